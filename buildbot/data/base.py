@@ -1,0 +1,112 @@
+"""Links, lists, and how an update announces what it did."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.db.connector import DBConnector
+from buildbot.db.pool import transaction_of
+from buildbot.db.rows import Entity, reader_of
+from buildbot.resources.base import Resource
+
+T = TypeVar("T")
+
+
+class Link:
+    """The path of this or another object, as a list of path elements (specification 003, Links)."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Iterable[str]) -> None:
+        #: the path, a list of text
+        self.path = list(path)
+
+    def __repr__(self) -> str:
+        return f"Link({'/'.join(self.path)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Link) and other.path == self.path
+
+    def __hash__(self) -> int:
+        return hash(tuple(self.path))
+
+
+class ResourceList(list[Any]):
+    """A list of resources: one page, with the number of all (``total``) and the noun's plural."""
+
+    def __init__(self, items: Iterable[Any], total: int, plural: str) -> None:
+        super().__init__(items)
+        self.total = total
+        self.plural = plural
+
+
+class Events:
+    """Gathers what a transaction announces; the pool writes it to the log, last before the commit."""
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._announced = transaction_of(conn).events
+
+    def announce(
+        self, resource: Resource, event: str, ids: Iterable[int] | int, changes: Mapping[str, Any] | None = None
+    ) -> list[Entity]:
+        """Announce an event of resources as they are now; those that do not exist are left out.
+
+        Args:
+            event: the last segment of the routing key; one of the noun's declared events.
+            changes: attributes that differ in the message.
+
+        Returns:
+            the messages.
+        """
+        if event not in resource.event_names:
+            raise ValueError(f"{resource.name} declares no event {event!r}")
+        wanted = [ids] if isinstance(ids, int) else list(ids)
+        found = reader_of(resource).by_ids(self._conn, wanted) if wanted else {}
+        messages = []
+        for identifier in wanted:
+            entity = found.get(identifier)
+            if entity is None:
+                continue
+            keys = routing_keys(resource, entity, event)
+            if changes is not None:
+                entity = {**entity, **changes}
+            self._announced.append((keys, entity))
+            messages.append(entity)
+        return messages
+
+    def announce_message(self, key: str, message: Any) -> None:
+        """Announce something that is no resource: a wish (``control/…``) or a part of one."""
+        self._announced.append(((key,), message))
+
+
+def routing_keys(resource: Resource, entity: Entity, event: str) -> tuple[str, ...]:
+    """The keys under which an event of an entity is announced; one that names an absent relation is left out."""
+    keys = []
+    for template in resource.events:
+        try:
+            keys.append(f"{template.format_map(_Present(entity))}/{event}")
+        except LookupError:
+            continue
+    return tuple(keys)
+
+
+class _Present(dict[str, Any]):
+    def __getitem__(self, name: str) -> Any:
+        value = super().__getitem__(name)
+        if value is None:
+            raise LookupError(name)
+        return value
+
+
+class Transacts(Protocol):
+    """What groups of update methods are mixed into."""
+
+    _db: DBConnector
+
+    def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""

@@ -1,0 +1,50 @@
+"""Updates of builders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.resources.builders import BUILDER
+
+
+class BuilderUpdates(Transacts):
+    """``findBuilderId``, ``setBuilders``."""
+
+    def findBuilderId(self, name: str) -> Deferred[int]:
+        """The id of the builder with this name, which is added if it is new. Event if so: ``builders/N/update``."""
+        return self.transact(self._thdFindBuilderId, name)
+
+    def _thdFindBuilderId(self, conn: Connection, events: Events, name: str) -> int:
+        return self._db.builders.thdFindBuilderId(conn, name)
+
+    def setBuilders(self, builders: Iterable[Mapping[str, Any]]) -> Deferred[dict[str, int]]:
+        """Say which builders this master runs.
+
+        Args:
+            builders: dictionaries with ``name`` and, all optional, ``description``, ``description_format``,
+                ``description_html``, ``projectid``, ``tags``. Builders that are missing are no longer run by this
+                master.
+
+        Events: ``builders/N/update`` for each builder that changed; ``started`` and ``stopped`` where this master began
+        or ceased to run it.
+
+        Returns:
+            Deferred with ``{name: builderid}``.
+        """
+        return self.transact(self._thdSetBuilders, list(builders))
+
+    def _thdSetBuilders(self, conn: Connection, events: Events, builders: list[Mapping[str, Any]]) -> dict[str, int]:
+        connector = self._db.builders
+        names = [builder["name"] for builder in builders]
+        ids = connector.thdFindBuilderIds(conn, names) if names else {}
+        described = {ids[b["name"]] for b in builders if connector.thdDescribe(conn, ids[b["name"]], b)}
+        changed = connector.thdSetOfMaster(conn, self._db.masterid, ids.values())
+        events.announce(BUILDER, "update", sorted(described | changed))
+        events.announce(BUILDER, "started", sorted(changed & set(ids.values())))
+        events.announce(BUILDER, "stopped", sorted(changed - set(ids.values())))
+        return {name: ids[name] for name in names}

@@ -1,0 +1,77 @@
+"""Updates of builds. Each fails with ``NotClaimedError`` if this master no longer holds the build's request."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.resources.builds import BUILD
+
+
+class BuildUpdates(Transacts):
+    """``newBuild``, ``setBuildStateString``, ``setBuildProperties``, ``setBuildLocksDuration``, ``finishBuild``."""
+
+    def newBuild(self, brid: int, number: int | None = None, workerid: int | None = None) -> Deferred[int]:
+        """Begin a build of a request that this master has claimed. Event: ``builds/N/new``.
+
+        Args:
+            number: unique for the builder; None takes the next one.
+
+        Returns:
+            Deferred with the buildid.
+        """
+        return self.transact(self._thdNewBuild, brid, number, workerid)
+
+    def _thdNewBuild(
+        self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None
+    ) -> int:
+        self._db.buildrequests.thdHold(conn, brid)
+        buildid = self._db.builds.thdAddBuild(conn, brid, number, workerid)
+        events.announce(BUILD, "new", buildid)
+        return buildid
+
+    def setBuildStateString(self, buildid: int, state_string: str) -> Deferred[None]:
+        """Say what a build is doing. Event: ``builds/N/update``."""
+        return self.transact(self._thdSetBuildState, buildid, state_string)
+
+    def _thdSetBuildState(self, conn: Connection, events: Events, buildid: int, state_string: str) -> None:
+        self._db.builds.thdHold(conn, buildid)
+        self._db.builds.thdSetState(conn, buildid, state_string)
+        events.announce(BUILD, "update", buildid)
+
+    def setBuildLocksDuration(self, buildid: int, seconds: int) -> Deferred[None]:
+        """Say how long a build waited for locks. Event: ``builds/N/update``."""
+        return self.transact(self._thdSetLocks, buildid, seconds)
+
+    def _thdSetLocks(self, conn: Connection, events: Events, buildid: int, seconds: int) -> None:
+        self._db.builds.thdHold(conn, buildid)
+        self._db.builds.thdSetLocksDuration(conn, buildid, seconds)
+        events.announce(BUILD, "update", buildid)
+
+    def setBuildProperties(self, buildid: int, properties: Mapping[str, tuple[Any, str]]) -> Deferred[None]:
+        """Set properties of a build: ``{name: (value, source)}`` with JSON values.
+
+        Event: ``builds/N/properties/update`` with those that are new or changed, ``{name: [value, source]}``.
+        """
+        return self.transact(self._thdSetProperties, buildid, dict(properties))
+
+    def _thdSetProperties(
+        self, conn: Connection, events: Events, buildid: int, properties: dict[str, tuple[Any, str]]
+    ) -> None:
+        self._db.builds.thdHold(conn, buildid)
+        changed = self._db.builds.thdSetProperties(conn, buildid, properties)
+        if changed:
+            events.announce_message(f"builds/{buildid}/properties/update", changed)
+
+    def finishBuild(self, buildid: int, results: int) -> Deferred[None]:
+        """End a build. Event: ``builds/N/finished``."""
+        return self.transact(self._thdFinishBuild, buildid, results)
+
+    def _thdFinishBuild(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
+        self._db.builds.thdHold(conn, buildid)
+        self._db.builds.thdFinishBuilds(conn, [buildid], results)
+        events.announce(BUILD, "finished", buildid)

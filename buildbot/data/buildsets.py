@@ -1,0 +1,50 @@
+"""Updates of buildsets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.resources.buildrequests import BUILDREQUEST
+from buildbot.resources.buildsets import BUILDSET
+
+
+class BuildsetUpdates(Transacts):
+    """``addBuildset``."""
+
+    def addBuildset(self, **buildset: Any) -> Deferred[tuple[int, dict[str, int]]]:
+        """Add a buildset with a request for each builder. Events: ``buildsets/N/new``, ``buildrequests/N/new`` for
+        each.
+
+        Args:
+            buildset: the keywords of the connector's ``addBuildset``; ``sourcestamps=[{…}, …]`` with the arguments of
+                ``addSourceStamp`` (and ``codebase``) may stand in place of ``sourcestampsetid``. Also ``scheduler``,
+                ``waited_for``, ``priority``, ``parent_buildid``, ``parent_relationship``, ``rebuilt_buildid``.
+
+        Returns:
+            Deferred with ``(bsid, {builder name: brid})``.
+
+        Source: readings, More on the Data API.
+        """
+        return self.transact(self._thdAddBuildset, **buildset)
+
+    def _thdAddBuildset(self, conn: Connection, events: Events, **buildset: Any) -> tuple[int, dict[str, int]]:
+        stamps = buildset.pop("sourcestamps", None)
+        if stamps is not None:
+            if buildset.get("sourcestampsetid") is not None:
+                raise ValueError("sourcestamps: give either sourcestamps or sourcestampsetid")
+            buildset["sourcestampsetid"] = self._db.sourcestamps.thdAddSet(conn, stamps)
+        buildset.setdefault("properties", {})
+        buildset.setdefault("reason", "")
+        bsid, brids = self._db.buildsets.thdAddBuildset(conn, **buildset)
+        # of a new buildset the results are None, not -1 (http-api 6)
+        events.announce(BUILDSET, "new", bsid, {"results": None})
+        if brids:
+            events.announce(BUILDREQUEST, "new", sorted(brids.values()))
+        else:  # nothing to wait for
+            self._db.buildsets.thdCompleteBuildset(conn, bsid, 0)
+            events.announce(BUILDSET, "complete", bsid)
+        return bsid, brids

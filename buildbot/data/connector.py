@@ -1,0 +1,220 @@
+"""The Data API, ``master.data`` (specification 003)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from buildbot.data.control import Control
+from buildbot.data.endpoints import Endpoint, Endpoints
+from buildbot.data.exceptions import InvalidControlError, InvalidOptionError, NotFoundError, SinceTooOldError
+from buildbot.data.updates import Updates
+from buildbot.db.connector import DBConnector
+from buildbot.db.query import Query
+from buildbot.mq.connector import Callback, MQConnector
+from buildbot.mq.log import Event, thdClock
+from buildbot.mq.match import Pattern
+from buildbot.mq.subscription import Deliver, Subscription
+from buildbot.util.deferreds import deferred
+
+Options = Mapping[str, Any] | None
+
+
+class Watch:
+    """What ``watch`` gives: a snapshot, and the subscription that goes on from it."""
+
+    def __init__(self, data: Any, subscription: Subscription) -> None:
+        #: what ``get`` gave at the moment of the snapshot
+        self.data = data
+        self._subscription = subscription
+
+    @property
+    def clock(self) -> int:
+        """The position up to which events have been delivered; at first that of the snapshot."""
+        return self._subscription.clock
+
+    def stopConsuming(self) -> Any:
+        """Deliver no more, from now on."""
+        return self._subscription.stopConsuming()
+
+
+class DataConnector:
+    """What callers may ask and do: ``get``, ``startConsuming``, ``control``, ``update``.
+
+    Paths are tuples; integers in them may be given as text. Source: specification 003, Python Interface.
+    """
+
+    def __init__(self, db: DBConnector, mq: MQConnector) -> None:
+        self._db = db
+        self._mq = mq
+        self._endpoints = Endpoints(db)
+        #: methods of the process layer that write state and announce it
+        self.update = Updates(db, mq)
+        #: the same object, under the name that existing plugins use
+        self.updates = self.update
+        self._control = Control(db, self.update)
+        #: ``{(plural, action): async handler(args, entity)}`` for actions that the process layer implements
+        self.control_handlers = self._control.handlers
+
+    def endpoint(self, path: Sequence[Any]) -> Endpoint:
+        """What is at a path. Raises InvalidPathError if nothing ever is."""
+        return self._endpoints.find(path)[0]
+
+    def endpoints(self) -> list[Endpoint]:
+        """All paths that there are."""
+        return self._endpoints.all
+
+    @deferred
+    async def get(self, options: Options, path: Sequence[Any]) -> Any:
+        """A resource or a list of resources.
+
+        Args:
+            options: ``filters`` ``{field: value}`` or ``{field__op: value or list}``, ``order`` (list of fields,
+            ``-`` for
+                descending), ``fields`` (only those come back), ``limit``, ``offset``, ``expand`` (names of links to
+                replace by what they point to, nested with dots), ``properties`` (names, or ``*``).
+            path: tuple.
+
+        Returns:
+            Deferred with a dictionary or None, or a list; simple values, and ``Link`` instances. Without ``limit``
+            lists are complete.
+
+        Raises:
+            InvalidPathError: nothing is ever at that path.
+            InvalidOptionError: naming the option, field, operator or value that is wrong.
+
+        Source: specification 003, get; readings, Options of get.
+        """
+        data, _ = await self._read(options, path)
+        return data
+
+    @deferred
+    async def snapshot(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
+        """As ``get``, with the clock: ``(data, clock)``.
+
+        The data contains exactly the events up to that number. Source: readings, Snapshots.
+        """
+        return await self._read(options, path)
+
+    @deferred
+    async def startConsuming(self, callback: Callback, options: Options, path: Sequence[Any]) -> Subscription:
+        """Call ``callback(routing_key, message)`` for every later event of what is at a path, in order, once.
+
+        Args:
+            callback: gets a tuple of text and simple values, which it must not change.
+            options: ``since``, the clock after which to begin; without it, now.
+            path: tuple; a list's events are those of its elements.
+
+        Returns:
+            Deferred with an object with ``.clock`` and ``.stopConsuming()``; no callback runs before it has fired.
+
+        Raises:
+            InvalidPathError, InvalidOptionError: as ``get``.
+            SinceTooOldError: the log no longer holds what follows ``since``.
+
+        Source: specification 003, startConsuming; readings, Callbacks.
+        """
+        since = _since(options)
+        pattern = await self._pattern(path)
+
+        def deliver(event: Event, key: tuple[str, ...]) -> None:
+            callback(key, event.message)
+
+        return await self.subscribe([pattern], deliver, since)
+
+    async def subscribe(self, patterns: Sequence[Pattern], deliver: Deliver, since: int | None) -> Subscription:
+        """As ``startConsuming``, for several patterns of routing keys and with events as they are in the log."""
+        if since is not None:
+            newest, trimmed = await self._mq.clock()
+            if since > newest:
+                raise InvalidOptionError(f"since: {since} is later than the clock, {newest}")
+            if since < trimmed:
+                raise SinceTooOldError(f"since: the log begins after {trimmed}, so events after {since} are gone")
+        return await self._mq.subscribe(patterns, deliver, since)
+
+    @deferred
+    async def watch(self, callback: Callback, options: Options, path: Sequence[Any]) -> Watch:
+        """A snapshot and every event after it.
+
+        Returns:
+            Deferred with an object with ``.data``, ``.clock`` and ``.stopConsuming()``; no callback runs before it
+            has fired.
+
+        Source: readings, Snapshots.
+        """
+        pattern = await self._pattern(path)
+        data, clock = await self._read(options, path)
+
+        def deliver(event: Event, key: tuple[str, ...]) -> None:
+            callback(key, event.message)
+
+        return Watch(data, await self._mq.subscribe([pattern], deliver, clock))
+
+    @deferred
+    async def control(self, action: str, args: Mapping[str, Any], path: Sequence[Any]) -> Any:
+        """Have something done: ``stop``, ``rebuild``, ``cancel``, ``force``, …
+
+        Args:
+            action: a short text, one of those in http-api 4.1.
+            args: its arguments.
+            path: tuple naming a single resource.
+
+        Returns:
+            Deferred with what http-api 4.1 says.
+
+        Raises:
+            InvalidPathError: as ``get``.
+            InvalidControlError: there is no such action there, or its arguments are wrong; named.
+            NotFoundError: the resource does not exist.
+
+        Source: specification 003, control; readings.
+        """
+        endpoint, variables = self._endpoints.find(path)
+        if not isinstance(action, str):
+            raise InvalidControlError(f"action must be text, not {action!r}")
+        if not isinstance(args, Mapping):
+            raise InvalidControlError(f"args must be a dictionary, not {args!r}")
+        if endpoint.kind != "single" or not self._control.has(endpoint.plural, action):
+            raise InvalidControlError(f"action: {action} is not supported")
+        entity = await self._db.pool.snapshot(endpoint.read, variables, Query())
+        if entity is None:
+            raise NotFoundError(f"not found: {'/'.join(map(str, path))}")
+        return await self._control.run(endpoint.plural, action, args, entity)
+
+    async def clock(self) -> int:
+        """The number of the newest event of the installation."""
+        newest, _ = await self._mq.clock()
+        return newest
+
+    async def _read(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
+        endpoint, variables = self._endpoints.find(path)
+        query = endpoint.check(options)
+        return await self._db.pool.snapshot(_read, endpoint, variables, query)
+
+    async def _pattern(self, path: Sequence[Any]) -> Pattern:
+        endpoint, variables = self._endpoints.find(path)
+        segments: list[str] = []
+        for part, given in zip(endpoint.path.parts, path, strict=False):
+            segments.append(str(variables[part.partition(":")[2]]) if ":" in part else str(given))
+        return (*segments, None) if endpoint.kind != "collection" else (*segments, None, None)
+
+
+def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:
+    clock, _ = thdClock(conn)
+    return endpoint.read(conn, variables, query), clock
+
+
+def _since(options: Options) -> int | None:
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise InvalidOptionError(f"options must be a dictionary, not {options!r}")
+    for name in options:
+        if name != "since":
+            raise InvalidOptionError(f"unknown option {name!r}; startConsuming takes since")
+    since = options.get("since")
+    if since is not None and (not isinstance(since, int) or isinstance(since, bool) or since < 0):
+        raise InvalidOptionError(f"since must be a clock, an integer from 0 on, not {since!r}")
+    return since

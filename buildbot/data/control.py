@@ -1,0 +1,153 @@
+"""The control section: wishes of people. Each writes what is wanted and announces it, in one transaction.
+
+The master that runs the thing hears of it through the stream. A wish outlives the master that it is for: it stands
+on the row (``stop_reason``, ``cancel_reason``), and whoever cleans up after a dead master honours it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from buildbot.data.base import Events, Transacts
+from buildbot.data.exceptions import InvalidControlError
+from buildbot.db.connector import DBConnector
+from buildbot.db.rows import Entity
+from buildbot.resources.buildrequests import BUILDREQUEST
+from buildbot.resources.buildsets import BUILDSET
+from buildbot.resources.schedulers import SCHEDULER
+from buildbot.resources.workers import WORKER
+from buildbot.util.results import CANCELLED
+
+#: made by the process layer for what only it can do: ``handler(args, entity)``
+Handler = Callable[[Mapping[str, Any], Entity], Awaitable[Any]]
+
+#: arguments that every action takes besides its own: who wants it
+_COMMON = {"owner"}
+
+
+class Control:
+    """Actions by noun and name."""
+
+    def __init__(self, db: DBConnector, updates: Transacts) -> None:
+        self._db = db
+        self._updates = updates
+        #: ``(plural, action)``: handlers that the process layer adds
+        self.handlers: dict[tuple[str, str], Handler] = {}
+        self._actions: dict[tuple[str, str], tuple[Callable[..., Any], dict[str, type]]] = {
+            ("builds", "stop"): (self._stop_build, {"reason": str, "results": int}),
+            ("builds", "rebuild"): (self._rebuild, {}),
+            ("buildrequests", "cancel"): (self._cancel, {"reason": str}),
+            ("buildrequests", "set_priority"): (self._set_priority, {"priority": int}),
+            ("schedulers", "enable"): (self._enable, {"enabled": bool}),
+            ("workers", "pause"): (self._worker_pause, {"reason": str}),
+            ("workers", "unpause"): (self._worker_unpause, {"reason": str}),
+            ("workers", "stop"): (self._worker_stop, {"reason": str}),
+            ("workers", "kill"): (self._worker_kill, {"reason": str}),
+        }
+
+    def has(self, plural: str, action: str) -> bool:
+        """Whether there is such an action."""
+        return (plural, action) in self._actions or (plural, action) in self.handlers
+
+    async def run(self, plural: str, action: str, args: Mapping[str, Any], entity: Entity) -> Any:
+        """Do it; the result is what http-api 4.1 says.
+
+        Raises:
+            InvalidControlError: the arguments are not what the action takes.
+        """
+        handler = self.handlers.get((plural, action))
+        if handler is not None:
+            return await handler(args, entity)
+        method, takes = self._actions[plural, action]
+        for name, value in args.items():
+            wanted = takes.get(name)
+            if wanted is None and name not in _COMMON:
+                raise InvalidControlError(f"{action}: unknown argument {name!r}")
+            if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
+                raise InvalidControlError(f"{action}: {name} must be {wanted.__name__}, not {value!r}")
+        return await self._updates.transact(method, dict(args), entity)
+
+    def _stop_build(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> None:
+        reason = args.get("reason", "no reason")
+        if self._db.builds.thdWantStop(conn, build["buildid"], reason):
+            events.announce_message(f"control/builds/{build['buildid']}/stop", {"reason": reason})
+
+    def _rebuild(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> Any:
+        db = self._db
+        request = db.buildrequests.thdGetBuildRequest(conn, build["buildrequestid"])
+        assert request is not None
+        buildset = db.buildsets.thdGetBuildset(conn, request["buildsetid"])
+        assert buildset is not None
+        bsid, brids = db.buildsets.thdAddBuildset(
+            conn,
+            buildset["sourcestampsetid"],
+            "rebuild",
+            db.buildsets.thdGetBuildsetProperties(conn, buildset["bsid"]),
+            [request["buildername"]],
+            scheduler="rebuild",
+            priority=request["priority"],
+            parent_buildid=buildset["parent_buildid"],
+            parent_relationship=buildset["parent_relationship"],
+            rebuilt_buildid=buildset["rebuilt_buildid"] or build["buildid"],
+        )
+        events.announce(BUILDSET, "new", bsid, {"results": None})
+        events.announce(BUILDREQUEST, "new", sorted(brids.values()))
+        return [bsid, {str(request["builderid"]): brids[request["buildername"]]}]
+
+    def _cancel(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
+        brid, db = request["buildrequestid"], self._db
+        reason = args.get("reason", "no reason")
+        bsids = db.buildsets.thdLockOfRequests(conn, [brid])
+        state = db.buildrequests.thdState(conn, brid)
+        if state is None or state[0]:
+            return
+        message = {"reason": reason}
+        if state[1] is None:
+            db.buildrequests.thdCompleteUnclaimed(conn, [brid], CANCELLED)
+            completed = events.announce(BUILDREQUEST, "complete", brid)
+            events.announce_message(f"buildrequests/{brid}/cancel", {"buildrequestid": brid})
+            at = completed[0]["complete_at"]
+            events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
+        else:
+            db.buildrequests.thdWantCancel(conn, brid, reason)
+            for bid, _, _ in db.builds.thdUnfinished(conn, brids=[brid]):
+                db.builds.thdWantStop(conn, bid, reason)
+                events.announce_message(f"control/builds/{bid}/stop", message)
+        events.announce_message(f"control/buildrequests/{brid}/cancel", message)
+
+    def _set_priority(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
+        if "priority" not in args:
+            raise InvalidControlError("set_priority: priority is required")
+        if not -(2**31) <= args["priority"] < 2**31:
+            raise InvalidControlError(f"set_priority: priority {args['priority']} is out of range")
+        self._db.buildrequests.thdSetPriority(conn, request["buildrequestid"], args["priority"])
+
+    def _enable(self, conn: Connection, events: Events, args: dict[str, Any], scheduler: Entity) -> None:
+        if "enabled" not in args:
+            raise InvalidControlError("enable: enabled is required")
+        self._db.schedulers.thdEnable(conn, scheduler["schedulerid"], args["enabled"])
+        events.announce(SCHEDULER, "updated", scheduler["schedulerid"])
+
+    def _worker_pause(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:
+        self._worker(conn, events, worker, "pause", args, paused=True, pause_reason=args.get("reason"))
+
+    def _worker_unpause(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:
+        self._worker(conn, events, worker, "unpause", args, paused=False)
+
+    def _worker_stop(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:
+        self._worker(conn, events, worker, "stop", args, graceful=True)
+
+    def _worker_kill(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:
+        self._worker(conn, events, worker, "kill", args)
+
+    def _worker(
+        self, conn: Connection, events: Events, worker: Entity, action: str, args: dict[str, Any], **state: Any
+    ) -> None:
+        workerid = worker["workerid"]
+        events.announce_message(f"control/worker/{workerid}/{action}", {"reason": args.get("reason", "no reason")})
+        if state:
+            self._db.workers.thdSetState(conn, workerid, **state)
+            events.announce(WORKER, "state_updated", workerid)

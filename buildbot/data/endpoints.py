@@ -1,0 +1,307 @@
+"""What can be got at each path."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import orjson
+from sqlalchemy.engine import Connection
+
+from buildbot.data import links, options
+from buildbot.data.base import ResourceList
+from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
+from buildbot.db.connector import DBConnector
+from buildbot.db.query import Query, fetch, fetch_one
+from buildbot.resources import RESOURCES
+from buildbot.resources.base import Kind, Path, Resource
+from buildbot.resources.builds import BUILD
+from buildbot.resources.buildsets import BUILDSET
+from buildbot.resources.changes import CHANGE
+from buildbot.resources.logs import LOG
+
+EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
+Variables = Mapping[str, Any]
+
+_IDENTIFIER = re.compile(r"[a-zA-Z_-][.a-zA-Z0-9_-]*")
+
+
+class Endpoint:
+    """A path of the API, and how what is there is read."""
+
+    kind: EndpointKind = "single"
+    growing = False
+
+    def __init__(self, db: DBConnector, path: Path, plural: str, name: str) -> None:
+        self._db = db
+        self.path = path
+        self.plural = plural
+        self.name = name
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether it gives a list."""
+        return self.kind == "collection"
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """Attributes of what is there, with their kinds."""
+        return {}
+
+    @property
+    def resource(self) -> Resource | None:
+        """The noun that is there, if it is one."""
+        return None
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """The options as a value; most endpoints take none."""
+        for name, value in (given or {}).items():
+            if value:
+                raise InvalidOptionError(f"{name}: {self.path.pattern} takes no options")
+        return Query()
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
+        raise NotImplementedError
+
+
+class ResourceEndpoint(Endpoint):
+    """One of a noun's paths."""
+
+    def __init__(self, db: DBConnector, resource: Resource, path: Path) -> None:
+        super().__init__(db, path, resource.plural, resource.name)
+        self._resource = resource
+        self.kind = "single" if path.is_single else "collection"
+        self.growing = resource.growing
+        self._fields = {name: resource.kind(name) for name in resource.fields}
+
+    @property
+    def resource(self) -> Resource:
+        """As ``Endpoint.resource``."""
+        return self._resource
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return self._fields
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """As ``Endpoint.check``."""
+        return options.checked(given, self._resource, self.is_collection)
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+        """As ``Endpoint.read``."""
+        resource = self._resource
+        if self.is_collection:
+            entities, total = fetch(conn, resource, self.path, variables, query)
+            self._link(conn, entities, query)
+            return ResourceList(entities, total, self.plural)
+        entity = fetch_one(conn, resource, self.path, variables, query)
+        if entity is not None:
+            self._link(conn, [entity], query)
+        return entity
+
+    def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
+        if query.fields is None:
+            links.add_links(self._resource, entities)
+        if query.expand:
+            if query.fields is not None:
+                missing = links.needed_fields(self._resource) - set(query.fields)
+                if missing:
+                    raise InvalidOptionError(f"expand: needs the fields {', '.join(sorted(missing))}")
+            links.expand(conn, self._resource, entities, query.expand)
+
+
+class PropertiesEndpoint(Endpoint):
+    """All properties of a build or buildset: ``{name: [value, source]}``."""
+
+    def __init__(self, db: DBConnector, owner: Resource, path: Path) -> None:
+        super().__init__(db, Path(f"{path.pattern}/properties", single=True), "properties", "property")
+        self._owner = owner
+        self._owner_path = path
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """Takes only ``properties``: names of those wanted."""
+        return Query(properties=options.checked(given, self._owner, False).properties)
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any]:
+        """As ``Endpoint.read``; empty if there is no such build or buildset."""
+        found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
+        wanted = query.properties
+        return {n: list(p) for n, p in found.items() if wanted is None or "*" in wanted or n in wanted}
+
+
+class PropertyListEndpoint(Endpoint):
+    """Properties as a list of ``name``, ``source`` and ``value`` (JSON text)."""
+
+    kind: EndpointKind = "collection"
+
+    def __init__(self, db: DBConnector, owner: Resource, path: Path, last: str) -> None:
+        super().__init__(db, Path(f"{path.pattern}/{last}"), "_properties", "_property")
+        self._owner = owner
+        self._owner_path = path
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"name": "str", "source": "str", "value": "str"}
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """Takes limit and offset."""
+        given = dict(given or {})
+        query = options.checked({k: given.pop(k) for k in ("limit", "offset") if k in given}, self._owner, True)
+        super().check(given)
+        return query
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
+        """As ``Endpoint.read``."""
+        found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
+        rows = [
+            {"name": name, "source": source, "value": orjson.dumps(value).decode()}
+            for name, (value, source) in sorted(found.items())
+        ]
+        end = None if query.limit is None else query.offset + query.limit
+        return ResourceList(rows[query.offset : end], len(rows), self.plural)
+
+
+def _properties_of(
+    db: DBConnector, conn: Connection, owner: Resource, path: Path, variables: Variables
+) -> Mapping[str, Any]:
+    if owner is CHANGE:
+        change = fetch_one(conn, owner, path, variables, Query(fields=("properties",)))
+        return {} if change is None else change["properties"]
+    if owner is BUILDSET:
+        return db.buildsets.thdGetBuildsetProperties(conn, variables["bsid"])
+    build = fetch_one(conn, owner, path, variables, Query(fields=("buildid",)))
+    return {} if build is None else db.builds.thdGetBuildProperties(conn, build["buildid"])
+
+
+class LogLinesEndpoint(Endpoint):
+    """Lines of a log: ``offset`` and ``limit`` count lines."""
+
+    def __init__(self, db: DBConnector, path: Path, last: str, kind: EndpointKind) -> None:
+        super().__init__(db, Path(f"{path.pattern}/{last}", where=path.where, single=True), "logchunks", "logchunk")
+        self._log_path = path
+        self.kind = kind
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"logid": "int", "firstline": "int", "content": "str"}
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """Takes limit and offset, in lines."""
+        given = dict(given or {})
+        query = options.checked({k: given.pop(k) for k in ("limit", "offset") if k in given}, LOG, True)
+        super().check(given)
+        return query
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any] | None:
+        """As ``Endpoint.read``: ``logid``, ``firstline``, ``content``; raw kinds give the log itself."""
+        log = fetch_one(conn, LOG, self._log_path, variables, Query())
+        if log is None or self.kind != "lines":
+            return log
+        first = query.offset
+        if query.limit is None:
+            if first and first >= log["num_lines"]:
+                return None
+            last = log["num_lines"] - 1
+        else:
+            if query.limit == 0:
+                return None
+            last = first + query.limit - 1
+        content = self._db.logs.thdGetLogLines(conn, log["logid"], first, last)
+        return {"logid": log["logid"], "firstline": first, "content": content}
+
+
+class RootEndpoint(Endpoint):
+    """The names of the collections."""
+
+    kind: EndpointKind = "collection"
+
+    def __init__(self, db: DBConnector) -> None:
+        super().__init__(db, Path(""), "rootlinks", "rootlink")
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"name": "str"}
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
+        """As ``Endpoint.read``."""
+        names = [r.plural for r in RESOURCES if any(p.pattern == r.plural for p in r.paths)]
+        return ResourceList([{"name": name} for name in names], len(names), self.plural)
+
+
+class Endpoints:
+    """All paths; finds the one that a tuple of segments means."""
+
+    def __init__(self, db: DBConnector) -> None:
+        self._by_length: dict[int, list[tuple[tuple[str, ...], Endpoint]]] = {}
+        self.all: list[Endpoint] = list(_endpoints(db))
+        for endpoint in self.all:
+            parts = endpoint.path.parts if endpoint.path.pattern else ()
+            self._by_length.setdefault(len(parts), []).append((parts, endpoint))
+        for found in self._by_length.values():
+            # numbers before names, fixed words before variables
+            found.sort(key=lambda item: [_rank(part) for part in item[0]])
+
+    def find(self, path: Sequence[Any]) -> tuple[Endpoint, dict[str, Any]]:
+        """The endpoint at a path, and the values of its variables.
+
+        Raises:
+            InvalidPathError: nothing is there, ever.
+        """
+        if isinstance(path, str | bytes) or not isinstance(path, list | tuple):
+            raise InvalidPathError(f"the path must be a tuple, not {path!r}")
+        segments = tuple(path)
+        for parts, endpoint in self._by_length.get(len(segments), ()):
+            variables: dict[str, Any] = {}
+            if all(_fits(part, segment, variables) for part, segment in zip(parts, segments, strict=True)):
+                return endpoint, variables
+        raise InvalidPathError(f"Invalid path: {'/'.join(map(str, segments))}")
+
+
+def _endpoints(db: DBConnector) -> Iterator[Endpoint]:
+    yield RootEndpoint(db)
+    for resource in RESOURCES:
+        for path in resource.paths:
+            yield ResourceEndpoint(db, resource, path)
+            if resource in (BUILD, BUILDSET) and path.is_single and "s:buildername" not in path.parts:
+                yield PropertiesEndpoint(db, resource, path)
+            if resource is LOG and path.is_single:
+                yield LogLinesEndpoint(db, path, "contents", "lines")
+                yield LogLinesEndpoint(db, path, "raw", "raw")
+                yield LogLinesEndpoint(db, path, "raw_inline", "raw_inline")
+    yield PropertyListEndpoint(db, BUILD, Path("builds/n:buildid"), "property_list")
+    yield PropertyListEndpoint(db, BUILDSET, Path("buildsets/n:bsid"), "properties_list")
+    yield PropertyListEndpoint(db, CHANGE, Path("changes/n:changeid"), "properties_list")
+
+
+def _rank(part: str) -> int:
+    kind, colon, _ = part.partition(":")
+    return {"n": 1, "i": 2, "s": 3}[kind] if colon else 0
+
+
+def _fits(part: str, segment: Any, variables: dict[str, Any]) -> bool:
+    kind, colon, name = part.partition(":")
+    if not colon:
+        return bool(segment == part)
+    if kind == "n":
+        if isinstance(segment, bool) or not isinstance(segment, int | str):
+            return False
+        try:
+            value = int(segment)
+        except ValueError:
+            return False
+        if abs(value) >= 2**63:
+            return False
+        variables[name] = value
+        return True
+    if not isinstance(segment, str) or "\x00" in segment:
+        return False
+    if kind == "i" and not _IDENTIFIER.fullmatch(segment):
+        return False
+    variables[name] = segment
+    return True

@@ -1,0 +1,127 @@
+"""Updates of masters: checking in, and what becomes of the work of those that do not.
+
+A master checks in every few seconds. One that has not done so for the expiry time, by the database's clock, is
+declared dead by any other, in one transaction: it is inactive at a new epoch, its links are gone, its unfinished
+builds are finished (RETRY, or CANCELLED if somebody had stopped them), its claims released. The same is done for
+what a process left behind when it starts again. Whatever the dead one still tries to write meets the new epoch and
+fails with ``NotClaimedError``.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.db.pool import transaction_of
+from buildbot.resources.buildrequests import BUILDREQUEST
+from buildbot.resources.builds import BUILD
+from buildbot.resources.buildsets import BUILDSET
+from buildbot.resources.logs import LOG
+from buildbot.resources.masters import MASTER
+from buildbot.resources.schedulers import SCHEDULER
+from buildbot.resources.steps import STEP
+from buildbot.resources.workers import WORKER
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import CANCELLED, RETRY
+
+
+class MasterUpdates(Transacts):
+    """``masterActive``, ``masterStopped``, ``expireMasters``."""
+
+    #: whether this process runs its master; false until it first checks in, and after it was declared dead
+    running = False
+
+    @deferred
+    async def masterActive(self) -> bool:
+        """Check in.
+
+        The first call makes this process the one that runs the master: it takes a new epoch, and what an earlier
+        process left unfinished is cleaned up. Events: ``masters/N/started``, and those of the clean-up.
+
+        Returns:
+            Deferred with true; false if others declared this master dead since the last call. Then every claim is
+            gone: stop all builds and call again, which begins anew at another epoch.
+        """
+        masterid = self._db.masterid
+        if not self.running:
+            self._db.epoch = await self.transact(self._thdBegin, masterid)
+            self.running = True
+            return True
+        alive = await self._db.pool.do(self._db.masters.thdBeat, masterid, self._db.epoch)
+        if not alive:
+            self.running = False
+        return alive
+
+    @deferred
+    async def masterStopped(self) -> None:
+        """This master ends: it is inactive, its claims and links are gone. Event: ``masters/N/stopped``."""
+        self.running = False
+        await self.transact(self._thdEnd, self._db.masterid, self._db.epoch)
+
+    def expireMasters(self, seconds: int = 60) -> Deferred[list[int]]:
+        """Declare dead every master that has not checked in for so long, by the database's clock.
+
+        Safe to call by any master at any time. Events: ``masters/N/stopped`` and those of the clean-up.
+
+        Returns:
+            Deferred with the ids of those masters.
+        """
+        return self.transact(self._thdExpire, seconds)
+
+    def _thdBegin(self, conn: Connection, events: Events, masterid: int) -> int:
+        epoch = self._db.masters.thdTakeOver(conn, masterid)
+        self._thdCleanUp(conn, events, masterid)
+        events.announce(MASTER, "started", masterid)
+        return epoch
+
+    def _thdEnd(self, conn: Connection, events: Events, masterid: int, epoch: int) -> None:
+        if self._db.masters.thdGetEpoch(conn, masterid) == epoch:  # else another process runs it now
+            self._thdStop(conn, events, masterid)
+
+    def _thdExpire(self, conn: Connection, events: Events, seconds: int) -> list[int]:
+        silent = self._db.masters.thdSilentMasters(conn, seconds)
+        for masterid in silent:
+            self._thdStop(conn, events, masterid)
+        return silent
+
+    def _thdStop(self, conn: Connection, events: Events, masterid: int) -> None:
+        self._thdCleanUp(conn, events, masterid)
+        schedulers = [s["id"] for s in self._db.schedulers.thdGetSchedulers(conn, masterid=masterid)]
+        if self._db.masters.thdSetMasterState(conn, masterid, False):
+            events.announce(SCHEDULER, "updated", schedulers)
+            events.announce(MASTER, "stopped", masterid)
+
+    def _thdCleanUp(self, conn: Connection, events: Events, masterid: int) -> None:
+        """Finish what the master was building and release what it had claimed."""
+        db = self._db
+        cancelled: set[int] = set()
+        requests = db.buildrequests.thdOfMaster(conn, masterid)
+        for bid, stop_reason, brid in db.builds.thdUnfinished(conn, masterid=masterid):
+            results = RETRY if stop_reason is None else CANCELLED
+            if stop_reason is not None:
+                cancelled.add(brid)
+            for stepid in db.steps.thdUnfinished(conn, bid):
+                for logid in db.logs.thdUnfinished(conn, stepid):
+                    db.logs.thdFinish(conn, logid)
+                    events.announce(LOG, "finished", logid)
+                db.steps.thdFinish(conn, stepid, results, False)
+                events.announce(STEP, "finished", stepid)
+            db.builds.thdSetState(conn, bid, "master lost" if stop_reason is None else "cancelled")
+            db.builds.thdFinishBuilds(conn, [bid], results)
+            events.announce(BUILD, "finished", bid)
+        cancelled.update(brid for brid, reason in requests if reason is not None)
+        ids = [brid for brid, _ in requests]
+        bsids = db.buildsets.thdLockOfRequests(conn, ids) if ids else []
+        db.buildrequests.thdReleaseAny(conn, ids)
+        events.announce(BUILDREQUEST, "unclaimed", [brid for brid in ids if brid not in cancelled])
+        over = [brid for brid in ids if brid in cancelled]
+        if over:
+            db.buildrequests.thdCompleteUnclaimed(conn, over, CANCELLED)
+            events.announce(BUILDREQUEST, "complete", over)
+            events.announce(
+                BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, transaction_of(conn).now)
+            )
+        for workerid in db.workers.thdConnectedTo(conn, masterid):
+            db.workers.thdDisconnected(conn, workerid, masterid)
+            events.announce(WORKER, "disconnected", workerid)

@@ -1,0 +1,134 @@
+"""The options of ``get``, checked once and made a value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from buildbot.data.exceptions import InvalidOptionError
+from buildbot.db.query import OPERATORS, Condition, Query
+from buildbot.resources.base import Field, Kind, Related, Resource
+from buildbot.resources.types import ListText
+
+OPTIONS = ("filters", "fields", "order", "limit", "offset", "expand", "properties")
+
+
+def checked(options: Mapping[str, Any] | None, resource: Resource, is_collection: bool) -> Query:
+    """The query that these options describe.
+
+    Raises:
+        InvalidOptionError: naming the option, field, operator or value that is wrong.
+    """
+    if options is None:
+        return Query()
+    if not isinstance(options, Mapping):
+        raise InvalidOptionError(f"options must be a dictionary, not {type(options).__name__}")
+    for name in options:
+        if name not in OPTIONS:
+            raise InvalidOptionError(f"unknown option {name!r}; there are {', '.join(OPTIONS)}")
+    given = {name: value for name, value in options.items() if value is not None}
+    if not is_collection:
+        for name in ("filters", "order", "limit", "offset"):
+            if given.get(name):
+                raise InvalidOptionError(f"{name}: this is not a collection")
+    fields = _fields(given.get("fields"), resource)
+    order = _order(given.get("order", ()), resource)
+    return Query(
+        conditions=_conditions(given.get("filters", {}), resource),
+        order=order,
+        limit=_count(given.get("limit"), "limit"),
+        offset=_count(given.get("offset"), "offset") or 0,
+        fields=fields,
+        properties=_names(given.get("properties"), "properties"),
+        expand=_names(given.get("expand"), "expand") or (),
+    )
+
+
+def _names(value: Any, what: str) -> tuple[str, ...] | None:
+    if value is None:
+        return None
+    if isinstance(value, str | bytes) or not isinstance(value, list | tuple):
+        raise InvalidOptionError(f"{what} must be a list of text, not {value!r}")
+    for name in value:
+        if not isinstance(name, str):
+            raise InvalidOptionError(f"{what}: {name!r} is not text")
+    return tuple(value)
+
+
+def _count(value: Any, what: str) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+        raise InvalidOptionError(f"{what} must be an integer from 0 on, not {value!r}")
+    return value
+
+
+def _fields(value: Any, resource: Resource) -> tuple[str, ...] | None:
+    names = _names(value, "fields")
+    for name in names or ():
+        _known(resource, name)
+    return tuple(dict.fromkeys(names)) if names is not None else None
+
+
+def _known(resource: Resource, name: str) -> Field | Related:
+    attribute = resource.fields.get(name)
+    if attribute is None:
+        raise InvalidOptionError(f"no such field {name!r}")
+    return attribute
+
+
+def _order(value: Any, resource: Resource) -> tuple[str, ...]:
+    names = _names(value, "order") or ()
+    for name in names:
+        if not isinstance(_known(resource, name.removeprefix("-")), Field):
+            raise InvalidOptionError(f"order: {name.removeprefix('-')!r} has no order")
+    return names
+
+
+def _conditions(value: Any, resource: Resource) -> tuple[Condition, ...]:
+    if not isinstance(value, Mapping):
+        raise InvalidOptionError(f"filters must be a dictionary, not {value!r}")
+    return tuple(_condition(resource, name, given) for name, given in value.items())
+
+
+def _condition(resource: Resource, name: Any, given: Any) -> Condition:
+    if not isinstance(name, str):
+        raise InvalidOptionError(f"filters: {name!r} is not text")
+    field, _, operator = name.rpartition("__") if "__" in name else (name, "", "eq")
+    attribute = _known(resource, field)
+    if operator not in OPERATORS:
+        raise InvalidOptionError(
+            f"filters: no such operator {operator!r} in {name!r}; there are {', '.join(OPERATORS)}"
+        )
+    values = tuple(given) if isinstance(given, list | tuple | set | frozenset) else (given,)
+    if not values:
+        raise InvalidOptionError(f"filters: no value for {name!r}")
+    if len(values) > 1 and not OPERATORS[operator].several:
+        raise InvalidOptionError(f"filters: {name!r} takes one value")
+    kind = resource.kind(field)
+    if kind == "json" or (kind == "list" and (operator != "contains" or not _searchable(attribute))):
+        raise InvalidOptionError(f"filters: {field!r} cannot be filtered with {operator!r}")
+    if operator == "contains" and kind not in ("str", "list"):
+        raise InvalidOptionError(f"filters: {field!r} contains nothing, it is of the kind {kind}")
+    if operator not in ("eq", "ne", "in", "notin") and None in values:
+        raise InvalidOptionError(f"filters: {name!r} cannot compare with None")
+    for single in values:
+        if single is not None and not _fits(attribute, kind, single):
+            raise InvalidOptionError(f"filters: invalid value {single!r} for {name!r}, which is of the kind {kind}")
+    return Condition(field, operator, values)
+
+
+def _searchable(attribute: Field | Related) -> bool:
+    if isinstance(attribute, Related):
+        return attribute.shape == "values"
+    return isinstance(attribute.expr.type, ListText)
+
+
+def _fits(attribute: Field | Related, kind: Kind, value: Any) -> bool:
+    if kind == "bool":
+        return isinstance(value, bool)
+    if kind in ("int", "time"):
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
+    if kind == "list" and isinstance(attribute, Related):
+        return isinstance(value, int | str) and not isinstance(value, bool)
+    return isinstance(value, str) and "\x00" not in value

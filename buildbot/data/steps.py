@@ -1,0 +1,65 @@
+"""Updates of steps. Each fails with ``NotClaimedError`` if this master no longer holds the build's request."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.resources.steps import STEP
+
+
+class StepUpdates(Transacts):
+    """``newStep``, ``startStep``, ``setStepStateString``, ``addStepURL``, ``finishStep``."""
+
+    def newStep(self, buildid: int, name: str, hidden: bool = False) -> Deferred[dict[str, Any]]:
+        """Add the next step of a build. Event: ``steps/N/new``.
+
+        Returns:
+            Deferred with ``stepid``, ``number``, and ``name``, which is made unique in the build by ``_1``, ``_2``, …
+        """
+        return self.transact(self._thdNewStep, buildid, name, hidden)
+
+    def _thdNewStep(self, conn: Connection, events: Events, buildid: int, name: str, hidden: bool) -> dict[str, Any]:
+        self._db.builds.thdHold(conn, buildid)
+        step = self._db.steps.thdAdd(conn, buildid, name, hidden)
+        events.announce(STEP, "new", step["stepid"])
+        return step
+
+    def startStep(self, stepid: int, locks_acquired: bool = True) -> Deferred[None]:
+        """Begin a step. Event: ``steps/N/started``."""
+        return self.transact(self._thdStartStep, stepid, locks_acquired)
+
+    def _thdStartStep(self, conn: Connection, events: Events, stepid: int, locks_acquired: bool) -> None:
+        self._db.steps.thdHold(conn, stepid)
+        self._db.steps.thdStart(conn, stepid, locks_acquired)
+        events.announce(STEP, "started", stepid)
+
+    def setStepStateString(self, stepid: int, state_string: str) -> Deferred[None]:
+        """Say what a step is doing. Event: ``steps/N/updated``."""
+        return self.transact(self._thdSetStepState, stepid, state_string)
+
+    def _thdSetStepState(self, conn: Connection, events: Events, stepid: int, state_string: str) -> None:
+        self._db.steps.thdHold(conn, stepid)
+        self._db.steps.thdSetState(conn, stepid, state_string)
+        events.announce(STEP, "updated", stepid)
+
+    def addStepURL(self, stepid: int, name: str, url: str) -> Deferred[None]:
+        """Add a link to a step; one with the same name is replaced. Event: ``steps/N/updated``."""
+        return self.transact(self._thdAddURL, stepid, name, url)
+
+    def _thdAddURL(self, conn: Connection, events: Events, stepid: int, name: str, url: str) -> None:
+        urls = self._db.steps.thdHold(conn, stepid)
+        self._db.steps.thdAddURL(conn, stepid, urls, name, url)
+        events.announce(STEP, "updated", stepid)
+
+    def finishStep(self, stepid: int, results: int, hidden: bool = False) -> Deferred[None]:
+        """End a step. Event: ``steps/N/finished``."""
+        return self.transact(self._thdFinishStep, stepid, results, hidden)
+
+    def _thdFinishStep(self, conn: Connection, events: Events, stepid: int, results: int, hidden: bool) -> None:
+        self._db.steps.thdHold(conn, stepid)
+        self._db.steps.thdFinish(conn, stepid, results, hidden)
+        events.announce(STEP, "finished", stepid)

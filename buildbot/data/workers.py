@@ -1,0 +1,75 @@
+"""Updates of workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.data.base import Events, Transacts
+from buildbot.resources.workers import WORKER
+
+
+class WorkerUpdates(Transacts):
+    """``findWorkerId``, ``setWorkers``, ``workerConnected``, ``workerDisconnected``, ``setWorkerState``."""
+
+    def findWorkerId(self, name: str) -> Deferred[int]:
+        """The id of the worker with this name, which is added if it is new."""
+        return self._db.workers.findWorkerId(name)
+
+    def setWorkers(self, configured: Mapping[str, Iterable[int]]) -> Deferred[dict[str, int]]:
+        """Say which workers this master has: ``{name: builderids}``. Event: ``workers/N/state_updated`` for what
+        changed.
+
+        Returns:
+            Deferred with ``{name: workerid}``.
+        """
+        return self.transact(self._thdSetWorkers, {name: list(ids) for name, ids in configured.items()})
+
+    def _thdSetWorkers(self, conn: Connection, events: Events, configured: dict[str, list[int]]) -> dict[str, int]:
+        ids = {name: self._db.workers.thdFindWorkerId(conn, name) for name in sorted(configured)}
+        changed = self._db.workers.thdConfigure(
+            conn, self._db.masterid, {ids[name]: builderids for name, builderids in configured.items()}
+        )
+        events.announce(WORKER, "state_updated", sorted(changed))
+        return ids
+
+    def workerConnected(self, workerid: int, workerinfo: Mapping[str, Any]) -> Deferred[None]:
+        """A worker connected to this master, and this is what it says of itself. Event: ``workers/N/connected``."""
+        return self.transact(self._thdConnected, workerid, dict(workerinfo))
+
+    def _thdConnected(self, conn: Connection, events: Events, workerid: int, info: dict[str, Any]) -> None:
+        self._db.workers.thdConnected(conn, workerid, self._db.masterid, info)
+        events.announce(WORKER, "connected", workerid)
+
+    def workerDisconnected(self, workerid: int) -> Deferred[None]:
+        """A worker is gone from this master. Event: ``workers/N/disconnected``."""
+        return self.transact(self._thdDisconnected, workerid)
+
+    def _thdDisconnected(self, conn: Connection, events: Events, workerid: int) -> None:
+        if self._db.workers.thdDisconnected(conn, workerid, self._db.masterid):
+            events.announce(WORKER, "disconnected", workerid)
+
+    def setWorkerState(
+        self,
+        workerid: int,
+        paused: bool | None = None,
+        pause_reason: str | None = None,
+        graceful: bool | None = None,
+    ) -> Deferred[None]:
+        """Pause or resume a worker, or let it end gracefully; None leaves as is. Event: ``workers/N/state_updated``."""
+        return self.transact(self._thdSetState, workerid, paused, pause_reason, graceful)
+
+    def _thdSetState(
+        self,
+        conn: Connection,
+        events: Events,
+        workerid: int,
+        paused: bool | None,
+        pause_reason: str | None,
+        graceful: bool | None,
+    ) -> None:
+        if self._db.workers.thdSetState(conn, workerid, paused, pause_reason, graceful):
+            events.announce(WORKER, "state_updated", workerid)

@@ -1,0 +1,153 @@
+"""What connector components have in common, and the cache of their getters."""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import Deferred, succeed
+
+if TYPE_CHECKING:
+    from buildbot.db.connector import DBConnector
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+#: objects that a cache keeps alive itself; beyond them only what somebody else holds
+STRONG_SIZE = 512
+
+
+class DBConnectorComponent:
+    """Base class of the connector components (specification 001, The DB Connector and Components)."""
+
+    def __init__(self, connector: DBConnector) -> None:
+        #: the connector: ``self.db.pool``, ``self.db.model``, in rare cases ``self.db.master``
+        self.db = connector
+        for name in dir(type(self)):
+            method = getattr(type(self), name, None)
+            if isinstance(method, _CachedMethod):
+                setattr(self, name, method.bound(self))
+
+
+class Cache(Generic[K, V]):
+    """Results by key: the latest strongly, others as long as somebody holds them; one query for concurrent misses."""
+
+    def __init__(self, name: str, miss: Callable[[K], Deferred[V | None]]) -> None:
+        self.name = name
+        self._miss = miss
+        self._weak: WeakValueDictionary[K, Any] = WeakValueDictionary()
+        self._strong: OrderedDict[K, V] = OrderedDict()
+        self._waiting: dict[K, list[Deferred[V | None]]] = {}
+        self._generation = 0
+        self.hits = 0
+        self.misses = 0
+
+    def get(self, key: K) -> Deferred[V | None]:
+        """The value for ``key``, read from the database only if it is not here."""
+        value = self._weak.get(key)
+        if value is not None:
+            self.hits += 1
+            self._keep(key, value)
+            return succeed(value)
+        self.misses += 1
+        waiter: Deferred[V | None] = Deferred()
+        waiting = self._waiting.get(key)
+        if waiting is not None:
+            waiting.append(waiter)
+            return waiter
+        self._waiting[key] = [waiter]
+        generation = self._generation
+
+        def arrived(result: Any) -> None:
+            # what was invalidated while it was being read may be old
+            if result is not None and not _is_failure(result) and generation == self._generation:
+                self.put(key, result)
+            for waiting in self._waiting.pop(key):
+                if _is_failure(result):
+                    waiting.errback(result)
+                else:
+                    waiting.callback(result)
+
+        self._miss(key).addBoth(arrived)
+        return waiter
+
+    def put(self, key: K, value: V) -> None:
+        """Remember a value; one that cannot be referenced weakly only among the latest."""
+        try:
+            self._weak[key] = value
+        except TypeError:
+            return
+        self._keep(key, value)
+
+    def invalidate(self, key: K | None = None) -> None:
+        """Forget one key, or all."""
+        self._generation += 1
+        if key is None:
+            self._weak.clear()
+            self._strong.clear()
+        else:
+            self._weak.pop(key, None)
+            self._strong.pop(key, None)
+
+    def _keep(self, key: K, value: V) -> None:
+        self._strong[key] = value
+        self._strong.move_to_end(key)
+        if len(self._strong) > STRONG_SIZE:
+            self._strong.popitem(last=False)
+
+
+def _is_failure(result: Any) -> bool:
+    from twisted.python.failure import Failure
+
+    return isinstance(result, Failure)
+
+
+class _CachedMethod:
+    """A decorated getter on its class; each component instance has a cache of its own."""
+
+    def __init__(self, cache_name: str, method: Callable[..., Deferred[Any]]) -> None:
+        self.cache_name = cache_name
+        self.method = method
+        self.__doc__ = method.__doc__
+        self.__name__ = method.__name__
+        parameters = list(inspect.signature(method).parameters.values())
+        extra = inspect.Parameter("no_cache", inspect.Parameter.POSITIONAL_OR_KEYWORD, default=False)
+        self.__signature__ = inspect.Signature([*parameters, extra])
+
+    def bound(self, component: Any) -> Callable[..., Deferred[Any]]:
+        """The method as callers of one component see it, with its ``cache`` attribute."""
+        method = self.method
+        cache: Cache[Any, Any] = Cache(self.cache_name, lambda key: method(component, key))
+
+        @wraps(method)
+        def wrapper(key: Any, no_cache: bool = False) -> Deferred[Any]:
+            if no_cache:
+                return method(component, key)
+            return cache.get(key)
+
+        wrapper.cache = cache  # type: ignore[attr-defined]
+        component.db.caches.setdefault(self.cache_name, []).append(cache)
+        return wrapper
+
+
+def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
+    """Cache a getter that fetches an object from the database by one key.
+
+    The decorated method takes the key and an optional ``no_cache``; if that is true, the database is asked even if
+    the key is in the cache. The method has an attribute ``cache``. What it returns must allow weak references
+    (a subclass of dict), and must not be changed by callers. A ``None`` is never cached.
+
+    Source: specification 001, Caching; readings, users.
+    """
+
+    def decorate(method: Callable[..., Deferred[Any]]) -> _CachedMethod:
+        return _CachedMethod(cachename, method)
+
+    return decorate
+
+
+__all__ = ["Cache", "DBConnectorComponent", "cached"]

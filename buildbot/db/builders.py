@@ -1,0 +1,105 @@
+"""Builders connector: names, descriptions, and which master runs what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, or_, select, update
+from sqlalchemy.engine import Connection
+
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.names import NamedRows
+from buildbot.db.operations import reads, writes
+from buildbot.db.statements import Statement
+from buildbot.resources.builders import builder_masters, builders
+from buildbot.util import checks, jsontext
+
+_names = NamedRows(builders, tags="[]")
+_get = Statement(select(builders.c.id, builders.c.name, builders.c.tags).where(builders.c.id == bindparam("builderid")))
+_get_all = Statement(select(builders.c.id, builders.c.name, builders.c.tags).order_by(builders.c.id))
+_described = ("description", "description_format", "description_html", "projectid", "tags")
+_describe = Statement(
+    update(builders)
+    .where(
+        builders.c.id == bindparam("builderid"),
+        or_(*(builders.c[name].is_distinct_from(bindparam(f"new_{name}")) for name in _described)),
+    )
+    .values({name: bindparam(f"new_{name}") for name in _described})
+)
+_of_master = Statement(select(builder_masters.c.builderid).where(builder_masters.c.masterid == bindparam("masterid")))
+_link = Statement(insert(builder_masters).values(builderid=bindparam("builderid"), masterid=bindparam("masterid")))
+_unlink = Statement(
+    delete(builder_masters).where(
+        builder_masters.c.builderid == bindparam("builderid"), builder_masters.c.masterid == bindparam("masterid")
+    )
+)
+_count_up = Statement(
+    update(builders).where(builders.c.id == bindparam("builderid")).values(last_number=builders.c.last_number + 1)
+)
+_count_to = Statement(
+    update(builders)
+    .where(builders.c.id == bindparam("builderid"), builders.c.last_number < bindparam("number"))
+    .values(last_number=bindparam("number"))
+)
+_last_number = Statement(select(builders.c.last_number).where(builders.c.id == bindparam("builderid")))
+
+
+class BuildersConnectorComponent(DBConnectorComponent):
+    """What can be built; at ``master.db.builders``."""
+
+    def thdFindBuilderId(self, conn: Connection, name: str) -> int:
+        """The id of the builder with this name, which is added if it is new."""
+        return _names.id(conn, name)
+
+    findBuilderId = writes(thdFindBuilderId)
+
+    def thdFindBuilderIds(self, conn: Connection, names: list[str]) -> dict[str, int]:
+        """Ids by name, added where new."""
+        return _names.ids(conn, names)
+
+    def thdGetBuilder(self, conn: Connection, builderid: int) -> dict[str, Any] | None:
+        """The builder (``id``, ``name``, ``tags``), or None."""
+        row = _get.first(conn, builderid=checks.identifier(builderid, "builderid"))
+        return None if row is None else _dict(row)
+
+    getBuilder = reads(thdGetBuilder)
+
+    def thdGetBuilders(self, conn: Connection) -> list[dict[str, Any]]:
+        """All builders ever configured, by id."""
+        return [_dict(row) for row in _get_all.all(conn)]
+
+    getBuilders = reads(thdGetBuilders)
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdDescribe(self, conn: Connection, builderid: int, described: Mapping[str, Any]) -> bool:
+        """Store description, description_format, description_html, projectid and tags; true if anything changed."""
+        values: dict[str, Any] = {
+            f"new_{name}": checks.optional_text(described.get(name), name)
+            for name in ("description", "description_format", "description_html")
+        }
+        values["new_projectid"] = described.get("projectid")
+        values["new_tags"] = jsontext.dump_list(checks.texts(described.get("tags") or (), "tags"))
+        return _describe.count(conn, builderid=builderid, **values) == 1
+
+    def thdSetOfMaster(self, conn: Connection, masterid: int, builderids: Iterable[int]) -> set[int]:
+        """Make these the builders that a master runs; ids of those for which that changed."""
+        wanted = set(builderids)
+        had = {row[0] for row in _of_master.all(conn, masterid=masterid)}
+        for builderid in sorted(had - wanted):
+            _unlink.run(conn, builderid=builderid, masterid=masterid)
+        _link.many(conn, [{"builderid": builderid, "masterid": masterid} for builderid in sorted(wanted - had)])
+        return had ^ wanted
+
+    def thdTakeNumber(self, conn: Connection, builderid: int, number: int | None) -> int:
+        """The next build number of a builder, or the one given; its row is locked until the transaction ends."""
+        if number is not None:
+            _count_to.run(conn, builderid=builderid, number=number)
+            return number
+        _count_up.run(conn, builderid=builderid)
+        return int(_last_number.scalar(conn, builderid=builderid))
+
+
+def _dict(row: tuple[Any, ...]) -> dict[str, Any]:
+    return {"id": row[0], "name": row[1], "tags": jsontext.loads(row[2])}

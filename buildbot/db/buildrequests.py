@@ -1,0 +1,365 @@
+"""Build requests connector (specification 001, buildrequests).
+
+A claim is three columns of the request: the master, its epoch, and when. One UPDATE that names all ids and asks that
+each be unclaimed and incomplete decides: if it met fewer rows than ids, somebody was faster, and the transaction is
+rolled back, so a claim is all or nothing. Ids are locked in ascending order first, so that crossed claims cannot
+deadlock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy.engine import Connection
+from twisted.logger import Logger
+
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
+from buildbot.db.operations import reads, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import Statement, dialect_of
+from buildbot.resources.builders import builders
+from buildbot.resources.buildrequests import buildrequests
+from buildbot.resources.buildsets import buildsets
+from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
+from buildbot.util import checks
+from buildbot.util.clock import to_datetime, to_seconds
+
+log = Logger()
+
+_columns = (
+    buildrequests.c.id,
+    buildrequests.c.buildsetid,
+    builders.c.name,
+    buildrequests.c.priority,
+    buildrequests.c.claimed_by_masterid,
+    buildrequests.c.claimed_at,
+    buildrequests.c.complete,
+    buildrequests.c.complete_at,
+    buildrequests.c.builderid,
+    buildrequests.c.results,
+    buildrequests.c.submitted_at,
+    buildrequests.c.waited_for,
+)
+_base = select(*_columns).join(builders, builders.c.id == buildrequests.c.builderid)
+_get = Statement(_base.where(buildrequests.c.id == bindparam("brid")))
+_these = IdIn(buildrequests.c.id)
+_mine = and_(
+    buildrequests.c.claimed_by_masterid == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch")
+)
+_unclaimed = and_(buildrequests.c.claimed_by_masterid.is_(None), buildrequests.c.complete == 0)
+_lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
+_claim = Statement(
+    update(buildrequests)
+    .where(_these, _unclaimed)
+    .values(claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at"))
+)
+_reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))
+_release = {"claimed_by_masterid": None, "claimed_epoch": None, "claimed_at": None}
+_mine_of_these = Statement(
+    select(buildrequests.c.id).where(_these, _mine).order_by(buildrequests.c.id).with_for_update()
+)
+_unclaim = Statement(update(buildrequests).where(_these).values(_release))
+_complete = Statement(
+    update(buildrequests)
+    .where(_these, _mine, buildrequests.c.complete == 0)
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+)
+_complete_unclaimed = Statement(
+    update(buildrequests)
+    .where(_these, _unclaimed)
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+)
+_expired = Statement(
+    select(buildrequests.c.id)
+    .where(
+        buildrequests.c.complete == 0,
+        buildrequests.c.claimed_by_masterid.is_not(None),
+        buildrequests.c.claimed_at < bindparam("before"),
+    )
+    .order_by(buildrequests.c.id)
+    .with_for_update()
+)
+_of_master = Statement(
+    select(buildrequests.c.id, buildrequests.c.cancel_reason)
+    .where(buildrequests.c.claimed_by_masterid == bindparam("masterid"), buildrequests.c.complete == 0)
+    .order_by(buildrequests.c.id)
+    .with_for_update()
+)
+_hold = Statement(
+    select(buildrequests.c.id).where(buildrequests.c.id == bindparam("brid"), _mine).with_for_update(read=True)
+)
+_set_priority = Statement(
+    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(priority=bindparam("new_priority"))
+)
+_lock_state = Statement(
+    select(buildrequests.c.complete, buildrequests.c.claimed_by_masterid)
+    .where(buildrequests.c.id == bindparam("brid"))
+    .with_for_update()
+)
+_want_cancel = Statement(
+    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(cancel_reason=bindparam("reason"))
+)
+
+
+class BuildRequestsConnectorComponent(DBConnectorComponent):
+    """What waits to be built, and who claimed it; at ``master.db.buildrequests``.
+
+    A brdict has the keys ``brid``, ``buildsetid``, ``buildername``, ``priority``, ``claimed``, ``claimed_at``
+    (datetime or None), ``mine``, ``complete``, ``complete_at`` (datetime or None), and besides ``builderid``,
+    ``results``, ``submitted_at``, ``waited_for``, ``claimed_by_masterid``.
+    """
+
+    def thdGetBuildRequest(self, conn: Connection, brid: int) -> dict[str, Any] | None:
+        """The build request with this id, or None; never cached. Source: specification 001, buildrequests."""
+        row = _get.first(conn, brid=checks.identifier(brid, "brid"))
+        return None if row is None else self._brdict(row)
+
+    getBuildRequest = reads(thdGetBuildRequest)
+
+    def thdGetBuildRequests(
+        self,
+        conn: Connection,
+        *,
+        buildername: str | None = None,
+        complete: bool | None = None,
+        claimed: bool | Literal["mine"] | None = None,
+        bsid: int | None = None,
+        branch: str | None = None,
+        repository: str | None = None,
+    ) -> list[dict[str, Any]]:
+        """Build requests with these characteristics, by id; keywords only.
+
+        Args:
+            complete: true or false; None does not care.
+            claimed: True for claimed ones (an unclaimed complete one is not), False for unclaimed ones that are not
+                complete, ``"mine"`` for those that this master has claimed, None for all.
+            bsid: only those of this buildset.
+            branch, repository: only those with such a source stamp.
+
+        Raises:
+            ValueError: ``claimed`` or ``complete`` is none of the above.
+
+        Source: specification 001, buildrequests; readings, small print.
+        """
+        checks.one_of(complete, (None, True, False), "complete")
+        checks.one_of(claimed, (None, True, False, "mine"), "claimed")
+        statement = _base
+        if buildername is not None:
+            name_hash = checks.name_hash(checks.text(buildername, "buildername"))
+            statement = statement.where(builders.c.name_hash == name_hash)
+        if complete is not None:
+            statement = statement.where(buildrequests.c.complete == int(complete))
+        if claimed == "mine":
+            statement = statement.where(
+                buildrequests.c.claimed_by_masterid == self.db.masterid, buildrequests.c.claimed_epoch == self.db.epoch
+            )
+        elif claimed is True:
+            statement = statement.where(buildrequests.c.claimed_by_masterid.is_not(None))
+        elif claimed is False:
+            statement = statement.where(_unclaimed)
+        if bsid is not None:
+            statement = statement.where(buildrequests.c.buildsetid == checks.identifier(bsid, "bsid"))
+        if branch is not None or repository is not None:
+            statement = statement.where(buildrequests.c.buildsetid.in_(_stamped(branch, repository)))
+        rows = conn.execute(statement.order_by(buildrequests.c.id)).all()
+        return [self._brdict(row) for row in rows]
+
+    getBuildRequests = reads(thdGetBuildRequests)
+
+    def thdClaimBuildRequests(
+        self, conn: Connection, brids: Iterable[int], claimed_at: dt.datetime | None = None
+    ) -> None:
+        """Claim build requests for this master, all of them or none.
+
+        Args:
+            brids: any order; an id given twice counts once; none at all does nothing.
+            claimed_at: aware datetime, default now; kept in whole seconds.
+
+        Raises:
+            AlreadyClaimedError: one is claimed, complete or unknown; nothing is claimed.
+
+        Source: specification 001, buildrequests; readings, buildrequests.
+        """
+        ids = checks.identifiers(brids, "brids")
+        at = self._at(conn, claimed_at, "claimed_at")
+        if not ids:
+            return
+        if len(ids) > 1:
+            _lock.run(conn, ids=ids).fetchall()
+        if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
+            raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
+
+    claimBuildRequests = writes(thdClaimBuildRequests)
+
+    def thdReclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
+        """Renew this master's claims, all of them or none: their ``claimed_at`` becomes now.
+
+        Raises:
+            AlreadyClaimedError: this master has not claimed one of them, or it does not exist; nothing is renewed.
+
+        Source: specification 001, buildrequests; readings, small print.
+        """
+        ids = checks.identifiers(brids, "brids")
+        if not ids:
+            return
+        if len(ids) > 1:
+            _lock.run(conn, ids=ids).fetchall()
+        if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self._owner()) != len(ids):
+            raise AlreadyClaimedError(f"a build request among {_some(ids)} is not claimed by this master")
+
+    reclaimBuildRequests = writes(thdReclaimBuildRequests)
+
+    def thdUnclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
+        """Release this master's claims on these requests; those that it has not claimed are left alone.
+
+        Whether a request is complete is not checked. Source: specification 001, buildrequests.
+        """
+        self.thdRelease(conn, checks.identifiers(brids, "brids"))
+
+    unclaimBuildRequests = writes(thdUnclaimBuildRequests)
+
+    def thdRelease(self, conn: Connection, ids: list[int]) -> list[int]:
+        """Release this master's claims on these requests; the ids of those that it had claimed."""
+        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
+        if mine:
+            _unclaim.run(conn, ids=mine)
+        return mine
+
+    def thdCompleteBuildRequests(
+        self, conn: Connection, brids: Iterable[int], results: int, complete_at: dt.datetime | None = None
+    ) -> None:
+        """Complete requests that this master has claimed, all of them or none.
+
+        Args:
+            results: a result code.
+            complete_at: aware datetime, default now.
+
+        Raises:
+            NotClaimedError: one does not exist, is complete, or is not claimed by this master; none is completed.
+
+        Source: specification 001, buildrequests; readings, buildrequests.
+        """
+        ids = checks.identifiers(brids, "brids")
+        outcome = checks.integer(results, "results")
+        at = self._at(conn, complete_at, "complete_at")
+        if not ids:
+            return
+        if len(ids) > 1:
+            _lock.run(conn, ids=ids).fetchall()
+        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
+            raise NotClaimedError(
+                f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
+            )
+
+    completeBuildRequests = writes(thdCompleteBuildRequests)
+
+    def thdUnclaimExpiredRequests(self, conn: Connection, old: int) -> None:
+        """Release claims on incomplete requests that are older than ``old`` seconds, whoever has them.
+
+        The age is measured by the database server's clock, which is the only one that all masters share. What was
+        released is logged. Source: specification 001, buildrequests; readings, buildrequests.
+        """
+        self.thdReleaseExpired(conn, old)
+
+    unclaimExpiredRequests = writes(thdUnclaimExpiredRequests)
+
+    def thdReleaseExpired(self, conn: Connection, old: int) -> list[int]:
+        """As ``unclaimExpiredRequests``; the ids of what was released."""
+        before = dialect_of(conn).server_now(conn) - checks.integer(old, "old")
+        ids = [row[0] for row in _expired.all(conn, before=before)]
+        if ids:
+            _unclaim.run(conn, ids=ids)
+            log.info(
+                "unclaimed {count} build requests older than {old} s: {ids}", count=len(ids), old=old, ids=_some(ids)
+            )
+        return ids
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdHold(self, conn: Connection, brid: int) -> None:
+        """Make sure that this master, at its epoch, has claimed the request until this transaction ends.
+
+        Raises NotClaimedError if not.
+        """
+        if _hold.first(conn, brid=checks.identifier(brid, "brid"), **self._owner()) is None:
+            raise NotClaimedError(f"build request {brid} is not claimed by this master")
+
+    def thdOfMaster(self, conn: Connection, masterid: int) -> list[tuple[int, str | None]]:
+        """Incomplete requests claimed by a master, with the reason why somebody cancelled them; locked."""
+        return [(row[0], row[1]) for row in _of_master.all(conn, masterid=masterid)]
+
+    def thdReleaseAny(self, conn: Connection, ids: list[int]) -> None:
+        """Release claims, whoever has them; for masters declared dead."""
+        if ids:
+            _unclaim.run(conn, ids=ids)
+
+    def thdCompleteUnclaimed(self, conn: Connection, brids: list[int], results: int) -> int:
+        """Complete requests that nobody has claimed; how many they were."""
+        if not brids:
+            return 0
+        return _complete_unclaimed.count(conn, ids=brids, at=transaction_of(conn).now, outcome=results)
+
+    def thdState(self, conn: Connection, brid: int) -> tuple[bool, int | None] | None:
+        """Whether a request is complete and who claimed it, or None; its row is locked."""
+        row = _lock_state.first(conn, brid=checks.identifier(brid, "brid"))
+        return None if row is None else (bool(row[0]), row[1])
+
+    def thdWantCancel(self, conn: Connection, brid: int, reason: str) -> None:
+        """Note that somebody wants a claimed request cancelled, for whoever runs it now or later."""
+        _want_cancel.run(conn, brid=brid, reason=reason)
+
+    def thdSetPriority(self, conn: Connection, brid: int, priority: int) -> bool:
+        """Change a request's priority; false if there is no such request."""
+        return _set_priority.count(conn, brid=checks.identifier(brid, "brid"), new_priority=priority) == 1
+
+    def _owner(self) -> dict[str, int]:
+        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
+
+    @staticmethod
+    def _at(conn: Connection, moment: dt.datetime | None, what: str) -> int:
+        return transaction_of(conn).now if moment is None else to_seconds(moment, what)
+
+    def _brdict(self, row: Any) -> dict[str, Any]:
+        claimed_by = row[4]
+        return {
+            "brid": row[0],
+            "buildsetid": row[1],
+            "buildername": row[2],
+            "priority": row[3],
+            "claimed": claimed_by is not None,
+            "claimed_at": to_datetime(row[5]),
+            "mine": claimed_by is not None and claimed_by == self.db.masterid,
+            "complete": bool(row[6]),
+            "complete_at": to_datetime(row[7]),
+            "builderid": row[8],
+            "results": row[9],
+            "submitted_at": to_datetime(row[10]),
+            "waited_for": bool(row[11]),
+            "claimed_by_masterid": claimed_by,
+        }
+
+
+def _stamped(branch: str | None, repository: str | None) -> Any:
+    statement = (
+        select(buildsets.c.id)
+        .join(sourcestampset_members, sourcestampset_members.c.sourcestampsetid == buildsets.c.sourcestampsetid)
+        .join(sourcestamps, sourcestamps.c.id == sourcestampset_members.c.ssid)
+    )
+    if branch is not None:
+        statement = statement.where(sourcestamps.c.branch == checks.text(branch, "branch"))
+    if repository is not None:
+        statement = statement.where(sourcestamps.c.repository == checks.text(repository, "repository"))
+    return statement
+
+
+def _some(ids: list[int]) -> str:
+    shown = ", ".join(map(str, ids[:10]))
+    return shown if len(ids) <= 10 else f"{shown} and {len(ids) - 10} more"
+
+
+__all__ = ["AlreadyClaimedError", "BuildRequestsConnectorComponent", "NotClaimedError"]

@@ -1,0 +1,248 @@
+"""Builds connector (specification 001, builds) and the properties of builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from buildbot.db import properties as property_pairs
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.db.operations import reads, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import Insert, Row, Statement
+from buildbot.resources.buildrequests import buildrequests
+from buildbot.resources.builds import build_properties, builds
+from buildbot.util import checks, jsontext
+from buildbot.util.clock import to_datetime
+
+_columns = (
+    builds.c.id,
+    builds.c.number,
+    builds.c.buildrequestid,
+    builds.c.started_at,
+    builds.c.complete_at,
+    builds.c.builderid,
+    builds.c.workerid,
+    builds.c.masterid,
+    builds.c.results,
+    builds.c.state_string,
+)
+_get = Statement(select(*_columns).where(builds.c.id == bindparam("bid")))
+_get_for_request = Statement(
+    select(*_columns).where(builds.c.buildrequestid == bindparam("brid")).order_by(builds.c.id)
+)
+_builder_of = Statement(select(buildrequests.c.builderid).where(buildrequests.c.id == bindparam("brid")))
+_add = Insert(
+    insert(builds).values(
+        {
+            name: bindparam(name)
+            for name in ("number", "builderid", "buildrequestid", "workerid", "masterid", "started_at", "state_string")
+        }
+    )
+)
+_finish = Statement(update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at")))
+_finish_with = Statement(
+    update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at"), results=bindparam("outcome"))
+)
+_set_state = Statement(update(builds).where(builds.c.id == bindparam("bid")).values(state_string=bindparam("state")))
+_set_locks = Statement(
+    update(builds).where(builds.c.id == bindparam("bid")).values(locks_duration_s=bindparam("seconds"))
+)
+#: a running build of a request that this master has claimed at its epoch; what is finished stays as it is
+HELD = and_(
+    builds.c.complete_at.is_(None),
+    buildrequests.c.claimed_by_masterid == bindparam("owner"),
+    buildrequests.c.claimed_epoch == bindparam("owner_epoch"),
+)
+_hold = Statement(
+    select(builds.c.id)
+    .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
+    .where(builds.c.id == bindparam("bid"), HELD)
+    .with_for_update(read=True)
+)
+_want_stop = Statement(
+    update(builds)
+    .where(builds.c.id == bindparam("bid"), builds.c.complete_at.is_(None))
+    .values(stop_reason=bindparam("reason"))
+)
+_unfinished_of_requests = Statement(
+    select(builds.c.id, builds.c.stop_reason, builds.c.buildrequestid)
+    .where(IdIn(builds.c.buildrequestid), builds.c.complete_at.is_(None))
+    .order_by(builds.c.id)
+)
+_unfinished_of_master = Statement(
+    select(builds.c.id, builds.c.stop_reason, builds.c.buildrequestid)
+    .where(builds.c.masterid == bindparam("masterid"), builds.c.complete_at.is_(None))
+    .order_by(builds.c.id)
+)
+_get_properties = Statement(
+    select(build_properties.c.name, build_properties.c.value, build_properties.c.source)
+    .where(build_properties.c.buildid == bindparam("bid"))
+    .order_by(build_properties.c.name)
+)
+_here = (build_properties.c.buildid == bindparam("bid"), build_properties.c.name_hash == bindparam("hash"))
+_property_values: dict[str, Any] = {"value": bindparam("new_value"), "source": bindparam("new_source")}
+_change_property = Statement(update(build_properties).where(*_here).values(_property_values))
+_add_property = Statement(
+    insert(build_properties).values(
+        {"buildid": bindparam("bid"), "name_hash": bindparam("hash"), "name": bindparam("name"), **_property_values}
+    )
+)
+
+
+class BuildsConnectorComponent(DBConnectorComponent):
+    """Runs of builders; at ``master.db.builds``.
+
+    A bdict has the keys ``bid``, ``number``, ``brid``, ``start_time``, ``finish_time`` (datetimes, the latter None
+    while it runs), and besides ``builderid``, ``workerid``, ``masterid``, ``results``, ``state_string``.
+    """
+
+    def thdGetBuild(self, conn: Connection, bid: int) -> dict[str, Any] | None:
+        """The build with this id, or None. Source: specification 001, builds."""
+        row = _get.first(conn, bid=checks.identifier(bid, "bid"))
+        return None if row is None else _bdict(row)
+
+    getBuild = reads(thdGetBuild)
+
+    def thdGetBuildsForRequest(self, conn: Connection, brid: int) -> list[dict[str, Any]]:
+        """The builds of one request, by id. Source: specification 001, builds; readings, small print."""
+        return [_bdict(row) for row in _get_for_request.all(conn, brid=checks.identifier(brid, "brid"))]
+
+    getBuildsForRequest = reads(thdGetBuildsForRequest)
+
+    def thdAddBuild(self, conn: Connection, brid: int, number: int | None = None, workerid: int | None = None) -> int:
+        """Add a build that starts now, and return its id.
+
+        Args:
+            number: unique for its builder over all masters; None takes the next one.
+
+        Raises:
+            ValueError: there is no such request or worker, or the number is taken.
+
+        Source: specification 001, builds; readings, builds.
+        """
+        checks.identifier(brid, "brid")
+        if number is not None and checks.integer(number, "number") >= 2**31:
+            raise ValueError(f"number: {number} is not below {2**31}")
+        builderid = _builder_of.scalar(conn, brid=brid)
+        if builderid is None:
+            raise ValueError(f"brid: there is no build request {brid}")
+        try:
+            return _add.id(
+                conn,
+                number=self.db.builders.thdTakeNumber(conn, builderid, number),
+                builderid=builderid,
+                buildrequestid=brid,
+                workerid=None if workerid is None else checks.identifier(workerid, "workerid"),
+                masterid=self.db.masterid,
+                started_at=transaction_of(conn).now,
+                state_string="created",
+            )
+        except IntegrityError as error:
+            if self.db.dialect.is_unique_violation(error):
+                raise ValueError(f"number: builder {builderid} has a build {number} already") from error
+            raise ValueError(f"workerid: there is no worker {workerid}") from error
+
+    addBuild = writes(thdAddBuild)
+
+    def thdFinishBuilds(self, conn: Connection, bids: Iterable[int], results: int | None = None) -> None:
+        """Mark these builds as finished now, even those that are finished already.
+
+        Args:
+            results: a result code, stored too if given.
+
+        Source: specification 001, builds.
+        """
+        ids = checks.identifiers(bids, "bids")
+        if not ids:
+            return
+        at = transaction_of(conn).now
+        if results is None:
+            _finish.run(conn, ids=ids, at=at)
+        else:
+            _finish_with.run(conn, ids=ids, at=at, outcome=checks.integer(results, "results"))
+
+    finishBuilds = writes(thdFinishBuilds)
+
+    def thdGetBuildProperties(self, conn: Connection, bid: int) -> dict[str, tuple[Any, str]]:
+        """The build's properties, ``{name: (value, source)}``; empty if there is no such build."""
+        rows = _get_properties.all(conn, bid=checks.identifier(bid, "bid"))
+        return {name: (jsontext.loads(value), source) for name, value, source in rows}
+
+    getBuildProperties = reads(thdGetBuildProperties)
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdHold(self, conn: Connection, bid: int) -> None:
+        """Make sure that this master, at its epoch, has claimed the build's request until this transaction ends.
+
+        Raises NotClaimedError if not.
+        """
+        if _hold.first(conn, bid=checks.identifier(bid, "buildid"), **self._owner()) is None:
+            raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
+
+    def thdSetState(self, conn: Connection, bid: int, state: str) -> None:
+        """Say what a build is doing."""
+        _set_state.run(conn, bid=bid, state=checks.text(state, "state_string"))
+
+    def thdSetLocksDuration(self, conn: Connection, bid: int, seconds: int) -> None:
+        """Say how long a build waited for locks."""
+        _set_locks.run(conn, bid=bid, seconds=checks.integer(seconds, "seconds"))
+
+    def thdWantStop(self, conn: Connection, bid: int, reason: str) -> bool:
+        """Note that somebody wants a build stopped; false if it has ended or is unknown."""
+        return _want_stop.count(conn, bid=checks.identifier(bid, "buildid"), reason=reason) == 1
+
+    def thdUnfinished(
+        self, conn: Connection, brids: list[int] | None = None, masterid: int | None = None
+    ) -> list[tuple[int, str | None, int]]:
+        """Unfinished builds of requests or of a master: (id, why somebody stopped it, its request)."""
+        if masterid is not None:
+            rows = _unfinished_of_master.all(conn, masterid=masterid)
+        else:
+            rows = _unfinished_of_requests.all(conn, ids=brids or []) if brids else []
+        return [(row[0], row[1], row[2]) for row in rows]
+
+    def thdSetProperties(
+        self, conn: Connection, bid: int, properties: Mapping[str, tuple[Any, str]]
+    ) -> dict[str, list[Any]]:
+        """Set properties of a build; those that are new or changed, ``{name: [value, source]}``."""
+        wanted = {
+            name: (jsontext.dumps(value, f"properties[{name!r}]"), source)
+            for name, (value, source) in property_pairs.checked(properties).items()
+        }
+        had = {name: (value, source) for name, value, source in _get_properties.all(conn, bid=bid)}
+        changed = {name: pair for name, pair in wanted.items() if had.get(name) != pair}
+        fresh = []
+        for name, (value, source) in changed.items():
+            row = {"bid": bid, "hash": checks.name_hash(name), "new_value": value, "new_source": source}
+            if name in had:
+                _change_property.run(conn, **row)
+            else:
+                fresh.append({**row, "name": name})
+        _add_property.many(conn, fresh)
+        return {name: [jsontext.loads(value), source] for name, (value, source) in changed.items()}
+
+    def _owner(self) -> dict[str, int]:
+        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
+
+
+def _bdict(row: Row) -> dict[str, Any]:
+    return {
+        "bid": row[0],
+        "number": row[1],
+        "brid": row[2],
+        "start_time": to_datetime(row[3]),
+        "finish_time": to_datetime(row[4]),
+        "builderid": row[5],
+        "workerid": row[6],
+        "masterid": row[7],
+        "results": row[8],
+        "state_string": row[9],
+    }

@@ -1,0 +1,270 @@
+"""Buildsets connector (specification 001, buildsets)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from buildbot.db import properties as property_pairs
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.operations import reads, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import Insert, Row, Statement, by_name
+from buildbot.resources.buildrequests import buildrequests
+from buildbot.resources.buildsets import buildsets
+from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
+from buildbot.util import checks
+from buildbot.util.clock import to_datetime, to_seconds
+from buildbot.util.results import SUCCESS, worst_status
+
+_add = Insert(
+    insert(buildsets).values(
+        by_name(c for c in buildsets.columns if c.name not in ("id", "complete", "complete_at", "results"))
+    )
+)
+_request: dict[str, Any] = {
+    name: bindparam(name) for name in ("buildsetid", "builderid", "priority", "submitted_at", "waited_for")
+}
+_add_request = Insert(insert(buildrequests).values(_request))
+_requests_of = Statement(
+    select(buildrequests.c.builderid, buildrequests.c.id).where(buildrequests.c.buildsetid == bindparam("bsid"))
+)
+_columns = (
+    buildsets.c.id,
+    buildsets.c.external_idstring,
+    buildsets.c.reason,
+    buildsets.c.sourcestampsetid,
+    buildsets.c.submitted_at,
+    buildsets.c.complete,
+    buildsets.c.complete_at,
+    buildsets.c.results,
+    buildsets.c.parent_buildid,
+    buildsets.c.parent_relationship,
+    buildsets.c.rebuilt_buildid,
+)
+_get = Statement(select(*_columns).where(buildsets.c.id == bindparam("bsid")))
+_properties = Statement(select(buildsets.c.properties).where(buildsets.c.id == bindparam("bsid")))
+_complete = Statement(
+    update(buildsets)
+    .where(buildsets.c.id == bindparam("bsid"), buildsets.c.complete == 0)
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+)
+_lock_of_requests = Statement(
+    select(buildsets.c.id)
+    .where(buildsets.c.id.in_(select(buildrequests.c.buildsetid).where(IdIn(buildrequests.c.id))))
+    .order_by(buildsets.c.id)
+    .with_for_update()
+)
+_progress = Statement(
+    select(
+        buildsets.c.id,
+        func.count(),
+        func.sum(buildrequests.c.complete),
+        func.max(buildsets.c.complete),
+    )
+    .join(buildrequests, buildrequests.c.buildsetid == buildsets.c.id)
+    .where(IdIn(buildsets.c.id))
+    .group_by(buildsets.c.id)
+    .order_by(buildsets.c.id)
+)
+_results = Statement(
+    select(buildrequests.c.buildsetid, buildrequests.c.results).where(IdIn(buildrequests.c.buildsetid)).distinct()
+)
+
+
+class BuildsetsConnectorComponent(DBConnectorComponent):
+    """Build requests that were triggered together; at ``master.db.buildsets``.
+
+    A bsdict has the keys ``bsid``, ``external_idstring``, ``reason``, ``sourcestampsetid``, ``submitted_at``
+    (datetime), ``complete``, ``complete_at`` (datetime or None), ``results`` (-1 until complete), and besides
+    ``parent_buildid``, ``parent_relationship``, ``rebuilt_buildid``.
+    """
+
+    def thdAddBuildset(
+        self,
+        conn: Connection,
+        sourcestampsetid: int,
+        reason: str,
+        properties: Mapping[str, tuple[Any, str]],
+        builderNames: Iterable[str],
+        external_idstring: str | None = None,
+        scheduler: str | None = None,
+        waited_for: bool = False,
+        priority: int = 0,
+        parent_buildid: int | None = None,
+        parent_relationship: str | None = None,
+        rebuilt_buildid: int | None = None,
+        submitted_at: dt.datetime | None = None,
+    ) -> tuple[int, dict[str, int]]:
+        """Add a buildset with one request for each named builder, in one transaction.
+
+        Args:
+            properties: ``{name: (value, source)}`` with JSON values.
+            builderNames: a name given twice counts once; an unknown one is registered.
+            priority: higher goes first.
+
+        Returns:
+            ``(bsid, {builder name: brid})``
+
+        Raises:
+            TypeError, ValueError: naming the argument; nothing is written. ValueError also if there is no such set.
+
+        Source: specification 001, buildsets; readings, buildsets.
+        """
+        checks.identifier(sourcestampsetid, "sourcestampsetid")
+        names = list(dict.fromkeys(checks.texts(builderNames, "builderNames")))
+        now = transaction_of(conn).now
+        submitted = now if submitted_at is None else to_seconds(submitted_at, "submitted_at")
+        row = {
+            "external_idstring": checks.optional_text(external_idstring, "external_idstring"),
+            "reason": checks.text(reason, "reason"),
+            "sourcestampsetid": sourcestampsetid,
+            "submitted_at": submitted,
+            "scheduler": checks.optional_text(scheduler, "scheduler"),
+            "parent_buildid": None if parent_buildid is None else checks.identifier(parent_buildid, "parent_buildid"),
+            "parent_relationship": checks.optional_text(parent_relationship, "parent_relationship"),
+            "rebuilt_buildid": None
+            if rebuilt_buildid is None
+            else checks.identifier(rebuilt_buildid, "rebuilt_buildid"),
+            "properties": property_pairs.dumps(property_pairs.checked(properties)),
+        }
+        request = {
+            "priority": checks.integer(priority, "priority", -(2**31)),
+            "waited_for": int(checks.boolean(waited_for, "waited_for")),
+            "submitted_at": submitted,
+        }
+        if request["priority"] >= 2**31:
+            raise ValueError(f"priority: {priority} is not below {2**31}")
+        builders = self.db.builders.thdFindBuilderIds(conn, names) if names else {}
+        try:
+            bsid = _add.id(conn, **row)
+        except IntegrityError as error:
+            raise ValueError(f"sourcestampsetid: there is no set {sourcestampsetid}") from error
+        request["buildsetid"] = bsid
+        if len(names) == 1:
+            return bsid, {names[0]: _add_request.id(conn, builderid=builders[names[0]], **request)}
+        _add_request.many(conn, [{**request, "builderid": builders[name]} for name in names])
+        brids: dict[int, int] = dict(_requests_of.all(conn, bsid=bsid)) if names else {}
+        return bsid, {name: brids[builders[name]] for name in names}
+
+    addBuildset = writes(thdAddBuildset)
+
+    def thdCompleteBuildset(
+        self, conn: Connection, bsid: int, results: int, complete_at: dt.datetime | None = None
+    ) -> None:
+        """Complete a buildset with these results, now unless ``complete_at`` says when.
+
+        Raises:
+            KeyError: there is none, or it is complete.
+
+        Source: specification 001, buildsets.
+        """
+        checks.identifier(bsid, "bsid")
+        outcome = checks.integer(results, "results")
+        at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
+        if not _complete.count(conn, bsid=bsid, outcome=outcome, at=at):
+            raise KeyError(f"bsid: there is no incomplete buildset {bsid}")
+
+    completeBuildset = writes(thdCompleteBuildset)
+
+    def thdGetBuildset(self, conn: Connection, bsid: int) -> dict[str, Any] | None:
+        """The buildset with this id, or None; never cached. Source: specification 001, buildsets."""
+        row = _get.first(conn, bsid=checks.identifier(bsid, "bsid"))
+        return None if row is None else _bsdict(row)
+
+    getBuildset = reads(thdGetBuildset)
+
+    def thdGetBuildsets(self, conn: Connection, complete: bool | None = None) -> list[dict[str, Any]]:
+        """All buildsets, or only the complete (true) or incomplete (false) ones, by id.
+
+        Source: specification 001, buildsets.
+        """
+        statement = select(*_columns).order_by(buildsets.c.id)
+        return [_bsdict(tuple(row)) for row in conn.execute(_of_completeness(statement, complete))]
+
+    getBuildsets = reads(thdGetBuildsets)
+
+    def thdGetRecentBuildsets(
+        self,
+        conn: Connection,
+        count: int,
+        branch: str | None = None,
+        repository: str | None = None,
+        complete: bool | None = None,
+    ) -> list[dict[str, Any]]:
+        """The newest ``count`` buildsets, ascending, of those with a source stamp of this branch and repository.
+
+        Source: specification 001, buildsets.
+        """
+        checks.integer(count, "count")
+        statement = _of_completeness(select(*_columns), complete)
+        if branch is not None or repository is not None:
+            stamped = select(sourcestampset_members.c.sourcestampsetid).join(
+                sourcestamps, sourcestamps.c.id == sourcestampset_members.c.ssid
+            )
+            if branch is not None:
+                stamped = stamped.where(sourcestamps.c.branch == checks.text(branch, "branch"))
+            if repository is not None:
+                stamped = stamped.where(sourcestamps.c.repository == checks.text(repository, "repository"))
+            statement = statement.where(buildsets.c.sourcestampsetid.in_(stamped))
+        rows = conn.execute(statement.order_by(buildsets.c.id.desc()).limit(count)).all()
+        return [_bsdict(tuple(row)) for row in reversed(rows)]
+
+    getRecentBuildsets = reads(thdGetRecentBuildsets)
+
+    def thdGetBuildsetProperties(self, conn: Connection, buildsetid: int) -> dict[str, tuple[Any, str]]:
+        """The buildset's properties, ``{name: (value, source)}``; empty too if there is no such buildset.
+
+        Source: specification 001, buildsets.
+        """
+        text = _properties.scalar(conn, bsid=checks.identifier(buildsetid, "buildsetid"))
+        return {} if text is None else property_pairs.loads(text)
+
+    getBuildsetProperties = reads(thdGetBuildsetProperties)
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdLockOfRequests(self, conn: Connection, brids: list[int]) -> list[int]:
+        """Lock the buildsets of these requests, so that two masters completing the last two see each other."""
+        return [row[0] for row in _lock_of_requests.all(conn, ids=brids)]
+
+    def thdCompleteFinished(self, conn: Connection, bsids: list[int], at: int) -> list[int]:
+        """Complete those of these buildsets whose requests are all complete, with the worst result; their ids."""
+        finished = [
+            bsid for bsid, total, done, complete in _progress.all(conn, ids=bsids) if total == done and not complete
+        ]
+        if not finished:
+            return []
+        outcomes: dict[int, int] = {}
+        for bsid, results in _results.all(conn, ids=finished):
+            outcomes[bsid] = worst_status(outcomes.get(bsid, SUCCESS), results)
+        for bsid in finished:
+            _complete.run(conn, bsid=bsid, outcome=outcomes[bsid], at=at)
+        return finished
+
+
+def _of_completeness(statement: Any, complete: bool | None) -> Any:
+    checks.one_of(complete, (None, True, False), "complete")
+    return statement if complete is None else statement.where(buildsets.c.complete == int(complete))
+
+
+def _bsdict(row: Row) -> dict[str, Any]:
+    return {
+        "bsid": row[0],
+        "external_idstring": row[1],
+        "reason": row[2],
+        "sourcestampsetid": row[3],
+        "submitted_at": to_datetime(row[4]),
+        "complete": bool(row[5]),
+        "complete_at": to_datetime(row[6]),
+        "results": row[7],
+        "parent_buildid": row[8],
+        "parent_relationship": row[9],
+        "rebuilt_buildid": row[10],
+    }

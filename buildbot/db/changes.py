@@ -1,0 +1,204 @@
+"""Changes connector (specification 001, changes)."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.defer import Deferred
+
+from buildbot.db import properties as property_pairs
+from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.operations import reads, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import Insert, Row, Statement, by_name
+from buildbot.resources.changes import changes
+from buildbot.resources.users import change_users
+from buildbot.util import checks, jsontext
+from buildbot.util.clock import to_datetime, to_seconds
+
+_add = Insert(insert(changes).values(by_name(c for c in changes.columns if c.name != "id")))
+_add_user = Statement(insert(change_users).values(changeid=bindparam("changeid"), uid=bindparam("uid")))
+_columns = (
+    changes.c.id,
+    changes.c.author,
+    changes.c.committer,
+    changes.c.comments,
+    changes.c.is_dir,
+    changes.c.revision,
+    changes.c.branch,
+    changes.c.category,
+    changes.c.revlink,
+    changes.c.when_timestamp,
+    changes.c.repository,
+    changes.c.project,
+    changes.c.codebase,
+    changes.c.files,
+    changes.c.links,
+    changes.c.properties,
+    changes.c.parent_changeids,
+    changes.c.sourcestampid,
+)
+_get = Statement(select(*_columns).where(changes.c.id == bindparam("changeid")))
+_recent = Statement(select(*_columns).order_by(changes.c.id.desc()).limit(bindparam("count")))
+_latest = Statement(select(func.max(changes.c.id)))
+_uids = Statement(
+    select(change_users.c.uid).where(change_users.c.changeid == bindparam("changeid")).order_by(change_users.c.uid)
+)
+_before = Statement(
+    select(changes.c.id).where(changes.c.line_hash == bindparam("line_hash")).order_by(changes.c.id.desc()).limit(1)
+)
+
+
+class ChDict(dict[str, Any]):
+    """A change; allows weak references."""
+
+
+class ChangesConnectorComponent(DBConnectorComponent):
+    """What somebody committed somewhere; at ``master.db.changes``.
+
+    A chdict has the keys ``changeid``, ``author``, ``files``, ``comments``, ``is_dir``, ``links``, ``revision``,
+    ``when_timestamp`` (datetime), ``branch``, ``category``, ``revlink``, ``properties`` (``{name: (value, source)}``),
+    ``repository``, ``project``, and besides ``codebase``, ``committer``, ``parent_changeids``, ``sourcestampid``.
+    """
+
+    def thdAddChange(
+        self,
+        conn: Connection,
+        *,
+        author: str | None = None,
+        files: Iterable[str] | None = None,
+        comments: str | None = None,
+        is_dir: int = 0,
+        links: Iterable[str] | None = None,
+        revision: str | None = None,
+        when_timestamp: dt.datetime | None = None,
+        branch: str | None = None,
+        category: str | None = None,
+        revlink: str | None = "",
+        properties: Mapping[str, tuple[Any, str]] | None = None,
+        repository: str = "",
+        project: str = "",
+        uid: int | None = None,
+        codebase: str = "",
+        committer: str | None = None,
+    ) -> int:
+        """Add a change and return its changeid; keywords only.
+
+        Args:
+            author, comments: text; None is stored as the empty text.
+            files, links: lists of text, may be empty.
+            when_timestamp: aware datetime, default now; kept in whole seconds.
+            properties: ``{name: (value, 'Change')}`` with JSON values.
+            repository, project, codebase: text, never None.
+            uid: the user who made it.
+
+        Raises:
+            TypeError, ValueError: naming the argument; nothing is written.
+
+        Source: specification 001, changes; readings, changes.
+        """
+        pairs = property_pairs.checked({} if properties is None else properties)
+        for name, (_, source) in pairs.items():
+            if source != "Change":
+                raise ValueError(f"properties[{name!r}]: the source must be 'Change', not {source!r}")
+        now = transaction_of(conn).now
+        branch = checks.optional_text(branch, "branch")
+        revision = checks.optional_text(revision, "revision")
+        repository = checks.text(repository, "repository")
+        project = checks.text(project, "project")
+        codebase = checks.text(codebase, "codebase")
+        line_hash = checks.name_hash(repository, project, codebase, "0" if branch is None else "1" + branch)
+        row = {
+            "author": checks.text("" if author is None else author, "author"),
+            "committer": checks.optional_text(committer, "committer"),
+            "comments": checks.text("" if comments is None else comments, "comments"),
+            "is_dir": int(checks.boolean(is_dir, "is_dir")),
+            "revision": revision,
+            "branch": branch,
+            "category": checks.optional_text(category, "category"),
+            "revlink": checks.optional_text(revlink, "revlink"),
+            "when_timestamp": now if when_timestamp is None else to_seconds(when_timestamp, "when_timestamp"),
+            "repository": repository,
+            "project": project,
+            "codebase": codebase,
+            "files": jsontext.dump_list(checks.texts(() if files is None else files, "files")),
+            "links": jsontext.dump_list(checks.texts(() if links is None else links, "links")),
+            "properties": property_pairs.dumps(pairs),
+            "line_hash": line_hash,
+        }
+        if uid is not None:
+            checks.identifier(uid, "uid")
+        before = _before.scalar(conn, line_hash=line_hash)
+        row["parent_changeids"] = "[]" if before is None else f"[{before}]"
+        row["sourcestampid"] = self.db.sourcestamps.thdFindSourceStamp(
+            conn, branch, revision, repository, project, codebase
+        )
+        changeid = _add.id(conn, **row)
+        if uid is not None:
+            try:
+                _add_user.run(conn, changeid=changeid, uid=uid)
+            except IntegrityError as error:
+                raise ValueError(f"uid: there is no user {uid}") from error
+        return changeid
+
+    addChange = writes(thdAddChange)
+
+    @cached("chdicts")
+    def getChange(self, changeid: int) -> Deferred[ChDict | None]:
+        """The change with this id, or None.
+
+        ``no_cache`` asks the database even if the change is cached. Source: specification 001, changes.
+        """
+        return self.db.pool.read(self.thdGetChange, changeid)
+
+    def thdGetChange(self, conn: Connection, changeid: int) -> ChDict | None:
+        """The change with this id, or None."""
+        row = _get.first(conn, changeid=checks.identifier(changeid, "changeid"))
+        return None if row is None else _chdict(row)
+
+    def thdGetChangeUids(self, conn: Connection, changeid: int) -> list[int]:
+        """Ids of the users of a change. Source: specification 001, changes."""
+        return [row[0] for row in _uids.all(conn, changeid=checks.identifier(changeid, "changeid"))]
+
+    getChangeUids = reads(thdGetChangeUids)
+
+    def thdGetRecentChanges(self, conn: Connection, count: int) -> list[ChDict]:
+        """The newest ``count`` changes by id, ascending. Source: specification 001, changes; readings."""
+        rows = _recent.all(conn, count=checks.integer(count, "count"))
+        return [_chdict(row) for row in reversed(rows)]
+
+    getRecentChanges = reads(thdGetRecentChanges)
+
+    def thdGetLatestChangeid(self, conn: Connection) -> int | None:
+        """The newest changeid, or None if there is no change. Source: specification 001, changes."""
+        return _latest.scalar(conn)  # type: ignore[no-any-return]
+
+    getLatestChangeid = reads(thdGetLatestChangeid)
+
+
+def _chdict(row: Row) -> ChDict:
+    return ChDict(
+        changeid=row[0],
+        author=row[1],
+        committer=row[2],
+        comments=row[3],
+        is_dir=row[4],
+        revision=row[5],
+        branch=row[6],
+        category=row[7],
+        revlink=row[8],
+        when_timestamp=to_datetime(row[9]),
+        repository=row[10],
+        project=row[11],
+        codebase=row[12],
+        files=jsontext.loads(row[13]),
+        links=jsontext.loads(row[14]),
+        properties=property_pairs.loads(row[15]),
+        parent_changeids=jsontext.loads(row[16]),
+        sourcestampid=row[17],
+    )

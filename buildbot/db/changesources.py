@@ -1,0 +1,72 @@
+"""Change sources connector (specification 002)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.claimed_by_one import ClaimedByOne
+from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
+from buildbot.db.names import NamedRows
+from buildbot.db.operations import reads, writes
+from buildbot.resources.changesources import changesource_masters, changesources
+
+_names = NamedRows(changesources)
+_things = ClaimedByOne(changesources, changesource_masters, "changesourceid", ChangeSourceAlreadyClaimedError)
+
+
+class ChangeSourcesConnectorComponent(DBConnectorComponent):
+    """Which change sources there are and which master runs them; at ``master.db.changesources``.
+
+    Change source dictionaries have the keys ``id``, ``name``, ``masterid`` (None if no master runs it).
+    """
+
+    def thdFindChangeSourceId(self, conn: Connection, name: str) -> int:
+        """The id of the change source with this name, which is added if it is new. Source: specification 002."""
+        return _names.id(conn, name)
+
+    findChangeSourceId = writes(thdFindChangeSourceId)
+
+    def thdSetChangeSourceMaster(self, conn: Connection, changesourceid: int, masterid: int | None) -> None:
+        """Set, or with None unset, the master that runs a change source.
+
+        Raises:
+            ChangeSourceAlreadyClaimedError: another active master runs it.
+            KeyError: there is no such change source.
+            ValueError: there is no such master.
+
+        Source: specification 002.
+        """
+        _things.set_master(conn, changesourceid, masterid)
+
+    setChangeSourceMaster = writes(thdSetChangeSourceMaster)
+
+    def thdGetChangeSource(self, conn: Connection, changesourceid: int) -> dict[str, Any] | None:
+        """The change source, or None. Source: specification 002."""
+        return _things.get(conn, changesourceid, _dict)  # type: ignore[no-any-return]
+
+    getChangeSource = reads(thdGetChangeSource)
+
+    def thdGetChangeSources(
+        self, conn: Connection, active: bool | None = None, masterid: int | None = None
+    ) -> list[dict[str, Any]]:
+        """Change sources, by id; both filters combine.
+
+        Args:
+            active: true for those that an active master runs, false for the others.
+            masterid: only those of this master.
+
+        Source: specification 002; readings, small print.
+        """
+        return _things.get_all(conn, active, masterid, _dict)
+
+    getChangeSources = reads(thdGetChangeSources)
+
+
+def _dict(row: dict[str, Any]) -> dict[str, Any]:
+    return {"id": row["id"], "name": row["name"], "masterid": row["masterid"]}
+
+
+__all__ = ["ChangeSourceAlreadyClaimedError", "ChangeSourcesConnectorComponent"]

@@ -1,0 +1,92 @@
+"""Things that at most one active master runs: schedulers and change sources."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import Table, bindparam, delete, insert, select
+from sqlalchemy.engine import Connection
+
+from buildbot.db.statements import Row, Statement
+from buildbot.resources.masters import masters
+from buildbot.util import checks
+
+
+class ClaimedByOne:
+    """Reads and changes which master runs the things of one table."""
+
+    def __init__(self, things: Table, links: Table, what: str, refused: type[Exception]) -> None:
+        key = links.c[what]
+        self._what = what
+        self._refused = refused
+        columns = (*things.columns, links.c.masterid, masters.c.active.label("master_active"))
+        joined = things.outerjoin(links, key == things.c.id).outerjoin(masters, masters.c.id == links.c.masterid)
+        self._columns = [column.name for column in columns]
+        self._base = select(*columns).select_from(joined)
+        self._get = Statement(self._base.where(things.c.id == bindparam("thing")))
+        self._things = things
+        self._links = links
+        self._holder = Statement(
+            select(links.c.masterid, masters.c.active)
+            .join(masters, masters.c.id == links.c.masterid)
+            .where(key == bindparam("thing"))
+        )
+        self._lock = Statement(select(things.c.id).where(things.c.id == bindparam("thing")).with_for_update())
+        self._unlink = Statement(delete(links).where(key == bindparam("thing")))
+        self._known_master = Statement(select(masters.c.id).where(masters.c.id == bindparam("masterid")))
+        self._link = Statement(insert(links).values({what: bindparam("thing"), "masterid": bindparam("masterid")}))
+        self._filtered: dict[tuple[bool | None, bool], Statement] = {}
+
+    def set_master(self, conn: Connection, thing: int, masterid: int | None) -> None:
+        """Set or unset the master of a thing; refused while another active master has it.
+
+        Raises KeyError if there is no such thing, ValueError if there is no such master.
+        """
+        checks.identifier(thing, self._what)
+        if masterid is not None:
+            checks.identifier(masterid, "masterid")
+        if self._lock.first(conn, thing=thing) is None:
+            raise KeyError(f"{self._what}: there is no {thing}")
+        if masterid is None:
+            self._unlink.run(conn, thing=thing)
+            return
+        holder = self._holder.first(conn, thing=thing)
+        if holder is not None:
+            if holder[0] == masterid:
+                return
+            if holder[1]:
+                raise self._refused(f"{self._what} {thing} is run by master {holder[0]}")
+        if self._known_master.first(conn, masterid=masterid) is None:
+            raise ValueError(f"masterid: there is no master {masterid}")
+        self._unlink.run(conn, thing=thing)
+        self._link.run(conn, thing=thing, masterid=masterid)
+
+    def get(self, conn: Connection, thing: int, convert: Callable[[dict[str, Any]], Any]) -> Any:
+        """One thing, converted, or None."""
+        row = self._get.first(conn, thing=checks.identifier(thing, self._what))
+        return None if row is None else convert(self._named(row))
+
+    def get_all(
+        self, conn: Connection, active: bool | None, masterid: int | None, convert: Callable[[dict[str, Any]], Any]
+    ) -> list[Any]:
+        """All things, by id; ``active``: claimed by an active master or not."""
+        checks.one_of(active, (None, True, False), "active")
+        parameters = {} if masterid is None else {"masterid": checks.identifier(masterid, "masterid")}
+        key = (active, masterid is not None)
+        statement = self._filtered.get(key)
+        if statement is None:
+            statement = self._filtered[key] = Statement(self._select(*key))
+        return [convert(self._named(row)) for row in statement.all(conn, **parameters)]
+
+    def _select(self, active: bool | None, of_master: bool) -> Any:
+        statement = self._base.order_by(self._things.c.id)
+        if active is not None:
+            active_master = masters.c.active == 1
+            statement = statement.where(active_master if active else ~active_master | masters.c.active.is_(None))
+        if of_master:
+            statement = statement.where(self._links.c.masterid == bindparam("masterid"))
+        return statement
+
+    def _named(self, row: Row) -> dict[str, Any]:
+        return dict(zip(self._columns, row, strict=True))

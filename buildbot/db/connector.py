@@ -1,0 +1,73 @@
+"""The root of the database connectors, ``master.db``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from buildbot.db.base import Cache
+from buildbot.db.builders import BuildersConnectorComponent
+from buildbot.db.buildrequests import BuildRequestsConnectorComponent
+from buildbot.db.builds import BuildsConnectorComponent
+from buildbot.db.buildsets import BuildsetsConnectorComponent
+from buildbot.db.changes import ChangesConnectorComponent
+from buildbot.db.changesources import ChangeSourcesConnectorComponent
+from buildbot.db.dialects import dialect_for
+from buildbot.db.logs import LogsConnectorComponent
+from buildbot.db.masters import MastersConnectorComponent
+from buildbot.db.model import Model
+from buildbot.db.pool import DBThreadPool
+from buildbot.db.schedulers import SchedulersConnectorComponent
+from buildbot.db.sourcestamps import SourceStampsConnectorComponent
+from buildbot.db.sourcestampsets import SourceStampSetsConnectorComponent
+from buildbot.db.state import StateConnectorComponent
+from buildbot.db.steps import StepsConnectorComponent
+from buildbot.db.users import UsersConnectorComponent
+from buildbot.db.workers import WorkersConnectorComponent
+
+
+class DBConnector:
+    """Holds the pool, the model and one connector component for each kind of thing.
+
+    Source: specification 001, The DB Connector and Components.
+    """
+
+    def __init__(self, master: Any, db_url: str, reactor: Any, basedir: str | None = None) -> None:
+        """Connect nothing yet.
+
+        Raises InvalidURLError for a connection string that cannot work.
+        """
+        self.master = master
+        #: this master's id and the epoch at which it runs; claims carry both
+        self.masterid = 0
+        self.epoch = 0
+        #: caches of getters by name, one for each component that has it
+        self.caches: dict[str, list[Cache[Any, Any]]] = {}
+        self.dialect = dialect_for(db_url, basedir)
+        self.pool = DBThreadPool(self.dialect, reactor)
+        self.model = Model(self.pool)
+        self.state = StateConnectorComponent(self)
+        self.masters = MastersConnectorComponent(self)
+        self.builders = BuildersConnectorComponent(self)
+        self.workers = WorkersConnectorComponent(self)
+        self.users = UsersConnectorComponent(self)
+        self.changes = ChangesConnectorComponent(self)
+        self.changesources = ChangeSourcesConnectorComponent(self)
+        self.schedulers = SchedulersConnectorComponent(self)
+        self.sourcestampsets = SourceStampSetsConnectorComponent(self)
+        self.sourcestamps = SourceStampsConnectorComponent(self)
+        self.buildsets = BuildsetsConnectorComponent(self)
+        self.buildrequests = BuildRequestsConnectorComponent(self)
+        self.builds = BuildsConnectorComponent(self)
+        self.steps = StepsConnectorComponent(self)
+        self.logs = LogsConnectorComponent(self)
+
+    def invalidate(self, cache_name: str, key: Any = None) -> None:
+        """Forget what a cache holds for a key, or all of it."""
+        for cache in self.caches.get(cache_name, ()):
+            cache.invalidate(key)
+
+    def close(self) -> Deferred[None]:
+        """Finish what was asked for and close all connections; Deferred."""
+        return self.pool.close()

@@ -1,0 +1,40 @@
+"""The only room that knows databases by name: ``base`` asks, each database's module answers."""
+
+from __future__ import annotations
+
+from buildbot.db.dialects import expressions as expressions  # registers how each database spells types
+from buildbot.db.dialects.base import Dialect, InvalidURLError
+from buildbot.db.dialects.mysql import MySQLDialect
+from buildbot.db.dialects.postgresql import PostgreSQLDialect
+from buildbot.db.dialects.sqlite import SQLiteDialect
+
+_BY_NAME: dict[str, type[Dialect]] = {
+    "sqlite": SQLiteDialect,
+    "postgresql": PostgreSQLDialect,
+    "mysql": MySQLDialect,
+    "mariadb": MySQLDialect,
+}
+
+
+def dialect_for(db_url: str, basedir: str | None = None) -> Dialect:
+    """The answers of the database that a connection string names.
+
+    ``basedir`` is what a relative SQLite path is relative to. Raises InvalidURLError for what cannot work.
+    """
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        url = make_url(db_url)
+    except ArgumentError:
+        raise InvalidURLError(
+            f"db_url {db_url!r} is no connection string; write for example sqlite:///state.sqlite or"
+            " postgresql://user:password@host/database"
+        ) from None
+    name = url.get_backend_name()
+    if name not in _BY_NAME:
+        raise InvalidURLError(f"db_url: {name!r} is none of the supported databases: sqlite, postgresql, mysql")
+    return _BY_NAME[name](url, basedir)
+
+
+__all__ = ["Dialect", "InvalidURLError", "dialect_for"]

@@ -1,0 +1,114 @@
+"""Where databases differ: each question says why it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol
+
+from sqlalchemy import ColumnElement, Table
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.sql import Executable
+
+
+class InvalidURLError(ValueError):
+    """A connection string that cannot work; the message says why and what would."""
+
+
+class Listener(Protocol):
+    """A connection that hears wake-ups."""
+
+    def close(self) -> None:
+        """Hear no more."""
+
+
+class Dialect:
+    """The answers of one database for one connection string."""
+
+    name: ClassVar[str]
+    #: how many connections write at once; one where the database has one writer anyway
+    writers: ClassVar[int] = 2
+    #: how many connections read at once
+    readers: ClassVar[int] = 2
+    #: whether the answer to a COMMIT can be lost on the way
+    remote: ClassVar[bool] = True
+    #: whether an INSERT tells the id of its row only by RETURNING
+    ids_by_returning: ClassVar[bool] = False
+    #: options of a connection string that old configurations carry and that mean nothing any more
+    obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
+
+    def __init__(self, url: URL, basedir: str | None) -> None:
+        query = {key: value for key, value in url.query.items() if key not in self.obsolete_options}
+        self.url = url.set(query=query)
+        self.basedir = basedir
+
+    # -- connecting ---------------------------------------------------------------------------------
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the database is this process's memory, so that there is but one connection."""
+        return False
+
+    def create_engine(self) -> Engine:
+        """The engine, with the settings that durability and isolation need."""
+        raise NotImplementedError
+
+    def begin_snapshot(self) -> str:
+        """What begins a read-only transaction that sees one moment: engines name it differently."""
+        raise NotImplementedError
+
+    def listen(self, wake: Callable[[], None]) -> Listener | None:
+        """Have ``wake`` called, in a thread, when any master notifies; None where the database wakes nobody."""
+        return None
+
+    def notify(self, conn: Connection) -> None:
+        """Wake whoever listens, from outside of a writing transaction: inside, it would lock out other commits."""
+
+    # -- statements ---------------------------------------------------------------------------------
+
+    def insert_ignore(self, table: Table) -> Executable:
+        """An INSERT that does nothing if a unique key is there already: no two engines spell it alike."""
+        raise NotImplementedError
+
+    def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
+        """An element of ORDER BY in which NULL is lower than every value: engines disagree where it goes."""
+        return expression.desc() if descending else expression.asc()
+
+    def encode_ids(self, ids: Sequence[int | str]) -> Any:
+        """A list of ids (or hashes: hexadecimal digits) as one parameter, so that the text does not depend on how
+        many.
+        """
+        raise NotImplementedError
+
+    def raise_clock(self, conn: Connection, count: int) -> int:
+        """Take ``count`` numbers from the clock and return the last; the row stays locked until commit."""
+        raise NotImplementedError
+
+    def server_now(self, conn: Connection) -> int:
+        """Seconds since the epoch by the database's clock, the only one that masters share."""
+        raise NotImplementedError
+
+    # -- errors -------------------------------------------------------------------------------------
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Whether the same transaction may succeed when it is run again: deadlock, serialization failure, busy."""
+        raise NotImplementedError
+
+    def is_disconnect(self, error: DBAPIError) -> bool:
+        """Whether the connection is gone (the server restarted, the network failed)."""
+        return error.connection_invalidated or (isinstance(error, OperationalError) and self._is_gone(error))
+
+    def _is_gone(self, error: DBAPIError) -> bool:
+        return False
+
+    def is_unique_violation(self, error: DBAPIError) -> bool:
+        """Whether a unique key was there already."""
+        raise NotImplementedError
+
+    def is_foreign_key_violation(self, error: DBAPIError) -> bool:
+        """Whether a row refers to one that does not exist."""
+        raise NotImplementedError
+
+    def explain_failure(self, error: DBAPIError) -> str | None:
+        """A sentence for people where an error means that the disk is full or the database read-only."""
+        return None

@@ -1,0 +1,88 @@
+"""Expressions that each database spells in its own way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BigInteger, Boolean, ColumnElement, LargeBinary, SmallInteger, Text, bindparam
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+
+#: stands in MySQL's statements where the ids go; integers, so they may stand in the text
+IDS_TOKEN = "/*ids*/"
+
+
+class IdIn(ColumnElement[bool]):
+    """``column IN (ids)`` with the ids as one parameter, so that a statement is compiled once for any number of
+    them.
+    """
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, column: ColumnElement[Any], name: str = "ids") -> None:
+        self.column = column
+        self.bind = bindparam(name, type_=Text())
+        self.name = name
+
+
+class Contains(ColumnElement[bool]):
+    """Whether text contains a piece, byte for byte: LIKE ignores case here and there."""
+
+    inherit_cache = False
+    type = Boolean()
+
+    def __init__(self, haystack: ColumnElement[Any], needle: ColumnElement[Any]) -> None:
+        self.haystack = haystack
+        self.needle = needle
+
+
+@compiles(IdIn, "sqlite")
+def _id_in_sqlite(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
+    column, ids = compiler.process(element.column, **kw), compiler.process(element.bind, **kw)
+    return f"{column} IN (SELECT value FROM json_each({ids}))"
+
+
+@compiles(IdIn, "postgresql")
+def _id_in_postgresql(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.column, **kw)} = ANY(%({element.name})s)"
+
+
+@compiles(IdIn, "mysql")
+@compiles(IdIn, "mariadb")
+def _id_in_mysql(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.column, **kw)} IN ({IDS_TOKEN})"
+
+
+@compiles(Contains, "sqlite")
+@compiles(Contains, "mysql")
+@compiles(Contains, "mariadb")
+def _contains_instr(element: Contains, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"instr({compiler.process(element.haystack, **kw)}, {compiler.process(element.needle, **kw)}) > 0"
+
+
+@compiles(Contains, "postgresql")
+def _contains_strpos(element: Contains, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"strpos({compiler.process(element.haystack, **kw)}, {compiler.process(element.needle, **kw)}) > 0"
+
+
+# Text of any length, numbers of any size: each database's own spelling.
+
+
+@compiles(Text, "mysql")
+@compiles(Text, "mariadb")
+def _text_mysql(element: Text, compiler: Any, **kw: Any) -> str:
+    return "LONGTEXT"
+
+
+@compiles(LargeBinary, "mysql")
+@compiles(LargeBinary, "mariadb")
+def _binary_mysql(element: LargeBinary, compiler: Any, **kw: Any) -> str:
+    return "LONGBLOB"
+
+
+@compiles(BigInteger, "sqlite")
+@compiles(SmallInteger, "sqlite")
+def _integer_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
+    # only INTEGER PRIMARY KEY is the row id and counts up
+    return "INTEGER"

@@ -1,0 +1,139 @@
+"""MySQL and MariaDB, by PyMySQL: it installs everywhere without a compiler or headers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, create_engine, event
+from sqlalchemy.dialects.mysql import insert
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Executable
+
+from buildbot.db.dialects.base import Dialect, InvalidURLError
+
+
+class MySQLDialect(Dialect):
+    """InnoDB and utf8mb4, required; READ COMMITTED for writers, consistent snapshots for readers."""
+
+    name = "mysql"
+    writers = 2
+    readers = 2
+
+    def __init__(self, url: URL, basedir: str | None) -> None:
+        driver = url.drivername.partition("+")[2]
+        if driver not in ("", "pymysql", "mysqldb"):
+            raise InvalidURLError(f"db_url: the driver of {url.drivername!r} is not supported; write mysql://…")
+        engine = url.query.get("storage_engine")
+        if engine is not None and str(engine).lower() != "innodb":
+            raise InvalidURLError(f"db_url: storage_engine={engine} has no transactions; InnoDB is required")
+        super().__init__(url.set(drivername="mysql+pymysql").update_query_dict({"charset": "utf8mb4"}), basedir)
+        self.url = self.url.update_query_dict({"charset": "utf8mb4"})
+
+    def create_engine(self) -> Engine:
+        """As ``Dialect.create_engine``."""
+        try:
+            engine = create_engine(
+                self.url,
+                pool_size=self.readers + self.writers + 2,
+                max_overflow=5,
+                pool_recycle=3600,
+                isolation_level="READ COMMITTED",
+                connect_args={"connect_timeout": 10, "init_command": "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES'"},
+            )
+        except ModuleNotFoundError:
+            raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None
+
+        @event.listens_for(engine, "before_cursor_execute", retval=True)
+        def storage(
+            conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
+        ) -> tuple[str, Any]:
+            # in one place for migrations and tests: every table is InnoDB, in a collation that compares byte for byte
+            if statement.lstrip().upper().startswith("CREATE TABLE"):
+                statement = f"{statement.rstrip()} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE {_collation(conn)}"
+            return statement, parameters
+
+        return engine
+
+    def begin_snapshot(self) -> str:
+        """Taken at once, not at the first read."""
+        return "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
+
+    def insert_ignore(self, table: Table) -> Executable:
+        """INSERT IGNORE would also swallow broken references; a no-op update of the row does not."""
+        statement = insert(table)
+        column = next(iter(table.primary_key.columns))
+        return statement.on_duplicate_key_update({column.name: column})
+
+    def encode_ids(self, ids: Sequence[int | str]) -> Any:
+        """Into the text: its planner makes full scans of IN over a subquery in UPDATE and DELETE."""
+        return ",".join(f"'{key}'" if isinstance(key, str) else str(key) for key in ids) or "NULL"
+
+    def raise_clock(self, conn: Connection, count: int) -> int:
+        """UPDATE has no RETURNING here; LAST_INSERT_ID(expression) comes back with the answer to the UPDATE."""
+        cursor = conn.connection.cursor()
+        cursor.execute("UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1", (count,))
+        return int(cursor.lastrowid)
+
+    def server_now(self, conn: Connection) -> int:
+        """SYSDATE, for NOW stands still within a statement."""
+        cursor = conn.connection.cursor()
+        cursor.execute("SELECT UNIX_TIMESTAMP(SYSDATE())")
+        return int(cursor.fetchall()[0][0])
+
+    def _code(self, error: DBAPIError) -> int:
+        arguments = getattr(error.orig, "args", ())
+        return arguments[0] if arguments and isinstance(arguments[0], int) else 0
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Deadlock, lock wait timeout, record changed since the snapshot."""
+        return self._code(error) in (1213, 1205, 1020)
+
+    def _is_gone(self, error: DBAPIError) -> bool:
+        # 2002/2003: cannot connect; 2006/2013/2014: gone; 1053/1927/1080: shutting down or killed; 0: socket closed
+        return self._code(error) in (
+            0,
+            1053,
+            1080,
+            1152,
+            1158,
+            1159,
+            1160,
+            1161,
+            1927,
+            2002,
+            2003,
+            2006,
+            2013,
+            2014,
+            2055,
+        )
+
+    def is_disconnect(self, error: DBAPIError) -> bool:
+        """PyMySQL calls some lost connections InterfaceError or InternalError."""
+        return error.connection_invalidated or self._is_gone(error)
+
+    def is_unique_violation(self, error: DBAPIError) -> bool:
+        """By its code."""
+        return self._code(error) == 1062
+
+    def is_foreign_key_violation(self, error: DBAPIError) -> bool:
+        """By its code."""
+        return self._code(error) in (1452, 1216)
+
+    def explain_failure(self, error: DBAPIError) -> str | None:
+        """As ``Dialect.explain_failure``."""
+        code = self._code(error)
+        if code in (1021, 1114, 3):
+            return "the database server's disk is full; nothing of this transaction was kept"
+        if code in (1290, 1836):
+            return "the database server is read-only"
+        if code == 1049:
+            return f"the database {self.url.database!r} does not exist on the server; create it first"
+        return None
+
+
+def _collation(conn: Connection) -> str:
+    # no padding: trailing spaces count
+    return "utf8mb4_nopad_bin" if getattr(conn.dialect, "is_mariadb", False) else "utf8mb4_0900_bin"

@@ -1,0 +1,166 @@
+"""PostgreSQL, by psycopg 3."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, create_engine
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Executable
+from twisted.logger import Logger
+
+from buildbot.db.dialects.base import Dialect, InvalidURLError, Listener
+
+try:
+    import psycopg
+except ModuleNotFoundError:  # create_engine says what to install
+    psycopg = None  # type: ignore[assignment]
+
+
+#: what masters notify each other by
+CHANNEL = "tenfold_events"
+
+log = Logger()
+
+
+class _NotificationListener(threading.Thread):
+    """Listens on a connection of its own, and connects again when it is lost."""
+
+    def __init__(self, url: URL, wake: Callable[[], None]) -> None:
+        super().__init__(name="db-listen", daemon=True)
+        self._url = url
+        self._wake = wake
+        self._closing = threading.Event()
+        self.start()
+
+    def close(self) -> None:
+        """As ``Listener.close``; the thread ends within its next second."""
+        self._closing.set()
+
+    def run(self) -> None:
+        """Until closed: connect, listen, wake."""
+        while not self._closing.is_set():
+            try:
+                self._listen()
+            except psycopg.Error as error:
+                log.debug("the listening connection was lost: {error}", error=error)
+                self._closing.wait(1.0)
+
+    def _listen(self) -> None:
+        given = {
+            "host": self._url.host,
+            "port": self._url.port,
+            "user": self._url.username,
+            "password": self._url.password,
+            "dbname": self._url.database,
+            **self._url.query,
+        }
+        arguments: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        with psycopg.connect(autocommit=True, **arguments) as connection:
+            connection.execute(f"LISTEN {CHANNEL}")
+            self._wake()  # what happened while nobody listened
+            while not self._closing.is_set():
+                for _ in connection.notifies(timeout=1.0, stop_after=1):
+                    self._wake()
+
+
+class PostgreSQLDialect(Dialect):
+    """READ COMMITTED for writers, which check what they write in the writing statement; snapshots for readers."""
+
+    name = "postgresql"
+    ids_by_returning = True
+    writers = 2
+    readers = 2
+
+    def __init__(self, url: URL, basedir: str | None) -> None:
+        driver = url.drivername
+        if driver not in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2"):
+            raise InvalidURLError(f"db_url: the driver of {driver!r} is not supported; write postgresql://…")
+        super().__init__(url.set(drivername="postgresql+psycopg"), basedir)
+
+    def create_engine(self) -> Engine:
+        """As ``Dialect.create_engine``."""
+        try:
+            return create_engine(
+                self.url,
+                pool_size=self.readers + self.writers + 2,
+                max_overflow=5,
+                connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+            )
+        except ModuleNotFoundError:
+            raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None
+
+    def begin_snapshot(self) -> str:
+        """As ``Dialect.begin_snapshot``."""
+        return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+    def listen(self, wake: Callable[[], None]) -> Listener:
+        """As ``Dialect.listen``: a thread with a connection that heals itself."""
+        return _NotificationListener(self.url, wake)
+
+    def notify(self, conn: Connection) -> None:
+        """As ``Dialect.notify``."""
+        conn.connection.cursor().execute(f"NOTIFY {CHANNEL}")
+
+    def insert_ignore(self, table: Table) -> Executable:
+        """As ``Dialect.insert_ignore``."""
+        return insert(table).on_conflict_do_nothing()
+
+    def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
+        """NULL is the highest here unless told otherwise; said only where it can occur, for indexes are the other
+        way round.
+        """
+        if not nullable:
+            return super().ordered(expression, descending, nullable)
+        return expression.desc().nulls_last() if descending else expression.asc().nulls_first()
+
+    def encode_ids(self, ids: Sequence[int | str]) -> Any:
+        """An array for ANY."""
+        return list(ids)
+
+    def raise_clock(self, conn: Connection, count: int) -> int:
+        """As ``Dialect.raise_clock``."""
+        cursor = conn.connection.cursor()
+        cursor.execute("UPDATE clock SET seq = seq + %s WHERE id = 1 RETURNING seq", (count,))
+        return int(cursor.fetchall()[0][0])
+
+    def server_now(self, conn: Connection) -> int:
+        """Not the transaction's time, which stands still."""
+        cursor = conn.connection.cursor()
+        cursor.execute("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
+        return int(cursor.fetchall()[0][0])
+
+    def _sqlstate(self, error: DBAPIError) -> str:
+        return getattr(error.orig, "sqlstate", None) or ""
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Deadlock, serialization failure, lock not available."""
+        return self._sqlstate(error) in ("40P01", "40001", "55P03")
+
+    def _is_gone(self, error: DBAPIError) -> bool:
+        # no state: the client library lost the server; 57P0x: the server is going or coming; 08: connection
+        state = self._sqlstate(error)
+        return state == "" or state.startswith(("57P", "08"))
+
+    def is_unique_violation(self, error: DBAPIError) -> bool:
+        """By SQLSTATE."""
+        return self._sqlstate(error) == "23505"
+
+    def is_foreign_key_violation(self, error: DBAPIError) -> bool:
+        """By SQLSTATE."""
+        return self._sqlstate(error) == "23503"
+
+    def explain_failure(self, error: DBAPIError) -> str | None:
+        """As ``Dialect.explain_failure``."""
+        state = self._sqlstate(error)
+        if state == "53100":
+            return "the database server's disk is full; nothing of this transaction was kept"
+        if state == "25006":
+            return "the database server is read-only (a standby?)"
+        if state == "3D000" or ("does not exist" in str(error.orig) and "database" in str(error.orig)):
+            return f"the database {self.url.database!r} does not exist on the server; create it first"
+        return None

@@ -1,0 +1,138 @@
+"""SQLite: the embedded default."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Table, create_engine, event
+from sqlalchemy.dialects.sqlite import insert
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import QueuePool, StaticPool
+from sqlalchemy.sql import Executable
+
+from buildbot.db.dialects.base import Dialect, InvalidURLError
+
+#: how long a writer waits for another process's transaction
+BUSY_TIMEOUT_MS = 30_000
+
+
+class SQLiteDialect(Dialect):
+    """WAL, so that readers never wait; one writer, which takes the lock at BEGIN, so that it never fails half way."""
+
+    name = "sqlite"
+    writers = 1
+    readers = 2
+    remote = False
+    obsolete_options = Dialect.obsolete_options | {"serialize_access", "journal_mode"}
+
+    def __init__(self, url: URL, basedir: str | None) -> None:
+        super().__init__(url.set(drivername="sqlite+pysqlite"), basedir)
+        path = self.url.database
+        if path and path != ":memory:":
+            if self.url.host:
+                raise InvalidURLError(
+                    f"db_url: sqlite has no host ({self.url.host!r}); write sqlite:///relative.sqlite or"
+                    " sqlite:////absolute.sqlite"
+                )
+            if basedir is not None:
+                path = os.path.join(basedir, path.replace("%(basedir)s", basedir))
+            self.url = self.url.set(database=path)
+
+    @property
+    def in_memory(self) -> bool:
+        """True for ``sqlite://``."""
+        return self.url.database in (None, "", ":memory:")
+
+    def create_engine(self) -> Engine:
+        """As ``Dialect.create_engine``."""
+        connect_args: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+        engine = create_engine(
+            self.url,
+            connect_args=connect_args,
+            poolclass=StaticPool if self.in_memory else QueuePool,
+            **({} if self.in_memory else {"pool_size": self.readers + self.writers + 2, "max_overflow": 5}),
+        )
+
+        @event.listens_for(engine, "connect")
+        def settings(connection: sqlite3.Connection, record: Any) -> None:
+            connection.isolation_level = None  # we say BEGIN ourselves
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            if not self.in_memory:
+                self._use_wal(cursor)
+            cursor.execute("PRAGMA synchronous=FULL")
+            cursor.execute("PRAGMA foreign_keys=ON")
+            cursor.execute("PRAGMA cache_size=-32000")
+            cursor.close()
+
+        @event.listens_for(engine, "begin")
+        def begin(conn: Connection) -> None:
+            if not conn.get_execution_options().get("reader"):
+                conn.exec_driver_sql("BEGIN IMMEDIATE")
+
+        return engine
+
+    @staticmethod
+    def _use_wal(cursor: sqlite3.Cursor) -> None:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if "readonly" not in str(error):  # said better by the first write
+                raise
+
+    def begin_snapshot(self) -> str:
+        """A deferred transaction sees the moment of its first read."""
+        return "BEGIN"
+
+    def insert_ignore(self, table: Table) -> Executable:
+        """As ``Dialect.insert_ignore``."""
+        return insert(table).on_conflict_do_nothing()
+
+    def encode_ids(self, ids: Sequence[int | str]) -> Any:
+        """A JSON array for json_each, which knows no limit on the number of variables."""
+        return "[" + ",".join(f'"{key}"' if isinstance(key, str) else str(key) for key in ids) + "]"
+
+    def raise_clock(self, conn: Connection, count: int) -> int:
+        """As ``Dialect.raise_clock``; the whole database is locked since BEGIN."""
+        cursor = conn.connection.cursor()
+        cursor.execute("UPDATE clock SET seq = seq + ? WHERE id = 1 RETURNING seq", (count,))
+        return int(cursor.fetchall()[0][0])
+
+    def server_now(self, conn: Connection) -> int:
+        """This machine's clock is the database's."""
+        cursor = conn.connection.cursor()
+        cursor.execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)")
+        return int(cursor.fetchall()[0][0])
+
+    def is_transient(self, error: DBAPIError) -> bool:
+        """Another process holds the lock for longer than the timeout."""
+        return isinstance(error.orig, sqlite3.OperationalError) and (
+            "locked" in str(error.orig) or "busy" in str(error.orig)
+        )
+
+    def is_unique_violation(self, error: DBAPIError) -> bool:
+        """By its extended code."""
+        return getattr(error.orig, "sqlite_errorname", "") in (
+            "SQLITE_CONSTRAINT_UNIQUE",
+            "SQLITE_CONSTRAINT_PRIMARYKEY",
+        )
+
+    def is_foreign_key_violation(self, error: DBAPIError) -> bool:
+        """By its extended code."""
+        return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
+
+    def explain_failure(self, error: DBAPIError) -> str | None:
+        """As ``Dialect.explain_failure``."""
+        said = str(error.orig)
+        path = self.url.database
+        if "unable to open" in said:
+            return f"cannot open the database {path}: its directory does not exist or may not be written"
+        if "readonly" in said:
+            return f"the database {path} is read-only: check the owner and mode of the file and its directory"
+        if "is full" in said or "disk I/O" in said:
+            return f"the disk of the database {path} is full or failing ({said}); nothing of this transaction was kept"
+        return None

@@ -1,0 +1,27 @@
+"""What can go wrong in the database layer."""
+
+from __future__ import annotations
+
+
+class DatabaseNotReadyError(Exception):
+    """The database's schema is not the one that this version needs; the message names the command that helps."""
+
+
+class AlreadyClaimedError(Exception):
+    """Raised when a build request is already claimed, usually by another master."""
+
+
+class NotClaimedError(Exception):
+    """Raised when a build request is not claimed by this master."""
+
+
+class ChangeSourceAlreadyClaimedError(Exception):
+    """Raised when a change source is already claimed by another master."""
+
+
+class SchedulerAlreadyClaimedError(Exception):
+    """Raised when a scheduler is already claimed by another master."""
+
+
+class PoolClosedError(Exception):
+    """The pool was closed before the call could run."""

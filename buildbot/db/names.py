@@ -1,0 +1,60 @@
+"""Rows that are found by a name of any length, and made on first use, by however many masters at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Table, select
+from sqlalchemy.engine import Connection
+
+from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.statements import Statement
+from buildbot.util import checks
+
+
+class NamedRows:
+    """Find or make rows of a table with the columns ``name`` and ``name_hash``."""
+
+    def __init__(self, table: Table, **defaults: Any) -> None:
+        self._defaults = defaults
+        self._find = Statement(select(table.c.id).where(table.c.name_hash == _bind("name_hash")))
+        self._find_many = Statement(select(table.c.name, table.c.id).where(IdIn(table.c.name_hash)))
+        names = ["name", "name_hash", *defaults]
+
+        def insert(dialect: Dialect) -> Any:
+            return dialect.insert_ignore(table).values({name: _bind(name) for name in names})  # type: ignore[attr-defined]
+
+        self._insert = Statement(insert)
+
+    def id(self, conn: Connection, name: str, what: str = "name") -> int:
+        """The id of the row with this name, which is made if there is none."""
+        name_hash = checks.name_hash(checks.text(name, what))
+        found = self._find.scalar(conn, name_hash=name_hash)
+        if found is None:
+            self._insert.run(conn, name=name, name_hash=name_hash, **self._defaults)
+            found = self._find.scalar(conn, name_hash=name_hash)
+        return int(found)
+
+    def ids(self, conn: Connection, names: list[str]) -> dict[str, int]:
+        """The ids by name, for many names at once."""
+        found = self._known(conn, names)
+        missing = sorted(set(names) - set(found), key=checks.name_hash)
+        if missing:
+            rows = [{"name": n, "name_hash": checks.name_hash(n), **self._defaults} for n in missing]
+            self._insert.many(conn, rows)
+            found.update(self._known(conn, missing))
+        return found
+
+    def _known(self, conn: Connection, names: list[str]) -> dict[str, int]:
+        if len(names) == 1:
+            found = self._find.scalar(conn, name_hash=checks.name_hash(names[0]))
+            return {} if found is None else {names[0]: found}
+        rows = self._find_many.all(conn, ids=[checks.name_hash(name) for name in names])
+        return dict(rows)
+
+
+def _bind(name: str) -> Any:
+    from sqlalchemy import bindparam
+
+    return bindparam(name)

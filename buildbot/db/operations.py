@@ -1,0 +1,55 @@
+"""The public half of an operation: a thread function becomes a method that owns its transaction."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, Concatenate, ParamSpec, TypeVar
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+C = TypeVar("C")
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def writes(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
+    """The method that runs a thread function in a transaction of its own."""
+
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
+        return self.db.pool.do(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
+
+    _name_after(method, thd)
+    return method
+
+
+def reads(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
+    """The method that runs a thread function of one SELECT; it waits for no writer."""
+
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
+        return self.db.pool.read(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
+
+    _name_after(method, thd)
+    return method
+
+
+def snapshots(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
+    """The method that runs a thread function of several SELECTs which see one moment."""
+
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
+        return self.db.pool.snapshot(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
+
+    _name_after(method, thd)
+    return method
+
+
+def _name_after(method: Any, thd: Callable[..., Any]) -> None:
+    name = thd.__name__.removeprefix("thd")
+    method.__name__ = name[0].lower() + name[1:]
+    method.__qualname__ = thd.__qualname__.replace(thd.__name__, method.__name__)
+    method.__module__ = thd.__module__
+    method.__doc__ = thd.__doc__
+    signature = inspect.signature(thd)
+    parameters = list(signature.parameters.values())
+    method.__signature__ = signature.replace(parameters=[parameters[0], *parameters[2:]])

@@ -1,0 +1,458 @@
+"""Database calls in threads, many of them in one transaction.
+
+Terms. A *call* is one ``do(callable, …)``. A *group* is the calls that wait when a writer becomes free; they share one
+transaction, one commit and one wake-up of the reactor. What a single caller can observe does not change, except time:
+
+- A group first runs without savepoints. If one of its calls raises, the whole is rolled back and run again with each
+  call in a savepoint of its own, so that the failure touches nobody else.
+- Events that a call announced are written once for the group, last before the commit, with numbers from the clock.
+- A transient failure (deadlock, serialization failure, lost connection before the commit) is run again; a group that
+  meets deadlocks repeatedly is taken apart. So a callable may run more than once, and its effects outside the
+  database must bear that.
+- If the connection is lost during COMMIT, nobody knows whether it happened. Every group on a remote database leaves a
+  row in the log (an empty mark if it announces nothing), and that row answers the question: nothing is applied twice.
+
+Reads have connections of their own and never wait for writers.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.db.dialects.base import Dialect
+from buildbot.db.exceptions import PoolClosedError
+from buildbot.util import clock
+
+T = TypeVar("T")
+log = Logger()
+
+#: calls in one transaction: enough to share the commit, few enough to answer the first one soon
+MAX_GROUP = 100
+#: how often a transaction is run before its transient failure becomes the caller's
+MAX_ATTEMPTS = 12
+#: how long a database server that went away is waited for
+PATIENCE_S = 600.0
+
+_TRANSACTION = "tenfold_transaction"
+
+#: routing keys (segments joined by slashes) and the message
+Announcement = tuple[tuple[str, ...], Any]
+
+
+@dataclass
+class Transaction:
+    """What a group has gathered: the events to be announced and the one time that its rows carry."""
+
+    now: int
+    events: list[Announcement] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of its events."""
+
+    first: int
+    last: int
+    events: list[Any]
+    token: str
+
+
+class Journal(Protocol):
+    """The log of events, as the pool needs it."""
+
+    def append(self, conn: Connection, events: list[Announcement], now: int, mark: bool) -> Committed | None:
+        """Write the events with numbers from the clock, or an empty mark if ``mark`` and there are none."""
+
+    def happened(self, conn: Connection, committed: Committed) -> bool:
+        """Whether that group is in the log."""
+
+
+def transaction_of(conn: Connection) -> Transaction:
+    """The transaction that a thread function runs in."""
+    return conn.info[_TRANSACTION]  # type: ignore[no-any-return]
+
+
+class _Call:
+    """One ``do``: what to run, and who waits for it."""
+
+    __slots__ = ("args", "deferred", "function", "kwargs", "outcome", "snapshot")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], snapshot: bool
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.snapshot = snapshot
+        self.deferred: Deferred[Any] = Deferred()
+        self.outcome: Any = None
+
+    def run(self, conn: Connection) -> None:
+        self.outcome = self.function(conn, *self.args, **self.kwargs)
+
+
+class _RunCarefullyError(Exception):
+    """A call of a group failed: run the group again, each call in its savepoint."""
+
+
+class _Lane:
+    """A queue of calls and the threads that take groups from it."""
+
+    def __init__(
+        self, name: str, threads: int, serve: Callable[[_Holder, list[_Call]], None], make: Callable[[], _Holder]
+    ):
+        self.queue: deque[_Call] = deque()
+        self.condition = threading.Condition()
+        self.closed = False
+        self._serve = serve
+        self._make = make
+        self.threads = [
+            threading.Thread(target=self._loop, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def put(self, call: _Call) -> None:
+        with self.condition:
+            self.queue.append(call)
+            self.condition.notify()
+
+    def close(self) -> None:
+        with self.condition:
+            self.closed = True
+            self.condition.notify_all()
+
+    def _loop(self) -> None:
+        holder = self._make()
+        while True:
+            with self.condition:
+                while not self.queue and not self.closed:
+                    self.condition.wait()
+                if not self.queue:
+                    break
+                group = [self.queue.popleft() for _ in range(min(len(self.queue), MAX_GROUP))]
+            self._serve(holder, group)
+        holder.close()
+
+
+class _Holder:
+    """The connection of one thread; made when needed, made again when lost."""
+
+    def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._closing = closing
+        self._options = options
+        self._connection: Connection | None = None
+        self._was_connected = False
+
+    def get(self) -> Connection:
+        """The connection; waits for a server that was there before and went away."""
+        if self._connection is not None:
+            return self._connection
+        deadline = time.monotonic() + PATIENCE_S
+        delay = 0.05
+        while True:
+            try:
+                connection = self._engine.connect()
+                if self._options:
+                    connection = connection.execution_options(**self._options)
+                self._connection, self._was_connected = connection, True
+                return connection
+            except DBAPIError as error:
+                patient = self._was_connected and self._dialect.is_disconnect(error)
+                if not patient or time.monotonic() > deadline or self._closing.is_set():
+                    raise
+                log.warn("the database is away ({error}); waiting for it", error=error.orig)
+                self._closing.wait(delay)
+                delay = min(delay * 2, 2.0)
+
+    def drop(self) -> None:
+        """Forget a broken connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except DBAPIError as error:
+                log.debug("closing a broken connection: {error}", error=error)
+
+    def close(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
+
+
+class DBThreadPool:
+    """Runs callables in threads with a database connection (specification 001, Direct Database Access)."""
+
+    def __init__(self, dialect: Dialect, reactor: Any, journal: Journal | None = None) -> None:
+        self.dialect = dialect
+        self.reactor = reactor
+        self.journal = journal
+        #: called in the reactor with each committed group, before its callers hear of it
+        self.on_commit: Callable[[Committed], None] | None = None
+        #: statements executed so far, for tests that count
+        self.statements = 0
+        self.engine = dialect.create_engine().execution_options(tenfold_dialect=dialect, tenfold_counter=self)
+        self._closing = threading.Event()
+        self._immediate: tuple[_Holder, _Holder] | None = None
+        self._writes: _Lane | None = None
+        self._reads: _Lane | None = None
+        if dialect.in_memory:
+            self._immediate = (self._writer(), self._reader())
+
+    def _writer(self) -> _Holder:
+        return _Holder(self.engine, self.dialect, self._closing, {})
+
+    def _reader(self) -> _Holder:
+        return _Holder(self.engine, self.dialect, self._closing, {"isolation_level": "AUTOCOMMIT", "reader": True})
+
+    # -- the public calls ---------------------------------------------------------------------------
+
+    def do(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Run ``callable(conn, …)`` in a thread, in a transaction.
+
+        Args:
+            callable: takes a SQLAlchemy Connection first, then ``args`` and ``kwargs``. It must return no SQLAlchemy
+                object and not touch the reactor. It may run more than once if the database says so.
+
+        Returns:
+            Deferred firing with its result once the transaction is committed, or failing with what it raised, in
+            which case nothing that it did remains.
+
+        Source: specification 001, DBThreadPool.
+        """
+        return self._submit(_Call(callable, args, kwargs, False), write=True)
+
+    def read(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
+        return self._submit(_Call(callable, args, kwargs, False), write=False)
+
+    def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Run a callable that makes several SELECTs which see one and the same moment."""
+        return self._submit(_Call(callable, args, kwargs, True), write=False)
+
+    def do_with_engine(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
+
+        Source: specification 001, DBThreadPool.
+        """
+        if self._closing.is_set():
+            return fail(PoolClosedError("the database pool is closed"))
+        if self._immediate is not None:
+            return maybeDeferred(callable, self.engine, *args, **kwargs)
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), callable, self.engine, *args, **kwargs)
+
+    def close(self) -> Deferred[None]:
+        """Finish what was asked for, then close all connections; Deferred."""
+        self._closing.set()
+        if self._immediate is not None:
+            for holder in self._immediate:
+                holder.close()
+            return maybeDeferred(self.engine.dispose)
+        lanes = [lane for lane in (self._writes, self._reads) if lane is not None]
+        for lane in lanes:
+            lane.close()
+
+        def join() -> None:
+            for lane in lanes:
+                for thread in lane.threads:
+                    thread.join()
+            self.engine.dispose()
+
+        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), join)
+
+    # -- running ------------------------------------------------------------------------------------
+
+    def _submit(self, call: _Call, write: bool) -> Deferred[Any]:
+        if self._closing.is_set():
+            return fail(PoolClosedError("the database pool is closed"))
+        if self._immediate is not None:
+            writer, reader = self._immediate
+            if write:
+                self._finish(*self._run_group(writer, [call]))
+            else:
+                self._finish(self._run_reads(reader, [call]), [])
+        elif write:
+            if self._writes is None:
+                self._writes = _Lane("db-write", self.dialect.writers, self._serve_writes, self._writer)
+            self._writes.put(call)
+        else:
+            if self._reads is None:
+                self._reads = _Lane("db-read", self.dialect.readers, self._serve_reads, self._reader)
+            self._reads.put(call)
+        return call.deferred
+
+    def _serve_writes(self, holder: _Holder, calls: list[_Call]) -> None:
+        outcomes, committed = self._run_group(holder, calls)
+        self.reactor.callFromThread(self._finish, outcomes, committed)
+
+    def _serve_reads(self, holder: _Holder, calls: list[_Call]) -> None:
+        self.reactor.callFromThread(self._finish, self._run_reads(holder, calls), [])
+
+    def _finish(self, calls: list[_Call], committed: list[Committed]) -> None:
+        if self.on_commit is not None:
+            for group in committed:
+                self.on_commit(group)
+        for call in calls:
+            outcome = call.outcome
+            if isinstance(outcome, Failure):
+                call.deferred.errback(outcome)
+            else:
+                call.deferred.callback(outcome)
+
+    def _run_group(self, holder: _Holder, calls: list[_Call]) -> tuple[list[_Call], list[Committed]]:
+        """Run the calls in one transaction; every call has its outcome afterwards."""
+        careful = False
+        delay = 0.005
+        for attempt in range(1, MAX_ATTEMPTS + 1):
+            try:
+                committed = self._attempt(holder, calls, careful)
+                return calls, [committed] if committed else []
+            except _RunCarefullyError:
+                careful = True
+            except Exception as error:
+                retry = isinstance(error, DBAPIError) and self._may_retry(holder, error)
+                if not retry or attempt == MAX_ATTEMPTS:
+                    for call in calls:
+                        call.outcome = self._failure(error)
+                    return calls, []
+                if attempt >= 2 and len(calls) > 1:
+                    return self._apart(holder, calls)
+                self._closing.wait(delay)
+                delay = min(delay * 2, 0.5)
+        raise AssertionError("unreachable")
+
+    def _apart(self, holder: _Holder, calls: list[_Call]) -> tuple[list[_Call], list[Committed]]:
+        all_committed: list[Committed] = []
+        for call in calls:
+            _, committed = self._run_group(holder, [call])
+            all_committed += committed
+        return calls, all_committed
+
+    def _may_retry(self, holder: _Holder, error: DBAPIError) -> bool:
+        if self.dialect.is_disconnect(error):
+            holder.drop()
+            return True
+        return self.dialect.is_transient(error)
+
+    def _attempt(self, holder: _Holder, calls: list[_Call], careful: bool) -> Committed | None:
+        conn = holder.get()
+        try:
+            root = conn.begin()
+        except DBAPIError:
+            holder.drop()  # a half-begun transaction must not be met again
+            raise
+        transaction = conn.info[_TRANSACTION] = Transaction(clock.now())
+        try:
+            if len(calls) == 1:
+                calls[0].run(conn)
+            elif careful:
+                for call in calls:
+                    self._run_in_savepoint(conn, transaction, call)
+            else:
+                self._run_together(conn, calls)
+            committed = None
+            if self.journal is not None:
+                committed = self.journal.append(conn, transaction.events, transaction.now, self.dialect.remote)
+        except BaseException:
+            self._roll_back(holder, root)
+            raise
+        try:
+            root.commit()
+        except DBAPIError as error:
+            if not self.dialect.is_disconnect(error):
+                self._roll_back(holder, root)
+                raise
+            holder.drop()
+            if committed is None or self.journal is None or not self._did_happen(holder, committed):
+                raise
+        return committed
+
+    def _did_happen(self, holder: _Holder, committed: Committed) -> bool:
+        assert self.journal is not None
+        conn = holder.get()
+        with conn.begin():
+            return self.journal.happened(conn, committed)
+
+    @staticmethod
+    def _roll_back(holder: _Holder, root: Any) -> None:
+        try:
+            root.rollback()
+        except DBAPIError:
+            holder.drop()
+
+    def _run_together(self, conn: Connection, calls: list[_Call]) -> None:
+        for call in calls:
+            try:
+                call.run(conn)
+            except DBAPIError as error:
+                if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
+                    raise
+                raise _RunCarefullyError from error
+            except Exception as error:
+                raise _RunCarefullyError from error
+
+    def _run_in_savepoint(self, conn: Connection, transaction: Transaction, call: _Call) -> None:
+        mark = len(transaction.events)
+        savepoint = conn.begin_nested()
+        try:
+            call.run(conn)
+            savepoint.commit()
+        except Exception as error:
+            if isinstance(error, DBAPIError) and (
+                self.dialect.is_disconnect(error) or self.dialect.is_transient(error)
+            ):
+                raise
+            savepoint.rollback()
+            del transaction.events[mark:]
+            call.outcome = self._failure(error)
+
+    def _run_reads(self, holder: _Holder, calls: list[_Call]) -> list[_Call]:
+        for call in calls:
+            for attempt in range(1, MAX_ATTEMPTS + 1):
+                try:
+                    self._read(holder.get(), call)
+                    break
+                except Exception as error:
+                    if attempt < MAX_ATTEMPTS and isinstance(error, DBAPIError) and self._may_retry(holder, error):
+                        continue
+                    call.outcome = self._failure(error)
+                    break
+        return calls
+
+    def _read(self, conn: Connection, call: _Call) -> None:
+        snapshot = call.snapshot and self._immediate is None
+        if snapshot:
+            conn.exec_driver_sql(self.dialect.begin_snapshot())
+        try:
+            call.run(conn)
+        finally:
+            if conn.in_transaction():
+                conn.rollback()
+            elif snapshot:
+                conn.connection.rollback()
+
+    def _failure(self, error: Exception) -> Failure:
+        """For the caller: with its traceback, and with a sentence for people where that helps."""
+        if isinstance(error, DBAPIError):
+            sentence = self.dialect.explain_failure(error)
+            if sentence is not None:
+                error.add_note(sentence)
+        return Failure(error)  # type: ignore[no-untyped-call]  # Twisted has no types here
+
+
+__all__ = ["Announcement", "Committed", "DBThreadPool", "Journal", "Transaction", "transaction_of"]

@@ -1,0 +1,186 @@
+"""Lists of a noun by filters, order and page, all of it in SQL.
+
+A ``Query`` is a value: made and checked once by the Data layer, then read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Select, func, literal, not_, or_, select
+from sqlalchemy.engine import Connection
+
+from buildbot.db.dialects.expressions import Contains
+from buildbot.db.rows import Entity, reader_of
+from buildbot.db.statements import dialect_of
+from buildbot.resources.base import Field, Path, Related, Resource, bind_names
+from buildbot.resources.types import Flag, ListText
+from buildbot.util import jsontext
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A filter: a field, an operator's name, and one or several values of the field's kind."""
+
+    field: str
+    operator: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Query:
+    """What somebody wants to know of a list, or of one resource."""
+
+    conditions: tuple[Condition, ...] = ()
+    order: tuple[str, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+    fields: tuple[str, ...] | None = None
+    properties: tuple[str, ...] | None = None
+    expand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Operator:
+    """A filter's operator: its meaning in SQL, and whether it takes several values."""
+
+    name: str
+    doc: str
+    several: bool
+    apply: Callable[[ColumnElement[Any], tuple[Any, ...]], ColumnElement[bool]]
+
+
+def _equal(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
+    if isinstance(values[0], bool):
+        # (x IS NOT NULL) = false scans the table where x IS NULL uses the index
+        if len(set(values)) > 1:
+            return or_(_true(expression), not_(_true(expression)))
+        return _true(expression) if values[0] else not_(_true(expression))
+    plain = [value for value in values if value is not None]
+    parts: list[ColumnElement[bool]] = []
+    if plain:
+        parts.append(expression == plain[0] if len(plain) == 1 else expression.in_(plain))
+    if len(plain) < len(values):
+        parts.append(expression.is_(None))
+    return parts[0] if len(parts) == 1 else or_(*parts)
+
+
+def _true(expression: ColumnElement[Any]) -> ColumnElement[bool]:
+    return expression == 1 if isinstance(expression.type, Flag) else expression
+
+
+def _different(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
+    if isinstance(values[0], bool) or None in values:
+        return not_(_equal(expression, values))
+    # a NULL differs from every value
+    unequal = expression != values[0] if len(values) == 1 else expression.not_in(values)
+    return or_(unequal, expression.is_(None)) if _nullable(expression) else unequal
+
+
+def _contains(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
+    is_list = isinstance(expression.type, ListText)
+    needles = [jsontext.list_element(value) if is_list else str(value) for value in values]
+    return or_(*(Contains(expression, literal(needle)) for needle in needles))
+
+
+OPERATORS: dict[str, Operator] = {
+    operator.name: operator
+    for operator in (
+        Operator("eq", "equal; of several values, any", True, _equal),
+        Operator("ne", "not equal; of several values, none", True, _different),
+        Operator("lt", "less than", False, lambda e, v: e < v[0]),
+        Operator("le", "less than or equal", False, lambda e, v: e <= v[0]),
+        Operator("gt", "greater than", False, lambda e, v: e > v[0]),
+        Operator("ge", "greater than or equal", False, lambda e, v: e >= v[0]),
+        Operator("contains", "text with this in it, or a list with this element; of several, any", True, _contains),
+        Operator("in", "any of", True, _equal),
+        Operator("notin", "none of", True, _different),
+    )
+}
+
+
+def fetch(
+    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
+) -> tuple[list[Entity], int]:
+    """The entities of one page of the list at ``path``, and how many there are on all pages."""
+    reader = reader_of(resource, query.fields)
+    restricted = _restricted(reader.select(), resource, path, variables, query)
+    statement = restricted.order_by(*_order(conn, resource, query))
+    if query.limit is not None:
+        statement = statement.limit(query.limit)
+    if query.offset:
+        # MySQL knows no OFFSET without LIMIT
+        statement = statement.limit(2**63 - 1 if query.limit is None else query.limit).offset(query.offset)
+    rows = [tuple(row) for row in conn.execute(statement)] if query.limit != 0 else []
+    entities = reader.entities(conn, rows, query.properties)
+    return entities, _total(conn, resource, path, variables, query, len(rows))
+
+
+def fetch_one(
+    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
+) -> Entity | None:
+    """The one entity at ``path``, or None."""
+    reader = reader_of(resource, query.fields)
+    statement = _restricted(reader.select(), resource, path, variables, Query()).limit(1)
+    rows = [tuple(row) for row in conn.execute(statement)]
+    found = reader.entities(conn, rows, query.properties)
+    return found[0] if found else None
+
+
+def _total(
+    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query, found: int
+) -> int:
+    last_page = query.limit is None or 0 < found < query.limit
+    if last_page and (found or not query.offset):
+        return query.offset + found
+    counting = select(func.count()).select_from(resource.from_clause)
+    if resource.where is not None:
+        counting = counting.where(resource.where)
+    return int(conn.execute(_restricted(counting, resource, path, variables, query)).scalar_one())
+
+
+def _restricted(
+    statement: Select[Any], resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
+) -> Select[Any]:
+    bound: dict[str, Any] = {}
+    for name, value in variables.items():
+        field = resource.fields.get(name)
+        if isinstance(field, Field) and name not in bind_names(path.where):
+            statement = statement.where(field.expr == value)
+        else:
+            bound[name] = value
+    if path.where is not None:
+        statement = statement.where(path.where)
+    for condition in query.conditions:
+        statement = statement.where(_condition(resource, condition))
+    return statement.params(**bound) if bound else statement
+
+
+def _condition(resource: Resource, condition: Condition) -> ColumnElement[bool]:
+    attribute = resource.fields[condition.field]
+    if isinstance(attribute, Related):
+        owner, value, *_ = attribute.statement.selected_columns
+        with_value = attribute.statement.with_only_columns(owner).order_by(None).where(value.in_(condition.values))
+        return resource.id_column.in_(with_value)
+    return OPERATORS[condition.operator].apply(attribute.expr, condition.values)
+
+
+def _order(conn: Connection, resource: Resource, query: Query) -> list[ColumnElement[Any]]:
+    dialect = dialect_of(conn)
+    names = query.order or resource.order
+    elements = []
+    for name in names:
+        attribute = resource.fields[name.lstrip("-")]
+        assert isinstance(attribute, Field)
+        expression = attribute.expr
+        elements.append(dialect.ordered(expression, name.startswith("-"), _nullable(expression)))
+    if not any(resource.fields[name.lstrip("-")].expr is resource.id_column for name in names):  # type: ignore[union-attr]
+        # equal elements keep one order, so that pages neither repeat nor skip; descending lists stay descending
+        elements.append(dialect.ordered(resource.id_column, bool(names) and names[-1].startswith("-"), False))
+    return elements
+
+
+def _nullable(expression: ColumnElement[Any]) -> bool:
+    return bool(expression.nullable) if isinstance(expression, Column) else False

@@ -1,0 +1,145 @@
+"""Rows of a noun as dictionaries, by its declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+import orjson
+from sqlalchemy import Select, select
+from sqlalchemy.engine import Connection
+
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.statements import Row, Statement
+from buildbot.resources.base import Field, Kind, Related, Resource
+
+Entity = dict[str, Any]
+
+
+def _flag(value: Any) -> bool | None:
+    return None if value is None else bool(value)
+
+
+def _json(value: Any) -> Any:
+    return None if value is None else orjson.loads(value)
+
+
+_CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {"bool": _flag, "json": _json, "list": _json}
+
+
+class Reader:
+    """Makes dictionaries of a noun's rows, with the attributes that somebody wants."""
+
+    def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
+        self.resource = resource
+        self.names = names
+        own = [(name, f) for name in names if isinstance(f := resource.fields[name], Field)]
+        self.related = [(name, r) for name in names if isinstance(r := resource.fields[name], Related)]
+        #: columns in the order of a row: first the id, which relates other rows, then each own attribute
+        self.columns = [resource.id_column.label("_id"), *(f.expr.label(name) for name, f in own)]
+        self._own = tuple(name for name, _ in own)
+        self._conversions = tuple(
+            (index, _CONVERSIONS[f.value_kind]) for index, (_, f) in enumerate(own) if f.value_kind in _CONVERSIONS
+        )
+        self._by_ids = Statement(self.select().where(IdIn(resource.id_column)))
+        self._related = {name: _related_statement(r) for name, r in self.related}
+
+    def select(self) -> Select[Any]:
+        """The SELECT of the noun's own attributes, unrestricted."""
+        statement = select(*self.columns).select_from(self.resource.from_clause)
+        return statement if self.resource.where is None else statement.where(self.resource.where)
+
+    def entities(self, conn: Connection, rows: Sequence[Row], properties: Sequence[str] | None = None) -> list[Entity]:
+        """Dictionaries for rows of ``select()``; related attributes cost one statement each, however many rows."""
+        own, conversions = self._own, self._conversions
+        entities: list[Entity] = []
+        for row in rows:
+            values = list(row[1:])
+            for index, convert in conversions:
+                values[index] = convert(values[index])
+            entities.append(dict(zip(own, values, strict=True)))
+        ids = [row[0] for row in rows]
+        for name, related in self.related:
+            if related.on_request and properties is None:
+                for entity in entities:
+                    entity[name] = related.default if related.default is None else dict(related.default)
+                continue
+            found = self._relate(conn, name, related, ids, properties)
+            for identifier, entity in zip(ids, entities, strict=True):
+                entity[name] = found(identifier)
+        return entities
+
+    def by_ids(self, conn: Connection, ids: Iterable[int]) -> dict[int, Entity]:
+        """Dictionaries by id, of those that exist."""
+        rows = self._by_ids.all(conn, ids=list(ids))
+        return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows), strict=True)}
+
+    def _relate(
+        self, conn: Connection, name: str, related: Related, ids: Sequence[int], properties: Sequence[str] | None
+    ) -> Callable[[int], Any]:
+        statement, labels = self._related[name]
+        rows = statement.all(conn, ids=list(ids)) if ids else []
+        if related.shape == "properties":
+            return _properties(rows, properties)
+        grouped: dict[int, list[Any]] = {}
+        for row in rows:
+            value = row[1] if related.shape == "values" else _nested(labels, row[1:])
+            grouped.setdefault(row[0], []).append(value)
+        if related.shape == "object":
+            return lambda identifier: (grouped.get(identifier) or [None])[0]
+        return lambda identifier: grouped.get(identifier, [])
+
+
+@cache
+def reader_of(resource: Resource, names: tuple[str, ...] | None = None) -> Reader:
+    """The reader of a noun for these attributes (all, unless given), made once."""
+    return Reader(resource, tuple(resource.fields) if names is None else names)
+
+
+Labels = list[tuple[str | None, str, Callable[[Any], Any] | None]]
+
+
+def _related_statement(related: Related) -> tuple[Statement, Labels]:
+    owner, *columns = related.statement.selected_columns
+    labels: Labels = []
+    for column in columns:
+        nest, _, name = str(column.key).rpartition("__")
+        labels.append((str(nest) or None, str(name), _flag if _is_flag(column) else None))
+    return Statement(related.statement.where(IdIn(owner))), labels
+
+
+def _is_flag(column: Any) -> bool:
+    from buildbot.resources.types import Flag
+
+    return isinstance(column.type, Flag)
+
+
+def _nested(labels: Labels, values: Sequence[Any]) -> Entity:
+    entity: Entity = {}
+    absent: set[str] = set()
+    for (nest, name, convert), value in zip(labels, values, strict=True):
+        if convert is not None:
+            value = convert(value)
+        if nest is None:
+            entity[name] = value
+        elif nest in absent:
+            continue
+        elif nest not in entity and value is None:
+            entity[nest] = None
+            absent.add(nest)
+        else:
+            entity.setdefault(nest, {})[name] = value
+    return entity
+
+
+def _properties(rows: Sequence[Row], wanted: Sequence[str] | None) -> Callable[[int], dict[str, list[Any]]]:
+    chosen = None if wanted is None or "*" in wanted else frozenset(wanted)
+    found: dict[int, dict[str, list[Any]]] = {}
+    for row in rows:
+        if len(row) == 2:
+            properties = orjson.loads(row[1])
+            found[row[0]] = {k: v for k, v in properties.items() if chosen is None or k in chosen}
+        elif chosen is None or row[1] in chosen:
+            found.setdefault(row[0], {})[row[1]] = [orjson.loads(row[2]), row[3]]
+    return lambda identifier: found.get(identifier, {})

@@ -1,0 +1,290 @@
+"""Source stamps connector (specification 001, sourcestamps).
+
+Stamps added here are rows of their own. The Data layer shares them: equal code without a patch has one stamp
+(``thdFindSourceStamp``), which may belong to many sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import bindparam, insert, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+from twisted.internet.defer import Deferred
+
+from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.dialects import Dialect
+from buildbot.db.operations import reads, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import Insert, Statement, by_name
+from buildbot.resources.sourcestamps import (
+    patches,
+    sourcestamps,
+    sourcestampset_changes,
+    sourcestampset_members,
+)
+from buildbot.util import checks
+
+_stamp_columns = [column for column in sourcestamps.columns if column.name != "id"]
+_add = Insert(insert(sourcestamps).values(by_name(_stamp_columns)))
+_add_patch = Insert(insert(patches).values(by_name(c for c in patches.columns if c.name != "id")))
+_join = Statement(insert(sourcestampset_members).values(sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid")))
+_add_change = Statement(
+    insert(sourcestampset_changes).values(
+        sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid"), changeid=bindparam("changeid")
+    )
+)
+_find = Statement(select(sourcestamps.c.id).where(sourcestamps.c.content_hash == bindparam("content_hash")))
+
+
+def _insert_ignore(dialect: Dialect) -> Any:
+    return dialect.insert_ignore(sourcestamps).values(by_name(_stamp_columns))  # type: ignore[attr-defined]
+
+
+_add_shared = Statement(_insert_ignore)
+
+_base = select(
+    sourcestamps.c.id,
+    sourcestamps.c.sourcestampsetid,
+    sourcestamps.c.branch,
+    sourcestamps.c.revision,
+    sourcestamps.c.repository,
+    sourcestamps.c.project,
+    sourcestamps.c.codebase,
+    patches.c.body,
+    patches.c.level,
+    patches.c.subdir,
+    patches.c.author,
+    patches.c.comment,
+).select_from(sourcestamps.outerjoin(patches, patches.c.id == sourcestamps.c.patchid))
+_keys = (
+    "ssid",
+    "sourcestampsetid",
+    "branch",
+    "revision",
+    "repository",
+    "project",
+    "codebase",
+    "patch_body",
+    "patch_level",
+    "patch_subdir",
+    "patch_author",
+    "patch_comment",
+)
+_get = Statement(_base.where(sourcestamps.c.id == bindparam("ssid")))
+_get_set = Statement(
+    _base.join(sourcestampset_members, sourcestampset_members.c.ssid == sourcestamps.c.id)
+    .where(sourcestampset_members.c.sourcestampsetid == bindparam("setid"))
+    .order_by(sourcestamps.c.id)
+)
+_changes_of = Statement(
+    select(sourcestampset_changes.c.changeid)
+    .where(sourcestampset_changes.c.ssid == bindparam("ssid"))
+    .distinct()
+    .order_by(sourcestampset_changes.c.changeid)
+)
+_changes_of_set = Statement(
+    select(sourcestampset_changes.c.ssid, sourcestampset_changes.c.changeid)
+    .where(sourcestampset_changes.c.sourcestampsetid == bindparam("setid"))
+    .order_by(sourcestampset_changes.c.changeid)
+)
+
+
+class SsDict(dict[str, Any]):
+    """A source stamp; allows weak references."""
+
+
+class SsList(list[SsDict]):
+    """The source stamps of a set."""
+
+
+class SourceStampsConnectorComponent(DBConnectorComponent):
+    """What exactly is built; at ``master.db.sourcestamps``.
+
+    An ssdict has the keys ``ssid``, ``sourcestampsetid``, ``branch``, ``revision``, ``patch_body``, ``patch_level``,
+    ``patch_subdir``, ``patch_author``, ``patch_comment`` (all patch keys None without a patch), ``repository``,
+    ``project``, ``codebase`` and ``changeids``.
+    """
+
+    def thdAddSourceStamp(
+        self,
+        conn: Connection,
+        branch: str | None,
+        revision: str | None,
+        repository: str,
+        project: str,
+        patch_body: str | None = None,
+        patch_level: int = 0,
+        patch_author: str = "",
+        patch_comment: str = "",
+        patch_subdir: str | None = None,
+        changeids: Iterable[int] = (),
+        sourcestampsetid: int | None = None,
+        codebase: str = "",
+    ) -> int:
+        """Add a source stamp and return its ssid.
+
+        Args:
+            branch, revision: None for the default branch and the latest revision.
+            repository, project, codebase: text, may be empty, never None.
+            patch_body: text of the patch; without one the other patch arguments are not stored.
+            changeids: the changes that it comes from.
+            sourcestampsetid: the set it belongs to; a new one is made for None.
+
+        Raises:
+            ValueError: there is no such set or change.
+
+        Source: specification 001, sourcestamps; readings, sourcestamps.
+        """
+        values = _checked(branch, revision, repository, project, codebase)
+        ids = checks.identifiers(changeids, "changeids")
+        patch = _checked_patch(patch_body, patch_level, patch_author, patch_comment, patch_subdir)
+        if sourcestampsetid is None:
+            setid = self.db.sourcestampsets.thdAddSourceStampSet(conn)
+        else:
+            setid = checks.identifier(sourcestampsetid, "sourcestampsetid")
+        return self._add(conn, values, patch, setid, ids)
+
+    addSourceStamp = writes(thdAddSourceStamp)
+
+    @cached("ssdicts")
+    def getSourceStamp(self, ssid: int) -> Deferred[SsDict | None]:
+        """The source stamp with this id, or None.
+
+        ``no_cache`` asks the database even if the stamp is cached. Source: specification 001, sourcestamps.
+        """
+        return self.db.pool.snapshot(self.thdGetSourceStamp, ssid)
+
+    def thdGetSourceStamp(self, conn: Connection, ssid: int) -> SsDict | None:
+        """The source stamp with this id, or None."""
+        row = _get.first(conn, ssid=checks.identifier(ssid, "ssid"))
+        if row is None:
+            return None
+        return SsDict(zip(_keys, row, strict=True), changeids=[r[0] for r in _changes_of.all(conn, ssid=ssid)])
+
+    def thdGetSourceStamps(self, conn: Connection, sourcestampsetid: int) -> SsList:
+        """The source stamps of a set, by id; empty if there is no such set.
+
+        Source: specification 001, sourcestamps.
+        """
+        setid = checks.identifier(sourcestampsetid, "sourcestampsetid")
+        changeids: dict[int, list[int]] = {}
+        for ssid, changeid in _changes_of_set.all(conn, setid=setid):
+            changeids.setdefault(ssid, []).append(changeid)
+        stamps = SsList()
+        for row in _get_set.all(conn, setid=setid):
+            stamp = SsDict(zip(_keys, row, strict=True), changeids=changeids.get(row[0], []))
+            stamp["sourcestampsetid"] = setid
+            stamps.append(stamp)
+        return stamps
+
+    getSourceStamps = reads(thdGetSourceStamps)
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdFindSourceStamp(
+        self,
+        conn: Connection,
+        branch: str | None,
+        revision: str | None,
+        repository: str,
+        project: str,
+        codebase: str,
+    ) -> int:
+        """The one stamp that equal code shares, added if it is new."""
+        values = _checked(branch, revision, repository, project, codebase)
+        content_hash = checks.name_hash(*("0" if v is None else "1" + v for v in values.values()))
+        found = _find.scalar(conn, content_hash=content_hash)
+        if found is None:
+            now = transaction_of(conn).now
+            row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None, "created_at": now}
+            _add_shared.run(conn, **row)
+            found = _find.scalar(conn, content_hash=content_hash)
+        return int(found)
+
+    def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> int:
+        """A new set of these stamps: dictionaries with the arguments of ``addSourceStamp``; two codebases never
+        alike.
+        """
+        setid = self.db.sourcestampsets.thdAddSourceStampSet(conn)
+        seen: set[str] = set()
+        for stamp in stamps:
+            given = {"branch": None, "revision": None, "repository": "", "project": "", "codebase": "", **stamp}
+            unknown = set(given) - _STAMP_ARGUMENTS
+            if unknown:
+                raise TypeError(f"sourcestamps: unknown key {sorted(unknown)[0]!r}")
+            codebase = checks.text(given["codebase"], "codebase")
+            if codebase in seen:
+                raise ValueError(f"sourcestamps: the codebase {codebase!r} occurs twice")
+            seen.add(codebase)
+            if given.get("patch_body") is not None:
+                self.thdAddSourceStamp(conn, **{**given, "sourcestampsetid": setid})
+                continue
+            ids = checks.identifiers(given.get("changeids", ()), "changeids")
+            ssid = self.thdFindSourceStamp(
+                conn, given["branch"], given["revision"], given["repository"], given["project"], codebase
+            )
+            self._join(conn, setid, ssid, ids)
+        return setid
+
+    def _add(
+        self, conn: Connection, values: dict[str, Any], patch: dict[str, Any] | None, setid: int, changeids: list[int]
+    ) -> int:
+        patchid = None if patch is None else _add_patch.id(conn, **patch)
+        row = {**values, "content_hash": None, "sourcestampsetid": setid, "patchid": patchid}
+        try:
+            ssid = _add.id(conn, **row, created_at=transaction_of(conn).now)
+        except IntegrityError as error:
+            raise ValueError(f"sourcestampsetid: there is no set {setid}") from error
+        self._join(conn, setid, ssid, changeids)
+        return ssid
+
+    def _join(self, conn: Connection, setid: int, ssid: int, changeids: list[int]) -> None:
+        _join.run(conn, setid=setid, ssid=ssid)
+        try:
+            _add_change.many(conn, [{"setid": setid, "ssid": ssid, "changeid": c} for c in changeids])
+        except IntegrityError as error:
+            raise ValueError(f"changeids: a change among {changeids[:5]} does not exist") from error
+
+
+_STAMP_ARGUMENTS = {
+    "branch",
+    "revision",
+    "repository",
+    "project",
+    "codebase",
+    "changeids",
+    "patch_body",
+    "patch_level",
+    "patch_author",
+    "patch_comment",
+    "patch_subdir",
+}
+
+
+def _checked(
+    branch: str | None, revision: str | None, repository: str, project: str, codebase: str
+) -> dict[str, str | None]:
+    return {
+        "branch": checks.optional_text(branch, "branch"),
+        "revision": checks.optional_text(revision, "revision"),
+        "repository": checks.text(repository, "repository"),
+        "project": checks.text(project, "project"),
+        "codebase": checks.text(codebase, "codebase"),
+    }
+
+
+def _checked_patch(
+    body: str | None, level: int, author: str, comment: str, subdir: str | None
+) -> dict[str, Any] | None:
+    checks.integer(level, "patch_level")
+    patch = {
+        "body": checks.optional_text(body, "patch_body"),
+        "level": level,
+        "author": checks.text(author, "patch_author"),
+        "comment": checks.text(comment, "patch_comment"),
+        "subdir": checks.optional_text(subdir, "patch_subdir"),
+    }
+    return None if body is None else patch

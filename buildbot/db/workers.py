@@ -1,0 +1,114 @@
+"""Workers connector: what is known of each agent, where it is configured and connected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.engine import Connection
+
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects import Dialect
+from buildbot.db.names import NamedRows
+from buildbot.db.operations import writes
+from buildbot.db.statements import Statement
+from buildbot.resources.workers import configured_workers, connected_workers, workers
+from buildbot.util import checks, jsontext
+
+_names = NamedRows(workers, info="{}")
+_set_info = Statement(
+    update(workers).where(workers.c.id == bindparam("workerid")).values(info=bindparam("new_info"), graceful=0)
+)
+
+
+def _insert_connected(dialect: Dialect) -> Any:
+    return dialect.insert_ignore(connected_workers).values(  # type: ignore[attr-defined]
+        workerid=bindparam("workerid"), masterid=bindparam("masterid")
+    )
+
+
+_connect = Statement(_insert_connected)
+_disconnect = Statement(
+    delete(connected_workers).where(
+        connected_workers.c.workerid == bindparam("workerid"), connected_workers.c.masterid == bindparam("masterid")
+    )
+)
+_connected_to = Statement(
+    select(connected_workers.c.workerid)
+    .where(connected_workers.c.masterid == bindparam("masterid"))
+    .order_by(connected_workers.c.workerid)
+)
+_configured_on = Statement(
+    select(configured_workers.c.workerid, configured_workers.c.builderid).where(
+        configured_workers.c.masterid == bindparam("masterid")
+    )
+)
+_configure = Statement(
+    insert(configured_workers).values(
+        workerid=bindparam("workerid"), masterid=bindparam("masterid"), builderid=bindparam("builderid")
+    )
+)
+_unconfigure = Statement(
+    delete(configured_workers).where(
+        configured_workers.c.workerid == bindparam("workerid"),
+        configured_workers.c.masterid == bindparam("masterid"),
+        configured_workers.c.builderid == bindparam("builderid"),
+    )
+)
+
+
+class WorkersConnectorComponent(DBConnectorComponent):
+    """The agents that run builds; at ``master.db.workers``."""
+
+    def thdFindWorkerId(self, conn: Connection, name: str) -> int:
+        """The id of the worker with this name, which is added if it is new."""
+        return _names.id(conn, name)
+
+    findWorkerId = writes(thdFindWorkerId)
+
+    # -- for the Data layer -------------------------------------------------------------------------
+
+    def thdConnected(self, conn: Connection, workerid: int, masterid: int, info: Mapping[str, Any]) -> None:
+        """Note that a worker connected to a master, and what it said of itself; a graceful shutdown is over."""
+        _set_info.run(conn, workerid=workerid, new_info=jsontext.dumps(dict(info), "workerinfo"))
+        _connect.run(conn, workerid=workerid, masterid=masterid)
+
+    def thdDisconnected(self, conn: Connection, workerid: int, masterid: int) -> bool:
+        """Note that a worker is gone; false if it was not there."""
+        return _disconnect.count(conn, workerid=workerid, masterid=masterid) == 1
+
+    def thdConnectedTo(self, conn: Connection, masterid: int) -> list[int]:
+        """Ids of the workers connected to a master."""
+        return [row[0] for row in _connected_to.all(conn, masterid=masterid)]
+
+    def thdConfigure(self, conn: Connection, masterid: int, configured: Mapping[int, Iterable[int]]) -> set[int]:
+        """Make ``{workerid: builderids}`` what is configured on a master; ids of the workers for which that changed."""
+        wanted = {(workerid, builderid) for workerid, ids in configured.items() for builderid in ids}
+        had = {(row[0], row[1]) for row in _configured_on.all(conn, masterid=masterid)}
+        for workerid, builderid in sorted(had - wanted):
+            _unconfigure.run(conn, workerid=workerid, masterid=masterid, builderid=builderid)
+        _configure.many(conn, [{"workerid": w, "masterid": masterid, "builderid": b} for w, b in sorted(wanted - had)])
+        return {workerid for workerid, _ in had ^ wanted}
+
+    def thdSetState(
+        self,
+        conn: Connection,
+        workerid: int,
+        paused: bool | None = None,
+        pause_reason: str | None = None,
+        graceful: bool | None = None,
+    ) -> bool:
+        """Pause or resume a worker (the reason goes with ``paused``), or let it end gracefully; false if unknown."""
+        values: dict[str, Any] = {}
+        if paused is not None:
+            values["paused"] = int(checks.boolean(paused, "paused"))
+            values["pause_reason"] = checks.optional_text(pause_reason, "pause_reason") if paused else None
+        if graceful is not None:
+            values["graceful"] = int(checks.boolean(graceful, "graceful"))
+        if not values:
+            return True
+        done = conn.execute(
+            update(workers).where(workers.c.id == checks.identifier(workerid, "workerid")).values(values)
+        )
+        return bool(done.rowcount == 1)

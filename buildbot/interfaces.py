@@ -1,0 +1,60 @@
+"""What a part may ask of the things it is handed, as Protocols: recognised by shape, not by class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class WorkerLike(Protocol):
+    """A worker as a configuration names it (``worker.Worker("name", "password")``)."""
+
+    name: str
+    password: str | None
+
+
+@runtime_checkable
+class SchedulerLike(Protocol):
+    """A scheduler as a configuration names it."""
+
+    name: str
+    builderNames: Sequence[str]
+
+
+@runtime_checkable
+class ChangeSourceLike(Protocol):
+    """A change source as a configuration names it."""
+
+    name: str
+
+
+class Master(Protocol):
+    """What the parts of a master may ask of it: the state layer, and where it lives.
+
+    The connectors are typed loosely here, since they live in higher layers.
+    """
+
+    @property
+    def name(self) -> str:
+        """Host name and directory unless configured; unique in the installation."""
+
+    @property
+    def masterid(self) -> int:
+        """Its id."""
+
+    @property
+    def db(self) -> Any:
+        """``buildbot.db.connector.DBConnector``."""
+
+    @property
+    def mq(self) -> Any:
+        """``buildbot.mq.connector.MQConnector``."""
+
+    @property
+    def data(self) -> Any:
+        """``buildbot.data.connector.DataConnector``."""
+
+    @property
+    def reactor(self) -> Any:
+        """Twisted's reactor, or a Clock in tests."""

@@ -1,0 +1,116 @@
+"""The log of events: appended in the caller's transaction, read by whoever follows."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any
+
+import orjson
+from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy.engine import Connection
+
+from buildbot.db.connector import DBConnector
+from buildbot.db.pool import Announcement, Committed
+from buildbot.db.statements import Row, Statement, dialect_of
+from buildbot.resources.events import clock, events
+
+_append = Statement(insert(events).values({c.name: bindparam(c.name) for c in events.columns}))
+_happened = Statement(
+    select(events.c.seq).where(events.c.seq == bindparam("seq"), events.c.group_token == bindparam("token"))
+)
+_clock = Statement(select(clock.c.seq, clock.c.trimmed).where(clock.c.id == 1))
+_after = Statement(
+    select(events.c.seq, events.c.routing_keys, events.c.body)
+    .where(events.c.seq > bindparam("since"))
+    .order_by(events.c.seq)
+    .limit(bindparam("count"))
+)
+_newest_before = Statement(select(func.max(events.c.seq)).where(events.c.created_at <= bindparam("before")))
+_trim = Statement(delete(events).where(events.c.seq <= bindparam("through")))
+_set_trimmed = Statement(
+    update(clock).where(clock.c.id == 1, clock.c.trimmed < bindparam("through")).values(trimmed=bindparam("through"))
+)
+
+
+class Event:
+    """One event: its number, its routing keys, and its message, serialized once."""
+
+    __slots__ = ("_message", "body", "keys", "seq")
+
+    def __init__(self, seq: int, keys: tuple[str, ...], body: bytes) -> None:
+        self.seq = seq
+        #: each with its segments joined by slashes
+        self.keys = keys
+        #: JSON
+        self.body = body
+        self._message: Any = None
+
+    @property
+    def message(self) -> Any:
+        """The message as simple values; shared by all who listen, so not to be changed."""
+        if self._message is None:
+            self._message = orjson.loads(self.body)
+        return self._message
+
+
+class EventLog:
+    """Appends to the log; the pool calls it last in every writing transaction."""
+
+    def __init__(self, db: DBConnector) -> None:
+        self._db = db
+
+    def append(self, conn: Connection, announced: list[Announcement], now: int, mark: bool) -> Committed | None:
+        """Number and store what was announced; see ``buildbot.db.pool.Journal``."""
+        if not announced:
+            if not mark:
+                return None
+            announced = [((), None)]
+        last = dialect_of(conn).raise_clock(conn, len(announced))
+        first = last - len(announced) + 1
+        token = secrets.token_hex(16) if mark else ""
+        numbered = [Event(first + i, keys, orjson.dumps(message)) for i, (keys, message) in enumerate(announced)]
+        _append.many(
+            conn,
+            [
+                {
+                    "seq": event.seq,
+                    "routing_keys": "\n".join(event.keys),
+                    "body": event.body.decode(),
+                    "masterid": self._db.masterid,
+                    "group_token": token,
+                    "created_at": now,
+                }
+                for event in numbered
+            ],
+        )
+        return Committed(first, last, numbered, token)
+
+    def happened(self, conn: Connection, committed: Committed) -> bool:
+        """Whether the group is in the log, so that it was committed."""
+        return _happened.first(conn, seq=committed.last, token=committed.token) is not None
+
+
+def thdClock(conn: Connection) -> tuple[int, int]:
+    """The last number given out and the last one removed from the log."""
+    row = _clock.first(conn)
+    assert row is not None
+    return int(row[0]), int(row[1])
+
+
+def thdEventsAfter(conn: Connection, since: int, count: int) -> list[Event]:
+    """At most ``count`` events after a number, in order."""
+    return [_event(row) for row in _after.all(conn, since=since, count=count)]
+
+
+def thdTrim(conn: Connection, before: int) -> int:
+    """Remove events created at or before a time, but never from the middle; the number up to which all are gone."""
+    through = _newest_before.scalar(conn, before=before)
+    if through is not None:
+        _set_trimmed.run(conn, through=through)
+        _trim.run(conn, through=through)
+    return thdClock(conn)[1]
+
+
+def _event(row: Row) -> Event:
+    seq, keys, body = row
+    return Event(seq, tuple(keys.split("\n")) if keys else (), body.encode())

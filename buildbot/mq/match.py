@@ -1,0 +1,54 @@
+"""Which of many patterns match a routing key, without looking at those that do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+#: None matches any one segment
+Pattern = tuple[str | None, ...]
+Shape = tuple[int, ...]
+
+
+class PatternIndex(Generic[T]):
+    """Listeners by pattern.
+
+    Patterns of one length that fix the same positions have one shape; for a key, each shape of its length costs one
+    dictionary look-up, however many listeners there are.
+    """
+
+    def __init__(self) -> None:
+        self._shapes: dict[int, dict[Shape, dict[tuple[str, ...], dict[T, None]]]] = {}
+
+    def add(self, pattern: Pattern, listener: T) -> None:
+        """Have ``listener`` hear of keys that match."""
+        shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
+        fixed = tuple(segment for segment in pattern if segment is not None)
+        listeners = self._shapes.setdefault(len(pattern), {}).setdefault(shape, {}).setdefault(fixed, {})
+        listeners[listener] = None
+
+    def remove(self, pattern: Pattern, listener: T) -> None:
+        """Have it hear no more; nothing happens if it did not."""
+        shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
+        fixed = tuple(segment for segment in pattern if segment is not None)
+        shapes = self._shapes.get(len(pattern), {})
+        listeners = shapes.get(shape, {}).get(fixed, {})
+        listeners.pop(listener, None)
+        if not listeners and shape in shapes:
+            shapes[shape].pop(fixed, None)
+            if not shapes[shape]:
+                del shapes[shape]
+
+    def matching(self, key: tuple[str, ...]) -> Iterator[T]:
+        """The listeners whose pattern matches; one that listens by several patterns comes once for each."""
+        for shape, by_fixed in self._shapes.get(len(key), {}).items():
+            listeners = by_fixed.get(tuple([key[i] for i in shape]))
+            if listeners:
+                yield from listeners
+
+
+def matches(pattern: Pattern, key: tuple[str, ...]) -> bool:
+    """Whether one pattern matches a key."""
+    return len(pattern) == len(key) and all(p is None or p == k for p, k in zip(pattern, key, strict=True))

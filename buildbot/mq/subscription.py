@@ -1,0 +1,142 @@
+"""A subscription: every event that matches after a point, in order, once.
+
+It begins by reading the log from its cursor; when the cursor reaches the tail's position, in the same turn of the
+reactor, it is entered in the index of live listeners. One that is paused leaves the index, keeps its cursor, and
+reads the log again when it goes on, so a slow subscriber costs a number and not memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.logger import Logger
+
+from buildbot.db.connector import DBConnector
+from buildbot.mq.log import Event, thdEventsAfter
+from buildbot.mq.match import Pattern, PatternIndex, matches
+from buildbot.mq.tail import LogTail
+
+log = Logger()
+
+#: events read from the log at once while catching up
+BATCH = 1000
+
+Deliver = Callable[[Event, tuple[str, ...]], Any]
+
+
+class Subscription:
+    """What ``startConsuming`` gives."""
+
+    def __init__(
+        self,
+        db: DBConnector,
+        reactor: Any,
+        tail: LogTail,
+        index: PatternIndex[Subscription],
+        patterns: Sequence[Pattern],
+        deliver: Deliver,
+        since: int,
+    ) -> None:
+        self._db = db
+        self._reactor = reactor
+        self._tail = tail
+        self._index = index
+        self._patterns = tuple(patterns)
+        self._deliver = deliver
+        self._cursor = since
+        self._live = False
+        self._reading = False
+        self._paused = False
+        self._stopped = False
+        #: called if the log was trimmed past the cursor: the subscriber must fetch again
+        self.on_lost: Callable[[], Any] | None = None
+
+    @property
+    def clock(self) -> int:
+        """The position up to which events have been delivered; moved before each callback."""
+        return self._tail.position if self._live else self._cursor
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it will deliver no more."""
+        return self._stopped
+
+    def start(self) -> None:
+        """Deliver from the next turn of the reactor on, so that whoever asked for it has it first."""
+        self._reactor.callLater(0, self._catch_up)
+
+    def pause(self) -> None:
+        """Deliver nothing for a while; the cursor stays."""
+        self._cursor = self.clock
+        self._leave()
+        self._paused = True
+
+    def resume(self) -> None:
+        """Go on where it was paused."""
+        if self._paused and not self._stopped:
+            self._paused = False
+            self._reactor.callLater(0, self._catch_up)
+
+    def stopConsuming(self) -> Deferred[None]:
+        """Deliver no more, from now on; a Deferred that fires at once."""
+        self._cursor = self.clock
+        self._stopped = True
+        self._leave()
+        return succeed(None)
+
+    def hear(self, event: Event, key: tuple[str, ...]) -> None:
+        """Deliver one event; an error of the callback is logged and touches nobody else."""
+        try:
+            self._deliver(event, key)
+        except Exception:
+            log.failure("a callback failed for the event {key}", key="/".join(key))
+
+    def _leave(self) -> None:
+        if self._live:
+            self._live = False
+            for pattern in self._patterns:
+                self._index.remove(pattern, self)
+
+    def _catch_up(self) -> None:
+        if self._stopped or self._paused or self._reading or self._live:
+            return
+        if self._cursor >= self._tail.position:
+            self._live = True
+            for pattern in self._patterns:
+                self._index.add(pattern, self)
+            return
+        self._reading = True
+        ensureDeferred(self._read()).addErrback(self._failed)
+
+    def _lose(self) -> None:
+        log.warn("the log of events no longer holds what follows {cursor}; a subscription ends", cursor=self._cursor)
+        self._reading = False
+        self.stopConsuming()
+        if self.on_lost is not None:
+            self.on_lost()
+
+    def _failed(self, failure: Any) -> None:
+        self._reading = False
+        if not self._stopped:
+            log.failure("a subscription could not read the log of events; trying again", failure)
+            self._reactor.callLater(1.0, self._catch_up)
+
+    async def _read(self) -> None:
+        while not (self._stopped or self._paused) and self._cursor < self._tail.position:
+            found = await self._db.pool.read(thdEventsAfter, self._cursor, BATCH)
+            if not found or found[0].seq != self._cursor + 1:
+                self._lose()
+                return
+            for event in found:
+                if self._stopped or self._paused or event.seq > self._tail.position:
+                    break
+                self._cursor = event.seq
+                for joined in event.keys:
+                    key = tuple(joined.split("/"))
+                    for pattern in self._patterns:
+                        if matches(pattern, key) and not self._stopped:
+                            self.hear(event, key)
+        self._reading = False
+        self._catch_up()

@@ -1,0 +1,121 @@
+"""Follows the log's tail and hands each event on, once and in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from buildbot.db.connector import DBConnector
+from buildbot.db.pool import Committed
+from buildbot.mq.log import Event, thdClock, thdEventsAfter
+
+log = Logger()
+
+#: how often the log is looked at where the database wakes nobody, and where it does (a wake-up is a hint)
+POLL_INTERVAL_S = 0.25
+LOOK_INTERVAL_S = 5.0
+#: events read at once
+BATCH = 1000
+
+
+class LogTail:
+    """The position up to which this process has delivered events, and what moves it on."""
+
+    def __init__(self, db: DBConnector, reactor: Any, deliver: Callable[[Event], None]) -> None:
+        self._db = db
+        self._reactor = reactor
+        self._deliver = deliver
+        #: the number of the last event delivered
+        self.position = 0
+        self._early: dict[int, Committed] = {}
+        self._reading = False
+        self._again = False
+        self._notifying = False
+        self._stopped = False
+        self._timer: Any = None
+        self._listener: Any = None
+
+    async def start(self) -> None:
+        """Begin at the newest event."""
+        self.position, _ = await self._db.pool.read(thdClock)
+        self._db.pool.on_commit = self._committed
+        if not self._db.dialect.in_memory:
+            self._listener = self._db.dialect.listen(lambda: self._reactor.callFromThread(self.wake))
+            self._schedule()
+
+    def stop(self) -> None:
+        """Deliver no more."""
+        self._stopped = True
+        self._db.pool.on_commit = None
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        if self._listener is not None:
+            self._listener.close()
+
+    def wake(self) -> None:
+        """Something may have been committed elsewhere: look."""
+        if self._stopped:
+            return
+        if self._reading:
+            self._again = True
+            return
+        self._reading = True
+        d: Deferred[None] = ensureDeferred(self._read())
+        d.addErrback(lambda failure: log.failure("reading the log of events failed; trying again", failure))
+
+    def _schedule(self) -> None:
+        interval = POLL_INTERVAL_S if self._listener is None else LOOK_INTERVAL_S
+        self._timer = self._reactor.callLater(interval, self._tick)
+
+    def _tick(self) -> None:
+        self.wake()
+        self._schedule()
+
+    async def _read(self) -> None:
+        try:
+            while not self._stopped:
+                self._again = False
+                found = await self._db.pool.read(thdEventsAfter, self.position, BATCH)
+                for event in found:
+                    if event.seq > self.position:
+                        self._advance(event)
+                self._drop_early()
+                if len(found) < BATCH and not self._again:
+                    return
+        finally:
+            self._reading = False
+
+    def _committed(self, group: Committed) -> None:
+        """A group of this process was committed; the pool says so before the callers hear of it."""
+        if self._stopped or group.last <= self.position:
+            return
+        self._early[group.first] = group
+        while (following := self._early.pop(self.position + 1, None)) is not None:
+            for event in following.events:
+                self._advance(event)
+        if self._early:  # somebody else's events come first
+            self.wake()
+        self._notify()
+
+    def _drop_early(self) -> None:
+        for first in [first for first, group in self._early.items() if group.last <= self.position]:
+            del self._early[first]
+
+    def _advance(self, event: Event) -> None:
+        self.position = event.seq
+        if event.keys:
+            self._deliver(event)
+
+    def _notify(self) -> None:
+        """Wake the other masters, after the commit and outside of it; one wake-up for all that happened meanwhile."""
+        if self._listener is None or self._notifying:
+            return
+        self._notifying = True
+
+        def done(result: Any) -> None:
+            self._notifying = False
+
+        self._db.pool.read(self._db.dialect.notify).addBoth(done)

@@ -1,0 +1,229 @@
+"""What a declaration of a noun is made of.
+
+A noun's SELECT, dictionary keys, filters, orders, argument types, event bodies, routing keys and reference pages all
+follow from its ``Resource``. Declarations are values and expressions; a wrong one does not import.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy import Column, ColumnElement, FromClause, Integer, MetaData, Select, String, Table, Text
+from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy.sql.schema import SchemaItem
+
+from buildbot.resources.types import Blob, Flag, Hash, Id, JsonText, ListText, UnixTime
+
+Kind = Literal["int", "str", "bool", "time", "json", "list"]
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class DeclarationError(Exception):
+    """A noun's declaration contradicts itself."""
+
+
+def kind_of(expression: ColumnElement[Any]) -> Kind:
+    """What a column's values mean to callers."""
+    column_type = expression.type
+    if isinstance(column_type, ListText):
+        return "list"
+    if isinstance(column_type, JsonText):
+        return "json"
+    if isinstance(column_type, UnixTime):
+        return "time"
+    if isinstance(column_type, Flag) or column_type.python_type is bool:
+        return "bool"
+    if isinstance(column_type, Text | String):
+        return "str"
+    if isinstance(column_type, Id | Integer):
+        return "int"
+    raise DeclarationError(f"no kind for the type {column_type!r} of {expression}")
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """An attribute computed from the noun's own row.
+
+    ``db_key``: the connector's name for it where the specification has another. ``unless_null``: the value
+    shown in place of NULL.
+    """
+
+    expr: ColumnElement[Any]
+    doc: str
+    db_key: str | None = None
+    kind: Kind | None = None
+    unless_null: Any = None
+
+    @property
+    def value_kind(self) -> Kind:
+        """What its values mean to callers."""
+        return self.kind or kind_of(self.expr)
+
+
+@dataclass(frozen=True, eq=False)
+class Related:
+    """An attribute read from other rows, for a whole list of nouns in one statement.
+
+    ``statement`` selects the owner's id first; it is restricted to the owners with ``owner IN ids``. ``shape``:
+
+    - ``values``: list of the second column;
+    - ``objects``: list of dictionaries of the further columns; a label ``a__b`` nests, and a nest whose first value
+      is NULL is None;
+    - ``object``: the first of these, or None;
+    - ``properties``: ``{name: [value, source]}`` of the columns name, value (JSON), source.
+
+    ``on_request``: read only for callers that ask for it, ``default`` otherwise. ``contains``: an expression over the
+    noun's row and the bind parameter ``value`` that is true if the attribute contains the value.
+    """
+
+    statement: Select[Any]
+    shape: Literal["values", "objects", "object", "properties"]
+    doc: str
+    kind: Kind = "list"
+    on_request: bool = False
+    default: Any = None
+    contains: ColumnElement[bool] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """A place where the noun is found: ``builders/n:builderid/builds/n:number``.
+
+    A variable that is a field of the noun restricts it; every other one must occur as a bind parameter in ``where``.
+    A path whose last part is a variable gives a single resource, every other a collection.
+    """
+
+    pattern: str
+    where: ColumnElement[bool] | None = None
+    single: bool | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its segments, variables with their type prefix."""
+        return tuple(self.pattern.split("/"))
+
+    @property
+    def is_single(self) -> bool:
+        """Whether it gives one resource rather than a list."""
+        return ":" in self.parts[-1] if self.single is None else self.single
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Names of its variables with their type: ``n`` number, ``i`` identifier, ``s`` text."""
+        found = [part.split(":", 1) for part in self.parts if ":" in part]
+        return {name: kind for kind, name in found}
+
+
+@dataclass(frozen=True, eq=False)
+class LinkTo:
+    """A link of the noun: the path of what it points to, with fields of the noun in braces."""
+
+    path: str
+
+
+@dataclass(frozen=True, eq=False)
+class Resource:
+    """A noun of the vocabulary, declared once."""
+
+    name: str
+    plural: str
+    table: Table
+    key: str
+    doc: str
+    fields: Mapping[str, Field | Related]
+    paths: tuple[Path, ...]
+    events: tuple[str, ...] = ()
+    event_names: tuple[str, ...] = ()
+    source: FromClause | None = None
+    where: ColumnElement[bool] | None = None
+    links: Mapping[str, LinkTo] = field(default_factory=dict)
+    order: tuple[str, ...] = ()
+    growing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.key not in self.fields:
+            raise DeclarationError(f"{self.name}: the key {self.key!r} is no field")
+        for template in (*self.events, *(link.path for link in self.links.values())):
+            for name in re.findall(r"{(\w+)}", template):
+                if name not in self.fields:
+                    raise DeclarationError(f"{self.name}: {template!r} names {name!r}, which is no field")
+        for path in self.paths:
+            bound = bind_names(path.where)
+            for name in path.variables:
+                if name not in bound and not isinstance(self.fields.get(name), Field):
+                    raise DeclarationError(f"{self.name}: {path.pattern!r} has {name!r}, neither a field nor bound")
+        for name in self.order:
+            if name.lstrip("-") not in self.fields:
+                raise DeclarationError(f"{self.name}: the order {name!r} is no field")
+        for name, attribute in self.fields.items():
+            if isinstance(attribute, Field):
+                attribute.value_kind  # noqa: B018  a type without a kind must not import
+            elif len(attribute.statement.selected_columns) < 2:
+                raise DeclarationError(f"{self.name}: {name!r} selects nothing but its owner")
+
+    @property
+    def from_clause(self) -> FromClause:
+        """What its rows are selected from."""
+        return self.table if self.source is None else self.source
+
+    @property
+    def id_column(self) -> Column[Any]:
+        """The column that identifies its rows."""
+        return next(iter(self.table.primary_key.columns))
+
+    def kind(self, name: str) -> Kind:
+        """What the values of one of its fields mean."""
+        attribute = self.fields[name]
+        return attribute.value_kind if isinstance(attribute, Field) else attribute.kind
+
+
+def bind_names(clause: ColumnElement[bool] | None) -> set[str]:
+    """The names of the bind parameters in an expression."""
+    if clause is None:
+        return set()
+    from sqlalchemy.sql.visitors import iterate
+
+    return {element.key for element in iterate(clause) if isinstance(element, BindParameter)}
+
+
+def id_column() -> Column[int]:
+    """The number of a row, given out ascending and never twice."""
+    return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def table(name: str, *items: SchemaItem) -> Table:
+    """A table of the schema."""
+    return Table(name, metadata, *items)
+
+
+__all__ = [
+    "Blob",
+    "DeclarationError",
+    "Field",
+    "Flag",
+    "Hash",
+    "Id",
+    "JsonText",
+    "Kind",
+    "LinkTo",
+    "ListText",
+    "Path",
+    "Related",
+    "Resource",
+    "UnixTime",
+    "id_column",
+    "kind_of",
+    "metadata",
+    "table",
+]

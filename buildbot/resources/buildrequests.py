@@ -1,0 +1,83 @@
+"""Build requests: what waits to be built, and who claimed it."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Text, select, text
+
+from buildbot.resources.base import Field, Flag, Id, LinkTo, Path, Related, Resource, UnixTime, id_column, table
+from buildbot.resources.buildsets import buildsets
+
+buildrequests = table(
+    "buildrequests",
+    id_column(),
+    Column("buildsetid", Id, ForeignKey("buildsets.id"), nullable=False, index=True),
+    Column("builderid", Id, ForeignKey("builders.id"), nullable=False),
+    Column("priority", Integer, nullable=False, server_default=text("0")),
+    Column("complete", Flag, nullable=False, server_default=text("0")),
+    Column("results", Integer, nullable=False, server_default=text("-1")),
+    Column("submitted_at", UnixTime, nullable=False, index=True),
+    Column("complete_at", UnixTime),
+    Column("waited_for", Flag, nullable=False, server_default=text("0")),
+    # the claim: a master at one of its epochs, or all three NULL
+    Column("claimed_by_masterid", Id, ForeignKey("masters.id")),
+    Column("claimed_epoch", Integer),
+    Column("claimed_at", UnixTime),
+    # somebody asked to cancel it while a master was building it
+    Column("cancel_reason", Text),
+    Index("ix_buildrequests_pending", "complete", "claimed_by_masterid", "builderid", "priority", "id"),
+    Index("ix_buildrequests_builderid_id", "builderid", "id"),
+    Index("ix_buildrequests_claimed_by_masterid", "claimed_by_masterid", "complete"),
+)
+
+_claimed = buildrequests.c.claimed_by_masterid.is_not(None)
+
+BUILDREQUEST = Resource(
+    "buildrequest",
+    "buildrequests",
+    table=buildrequests,
+    key="buildrequestid",
+    doc="Something that waits to be built, or was.",
+    growing=True,
+    fields={
+        "buildrequestid": Field(buildrequests.c.id, "unique in the installation", db_key="brid"),
+        "buildsetid": Field(buildrequests.c.buildsetid, "what it was triggered with"),
+        "builderid": Field(buildrequests.c.builderid, "what is to be built"),
+        "priority": Field(buildrequests.c.priority, "higher goes first"),
+        "claimed": Field(_claimed, "true if a master has taken it"),
+        "claimed_at": Field(buildrequests.c.claimed_at, "when it was last claimed"),
+        "claimed_by_masterid": Field(buildrequests.c.claimed_by_masterid, "the master that has taken it"),
+        "complete": Field(buildrequests.c.complete, "true once it is done with"),
+        "results": Field(buildrequests.c.results, "-1 until complete"),
+        "submitted_at": Field(buildrequests.c.submitted_at, "when it was triggered"),
+        "complete_at": Field(buildrequests.c.complete_at, "when it was completed"),
+        "waited_for": Field(buildrequests.c.waited_for, "true if a build waits for it"),
+        "properties": Related(
+            select(buildrequests.c.id, buildsets.c.properties).join(
+                buildsets, buildsets.c.id == buildrequests.c.buildsetid
+            ),
+            "properties",
+            "of its buildset; None unless asked for",
+            kind="json",
+            on_request=True,
+        ),
+    },
+    paths=(
+        Path("buildrequests"),
+        Path("buildrequests/n:buildrequestid"),
+        Path("builders/n:builderid/buildrequests"),
+        Path("buildsets/n:buildsetid/buildrequests"),
+    ),
+    events=(
+        "buildrequests/{buildrequestid}",
+        "builders/{builderid}/buildrequests/{buildrequestid}",
+        "buildsets/{buildsetid}/builders/{builderid}/buildrequests/{buildrequestid}",
+    ),
+    event_names=("new", "claimed", "unclaimed", "complete", "cancel"),
+    links={
+        "buildset": LinkTo("buildsets/{buildsetid}"),
+        "builder": LinkTo("builders/{builderid}"),
+        "builds": LinkTo("buildrequests/{buildrequestid}/builds"),
+        "master": LinkTo("masters/{claimed_by_masterid}"),
+    },
+    order=("buildrequestid",),
+)

@@ -1,0 +1,63 @@
+"""Change sources: what watches repositories."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select
+
+from buildbot.resources.base import Field, Hash, Id, Path, Related, Resource, id_column, table
+from buildbot.resources.masters import masters
+
+changesources = table(
+    "changesources",
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("name_hash", Hash, nullable=False, unique=True),
+)
+
+changesource_masters = table(
+    "changesource_masters",
+    Column(
+        "changesourceid", Id, ForeignKey("changesources.id", ondelete="CASCADE"), primary_key=True, autoincrement=False
+    ),
+    Column("masterid", Id, ForeignKey("masters.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+_on_master = (
+    exists()
+    .where(
+        changesource_masters.c.changesourceid == changesources.c.id,
+        changesource_masters.c.masterid == bindparam("masterid"),
+    )
+    .correlate(changesources)
+)
+
+CHANGESOURCE = Resource(
+    "changesource",
+    "changesources",
+    table=changesources,
+    key="changesourceid",
+    doc="Something that watches repositories; at most one master runs it.",
+    fields={
+        "changesourceid": Field(changesources.c.id, "unique in the installation", db_key="id"),
+        "name": Field(changesources.c.name, "as configured"),
+        "master": Related(
+            select(
+                changesource_masters.c.changesourceid,
+                masters.c.id.label("masterid"),
+                masters.c.name,
+                masters.c.active,
+                masters.c.last_active,
+            ).join(masters, masters.c.id == changesource_masters.c.masterid),
+            "object",
+            "the master that runs it, or None",
+            kind="json",
+        ),
+    },
+    paths=(
+        Path("changesources"),
+        Path("changesources/n:changesourceid"),
+        Path("masters/n:masterid/changesources", where=_on_master),
+        Path("masters/n:masterid/changesources/n:changesourceid", where=_on_master),
+    ),
+    order=("changesourceid",),
+)

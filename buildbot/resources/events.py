@@ -1,0 +1,36 @@
+"""The log of events and the clock that numbers them (design: one transaction, one truth)."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, Index, Text, text
+
+from buildbot.resources.base import Flag, Hash, Id, JsonText, UnixTime, table
+
+#: one row: the last number given out, and the last one that was removed from the log
+clock = table(
+    "clock",
+    Column("id", Flag, primary_key=True, autoincrement=False),
+    Column("seq", Id, nullable=False, server_default=text("0")),
+    Column("trimmed", Id, nullable=False, server_default=text("0")),
+)
+
+events = table(
+    "events",
+    Column("seq", Id, primary_key=True, autoincrement=False),
+    # one key a line, segments joined by slashes; empty for a mark that only says "this was committed"
+    Column("routing_keys", Text, nullable=False),
+    Column("body", JsonText, nullable=False),
+    # no foreign key: it would lock the master's row behind the clock's
+    Column("masterid", Id, nullable=False),
+    Column("group_token", Hash, nullable=False),
+    Column("created_at", UnixTime, nullable=False),
+    Index("ix_events_created_at", "created_at"),
+)
+
+#: consumers that survive a restart, and how far they have come
+consumers = table(
+    "consumers",
+    Column("name_hash", Hash, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("seq", Id, nullable=False),
+)

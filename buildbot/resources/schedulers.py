@@ -1,0 +1,127 @@
+"""Schedulers and force schedulers: what decides that something is built."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
+
+from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+from buildbot.resources.builders import builders
+from buildbot.resources.masters import masters
+
+schedulers = table(
+    "schedulers",
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("name_hash", Hash, nullable=False, unique=True),
+    Column("enabled", Flag, nullable=False, server_default=text("1")),
+    # what a force scheduler's form looks like; all NULL for others
+    Column("force_button_name", Text),
+    Column("force_label", Text),
+    Column("force_fields", JsonText),
+)
+
+scheduler_masters = table(
+    "scheduler_masters",
+    Column("schedulerid", Id, ForeignKey("schedulers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column("masterid", Id, ForeignKey("masters.id", ondelete="CASCADE"), nullable=False, index=True),
+)
+
+#: changes that a scheduler has looked at and not yet built
+scheduler_changes = table(
+    "scheduler_changes",
+    Column("objectid", Id, ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "changeid", Id, ForeignKey("changes.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    ),
+    Column("important", Flag, nullable=False),
+)
+
+#: builders that a force scheduler may force
+force_builders = table(
+    "force_builders",
+    Column("schedulerid", Id, ForeignKey("schedulers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "builderid",
+        Id,
+        ForeignKey("builders.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+)
+
+_on_master = (
+    exists()
+    .where(scheduler_masters.c.schedulerid == schedulers.c.id, scheduler_masters.c.masterid == bindparam("masterid"))
+    .correlate(schedulers)
+)
+
+SCHEDULER = Resource(
+    "scheduler",
+    "schedulers",
+    table=schedulers,
+    key="schedulerid",
+    doc="Something that decides what is built; at most one master runs it.",
+    fields={
+        "schedulerid": Field(schedulers.c.id, "unique in the installation", db_key="id"),
+        "name": Field(schedulers.c.name, "as configured"),
+        "enabled": Field(schedulers.c.enabled, "false if it was switched off"),
+        "master": Related(
+            select(
+                scheduler_masters.c.schedulerid,
+                masters.c.id.label("masterid"),
+                masters.c.name,
+                masters.c.active,
+                masters.c.last_active,
+            ).join(masters, masters.c.id == scheduler_masters.c.masterid),
+            "object",
+            "the master that runs it, or None",
+            kind="json",
+        ),
+    },
+    paths=(
+        Path("schedulers"),
+        Path("schedulers/n:schedulerid"),
+        Path("masters/n:masterid/schedulers", where=_on_master),
+        Path("masters/n:masterid/schedulers/n:schedulerid", where=_on_master),
+    ),
+    events=("schedulers/{schedulerid}",),
+    event_names=("updated",),
+    order=("schedulerid",),
+)
+
+FORCESCHEDULER = Resource(
+    "forcescheduler",
+    "forceschedulers",
+    table=schedulers,
+    key="name",
+    doc="A scheduler that people start by hand, with its form.",
+    where=schedulers.c.force_fields.is_not(None),
+    fields={
+        "name": Field(schedulers.c.name, "as configured"),
+        "button_name": Field(schedulers.c.force_button_name, "text of its button"),
+        "label": Field(schedulers.c.force_label, "title of its form"),
+        "all_fields": Field(schedulers.c.force_fields, "its form: nested descriptions of parameters"),
+        "builder_names": Related(
+            select(force_builders.c.schedulerid, builders.c.name)
+            .join(builders, builders.c.id == force_builders.c.builderid)
+            .order_by(builders.c.name),
+            "values",
+            "builders that it may force",
+        ),
+        "enabled": Field(schedulers.c.enabled, "false if it was switched off"),
+    },
+    paths=(
+        Path("forceschedulers"),
+        Path("forceschedulers/i:name"),
+        Path(
+            "builders/n:builderid/forceschedulers",
+            where=exists()
+            .where(
+                force_builders.c.schedulerid == schedulers.c.id, force_builders.c.builderid == bindparam("builderid")
+            )
+            .correlate(schedulers),
+        ),
+    ),
+    order=("name",),
+)

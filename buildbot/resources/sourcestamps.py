@@ -1,0 +1,123 @@
+"""Source stamps: what exactly is built, and sets of them."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, column, select
+from sqlalchemy import table as named_table
+from sqlalchemy.sql import ColumnElement
+
+from buildbot.resources.base import Field, Hash, Id, LinkTo, Path, Related, Resource, UnixTime, id_column, table
+
+sourcestampsets = table("sourcestampsets", id_column())
+
+patches = table(
+    "patches",
+    id_column(),
+    Column("level", Integer, nullable=False),
+    Column("subdir", Text),
+    Column("author", Text, nullable=False),
+    Column("comment", Text, nullable=False),
+    Column("body", Text, nullable=False),
+)
+
+sourcestamps = table(
+    "sourcestamps",
+    id_column(),
+    # the set that it was made for; NULL for the stamp of a change
+    Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), index=True),
+    # the same for the same code; NULL for stamps that must not be shared
+    Column("content_hash", Hash, unique=True),
+    Column("branch", Text),
+    Column("revision", Text),
+    Column("repository", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("codebase", Text, nullable=False),
+    Column("patchid", Id, ForeignKey("patches.id")),
+    Column("created_at", UnixTime, nullable=False),
+)
+
+#: a stamp may belong to several sets: equal code has one stamp
+sourcestampset_members = table(
+    "sourcestampset_members",
+    Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), primary_key=True, autoincrement=False),
+    Column("ssid", Id, ForeignKey("sourcestamps.id"), primary_key=True, autoincrement=False, index=True),
+)
+
+#: the changes that made a stamp part of a set
+sourcestampset_changes = table(
+    "sourcestampset_changes",
+    Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), primary_key=True, autoincrement=False),
+    Column("ssid", Id, ForeignKey("sourcestamps.id"), primary_key=True, autoincrement=False),
+    Column("changeid", Id, ForeignKey("changes.id"), primary_key=True, autoincrement=False),
+    Index("ix_sourcestampset_changes_changeid", "changeid"),
+    Index("ix_sourcestampset_changes_ssid", "ssid"),
+)
+
+#: columns of a stamp as it is embedded in other nouns; its patch is nested
+STAMP_COLUMNS: tuple[ColumnElement[object], ...] = (
+    sourcestamps.c.id.label("ssid"),
+    sourcestamps.c.branch,
+    sourcestamps.c.revision,
+    sourcestamps.c.repository,
+    sourcestamps.c.project,
+    sourcestamps.c.codebase,
+    sourcestamps.c.created_at,
+    patches.c.id.label("patch__patchid"),
+    patches.c.level.label("patch__level"),
+    patches.c.subdir.label("patch__subdir"),
+    patches.c.author.label("patch__author"),
+    patches.c.comment.label("patch__comment"),
+    patches.c.body.label("patch__body"),
+)
+
+#: by name, since buildsets embed stamps and so import this file
+_buildsets = named_table("buildsets", column("id"), column("sourcestampsetid"))
+
+SOURCESTAMP = Resource(
+    "sourcestamp",
+    "sourcestamps",
+    table=sourcestamps,
+    key="ssid",
+    doc="What exactly is built; equal code has one stamp.",
+    growing=True,
+    fields={
+        "ssid": Field(sourcestamps.c.id, "unique in the installation"),
+        "branch": Field(sourcestamps.c.branch, "None for the default branch"),
+        "revision": Field(sourcestamps.c.revision, "None for the latest"),
+        "repository": Field(sourcestamps.c.repository, "empty when unset"),
+        "project": Field(sourcestamps.c.project, "empty when unset"),
+        "codebase": Field(sourcestamps.c.codebase, "empty when unset"),
+        "created_at": Field(sourcestamps.c.created_at, "when it was first used"),
+        "patch": Related(
+            select(
+                sourcestamps.c.id,
+                patches.c.id.label("patchid"),
+                patches.c.level,
+                patches.c.subdir,
+                patches.c.author,
+                patches.c.comment,
+                patches.c.body,
+            ).join(patches, patches.c.id == sourcestamps.c.patchid),
+            "object",
+            "a patch to apply on top, or None",
+            kind="json",
+        ),
+    },
+    paths=(
+        Path("sourcestamps"),
+        Path("sourcestamps/n:ssid"),
+        Path(
+            "buildsets/n:bsid/sourcestamps",
+            where=sourcestamps.c.id.in_(
+                select(sourcestampset_members.c.ssid).where(
+                    sourcestampset_members.c.sourcestampsetid
+                    == select(_buildsets.c.sourcestampsetid)
+                    .where(_buildsets.c.id == bindparam("bsid"))
+                    .scalar_subquery()
+                )
+            ),
+        ),
+    ),
+    links={"changes": LinkTo("sourcestamps/{ssid}/changes")},
+    order=("ssid",),
+)

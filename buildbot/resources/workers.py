@@ -1,0 +1,100 @@
+"""Workers: the agents that run builds, and where they are configured and connected."""
+
+from __future__ import annotations
+
+from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
+
+from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+
+workers = table(
+    "workers",
+    id_column(),
+    Column("name", Text, nullable=False),
+    Column("name_hash", Hash, nullable=False, unique=True),
+    Column("info", JsonText, nullable=False),
+    Column("paused", Flag, nullable=False, server_default=text("0")),
+    Column("pause_reason", Text),
+    Column("graceful", Flag, nullable=False, server_default=text("0")),
+)
+
+connected_workers = table(
+    "connected_workers",
+    Column("workerid", Id, ForeignKey("workers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "masterid", Id, ForeignKey("masters.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    ),
+)
+
+configured_workers = table(
+    "configured_workers",
+    Column("workerid", Id, ForeignKey("workers.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
+    Column(
+        "masterid", Id, ForeignKey("masters.id", ondelete="CASCADE"), primary_key=True, autoincrement=False, index=True
+    ),
+    Column(
+        "builderid",
+        Id,
+        ForeignKey("builders.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+        index=True,
+    ),
+)
+
+_configured = configured_workers.c.workerid == workers.c.id
+_for_builder = exists().where(_configured, configured_workers.c.builderid == bindparam("builderid")).correlate(workers)
+_for_master = exists().where(_configured, configured_workers.c.masterid == bindparam("masterid")).correlate(workers)
+_for_both = (
+    exists()
+    .where(
+        _configured,
+        configured_workers.c.masterid == bindparam("masterid"),
+        configured_workers.c.builderid == bindparam("builderid"),
+    )
+    .correlate(workers)
+)
+
+WORKER = Resource(
+    "worker",
+    "workers",
+    table=workers,
+    key="workerid",
+    doc="An agent that runs builds.",
+    fields={
+        "workerid": Field(workers.c.id, "unique in the installation", db_key="id"),
+        "name": Field(workers.c.name, "as configured"),
+        "connected_to": Related(
+            select(connected_workers.c.workerid, connected_workers.c.masterid).order_by(connected_workers.c.masterid),
+            "objects",
+            "masters that it is connected to; empty when it is offline",
+        ),
+        "configured_on": Related(
+            select(
+                configured_workers.c.workerid, configured_workers.c.masterid, configured_workers.c.builderid
+            ).order_by(configured_workers.c.masterid, configured_workers.c.builderid),
+            "objects",
+            "pairs of master and builder that may use it",
+        ),
+        "workerinfo": Field(workers.c.info, "what it said of itself when it last connected"),
+        "paused": Field(workers.c.paused, "true while it takes no new builds"),
+        "pause_reason": Field(workers.c.pause_reason, "why it was paused"),
+        "graceful": Field(workers.c.graceful, "true if it shuts down after its running builds"),
+    },
+    paths=(
+        Path("workers"),
+        Path("workers/n:workerid"),
+        Path("workers/i:name"),
+        Path("builders/n:builderid/workers", where=_for_builder),
+        Path("builders/n:builderid/workers/n:workerid", where=_for_builder),
+        Path("builders/n:builderid/workers/i:name", where=_for_builder),
+        Path("masters/n:masterid/workers", where=_for_master),
+        Path("masters/n:masterid/workers/n:workerid", where=_for_master),
+        Path("masters/n:masterid/workers/i:name", where=_for_master),
+        Path("masters/n:masterid/builders/n:builderid/workers", where=_for_both),
+        Path("masters/n:masterid/builders/n:builderid/workers/n:workerid", where=_for_both),
+        Path("masters/n:masterid/builders/n:builderid/workers/i:name", where=_for_both),
+    ),
+    events=("workers/{workerid}",),
+    event_names=("connected", "disconnected", "state_updated", "missing"),
+    order=("workerid",),
+)

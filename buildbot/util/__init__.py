@@ -1,0 +1,1 @@
+"""Small rooms, each named after one thing; they import nothing of ours."""

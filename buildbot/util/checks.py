@@ -1,0 +1,91 @@
+"""Checks of arguments, made before anything is written; each error names the argument.
+
+TypeError for a wrong type, ValueError for a wrong value (readings, common rules).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+#: what every database stores as a whole number
+MAX_INT = 2**63 - 1
+#: the smallest limit of the three: LONGTEXT in one packet as servers ship
+MAX_TEXT = 15_000_000
+
+
+def text(value: Any, what: str) -> str:
+    """``value`` if it is text that every database can store."""
+    if not isinstance(value, str):
+        raise TypeError(f"{what} must be text, not {type(value).__name__}")
+    if "\x00" in value:
+        raise ValueError(f"{what}: text with U+0000 cannot be stored")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"{what}: text with a lone surrogate cannot be stored") from None
+    if len(value) > MAX_TEXT:
+        raise ValueError(f"{what}: {len(value)} characters are more than {MAX_TEXT}")
+    return value
+
+
+def optional_text(value: Any, what: str) -> str | None:
+    """``value`` if it is None or storable text."""
+    return None if value is None else text(value, what)
+
+
+def integer(value: Any, what: str, minimum: int = 0) -> int:
+    """``value`` if it is a whole number of at least ``minimum``; True and False are none."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"{what} must be an integer, not {type(value).__name__}")
+    if not minimum <= value <= MAX_INT:
+        raise ValueError(f"{what}: {value} is not between {minimum} and {MAX_INT}")
+    return value
+
+
+def identifier(value: Any, what: str) -> int:
+    """``value`` if it can be an id; ids that no row has are the caller's business."""
+    return integer(value, what, -MAX_INT)
+
+
+def identifiers(values: Any, what: str) -> list[int]:
+    """The distinct ids of an iterable, ascending: rows are locked in this order, so that crossed calls cannot
+    deadlock.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{what} must be a list of integers, not {type(values).__name__}")
+    return sorted({identifier(value, what) for value in values})
+
+
+def texts(values: Any, what: str) -> list[str]:
+    """The list of texts given, in its order."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise TypeError(f"{what} must be a list of text, not {type(values).__name__}")
+    return [text(value, what) for value in values]
+
+
+def boolean(value: Any, what: str) -> bool:
+    """``value`` if it is true or false; 0 and 1 will do."""
+    if value is True or value is False or (isinstance(value, int) and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{what} must be true or false, not {value!r}")
+
+
+def one_of(value: Any, allowed: tuple[Any, ...], what: str) -> Any:
+    """``value`` if it is one of those allowed, by identity or equality of the same type."""
+    for option in allowed:
+        if value is option or (type(value) is type(option) and value == option):
+            return value
+    raise ValueError(f"{what}: {value!r} is none of {', '.join(map(repr, allowed))}")
+
+
+def name_hash(*parts: str) -> str:
+    """32 hexadecimal digits that stand for text of any length in unique indexes and exact look-ups."""
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        encoded = part.encode()
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.hexdigest()

@@ -1,0 +1,24 @@
+"""Result codes of steps, builds, requests and buildsets (specification: Build-Result-Codes; http-api.md section 2)."""
+
+from __future__ import annotations
+
+SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED = range(7)
+
+Results = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
+
+#: from harmless to grave: what decides the result of a whole from those of its parts
+_SEVERITY = {code: rank for rank, code in enumerate((SKIPPED, SUCCESS, WARNINGS, FAILURE, EXCEPTION, RETRY, CANCELLED))}
+
+
+def worst_status(a: int, b: int) -> int:
+    """The graver of two result codes; SKIPPED yields to SUCCESS."""
+    return a if _SEVERITY[a] >= _SEVERITY[b] else b
+
+
+def statusToString(code: int | None) -> str:
+    """The lower-case name of a result code; ``not finished`` for None, ``invalid status`` for an unknown one."""
+    if code is None:
+        return "not finished"
+    if 0 <= code < len(Results):
+        return Results[code]
+    return "invalid status"

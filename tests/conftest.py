@@ -1,0 +1,23 @@
+"""Coroutine tests run on the real reactor; fixtures come from tests/support."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import pytest
+
+from tests.support.reactor import run
+
+pytest_plugins = ["tests.support.fixtures"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run ``async def test_…`` to its end on the reactor."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    names = pyfuncitem._fixtureinfo.argnames
+    arguments: dict[str, Any] = {name: pyfuncitem.funcargs[name] for name in names}
+    run(pyfuncitem.obj(**arguments))
+    return True
