@@ -17,7 +17,7 @@ from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
@@ -48,10 +48,10 @@ _columns = (
 _base = select(*_columns).join(builders, builders.c.id == buildrequests.c.builderid)
 _get = Statement(_base.where(buildrequests.c.id == bindparam("brid")))
 _these = IdIn(buildrequests.c.id)
-_mine = and_(
-    buildrequests.c.claimed_by_masterid == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch")
-)
-_unclaimed = and_(buildrequests.c.claimed_by_masterid.is_(None), buildrequests.c.complete == 0)
+_holder, _is_complete = Unindexed(buildrequests.c.claimed_by_masterid), Unindexed(buildrequests.c.complete)
+_mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
+_unclaimed = and_(_holder.is_(None), _is_complete == 0)
+_pending = and_(buildrequests.c.claimed_by_masterid.is_(None), buildrequests.c.complete == 0)
 _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
 _claim = Statement(
     update(buildrequests)
@@ -66,7 +66,7 @@ _mine_of_these = Statement(
 _unclaim = Statement(update(buildrequests).where(_these).values(_release))
 _complete = Statement(
     update(buildrequests)
-    .where(_these, _mine, buildrequests.c.complete == 0)
+    .where(_these, _mine, _is_complete == 0)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
 )
 _complete_unclaimed = Statement(
@@ -161,7 +161,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         elif claimed is True:
             statement = statement.where(buildrequests.c.claimed_by_masterid.is_not(None))
         elif claimed is False:
-            statement = statement.where(_unclaimed)
+            statement = statement.where(_pending)
         if bsid is not None:
             statement = statement.where(buildrequests.c.buildsetid == checks.identifier(bsid, "bsid"))
         if branch is not None or repository is not None:

@@ -6,13 +6,13 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Insert, Row, Statement, by_name
@@ -55,26 +55,17 @@ _complete = Statement(
     .where(buildsets.c.id == bindparam("bsid"), buildsets.c.complete == 0)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
 )
-_lock_of_requests = Statement(
-    select(buildsets.c.id)
-    .where(buildsets.c.id.in_(select(buildrequests.c.buildsetid).where(IdIn(buildrequests.c.id))))
-    .order_by(buildsets.c.id)
-    .with_for_update()
+_of_requests = Statement(select(buildrequests.c.buildsetid).where(IdIn(buildrequests.c.id)).distinct())
+_lock = Statement(select(buildsets.c.id).where(IdIn(buildsets.c.id)).order_by(buildsets.c.id).with_for_update())
+_outcomes = Statement(
+    select(buildrequests.c.buildsetid, buildrequests.c.complete, buildrequests.c.results)
+    .where(IdIn(buildrequests.c.buildsetid))
+    .distinct()
 )
-_progress = Statement(
-    select(
-        buildsets.c.id,
-        func.count(),
-        func.sum(buildrequests.c.complete),
-        func.max(buildsets.c.complete),
-    )
-    .join(buildrequests, buildrequests.c.buildsetid == buildsets.c.id)
-    .where(IdIn(buildsets.c.id))
-    .group_by(buildsets.c.id)
-    .order_by(buildsets.c.id)
-)
-_results = Statement(
-    select(buildrequests.c.buildsetid, buildrequests.c.results).where(IdIn(buildrequests.c.buildsetid)).distinct()
+_complete_many = Statement(
+    update(buildsets)
+    .where(IdIn(buildsets.c.id), Unindexed(buildsets.c.complete) == 0)
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
 )
 
 
@@ -232,21 +223,25 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
     def thdLockOfRequests(self, conn: Connection, brids: list[int]) -> list[int]:
         """Lock the buildsets of these requests, so that two masters completing the last two see each other."""
-        return [row[0] for row in _lock_of_requests.all(conn, ids=brids)]
+        bsids = sorted({row[0] for row in _of_requests.all(conn, ids=brids)})
+        _lock.all(conn, ids=bsids)
+        return bsids
 
     def thdCompleteFinished(self, conn: Connection, bsids: list[int], at: int) -> list[int]:
         """Complete those of these buildsets whose requests are all complete, with the worst result; their ids."""
-        finished = [
-            bsid for bsid, total, done, complete in _progress.all(conn, ids=bsids) if total == done and not complete
-        ]
-        if not finished:
-            return []
         outcomes: dict[int, int] = {}
-        for bsid, results in _results.all(conn, ids=finished):
-            outcomes[bsid] = worst_status(outcomes.get(bsid, SUCCESS), results)
-        for bsid in finished:
-            _complete.run(conn, bsid=bsid, outcome=outcomes[bsid], at=at)
-        return finished
+        incomplete: set[int] = set()
+        for bsid, complete, results in _outcomes.all(conn, ids=bsids):
+            if complete:
+                outcomes[bsid] = worst_status(outcomes.get(bsid, SUCCESS), results)
+            else:
+                incomplete.add(bsid)
+        by_outcome: dict[int, list[int]] = {}
+        for bsid in sorted(set(outcomes) - incomplete):
+            by_outcome.setdefault(outcomes[bsid], []).append(bsid)
+        for outcome, finished in by_outcome.items():
+            _complete_many.run(conn, ids=finished, outcome=outcome, at=at)
+        return sorted(set(outcomes) - incomplete)
 
 
 def _of_completeness(statement: Any, complete: bool | None) -> Any:

@@ -42,22 +42,35 @@ class _Compiled:
         return [values[name] for name in self.names]
 
 
+    def with_ids(self, dialect: Dialect, name: str, given: dict[str, Any]) -> tuple[str, Any]:
+        """The text and the arguments, with ids in their place."""
+        spread, values = dialect.spread_ids(given.pop(name))
+        if spread is None:
+            return self.text, self.arguments({**given, name: values})
+        before, after = self.text.split(IDS_TOKEN)
+        arguments = self.arguments(given)
+        if values:
+            at = before.count("?")
+            arguments[at:at] = values
+        return f"{before}{spread}{after}", arguments
+
+
 class Statement:
     """A Core statement, ready to run.
 
     Parameters are the statement's named bind parameters; an ``IdIn`` takes a list of ids.
     """
 
-    __slots__ = ("_compiled", "_lists", "core", "make")
+    __slots__ = ("_compiled", "_ids", "core", "make")
 
     def __init__(self, core: Any) -> None:
         #: a Core statement, or a function that makes it for a dialect (INSERT … ON CONFLICT differs)
         self.make = core if callable(core) and not isinstance(core, Executable) else None
         self.core: Executable | None = None if self.make else core
         self._compiled: dict[str, _Compiled] = {}
-        self._lists: tuple[str, ...] = (
-            () if self.core is None else tuple({e.name for e in iterate(self.core) if isinstance(e, IdIn)})
-        )
+        lists = [] if self.core is None else [e.name for e in iterate(self.core) if isinstance(e, IdIn)]
+        #: the parameter that takes a list of ids, if there is one
+        self._ids: str | None = lists[0] if lists else None
 
     def _for(self, conn: Connection) -> _Compiled:
         name = conn.dialect.name
@@ -73,18 +86,11 @@ class Statement:
     def run(self, conn: Connection, **parameters: Any) -> Any:
         """Execute and return the driver's cursor (for ``rowcount``, ``lastrowid``)."""
         compiled = self._for(conn)
-        text = compiled.text
-        if self._lists:
-            dialect = dialect_of(conn)
-            for name in self._lists:
-                encoded = dialect.encode_ids(parameters[name])
-                if IDS_TOKEN in text:
-                    text = text.replace(IDS_TOKEN, encoded, 1)
-                    del parameters[name]
-                else:
-                    parameters[name] = encoded
+        if self._ids is None:
+            text, arguments = compiled.text, compiled.arguments(parameters)
+        else:
+            text, arguments = compiled.with_ids(dialect_of(conn), self._ids, parameters)
         cursor = conn.connection.cursor()
-        arguments = compiled.arguments(parameters)
         _count(conn)
         try:
             cursor.execute(text, arguments)

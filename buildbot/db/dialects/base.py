@@ -74,9 +74,10 @@ class Dialect:
         """An element of ORDER BY in which NULL is lower than every value: engines disagree where it goes."""
         return expression.desc() if descending else expression.asc()
 
-    def encode_ids(self, ids: Sequence[int | str]) -> Any:
-        """A list of ids (or hashes: hexadecimal digits) as one parameter, so that the text does not depend on how
-        many.
+    def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
+        """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its placeholders.
+
+        No text: they go as one parameter, the list.
         """
         raise NotImplementedError
 

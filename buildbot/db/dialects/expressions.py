@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, ColumnElement, LargeBinary, SmallInteger, Text, bindparam
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, SmallInteger, Text, bindparam
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import NullType
 
-#: stands in MySQL's statements where the ids go; integers, so they may stand in the text
+#: stands in a statement's text where its ids go, if they do not go as one parameter
 IDS_TOKEN = "/*ids*/"
 
 
 class IdIn(ColumnElement[bool]):
-    """``column IN (ids)`` with the ids as one parameter, so that a statement is compiled once for any number of
-    them.
-    """
+    """``column IN (ids)``; a ``Statement`` is compiled once for any number of ids. At most one stands in a statement."""
 
     inherit_cache = False
-    type = Boolean()
+    # not Boolean: where there is no such type "= 1" would be added, which hides the index
+    type = NullType()
 
     def __init__(self, column: ColumnElement[Any], name: str = "ids") -> None:
         self.column = column
@@ -26,21 +26,26 @@ class IdIn(ColumnElement[bool]):
         self.name = name
 
 
+class Unindexed(ColumnElement[Any]):
+    """A column that is looked at but not searched by: ids are given, and a planner must not prefer another index."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.column = column
+        self.type = column.type
+
+
 class Contains(ColumnElement[bool]):
     """Whether text contains a piece, byte for byte: LIKE ignores case here and there."""
 
     inherit_cache = False
-    type = Boolean()
+    # not Boolean: where there is no such type "= 1" would be added, which hides the index
+    type = NullType()
 
     def __init__(self, haystack: ColumnElement[Any], needle: ColumnElement[Any]) -> None:
         self.haystack = haystack
         self.needle = needle
-
-
-@compiles(IdIn, "sqlite")
-def _id_in_sqlite(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
-    column, ids = compiler.process(element.column, **kw), compiler.process(element.bind, **kw)
-    return f"{column} IN (SELECT value FROM json_each({ids}))"
 
 
 @compiles(IdIn, "postgresql")
@@ -48,10 +53,21 @@ def _id_in_postgresql(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.column, **kw)} = ANY(%({element.name})s)"
 
 
+@compiles(IdIn, "sqlite")
 @compiles(IdIn, "mysql")
 @compiles(IdIn, "mariadb")
-def _id_in_mysql(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
+def _id_in_token(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.column, **kw)} IN ({IDS_TOKEN})"
+
+
+@compiles(Unindexed)
+def _unindexed(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+    return compiler.process(element.column, **kw)
+
+
+@compiles(Unindexed, "sqlite")
+def _unindexed_sqlite(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"+{compiler.process(element.column, **kw)}"
 
 
 @compiles(Contains, "sqlite")

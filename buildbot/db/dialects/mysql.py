@@ -66,9 +66,9 @@ class MySQLDialect(Dialect):
         column = next(iter(table.primary_key.columns))
         return statement.on_duplicate_key_update({column.name: column})
 
-    def encode_ids(self, ids: Sequence[int | str]) -> Any:
-        """Into the text: its planner makes full scans of IN over a subquery in UPDATE and DELETE."""
-        return ",".join(f"'{key}'" if isinstance(key, str) else str(key) for key in ids) or "NULL"
+    def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
+        """Into the text: the driver would put them there anyway."""
+        return ",".join(f"'{key}'" if isinstance(key, str) else str(key) for key in ids) or "NULL", []
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """UPDATE has no RETURNING here; LAST_INSERT_ID(expression) comes back with the answer to the UPDATE."""

@@ -118,9 +118,9 @@ class PostgreSQLDialect(Dialect):
             return super().ordered(expression, descending, nullable)
         return expression.desc().nulls_last() if descending else expression.asc().nulls_first()
 
-    def encode_ids(self, ids: Sequence[int | str]) -> Any:
-        """An array for ANY."""
-        return list(ids)
+    def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
+        """One array for ANY."""
+        return None, list(ids)
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """As ``Dialect.raise_clock``."""

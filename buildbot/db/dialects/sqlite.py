@@ -18,6 +18,8 @@ from buildbot.db.dialects.base import Dialect, InvalidURLError
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
+#: above this, ids go as JSON: there is a limit on variables
+MAX_PLACEHOLDERS = 4**7
 
 
 class SQLiteDialect(Dialect):
@@ -92,9 +94,17 @@ class SQLiteDialect(Dialect):
         """As ``Dialect.insert_ignore``."""
         return insert(table).on_conflict_do_nothing()
 
-    def encode_ids(self, ids: Sequence[int | str]) -> Any:
-        """A JSON array for json_each, which knows no limit on the number of variables."""
-        return "[" + ",".join(f'"{key}"' if isinstance(key, str) else str(key) for key in ids) + "]"
+    def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
+        """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how many."""
+        if not ids:
+            return "NULL", []
+        if len(ids) > MAX_PLACEHOLDERS:
+            listed = ",".join(f'"{key}"' if isinstance(key, str) else str(key) for key in ids)
+            return "SELECT value FROM json_each(?)", [f"[{listed}]"]
+        count = 1
+        while count < len(ids):
+            count *= 4
+        return ",".join("?" * count), [*ids, *[ids[-1]] * (count - len(ids))]
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """As ``Dialect.raise_clock``; the whole database is locked since BEGIN."""
