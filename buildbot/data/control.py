@@ -19,6 +19,7 @@ from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
+from buildbot.util.checks import MAX_SMALL
 from buildbot.util.results import CANCELLED
 
 #: made by the process layer for what only it can do: ``handler(args, entity)``
@@ -121,7 +122,7 @@ class Control:
     def _set_priority(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
         if "priority" not in args:
             raise InvalidControlError("set_priority: priority is required")
-        if not -(2**31) <= args["priority"] < 2**31:
+        if abs(args["priority"]) > MAX_SMALL:
             raise InvalidControlError(f"set_priority: priority {args['priority']} is out of range")
         self._db.buildrequests.thdSetPriority(conn, request["buildrequestid"], args["priority"])
 

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-import orjson
 from sqlalchemy.engine import Connection
 
 from buildbot.data import links, options
@@ -20,6 +19,7 @@ from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.changes import CHANGE
 from buildbot.resources.logs import LOG
+from buildbot.util import jsontext
 
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
@@ -158,7 +158,7 @@ class PropertyListEndpoint(Endpoint):
         """As ``Endpoint.read``."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
         rows = [
-            {"name": name, "source": source, "value": orjson.dumps(value).decode()}
+            {"name": name, "source": source, "value": jsontext.encoded(value).decode()}
             for name, (value, source) in sorted(found.items())
         ]
         end = None if query.limit is None else query.offset + query.limit

@@ -53,7 +53,7 @@ class Updates(
 
     def trimEvents(self, seconds: int) -> Deferred[int]:
         """Remove events older than so many seconds from the log, 0: all. Deferred with the last number removed."""
-        return self._mq.trim(clock.now() - checks.integer(seconds, "seconds"))
+        return self._mq.trim(clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT))
 
 
 def _with_events(conn: Connection, thd: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

@@ -270,7 +270,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     def thdReleaseExpired(self, conn: Connection, old: int) -> list[int]:
         """As ``unclaimExpiredRequests``; the ids of what was released."""
-        before = dialect_of(conn).server_now(conn) - checks.integer(old, "old")
+        before = dialect_of(conn).server_now(conn) - checks.integer(old, "old", maximum=checks.MAX_INT)
         ids = [row[0] for row in _expired.all(conn, before=before)]
         if ids:
             _unclaim.run(conn, ids=ids)

@@ -128,8 +128,8 @@ class BuildsConnectorComponent(DBConnectorComponent):
         Source: specification 001, builds; readings, builds.
         """
         checks.identifier(brid, "brid")
-        if number is not None and checks.integer(number, "number") >= 2**31:
-            raise ValueError(f"number: {number} is not below {2**31}")
+        if number is not None:
+            checks.integer(number, "number")
         builderid = _builder_of.scalar(conn, brid=brid)
         if builderid is None:
             raise ValueError(f"brid: there is no build request {brid}")

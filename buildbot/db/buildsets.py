@@ -126,12 +126,10 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
             "properties": property_pairs.dumps(property_pairs.checked(properties)),
         }
         request = {
-            "priority": checks.integer(priority, "priority", -(2**31)),
+            "priority": checks.integer(priority, "priority", -checks.MAX_SMALL),
             "waited_for": int(checks.boolean(waited_for, "waited_for")),
             "submitted_at": submitted,
         }
-        if request["priority"] >= 2**31:
-            raise ValueError(f"priority: {priority} is not below {2**31}")
         builders = self.db.builders.thdFindBuilderIds(conn, names) if names else {}
         try:
             bsid = _add.id(conn, **row)
@@ -193,7 +191,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
         Source: specification 001, buildsets.
         """
-        checks.integer(count, "count")
+        checks.integer(count, "count", maximum=checks.MAX_INT)
         statement = _of_completeness(select(*_columns), complete)
         if branch is not None or repository is not None:
             stamped = select(sourcestampset_members.c.sourcestampsetid).join(

@@ -169,7 +169,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
 
     def thdGetRecentChanges(self, conn: Connection, count: int) -> list[ChDict]:
         """The newest ``count`` changes by id, ascending. Source: specification 001, changes; readings."""
-        rows = _recent.all(conn, count=checks.integer(count, "count"))
+        rows = _recent.all(conn, count=checks.integer(count, "count", maximum=checks.MAX_INT))
         return [_chdict(row) for row in reversed(rows)]
 
     getRecentChanges = reads(thdGetRecentChanges)

@@ -100,7 +100,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         """The lines from ``first_line`` to ``last_line``, both counted from 0 and included, each ending in a
         newline.
         """
-        checks.integer(first_line, "first_line")
+        checks.integer(first_line, "first_line", maximum=checks.MAX_INT)
         pieces = []
         for row in _chunks.all(conn, logid=checks.identifier(logid, "logid"), first=first_line, last=last_line):
             text = _text(row)

@@ -14,11 +14,21 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def writes(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
-    """The method that runs a thread function in a transaction of its own."""
+def writes(
+    thd: Callable[Concatenate[C, Connection, P], T], forgets: str | None = None
+) -> Callable[Concatenate[C, P], Deferred[T]]:
+    """The method that runs a thread function in a transaction of its own.
+
+    ``forgets``: the cache whose content it makes old. Events do the same, but another master's events may come first.
+    """
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
-        return self.db.pool.do(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
+        written: Deferred[T] = self.db.pool.do(getattr(self, thd.__name__), *args, **kwargs)
+        return written if forgets is None else written.addCallback(forget, self.db)
+
+    def forget(result: T, db: Any) -> T:
+        db.invalidate(forgets)
+        return result
 
     _name_after(method, thd)
     return method

@@ -24,15 +24,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, maybeDeferred
-from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import Dialect
 from buildbot.db.exceptions import PoolClosedError
+from buildbot.db.statements import TRANSACTION
 from buildbot.util import clock
 
 T = TypeVar("T")
@@ -45,8 +46,6 @@ MAX_ATTEMPTS = 12
 #: how long a database server that went away is waited for
 PATIENCE_S = 600.0
 
-_TRANSACTION = "tenfold_transaction"
-
 #: routing keys (segments joined by slashes) and the message
 Announcement = tuple[tuple[str, ...], Any]
 
@@ -57,11 +56,15 @@ class Transaction:
 
     now: int
     events: list[Announcement] = field(default_factory=list)
+    #: whether anything was written, so that a lost commit would matter
+    wrote: bool = False
 
 
 @dataclass(frozen=True)
 class Committed:
-    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of its events."""
+    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of
+    its events.
+    """
 
     first: int
     last: int
@@ -81,7 +84,14 @@ class Journal(Protocol):
 
 def transaction_of(conn: Connection) -> Transaction:
     """The transaction that a thread function runs in."""
-    return conn.info[_TRANSACTION]  # type: ignore[no-any-return]
+    return conn.info[TRANSACTION]  # type: ignore[no-any-return]
+
+
+def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -> None:
+    if not statement.lstrip().upper().startswith("SELECT"):
+        transaction = conn.info.get(TRANSACTION)
+        if transaction is not None:
+            transaction.wrote = True
 
 
 class _Call:
@@ -207,6 +217,7 @@ class DBThreadPool:
         #: statements executed so far, for tests that count
         self.statements = 0
         self.engine = dialect.create_engine().execution_options(tenfold_dialect=dialect, tenfold_counter=self)
+        event.listen(self.engine, "before_cursor_execute", _note_writing)
         self._closing = threading.Event()
         self._immediate: tuple[_Holder, _Holder] | None = None
         self._writes: _Lane | None = None
@@ -254,7 +265,7 @@ class DBThreadPool:
             return fail(PoolClosedError("the database pool is closed"))
         if self._immediate is not None:
             return maybeDeferred(callable, self.engine, *args, **kwargs)
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), callable, self.engine, *args, **kwargs)
+        return self._in_thread(lambda: callable(self.engine, *args, **kwargs))
 
     def close(self) -> Deferred[None]:
         """Finish what was asked for, then close all connections; Deferred."""
@@ -273,7 +284,21 @@ class DBThreadPool:
                     thread.join()
             self.engine.dispose()
 
-        return deferToThreadPool(self.reactor, self.reactor.getThreadPool(), join)
+        return self._in_thread(join)
+
+    def _in_thread(self, function: Callable[[], T]) -> Deferred[T]:
+        """Run something in a thread of its own: the reactor's pool is not there if only an asyncio loop runs."""
+        done: Deferred[T] = Deferred()
+
+        def run() -> None:
+            try:
+                result: Any = function()
+            except Exception as error:
+                result = self._failure(error)
+            self.reactor.callFromThread(done.callback, result)
+
+        threading.Thread(target=run, name="db-once", daemon=True).start()
+        return done
 
     # -- running ------------------------------------------------------------------------------------
 
@@ -356,7 +381,7 @@ class DBThreadPool:
         except DBAPIError:
             holder.drop()  # a half-begun transaction must not be met again
             raise
-        transaction = conn.info[_TRANSACTION] = Transaction(clock.now())
+        transaction = conn.info[TRANSACTION] = Transaction(clock.now())
         try:
             if len(calls) == 1:
                 calls[0].run(conn)
@@ -367,7 +392,8 @@ class DBThreadPool:
                 self._run_together(conn, calls)
             committed = None
             if self.journal is not None:
-                committed = self.journal.append(conn, transaction.events, transaction.now, self.dialect.remote)
+                mark = self.dialect.remote and transaction.wrote
+                committed = self.journal.append(conn, transaction.events, transaction.now, mark)
         except BaseException:
             self._roll_back(holder, root)
             raise

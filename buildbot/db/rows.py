@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-import orjson
 from sqlalchemy import Select, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.statements import Row, Statement
 from buildbot.resources.base import Field, Kind, Related, Resource
+from buildbot.util import jsontext
 
 Entity = dict[str, Any]
 
@@ -22,7 +22,7 @@ def _flag(value: Any) -> bool | None:
 
 
 def _json(value: Any) -> Any:
-    return None if value is None else orjson.loads(value)
+    return None if value is None else jsontext.loads(value)
 
 
 _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {"bool": _flag, "json": _json, "list": _json}
@@ -138,8 +138,8 @@ def _properties(rows: Sequence[Row], wanted: Sequence[str] | None) -> Callable[[
     found: dict[int, dict[str, list[Any]]] = {}
     for row in rows:
         if len(row) == 2:
-            properties = orjson.loads(row[1])
+            properties = jsontext.loads(row[1])
             found[row[0]] = {k: v for k, v in properties.items() if chosen is None or k in chosen}
         elif chosen is None or row[1] in chosen:
-            found.setdefault(row[0], {})[row[1]] = [orjson.loads(row[2]), row[3]]
+            found.setdefault(row[0], {})[row[1]] = [jsontext.loads(row[2]), row[3]]
     return lambda identifier: found.get(identifier, {})

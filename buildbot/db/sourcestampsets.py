@@ -10,7 +10,7 @@ from buildbot.db.operations import writes
 from buildbot.db.statements import Insert
 from buildbot.resources.sourcestamps import sourcestampsets
 
-_add = Insert(insert(sourcestampsets).values(id=None))
+_add = Insert(insert(sourcestampsets))
 
 
 class SourceStampSetsConnectorComponent(DBConnectorComponent):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from sqlalchemy import Select
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Dialect as CoreDialect
 from sqlalchemy.exc import DBAPIError, DontWrapMixin
@@ -20,15 +21,20 @@ from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
 
+#: where a connection's ``info`` holds the transaction that it is in (``buildbot.db.pool.Transaction``)
+TRANSACTION = "tenfold_transaction"
+
 
 class _Compiled:
     """One statement in one database's words."""
 
-    __slots__ = ("constants", "names", "text")
+    __slots__ = ("constants", "names", "reads", "text")
 
     def __init__(self, statement: Executable, dialect: CoreDialect) -> None:
-        compiled = statement.compile(dialect=dialect)  # type: ignore[attr-defined]
+        # no columns but those that the statement names itself
+        compiled = statement.compile(dialect=dialect, column_keys=[])  # type: ignore[attr-defined]
         self.text = str(compiled)
+        self.reads = isinstance(statement, Select)
         names = compiled.positiontup if dialect.positional else None
         self.names: list[str] | None = names
         self.constants: dict[str, Any] = {
@@ -40,7 +46,6 @@ class _Compiled:
         if self.names is None:
             return values
         return [values[name] for name in self.names]
-
 
     def with_ids(self, dialect: Dialect, name: str, given: dict[str, Any]) -> tuple[str, Any]:
         """The text and the arguments, with ids in their place."""
@@ -91,7 +96,7 @@ class Statement:
         else:
             text, arguments = compiled.with_ids(dialect_of(conn), self._ids, parameters)
         cursor = conn.connection.cursor()
-        _count(conn)
+        _note(conn, compiled)
         try:
             cursor.execute(text, arguments)
         except Exception as error:
@@ -123,7 +128,7 @@ class Statement:
         compiled = self._for(conn)
         cursor = conn.connection.cursor()
         arguments = [compiled.arguments(row) for row in rows]
-        _count(conn)
+        _note(conn, compiled)
         try:
             cursor.executemany(compiled.text, arguments)
         except Exception as error:
@@ -151,7 +156,7 @@ class Insert(Statement):
                     conn.dialect,
                 )
             cursor = conn.connection.cursor()
-            _count(conn)
+            _note(conn, compiled)
             try:
                 cursor.execute(compiled.text, compiled.arguments(parameters))
                 return int(cursor.fetchall()[0][0])
@@ -165,10 +170,14 @@ def dialect_of(conn: Connection) -> Dialect:
     return conn.get_execution_options()["tenfold_dialect"]  # type: ignore[no-any-return]
 
 
-def _count(conn: Connection) -> None:
+def _note(conn: Connection, compiled: _Compiled) -> None:
     counter = conn.get_execution_options().get("tenfold_counter")
     if counter is not None:
         counter.statements += 1
+    if not compiled.reads:
+        transaction = conn.info.get(TRANSACTION)
+        if transaction is not None:
+            transaction.wrote = True
 
 
 def _wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:

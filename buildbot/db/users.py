@@ -157,14 +157,14 @@ class UsersConnectorComponent(DBConnectorComponent):
             self._set_attribute(conn, uid, attr_type, attr_data)
         _announce(conn, uid)
 
-    updateUser = writes(thdUpdateUser)
+    updateUser = writes(thdUpdateUser, forgets="usdicts")
 
     def thdRemoveUser(self, conn: Connection, uid: int) -> None:
         """Remove a user with all that belongs to it; silent if there is none. Source: specification 001, users."""
         if _remove.count(conn, uid=checks.identifier(uid, "uid")):
             _announce(conn, uid)
 
-    removeUser = writes(thdRemoveUser)
+    removeUser = writes(thdRemoveUser, forgets="usdicts")
 
     def thdIdentifierToUid(self, conn: Connection, identifier: str) -> int | None:
         """The lowest uid with this identifier, or None. Source: specification 001, users; readings, users."""

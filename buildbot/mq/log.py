@@ -5,7 +5,6 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-import orjson
 from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
@@ -13,6 +12,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.pool import Announcement, Committed
 from buildbot.db.statements import Row, Statement, dialect_of
 from buildbot.resources.events import clock, events
+from buildbot.util import jsontext
 
 _append = Statement(insert(events).values({c.name: bindparam(c.name) for c in events.columns}))
 _happened = Statement(
@@ -49,7 +49,7 @@ class Event:
     def message(self) -> Any:
         """The message as simple values; shared by all who listen, so not to be changed."""
         if self._message is None:
-            self._message = orjson.loads(self.body)
+            self._message = jsontext.loads(self.body)
         return self._message
 
 
@@ -65,24 +65,27 @@ class EventLog:
             if not mark:
                 return None
             announced = [((), None)]
-        last = dialect_of(conn).raise_clock(conn, len(announced))
-        first = last - len(announced) + 1
+        dialect = dialect_of(conn)
         token = secrets.token_hex(16) if mark else ""
-        numbered = [Event(first + i, keys, orjson.dumps(message)) for i, (keys, message) in enumerate(announced)]
-        _append.many(
-            conn,
-            [
-                {
-                    "seq": event.seq,
-                    "routing_keys": "\n".join(event.keys),
-                    "body": event.body.decode(),
-                    "masterid": self._db.masterid,
-                    "group_token": token,
-                    "created_at": now,
-                }
-                for event in numbered
-            ],
-        )
+        bodies = [jsontext.encoded(message) for _, message in announced]
+        rows: list[dict[str, Any]] = [
+            {
+                "routing_keys": "\n".join(keys),
+                "body": body.decode(),
+                "masterid": self._db.masterid,
+                "group_token": token,
+                "created_at": now,
+            }
+            for (keys, _), body in zip(announced, bodies, strict=True)
+        ]
+        last = dialect.append_events(conn, rows)
+        if last is None:
+            last = dialect.raise_clock(conn, len(rows))
+            _append.many(conn, [{**row, "seq": last - len(rows) + 1 + i} for i, row in enumerate(rows)])
+        first = last - len(rows) + 1
+        numbered = [
+            Event(first + i, keys, body) for i, ((keys, _), body) in enumerate(zip(announced, bodies, strict=True))
+        ]
         return Committed(first, last, numbered, token)
 
     def happened(self, conn: Connection, committed: Committed) -> bool:

@@ -119,7 +119,7 @@ class Subscription:
 
     def _failed(self, failure: Any) -> None:
         self._reading = False
-        if not self._stopped:
+        if not self._stopped and not self._tail.stopped:
             log.failure("a subscription could not read the log of events; trying again", failure)
             self._reactor.callLater(1.0, self._catch_up)
 

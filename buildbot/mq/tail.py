@@ -34,7 +34,7 @@ class LogTail:
         self._reading = False
         self._again = False
         self._notifying = False
-        self._stopped = False
+        self.stopped = False
         self._timer: Any = None
         self._listener: Any = None
 
@@ -48,7 +48,7 @@ class LogTail:
 
     def stop(self) -> None:
         """Deliver no more."""
-        self._stopped = True
+        self.stopped = True
         self._db.pool.on_commit = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
@@ -57,7 +57,7 @@ class LogTail:
 
     def wake(self) -> None:
         """Something may have been committed elsewhere: look."""
-        if self._stopped:
+        if self.stopped:
             return
         if self._reading:
             self._again = True
@@ -76,7 +76,7 @@ class LogTail:
 
     async def _read(self) -> None:
         try:
-            while not self._stopped:
+            while not self.stopped:
                 self._again = False
                 found = await self._db.pool.read(thdEventsAfter, self.position, BATCH)
                 for event in found:
@@ -90,7 +90,7 @@ class LogTail:
 
     def _committed(self, group: Committed) -> None:
         """A group of this process was committed; the pool says so before the callers hear of it."""
-        if self._stopped or group.last <= self.position:
+        if self.stopped or group.last <= self.position:
             return
         self._early[group.first] = group
         while (following := self._early.pop(self.position + 1, None)) is not None:

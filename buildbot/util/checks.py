@@ -9,8 +9,9 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-#: what every database stores as a whole number
+#: what every database stores as an id or a time, and as any other whole number
 MAX_INT = 2**63 - 1
+MAX_SMALL = 2**31 - 1
 #: the smallest limit of the three: LONGTEXT in one packet as servers ship
 MAX_TEXT = 15_000_000
 
@@ -36,18 +37,18 @@ def optional_text(value: Any, what: str) -> str | None:
     return None if value is None else text(value, what)
 
 
-def integer(value: Any, what: str, minimum: int = 0) -> int:
-    """``value`` if it is a whole number of at least ``minimum``; True and False are none."""
+def integer(value: Any, what: str, minimum: int = 0, maximum: int = MAX_SMALL) -> int:
+    """``value`` if it is a whole number from ``minimum`` to ``maximum``; True and False are none."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} must be an integer, not {type(value).__name__}")
-    if not minimum <= value <= MAX_INT:
-        raise ValueError(f"{what}: {value} is not between {minimum} and {MAX_INT}")
+    if not minimum <= value <= maximum:
+        raise ValueError(f"{what}: {value} is not between {minimum} and {maximum}")
     return value
 
 
 def identifier(value: Any, what: str) -> int:
     """``value`` if it can be an id; ids that no row has are the caller's business."""
-    return integer(value, what, -MAX_INT)
+    return integer(value, what, -MAX_INT, MAX_INT)
 
 
 def identifiers(values: Any, what: str) -> list[int]:

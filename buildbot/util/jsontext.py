@@ -20,16 +20,23 @@ def dumps(value: Any, what: str = "value") -> str:
         ValueError: text in it holds a lone surrogate, which no database stores.
     """
     _check(value, what)
+    return encoded(value).decode()
+
+
+def encoded(value: Any) -> bytes:
+    """The JSON of a value that is known to be JSON."""
     try:
-        return orjson.dumps(value).decode()
+        return orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits, which JSON allows and orjson does not
-        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
 def loads(text: str | bytes) -> Any:
     """The value of a JSON text; TypeError if it is none (specification, state connector)."""
     try:
-        return orjson.loads(text)
+        value = orjson.loads(text)
+        if not _may_be_rounded(value):
+            return value
     except orjson.JSONDecodeError:
         pass
     try:  # integers beyond 64 bits, lone escapes
@@ -49,6 +56,16 @@ def dump_list(items: Iterable[Any]) -> str:
 def list_element(item: Any) -> str:
     """What to look for in a ``dump_list`` text to find this element."""
     return f"\n{orjson.dumps(item).decode()}\n"
+
+
+def _may_be_rounded(value: Any) -> bool:
+    """Whether an integer beyond 64 bits may be in there, of which orjson makes a float."""
+    kind = type(value)
+    if kind is float:
+        return abs(value) >= 2**63
+    if kind is dict:
+        return any(map(_may_be_rounded, value.values()))
+    return kind is list and any(map(_may_be_rounded, value))
 
 
 def _check(value: Any, what: str) -> None:

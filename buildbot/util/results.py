@@ -11,8 +11,8 @@ _SEVERITY = {code: rank for rank, code in enumerate((SKIPPED, SUCCESS, WARNINGS,
 
 
 def worst_status(a: int, b: int) -> int:
-    """The graver of two result codes; SKIPPED yields to SUCCESS."""
-    return a if _SEVERITY[a] >= _SEVERITY[b] else b
+    """The graver of two result codes; SKIPPED yields to SUCCESS, and every known code to an unknown one."""
+    return a if _SEVERITY.get(a, a) >= _SEVERITY.get(b, b) else b
 
 
 def statusToString(code: int | None) -> str:

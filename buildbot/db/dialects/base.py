@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import ColumnElement, Table
@@ -75,7 +75,8 @@ class Dialect:
         return expression.desc() if descending else expression.asc()
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its placeholders.
+        """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its
+        placeholders.
 
         No text: they go as one parameter, the list.
         """
@@ -84,6 +85,13 @@ class Dialect:
     def raise_clock(self, conn: Connection, count: int) -> int:
         """Take ``count`` numbers from the clock and return the last; the row stays locked until commit."""
         raise NotImplementedError
+
+    def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """Take numbers and store events in one round trip, and return the last number; None where it takes two.
+
+        ``rows`` have all columns of ``events`` but the number.
+        """
+        return None
 
     def server_now(self, conn: Connection) -> int:
         """Seconds since the epoch by the database's clock, the only one that masters share."""

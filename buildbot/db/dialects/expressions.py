@@ -14,7 +14,9 @@ IDS_TOKEN = "/*ids*/"
 
 
 class IdIn(ColumnElement[bool]):
-    """``column IN (ids)``; a ``Statement`` is compiled once for any number of ids. At most one stands in a statement."""
+    """``column IN (ids)``; a ``Statement`` is compiled once for any number of ids. At most one stands in a
+    statement.
+    """
 
     inherit_cache = False
     # not Boolean: where there is no such type "= 1" would be added, which hides the index

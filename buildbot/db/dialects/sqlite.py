@@ -95,7 +95,9 @@ class SQLiteDialect(Dialect):
         return insert(table).on_conflict_do_nothing()
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how many."""
+        """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how
+        many.
+        """
         if not ids:
             return "NULL", []
         if len(ids) > MAX_PLACEHOLDERS:
