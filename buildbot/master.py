@@ -7,6 +7,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
 from buildbot.data.connector import DataConnector
@@ -16,7 +17,6 @@ from buildbot.mq.connector import MQConnector
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.services import ProcessLayer
 from buildbot.util.deferreds import deferred
-from buildbot.util.results import RETRY
 from buildbot.www.site import WwwServer
 
 
@@ -54,10 +54,16 @@ class StateLayer:
         self.db.masterid = await self.db.masters.findMasterId(self.name)
         self.db.epoch = await self.db.pool.read(self.db.masters.thdGetEpoch, self.db.masterid)
         await self.mq.start()
-        self._invalidations = await self.mq.startConsuming(self._user_changed, ("users", None, "updated"))
+        # what other masters wrote ends what our caches hold
+        await self.mq.startConsuming(self._user_changed, ("users", None, "updated"))
+        await self.mq.startConsuming(self._stamps_used, ("buildsets", None, "new"))
 
     def _user_changed(self, key: tuple[str, ...], message: Any) -> None:
         self.db.invalidate("usdicts", int(key[1]))
+
+    def _stamps_used(self, key: tuple[str, ...], message: Any) -> None:
+        for stamp in message["sourcestamps"]:  # it may come from further changes now
+            self.db.invalidate("ssdicts", stamp["ssid"])
 
     @deferred
     async def close(self) -> None:
@@ -149,8 +155,6 @@ class BuildMaster(StateLayer):
         """
         config = load_config(self.basedir, self._configfile)
         if config.db_url != self.config.db_url:
-            from buildbot.config.errors import ConfigErrors
-
             raise ConfigErrors(["db_url: cannot be changed while the master runs; restart it"])
         assert self._process is not None and self._www is not None
         await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
@@ -170,5 +174,4 @@ class BuildMaster(StateLayer):
 
     async def _declared_dead(self) -> None:
         assert self._process is not None
-        for builder in list(self._process.builders.values()):
-            await builder.stop_all("this master was declared dead", RETRY)
+        await self._process.declared_dead()

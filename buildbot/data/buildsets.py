@@ -29,9 +29,10 @@ class BuildsetUpdates(Transacts):
 
         Source: readings, More on the Data API.
         """
-        return self.transact(self._thdAddBuildset, **buildset)
+        return self.transact(self.thdAddBuildset, **buildset)
 
-    def _thdAddBuildset(self, conn: Connection, events: Events, **buildset: Any) -> tuple[int, dict[str, int]]:
+    def thdAddBuildset(self, conn: Connection, events: Events, **buildset: Any) -> tuple[int, dict[str, int]]:
+        """As ``addBuildset``, in a transaction that does more."""
         stamps = buildset.pop("sourcestamps", None)
         if stamps is not None:
             if buildset.get("sourcestampsetid") is not None:

@@ -478,7 +478,7 @@ class DBThreadPool:
             sentence = self.dialect.explain_failure(error)
             if sentence is not None:
                 error.add_note(sentence)
-        return Failure(error)  # type: ignore[no-untyped-call]  # Twisted has no types here
+        return Failure(error)
 
 
 __all__ = ["Announcement", "Committed", "DBThreadPool", "Journal", "Transaction", "transaction_of"]

@@ -20,7 +20,7 @@ class IdIn(ColumnElement[bool]):
 
     inherit_cache = False
     # not Boolean: where there is no such type "= 1" would be added, which hides the index
-    type = NullType()
+    type = NullType()  # type: ignore[assignment]
 
     def __init__(self, column: ColumnElement[Any], name: str = "ids") -> None:
         self.column = column
@@ -43,7 +43,7 @@ class Contains(ColumnElement[bool]):
 
     inherit_cache = False
     # not Boolean: where there is no such type "= 1" would be added, which hides the index
-    type = NullType()
+    type = NullType()  # type: ignore[assignment]
 
     def __init__(self, haystack: ColumnElement[Any], needle: ColumnElement[Any]) -> None:
         self.haystack = haystack

@@ -1,0 +1,1 @@
+"""Change sources: what notices that somebody committed something."""

@@ -1,0 +1,168 @@
+"""What all change sources share, and those that look for changes at intervals."""
+
+from __future__ import annotations
+
+import random
+from abc import abstractmethod
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredLock
+from twisted.logger import Logger
+
+from buildbot.config.errors import error
+from buildbot.process.background import in_background
+from buildbot.process.claimed import ClaimedPart
+from buildbot.process.configured import checked_name
+from buildbot.util.deferreds import deferred
+
+_log = Logger()
+
+
+class PollError(Exception):
+    """A poll failed for a reason outside of the master, which the message says; the next interval tries again."""
+
+
+class ChangeSource(ClaimedPart):
+    """Something that tells the master about changes; one master of the installation runs it.
+
+    Args:
+        name: unique among the change sources of the installation.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(checked_name(name, type(self).__name__))
+
+    async def claim(self, masterid: int | None) -> bool:
+        """Claim it for a master, or give it up with None."""
+        update = self.master.data.update
+        return bool(await update.setChangeSourceMaster(await update.findChangeSourceId(self.name), masterid))
+
+
+class PollingChangeSource(ChangeSource):
+    """A change source that looks for changes at intervals, one poll at a time.
+
+    A poll that fails is logged once, however often it fails in the same way, and tried again at the next
+    interval; the first one that works again is logged too.
+
+    Args:
+        name: unique among the change sources of the installation.
+        pollInterval: seconds from the beginning of one poll to that of the next; 0 polls only when told to.
+        pollAtLaunch: poll at once when the master starts, rather than after the first interval.
+        pollRandomDelayMin, pollRandomDelayMax: each poll waits for a random number of seconds between these
+            on top, so that many pollers do not ask one server at the same moment.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        pollInterval: float = 600,
+        pollAtLaunch: bool = False,
+        pollRandomDelayMin: float = 0,
+        pollRandomDelayMax: float = 0,
+    ) -> None:
+        super().__init__(name)
+        if not _is_number(pollInterval) or pollInterval < 0:
+            error(f"{self.name}: pollInterval must be a number of seconds, 0 or more, not {pollInterval!r}")
+            pollInterval = 600
+        delays = (pollRandomDelayMin, pollRandomDelayMax)
+        if not all(map(_is_number, delays)) or not 0 <= pollRandomDelayMin <= pollRandomDelayMax:
+            error(
+                f"{self.name}: pollRandomDelayMin and pollRandomDelayMax must be seconds, the first not above the other"
+            )
+            delays = (0, 0)
+        elif pollRandomDelayMax and pollRandomDelayMax >= pollInterval:
+            error(f"{self.name}: pollRandomDelayMax must be less than pollInterval")
+        self.pollInterval = pollInterval
+        self.pollAtLaunch = pollAtLaunch
+        self.poll_random_delay = delays
+        self.stopping = False
+        self._timer: Any = None
+        self._polling = DeferredLock()
+        self._askers: list[Deferred[None]] = []  # for the next poll
+        self._problem: str | None = None
+
+    @abstractmethod
+    async def poll(self) -> None:
+        """Look for changes once and tell the master about them.
+
+        ``self.stopping`` becomes true when the master stops: a long poll should then come to an end, in a
+        state from which the next one goes on.
+
+        Raises:
+            PollError: with what is wrong, in words for the log.
+        """
+
+    @deferred
+    async def poll_now(self) -> None:
+        """Poll outside of the intervals: at once, or when the poll that is running now has ended.
+
+        Returns:
+            Deferred that fires when that poll has ended; what goes wrong in it is logged as always.
+        """
+        done: Deferred[None] = Deferred()
+        self._askers.append(done)
+        if len(self._askers) == 1:
+            in_background(self._poll_alone(), f"poll of {self!r}")
+        await done
+
+    async def start_work(self) -> None:
+        """Poll now or after the first interval."""
+        self.stopping = False
+        self._schedule(0 if self.pollAtLaunch else self.pollInterval)
+
+    async def stop_work(self) -> None:
+        """Stop polling; returns when the poll that is under way has ended."""
+        self.stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        async with self._polling:
+            self._problem = None
+
+    def _schedule(self, delay_s: float) -> None:
+        if self.pollInterval or (self.pollAtLaunch and delay_s == 0):
+            delay_s += random.uniform(*self.poll_random_delay)
+            self._timer = self.master.reactor.callLater(delay_s, self._interval_over)
+
+    def _interval_over(self) -> None:
+        self._timer = None
+        started = self.master.reactor.seconds()
+
+        def ended(_: Any) -> None:
+            if not self.stopping:
+                self._schedule(max(0.0, started + self.pollInterval - self.master.reactor.seconds()))
+
+        self.poll_now().addBoth(ended)
+
+    async def _poll_alone(self) -> None:
+        async with self._polling:
+            # whoever asks from here on needs another poll: this one may have looked already
+            askers, self._askers = self._askers, []
+            if not self.stopping:
+                await self._poll_and_report()
+        for each in askers:
+            each.callback(None)
+
+    async def _poll_and_report(self) -> None:
+        try:
+            await self.poll()
+        except PollError as problem:
+            self._report(str(problem))
+        except Exception as problem:
+            if self._report(f"{type(problem).__name__}: {problem}"):
+                _log.failure("{part!r}: unexpected error in a poll", part=self)
+        else:
+            self._report(None)
+
+    def _report(self, problem: str | None) -> bool:
+        news = problem != self._problem and not self.stopping
+        if news and problem is not None:
+            _log.error("{part!r}: {problem}; nothing is lost, the next poll tries again", part=self, problem=problem)
+        elif news:
+            _log.info("{part!r}: works again", part=self)
+        self._problem = problem
+        return news
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

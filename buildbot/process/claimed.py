@@ -1,0 +1,137 @@
+"""Parts of which exactly one master of the installation runs each: schedulers and change sources.
+
+Every master that has the part in its configuration activates it; the database decides who runs it.
+*Activated* means "would run it", *working* means "runs it". A master that finds the part claimed by another
+active master waits:
+
+- for ``masters/N/stopped`` of another master: its claims are gone, try at once;
+- for a minute at most: a master may also give a part up because its configuration no longer has it, which is
+  no event.
+
+``masters/N/stopped`` about ourselves means that the others believed us dead (this process was suspended, or
+the database was out of reach) and may run the part by now: we stop working at once, and try again when we are
+back (``masters/N/started``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, Protocol
+
+from twisted.internet.defer import DeferredLock, maybeDeferred
+from twisted.logger import Logger
+
+from buildbot.interfaces import Master
+from buildbot.process.background import in_background
+from buildbot.process.configured import Configured
+
+_log = Logger()
+
+
+class RunningMaster(Master, Protocol):
+    """What parts that run may ask of the master that they run in."""
+
+    @property
+    def basedir(self) -> Path:
+        """The master's directory."""
+
+
+class ClaimedPart(Configured, ABC):
+    """A configured part that at most one master runs at a time.
+
+    Args:
+        name: unique among the parts of its kind in the installation.
+
+    Attributes:
+        master: the master that it was activated in.
+        working: whether this master runs it now.
+    """
+
+    master: RunningMaster
+    #: how long to wait before the next try to claim what another master has, in seconds
+    retry_s = 60.0
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.working = False
+        self._activated = False
+        self._switching = DeferredLock()
+        self._retry: Any = None
+        self._masters: Any = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    @abstractmethod
+    async def claim(self, masterid: int | None) -> bool:
+        """Claim the part for a master, or give it up with None; False if another active master has it."""
+
+    @abstractmethod
+    async def start_work(self) -> None:
+        """Begin to work; the part is claimed."""
+
+    @abstractmethod
+    async def stop_work(self) -> None:
+        """Stop working; return when nothing is under way any more."""
+
+    async def activate(self, master: RunningMaster) -> None:
+        """Run the part in this master as soon as no other master runs it. Returns after the first try."""
+        self.master = master
+        self._activated = True
+        self._masters = await master.mq.startConsuming(self._master_event, ("masters", None, None))
+        await self._take_up()
+
+    async def deactivate(self) -> None:
+        """Stop the part in this master and let others have it."""
+        self._activated = False
+        if self._masters is not None:
+            await maybeDeferred(self._masters.stopConsuming)
+            self._masters = None
+        async with self._switching:
+            self._cancel_retry()
+            if self.working:
+                await self._stop_working()
+                await self.claim(None)
+
+    def _master_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+        event, ours = routing_key[-1], message.get("masterid") == self.master.masterid
+        if event == "stopped" and ours:
+            in_background(self._put_down(), f"stopping {self!r}")
+        elif event == ("started" if ours else "stopped"):
+            in_background(self._take_up(), f"claiming {self!r}")
+
+    async def _take_up(self) -> None:
+        async with self._switching:
+            self._cancel_retry()
+            if not self._activated or self.working:
+                return
+            try:
+                if await self.claim(self.master.masterid):
+                    self.working = True
+                    await self.start_work()
+                    return
+            except Exception:
+                _log.failure("{part!r} could not start; next try in {delay} s", part=self, delay=self.retry_s)
+                if self.working:
+                    await self._stop_working()
+            self._retry = self.master.reactor.callLater(self.retry_s, self._try_again)
+
+    def _try_again(self) -> None:
+        self._retry = None
+        in_background(self._take_up(), f"claiming {self!r}")
+
+    async def _put_down(self) -> None:
+        async with self._switching:
+            if self.working:
+                _log.warn("{part!r} stops: other masters took this one for dead", part=self)
+                await self._stop_working()
+
+    async def _stop_working(self) -> None:
+        self.working = False
+        await self.stop_work()
+
+    def _cancel_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None

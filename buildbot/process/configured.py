@@ -1,0 +1,46 @@
+"""Objects that users make in master.cfg and that are compared by what they were made with."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from buildbot.config.errors import error
+
+
+class Configured:
+    """Equal to another of the same class that was made with equal arguments.
+
+    When master.cfg is read again every object in it is new. Those that are equal to what runs already are
+    left running. A class, function or lambda written in master.cfg is a new one each time, so whatever holds
+    one counts as changed and is restarted; a restart loses nothing, it only costs a moment.
+    """
+
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Remember the arguments; subclasses need not know."""
+        self = super().__new__(cls)
+        self._arguments = (args, kwargs)
+        return self
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and isinstance(other, Configured) and self._arguments == other._arguments
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+
+def checked_function(value: Any, what: str) -> Any:
+    """``value``, which must be a function or None; anything else is reported and becomes None."""
+    if value is None or callable(value):
+        return value
+    error(f"{what} must be a function, not {value!r}")
+    return None
+
+
+def checked_name(value: Any, what: str) -> str:
+    """``value``, which must be a text that is not empty; anything else is reported and becomes one."""
+    if isinstance(value, str) and value:
+        return value
+    error(f"{what}: the name must be a text that is not empty, not {value!r}")
+    return str(value)

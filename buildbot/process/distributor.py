@@ -1,0 +1,206 @@
+"""The distributor: hands build requests to builders whose workers can take them.
+
+It looks for work when something may have changed: a request is new or was given back, a worker may take a
+build (it connected, was unpaused, ended a build). Each of these makes some builders *due*. One loop serves
+what is due: it asks which of them can start a build, reads their pending requests, the most urgent first
+(priority, then age) and few at a time, so that its cost does not grow with the queue; claims a request, and
+hands it to its builder. Several masters may do
+this at the same time: the claim decides, and who loses it goes on with the next request.
+
+A request whose build cannot be started is given back; its builder rests for a moment, so that a broken one
+does not spin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+
+from buildbot.interfaces import Master
+from buildbot.process.background import in_background
+from buildbot.process.builder import Builder
+from buildbot.process.properties import resolved
+from buildbot.process.worker.managed import ManagedWorker
+from buildbot.process.worker.manager import WorkerManager
+
+_log = Logger()
+_PAGE = 20
+_CHOICE = 100
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A pending request as users' functions see it (``nextBuild``, ``nextWorker``, ``canStartBuild``).
+
+    Attributes:
+        id: the build request's id.
+        submittedAt: Unix time in seconds.
+    """
+
+    id: int
+    buildsetid: int
+    builderid: int
+    priority: int
+    submittedAt: int
+    waitedFor: bool
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> BuildRequest:
+        """The request that the Data API describes with ``data``."""
+        return cls(
+            data["buildrequestid"], data["buildsetid"], data["builderid"], data["priority"], data["submitted_at"],
+            data["waited_for"],
+        )  # fmt: skip
+
+
+class Distributor:
+    """Hands out the pending build requests of this master's builders.
+
+    Args:
+        master: the master, for its ``data``, ``mq`` and ``reactor``.
+        builders: the running builders by name; may change while it runs (then call `wake`).
+        worker_manager: where the workers are; its ``on_change`` is taken.
+    """
+
+    #: how long a builder rests that could not start a build, in seconds
+    rest_s = 10.0
+
+    def __init__(self, master: Master, builders: Mapping[str, Builder], worker_manager: WorkerManager) -> None:
+        self._master = master
+        self._builders = builders
+        self._workers = worker_manager
+        self._subscriptions: list[Any] = []
+        self._due: set[str] = set()
+        self._resting: dict[str, Any] = {}
+        self._running = False
+        self._loop: Deferred[Any] | None = None
+
+    async def start(self) -> None:
+        """Begin to hand out requests, those that wait already first."""
+        self._running = True
+        self._workers.on_change = self.worker_changed
+        for event in ("new", "unclaimed"):
+            subscription = await self._master.mq.startConsuming(self._request_event, ("buildrequests", None, event))
+            self._subscriptions.append(subscription)
+        self.wake()
+
+    async def stop(self) -> None:
+        """Hand out nothing more; returns when the request under way is started or given back."""
+        self._running = False
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await maybeDeferred(subscription.stopConsuming)
+        for timer in self._resting.values():
+            timer.cancel()
+        self._resting.clear()
+        if self._loop is not None:
+            await self._loop
+
+    def wake(self, names: Iterable[str] | None = None) -> None:
+        """Look for work for these builders, default: for all."""
+        self._due.update(self._builders if names is None else names)
+        if self._running and self._loop is None and self._due:
+            self._loop = in_background(self._serve(), "distributor")
+            self._loop.addBoth(self._served)
+
+    def worker_changed(self, worker: str) -> None:
+        """A worker may take a build: its builders are due."""
+        self.wake(name for name, builder in self._builders.items() if worker in builder.config.workernames)
+
+    def builder_finished(self, builder: Builder) -> None:
+        """A build has ended: its builder is due."""
+        self.wake([builder.name])
+
+    def _request_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+        self.wake(name for name, builder in self._builders.items() if builder.builderid == message["builderid"])
+
+    def _served(self, _: Any) -> None:
+        self._loop = None
+
+    async def _serve(self) -> None:
+        while self._due and self._running:
+            names, self._due = self._due, set()
+            try:
+                await self._hand_out(names)
+            except Exception:
+                _log.failure("build requests could not be handed out; trying again")
+                for name in names:
+                    self._rest(name)
+
+    async def _hand_out(self, names: set[str]) -> None:
+        able = {self._builders[name].builderid: self._builders[name] for name in sorted(names & self._builders.keys())}
+        while True:
+            able = {each: builder for each, builder in able.items() if self._can_start(builder)}
+            if not able:
+                return
+            page = await self._pending(list(able), _PAGE)
+            for request in page:
+                builder = able.get(request["builderid"])
+                if builder is not None and not await self._offer(builder, request):
+                    del able[builder.builderid]
+            if len(page) < _PAGE:
+                return
+
+    def _can_start(self, builder: Builder) -> bool:
+        wanted = self._running and self._builders.get(builder.name) is builder
+        return wanted and builder.name not in self._resting and builder.can_start()
+
+    async def _pending(self, builderids: list[int], limit: int) -> list[dict[str, Any]]:
+        query = {
+            "filters": {"builderid__eq": builderids, "claimed": False, "complete": False},
+            "order": ["-priority", "buildrequestid"],
+            "limit": limit,
+        }
+        found: list[dict[str, Any]] = await self._master.data.get(query, ("buildrequests",))
+        return found
+
+    async def _offer(self, builder: Builder, request: dict[str, Any]) -> bool:
+        """Start a build for the request if possible; False if the builder can take no further request now."""
+        if not self._can_start(builder):
+            return False
+        chosen = await self._choose(builder, request)
+        if chosen is None:
+            return False
+        request, worker = chosen
+        brids = [request["buildrequestid"]]
+        if not await self._master.data.update.claimBuildRequests(brids):
+            return True  # another master was faster
+        try:
+            await builder.start_build(request, worker)
+        except Exception:
+            _log.failure("{builder!r}: no build could be started for request {id}", builder=builder, id=brids[0])
+            self._rest(builder.name)
+            await self._master.data.update.unclaimBuildRequests(brids)
+            return False
+        return True
+
+    async def _choose(self, builder: Builder, request: dict[str, Any]) -> tuple[dict[str, Any], ManagedWorker] | None:
+        """Which request to start on which worker, as the builder's configuration has it; None: nothing now."""
+        config = builder.config
+        if config.nextBuild is not None:
+            offered = await self._pending([builder.builderid], _CHOICE)
+            requests = {each["buildrequestid"]: each for each in offered}
+            wanted = await resolved(config.nextBuild(builder, [BuildRequest.from_data(each) for each in offered]))
+            if wanted is None or wanted.id not in requests:
+                return None
+            request = requests[wanted.id]
+        able = self._workers.available(builder.name)
+        if config.canStartBuild is not None:
+            shown = BuildRequest.from_data(request)
+            able = [worker for worker in able if await resolved(config.canStartBuild(builder, worker, shown))]
+        if config.nextWorker is not None and able:
+            worker = await resolved(config.nextWorker(builder, able, BuildRequest.from_data(request)))
+            return (request, worker) if worker in able else None
+        return (request, able[0]) if able else None
+
+    def _rest(self, name: str) -> None:
+        if self._running and name not in self._resting:
+            self._resting[name] = self._master.reactor.callLater(self.rest_s, self._rested, name)
+
+    def _rested(self, name: str) -> None:
+        del self._resting[name]
+        self.wake([name])

@@ -1,0 +1,1 @@
+"""Schedulers: what decides that something is built."""

@@ -1,0 +1,391 @@
+"""Parameters of a force scheduler's form: what the page shows of them, and what becomes of the values
+submitted.
+
+Shapes and texts: http-api.md section 2 (forcescheduler) and 4.2.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from copy import copy
+from typing import Any, Self
+
+from buildbot.config.errors import error
+from buildbot.process.configured import Configured, checked_name
+
+#: values submitted, by full name; each a list
+Submitted = Mapping[str, Sequence[Any]]
+
+
+class ValidationError(ValueError):
+    """A value that was submitted is not valid; the message says why, to the person who submitted it."""
+
+
+class BaseParameter(Configured):
+    """One field of the form.
+
+    Args:
+        name: of the property that it sets; with the names of the groups around it before, its full name.
+        label: text at the field, default: the name.
+        tablabel: title of a tab that shows it, default: the label.
+        regex: pattern that the submitted text must match from the beginning.
+        default: value when nothing is submitted.
+        required: whether there must be a value.
+        multiple: whether it is a list of values.
+        hide: do not show it; its default is submitted.
+        maxsize: longest text, in characters.
+        autopopulate: ``{value: {other field: value}}`` that the page fills in when a value is chosen.
+        tooltip: help text.
+    """
+
+    type = ""
+    #: keys of the description that only this type has
+    extra: tuple[str, ...] = ()
+
+    def __init__(
+        self,
+        name: str,
+        label: str | None = None,
+        tablabel: str | None = None,
+        regex: str | re.Pattern[str] | None = None,
+        default: Any = "",
+        required: bool = False,
+        multiple: bool = False,
+        hide: bool = False,
+        maxsize: int | None = None,
+        autopopulate: Mapping[str, Any] | None = None,
+        tooltip: str = "",
+    ) -> None:
+        self.name = name = checked_name(name, type(self).__name__) if name != "" else ""
+        self.fullName: str | None = name or None
+        self.label = name if label is None else label
+        self.tablabel = self.label if tablabel is None else tablabel
+        self.regex: re.Pattern[str] | None = None
+        if regex is not None:
+            try:
+                self.regex = re.compile(regex)
+            except re.error as problem:
+                error(f"{type(self).__name__} {name!r}: regex {regex!r} is no pattern: {problem}")
+        self.default = default
+        self.required = required
+        self.multiple = multiple
+        self.hide = hide
+        self.maxsize = maxsize
+        self.autopopulate = autopopulate
+        self.tooltip = tooltip
+
+    def describe(self) -> dict[str, Any]:
+        """The field as the HTTP interface shows it."""
+        keys = ("name", "fullName", "label", "tablabel", "type", "default", "required", "multiple", "hide", "maxsize",
+                "autopopulate", "tooltip", *self.extra)  # fmt: skip
+        return {key: getattr(self, key) for key in keys} | {"regex": self.regex.pattern if self.regex else None}
+
+    def inside(self, prefix: str) -> Self:
+        """The same parameter with the full name that it has inside a group; one parameter may stand in several."""
+        inner = copy(self)
+        inner.fullName = (f"{prefix}_{self.name}" if prefix else self.name) or None
+        return inner
+
+    def collect(self, submitted: Submitted, messages: dict[str, str]) -> Any:
+        """The value for what was submitted; what is wrong with it goes into ``messages`` by full name."""
+        try:
+            return self.value(list(submitted.get(self.fullName or "", ())))
+        except ValidationError as problem:
+            messages[self.fullName or ""] = str(problem)
+            return None
+
+    def value(self, given: list[Any]) -> Any:
+        """The value for the list of values submitted, empty if there are none.
+
+        Raises:
+            ValidationError: it is not valid.
+        """
+        if not given:
+            if self.required and self.default in ("", None):
+                raise ValidationError(f"'{self.label}' needs to be specified")
+            return self.default
+        if self.multiple:
+            return [self.parse(self._checked(each)) for each in given]
+        return self.parse(self._checked(given[0]))
+
+    def parse(self, given: Any) -> Any:
+        """One submitted value, as it is passed on; raises ValidationError."""
+        return given
+
+    def _checked(self, given: Any) -> Any:
+        if self.required and given in ("", None):
+            raise ValidationError(f"'{self.label}' needs to be specified")
+        if self.maxsize is not None and isinstance(given, str) and len(given) > self.maxsize:
+            raise ValidationError(f"{self.label}: longer than {self.maxsize} characters")
+        if self.regex is not None and not self.regex.match(str(given)):
+            raise ValidationError(f"{self.label}: does not match the pattern '{self.regex.pattern}'")
+        return given
+
+
+class FixedParameter(BaseParameter):
+    """A value that cannot be changed; what is submitted is ignored."""
+
+    type = "fixed"
+
+    def __init__(self, name: str, default: Any = "", hide: bool = True, **further: Any) -> None:
+        super().__init__(name, default=default, hide=hide, **further)
+
+    def value(self, given: list[Any]) -> Any:
+        """The default."""
+        return self.default
+
+
+class StringParameter(BaseParameter):
+    """A line of text. ``size``: width of the field."""
+
+    type = "text"
+    extra: tuple[str, ...] = ("size",)
+
+    def __init__(self, name: str, label: str | None = None, size: int = 10, **further: Any) -> None:
+        super().__init__(name, label, **further)
+        self.size = size
+
+    def parse(self, given: Any) -> Any:
+        """Text; numbers and the like become text."""
+        if given is None:
+            return ""
+        if isinstance(given, str | int | float):
+            return str(given)
+        raise ValidationError(f"{self.label}: not a text")
+
+
+class TextParameter(StringParameter):
+    """Several lines of text, in ``cols`` columns and ``rows`` rows."""
+
+    type = "textarea"
+    extra = ("size", "cols", "rows")
+
+    def __init__(self, name: str, label: str | None = None, cols: int = 80, rows: int = 20, **further: Any) -> None:
+        super().__init__(name, label, **further)
+        self.cols = cols
+        self.rows = rows
+
+
+class IntParameter(StringParameter):
+    """A whole number."""
+
+    type = "int"
+
+    def __init__(self, name: str, label: str | None = None, default: int = 0, **further: Any) -> None:
+        super().__init__(name, label, default=default, **further)
+
+    def parse(self, given: Any) -> int:
+        """A number, or a text that is one."""
+        if isinstance(given, int):
+            return int(given)
+        try:
+            return int(str(given))
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+
+
+class BooleanParameter(BaseParameter):
+    """A check box; true for JSON's ``true`` only."""
+
+    type = "bool"
+
+    def __init__(self, name: str, label: str | None = None, default: bool = False, **further: Any) -> None:
+        super().__init__(name, label, default=default, **further)
+
+    def value(self, given: list[Any]) -> bool:
+        """True or false; a box that was not submitted is not checked."""
+        return bool(given) and given[0] is True
+
+
+class UserNameParameter(StringParameter):
+    """Who asks for the build. ``need_email``: as ``Name <mail>``."""
+
+    type = "username"
+    extra = ("size", "need_email")
+
+    def __init__(
+        self,
+        name: str = "username",
+        label: str | None = "Your name:",
+        size: int = 30,
+        need_email: bool = True,
+        **further: Any,
+    ) -> None:
+        super().__init__(name, label, size, **further)
+        self.need_email = need_email
+
+    def parse(self, given: Any) -> str:
+        """The name, or nothing."""
+        text = str(super().parse(given))
+        if text and self.need_email and not re.search(r"\S.*<[^<>\s]+@[^<>\s]+>\s*\Z", text):
+            raise ValidationError(f"{self.name}: please fill in email address in the form 'User <email@email.com>'")
+        return text
+
+
+class ChoiceStringParameter(BaseParameter):
+    """A choice. ``choices``: the texts to choose from; ``strict``: nothing else may be submitted."""
+
+    type = "list"
+    extra = ("choices", "strict")
+
+    def __init__(
+        self, name: str, label: str | None = None, choices: Sequence[str] = (), strict: bool = True, **further: Any
+    ) -> None:
+        super().__init__(name, label, **further)
+        if isinstance(choices, str) or not isinstance(choices, Sequence):
+            error(f"{type(self).__name__} {name!r}: choices must be a list, not {choices!r}")
+            choices = ()
+        self.choices = list(choices)
+        self.strict = strict
+
+    def parse(self, given: Any) -> Any:
+        """One of the choices."""
+        if self.strict and given not in self.choices:
+            raise ValidationError(f"'{given}' does not belong to list of available choices '{self.choices}'")
+        return given
+
+
+class FileParameter(BaseParameter):
+    """The content of a file, as text of up to ten megabytes."""
+
+    type = "file"
+
+    def __init__(self, name: str, label: str | None = None, maxsize: int = 10485760, **further: Any) -> None:
+        super().__init__(name, label, maxsize=maxsize, **further)
+
+
+class NestedParameter(BaseParameter):
+    """A group of fields, whose values become one object; of a group without a name each value stands for
+    itself.
+
+    Args:
+        name: of the group, may be empty.
+        fields: the parameters in it.
+        layout: how the page arranges them: ``vertical``, ``simple`` or ``tabs``.
+        columns: in how many columns, default: two if there are more than three fields.
+    """
+
+    type = "nested"
+    extra = ("layout", "columns")
+
+    def __init__(
+        self,
+        name: str,
+        label: str | None = None,
+        fields: Sequence[BaseParameter] = (),
+        layout: str = "vertical",
+        columns: int | None = None,
+        **further: Any,
+    ) -> None:
+        super().__init__(name, label, **further)
+        if layout not in ("vertical", "simple", "tabs"):
+            error(f"{type(self).__name__} {name!r}: layout must be vertical, simple or tabs, not {layout!r}")
+        self.layout = layout
+        self.fields = [each for each in fields if isinstance(each, BaseParameter)]
+        if len(self.fields) != len(fields):
+            error(f"{type(self).__name__} {name!r}: fields must be parameters")
+        self.columns = columns or (2 if len(self.fields) > 3 else 1)
+        self.fields = [each.inside(self.name) for each in self.fields]
+
+    def describe(self) -> dict[str, Any]:
+        """The group with its fields."""
+        return super().describe() | {"fields": [each.describe() for each in self.fields]}
+
+    def inside(self, prefix: str) -> Self:
+        """The same group with the full name that it has inside a group, and its fields likewise."""
+        inner = super().inside(prefix)
+        inner.fields = [each.inside(inner.fullName or "") for each in self.fields]
+        return inner
+
+    def collect(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
+        """The values of the fields by name; those of a group without a name are its own."""
+        values: dict[str, Any] = {}
+        for each in self.fields:
+            found = each.collect(submitted, messages)
+            values |= found if not each.name and isinstance(each, NestedParameter) else {each.name: found}
+        return values
+
+
+class AnyPropertyParameter(NestedParameter):
+    """A property of any name: the person gives name and value. Nothing is set if the name is left empty."""
+
+    def __init__(self, name: str, label: str | None = None, **further: Any) -> None:
+        fields = [StringParameter("name", "Name:"), StringParameter("value", "Value:")]
+        super().__init__(name, label, fields=fields, **further)
+
+    def collect(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
+        """The one property, ``{name: value}``, or nothing."""
+        given = super().collect(submitted, messages)
+        key = given["name"]
+        if not key:
+            if given["value"]:
+                messages[f"{self.fullName}_name"] = "a value needs the name of a property"
+            return {}
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", key):
+            messages[f"{self.fullName}_name"] = f"bad property name='{key}'"
+            return {}
+        return {key: given["value"]}
+
+
+class PatchParameter(NestedParameter):
+    """A patch over the code to build."""
+
+    def __init__(self, name: str = "patch", label: str | None = None, **further: Any) -> None:
+        fields = [
+            FileParameter("body"),
+            IntParameter("level", default=1),
+            StringParameter("author"),
+            StringParameter("comment"),
+            StringParameter("subdir", default="."),
+        ]
+        super().__init__(name, label, fields=fields, columns=1, **further)
+
+
+class CodebaseParameter(NestedParameter):
+    """What to build of one codebase: branch, revision, repository, project. Each is a parameter, or a fixed
+    text.
+
+    Args:
+        codebase: its name; empty for the one without.
+        name, label, **further: of the group.
+        branch, revision, repository, project: parameters; a text or None fixes the value.
+        patch: a `PatchParameter`, to let people build a patch.
+    """
+
+    def __init__(
+        self,
+        codebase: str,
+        name: str | None = None,
+        label: str | None = None,
+        branch: BaseParameter | str | None = StringParameter("branch", "Branch:"),  # noqa: B008 - never changed
+        revision: BaseParameter | str | None = StringParameter("revision", "Revision:"),  # noqa: B008
+        repository: BaseParameter | str | None = StringParameter("repository", "Repository:"),  # noqa: B008
+        project: BaseParameter | str | None = StringParameter("project", "Project:"),  # noqa: B008
+        patch: PatchParameter | None = None,
+        **further: Any,
+    ) -> None:
+        self.codebase = codebase
+        given = {"branch": branch, "project": project, "repository": repository, "revision": revision}
+        fields: list[BaseParameter] = [
+            value if isinstance(value, BaseParameter) else FixedParameter(key, default=value or "")
+            for key, value in given.items()
+        ]
+        if patch is not None:
+            fields.append(patch)
+        super().__init__(codebase if name is None else name, label, fields=fields, **further)
+
+    def sourcestamp(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
+        """The source stamp for what was submitted; branch and revision that are left empty are None."""
+        values = self.collect(submitted, messages)
+        stamp: dict[str, Any] = {
+            "codebase": self.codebase,
+            "branch": values["branch"] or None,
+            "revision": values["revision"] or None,
+            "repository": values["repository"] or "",
+            "project": values["project"] or "",
+        }
+        patch = values.get("patch")
+        if patch and patch["body"]:
+            stamp |= {f"patch_{key}": value for key, value in patch.items()}
+        return stamp

@@ -1,0 +1,204 @@
+"""The process layer as a whole: what a running master does, started, changed and stopped in the right order.
+
+Start: builders are registered, workers let in, requests handed out; then schedulers, then change sources, so
+that whoever produces something finds its consumer running. Stop goes the other way round: no new changes, no
+new buildsets, no new builds; then the running builds end with RETRY, which gives their requests back, and the
+workers are dropped.
+
+If the other masters take this one for dead (it was suspended, or cut off from the database), its claims and
+links are
+gone, and its builds may run elsewhere by now: they are stopped and the workers dropped; once it has checked
+in again everything is registered and let in anew. Schedulers and change sources see to themselves (see
+`claimed`).
+
+A new configuration replaces only what differs: a scheduler, change source or worker made with the same
+arguments as the running one stays as it is, and running builds always go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import DeferredLock, maybeDeferred
+from twisted.logger import Logger
+
+from buildbot.data.exceptions import InvalidControlError
+from buildbot.process.background import in_background
+from buildbot.process.builder import Builder
+from buildbot.process.claimed import ClaimedPart, RunningMaster
+from buildbot.process.distributor import Distributor
+from buildbot.process.schedulers.forcesched import ForceScheduler
+from buildbot.process.worker.manager import WorkerManager
+from buildbot.util.results import RETRY
+
+_log = Logger()
+
+
+class ProcessLayer:
+    """Runs what the configuration says: change sources, schedulers, workers, builders, the distributor.
+
+    Args:
+        master: the master, with its ``data``, ``mq``, ``db``, ``reactor`` and ``basedir``.
+
+    Attributes:
+        builders: the running builders by name.
+        workers: the worker manager.
+        schedulers: the schedulers of the configuration by name.
+        change_sources: the change sources of the configuration by name.
+    """
+
+    def __init__(self, master: RunningMaster) -> None:
+        self.master = master
+        self.builders: dict[str, Builder] = {}
+        self.workers = WorkerManager(master)
+        self.schedulers: dict[str, Any] = {}
+        self.change_sources: dict[str, Any] = {}
+        self._distributor = Distributor(master, self.builders, self.workers)
+        self._removed: list[Builder] = []
+        self._config: Any = None
+        self._own_events: Any = None
+        self._switching = DeferredLock()
+        self._lost = False
+
+    async def start(self, config: Any) -> None:
+        """Start everything.
+
+        Args:
+            config: the `MasterConfig`.
+        """
+        self.master.data.control_handlers["forceschedulers", "force"] = self._force
+        key = ("masters", str(self.master.masterid), None)
+        self._own_events = await self.master.mq.startConsuming(self._own_event, key)
+        async with self._switching:
+            self._config = config
+            await self._start_building()
+            await self._forget_old_forms()
+            await self._activate(self.schedulers, config.schedulers)
+            await self._activate(self.change_sources, _by_name(config.change_source))
+
+    async def reconfigure(self, new_config: Any) -> None:
+        """Change to another configuration.
+
+        Args:
+            new_config: the `MasterConfig`.
+        """
+        async with self._switching:
+            self._config = new_config
+            sources, schedulers = _by_name(new_config.change_source), new_config.schedulers
+            await self._drop(self.change_sources, sources)
+            await self._drop(self.schedulers, schedulers)
+            if not self._lost:
+                await self._register()
+                await self.workers.reconfigure(new_config)
+                self._distributor.wake()
+            await self._activate(self.schedulers, schedulers)
+            await self._activate(self.change_sources, sources)
+
+    async def stop(self) -> None:
+        """Stop everything; running builds end with RETRY, so that they are built again at the next start."""
+        if self._own_events is not None:
+            await maybeDeferred(self._own_events.stopConsuming)
+            self._own_events = None
+        async with self._switching:
+            await self._drop(self.change_sources, {})
+            await self._drop(self.schedulers, {})
+            await self._stop_building("the master is stopping")
+        self.master.data.control_handlers.pop(("forceschedulers", "force"), None)
+
+    def _own_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+        if routing_key[-1] == "stopped":
+            in_background(self.declared_dead(), "giving up the builds of a master taken for dead")
+        elif routing_key[-1] == "started":
+            in_background(self._come_back(), "starting to build again")
+
+    async def declared_dead(self) -> None:
+        """Stop building, since other masters took this one for dead; goes on by itself after the next check-in."""
+        async with self._switching:
+            if self._own_events is not None and not self._lost:
+                self._lost = True
+                await self._stop_building("other masters took this one for dead")
+
+    async def _come_back(self) -> None:
+        async with self._switching:
+            if self._own_events is not None and self._lost:
+                self._lost = False
+                await self._start_building()
+
+    async def _start_building(self) -> None:
+        await self._register()
+        await self._distributor.start()
+        await self.workers.start(self._config)
+
+    async def _stop_building(self, reason: str) -> None:
+        await self._distributor.stop()
+        for builder in (*self.builders.values(), *self._removed):
+            await builder.stop_all(reason, RETRY)
+        self.builders.clear()
+        await self.workers.stop()
+
+    async def _register(self) -> None:
+        """Make builders and their workers those of the configuration, here and in the database."""
+        config, update = self._config, self.master.data.update
+        described = [
+            {
+                "name": each.name,
+                "description": each.description,
+                "description_format": each.description_format,
+                "tags": list(each.tags),
+            }
+            for each in config.builders
+        ]
+        ids = await update.setBuilders(described)
+        for name in self.builders.keys() - ids.keys():
+            self._removed.append(self.builders.pop(name))
+        self._removed = [each for each in self._removed if each.running]
+        for each in config.builders:
+            if each.name in self.builders:
+                self.builders[each.name].config = each
+            else:
+                builder = Builder(self.master, each, ids[each.name], self.workers)
+                builder.on_finished = self._distributor.builder_finished
+                self.builders[each.name] = builder
+        await update.setWorkers(
+            {
+                worker.name: [ids[each.name] for each in config.builders if worker.name in each.workernames]
+                for worker in config.workers
+            }
+        )
+
+    async def _drop(self, running: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+        """Stop the parts that are gone or differ."""
+        for name, part in list(running.items()):
+            if name not in wanted or part != wanted[name]:
+                del running[name]
+                try:
+                    await part.deactivate()
+                except Exception:
+                    _log.failure("{part!r} could not be stopped cleanly", part=part)
+
+    async def _activate(self, running: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+        """Start the parts that do not run yet."""
+        for name, part in wanted.items():
+            if name not in running:
+                running[name] = part
+                await part.activate(self.master)
+
+    async def _forget_old_forms(self) -> None:
+        """Remove the forms that nobody serves: a master that was killed leaves them behind."""
+        for scheduler in await self.master.data.get({}, ("schedulers",)):
+            if scheduler["master"] is None and scheduler["name"] not in self._config.schedulers:
+                await self.master.data.update.setForceScheduler(scheduler["schedulerid"], None)
+
+    async def _force(self, args: dict[str, Any], entity: dict[str, Any]) -> list[Any]:
+        # any master that has the scheduler in its configuration can serve its form, whoever claimed it
+        scheduler = self.schedulers.get(entity["name"])
+        if not isinstance(scheduler, ForceScheduler):
+            raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
+        if not entity["enabled"]:
+            raise InvalidControlError(f"the force scheduler {entity['name']!r} is switched off")
+        return await scheduler.force(args)
+
+
+def _by_name(parts: list[ClaimedPart]) -> dict[str, ClaimedPart]:
+    return {each.name: each for each in parts}

@@ -1,0 +1,28 @@
+"""What the process layer needs of a master besides its state layer, and waiting for what happens in the background."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from tests.support.reactor import reactor as real_reactor
+
+
+class Running:
+    """A master's state layer with a base directory and, if given, another reactor."""
+
+    def __init__(self, master: Any, basedir: Path | None = None, reactor: Any = None) -> None:
+        self.db, self.mq, self.data = master.db, master.mq, master.data
+        self.name, self.masterid = master.name, master.masterid
+        self.reactor = reactor if reactor is not None else master.reactor
+        self.basedir = basedir
+
+
+async def until(check: Callable[[], Awaitable[Any]]) -> Any:
+    """The first true answer of ``check``, asked once per turn of the reactor; the test's time limit ends it."""
+    while not (answer := await check()):
+        await deferLater(real_reactor, 0, lambda: None)
+    return answer

@@ -1,0 +1,100 @@
+"""ChangeFilter."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.process.changes.change import Change
+from buildbot.process.properties import Properties
+from buildbot.process.schedulers.filter import ATTRIBUTES, ChangeFilter
+
+VALUES = st.sampled_from(["", "a", "ab", "b"])
+CHANGES = st.builds(
+    Change,
+    number=st.just(1),
+    project=VALUES,
+    repository=VALUES,
+    codebase=VALUES,
+    branch=st.none() | VALUES,
+    category=st.none() | VALUES,
+)
+
+
+def test_without_criteria_everything_passes() -> None:
+    assert ChangeFilter().filter_change(Change(1))
+
+
+@given(change=CHANGES, attribute=st.sampled_from(ATTRIBUTES), value=VALUES)
+def test_a_value_passes_equal_ones_and_not_eq_the_others(change: Change, attribute: str, value: str) -> None:
+    equal = getattr(change, attribute) == value
+    for name in (attribute, f"{attribute}_eq"):
+        assert ChangeFilter(**{name: value}).filter_change(change) is equal
+        assert ChangeFilter(**{name: [value, "other"]}).filter_change(change) is equal
+    assert ChangeFilter(**{f"{attribute}_not_eq": value}).filter_change(change) is not equal
+
+
+@given(change=CHANGES, attribute=st.sampled_from(ATTRIBUTES), pattern=st.sampled_from(["a", "a$", ".*b", "^$"]))
+def test_patterns_match_from_the_beginning(change: Change, attribute: str, pattern: str) -> None:
+    """None counts as empty; compiled patterns and texts do the same; _not_re is the opposite."""
+    matches = re.match(pattern, getattr(change, attribute) or "") is not None
+    assert ChangeFilter(**{f"{attribute}_re": pattern}).filter_change(change) is matches
+    assert ChangeFilter(**{f"{attribute}_re": re.compile(pattern)}).filter_change(change) is matches
+    assert ChangeFilter(**{f"{attribute}_not_re": pattern}).filter_change(change) is not matches
+
+
+@given(change=CHANGES, one=st.sampled_from(ATTRIBUTES), two=st.sampled_from(ATTRIBUTES), value=VALUES)
+def test_every_criterion_must_be_met(change: Change, one: str, two: str, value: str) -> None:
+    first, second = {f"{one}_re": "a"}, {f"{two}_not_eq": value}
+    both = ChangeFilter(**first, **second).filter_change(change)
+    assert both is (ChangeFilter(**first).filter_change(change) and ChangeFilter(**second).filter_change(change))
+
+
+def test_branch_none_is_the_default_branch_and_no_branch_is_any() -> None:
+    on_main, on_default = Change(1, branch="main"), Change(1, branch=None)
+    assert ChangeFilter(branch=None).filter_change(on_default)
+    assert not ChangeFilter(branch=None).filter_change(on_main)
+    assert ChangeFilter(branch=[None, "main"]).filter_change(on_main)
+    assert ChangeFilter().filter_change(on_main)
+    assert ChangeFilter().filter_change(on_default)
+
+
+def test_functions() -> None:
+    change = Change(1, project="p", files=("doc/a",))
+    assert ChangeFilter(filter_fn=lambda change: "doc/a" in change.files).filter_change(change)
+    assert not ChangeFilter(project_fn=lambda project: project == "q").filter_change(change)
+
+
+def test_properties() -> None:
+    properties = Properties()
+    properties.setProperty("target", "release-2", "Change")
+    change = Change(1, properties=properties)
+    passing: list[Any] = ["release-2", ["x", "release-2"], re.compile("release"), lambda value: value.endswith("2")]
+    for criterion in passing:
+        assert ChangeFilter(properties={"target": criterion}).filter_change(change)
+    assert not ChangeFilter(properties={"target": "x"}).filter_change(change)
+    assert not ChangeFilter(properties={"missing": "x"}).filter_change(change)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"brunch": "main"}, "unknown argument 'brunch'"),
+        ({"branch_re": "("}, "no pattern"),
+        ({"branch_fn": "main"}, "must be a function"),
+        ({"filter_fn": "main"}, "must be a function"),
+    ],
+)
+def test_mistakes_are_named(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigErrors, match=re.escape(message)):
+        ChangeFilter(**arguments)
+
+
+def test_filters_made_alike_are_equal() -> None:
+    assert ChangeFilter(branch="a") == ChangeFilter(branch="a")
+    assert ChangeFilter(branch="a") != ChangeFilter(branch="b")

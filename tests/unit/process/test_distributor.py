@@ -1,0 +1,251 @@
+"""The distributor: requests go to builders that can take them, the most urgent first, each once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
+
+from buildbot.process.distributor import Distributor
+from buildbot.test.fake.fakedb import FakeMaster
+from tests.unit.process.mastered import Running, until
+
+
+class Workers:
+    """Workers with a place for some builds each."""
+
+    def __init__(self, **places: int) -> None:
+        self.places = places
+        self.on_change: Any = None
+
+    def available(self, builder: str) -> list[str]:
+        return [name for name, free in self.places.items() if free]
+
+
+class Builder:
+    """A builder that takes builds as long as there is a worker, and notes which."""
+
+    def __init__(self, name: str, builderid: int, workers: Workers, **config: Any) -> None:
+        defaults = {"workernames": ("w",), "nextBuild": None, "nextWorker": None, "canStartBuild": None}
+        self.config = SimpleNamespace(**defaults | config)
+        self.name, self.builderid, self.workers = name, builderid, workers
+        self.started: list[int] = []
+        self.used: list[str] = []
+        self.problem: Exception | None = None
+        self.hold: Deferred[None] | None = None
+
+    def can_start(self) -> bool:
+        return bool(self.workers.available(self.name))
+
+    async def start_build(self, request: dict[str, Any], worker: str) -> None:
+        if self.problem is not None:
+            raise self.problem
+        self.workers.places[worker] -= 1
+        self.started.append(request["buildrequestid"])
+        self.used.append(worker)
+        if self.hold is not None:
+            await self.hold
+
+
+class Farm:
+    """A master with a distributor over fake builders."""
+
+    def __init__(self, master: FakeMaster, workers: Workers) -> None:
+        self.clock = Clock()
+        self.master = Running(master, reactor=self.clock)
+        self.workers = workers
+        self.builders: dict[str, Builder] = {}
+        self.distributor = Distributor(self.master, self.builders, workers)  # type: ignore[arg-type]
+
+    async def builder(self, name: str, **config: Any) -> Builder:
+        builderid = await self.master.data.update.findBuilderId(name)
+        self.builders[name] = Builder(name, builderid, self.workers, **config)
+        return self.builders[name]
+
+    async def request(self, *names: str, priority: int = 0) -> int:
+        _, brids = await self.master.data.update.addBuildset(
+            sourcestamps=[{"codebase": ""}], reason="", builderNames=list(names), priority=priority
+        )
+        return int(brids[names[0]])
+
+    async def started(self, builder: Builder, *brids: int) -> None:
+        async def enough() -> bool:
+            return len(builder.started) >= len(brids)
+
+        await until(enough)
+        assert builder.started == list(brids)
+
+    def free(self, worker: str = "w") -> None:
+        self.workers.places[worker] += 1
+        self.workers.on_change(worker)
+
+
+@pytest.fixture(name="farm")
+def make_farm(master: FakeMaster) -> Farm:
+    return Farm(master, Workers(w=1))
+
+
+async def test_a_new_request_is_built(farm: Farm) -> None:
+    builder = await farm.builder("b")
+    await farm.distributor.start()
+    brid = await farm.request("b")
+    await farm.started(builder, brid)
+    request = await farm.master.data.get({}, ("buildrequests", brid))
+    assert request["claimed_by_masterid"] == farm.master.masterid
+
+
+async def test_requests_from_before_the_start_are_built_as_workers_become_free(farm: Farm) -> None:
+    """By priority, then by age."""
+    builder = await farm.builder("b")
+    old, new = await farm.request("b"), await farm.request("b")
+    urgent = await farm.request("b", priority=5)
+    await farm.distributor.start()
+    await farm.started(builder, urgent)
+    farm.free()
+    await farm.started(builder, urgent, old)
+    farm.free()
+    await farm.started(builder, urgent, old, new)
+
+
+async def test_builders_that_share_a_worker_take_turns_by_urgency(farm: Farm) -> None:
+    first, second = await farm.builder("b1"), await farm.builder("b2")
+    one, two = await farm.request("b1"), await farm.request("b2", priority=1)
+    await farm.distributor.start()
+    await farm.started(second, two)
+    assert first.started == []
+    farm.free()
+    await farm.started(first, one)
+
+
+async def test_a_long_queue_is_served_in_pages(farm: Farm) -> None:
+    farm.workers.places["w"] = 45
+    builder = await farm.builder("b")
+    brids = [await farm.request("b") for _ in range(50)]
+    await farm.distributor.start()
+    await farm.started(builder, *brids[:45])
+
+
+async def test_the_queue_of_one_builder_does_not_hide_another(farm: Farm) -> None:
+    farm.workers.places["w"] = 2
+    blocked = await farm.builder("blocked", canStartBuild=lambda builder, worker, request: False)
+    for _ in range(30):
+        await farm.request("blocked", priority=9)
+    free = await farm.builder("free")
+    brid = await farm.request("free")
+    await farm.distributor.start()
+    await farm.started(free, brid)
+    assert blocked.started == []
+
+
+async def test_requests_of_other_masters_builders_are_left_alone(farm: Farm) -> None:
+    builder = await farm.builder("b")
+    await farm.request("elsewhere")
+    await farm.distributor.start()
+    brid = await farm.request("b")
+    await farm.started(builder, brid)
+
+
+async def test_a_lost_claim_goes_on_with_the_next_request(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = await farm.builder("b")
+    first, second = await farm.request("b"), await farm.request("b")
+    claim = farm.master.data.update.claimBuildRequests
+
+    async def faster(brids: list[int]) -> bool:
+        return False if first in brids else await claim(brids)
+
+    monkeypatch.setattr(farm.master.data.update, "claimBuildRequests", faster)
+    await farm.distributor.start()
+    await farm.started(builder, second)
+
+
+async def test_a_build_that_cannot_start_gives_its_request_back(farm: Farm) -> None:
+    """The builder rests for a moment, then it is tried again."""
+    builder = await farm.builder("b")
+    builder.problem = RuntimeError("the worker ran away")
+    await farm.distributor.start()
+    with capturedLogs() as logs:
+        brid = await farm.request("b")
+
+        async def given_back() -> bool:
+            return bool(logs) and not (await farm.master.data.get({}, ("buildrequests", brid)))["claimed"]
+
+        await until(given_back)
+    builder.problem = None
+    farm.free()
+    assert builder.started == []
+    farm.clock.advance(10)
+    await farm.started(builder, brid)
+
+
+async def test_a_request_given_back_is_built_again(farm: Farm) -> None:
+    builder = await farm.builder("b")
+    await farm.distributor.start()
+    brid = await farm.request("b")
+    await farm.started(builder, brid)
+    farm.workers.places["w"] = 1
+    await farm.master.data.update.unclaimBuildRequests([brid])
+    await farm.started(builder, brid, brid)
+
+
+async def test_a_database_that_is_away_is_tried_again(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    builder = await farm.builder("b")
+    brid = await farm.request("b")
+    get = farm.master.data.get
+
+    async def away(*_: Any) -> None:
+        raise RuntimeError("away")
+
+    monkeypatch.setattr(farm.master.data, "get", away)
+    with capturedLogs() as logs:
+        await farm.distributor.start()
+    assert len(logs) == 1
+    monkeypatch.setattr(farm.master.data, "get", get)
+    farm.clock.advance(10)
+    await farm.started(builder, brid)
+
+
+async def test_users_functions_choose(farm: Farm) -> None:
+    farm.workers.places = {"w": 1, "w2": 1}
+
+    async def next_worker(builder: Any, workers: list[str], request: Any) -> str:
+        return workers[-1]
+
+    builder = await farm.builder("b", nextBuild=lambda builder, requests: requests[-1], nextWorker=next_worker)
+    first, second = await farm.request("b"), await farm.request("b")
+    await farm.distributor.start()
+    await farm.started(builder, second, first)
+    assert builder.used == ["w2", "w"]
+
+
+async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) -> None:
+    farm.workers.places["w"] = 2
+    builder = await farm.builder("b")
+    builder.hold = Deferred()
+    await farm.request("b")
+    await farm.request("b")
+    await farm.distributor.start()
+    stopped: Deferred[None] = Deferred.fromCoroutine(farm.distributor.stop())
+    assert not stopped.called
+    builder.hold.callback(None)
+    assert stopped.called
+    assert len(builder.started) == 1
+    assert farm.clock.getDelayedCalls() == []
+
+
+async def test_two_masters_build_each_request_once(master: FakeMaster) -> None:
+    """Both read the same queue; the claim decides."""
+    farms = [Farm(master, Workers(w=30)), Farm(master, Workers(w=30))]
+    builders = [await farm.builder("b") for farm in farms]
+    for farm in farms:
+        await farm.distributor.start()
+    brids = [await farms[0].request("b") for _ in range(40)]
+
+    async def all_started() -> bool:
+        return sum(len(builder.started) for builder in builders) >= 40
+
+    await until(all_started)
+    assert sorted(builders[0].started + builders[1].started) == brids

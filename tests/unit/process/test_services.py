@@ -1,0 +1,165 @@
+"""The process layer: what is started, changed and stopped, in which order; and a push that becomes a build request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from buildbot.config.builder import BuilderConfig
+from buildbot.data.exceptions import InvalidControlError
+from buildbot.process.changes.gitpoller import GitPoller
+from buildbot.process.factory import BuildFactory
+from buildbot.process.schedulers.basic import SingleBranchScheduler
+from buildbot.process.schedulers.filter import ChangeFilter
+from buildbot.process.schedulers.forcesched import ForceScheduler
+from buildbot.process.services import ProcessLayer
+from buildbot.process.worker.config import Worker
+from tests.unit.process.changes.conftest import child_processes, repository
+from tests.unit.process.changes.repository import Repository
+from tests.unit.process.changes.test_gitpoller import many_commits
+from tests.unit.process.mastered import Running, until
+
+__all__ = ["child_processes", "repository"]
+
+
+def config(**values: Any) -> Any:
+    builders = values.pop("builders", ["b1"])
+    schedulers = values.pop("schedulers", [])
+    factory = BuildFactory()
+    return SimpleNamespace(
+        **{
+            "builders": [BuilderConfig(name=name, workernames=["w"], factory=factory) for name in builders],
+            "workers": [Worker("w", "password")],
+            "protocols": {},
+            "change_source": [],
+            "schedulers": {each.name: each for each in schedulers},
+        }
+        | values
+    )
+
+
+@pytest.fixture
+def layer(master: Any, tmp_path: Path) -> Iterator[ProcessLayer]:
+    """A process layer that does not run yet."""
+    return ProcessLayer(Running(master, tmp_path))  # type: ignore[arg-type,return-value]
+
+
+def single(name: str = "s", **arguments: Any) -> SingleBranchScheduler:
+    return SingleBranchScheduler(name, **({"builderNames": ["b1"]} | arguments))
+
+
+async def test_what_is_configured_is_registered(layer: ProcessLayer) -> None:
+    data, masterid = layer.master.data, layer.master.masterid
+    source = GitPoller("no-such-repository", name="git")
+    await layer.start(config(builders=["b1", "b2"], schedulers=[single()], change_source=[source]))
+    assert {each["name"]: each["masterids"] for each in await data.get({}, ("builders",))} == {
+        "b1": [masterid], "b2": [masterid],
+    }  # fmt: skip
+    (worker,) = await data.get({}, ("workers",))
+    configured = {each["builderid"] for each in worker["configured_on"]}
+    assert configured == {each.builderid for each in layer.builders.values()}
+    for kind in ("schedulers", "changesources"):
+        (part,) = await data.get({}, (kind,))
+        assert part["master"]["masterid"] == masterid
+    await layer.stop()
+    for kind in ("schedulers", "changesources"):
+        (part,) = await data.get({}, (kind,))
+        assert part["master"] is None
+
+
+async def test_a_new_configuration_leaves_alone_what_is_the_same(layer: ProcessLayer) -> None:
+    same = {"change_filter": ChangeFilter(branch="main")}
+    await layer.start(config(schedulers=[single("same", **same), single("changed"), single("gone")]))
+    before, builder = dict(layer.schedulers), layer.builders["b1"]
+    after = [single("same", change_filter=ChangeFilter(branch="main")), single("changed", priority=1), single("new")]
+    await layer.reconfigure(config(builders=["b1", "b2"], schedulers=after))
+    assert layer.schedulers["same"] is before["same"]
+    assert layer.schedulers["changed"] is after[1]
+    assert set(layer.schedulers) == {"same", "changed", "new"}
+    assert [each.working for each in layer.schedulers.values()] == [True] * 3
+    assert not before["changed"].working
+    assert not before["gone"].working
+    assert layer.builders["b1"] is builder
+    rows = {each["name"]: each["master"] is not None for each in await layer.master.data.get({}, ("schedulers",))}
+    assert rows == {"same": True, "changed": True, "new": True, "gone": False}
+    await layer.reconfigure(config(builders=["b2"]))
+    assert set(layer.builders) == {"b2"}
+    builders = {each["name"]: each["masterids"] for each in await layer.master.data.get({}, ("builders",))}
+    assert builders["b1"] == []
+    await layer.stop()
+
+
+async def test_a_build_is_forced(layer: ProcessLayer) -> None:
+    data = layer.master.data
+    await layer.start(config(schedulers=[ForceScheduler("force", ["b1"])]))
+    bsid, brids = await data.control("force", {"reason": "why"}, ("forceschedulers", "force"))
+    assert (await data.get({}, ("buildsets", bsid)))["reason"] == "A build was forced by '': why"
+    assert list(brids) == [str(layer.builders["b1"].builderid)]
+    schedulerid = layer.schedulers["force"].schedulerid
+    await data.update.schedulerEnable(schedulerid, False)
+    with pytest.raises(InvalidControlError, match="switched off"):
+        await data.control("force", {}, ("forceschedulers", "force"))
+    await layer.stop()
+
+
+async def test_forms_that_a_killed_master_left_are_removed(layer: ProcessLayer) -> None:
+    update = layer.master.data.update
+    for name in ("left", "ours"):
+        spec = ForceScheduler(name, ["b1"]).describe()
+        await update.setForceScheduler(await update.findSchedulerId(name), spec)
+    await layer.start(config(schedulers=[ForceScheduler("ours", ["b1"])]))
+    assert [each["name"] for each in await layer.master.data.get({}, ("forceschedulers",))] == ["ours"]
+    await layer.stop()
+
+
+async def test_a_master_taken_for_dead_registers_anew(layer: ProcessLayer) -> None:
+    """Expiry removed its links and claims; after it has checked in again all is as before."""
+    data, masterid = layer.master.data, layer.master.masterid
+    await layer.start(config(schedulers=[single()]))
+    scheduler = layer.schedulers["s"]
+    await data.update.masterStopped()
+
+    async def stopped() -> bool:
+        return not scheduler.working and not layer.builders
+
+    await until(stopped)
+    assert (await data.get({}, ("builders",)))[0]["masterids"] == []
+    await data.update.masterActive()
+
+    async def back() -> bool:
+        return scheduler.working and "b1" in layer.builders
+
+    await until(back)
+    assert (await data.get({}, ("builders",)))[0]["masterids"] == [masterid]
+    await layer.stop()
+
+
+async def test_a_real_history_through_poller_and_scheduler(
+    layer: ProcessLayer, repository: Repository, tmp_path: Path
+) -> None:
+    """A project with over 500 commits: each becomes a change, and each of the branch a buildset with its request."""
+    data = layer.master.data
+    poller = GitPoller(repository.url, branches=True, pollInterval=3600)
+    scheduler = single(change_filter=ChangeFilter(branch="main"))
+    await layer.start(config(schedulers=[scheduler], change_source=[poller]))
+    await poller.poll_now()
+    many_commits(repository, 520, seed=5)
+    await poller.poll_now()
+    changes = await data.get({"order": ["changeid"]}, ("changes",))
+    assert {change["revision"] for change in changes} == repository.all_commits()
+    assert len(changes) == 520
+    wanted = [change["revision"] for change in changes if change["branch"] == "main"]
+
+    async def all_built() -> bool:
+        return len(await data.get({"fields": ["bsid"]}, ("buildsets",))) >= len(wanted)
+
+    await until(all_built)
+    buildsets = await data.get({"order": ["bsid"]}, ("buildsets",))
+    assert [stamp["revision"] for each in buildsets for stamp in each["sourcestamps"]] == wanted
+    requests = await data.get({}, ("buildrequests",))
+    assert sorted(each["buildsetid"] for each in requests) == [each["bsid"] for each in buildsets]
+    await layer.stop()
