@@ -16,6 +16,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -92,7 +93,7 @@ def _execute(url: URL, backend: str, statement: str) -> None:
         engine.dispose()
 
 
-def _missing(message: str) -> None:
+def _missing(message: str) -> NoReturn:
     if os.environ.get("CI") or os.environ.get("TENFOLD_REQUIRE_BACKENDS"):
         pytest.fail(message, pytrace=False)
     pytest.skip(message)

@@ -1,0 +1,181 @@
+"""One builder of the configuration."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from buildbot.config import checks, errors
+
+_UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+
+#: arguments of older versions, and what to write instead
+_OLD_ARGUMENTS = {
+    "slavename": "workername",
+    "slavenames": "workernames",
+    "slavebuilddir": "workerbuilddir",
+    "nextSlave": "nextWorker",
+    "category": "tags",
+    "mergeRequests": "collapseRequests",
+}
+
+
+def directory_name(name: str) -> str:
+    """A builder's name as the name of a directory that every file system takes."""
+    return _UNSAFE.sub("_", name).strip(".") or "_"
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class BuilderConfig:
+    """A builder: what is done (``factory``), and by which workers.
+
+    Every mistake in the arguments is reported through `config.errors.error`, so while a master.cfg is
+    loaded all of them are shown at once.
+
+    Attributes:
+        name: unique in the configuration, not beginning with ``_``.
+        workernames: the workers that may run it, at least one.
+        factory: the ``util.BuildFactory`` with its steps.
+        builddir: name of the builder's directory on the master, by default made from the name.
+        workerbuilddir: name of its directory on the workers, by default ``builddir``.
+        tags: what the page groups builders by.
+        description: a text for the page; ``description_format`` is None (plain) or ``markdown``.
+        env: environment variables of every command.
+        properties: properties of every build; ``defaultProperties`` those that a request may override.
+        locks: what a whole build holds; refused by this version, so always empty.
+        nextWorker: ``f(builder, workers, buildrequest)`` chooses the worker.
+        nextBuild: ``f(builder, requests)`` chooses the request.
+        canStartBuild: ``f(builder, worker, buildrequest)`` says whether this worker may take it now.
+        collapseRequests: True, False, a function, or None for the installation's ``c['collapseRequests']``.
+        location: the line of the configuration that made it (``master.cfg:12``), None outside of one.
+
+    Source: the master.cfg that existing users have.
+    """
+
+    name: str
+    workernames: tuple[str, ...]
+    factory: Any
+    builddir: str
+    workerbuilddir: str
+    tags: tuple[str, ...]
+    description: str | None
+    description_format: str | None
+    project: str | None
+    env: Mapping[str, Any]
+    properties: Mapping[str, Any]
+    defaultProperties: Mapping[str, Any]
+    locks: tuple[Any, ...]
+    nextWorker: Callable[..., Any] | None
+    nextBuild: Callable[..., Any] | None
+    canStartBuild: Callable[..., Any] | None
+    collapseRequests: Any
+    location: str | None = field(repr=False)
+
+    def __init__(
+        self,
+        name: str | None = None,
+        workername: str | None = None,
+        workernames: str | Sequence[str] | None = None,
+        builddir: str | None = None,
+        workerbuilddir: str | None = None,
+        factory: Any = None,
+        tags: Sequence[str] | None = None,
+        nextWorker: Callable[..., Any] | None = None,
+        nextBuild: Callable[..., Any] | None = None,
+        locks: Any = None,
+        env: Mapping[str, Any] | None = None,
+        properties: Mapping[str, Any] | None = None,
+        collapseRequests: Any = None,
+        description: str | None = None,
+        canStartBuild: Callable[..., Any] | None = None,
+        defaultProperties: Mapping[str, Any] | None = None,
+        project: str | None = None,
+        description_format: str | None = None,
+        **unknown: Any,
+    ) -> None:
+        valid_name = _check_name(name)
+        shown = f"builder {valid_name!r}"
+
+        def checked(argument: str, value: Any, check: checks.Check, default: Any) -> Any:
+            if value is None:
+                return default
+            try:
+                return check(value)
+            except ValueError as reason:
+                errors.error(f"{shown}: {argument} {reason}")
+                return default
+
+        for argument in unknown:
+            if argument in _OLD_ARGUMENTS:
+                errors.error(f"{shown}: {argument} is now called {_OLD_ARGUMENTS[argument]}")
+            else:
+                known = [name for name in BuilderConfig.__init__.__annotations__ if name != "unknown"]
+                errors.error(f"{shown}: unknown argument {argument!r}{checks.suggestion(argument, known)}")
+        if factory is None:
+            errors.error(f"{shown} has no factory; give it factory=util.BuildFactory([...])")
+        elif not hasattr(factory, "addStep"):
+            errors.error(f"{shown}: factory must be a util.BuildFactory, not {checks.kind(factory)}")
+        names = _check_workers(shown, workername, workernames)
+        if not names and "slavename" not in unknown and "slavenames" not in unknown:
+            errors.error(f"{shown} has no workers; name at least one in workernames")
+
+        if locks:
+            # A build that runs beside one it must not run beside is worse than a refusal.
+            errors.error(f"{shown}: locks cannot be used: this version has none")
+        directory = checked("builddir", builddir, checks.text, directory_name(valid_name))
+        text_list = checks.list_of(checks.text)
+        collapse = checks.either(checks.boolean, checks.function, otherwise="True, False or a function")
+        values: dict[str, Any] = {
+            "name": valid_name,
+            "workernames": names,
+            "factory": factory,
+            "builddir": directory,
+            "workerbuilddir": checked("workerbuilddir", workerbuilddir, checks.text, directory),
+            "tags": tuple(dict.fromkeys(checked("tags", tags, text_list, ()))),
+            "description": checked("description", description, checks.text, None),
+            "description_format": checked("description_format", description_format, checks.one_of("markdown"), None),
+            "project": checked("project", project, checks.text, None),
+            "env": MappingProxyType(checked("env", env, checks.mapping, {})),
+            "properties": MappingProxyType(checked("properties", properties, checks.mapping, {})),
+            "defaultProperties": MappingProxyType(checked("defaultProperties", defaultProperties, checks.mapping, {})),
+            "locks": (),
+            "nextWorker": checked("nextWorker", nextWorker, checks.function, None),
+            "nextBuild": checked("nextBuild", nextBuild, checks.function, None),
+            "canStartBuild": checked("canStartBuild", canStartBuild, checks.function, None),
+            "collapseRequests": checked("collapseRequests", collapseRequests, collapse, None),
+            "location": errors.location(),
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str) or not name:
+        errors.error(f"a builder's name must be a string that is not empty, not {checks.kind(name)}")
+        return "<unnamed>"
+    if name.startswith("_"):
+        errors.error(f"builder {name!r}: names that begin with '_' are reserved")
+    return name
+
+
+def _check_workers(shown: str, workername: object, workernames: object) -> tuple[str, ...]:
+    given: list[object] = []
+    if isinstance(workernames, str):
+        given = [workernames]
+    elif isinstance(workernames, Sequence):
+        given = list(workernames)
+    elif workernames is not None:
+        errors.error(f"{shown}: workernames must be a list of names, not {checks.kind(workernames)}")
+    if workername is not None:
+        given.append(workername)
+    names: list[str] = []
+    for each in given:
+        if not isinstance(each, str):
+            errors.error(f"{shown}: a worker must be given by its name, not {checks.kind(each)}")
+            names.append("")
+        elif each not in names:
+            names.append(each)
+    return tuple(names)

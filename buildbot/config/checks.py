@@ -1,0 +1,168 @@
+"""Small checks of configured values; a failure is a ValueError that completes "c['key'] …"."""
+
+from __future__ import annotations
+
+import codecs
+import difflib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+Check = Callable[[Any], Any]
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """``"; did you mean 'x'?"`` for the known name closest to ``name``, empty if none is close."""
+    # Two letters swapped in a short name are half of what there is to compare.
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def kind(value: object) -> str:
+    """How messages show a value of the wrong kind: its type and, if short, the value."""
+    text = repr(value)
+    name = type(value).__name__
+    return f"{text} ({name})" if len(text) <= 60 else f"a value of type {name}"
+
+
+def text(value: Any) -> str:
+    """A string."""
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {kind(value)}")
+    return value
+
+
+def url(value: Any) -> str:
+    """An http or https URL, as written."""
+    parts = urlsplit(text(value))
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"must be a URL that starts with http:// or https://, not {value!r}")
+    return str(value)
+
+
+def base_url(value: Any) -> str:
+    """An http or https URL with a slash at its end, which is added where it is missing."""
+    checked = url(value)
+    return checked if checked.endswith("/") else checked + "/"
+
+
+def boolean(value: Any) -> bool:
+    """True or False."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be True or False, not {kind(value)}")
+    return value
+
+
+def whole_number(minimum: int = 0) -> Check:
+    """An int of at least ``minimum``."""
+
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be a whole number, not {kind(value)}")
+        if value < minimum:
+            raise ValueError(f"must be at least {minimum}, not {value}")
+        return value
+
+    return check
+
+
+def number(minimum: float = 0) -> Check:
+    """An int or float of at least ``minimum``."""
+
+    def check(value: Any) -> int | float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"must be a number, not {kind(value)}")
+        if value < minimum:
+            raise ValueError(f"must be at least {minimum}, not {value}")
+        return value
+
+    return check
+
+
+def optional(check: Check) -> Check:
+    """None, or what ``check`` accepts."""
+    return lambda value: None if value is None else check(value)
+
+
+def off_or(check: Check) -> Check:
+    """False or None (both: off, given back as None), or what ``check`` accepts."""
+    return lambda value: None if value is False or value is None else check(value)
+
+
+def one_of(*allowed: Any) -> Check:
+    """One of some values."""
+
+    def check(value: Any) -> Any:
+        if not any(value == option and type(value) is type(option) for option in allowed):
+            close = suggestion(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else ""
+            raise ValueError(f"must be one of {', '.join(map(repr, allowed))}, not {kind(value)}{close}")
+        return value
+
+    return check
+
+
+def function(value: Any) -> Callable[..., Any]:
+    """Something that can be called."""
+    if not callable(value):
+        raise ValueError(f"must be a function, not {kind(value)}")
+    return value  # type: ignore[no-any-return]
+
+
+def either(*checks: Check, otherwise: str) -> Check:
+    """What the first of ``checks`` that accepts the value makes of it; else "must be ``otherwise``"."""
+
+    def check(value: Any) -> Any:
+        for each in checks:
+            try:
+                return each(value)
+            except ValueError:
+                continue
+        raise ValueError(f"must be {otherwise}, not {kind(value)}")
+
+    return check
+
+
+def sequence(value: Any) -> list[Any]:
+    """A list or tuple, as a list."""
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise ValueError(f"must be a list, not {kind(value)}")
+    return list(value)
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A dictionary with string keys, copied."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a dictionary, not {kind(value)}")
+    for key in value:
+        if not isinstance(key, str):
+            raise ValueError(f"must have strings as keys, not {kind(key)}")
+    return dict(value)
+
+
+def list_of(check: Check) -> Check:
+    """A list whose elements ``check`` accepts."""
+
+    def every(value: Any) -> list[Any]:
+        checked = []
+        for number_, element in enumerate(sequence(value), 1):
+            try:
+                checked.append(check(element))
+            except ValueError as reason:
+                raise ValueError(f"element {number_} {reason}") from None
+        return checked
+
+    return every
+
+
+def encoding(value: Any) -> str:
+    """The name of a text encoding that Python knows."""
+    try:
+        codecs.lookup(text(value))
+    except LookupError:
+        raise ValueError(f"is not an encoding that Python knows: {value!r}") from None
+    return str(value)
+
+
+def anything(value: Any) -> Any:
+    """Any value."""
+    return value

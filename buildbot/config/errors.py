@@ -1,0 +1,116 @@
+"""Mistakes in a configuration: collected while master.cfg runs, reported all at once, each with its place.
+
+`error()` is what classes used in a master.cfg (steps, schedulers, workers, a user's own) call about a wrong
+argument. While a file is being loaded it notes the message and returns, so that one run of ``buildbot
+checkconfig`` shows every mistake; anywhere else it raises. The place is found on the call stack: the
+innermost frame that runs configuration code, which is the master.cfg itself or a module beside it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+_PACKAGE = Path(__file__).parent.parent
+
+
+class ConfigErrors(Exception):
+    """One or more mistakes in the configuration.
+
+    Attributes:
+        errors: the messages, in the order they were found; each names its place where that is known.
+    """
+
+    def __init__(self, errors: Iterable[str] = ()) -> None:
+        self.errors: list[str] = list(errors)
+        super().__init__(self.errors)
+
+    def addError(self, message: str) -> None:
+        """Note one more mistake; the same message is noted once."""
+        if message not in self.errors:
+            self.errors.append(message)
+
+    def merge(self, other: ConfigErrors) -> None:
+        """Note the mistakes of ``other`` too."""
+        for message in other.errors:
+            self.addError(message)
+
+    def __bool__(self) -> bool:
+        return bool(self.errors)
+
+    def __str__(self) -> str:
+        return "\n".join(self.errors)
+
+
+@dataclass
+class Loading:
+    """A configuration file that is being run: where its mistakes are noted and which files are its own."""
+
+    configfile: Path
+    errors: ConfigErrors = field(default_factory=ConfigErrors)
+
+    def place(self, filename: str, line: int) -> str:
+        """``filename:line``, relative to the directory of the configuration."""
+        path = Path(filename)
+        if path.is_relative_to(self.configfile.parent):
+            path = path.relative_to(self.configfile.parent)
+        return f"{path}:{line}"
+
+    def is_own(self, filename: str) -> bool:
+        """Whether ``filename`` belongs to the configuration: the file itself, or a module beside it."""
+        if filename == str(self.configfile):
+            return True
+        path = Path(filename)
+        if path.is_relative_to(_PACKAGE) or "site-packages" in path.parts:
+            return False
+        return path.is_relative_to(self.configfile.parent)
+
+
+_loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
+
+
+@contextmanager
+def loading(configfile: Path) -> Iterator[Loading]:
+    """Collect what `error()` is told until the block ends. Blocks may be nested; the innermost collects."""
+    state = Loading(configfile)
+    token = _loading.set(state)
+    try:
+        yield state
+    finally:
+        _loading.reset(token)
+
+
+def location() -> str | None:
+    """The line of the configuration that is running now, as ``master.cfg:12``; None outside of one."""
+    state = _loading.get()
+    if state is None:
+        return None
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        if state.is_own(frame.f_code.co_filename):
+            return state.place(frame.f_code.co_filename, frame.f_lineno)
+        frame = frame.f_back
+    return None
+
+
+def error(message: str, always_raise: bool = False) -> None:
+    """Report a mistake in the configuration.
+
+    Args:
+        message: what is wrong and what would be right; the place is put before it.
+        always_raise: raise even while a file is loaded, where the caller cannot go on.
+
+    Raises:
+        ConfigErrors: outside of loading a configuration, or with ``always_raise``.
+    """
+    state = _loading.get()
+    place = location()
+    text = f"{place}: {message}" if place else message
+    if state is None or always_raise:
+        raise ConfigErrors([text])
+    state.errors.addError(text)

@@ -1,0 +1,325 @@
+"""The configuration of a master as one frozen value, made from what a master.cfg leaves behind.
+
+A `MasterConfig` exists only if nothing is wrong with it: `MasterConfig.from_values` looks at everything
+before it raises, so that all mistakes are reported at once. Checks within one key come first (`keys`), then
+those between keys: names that are used twice, workers and builders that are named and not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from buildbot.config import checks, database_url
+from buildbot.config.builder import BuilderConfig
+from buildbot.config.errors import ConfigErrors
+from buildbot.config.keys import KEYS, RENAMED, Key
+from buildbot.config.ports import endpoint, tcp_port
+from buildbot.config.source import Source
+from buildbot.config.www import WwwConfig, check_www
+from buildbot.interfaces import ChangeSourceLike, SchedulerLike, WorkerLike
+
+PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
+
+
+@dataclass(frozen=True, eq=False)
+class MasterConfig:
+    """A configuration without mistakes.
+
+    Attributes are named as the keys of master.cfg; docs/configuration.md has the list with meanings.
+
+    Attributes:
+        basedir: the master's directory.
+        db_url: a database URL that means the same from every directory.
+        protocols: ``{'pb': {'port': endpoint description}}``.
+        schedulers: by name.
+        www: a mapping with ``port`` (endpoint description or None).
+        warnings: what is accepted and has no effect, one line each, with its place.
+    """
+
+    basedir: Path
+    title: str = "Buildbot"
+    titleURL: str = ""
+    buildbotURL: str = "http://localhost:8080/"
+    db_url: str = database_url.DEFAULT
+    protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    workers: Sequence[WorkerLike] = ()
+    change_source: Sequence[ChangeSourceLike] = ()
+    schedulers: Mapping[str, SchedulerLike] = field(default_factory=dict)
+    builders: Sequence[BuilderConfig] = ()
+    www: WwwConfig = field(default_factory=WwwConfig)
+    properties: Mapping[str, Any] = field(default_factory=dict)
+    collapseRequests: Any = False
+    prioritizeBuilders: Callable[..., Any] | None = None
+    codebaseGenerator: Callable[..., Any] | None = None
+    revlink: Callable[..., Any] | None = None
+    multiMaster: bool = False
+    logMaxSize: int | None = None
+    logMaxTailSize: int | None = None
+    logEncoding: str = "utf-8"
+    select_next_worker: Callable[..., Any] | None = None
+    services: Sequence[Any] = ()
+    caches: Mapping[str, int] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+
+    @classmethod
+    def from_values(
+        cls,
+        values: Mapping[Any, Any],
+        basedir: Path,
+        source: Source | None = None,
+        incomplete: Collection[str] = (),
+    ) -> MasterConfig:
+        """The configuration that ``BuildmasterConfig`` describes.
+
+        Args:
+            values: the dictionary.
+            basedir: the master's directory, absolute.
+            source: where things stand in the file, for messages.
+            incomplete: keys whose value is not what the file says because a line of it failed; what refers to
+                them is not reported, the failure is.
+
+        Raises:
+            ConfigErrors: everything that is wrong.
+        """
+        reader = _Reader(values, basedir, source or Source("master.cfg"), incomplete)
+        settings = reader.read()
+        if reader.errors:
+            raise reader.errors
+        return cls(basedir=basedir, warnings=tuple(reader.warnings), **settings)
+
+
+class _Reader:
+    """Reads a dictionary once, collecting settings, mistakes and warnings."""
+
+    def __init__(self, values: Mapping[Any, Any], basedir: Path, source: Source, incomplete: Collection[str]) -> None:
+        self.values = values
+        self.basedir = basedir
+        self.source = source
+        #: also keys that hold something of the wrong kind: what refers to their elements is not judged
+        self.incomplete = set(incomplete)
+        self.errors = ConfigErrors()
+        self.warnings: list[str] = []
+
+    def report(self, key: str, message: str, place: str | None = None) -> None:
+        self.errors.addError(f"{place or self.source.key(key)}: c[{key!r}] {message}")
+
+    def warn(self, key: str, message: str) -> None:
+        self.warnings.append(f"{self.source.key(key)}: c[{key!r}] {message}")
+
+    def read(self) -> dict[str, Any]:
+        self._unknown_keys()
+        checked = {key.name: self._checked(key) for key in KEYS.values()}
+        settings = {each.name: checked[each.name] for each in fields(MasterConfig) if each.name in checked}
+        settings["db_url"] = self._db_url(checked["db"])
+        settings["protocols"] = self._protocols(checked["protocols"])
+        settings["www"] = self._www(checked["www"])
+        self._ports(settings["protocols"], settings["www"])
+        self._mq(checked["mq"])
+        settings["workers"] = self._workers(checked["workers"])
+        settings["builders"] = self._builders(checked["builders"], settings["workers"])
+        settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"])
+        settings["change_source"] = self._change_sources(checked["change_source"])
+        settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
+        for name in ("properties", "caches"):
+            settings[name] = MappingProxyType(settings[name])
+        self._idle(settings)
+        return settings
+
+    def _unknown_keys(self) -> None:
+        for key in self.values:
+            if not isinstance(key, str):
+                self.errors.addError(f"{self.source.filename}: keys of c must be strings, not {checks.kind(key)}")
+            elif key in RENAMED:
+                self.report(key, f"is unknown: {RENAMED[key]}")
+            elif key not in KEYS:
+                self.report(key, f"is unknown{checks.suggestion(key, KEYS)}")
+
+    def _checked(self, key: Key) -> Any:
+        if key.name not in self.values:
+            return key.default
+        try:
+            value = key.check(self.values[key.name])
+        except ValueError as reason:
+            self.report(key.name, str(reason))
+            self.incomplete.add(key.name)
+            return key.default
+        if not key.has_effect and value and value != key.default:
+            self.warn(key.name, f"has no effect in this version ({key.meaning})")
+        return value
+
+    def _db_url(self, db: Mapping[str, Any]) -> str:
+        for name in db:
+            if name not in ("db_url", "engine_kwargs"):
+                self.report("db", f"[{name!r}] is unknown{checks.suggestion(name, ['db_url'])}")
+        if db.get("engine_kwargs"):
+            self.warn("db", "['engine_kwargs'] has no effect in this version")
+        if "db_url" in self.values and "db_url" in db:
+            self.report("db", "['db_url'] and c['db_url'] are both set; keep one")
+        key, value = ("db", db["db_url"]) if "db_url" in db else ("db_url", self.values.get("db_url"))
+        try:
+            return database_url.resolve(database_url.DEFAULT if value is None else value, self.basedir)
+        except ValueError as reason:
+            self.report(key, f"['db_url'] {reason}" if key == "db" else str(reason))
+            return database_url.DEFAULT
+
+    def _protocols(self, protocols: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+        read: dict[str, Mapping[str, Any]] = {}
+        for name, options in protocols.items():
+            if name not in PROTOCOLS:
+                self.report("protocols", f"[{name!r}] is unknown{checks.suggestion(name, PROTOCOLS)}")
+                continue
+            if name != "pb":
+                self.warn("protocols", f"[{name!r}] has no effect in this version; workers connect by pb")
+                continue
+            try:
+                options = checks.mapping(options)
+            except ValueError as reason:
+                self.report("protocols", f"[{name!r}] {reason}")
+                continue
+            for option in options:
+                if option != "port":
+                    self.report("protocols", f"[{name!r}][{option!r}] is unknown{checks.suggestion(option, ['port'])}")
+            if options.get("port") is None:
+                self.report("protocols", f"[{name!r}] needs a port: {{'pb': {{'port': 9989}}}}")
+                continue
+            try:
+                read[name] = MappingProxyType({"port": endpoint(options["port"])})
+            except ValueError as reason:
+                self.report("protocols", f"[{name!r}]['port'] {reason}")
+        return MappingProxyType(read)
+
+    def _www(self, value: Any) -> WwwConfig:
+        try:
+            return check_www(
+                value, lambda message: self.report("www", message), lambda message: self.warn("www", message)
+            )
+        except ValueError as reason:
+            self.report("www", str(reason))
+            return WwwConfig()
+
+    def _ports(self, protocols: Mapping[str, Mapping[str, Any]], www: WwwConfig) -> None:
+        page = tcp_port(www.port or "")
+        if page is not None and "pb" in protocols and page == tcp_port(protocols["pb"]["port"]):
+            self.report("www", f"['port'] {page} is also the port of c['protocols']['pb']; they must differ")
+
+    def _mq(self, mq: Mapping[str, Any]) -> None:
+        if mq.get("type", "simple") != "simple":
+            self.warn(
+                "mq",
+                f"type {mq['type']!r} is not used: masters that share a database find each other by it",
+            )
+
+    def _elements(self, key: str, elements: Iterable[Any], protocol: type, example: str) -> list[Any]:
+        """The elements of the right shape, each name once."""
+        found: list[Any] = []
+        names: set[str] = set()
+        for number, element in enumerate(elements, 1):
+            if not isinstance(element, protocol):
+                self.incomplete.add(key)
+                self.report(key, f"element {number} must be {example}, not {checks.kind(element)}")
+                continue
+            name = getattr(element, "name", None)
+            if not isinstance(name, str) or not name:
+                self.report(key, f"element {number} has no name; give it a string that is not empty")
+                continue
+            if name in names:
+                place = self._place(key, element)
+                self.report(key, f"has two entries named {name!r}; names must be unique", place)
+            else:
+                found.append(element)
+            names.add(name)
+        return found
+
+    def _place(self, key: str, element: Any) -> str:
+        own: str | None = getattr(element, "location", None)
+        return own or self.source.call(type(element).__name__, element.name) or self.source.key(key)
+
+    def _workers(self, workers: list[Any]) -> tuple[WorkerLike, ...]:
+        found = self._elements("workers", workers, WorkerLike, "a worker such as worker.Worker('name', 'password')")
+        if found and "protocols" not in self.values and "protocols" not in self.incomplete:
+            self.report("workers", "needs a port that workers connect to: c['protocols'] = {'pb': {'port': 9989}}")
+        return tuple(found)
+
+    def _builders(self, builders: list[Any], workers: Sequence[WorkerLike]) -> tuple[BuilderConfig, ...]:
+        made = [self._from_dictionary(each) if isinstance(each, dict) else each for each in builders]
+        found: list[BuilderConfig] = self._elements(
+            "builders", [each for each in made if each is not None], BuilderConfig, "a util.BuilderConfig"
+        )
+        known = {worker.name for worker in workers}
+        directories: dict[str, str] = {}
+        for builder in found:
+            place = self._place("builders", builder)
+            if "workers" not in self.incomplete:
+                for name in builder.workernames:
+                    if name and name not in known:
+                        self.report(
+                            "builders",
+                            f"builder {builder.name!r} names worker {name!r}, which is not in c['workers']"
+                            f"{checks.suggestion(name, known)}",
+                            place,
+                        )
+            if builder.collapseRequests:
+                self.warnings.append(
+                    f"{place}: builder {builder.name!r}: collapseRequests has no effect in this version"
+                )
+            other = directories.setdefault(builder.builddir, builder.name)
+            if other != builder.name:
+                self.report(
+                    "builders",
+                    f"builders {other!r} and {builder.name!r} have the same builddir {builder.builddir!r}",
+                    place,
+                )
+        return tuple(found)
+
+    def _from_dictionary(self, values: dict[Any, Any]) -> BuilderConfig | None:
+        """A builder that is written as a dictionary, as old configurations do."""
+        try:
+            return BuilderConfig(**values)
+        except ConfigErrors as mistakes:
+            for message in mistakes.errors:
+                self.report("builders", message)
+        except TypeError as reason:
+            self.report("builders", f"{checks.kind(values)} is not a builder: {reason}")
+        return None
+
+    def _schedulers(self, schedulers: list[Any], builders: Sequence[BuilderConfig]) -> Mapping[str, SchedulerLike]:
+        found: list[SchedulerLike] = self._elements(
+            "schedulers", schedulers, SchedulerLike, "a scheduler such as schedulers.SingleBranchScheduler(…)"
+        )
+        known = {builder.name for builder in builders}
+        for scheduler in found:
+            place = self._place("schedulers", scheduler)
+            names = scheduler.builderNames
+            # Anything else than names is decided while the master runs.
+            if not isinstance(names, list | tuple):
+                continue
+            if not names:
+                self.report("schedulers", f"scheduler {scheduler.name!r} names no builder", place)
+            if "builders" in self.incomplete:
+                continue
+            for name in names:
+                if isinstance(name, str) and name not in known:
+                    self.report(
+                        "schedulers",
+                        f"scheduler {scheduler.name!r} names builder {name!r}, which is not in c['builders']"
+                        f"{checks.suggestion(name, known)}",
+                        place,
+                    )
+        return MappingProxyType({scheduler.name: scheduler for scheduler in found})
+
+    def _change_sources(self, value: Any) -> tuple[ChangeSourceLike, ...]:
+        given = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+        return tuple(
+            self._elements("change_source", given, ChangeSourceLike, "a change source such as changes.GitPoller(…)")
+        )
+
+    def _idle(self, settings: Mapping[str, Any]) -> None:
+        """Say so if nothing can be built; a master may be there for its page alone."""
+        if not settings["multiMaster"] and not self.incomplete:
+            for key in ("builders", "workers"):
+                if not settings[key]:
+                    self.warnings.append(f"{self.source.filename}: c[{key!r}] is empty; this master builds nothing")

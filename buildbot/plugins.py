@@ -1,0 +1,115 @@
+"""What ``from buildbot.plugins import changes, schedulers, steps, util, worker`` gives to a master.cfg.
+
+Each namespace is a list of names and the module each is defined in, which is imported when the name is
+first used. Names that other packages offer under the entry points that plugins of existing installations
+use (``buildbot.steps``, ``buildbot.util``, …) are found too. A name that does not exist is an error that
+says which ones are close.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any
+
+
+class Namespace:
+    """Names that are imported when they are first used.
+
+    Args:
+        name: the namespace's name in `buildbot.plugins`.
+        modules: module → the names taken from it, separated by blanks.
+    """
+
+    def __init__(self, name: str, modules: Mapping[str, str]) -> None:
+        self._name = name
+        self._modules = {each: module for module, names in modules.items() for each in names.split()}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if name in self._modules:
+            value = getattr(import_module(self._modules[name]), name)
+        else:
+            value = self._from_other_packages(name)
+        setattr(self, name, value)
+        return value
+
+    def _from_other_packages(self, name: str) -> Any:
+        for entry in entry_points(group=f"buildbot.{self._name}", name=name):
+            return entry.load()
+        close = difflib.get_close_matches(name, dir(self), n=3)
+        hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {', '.join(dir(self))}"
+        raise AttributeError(f"buildbot.plugins.{self._name} has no {name!r}{hint}")
+
+    def __dir__(self) -> list[str]:
+        others = (entry.name for entry in entry_points(group=f"buildbot.{self._name}"))
+        return sorted({*self._modules, *others})
+
+    def __repr__(self) -> str:
+        return f"<buildbot.plugins.{self._name}>"
+
+
+changes = Namespace(
+    "changes",
+    {
+        "buildbot.process.changes.base": "ChangeSource PollingChangeSource",
+        "buildbot.process.changes.gitpoller": "GitPoller",
+    },
+)
+schedulers = Namespace(
+    "schedulers",
+    {
+        "buildbot.process.schedulers.base": "BaseScheduler",
+        "buildbot.process.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
+        "buildbot.process.schedulers.forcesched": "ForceScheduler",
+        "buildbot.process.schedulers.periodic": "Nightly Periodic",
+    },
+)
+steps = Namespace(
+    "steps",
+    {
+        "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
+        "buildbot.process.steps.git": "Git",
+        "buildbot.process.steps.properties": "SetProperties SetProperty",
+        "buildbot.process.steps.shell": (
+            "Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"
+        ),
+    },
+)
+util = Namespace(
+    "util",
+    {
+        "buildbot.config.builder": "BuilderConfig",
+        "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
+        "buildbot.process.factory": "BuildFactory",
+        "buildbot.process.properties": "Interpolate Properties Property Transform renderer",
+        "buildbot.process.schedulers.filter": "ChangeFilter",
+        "buildbot.process.schedulers.parameters": (
+            "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
+            "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter "
+            "TextParameter UserNameParameter"
+        ),
+        "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
+    },
+)
+worker = Namespace("worker", {"buildbot.process.worker.config": "Worker"})
+
+NAMESPACES: Mapping[str, Namespace] = {
+    "changes": changes,
+    "schedulers": schedulers,
+    "steps": steps,
+    "util": util,
+    "worker": worker,
+}
+
+
+def __getattr__(name: str) -> Any:
+    # An AttributeError would reach the user as a bare "cannot import name". Dunders are what Python asks.
+    if name.startswith("__"):
+        raise AttributeError(name)
+    close = difflib.get_close_matches(name, NAMESPACES, n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(NAMESPACES))}"
+    raise ImportError(f"buildbot.plugins has no {name!r}{hint}")

@@ -1,0 +1,112 @@
+"""A master in the background: a process of its own, in a session of its own, without a terminal.
+
+`start` runs this module in a new interpreter (``python -m buildbot.scripts.daemon``) rather than forking:
+nothing of the command's process, threads or reactor, is carried over. Two things are: the lock of the
+directory, held without a gap, and one end of a pipe, over which the new process says once how its start
+went. The pipe closes when the process ends, so that a death without a word is noticed too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from buildbot.scripts.basedir import Basedir, find
+from buildbot.scripts.lock import BasedirLock
+from buildbot.scripts.logfile import Follower
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the start of a master went.
+
+    Attributes:
+        up: whether it runs.
+        text: the URL of its page (empty: it has none), or why it does not run.
+        pid: the number of its process.
+    """
+
+    up: bool
+    text: str
+    pid: int
+
+
+def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None]) -> Outcome:
+    """Start the master of ``basedir`` in the background and wait until it is up or has failed.
+
+    Args:
+        basedir: the master's directory.
+        lock: its lock, held; the new process holds it too.
+        line: gets each line that the master logs meanwhile.
+
+    Raises:
+        OSError: the log cannot be written, or no process can be started.
+    """
+    follower = Follower(basedir.log)
+    receiver, sender = os.pipe()
+    with open(basedir.log, "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", __name__, str(basedir.path), str(lock.fileno()), str(sender)],
+            cwd=basedir.path,
+            stdin=subprocess.DEVNULL,
+            # What Python itself says of a crash belongs into the log.
+            stdout=log,
+            stderr=log,
+            pass_fds=(lock.fileno(), sender),
+            start_new_session=True,
+        )
+    os.close(sender)
+    try:
+        said = _wait(receiver, follower, line)
+    finally:
+        os.close(receiver)
+    if said:
+        answer = json.loads(said)
+        if not answer["up"]:
+            process.wait()
+        outcome = Outcome(answer["up"], answer["text"], process.pid)
+    else:
+        code = process.wait()
+        outcome = Outcome(False, f"the process ended while starting (exit code {code})", process.pid)
+    for text in follower.lines():
+        line(text)
+    return outcome
+
+
+def _wait(receiver: int, follower: Follower, line: Callable[[str], None]) -> bytes:
+    """What the new process said before it closed the pipe."""
+    said = b""
+    while True:
+        ready, _, _ = select.select([receiver], [], [], 0.05)
+        for text in follower.lines():
+            line(text)
+        if ready:
+            chunk = os.read(receiver, 65536)
+            if not chunk:
+                return said
+            said += chunk
+
+
+def main() -> int:
+    """The new process: its arguments are the master's directory and the descriptors of lock and pipe."""
+    from buildbot.scripts import runner
+
+    basedir = find(sys.argv[1])
+    lock, sender = int(sys.argv[2]), int(sys.argv[3])
+    for descriptor in (lock, sender):
+        os.set_inheritable(descriptor, False)
+
+    def report(up: bool, text: str) -> None:
+        os.write(sender, json.dumps({"up": up, "text": text}).encode())
+        os.close(sender)
+
+    return runner.run(basedir, report)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

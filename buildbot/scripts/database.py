@@ -1,0 +1,85 @@
+"""Making and upgrading the database of a master from the command line, with progress."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from buildbot.scripts import failures
+
+
+class _Steps(logging.Handler):
+    """Passes on what Alembic says of each step of a migration."""
+
+    def __init__(self, line: Callable[[str], None]) -> None:
+        super().__init__(logging.INFO)
+        self._line = line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if text.startswith("Running "):
+            self._line(text)
+
+
+def upgrade(db_url: str, basedir: Path, line: Callable[[str], None]) -> None:
+    """Bring a database to the schema of this version; an empty one is made complete.
+
+    Args:
+        db_url: its URL.
+        basedir: the master's directory.
+        line: gets one line for each step.
+
+    Raises:
+        click.ClickException: it could not be done; the database is at the last step that succeeded.
+    """
+    steps = _Steps(line)
+    logger = logging.getLogger("alembic.runtime.migration")
+    level = logger.level
+    logger.addHandler(steps)
+    logger.setLevel(logging.INFO)
+    try:
+        _run(lambda: _upgraded(db_url, basedir))
+    except Exception as reason:
+        raise click.ClickException(failures.describe(reason, basedir)) from (
+            None if failures.is_expected(reason) else reason
+        )
+    finally:
+        logger.removeHandler(steps)
+        logger.setLevel(level)
+
+
+async def _upgraded(db_url: str, basedir: Path) -> None:
+    from buildbot.master import default_name, openMaster
+
+    # Opening registers a master; it is to be the one that will run here.
+    master = await openMaster(db_url, default_name(basedir), upgrade=True)
+    await master.close()
+
+
+def _run(work: Callable[[], Any]) -> None:
+    """Run a coroutine to its end on the reactor of this process, which has no other use."""
+    from twisted.internet import reactor as installed
+
+    reactor: Any = installed
+    outcome: list[Any] = []
+
+    def begin() -> None:
+        deferred: Deferred[None] = ensureDeferred(work())
+        deferred.addBoth(finish)
+
+    def finish(result: Any) -> None:
+        outcome.append(result)
+        reactor.stop()
+
+    reactor.callWhenRunning(begin)
+    reactor.run()
+    if not outcome:
+        raise click.ClickException("interrupted")
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()

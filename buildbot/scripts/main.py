@@ -1,0 +1,58 @@
+"""The command line: ``buildbot COMMAND``. One file per command, loaded when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from importlib.metadata import version
+
+import click
+
+import buildbot
+
+#: command → (module, one line of help); in the order in which people need them
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "create-master": ("create_master", "Make a master in a directory, with a sample configuration."),
+    "upgrade-master": ("upgrade_master", "Bring the database of a master up to date."),
+    "checkconfig": ("checkconfig", "Say everything that is wrong with a configuration."),
+    "start": ("start", "Start a master and wait until it is up."),
+    "stop": ("stop", "Stop a running master."),
+    "restart": ("restart", "Stop a master if it runs, and start it."),
+    "reconfig": ("reconfig", "Make a running master read its configuration again."),
+}
+
+
+class _Commands(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"buildbot.scripts.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        # Importing every command for the one line of each would make `--help` slow.
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+
+def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"Tenfold version: {buildbot.__version__} (serves the interfaces of Buildbot)")
+        click.echo(f"Twisted version: {version('Twisted')}")
+        ctx.exit()
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
+    help="Say which version this is.",
+)  # fmt: skip
+def main() -> None:
+    """The Tenfold master: runs the builds of a continuous-integration farm.
+
+    Exit codes: 0 all well; 1 it could not be done, the message says why; 2 the command line is wrong.
+    """

@@ -1,0 +1,62 @@
+"""``buildbot reconfig``"""
+
+from __future__ import annotations
+
+import signal
+import time
+
+import click
+
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import runner
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.logfile import Follower
+from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.stop import send
+
+
+@click.command("reconfig")
+@basedir_argument
+@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the answer.", metavar="S")
+@quiet_option
+def command(basedir: str, timeout: float, quiet: bool) -> None:
+    """Make the running master in BASEDIR read its configuration again, without stopping builds.
+
+    If the new configuration has a mistake, the master goes on with the old one and this command fails,
+    saying what is wrong. Sending SIGHUP to the process does the same; the answer is then in twistd.log.
+    """
+    found = basedirs.find(basedir)
+    if not found.running():
+        raise click.ClickException(f"no master runs in '{found.path}'; start it with: buildbot start '{found.path}'")
+    follower = Follower(found.log)
+    send(found, found.pid(), signal.SIGHUP)
+    if not _done(found, follower, timeout, quiet):
+        raise click.ClickException("the new configuration was not taken; the master goes on with the old one")
+    if not quiet:
+        click.echo("The master has the new configuration.")
+
+
+def _done(found: Basedir, follower: Follower, timeout_s: float, quiet: bool) -> bool:
+    until = time.monotonic() + timeout_s
+    begun = False
+    while True:
+        # Asked before reading, so that the last words of a process that ends are read.
+        running = found.running()
+        for line in follower.lines():
+            begun = begun or runner.RECONFIG_BEGIN in line
+            if not begun:
+                continue
+            refused = runner.RECONFIG_REFUSED in line or runner.RECONFIG_FAILED in line
+            if not quiet or refused:
+                click.echo(line)
+            if refused:
+                return False
+            if runner.RECONFIG_DONE in line:
+                return True
+        if not running:
+            raise click.ClickException(f"the master has ended; look at '{found.log}'")
+        if time.monotonic() > until:
+            raise click.ClickException(
+                f"the master has not answered within {timeout_s:g} seconds; look at '{found.log}'"
+            )
+        time.sleep(0.05)

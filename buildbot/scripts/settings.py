@@ -1,0 +1,97 @@
+"""The settings of a master's process, kept in ``buildbot.tac`` beside its master.cfg.
+
+Existing master directories have such a file; it used to be a program. It is only read here: assignments of
+plain values to the names below count, everything else in it is passed over and nothing is run.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+FILE = "buildbot.tac"
+
+
+class BadSettingsError(Exception):
+    """``buildbot.tac`` cannot be read; the message says why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the process of a master runs.
+
+    Attributes:
+        configfile: name of the configuration file, relative to the master's directory.
+        rotateLength: bytes after which twistd.log is rotated; 0: never.
+        maxRotatedFiles: how many rotated logs are kept; None: all.
+        umask: the process's umask; None: as it was started.
+    """
+
+    configfile: str = "master.cfg"
+    rotateLength: int = 10_000_000
+    maxRotatedFiles: int | None = 10
+    umask: int | None = None
+
+    def render(self) -> str:
+        """The text of a ``buildbot.tac`` with these settings."""
+        return (
+            "# Settings of this master's process, read by `buildbot start` (it does not run this file).\n"
+            "# The configuration file, relative to this directory.\n"
+            f"configfile = {self.configfile!r}\n"
+            "# Bytes after which twistd.log is rotated, 0: never; how many old ones are kept, None: all.\n"
+            f"rotateLength = {self.rotateLength!r}\n"
+            f"maxRotatedFiles = {self.maxRotatedFiles!r}\n"
+            "# None: as the process was started.\n"
+            f"umask = {self.umask!r}\n"
+        )
+
+
+def read(basedir: Path) -> Settings:
+    """The settings of a master's directory; defaults for what is not set, or without the file.
+
+    Raises:
+        BadSettingsError: the file cannot be read or parsed, or a value is of the wrong kind.
+    """
+    path = basedir / FILE
+    try:
+        tree = ast.parse(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        return Settings()
+    except OSError as reason:
+        raise BadSettingsError(f"{path} cannot be read: {reason.strerror}") from None
+    except (SyntaxError, ValueError) as reason:
+        raise BadSettingsError(f"{path} is not Python: {reason}") from None
+    found: dict[str, object] = {}
+    for statement in tree.body:
+        if not isinstance(statement, ast.Assign):
+            continue
+        try:
+            value = ast.literal_eval(statement.value)
+        except (ValueError, TypeError):
+            # Computed by the program that the file once was; none of the settings are.
+            continue
+        found.update((target.id, value) for target in statement.targets if isinstance(target, ast.Name))
+    defaults = Settings()
+    configfile = found.get("configfile", defaults.configfile)
+    if not isinstance(configfile, str):
+        raise BadSettingsError(f"{path}: configfile must be a file name, not {configfile!r}")
+    return Settings(
+        configfile=configfile,
+        rotateLength=_number(path, "rotateLength", found, defaults.rotateLength) or 0,
+        maxRotatedFiles=_number(path, "maxRotatedFiles", found, defaults.maxRotatedFiles),
+        umask=_number(path, "umask", found, None),
+    )
+
+
+def _number(path: Path, name: str, found: dict[str, object], default: int | None) -> int | None:
+    value = found.get(name, default)
+    if isinstance(value, str):
+        # Older files hold numbers as text, umasks in octal.
+        try:
+            value = int(value, 0) if value != "None" else None
+        except ValueError:
+            raise BadSettingsError(f"{path}: {name} must be a number, not {value!r}") from None
+    if value is None or (isinstance(value, int) and value >= 0):
+        return value
+    raise BadSettingsError(f"{path}: {name} must be a number, not {value!r}")

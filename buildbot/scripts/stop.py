@@ -1,0 +1,87 @@
+"""``buildbot stop``"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+
+import click
+
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.options import basedir_argument, quiet_option
+
+
+@click.command("stop")
+@basedir_argument
+@click.option("--no-wait", is_flag=True, help="Ask the master to stop and return at once.")
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for its end before giving up.",
+    metavar="S",
+)
+@quiet_option
+def command(basedir: str, no_wait: bool, timeout: float, quiet: bool) -> None:
+    """Stop the master in BASEDIR and wait until its process has ended.
+
+    Builds that run are given back: they are built again when a master is there. That no master runs is no
+    error.
+    """
+    found = basedirs.find(basedir)
+    if not stop(found, wait_s=None if no_wait else timeout) and not quiet:
+        click.echo(f"No master runs in '{found.path}'.")
+    elif not quiet:
+        click.echo("Asked the master to stop." if no_wait else "The master has stopped.")
+
+
+def stop(found: Basedir, wait_s: float | None) -> bool:
+    """Stop a master.
+
+    Args:
+        found: where.
+        wait_s: how long to wait for its end; None: not at all.
+
+    Returns:
+        Whether one was running.
+
+    Raises:
+        click.ClickException: it did not end in time, or may not be signalled by this user.
+    """
+    if not found.running():
+        # Left over from a process that was killed.
+        found.pidfile.unlink(missing_ok=True)
+        return False
+    pid = found.pid()
+    send(found, pid, signal.SIGTERM)
+    if wait_s is not None:
+        until = time.monotonic() + wait_s
+        while found.running():
+            if time.monotonic() > until:
+                raise click.ClickException(
+                    f"the master (process {pid}) has not ended within {wait_s:g} seconds; "
+                    f"look at '{found.log}', and end it by force with: kill -KILL {pid}"
+                )
+            time.sleep(0.05)
+    return True
+
+
+def send(found: Basedir, pid: int, number: signal.Signals) -> None:
+    """Signal the master's process.
+
+    Raises:
+        click.ClickException: this user may not, or it is gone.
+    """
+    try:
+        os.kill(pid, number)
+    except PermissionError:
+        raise click.ClickException(
+            f"the master in '{found.path}' (process {pid}) belongs to another user; do this as that user"
+        ) from None
+    except ProcessLookupError:
+        raise click.ClickException(
+            f"'{found.pidfile}' names process {pid}, which is gone, and yet the directory is in use; "
+            f"find the process with: fuser '{found.path}'"
+        ) from None

@@ -1,0 +1,35 @@
+"""``buildbot upgrade-master``"""
+
+from __future__ import annotations
+
+import click
+
+from buildbot.config import ConfigErrors, load_config
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import failures
+from buildbot.scripts.database import upgrade
+from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.sample import write_sample
+
+
+@click.command("upgrade-master")
+@basedir_argument
+@quiet_option
+def command(basedir: str, quiet: bool) -> None:
+    """Bring the database of the master in BASEDIR to the schema of this version, showing each step.
+
+    The master must be stopped, and so must all others that share its database. Make a copy of the database
+    first.
+    """
+    found = basedirs.find(basedir)
+    say = (lambda _: None) if quiet else click.echo
+    try:
+        with BasedirLock(found.path):
+            config = load_config(found.path, found.settings.configfile)
+            say("upgrading the database")
+            upgrade(config.db_url, found.path, lambda line: say(f"  {line}"))
+            write_sample(found.path)
+    except (BasedirBusyError, ConfigErrors, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, found.path)) from None
+    say("The database is up to date.")

@@ -1,0 +1,258 @@
+"""The command line with real processes: each test has a master's directory and a port of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+import pytest
+
+pytestmark = pytest.mark.e2e
+
+BUILDBOT = str(Path(sys.executable).with_name("buildbot"))
+
+CONFIG = """\
+c = BuildmasterConfig = {{}}
+c["title"] = "one"
+c["multiMaster"] = True
+c["buildbotURL"] = "http://127.0.0.1:{port}/"
+c["www"] = {{"port": {port}}}
+"""
+
+
+@dataclass
+class Directory:
+    """A master's directory and what to do with it."""
+
+    path: Path
+    port: int
+
+    def run(self, command: str, *arguments: str, code: int = 0) -> str:
+        """Run a command on the directory; what it wrote to both streams. Its exit code is checked."""
+        done = subprocess.run(
+            [BUILDBOT, command, *arguments, str(self.path)], capture_output=True, text=True, timeout=60
+        )
+        said = done.stdout + done.stderr
+        assert done.returncode == code, said
+        return said
+
+    def configure(self, more: str = "") -> None:
+        """Write the configuration, and ``more`` below it."""
+        (self.path / "master.cfg").write_text(CONFIG.format(port=self.port) + more)
+
+    @property
+    def log(self) -> Path:
+        """The master's log."""
+        return self.path / "twistd.log"
+
+    @property
+    def pid(self) -> int:
+        """The number of the running process."""
+        return int((self.path / "twistd.pid").read_text())
+
+    @contextmanager
+    def log_lines(self) -> Iterator[Iterator[str]]:
+        """The lines that are logged from now on, as they come."""
+        with subprocess.Popen(
+            ["tail", "--lines=0", "--follow=name", str(self.log)], stdout=subprocess.PIPE, text=True
+        ) as tail:
+            assert tail.stdout is not None
+            try:
+                yield iter(tail.stdout)
+            finally:
+                tail.kill()
+
+
+def wait_for(lines: Iterator[str], text: str) -> list[str]:
+    """The lines up to the first that contains ``text``; the test's time limit ends a wait in vain."""
+    seen = []
+    for line in lines:
+        seen.append(line)
+        if text in line:
+            return seen
+    raise AssertionError(f"{text!r} never came:\n{''.join(seen)}")
+
+
+def free_port() -> int:
+    """A TCP port that nobody uses now."""
+    with socket.socket() as candidate:
+        candidate.bind(("127.0.0.1", 0))
+        return int(candidate.getsockname()[1])
+
+
+@pytest.fixture
+def master(tmp_path: Path) -> Iterator[Directory]:
+    """A new master that serves a page and builds nothing; it is stopped when the test ends."""
+    directory = Directory(tmp_path / "a master", free_port())
+    directory.run("create-master", "--quiet")
+    directory.configure()
+    yield directory
+    directory.run("stop", "--quiet")
+
+
+def test_life(master: Directory) -> None:
+    """start returns when a process without a terminal serves the page; stop returns when it is gone."""
+    said = master.run("start")
+    assert f"The master is up at http://127.0.0.1:{master.port}/" in said
+    with urlopen(f"http://127.0.0.1:{master.port}/") as reply:
+        assert reply.status == 200
+    assert os.getsid(master.pid) == master.pid != os.getsid(0)
+    assert "BuildMaster is running" in master.log.read_text()
+    assert master.run("stop") == "The master has stopped.\n"
+    assert not (master.path / "twistd.pid").exists()
+    assert master.run("stop") == f"No master runs in '{master.path}'.\n"
+
+
+def test_second_start_is_refused(master: Directory) -> None:
+    """There is one master in a directory, in the background or not, and no upgrade while it runs."""
+    master.run("start")
+    refusal = (
+        f"Error: a master already runs in '{master.path}'; stop it with: buildbot stop '{master.path}'\n"
+    )
+    assert master.run("start", code=1) == refusal
+    assert master.run("start", "--nodaemon", code=1) == refusal
+    assert master.run("upgrade-master", code=1) == refusal
+
+
+def test_killed_master_leaves_no_lock(master: Directory) -> None:
+    """A master that was killed is not in the way of the next, whatever it left behind."""
+    master.run("start")
+    pid = master.pid
+    with subprocess.Popen(["tail", f"--pid={pid}", "--follow", "/dev/null"]) as gone:
+        os.kill(pid, signal.SIGKILL)
+        gone.wait()
+    assert (master.path / "twistd.pid").exists()
+    assert "no master runs" in master.run("reconfig", code=1)
+    master.run("start")
+    assert master.pid != pid
+
+
+def test_restart(master: Directory) -> None:
+    """restart starts a master that does not run, and replaces one that does."""
+    assert "has stopped" not in master.run("restart")
+    pid = master.pid
+    said = master.run("restart")
+    assert "The master has stopped." in said
+    assert "The master is up" in said
+    assert master.pid != pid
+
+
+def test_reconfig(master: Directory) -> None:
+    """reconfig tells the outcome; with a mistake the old configuration goes on."""
+    master.run("start")
+    pid = master.pid
+    master.configure('c["title"] = "two"\n')
+    assert "The master has the new configuration." in master.run("reconfig")
+    master.configure('c["titel"] = "three"\nc["workers"] = 3\n')
+    said = master.run("reconfig", code=1)
+    assert "master.cfg:6: c['titel'] is unknown; did you mean 'title'?" in said
+    assert "master.cfg:7: c['workers'] must be a list, not 3 (int)" in said
+    assert "Error: the new configuration was not taken; the master goes on with the old one" in said
+    assert master.pid == pid
+    with urlopen(f"http://127.0.0.1:{master.port}/") as reply:
+        assert reply.status == 200
+
+
+def test_sighup(master: Directory) -> None:
+    """SIGHUP is a reconfig whose answer is in the log."""
+    master.run("start")
+    with master.log_lines() as lines:
+        master.configure('c["title"] = "two"\n')
+        os.kill(master.pid, signal.SIGHUP)
+        wait_for(lines, "configuration update complete")
+        master.configure("c = (\n")
+        os.kill(master.pid, signal.SIGHUP)
+        seen = wait_for(lines, "configuration update aborted without making any changes")
+    assert any("master.cfg:6: syntax error: '(' was never closed" in line for line in seen)
+
+
+def test_foreground(master: Directory) -> None:
+    """With --nodaemon the log goes to the terminal and Ctrl-C ends the master cleanly."""
+    with subprocess.Popen(
+        [BUILDBOT, "start", "--nodaemon", str(master.path)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        wait_for(process.stdout, "The master is up")
+        assert "already runs" in master.run("start", code=1)
+        process.send_signal(signal.SIGINT)
+        assert "stopped" in process.stdout.read()
+        assert process.wait() == 0
+    assert not (master.path / "twistd.pid").exists()
+
+
+def test_mistake(master: Directory) -> None:
+    """A master with a mistake in its configuration does not start, and says all that is wrong."""
+    master.configure('c["titel"] = ""\nc["workers"] = 3\n')
+    said = master.run("start", code=1)
+    assert "Error: the configuration has mistakes:\n  master.cfg:6: c['titel'] is unknown" in said
+    assert "master.cfg:7: c['workers'] must be a list" in said
+
+
+def test_port_in_use(master: Directory) -> None:
+    """A port that is in use is one clear message."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", master.port))
+        other.listen()
+        said = master.run("start", "--quiet", code=1)
+    assert said.startswith(
+        f"Error: port {master.port} of 127.0.0.1 is in use by another process; "
+        "stop that, or set another port in master.cfg\n"
+    )
+
+
+def test_empty_database(master: Directory) -> None:
+    """A database that is not up to date is refused with the command that helps, which does."""
+    master.configure('c["db_url"] = "sqlite:///other.sqlite"\n')
+    said = master.run("start", "--quiet", code=1)
+    assert f"buildbot upgrade-master '{master.path}'" in said
+    assert "Running upgrade" in master.run("upgrade-master")
+    master.run("start")
+
+
+def test_database_out_of_reach(master: Directory) -> None:
+    """A database file that cannot be opened is one clear message."""
+    master.configure('c["db_url"] = "sqlite:///missing/state.sqlite"\n')
+    for command in ("start", "upgrade-master"):
+        said = master.run(command, "--quiet", code=1)
+        assert "Error: the database cannot be written (unable to open database file)" in said
+        assert "Traceback" not in said
+
+
+def test_log_out_of_reach(master: Directory) -> None:
+    """A log that cannot be written is one clear message."""
+    master.log.mkdir()
+    said = master.run("start", code=1)
+    assert said == f"Error: '{master.log}' cannot be used: Is a directory\n"
+
+
+def test_rotation(master: Directory) -> None:
+    """twistd.log is rotated as buildbot.tac says, also of a file that an older version wrote."""
+    (master.path / "buildbot.tac").write_text("raise SystemExit\nrotateLength = '200'\nmaxRotatedFiles = 2\n")
+    master.run("start")
+    assert "The master has the new configuration." in master.run("reconfig")
+    master.run("stop")
+    assert sorted(path.name for path in master.path.glob("twistd.log*")) == [
+        "twistd.log",
+        "twistd.log.1",
+        "twistd.log.2",
+    ]
+
+
+def test_sample(tmp_path: Path) -> None:
+    """The sample that create-master writes has no mistakes, and is kept by a second run."""
+    directory = Directory(tmp_path, 0)
+    said = directory.run("create-master", "--repository", "/some/'where'")
+    assert f"writing {tmp_path}/master.cfg" in said
+    assert "Running upgrade" in said
+    assert directory.run("checkconfig") == "Config file is good!\n"
+    (tmp_path / "master.cfg").write_text("mine")
+    assert f"keeping {tmp_path}/master.cfg" in directory.run("create-master")
+    assert (tmp_path / "master.cfg").read_text() == "mine"

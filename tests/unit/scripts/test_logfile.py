@@ -1,0 +1,48 @@
+"""Following a log sees every line once, also while it is rotated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from buildbot.scripts.logfile import Follower
+
+
+def test_from_now_on(tmp_path: Path) -> None:
+    """What was there before is left out; a line is given when it is complete."""
+    log = tmp_path / "twistd.log"
+    log.write_text("old\n")
+    follower = Follower(log)
+    with log.open("a") as file:
+        file.write("one\ntw")
+        file.flush()
+        assert list(follower.lines()) == ["one"]
+        file.write("o\n")
+    assert list(follower.lines()) == ["two"]
+    assert list(follower.lines()) == []
+
+
+def test_not_there_yet(tmp_path: Path) -> None:
+    """A log that is made later is followed from its first line."""
+    follower = Follower(tmp_path / "twistd.log")
+    assert list(follower.lines()) == []
+    (tmp_path / "twistd.log").write_text("one\n")
+    assert list(follower.lines()) == ["one"]
+
+
+def test_rotation(tmp_path: Path) -> None:
+    """Lines at the end of a rotated log are seen before those of the new one."""
+    log = tmp_path / "twistd.log"
+    log.write_text("")
+    follower = Follower(log)
+    log.write_text("one\n")
+    log.rename(tmp_path / "twistd.log.1")
+    assert list(follower.lines()) == ["one"]
+    log.write_text("two\n")
+    assert list(follower.lines()) == ["two"]
+
+
+def test_not_text(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 do not end the following."""
+    follower = Follower(tmp_path / "twistd.log")
+    (tmp_path / "twistd.log").write_bytes(b"\xff\n")
+    assert list(follower.lines()) == ["\N{REPLACEMENT CHARACTER}"]

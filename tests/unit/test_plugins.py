@@ -1,0 +1,60 @@
+"""`from buildbot.plugins import …`, as a master.cfg does."""
+
+from __future__ import annotations
+
+import pytest
+
+from buildbot import plugins
+from buildbot.plugins import NAMESPACES, Namespace
+
+
+@pytest.mark.parametrize(
+    ("namespace", "name"), [(n, each) for n, space in NAMESPACES.items() for each in dir(space)]
+)
+def test_everything_is_there(namespace: str, name: str) -> None:
+    """Every name that a namespace has can be imported, and is what it is called."""
+    value = getattr(NAMESPACES[namespace], name)
+    if isinstance(value, type):
+        assert value.__name__ == name
+
+
+def test_what_configurations_use() -> None:
+    """The names that nearly every configuration uses are there."""
+    from buildbot.plugins import changes, schedulers, steps, util, worker
+
+    assert {"GitPoller"} <= set(dir(changes))
+    assert {"AnyBranchScheduler", "ForceScheduler", "SingleBranchScheduler"} <= set(dir(schedulers))
+    assert {"Git", "ShellCommand"} <= set(dir(steps))
+    assert {"BuilderConfig", "BuildFactory", "ChangeFilter", "Interpolate", "Property"} <= set(dir(util))
+    assert {"Worker"} <= set(dir(worker))
+
+
+def test_close_names() -> None:
+    """A name that does not exist is an error with those that are close."""
+    with pytest.raises(
+        AttributeError, match=r"buildbot\.plugins\.steps has no 'ShelCommand'; did you mean ShellComm"
+    ):
+        _ = plugins.steps.ShelCommand
+    with pytest.raises(AttributeError, match=r"buildbot\.plugins\.worker has no 'Qwertz'; it has Worker"):
+        _ = plugins.worker.Qwertz
+
+
+def test_close_namespaces() -> None:
+    """A namespace that does not exist is an error with the one that is close, or with all."""
+    with pytest.raises(
+        ImportError, match=r"buildbot\.plugins has no 'schedulerz'; did you mean schedulers\?"
+    ):
+        exec("from buildbot.plugins import schedulerz")
+    with pytest.raises(
+        ImportError, match=r"has no 'xyz'; there are changes, schedulers, steps, util, worker"
+    ):
+        exec("from buildbot.plugins import xyz")
+    assert not hasattr(plugins, "__path__")
+
+
+def test_lazy() -> None:
+    """A module is imported when a name of it is first used."""
+    space = Namespace("x", {"tests.unit.no_such_module": "Thing"})
+    assert dir(space) == ["Thing"]
+    with pytest.raises(ModuleNotFoundError):
+        _ = space.Thing
