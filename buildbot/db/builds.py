@@ -37,12 +37,21 @@ _get = Statement(select(*_columns).where(builds.c.id == bindparam("bid")))
 _get_for_request = Statement(
     select(*_columns).where(builds.c.buildrequestid == bindparam("brid")).order_by(builds.c.id)
 )
-_builder_of = Statement(select(buildrequests.c.builderid).where(buildrequests.c.id == bindparam("brid")))
+_request_of = Statement(select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(buildrequests.c.id == bindparam("brid")))
 _add = Insert(
     insert(builds).values(
         {
             name: bindparam(name)
-            for name in ("number", "builderid", "buildrequestid", "workerid", "masterid", "started_at", "state_string")
+            for name in (
+                "number",
+                "builderid",
+                "buildrequestid",
+                "workerid",
+                "masterid",
+                "started_at",
+                "state_string",
+                "stop_reason",
+            )
         }
     )
 )
@@ -130,9 +139,10 @@ class BuildsConnectorComponent(DBConnectorComponent):
         checks.identifier(brid, "brid")
         if number is not None:
             checks.integer(number, "number")
-        builderid = _builder_of.scalar(conn, brid=brid)
-        if builderid is None:
+        request = _request_of.first(conn, brid=brid)
+        if request is None:
             raise ValueError(f"brid: there is no build request {brid}")
+        builderid, cancel_reason = request
         try:
             return _add.id(
                 conn,
@@ -143,6 +153,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
                 masterid=self.db.masterid,
                 started_at=transaction_of(conn).now,
                 state_string="created",
+                stop_reason=cancel_reason,  # cancelled between the claim and now
             )
         except IntegrityError as error:
             if self.db.dialect.is_unique_violation(error):

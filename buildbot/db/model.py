@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -63,11 +64,16 @@ def _config() -> Config:
 
 def versions(engine: Engine) -> tuple[str | None, str]:
     """The revision that a database has (None: empty) and the newest one."""
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    assert newest is not None
     with engine.connect() as conn:
         found = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE}).get_current_revision()
-    return found, newest
+    return found, _newest()
+
+
+@cache
+def _newest() -> str:
+    newest = ScriptDirectory.from_config(_config()).get_current_head()
+    assert newest is not None
+    return newest
 
 
 def is_current(engine: Engine) -> bool:

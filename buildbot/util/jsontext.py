@@ -62,7 +62,7 @@ def _may_be_rounded(value: Any) -> bool:
     """Whether an integer beyond 64 bits may be in there, of which orjson makes a float."""
     kind = type(value)
     if kind is float:
-        return abs(value) >= 2**63
+        return bool(abs(value) >= 2**63)
     if kind is dict:
         return any(map(_may_be_rounded, value.values()))
     return kind is list and any(map(_may_be_rounded, value))

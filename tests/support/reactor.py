@@ -28,7 +28,7 @@ def run(work: Coroutine[Any, Any, T] | Deferred[T], timeout_s: float = 100.0) ->
 
     deferred.addBoth(finished)
     if not outcome:
-        reactor.run(installSignalHandlers=False)
+        reactor.run()  # with its signal handlers, which reap child processes
     result = outcome[0]
     if isinstance(result, Failure):
         result.raiseException()

@@ -1,0 +1,375 @@
+"""One build: the steps of a builder, run one after the other on a worker, for a build request.
+
+How it can end:
+
+- by its steps: their results, weighed by their ``flunkOn…`` and ``warnOn…`` flags, make the build's;
+- stopped (`Build.stopBuild`): the running step is interrupted, further steps run only with ``alwaysRun``; CANCELLED,
+  or what the caller asked for;
+- its worker is lost: RETRY, nothing further runs, and the request is to be given out again;
+- a write is refused with `NotClaimedError`: another master owns the request. The command on the worker is
+  interrupted, and nothing more is written. `Build.run` raises the error when the worker is free.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import posixpath
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.interfaces import Master
+from buildbot.process.background import in_background
+from buildbot.process.buildstep import BuildStep, StepFactory
+from buildbot.process.logs import storable
+from buildbot.process.properties import Properties, resolved
+from buildbot.process.worker.connection import Connection, WorkerLostError
+from buildbot.process.worker.managed import ManagedWorker
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import (
+    CANCELLED,
+    EXCEPTION,
+    FAILURE,
+    RETRY,
+    SUCCESS,
+    WARNINGS,
+    statusToString,
+    worst_status,
+)
+
+_log = Logger()
+
+
+class Build:
+    """A build.
+
+    Args:
+        master: the master, for its ``data``, ``mq`` and ``reactor``.
+        builder: whose build it is; its ``name`` and ``config`` are used.
+        request: the build request, as the Data API gives it.
+        worker: the worker, reserved for this build.
+        connection: that worker's connection.
+
+    Attributes:
+        buildid, number: set by `start`.
+        properties: its `Properties`.
+        sourcestamps: the source stamps of its buildset, as the Data API gives them.
+        results: its result so far.
+        stop_reason: why it was asked to stop; None if it was not.
+    """
+
+    def __init__(
+        self,
+        master: Master,
+        builder: Any,
+        request: Mapping[str, Any],
+        worker: ManagedWorker,
+        connection: Connection,
+    ) -> None:
+        self.master = master
+        self.builder = builder
+        self.config = builder.config
+        self.request = request
+        self.worker = worker
+        self.connection = connection
+        self.buildid = 0
+        self.number = 0
+        self.reason = ""
+        self.sourcestamps: list[Mapping[str, Any]] = []
+        self.changes: list[Mapping[str, Any]] = []
+        self.properties = Properties()
+        self.properties.build = self
+        self.env: Mapping[str, Any] = dict(self.config.env)
+        self.workdir: str = self.config.factory.workdir
+        self.results = SUCCESS
+        self.stop_reason: str | None = None
+        self._stop_results = CANCELLED
+        self._steps: list[BuildStep] = []
+        self._done: list[BuildStep] = []
+        self._current: BuildStep | None = None
+        self._terminate = False
+        self._refused: Failure | None = None
+        self._stored: dict[str, tuple[Any, str]] = {}
+        self._subscriptions: list[Any] = []
+        self._finished: list[Deferred[int]] = []
+
+    def __repr__(self) -> str:
+        return f"<Build {self.builder.name!r} #{self.number}>"
+
+    # what steps and renderables ask
+
+    @property
+    def workername(self) -> str:
+        """The name of its worker."""
+        return self.worker.name
+
+    def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
+        """Its source stamp of a codebase; None if it has none."""
+        return next((stamp for stamp in self.sourcestamps if stamp["codebase"] == codebase), None)
+
+    def getAllSourceStamps(self) -> list[Mapping[str, Any]]:
+        """Its source stamps."""
+        return list(self.sourcestamps)
+
+    def allChanges(self) -> list[Mapping[str, Any]]:
+        """The changes of its source stamps, as the Data API gives them."""
+        return list(self.changes)
+
+    def allFiles(self) -> list[str]:
+        """The files that those changes touched, each once."""
+        return list(dict.fromkeys(file for change in self.changes for file in change["files"]))
+
+    def getWorkerInfo(self) -> Mapping[str, Any]:
+        """What the worker told about itself, and its name."""
+        return {"name": self.worker.name, **self.connection.info}
+
+    def getProperties(self) -> Properties:
+        """Its properties."""
+        return self.properties
+
+    def getProperty(self, name: str, default: Any = None) -> Any:
+        """A property."""
+        return self.properties.getProperty(name, default)
+
+    def hasProperty(self, name: str) -> bool:
+        """Whether it has a property of this name."""
+        return self.properties.hasProperty(name)
+
+    def setProperty(self, name: str, value: Any, source: str) -> None:
+        """Set a property; it is stored at the end of the running step."""
+        self.properties.setProperty(name, value, source)
+
+    def render(self, value: Any) -> Deferred[Any]:
+        """``value`` with the renderables in it replaced."""
+        return self.properties.render(value)
+
+    def addStepsAfterCurrentStep(self, steps: Iterable[BuildStep | StepFactory]) -> None:
+        """Run more steps right after the one that runs now."""
+        self._steps[:0] = _made(steps)
+
+    def addStepsAfterLastStep(self, steps: Iterable[BuildStep | StepFactory]) -> None:
+        """Run more steps at the end."""
+        self._steps += _made(steps)
+
+    async def save_properties(self) -> None:
+        """Store the properties that are new or changed since the last time."""
+        now = self.properties.asDict()
+        changed = {name: value for name, value in now.items() if self._stored.get(name) != value}
+        if changed:
+            await self.master.data.update.setBuildProperties(self.buildid, changed)
+            self._stored = now
+
+    def write_failed(self, failure: Failure) -> None:
+        """A write in the background failed; if the build is not ours any more, what runs is interrupted."""
+        if failure.check(NotClaimedError) and self._refused is None:
+            self._refused = failure
+            in_background(self._interrupt("another master took the build over"), f"interruption of {self!r}")
+
+    # its life
+
+    async def start(self) -> None:
+        """Begin: its row is in the database when this returns. Raises what keeps it from starting."""
+        brid = self.request["buildrequestid"]
+        try:
+            await self._follow("buildrequests", brid, "cancel")
+            self.buildid = await self.master.data.update.newBuild(brid, workerid=self.worker.workerid)
+            await self._follow("builds", self.buildid, "stop")
+            row = await self.master.data.get({}, ("builds", self.buildid))
+            self.number = row["number"]
+        except BaseException:
+            await self._unfollow()
+            raise
+
+    async def run(self) -> int:
+        """Run to the end.
+
+        Returns:
+            The result code; RETRY if the worker was lost. What remains is to store it.
+
+        Raises:
+            NotClaimedError: this master does not own the build any more.
+        """
+        try:
+            await self._obey_earlier_stop()
+            await self._prepare()
+            await self._run_steps()
+            await self._check_refused()
+            if self.stop_reason is not None:
+                self.results = self._stop_results
+            elif self.connection.lost:
+                self.results = RETRY
+            await self.save_properties()
+            await self._set_state(await self._final_text())
+        except NotClaimedError:
+            raise
+        except Exception:
+            _log.failure("{build} failed", build=self)
+            self.results = EXCEPTION
+        finally:
+            await self._unfollow()
+        return self.results
+
+    @deferred
+    async def stopBuild(self, reason: str = "no reason given", results: int = CANCELLED) -> None:
+        """Stop it; it ends with ``results``. What it runs is interrupted; the first call counts."""
+        await self.stop(reason, results)
+
+    async def stop(self, reason: str, results: int = CANCELLED) -> None:
+        """`stopBuild` as a coroutine."""
+        if self.stop_reason is not None:
+            return
+        self.stop_reason, self._stop_results = reason, results
+        await self._interrupt(reason)
+
+    async def _interrupt(self, reason: str) -> None:
+        if self._current is not None:
+            await resolved(self._current.interrupt(reason))
+
+    async def _follow(self, *control: str | int) -> None:
+        """Obey requests to stop."""
+        filter = ("control", *map(str, control))
+        self._subscriptions.append(await self.master.mq.startConsuming(self._on_control, filter))
+
+    async def _unfollow(self) -> None:
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await maybeDeferred(subscription.stopConsuming)
+
+    async def _obey_earlier_stop(self) -> None:
+        """Look whether somebody wanted it stopped before it could hear of that."""
+        db = self.master.db
+        unfinished = await db.pool.read(db.builds.thdUnfinished, [self.request["buildrequestid"]])
+        for buildid, reason, _ in unfinished:
+            if buildid == self.buildid and reason is not None:
+                await self.stop(reason)
+
+    def _on_control(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
+        in_background(self.stop(message.get("reason") or "no reason"), f"stop of {self!r}")
+
+    async def _prepare(self) -> None:
+        """Step 0: gather what the build is about, and see whether its worker is there."""
+        update = self.master.data.update
+        step = await update.newStep(self.buildid, "worker_preparation")
+        stepid = step["stepid"]
+        await update.startStep(stepid)
+        results, text = SUCCESS, f"worker {self.workername} ready"
+        try:
+            await self._set_state("preparing worker")
+            await self._gather()
+            await self.save_properties()
+            await self._set_state("pinging worker")
+            if not await self.worker.check_alive(self.connection):
+                raise WorkerLostError("it does not answer")
+        except WorkerLostError as problem:
+            results, text = RETRY, f"worker {self.workername} lost: {problem}"
+        except NotClaimedError:
+            raise
+        except Exception as problem:
+            _log.failure("{build} could not be prepared", build=self)
+            results, text = EXCEPTION, f"preparation failed: {problem}"
+        await update.setStepStateString(stepid, storable(text))
+        await update.finishStep(stepid, results)
+        if results == SUCCESS:
+            await self._set_state("building")
+            self._steps = self.config.factory.make_steps()
+        self.results = results
+
+    async def _gather(self) -> None:
+        """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
+        get = self.master.data.get
+        bsid = self.request["buildsetid"]
+        buildset = await get({}, ("buildsets", bsid))
+        self.reason = buildset["reason"]
+        self.sourcestamps = buildset["sourcestamps"]
+        for stamp in self.sourcestamps:
+            self.changes += await get({}, ("sourcestamps", stamp["ssid"], "changes"))
+        properties = self.properties
+        for change in self.changes:
+            for name, (value, source) in change["properties"].items():
+                properties.setProperty(name, value, source)
+        for name, (value, source) in (await get({}, ("buildsets", bsid, "properties"))).items():
+            properties.setProperty(name, value, source)
+        if len(self.sourcestamps) == 1:
+            for name in ("branch", "revision", "repository", "project", "codebase"):
+                properties.setProperty(name, self.sourcestamps[0][name], "Build")
+        properties.setProperty("buildername", self.builder.name, "Builder")
+        properties.setProperty("buildnumber", self.number, "Build")
+        properties.setProperty("workername", self.workername, "Worker")
+        owners = [change["author"] for change in self.changes] + [properties.getProperty("owner")]
+        if any(owners):
+            properties.setProperty("owners", sorted({owner for owner in owners if owner}), "Build")
+        info = self.connection.info
+        if isinstance(info.get("basedir"), str):
+            join = ntpath.join if info.get("system") == "nt" else posixpath.join
+            properties.setProperty("basedir", info["basedir"], "Worker")
+            directory = self.worker.builds[self.builder.name]
+            properties.setProperty("builddir", join(info["basedir"], directory), "Worker")
+        for source, values in (
+            ("Worker", self.worker.config.properties),
+            ("Builder", self.config.properties),
+        ):
+            properties.update(await self.render(dict(values)), source)
+        for source, values in (
+            ("Builder", self.config.defaultProperties),
+            ("Worker", self.worker.config.defaultProperties),
+        ):
+            missing = {name: value for name, value in values.items() if name not in properties}
+            properties.update(await self.render(missing), source)
+
+    async def _run_steps(self) -> None:
+        while self._steps and not self.connection.lost:
+            step = self._steps.pop(0)
+            await self._check_refused()
+            if (self._terminate or self.stop_reason is not None) and not step.alwaysRun:
+                continue
+            self._current = step
+            try:
+                await step.start(self)
+            finally:
+                self._current = None
+            self._done.append(step)
+            self._weigh(step)
+
+    def _weigh(self, step: BuildStep) -> None:
+        """Let a step's result count."""
+        results = step.results
+        if results == FAILURE:
+            if step.flunkOnFailure:
+                self.results = worst_status(self.results, FAILURE)
+            elif step.warnOnFailure:
+                self.results = worst_status(self.results, WARNINGS)
+            self._terminate = self._terminate or step.haltOnFailure
+        elif results == WARNINGS:
+            if step.flunkOnWarnings:
+                self.results = worst_status(self.results, FAILURE)
+            elif step.warnOnWarnings:
+                self.results = worst_status(self.results, WARNINGS)
+        elif results in (EXCEPTION, RETRY, CANCELLED):
+            self.results = worst_status(self.results, results)
+            self._terminate = True
+
+    async def _check_refused(self) -> None:
+        if self._refused is not None:
+            self._refused.raiseException()
+
+    async def _set_state(self, text: str) -> None:
+        await self.master.data.update.setBuildStateString(self.buildid, storable(text))
+
+    async def _final_text(self) -> str:
+        if self.stop_reason is not None:
+            return f"{statusToString(self.results)}: {self.stop_reason}"
+        if self.connection.lost:
+            return f"retry: worker {self.workername} was lost"
+        if self.results == SUCCESS:
+            return "build successful"
+        texts = [await step.build_summary() for step in self._done]
+        what = {WARNINGS: "warnings", FAILURE: "failed"}.get(self.results, statusToString(self.results))
+        return " ".join([what, *filter(None, texts)])
+
+
+def _made(steps: Iterable[BuildStep | StepFactory]) -> list[BuildStep]:
+    return [step.build() if isinstance(step, StepFactory) else step for step in steps]

@@ -1,0 +1,152 @@
+"""A builder in the running master: starts builds, and stores how they ended."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from itertools import chain, repeat
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from buildbot.config.builder import BuilderConfig
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.interfaces import Master
+from buildbot.process.background import in_background
+from buildbot.process.build import Build
+from buildbot.process.worker.managed import ManagedWorker
+from buildbot.process.worker.manager import WorkerManager
+from buildbot.util.results import RETRY
+
+_log = Logger()
+
+#: seconds between attempts to store a build's end while the database does not take it, the last one repeated
+STORE_AGAIN_S = (1, 5, 15, 60)
+#: seconds that workers have to end their commands when all builds are stopped
+STOP_TIMEOUT_S = 10
+
+
+class Builder:
+    """A configured builder.
+
+    Args:
+        master: the master, for its ``data``, ``mq``, ``db`` and ``reactor``.
+        config: its `BuilderConfig`; a reconfiguration may replace it, which later builds notice.
+        builderid: its id in the database.
+        worker_manager: where the workers are.
+
+    Attributes:
+        running: its running builds by id.
+        on_finished: called with the builder when a build has ended, its end stored and its worker free.
+    """
+
+    def __init__(self, master: Master, config: BuilderConfig, builderid: int, worker_manager: WorkerManager) -> None:
+        self.master = master
+        self.config = config
+        self.builderid = builderid
+        self.running: dict[int, Build] = {}
+        self.on_finished: Callable[[Builder], None] = lambda builder: None
+        self._worker_manager = worker_manager
+        self._stopping = False
+        self._waiting: list[Deferred[None]] = []
+
+    def __repr__(self) -> str:
+        return f"<Builder {self.name!r}>"
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.config.name)
+
+    def can_start(self) -> bool:
+        """Whether there is a worker that could take a build now."""
+        return not self._stopping and bool(self._worker_manager.available(self.name))
+
+    async def start_build(self, request: Mapping[str, Any], worker: ManagedWorker) -> None:
+        """Start a build for a request that this master has claimed. It goes on in the background.
+
+        Args:
+            request: the build request, as the Data API gives it.
+            worker: one of `WorkerManager.available`.
+
+        Raises:
+            WorkerNotAvailableError: the worker went away or is busy; nothing was done.
+            Exception: whatever kept the build from being stored; the worker is free again. In both cases the request
+                is still claimed.
+        """
+        connection = worker.reserve(self.name)
+        build = Build(self.master, self, request, worker, connection)
+        try:
+            await build.start()
+        except BaseException:
+            worker.release(self.name)
+            raise
+        self.running[build.buildid] = build
+        in_background(self._see_through(build), repr(build))
+
+    async def stop_all(self, reason: str, results: int) -> None:
+        """Stop all running builds and start no more; returns when their ends are stored.
+
+        A worker that does not end its command within `STOP_TIMEOUT_S` is dropped.
+
+        Args:
+            reason: shown with each build.
+            results: how they end; RETRY gives their requests out again.
+        """
+        self._stopping = True
+        if not self.running:
+            return
+        all_ended: Deferred[None] = Deferred()
+        self._waiting.append(all_ended)
+        for build in list(self.running.values()):
+            in_background(build.stop(reason, results), f"stop of {build!r}")
+        late = self.master.reactor.callLater(STOP_TIMEOUT_S, self._drop_workers, reason)
+        await all_ended
+        if late.active():
+            late.cancel()
+
+    def _drop_workers(self, reason: str) -> None:
+        for build in list(self.running.values()):
+            build.worker.drop(build.connection, reason)
+
+    async def _see_through(self, build: Build) -> None:
+        """Run a build to its end, store that, and free the worker."""
+        try:
+            await self._store_end(build, await build.run())
+        except NotClaimedError:
+            _log.warn("{build} was taken over by another master; it is not continued here", build=build)
+        except Exception:
+            _log.failure("{build} failed", build=build)
+        finally:
+            del self.running[build.buildid]
+            build.worker.release(self.name)
+            if not self.running:
+                waiting, self._waiting = self._waiting, []
+                for each in waiting:
+                    each.callback(None)
+            self.on_finished(self)
+
+    async def _store_end(self, build: Build, results: int) -> None:
+        """Finish the build, and complete its request or give it back."""
+        update = self.master.data.update
+        brids = [build.request["buildrequestid"]]
+        await self._stored(build, lambda: update.finishBuild(build.buildid, results))
+        if results == RETRY:
+            await self._stored(build, lambda: update.unclaimBuildRequests(brids))
+        else:
+            await self._stored(build, lambda: update.completeBuildRequests(brids, results))
+
+    async def _stored(self, build: Build, write: Callable[[], Deferred[None]]) -> None:
+        """Write until the database takes it: a request whose end is not stored would stay claimed for ever."""
+        for delay_s in chain(STORE_AGAIN_S, repeat(STORE_AGAIN_S[-1])):
+            try:
+                await write()
+                return
+            except NotClaimedError:
+                raise
+            except Exception:
+                if self._stopping:
+                    raise
+                _log.failure("the end of {build} could not be stored; trying again", build=build)
+                await deferLater(self.master.reactor, delay_s, lambda: None)

@@ -1,0 +1,44 @@
+"""What a builder does: the steps of its builds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from buildbot.config.errors import error
+from buildbot.process.buildstep import BuildStep, StepFactory
+
+
+class BuildFactory:
+    """A list of steps, from which every build makes its own.
+
+    Args:
+        steps: the first steps, in order.
+
+    Attributes:
+        workdir: directory of the steps on the worker, relative to the builder's; users may set another.
+    """
+
+    workdir = "build"
+
+    def __init__(self, steps: Iterable[Any] | None = None) -> None:
+        self.steps: list[StepFactory] = []
+        self.addSteps(steps or [])
+
+    def addStep(self, step: Any) -> None:
+        """Add a step: an instance, which serves as a description of itself."""
+        if isinstance(step, BuildStep):
+            step = step._factory
+        if not isinstance(step, StepFactory):
+            error(f"a step must be an instance such as steps.ShellCommand(command=[…]), not {step!r}")
+            return
+        self.steps.append(step)
+
+    def addSteps(self, steps: Iterable[Any]) -> None:
+        """Add steps in their order."""
+        for step in steps:
+            self.addStep(step)
+
+    def make_steps(self) -> list[BuildStep]:
+        """Fresh steps for one build."""
+        return [step.build() for step in self.steps]

@@ -1,0 +1,336 @@
+"""Properties of a build, and values in a configuration that are filled in from them when the build runs.
+
+A *renderable* is anything with ``getRenderingFor(props)``: `Property`, `Interpolate`, `Transform`, a function
+decorated with `renderer`, or a user's own class. `Properties.render` replaces renderables wherever they stand in
+lists, tuples and dictionaries.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from twisted.internet.defer import Deferred
+
+from buildbot.config.errors import error
+from buildbot.util.deferreds import deferred
+
+
+@runtime_checkable
+class IRenderable(Protocol):
+    """A value that becomes known when a build runs."""
+
+    def getRenderingFor(self, props: Properties) -> Any:
+        """The value for these properties, or a Deferred or coroutine that gives it."""
+
+
+class RenderingBuild(Protocol):
+    """What renderables may ask of the build that they are rendered for."""
+
+    def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
+        """The build's source stamp of a codebase; None if it has none."""
+
+    def getWorkerInfo(self) -> Mapping[str, Any]:
+        """What the worker told about itself when it connected."""
+
+
+async def resolved(value: Any) -> Any:
+    """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
+    if isinstance(value, Deferred) or inspect.isawaitable(value):
+        return await value
+    return value
+
+
+class Properties:
+    """Named JSON values, each with the source that it came from.
+
+    Args:
+        values: first properties, by name; their source is ``Properties``.
+
+    Attributes:
+        build: the build that these belong to; None outside of one (a scheduler's, for example).
+    """
+
+    def __init__(self, **values: Any) -> None:
+        self.build: RenderingBuild | None = None
+        self._values: dict[str, tuple[Any, str]] = {}
+        for name, value in values.items():
+            self.setProperty(name, value, "Properties")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._values
+
+    def __getitem__(self, name: str) -> Any:
+        return self._values[name][0]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __repr__(self) -> str:
+        return f"Properties({ {name: value for name, (value, _) in self._values.items()} })"
+
+    def hasProperty(self, name: str) -> bool:
+        """Whether there is a property of this name, whatever its value."""
+        return name in self._values
+
+    def getProperty(self, name: str, default: Any = None) -> Any:
+        """The value of a property; ``default`` if there is none."""
+        return self._values[name][0] if name in self._values else default
+
+    def getPropertySource(self, name: str) -> str:
+        """Where the value came from; KeyError if there is no such property."""
+        return self._values[name][1]
+
+    def setProperty(self, name: str, value: Any, source: str) -> None:
+        """Set a property, over an older value.
+
+        Raises:
+            TypeError: the value is not JSON, which the database could not keep.
+        """
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as problem:
+            raise TypeError(f"property {name!r} is not a JSON value: {problem}") from None
+        self._values[name] = (value, source)
+
+    def update(self, values: Mapping[str, Any], source: str) -> None:
+        """Set several properties from one source."""
+        for name, value in values.items():
+            self.setProperty(name, value, source)
+
+    def updateFromProperties(self, other: Properties) -> None:
+        """Take over all properties of ``other`` with their sources."""
+        self._values.update(other._values)
+
+    def asDict(self) -> dict[str, tuple[Any, str]]:
+        """All properties as ``{name: (value, source)}``."""
+        return dict(self._values)
+
+    def asList(self) -> list[tuple[str, Any, str]]:
+        """All properties as ``(name, value, source)``, sorted by name."""
+        return sorted((name, value, source) for name, (value, source) in self._values.items())
+
+    def getBuild(self) -> RenderingBuild | None:
+        """The build that these belong to, or None."""
+        return self.build
+
+    @deferred
+    async def render(self, value: Any) -> Any:
+        """``value`` with every renderable in it replaced; new lists, tuples and dictionaries, the old ones stay."""
+        return await _render(value, self)
+
+
+async def _render(value: Any, props: Properties) -> Any:
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, list):
+        return [await _render(item, props) for item in value]
+    if isinstance(value, tuple):
+        return tuple([await _render(item, props) for item in value])
+    if isinstance(value, dict):
+        return {await _render(key, props): await _render(item, props) for key, item in value.items()}
+    if isinstance(value, IRenderable) and not isinstance(value, type):
+        return await _render(await resolved(value.getRenderingFor(props)), props)
+    return value
+
+
+class Property:
+    """The value of a property.
+
+    Args:
+        key: the property's name.
+        default: used when there is no such property; may be a renderable.
+        defaultWhenFalse: use the default for an empty or false value too.
+    """
+
+    def __init__(self, key: str, default: Any = None, defaultWhenFalse: bool = True) -> None:
+        self.key = key
+        self.default = default
+        self.default_when_false = defaultWhenFalse
+
+    def __repr__(self) -> str:
+        return f"Property({self.key})"
+
+    def getRenderingFor(self, props: Properties) -> Any:
+        """The property's value or the default."""
+        value = props.getProperty(self.key)
+        missing = not value if self.default_when_false else self.key not in props
+        return self.default if missing and self.default is not None else value
+
+
+class Transform:
+    """A function's result for rendered arguments: ``Transform(str.upper, Property("branch"))``.
+
+    Args:
+        function: called with the arguments; may itself be rendered, and may return a Deferred or coroutine.
+    """
+
+    def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
+        if not callable(function) and not isinstance(function, IRenderable):
+            error(f"Transform needs a function or a renderable that gives one, not {function!r}")
+        self.function, self.args, self.kwargs = function, args, kwargs
+
+    async def getRenderingFor(self, props: Properties) -> Any:
+        """Call the function."""
+        function = await _render(self.function, props)
+        return await resolved(function(*await _render(self.args, props), **await _render(self.kwargs, props)))
+
+
+class renderer:
+    """Decorator: a function of the properties as a renderable. `withArgs` binds further arguments, rendered first."""
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> None:
+        self.function, self.args, self.kwargs = function, args, kwargs or {}
+
+    def __repr__(self) -> str:
+        return f"renderer({self.function!r})"
+
+    def withArgs(self, *args: Any, **kwargs: Any) -> renderer:
+        """The same function with more arguments behind the properties."""
+        return renderer(self.function, self.args + args, {**self.kwargs, **kwargs})
+
+    async def getRenderingFor(self, props: Properties) -> Any:
+        """Call the function with the properties and the bound arguments."""
+        args, kwargs = await _render(self.args, props), await _render(self.kwargs, props)
+        return await resolved(self.function(props, *args, **kwargs))
+
+
+SOURCE_ATTRIBUTES = ("branch", "revision", "repository", "project", "codebase")
+_NAME = re.compile(r"[\w. -]*\Z")
+
+
+@dataclass(frozen=True)
+class _Substitution:
+    """One ``%(selector:name…)`` of an `Interpolate`, taken apart."""
+
+    selector: str
+    name: str
+    attribute: str = ""  # of a source stamp
+    operator: str = ""
+    then: Any = ""
+    otherwise: Any = ""
+
+    def look_up(self, props: Properties, keywords: Mapping[str, Any]) -> tuple[bool, Any]:
+        """Whether there is such a value, and the value."""
+        if self.selector == "prop":
+            return self.name in props, props.getProperty(self.name)
+        if self.selector == "kw":
+            return self.name in keywords, keywords.get(self.name)
+        if props.build is None:
+            return False, None
+        if self.selector == "worker":
+            info = props.build.getWorkerInfo()
+            return self.name in info, info.get(self.name)
+        stamp = props.build.getSourceStamp(self.name)
+        return stamp is not None, stamp[self.attribute] if stamp is not None else None
+
+    async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:
+        present, value = self.look_up(props, keywords)
+        value = await _render(value, props)
+        if self.operator == "":
+            chosen = value
+        elif self.operator == "-":
+            chosen = value if present else self.otherwise
+        elif self.operator == "~":
+            chosen = value or self.otherwise
+        else:  # '+' and '?' ask whether it is there, '#?' whether it is true
+            chosen = self.then if (value if self.operator == "#?" else present) else self.otherwise
+        chosen = await _render(chosen, props)
+        return "" if chosen is None else chosen
+
+
+class Interpolate:
+    """A format text filled in when it is rendered.
+
+    ``%(prop:NAME)s``, ``%(src:CODEBASE:ATTRIBUTE)s``, ``%(worker:NAME)s`` and ``%(kw:NAME)s``; after the name may
+    follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if there, else nothing),
+    ``:?|yes|no`` (yes if there) or ``:#?|yes|no`` (yes if true), with any character in place of ``|``. Such a text may
+    hold further substitutions. What is missing or None becomes empty.
+
+    Args:
+        fmtstring: the text; with positional arguments it holds plain ``%s`` instead.
+        args: values for ``%s``, rendered.
+        kwargs: values for ``%(kw:NAME)s``, rendered.
+    """
+
+    def __init__(self, fmtstring: str, *args: Any, **kwargs: Any) -> None:
+        self.fmtstring, self.args, self.kwargs = fmtstring, args, kwargs
+        self._substitutions: dict[str, _Substitution] = {}
+        if args and kwargs:
+            error(f"Interpolate({fmtstring!r}) takes either positional or keyword arguments, not both")
+        try:
+            for key in [] if args else _keys(fmtstring):
+                self._substitutions[key] = self._parse(key)
+            fmtstring % (tuple(0 for _ in args) if args else dict.fromkeys(self._substitutions, 0))
+        except (TypeError, ValueError, KeyError) as problem:
+            error(f"Interpolate({fmtstring!r}): {problem.args[0]}")
+
+    def __repr__(self) -> str:
+        return f"Interpolate({self.fmtstring!r})"
+
+    def _parse(self, key: str) -> _Substitution:
+        selector, colon, rest = key.partition(":")
+        if not colon:
+            raise ValueError(f"%({key}) needs a selector, as in %(prop:{key})s")
+        if selector not in ("prop", "src", "kw", "worker"):
+            raise ValueError(f"unknown selector {selector!r} in %({key}); there are prop, src, kw and worker")
+        attribute = ""
+        name, _, tail = rest.partition(":")
+        if selector == "src":
+            attribute, _, tail = tail.partition(":")
+            if attribute not in SOURCE_ATTRIBUTES:
+                raise ValueError(f"%({key}) needs a codebase and one of {', '.join(SOURCE_ATTRIBUTES)}")
+        if not _NAME.match(name):
+            raise ValueError(f"bad name {name!r} in %({key})")
+        if selector == "kw" and name not in self.kwargs:
+            raise ValueError(f"no keyword argument {name!r} for %({key})")
+        operator = re.match(r"#\?|[-~+?]|\Z", tail)
+        if operator is None:
+            raise ValueError(f"unknown form {':' + tail!r} in %({key})")
+        text = tail[operator.end() :]
+        then: Any = ""
+        otherwise: Any = ""
+        match operator.group():
+            case "-" | "~":
+                otherwise = self._inner(text)
+            case "+":
+                then = self._inner(text)
+            case "?" | "#?":
+                parts = text[1:].split(text[:1]) if text else []
+                if len(parts) != 2:
+                    raise ValueError(f"%({key}) needs two values behind {operator.group()!r}, as in :?|yes|no")
+                then, otherwise = self._inner(parts[0]), self._inner(parts[1])
+        return _Substitution(selector, name, attribute, operator.group(), then, otherwise)
+
+    def _inner(self, text: str) -> Any:
+        return Interpolate(text, **self.kwargs) if "%" in text else text
+
+    async def getRenderingFor(self, props: Properties) -> str:
+        """The filled-in text."""
+        if self.args:
+            return self.fmtstring % tuple([await _render(value, props) for value in self.args])
+        keywords = {key: await item.render(props, self.kwargs) for key, item in self._substitutions.items()}
+        return self.fmtstring % keywords
+
+
+def _keys(text: str) -> Iterator[str]:
+    """The keys of ``%(key)s`` in a format text, as the ``%`` operator sees them: parentheses in a key balance."""
+    at = 0
+    while (at := text.find("%", at)) >= 0:
+        if text[at + 1 : at + 2] != "(":
+            at += 2
+            continue
+        start = at = at + 2
+        depth = 1
+        while depth:
+            if at >= len(text):
+                raise ValueError("a parenthesis is not closed")
+            depth += {"(": 1, ")": -1}.get(text[at], 0)
+            at += 1
+        yield text[start : at - 1]

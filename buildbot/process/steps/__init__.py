@@ -1,0 +1,1 @@
+"""The build steps that come with the master."""

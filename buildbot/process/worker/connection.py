@@ -1,0 +1,169 @@
+"""A logged-in agent, whatever protocol it speaks.
+
+The core (manager, builds, remote commands) knows only this. A protocol has an adapter: a `Connection` whose methods
+send, and which hands on what arrives to `Connection.update`, `complete` and `closed`. Command names and arguments are
+in PB's spelling (worker-protocol.md, 8.1), paths relative to the builder's directory; an adapter for another
+protocol translates them.
+
+A command is registered before its start is sent, because a short one reports its end before the start is answered.
+`complete` ends a command; updates come before it, in order. When the link is lost nothing more arrives: every
+registered command is told so.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+_log = Logger()
+
+
+class WorkerLostError(Exception):
+    """The connection to the worker was lost."""
+
+
+class DuplicateWorkerError(Exception):
+    """A worker of this name is connected already."""
+
+
+class RemoteError(Exception):
+    """The worker refused or could not do what it was asked."""
+
+
+class CommandReceiver(Protocol):
+    """Where the reports about a command go."""
+
+    def update(self, key: str, value: Any) -> None:
+        """One piece of news (worker-protocol.md, 8.2)."""
+
+    def complete(self, failure: str | None) -> None:
+        """The command has ended; ``failure``: what went wrong in the agent itself."""
+
+    def connection_lost(self, reason: str) -> None:
+        """The link is gone; nothing more comes."""
+
+
+class Connection(ABC):
+    """One logged-in agent.
+
+    Args:
+        peer: where it connects from, for messages.
+
+    Attributes:
+        info: what the worker told about itself (worker-protocol.md, 6), without its environment.
+        lost: whether the link is gone.
+        held_back: whether nothing is read from the worker, because its output cannot be stored fast enough.
+    """
+
+    def __init__(self, peer: str) -> None:
+        self.peer = peer
+        self.info: dict[str, Any] = {}
+        self.lost = False
+        self._reason = ""
+        self._holders = 0
+        self._commands: dict[str, CommandReceiver] = {}
+        self._ids = count(1)
+        self._on_lost: list[Callable[[str], object]] = []
+
+    def register(self, receiver: CommandReceiver) -> str:
+        """The id of a command about to be started."""
+        if self.lost:
+            raise WorkerLostError("the worker is not connected any more")
+        command_id = str(next(self._ids))
+        self._commands[command_id] = receiver
+        return command_id
+
+    def unregister(self, command_id: str) -> None:
+        """Forget a command that has ended or never started."""
+        self._commands.pop(command_id, None)
+
+    def on_lost(self, callback: Callable[[str], object]) -> None:
+        """Call ``callback(reason)`` once when the link is lost; at once if it is lost already."""
+        if self.lost:
+            callback(self._reason)
+        else:
+            self._on_lost.append(callback)
+
+    @property
+    def held_back(self) -> bool:
+        """Whether nothing is read from the worker now."""
+        return self._holders > 0
+
+    def hold_back(self, hold: bool) -> None:
+        """Read nothing more from the worker (True), or go on (False) when everybody who held it back agrees."""
+        before = self.held_back
+        self._holders += 1 if hold else -1
+        if self.held_back != before and not self.lost:
+            self.read(not self.held_back)
+
+    def update(self, command_id: str, key: str, value: Any) -> None:
+        """An adapter reports news of a command; of one that is not registered any more it is dropped."""
+        receiver = self._commands.get(command_id)
+        if receiver is not None:
+            receiver.update(key, value)
+
+    def complete(self, command_id: str, failure: str | None) -> None:
+        """An adapter reports the end of a command."""
+        receiver = self._commands.pop(command_id, None)
+        if receiver is not None:
+            receiver.complete(failure)
+
+    def closed(self, reason: str) -> None:
+        """An adapter reports that the link is lost; only the first report counts."""
+        if self.lost:
+            return
+        self.lost, self._reason = True, reason
+        commands, self._commands = self._commands, {}
+        callbacks, self._on_lost = self._on_lost, []
+        for callback in callbacks:  # first of all nobody may take it for connected any more
+            try:
+                callback(reason)
+            except Exception:
+                _log.failure("after the loss of a worker")
+        for receiver in commands.values():
+            receiver.connection_lost(reason)
+
+    @abstractmethod
+    async def get_info(self) -> dict[str, Any]:
+        """Ask the worker about itself; the answer holds no ``environ``.
+
+        Raises:
+            RemoteError: it is too old or too strange to work with.
+            WorkerLostError: the link was lost.
+        """
+
+    @abstractmethod
+    async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:
+        """Tell the worker its builders as ``(name, directory)``, all of them each time."""
+
+    @abstractmethod
+    async def say(self, text: str) -> None:
+        """Write a line in the agent's log; ``attached`` is what `buildbot-worker start` waits for."""
+
+    @abstractmethod
+    async def ping(self) -> None:
+        """Returns when the worker has answered; `WorkerLostError` if the link is lost before."""
+
+    @abstractmethod
+    async def start_command(self, builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
+        """Start a command. `RemoteError`: it was refused, and neither updates nor an end will come."""
+
+    @abstractmethod
+    async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
+        """Ask the worker to stop a command, which then completes."""
+
+    @abstractmethod
+    async def shutdown(self) -> None:
+        """Ask the agent to end itself; the link is lost soon after."""
+
+    @abstractmethod
+    def read(self, on: bool) -> None:
+        """Stop or go on reading from the worker."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Drop the link now."""

@@ -1,0 +1,137 @@
+"""The state layer of a master for tests of builds and workers; it remembers in which order it was written to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.python.failure import Failure
+
+from buildbot.test.fake.fakedb import make_master
+
+
+class Recording:
+    """A master with a real ``data``, ``mq`` and ``db``, in memory; each update is noted when it is done.
+
+    Attributes:
+        calls: what was written, as ``(method, *args)``; ``("refused", method)`` for what failed.
+    """
+
+    def __init__(self) -> None:
+        self.state = make_master()
+        self.name = self.state.name
+        self.db, self.mq, self.reactor = self.state.db, self.state.mq, self.state.reactor
+        self.data = RecordedData(self.state.data, self)
+        self.masterid = self.state.masterid
+        self.calls: list[tuple[Any, ...]] = []
+        self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def note(self, *call: Any) -> None:
+        """Remember something, and wake who waits for it."""
+        self.calls.append(call)
+        for entry in list(self._watching):
+            if entry[0]():
+                self._watching.remove(entry)
+                self.state.reactor.callLater(0, entry[1].callback, None)
+
+    def until(self, condition: Callable[[], bool]) -> Deferred[None]:
+        """Fires after the note that makes ``condition`` true."""
+        if condition():
+            return succeed(None)
+        waiting: Deferred[None] = Deferred()
+        self._watching.append((condition, waiting))
+        return waiting
+
+    def of(self, name: str) -> list[tuple[Any, ...]]:
+        """The arguments of all calls of a method."""
+        return [call[1:] for call in self.calls if call[0] == name]
+
+    def get(self, *path: Any, **options: Any) -> Any:
+        """What the Data API has there."""
+        return now(self.state.data.get(options, path))
+
+    def build(self, buildid: int) -> dict[str, Any]:
+        """A build, with all its properties as ``{name: (value, source)}``."""
+        row = self.get("builds", buildid, properties=["*"])
+        return {**row, "properties": {name: tuple(pair) for name, pair in row["properties"].items()}}
+
+    def newest(self) -> int:
+        """The id of the newest build."""
+        return int(self.get("builds", order=["-buildid"], limit=1)[0]["buildid"])
+
+    def steps(self, buildid: int) -> list[dict[str, Any]]:
+        """The steps of a build."""
+        found: list[dict[str, Any]] = self.get("builds", buildid, "steps")
+        return found
+
+    def text(self, stepid: int, name: str = "stdio") -> str:
+        """What a log of a step holds."""
+        logs = {log["name"]: log for log in self.get("steps", stepid, "logs")}
+        return str(self.get("logs", logs[name]["logid"], "contents")["content"])
+
+    async def add_request(
+        self, builder: str, changes: Any = (), properties: Any = None, **stamp: Any
+    ) -> dict[str, Any]:
+        """A claimed build request with one source stamp."""
+        update = self.state.data.update
+        builderid = await update.findBuilderId(builder)
+        changeids = [await update.addChange(**change) for change in changes]
+        stamp = {"branch": None, "revision": None, "repository": "", "project": "", "codebase": "", **stamp}
+        _, brids = await update.addBuildset(
+            sourcestamps=[{**stamp, "changeids": changeids}],
+            reason="test",
+            properties=properties or {},
+            builderNames=[builder],
+        )
+        await update.claimBuildRequests([brids[builder]])
+        request = await self.state.data.get({}, ("buildrequests", brids[builder]))
+        assert request["claimed"] and request["builderid"] == builderid
+        return dict(request)
+
+    async def stop_build(self, buildid: int, reason: str) -> None:
+        """What the page's button does."""
+        await self.state.data.control("stop", {"reason": reason}, ("builds", buildid))
+
+
+class RecordedData:
+    """``master.data`` whose updates are noted."""
+
+    def __init__(self, data: Any, recording: Recording) -> None:
+        self._data = data
+        self.update = self.updates = RecordedUpdate(data.update, recording)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._data, name)
+
+
+class RecordedUpdate:
+    """``master.data.update``, noting each call when it is done. A test may set a method to another one."""
+
+    def __init__(self, update: Any, recording: Recording) -> None:
+        self._update, self._recording = update, recording
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._update, name)
+
+        def call(*args: Any, **kwargs: Any) -> Deferred[Any]:
+            def done(result: Any) -> Any:
+                self._recording.note(*(("refused", name) if isinstance(result, Failure) else (name, *args)))
+                return result
+
+            called: Deferred[Any] = method(*args, **kwargs)
+            return called.addBoth(done)
+
+        return call
+
+
+def now(work: Any) -> Any:
+    """The result of something that does not wait."""
+    outcome: list[Any] = []
+    (work if isinstance(work, Deferred) else ensureDeferred(work)).addBoth(outcome.append)
+    if isinstance(outcome[0], Failure):
+        outcome[0].raiseException()
+    return outcome[0]

@@ -1,0 +1,377 @@
+"""Builds: how their steps' results, a stop, the loss of the worker or of the claim end them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.process.buildstep import BuildStep, BuildStepFailed
+from buildbot.process.properties import Interpolate, Property
+from buildbot.process.steps.properties import SetProperty
+from buildbot.process.steps.shell import ShellCommand
+from buildbot.process.worker.managed import WorkerNotAvailableError
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+from tests.unit.process.scripted import Farm
+
+
+class Ends(BuildStep):
+    """Ends with the given result."""
+
+    name = "ends"
+
+    def __init__(self, results: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.outcome = results
+
+    async def run(self) -> int:
+        return self.outcome
+
+
+async def test_order_of_writes() -> None:
+    """The life of a build as its readers see it."""
+    farm = Farm(ShellCommand(command="make"))
+    row = await farm.run()
+    assert row["results"] == SUCCESS
+    names = [call[0] for call in farm.master.calls if call[0] not in ("changed", "finished", "findWorkerId")]
+    assert names == [
+        *("workerConnected", "newBuild"),
+        *("newStep", "startStep", "setBuildStateString", "setBuildProperties", "setBuildStateString"),
+        *("setStepStateString", "finishStep", "setBuildStateString"),
+        *("newStep", "startStep", "setStepStateString", "newLog", "appendLog", "finishLog"),
+        *("setStepStateString", "finishStep"),
+        *("setBuildStateString", "finishBuild", "completeBuildRequests"),
+    ]
+    assert [text for _, text in farm.master.of("setBuildStateString")] == [
+        "preparing worker", "pinging worker", "building", "build successful"
+    ]  # fmt: skip
+    assert farm.finished == [farm.builder] and farm.manager.available("b")
+
+
+async def test_properties() -> None:
+    """Where the properties of a build come from, and which win."""
+    farm = Farm(
+        SetProperty(property="from_step", value=Interpolate("%(prop:branch)s/%(src::project)s/%(worker:admin)s")),
+        properties={"both": "builder", "p": Property("workername")},
+        defaultProperties={"reason": "default", "color": "red"},
+    )
+    await farm.start(properties={"both": "worker", "os": "linux"}, defaultProperties={"color": "blue", "cpu": "x"})
+    change = {"properties": {"fruit": "pear", "reason": "change"}, "author": "Al", "files": []}
+    await farm.build(
+        branch="main", project="p1", changes=[change], properties={"reason": ("why", "Force"), "owner": ("Jo", "Force")}
+    )
+    await farm.ended()
+    assert farm.master.build(1)["properties"] == {
+        "fruit": ("pear", "Change"),
+        "reason": ("why", "Force"),
+        "owner": ("Jo", "Force"),
+        "owners": (["Al", "Jo"], "Build"),
+        "branch": ("main", "Build"),
+        "revision": (None, "Build"),
+        "repository": ("", "Build"),
+        "project": ("p1", "Build"),
+        "codebase": ("", "Build"),
+        "buildername": ("b", "Builder"),
+        "buildnumber": (1, "Build"),
+        "workername": ("w", "Worker"),
+        "basedir": ("/w", "Worker"),
+        "builddir": ("/w/b", "Worker"),
+        "os": ("linux", "Worker"),
+        "both": ("builder", "Builder"),
+        "p": ("w", "Builder"),
+        "color": ("red", "Builder"),
+        "cpu": ("x", "Worker"),
+        "from_step": ("main/p1/Jo\n", "SetProperty"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("steps", "results", "run", "text"),
+    [
+        ([(SUCCESS, {}), (SUCCESS, {})], SUCCESS, 2, "build successful"),
+        ([], SUCCESS, 0, "build successful"),
+        ([(WARNINGS, {})], SUCCESS, 1, "build successful"),
+        ([(WARNINGS, {"warnOnWarnings": True})], WARNINGS, 1, "warnings finished (warnings)"),
+        ([(WARNINGS, {"flunkOnWarnings": True})], FAILURE, 1, "failed finished (warnings)"),
+        ([(FAILURE, {}), (SUCCESS, {})], FAILURE, 2, "failed finished (failure)"),
+        ([(FAILURE, {"haltOnFailure": True}), (SUCCESS, {})], FAILURE, 1, "failed finished (failure)"),
+        ([(FAILURE, {"flunkOnFailure": False}), (SUCCESS, {})], SUCCESS, 2, "build successful"),
+        (
+            [(FAILURE, {"flunkOnFailure": False, "warnOnFailure": True, "descriptionDone": "lint"})],
+            WARNINGS, 1, "warnings lint (failure)",
+        ),
+        ([(FAILURE, {"updateBuildSummaryPolicy": False})], FAILURE, 1, "failed"),
+        ([(SKIPPED, {})], SUCCESS, 1, "build successful"),
+        (
+            [(EXCEPTION, {}), (SUCCESS, {}), (SUCCESS, {"alwaysRun": True})],
+            EXCEPTION, 2, "exception finished (exception)",
+        ),
+        ([(RETRY, {}), (SUCCESS, {})], RETRY, 1, "retry finished (retry)"),
+        ([(CANCELLED, {}), (SUCCESS, {})], CANCELLED, 1, "cancelled finished (cancelled)"),
+    ],
+)  # fmt: skip
+async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, run: int, text: str) -> None:
+    """The flags of the steps decide how their results count."""
+    farm = Farm(*(Ends(outcome, **flags) for outcome, flags in steps))
+    row = await farm.run()
+    assert (row["results"], len(farm.master.steps(1)) - 1, row["state_string"]) == (results, run, text)
+    assert farm.master.get("buildrequests", 1)["claimed"] is (results != RETRY)
+    assert farm.master.get("buildrequests", 1)["results"] == (-1 if results == RETRY else results)
+
+
+async def test_fresh_steps_for_every_build() -> None:
+    """A step in a factory is a description; what a build does to its own step stays there."""
+
+    class Counts(BuildStep):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.count: list[int] = []
+
+        async def run(self) -> int:
+            self.count.append(1)
+            self.setProperty("count", len(self.count))
+            return SUCCESS
+
+    farm = Farm(Counts(name="c"))
+    await farm.start()
+    for buildid in (1, 2):
+        await farm.build()
+        await farm.ended()
+        assert farm.master.build(buildid)["properties"]["count"] == (1, "Step")
+
+
+@pytest.mark.parametrize("when", ["running", "before", "cancelled"])
+async def test_stop(when: str) -> None:
+    """A stop interrupts the command, skips what follows but alwaysRun, and cancels the build."""
+    farm = Farm(
+        ShellCommand(command="sleep"),
+        Ends(SUCCESS),
+        ShellCommand(command="clean", alwaysRun=True),
+        script=lambda name, args: ([], None if args["command"] == "sleep" else 0),
+    )
+    await farm.start()
+    if when == "before":
+        new_build = farm.master.data.update.newBuild
+
+        async def stopped_at_once(brid: int, workerid: int) -> int:
+            buildid: int = await new_build(brid, workerid=workerid)
+            await farm.master.stop_build(buildid, "enough")
+            return buildid
+
+        farm.master.data.update.newBuild = stopped_at_once
+    await farm.build()
+    if when == "running":
+        await farm.master.stop_build(1, "enough")
+    elif when == "cancelled":
+        await farm.master.data.control("cancel", {"reason": "enough"}, ("buildrequests", 1))
+    await farm.ended()
+    row = farm.master.build(1)
+    assert (row["results"], row["state_string"]) == (CANCELLED, "cancelled: enough")
+    commands = [args["command"] for _, args in farm.connection.started]
+    assert commands == (["clean"] if when == "before" else ["sleep", "clean"])
+    if when != "before":
+        assert farm.connection.interrupted == ["enough"]
+        assert farm.master.steps(1)[1]["results"] == CANCELLED
+        assert farm.master.text(2, "cancelled") == "enough\n"
+    assert farm.master.of("completeBuildRequests") == [([1], CANCELLED)]
+
+
+async def test_worker_lost() -> None:
+    """A lost worker: RETRY, the request is given back, nothing further runs, not even alwaysRun."""
+    farm = Farm(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.build()
+    farm.connection.closed("cable cut")
+    await farm.ended()
+    row = farm.master.build(1)
+    assert (row["results"], row["state_string"]) == (RETRY, "retry: worker w was lost")
+    assert [step["results"] for step in farm.master.steps(1)] == [SUCCESS, RETRY]
+    assert farm.master.of("unclaimBuildRequests") == [([1],)] and not farm.master.of("completeBuildRequests")
+    assert farm.manager.available("b") == []
+
+
+async def test_worker_lost_while_a_step_runs_on_the_master() -> None:
+    """A step that does not notice the loss does not hide it."""
+    farm = Farm()
+
+    class Oblivious(BuildStep):
+        async def run(self) -> int:
+            farm.connection.closed("cable cut")
+            return SUCCESS
+
+    farm.config.factory.addStep(Oblivious())
+    row = await farm.run()
+    assert row["results"] == RETRY
+
+
+async def test_stopped_and_lost() -> None:
+    """A build that was stopped is not built again because its worker went away meanwhile."""
+    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+
+    async def no_answer(builder: str, command_id: str, why: str) -> None:
+        farm.connection.closed("cable cut")
+
+    farm.connection.interrupt_command = no_answer  # type: ignore[method-assign]
+    await farm.build()
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    assert farm.master.build(1)["results"] == CANCELLED
+
+
+async def test_worker_silent_at_the_start() -> None:
+    """A worker that does not answer before the build is dropped, and the build is retried."""
+    farm = Farm(Ends(SUCCESS))
+    await farm.start()
+    farm.connection.silent = True
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    await farm.build()
+    clock.advance(60)
+    await farm.ended()
+    row = farm.master.build(1)
+    assert row["results"] == RETRY
+    assert [step["state_string"] for step in farm.master.steps(1)] == ["worker w lost: it does not answer"]
+    assert farm.manager.workers["w"].connection is None
+
+
+async def test_not_claimed() -> None:
+    """When another master owns the build, its command is interrupted and nothing more is written."""
+    farm = Farm(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.build()
+    await farm.master.state.data.update.unclaimBuildRequests([1])
+    written = len(farm.master.calls)
+    farm.connection.update(farm.connection.running[0], "stdout", "a line\n")
+    await farm.ended()
+    assert farm.connection.interrupted == ["another master took the build over"]
+    assert {call[0] for call in farm.master.calls[written:]} == {"refused", "changed", "finished"}
+    assert farm.finished == [farm.builder] and farm.manager.available("b")
+
+
+async def test_not_claimed_between_steps() -> None:
+    """The same where the refusal meets a write of the build itself."""
+    farm = Farm()
+
+    class Loses(BuildStep):
+        async def run(self) -> int:
+            await farm.master.state.data.update.unclaimBuildRequests([1])
+            return SUCCESS
+
+    farm.config.factory.addSteps([Loses(), Ends(SUCCESS, alwaysRun=True)])
+    row = await farm.run()
+    assert row["results"] is None and len(farm.master.steps(1)) == 2
+    assert farm.manager.available("b")
+
+
+async def test_start_refused() -> None:
+    """A busy or absent worker takes no build; a start that fails leaves the worker free."""
+    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+    request = await farm.master.add_request("b")
+    await farm.master.state.data.update.unclaimBuildRequests([request["buildrequestid"]])
+    with pytest.raises(NotClaimedError):
+        await farm.builder.start_build(request, farm.manager.workers["w"])
+    await farm.build()
+    assert not farm.builder.can_start()
+    with pytest.raises(WorkerNotAvailableError, match="worker 'w' cannot take a build of 'b' now"):
+        await farm.build()
+    farm.connection.end(0)
+    await farm.ended()
+    assert farm.builder.can_start()
+
+
+async def test_stop_all() -> None:
+    """All running builds end with the given result before it returns, and none starts afterwards."""
+    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.build()
+    await farm.builder.stop_all("going down", RETRY)
+    row = farm.master.build(1)
+    assert (row["results"], row["state_string"]) == (RETRY, "retry: going down")
+    assert farm.master.of("unclaimBuildRequests") == [([1],)] and not farm.builder.can_start()
+    assert farm.builder.running == {}
+
+
+async def test_stop_all_drops_a_worker_that_does_not_end() -> None:
+    """A command that cannot be interrupted does not keep the master from stopping."""
+    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+
+    async def ignored(builder: str, command_id: str, why: str) -> None:
+        """As agents do with cpdir."""
+
+    farm.connection.interrupt_command = ignored  # type: ignore[method-assign]
+    await farm.build()
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    stopping = farm.builder.stop_all("going down", RETRY)
+    from twisted.internet.defer import ensureDeferred
+
+    waiting = ensureDeferred(stopping)
+    assert not waiting.called
+    clock.advance(60)
+    await waiting
+    assert farm.master.build(1)["results"] == RETRY and farm.connection.lost
+
+
+async def test_the_end_is_stored_though_the_database_was_away() -> None:
+    """A request never stays claimed because its end could not be stored at once."""
+    farm = Farm(Ends(SUCCESS))
+    await farm.start()
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    update, failures = farm.master.data.update, [OSError("away"), OSError("away")]
+    store = update.completeBuildRequests
+
+    def fails(brids: list[int], results: int) -> Any:
+        if failures:
+            raise failures.pop()
+        return store(brids, results)
+
+    update.completeBuildRequests = fails
+    await farm.build()
+    assert farm.builder.running
+    clock.advance(1)
+    clock.advance(5)
+    await farm.ended()
+    assert farm.master.of("completeBuildRequests") == [([1], SUCCESS)]
+
+
+async def test_steps_added_while_it_runs() -> None:
+    """A step may add further ones, right behind itself or at the end."""
+
+    class Adds(BuildStep):
+        async def run(self) -> int:
+            self.build.addStepsAfterLastStep([Ends(SUCCESS, name="last")])
+            self.build.addStepsAfterCurrentStep([Ends(SUCCESS, name="next")])
+            return SUCCESS
+
+    farm = Farm(Adds(name="adds"), Ends(SUCCESS, name="planned"))
+    await farm.run()
+    assert [step["name"] for step in farm.master.steps(1)][1:] == ["adds", "next", "planned", "last"]
+
+
+async def test_preparation_fails() -> None:
+    """A property that cannot be rendered ends the build with an exception that says so."""
+
+    def broken(props: Any) -> Any:
+        raise BuildStepFailed("no such thing")
+
+    from buildbot.process.properties import renderer
+
+    farm = Farm(Ends(SUCCESS), properties={"x": renderer(broken)})
+    row = await farm.run()
+    assert row["results"] == EXCEPTION
+    assert farm.master.steps(1)[0]["state_string"] == "preparation failed: no such thing"
+
+
+class ClockInFront:
+    """The real reactor with a clock that the test moves."""
+
+    def __init__(self, reactor: Any) -> None:
+        from twisted.internet.task import Clock
+
+        self._reactor, self._clock = reactor, Clock()
+        self.callLater, self.advance, self.seconds = self._clock.callLater, self._clock.advance, self._clock.seconds
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reactor, name)

@@ -1,0 +1,157 @@
+"""Logs: stored in order, soon, and in few writes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+from twisted.python.failure import Failure
+
+from buildbot.process.logs import BATCH_CHARS, INTERVAL_S, MAX_BACKLOG_CHARS, Log, storable
+
+
+class Store:
+    """Update methods whose appends end when the test says so."""
+
+    def __init__(self) -> None:
+        self.appended: list[str] = []
+        self.opened: list[tuple[int, str, str]] = []
+        self.finished: list[int] = []
+        self.held: list[Deferred[None]] | None = None
+
+    async def newLog(self, stepid: int, name: str, type: str) -> int:
+        self.opened.append((stepid, name, type))
+        return 7
+
+    async def appendLog(self, logid: int, text: str) -> None:
+        assert logid == 7
+        self.appended.append(text)
+        if self.held is not None:
+            self.held.append(Deferred())
+            await self.held[-1]
+
+    async def finishLog(self, logid: int) -> None:
+        self.finished.append(logid)
+
+
+class Logs:
+    def __init__(self, type: str = "s") -> None:
+        self.store = Store()
+        self.clock = Clock()
+        self.errors: list[Failure] = []
+        self.held: list[bool] = []
+        self.log = Log(self.store, self.clock, 3, "stdio", type, self.errors.append, self.held.append)
+
+
+async def test_first_lines_at_once_then_in_batches() -> None:
+    """The first lines go out at once, later ones after the interval, together."""
+    logs = Logs()
+    await logs.log.addStdout("a\n")
+    assert logs.store.appended == ["oa\n"]
+    await logs.log.addStderr("b\n")
+    await logs.log.addHeader("c\nd\n")
+    assert logs.store.appended == ["oa\n"]
+    logs.clock.advance(INTERVAL_S)
+    assert logs.store.appended == ["oa\n", "eb\nhc\nhd\n"]
+    logs.clock.advance(INTERVAL_S)
+    await logs.log.addStdout("e\n")
+    assert logs.store.appended[2:] == ["oe\n"]
+    await logs.log.finish()
+    assert logs.store.finished == [7] and logs.clock.getDelayedCalls() == []
+
+
+async def test_much_output_does_not_wait() -> None:
+    """A full batch goes out before the interval is over."""
+    logs = Logs()
+    logs.log.write("o", "a\n")
+    logs.log.write("o", "x" * BATCH_CHARS + "\n")
+    assert [len(text) for text in logs.store.appended] == [3, BATCH_CHARS + 2]
+    await logs.log.finish()
+
+
+async def test_one_write_at_a_time_in_order() -> None:
+    """While a write is under way others gather; the end of the log waits for all of them."""
+    logs = Logs()
+    logs.store.held = []
+    logs.log.write("o", "1\n")
+    logs.log.write("o", "2\n")
+    finishing = ensureDeferred(logs.log.finish())
+    logs.clock.advance(INTERVAL_S * 5)
+    assert logs.store.appended == ["o1\n"]
+    logs.store.held[0].callback(None)
+    assert logs.store.appended == ["o1\n", "o2\n"] and not finishing.called
+    logs.store.held[1].callback(None)
+    await finishing
+    assert logs.store.finished == [7] and logs.clock.getDelayedCalls() == []
+
+
+async def test_too_much_for_the_database() -> None:
+    """When too much waits, whoever feeds the log is held back until it is written."""
+    logs = Logs()
+    logs.store.held = []
+    logs.log.write("o", "1\n")
+    for _ in range(3):
+        logs.log.write("o", "x" * (MAX_BACKLOG_CHARS // 2) + "\n")
+    assert logs.held == [True]
+    logs.store.held[0].callback(None)
+    assert logs.held == [True]
+    logs.store.held[1].callback(None)
+    await logs.log.finish()
+    assert logs.held == [True, False]
+
+
+async def test_streams_keep_their_unfinished_lines() -> None:
+    """Pieces of lines of several streams do not mix; the last one is completed at the end."""
+    logs = Logs()
+    seen: list[tuple[str, str]] = []
+    logs.log.observe(lambda stream, line: seen.append((stream, line)))
+    for stream, text in (("o", "a"), ("e", "x\ny"), ("o", "b\nc\n"), ("e", "z"), ("o", "")):
+        logs.log.write(stream, text)
+    await logs.log.finish()
+    assert "".join(logs.store.appended) == "ex\noab\noc\neyz\n"
+    assert seen == [("e", "x"), ("o", "ab"), ("o", "c"), ("e", "yz")]
+
+
+async def test_text_logs_have_no_prefix() -> None:
+    """Only stdio logs say which stream a line is of."""
+    logs = Logs("t")
+    await logs.log.addContent("a\nb")
+    await logs.log.finish()
+    assert "".join(logs.store.appended) == "a\nb\n"
+
+
+async def test_opened_when_needed() -> None:
+    """A log that nothing was written to does not exist, unless it was opened."""
+    logs = Logs()
+    await logs.log.finish()
+    assert logs.store.opened == [] and logs.store.finished == []
+    logs = Logs()
+    await logs.log.open()
+    await logs.log.finish()
+    assert logs.store.opened == [(3, "stdio", "s")] and logs.store.finished == [7]
+
+
+async def test_a_failed_write_ends_it() -> None:
+    """The first failure is reported once, nothing is written after it, and finishing raises it."""
+    logs = Logs()
+
+    async def fails(logid: int, text: str) -> None:
+        raise OSError("disk")
+
+    logs.store.appendLog = fails  # type: ignore[method-assign]
+    logs.log.write("o", "a\n")
+    logs.log.write("o", "b\n")
+    assert [type(error.value) for error in logs.errors] == [OSError]
+    with pytest.raises(OSError, match="disk"):
+        await logs.log.finish()
+    assert logs.store.finished == [] and len(logs.errors) == 1 and logs.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize(
+    ("text", "stored"), [("a\0b", "a\ufffdb"), ("x\ud800y", "x\ufffdy"), ("grün 🙂", "grün 🙂"), ("\ud83d\ude42", "🙂")]
+)
+def test_storable(text: str, stored: Any) -> None:
+    """NUL and lone surrogates, which no database keeps, are replaced."""
+    assert storable(text) == stored
