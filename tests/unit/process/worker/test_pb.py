@@ -48,6 +48,7 @@ class Agent(pb.Referenceable):
     def __init__(self, port: int) -> None:
         self.info: Any = INFO
         self.directories: list[Any] = []
+        self.said: list[str] = []
         self.commands: list[Any] = []
         self.interrupted: list[str] = []
         self.running: Any = None
@@ -61,6 +62,9 @@ class Agent(pb.Referenceable):
 
     def remote_getWorkerInfo(self) -> Any:
         return self.info
+
+    def remote_print(self, message: str) -> None:
+        self.said.append(message)
 
     def remote_getVersion(self) -> str:
         return "4.3.0"
@@ -126,6 +130,7 @@ async def test_login(place: Place) -> None:
     agent = place.agent()
     await agent.login()
     assert agent.directories == [("b", "b")]
+    assert agent.said == ["attached"]
     info = place.master.get("workers", "w")["workerinfo"]
     assert info["admin"] == "Jo\n" and "environ" not in info and "secret" not in str(place.connection.info)
     assert place.manager.available("b")
