@@ -19,7 +19,7 @@ from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
-from buildbot.util.checks import MAX_SMALL
+from buildbot.util.checks import MAX_SMALL, text
 from buildbot.util.results import CANCELLED
 
 #: made by the process layer for what only it can do: ``handler(args, entity)``
@@ -69,6 +69,8 @@ class Control:
                 raise InvalidControlError(f"{action}: unknown argument {name!r}")
             if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
                 raise InvalidControlError(f"{action}: {name} must be {wanted.__name__}, not {value!r}")
+            if wanted is str:
+                _storable(value, f"{action}: {name}")
         return await self._updates.transact(method, dict(args), entity)
 
     def _stop_build(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> None:
@@ -152,3 +154,10 @@ class Control:
         if state:
             self._db.workers.thdSetState(conn, workerid, **state)
             events.announce(WORKER, "state_updated", workerid)
+
+
+def _storable(value: str, what: str) -> None:
+    try:
+        text(value, what)
+    except ValueError as error:
+        raise InvalidControlError(str(error)) from None

@@ -299,7 +299,7 @@ def _fits(part: str, segment: Any, variables: dict[str, Any]) -> bool:
             return False
         variables[name] = value
         return True
-    if not isinstance(segment, str) or "\x00" in segment:
+    if not isinstance(segment, str) or not options.is_storable(segment):
         return False
     if kind == "i" and not _IDENTIFIER.fullmatch(segment):
         return False

@@ -9,6 +9,7 @@ from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db.query import OPERATORS, Condition, Query
 from buildbot.resources.base import Field, Kind, Related, Resource
 from buildbot.resources.types import ListText
+from buildbot.util import checks
 
 OPTIONS = ("filters", "fields", "order", "limit", "offset", "expand", "properties")
 
@@ -131,4 +132,13 @@ def _fits(attribute: Field | Related, kind: Kind, value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     if kind == "list" and isinstance(attribute, Related):
         return isinstance(value, int | str) and not isinstance(value, bool)
-    return isinstance(value, str) and "\x00" not in value
+    return isinstance(value, str) and is_storable(value)
+
+
+def is_storable(value: str) -> bool:
+    """Whether any database can hold this text; what it cannot hold is nowhere."""
+    try:
+        checks.text(value, "")
+    except ValueError:
+        return False
+    return True

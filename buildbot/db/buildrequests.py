@@ -25,6 +25,7 @@ from buildbot.db.statements import Statement, dialect_of
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.buildsets import buildsets
+from buildbot.resources.masters import masters
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
@@ -52,10 +53,18 @@ _holder, _is_complete = Unindexed(buildrequests.c.claimed_by_masterid), Unindexe
 _mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
 _unclaimed = and_(_holder.is_(None), _is_complete == 0)
 _pending = and_(buildrequests.c.claimed_by_masterid.is_(None), buildrequests.c.complete == 0)
+#: a process that was declared dead must not leave claims that nobody would release; locked, so that neither the claim
+#: nor the declaration misses the other
+_still_me = (
+    select(masters.c.id)
+    .where(masters.c.id == bindparam("owner"), masters.c.epoch == bindparam("owner_epoch"))
+    .with_for_update(read=True, key_share=True)
+    .exists()
+)
 _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
 _claim = Statement(
     update(buildrequests)
-    .where(_these, _unclaimed)
+    .where(_these, _unclaimed, _still_me)
     .values(claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at"))
 )
 _reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))
@@ -181,7 +190,8 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
             claimed_at: aware datetime, default now; kept in whole seconds.
 
         Raises:
-            AlreadyClaimedError: one is claimed, complete or unknown; nothing is claimed.
+            AlreadyClaimedError: one is claimed, complete or unknown, or this master was declared dead; nothing is
+                claimed.
 
         Source: specification 001, buildrequests; readings, buildrequests.
         """

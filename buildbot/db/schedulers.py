@@ -84,10 +84,10 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         rows = [
             {
                 "objectid": objectid,
-                "changeid": checks.identifier(changeid, "classifications"),
-                "important": int(checks.boolean(important, "classifications")),
+                "changeid": changeid,
+                "important": int(checks.boolean(classifications[changeid], "classifications")),
             }
-            for changeid, important in sorted(classifications.items())
+            for changeid in checks.identifiers(classifications, "classifications")
         ]
         if not rows:
             return

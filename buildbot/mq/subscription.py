@@ -56,7 +56,7 @@ class Subscription:
     @property
     def clock(self) -> int:
         """The position up to which events have been delivered; moved before each callback."""
-        return self._tail.position if self._live else self._cursor
+        return max(self._cursor, self._tail.position) if self._live else self._cursor
 
     @property
     def stopped(self) -> bool:
@@ -88,6 +88,8 @@ class Subscription:
 
     def hear(self, event: Event, key: tuple[str, ...]) -> None:
         """Deliver one event; an error of the callback is logged and touches nobody else."""
+        if self._live and event.seq <= self._cursor:  # a snapshot may be ahead of the tail
+            return
         try:
             self._deliver(event, key)
         except Exception:

@@ -94,7 +94,7 @@ def _wait(receiver: int, follower: Follower, line: Callable[[str], None]) -> byt
 
 def main() -> int:
     """The new process: its arguments are the master's directory and the descriptors of lock and pipe."""
-    from buildbot.scripts import runner
+    from buildbot.scripts import failures, runner
 
     basedir = find(sys.argv[1])
     lock, sender = int(sys.argv[2]), int(sys.argv[3])
@@ -105,7 +105,11 @@ def main() -> int:
         os.write(sender, json.dumps({"up": up, "text": text}).encode())
         os.close(sender)
 
-    return runner.run(basedir, report)
+    try:
+        return runner.run(basedir, report)
+    except OSError as reason:  # neither log nor pid file
+        report(False, failures.describe(reason, basedir.path))
+        return 1
 
 
 if __name__ == "__main__":

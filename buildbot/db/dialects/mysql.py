@@ -45,6 +45,12 @@ class MySQLDialect(Dialect):
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None
 
+        @event.listens_for(engine, "set_connection_execution_options")
+        def isolate(conn: Connection, options: dict[str, Any]) -> None:
+            # below this level WITH CONSISTENT SNAPSHOT is silently ignored
+            if options.get("reader"):
+                conn.connection.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+
         @event.listens_for(engine, "before_cursor_execute", retval=True)
         def storage(
             conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, create_engine
+from sqlalchemy import ColumnElement, Integer, SmallInteger, Table, create_engine
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -95,7 +95,7 @@ class PostgreSQLDialect(Dialect):
     def create_engine(self) -> Engine:
         """As ``Dialect.create_engine``."""
         try:
-            return create_engine(
+            engine = create_engine(
                 self.url,
                 pool_size=self.readers + self.writers + 2,
                 max_overflow=5,
@@ -103,6 +103,10 @@ class PostgreSQLDialect(Dialect):
             )
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None
+        # no casts of parameters to INTEGER: a number that no column can hold is not found, which is no error
+        casts = {kind: spec for kind, spec in engine.dialect.colspecs.items() if kind not in (Integer, SmallInteger)}
+        engine.dialect.colspecs = casts
+        return engine
 
     def begin_snapshot(self) -> str:
         """As ``Dialect.begin_snapshot``."""

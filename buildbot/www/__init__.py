@@ -1,0 +1,6 @@
+"""Ways in over HTTP: REST, JSON-RPC, WebSocket, server-sent events and the page; one file per way in.
+
+``site.WwwServer`` is the service that the master starts. It listens and hands every request, as a frozen
+``messages.Request``, to ``app.App``, which answers with a ``messages.Response``. Only ``front.py`` and
+``ws.py`` know that twisted.web and autobahn carry the bytes.
+"""

@@ -1,0 +1,91 @@
+"""One table from what went wrong to what a client is told; every way in reads it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy.exc import DBAPIError
+from twisted.logger import Logger
+
+from buildbot.data.exceptions import (
+    ControlParamsError,
+    DataException,
+    InvalidControlError,
+    InvalidOptionError,
+    InvalidPathError,
+    NotFoundError,
+    SinceTooOldError,
+)
+
+_log = Logger()
+
+#: JSON-RPC 2.0 error codes (http-api 4)
+PARSE_ERROR = -32700
+INVALID_REQUEST = -32600
+METHOD_NOT_FOUND = -32601
+INVALID_PARAMS = -32602
+INTERNAL_ERROR = -32603
+
+
+class RefusedError(Exception):
+    """A request that cannot be served, with the status and the text that the client gets."""
+
+    def __init__(self, status: int, message: str, code: int = INVALID_REQUEST) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """An error as clients see it.
+
+    Attributes:
+        status: HTTP status, also the ``code`` of WebSocket replies.
+        code: the code of JSON-RPC replies.
+        message: a text, or for bad parameters of a form an object of field name to text.
+    """
+
+    status: int
+    code: int
+    message: Any = field(default="")
+
+    @property
+    def text(self) -> str:
+        """The message as one line."""
+        if isinstance(self.message, dict):
+            return "; ".join(f"{name}: {text}" for name, text in self.message.items())
+        return str(self.message)
+
+
+#: from exception to (status, JSON-RPC code); the first class that fits decides
+TABLE: tuple[tuple[type[Exception], int, int], ...] = (
+    (InvalidPathError, 404, INVALID_REQUEST),
+    (NotFoundError, 404, INVALID_REQUEST),
+    (InvalidOptionError, 400, INVALID_REQUEST),
+    (SinceTooOldError, 410, INVALID_REQUEST),
+    (ControlParamsError, 400, INVALID_PARAMS),
+    (InvalidControlError, 400, INVALID_PARAMS),
+    (DataException, 400, INVALID_REQUEST),
+)
+
+
+def problem_of(error: Exception) -> Problem:
+    """What to tell the client about ``error``; what we did not foresee is logged here and stays inside."""
+    if isinstance(error, RefusedError):
+        return Problem(error.status, error.code, error.message)
+    if isinstance(error, InvalidControlError) and str(error).startswith("action:"):
+        # One class says both that there is no such action and that its arguments are wrong.
+        return Problem(501, METHOD_NOT_FOUND, str(error))
+    for kind, status, code in TABLE:
+        if isinstance(error, kind):
+            messages = getattr(error, "messages", None)
+            return Problem(status, code, messages if isinstance(messages, dict) else str(error))
+    if isinstance(error, DBAPIError) and getattr(error, "__notes__", None):
+        # the disk is full, the server read-only: for administrators, and it may pass
+        _log.error("a request failed: {reason}", reason="; ".join(error.__notes__))
+        return Problem(503, INTERNAL_ERROR, "the database cannot be written now - see logs")
+    _log.failure("a request failed")
+    return Problem(500, INTERNAL_ERROR, "internal error - see logs")

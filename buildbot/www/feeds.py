@@ -1,0 +1,119 @@
+"""The subscriptions of one client; what WebSocket and SSE have in common.
+
+A feed hands events to ``send`` as long as the client keeps up. When it does not, the front calls ``suspend``:
+the subscriptions keep their place in the log of events and nothing else, so that a client that sleeps costs no
+memory. ``resume`` goes on from there. Where the log has been trimmed meanwhile, the feed says so with ``lost``
+and the front closes the connection: the client comes back, is told 410, and fetches again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from buildbot.mq.log import Event
+from buildbot.mq.match import Pattern
+from buildbot.mq.subscription import Deliver, Subscription
+
+#: called with an event and the one of its keys, in segments, that was subscribed to
+Send = Callable[[Event, tuple[str, ...]], None]
+
+
+class Events(Protocol):
+    """The part of the Data API that feeds need."""
+
+    def subscribe(self, patterns: Sequence[Pattern], deliver: Deliver, since: int | None) -> Awaitable[Subscription]:
+        """Deliver every later event whose key fits, from ``since`` or from now on."""
+
+
+@dataclass(slots=True, eq=False)
+class _Interest:
+    """A path that the client follows."""
+
+    subscription: Subscription
+    resumable: bool
+
+
+def pattern_of(path: str) -> Pattern:
+    """The filter for a path of section 5.1: ``*`` is any one segment, all others are equal."""
+    return tuple(None if segment == "*" else segment for segment in path.split("/"))
+
+
+class Feed:
+    """The subscriptions of one client.
+
+    Args:
+        events: the Data API.
+        send: called with every event, in order within each path.
+        lost: called if the client can no longer be served without a gap.
+    """
+
+    def __init__(self, events: Events, send: Send, lost: Callable[[], None]) -> None:
+        self._events = events
+        self._send = send
+        self._lost = lost
+        self._interests: dict[str, _Interest] = {}
+        self._suspended = False
+        self._closed = False
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._interests
+
+    async def start(self, path: str, since: int | None = None) -> int:
+        """Follow ``path`` from the event after ``since`` on, or from now.
+
+        A path that is followed already stays as it is; with ``since`` it begins anew.
+
+        Returns:
+            The clock from which on events are sent; none is sent before this returns.
+
+        Raises:
+            SinceTooOldError: events after ``since`` are gone already; nothing is followed.
+            InvalidOptionError: ``since`` is in the future.
+        """
+        if since is None and path in self._interests:
+            return self._interests[path].subscription.clock
+        self.stop(path)
+        subscription = await self._events.subscribe([pattern_of(path)], self._send, since)
+        if self._closed:
+            subscription.stopConsuming()
+        else:
+            subscription.on_lost = self._lost
+            self._interests[path] = _Interest(subscription, since is not None)
+            if self._suspended:
+                subscription.pause()
+        return subscription.clock if since is None else since
+
+    def stop(self, path: str) -> bool:
+        """Follow ``path`` no longer; False if it was not followed."""
+        interest = self._interests.pop(path, None)
+        if interest is None:
+            return False
+        interest.subscription.stopConsuming()
+        return True
+
+    def bookmark(self) -> int | None:
+        """The clock up to which every path begun with ``since`` has been sent; None if there is none now."""
+        if self._suspended:
+            return None
+        clocks = [one.subscription.clock for one in self._interests.values() if one.resumable]
+        return min(clocks, default=None)
+
+    def suspend(self) -> None:
+        """Send nothing more until ``resume``; what happens meanwhile waits in the log of events."""
+        self._suspended = True
+        for interest in self._interests.values():
+            interest.subscription.pause()
+
+    def resume(self) -> None:
+        """Send what happened since ``suspend``, then go on live."""
+        self._suspended = False
+        for interest in self._interests.values():
+            interest.subscription.resume()
+
+    def close(self) -> None:
+        """End all subscriptions, for good."""
+        self._closed = True
+        for path in list(self._interests):
+            self.stop(path)

@@ -1,0 +1,58 @@
+"""What comes in and what goes out, as values: no way in sees a socket or the library that speaks HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import parse_qsl, unquote
+
+#: more parameters than this in one query string are refused
+MAX_PARAMETERS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request.
+
+    Attributes:
+        method: upper case, as sent.
+        path: percent-encoded, starts with ``/``, without the query.
+        query: what follows the first ``?``, or ``""``.
+        headers: lower-case name to value; several headers of one name are joined by ``", "``.
+        body: the whole body, at most ``front.MAX_BODY_BYTES``.
+    """
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """The value of the header with this lower-case name, or None."""
+        return self.headers.get(name)
+
+    def parameters(self) -> list[tuple[str, str]]:
+        """The query's (name, value) pairs in the order written; ValueError if there are absurdly many."""
+        return parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
+
+    def segments(self) -> tuple[str, ...]:
+        """The decoded path segments after the first slash; ``/`` gives ``("",)``."""
+        return tuple(unquote(segment) for segment in self.path[1:].split("/"))
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response; a body that is an async generator is sent as it comes, at the reader's pace."""
+
+    status: int = 200
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | AsyncGenerator[bytes, None] = b""
+
+    def header(self, name: str) -> str | None:
+        """The value of the first header with this name (any case), or None."""
+        return next((value for key, value in self.headers if key.lower() == name.lower()), None)
+
+    def with_headers(self, *headers: tuple[str, str]) -> Response:
+        """The same response with these headers added."""
+        return replace(self, headers=self.headers + headers)

@@ -1,0 +1,89 @@
+/** Starts the page: configuration, event stream, routes. */
+
+import { config as getConfig } from "./api.js";
+import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
+import { useTitle } from "./hooks.js";
+import { Build } from "./pages/build.js";
+import { Builder } from "./pages/builder.js";
+import { Builders } from "./pages/builders.js";
+import { Change, Changes } from "./pages/changes.js";
+import { Home } from "./pages/home.js";
+import { Log } from "./pages/log.js";
+import { NotFound } from "./pages/notfound.js";
+import { Queue, Request } from "./pages/queue.js";
+import { Schedulers } from "./pages/schedulers.js";
+import { Worker, Workers } from "./pages/workers.js";
+import { Toasts } from "./parts/dialogs.js";
+import { Frame } from "./parts/frame.js";
+import { listenToKeys } from "./parts/keys.js";
+import { useRoute } from "./router.js";
+import { stream } from "./stream.js";
+
+/** Patterns of addresses; `*` is any one segment. The first that fits is drawn. */
+const ROUTES = [
+  ["", Home],
+  ["builders", Builders],
+  ["builders/*", Builder],
+  ["builders/*/builds/*", Build],
+  ["builders/*/builds/*/steps/*/logs/*", Log],
+  ["pendingbuildrequests", Queue],
+  ["buildrequests/*", Request],
+  ["changes", Changes],
+  ["changes/*", Change],
+  ["workers", Workers],
+  ["workers/*", Worker],
+  ["schedulers", Schedulers],
+  ["masters", Home],
+].map(([pattern, page]) => [pattern ? pattern.split("/") : [], page]);
+
+function pageFor({ segments }) {
+  const found = ROUTES.find(([pattern]) =>
+    pattern.length === segments.length && pattern.every((part, i) => part === "*" || part === segments[i]));
+  return found?.[1] ?? NotFound;
+}
+
+function App() {
+  const route = useRoute();
+  const [config, setConfig] = useState(null);
+  const first = useRef(true);
+
+  useEffect(() => {
+    let waiting = null;
+    const load = async () => {
+      try {
+        const answer = await getConfig();
+        useTitle.site = answer.title;
+        setConfig(answer);
+      } catch {
+        // Shown as offline by the frame; the next connection asks again.
+        waiting = () => {
+          if (stream.state !== "open") return;
+          stream.removeEventListener("state", waiting);
+          load();
+        };
+        stream.addEventListener("state", waiting);
+      }
+    };
+    load();
+    return () => waiting && stream.removeEventListener("state", waiting);
+  }, []);
+
+  // Another page: start at its top, and tell screen readers by moving the focus there. At once, so that it never
+  // takes the focus from what a quick visitor has chosen meanwhile.
+  useLayoutEffect(() => {
+    if (first.current) {
+      first.current = false;
+      return;
+    }
+    scrollTo(0, 0);
+    document.querySelector("main")?.focus({ preventScroll: true });
+  }, [route.path]);
+
+  const Page = pageFor(route);
+  const shown = config ?? { title: "Buildbot", buildbotURL: `${location.origin}/` };
+  return html`<${Frame} config=${shown} route=${route}><${Page} key=${route.path} route=${route} /><//><${Toasts} />`;
+}
+
+stream.connect();
+listenToKeys();
+render(html`<${App} />`, document.getElementById("app"));

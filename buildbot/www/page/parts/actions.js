@@ -1,0 +1,93 @@
+/** What visitors can do to builds, requests and workers. */
+
+import { call } from "../api.js";
+import { html } from "../dom.js";
+import { go, to } from "../router.js";
+import { Icon } from "./basics.js";
+import { attempt, confirm, toast } from "./dialogs.js";
+
+/** Ask, then stop a running build. */
+export async function stopBuild(build, name) {
+  const reason = await confirm({
+    title: `Stop ${name}?`,
+    text: "The running step is interrupted and the build ends as cancelled.",
+    ask: "Reason (optional)",
+    action: "Stop build",
+  });
+  if (reason === null) return;
+  await attempt(async () => {
+    await call(`builds/${build.buildid}`, "stop", { reason: reason || "no reason" });
+    toast(`Stopping ${name}`);
+  });
+}
+
+/** Build again what a build has built, and go to the new request. */
+export async function rebuild(build) {
+  await attempt(async () => {
+    const [, requests] = await call(`builds/${build.buildid}`, "rebuild");
+    go(to.request(Object.values(requests)[0], { follow: 1 }));
+  });
+}
+
+/** Ask, then cancel a request. */
+export async function cancelRequest(request, name) {
+  const reason = await confirm({
+    title: `Cancel the request for ${name}?`,
+    text: `Request ${request.buildrequestid} leaves the queue and is not built.`,
+    ask: "Reason (optional)",
+    action: "Cancel request",
+  });
+  if (reason === null) return;
+  await attempt(async () => {
+    await call(`buildrequests/${request.buildrequestid}`, "cancel", { reason: reason || "no reason" });
+    toast(`Cancelled request ${request.buildrequestid}`);
+  });
+}
+
+/** Ask, then cancel several requests. */
+export async function cancelAll(requests, name) {
+  const reason = await confirm({
+    title: `Cancel all ${requests.length} waiting requests?`,
+    text: `Nothing that waits for ${name} now will be built.`,
+    ask: "Reason (optional)",
+    action: "Cancel all",
+  });
+  if (reason === null) return;
+  await attempt(async () => {
+    for (const { buildrequestid } of requests) {
+      await call(`buildrequests/${buildrequestid}`, "cancel", { reason: reason || "no reason" });
+    }
+    toast(`Cancelled ${requests.length} requests`);
+  });
+}
+
+/** Pause, unpause, stop or kill a worker; what is hard to undo asks first. */
+export async function controlWorker(worker, action) {
+  const texts = {
+    pause: { title: `Pause ${worker.name}?`, text: "It finishes its builds and takes no new ones.", action: "Pause" },
+    stop: {
+      title: `Shut down ${worker.name}?`,
+      text: "It finishes its builds, takes no new ones and then disconnects.",
+      action: "Shut down",
+    },
+    kill: { title: `Disconnect ${worker.name} now?`, text: "Its running builds are lost.", action: "Disconnect" },
+  };
+  const reason = action === "unpause" ? "" : await confirm({ ...texts[action], ask: "Reason (optional)" });
+  if (reason === null) return;
+  await attempt(() => call(`workers/${worker.workerid}`, action, { reason }));
+}
+
+export function StopButton({ build, name, small }) {
+  return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => stopBuild(build, name)}
+    title="Stop this build" aria-label="Stop ${name}"><${Icon} name="stop" />${!small && "Stop"}</button>`;
+}
+
+export function RebuildButton({ build, name }) {
+  return html`<button onClick=${() => rebuild(build)} aria-label="Rebuild ${name}"><${Icon} name="rebuild" />Rebuild</button>`;
+}
+
+export function CancelButton({ request, name, small }) {
+  return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => cancelRequest(request, name)}
+    title="Cancel this request" aria-label="Cancel request ${request.buildrequestid}">
+    <${Icon} name="cancel" />${!small && "Cancel"}</button>`;
+}

@@ -1,0 +1,117 @@
+/** Builds as rows, bars and chips. */
+
+import { serverNow } from "../api.js";
+import { html } from "../dom.js";
+import { dateTime, duration, shortRevision } from "../format.js";
+import { useNow, useQuery } from "../hooks.js";
+import { builders as allBuilders, endedBuilds, lastSuccess, workers as allWorkers } from "../queries.js";
+import { StateIcon, stateOf } from "../results.js";
+import { to } from "../router.js";
+import { StopButton } from "./actions.js";
+import { Ago, Elapsed } from "./basics.js";
+
+/** Names of builders and workers by id, live. */
+export function useNames() {
+  const builders = useQuery(allBuilders);
+  const workers = useQuery(allWorkers);
+  return {
+    builder: (id) => builders.get(id)?.name ?? (builders.state === "ready" ? `builder ${id}` : "…"),
+    worker: (id) => workers.get(id)?.name ?? (workers.state === "ready" ? `worker ${id}` : "…"),
+  };
+}
+
+/** Seconds a build took or has taken so far. */
+export function tookSeconds(build, now = serverNow()) {
+  return Math.max(0, (build.complete_at ?? now) - build.started_at);
+}
+
+/** The builder's last success before a build; asked for only where it is not among the builds at hand. */
+function useLastSuccess(build) {
+  const fits = (other) => other.builderid === build.builderid && other.results === 0 && other.number < build.number;
+  const recent = useQuery(endedBuilds);
+  const found = recent.list.find(fits);
+  const asked = useQuery(found || recent.state === "loading" ? null : lastSuccess(build.builderid, build.number));
+  return found ?? asked.item;
+}
+
+/** A running build's time against that of the builder's last success. */
+export function Progress({ build }) {
+  const before = useLastSuccess(build);
+  const now = useNow(!build.complete);
+  const took = tookSeconds(build, now);
+  const expected = before ? Math.max(1, tookSeconds(before)) : null;
+  const share = expected ? Math.min(1, took / expected) : null;
+  const left = expected ? expected - took : null;
+  const text = left === null ? "no earlier build to compare with" : left > 0 ? `about ${duration(left)} left` : `${duration(-left)} over the last success`;
+  return html`<span class="progress ${left !== null && left < 0 ? "over" : ""}" role="progressbar" title=${text}
+    aria-label=${text} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${share === null ? undefined : Math.round(share * 100)}>
+    <i class=${share === null ? "unknown" : ""} style=${{ width: share === null ? "30%" : `${Math.max(2, share * 100)}%` }}></i>
+  </span>`;
+}
+
+/** How a running build's remaining time reads. */
+export function Remaining({ build }) {
+  const before = useLastSuccess(build);
+  const now = useNow();
+  if (!before) return null;
+  const left = tookSeconds(before) - tookSeconds(build, now);
+  return left > 0 ? html`<span>~${duration(left)} left</span>` : html`<span class="over">+${duration(-left)}</span>`;
+}
+
+/** A running build in a list. */
+export function RunningRow({ build, names, showBuilder = true, showWorker = true }) {
+  const name = `${names.builder(build.builderid)} #${build.number}`;
+  return html`<li class="row running">
+    <${StateIcon} state="running" />
+    <a class="main" href=${to.build(build.builderid, build.number)}>
+      ${showBuilder && html`<b>${names.builder(build.builderid)}</b>`} <span class="num ${showBuilder ? "dim" : "only-number"}">#${build.number}</span>
+    </a>
+    <span class="detail state-text">${build.state_string}</span>
+    ${showWorker && html`<a class="worker dim" href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a>`}
+    <span class="bar-cell"><${Progress} build=${build} /></span>
+    <span class="time"><${Elapsed} from=${build.started_at} /> <small class="dim"><${Remaining} build=${build} /></small></span>
+    <${StopButton} build=${build} name=${name} small />
+  </li>`;
+}
+
+/** A build that has ended, in a list. */
+export function EndedRow({ build, names, showBuilder = true, showWorker = true }) {
+  const state = stateOf(build);
+  const branch = build.properties?.branch?.[0];
+  const revision = build.properties?.got_revision?.[0] ?? build.properties?.revision?.[0];
+  return html`<li class="row">
+    <${StateIcon} state=${state} />
+    <a class="main" href=${to.build(build.builderid, build.number)}>
+      ${showBuilder && html`<b>${names.builder(build.builderid)}</b>`} <span class="num ${showBuilder ? "dim" : "only-number"}">#${build.number}</span>
+    </a>
+    <span class="detail state-text">${build.state_string}
+      ${(branch || revision) && html`<span class="source">${branch && html`<span class="tag">${branch}</span> `}<code>${shortRevision(String(revision ?? ""))}</code></span>`}
+    </span>
+    ${showWorker && html`<a class="worker dim" href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a>`}
+    <span class="took num dim">${duration(tookSeconds(build))}</span>
+    <span class="time dim"><${Ago} at=${build.complete_at} /></span>
+  </li>`;
+}
+
+/** A build in a list, running or ended. */
+export function BuildRow(props) {
+  return props.build.complete ? html`<${EndedRow} ...${props} />` : html`<${RunningRow} ...${props} />`;
+}
+
+/** A builder's newest builds as bars: height is duration, colour and title are the result; oldest left. */
+export function History({ builds, builderid, current, size = "small" }) {
+  const shown = [...builds].sort((a, b) => a.number - b.number);
+  const now = useNow(shown.some((build) => !build.complete));
+  const longest = Math.max(1, ...shown.map((build) => tookSeconds(build, now)));
+  return html`<div class="history ${size}" role="list" aria-label="Latest builds">
+    ${shown.map((build) => {
+      const state = stateOf(build);
+      const took = tookSeconds(build, now);
+      const height = 18 + 82 * Math.sqrt(took / longest);
+      const text = `#${build.number} ${state}, ${duration(took)}, ${dateTime(build.started_at)}`;
+      return html`<a role="listitem" key=${build.buildid} href=${to.build(builderid, build.number)} title=${text} aria-label=${text}
+        class="state-${state} ${build.number === current ? "current" : ""}" tabindex=${size === "small" ? -1 : 0}>
+        <i style=${{ height: `${height}%` }}></i></a>`;
+    })}
+  </div>`;
+}

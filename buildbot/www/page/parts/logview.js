@@ -1,0 +1,182 @@
+/**
+ * A log of any length: only the lines in sight are drawn, only the windows in sight are fetched, and while it grows
+ * the event stream says when there is more.
+ */
+
+import { logLines } from "../api.js";
+import { attributesOf, parseLine } from "../ansi.js";
+import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "../dom.js";
+import { number } from "../format.js";
+import { go, to } from "../router.js";
+import { stream } from "../stream.js";
+import { Icon } from "./basics.js";
+
+const WINDOW = 250;
+const LINE_PX = 19;
+/** Browsers cannot draw taller elements; longer logs scroll by proportion. */
+const MAX_HEIGHT_PX = 12_000_000;
+const STREAMS = { o: "", e: "err", h: "head", i: "" };
+
+/** The lines of a log that have been fetched, in windows, and the fetching of others. */
+class Lines {
+  #windows = new Map();
+  #fetching = new Set();
+  /** windows that had no more to give, by how long the log was said to be when they were asked */
+  #dry = new Map();
+
+  constructor(log, changed) {
+    this.logid = log.logid;
+    this.prefixed = log.type === "s";
+    this.total = log.num_lines;
+    this.changed = changed;
+    this.error = null;
+    this.closed = false;
+  }
+
+  /** The line as {stream, runs}, or undefined while it is on its way. */
+  line(index) {
+    return this.#windows.get(Math.floor(index / WINDOW))?.[index % WINDOW];
+  }
+
+  /** See to it that these lines are there or on their way. */
+  want(first, last) {
+    if (this.error) return;
+    const lastWindow = Math.floor(Math.min(last, this.total - 1) / WINDOW);
+    for (let n = Math.floor(first / WINDOW); n <= lastWindow; n += 1) {
+      const have = this.#windows.get(n)?.length ?? 0;
+      const whole = Math.min(WINDOW, this.total - n * WINDOW);
+      if (have < whole && !this.#fetching.has(n) && this.#dry.get(n) !== this.total) this.#fetch(n, have);
+    }
+  }
+
+  async #fetch(n, have) {
+    this.#fetching.add(n);
+    const asked = this.total;
+    try {
+      const lines = await logLines(this.logid, n * WINDOW + have, WINDOW - have);
+      const known = this.#windows.get(n) ?? [];
+      if (lines.length === 0) this.#dry.set(n, asked);
+      let style = known.at(-1)?.next;
+      for (const text of lines) {
+        const parsed = parseLine(this.prefixed ? text.slice(1) : text, style);
+        style = parsed.style;
+        known.push({ stream: this.prefixed ? STREAMS[text[0]] ?? "" : "", runs: parsed.runs, next: parsed.style });
+      }
+      this.#windows.set(n, known);
+      this.error = null;
+    } catch (error) {
+      this.error = error;
+    } finally {
+      this.#fetching.delete(n);
+    }
+    if (!this.closed) this.changed();
+  }
+}
+
+/**
+ * @param {object} log  the log's resource; a newer one of the same log may be given as it grows
+ * @param {number} [line]  a line to show and to mark, from 0
+ * @param {"tail" | "full"} size
+ * @param {object} place  builderid, number, step and slug for links
+ */
+export function LogView({ log, line = null, size = "tail", place }) {
+  const [, draw] = useReducer((n) => n + 1, 0);
+  const box = useRef(null);
+  const lines = useRef(null);
+  if (lines.current?.logid !== log.logid) lines.current = new Lines(log, draw);
+  const source = lines.current;
+  source.total = Math.max(source.total, log.num_lines);
+  const total = source.total;
+
+  const [following, setFollowing] = useState(line === null && (size === "tail" || !log.complete));
+  const [scrollTop, setScrollTop] = useState(0);
+  const [viewPx, setViewPx] = useState(size === "tail" ? 320 : 600);
+
+  const fullPx = total * LINE_PX;
+  const heightPx = Math.min(fullPx, MAX_HEIGHT_PX);
+  const scale = fullPx > heightPx ? (fullPx - viewPx) / (heightPx - viewPx) : 1;
+  const first = Math.max(0, Math.floor((scrollTop * scale) / LINE_PX) - 5);
+  const last = Math.min(total - 1, first + Math.ceil(viewPx / LINE_PX) + 10);
+
+  useLayoutEffect(() => {
+    const element = box.current;
+    const observer = new ResizeObserver(() => setViewPx(element.clientHeight));
+    observer.observe(element);
+    return () => {
+      observer.disconnect();
+      source.closed = true;
+    };
+  }, [source]);
+
+  useLayoutEffect(() => {
+    if (following) box.current.scrollTop = box.current.scrollHeight;
+  }, [total, following, viewPx]);
+
+  useLayoutEffect(() => {
+    if (line !== null) box.current.scrollTop = Math.max(0, (line * LINE_PX) / scale - viewPx / 3);
+  }, [line, source]);
+
+  useEffect(() => {
+    if (total > 0) source.want(first, last);
+  });
+
+  useEffect(() => {
+    const again = () => {
+      if (stream.state !== "open" || !source.error) return;
+      source.error = null;
+      draw();
+    };
+    stream.addEventListener("state", again);
+    return () => stream.removeEventListener("state", again);
+  }, [source]);
+
+  function scrolled(event) {
+    const { scrollTop: top, scrollHeight, clientHeight } = event.target;
+    setScrollTop(top);
+    setFollowing(top + clientHeight >= scrollHeight - 4);
+  }
+
+  const rows = [];
+  for (let index = first; index <= last; index += 1) rows.push(index);
+  const digits = String(total).length;
+  // Where the drawn lines stand: at their place, or for proportional scrolling relative to what is in sight.
+  const offset = scale === 1 ? first * LINE_PX : scrollTop - (scrollTop * scale - first * LINE_PX);
+  return html`<div class="log ${size}">
+    <div class="log-bar">
+      <span class="dim num">${number(total)} ${total === 1 ? "line" : "lines"}${!log.complete && html` <span class="live">live</span>`}</span>
+      ${source.error && html`<span class="wrong" role="alert">${source.error.message}
+        <button class="small" onClick=${() => { source.error = null; draw(); }}>Try again</button></span>`}
+      <span class="grow"></span>
+      ${!following && total > 20 && html`<button class="small quiet" onClick=${() => setFollowing(true)}>
+        <${Icon} name="bottom" />${log.complete ? "End" : "Follow"}</button>`}
+      ${size === "tail" && html`<a class="button small quiet" aria-label="Open ${log.name} on a page of its own" href=${to.log(place.builderid, place.number, place.step, log.slug)}>
+        <${Icon} name="expand" /><span>Open</span></a>`}
+      <a class="button small quiet" href="api/v2/logs/${log.logid}/raw_inline" target="_blank" rel="noopener" aria-label="Raw text of ${log.name}"><${Icon} name="link" /><span>Raw</span></a>
+      <a class="button small quiet" href="api/v2/logs/${log.logid}/raw" download aria-label="Download ${log.name}"><${Icon} name="download" /><span>Download</span></a>
+    </div>
+    <div class="log-box" ref=${box} onScroll=${scrolled} tabindex="0" role="region" aria-label="Log ${log.name}"
+      style=${{ "--digits": digits, height: size === "tail" ? `${Math.min(total || 1, 18) * LINE_PX + 16}px` : undefined }}>
+      <div class="log-space" style=${{ height: `${heightPx}px` }}>
+        <div class="log-lines" style=${{ transform: `translateY(${offset}px)` }}>
+          ${rows.map((index) => html`<${Line} key=${index} index=${index} line=${source.line(index)} marked=${index === line}
+            onMark=${() => go(to.log(place.builderid, place.number, place.step, log.slug, { line: index + 1 }))} />`)}
+        </div>
+      </div>
+    </div>
+  </div>`;
+}
+
+function Line({ index, line, marked, onMark }) {
+  return html`<div class="line ${line?.stream ?? "coming"} ${marked ? "marked" : ""}">
+    <button class="line-number" tabindex="-1" onClick=${onMark} aria-label="Link to line ${index + 1}" data-n=${index + 1}></button>
+    <span class="text">${line?.runs.map(({ text, style }) => {
+      const attributes = attributesOf(style);
+      return attributes.class || Object.keys(attributes.style).length ? html`<span ...${attributes}>${text}</span>` : text;
+    })}</span>
+  </div>`;
+}
+
+/** A log that is a page: shown without any rights. */
+export function HtmlLog({ log }) {
+  return html`<iframe class="html-log" sandbox="" src="api/v2/logs/${log.logid}/raw_inline" title=${log.name}></iframe>`;
+}

@@ -1,0 +1,12 @@
+/** The pages of the navigation, and the key after `g` that goes there. */
+
+import { to } from "../router.js";
+
+export const PAGES = [
+  { title: "Home", icon: "home", key: "h", href: to.home(), roots: ["", "masters"] },
+  { title: "Builders", icon: "builders", key: "b", href: to.builders(), roots: ["builders"] },
+  { title: "Queue", icon: "queue", key: "q", href: to.waiting(), roots: ["pendingbuildrequests", "buildrequests"] },
+  { title: "Changes", icon: "changes", key: "c", href: to.changes(), roots: ["changes"] },
+  { title: "Workers", icon: "workers", key: "w", href: to.workers(), roots: ["workers"] },
+  { title: "Schedulers", icon: "schedulers", key: "s", href: to.schedulers(), roots: ["schedulers"] },
+];

@@ -1,0 +1,57 @@
+/** Hash routes: `#/builders/4/builds/7?tab=changes`. */
+
+import { useEffect, useState } from "./dom.js";
+
+/** The route of an address: path segments and query parameters. */
+export function parse(hash) {
+  const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
+  return {
+    path: `/${path}`,
+    segments: path ? path.split("/").map(decodeURIComponent) : [],
+    params: new URLSearchParams(query),
+  };
+}
+
+/** An address; segments are encoded. */
+export function href(segments, params = {}) {
+  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null));
+  const path = segments.map((segment) => encodeURIComponent(segment)).join("/");
+  return `#/${path}${query.size ? `?${query}` : ""}`;
+}
+
+export function go(address) {
+  location.hash = address;
+}
+
+/** Change the address without a new entry in the history. */
+export function replace(address) {
+  history.replaceState(history.state, "", address);
+  dispatchEvent(new HashChangeEvent("hashchange"));
+}
+
+export function useRoute() {
+  const [route, setRoute] = useState(() => parse(location.hash));
+  useEffect(() => {
+    const changed = () => setRoute(parse(location.hash));
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return route;
+}
+
+export const to = {
+  home: () => href([]),
+  builders: (params) => href(["builders"], params),
+  builder: (builderid) => href(["builders", builderid]),
+  build: (builderid, number, params) => href(["builders", builderid, "builds", number], params),
+  log: (builderid, number, step, slug, params) =>
+    href(["builders", builderid, "builds", number, "steps", step, "logs", slug], params),
+  request: (buildrequestid, params) => href(["buildrequests", buildrequestid], params),
+  waiting: () => href(["pendingbuildrequests"]),
+  changes: () => href(["changes"]),
+  change: (changeid) => href(["changes", changeid]),
+  workers: () => href(["workers"]),
+  worker: (workerid) => href(["workers", workerid]),
+  masters: () => href(["masters"]),
+  schedulers: () => href(["schedulers"]),
+};

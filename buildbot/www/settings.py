@@ -1,0 +1,127 @@
+"""The settings of the HTTP server as one frozen value, made from ``c['www']`` and its neighbours."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+from urllib.parse import urlsplit
+
+#: keys of ``c['www']`` that never leave the master (http-api 7.3)
+_PRIVATE_KEYS = frozenset({"change_hook_dialects", "custom_templates_dir", "auth", "authz", "cookie_secret"})
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the ways in need to know.
+
+    Attributes:
+        buildbot_url: the URL that people see, always with a slash at its end.
+        listen: a Twisted endpoint description, or None for no server.
+        allowed_origins: shell patterns of origins, lower case, that browsers may call from (http-api 3.7).
+        default_limit: rows of a growing collection when the client names no ``limit``.
+        max_limit: the highest ``limit`` a client may ask of a growing collection.
+        ws_ping_interval_s: seconds between protocol pings, 0 for none.
+        json_cache_s: seconds for the ``Expires`` header of API replies, 0 for none.
+        public: the object served at ``/config``.
+    """
+
+    buildbot_url: str
+    listen: str | None
+    allowed_origins: tuple[str, ...]
+    default_limit: int = 1000
+    max_limit: int = 10_000
+    ws_ping_interval_s: float = 0
+    json_cache_s: int = 0
+    public: Mapping[str, Any] = field(default_factory=dict)
+
+    def allows_origin(self, origin: str) -> bool:
+        """True if pages of this origin may call (http-api 3.7)."""
+        return any(fnmatchcase(origin.lower(), pattern) for pattern in self.allowed_origins)
+
+
+def make_settings(
+    www: Mapping[str, Any], buildbot_url: str, title: str = "Buildbot", title_url: str | None = None
+) -> Settings:
+    """Settings from the configuration's values.
+
+    Args:
+        www: ``c['www']``: port (int: that TCP port on loopback; str: a Twisted endpoint description; None:
+            no server), allowed_origins, ws_ping_interval, json_cache_seconds, rest_default_limit,
+            rest_max_limit, plugins and what else is shown at ``/config``.
+        buildbot_url: ``c['buildbotURL']``.
+        title, title_url: ``c['title']``, ``c['titleURL']``.
+    """
+    url = buildbot_url if buildbot_url.endswith("/") else buildbot_url + "/"
+    return Settings(
+        buildbot_url=url,
+        listen=_endpoint(www.get("port")),
+        allowed_origins=tuple(pattern.lower() for pattern in www.get("allowed_origins") or _own_origins(url)),
+        default_limit=int(www.get("rest_default_limit") or 1000),
+        max_limit=int(www.get("rest_max_limit") or 10_000),
+        ws_ping_interval_s=float(www.get("ws_ping_interval") or 0),
+        json_cache_s=int(www.get("json_cache_seconds") or 0),
+        public=_public(www, url, title, title_url or url),
+    )
+
+
+def _endpoint(port: Any) -> str | None:
+    if port is None:
+        return None
+    if isinstance(port, int) or str(port).isdigit():
+        return f"tcp:{port}:interface=127.0.0.1"
+    return str(port)
+
+
+def _own_origins(url: str) -> tuple[str, ...]:
+    """The origin of ``url``; a loopback host counts under each of its names."""
+    parts = urlsplit(url)
+    host, port = parts.netloc, ""
+    name, colon, number = parts.netloc.rpartition(":")
+    if colon and number.isdigit():
+        host, port = name, ":" + number
+    hosts = sorted(_LOOPBACK) if host.lower() in _LOOPBACK else [host]
+    # Brackets of IPv6 addresses are a character class to fnmatch.
+    return tuple(f"{parts.scheme}://{name.replace('[', '[[]')}{port}".lower() for name in hosts)
+
+
+def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dict[str, Any]:
+    shown = {key: _plain(value) for key, value in www.items() if key not in _PRIVATE_KEYS}
+    return {
+        "port": None,
+        "plugins": {},
+        "avatar_methods": [],
+        "logfileName": None,
+        **shown,
+        "auth": {"name": "NoAuth"},
+        "authz": {},
+        "versions": _versions(),
+        "buildbotURL": url,
+        "title": title,
+        "titleURL": title_url,
+        "multiMaster": False,
+        "user": {"anonymous": True},
+    }
+
+
+def _versions() -> list[list[str]]:
+    try:
+        own = version("tenfold")
+    except PackageNotFoundError:
+        own = "unreleased"
+    return [["Python", platform.python_version()], ["Tenfold", own], ["Twisted", version("twisted")]]
+
+
+def _plain(value: Any) -> Any:
+    """``value`` if JSON can hold it, else its text; mappings and sequences element by element."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value)

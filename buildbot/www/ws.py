@@ -1,0 +1,266 @@
+"""``/ws``: the event stream as WebSocket frames (http-api 5.1, and ``since``).
+
+Beyond what 4.3 offers, ``startConsuming`` takes ``since``, a clock as replies and events carry it: the subscription
+then begins with the event after it, and the reply's ``clock`` says where. If those events are gone the reply is
+``{"error": …, "code": 410}``: fetch again. Every event carries its clock as ``c``. A connection that uses ``since``
+gets ``{"bookmark": clock}`` at least every ten seconds: everything up to it has been sent, so an idle client's
+cursor does not grow old.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from autobahn.twisted import websocket as _websocket
+from twisted.internet.defer import DeferredQueue, ensureDeferred
+from twisted.internet.interfaces import IPushProducer
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from buildbot.data.exceptions import SinceTooOldError
+from buildbot.mq.log import Event
+from buildbot.www import jsonbody
+from buildbot.www.errors import problem_of
+from buildbot.www.feeds import Events, Feed
+
+_log = Logger()
+websocket: Any = _websocket  # has no types
+
+#: a client's frame may not be longer, nor may more of its frames wait to be served
+MAX_FRAME_BYTES = 64 * 1024
+MAX_WAITING_FRAMES = 1000
+#: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
+MAX_WAITING_BYTES = 1024 * 1024
+BOOKMARK_INTERVAL_S = 5.0
+#: frames remembered, so that many clients share one
+_REMEMBERED_EVENTS = 64
+
+
+_Command = Callable[..., Awaitable[dict[str, Any]]]
+
+
+class BadFrameError(Exception):
+    """A frame that is no command; the reply's code and text."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Session:
+    """One client: takes its frames, gives replies and events.
+
+    Args:
+        feed: its subscriptions.
+        reply: called with each reply, an object for JSON.
+    """
+
+    def __init__(self, feed: Feed, reply: Callable[[dict[str, Any]], None]) -> None:
+        self._feed = feed
+        self._reply = reply
+        #: method, members that must be there, members that may be
+        self._commands: dict[str, tuple[_Command, set[str], set[str]]] = {
+            "ping": (self._ping, set(), set()),
+            "startConsuming": (self._start, {"path"}, {"since"}),
+            "stopConsuming": (self._stop, {"path"}, set()),
+        }
+
+    async def handle(self, frame: dict[str, Any]) -> None:
+        """Do what a frame says and reply; never raises."""
+        identifier = frame.get("_id")
+        try:
+            answer = await self._execute(dict(frame))
+        except BadFrameError as error:
+            answer = {"error": str(error), "code": error.code}
+        except SinceTooOldError as error:
+            answer = {"error": str(error), "code": 410}
+        except Exception as error:
+            problem = problem_of(error)
+            text = f"Internal Error '{problem.text}'" if problem.status == 500 else problem.text
+            answer = {"error": text, "code": problem.status}
+        self._reply({**answer, "_id": identifier})
+
+    async def _execute(self, frame: dict[str, Any]) -> dict[str, Any]:
+        if "_id" not in frame and "type" not in frame:
+            raise BadFrameError(400, "no '_id' or 'type' in websocket frame")
+        frame.pop("_id", None)
+        frame.pop("type", None)
+        name = frame.pop("cmd", None)
+        if name is None:
+            raise BadFrameError(400, "no 'cmd' in websocket frame")
+        if not isinstance(name, str) or name not in self._commands:
+            raise BadFrameError(404, f"no such command type '{name}'")
+        command, required, optional = self._commands[name]
+        for member in sorted(required - frame.keys()) + sorted(frame.keys() - required - optional):
+            raise BadFrameError(400, f"Invalid method argument '{member}'")
+        return await command(**frame)
+
+    async def _ping(self) -> dict[str, Any]:
+        return {"msg": "pong", "code": 200}
+
+    async def _start(self, path: Any, since: Any = None) -> dict[str, Any]:
+        if since is None:
+            clock = await self._feed.start(_checked(path))
+        else:
+            clock = await self._feed.start(_checked(path), _clock(since))
+        return {"msg": "OK", "code": 200, "clock": clock}
+
+    async def _stop(self, path: Any) -> dict[str, Any]:
+        if not self._feed.stop(_checked(path)):
+            raise BadFrameError(400, f"path was not consumed '{path}'")
+        return {"msg": "OK", "code": 200}
+
+
+def _checked(path: Any) -> str:
+    if not isinstance(path, str):
+        raise BadFrameError(400, f"invalid path format '{path}'")
+    return path
+
+
+def _clock(since: Any) -> int:
+    """A clock as clients hold it, a number or its text."""
+    text = str(since)
+    if isinstance(since, bool) or not text.isascii() or not text.isdigit():
+        raise BadFrameError(400, f"invalid since '{since}'")
+    return int(text)
+
+
+@implementer(IPushProducer)
+class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
+    """A connection; the transport tells it when the client does not keep up."""
+
+    factory: EventFactory
+
+    def onOpen(self) -> None:
+        """The handshake is done."""
+        self._waiting: DeferredQueue[dict[str, Any] | None] = DeferredQueue(size=MAX_WAITING_FRAMES)
+        self._paused = False
+        self._unsent_bytes = 0
+        self._suspending = False
+        self.feed = Feed(self.factory.events, self._send_event, self._abort)
+        self._session = Session(self.feed, self._send_reply)
+        self.factory.protocols.add(self)
+        self.transport.registerProducer(self, True)
+        ensureDeferred(self._serve()).addErrback(self._failed)
+
+    def onMessage(self, payload: bytes, isBinary: bool) -> None:
+        """A frame came; they are served one after the other."""
+        try:
+            frame = jsonbody.parse(payload)
+        except (ValueError, RecursionError):
+            frame = None
+        if not isinstance(frame, dict) or len(self._waiting.pending) >= MAX_WAITING_FRAMES:
+            self._abort()
+            return
+        self._waiting.put(frame)
+
+    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+        """The connection is gone."""
+        if self in self.factory.protocols:
+            self.factory.protocols.discard(self)
+            self._waiting.put(None)
+            self.feed.close()
+
+    def send_bookmark(self) -> None:
+        """Tell a client that uses ``since`` how far it is."""
+        clock = self.feed.bookmark()
+        if clock is not None and not self._paused:
+            self.sendMessage(jsonbody.frame({"bookmark": clock}))
+
+    def pauseProducing(self) -> None:
+        """The transport holds more than it likes; it says so again with every write."""
+        if not self._paused:
+            self._paused = True
+            self._unsent_bytes = 0
+
+    def resumeProducing(self) -> None:
+        """The client has read what the transport held."""
+        self._paused = False
+        if self._suspending:
+            self._suspending = False
+            self.feed.resume()
+
+    def stopProducing(self) -> None:
+        """The connection is gone; ``onClose`` follows."""
+
+    async def _serve(self) -> None:
+        while (frame := await self._waiting.get()) is not None:
+            await self._session.handle(frame)
+
+    def _send_reply(self, answer: dict[str, Any]) -> None:
+        if self in self.factory.protocols:
+            self.sendMessage(jsonbody.frame(answer))
+
+    def _send_event(self, event: Event, key: tuple[str, ...]) -> None:
+        size, prepared = self.factory.prepared_event(event, key)
+        self.sendPreparedMessage(prepared)
+        if self._paused:
+            self._unsent_bytes += size
+            if self._unsent_bytes > MAX_WAITING_BYTES and not self._suspending:
+                self._suspending = True
+                # Later, so that one event under several keys is sent under all of them.
+                self.factory.reactor.callLater(0, self._suspend)
+
+    def _suspend(self) -> None:
+        if self._suspending:
+            self.feed.suspend()
+
+    def _abort(self) -> None:
+        self.dropConnection(abort=True)
+
+    def _failed(self, failure: Any) -> None:
+        _log.failure("a WebSocket client is dropped", failure)
+        self._abort()
+
+
+class EventFactory(websocket.WebSocketServerFactory):  # type: ignore[misc]
+    """Makes the connections and keeps what they share."""
+
+    protocol = EventProtocol
+
+    def __init__(self, events: Events, reactor: Any, ping_interval_s: float = 0) -> None:
+        super().__init__(server="")
+        self.events = events
+        self.reactor = reactor
+        self.protocols: set[EventProtocol] = set()
+        self._prepared: OrderedDict[tuple[int, tuple[str, ...]], tuple[int, Any]] = OrderedDict()
+        self.setProtocolOptions(
+            maxFramePayloadSize=MAX_FRAME_BYTES,
+            maxMessagePayloadSize=MAX_FRAME_BYTES,
+            autoPingInterval=ping_interval_s,
+            autoPingTimeout=ping_interval_s,
+            tcpNoDelay=True,
+            webStatus=False,
+        )
+        self._bookmarks = LoopingCall(self._send_bookmarks)
+        self._bookmarks.clock = reactor
+
+    def start(self) -> None:
+        """Begin to send bookmarks."""
+        self._bookmarks.start(BOOKMARK_INTERVAL_S, now=False)
+
+    def stop(self) -> None:
+        """Send no more bookmarks and drop all connections."""
+        if self._bookmarks.running:
+            self._bookmarks.stop()
+        for protocol in list(self.protocols):
+            protocol.dropConnection(abort=True)
+
+    def prepared_event(self, event: Event, key: tuple[str, ...]) -> tuple[int, Any]:
+        """The size and the frame of an event under one of its keys, made once for all clients."""
+        found = self._prepared.get((event.seq, key))
+        if found is None:
+            # The message is JSON already, as the log holds it.
+            payload = b'{"k":%b,"m":%b,"c":%d}' % (jsonbody.frame("/".join(key)), event.body, event.seq)
+            found = (len(payload), self.prepareMessage(payload))
+            self._prepared[event.seq, key] = found
+            if len(self._prepared) > _REMEMBERED_EVENTS:
+                self._prepared.popitem(last=False)
+        return found
+
+    def _send_bookmarks(self) -> None:
+        for protocol in list(self.protocols):
+            protocol.send_bookmark()

@@ -1,0 +1,296 @@
+"""Subscriptions (specification 003; readings, Snapshots and Callbacks; design, one transaction, one truth)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from twisted.internet.defer import gatherResults
+
+from buildbot.data.exceptions import InvalidOptionError, SinceTooOldError
+from tests.support.building import add_request, run_build
+from tests.support.events import Listener, listen, logged_after, next_turn, watch
+
+
+async def change(state: Any, author: str = "") -> str:
+    """Add a change; the routing key of its event."""
+    return f"changes/{await state.data.update.addChange(author=author)}/new"
+
+
+async def test_hears(state: Any) -> None:
+    """callback(routing_key, message), a tuple of str and a dict that holds at least every attribute."""
+    listener = await listen(state, "changes")
+    key = await change(state, "Al")
+    await listener.until(await state.data.clock())
+    ((heard, message),) = listener.heard
+    assert heard == tuple(key.split("/"))
+    assert isinstance(heard, tuple)
+    found = await state.data.get({}, ("changes", heard[1]))
+    assert message == {name: found[name] for name in message}
+    assert message["author"] == "Al"
+
+
+async def test_patterns(state: Any) -> None:
+    """A subscription to a list delivers events whose key is the list's path, one identifier and the event."""
+    running = await run_build(state)
+    builds = await listen(state, "builds")
+    one = await listen(state, "builds", str(running.buildid))
+    other = await listen(state, "builds", running.buildid + 1)
+    steps = await listen(state, "builds", running.buildid, "steps")
+    builder = await state.data.get({}, ("builders", "linux"))
+    by_builder = await listen(state, "builders", builder["builderid"], "builds")
+    await state.data.update.setStepStateString(running.stepid, "x")
+    await state.data.update.setBuildStateString(running.buildid, "y")
+    await state.data.update.setBuildProperties(running.buildid, {"p": (1, "s")})
+    for listener in (builds, one, other, steps, by_builder):
+        await listener.until(await state.data.clock())
+    build = f"builds/{running.buildid}"
+    assert (builds.keys, one.keys, other.keys) == ([f"{build}/update"], [f"{build}/update"], [])
+    assert steps.keys == [f"{build}/steps/{running.stepid}/updated"]
+    assert [key.split("/")[-2:] for key in by_builder.keys] == [["1", "update"]]
+
+
+async def test_now(state: Any) -> None:
+    """Without ``since`` it starts at now."""
+    await change(state)
+    listener = await listen(state, "changes")
+    key = await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [key]
+
+
+async def test_not_before_the_deferred(state: Any) -> None:
+    """No callback runs before the Deferred of startConsuming or watch has fired."""
+    clock = await state.data.clock()
+    expected = [await change(state) for _ in range(5)]
+    listener = Listener()
+    started = state.data.startConsuming(listener, {"since": clock}, ("changes",))
+    more = gatherResults([state.data.update.addChange() for _ in range(5)])
+    listener.subscription = await started  # the listener fails if it is called before
+    assert listener.heard == []
+    expected += [f"changes/{changeid}/new" for changeid in await more]
+    await listener.until(await state.data.clock())
+    assert sorted(listener.keys) == sorted(expected)
+
+
+async def test_since(state: Any) -> None:
+    """Delivers every later event that matches, in order, once, first from the log, then live, with no seam."""
+    clocks, keys = [await state.data.clock()], []
+    for _ in range(10):
+        keys.append(await change(state))
+        await add_request(state)
+        clocks.append(await state.data.clock())
+    listeners = [await listen(state, "changes", since=clock) for clock in clocks]
+    for _ in range(3):
+        keys.append(await change(state))
+    for number, listener in enumerate(listeners):
+        await listener.until(await state.data.clock())
+        assert listener.keys == keys[number:]
+
+
+async def test_clock_moves_before(state: Any) -> None:
+    """.clock is the position up to which events have been delivered; it is moved before each callback."""
+    start = await state.data.clock()
+    listener = await listen(state, "changes", since=start)
+    assert listener.subscription.clock == start
+    for _ in range(5):
+        await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.clocks == sorted(set(listener.clocks))
+    for clock, key in zip(listener.clocks, listener.keys, strict=True):
+        assert (key,) in await logged_after(state, clock - 1)
+        assert (key,) not in await logged_after(state, clock)
+    resumed = await listen(state, "changes", since=listener.clocks[1])
+    await resumed.until(await state.data.clock())
+    assert resumed.keys == listener.keys[2:]
+
+
+async def test_stop(state: Any) -> None:
+    """After ``stopConsuming`` was called none runs any more."""
+    listener, other = await listen(state, "changes"), await listen(state, "changes")
+    first = await change(state)
+    await listener.until(await state.data.clock())
+    stopped = listener.subscription.stopConsuming()
+    second = await change(state)
+    await stopped
+    await other.until(await state.data.clock())
+    assert (listener.keys, other.keys) == ([first], [first, second])
+    await listener.subscription.stopConsuming()
+
+
+async def test_stop_in_callback(state: Any) -> None:
+    """A callback may end its own subscription: it hears nothing more, in the same batch either."""
+    clock = await state.data.clock()
+    for _ in range(5):
+        await change(state)
+    heard: list[tuple[str, ...]] = []
+
+    def once(key: tuple[str, ...], message: Any) -> None:
+        heard.append(key)
+        subscription.stopConsuming()
+
+    subscription = await state.data.startConsuming(once, {"since": clock}, ("changes",))
+    other = await listen(state, "changes", since=clock)
+    await other.until(await state.data.clock())
+    await change(state)
+    await other.until(await state.data.clock())
+    assert len(heard) == 1
+
+
+async def test_failing_callback(state: Any) -> None:
+    """An error of a callback touches nobody else, nor the next event."""
+    calls: list[tuple[str, ...]] = []
+
+    def fails(key: tuple[str, ...], message: Any) -> None:
+        calls.append(key)
+        raise ZeroDivisionError
+
+    await state.data.startConsuming(fails, {}, ("changes",))
+    listener = await listen(state, "changes")
+    await change(state)
+    await change(state)
+    await listener.until(await state.data.clock())
+    assert len(calls) == len(listener.heard) == 2
+
+
+async def test_other_master(state: Any, second_master: Any) -> None:
+    """Events for whoever listens, in every master of the installation: in one order, each once."""
+    here, there = await listen(state, "changes"), await listen(second_master, "changes")
+    await gatherResults([m.data.update.addChange(author=str(n)) for n in range(20) for m in (state, second_master)])
+    clock = await state.data.clock()
+    await here.until(clock)
+    await there.until(clock)
+    assert here.heard == there.heard
+    assert len(set(here.keys)) == 40
+    assert here.clocks == there.clocks
+
+
+async def test_snapshot(state: Any) -> None:
+    """master.data.snapshot(options, path) gives (data, clock): the data contains exactly the events up to it."""
+    await change(state, "first")
+    data, clock = await state.data.snapshot({}, ("changes",))
+    assert data == await state.data.get({}, ("changes",))
+    assert isinstance(clock, int)
+    listener = await listen(state, "changes", since=clock)
+    key = await change(state, "second")
+    await listener.until(await state.data.clock())
+    assert listener.keys == [key]
+
+
+async def test_watch(state: Any) -> None:
+    """An object with .data, .clock and .stopConsuming()."""
+    await change(state, "first")
+    listener = await watch(state, "changes", fields=["author"])
+    assert listener.subscription.data == [{"author": "first"}]
+    assert listener.subscription.clock == await state.data.clock()
+    key = await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [key]
+    await listener.subscription.stopConsuming()
+    await change(state)
+    await next_turn()
+    assert listener.keys == [key]
+
+
+async def test_exact_between_masters(state: Any, second_master: Any) -> None:
+    """A dump of current state plus changes to that state, without missing or duplicating messages: exact."""
+    calls = [m.data.update.addChange(author=str(n)) for n in range(30) for m in (state, second_master)]
+    watchers = [await watch(m, "changes") for _ in range(10) for m in (state, second_master)]
+    await gatherResults(calls)
+    final = sorted(found["changeid"] for found in await state.data.get({}, ("changes",)))
+    for watcher in watchers:
+        await watcher.until(await state.data.clock())
+        seen = [found["changeid"] for found in watcher.subscription.data]
+        seen += [message["changeid"] for _, message in watcher.heard]
+        assert sorted(seen) == final
+
+
+async def test_too_old(state: Any) -> None:
+    """A ``since`` that the log no longer holds: SinceTooOldError. trimEvents(0) removes all."""
+    clock = await state.data.clock()
+    await change(state)
+    trimmed = await state.data.update.trimEvents(0)
+    assert trimmed >= clock
+    with pytest.raises(SinceTooOldError):
+        await state.data.startConsuming(lambda key, message: None, {"since": clock}, ("changes",))
+    listener = await listen(state, "changes", since=await state.data.clock())
+    key = await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [key]
+
+
+async def test_trim_keeps(state: Any) -> None:
+    """trimEvents(seconds) removes events older than that."""
+    clock = await state.data.clock()
+    key = await change(state)
+    await state.data.update.trimEvents(24 * 3600)
+    listener = await listen(state, "changes", since=clock)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [key]
+    for value, error in (("1", TypeError), (None, TypeError), (-1, ValueError)):
+        with pytest.raises(error, match="seconds"):
+            await state.data.update.trimEvents(value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"filters": {}}, "filters"),
+        ({"limit": 1}, "limit"),
+        ({"since": "1"}, "since"),
+        ({"since": -1}, "since"),
+        ({"since": True}, "since"),
+        ({"since": 1.0}, "since"),
+        ({"since": 2**62}, "since"),
+        ("since", "options"),
+    ],
+    ids=repr,
+)
+async def test_options(master: Any, options: Any, named: str) -> None:
+    """startConsuming takes the option ``since`` and nothing else (InvalidOptionError)."""
+    with pytest.raises(InvalidOptionError, match=named):
+        await master.data.startConsuming(lambda key, message: None, options, ("changes",))
+    await master.data.startConsuming(lambda key, message: None, None, ("changes",))
+
+
+async def test_idle(state: Any, second_master: Any) -> None:
+    """An idle subscription's .clock reaches the installation's clock within ten seconds."""
+    idle = await listen(state, "changes", 2**40)
+    await change(second_master)
+    clock = await second_master.data.clock()
+    await idle.until(clock)
+    assert idle.heard == []
+
+
+async def test_refused_is_not_announced(state: Any) -> None:
+    """An update is one transaction that writes the state and the events: either both are there or neither is."""
+    listener = await listen(state, "changes")
+    calls = [state.data.update.addChange(author=str(n) if n % 3 else 7) for n in range(9)]
+    for number, call in enumerate(calls):
+        if number % 3:
+            await call
+        else:
+            with pytest.raises(TypeError):
+                await call
+    await listener.until(await state.data.clock())
+    assert [message["author"] for _, message in listener.heard] == [str(n) for n in range(9) if n % 3]
+
+
+async def test_produce(state: Any) -> None:
+    """The callback interface is that of the mq: produce announces to every listener whose filter matches."""
+    heard: list[Any] = []
+    subscription = await state.mq.startConsuming(lambda key, m: heard.append((key, m)), ("a", None, "c"))
+    for key in (("a", "b", "c"), ("a", "b"), ("a", "b", "d"), ("a", "x", "c")):
+        await state.mq.produce(key, {"key": list(key)})
+    while subscription.clock < await state.data.clock():
+        await next_turn()
+    assert heard == [(key, {"key": list(key)}) for key in (("a", "b", "c"), ("a", "x", "c"))]
+
+
+async def test_big_numbers(state: Any) -> None:
+    """Values of any size survive: a message is the JSON that was announced, and its neighbours are not touched."""
+    listener = Listener()
+    listener.subscription = await state.mq.startConsuming(listener, ("a",))
+    await gatherResults([state.mq.produce(("a",), {"n": number}) for number in (2**70, 1, -(2**64))])
+    await listener.until(await state.data.clock())
+    assert sorted(message["n"] for _, message in listener.heard) == [-(2**64), 1, 2**70]

@@ -1,0 +1,165 @@
+"""A server process for the tests of the page: the state layer, the HTTP server, and what tests make happen.
+
+The test writes a command per line to its standard input, ``["name", {arguments}]`` in JSON, and reads a line with
+``{"result": …}`` or ``{"error": …}``. Builds are not run: the test says what they do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import reactor, stdio
+from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.protocols.basic import LineReceiver
+
+# Started as a script, so its neighbours are found from the top of the project.
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from buildbot.process.schedulers.forcesched import ForceScheduler
+from buildbot.process.schedulers.parameters import ChoiceStringParameter, StringParameter
+from buildbot.test.fake.fakedb import make_master
+from buildbot.www.site import WwwServer
+from tests.unit.www.farm import Build, Farm
+
+
+class Commands:
+    """What a test may have done; every method is a command."""
+
+    def __init__(self) -> None:
+        self.master = make_master()
+        self.farm = Farm(self.master)
+        self.builds: dict[int, Build] = {}
+        self.server: WwwServer | None = None
+        self.stopped: list[dict[str, Any]] = []
+        self.port = 0
+
+    async def configure(self, builders: list[str], workers: list[str]) -> dict[str, Any]:
+        await self.farm.configure({name: ["tag"] for name in builders}, workers)
+        force = ForceScheduler(
+            "force",
+            builders,
+            buttonName="Force build",
+            reason=StringParameter("reason", label="Reason", default="", required=True),
+            properties=[ChoiceStringParameter("target", choices=["debug", "release"], default="debug")],
+        )
+        await force.activate(self.master)
+
+        async def handler(args: Any, entity: Any) -> Any:
+            return await force.force(dict(args))
+
+        self.master.data.control_handlers["forceschedulers", "force"] = handler
+        await self.master.mq.startConsuming(
+            lambda key, message: self.stopped.append({"build": int(key[2]), **message}),
+            ("control", "builds", None, "stop"),
+        )
+        return self.farm.builders
+
+    async def listen(self) -> int:
+        """Begin to serve, on the same port as before."""
+        www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"]}
+        self.server = WwwServer(self.master, www, "http://127.0.0.1/", "Test CI")
+        await self.server.start()
+        self.port = self.server.port or 0
+        return self.port
+
+    async def go_away(self) -> None:
+        """Stop serving and cut every socket."""
+        assert self.server is not None
+        await self.server.stop()
+
+    async def forget_events(self) -> None:
+        await self.master.data.update.trimEvents(0)
+
+    async def build(self, builder: str, worker: str) -> int:
+        return self._keep(await self.farm.build(builder, worker))
+
+    async def start(self, brid: int, worker: str) -> int:
+        return self._keep(await self.farm.start(brid, worker))
+
+    async def request(self, builder: str) -> int:
+        return await self.farm.request(builder)
+
+    async def state(self, build: int, text: str) -> None:
+        await self.master.data.update.setBuildStateString(build, text)
+
+    async def properties(self, build: int, **values: Any) -> None:
+        named = {name: (value, "Test") for name, value in values.items()}
+        await self.master.data.update.setBuildProperties(build, named)
+
+    async def step(self, build: int, name: str) -> int:
+        return await self.builds[build].step(name)
+
+    async def log(self, step: int, text: str, kind: str = "s") -> int:
+        logid: int = await self.master.data.update.newLog(step, "stdio" if kind == "s" else "page", kind)
+        await self.master.data.update.appendLog(logid, text)
+        return logid
+
+    async def end_log(self, log: int) -> None:
+        await self.master.data.update.finishLog(log)
+
+    async def append(self, log: int, text: str) -> None:
+        await self.master.data.update.appendLog(log, text)
+
+    async def end_step(self, build: int, step: int, results: int = 0) -> None:
+        await self.builds[build].end_step(step, results)
+
+    async def end(self, build: int, results: int = 0) -> None:
+        await self.builds[build].end(results, "build successful" if results == 0 else "failed")
+
+    async def change(self, comments: str) -> int:
+        changeid: int = await self.master.data.update.addChange(
+            author="Joe <joe@example.org>", comments=comments, files=["a.py"], revision="1" * 40, branch="main"
+        )
+        return changeid
+
+    async def disconnect(self, worker: str) -> None:
+        await self.master.data.update.workerDisconnected(self.farm.workers[worker])
+
+    async def get(self, path: list[Any]) -> Any:
+        return await self.master.data.get({}, tuple(path))
+
+    async def pending(self) -> list[int]:
+        found = await self.master.data.get({"filters": {"complete": False, "claimed": False}}, ("buildrequests",))
+        return [one["buildrequestid"] for one in found]
+
+    async def stops(self) -> list[dict[str, Any]]:
+        return self.stopped
+
+    def _keep(self, build: Build) -> int:
+        self.builds[build.buildid] = build
+        return build.buildid
+
+
+class Terminal(LineReceiver):
+    """Reads commands, one after the other."""
+
+    delimiter = os.linesep.encode()
+    MAX_LENGTH = 10_000_000
+
+    def __init__(self) -> None:
+        self.commands = Commands()
+        self.lock = DeferredLock()
+
+    def lineReceived(self, line: bytes) -> None:
+        self.lock.run(lambda: ensureDeferred(self._run(line)))
+
+    def connectionLost(self, reason: Any = None) -> None:
+        reactor.callWhenRunning(reactor.stop)  # type: ignore[attr-defined]  # the reactor is a module
+
+    async def _run(self, line: bytes) -> None:
+        name, arguments = json.loads(line)
+        try:
+            answer: dict[str, Any] = {"result": await getattr(self.commands, name)(**arguments)}
+        except Exception as error:
+            answer = {"error": repr(error)}
+        self.sendLine(json.dumps(answer, default=repr).encode())
+
+
+if __name__ == "__main__":
+    terminal = Terminal()
+    stdio.StandardIO(terminal)
+    reactor.run()  # type: ignore[attr-defined]  # the reactor is a module

@@ -1,0 +1,144 @@
+"""Database servers of a test's own, which it may kill: PostgreSQL and MariaDB, from Debian's packages."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+
+class Server:
+    """A database server in a directory, on a port of its own."""
+
+    #: the account that it runs as if the tests run as root, which servers refuse
+    account = ""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.process: subprocess.Popen[bytes] | None = None
+        #: what the server says, beside its directory
+        self._log = directory.with_suffix(".log").open("ab")
+        self.user = self.account if os.geteuid() == 0 else None
+        directory.mkdir()
+        if self.user is not None:
+            entry = pwd.getpwnam(self.user)
+            os.chown(directory, entry.pw_uid, entry.pw_gid)
+
+    def command(self) -> list[str]:
+        """What runs the server in the foreground."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Make the server's files."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        """The URL of a database that is there."""
+        raise NotImplementedError
+
+    def start(self) -> None:
+        """Run it; it may not answer yet."""
+        self.process = subprocess.Popen(
+            self.command(), user=self.user, stdout=self._log, stderr=subprocess.STDOUT, cwd="/"
+        )
+
+    def kill(self) -> None:
+        """End it as a crash of the machine would."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    def run(self, *command: str) -> None:
+        """Run a tool as the server's account."""
+        done = subprocess.run(command, user=self.user, capture_output=True, text=True, cwd="/", check=False)
+        assert done.returncode == 0, done.stderr
+
+
+class PostgreSQL(Server):
+    """A cluster made by initdb."""
+
+    account = "postgres"
+
+    def _tool(self, name: str) -> str:
+        found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
+        if not found:
+            missing(f"no {name} on this machine")
+        return str(found[-1])
+
+    def prepare(self) -> None:
+        self.run(self._tool("initdb"), "-D", str(self.directory / "data"), "-U", "postgres", "-A", "trust")
+
+    def command(self) -> list[str]:
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.directory}"]
+        return [self._tool("postgres"), "-D", str(self.directory / "data"), "-p", str(self.port), *options]
+
+    @property
+    def url(self) -> str:
+        return f"postgresql://postgres@127.0.0.1:{self.port}/postgres"
+
+
+class MariaDB(Server):
+    """A data directory made by mariadb-install-db."""
+
+    account = "mysql"
+
+    def prepare(self) -> None:
+        install = shutil.which("mariadb-install-db") or missing("no mariadb-install-db on this machine")
+        data = f"--datadir={self.directory / 'data'}"
+        self.run(str(install), "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db")
+
+    def command(self) -> list[str]:
+        mariadbd = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") or missing("no mariadbd here")
+        return [
+            str(mariadbd),
+            "--no-defaults",
+            f"--datadir={self.directory / 'data'}",
+            f"--port={self.port}",
+            f"--socket={self.directory / 'socket'}",
+            "--bind-address=127.0.0.1",
+            "--innodb-buffer-pool-size=32M",
+        ]
+
+    @property
+    def url(self) -> str:
+        return f"mysql://root@127.0.0.1:{self.port}/mysql"
+
+
+SERVERS: dict[str, type[Server]] = {"postgresql": PostgreSQL, "mysql": MariaDB}
+
+
+@contextmanager
+def own_server(backend: str) -> Iterator[Server]:
+    """A running server; killed at the end.
+
+    Not below pytest's directories: those are closed to the accounts that servers run as.
+    """
+    with tempfile.TemporaryDirectory() as directory:
+        Path(directory).chmod(0o755)
+        server = SERVERS[backend](Path(directory) / backend)
+        server.prepare()
+        server.start()
+        try:
+            yield server
+        finally:
+            server.kill()
+
+
+def missing(message: str) -> str:
+    """Skip the test, or fail it where backends are required."""
+    if os.environ.get("CI") or os.environ.get("TENFOLD_REQUIRE_BACKENDS"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

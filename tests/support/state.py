@@ -1,0 +1,102 @@
+"""A master's state layer on each backend, on a database that is migrated once and emptied before each test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, update
+from sqlalchemy.engine import Engine
+
+from buildbot.data.connector import DataConnector
+from buildbot.db.dialects import dialect_for
+from buildbot.db.model import upgrade
+from buildbot.mq.connector import MQConnector
+from buildbot.resources import clock, metadata
+from buildbot.test.fake.fakedb import make_master
+from tests.support.databases import database_url, selected_backends
+from tests.support.reactor import reactor, run
+
+#: the connectors as plugin authors test with them: in memory, without threads, one master
+FAKE = "fake"
+
+
+def state_backends(shared: bool) -> tuple[str, ...]:
+    """Backends for tests of the state layer; ``shared``: only those that several masters can use at once."""
+    return selected_backends() if shared else (FAKE, *selected_backends())
+
+
+class Database:
+    """A migrated database of one backend; ``url`` and ``engine`` are None for the fake."""
+
+    def __init__(self, backend: str, url: str | None = None, engine: Engine | None = None) -> None:
+        self.backend = backend
+        self.url = url
+        self.engine = engine
+        self._masters: dict[str, Any] = {}
+
+    def empty(self) -> None:
+        """Remove every row; the clock goes on, ids are not used again."""
+        if self.engine is None:
+            return
+        with self.engine.begin() as conn:
+            for table in reversed(metadata.sorted_tables):
+                if table is not clock:
+                    conn.execute(delete(table))
+            conn.execute(update(clock).values(trimmed=clock.c.seq))
+
+    @contextmanager
+    def master(self, name: str) -> Iterator[Any]:
+        """An active master of this name; all of it is new but its connections, which take long to make."""
+        if self.url is None:
+            master = make_master(name=name)
+            yield master
+            master.mq.stop()
+            master.db.close()
+            return
+        master = self._masters.get(name)
+        if master is None:
+            from buildbot.master import StateLayer  # imports all parts; the other tests need only their own
+
+            master = self._masters[name] = StateLayer(self.url, name, reactor)
+        run(_start_anew(master))
+        try:
+            yield master
+        finally:
+            master.mq.stop()
+
+    def close(self) -> None:
+        """End all connections."""
+        for master in self._masters.values():
+            run(master.close())
+        if self.engine is not None:
+            self.engine.dispose()
+
+
+async def _start_anew(master: Any) -> None:
+    for caches in master.db.caches.values():
+        for cache in caches:
+            cache.invalidate()
+    master.mq = MQConnector(master.db, reactor)
+    master.data = DataConnector(master.db, master.mq)
+    await master.open()
+    await master.data.update.masterActive()
+
+
+@contextmanager
+def open_database(backend: str, directory: Path) -> Iterator[Database]:
+    """A migrated database that is dropped at the end of the block."""
+    if backend == FAKE:
+        yield Database(backend)
+        return
+    with database_url(backend, "contract", directory) as url:
+        dialect = dialect_for(url)
+        engine = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+        upgrade(engine)
+        opened = Database(backend, url, engine)
+        try:
+            yield opened
+        finally:
+            opened.close()

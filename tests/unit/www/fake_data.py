@@ -1,0 +1,156 @@
+"""The edge of REST and JSON-RPC: a Data API that keeps what it was asked, and breaks when told to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from twisted.internet.defer import Deferred, fail, succeed
+
+from buildbot.data.base import ResourceList
+from buildbot.data.exceptions import ControlParamsError, InvalidControlError, InvalidOptionError, InvalidPathError
+from buildbot.resources.base import Resource
+
+#: plural → (key, fields with their kinds, growing)
+NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
+    "masters": ("masterid", {"masterid": "int", "name": "str", "active": "bool", "last_active": "time"}, False),
+    "builders": (
+        "builderid",
+        {"builderid": "int", "name": "str", "masterids": "list", "tags": "list", "description": "str"},
+        False,
+    ),
+    "builds": (
+        "buildid",
+        {
+            "buildid": "int",
+            "number": "int",
+            "builderid": "int",
+            "workerid": "int",
+            "complete": "bool",
+            "started_at": "time",
+            "results": "int",
+            "state_string": "str",
+            "properties": "json",
+        },
+        True,
+    ),
+    "steps": ("stepid", {"stepid": "int", "number": "int", "name": "str", "buildid": "int"}, True),
+    "logs": (
+        "logid",
+        {"logid": "int", "name": "str", "slug": "str", "stepid": "int", "type": "str", "num_lines": "int"},
+        True,
+    ),
+    "workers": ("workerid", {"workerid": "int", "name": "str"}, False),
+    "forceschedulers": ("name", {"name": "str"}, False),
+}
+
+
+@dataclass
+class Endpoint:
+    """What the Data API says about a path."""
+
+    plural: str
+    is_collection: bool
+    kind: str
+    growing: bool
+    fields: dict[str, str]
+    resource: Resource | None = None
+
+
+@dataclass
+class FakeData:
+    """Rows by noun; ``asked`` keeps the calls."""
+
+    rows: dict[str, list[dict[str, Any]]]
+    clock: int = 41
+    texts: dict[int, str] = field(default_factory=dict)
+    asked: list[tuple[str, Any, tuple[Any, ...]]] = field(default_factory=list)
+    broken: Exception | None = None
+
+    def endpoint(self, path: tuple[str, ...]) -> Endpoint:
+        parts = tuple(str(part) for part in path)
+        if len(parts) >= 3 and parts[-1] in ("raw", "raw_inline", "contents"):
+            kind = {"contents": "lines"}.get(parts[-1], parts[-1])
+            return Endpoint("logchunks", False, kind, False, {"logid": "int", "firstline": "int", "content": "str"})
+        plural = parts[-1] if len(parts) % 2 else parts[-2]
+        if plural not in NOUNS or "" in parts:
+            raise InvalidPathError(f"Invalid path: {'/'.join(parts)}")
+        _, fields, growing = NOUNS[plural]
+        single = len(parts) % 2 == 0
+        return Endpoint(plural, not single, "single" if single else "collection", growing, fields)
+
+    def snapshot(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[tuple[Any, int]]:
+        self.asked.append(("snapshot", options, path))
+        if self.broken is not None:
+            return fail(self.broken)
+        return succeed((self._find(options, path), self.clock))
+
+    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        self.asked.append(("get", options, path))
+        return succeed(self._find(options, path))
+
+    def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        self.asked.append((action, args, path))
+        if self.broken is not None:
+            return fail(self.broken)
+        try:
+            self.endpoint(path)
+        except InvalidPathError as error:
+            return fail(error)
+        if action == "force" and args.get("reason") == "":
+            return fail(ControlParamsError({"reason": "'reason:' needs to be specified"}))
+        if action not in ("stop", "force", "rebuild"):
+            return fail(InvalidControlError(f"action: {action} is not supported"))
+        if "surprise" in args:
+            return fail(InvalidControlError(f"{action}: unknown argument 'surprise'"))
+        return succeed(None if action == "stop" else [7, {"1": 70}])
+
+    def _find(self, options: dict[str, Any], path: tuple[Any, ...]) -> Any:
+        endpoint = self.endpoint(path)
+        if endpoint.kind == "lines":
+            lines = self.texts.get(int(path[1]), "").splitlines(keepends=True)
+            first = options.get("offset", 0)
+            chosen = lines[first : first + options["limit"]] if "limit" in options else lines[first:]
+            return {"logid": int(path[1]), "firstline": first, "content": "".join(chosen)}
+        if endpoint.kind in ("raw", "raw_inline"):
+            return self._find({}, path[:-1])
+        key = NOUNS[endpoint.plural][0]
+        rows = self.rows.get(endpoint.plural, [])
+        if not endpoint.is_collection:
+            return next((row for row in rows if str(row[key]) == str(path[-1])), None)
+        for name in options.get("filters", {}):
+            if name == "masterid__gt":
+                raise InvalidOptionError(f"cannot filter with {name}")
+        page = rows[options.get("offset", 0) :]
+        return ResourceList(page[: options.get("limit", len(page))], len(rows), endpoint.plural)
+
+
+def make_data() -> FakeData:
+    """A small farm: one builder, three builds, two logs."""
+    builds = [
+        {
+            "buildid": number,
+            "number": number,
+            "builderid": 1,
+            "workerid": 1,
+            "complete": number < 3,
+            "started_at": 1000 * number,
+            "results": 0 if number < 3 else None,
+            "state_string": "grün",
+            "properties": {},
+        }
+        for number in (1, 2, 3)
+    ]
+    rows: dict[str, list[dict[str, Any]]] = {
+        "masters": [{"masterid": 1, "name": "m", "active": True, "last_active": 5}],
+        "builders": [{"builderid": 1, "name": "linux", "masterids": [1], "tags": ["fast"], "description": None}],
+        "builds": builds,
+        "steps": [{"stepid": 4, "number": 0, "name": "compile it", "buildid": 1}],
+        "logs": [
+            {"logid": 9, "name": "stdio", "slug": "stdio", "stepid": 4, "type": "s", "num_lines": 3},
+            {"logid": 10, "name": "page.html", "slug": "page_html", "stepid": 4, "type": "h", "num_lines": 1},
+        ],
+        "workers": [{"workerid": 1, "name": "w1"}],
+        "forceschedulers": [{"name": "force"}],
+    }
+    return FakeData(rows, texts={9: "hstart\noout\x1b[1m\neerr\n", 10: "<b>hi</b>\n"})

@@ -1,0 +1,440 @@
+"""The server on a real socket: what only the carrier can get wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.www import front, ws
+from buildbot.www.site import WwwServer
+from tests.unit.www.clients import WsClient, connect, raw, turn, until
+from tests.unit.www.farm import Farm
+
+
+@asynccontextmanager
+async def serving(master: FakeMaster, **www: Any) -> AsyncIterator[tuple[WwwServer, int]]:
+    server = WwwServer(master, {"port": 0, **www}, "http://localhost:1/")
+    await server.start()
+    assert server.port is not None
+    try:
+        yield server, server.port
+    finally:
+        await server.stop()
+
+
+async def a_build(master: FakeMaster, log: str = "") -> tuple[Farm, int]:
+    """A farm whose build 1 runs, with step 1 that has log 1."""
+    farm = Farm(master)
+    await farm.configure({"linux": ["fast"]}, ["w1"])
+    build = await farm.build("linux", "w1")
+    step = await build.step("compile it")
+    await build.log(step, log or "ohello\n")
+    return farm, build.buildid
+
+
+async def clock(master: FakeMaster) -> int:
+    newest, _ = await master.mq.clock()
+    return newest
+
+
+def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"]
+    lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
+    if body:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def parse(reply: bytes) -> tuple[int, dict[str, str], bytes]:
+    head, _, body = reply.partition(b"\r\n\r\n")
+    first, *lines = head.decode("latin-1").split("\r\n")
+    pairs = (line.split(": ", 1) for line in lines)
+    return int(first.split()[1]), {name.lower(): value for name, value in pairs}, body
+
+
+async def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], Any]:
+    status, got, body = parse(await raw(port, request("GET", path, Accept="application/json", **headers)))
+    return status, got, json.loads(body)
+
+
+async def test_get_and_head(master: FakeMaster) -> None:
+    """HEAD is GET without the body."""
+    await a_build(master)
+    async with serving(master) as (_, port):
+        status, headers, body = parse(await raw(port, request("GET", "/api/v2/builds/1", Accept="application/json")))
+        assert status == 200
+        assert json.loads(body)["builds"][0]["state_string"] == "building"
+        assert headers["content-length"] == str(len(body))
+        assert headers["x-tenfold-clock"] == str(await clock(master))
+        assert "server" not in headers
+        head = parse(await raw(port, request("HEAD", "/api/v2/builds/1", Accept="application/json")))
+        assert (head[0], head[1]["content-length"], head[2]) == (200, str(len(body)), b"")
+
+
+async def test_every_collection(master: FakeMaster) -> None:
+    """Every path of the Data API is served: collections with their total, singles as one element."""
+    await a_build(master)
+    async with serving(master) as (_, port):
+        for endpoint in master.data.endpoints():
+            if endpoint.kind in ("raw", "raw_inline"):
+                continue
+            parts = endpoint.path.parts if endpoint.path.pattern else ()
+            path = "/".join(["api", "v2", *("1" if part.startswith("n:") else part.split(":")[-1] for part in parts)])
+            status, _, body = await get(port, f"/{path}")
+            assert status in (200, 404), path
+            if status == 200:
+                assert isinstance(body[endpoint.plural], list)
+                assert ("total" in body["meta"]) == endpoint.is_collection
+
+
+async def test_links_are_for_python(master: FakeMaster) -> None:
+    """Links are no attributes of replies, unless ``expand`` puts what they point to in their place."""
+    await a_build(master)
+    async with serving(master) as (_, port):
+        _, _, body = await get(port, "/api/v2/builds/1")
+        assert {"builder", "worker", "steps", "buildrequest"}.isdisjoint(body["builds"][0])
+        _, _, body = await get(port, "/api/v2/builds?expand=builder&expand=buildrequest.buildset")
+        build = body["builds"][0]
+        assert build["builder"]["name"] == "linux"
+        assert "builds" not in build["builder"]
+        assert build["buildrequest"]["buildset"]["reason"] == "because"
+        assert "worker" not in build
+        assert (await get(port, "/api/v2/builds?expand=nonsense"))[0] == 400
+
+
+async def test_options_of_singles(master: FakeMaster) -> None:
+    """``order``, ``limit`` and ``offset`` mean nothing for one resource and are no error."""
+    await a_build(master)
+    async with serving(master) as (_, port):
+        assert (await get(port, "/api/v2/builds/1?order=number&limit=5&offset=2"))[0] == 200
+
+
+async def test_not_modified_until_something_happens(master: FakeMaster) -> None:
+    """A validator holds while the clock stands still, and not after the next event."""
+    farm, buildid = await a_build(master)
+    async with serving(master) as (_, port):
+        _, headers, _ = await get(port, "/api/v2/builds")
+        sent = request("GET", "/api/v2/builds", Accept="application/json", If_None_Match=headers["etag"])
+        assert parse(await raw(port, sent))[0] == 304
+        await farm.update.setBuildStateString(buildid, "on")
+        await turn()
+        assert parse(await raw(port, sent))[0] == 200
+
+
+async def test_encoded_segments(master: FakeMaster) -> None:
+    """Segments are decoded one by one, so that a name may hold a slash."""
+    farm = Farm(master)
+    await farm.configure({"a b/c": []}, [])
+    async with serving(master) as (_, port):
+        status, _, body = await get(port, "/api/latest/builders/a%20b%2Fc")
+        assert (status, body["builders"][0]["name"]) == (200, "a b/c")
+
+
+async def test_actions(master: FakeMaster) -> None:
+    """A POST from the page is served, one from elsewhere is not."""
+    _, buildid = await a_build(master)
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "rebuild", "params": {}}).encode()
+    async with serving(master) as (_, port):
+
+        async def post(**headers: str) -> int:
+            sent = request("POST", f"/api/v2/builds/{buildid}", body, Content_Type="application/json", **headers)
+            return parse(await raw(port, sent))[0]
+
+        async def requests() -> int:
+            return len(await master.data.get({}, ("buildrequests",)))
+
+        assert await post(Origin="http://localhost:1") == 200
+        assert await post(Origin="http://127.0.0.1:1") == 200
+        assert await post() == 200
+        assert await requests() == 4
+        assert await post(Origin="http://evil.example") == 400
+        assert await post(Origin="null") == 400
+        assert await requests() == 4
+
+
+async def test_cors(master: FakeMaster) -> None:
+    """Allowed origins are told so, and may ask before they call."""
+    async with serving(master, allowed_origins=["https://*.example"]) as (_, port):
+        good = {"Origin": "https://Dash.example", "Access_Control_Request_Method": "POST"}
+        status, headers, _ = parse(await raw(port, request("OPTIONS", "/api/v2/builds", **good)))
+        assert (status, headers["access-control-allow-origin"]) == (200, "https://dash.example")
+        assert headers["access-control-allow-headers"] == "Content-Type"
+        status, headers, _ = parse(await raw(port, request("GET", "/api/v2/builds", Origin="https://dash.example")))
+        assert (status, headers["access-control-allow-origin"]) == (200, "https://dash.example")
+        for method in ("GET", "OPTIONS"):
+            status, _, body = parse(await raw(port, request(method, "/api/v2/builds", Origin="https://evil")))
+            assert (status, json.loads(body)) == (400, {"error": "invalid origin"})
+        wrong = {**good, "Access_Control_Request_Method": "DELETE"}
+        status, _, body = parse(await raw(port, request("OPTIONS", "/api/v2/builds", **wrong)))
+        assert (status, json.loads(body)) == (400, {"error": "invalid method"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PUT", "/api/v2/builds", 400),
+        ("OPTIONS", "/api/v2/builds", 400),
+        ("GET", "/api/v2/", 404),
+        ("GET", "/api/v3/builds", 404),
+        ("GET", "/api/", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/page/../site.py", 404),
+        ("GET", "/page/..%2fsite.py", 404),
+        ("GET", "/%2e%2e/site.py", 404),
+        ("GET", "/page", 404),
+        ("GET", "/page/", 404),
+        ("POST", "/config", 405),
+        ("POST", "/", 405),
+        ("GET", "/ws", 426),
+        ("GET", "/api", 200),
+        ("GET", "/config", 200),
+        ("GET", "/", 200),
+    ],
+)
+async def test_statuses(master: FakeMaster, method: str, path: str, status: int) -> None:
+    """Each root answers as listed; nothing outside the page's files is reachable, nothing is listed."""
+    async with serving(master) as (_, port):
+        assert parse(await raw(port, request(method, path)))[0] == status
+
+
+async def test_config(master: FakeMaster) -> None:
+    """The configuration object tells the page what it needs and keeps secrets."""
+    secrets = {"auth": object(), "change_hook_dialects": {"x": {"secret": "s"}}}
+    async with serving(master, plugins={"grid_view": {}}, **secrets) as (_, port):
+        config = json.loads(parse(await raw(port, request("GET", "/config")))[2])
+        assert config["buildbotURL"] == "http://localhost:1/"
+        assert config["auth"] == {"name": "NoAuth"}
+        assert config["user"] == {"anonymous": True}
+        assert config["plugins"] == {"grid_view": {}}
+        assert "change_hook_dialects" not in config
+
+
+async def test_page_caching(master: FakeMaster) -> None:
+    """The index is checked at every visit; the files it names never change."""
+    async with serving(master) as (_, port):
+        status, headers, index = parse(await raw(port, request("GET", "/")))
+        assert (status, headers["cache-control"]) == (200, "no-cache")
+        assert "default-src 'self'" in headers["content-security-policy"]
+        again = parse(await raw(port, request("GET", "/", If_None_Match=headers["etag"])))
+        assert (again[0], again[2]) == (304, b"")
+        named = index.split(b'"page/')[1].split(b'"')[0].decode()
+        status, headers, _ = parse(await raw(port, request("GET", f"/page/{named}")))
+        assert (status, headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
+        old = "0" * 16 + named[16:]
+        status, headers, _ = parse(await raw(port, request("GET", f"/page/{old}")))
+        assert (status, headers["cache-control"]) == (200, "no-cache")
+
+
+async def test_body_limit(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A body over the limit is refused without being kept."""
+    monkeypatch.setattr(front, "MAX_BODY_BYTES", 1000)
+    async with serving(master) as (_, port):
+        sent = request("POST", "/api/v2/builds/1", b"x" * 2000, Content_Type="application/json")
+        assert parse(await raw(port, sent))[0] == 413
+
+
+async def test_download_is_paced(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A long log is sent in chunks, whole, and read only as fast as the client takes it."""
+    line = "x" * 99
+    await a_build(master, f"o{line}\n" * 100_000)
+    async with serving(master) as (_, port):
+        reads: list[int] = []
+        original = master.data.get
+
+        def counted(options: Any, path: Any) -> Any:
+            reads.append(1)
+            return original(options, path)
+
+        monkeypatch.setattr(master.data, "get", counted)
+        assert b"200 OK" in await raw(port, request("GET", "/api/v2/logs/1/raw"), until=b"\r\n\r\n")
+        assert len(reads) < 50, "the whole log was read for a client that left at once"
+        whole = await raw(port, request("GET", "/api/v2/logs/1/raw"))
+        assert whole.count(line.encode()) >= 99_000
+        assert b"Builder: linux\nBuild number: 1\nWorker name: w1\n" in whole
+
+
+async def test_ws_protocol(master: FakeMaster) -> None:
+    """Replies to commands, word by word (http-api 5.1)."""
+    async with serving(master) as (_, port):
+        client = await connect(port)
+        assert await client.ask(cmd="ping", _id=1) == {"msg": "pong", "code": 200, "_id": 1}
+        started = await client.ask(cmd="startConsuming", path="builds/*/*", _id=[2])
+        assert started == {"msg": "OK", "code": 200, "clock": await clock(master), "_id": [2]}
+        assert (await client.ask(cmd="startConsuming", path="builds/*/*", _id=3))["code"] == 200
+        assert (await client.ask(cmd="startConsuming", path="/any//thing/", _id=3))["code"] == 200
+        assert await client.ask(cmd="stopConsuming", path="builds/*/*", _id=4) == {"msg": "OK", "code": 200, "_id": 4}
+        assert await client.ask(cmd="stopConsuming", path="a/*", _id=6) == {
+            "error": "path was not consumed 'a/*'",
+            "code": 400,
+            "_id": 6,
+        }
+        assert await client.ask(cmd="startConsuming", path=5, _id=3) == {
+            "error": "invalid path format '5'",
+            "code": 400,
+            "_id": 3,
+        }
+        assert await client.ask(cmd="ping") == {
+            "error": "no '_id' or 'type' in websocket frame",
+            "code": 400,
+            "_id": None,
+        }
+        assert (await client.ask(cmd="ping", type="x"))["code"] == 200
+        assert await client.ask(_id=1) == {"error": "no 'cmd' in websocket frame", "code": 400, "_id": 1}
+        assert await client.ask(cmd="nope", _id=2) == {"error": "no such command type 'nope'", "code": 404, "_id": 2}
+        assert (await client.ask(cmd="startConsuming", _id=3))["error"] == "Invalid method argument 'path'"
+        assert (await client.ask(cmd="ping", x=1, _id=3))["error"] == "Invalid method argument 'x'"
+        assert (await client.ask(cmd="startConsuming", path="a", since="x", _id=3))["code"] == 400
+
+
+async def test_ws_events(master: FakeMaster) -> None:
+    """Events carry key, message and clock; ``since`` begins in the past, or says that it is gone."""
+    await master.mq.produce(("builds", "0", "new"), {})
+    await master.data.update.trimEvents(0)
+    start = await clock(master)
+    await master.mq.produce(("builds", "1", "new"), {"buildid": 1, "text": "grün"})
+    async with serving(master) as (_, port):
+        client = await connect(port)
+        reply = await client.ask(cmd="startConsuming", path="builds/*/*", since=start, _id=1)
+        assert (reply["code"], reply["clock"]) == (200, start)
+        first = await client.frames.get()
+        assert first == {"k": "builds/1/new", "m": {"buildid": 1, "text": "grün"}, "c": start + 1}
+        await master.mq.produce(("builds", "2", "new"), None)
+        assert await client.frames.get() == {"k": "builds/2/new", "m": None, "c": start + 2}
+        gone = await client.ask(cmd="startConsuming", path="steps/*/*", since=str(start - 1), _id=2)
+        assert (gone["code"], gone["_id"]) == (410, 2)
+        future = await client.ask(cmd="startConsuming", path="steps/*/*", since=10**9, _id=3)
+        assert future["code"] == 400
+
+
+async def test_ws_bookmarks(master: FakeMaster) -> None:
+    """An idle client that uses ``since`` is told how far the clock is; others are not."""
+    async with serving(master) as (server, port):
+        modern, old = await connect(port), await connect(port)
+        await modern.ask(cmd="startConsuming", path="builds/*/*", since=await clock(master), _id=1)
+        await old.ask(cmd="startConsuming", path="builds/*/*", _id=1)
+        await master.mq.produce(("steps", "1", "new"), {})
+        sockets = server._sockets
+        assert sockets is not None
+        await until(lambda: all(one.feed.bookmark() in (None, master.mq.tail.position) for one in sockets.protocols))
+        sockets._send_bookmarks()
+        assert await modern.frames.get() == {"bookmark": await clock(master)}
+        assert await old.ask(cmd="ping", _id=9) == {"msg": "pong", "code": 200, "_id": 9}
+
+
+@pytest.mark.parametrize("frame", [b"{", b"[]", b'"x"', b"\xff", b"1"])
+async def test_ws_not_an_object(master: FakeMaster, frame: bytes) -> None:
+    """A frame that is no JSON object drops the connection."""
+    async with serving(master) as (_, port):
+        client = await connect(port)
+        client.sendMessage(frame, isBinary=True)
+        await client.closed
+
+
+async def test_ws_cut_frees_subscriptions(master: FakeMaster) -> None:
+    """Subscriptions end with the connection."""
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        await client.ask(cmd="startConsuming", path="builds/*/*", _id=1)
+        sockets = server._sockets
+        assert sockets is not None
+        feed = next(iter(sockets.protocols)).feed
+        client.transport.abortConnection()
+        await until(lambda: "builds/*/*" not in feed)
+        assert not sockets.protocols
+
+
+async def test_ws_slow_client_is_bounded(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that does not read costs bounded memory, and gets every event once when it reads again."""
+    monkeypatch.setattr(ws, "MAX_WAITING_BYTES", 50_000)
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        start = await clock(master)
+        await client.ask(cmd="startConsuming", path="builds/*/*", since=start, _id=1)
+        sockets = server._sockets
+        assert sockets is not None
+        feed = next(iter(sockets.protocols)).feed
+        await until(lambda: feed.bookmark() == start)
+        client.transport.pauseProducing()
+        message = {"text": "x" * 20_000}
+        sent = 0
+        while feed.bookmark() is not None:
+            await master.mq.produce(("builds", str(sent), "update"), message)
+            sent += 1
+            assert sent < 2000, "the server never stops to buffer for a client that does not read"
+            await turn()
+        for _ in range(100):
+            await master.mq.produce(("builds", str(sent), "update"), message)
+            sent += 1
+        client.transport.resumeProducing()
+        clocks = [(await client.frames.get())["c"] for _ in range(sent)]
+        assert clocks == list(range(start + 1, start + 1 + sent))
+
+
+async def test_events_are_framed_once(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many clients share one frame of an event."""
+    async with serving(master) as (server, port):
+        clients: list[WsClient] = [await connect(port) for _ in range(3)]
+        for client in clients:
+            await client.ask(cmd="startConsuming", path="builds/*/*", _id=1)
+        made: list[Any] = []
+        sockets = server._sockets
+        assert sockets is not None
+        original = sockets.prepareMessage
+        monkeypatch.setattr(sockets, "prepareMessage", lambda payload: made.append(payload) or original(payload))
+        await turn()
+        await master.mq.produce(("builds", "1", "new"), {"a": 1})
+        for client in clients:
+            await client.frames.get()
+        assert len(made) == 1
+
+
+async def test_sse(master: FakeMaster) -> None:
+    """The handshake names the stream; events have the key as an array and the clock as id."""
+    start = await clock(master)
+    await master.mq.produce(("builds", "1", "new"), {"a": 1})
+    async with serving(master) as (_, port):
+
+        async def listen(path: str, **headers: str) -> str:
+            return (await raw(port, request("GET", path, **headers), until=b'"key"')).decode()
+
+        text = await listen("/sse/listen/builds/*/*", Last_Event_ID=str(start))
+        assert "text/event-stream" in text
+        assert "event: handshake\ndata: " in text
+        assert f'event: event\nid: {start + 1}\ndata: {{"key":["builds","1","new"]' in text
+        assert f"id: {start + 1}" in await listen(f"/sse/builds/*/*?since={start}")
+
+
+async def test_sse_errors(master: FakeMaster) -> None:
+    """Unknown streams, missing ids and clocks that are gone are said so."""
+    await master.mq.produce(("builds", "1", "new"), {})
+    await master.data.update.trimEvents(0)
+    async with serving(master) as (_, port):
+        for path, status, text in [
+            ("/sse/add", 400, b"need uuid"),
+            ("/sse/add/abc/builds/*/*", 400, b"unknown uuid"),
+            ("/sse/remove/abc/builds/*/*", 400, b"unknown uuid"),
+            ("/sse/listen/builds/*/*?since=x", 400, b"invalid since 'x'"),
+            ("/sse/listen/builds/*/*?since=1", 410, b"are gone"),
+        ]:
+            got, _, body = parse(await raw(port, request("GET", path)))
+            assert (got, text in body) == (status, True), path
+
+
+async def test_reconfigure(master: FakeMaster) -> None:
+    """New settings hold at once; connections stay as long as the address does."""
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        await server.reconfigure({"port": 0}, "http://new.example", "New")
+        assert server.port == port
+        config = json.loads(parse(await raw(port, request("GET", "/config")))[2])
+        assert (config["title"], config["buildbotURL"]) == ("New", "http://new.example/")
+        assert (await client.ask(cmd="ping", _id=1))["code"] == 200
+        await server.reconfigure({"port": "tcp:0:interface=127.0.0.1:backlog=7"}, "http://new.example")
+        assert server.port is not None
+        await server.reconfigure({"port": None}, "http://new.example")
+        assert server.port is None
