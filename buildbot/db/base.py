@@ -130,6 +130,9 @@ class _CachedMethod:
             return cache.get(key)
 
         wrapper.cache = cache  # type: ignore[attr-defined]
+        wrapper.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            list(self.__signature__.parameters.values())[1:]
+        )
         component.db.caches.setdefault(self.cache_name, []).append(cache)
         return wrapper
 

@@ -37,7 +37,9 @@ _get = Statement(select(*_columns).where(builds.c.id == bindparam("bid")))
 _get_for_request = Statement(
     select(*_columns).where(builds.c.buildrequestid == bindparam("brid")).order_by(builds.c.id)
 )
-_request_of = Statement(select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(buildrequests.c.id == bindparam("brid")))
+_request_of = Statement(
+    select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(buildrequests.c.id == bindparam("brid"))
+)
 _add = Insert(
     insert(builds).values(
         {

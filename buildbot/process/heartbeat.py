@@ -1,8 +1,9 @@
 """The master's heartbeat: it checks in, and looks after those that do not.
 
-Every ``BEAT_S`` seconds this master says that it is alive, and declares dead whoever has not done so for ``EXPIRY_S``. If it
-finds that it was declared dead itself (it was paused, or the database was away for it alone), all its claims are gone: its builds
-are stopped, then it begins anew at another epoch. Every ``TRIM_S`` seconds old events are removed.
+Every ``BEAT_S`` seconds this master says that it is alive, and declares dead whoever has not done so for
+``EXPIRY_S``. If it finds that it was declared dead itself (it was paused, or the database was away for it alone),
+all its claims are gone: its builds are stopped, then it begins anew at another epoch. Every ``TRIM_S`` seconds old
+events are removed.
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def farm(tmp_path: Path) -> Iterator[Farm]:
 
 
 def test_killed_in_the_middle_of_a_build(farm: Farm) -> None:
-    """The build ends as RETRY, its request runs again, no line shown is gone, and a client misses and doubles nothing."""
+    """RETRY, the request runs again, no line shown is gone, and a client that resumes sees every event once."""
     begin = farm.get("builds")["meta"]["clock"]
     with farm.working():
         brid = farm.force()

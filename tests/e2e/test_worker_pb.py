@@ -344,8 +344,8 @@ async def test_git(farm: Farm, repository: Repository) -> None:
         ({}, {"revision": "12" * 20}, f"revision {'12' * 20} is not in {{repository}} (failure)"),
         ({}, {"branch": "--upload-pack=x"}, "not the name of a branch or revision: '--upload-pack=x' (failure)"),
         ({"codebase": "lib"}, {}, "the build has no source stamp for codebase 'lib' (failure)"),
-        ({"timeout": 0.2, "config": {"core.sshCommand": "sleep 60;"}, "repourl": "ssh://a:b@localhost/"}, {},
-         "git fetch: no output for 0.2 s (failure)"),
+        ({"timeout": 3, "config": {"core.sshCommand": "sleep 60;"}, "repourl": "ssh://a:b@localhost/"}, {},
+         "git fetch: no output for 3 s (failure)"),
     ],
 )  # fmt: skip
 async def test_git_failures(
