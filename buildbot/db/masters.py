@@ -23,6 +23,7 @@ from buildbot.resources.masters import masters
 from buildbot.resources.schedulers import scheduler_masters
 from buildbot.resources.workers import configured_workers, connected_workers
 from buildbot.util import checks
+from buildbot.util.deferreds import deferred
 from buildbot.util.clock import to_datetime
 
 _names = NamedRows(masters)
@@ -94,7 +95,18 @@ class MastersConnectorComponent(DBConnectorComponent):
                 _deactivate.run(conn, masterid=masterid, new_epoch=epoch + 1)
         return was_active != active
 
-    setMasterState = writes(thdSetMasterState)
+    @deferred
+    async def setMasterState(self, masterid: int, active: bool) -> bool:
+        """As ``thdSetMasterState``, in a transaction of its own.
+
+        A process that says so of its own master goes on at the master's new epoch; claims of the old one are over.
+
+        Source: specification 004.
+        """
+        changed = await self.db.pool.do(self.thdSetMasterState, masterid, active)
+        if masterid == self.db.masterid:
+            self.db.epoch = await self.db.pool.read(self.thdGetEpoch, masterid)
+        return changed
 
     def thdGetMaster(self, conn: Connection, masterid: int) -> dict[str, Any] | None:
         """The master with this id, or None: keys ``id``, ``name``, ``active``, ``last_active`` (datetime).

@@ -19,7 +19,10 @@ def dumps(value: Any, what: str = "value") -> str:
         TypeError: something in it is not JSON: NaN, infinity, bytes, a key that is not a string, an object.
         ValueError: text in it holds a lone surrogate, which no database stores.
     """
-    _check(value, what)
+    try:
+        _check(value, what)
+    except RecursionError:
+        raise TypeError(f"{what}: nested too deeply for JSON, or in itself") from None
     return encoded(value).decode()
 
 

@@ -59,7 +59,8 @@ async def test_rebuild(state: Any) -> None:
     assert (after["reason"], after["rebuilt_buildid"], after["complete"]) == ("rebuild", buildid, False)
     assert (new["buildsetid"], new["builderid"], new["properties"]) == (bsid, old["builderid"], {"p": [1, "s"]})
     await state.data.update.claimBuildRequests([new["buildrequestid"]])
-    again, _ = await state.data.control("rebuild", {}, ("builds", await state.data.update.newBuild(new["buildrequestid"])))
+    second = await state.data.update.newBuild(new["buildrequestid"])
+    again, _ = await state.data.control("rebuild", {}, ("builds", second))
     assert (await state.data.get({}, ("buildsets", again)))["rebuilt_buildid"] == buildid
 
 

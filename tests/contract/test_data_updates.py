@@ -24,7 +24,8 @@ def test_one_object(master: Any) -> None:
 
 async def test_add_change(state: Any) -> None:
     """A property may be a plain value, the source Change is added; when_timestamp may be a datetime or seconds."""
-    keys = await announced(state, state.data.update.addChange, properties={"a": 1, "b": (2, "Change")}, when_timestamp=WHEN)
+    given = {"properties": {"a": 1, "b": (2, "Change")}, "when_timestamp": WHEN}
+    keys = await announced(state, state.data.update.addChange, **given)
     changeid = await state.db.changes.getLatestChangeid()
     assert keys == [f"changes/{changeid}/new"]
     found = await state.data.get({}, ("changes", changeid))
@@ -248,7 +249,8 @@ async def test_workers(state: Any) -> None:
     ids = await update.setWorkers({"w": [builderid]})
     path = ("workers", ids["w"])
     assert await announced(state, update.setWorkers, {"w": [builderid]}) == []
-    assert await announced(state, update.workerConnected, ids["w"], {"admin": "me"}) == [f"workers/{ids['w']}/connected"]
+    came = [f"workers/{ids['w']}/connected"]
+    assert await announced(state, update.workerConnected, ids["w"], {"admin": "me"}) == came
     found = await state.data.get({}, path)
     assert (found["connected_to"], found["workerinfo"]) == ([{"masterid": state.masterid}], {"admin": "me"})
     assert found["configured_on"] == [{"masterid": state.masterid, "builderid": builderid}]

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
+from buildbot.db.exceptions import NotClaimedError
 from buildbot.util.clock import EPOCH
+from tests.support.building import add_request
 from tests.support.refusals import refuses, unchanged
 from tests.support.samples import NAMES, NOBODY, NOT_REQUIRED_ID, NOT_REQUIRED_TEXT
 
@@ -120,3 +122,16 @@ async def test_long_time_ago(state: Any) -> None:
     before = await state.db.masters.getMasters()
     assert await state.db.masters.setAllMastersActiveLongTimeAgo() is None
     assert await state.db.masters.getMasters() == [{**master, "last_active": EPOCH} for master in before]
+
+
+async def test_own_master_inactive_and_active_again(state: Any) -> None:
+    """A process that sets its own master inactive and active again claims at the new epoch; the old claims are over."""
+    brid = await add_request(state)
+    other = await add_request(state)
+    await state.db.buildrequests.claimBuildRequests([brid])
+    await state.db.masters.setMasterState(state.masterid, False)
+    await state.db.masters.setMasterState(state.masterid, True)
+    with pytest.raises(NotClaimedError):
+        await state.db.buildrequests.completeBuildRequests([brid], 0)
+    await state.db.buildrequests.claimBuildRequests([other])
+    assert (await state.db.buildrequests.getBuildRequest(other))["mine"]

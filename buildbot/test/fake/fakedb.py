@@ -29,7 +29,7 @@ from buildbot.db.dialects import dialect_for
 from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
 from buildbot.resources import metadata
-from buildbot.resources.types import Flag, Hash, JsonText, ListText, UnixTime
+from buildbot.resources.types import Blob, Flag, Hash, JsonText, ListText, UnixTime
 from buildbot.util import checks
 
 
@@ -107,23 +107,34 @@ def _template() -> sqlite3.Connection:
     return raw.dbapi_connection  # type: ignore[return-value]
 
 
+#: hashes that stand for other columns than the one they are named after
+_HASHED = {"object_hash": ("name", "class_name"), "attr_hash": ("attr_type", "attr_data")}
+
+
 def _defaults(table: Table, given: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for column in table.columns:
-        if column.name in given or column.nullable or column.server_default is not None or column.primary_key:
-            continue
-        found[column.name] = _default(column, given)
+        has_default = column.nullable or column.server_default is not None or column.autoincrement is True
+        if column.name not in given and not has_default and not isinstance(column.type, Hash):
+            found[column.name] = _default(column)
+    known = {**found, **given}
+    for column in table.columns:
+        if isinstance(column.type, Hash) and column.name not in given:
+            parts = [known.get(name) for name in _HASHED.get(column.name, (column.name.removesuffix("_hash"),))]
+            if None not in parts:
+                found[column.name] = checks.name_hash(*map(str, parts))
+            elif not column.nullable:
+                found[column.name] = checks.name_hash(column.name)
     return found
 
 
-def _default(column: Column[Any], given: dict[str, Any]) -> Any:
-    if isinstance(column.type, Hash):
-        named = [value for name, value in given.items() if isinstance(value, str) and name != column.name]
-        return checks.name_hash(*(named or [column.name]))
+def _default(column: Column[Any]) -> Any:
     if isinstance(column.type, ListText):
         return "[]"
     if isinstance(column.type, JsonText):
         return "{}"
+    if isinstance(column.type, Blob):
+        return b""
     if isinstance(column.type, UnixTime | Flag):
         return 0
     return 1 if column.type.python_type is int else ""

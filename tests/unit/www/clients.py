@@ -8,7 +8,7 @@ from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
 from twisted.internet.defer import Deferred, DeferredQueue
-from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, connectProtocol
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 
 from tests.support.reactor import reactor
@@ -59,7 +59,7 @@ async def connect(port: int) -> WsClient:
     """An open WebSocket to the server."""
     factory = WebSocketClientFactory(f"ws://127.0.0.1:{port}/ws", reactor=reactor)
     factory.protocol = WsClient
-    client: WsClient = await HostnameEndpoint(reactor, "127.0.0.1", port).connect(factory)
+    client: WsClient = await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(factory)
     await client.opened
     return client
 

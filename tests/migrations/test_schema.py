@@ -1,0 +1,146 @@
+"""The schema that the migrations make is the model's, and masters refuse any other (readings, replaced techniques)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy.engine import Engine
+
+from buildbot.db.dialects import dialect_for
+from buildbot.db.exceptions import DatabaseNotReadyError
+from buildbot.db.model import VERSION_TABLE, is_current, upgrade, versions
+from buildbot.master import openMaster
+from buildbot.resources import clock, metadata
+from tests.support.databases import database_url, selected_backends
+
+
+@pytest.fixture(params=selected_backends())
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database."""
+    with database_url(request.param, "migrations", tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    """An engine on an empty database."""
+    dialect = dialect_for(url)
+    made = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+    yield made
+    made.dispose()
+
+
+def described(engine: Engine) -> dict[str, Any]:
+    """All that the database says about its tables: columns, keys, indexes."""
+    found = inspect(engine)
+    tables = {}
+    for name in found.get_table_names():
+        if name == VERSION_TABLE:
+            continue
+        columns = {column["name"]: {**column, "type": repr(column["type"])} for column in found.get_columns(name)}
+        tables[name] = {
+            "columns": columns,
+            "primary key": found.get_pk_constraint(name)["constrained_columns"],
+            "foreign keys": sorted(found.get_foreign_keys(name), key=repr),
+            "indexes": sorted(found.get_indexes(name), key=repr),
+            "unique": sorted(found.get_unique_constraints(name), key=repr),
+        }
+    return tables
+
+
+def test_same_schema(engine: Engine) -> None:
+    """A test compares the migrated schema with the model on every backend, column by column and index by index."""
+    metadata.create_all(engine)
+    modelled = described(engine)
+    metadata.drop_all(engine)
+    upgrade(engine)
+    migrated = described(engine)
+    assert sorted(migrated) == sorted(modelled)
+    for name, table in modelled.items():
+        for part, expected in table.items():
+            assert migrated[name][part] == expected, (name, part)
+
+
+def test_no_difference(engine: Engine) -> None:
+    """Types, lengths, nullability and defaults, as the migration tool sees them: nothing is left to migrate."""
+    upgrade(engine)
+    with engine.connect() as conn:
+        context = MigrationContext.configure(
+            conn, opts={"version_table": VERSION_TABLE, "compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_counts_up(engine: Engine) -> None:
+    """Ids are given out ascending and never twice: of an emptied table too."""
+    upgrade(engine)
+    table = metadata.tables["sourcestampsets"]
+    ids = []
+    for _ in range(3):
+        with engine.begin() as conn:
+            ids.append(conn.execute(table.insert()).inserted_primary_key[0])
+            conn.execute(table.delete())
+    assert ids == sorted(set(ids))
+
+
+def test_upgrade_of_empty(engine: Engine) -> None:
+    """A new database is a migrated version of an empty database."""
+    assert versions(engine)[0] is None
+    assert not is_current(engine)
+    said: list[str] = []
+    upgrade(engine, said.append)
+    assert is_current(engine)
+    assert [line.partition(":")[0] for line in said] == ["001"]
+    with engine.connect() as conn:
+        assert conn.execute(select(clock)).all() == [(1, 0, 0)]
+
+
+def test_upgrade_twice(engine: Engine) -> None:
+    """Upgrading what is current changes nothing."""
+    upgrade(engine)
+    before = described(engine)
+    upgrade(engine)
+    assert described(engine) == before
+
+
+async def test_empty_is_refused(url: str) -> None:
+    """Without ``upgrade`` an empty database is refused with DatabaseNotReadyError; it stays empty."""
+    with pytest.raises(DatabaseNotReadyError, match="upgrade-master"):
+        await openMaster(url)
+    with pytest.raises(DatabaseNotReadyError):
+        await openMaster(url, upgrade=False)
+
+
+async def test_out_of_date_is_refused(url: str, engine: Engine) -> None:
+    """The master refuses an out-of-date database and names the command that upgrades it."""
+    upgrade(engine)
+    with engine.begin() as conn:
+        conn.execute(text(f"UPDATE {VERSION_TABLE} SET version_num = '000'"))
+    with pytest.raises(DatabaseNotReadyError, match="upgrade-master"):
+        await openMaster(url)
+
+
+async def test_open_and_upgrade(url: str) -> None:
+    """``upgrade=True`` migrates first; after it, the database is ready for everybody."""
+    for more in ({"upgrade": True}, {}, {"upgrade": True}):
+        master = await openMaster(url, name="m", **more)
+        assert await master.db.model.is_current() is True
+        await master.close()
+
+
+def test_byte_for_byte(engine: Engine) -> None:
+    """Every text column compares byte for byte: no database folds case, accents or trailing spaces."""
+    upgrade(engine)
+    with engine.begin() as conn:
+        for value in ("a", "A", "á", "a "):
+            insert = text("INSERT INTO consumers (name_hash, name, seq) VALUES (:h, :v, 0)")
+            conn.execute(insert, {"h": value, "v": value})
+        for value in ("a", "A", "á", "a "):
+            query = text("SELECT name FROM consumers WHERE name = :v AND name_hash = :h")
+            assert conn.execute(query, {"h": value, "v": value}).scalars().all() == [value]

@@ -1,0 +1,99 @@
+"""What the racing processes do: each opens the database as a master of its own and runs one of these."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from multiprocessing.synchronize import Barrier
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from buildbot.db.exceptions import AlreadyClaimedError
+from tests.support.reactor import run
+
+Race = Callable[[Any, int, int], Awaitable[Any]]
+
+
+async def claims(master: Any, racer: int, rounds: int) -> list[list[int]]:
+    """Claim overlapping groups of requests in crossed orders; the groups that this master won."""
+    found = await master.data.get({"fields": ["buildrequestid"]}, ("buildrequests",))
+    ids = [request["buildrequestid"] for request in found]
+    chance = random.Random(racer)
+    won = []
+
+    async def claim(group: list[int]) -> None:
+        try:
+            await master.db.buildrequests.claimBuildRequests(group)
+        except AlreadyClaimedError:
+            return
+        won.append(group)
+
+    for _ in range(rounds):
+        groups = [chance.sample(ids, chance.randint(1, 4)) for _ in range(8)]
+        for group in groups:
+            chance.shuffle(group)
+        await gatherResults([ensureDeferred(claim(group)) for group in groups])
+    return won
+
+
+async def first_writes(master: Any, racer: int, rounds: int) -> list[Any]:
+    """Create values that nobody has created; what each call said is stored."""
+    objectid = await master.db.state.getObjectId("race", "Race")
+    return [
+        await master.db.state.atomicCreateState(objectid, f"atomic {number}", lambda: racer) for number in range(rounds)
+    ]
+
+
+async def set_states(master: Any, racer: int, rounds: int) -> list[Any]:
+    """Set values that nobody has set; what each call said is stored."""
+    objectid = await master.db.state.getObjectId("race", "Race")
+    return [await master.db.state.setState(objectid, f"set {number}", racer) for number in range(rounds)]
+
+
+async def names(master: Any, racer: int, rounds: int) -> list[list[int]]:
+    """Find or make everything that is found by name."""
+    db = master.db
+    finders: list[Callable[[str], Any]] = [
+        db.masters.findMasterId,
+        db.changesources.findChangeSourceId,
+        db.schedulers.findSchedulerId,
+        db.builders.findBuilderId,
+        db.workers.findWorkerId,
+        lambda name: db.users.findUserByAttr(name, "t", name),
+        lambda name: db.state.getObjectId(name, "C"),
+    ]
+    order = list(range(rounds))
+    random.Random(racer).shuffle(order)
+    found: dict[int, list[int]] = {}
+    for number in order:
+        found[number] = await gatherResults([find(f"n{number}") for find in finders])
+    return [found[number] for number in range(rounds)]
+
+
+def race(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier) -> Any:
+    """Open the database; wait for the others before each work and run it; what each gives."""
+    from buildbot.master import openMaster
+
+    async def whole() -> Any:
+        master = await openMaster(url, name=f"racer {racer}")
+        try:
+            await master.data.update.masterActive()
+            results = []
+            for work in works:
+                barrier.wait(60)
+                results.append(await work(master, racer, rounds))
+            return results
+        finally:
+            await master.close()
+
+    return run(whole())
+
+
+def enter(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier, answers: Any) -> None:
+    """The process: puts ``(racer, results or None, error)`` into the queue."""
+    try:
+        answers.put((racer, race(url, racer, rounds, works, barrier), None))
+    except BaseException as error:
+        barrier.abort()
+        answers.put((racer, None, repr(error)))
