@@ -23,8 +23,8 @@ from buildbot.resources.masters import masters
 from buildbot.resources.schedulers import scheduler_masters
 from buildbot.resources.workers import configured_workers, connected_workers
 from buildbot.util import checks
-from buildbot.util.deferreds import deferred
 from buildbot.util.clock import to_datetime
+from buildbot.util.deferreds import deferred
 
 _names = NamedRows(masters)
 _columns = (masters.c.id, masters.c.name, masters.c.active, masters.c.last_active)
