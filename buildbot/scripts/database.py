@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
 from buildbot.scripts import failures
+
+T = TypeVar("T")
 
 
 class _Steps(logging.Handler):
@@ -52,6 +54,36 @@ def upgrade(db_url: str, basedir: Path, line: Callable[[str], None]) -> None:
     finally:
         logger.removeHandler(steps)
         logger.setLevel(level)
+
+
+def run_on_database(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
+    """What ``work(master)`` gives, on the state layer of a master whose database is up to date.
+
+    Raises:
+        click.ClickException: the database cannot be used, with the reason.
+    """
+    results: list[T] = []
+    try:
+        _run(lambda: _worked(db_url, basedir, work, results))
+    except click.ClickException:
+        raise
+    except Exception as reason:
+        raise click.ClickException(failures.describe(reason, basedir)) from (
+            None if failures.is_expected(reason) else reason
+        )
+    return results[0]
+
+
+async def _worked(
+    db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]], results: list[T]
+) -> None:
+    from buildbot.master import default_name, openMaster
+
+    master = await openMaster(db_url, default_name(basedir))
+    try:
+        results.append(await work(master))
+    finally:
+        await master.close()
 
 
 async def _upgraded(db_url: str, basedir: Path) -> None:

@@ -18,6 +18,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "start": ("start", "Start a master and wait until it is up."),
     "stop": ("stop", "Stop a running master."),
     "restart": ("restart", "Stop a master if it runs, and start it."),
+    "user": ("user", "Add, change, remove or show users."),
     "reconfig": ("reconfig", "Make a running master read its configuration again."),
 }
 

@@ -38,12 +38,12 @@ function Known({ builder }) {
   const own = workers.list.filter((worker) => worker.configured_on.some(({ builderid }) => builderid === builder.builderid));
   const good = ended.filter((build) => build.results === 0 || build.results === 1);
   const times = good.map((build) => tookSeconds(build)).sort((a, b) => a - b);
-  const state = running.length ? "running" : ended.length ? stateOf(ended[0]) : "pending";
+  const state = running.length ? "running" : ended.length ? stateOf(ended[0]) : null;
 
   return html`<header class="page-head">
       <nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.builders()} data-key="up">Builders</a></nav>
       <h1>${builder.name}</h1>
-      <${StateChip} state=${state} />
+      ${state && html`<${StateChip} state=${state} />`}
       ${builder.tags.map((tag) => html`<a class="tag" href=${to.builders({ tag })}>${tag}</a>`)}
       <span class="grow"></span>
       <div class="buttons">${force.list.filter((scheduler) => scheduler.enabled !== false).map((scheduler) => html`<button class="primary" onClick=${() => openForce(scheduler, builder)}>

@@ -1,0 +1,107 @@
+"""``script/bench``: see docs/benchmarks.md."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from bench import history, items, report, rounds
+from bench.actor import ROOT, ActorError
+from bench.cast import comparison
+from bench.databases import BACKENDS, NoServerError
+
+
+def main() -> int:
+    """Run; 0 unless something could not be measured or, with ``--check``, a goal is missed."""
+    options = _arguments()
+    options.directory.mkdir(parents=True, exist_ok=True)
+    machine = report.machine(options.directory)
+    print(f"{machine['cpus']} CPUs, load {machine['load'][0]}, fdatasync {machine['fdatasync_us']} µs")
+    run = _compare if options.command == "db" else _age
+    code, measured = 0, []
+    for backend in options.backends:
+        try:
+            entries, all_well = run(backend, options)
+        except NoServerError as reason:
+            print(f"\n{reason}")
+            code = 1
+            continue
+        measured += entries
+        if options.check and not all_well:
+            code = 1
+    if options.json:
+        options.json.write_text(json.dumps({"machine": machine, "results": measured}, indent=1) + "\n")
+    return code
+
+
+def _compare(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    results: list[rounds.Result] = []
+    with comparison(backend, options.directory, options.upstream) as actors:
+        for item in options.only:
+            results += rounds.measure(item, actors, options.rounds, options.secs)
+    print(f"\n{backend}\n{report.table(backend, results)}")
+    missed = report.missed(backend, results)
+    print("\n" + ("\n".join(["Missed:", *missed]) if missed else "All goals are met."))
+    return list(report.as_json(backend, results)), not missed
+
+
+def _age(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    # the finished requests are those of the databases
+    chosen = [replace(item, finished=None) for item in options.only]
+    found = history.measure(backend, options.directory, chosen, options.history, options.rounds, options.secs)
+    print(f"\n{backend}\n{history.table(found, options.history)}")
+    entries = [
+        {"backend": backend, "item": a.item.name, "callers": a.callers, "history": options.history, "slower": a.slower}
+        for a in found
+    ]
+    return entries, all(a.all_well for a in found)
+
+
+def _arguments() -> argparse.Namespace:
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument(
+        "--backends", type=_backends, default=list(BACKENDS[:2]), help="sqlite,postgresql,mysql; default: the first two"
+    )
+    shared.add_argument("--rounds", type=int, default=5, help="default: 5")
+    shared.add_argument("--secs", type=float, default=0.4, help="length of a run; default: 0.4")
+    shared.add_argument(
+        "--only", type=_items, default=list(items.ITEMS), metavar="PREFIX", help="items whose names begin with this, …"
+    )
+    shared.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    shared.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
+    shared.add_argument("--directory", type=Path, default=ROOT / "var" / "bench", help="default: var/bench")
+    parser = argparse.ArgumentParser(prog="script/bench", description="Measure; see docs/benchmarks.md.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    db = commands.add_parser("db", parents=[shared], help="against the bare driver and upstream Buildbot")
+    db.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
+    age = commands.add_parser("history", parents=[shared], help="with a short and a long history")
+    age.add_argument("--history", type=int, default=1_000_000, metavar="N", help="finished requests; default: 10⁶")
+    options = parser.parse_args()
+    options.directory = options.directory.absolute()
+    return options
+
+
+def _backends(given: str) -> list[str]:
+    wanted = given.split(",")
+    for name in wanted:
+        if name not in BACKENDS:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(BACKENDS)}")
+    return wanted
+
+
+def _items(given: str) -> list[items.Item]:
+    try:
+        return items.chosen(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ActorError as error:
+        sys.exit(str(error))

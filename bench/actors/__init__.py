@@ -1,0 +1,1 @@
+"""Processes that do the measured jobs, one for each implementation."""

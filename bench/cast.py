@@ -1,0 +1,70 @@
+"""Who takes part: actors with their databases, for the time of a block."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from bench import samples
+from bench.actor import ROOT, Actor, python
+from bench.contents_tenfold import TenfoldContents
+from bench.contents_upstream import UpstreamContents
+from bench.databases import new_database
+from bench.upstream_env import NoUpstreamError, UpstreamEnvironment
+
+_HERE = ROOT / "bench" / "actors"
+
+
+@contextmanager
+def comparison(backend: str, directory: Path, upstream: bool) -> Iterator[dict[str, Actor]]:
+    """``tenfold``, ``raw`` and, where it can be installed, ``upstream``. Raises NoServerError."""
+    with ExitStack() as stack:
+        actors = {}
+        for name in ("tenfold", "raw"):
+            actors[name] = stack.enter_context(ours(name, backend, directory))
+        if upstream:
+            try:
+                actors["upstream"] = stack.enter_context(_upstream(backend, directory))
+            except NoUpstreamError as reason:
+                print(f"{backend}: without upstream: {reason}", file=sys.stderr)
+        yield actors
+
+
+@contextmanager
+def ours(name: str, backend: str, directory: Path, finished: int = samples.FINISHED) -> Iterator[Actor]:
+    """``tenfold`` or ``raw`` on a new database of our schema with so many finished requests."""
+    with new_database(backend, name, directory) as url:
+        subprocess.run(python("bench.actors.schema", url), cwd=ROOT, check=True)
+        contents = TenfoldContents(url, finished)
+        contents.found()
+        contents.settle()
+        actor = Actor(name, python(f"bench.actors.{name}", url, str(finished)), contents, ROOT)
+        try:
+            yield actor
+        finally:
+            actor.close()
+
+
+@contextmanager
+def _upstream(backend: str, directory: Path) -> Iterator[Actor]:
+    environment = UpstreamEnvironment(directory / "upstream")
+    environment.prepare(backend)
+    # upstream's package has the name of ours: neither the checkout nor the current directory may be on its path
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    command = [str(environment.python), "-P"]
+    with new_database(backend, "upstream", directory) as url:
+        theirs = environment.url(url)
+        subprocess.run([*command, str(_HERE / "upstream_schema.py"), theirs], cwd=elsewhere, check=True)
+        contents = UpstreamContents(url)
+        contents.found()
+        contents.settle()
+        arguments = [str(_HERE / "upstream.py"), str(ROOT), theirs, str(elsewhere / f"master-{backend}")]
+        actor = Actor("upstream", [*command, *arguments], contents, elsewhere)
+        try:
+            yield actor
+        finally:
+            actor.close()
