@@ -7,9 +7,16 @@ from typing import Any
 
 import pytest
 
-from tests.support.reactor import run
+from tests.support.reactor import reactor, run
 
 pytest_plugins = ["tests.support.fixtures"]
+
+
+def pytest_sessionfinish() -> None:
+    """End the reactor's threads, which would keep the process alive."""
+    pool = reactor.threadpool
+    if pool is not None:
+        pool.stop()
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -9,7 +9,13 @@ from sqlalchemy.engine import Connection
 
 from buildbot.data.control import Control
 from buildbot.data.endpoints import Endpoint, Endpoints
-from buildbot.data.exceptions import InvalidControlError, InvalidOptionError, NotFoundError, SinceTooOldError
+from buildbot.data.exceptions import (
+    InvalidControlError,
+    InvalidOptionError,
+    NotFoundError,
+    SinceTooOldError,
+    UnknownActionError,
+)
 from buildbot.data.updates import Updates
 from buildbot.db.connector import DBConnector
 from buildbot.db.query import Query
@@ -177,7 +183,7 @@ class DataConnector:
         if not isinstance(args, Mapping):
             raise InvalidControlError(f"args must be a dictionary, not {args!r}")
         if endpoint.kind != "single" or not self._control.has(endpoint.plural, action):
-            raise InvalidControlError(f"action: {action} is not supported")
+            raise UnknownActionError(f"action: {action} is not supported")
         entity = await self._db.pool.snapshot(endpoint.read, variables, Query())
         if entity is None:
             raise NotFoundError(f"not found: {'/'.join(map(str, path))}")

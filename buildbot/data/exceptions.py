@@ -25,6 +25,10 @@ class InvalidControlError(DataException):
     """The resource has no such action, or the arguments are not what it takes."""
 
 
+class UnknownActionError(InvalidControlError):
+    """The resource has no such action."""
+
+
 class ControlParamsError(InvalidControlError):
     """Values given to a form are wrong; ``messages`` says what is wrong with each field."""
 

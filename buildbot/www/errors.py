@@ -16,6 +16,7 @@ from buildbot.data.exceptions import (
     InvalidPathError,
     NotFoundError,
     SinceTooOldError,
+    UnknownActionError,
 )
 
 _log = Logger()
@@ -67,6 +68,7 @@ TABLE: tuple[tuple[type[Exception], int, int], ...] = (
     (InvalidOptionError, 400, INVALID_REQUEST),
     (SinceTooOldError, 410, INVALID_REQUEST),
     (ControlParamsError, 400, INVALID_PARAMS),
+    (UnknownActionError, 501, METHOD_NOT_FOUND),
     (InvalidControlError, 400, INVALID_PARAMS),
     (DataException, 400, INVALID_REQUEST),
 )
@@ -76,9 +78,6 @@ def problem_of(error: Exception) -> Problem:
     """What to tell the client about ``error``; what we did not foresee is logged here and stays inside."""
     if isinstance(error, RefusedError):
         return Problem(error.status, error.code, error.message)
-    if isinstance(error, InvalidControlError) and str(error).startswith("action:"):
-        # One class says both that there is no such action and that its arguments are wrong.
-        return Problem(501, METHOD_NOT_FOUND, str(error))
     for kind, status, code in TABLE:
         if isinstance(error, kind):
             messages = getattr(error, "messages", None)

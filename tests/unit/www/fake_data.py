@@ -8,7 +8,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail, succeed
 
 from buildbot.data.base import ResourceList
-from buildbot.data.exceptions import ControlParamsError, InvalidControlError, InvalidOptionError, InvalidPathError
+from buildbot.data.exceptions import (
+    ControlParamsError,
+    InvalidControlError,
+    InvalidOptionError,
+    InvalidPathError,
+    UnknownActionError,
+)
 from buildbot.resources.base import Resource
 
 #: plural → (key, fields with their kinds, growing)
@@ -100,7 +106,7 @@ class FakeData:
         if action == "force" and args.get("reason") == "":
             return fail(ControlParamsError({"reason": "'reason:' needs to be specified"}))
         if action not in ("stop", "force", "rebuild"):
-            return fail(InvalidControlError(f"action: {action} is not supported"))
+            return fail(UnknownActionError(f"action: {action} is not supported"))
         if "surprise" in args:
             return fail(InvalidControlError(f"{action}: unknown argument 'surprise'"))
         return succeed(None if action == "stop" else [7, {"1": 70}])
