@@ -7,7 +7,7 @@ from typing import Any
 
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db.query import OPERATORS, Condition, Query
-from buildbot.resources.base import Field, Kind, Related, Resource
+from buildbot.resources.base import Attribute, Field, Kind, Related, Resource
 from buildbot.resources.types import ListText
 from buildbot.util import checks
 
@@ -71,7 +71,7 @@ def _fields(value: Any, resource: Resource) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(names)) if names is not None else None
 
 
-def _known(resource: Resource, name: str) -> Field | Related:
+def _known(resource: Resource, name: str) -> Attribute:
     attribute = resource.fields.get(name)
     if attribute is None:
         raise InvalidOptionError(f"no such field {name!r}")
@@ -119,13 +119,13 @@ def _condition(resource: Resource, name: Any, given: Any) -> Condition:
     return Condition(field, operator, values)
 
 
-def _searchable(attribute: Field | Related) -> bool:
+def _searchable(attribute: Attribute) -> bool:
     if isinstance(attribute, Related):
         return attribute.shape == "values"
-    return isinstance(attribute.expr.type, ListText)
+    return isinstance(attribute, Field) and isinstance(attribute.expr.type, ListText)
 
 
-def _fits(attribute: Field | Related, kind: Kind, value: Any) -> bool:
+def _fits(attribute: Attribute, kind: Kind, value: Any) -> bool:
     if kind == "bool":
         return isinstance(value, bool)
     if kind in ("int", "time"):

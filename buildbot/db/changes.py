@@ -136,7 +136,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         before = _before.scalar(conn, line_hash=line_hash)
         row["parent_changeids"] = "[]" if before is None else f"[{before}]"
         row["sourcestampid"] = self.db.sourcestamps.thdFindSourceStamp(
-            conn, branch, revision, repository, project, codebase
+            conn, branch, revision, repository, project, codebase, expect_new=True
         )
         changeid = _add.id(conn, **row)
         if uid is not None:

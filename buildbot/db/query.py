@@ -135,7 +135,7 @@ def _total(
     last_page = query.limit is None or 0 < found < query.limit
     if last_page and (found or not query.offset):
         return query.offset + found
-    counting = select(func.count()).select_from(resource.from_clause)
+    counting = select(func.count()).select_from(resource.table)
     if resource.where is not None:
         counting = counting.where(resource.where)
     return int(conn.execute(_restricted(counting, resource, path, variables, query)).scalar_one())
@@ -164,6 +164,7 @@ def _condition(resource: Resource, condition: Condition) -> ColumnElement[bool]:
         owner, value, *_ = attribute.statement.selected_columns
         with_value = attribute.statement.with_only_columns(owner).order_by(None).where(value.in_(condition.values))
         return resource.id_column.in_(with_value)
+    assert isinstance(attribute, Field)  # the Data layer lets nothing else through
     return OPERATORS[condition.operator].apply(attribute.expr, condition.values)
 
 

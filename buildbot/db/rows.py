@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.statements import Row, Statement
-from buildbot.resources.base import Field, Kind, Related, Resource
+from buildbot.resources.base import Embedded, Field, Kind, Related, Resource
+from buildbot.resources.types import Flag
 from buildbot.util import jsontext
 
 Entity = dict[str, Any]
@@ -36,8 +37,18 @@ class Reader:
         self.names = names
         own = [(name, f) for name in names if isinstance(f := resource.fields[name], Field)]
         self.related = [(name, r) for name in names if isinstance(r := resource.fields[name], Related)]
-        #: columns in the order of a row: first the id, which relates other rows, then each own attribute
-        self.columns = [resource.id_column.label("_id"), *(f.expr.label(name) for name, f in own)]
+        embedded = [(name, e) for name in names if isinstance(e := resource.fields[name], Embedded)]
+        #: columns in the order of a row: the id, which relates other rows; own attributes; embedded objects
+        self.columns = [
+            resource.id_column.label("_id"),
+            *(f.expr.label(name) for name, f in own),
+            *(column.label(f"{name}__{column.key}") for name, e in embedded for column in e.columns),
+        ]
+        self._embedded: list[tuple[str, Labels, int, int]] = []
+        start = 1 + len(own)
+        for name, e in embedded:
+            self._embedded.append((name, _labels(e.columns), start, start + len(e.columns)))
+            start += len(e.columns)
         self._own = tuple(name for name, _ in own)
         self._conversions = tuple(
             (index, _CONVERSIONS[f.value_kind]) for index, (_, f) in enumerate(own) if f.value_kind in _CONVERSIONS
@@ -47,18 +58,23 @@ class Reader:
 
     def select(self) -> Select[Any]:
         """The SELECT of the noun's own attributes, unrestricted."""
-        statement = select(*self.columns).select_from(self.resource.from_clause)
+        source = self.resource.source if self._embedded else None
+        statement = select(*self.columns).select_from(self.resource.table if source is None else source)
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
     def entities(self, conn: Connection, rows: Sequence[Row], properties: Sequence[str] | None = None) -> list[Entity]:
         """Dictionaries for rows of ``select()``; related attributes cost one statement each, however many rows."""
         own, conversions = self._own, self._conversions
         entities: list[Entity] = []
+        end = 1 + len(own)
         for row in rows:
-            values = list(row[1:])
+            values = list(row[1:end])
             for index, convert in conversions:
                 values[index] = convert(values[index])
-            entities.append(dict(zip(own, values, strict=True)))
+            entity = dict(zip(own, values, strict=True))
+            for name, labels, first, last in self._embedded:
+                entity[name] = None if row[first] is None else _nested(labels, row[first:last])
+            entities.append(entity)
         ids = [row[0] for row in rows]
         for name, related in self.related:
             if related.on_request and properties is None:
@@ -86,8 +102,6 @@ class Reader:
         for row in rows:
             value = row[1] if related.shape == "values" else _nested(labels, row[1:])
             grouped.setdefault(row[0], []).append(value)
-        if related.shape == "object":
-            return lambda identifier: (grouped.get(identifier) or [None])[0]
         return lambda identifier: grouped.get(identifier, [])
 
 
@@ -102,17 +116,15 @@ Labels = list[tuple[str | None, str, Callable[[Any], Any] | None]]
 
 def _related_statement(related: Related) -> tuple[Statement, Labels]:
     owner, *columns = related.statement.selected_columns
+    return Statement(related.statement.where(IdIn(owner))), _labels(columns)
+
+
+def _labels(columns: Iterable[ColumnElement[Any]]) -> Labels:
     labels: Labels = []
     for column in columns:
         nest, _, name = str(column.key).rpartition("__")
-        labels.append((str(nest) or None, str(name), _flag if _is_flag(column) else None))
-    return Statement(related.statement.where(IdIn(owner))), labels
-
-
-def _is_flag(column: Any) -> bool:
-    from buildbot.resources.types import Flag
-
-    return isinstance(column.type, Flag)
+        labels.append((nest or None, name, _flag if isinstance(column.type, Flag) else None))
+    return labels
 
 
 def _nested(labels: Labels, values: Sequence[Any]) -> Entity:

@@ -18,7 +18,7 @@ from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
-from buildbot.db.statements import Insert, Statement, by_name
+from buildbot.db.statements import Insert, Statement, by_name, dialect_of
 from buildbot.resources.sourcestamps import (
     patches,
     sourcestamps,
@@ -39,11 +39,11 @@ _add_change = Statement(
 _find = Statement(select(sourcestamps.c.id).where(sourcestamps.c.content_hash == bindparam("content_hash")))
 
 
-def _insert_ignore(dialect: Dialect) -> Any:
-    return dialect.insert_ignore(sourcestamps).values(by_name(_stamp_columns))  # type: ignore[attr-defined]
+def _insert_or_find(dialect: Dialect) -> Any:
+    return dialect.insert_or_find(sourcestamps).values(by_name(_stamp_columns))  # type: ignore[attr-defined]
 
 
-_add_shared = Statement(_insert_ignore)
+_add_shared = Statement(_insert_or_find)
 
 _base = select(
     sourcestamps.c.id,
@@ -192,16 +192,18 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         repository: str,
         project: str,
         codebase: str,
+        expect_new: bool = False,
     ) -> int:
-        """The one stamp that equal code shares, added if it is new."""
+        """The one stamp that equal code shares, added if it is new; where it is expected to be, that is tried first."""
         values = _checked(branch, revision, repository, project, codebase)
         content_hash = checks.name_hash(*("0" if v is None else "1" + v for v in values.values()))
-        found = _find.scalar(conn, content_hash=content_hash)
+        found = None if expect_new else _find.scalar(conn, content_hash=content_hash)
         if found is None:
             now = transaction_of(conn).now
             row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None, "created_at": now}
-            _add_shared.run(conn, **row)
-            found = _find.scalar(conn, content_hash=content_hash)
+            found = dialect_of(conn).inserted_id(_add_shared.run(conn, **row))
+            if found is None:
+                found = _find.scalar(conn, content_hash=content_hash)
         return int(found)
 
     def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> int:

@@ -80,7 +80,6 @@ class Related:
     - ``values``: list of the second column;
     - ``objects``: list of dictionaries of the further columns; a label ``a__b`` nests, and a nest whose first value
       is NULL is None;
-    - ``object``: the first of these, or None;
     - ``properties``: ``{name: [value, source]}`` of the columns name, value (JSON), source.
 
     ``on_request``: read only for callers that ask for it, ``default`` otherwise. ``contains``: an expression over the
@@ -88,12 +87,32 @@ class Related:
     """
 
     statement: Select[Any]
-    shape: Literal["values", "objects", "object", "properties"]
+    shape: Literal["values", "objects", "properties"]
     doc: str
     kind: Kind = "list"
     on_request: bool = False
     default: Any = None
     contains: ColumnElement[bool] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """Another object that a row has at most one of, read in the row's own statement.
+
+    ``columns`` come from what the noun's ``source`` joins; their labels nest as those of ``Related``. The value is None
+    where the first of them is NULL.
+    """
+
+    columns: tuple[ColumnElement[Any], ...]
+    doc: str
+
+    @property
+    def kind(self) -> Kind:
+        """What its values mean to callers."""
+        return "json"
+
+
+Attribute = Field | Related | Embedded
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +160,7 @@ class Resource:
     table: Table
     key: str
     doc: str
-    fields: Mapping[str, Field | Related]
+    fields: Mapping[str, Attribute]
     paths: tuple[Path, ...]
     events: tuple[str, ...] = ()
     event_names: tuple[str, ...] = ()
@@ -169,13 +188,11 @@ class Resource:
         for name, attribute in self.fields.items():
             if isinstance(attribute, Field):
                 attribute.value_kind  # noqa: B018  a type without a kind must not import
+            elif isinstance(attribute, Embedded):
+                if self.source is None:
+                    raise DeclarationError(f"{self.name}: {name!r} is embedded, but there is no source that joins it")
             elif len(attribute.statement.selected_columns) < 2:
                 raise DeclarationError(f"{self.name}: {name!r} selects nothing but its owner")
-
-    @property
-    def from_clause(self) -> FromClause:
-        """What its rows are selected from."""
-        return self.table if self.source is None else self.source
 
     @property
     def id_column(self) -> Column[Any]:
@@ -208,8 +225,10 @@ def table(name: str, *items: SchemaItem) -> Table:
 
 
 __all__ = [
+    "Attribute",
     "Blob",
     "DeclarationError",
+    "Embedded",
     "Field",
     "Flag",
     "Hash",

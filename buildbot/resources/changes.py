@@ -5,6 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, ForeignKey, Index, Text, bindparam, or_, select, text
 
 from buildbot.resources.base import (
+    Embedded,
     Field,
     Flag,
     Hash,
@@ -13,7 +14,6 @@ from buildbot.resources.base import (
     LinkTo,
     ListText,
     Path,
-    Related,
     Resource,
     UnixTime,
     id_column,
@@ -54,6 +54,9 @@ CHANGE = Resource(
     "change",
     "changes",
     table=changes,
+    source=changes.join(sourcestamps, sourcestamps.c.id == changes.c.sourcestampid).outerjoin(
+        patches, patches.c.id == sourcestamps.c.patchid
+    ),
     key="changeid",
     doc="What somebody committed somewhere.",
     growing=True,
@@ -75,15 +78,7 @@ CHANGE = Resource(
         "repository": Field(changes.c.repository, "empty when unset"),
         "project": Field(changes.c.project, "empty when unset"),
         "codebase": Field(changes.c.codebase, "empty when unset"),
-        "sourcestamp": Related(
-            select(changes.c.id, *STAMP_COLUMNS)
-            .select_from(changes)
-            .join(sourcestamps, sourcestamps.c.id == changes.c.sourcestampid)
-            .outerjoin(patches, patches.c.id == sourcestamps.c.patchid),
-            "object",
-            "the code that it led to",
-            kind="json",
-        ),
+        "sourcestamp": Embedded(STAMP_COLUMNS, "the code that it led to"),
     },
     paths=(
         Path("changes"),

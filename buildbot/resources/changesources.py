@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select
+from sqlalchemy import Column, ForeignKey, Text, bindparam, exists
 
-from buildbot.resources.base import Field, Hash, Id, Path, Related, Resource, id_column, table
-from buildbot.resources.masters import masters
+from buildbot.resources.base import Embedded, Field, Hash, Id, Path, Resource, id_column, table
+from buildbot.resources.masters import MASTER_COLUMNS, masters
 
 changesources = table(
     "changesources",
@@ -35,23 +35,15 @@ CHANGESOURCE = Resource(
     "changesource",
     "changesources",
     table=changesources,
+    source=changesources.outerjoin(
+        changesource_masters, changesource_masters.c.changesourceid == changesources.c.id
+    ).outerjoin(masters, masters.c.id == changesource_masters.c.masterid),
     key="changesourceid",
     doc="Something that watches repositories; at most one master runs it.",
     fields={
         "changesourceid": Field(changesources.c.id, "unique in the installation", db_key="id"),
         "name": Field(changesources.c.name, "as configured"),
-        "master": Related(
-            select(
-                changesource_masters.c.changesourceid,
-                masters.c.id.label("masterid"),
-                masters.c.name,
-                masters.c.active,
-                masters.c.last_active,
-            ).join(masters, masters.c.id == changesource_masters.c.masterid),
-            "object",
-            "the master that runs it, or None",
-            kind="json",
-        ),
+        "master": Embedded(MASTER_COLUMNS, "the master that runs it, or None"),
     },
     paths=(
         Path("changesources"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Integer, Text, bindparam, column, select, text
+from sqlalchemy import Column, ColumnElement, Integer, Text, bindparam, column, select, text
 from sqlalchemy import table as named_table
 
 from buildbot.resources.base import Field, Flag, Hash, Path, Resource, UnixTime, id_column, table
@@ -22,6 +22,14 @@ masters = table(
 _builder_masters = named_table("builder_masters", column("builderid"), column("masterid"))
 _runs_builder = masters.c.id.in_(
     select(_builder_masters.c.masterid).where(_builder_masters.c.builderid == bindparam("builderid"))
+)
+
+#: columns of a master as it is embedded in other nouns
+MASTER_COLUMNS: tuple[ColumnElement[object], ...] = (
+    masters.c.id.label("masterid"),
+    masters.c.name,
+    masters.c.active,
+    masters.c.last_active,
 )
 
 MASTER = Resource(

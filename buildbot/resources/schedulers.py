@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
-from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+from buildbot.resources.base import Embedded, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
 from buildbot.resources.builders import builders
-from buildbot.resources.masters import masters
+from buildbot.resources.masters import MASTER_COLUMNS, masters
 
 schedulers = table(
     "schedulers",
@@ -60,24 +60,16 @@ SCHEDULER = Resource(
     "scheduler",
     "schedulers",
     table=schedulers,
+    source=schedulers.outerjoin(scheduler_masters, scheduler_masters.c.schedulerid == schedulers.c.id).outerjoin(
+        masters, masters.c.id == scheduler_masters.c.masterid
+    ),
     key="schedulerid",
     doc="Something that decides what is built; at most one master runs it.",
     fields={
         "schedulerid": Field(schedulers.c.id, "unique in the installation", db_key="id"),
         "name": Field(schedulers.c.name, "as configured"),
         "enabled": Field(schedulers.c.enabled, "false if it was switched off"),
-        "master": Related(
-            select(
-                scheduler_masters.c.schedulerid,
-                masters.c.id.label("masterid"),
-                masters.c.name,
-                masters.c.active,
-                masters.c.last_active,
-            ).join(masters, masters.c.id == scheduler_masters.c.masterid),
-            "object",
-            "the master that runs it, or None",
-            kind="json",
-        ),
+        "master": Embedded(MASTER_COLUMNS, "the master that runs it, or None"),
     },
     paths=(
         Path("schedulers"),

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, column, select
 from sqlalchemy import table as named_table
 from sqlalchemy.sql import ColumnElement
 
-from buildbot.resources.base import Field, Hash, Id, LinkTo, Path, Related, Resource, UnixTime, id_column, table
+from buildbot.resources.base import (
+    Embedded,
+    Field,
+    Hash,
+    Id,
+    LinkTo,
+    Path,
+    Resource,
+    UnixTime,
+    id_column,
+    table,
+)
 
 sourcestampsets = table("sourcestampsets", id_column())
 
@@ -53,6 +66,15 @@ sourcestampset_changes = table(
     Index("ix_sourcestampset_changes_ssid", "ssid"),
 )
 
+_PATCH: dict[str, ColumnElement[Any]] = {
+    "patchid": patches.c.id,
+    "level": patches.c.level,
+    "subdir": patches.c.subdir,
+    "author": patches.c.author,
+    "comment": patches.c.comment,
+    "body": patches.c.body,
+}
+
 #: columns of a stamp as it is embedded in other nouns; its patch is nested
 STAMP_COLUMNS: tuple[ColumnElement[object], ...] = (
     sourcestamps.c.id.label("ssid"),
@@ -62,12 +84,7 @@ STAMP_COLUMNS: tuple[ColumnElement[object], ...] = (
     sourcestamps.c.project,
     sourcestamps.c.codebase,
     sourcestamps.c.created_at,
-    patches.c.id.label("patch__patchid"),
-    patches.c.level.label("patch__level"),
-    patches.c.subdir.label("patch__subdir"),
-    patches.c.author.label("patch__author"),
-    patches.c.comment.label("patch__comment"),
-    patches.c.body.label("patch__body"),
+    *(column.label(f"patch__{name}") for name, column in _PATCH.items()),
 )
 
 #: by name, since buildsets embed stamps and so import this file
@@ -77,6 +94,7 @@ SOURCESTAMP = Resource(
     "sourcestamp",
     "sourcestamps",
     table=sourcestamps,
+    source=sourcestamps.outerjoin(patches, patches.c.id == sourcestamps.c.patchid),
     key="ssid",
     doc="What exactly is built; equal code has one stamp.",
     growing=True,
@@ -88,19 +106,8 @@ SOURCESTAMP = Resource(
         "project": Field(sourcestamps.c.project, "empty when unset"),
         "codebase": Field(sourcestamps.c.codebase, "empty when unset"),
         "created_at": Field(sourcestamps.c.created_at, "when it was first used"),
-        "patch": Related(
-            select(
-                sourcestamps.c.id,
-                patches.c.id.label("patchid"),
-                patches.c.level,
-                patches.c.subdir,
-                patches.c.author,
-                patches.c.comment,
-                patches.c.body,
-            ).join(patches, patches.c.id == sourcestamps.c.patchid),
-            "object",
-            "a patch to apply on top, or None",
-            kind="json",
+        "patch": Embedded(
+            tuple(column.label(name) for name, column in _PATCH.items()), "a patch to apply on top, or None"
         ),
     },
     paths=(

@@ -74,6 +74,15 @@ class Dialect:
         """An element of ORDER BY in which NULL is lower than every value: engines disagree where it goes."""
         return expression.desc() if descending else expression.asc()
 
+    def insert_or_find(self, table: Table) -> Executable:
+        """An INSERT that tells the id of its row, and of the one that is there already where the database can."""
+        raise NotImplementedError
+
+    def inserted_id(self, cursor: Any) -> int | None:
+        """The id that ``insert_or_find`` told; None if the row was there and the database does not say more."""
+        rows = cursor.fetchall()
+        return int(rows[0][0]) if rows else None
+
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its
         placeholders.

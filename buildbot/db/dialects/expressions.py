@@ -29,7 +29,7 @@ class IdIn(ColumnElement[bool]):
 
 
 class Unindexed(ColumnElement[Any]):
-    """A column that is looked at but not searched by: ids are given, and a planner must not prefer another index."""
+    """A column of numbers that is looked at, not searched by: ids are given, and no other index may be preferred."""
 
     inherit_cache = False
 
@@ -64,7 +64,7 @@ def _id_in_token(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
 
 @compiles(Unindexed)
 def _unindexed(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
-    return compiler.process(element.column, **kw)
+    return f"({compiler.process(element.column, **kw)} + 0)"
 
 
 @compiles(Unindexed, "sqlite")

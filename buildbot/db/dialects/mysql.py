@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, create_engine, event
+from sqlalchemy import Table, create_engine, event, func
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -71,6 +71,14 @@ class MySQLDialect(Dialect):
         statement = insert(table)
         column = next(iter(table.primary_key.columns))
         return statement.on_duplicate_key_update({column.name: column})
+
+    def insert_or_find(self, table: Table) -> Executable:
+        """As ``Dialect.insert_or_find``; LAST_INSERT_ID(id) tells the id of either row."""
+        return insert(table).on_duplicate_key_update(id=func.last_insert_id(table.c.id))
+
+    def inserted_id(self, cursor: Any) -> int | None:
+        """As ``Dialect.inserted_id``."""
+        return int(cursor.lastrowid)
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """Into the text: the driver would put them there anyway."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -40,9 +41,10 @@ RETURNING seq
 class _NotificationListener(threading.Thread):
     """Listens on a connection of its own, and connects again when it is lost."""
 
-    def __init__(self, url: URL, wake: Callable[[], None]) -> None:
+    def __init__(self, url: URL, own: str, wake: Callable[[], None]) -> None:
         super().__init__(name="db-listen", daemon=True)
         self._url = url
+        self._own = own
         self._wake = wake
         self._closing = threading.Event()
         self.start()
@@ -74,8 +76,9 @@ class _NotificationListener(threading.Thread):
             connection.execute(f"LISTEN {CHANNEL}")
             self._wake()  # what happened while nobody listened
             while not self._closing.is_set():
-                for _ in connection.notifies(timeout=1.0, stop_after=1):
-                    self._wake()
+                for heard in connection.notifies(timeout=1.0, stop_after=1):
+                    if heard.payload != self._own:  # what we did ourselves we know
+                        self._wake()
 
 
 class PostgreSQLDialect(Dialect):
@@ -91,6 +94,8 @@ class PostgreSQLDialect(Dialect):
         if driver not in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2"):
             raise InvalidURLError(f"db_url: the driver of {driver!r} is not supported; write postgresql://…")
         super().__init__(url.set(drivername="postgresql+psycopg"), basedir)
+        #: what this process signs its notifications with
+        self._own = secrets.token_hex(8)
 
     def create_engine(self) -> Engine:
         """As ``Dialect.create_engine``."""
@@ -114,11 +119,11 @@ class PostgreSQLDialect(Dialect):
 
     def listen(self, wake: Callable[[], None]) -> Listener:
         """As ``Dialect.listen``: a thread with a connection that heals itself."""
-        return _NotificationListener(self.url, wake)
+        return _NotificationListener(self.url, self._own, wake)
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""
-        conn.connection.cursor().execute(f"NOTIFY {CHANNEL}")
+        conn.connection.cursor().execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
@@ -131,6 +136,10 @@ class PostgreSQLDialect(Dialect):
         if not nullable:
             return super().ordered(expression, descending, nullable)
         return expression.desc().nulls_last() if descending else expression.asc().nulls_first()
+
+    def insert_or_find(self, table: Table) -> Executable:
+        """As ``Dialect.insert_or_find``; of a row that is there already nothing is returned."""
+        return insert(table).on_conflict_do_nothing().returning(table.c.id)
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """One array for ANY."""

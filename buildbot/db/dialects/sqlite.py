@@ -94,6 +94,10 @@ class SQLiteDialect(Dialect):
         """As ``Dialect.insert_ignore``."""
         return insert(table).on_conflict_do_nothing()
 
+    def insert_or_find(self, table: Table) -> Executable:
+        """As ``Dialect.insert_or_find``; of a row that is there already nothing is returned."""
+        return insert(table).on_conflict_do_nothing().returning(table.c.id)
+
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how
         many.
