@@ -1,0 +1,120 @@
+"""Write docs/reference/ from docstrings and declarations: the database layer, the Data API, the queue, the nouns.
+
+    .venv/bin/python script/reference.py            write the pages
+    .venv/bin/python script/reference.py --check    exit with 1 if they are not what the code says
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from buildbot.data.connector import DataConnector  # noqa: E402
+from buildbot.data.updates import Updates  # noqa: E402
+from buildbot.db.base import DBConnectorComponent  # noqa: E402
+from buildbot.db.connector import DBConnector  # noqa: E402
+from buildbot.db.pool import DBThreadPool  # noqa: E402
+from buildbot.mq.connector import MQConnector  # noqa: E402
+from buildbot.resources import RESOURCES  # noqa: E402
+from buildbot.resources.base import Field, Resource  # noqa: E402
+
+NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
+
+
+def pages() -> dict[str, str]:
+    """The text of each page by its file name."""
+    made = {
+        "database.md": _classes("The database layer", [DBConnector, DBThreadPool, *_components()]),
+        "data.md": _classes("The Data API", [DataConnector, Updates]),
+        "mq.md": _classes("The message queue", [MQConnector]),
+        "nouns.md": f"{NOTE}# Nouns of the Data API\n\n" + "\n".join(map(_noun, RESOURCES)),
+    }
+    return {name: text.rstrip() + "\n" for name, text in made.items()}
+
+
+def _components() -> list[type]:
+    return sorted(DBConnectorComponent.__subclasses__(), key=lambda cls: cls.__name__)
+
+
+def _classes(title: str, classes: list[type]) -> str:
+    parts = [f"{NOTE}# {title}\n"]
+    for cls in classes:
+        parts.append(f"## {cls.__name__}\n\n{_text(cls)}\n")
+        parts += [_method(name, method) for name, method in _methods(cls)]
+    return "\n".join(parts)
+
+
+def _methods(cls: type) -> list[tuple[str, Any]]:
+    found = {}
+    for base in reversed(cls.__mro__[:-1]):
+        for name, value in vars(base).items():
+            if not name.startswith(("_", "thd")) and callable(value) and not isinstance(value, type):
+                found[name] = value
+    return list(found.items())
+
+
+def _method(name: str, method: Any) -> str:
+    signature = inspect.signature(method)
+    parameters = [p.replace(annotation=p.empty) for p in signature.parameters.values() if p.name != "self"]
+    shown = str(inspect.Signature(parameters)).replace("<object object", "<no value")
+    return f"### {name}{shown.split(' at 0x')[0] + '>)' if ' at 0x' in shown else shown}\n\n{_text(method)}\n"
+
+
+def _text(thing: Any) -> str:
+    """A docstring as Markdown: its sections become lists, since their lines belong together."""
+    lines = []
+    section = ""
+    for line in (inspect.getdoc(thing) or "").replace("``", "`").split("\n"):
+        if line in ("Args:", "Returns:", "Raises:", "Attributes:"):
+            section = line
+            lines += [f"**{line[:-1]}**", ""]
+        elif section == "Returns:" and line.startswith("    "):
+            lines.append(line.strip())
+        elif section and line.startswith("    ") and not line.startswith("     "):
+            lines.append(f"- {line.strip()}")
+        elif section and line.startswith("     "):
+            lines.append(f"  {line.strip()}")
+        else:
+            section = "" if line.strip() else section
+            lines.append(line)
+    return "\n".join(lines).strip()
+
+
+def _noun(noun: Resource) -> str:
+    lines = [f"## {noun.name}", "", noun.doc, "", "| attribute | kind | meaning |", "| --- | --- | --- |"]
+    for name, attribute in noun.fields.items():
+        other = f"; in the connector `{attribute.db_key}`" if isinstance(attribute, Field) and attribute.db_key else ""
+        lines.append(f"| `{name}` | {noun.kind(name)} | {attribute.doc}{other} |")
+    lines += ["", "Paths: " + ", ".join(f"`/{path.pattern}`" for path in noun.paths) + "."]
+    if noun.events:
+        keys = ", ".join(f"`{key}/…`" for key in noun.events)
+        lines += ["", f"Events: {', '.join(f'`{name}`' for name in noun.event_names)}, under {keys}."]
+    if noun.links:
+        lines += ["", "Links: " + ", ".join(f"`{name}` → `/{link.path}`" for name, link in noun.links.items()) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Write the pages, or compare them."""
+    directory = ROOT / "docs" / "reference"
+    stale = []
+    for name, text in pages().items():
+        path = directory / name
+        if "--check" in sys.argv[1:]:
+            if not path.exists() or path.read_text() != text:
+                stale.append(name)
+        else:
+            directory.mkdir(exist_ok=True)
+            path.write_text(text)
+    if stale:
+        print(f"docs/reference: not what the code says: {', '.join(stale)}; run script/reference.py", file=sys.stderr)
+    return 1 if stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
