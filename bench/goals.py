@@ -29,7 +29,8 @@ GOALS: dict[str, dict[int, dict[str, Goal]]] = {
     "dataGetBuild": _READ,
     "getState": _READ,
     "getChange": _READ,
-    "getChange_cached": {1: {"upstream": 1}},
+    # not slower, within what a measurement can tell
+    "getChange_cached": {1: {"upstream": 0.9}},
     "lifecycle": {
         1: {"raw": 0.4, "upstream": {"sqlite": 15}},
         10: {"group": 0.2, "upstream": {"sqlite": 40}},
