@@ -23,7 +23,7 @@ class Link:
 
     def __init__(self, path: Iterable[str]) -> None:
         #: the path, a list of text
-        self.path = list(path)
+        self.path = path if isinstance(path, list) else list(path)
 
     def __repr__(self) -> str:
         return f"Link({'/'.join(self.path)!r})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -22,10 +23,18 @@ _FIELD = re.compile(r"{(\w+)}")
 
 def add_links(resource: Resource, entities: Iterable[Entity]) -> None:
     """Put a ``Link`` under the name of each of the noun's links; None where it points to nothing."""
+    makers = _makers(resource)
     for entity in entities:
-        for name, link in resource.links.items():
-            if name not in entity:
-                entity[name] = _link(link, entity)
+        for name, parts, fields in makers:
+            path = parts.copy()
+            for place, field in fields:
+                value = entity[field]
+                if value is None:
+                    entity[name] = None
+                    break
+                path[place] = str(value)
+            else:
+                entity[name] = Link(path)
 
 
 def needed_fields(resource: Resource) -> set[str]:
@@ -56,15 +65,16 @@ def expand(conn: Connection, resource: Resource, entities: Sequence[Entity], nam
             expand(conn, target, found, rest_names)
 
 
-def _link(link: LinkTo, entity: Entity) -> Link | None:
-    parts = []
-    for part in link.path.split("/"):
-        match = _FIELD.fullmatch(part)
-        value = entity.get(match[1]) if match else part
-        if value is None:
-            return None
-        parts.append(str(value))
-    return Link(parts)
+@cache
+def _makers(resource: Resource) -> list[tuple[str, list[str], list[tuple[int, str]]]]:
+    """For each link its name, the segments of its path, and which of them are fields of the noun."""
+    makers = []
+    for name, link in resource.links.items():
+        if name not in resource.fields:
+            parts = link.path.split("/")
+            fields = [(place, match[1]) for place, part in enumerate(parts) if (match := _FIELD.fullmatch(part))]
+            makers.append((name, parts, fields))
+    return makers
 
 
 def _follow(conn: Connection, link: LinkTo, entities: Sequence[Entity], name: str) -> tuple[Resource, list[Entity]]:

@@ -6,15 +6,17 @@ A ``Query`` is a value: made and checked once by the Data layer, then read here.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Select, func, literal, not_, or_, select
+from sqlalchemy import Column, ColumnElement, Integer, Select, bindparam, func, literal, not_, or_, select
 from sqlalchemy.engine import Connection
 
+from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import Contains
 from buildbot.db.rows import Entity, reader_of
-from buildbot.db.statements import dialect_of
+from buildbot.db.statements import Row, Statement, dialect_of
 from buildbot.resources.base import Field, Path, Related, Resource, bind_names
 from buildbot.resources.types import Flag, ListText
 from buildbot.util import jsontext
@@ -101,21 +103,22 @@ OPERATORS: dict[str, Operator] = {
 }
 
 
+#: operators whose statement is the same for every single value
+_COMPARISONS = frozenset({"eq", "in", "lt", "le", "gt", "ge"})
+
+
 def fetch(
     conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
 ) -> tuple[list[Entity], int]:
     """The entities of one page of the list at ``path``, and how many there are on all pages."""
     reader = reader_of(resource, query.fields)
-    restricted = _restricted(reader.select(), resource, path, variables, query)
-    statement = restricted.order_by(*_order(conn, resource, query))
-    if query.limit is not None:
-        statement = statement.limit(query.limit)
-    if query.offset:
-        # MySQL knows no OFFSET without LIMIT
-        statement = statement.limit(2**63 - 1 if query.limit is None else query.limit).offset(query.offset)
-    rows = [tuple(row) for row in conn.execute(statement)] if query.limit != 0 else []
+    rows = _run(conn, _listing, resource, path, variables, query) if query.limit != 0 else []
     entities = reader.entities(conn, rows, query.properties)
-    return entities, _total(conn, resource, path, variables, query, len(rows))
+    last_page = query.limit is None or 0 < len(rows) < query.limit
+    if last_page and (rows or not query.offset):
+        return entities, query.offset + len(rows)
+    counted = replace(query, order=(), limit=None, offset=0)
+    return entities, int(_run(conn, _counting, resource, path, variables, counted)[0][0])
 
 
 def fetch_one(
@@ -123,39 +126,93 @@ def fetch_one(
 ) -> Entity | None:
     """The one entity at ``path``, or None."""
     reader = reader_of(resource, query.fields)
-    statement = _restricted(reader.select(), resource, path, variables, Query()).limit(1)
-    rows = [tuple(row) for row in conn.execute(statement)]
+    rows = _run(conn, _listing, resource, path, variables, Query(limit=1, fields=query.fields))
     found = reader.entities(conn, rows, query.properties)
     return found[0] if found else None
 
 
-def _total(
-    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query, found: int
-) -> int:
-    last_page = query.limit is None or 0 < found < query.limit
-    if last_page and (found or not query.offset):
-        return query.offset + found
+#: makes the SELECT of a query at a path for a dialect; of a shape (true), or with the query's own values
+_Make = Callable[[Dialect, Resource, Path, Query, bool], Select[Any]]
+
+
+@dataclass(frozen=True)
+class _Given:
+    """Stands in a query for a value that is given when its statement runs."""
+
+    name: str
+
+
+def _run(
+    conn: Connection, make: _Make, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
+) -> list[Row]:
+    """Rows of a query; one whose shape was met before, with whatever values, is not compiled again."""
+    shape, values = _shape(query)
+    if shape is not None:
+        return _prepared(make, resource, path, shape).all(conn, **variables, **values)
+    return [tuple(row) for row in conn.execute(make(dialect_of(conn), resource, path, query, False), dict(variables))]
+
+
+@lru_cache(1024)
+def _prepared(make: _Make, resource: Resource, path: Path, shape: Query) -> Statement:
+    return Statement(lambda dialect: make(dialect, resource, path, shape, True))
+
+
+def _shape(query: Query) -> tuple[Query | None, dict[str, Any]]:
+    """The query with its values taken out, and the values; None if the number of values shapes the statement."""
+    values: dict[str, Any] = {}
+    conditions = []
+    for place, condition in enumerate(query.conditions):
+        value = condition.values[0]
+        if len(condition.values) > 1 or value is None or condition.operator not in _COMPARISONS:
+            return None, {}
+        if not isinstance(value, bool):
+            values[f"given_{place}"] = value
+            condition = replace(condition, values=(_Given(f"given_{place}"),))
+        conditions.append(condition)
+    if query.limit is not None:
+        values["given_limit"] = query.limit
+    if query.offset:
+        values["given_offset"] = query.offset
+    shape = Query(
+        conditions=tuple(conditions),
+        order=query.order,
+        limit=None if query.limit is None else 1,
+        offset=1 if query.offset else 0,
+        fields=query.fields,
+    )
+    return shape, values
+
+
+def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
+    statement = _restricted(reader_of(resource, query.fields).select(), resource, path, query)
+    limit: Any = bindparam("given_limit", type_=Integer) if shaped else query.limit
+    if query.limit is not None:
+        statement = statement.limit(limit)
+    if query.offset:
+        # MySQL knows no OFFSET without LIMIT
+        statement = statement.limit(2**63 - 1 if query.limit is None else limit)
+        statement = statement.offset(bindparam("given_offset", type_=Integer) if shaped else query.offset)
+    return statement.order_by(*_order(dialect, resource, query))
+
+
+def _counting(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
     counting = select(func.count()).select_from(resource.table)
     if resource.where is not None:
         counting = counting.where(resource.where)
-    return int(conn.execute(_restricted(counting, resource, path, variables, query)).scalar_one())
+    return _restricted(counting, resource, path, query)
 
 
-def _restricted(
-    statement: Select[Any], resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
-) -> Select[Any]:
-    bound: dict[str, Any] = {}
-    for name, value in variables.items():
+def _restricted(statement: Select[Any], resource: Resource, path: Path, query: Query) -> Select[Any]:
+    bound = bind_names(path.where)
+    for name in path.variables:
         field = resource.fields.get(name)
-        if isinstance(field, Field) and name not in bind_names(path.where):
-            statement = statement.where(field.expr == value)
-        else:
-            bound[name] = value
+        if isinstance(field, Field) and name not in bound:
+            statement = statement.where(field.expr == bindparam(name, type_=field.expr.type))
     if path.where is not None:
         statement = statement.where(path.where)
     for condition in query.conditions:
         statement = statement.where(_condition(resource, condition))
-    return statement.params(**bound) if bound else statement
+    return statement
 
 
 def _condition(resource: Resource, condition: Condition) -> ColumnElement[bool]:
@@ -165,11 +222,13 @@ def _condition(resource: Resource, condition: Condition) -> ColumnElement[bool]:
         with_value = attribute.statement.with_only_columns(owner).order_by(None).where(value.in_(condition.values))
         return resource.id_column.in_(with_value)
     assert isinstance(attribute, Field)  # the Data layer lets nothing else through
-    return OPERATORS[condition.operator].apply(attribute.expr, condition.values)
+    values = tuple(
+        bindparam(v.name, type_=attribute.expr.type) if isinstance(v, _Given) else v for v in condition.values
+    )
+    return OPERATORS[condition.operator].apply(attribute.expr, values)
 
 
-def _order(conn: Connection, resource: Resource, query: Query) -> list[ColumnElement[Any]]:
-    dialect = dialect_of(conn)
+def _order(dialect: Dialect, resource: Resource, query: Query) -> list[ColumnElement[Any]]:
     names = query.order or resource.order
     elements = []
     for name in names:

@@ -209,3 +209,13 @@ async def test_single(master: Any, option: str) -> None:
     values = {"filters": {"author": "x"}, "order": ["author"], "limit": 1, "offset": 1}
     with pytest.raises(InvalidOptionError, match=option):
         await master.data.get({option: values[option]}, ("changes", 1))
+
+
+async def test_both_truths_with_a_page(state: Any) -> None:
+    """Of several values, any: true and false together is everything, and pages still count."""
+    for number in range(3):
+        await state.data.update.addChange(author=f"a{number}")
+    await state.data.update.addBuildset(sourcestamps=[{}], builderNames=["a", "b", "c"])
+    options = {"filters": {"complete__in": [True, False]}, "limit": 2, "offset": 1}
+    found = await state.data.get(options, ("buildrequests",))
+    assert len(found) == 2 and found.total == 3
