@@ -1,1 +1,1 @@
-"""."""
+"""What tests of plugins may use."""
