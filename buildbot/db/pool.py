@@ -349,7 +349,8 @@ class DBThreadPool:
                 return calls, [committed] if committed else []
             except _RunCarefullyError:
                 careful = True
-            except Exception as error:
+            except Exception as raised:
+                error = self._as_database_error(raised)
                 retry = isinstance(error, DBAPIError) and self._may_retry(holder, error)
                 if not retry or attempt == MAX_ATTEMPTS:
                     for call in calls:
@@ -367,6 +368,14 @@ class DBThreadPool:
             _, committed = self._run_group(holder, [call])
             all_committed += committed
         return calls, all_committed
+
+    def _as_database_error(self, error: Exception) -> Exception:
+        """The error; a driver's own, which a cursor may raise late, as SQLAlchemy's."""
+        family = self.engine.dialect.loaded_dbapi.Error
+        if not isinstance(error, family):
+            return error
+        wrapped = DBAPIError.instance(None, None, error, family, dialect=self.engine.dialect)
+        return wrapped if isinstance(wrapped, Exception) else error
 
     def _may_retry(self, holder: _Holder, error: DBAPIError) -> bool:
         if self.dialect.is_disconnect(error):
@@ -453,7 +462,8 @@ class DBThreadPool:
                 try:
                     self._read(holder.get(), call)
                     break
-                except Exception as error:
+                except Exception as raised:
+                    error = self._as_database_error(raised)
                     if attempt < MAX_ATTEMPTS and isinstance(error, DBAPIError) and self._may_retry(holder, error):
                         continue
                     call.outcome = self._failure(error)

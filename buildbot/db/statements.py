@@ -12,11 +12,11 @@ from typing import Any
 from sqlalchemy import Select
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Dialect as CoreDialect
-from sqlalchemy.exc import DBAPIError, DontWrapMixin
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.dialects.base import Dialect
+from buildbot.db.dialects.driver import wrapped
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
@@ -100,7 +100,7 @@ class Statement:
         try:
             cursor.execute(text, arguments)
         except Exception as error:
-            raise _wrapped(conn, text, arguments, error) from error
+            raise wrapped(conn, text, arguments, error) from error
         return cursor
 
     def all(self, conn: Connection, **parameters: Any) -> list[Row]:
@@ -132,7 +132,7 @@ class Statement:
         try:
             cursor.executemany(compiled.text, arguments)
         except Exception as error:
-            raise _wrapped(conn, compiled.text, arguments, error) from error
+            raise wrapped(conn, compiled.text, arguments, error) from error
 
 
 class Insert(Statement):
@@ -161,7 +161,7 @@ class Insert(Statement):
                 cursor.execute(compiled.text, compiled.arguments(parameters))
                 return int(cursor.fetchall()[0][0])
             except Exception as error:
-                raise _wrapped(conn, compiled.text, parameters, error) from error
+                raise wrapped(conn, compiled.text, parameters, error) from error
         return int(self.run(conn, **parameters).lastrowid)
 
 
@@ -178,21 +178,6 @@ def _note(conn: Connection, compiled: _Compiled) -> None:
         transaction = conn.info.get(TRANSACTION)
         if transaction is not None:
             transaction.wrote = True
-
-
-def _wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:
-    """The driver's error as SQLAlchemy's, so that callers meet one family of errors."""
-    if isinstance(error, DontWrapMixin) or not isinstance(error, conn.dialect.loaded_dbapi.Error):
-        return error
-    gone = conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, None)
-    return DBAPIError.instance(
-        text,
-        arguments,
-        error,
-        conn.dialect.loaded_dbapi.Error,
-        connection_invalidated=gone,
-        dialect=conn.dialect,
-    )
 
 
 def by_name(columns: Iterable[Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import Dialect, InvalidURLError
+from buildbot.db.dialects.driver import execute
 
 
 class MySQLDialect(Dialect):
@@ -49,7 +50,7 @@ class MySQLDialect(Dialect):
         def isolate(conn: Connection, options: dict[str, Any]) -> None:
             # below this level WITH CONSISTENT SNAPSHOT is silently ignored
             if options.get("reader"):
-                conn.connection.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+                execute(conn, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
         @event.listens_for(engine, "before_cursor_execute", retval=True)
         def storage(
@@ -86,14 +87,12 @@ class MySQLDialect(Dialect):
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """UPDATE has no RETURNING here; LAST_INSERT_ID(expression) comes back with the answer to the UPDATE."""
-        cursor = conn.connection.cursor()
-        cursor.execute("UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1", (count,))
+        cursor = execute(conn, "UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1", (count,))
         return int(cursor.lastrowid)
 
     def server_now(self, conn: Connection) -> int:
         """SYSDATE, for NOW stands still within a statement."""
-        cursor = conn.connection.cursor()
-        cursor.execute("SELECT UNIX_TIMESTAMP(SYSDATE())")
+        cursor = execute(conn, "SELECT UNIX_TIMESTAMP(SYSDATE())")
         return int(cursor.fetchall()[0][0])
 
     def _code(self, error: DBAPIError) -> int:

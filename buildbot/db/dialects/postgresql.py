@@ -15,6 +15,7 @@ from sqlalchemy.sql import Executable
 from twisted.logger import Logger
 
 from buildbot.db.dialects.base import Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.driver import execute
 
 try:
     import psycopg
@@ -123,7 +124,7 @@ class PostgreSQLDialect(Dialect):
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""
-        conn.connection.cursor().execute("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
+        execute(conn, "SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
@@ -147,31 +148,26 @@ class PostgreSQLDialect(Dialect):
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """As ``Dialect.raise_clock``."""
-        cursor = conn.connection.cursor()
-        cursor.execute("UPDATE clock SET seq = seq + %s WHERE id = 1 RETURNING seq", (count,))
+        cursor = execute(conn, "UPDATE clock SET seq = seq + %s WHERE id = 1 RETURNING seq", (count,))
         return int(cursor.fetchall()[0][0])
 
     def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
         """As ``Dialect.append_events``: the row is locked until commit, so fewer round trips are more commits."""
-        cursor = conn.connection.cursor()
         first = rows[0]
-        cursor.execute(
-            _APPEND_EVENTS,
-            {
-                "count": len(rows),
-                "keys": [row["routing_keys"] for row in rows],
-                "bodies": [row["body"] for row in rows],
-                "masterid": first["masterid"],
-                "token": first["group_token"],
-                "created_at": first["created_at"],
-            },
-        )
+        arguments = {
+            "count": len(rows),
+            "keys": [row["routing_keys"] for row in rows],
+            "bodies": [row["body"] for row in rows],
+            "masterid": first["masterid"],
+            "token": first["group_token"],
+            "created_at": first["created_at"],
+        }
+        cursor = execute(conn, _APPEND_EVENTS, arguments)
         return int(cursor.fetchall()[-1][0])
 
     def server_now(self, conn: Connection) -> int:
         """Not the transaction's time, which stands still."""
-        cursor = conn.connection.cursor()
-        cursor.execute("SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
+        cursor = execute(conn, "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
         return int(cursor.fetchall()[0][0])
 
     def _sqlstate(self, error: DBAPIError) -> str:

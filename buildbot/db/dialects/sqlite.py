@@ -15,6 +15,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import Dialect, InvalidURLError
+from buildbot.db.dialects.driver import execute
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
@@ -114,14 +115,12 @@ class SQLiteDialect(Dialect):
 
     def raise_clock(self, conn: Connection, count: int) -> int:
         """As ``Dialect.raise_clock``; the whole database is locked since BEGIN."""
-        cursor = conn.connection.cursor()
-        cursor.execute("UPDATE clock SET seq = seq + ? WHERE id = 1 RETURNING seq", (count,))
+        cursor = execute(conn, "UPDATE clock SET seq = seq + ? WHERE id = 1 RETURNING seq", (count,))
         return int(cursor.fetchall()[0][0])
 
     def server_now(self, conn: Connection) -> int:
         """This machine's clock is the database's."""
-        cursor = conn.connection.cursor()
-        cursor.execute("SELECT CAST(strftime('%s', 'now') AS INTEGER)")
+        cursor = execute(conn, "SELECT CAST(strftime('%s', 'now') AS INTEGER)")
         return int(cursor.fetchall()[0][0])
 
     def is_transient(self, error: DBAPIError) -> bool:

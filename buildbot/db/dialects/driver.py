@@ -1,0 +1,33 @@
+"""The driver's own cursor, with errors of the one family that callers know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError, DontWrapMixin
+
+
+def execute(conn: Connection, text: str, arguments: Any = ()) -> Any:
+    """Run a statement in the database's own words and return the cursor."""
+    cursor = conn.connection.cursor()
+    try:
+        cursor.execute(text, arguments)
+    except Exception as error:
+        raise wrapped(conn, text, arguments, error) from error
+    return cursor
+
+
+def wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:
+    """The driver's error as SQLAlchemy's; any other as it is."""
+    if isinstance(error, DontWrapMixin) or not isinstance(error, conn.dialect.loaded_dbapi.Error):
+        return error
+    gone = conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, None)
+    return DBAPIError.instance(
+        text,
+        arguments,
+        error,
+        conn.dialect.loaded_dbapi.Error,
+        connection_invalidated=gone,
+        dialect=conn.dialect,
+    )
