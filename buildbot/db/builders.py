@@ -9,9 +9,10 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.names import NamedRows
 from buildbot.db.operations import reads, writes
-from buildbot.db.statements import Statement
+from buildbot.db.statements import Statement, dialect_of
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
 
@@ -34,15 +35,15 @@ _unlink = Statement(
         builder_masters.c.builderid == bindparam("builderid"), builder_masters.c.masterid == bindparam("masterid")
     )
 )
-_count_up = Statement(
-    update(builders).where(builders.c.id == bindparam("builderid")).values(last_number=builders.c.last_number + 1)
-)
 _count_to = Statement(
     update(builders)
     .where(builders.c.id == bindparam("builderid"), builders.c.last_number < bindparam("number"))
     .values(last_number=bindparam("number"))
 )
-_last_number = Statement(select(builders.c.last_number).where(builders.c.id == bindparam("builderid")))
+#: whoever announces a builder must hold its row: the masters that run it lie in another table
+_lock = Statement(
+    select(builders.c.id).where(IdIn(builders.c.id)).order_by(builders.c.id).with_for_update(key_share=True)
+)
 
 
 class BuildersConnectorComponent(DBConnectorComponent):
@@ -87,6 +88,8 @@ class BuildersConnectorComponent(DBConnectorComponent):
         """Make these the builders that a master runs; ids of those for which that changed."""
         wanted = set(builderids)
         had = {row[0] for row in _of_master.all(conn, masterid=masterid)}
+        if had != wanted:
+            _lock.all(conn, ids=sorted(had ^ wanted))
         for builderid in sorted(had - wanted):
             _unlink.run(conn, builderid=builderid, masterid=masterid)
         _link.many(conn, [{"builderid": builderid, "masterid": masterid} for builderid in sorted(wanted - had)])
@@ -97,8 +100,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         if number is not None:
             _count_to.run(conn, builderid=builderid, number=number)
             return number
-        _count_up.run(conn, builderid=builderid)
-        return int(_last_number.scalar(conn, builderid=builderid))
+        return dialect_of(conn).count_up(conn, builders.c.last_number, builderid, 1)
 
 
 def _dict(row: tuple[Any, ...]) -> dict[str, Any]:

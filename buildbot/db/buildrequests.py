@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, Literal
 
-from sqlalchemy import and_, bindparam, select, update
+from sqlalchemy import and_, bindparam, func, select, update
 from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
@@ -21,9 +22,11 @@ from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
+from buildbot.db.rows import own_row
 from buildbot.db.statements import Statement, dialect_of
+from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
-from buildbot.resources.buildrequests import buildrequests
+from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import buildsets
 from buildbot.resources.masters import masters
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
@@ -52,7 +55,10 @@ _these = IdIn(buildrequests.c.id)
 _holder, _is_complete = Unindexed(buildrequests.c.claimed_by_masterid), Unindexed(buildrequests.c.complete)
 _mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
 _unclaimed = and_(_holder.is_(None), _is_complete == 0)
-_pending = and_(buildrequests.c.claimed_by_masterid.is_(None), buildrequests.c.complete == 0)
+_pending = and_(buildrequests.c.claimed_by_masterid.is_(None), unset(buildrequests.c.complete))
+#: both from the index of pending requests alone, however many there are besides
+_queue = Statement(select(func.count(), func.min(buildrequests.c.id)).where(_pending))
+_submitted = Statement(select(buildrequests.c.submitted_at).where(buildrequests.c.id == bindparam("brid")))
 #: a process that was declared dead must not leave claims that nobody would release; locked, so that neither the claim
 #: nor the declaration misses the other
 _still_me = (
@@ -65,28 +71,33 @@ _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequest
 _claim = Statement(
     update(buildrequests)
     .where(_these, _unclaimed, _still_me)
-    .values(claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at"))
+    .values(
+        claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at")
+    ),
+    gives=own_row(BUILDREQUEST),
 )
 _reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))
 _release = {"claimed_by_masterid": None, "claimed_epoch": None, "claimed_at": None}
 _mine_of_these = Statement(
     select(buildrequests.c.id).where(_these, _mine).order_by(buildrequests.c.id).with_for_update()
 )
-_unclaim = Statement(update(buildrequests).where(_these).values(_release))
+_unclaim = Statement(update(buildrequests).where(_these).values(_release), gives=own_row(BUILDREQUEST))
 _complete = Statement(
     update(buildrequests)
     .where(_these, _mine, _is_complete == 0)
-    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome")),
+    gives=own_row(BUILDREQUEST),
 )
 _complete_unclaimed = Statement(
     update(buildrequests)
     .where(_these, _unclaimed)
-    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome")),
+    gives=own_row(BUILDREQUEST),
 )
 _expired = Statement(
     select(buildrequests.c.id)
     .where(
-        buildrequests.c.complete == 0,
+        unset(buildrequests.c.complete),
         buildrequests.c.claimed_by_masterid.is_not(None),
         buildrequests.c.claimed_at < bindparam("before"),
     )
@@ -95,15 +106,13 @@ _expired = Statement(
 )
 _of_master = Statement(
     select(buildrequests.c.id, buildrequests.c.cancel_reason)
-    .where(buildrequests.c.claimed_by_masterid == bindparam("masterid"), buildrequests.c.complete == 0)
+    .where(buildrequests.c.claimed_by_masterid == bindparam("masterid"), unset(buildrequests.c.complete))
     .order_by(buildrequests.c.id)
     .with_for_update()
 )
-_hold = Statement(
-    select(buildrequests.c.id).where(buildrequests.c.id == bindparam("brid"), _mine).with_for_update(read=True)
-)
 _set_priority = Statement(
-    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(priority=bindparam("new_priority"))
+    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(priority=bindparam("new_priority")),
+    gives=own_row(BUILDREQUEST),
 )
 _lock_state = Statement(
     select(buildrequests.c.complete, buildrequests.c.claimed_by_masterid)
@@ -157,26 +166,19 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         """
         checks.one_of(complete, (None, True, False), "complete")
         checks.one_of(claimed, (None, True, False, "mine"), "claimed")
-        statement = _base
+        given: dict[str, Any] = {}
         if buildername is not None:
-            name_hash = checks.name_hash(checks.text(buildername, "buildername"))
-            statement = statement.where(builders.c.name_hash == name_hash)
-        if complete is not None:
-            statement = statement.where(buildrequests.c.complete == int(complete))
+            given["wanted_hash"] = checks.name_hash(checks.text(buildername, "buildername"))
         if claimed == "mine":
-            statement = statement.where(
-                buildrequests.c.claimed_by_masterid == self.db.masterid, buildrequests.c.claimed_epoch == self.db.epoch
-            )
-        elif claimed is True:
-            statement = statement.where(buildrequests.c.claimed_by_masterid.is_not(None))
-        elif claimed is False:
-            statement = statement.where(_pending)
+            given.update(self._owner())
         if bsid is not None:
-            statement = statement.where(buildrequests.c.buildsetid == checks.identifier(bsid, "bsid"))
-        if branch is not None or repository is not None:
-            statement = statement.where(buildrequests.c.buildsetid.in_(_stamped(branch, repository)))
-        rows = conn.execute(statement.order_by(buildrequests.c.id)).all()
-        return [self._brdict(row) for row in rows]
+            given["wanted_bsid"] = checks.identifier(bsid, "bsid")
+        if branch is not None:
+            given["wanted_branch"] = checks.text(branch, "branch")
+        if repository is not None:
+            given["wanted_repository"] = checks.text(repository, "repository")
+        statement = _selection(complete, claimed, frozenset(given))
+        return [self._brdict(row) for row in statement.all(conn, **given)]
 
     getBuildRequests = reads(thdGetBuildRequests)
 
@@ -199,8 +201,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, claimed_at, "claimed_at")
         if not ids:
             return
-        if len(ids) > 1:
-            _lock.run(conn, ids=ids).fetchall()
+        self._lock_in_order(conn, ids)
         if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
 
@@ -217,8 +218,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         ids = checks.identifiers(brids, "brids")
         if not ids:
             return
-        if len(ids) > 1:
-            _lock.run(conn, ids=ids).fetchall()
+        self._lock_in_order(conn, ids)
         if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is not claimed by this master")
 
@@ -259,8 +259,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, complete_at, "complete_at")
         if not ids:
             return
-        if len(ids) > 1:
-            _lock.run(conn, ids=ids).fetchall()
+        self._lock_in_order(conn, ids)
         if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
@@ -291,14 +290,6 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     # -- for the Data layer -------------------------------------------------------------------------
 
-    def thdHold(self, conn: Connection, brid: int) -> None:
-        """Make sure that this master, at its epoch, has claimed the request until this transaction ends.
-
-        Raises NotClaimedError if not.
-        """
-        if _hold.first(conn, brid=checks.identifier(brid, "brid"), **self._owner()) is None:
-            raise NotClaimedError(f"build request {brid} is not claimed by this master")
-
     def thdOfMaster(self, conn: Connection, masterid: int) -> list[tuple[int, str | None]]:
         """Incomplete requests claimed by a master, with the reason why somebody cancelled them; locked."""
         return [(row[0], row[1]) for row in _of_master.all(conn, masterid=masterid)]
@@ -314,6 +305,12 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
             return 0
         return _complete_unclaimed.count(conn, ids=brids, at=transaction_of(conn).now, outcome=results)
 
+    def thdQueue(self, conn: Connection) -> tuple[int, int | None]:
+        """How many requests wait to be claimed, and when the first of them was submitted."""
+        row = _queue.first(conn)
+        assert row is not None
+        return int(row[0]), None if row[1] is None else _submitted.scalar(conn, brid=row[1])
+
     def thdState(self, conn: Connection, brid: int) -> tuple[bool, int | None] | None:
         """Whether a request is complete and who claimed it, or None; its row is locked."""
         row = _lock_state.first(conn, brid=checks.identifier(brid, "brid"))
@@ -326,6 +323,11 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     def thdSetPriority(self, conn: Connection, brid: int, priority: int) -> bool:
         """Change a request's priority; false if there is no such request."""
         return _set_priority.count(conn, brid=checks.identifier(brid, "brid"), new_priority=priority) == 1
+
+    @staticmethod
+    def _lock_in_order(conn: Connection, ids: list[int]) -> None:
+        if len(ids) > 1 and dialect_of(conn).locks_rows:
+            _lock.run(conn, ids=ids).fetchall()
 
     def _owner(self) -> dict[str, int]:
         return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
@@ -354,17 +356,40 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         }
 
 
-def _stamped(branch: str | None, repository: str | None) -> Any:
-    statement = (
-        select(buildsets.c.id)
-        .join(sourcestampset_members, sourcestampset_members.c.sourcestampsetid == buildsets.c.sourcestampsetid)
-        .join(sourcestamps, sourcestamps.c.id == sourcestampset_members.c.ssid)
-    )
-    if branch is not None:
-        statement = statement.where(sourcestamps.c.branch == checks.text(branch, "branch"))
-    if repository is not None:
-        statement = statement.where(sourcestamps.c.repository == checks.text(repository, "repository"))
-    return statement
+@cache
+def _selection(complete: bool | None, claimed: bool | str | None, given: frozenset[str]) -> Statement:
+    """The requests with these characteristics; ``given`` are the names of the values that it takes."""
+    statement = _base
+    if "wanted_hash" in given:
+        statement = statement.where(builders.c.name_hash == bindparam("wanted_hash"))
+    if complete is not None:
+        statement = statement.where(buildrequests.c.complete == 1 if complete else unset(buildrequests.c.complete))
+    if claimed == "mine":
+        statement = statement.where(
+            buildrequests.c.claimed_by_masterid == bindparam("owner"),
+            buildrequests.c.claimed_epoch == bindparam("owner_epoch"),
+        )
+    elif claimed is True:
+        statement = statement.where(buildrequests.c.claimed_by_masterid.is_not(None))
+    elif claimed is False:
+        statement = statement.where(_pending)
+    if "wanted_bsid" in given:
+        statement = statement.where(buildrequests.c.buildsetid == bindparam("wanted_bsid"))
+    stamped = [
+        column == bindparam(name)
+        for name, column in (("wanted_branch", sourcestamps.c.branch), ("wanted_repository", sourcestamps.c.repository))
+        if name in given
+    ]
+    if stamped:
+        statement = statement.where(
+            buildrequests.c.buildsetid.in_(
+                select(buildsets.c.id)
+                .join(sourcestampset_members, sourcestampset_members.c.sourcestampsetid == buildsets.c.sourcestampsetid)
+                .join(sourcestamps, sourcestamps.c.id == sourcestampset_members.c.ssid)
+                .where(*stamped)
+            )
+        )
+    return Statement(statement.order_by(buildrequests.c.id))
 
 
 def _some(ids: list[int]) -> str:

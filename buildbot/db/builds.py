@@ -15,9 +15,10 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
+from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.buildrequests import buildrequests
-from buildbot.resources.builds import build_properties, builds
+from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime
 
@@ -37,9 +38,10 @@ _get = Statement(select(*_columns).where(builds.c.id == bindparam("bid")))
 _get_for_request = Statement(
     select(*_columns).where(builds.c.buildrequestid == bindparam("brid")).order_by(builds.c.id)
 )
-_request_of = Statement(
-    select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(buildrequests.c.id == bindparam("brid"))
+_request_of = select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(
+    buildrequests.c.id == bindparam("brid")
 )
+_any_request = Statement(_request_of)
 _add = Insert(
     insert(builds).values(
         {
@@ -55,27 +57,50 @@ _add = Insert(
                 "stop_reason",
             )
         }
-    )
+    ),
+    gives=own_row(BUILD),
+)
+_mine = and_(
+    buildrequests.c.claimed_by_masterid == bindparam("owner"),
+    buildrequests.c.claimed_epoch == bindparam("owner_epoch"),
+)
+#: a running build of a request that this master has claimed at its epoch; what is finished stays as it is
+HELD = and_(builds.c.complete_at.is_(None), _mine)
+_held_request = Statement(_request_of.where(_mine).with_for_update(read=True))
+_hold = Statement(
+    select(builds.c.id)
+    .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
+    .where(builds.c.id == bindparam("bid"), HELD)
+    .with_for_update(read=True, of=buildrequests)
+)
+#: in the statement that writes the build; the request is locked, so that the claim is not lost meanwhile
+_this_held = and_(
+    builds.c.id == bindparam("bid"),
+    builds.c.complete_at.is_(None),
+    select(buildrequests.c.id)
+    .where(buildrequests.c.id == builds.c.buildrequestid, _mine)
+    .with_for_update(read=True)
+    .exists(),
 )
 _finish = Statement(update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at")))
 _finish_with = Statement(
     update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at"), results=bindparam("outcome"))
 )
-_set_state = Statement(update(builds).where(builds.c.id == bindparam("bid")).values(state_string=bindparam("state")))
+_finish_held = Statement(
+    update(builds)
+    .where(_this_held)
+    .values(complete_at=bindparam("at"), results=bindparam("outcome")),
+    gives=own_row(BUILD),
+)
+_finish_lost = Statement(
+    update(builds)
+    .where(builds.c.id == bindparam("bid"))
+    .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
+    gives=own_row(BUILD),
+)
+_set_state = Statement(update(builds).where(_this_held).values(state_string=bindparam("state")), gives=own_row(BUILD))
 _set_locks = Statement(
-    update(builds).where(builds.c.id == bindparam("bid")).values(locks_duration_s=bindparam("seconds"))
-)
-#: a running build of a request that this master has claimed at its epoch; what is finished stays as it is
-HELD = and_(
-    builds.c.complete_at.is_(None),
-    buildrequests.c.claimed_by_masterid == bindparam("owner"),
-    buildrequests.c.claimed_epoch == bindparam("owner_epoch"),
-)
-_hold = Statement(
-    select(builds.c.id)
-    .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
-    .where(builds.c.id == bindparam("bid"), HELD)
-    .with_for_update(read=True)
+    update(builds).where(_this_held).values(locks_duration_s=bindparam("seconds")), gives=own_row(BUILD)
 )
 _want_stop = Statement(
     update(builds)
@@ -141,9 +166,14 @@ class BuildsConnectorComponent(DBConnectorComponent):
         checks.identifier(brid, "brid")
         if number is not None:
             checks.integer(number, "number")
-        request = _request_of.first(conn, brid=brid)
+        request = _any_request.first(conn, brid=brid)
         if request is None:
             raise ValueError(f"brid: there is no build request {brid}")
+        return self._add(conn, brid, request, number, workerid)
+
+    addBuild = writes(thdAddBuild)
+
+    def _add(self, conn: Connection, brid: int, request: Row, number: int | None, workerid: int | None) -> int:
         builderid, cancel_reason = request
         try:
             return _add.id(
@@ -161,8 +191,6 @@ class BuildsConnectorComponent(DBConnectorComponent):
             if self.db.dialect.is_unique_violation(error):
                 raise ValueError(f"number: builder {builderid} has a build {number} already") from error
             raise ValueError(f"workerid: there is no worker {workerid}") from error
-
-    addBuild = writes(thdAddBuild)
 
     def thdFinishBuilds(self, conn: Connection, bids: Iterable[int], results: int | None = None) -> None:
         """Mark these builds as finished now, even those that are finished already.
@@ -200,13 +228,37 @@ class BuildsConnectorComponent(DBConnectorComponent):
         if _hold.first(conn, bid=checks.identifier(bid, "buildid"), **self._owner()) is None:
             raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
 
+    def thdNewBuild(self, conn: Connection, brid: int, number: int | None, workerid: int | None) -> int:
+        """As ``addBuild``, of a request that this master has claimed; raises NotClaimedError if not."""
+        if number is not None:
+            checks.integer(number, "number")
+        request = _held_request.first(conn, brid=checks.identifier(brid, "brid"), **self._owner())
+        if request is None:
+            raise NotClaimedError(f"build request {brid} is not claimed by this master")
+        return self._add(conn, brid, request, number, workerid)
+
+    # Each of these raises NotClaimedError, as thdHold does.
+
     def thdSetState(self, conn: Connection, bid: int, state: str) -> None:
         """Say what a build is doing."""
-        _set_state.run(conn, bid=bid, state=checks.text(state, "state_string"))
+        self._change(conn, _set_state, bid, state=checks.text(state, "state_string"))
 
     def thdSetLocksDuration(self, conn: Connection, bid: int, seconds: int) -> None:
         """Say how long a build waited for locks."""
-        _set_locks.run(conn, bid=bid, seconds=checks.integer(seconds, "seconds"))
+        self._change(conn, _set_locks, bid, seconds=checks.integer(seconds, "seconds"))
+
+    def thdFinish(self, conn: Connection, bid: int, results: int) -> None:
+        """End a build now."""
+        at = transaction_of(conn).now
+        self._change(conn, _finish_held, bid, at=at, outcome=checks.integer(results, "results"))
+
+    def _change(self, conn: Connection, statement: Statement, bid: int, **values: Any) -> None:
+        if not statement.count(conn, bid=checks.identifier(bid, "buildid"), **self._owner(), **values):
+            raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
+
+    def thdFinishLost(self, conn: Connection, bid: int, results: int, state: str) -> None:
+        """End a build whose master is dead."""
+        _finish_lost.count(conn, bid=bid, at=transaction_of(conn).now, outcome=results, state=state)
 
     def thdWantStop(self, conn: Connection, bid: int, reason: str) -> bool:
         """Note that somebody wants a build stopped; false if it has ended or is unknown."""

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, case, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -15,26 +15,30 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
-from buildbot.db.statements import Insert, Row, Statement, by_name
-from buildbot.resources.buildrequests import buildrequests
-from buildbot.resources.buildsets import buildsets
+from buildbot.db.rows import own_row
+from buildbot.db.statements import Insert, Row, Statement, by_name, dialect_of
+from buildbot.resources.base import unset
+from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
+from buildbot.resources.buildsets import BUILDSET, buildsets
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
-from buildbot.util.results import SUCCESS, worst_status
+from buildbot.util.results import SEVERITY, SKIPPED, SUCCESS
 
 _add = Insert(
     insert(buildsets).values(
         by_name(c for c in buildsets.columns if c.name not in ("id", "complete", "complete_at", "results"))
-    )
+    ),
+    gives=own_row(BUILDSET),
 )
 _request: dict[str, Any] = {
     name: bindparam(name) for name in ("buildsetid", "builderid", "priority", "submitted_at", "waited_for")
 }
-_add_request = Insert(insert(buildrequests).values(_request))
-_requests_of = Statement(
-    select(buildrequests.c.builderid, buildrequests.c.id).where(buildrequests.c.buildsetid == bindparam("bsid"))
-)
+_request_row = own_row(BUILDREQUEST)
+_add_request = Insert(insert(buildrequests).values(_request), gives=_request_row)
+_requests_of = Statement(select(*_request_row.columns).where(buildrequests.c.buildsetid == bindparam("bsid")))
+#: where a request's row names its builder
+_BUILDERID = [column.name for column in _request_row.columns].index("builderid")
 _columns = (
     buildsets.c.id,
     buildsets.c.external_idstring,
@@ -55,17 +59,26 @@ _complete = Statement(
     .where(buildsets.c.id == bindparam("bsid"), buildsets.c.complete == 0)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
 )
-_of_requests = Statement(select(buildrequests.c.buildsetid).where(IdIn(buildrequests.c.id)).distinct())
 _lock = Statement(select(buildsets.c.id).where(IdIn(buildsets.c.id)).order_by(buildsets.c.id).with_for_update())
-_outcomes = Statement(
-    select(buildrequests.c.buildsetid, buildrequests.c.complete, buildrequests.c.results)
-    .where(IdIn(buildrequests.c.buildsetid))
-    .distinct()
+_its_requests = select(buildrequests.c.id).where(buildrequests.c.buildsetid == buildsets.c.id)
+_done = and_(
+    IdIn(buildsets.c.id),
+    Unindexed(buildsets.c.complete) == 0,
+    ~_its_requests.where(Unindexed(buildrequests.c.complete) == 0).exists(),
 )
-_complete_many = Statement(
-    update(buildsets)
-    .where(IdIn(buildsets.c.id), Unindexed(buildsets.c.complete) == 0)
-    .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
+_finished = Statement(select(buildsets.c.id).where(_done).order_by(buildsets.c.id))
+#: the gravest result of its requests; SKIPPED counts as SUCCESS
+_outcome = (
+    _its_requests.with_only_columns(case((buildrequests.c.results == SKIPPED, SUCCESS), else_=buildrequests.c.results))
+    .order_by(
+        case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results).desc()
+    )
+    .limit(1)
+    .scalar_subquery()
+)
+_complete_finished = Statement(
+    update(buildsets).where(_done).values(complete=1, complete_at=bindparam("at"), results=_outcome),
+    gives=own_row(BUILDSET),
 )
 
 
@@ -138,8 +151,10 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         request["buildsetid"] = bsid
         if len(names) == 1:
             return bsid, {names[0]: _add_request.id(conn, builderid=builders[names[0]], **request)}
-        _add_request.many(conn, [{**request, "builderid": builders[name]} for name in names])
-        brids: dict[int, int] = dict(_requests_of.all(conn, bsid=bsid)) if names else {}
+        rows = _add_request.many_rows(conn, [{**request, "builderid": builders[name]} for name in names])
+        if rows is None:
+            rows = _requests_of.all(conn, bsid=bsid)
+        brids = {row[_BUILDERID]: row[0] for row in rows}
         return bsid, {name: brids[builders[name]] for name in names}
 
     addBuildset = writes(thdAddBuildset)
@@ -219,32 +234,29 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
     # -- for the Data layer -------------------------------------------------------------------------
 
-    def thdLockOfRequests(self, conn: Connection, brids: list[int]) -> list[int]:
-        """Lock the buildsets of these requests, so that two masters completing the last two see each other."""
-        bsids = sorted({row[0] for row in _of_requests.all(conn, ids=brids)})
-        _lock.all(conn, ids=bsids)
-        return bsids
+    def thdCompleteFinished(self, conn: Connection, bsids: Iterable[int], at: int) -> list[int]:
+        """Complete those of these buildsets whose requests are all complete, with the worst result; their ids.
 
-    def thdCompleteFinished(self, conn: Connection, bsids: list[int], at: int) -> list[int]:
-        """Complete those of these buildsets whose requests are all complete, with the worst result; their ids."""
-        outcomes: dict[int, int] = {}
-        incomplete: set[int] = set()
-        for bsid, complete, results in _outcomes.all(conn, ids=bsids):
-            if complete:
-                outcomes[bsid] = worst_status(outcomes.get(bsid, SUCCESS), results)
-            else:
-                incomplete.add(bsid)
-        by_outcome: dict[int, list[int]] = {}
-        for bsid in sorted(set(outcomes) - incomplete):
-            by_outcome.setdefault(outcomes[bsid], []).append(bsid)
-        for outcome, finished in by_outcome.items():
-            _complete_many.run(conn, ids=finished, outcome=outcome, at=at)
-        return sorted(set(outcomes) - incomplete)
+        Call it after completing the requests: of two masters that complete the last two, the second to get the lock
+        sees what the first has done.
+        """
+        ids = sorted(set(bsids))
+        dialect = dialect_of(conn)
+        if dialect.locks_rows:
+            _lock.all(conn, ids=ids)
+        if dialect.returns_rows:
+            return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
+        finished = [row[0] for row in _finished.all(conn, ids=ids)]
+        if finished:
+            _complete_finished.run(conn, ids=finished, at=at)
+        return finished
 
 
 def _of_completeness(statement: Any, complete: bool | None) -> Any:
     checks.one_of(complete, (None, True, False), "complete")
-    return statement if complete is None else statement.where(buildsets.c.complete == int(complete))
+    if complete is None:
+        return statement
+    return statement.where(buildsets.c.complete == 1 if complete else unset(buildsets.c.complete))
 
 
 def _bsdict(row: Row) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select
+from sqlalchemy import Text, bindparam, cast, func, insert, literal, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
@@ -15,13 +15,32 @@ from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
-from buildbot.db.statements import Insert, Row, Statement, by_name
-from buildbot.resources.changes import changes
+from buildbot.db.rows import own_row
+from buildbot.db.statements import Insert, Row, Statement
+from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime, to_seconds
 
-_add = Insert(insert(changes).values(by_name(c for c in changes.columns if c.name != "id")))
+_before = changes.alias("before")
+#: the newest change of the same line, as a JSON list
+_parents = func.coalesce(
+    select(literal("[") + cast(_before.c.id, Text) + "]")
+    .where(_before.c.line_hash == bindparam("line_hash"))
+    .order_by(_before.c.id.desc())
+    .limit(1)
+    .scalar_subquery(),
+    "[]",
+)
+_given = [column for column in changes.columns if column.name not in ("id", "parent_changeids")]
+#: SELECT instead of VALUES: MySQL refuses a subquery on the same table there
+_add = Insert(
+    insert(changes).from_select(
+        [*(column.name for column in _given), "parent_changeids"],
+        select(*(bindparam(column.name, type_=column.type) for column in _given), _parents),
+    ),
+    gives=own_row(CHANGE),
+)
 _add_user = Statement(insert(change_users).values(changeid=bindparam("changeid"), uid=bindparam("uid")))
 _columns = (
     changes.c.id,
@@ -49,9 +68,11 @@ _latest = Statement(select(func.max(changes.c.id)))
 _uids = Statement(
     select(change_users.c.uid).where(change_users.c.changeid == bindparam("changeid")).order_by(change_users.c.uid)
 )
-_before = Statement(
-    select(changes.c.id).where(changes.c.line_hash == bindparam("line_hash")).order_by(changes.c.id.desc()).limit(1)
-)
+
+
+def line_hash(repository: str, project: str, codebase: str, branch: str | None) -> str:
+    """Stands for a line of changes, one after the other."""
+    return checks.name_hash(repository, project, codebase, "0" if branch is None else "1" + branch)
 
 
 class ChDict(dict[str, Any]):
@@ -112,7 +133,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         repository = checks.text(repository, "repository")
         project = checks.text(project, "project")
         codebase = checks.text(codebase, "codebase")
-        line_hash = checks.name_hash(repository, project, codebase, "0" if branch is None else "1" + branch)
+        line = line_hash(repository, project, codebase, branch)
         row = {
             "author": checks.text("" if author is None else author, "author"),
             "committer": checks.optional_text(committer, "committer"),
@@ -129,12 +150,10 @@ class ChangesConnectorComponent(DBConnectorComponent):
             "files": jsontext.dump_list(checks.texts(() if files is None else files, "files")),
             "links": jsontext.dump_list(checks.texts(() if links is None else links, "links")),
             "properties": property_pairs.dumps(pairs),
-            "line_hash": line_hash,
+            "line_hash": line,
         }
         if uid is not None:
             checks.identifier(uid, "uid")
-        before = _before.scalar(conn, line_hash=line_hash)
-        row["parent_changeids"] = "[]" if before is None else f"[{before}]"
         row["sourcestampid"] = self.db.sourcestamps.thdFindSourceStamp(
             conn, branch, revision, repository, project, codebase, expect_new=True
         )

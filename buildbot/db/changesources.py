@@ -43,6 +43,17 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
 
     setChangeSourceMaster = writes(thdSetChangeSourceMaster)
 
+    def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
+        """Ids of the change sources that a master runs; locked."""
+        return _things.lock_of_master(conn, masterid)
+
+    def thdHold(self, conn: Connection, changesourceid: int) -> None:
+        """Make sure that this master, at its epoch, runs a change source until this transaction ends.
+
+        Raises NotClaimedError if not: a process that was declared dead can write nothing on its behalf.
+        """
+        _things.hold(conn, changesourceid, self.db.masterid, self.db.epoch)
+
     def thdGetChangeSource(self, conn: Connection, changesourceid: int) -> dict[str, Any] | None:
         """The change source, or None. Source: specification 002."""
         return _things.get(conn, changesourceid, _dict)  # type: ignore[no-any-return]

@@ -8,6 +8,8 @@ from typing import Any
 from sqlalchemy import Table, bindparam, delete, insert, select
 from sqlalchemy.engine import Connection
 
+from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.statements import Row, Statement
 from buildbot.resources.masters import masters
 from buildbot.util import checks
@@ -32,7 +34,22 @@ class ClaimedByOne:
             .join(masters, masters.c.id == links.c.masterid)
             .where(key == bindparam("thing"))
         )
+        self._hold = Statement(
+            select(links.c.masterid)
+            .join(masters, masters.c.id == links.c.masterid)
+            .where(
+                key == bindparam("thing"),
+                links.c.masterid == bindparam("owner"),
+                masters.c.epoch == bindparam("owner_epoch"),
+            )
+            # locked, so that neither the write nor a declaration of death misses the other; beats do not wait
+            .with_for_update(read=True, key_share=True)
+        )
         self._lock = Statement(select(things.c.id).where(things.c.id == bindparam("thing")).with_for_update())
+        self._of_master = Statement(select(key).where(links.c.masterid == bindparam("masterid")).order_by(key))
+        self._lock_some = Statement(
+            select(things.c.id).where(IdIn(things.c.id)).order_by(things.c.id).with_for_update(key_share=True)
+        )
         self._unlink = Statement(delete(links).where(key == bindparam("thing")))
         self._known_master = Statement(select(masters.c.id).where(masters.c.id == bindparam("masterid")))
         self._link = Statement(insert(links).values({what: bindparam("thing"), "masterid": bindparam("masterid")}))
@@ -61,6 +78,21 @@ class ClaimedByOne:
             raise ValueError(f"masterid: there is no master {masterid}")
         self._unlink.run(conn, thing=thing)
         self._link.run(conn, thing=thing, masterid=masterid)
+
+    def lock_of_master(self, conn: Connection, masterid: int) -> list[int]:
+        """The things that a master runs, by id; locked, so that nobody announces them with this master meanwhile."""
+        ids = [row[0] for row in self._of_master.all(conn, masterid=masterid)]
+        if ids:
+            self._lock_some.all(conn, ids=ids)
+        return ids
+
+    def hold(self, conn: Connection, thing: int, masterid: int, epoch: int) -> None:
+        """Make sure that a master, at its epoch, runs a thing until this transaction ends.
+
+        Raises NotClaimedError if it does not: it was declared dead, or others run the thing by now.
+        """
+        if self._hold.first(conn, thing=thing, owner=masterid, owner_epoch=epoch) is None:
+            raise NotClaimedError(f"{self._what} {thing} is not run by this master")
 
     def get(self, conn: Connection, thing: int, convert: Callable[[dict[str, Any]], Any]) -> Any:
         """One thing, converted, or None."""

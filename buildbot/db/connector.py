@@ -7,22 +7,32 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import Cache
+from buildbot.db.branches import BranchesConnectorComponent
+from buildbot.db.build_data import BuildDataConnectorComponent
 from buildbot.db.builders import BuildersConnectorComponent
 from buildbot.db.buildrequests import BuildRequestsConnectorComponent
 from buildbot.db.builds import BuildsConnectorComponent
 from buildbot.db.buildsets import BuildsetsConnectorComponent
 from buildbot.db.changes import ChangesConnectorComponent
 from buildbot.db.changesources import ChangeSourcesConnectorComponent
+from buildbot.db.codebases import CodebasesConnectorComponent
+from buildbot.db.commits import CommitsConnectorComponent
+from buildbot.db.deliveries import DeliveriesConnectorComponent
 from buildbot.db.dialects import dialect_for
 from buildbot.db.logs import LogsConnectorComponent
 from buildbot.db.masters import MastersConnectorComponent
 from buildbot.db.model import Model
 from buildbot.db.pool import DBThreadPool
+from buildbot.db.projects import ProjectsConnectorComponent
+from buildbot.db.retention import RetentionConnectorComponent
 from buildbot.db.schedulers import SchedulersConnectorComponent
+from buildbot.db.sessions import SessionsConnectorComponent
 from buildbot.db.sourcestamps import SourceStampsConnectorComponent
 from buildbot.db.sourcestampsets import SourceStampSetsConnectorComponent
 from buildbot.db.state import StateConnectorComponent
 from buildbot.db.steps import StepsConnectorComponent
+from buildbot.db.test_result_sets import TestResultSetsConnectorComponent
+from buildbot.db.test_results import TestResultsConnectorComponent
 from buildbot.db.users import UsersConnectorComponent
 from buildbot.db.workers import WorkersConnectorComponent
 
@@ -49,9 +59,15 @@ class DBConnector:
         self.model = Model(self.pool)
         self.state = StateConnectorComponent(self)
         self.masters = MastersConnectorComponent(self)
+        self.projects = ProjectsConnectorComponent(self)
+        self.codebases = CodebasesConnectorComponent(self)
+        self.commits = CommitsConnectorComponent(self)
+        self.branches = BranchesConnectorComponent(self)
         self.builders = BuildersConnectorComponent(self)
         self.workers = WorkersConnectorComponent(self)
         self.users = UsersConnectorComponent(self)
+        self.sessions = SessionsConnectorComponent(self)
+        self.deliveries = DeliveriesConnectorComponent(self)
         self.changes = ChangesConnectorComponent(self)
         self.changesources = ChangeSourcesConnectorComponent(self)
         self.schedulers = SchedulersConnectorComponent(self)
@@ -62,6 +78,10 @@ class DBConnector:
         self.builds = BuildsConnectorComponent(self)
         self.steps = StepsConnectorComponent(self)
         self.logs = LogsConnectorComponent(self)
+        self.build_data = BuildDataConnectorComponent(self)
+        self.test_result_sets = TestResultSetsConnectorComponent(self)
+        self.test_results = TestResultsConnectorComponent(self)
+        self.retention = RetentionConnectorComponent(self)
 
     def invalidate(self, cache_name: str, key: Any = None) -> None:
         """Forget what a cache holds for a key, or all of it."""

@@ -12,38 +12,55 @@ from threading import local
 from typing import Any
 
 import zstandard
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import and_, bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads, snapshots
-from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.rows import own_row
+from buildbot.db.statements import Insert, Row, Statement, dialect_of
+from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
-from buildbot.resources.logs import logchunks, logs
+from buildbot.resources.logs import LOG, logchunks, logs
 from buildbot.resources.steps import steps
+from buildbot.resources.workers import workers
 from buildbot.util import checks
 
 #: bytes of text in one chunk: small enough to show its middle at once, large enough to compress well
 MAX_CHUNK = 128 * 1024
+#: chunks that a download reads at once
+DOWNLOAD_CHUNKS = 24
 #: below this, compression is not worth its time
 MIN_COMPRESSED = 512
 
 #: compressors are not safe to share between threads
 _codecs = local()
 
-_hold = Statement(
-    select(logs.c.num_lines, logs.c.complete)
-    .join(steps, steps.c.id == logs.c.stepid)
-    .join(builds, builds.c.id == steps.c.buildid)
-    .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
-    .where(logs.c.id == bindparam("logid"), HELD)
-    .with_for_update(read=True)
+_its_build = steps.join(builds, builds.c.id == steps.c.buildid).join(
+    buildrequests, buildrequests.c.id == builds.c.buildrequestid
 )
-_slug_taken = Statement(
-    select(logs.c.id).where(logs.c.stepid == bindparam("stepid"), logs.c.slug_hash == bindparam("hash"))
+_this = logs.c.id == bindparam("logid")
+_held = (
+    select(steps.c.id)
+    .select_from(_its_build)
+    .where(steps.c.id == logs.c.stepid, HELD)
+    .with_for_update(read=True, of=buildrequests)
+    .exists()
+)
+#: in the statement that writes the log
+_growing = and_(_this, logs.c.complete == 0, _held)
+_this_held = Statement(select(logs.c.id).where(_this, _held))
+_with_slug = select(logs.c.id).where(logs.c.stepid == bindparam("stepid"), logs.c.slug_hash == bindparam("hash"))
+_slug_taken = Statement(_with_slug)
+#: whether the step's build is held, and if so whether a log has this slug
+_held_step = Statement(
+    select(_with_slug.exists())
+    .select_from(_its_build)
+    .where(steps.c.id == bindparam("stepid"), HELD)
+    .with_for_update(read=True, of=buildrequests)
 )
 _add = Insert(
     insert(logs).values(
@@ -52,11 +69,18 @@ _add = Insert(
         slug_hash=bindparam("hash"),
         stepid=bindparam("stepid"),
         type=bindparam("type"),
-    )
+    ),
+    gives=own_row(LOG),
 )
 _add_chunk = Statement(insert(logchunks).values({c.name: bindparam(c.name) for c in logchunks.columns}))
-_grow = Statement(update(logs).where(logs.c.id == bindparam("logid")).values(num_lines=bindparam("lines")))
-_finish = Statement(update(logs).where(logs.c.id == bindparam("logid")).values(complete=1))
+_grow = Statement(
+    update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more")), gives=own_row(LOG)
+)
+#: a row as those that ``_grow`` gives back, and where it says how many lines there are
+_grown = Statement(select(*own_row(LOG).columns).where(_this))
+_NUM_LINES = [column.name for column in own_row(LOG).columns].index("num_lines")
+_finish = Statement(update(logs).where(_growing).values(complete=1), gives=own_row(LOG))
+_finish_lost = Statement(update(logs).where(_this).values(complete=1), gives=own_row(LOG))
 _get = Statement(
     select(logs.c.id, logs.c.num_lines, logs.c.type, logs.c.complete, logs.c.name, logs.c.slug, logs.c.stepid).where(
         logs.c.id == bindparam("logid")
@@ -71,9 +95,37 @@ _chunks = Statement(
     )
     .order_by(logchunks.c.first_line)
 )
+_origin = Statement(
+    select(steps.c.name, builds.c.number, builders.c.name, workers.c.name)
+    .select_from(
+        logs.join(steps, steps.c.id == logs.c.stepid)
+        .join(builds, builds.c.id == steps.c.buildid)
+        .join(builders, builders.c.id == builds.c.builderid)
+        .outerjoin(workers, workers.c.id == builds.c.workerid)
+    )
+    .where(logs.c.id == bindparam("logid"))
+)
+#: enough of a chunk for the header of a frame of zstd, which has the size of its content
+_sizes = Statement(
+    select(
+        logchunks.c.first_line,
+        logchunks.c.last_line,
+        logchunks.c.compressed,
+        func.substr(logchunks.c.content, 1, 18),
+        func.length(logchunks.c.content),
+    )
+    .where(logchunks.c.logid == bindparam("logid"))
+    .order_by(logchunks.c.first_line)
+)
 _next_chunk = Statement(
     select(logchunks.c.first_line, logchunks.c.last_line, logchunks.c.compressed, logchunks.c.content)
     .where(logchunks.c.logid == bindparam("logid"), logchunks.c.first_line >= bindparam("first"))
+    .order_by(logchunks.c.first_line)
+    .limit(bindparam("count"))
+)
+_chunks_from = Statement(
+    select(logchunks.c.first_line, logchunks.c.last_line, logchunks.c.compressed, logchunks.c.content)
+    .where(logchunks.c.logid == bindparam("logid"), logchunks.c.last_line >= bindparam("first"))
     .order_by(logchunks.c.first_line)
     .limit(bindparam("count"))
 )
@@ -105,10 +157,8 @@ class LogsConnectorComponent(DBConnectorComponent):
         for row in _chunks.all(conn, logid=checks.identifier(logid, "logid"), first=first_line, last=last_line):
             text = _text(row)
             if row[0] < first_line or row[1] > last_line:
-                lines = text.split("\n")
-                text = "\n".join(lines[max(first_line - row[0], 0) : last_line - row[0] + 1]) + "\n"
-                if row[1] <= last_line and text.endswith("\n\n") and not lines[-1]:
-                    text = text[:-1]
+                lines = text.split("\n")[max(first_line - row[0], 0) : min(last_line, row[1]) - row[0] + 1]
+                text = "\n".join([*lines, ""])
             pieces.append(text)
         return "".join(pieces)
 
@@ -123,36 +173,75 @@ class LogsConnectorComponent(DBConnectorComponent):
 
     getLogPiece = reads(thdGetLogPiece)
 
+    def thdGetOrigin(self, conn: Connection, logid: int) -> tuple[str, int, str, str | None] | None:
+        """Names of what wrote a log: its step, the build's number, its builder, its worker if it had one; or None."""
+        row = _origin.first(conn, logid=logid)
+        return None if row is None else (row[0], row[1], row[2], row[3])
+
+    def thdGetLogBytes(
+        self, conn: Connection, logid: int, first_line: int, stripped: bool
+    ) -> tuple[bytes, int] | None:
+        """Some chunks from the one that begins at ``first_line`` on, as UTF-8, and the line after them; None at the
+        end. ``stripped``: without the first letter of each line.
+        """
+        rows = _next_chunk.all(conn, logid=logid, first=first_line, count=DOWNLOAD_CHUNKS)
+        if not rows:
+            return None
+        pieces = map(_bytes, rows)
+        return b"".join(map(_stripped, pieces) if stripped else pieces), rows[-1][1] + 1
+
+    getLogBytes = reads(thdGetLogBytes)
+
+    def thdGetLogPart(self, conn: Connection, logid: int, line: int) -> tuple[bytes, int, int] | None:
+        """Some chunks from the one that has ``line`` on: their UTF-8, their first line, the line after them; or
+        None.
+        """
+        rows = _chunks_from.all(conn, logid=logid, first=line, count=DOWNLOAD_CHUNKS)
+        return (b"".join(map(_bytes, rows)), rows[0][0], rows[-1][1] + 1) if rows else None
+
+    def thdGetLogSizes(self, conn: Connection, logid: int, stripped: bool) -> list[tuple[int, int]]:
+        """For each chunk its first line, and how many bytes ``getLogBytes`` gives of it."""
+        return [
+            (row[0], _size_of(row) - (row[1] - row[0] + 1 if stripped else 0)) for row in _sizes.all(conn, logid=logid)
+        ]
+
+    getLogSizes = reads(thdGetLogSizes)
+
     # -- for the Data layer -------------------------------------------------------------------------
 
-    def thdHold(self, conn: Connection, logid: int) -> int:
-        """Make sure that this master has claimed the log's build until this transaction ends; the lines it has.
-
-        Raises NotClaimedError if not, ValueError if the log is finished.
-        """
-        owner = {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
-        row = _hold.first(conn, logid=checks.identifier(logid, "logid"), **owner)
-        if row is None:
-            raise NotClaimedError(f"the build of log {logid} is not claimed by this master")
-        if row[1]:
-            raise ValueError(f"logid: log {logid} is finished")
-        return int(row[0])
+    # Whatever writes raises NotClaimedError unless this master has claimed the log's build, at its epoch.
 
     def thdAdd(self, conn: Connection, stepid: int, name: str, log_type: str) -> int:
         """Add a log; its slug is made of its name, unique in its step by ``_2``, ``_3``, …"""
         checks.text(name, "name")
         checks.one_of(log_type, ("s", "t", "h"), "type")
         wanted = slug = _slug(name)
+        checks.identifier(stepid, "stepid")
+        row = _held_step.first(conn, stepid=stepid, hash=checks.name_hash(slug), **self._owner())
+        if row is None:
+            raise NotClaimedError(f"the build of step {stepid} is not claimed by this master")
+        taken = row[0]
         suffix = 1
-        while _slug_taken.first(conn, stepid=stepid, hash=checks.name_hash(slug)) is not None:
+        while taken:
             suffix += 1
             slug = f"{wanted}_{suffix}"
+            taken = _slug_taken.first(conn, stepid=stepid, hash=checks.name_hash(slug))
         return _add.id(conn, name=name, slug=slug, hash=checks.name_hash(slug), stepid=stepid, type=log_type)
 
-    def thdAppend(self, conn: Connection, logid: int, first_line: int, content: str) -> int:
-        """Append whole lines after ``first_line`` lines; the number of lines that there are now."""
+    def thdAppend(self, conn: Connection, logid: int, content: str) -> tuple[int, int]:
+        """Append whole lines; the numbers of the first and the last of them."""
         if not content.endswith("\n"):
             raise ValueError("content: the text must be whole lines, each ending in a newline")
+        checks.identifier(logid, "logid")
+        more = content.count("\n")
+        if dialect_of(conn).returns_rows:
+            grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
+        else:
+            grown = _grown.all(conn, logid=logid) if _grow.count(conn, logid=logid, more=more, **self._owner()) else []
+        if not grown:
+            raise self._not_growing(conn, logid)
+        after = grown[0][_NUM_LINES]
+        line = after - more
         rows = []
         for piece in _pieces(content):
             count = piece.count(b"\n")
@@ -160,22 +249,36 @@ class LogsConnectorComponent(DBConnectorComponent):
             rows.append(
                 {
                     "logid": logid,
-                    "first_line": first_line,
-                    "last_line": first_line + count - 1,
+                    "first_line": line,
+                    "last_line": line + count - 1,
                     "compressed": compressed,
                     "content": blob,
                 }
             )
-            first_line += count
+            line += count
         _add_chunk.many(conn, rows)
-        _grow.run(conn, logid=logid, lines=first_line)
-        return first_line
+        return after - more, after - 1
 
     def thdFinish(self, conn: Connection, logid: int) -> None:
         """Nothing more will come: join small chunks."""
+        if not _finish.count(conn, logid=checks.identifier(logid, "logid"), **self._owner()):
+            raise self._not_growing(conn, logid)
         if _size.scalar(conn, logid=logid) > 1:
             self._join_chunks(conn, logid)
-        _finish.run(conn, logid=logid)
+
+    def thdFinishLost(self, conn: Connection, logid: int) -> None:
+        """Nothing more will come, for its build's master is dead; that one holds nothing any more."""
+        if _size.scalar(conn, logid=logid) > 1:
+            self._join_chunks(conn, logid)
+        _finish_lost.count(conn, logid=logid)
+
+    def _not_growing(self, conn: Connection, logid: int) -> Exception:
+        if _this_held.first(conn, logid=logid, **self._owner()):
+            return ValueError(f"logid: log {logid} is finished")
+        return NotClaimedError(f"the build of log {logid} is not claimed by this master")
+
+    def _owner(self) -> dict[str, int]:
+        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
 
     def thdUnfinished(self, conn: Connection, stepid: int) -> list[int]:
         """Ids of a step's logs that are not finished."""
@@ -261,6 +364,15 @@ def _bytes(row: Row) -> bytes:
     if not hasattr(_codecs, "decompressor"):
         _codecs.decompressor = zstandard.ZstdDecompressor()
     return _codecs.decompressor.decompress(row[3])  # type: ignore[no-any-return]
+
+
+def _size_of(row: Row) -> int:
+    """How many bytes of text a chunk has, by its beginning and its length."""
+    return zstandard.frame_content_size(bytes(row[3])) if row[2] else int(row[4])
+
+
+def _stripped(data: bytes) -> bytes:
+    return b"\n".join([line[1:] for line in data.split(b"\n")])
 
 
 def _text(row: Row) -> str:

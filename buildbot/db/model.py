@@ -7,11 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from alembic import command
-from alembic.config import Config
-from alembic.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from sqlalchemy import Table
+from sqlalchemy import Table, column, inspect, select, table
 from sqlalchemy.engine import Engine
 from twisted.internet.defer import Deferred
 
@@ -56,24 +52,23 @@ class Model:
         return self._pool.do_with_engine(upgrade, progress)
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")).replace("%", "%%"))
-    return config
+_MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def versions(engine: Engine) -> tuple[str | None, str]:
     """The revision that a database has (None: empty) and the newest one."""
     with engine.connect() as conn:
-        found = MigrationContext.configure(conn, opts={"version_table": VERSION_TABLE}).get_current_revision()
+        version = table(VERSION_TABLE, column("version_num"))
+        found = conn.scalar(select(version.c.version_num)) if inspect(conn).has_table(VERSION_TABLE) else None
     return found, _newest()
 
 
 @cache
 def _newest() -> str:
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
-    assert newest is not None
-    return newest
+    """The highest number of a migration's file, which is its revision: alembic, which takes megabytes, is imported
+    only where there is something to upgrade.
+    """
+    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("*_*.py"))
 
 
 def is_current(engine: Engine) -> bool:
@@ -82,11 +77,19 @@ def is_current(engine: Engine) -> bool:
     return found == newest
 
 
-def upgrade(engine: Engine, progress: Callable[[str], Any] | None = None) -> None:
-    """Run the migrations that a database lacks, each in a transaction where the database allows that."""
-    config = _config()
+def upgrade(engine: Engine, progress: Callable[[str], Any] | None = None, to: str | None = None) -> None:
+    """Run the migrations that a database lacks, each in a transaction where the database allows that.
+
+    ``to``: the revision to stop at, the newest unless given.
+    """
+    from alembic import command
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     found, newest = versions(engine)
-    steps = list(ScriptDirectory.from_config(config).iterate_revisions(newest, found or "base"))
+    steps = list(ScriptDirectory.from_config(config).iterate_revisions(to or newest, found or "base"))
     with engine.connect() as conn:
         config.attributes["connection"] = conn
         for step in reversed(steps):

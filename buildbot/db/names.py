@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sqlalchemy import Table, select
@@ -9,14 +10,19 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Statement
 from buildbot.util import checks
 
 
 class NamedRows:
-    """Find or make rows of a table with the columns ``name`` and ``name_hash``."""
+    """Find or make rows of a table with the columns ``name`` and ``name_hash``.
+
+    ``defaults`` are values of further columns, or functions that make them of the name.
+    """
 
     def __init__(self, table: Table, **defaults: Any) -> None:
+        self._table = table.name
         self._defaults = defaults
         self._find = Statement(select(table.c.id).where(table.c.name_hash == _bind("name_hash")))
         self._find_many = Statement(select(table.c.name, table.c.id).where(IdIn(table.c.name_hash)))
@@ -32,21 +38,32 @@ class NamedRows:
         name_hash = checks.name_hash(checks.text(name, what))
         found = self._find.scalar(conn, name_hash=name_hash)
         if found is None:
-            self._insert.run(conn, name=name, name_hash=name_hash, **self._defaults)
+            made = self._insert.count(conn, **self._row(name))
             found = self._find.scalar(conn, name_hash=name_hash)
+            if made == 1:
+                self._note_made(conn, [found])
         return int(found)
 
     def ids(self, conn: Connection, names: list[str]) -> dict[str, int]:
         """The ids by name, for many names at once."""
-        found = self._known(conn, names)
+        found = self.known(conn, names)
         missing = sorted(set(names) - set(found), key=checks.name_hash)
         if missing:
-            rows = [{"name": n, "name_hash": checks.name_hash(n), **self._defaults} for n in missing]
-            self._insert.many(conn, rows)
-            found.update(self._known(conn, missing))
+            self._insert.many(conn, [self._row(name) for name in missing])
+            added = self.known(conn, missing)
+            found.update(added)
+            self._note_made(conn, sorted(added.values()))  # some of them by others, meanwhile, perhaps
         return found
 
-    def _known(self, conn: Connection, names: list[str]) -> dict[str, int]:
+    def _note_made(self, conn: Connection, ids: Iterable[int]) -> None:
+        transaction_of(conn).made += [(self._table, identifier) for identifier in ids]
+
+    def _row(self, name: str) -> dict[str, Any]:
+        more = {column: value(name) if callable(value) else value for column, value in self._defaults.items()}
+        return {"name": name, "name_hash": checks.name_hash(name), **more}
+
+    def known(self, conn: Connection, names: list[str]) -> dict[str, int]:
+        """The ids by name, of those that exist."""
         if len(names) == 1:
             found = self._find.scalar(conn, name_hash=checks.name_hash(names[0]))
             return {} if found is None else {names[0]: found}

@@ -20,7 +20,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -31,10 +31,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import Dialect
+from buildbot.db.dialects.base import Dialect, Sign
+from buildbot.db.dialects.driver import execute
 from buildbot.db.exceptions import PoolClosedError
-from buildbot.db.statements import TRANSACTION
+from buildbot.db.statements import TRANSACTION, Row
 from buildbot.util import clock
+from buildbot.util.metrics import Family, Histogram, counter
 
 T = TypeVar("T")
 log = Logger()
@@ -56,8 +58,12 @@ class Transaction:
 
     now: int
     events: list[Announcement] = field(default_factory=list)
+    #: rows that were made on first use of a name, as table and id, for whoever announces them
+    made: list[tuple[str, int]] = field(default_factory=list)
     #: whether anything was written, so that a lost commit would matter
     wrote: bool = False
+    #: rows that statements gave back as they wrote them, by table and id, until the table is written otherwise
+    written: dict[str, dict[int, Row]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,6 +98,7 @@ def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -
         transaction = conn.info.get(TRANSACTION)
         if transaction is not None:
             transaction.wrote = True
+            transaction.written.clear()
 
 
 class _Call:
@@ -118,7 +125,11 @@ class _RunCarefullyError(Exception):
 
 
 class _Lane:
-    """A queue of calls and the threads that take groups from it."""
+    """A queue of calls and the threads that take groups from it.
+
+    While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
+    calls belong together.
+    """
 
     def __init__(
         self, name: str, threads: int, serve: Callable[[_Holder, list[_Call]], None], make: Callable[[], _Holder]
@@ -126,6 +137,7 @@ class _Lane:
         self.queue: deque[_Call] = deque()
         self.condition = threading.Condition()
         self.closed = False
+        self.held = False
         self._serve = serve
         self._make = make
         self.threads = [
@@ -135,9 +147,16 @@ class _Lane:
             thread.start()
 
     def put(self, call: _Call) -> None:
-        with self.condition:
-            self.queue.append(call)
-            self.condition.notify()
+        self.queue.append(call)
+        if not self.held:
+            with self.condition:
+                self.condition.notify()
+
+    def release(self) -> None:
+        self.held = False
+        if self.queue:
+            with self.condition:
+                self.condition.notify()
 
     def close(self) -> None:
         with self.condition:
@@ -157,6 +176,21 @@ class _Lane:
         holder.close()
 
 
+class _Tally:
+    """What one thread has done."""
+
+    __slots__ = ("calls", "groups", "retries", "seconds")
+
+    def __init__(self) -> None:
+        self.groups = 0
+        self.calls = Histogram(_CALLS)
+        self.retries = 0
+        self.seconds = Histogram()
+
+
+_CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
+
+
 class _Holder:
     """The connection of one thread; made when needed, made again when lost."""
 
@@ -167,6 +201,7 @@ class _Holder:
         self._options = options
         self._connection: Connection | None = None
         self._was_connected = False
+        self.tally = _Tally()
 
     def get(self) -> Connection:
         """The connection; waits for a server that was there before and went away."""
@@ -219,17 +254,24 @@ class DBThreadPool:
         self.engine = dialect.create_engine().execution_options(tenfold_dialect=dialect, tenfold_counter=self)
         event.listen(self.engine, "before_cursor_execute", _note_writing)
         self._closing = threading.Event()
+        self._sign: Sign | None = None
         self._immediate: tuple[_Holder, _Holder] | None = None
         self._writes: _Lane | None = None
         self._reads: _Lane | None = None
+        self._holders: list[_Holder] = []
         if dialect.in_memory:
             self._immediate = (self._writer(), self._reader())
 
     def _writer(self) -> _Holder:
-        return _Holder(self.engine, self.dialect, self._closing, {})
+        return self._held({})
 
     def _reader(self) -> _Holder:
-        return _Holder(self.engine, self.dialect, self._closing, {"isolation_level": "AUTOCOMMIT", "reader": True})
+        return self._held({"isolation_level": "AUTOCOMMIT", "reader": True})
+
+    def _held(self, options: dict[str, Any]) -> _Holder:
+        holder = _Holder(self.engine, self.dialect, self._closing, options)
+        self._holders.append(holder)
+        return holder
 
     # -- the public calls ---------------------------------------------------------------------------
 
@@ -256,6 +298,36 @@ class DBThreadPool:
         """Run a callable that makes several SELECTs which see one and the same moment."""
         return self._submit(_Call(callable, args, kwargs, True), write=False)
 
+    def changes(self) -> int | None:
+        """A number that is another one once anybody has committed anything; None where that takes a statement.
+
+        For the reactor's thread, which it does not keep waiting.
+        """
+        if self._sign is None and not self._closing.is_set():
+            self._sign = self.dialect.sign_of_changes(self.engine)
+        return None if self._sign is None else self._sign.read()
+
+    def metrics(self) -> Iterator[Family]:
+        """How much it has done, and how much waits."""
+        total = _Tally()
+        for holder in self._holders:
+            total.groups += holder.tally.groups
+            total.calls.add(holder.tally.calls)
+            total.retries += holder.tally.retries
+            total.seconds.add(holder.tally.seconds)
+        yield counter("commit_groups", "transactions that may write, each with one or several calls", total.groups)
+        yield Family("commit_group_calls", "histogram", "calls in one transaction", values={(): total.calls})
+        doc = "from the begin of a transaction to its commit"
+        yield Family("commit_group_seconds", "histogram", doc, values={(): total.seconds})
+        doc = "transactions and reads run again after a deadlock or a lost connection"
+        yield counter("database_retries", doc, total.retries)
+        waiting = {(n,): 0 if lane is None else len(lane.queue) for n, lane in self._lanes()}
+        doc = "calls that wait for a connection to the database"
+        yield Family("database_queue", "gauge", doc, ("lane",), waiting)
+
+    def _lanes(self) -> tuple[tuple[str, _Lane | None], ...]:
+        return ("write", self._writes), ("read", self._reads)
+
     def do_with_engine(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
 
@@ -270,6 +342,9 @@ class DBThreadPool:
     def close(self) -> Deferred[None]:
         """Finish what was asked for, then close all connections; Deferred."""
         self._closing.set()
+        sign, self._sign = self._sign, None
+        if sign is not None:
+            sign.close()
         if self._immediate is not None:
             for holder in self._immediate:
                 holder.close()
@@ -329,23 +404,35 @@ class DBThreadPool:
         self.reactor.callFromThread(self._finish, self._run_reads(holder, calls), [])
 
     def _finish(self, calls: list[_Call], committed: list[Committed]) -> None:
-        if self.on_commit is not None:
-            for group in committed:
-                self.on_commit(group)
-        for call in calls:
-            outcome = call.outcome
-            if isinstance(outcome, Failure):
-                call.deferred.errback(outcome)
-            else:
-                call.deferred.callback(outcome)
+        lanes = [lane for lane in (self._writes, self._reads) if lane is not None]
+        for lane in lanes:
+            lane.held = True
+        try:
+            if self.on_commit is not None:
+                for group in committed:
+                    self.on_commit(group)
+            for call in calls:
+                outcome = call.outcome
+                if isinstance(outcome, Failure):
+                    call.deferred.errback(outcome)
+                else:
+                    call.deferred.callback(outcome)
+        finally:
+            for lane in lanes:
+                lane.release()
 
     def _run_group(self, holder: _Holder, calls: list[_Call]) -> tuple[list[_Call], list[Committed]]:
         """Run the calls in one transaction; every call has its outcome afterwards."""
         careful = False
         delay = 0.005
         for attempt in range(1, MAX_ATTEMPTS + 1):
+            begin = time.perf_counter()
             try:
                 committed = self._attempt(holder, calls, careful)
+                tally = holder.tally
+                tally.groups += 1
+                tally.calls.observe(len(calls))
+                tally.seconds.observe(time.perf_counter() - begin)
                 return calls, [committed] if committed else []
             except _RunCarefullyError:
                 careful = True
@@ -378,10 +465,12 @@ class DBThreadPool:
         return wrapped if isinstance(wrapped, Exception) else error
 
     def _may_retry(self, holder: _Holder, error: DBAPIError) -> bool:
-        if self.dialect.is_disconnect(error):
+        lost = self.dialect.is_disconnect(error)
+        if lost:
             holder.drop()
-            return True
-        return self.dialect.is_transient(error)
+        may = lost or self.dialect.is_transient(error)
+        holder.tally.retries += may
+        return may
 
     def _attempt(self, holder: _Holder, calls: list[_Call], careful: bool) -> Committed | None:
         conn = holder.get()
@@ -453,6 +542,7 @@ class DBThreadPool:
             ):
                 raise
             savepoint.rollback()
+            transaction.written.clear()
             del transaction.events[mark:]
             call.outcome = self._failure(error)
 
@@ -473,7 +563,7 @@ class DBThreadPool:
     def _read(self, conn: Connection, call: _Call) -> None:
         snapshot = call.snapshot and self._immediate is None
         if snapshot:
-            conn.exec_driver_sql(self.dialect.begin_snapshot())
+            execute(conn, self.dialect.begin_snapshot())
         try:
             call.run(conn)
         finally:

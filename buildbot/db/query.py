@@ -12,12 +12,13 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, bindparam, func, literal, not_, or_, select
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.selectable import ScalarSelect
 
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import Contains
 from buildbot.db.rows import Entity, reader_of
 from buildbot.db.statements import Row, Statement, dialect_of
-from buildbot.resources.base import Field, Path, Related, Resource, bind_names
+from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset
 from buildbot.resources.types import Flag, ListText
 from buildbot.util import jsontext
 
@@ -42,6 +43,8 @@ class Query:
     fields: tuple[str, ...] | None = None
     properties: tuple[str, ...] | None = None
     expand: tuple[str, ...] = ()
+    #: whether the Data layer puts links into what it gives
+    links: bool = True
 
 
 @dataclass(frozen=True)
@@ -58,8 +61,8 @@ def _equal(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnEle
     if isinstance(values[0], bool):
         # (x IS NOT NULL) = false scans the table where x IS NULL uses the index
         if len(set(values)) > 1:
-            return or_(_true(expression), not_(_true(expression)))
-        return _true(expression) if values[0] else not_(_true(expression))
+            return or_(_true(expression), _false(expression))
+        return _true(expression) if values[0] else _false(expression)
     plain = [value for value in values if value is not None]
     parts: list[ColumnElement[bool]] = []
     if plain:
@@ -71,6 +74,11 @@ def _equal(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnEle
 
 def _true(expression: ColumnElement[Any]) -> ColumnElement[bool]:
     return expression == 1 if isinstance(expression.type, Flag) else expression
+
+
+def _false(expression: ColumnElement[Any]) -> ColumnElement[bool]:
+    # "!= 1" reads the index from end to end
+    return unset(expression) if isinstance(expression.type, Flag) else not_(expression)
 
 
 def _different(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
@@ -109,16 +117,23 @@ _COMPARISONS = frozenset({"eq", "in", "lt", "le", "gt", "ge"})
 
 def fetch(
     conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
-) -> tuple[list[Entity], int]:
-    """The entities of one page of the list at ``path``, and how many there are on all pages."""
+) -> tuple[list[Entity], int | None]:
+    """The entities of one page of the list at ``path``, and how many there are on all pages; None if that takes
+    ``count``.
+    """
     reader = reader_of(resource, query.fields)
     rows = _run(conn, _listing, resource, path, variables, query) if query.limit != 0 else []
     entities = reader.entities(conn, rows, query.properties)
     last_page = query.limit is None or 0 < len(rows) < query.limit
     if last_page and (rows or not query.offset):
         return entities, query.offset + len(rows)
+    return entities, None
+
+
+def count(conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query) -> int:
+    """How many entities the list at ``path`` has on all pages."""
     counted = replace(query, order=(), limit=None, offset=0)
-    return entities, int(_run(conn, _counting, resource, path, variables, counted)[0][0])
+    return int(_run(conn, _counting, resource, path, variables, counted)[0][0])
 
 
 def fetch_one(
@@ -243,4 +258,4 @@ def _order(dialect: Dialect, resource: Resource, query: Query) -> list[ColumnEle
 
 
 def _nullable(expression: ColumnElement[Any]) -> bool:
-    return bool(expression.nullable) if isinstance(expression, Column) else False
+    return bool(expression.nullable) if isinstance(expression, Column) else isinstance(expression, ScalarSelect)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, select
+from sqlalchemy import Column, ColumnElement, Select, select
 from sqlalchemy.engine import Connection
+from sqlalchemy.sql.visitors import replacement_traverse
 
-from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.statements import Row, Statement
+from buildbot.db.dialects.expressions import IdIn, Returned
+from buildbot.db.pool import transaction_of
+from buildbot.db.statements import OwnRow, Row, Statement
 from buildbot.resources.base import Embedded, Field, Kind, Related, Resource
 from buildbot.resources.types import Flag
 from buildbot.util import jsontext
@@ -22,11 +24,8 @@ def _flag(value: Any) -> bool | None:
     return None if value is None else bool(value)
 
 
-def _json(value: Any) -> Any:
-    return None if value is None else jsontext.loads(value)
-
-
-_CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {"bool": _flag, "json": _json, "list": _json}
+#: of values that are not NULL
+_CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {"bool": bool, "json": jsontext.loads, "list": jsontext.loads}
 
 
 class Reader:
@@ -49,10 +48,19 @@ class Reader:
         for name, e in embedded:
             self._embedded.append((name, _labels(e.columns), start, start + len(e.columns)))
             start += len(e.columns)
-        self._own = tuple(name for name, _ in own)
-        self._conversions = tuple(
-            (index, _CONVERSIONS[f.value_kind]) for index, (_, f) in enumerate(own) if f.value_kind in _CONVERSIONS
+        keys = [(name, e.key) for name, e in embedded if e.key is not None]
+        #: what a statement that writes such a row gives back: id, own attributes, keys of embedded objects
+        self.own_row = OwnRow(
+            resource.table.name,
+            (
+                self.columns[0],
+                *(_returned(f.expr).label(name) for name, f in own),
+                *(key.label(f"{name}__key") for name, key in keys),
+            ),
         )
+        self._embedded_tables = [next(iter(key.foreign_keys)).column.table.name for _, key in keys]
+        self._own = tuple(name for name, _ in own)
+        self._conversions = tuple((name, _CONVERSIONS[f.value_kind]) for name, f in own if f.value_kind in _CONVERSIONS)
         self._by_ids = Statement(self.select().where(IdIn(resource.id_column)))
         self._related = {name: _related_statement(r) for name, r in self.related}
 
@@ -62,21 +70,32 @@ class Reader:
         statement = select(*self.columns).select_from(self.resource.table if source is None else source)
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
-    def entities(self, conn: Connection, rows: Sequence[Row], properties: Sequence[str] | None = None) -> list[Entity]:
-        """Dictionaries for rows of ``select()``; related attributes cost one statement each, however many rows."""
+    def entities(
+        self,
+        conn: Connection,
+        rows: Sequence[Row],
+        properties: Sequence[str] | None = None,
+        known: Collection[str] = (),
+    ) -> list[Entity]:
+        """Dictionaries for rows of ``select()``; related attributes cost one statement each, however many rows.
+
+        ``known``: related attributes that the caller knows and will add.
+        """
         own, conversions = self._own, self._conversions
         entities: list[Entity] = []
-        end = 1 + len(own)
         for row in rows:
-            values = list(row[1:end])
-            for index, convert in conversions:
-                values[index] = convert(values[index])
-            entity = dict(zip(own, values, strict=True))
+            entity = dict(zip(own, row[1:], strict=False))  # embedded objects follow
+            for attribute, convert in conversions:
+                value = entity[attribute]
+                if value is not None:
+                    entity[attribute] = convert(value)
             for name, labels, first, last in self._embedded:
                 entity[name] = None if row[first] is None else _nested(labels, row[first:last])
             entities.append(entity)
         ids = [row[0] for row in rows]
         for name, related in self.related:
+            if name in known:
+                continue
             if related.on_request and properties is None:
                 for entity in entities:
                     entity[name] = related.default if related.default is None else dict(related.default)
@@ -90,6 +109,33 @@ class Reader:
         """Dictionaries by id, of those that exist."""
         rows = self._by_ids.all(conn, ids=list(ids))
         return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows), strict=True)}
+
+    def after_writing(self, conn: Connection, ids: Iterable[int], known: Collection[str] = ()) -> dict[int, Entity]:
+        """As ``by_ids``, in a writing transaction: rows that it was given back as it wrote them are not read again.
+
+        ``known``: related attributes that the caller knows and will add.
+        """
+        wanted = list(ids)
+        written = transaction_of(conn).written
+        here = written.get(self.resource.table.name)
+        rows = [] if here is None else [row for i in wanted if (row := self._completed(here.get(i), written))]
+        if len(rows) < len(wanted):
+            found = {row[0] for row in rows}
+            rows += self._by_ids.all(conn, ids=[i for i in wanted if i not in found])
+        return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows, known=known), strict=True)}
+
+    def _completed(self, row: Row | None, written: Mapping[str, Mapping[int, Row]]) -> Row | None:
+        """A written row with its embedded objects, if they were written too."""
+        if row is None or len(row) == len(self.columns):
+            return row
+        own = 1 + len(self._own)
+        completed = row[:own]
+        for table, key, (_, labels, _, _) in zip(self._embedded_tables, row[own:], self._embedded, strict=True):
+            other = (None,) * (1 + len(labels)) if key is None else written.get(table, {}).get(key)
+            if other is None:
+                return None
+            completed += other[1:]
+        return completed
 
     def _relate(
         self, conn: Connection, name: str, related: Related, ids: Sequence[int], properties: Sequence[str] | None
@@ -105,10 +151,31 @@ class Reader:
         return lambda identifier: grouped.get(identifier, [])
 
 
-@cache
+#: those that nouns and usual clients need; the rest, of which hostile ones could ask for any number, is made again
+_READERS = 500
+
+
+@lru_cache(_READERS)
 def reader_of(resource: Resource, names: tuple[str, ...] | None = None) -> Reader:
     """The reader of a noun for these attributes (all, unless given), made once."""
     return Reader(resource, tuple(resource.fields) if names is None else names)
+
+
+def _returned(expression: ColumnElement[Any]) -> ColumnElement[Any]:
+    """An expression as it may stand in RETURNING."""
+    if isinstance(expression, Column):
+        return expression
+
+    def replaced(element: Any, **options: Any) -> Any:
+        return Returned(element) if isinstance(element, Column) else None
+
+    returned: ColumnElement[Any] = replacement_traverse(expression, {}, replaced)
+    return returned
+
+
+def own_row(resource: Resource) -> OwnRow:
+    """What statements that write a noun's rows should give back; its embedded objects, if any, must have keys."""
+    return reader_of(resource).own_row
 
 
 Labels = list[tuple[str | None, str, Callable[[Any], Any] | None]]
@@ -125,6 +192,12 @@ def _labels(columns: Iterable[ColumnElement[Any]]) -> Labels:
         nest, _, name = str(column.key).rpartition("__")
         labels.append((nest or None, name, _flag if isinstance(column.type, Flag) else None))
     return labels
+
+
+def nester(columns: Iterable[ColumnElement[Any]]) -> Callable[[Sequence[Any]], Entity]:
+    """What makes a dictionary of values of these columns, whose labels ``a__b`` nest."""
+    labels = _labels(columns)
+    return lambda values: _nested(labels, values)
 
 
 def _nested(labels: Labels, values: Sequence[Any]) -> Entity:

@@ -155,6 +155,17 @@ class SchedulersConnectorComponent(DBConnectorComponent):
 
     setSchedulerMaster = writes(thdSetSchedulerMaster)
 
+    def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
+        """Ids of the schedulers that a master runs; locked."""
+        return _things.lock_of_master(conn, masterid)
+
+    def thdHold(self, conn: Connection, schedulerid: int) -> None:
+        """Make sure that this master, at its epoch, runs a scheduler until this transaction ends.
+
+        Raises NotClaimedError if not: a process that was declared dead can write nothing on its behalf.
+        """
+        _things.hold(conn, schedulerid, self.db.masterid, self.db.epoch)
+
     def thdGetScheduler(self, conn: Connection, schedulerid: int) -> dict[str, Any] | None:
         """The scheduler (``id``, ``name``, ``masterid``, ``enabled``), or None. Source: readings, schedulers."""
         return _things.get(conn, schedulerid, _dict)  # type: ignore[no-any-return]

@@ -7,6 +7,7 @@ Stamps added here are rows of their own. The Data layer shares them: equal code 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import bindparam, insert, select
@@ -18,8 +19,11 @@ from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
-from buildbot.db.statements import Insert, Statement, by_name, dialect_of
+from buildbot.db.rows import Entity, nester
+from buildbot.db.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.resources.sourcestamps import (
+    STAMP_COLUMNS,
+    UNPATCHED_COLUMNS,
     patches,
     sourcestamps,
     sourcestampset_changes,
@@ -36,14 +40,14 @@ _add_change = Statement(
         sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid"), changeid=bindparam("changeid")
     )
 )
-_find = Statement(select(sourcestamps.c.id).where(sourcestamps.c.content_hash == bindparam("content_hash")))
+_find = Statement(select(*UNPATCHED_COLUMNS).where(sourcestamps.c.content_hash == bindparam("content_hash")))
 
 
 def _insert_or_find(dialect: Dialect) -> Any:
     return dialect.insert_or_find(sourcestamps).values(by_name(_stamp_columns))  # type: ignore[attr-defined]
 
 
-_add_shared = Statement(_insert_or_find)
+_add_shared = Insert(_insert_or_find, gives=OwnRow(sourcestamps.name, UNPATCHED_COLUMNS))
 
 _base = select(
     sourcestamps.c.id,
@@ -90,6 +94,9 @@ _changes_of_set = Statement(
     .where(sourcestampset_changes.c.sourcestampsetid == bindparam("setid"))
     .order_by(sourcestampset_changes.c.changeid)
 )
+
+
+_embedded = nester(STAMP_COLUMNS)
 
 
 class SsDict(dict[str, Any]):
@@ -194,22 +201,42 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         codebase: str,
         expect_new: bool = False,
     ) -> int:
-        """The one stamp that equal code shares, added if it is new; where it is expected to be, that is tried first."""
+        """The one stamp that equal code shares, added if it is new; where it is expected to be, that is tried first.
+
+        Returns its id.
+        """
+        return self._find_shared(conn, branch, revision, repository, project, codebase, expect_new)[0]
+
+    def _find_shared(
+        self,
+        conn: Connection,
+        branch: str | None,
+        revision: str | None,
+        repository: str,
+        project: str,
+        codebase: str,
+        expect_new: bool = False,
+    ) -> tuple[int, Row | None]:
+        """The stamp's id, and its row if it is at hand."""
         values = _checked(branch, revision, repository, project, codebase)
         content_hash = checks.name_hash(*("0" if v is None else "1" + v for v in values.values()))
-        found = None if expect_new else _find.scalar(conn, content_hash=content_hash)
+        found = None if expect_new else _find.first(conn, content_hash=content_hash)
         if found is None:
-            now = transaction_of(conn).now
-            row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None, "created_at": now}
-            found = dialect_of(conn).inserted_id(_add_shared.run(conn, **row))
-            if found is None:
-                found = _find.scalar(conn, content_hash=content_hash)
-        return int(found)
+            transaction = transaction_of(conn)
+            row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None}
+            ssid = _add_shared.id_unless_there(conn, **row, created_at=transaction.now)
+            if ssid is not None:
+                return ssid, transaction.written.get(sourcestamps.name, {}).get(ssid)
+            found = _find.first(conn, content_hash=content_hash)
+            assert found is not None
+        return found[0], found
 
-    def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> int:
-        """A new set of these stamps: dictionaries with the arguments of ``addSourceStamp``; two codebases never
-        alike.
+    def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> tuple[int, list[Entity] | None]:
+        """Add a set of these stamps: dictionaries with the arguments of ``addSourceStamp``; two codebases never alike.
+
+        Returns its id, and the stamps as they are embedded in other nouns, if they are all at hand.
         """
+        rows: list[Row | None] = []
         setid = self.db.sourcestampsets.thdAddSourceStampSet(conn)
         seen: set[str] = set()
         for stamp in stamps:
@@ -223,13 +250,16 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
             seen.add(codebase)
             if given.get("patch_body") is not None:
                 self.thdAddSourceStamp(conn, **{**given, "sourcestampsetid": setid})
+                rows.append(None)
                 continue
             ids = checks.identifiers(given.get("changeids", ()), "changeids")
-            ssid = self.thdFindSourceStamp(
+            ssid, row = self._find_shared(
                 conn, given["branch"], given["revision"], given["repository"], given["project"], codebase
             )
+            rows.append(row)
             self._join(conn, setid, ssid, ids)
-        return setid
+        known = sorted((row for row in rows if row is not None), key=itemgetter(0))
+        return setid, [_embedded(row[1:]) for row in known] if len(known) == len(rows) else None
 
     def _add(
         self, conn: Connection, values: dict[str, Any], patch: dict[str, Any] | None, setid: int, changeids: list[int]

@@ -6,17 +6,19 @@ the query. A ``Statement`` keeps the compiled text and the order of its paramete
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-from sqlalchemy import Select
+from sqlalchemy import ColumnElement, Select, Table, Update
+from sqlalchemy import Insert as CoreInsert
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Dialect as CoreDialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.dialects.base import Dialect
-from buildbot.db.dialects.driver import wrapped
+from buildbot.db.dialects.driver import execute
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
@@ -24,22 +26,37 @@ Row = tuple[Any, ...]
 #: where a connection's ``info`` holds the transaction that it is in (``buildbot.db.pool.Transaction``)
 TRANSACTION = "tenfold_transaction"
 
+#: rows in one INSERT
+MAX_ROWS = 50
+
+
+class OwnRow(NamedTuple):
+    """The columns of a noun's own row in its table; the first is its id."""
+
+    table: str
+    columns: tuple[ColumnElement[Any], ...]
+
 
 class _Compiled:
     """One statement in one database's words."""
 
-    __slots__ = ("constants", "names", "reads", "text")
+    __slots__ = ("_repeated", "constants", "names", "reads", "table", "text")
 
     def __init__(self, statement: Executable, dialect: CoreDialect) -> None:
         # no columns but those that the statement names itself
         compiled = statement.compile(dialect=dialect, column_keys=[])  # type: ignore[attr-defined]
         self.text = str(compiled)
         self.reads = isinstance(statement, Select)
+        #: the table whose rows it changes; None if rows of others may go with them
+        self.table: str | None = None
+        if isinstance(statement, CoreInsert | Update) and isinstance(statement.table, Table):
+            self.table = statement.table.name
         names = compiled.positiontup if dialect.positional else None
         self.names: list[str] | None = names
         self.constants: dict[str, Any] = {
             name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required
         }
+        self._repeated: dict[int, tuple[str, list[str]]] = {}
 
     def arguments(self, given: Mapping[str, Any]) -> Any:
         values = {**self.constants, **given} if self.constants else given
@@ -59,19 +76,36 @@ class _Compiled:
             arguments[at:at] = values
         return f"{before}{spread}{after}", arguments
 
+    def with_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
+        """The text of an INSERT of so many rows, and the arguments."""
+        repeated = self._repeated.get(len(rows))
+        if repeated is None:
+            named = re.compile(r"%\((\w+)\)s")
+            names = named.findall(self.text) if self.names is None else self.names
+            match = re.fullmatch(r"(.* VALUES )(\(.*?\))( RETURNING .*)?", named.sub("%s", self.text), re.DOTALL)
+            assert match is not None, self.text
+            text = match[1] + ", ".join([match[2]] * len(rows)) + (match[3] or "")
+            repeated = self._repeated[len(rows)] = text, names
+        text, names = repeated
+        constants = self.constants
+        return text, [row[name] if name in row else constants[name] for row in rows for name in names]
+
 
 class Statement:
     """A Core statement, ready to run.
 
-    Parameters are the statement's named bind parameters; an ``IdIn`` takes a list of ids.
+    Parameters are the statement's named bind parameters; an ``IdIn`` takes a list of ids. An INSERT or UPDATE that
+    ``gives`` rows of its table leaves them with the transaction where the database can return them, so that whoever
+    asks for the noun next (``buildbot.db.rows``) need not read it back.
     """
 
-    __slots__ = ("_compiled", "_ids", "core", "make")
+    __slots__ = ("_compiled", "_ids", "core", "gives", "make")
 
-    def __init__(self, core: Any) -> None:
+    def __init__(self, core: Any, gives: OwnRow | None = None) -> None:
         #: a Core statement, or a function that makes it for a dialect (INSERT … ON CONFLICT differs)
         self.make = core if callable(core) and not isinstance(core, Executable) else None
         self.core: Executable | None = None if self.make else core
+        self.gives = gives
         self._compiled: dict[str, _Compiled] = {}
         lists = [] if self.core is None else [e.name for e in iterate(self.core) if isinstance(e, IdIn)]
         #: the parameter that takes a list of ids, if there is one
@@ -81,12 +115,16 @@ class Statement:
         name = conn.dialect.name
         compiled = self._compiled.get(name)
         if compiled is None:
-            core = self.core
-            if core is None:
-                assert self.make is not None
-                core = self.make(dialect_of(conn))
-            compiled = self._compiled[name] = _Compiled(core, conn.dialect)
+            dialect = dialect_of(conn)
+            core: Any = self.core
+            if self.make is not None:
+                core = self.make(dialect)
+            returned = self._returned(core, dialect)
+            compiled = self._compiled[name] = _Compiled(core.returning(*returned) if returned else core, conn.dialect)
         return compiled
+
+    def _returned(self, core: Any, dialect: Dialect) -> Sequence[ColumnElement[Any]]:
+        return self.gives.columns if self.gives is not None and dialect.returns_rows else ()
 
     def run(self, conn: Connection, **parameters: Any) -> Any:
         """Execute and return the driver's cursor (for ``rowcount``, ``lastrowid``)."""
@@ -95,13 +133,7 @@ class Statement:
             text, arguments = compiled.text, compiled.arguments(parameters)
         else:
             text, arguments = compiled.with_ids(dialect_of(conn), self._ids, parameters)
-        cursor = conn.connection.cursor()
-        _note(conn, compiled)
-        try:
-            cursor.execute(text, arguments)
-        except Exception as error:
-            raise wrapped(conn, text, arguments, error) from error
-        return cursor
+        return _execute(conn, compiled, text, arguments)
 
     def all(self, conn: Connection, **parameters: Any) -> list[Row]:
         """All rows, as tuples."""
@@ -117,8 +149,14 @@ class Statement:
         row = self.first(conn, **parameters)
         return None if row is None else row[0]
 
+    def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
+        """The rows that it changed, as they are then; only where the database returns rows."""
+        return self._leave(conn, self.run(conn, **parameters).fetchall())
+
     def count(self, conn: Connection, **parameters: Any) -> int:
         """How many rows it changed."""
+        if self.gives is not None and dialect_of(conn).returns_rows:
+            return len(self.changed(conn, **parameters))
         return int(self.run(conn, **parameters).rowcount)
 
     def many(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -126,58 +164,71 @@ class Statement:
         if not rows:
             return
         compiled = self._for(conn)
-        cursor = conn.connection.cursor()
-        arguments = [compiled.arguments(row) for row in rows]
-        _note(conn, compiled)
-        try:
-            cursor.executemany(compiled.text, arguments)
-        except Exception as error:
-            raise wrapped(conn, compiled.text, arguments, error) from error
+        _execute(conn, compiled, compiled.text, [compiled.arguments(row) for row in rows], many=True)
+
+    def _leave(self, conn: Connection, rows: list[Row]) -> list[Row]:
+        """Leave the rows with the transaction, for whoever reads them."""
+        assert self.gives is not None
+        conn.info[TRANSACTION].written.setdefault(self.gives.table, {}).update((row[0], row) for row in rows)
+        return rows
 
 
 class Insert(Statement):
-    """An INSERT of one row into a table that counts its ids."""
+    """An INSERT into a table that counts its ids."""
 
-    __slots__ = ("_returning",)
+    __slots__ = ()
 
-    def __init__(self, core: Any) -> None:
-        super().__init__(core)
-        self._returning: dict[str, _Compiled] = {}
+    def _returned(self, core: Any, dialect: Dialect) -> Sequence[ColumnElement[Any]]:
+        if not dialect.ids_by_returning:
+            return super()._returned(core, dialect)
+        return super()._returned(core, dialect) or list(core.table.primary_key.columns)
 
     def id(self, conn: Connection, **parameters: Any) -> int:
         """Execute and return the id given to the row."""
-        if dialect_of(conn).ids_by_returning:
-            compiled = self._returning.get(conn.dialect.name)
-            if compiled is None:
-                assert self.core is not None
-                key = next(iter(self.core.table.primary_key.columns))  # type: ignore[attr-defined]
-                compiled = self._returning[conn.dialect.name] = _Compiled(
-                    self.core.returning(key),  # type: ignore[attr-defined]
-                    conn.dialect,
-                )
-            cursor = conn.connection.cursor()
-            _note(conn, compiled)
-            try:
-                cursor.execute(compiled.text, compiled.arguments(parameters))
-                return int(cursor.fetchall()[0][0])
-            except Exception as error:
-                raise wrapped(conn, compiled.text, parameters, error) from error
-        return int(self.run(conn, **parameters).lastrowid)
+        cursor = self.run(conn, **parameters)
+        dialect = dialect_of(conn)
+        if self.gives is not None and dialect.returns_rows:
+            return int(self._leave(conn, cursor.fetchall())[0][0])
+        return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
+
+    def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
+        """Execute an ``insert_or_find`` and return the id of its row, None if it was there and the database does not
+        say more.
+        """
+        cursor = self.run(conn, **parameters)
+        if not dialect_of(conn).returns_rows:
+            return int(cursor.lastrowid)
+        rows = self._leave(conn, cursor.fetchall())
+        return rows[0][0] if rows else None
+
+    def many_rows(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row] | None:
+        """Insert many rows at once, and return them as they are then; None where the database does not."""
+        if self.gives is None or not dialect_of(conn).returns_rows:
+            self.many(conn, rows)
+            return None
+        compiled = self._for(conn)
+        inserted: list[Row] = []
+        for start in range(0, len(rows), MAX_ROWS):
+            text, arguments = compiled.with_rows(rows[start : start + MAX_ROWS])
+            inserted += _execute(conn, compiled, text, arguments).fetchall()
+        return self._leave(conn, inserted)
+
+
+def _execute(conn: Connection, compiled: _Compiled, text: str, arguments: Any, many: bool = False) -> Any:
+    if not compiled.reads:
+        transaction = conn.info.get(TRANSACTION)
+        if transaction is not None:
+            transaction.wrote = True
+            if compiled.table is None:
+                transaction.written.clear()
+            else:
+                transaction.written.pop(compiled.table, None)
+    return execute(conn, text, arguments, many)
 
 
 def dialect_of(conn: Connection) -> Dialect:
     """The answers of the database behind a connection."""
     return conn.get_execution_options()["tenfold_dialect"]  # type: ignore[no-any-return]
-
-
-def _note(conn: Connection, compiled: _Compiled) -> None:
-    counter = conn.get_execution_options().get("tenfold_counter")
-    if counter is not None:
-        counter.statements += 1
-    if not compiled.reads:
-        transaction = conn.info.get(TRANSACTION)
-        if transaction is not None:
-            transaction.wrote = True
 
 
 def by_name(columns: Iterable[Any]) -> dict[str, Any]:

@@ -4,29 +4,41 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.pool import transaction_of
+from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Statement
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
-from buildbot.resources.steps import steps
+from buildbot.resources.steps import STEP, steps
 from buildbot.util import checks, jsontext
 
-_hold = Statement(
-    select(steps.c.buildid, steps.c.urls)
-    .join(builds, builds.c.id == steps.c.buildid)
-    .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
-    .where(steps.c.id == bindparam("stepid"), HELD)
-    .with_for_update(read=True)
+_its_request = builds.join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
+_this = steps.c.id == bindparam("stepid")
+#: in the statement that writes the step
+_this_held = and_(
+    _this,
+    select(builds.c.id)
+    .select_from(_its_request)
+    .where(builds.c.id == steps.c.buildid, HELD)
+    .with_for_update(read=True, of=buildrequests)
+    .exists(),
 )
-_last = Statement(select(func.max(steps.c.number)).where(steps.c.buildid == bindparam("buildid")))
-_name_taken = Statement(
-    select(steps.c.id).where(steps.c.buildid == bindparam("buildid"), steps.c.name_hash == bindparam("hash"))
+_held_urls = Statement(select(steps.c.urls).where(_this_held))
+_with_name = select(steps.c.id).where(steps.c.buildid == bindparam("buildid"), steps.c.name_hash == bindparam("hash"))
+_name_taken = Statement(_with_name)
+_last = select(func.max(steps.c.number)).where(steps.c.buildid == bindparam("buildid"))
+#: whether the build is held, and if so its last step's number and whether a step has this name
+_held_build = Statement(
+    select(_last.scalar_subquery(), _with_name.exists())
+    .select_from(_its_request)
+    .where(builds.c.id == bindparam("buildid"), HELD)
+    .with_for_update(read=True, of=buildrequests)
 )
 _add = Insert(
     insert(steps).values(
@@ -37,19 +49,22 @@ _add = Insert(
         state_string="pending",
         urls="[]",
         hidden=bindparam("hidden"),
-    )
+    ),
+    gives=own_row(STEP),
 )
-_this = steps.c.id == bindparam("stepid")
 _start = Statement(
-    update(steps).where(_this).values(started_at=bindparam("at"), locks_acquired_at=bindparam("locks_at"))
+    update(steps).where(_this_held).values(started_at=bindparam("at"), locks_acquired_at=bindparam("locks_at")),
+    gives=own_row(STEP),
 )
-_set_state = Statement(update(steps).where(_this).values(state_string=bindparam("state")))
-_set_urls = Statement(update(steps).where(_this).values(urls=bindparam("new_urls")))
-_finish = Statement(
-    update(steps)
-    .where(_this)
-    .values(complete_at=bindparam("at"), results=bindparam("outcome"), hidden=bindparam("now_hidden"))
-)
+_set_state = Statement(update(steps).where(_this_held).values(state_string=bindparam("state")), gives=own_row(STEP))
+_set_urls = Statement(update(steps).where(_this).values(urls=bindparam("new_urls")), gives=own_row(STEP))
+_finished: dict[str, Any] = {
+    "complete_at": bindparam("at"),
+    "results": bindparam("outcome"),
+    "hidden": bindparam("now_hidden"),
+}
+_finish = Statement(update(steps).where(_this_held).values(_finished), gives=own_row(STEP))
+_finish_lost = Statement(update(steps).where(_this).values(_finished), gives=own_row(STEP))
 _unfinished = Statement(
     select(steps.c.id)
     .where(steps.c.buildid == bindparam("buildid"), steps.c.complete_at.is_(None))
@@ -58,27 +73,24 @@ _unfinished = Statement(
 
 
 class StepsConnectorComponent(DBConnectorComponent):
-    """What builds do; at ``master.db.steps``."""
+    """What builds do; at ``master.db.steps``.
 
-    def thdHold(self, conn: Connection, stepid: int) -> list[dict[str, str]]:
-        """Make sure that this master has claimed the step's build until this transaction ends; the step's URLs.
-
-        Raises NotClaimedError if not.
-        """
-        owner = {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
-        row = _hold.first(conn, stepid=checks.identifier(stepid, "stepid"), **owner)
-        if row is None:
-            raise NotClaimedError(f"the build of step {stepid} is not claimed by this master")
-        return jsontext.loads(row[1])  # type: ignore[no-any-return]
+    Whatever writes raises NotClaimedError unless this master has claimed the step's build, at its epoch.
+    """
 
     def thdAdd(self, conn: Connection, buildid: int, name: str, hidden: bool) -> dict[str, Any]:
         """Add the next step of a build: ``stepid``, ``number``, and ``name``, made unique by ``_1``, ``_2``, …"""
         wanted = unique = checks.text(name, "name")
+        checks.identifier(buildid, "buildid")
+        row = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self._owner())
+        if row is None:
+            raise NotClaimedError(f"the request of build {buildid} is not claimed by this master")
+        last, taken = row
         suffix = 0
-        while _name_taken.first(conn, buildid=buildid, hash=checks.name_hash(unique)) is not None:
+        while taken:
             suffix += 1
             unique = f"{wanted}_{suffix}"
-        last = _last.scalar(conn, buildid=buildid)
+            taken = _name_taken.first(conn, buildid=buildid, hash=checks.name_hash(unique))
         number = 0 if last is None else last + 1
         stepid = _add.id(
             conn,
@@ -93,27 +105,47 @@ class StepsConnectorComponent(DBConnectorComponent):
     def thdStart(self, conn: Connection, stepid: int, locks_acquired: bool) -> None:
         """Begin a step now; if it has its locks, they were acquired now too."""
         now = transaction_of(conn).now
-        _start.run(conn, stepid=stepid, at=now, locks_at=now if locks_acquired else None)
+        self._change(conn, _start, stepid, at=now, locks_at=now if locks_acquired else None)
 
     def thdSetState(self, conn: Connection, stepid: int, state: str) -> None:
         """Say what a step is doing."""
-        _set_state.run(conn, stepid=stepid, state=checks.text(state, "state_string"))
+        self._change(conn, _set_state, stepid, state=checks.text(state, "state_string"))
 
-    def thdAddURL(self, conn: Connection, stepid: int, urls: list[dict[str, str]], name: str, url: str) -> None:
+    def thdAddURL(self, conn: Connection, stepid: int, name: str, url: str) -> None:
         """Add a link to those that a step has; one with the same name is replaced."""
-        kept = [known for known in urls if known["name"] != checks.text(name, "name")]
-        new_urls = jsontext.dumps([*kept, {"name": name, "url": checks.text(url, "url")}])
-        _set_urls.run(conn, stepid=stepid, new_urls=new_urls)
+        added = {"name": checks.text(name, "name"), "url": checks.text(url, "url")}
+        urls = _held_urls.scalar(conn, stepid=checks.identifier(stepid, "stepid"), **self._owner())
+        if urls is None:
+            raise self._not_held(stepid)
+        kept = [known for known in jsontext.loads(urls) if known["name"] != name]
+        _set_urls.count(conn, stepid=stepid, new_urls=jsontext.dumps([*kept, added]))
 
     def thdFinish(self, conn: Connection, stepid: int, results: int, hidden: bool) -> None:
         """End a step now."""
-        _finish.run(
-            conn,
-            stepid=stepid,
-            at=transaction_of(conn).now,
-            outcome=checks.integer(results, "results"),
-            now_hidden=int(checks.boolean(hidden, "hidden")),
-        )
+        self._change(conn, _finish, stepid, **self._end(conn, results, hidden))
+
+    def thdFinishLost(self, conn: Connection, stepid: int, results: int) -> None:
+        """End a step of a build whose master is dead; that one holds nothing any more."""
+        _finish_lost.count(conn, stepid=stepid, **self._end(conn, results, False))
+
+    @staticmethod
+    def _end(conn: Connection, results: int, hidden: bool) -> dict[str, int]:
+        return {
+            "at": transaction_of(conn).now,
+            "outcome": checks.integer(results, "results"),
+            "now_hidden": int(checks.boolean(hidden, "hidden")),
+        }
+
+    def _change(self, conn: Connection, statement: Statement, stepid: int, **values: Any) -> None:
+        if not statement.count(conn, stepid=checks.identifier(stepid, "stepid"), **self._owner(), **values):
+            raise self._not_held(stepid)
+
+    def _owner(self) -> dict[str, int]:
+        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
+
+    @staticmethod
+    def _not_held(stepid: int) -> NotClaimedError:
+        return NotClaimedError(f"the build of step {stepid} is not claimed by this master")
 
     def thdUnfinished(self, conn: Connection, buildid: int) -> list[int]:
         """Ids of a build's steps that have not ended."""

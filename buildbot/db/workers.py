@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.names import NamedRows
 from buildbot.db.operations import writes
 from buildbot.db.statements import Statement
@@ -56,6 +57,10 @@ _unconfigure = Statement(
         configured_workers.c.builderid == bindparam("builderid"),
     )
 )
+#: whoever announces a worker must hold its row: what it shows lies in other tables, and others may change that too
+_lock = Statement(
+    select(workers.c.id).where(IdIn(workers.c.id)).order_by(workers.c.id).with_for_update(key_share=True)
+)
 
 
 class WorkersConnectorComponent(DBConnectorComponent):
@@ -76,6 +81,7 @@ class WorkersConnectorComponent(DBConnectorComponent):
 
     def thdDisconnected(self, conn: Connection, workerid: int, masterid: int) -> bool:
         """Note that a worker is gone; false if it was not there."""
+        _lock.all(conn, ids=[workerid])
         return _disconnect.count(conn, workerid=workerid, masterid=masterid) == 1
 
     def thdConnectedTo(self, conn: Connection, masterid: int) -> list[int]:
@@ -86,10 +92,13 @@ class WorkersConnectorComponent(DBConnectorComponent):
         """Make ``{workerid: builderids}`` what is configured on a master; ids of the workers for which that changed."""
         wanted = {(workerid, builderid) for workerid, ids in configured.items() for builderid in ids}
         had = {(row[0], row[1]) for row in _configured_on.all(conn, masterid=masterid)}
+        changed = sorted({workerid for workerid, _ in had ^ wanted})
+        if changed:
+            _lock.all(conn, ids=changed)
         for workerid, builderid in sorted(had - wanted):
             _unconfigure.run(conn, workerid=workerid, masterid=masterid, builderid=builderid)
         _configure.many(conn, [{"workerid": w, "masterid": masterid, "builderid": b} for w, b in sorted(wanted - had)])
-        return {workerid for workerid, _ in had ^ wanted}
+        return set(changed)
 
     def thdSetState(
         self,

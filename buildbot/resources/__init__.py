@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from buildbot.resources.base import Resource, metadata
+from buildbot.resources.branches import BRANCH
+from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.builders import BUILDER
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.changes import CHANGE
 from buildbot.resources.changesources import CHANGESOURCE
+from buildbot.resources.codebases import CODEBASE
+from buildbot.resources.commits import COMMIT
+from buildbot.resources.deliveries import deliveries
 from buildbot.resources.events import clock, events
 from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
+from buildbot.resources.projects import PROJECT
 from buildbot.resources.schedulers import FORCESCHEDULER, SCHEDULER
+from buildbot.resources.sessions import sessions
 from buildbot.resources.sourcestamps import SOURCESTAMP
 from buildbot.resources.state import object_state, objects
 from buildbot.resources.steps import STEP
+from buildbot.resources.test_result_sets import TEST_RESULT_SET
+from buildbot.resources.test_results import TEST_RESULT
 from buildbot.resources.users import users
 from buildbot.resources.workers import WORKER
 
@@ -24,6 +33,7 @@ RESOURCES: tuple[Resource, ...] = (
     BUILDER,
     BUILD,
     BUILDREQUEST,
+    CODEBASE,
     WORKER,
     BUILDSET,
     CHANGE,
@@ -32,8 +42,25 @@ RESOURCES: tuple[Resource, ...] = (
     SOURCESTAMP,
     SCHEDULER,
     FORCESCHEDULER,
+    PROJECT,
     STEP,
     LOG,
+    BRANCH,
+    COMMIT,
+    BUILD_DATA,
+    TEST_RESULT_SET,
+    TEST_RESULT,
 )
 
-__all__ = ["RESOURCES", "Resource", "clock", "events", "metadata", "object_state", "objects", "users"]
+__all__ = [
+    "RESOURCES",
+    "Resource",
+    "clock",
+    "deliveries",
+    "events",
+    "metadata",
+    "object_state",
+    "objects",
+    "sessions",
+    "users",
+]

@@ -11,9 +11,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from sqlalchemy import Column, ColumnElement, FromClause, Integer, MetaData, Select, String, Table, Text
-from sqlalchemy.sql.elements import BindParameter
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    FromClause,
+    Index,
+    Integer,
+    MetaData,
+    Select,
+    String,
+    Table,
+    Text,
+    literal_column,
+)
+from sqlalchemy.sql.elements import BindParameter, Cast
 from sqlalchemy.sql.schema import SchemaItem
+from sqlalchemy.sql.selectable import ScalarSelect
 
 from buildbot.resources.types import Blob, Flag, Hash, Id, JsonText, ListText, UnixTime
 
@@ -27,6 +40,12 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
     }
 )
+
+
+#: marks an index over text of any length
+EXACT_TEXT = "exact_text"
+#: marks an index that needs to hold only the rows that meet a condition
+ONLY_WHERE = "only_where"
 
 
 class DeclarationError(Exception):
@@ -55,15 +74,18 @@ def kind_of(expression: ColumnElement[Any]) -> Kind:
 class Field:
     """An attribute computed from the noun's own row.
 
-    ``db_key``: the connector's name for it where the specification has another. ``unless_null``: the value
-    shown in place of NULL.
+    ``db_key``: the connector's name for it where the specification has another.
     """
 
     expr: ColumnElement[Any]
     doc: str
     db_key: str | None = None
     kind: Kind | None = None
-    unless_null: Any = None
+
+    @property
+    def nullable(self) -> bool:
+        """Whether a value may be None."""
+        return bool(self.expr.nullable) if isinstance(self.expr, Column) else isinstance(self.expr, ScalarSelect | Cast)
 
     @property
     def value_kind(self) -> Kind:
@@ -100,11 +122,13 @@ class Embedded:
     """Another object that a row has at most one of, read in the row's own statement.
 
     ``columns`` come from what the noun's ``source`` joins; their labels nest as those of ``Related``. The value is None
-    where the first of them is NULL.
+    where the first of them is NULL. ``key``: the column of the noun's own row that names the other object, if it has
+    one.
     """
 
     columns: tuple[ColumnElement[Any], ...]
     doc: str
+    key: Column[Any] | None = None
 
     @property
     def kind(self) -> Kind:
@@ -117,7 +141,7 @@ Attribute = Field | Related | Embedded
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A place where the noun is found: ``builders/n:builderid/builds/n:number``.
+    """A place where the noun is found: ``builders/n:builderid/builds``.
 
     A variable that is a field of the noun restricts it; every other one must occur as a bind parameter in ``where``.
     A path whose last part is a variable gives a single resource, every other a collection.
@@ -160,6 +184,8 @@ class Resource:
     table: Table
     key: str
     doc: str
+    #: the TypedDict of its dictionaries in the Data API
+    entity: type[Any]
     fields: Mapping[str, Attribute]
     paths: tuple[Path, ...]
     events: tuple[str, ...] = ()
@@ -169,6 +195,8 @@ class Resource:
     links: Mapping[str, LinkTo] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     growing: bool = False
+    #: the TypedDict of its dictionaries in the connector, where they differ
+    db_entity: type[Any] | None = None
 
     def __post_init__(self) -> None:
         if self.key not in self.fields:
@@ -214,9 +242,27 @@ def bind_names(clause: ColumnElement[bool] | None) -> set[str]:
     return {element.key for element in iterate(clause) if isinstance(element, BindParameter)}
 
 
+def unset(flag: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Whether a flag is 0, as a literal: of a parameter no planner knows that an index of such rows alone will do."""
+    return flag == literal_column("0")
+
+
+def partial_index(name: str, *columns: str, where: str) -> Index:
+    """An index of some rows, for queries that ask for these alone; of all rows where the database has no such index.
+
+    The condition's column comes first, for the latter.
+    """
+    return Index(name, *columns, info={ONLY_WHERE: where})
+
+
 def id_column() -> Column[int]:
     """The number of a row, given out ascending and never twice."""
     return Column("id", Id, primary_key=True, autoincrement=True)
+
+
+def text_index(table_name: str, column: str) -> Index:
+    """An index for look-ups of exact values of a text column of any length; each database has its own kind for that."""
+    return Index(f"ix_{table_name}_{column}", column, info={EXACT_TEXT: True})
 
 
 def table(name: str, *items: SchemaItem) -> Table:
@@ -244,5 +290,8 @@ __all__ = [
     "id_column",
     "kind_of",
     "metadata",
+    "partial_index",
     "table",
+    "text_index",
+    "unset",
 ]

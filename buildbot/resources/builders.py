@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from sqlalchemy import Column, ForeignKey, Integer, Text, bindparam, exists, select, text
 
 from buildbot.resources.base import (
@@ -26,7 +28,7 @@ builders = table(
     Column("description", Text),
     Column("description_format", Text),
     Column("description_html", Text),
-    Column("projectid", Id),
+    Column("projectid", Id, index=True),
     Column("tags", ListText, nullable=False),
     # the number that its newest build has; raised under the row's lock
     Column("last_number", Integer, nullable=False, server_default=text("0")),
@@ -46,12 +48,36 @@ _on_master = (
     .correlate(builders)
 )
 
+
+class BuilderDict(TypedDict):
+    """A builder in the Data API."""
+
+    builderid: int
+    name: str
+    masterids: list[int]
+    description: str | None
+    description_format: str | None
+    description_html: str | None
+    projectid: int | None
+    tags: list[str]
+
+
+class DbBuilderDict(TypedDict):
+    """A builder in the connector."""
+
+    id: int
+    name: str
+    tags: list[str]
+
+
 BUILDER = Resource(
     "builder",
     "builders",
     table=builders,
     key="builderid",
     doc="Something that can be built; it stays known when it is no longer configured.",
+    entity=BuilderDict,
+    db_entity=DbBuilderDict,
     fields={
         "builderid": Field(builders.c.id, "unique in the installation", db_key="id"),
         "name": Field(builders.c.name, "as configured"),
@@ -69,7 +95,7 @@ BUILDER = Resource(
     paths=(
         Path("builders"),
         Path("builders/n:builderid"),
-        Path("builders/s:name"),
+        Path("builders/s:buildername", where=builders.c.name == bindparam("buildername")),
         Path("masters/n:masterid/builders", where=_on_master),
         Path("masters/n:masterid/builders/n:builderid", where=_on_master),
         Path("projects/n:projectid/builders"),

@@ -2,9 +2,24 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any, TypedDict
+
 from sqlalchemy import Column, ForeignKey, Index, Integer, Text, select, text
 
-from buildbot.resources.base import Field, Flag, Id, LinkTo, Path, Related, Resource, UnixTime, id_column, table
+from buildbot.resources.base import (
+    Field,
+    Flag,
+    Id,
+    LinkTo,
+    Path,
+    Related,
+    Resource,
+    UnixTime,
+    id_column,
+    partial_index,
+    table,
+)
 from buildbot.resources.buildsets import buildsets
 
 buildrequests = table(
@@ -24,12 +39,58 @@ buildrequests = table(
     Column("claimed_at", UnixTime),
     # somebody asked to cancel it while a master was building it
     Column("cancel_reason", Text),
-    Index("ix_buildrequests_pending", "complete", "claimed_by_masterid", "builderid", "priority", "id"),
+    partial_index(
+        "ix_buildrequests_open",
+        "complete",
+        "claimed_by_masterid",
+        "builderid",
+        "priority",
+        "id",
+        where="complete = 0",
+    ),
     Index("ix_buildrequests_builderid_id", "builderid", "id"),
-    Index("ix_buildrequests_claimed_by_masterid", "claimed_by_masterid", "complete"),
+    partial_index("ix_buildrequests_claims", "claimed_by_masterid", "complete", where="complete = 0"),
 )
 
 _claimed = buildrequests.c.claimed_by_masterid.is_not(None)
+
+
+class BuildRequestDict(TypedDict):
+    """A build request in the Data API."""
+
+    buildrequestid: int
+    buildsetid: int
+    builderid: int
+    priority: int
+    claimed: bool
+    claimed_at: int | None
+    claimed_by_masterid: int | None
+    complete: bool
+    results: int
+    submitted_at: int
+    complete_at: int | None
+    waited_for: bool
+    properties: dict[str, list[Any]] | None
+
+
+class DbBuildRequestDict(TypedDict):
+    """A build request in the connector."""
+
+    brid: int
+    buildsetid: int
+    buildername: str
+    priority: int
+    claimed: bool
+    claimed_at: datetime | None
+    mine: bool
+    complete: bool
+    complete_at: datetime | None
+    builderid: int
+    results: int
+    submitted_at: datetime
+    waited_for: bool
+    claimed_by_masterid: int | None
+
 
 BUILDREQUEST = Resource(
     "buildrequest",
@@ -38,6 +99,8 @@ BUILDREQUEST = Resource(
     key="buildrequestid",
     doc="Something that waits to be built, or was.",
     growing=True,
+    entity=BuildRequestDict,
+    db_entity=DbBuildRequestDict,
     fields={
         "buildrequestid": Field(buildrequests.c.id, "unique in the installation", db_key="brid"),
         "buildsetid": Field(buildrequests.c.buildsetid, "what it was triggered with"),
@@ -72,7 +135,7 @@ BUILDREQUEST = Resource(
         "builders/{builderid}/buildrequests/{buildrequestid}",
         "buildsets/{buildsetid}/builders/{builderid}/buildrequests/{buildrequestid}",
     ),
-    event_names=("new", "claimed", "unclaimed", "complete", "cancel"),
+    event_names=("new", "claimed", "unclaimed", "update", "complete", "cancel", "deleted"),
     links={
         "buildset": LinkTo("buildsets/{buildsetid}"),
         "builder": LinkTo("builders/{builderid}"),

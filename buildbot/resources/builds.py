@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, select, text
+from datetime import datetime
+from typing import Any, TypedDict
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Text, and_, bindparam, select, text
 
 from buildbot.resources.base import (
     Field,
@@ -61,6 +64,45 @@ _build_of_changes = (
     .where(sourcestampset_changes.c.changeid == bindparam("changeid"))
 )
 _named_builder = select(builders.c.id).where(builders.c.name == bindparam("buildername")).scalar_subquery()
+_number = builds.c.number == bindparam("build_number")
+
+#: the build that a path names by the variables ``builderid``, or ``buildername``, and ``build_number``
+BUILD_BY_NUMBER = select(builds.c.id).where(builds.c.builderid == bindparam("builderid"), _number)
+BUILD_BY_NAME = select(builds.c.id).where(builds.c.builderid == _named_builder, _number)
+
+
+class BuildDict(TypedDict):
+    """A build in the Data API."""
+
+    buildid: int
+    number: int
+    builderid: int
+    buildrequestid: int
+    workerid: int | None
+    masterid: int
+    started_at: int
+    complete: bool
+    complete_at: int | None
+    locks_duration_s: int
+    results: int | None
+    state_string: str
+    properties: dict[str, list[Any]]
+
+
+class DbBuildDict(TypedDict):
+    """A build in the connector."""
+
+    bid: int
+    number: int
+    brid: int
+    start_time: datetime
+    finish_time: datetime | None
+    builderid: int
+    workerid: int | None
+    masterid: int
+    results: int | None
+    state_string: str
+
 
 BUILD = Resource(
     "build",
@@ -69,6 +111,8 @@ BUILD = Resource(
     key="buildid",
     doc="A run of a builder on a worker.",
     growing=True,
+    entity=BuildDict,
+    db_entity=DbBuildDict,
     fields={
         "buildid": Field(builds.c.id, "unique in the installation", db_key="bid"),
         "number": Field(builds.c.number, "counts from 1 for each builder"),
@@ -97,19 +141,19 @@ BUILD = Resource(
         Path("builds"),
         Path("builds/n:buildid"),
         Path("builders/n:builderid/builds"),
-        Path("builders/n:builderid/builds/n:number"),
+        Path("builders/n:builderid/builds/n:build_number", where=_number),
         Path("builders/s:buildername/builds", where=builds.c.builderid == _named_builder),
-        Path("builders/s:buildername/builds/n:number", where=builds.c.builderid == _named_builder),
+        Path("builders/s:buildername/builds/n:build_number", where=and_(builds.c.builderid == _named_builder, _number)),
         Path("buildrequests/n:buildrequestid/builds"),
         Path("changes/n:changeid/builds", where=builds.c.id.in_(_build_of_changes)),
         Path("workers/n:workerid/builds"),
         Path("masters/n:masterid/builds"),
         Path(
-            "builds/n:parent_buildid/triggered_builds",
+            "builds/n:buildid/triggered_builds",
             where=builds.c.buildrequestid.in_(
                 select(buildrequests.c.id)
                 .join(buildsets, buildsets.c.id == buildrequests.c.buildsetid)
-                .where(buildsets.c.parent_buildid == bindparam("parent_buildid"))
+                .where(buildsets.c.parent_buildid == bindparam("buildid"))
             ),
         ),
     ),
@@ -118,7 +162,7 @@ BUILD = Resource(
         "builders/{builderid}/builds/{number}",
         "workers/{workerid}/builds/{buildid}",
     ),
-    event_names=("new", "update", "finished"),
+    event_names=("new", "update", "finished", "deleted"),
     links={
         "buildrequest": LinkTo("buildrequests/{buildrequestid}"),
         "builder": LinkTo("builders/{builderid}"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import TypedDict
+
 from sqlalchemy import Column, ForeignKey, Integer, Text, select, text
 
 from buildbot.resources.base import (
@@ -15,9 +18,16 @@ from buildbot.resources.base import (
     Resource,
     UnixTime,
     id_column,
+    partial_index,
     table,
 )
-from buildbot.resources.sourcestamps import STAMP_COLUMNS, patches, sourcestamps, sourcestampset_members
+from buildbot.resources.sourcestamps import (
+    STAMP_COLUMNS,
+    SourceStampDict,
+    patches,
+    sourcestamps,
+    sourcestampset_members,
+)
 
 buildsets = table(
     "buildsets",
@@ -26,7 +36,7 @@ buildsets = table(
     Column("reason", Text, nullable=False),
     Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), nullable=False, index=True),
     Column("submitted_at", UnixTime, nullable=False, index=True),
-    Column("complete", Flag, nullable=False, server_default=text("0"), index=True),
+    Column("complete", Flag, nullable=False, server_default=text("0")),
     Column("complete_at", UnixTime),
     Column("results", Integer, nullable=False, server_default=text("-1")),
     Column("scheduler", Text),
@@ -35,7 +45,42 @@ buildsets = table(
     Column("rebuilt_buildid", Id, index=True),
     # {name: [value, source]}; never changes, so it lives on the row
     Column("properties", JsonText, nullable=False),
+    partial_index("ix_buildsets_open", "complete", "id", where="complete = 0"),
 )
+
+
+class BuildsetDict(TypedDict):
+    """A buildset in the Data API."""
+
+    bsid: int
+    external_idstring: str | None
+    reason: str
+    rebuilt_buildid: int | None
+    submitted_at: int
+    complete: bool
+    complete_at: int | None
+    results: int
+    sourcestamps: list[SourceStampDict]
+    parent_buildid: int | None
+    parent_relationship: str | None
+    scheduler: str | None
+
+
+class DbBuildsetDict(TypedDict):
+    """A buildset in the connector."""
+
+    bsid: int
+    external_idstring: str | None
+    reason: str
+    sourcestampsetid: int
+    submitted_at: datetime
+    complete: bool
+    complete_at: datetime | None
+    results: int
+    parent_buildid: int | None
+    parent_relationship: str | None
+    rebuilt_buildid: int | None
+
 
 BUILDSET = Resource(
     "buildset",
@@ -44,6 +89,8 @@ BUILDSET = Resource(
     key="bsid",
     doc="Build requests that were triggered together.",
     growing=True,
+    entity=BuildsetDict,
+    db_entity=DbBuildsetDict,
     fields={
         "bsid": Field(buildsets.c.id, "unique in the installation"),
         "external_idstring": Field(buildsets.c.external_idstring, "a key of whoever asked for it"),
@@ -72,7 +119,7 @@ BUILDSET = Resource(
     },
     paths=(Path("buildsets"), Path("buildsets/n:bsid")),
     events=("buildsets/{bsid}",),
-    event_names=("new", "complete"),
+    event_names=("new", "complete", "deleted"),
     links={
         "properties": LinkTo("buildsets/{bsid}/properties"),
         "buildrequests": LinkTo("buildsets/{bsid}/buildrequests"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import Any, TypedDict
+
 from sqlalchemy import Column, ForeignKey, Index, Text, bindparam, or_, select, text
 
 from buildbot.resources.base import (
@@ -18,11 +21,18 @@ from buildbot.resources.base import (
     UnixTime,
     id_column,
     table,
+    text_index,
 )
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets
-from buildbot.resources.sourcestamps import STAMP_COLUMNS, patches, sourcestamps, sourcestampset_changes
+from buildbot.resources.sourcestamps import (
+    STAMP_COLUMNS,
+    SourceStampDict,
+    patches,
+    sourcestamps,
+    sourcestampset_changes,
+)
 
 changes = table(
     "changes",
@@ -48,7 +58,53 @@ changes = table(
     # stands for repository, project, codebase and branch: finds the change before this one
     Column("line_hash", Hash, nullable=False),
     Index("ix_changes_line_hash_id", "line_hash", "id"),
+    text_index("changes", "revision"),
 )
+
+
+class ChangeDict(TypedDict):
+    """A change in the Data API."""
+
+    changeid: int
+    parent_changeids: list[int]
+    author: str
+    committer: str | None
+    files: list[str]
+    comments: str
+    revision: str | None
+    branch: str | None
+    category: str | None
+    revlink: str | None
+    when_timestamp: int
+    properties: dict[str, list[Any]]
+    repository: str
+    project: str
+    codebase: str
+    sourcestamp: SourceStampDict
+
+
+class DbChangeDict(TypedDict):
+    """A change in the connector."""
+
+    changeid: int
+    author: str
+    committer: str | None
+    comments: str
+    is_dir: int
+    revision: str | None
+    branch: str | None
+    category: str | None
+    revlink: str | None
+    when_timestamp: datetime
+    repository: str
+    project: str
+    codebase: str
+    files: list[str]
+    links: list[str]
+    properties: dict[str, tuple[Any, str]]
+    parent_changeids: list[int]
+    sourcestampid: int
+
 
 CHANGE = Resource(
     "change",
@@ -60,6 +116,8 @@ CHANGE = Resource(
     key="changeid",
     doc="What somebody committed somewhere.",
     growing=True,
+    entity=ChangeDict,
+    db_entity=DbChangeDict,
     fields={
         "changeid": Field(changes.c.id, "unique in the installation"),
         "parent_changeids": Field(
@@ -78,7 +136,7 @@ CHANGE = Resource(
         "repository": Field(changes.c.repository, "empty when unset"),
         "project": Field(changes.c.project, "empty when unset"),
         "codebase": Field(changes.c.codebase, "empty when unset"),
-        "sourcestamp": Embedded(STAMP_COLUMNS, "the code that it led to"),
+        "sourcestamp": Embedded(STAMP_COLUMNS, "the code that it led to", key=changes.c.sourcestampid),
     },
     paths=(
         Path("changes"),
@@ -114,7 +172,7 @@ CHANGE = Resource(
         ),
     ),
     events=("changes/{changeid}",),
-    event_names=("new",),
+    event_names=("new", "deleted"),
     links={"builds": LinkTo("changes/{changeid}/builds")},
     order=("-changeid",),
 )

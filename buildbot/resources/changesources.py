@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypedDict
+
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists
 
 from buildbot.resources.base import Embedded, Field, Hash, Id, Path, Resource, id_column, table
-from buildbot.resources.masters import MASTER_COLUMNS, masters
+from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
 
 changesources = table(
     "changesources",
@@ -31,6 +33,23 @@ _on_master = (
     .correlate(changesources)
 )
 
+
+class ChangeSourceDict(TypedDict):
+    """A change source in the Data API."""
+
+    changesourceid: int
+    name: str
+    master: MasterDict | None
+
+
+class DbChangeSourceDict(TypedDict):
+    """A change source in the connector."""
+
+    id: int
+    name: str
+    masterid: int | None
+
+
 CHANGESOURCE = Resource(
     "changesource",
     "changesources",
@@ -40,6 +59,8 @@ CHANGESOURCE = Resource(
     ).outerjoin(masters, masters.c.id == changesource_masters.c.masterid),
     key="changesourceid",
     doc="Something that watches repositories; at most one master runs it.",
+    entity=ChangeSourceDict,
+    db_entity=DbChangeSourceDict,
     fields={
         "changesourceid": Field(changesources.c.id, "unique in the installation", db_key="id"),
         "name": Field(changesources.c.name, "as configured"),
@@ -51,5 +72,7 @@ CHANGESOURCE = Resource(
         Path("masters/n:masterid/changesources", where=_on_master),
         Path("masters/n:masterid/changesources/n:changesourceid", where=_on_master),
     ),
+    events=("changesources/{changesourceid}",),
+    event_names=("updated",),
     order=("changesourceid",),
 )

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from itertools import product
+from typing import TypedDict
 
 from sqlalchemy import Column, ForeignKey, Index, Integer, Text, and_, bindparam, select, text
 
 from buildbot.resources.base import Blob, Field, Flag, Hash, Id, LinkTo, Path, Resource, id_column, table
-from buildbot.resources.builders import builders
-from buildbot.resources.builds import builds
+from buildbot.resources.builds import BUILD_BY_NAME, BUILD_BY_NUMBER
 from buildbot.resources.steps import steps
 
 logs = table(
@@ -36,25 +36,43 @@ logchunks = table(
 
 _builds = {
     "builds/n:buildid": steps.c.buildid == bindparam("buildid"),
-    "builders/n:builderid/builds/n:build_number": steps.c.buildid.in_(
-        select(builds.c.id).where(
-            builds.c.builderid == bindparam("builderid"), builds.c.number == bindparam("build_number")
-        )
-    ),
-    "builders/s:buildername/builds/n:build_number": steps.c.buildid.in_(
-        select(builds.c.id)
-        .join(builders, builders.c.id == builds.c.builderid)
-        .where(builders.c.name == bindparam("buildername"), builds.c.number == bindparam("build_number"))
-    ),
+    "builders/n:builderid/builds/n:build_number": steps.c.buildid.in_(BUILD_BY_NUMBER),
+    "builders/s:buildername/builds/n:build_number": steps.c.buildid.in_(BUILD_BY_NAME),
 }
 _steps = {
     "n:step_number": steps.c.number == bindparam("step_number"),
     "i:step_name": steps.c.name == bindparam("step_name"),
 }
+_slug = logs.c.slug == bindparam("log_slug")
 _nested = {
     f"{build}/steps/{step}/logs": logs.c.stepid.in_(select(steps.c.id).where(and_(_builds[build], _steps[step])))
     for build, step in product(_builds, _steps)
 }
+
+
+class LogDict(TypedDict):
+    """A log in the Data API."""
+
+    logid: int
+    name: str
+    slug: str
+    stepid: int
+    complete: bool
+    num_lines: int
+    type: str
+
+
+class DbLogDict(TypedDict):
+    """A log in the connector."""
+
+    id: int
+    num_lines: int
+    type: str
+    complete: bool
+    name: str
+    slug: str
+    stepid: int
+
 
 LOG = Resource(
     "log",
@@ -63,6 +81,8 @@ LOG = Resource(
     key="logid",
     doc="Something that a step had to say.",
     growing=True,
+    entity=LogDict,
+    db_entity=DbLogDict,
     fields={
         "logid": Field(logs.c.id, "unique in the installation"),
         "name": Field(logs.c.name, "as the step named it"),
@@ -75,12 +95,12 @@ LOG = Resource(
     paths=(
         Path("logs/n:logid"),
         Path("steps/n:stepid/logs"),
-        Path("steps/n:stepid/logs/i:slug"),
+        Path("steps/n:stepid/logs/i:log_slug", where=_slug),
         *(Path(pattern, where=where) for pattern, where in _nested.items()),
-        *(Path(f"{pattern}/i:slug", where=where) for pattern, where in _nested.items()),
+        *(Path(f"{pattern}/i:log_slug", where=and_(where, _slug)) for pattern, where in _nested.items()),
     ),
     events=("logs/{logid}", "steps/{stepid}/logs/{slug}"),
-    event_names=("new", "append", "finished"),
+    event_names=("new", "append", "finished", "emptied", "deleted"),
     links={"step": LinkTo("steps/{stepid}"), "contents": LinkTo("logs/{logid}/contents")},
     order=("logid",),
 )

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+from typing import TypedDict
+
 from sqlalchemy import Column, ColumnElement, Integer, Text, bindparam, column, select, text
 from sqlalchemy import table as named_table
 
@@ -32,12 +35,33 @@ MASTER_COLUMNS: tuple[ColumnElement[object], ...] = (
     masters.c.last_active,
 )
 
+
+class MasterDict(TypedDict):
+    """A master in the Data API."""
+
+    masterid: int
+    name: str
+    active: bool
+    last_active: int
+
+
+class DbMasterDict(TypedDict):
+    """A master in the connector."""
+
+    id: int
+    name: str
+    active: bool
+    last_active: datetime
+
+
 MASTER = Resource(
     "master",
     "masters",
     table=masters,
     key="masterid",
     doc="A process of the installation.",
+    entity=MasterDict,
+    db_entity=DbMasterDict,
     fields={
         "masterid": Field(masters.c.id, "unique in the installation", db_key="id"),
         "name": Field(masters.c.name, "host name and directory unless configured"),
@@ -51,6 +75,6 @@ MASTER = Resource(
         Path("builders/n:builderid/masters/n:masterid", where=_runs_builder),
     ),
     events=("masters/{masterid}",),
-    event_names=("started", "stopped"),
+    event_names=("new", "started", "stopped"),
     order=("masterid",),
 )

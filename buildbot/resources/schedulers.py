@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, TypedDict
+
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
 from buildbot.resources.base import Embedded, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
 from buildbot.resources.builders import builders
-from buildbot.resources.masters import MASTER_COLUMNS, masters
+from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
 
 schedulers = table(
     "schedulers",
@@ -56,6 +58,25 @@ _on_master = (
     .correlate(schedulers)
 )
 
+
+class SchedulerDict(TypedDict):
+    """A scheduler in the Data API."""
+
+    schedulerid: int
+    name: str
+    enabled: bool
+    master: MasterDict | None
+
+
+class DbSchedulerDict(TypedDict):
+    """A scheduler in the connector."""
+
+    id: int
+    name: str
+    masterid: int | None
+    enabled: bool
+
+
 SCHEDULER = Resource(
     "scheduler",
     "schedulers",
@@ -65,6 +86,8 @@ SCHEDULER = Resource(
     ),
     key="schedulerid",
     doc="Something that decides what is built; at most one master runs it.",
+    entity=SchedulerDict,
+    db_entity=DbSchedulerDict,
     fields={
         "schedulerid": Field(schedulers.c.id, "unique in the installation", db_key="id"),
         "name": Field(schedulers.c.name, "as configured"),
@@ -82,6 +105,18 @@ SCHEDULER = Resource(
     order=("schedulerid",),
 )
 
+
+class ForceSchedulerDict(TypedDict):
+    """A force scheduler in the Data API."""
+
+    name: str
+    button_name: str | None
+    label: str | None
+    all_fields: list[dict[str, Any]]
+    builder_names: list[str]
+    enabled: bool
+
+
 FORCESCHEDULER = Resource(
     "forcescheduler",
     "forceschedulers",
@@ -89,6 +124,7 @@ FORCESCHEDULER = Resource(
     key="name",
     doc="A scheduler that people start by hand, with its form.",
     where=schedulers.c.force_fields.is_not(None),
+    entity=ForceSchedulerDict,
     fields={
         "name": Field(schedulers.c.name, "as configured"),
         "button_name": Field(schedulers.c.force_button_name, "text of its button"),
@@ -105,7 +141,7 @@ FORCESCHEDULER = Resource(
     },
     paths=(
         Path("forceschedulers"),
-        Path("forceschedulers/i:name"),
+        Path("forceschedulers/i:schedulername", where=schedulers.c.name == bindparam("schedulername")),
         Path(
             "builders/n:builderid/forceschedulers",
             where=exists()

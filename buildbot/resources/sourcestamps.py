@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypedDict
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, column, select
+from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, column, null, select
 from sqlalchemy import table as named_table
 from sqlalchemy.sql import ColumnElement
 
@@ -19,6 +19,7 @@ from buildbot.resources.base import (
     UnixTime,
     id_column,
     table,
+    text_index,
 )
 
 sourcestampsets = table("sourcestampsets", id_column())
@@ -45,8 +46,9 @@ sourcestamps = table(
     Column("repository", Text, nullable=False),
     Column("project", Text, nullable=False),
     Column("codebase", Text, nullable=False),
-    Column("patchid", Id, ForeignKey("patches.id")),
+    Column("patchid", Id, ForeignKey("patches.id"), index=True),
     Column("created_at", UnixTime, nullable=False),
+    text_index("sourcestamps", "revision"),
 )
 
 #: a stamp may belong to several sets: equal code has one stamp
@@ -75,8 +77,7 @@ _PATCH: dict[str, ColumnElement[Any]] = {
     "body": patches.c.body,
 }
 
-#: columns of a stamp as it is embedded in other nouns; its patch is nested
-STAMP_COLUMNS: tuple[ColumnElement[object], ...] = (
+_OWN: tuple[ColumnElement[Any], ...] = (
     sourcestamps.c.id.label("ssid"),
     sourcestamps.c.branch,
     sourcestamps.c.revision,
@@ -84,11 +85,55 @@ STAMP_COLUMNS: tuple[ColumnElement[object], ...] = (
     sourcestamps.c.project,
     sourcestamps.c.codebase,
     sourcestamps.c.created_at,
+)
+
+#: columns of a stamp as it is embedded in other nouns; its patch is nested
+STAMP_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    *_OWN,
     *(column.label(f"patch__{name}") for name, column in _PATCH.items()),
+)
+
+#: the row of a stamp that has no patch: its id, then the columns above
+UNPATCHED_COLUMNS: tuple[ColumnElement[Any], ...] = (
+    sourcestamps.c.id.label("_id"),
+    *_OWN,
+    *(null().label(f"patch__{name}") for name in _PATCH),
 )
 
 #: by name, since buildsets embed stamps and so import this file
 _buildsets = named_table("buildsets", column("id"), column("sourcestampsetid"))
+
+
+class SourceStampDict(TypedDict):
+    """A source stamp in the Data API."""
+
+    ssid: int
+    branch: str | None
+    revision: str | None
+    repository: str
+    project: str
+    codebase: str
+    created_at: int
+    patch: dict[str, Any] | None
+
+
+class DbSourceStampDict(TypedDict):
+    """A source stamp in the connector."""
+
+    ssid: int
+    sourcestampsetid: int | None
+    branch: str | None
+    revision: str | None
+    repository: str
+    project: str
+    codebase: str
+    patch_body: str | None
+    patch_level: int | None
+    patch_subdir: str | None
+    patch_author: str | None
+    patch_comment: str | None
+    changeids: list[int]
+
 
 SOURCESTAMP = Resource(
     "sourcestamp",
@@ -98,6 +143,8 @@ SOURCESTAMP = Resource(
     key="ssid",
     doc="What exactly is built; equal code has one stamp.",
     growing=True,
+    entity=SourceStampDict,
+    db_entity=DbSourceStampDict,
     fields={
         "ssid": Field(sourcestamps.c.id, "unique in the installation"),
         "branch": Field(sourcestamps.c.branch, "None for the default branch"),
@@ -114,17 +161,19 @@ SOURCESTAMP = Resource(
         Path("sourcestamps"),
         Path("sourcestamps/n:ssid"),
         Path(
-            "buildsets/n:bsid/sourcestamps",
+            "buildsets/n:buildsetid/sourcestamps",
             where=sourcestamps.c.id.in_(
                 select(sourcestampset_members.c.ssid).where(
                     sourcestampset_members.c.sourcestampsetid
                     == select(_buildsets.c.sourcestampsetid)
-                    .where(_buildsets.c.id == bindparam("bsid"))
+                    .where(_buildsets.c.id == bindparam("buildsetid"))
                     .scalar_subquery()
                 )
             ),
         ),
     ),
+    events=("sourcestamps/{ssid}",),
+    event_names=("deleted",),
     links={"changes": LinkTo("sourcestamps/{ssid}/changes")},
     order=("ssid",),
 )

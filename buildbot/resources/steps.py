@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, Text, bindparam, select, text
+from typing import TypedDict
+
+from sqlalchemy import Column, ForeignKey, Index, Integer, Text, and_, bindparam, text
 
 from buildbot.resources.base import (
     Field,
@@ -17,8 +19,7 @@ from buildbot.resources.base import (
     id_column,
     table,
 )
-from buildbot.resources.builders import builders
-from buildbot.resources.builds import builds
+from buildbot.resources.builds import BUILD_BY_NAME, BUILD_BY_NUMBER
 
 steps = table(
     "steps",
@@ -38,16 +39,28 @@ steps = table(
     Index("uq_steps_buildid_name_hash", "buildid", "name_hash", unique=True),
 )
 
-_by_number = steps.c.buildid.in_(
-    select(builds.c.id).where(
-        builds.c.builderid == bindparam("builderid"), builds.c.number == bindparam("build_number")
-    )
-)
-_by_name = steps.c.buildid.in_(
-    select(builds.c.id)
-    .join(builders, builders.c.id == builds.c.builderid)
-    .where(builders.c.name == bindparam("buildername"), builds.c.number == bindparam("build_number"))
-)
+_by_number = steps.c.buildid.in_(BUILD_BY_NUMBER)
+_by_name = steps.c.buildid.in_(BUILD_BY_NAME)
+_step_number = steps.c.number == bindparam("step_number")
+_step_name = steps.c.name == bindparam("step_name")
+
+
+class StepDict(TypedDict):
+    """A step in the Data API."""
+
+    stepid: int
+    number: int
+    name: str
+    buildid: int
+    started_at: int | None
+    locks_acquired_at: int | None
+    complete: bool
+    complete_at: int | None
+    results: int | None
+    state_string: str
+    urls: list[dict[str, str]]
+    hidden: bool
+
 
 STEP = Resource(
     "step",
@@ -56,6 +69,7 @@ STEP = Resource(
     key="stepid",
     doc="One thing that a build does.",
     growing=True,
+    entity=StepDict,
     fields={
         "stepid": Field(steps.c.id, "unique in the installation"),
         "number": Field(steps.c.number, "counts from 0 in its build"),
@@ -73,17 +87,17 @@ STEP = Resource(
     paths=(
         Path("steps/n:stepid"),
         Path("builds/n:buildid/steps"),
-        Path("builds/n:buildid/steps/n:number"),
-        Path("builds/n:buildid/steps/i:name"),
+        Path("builds/n:buildid/steps/n:step_number", where=_step_number),
+        Path("builds/n:buildid/steps/i:step_name", where=_step_name),
         Path("builders/n:builderid/builds/n:build_number/steps", where=_by_number),
-        Path("builders/n:builderid/builds/n:build_number/steps/n:number", where=_by_number),
-        Path("builders/n:builderid/builds/n:build_number/steps/i:name", where=_by_number),
+        Path("builders/n:builderid/builds/n:build_number/steps/n:step_number", where=and_(_by_number, _step_number)),
+        Path("builders/n:builderid/builds/n:build_number/steps/i:step_name", where=and_(_by_number, _step_name)),
         Path("builders/s:buildername/builds/n:build_number/steps", where=_by_name),
-        Path("builders/s:buildername/builds/n:build_number/steps/n:number", where=_by_name),
-        Path("builders/s:buildername/builds/n:build_number/steps/i:name", where=_by_name),
+        Path("builders/s:buildername/builds/n:build_number/steps/n:step_number", where=and_(_by_name, _step_number)),
+        Path("builders/s:buildername/builds/n:build_number/steps/i:step_name", where=and_(_by_name, _step_name)),
     ),
     events=("steps/{stepid}", "builds/{buildid}/steps/{stepid}"),
-    event_names=("new", "started", "updated", "finished"),
+    event_names=("new", "started", "updated", "finished", "deleted"),
     links={"build": LinkTo("builds/{buildid}"), "logs": LinkTo("steps/{stepid}/logs")},
     order=("number",),
 )

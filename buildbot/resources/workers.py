@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, TypedDict
+
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
 from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
@@ -54,12 +56,27 @@ _for_both = (
     .correlate(workers)
 )
 
+
+class WorkerDict(TypedDict):
+    """A worker in the Data API."""
+
+    workerid: int
+    name: str
+    connected_to: list[dict[str, int]]
+    configured_on: list[dict[str, int]]
+    workerinfo: dict[str, Any]
+    paused: bool
+    pause_reason: str | None
+    graceful: bool
+
+
 WORKER = Resource(
     "worker",
     "workers",
     table=workers,
     key="workerid",
     doc="An agent that runs builds.",
+    entity=WorkerDict,
     fields={
         "workerid": Field(workers.c.id, "unique in the installation", db_key="id"),
         "name": Field(workers.c.name, "as configured"),

@@ -6,6 +6,7 @@ TypeError for a wrong type, ValueError for a wrong value (readings, common rules
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -14,6 +15,12 @@ MAX_INT = 2**63 - 1
 MAX_SMALL = 2**31 - 1
 #: the smallest limit of the three: LONGTEXT in one packet as servers ship
 MAX_TEXT = 15_000_000
+#: the most bytes of a value: twice as many, as they are on the way to the server, are one packet too
+MAX_BYTES = 7_000_000
+#: the longest identifier
+MAX_IDENTIFIER = 70
+
+_IDENTIFIER = re.compile(r"[a-zA-Z_-][a-zA-Z0-9._-]*")
 
 
 def text(value: Any, what: str) -> str:
@@ -46,6 +53,11 @@ def integer(value: Any, what: str, minimum: int = 0, maximum: int = MAX_SMALL) -
     return value
 
 
+def seconds(value: Any, what: str) -> int:
+    """``value`` if it is a time in whole Unix seconds."""
+    return integer(value, what, -MAX_INT, MAX_INT)
+
+
 def identifier(value: Any, what: str) -> int:
     """``value`` if it can be an id; ids that no row has are the caller's business."""
     return integer(value, what, -MAX_INT, MAX_INT)
@@ -57,7 +69,12 @@ def identifiers(values: Any, what: str) -> list[int]:
     """
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list of integers, not {type(values).__name__}")
-    return sorted({identifier(value, what) for value in values})
+    distinct = set()
+    for value in values:
+        if type(value) is not int or not -MAX_INT <= value <= MAX_INT:
+            identifier(value, what)
+        distinct.add(value)
+    return sorted(distinct)
 
 
 def texts(values: Any, what: str) -> list[str]:
@@ -65,6 +82,27 @@ def texts(values: Any, what: str) -> list[str]:
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list of text, not {type(values).__name__}")
     return [text(value, what) for value in values]
+
+
+def path_name(value: Any, what: str) -> str:
+    """``value`` if it is text that stands in paths as it is: letters, digits, ``.``, ``_``, ``-``, at most 70."""
+    text(value, what)
+    if len(value) > MAX_IDENTIFIER or not _IDENTIFIER.fullmatch(value):
+        raise ValueError(
+            f"{what}: {value!r} is not 1 to {MAX_IDENTIFIER} letters, digits, '.', '_' or '-' that begin with no digit"
+            " or '.'"
+        )
+    return str(value)
+
+
+def data(value: Any, what: str) -> bytes:
+    """``value`` if it is bytes that every database can store in one piece."""
+    if not isinstance(value, bytes | bytearray | memoryview):
+        raise TypeError(f"{what} must be bytes, not {type(value).__name__}")
+    found = bytes(value)
+    if len(found) > MAX_BYTES:
+        raise ValueError(f"{what}: {len(found)} bytes are more than {MAX_BYTES}")
+    return found
 
 
 def boolean(value: Any, what: str) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable
 from typing import Any
 
 import orjson
+
+_LONG_NUMBER = re.compile(r"\d{19}")
+_LONG_NUMBER_BYTES = re.compile(rb"\d{19}")
 
 
 def dumps(value: Any, what: str = "value") -> str:
@@ -36,12 +40,12 @@ def encoded(value: Any) -> bytes:
 
 def loads(text: str | bytes) -> Any:
     """The value of a JSON text; TypeError if it is none (specification, state connector)."""
-    try:
-        value = orjson.loads(text)
-        if not _may_be_rounded(value):
-            return value
-    except orjson.JSONDecodeError:
-        pass
+    # of an integer beyond 64 bits orjson makes a float
+    if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
     try:  # integers beyond 64 bits, lone escapes
         return json.loads(text)
     except ValueError as error:
@@ -59,16 +63,6 @@ def dump_list(items: Iterable[Any]) -> str:
 def list_element(item: Any) -> str:
     """What to look for in a ``dump_list`` text to find this element."""
     return f"\n{orjson.dumps(item).decode()}\n"
-
-
-def _may_be_rounded(value: Any) -> bool:
-    """Whether an integer beyond 64 bits may be in there, of which orjson makes a float."""
-    kind = type(value)
-    if kind is float:
-        return bool(abs(value) >= 2**63)
-    if kind is dict:
-        return any(map(_may_be_rounded, value.values()))
-    return kind is list and any(map(_may_be_rounded, value))
 
 
 def _check(value: Any, what: str) -> None:

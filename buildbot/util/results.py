@@ -7,12 +7,12 @@ SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED = range(7)
 Results = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
 
 #: from harmless to grave: what decides the result of a whole from those of its parts
-_SEVERITY = {code: rank for rank, code in enumerate((SKIPPED, SUCCESS, WARNINGS, FAILURE, EXCEPTION, RETRY, CANCELLED))}
+SEVERITY = {code: rank for rank, code in enumerate((SKIPPED, SUCCESS, WARNINGS, FAILURE, EXCEPTION, RETRY, CANCELLED))}
 
 
 def worst_status(a: int, b: int) -> int:
     """The graver of two result codes; SKIPPED yields to SUCCESS, and every known code to an unknown one."""
-    return a if _SEVERITY.get(a, a) >= _SEVERITY.get(b, b) else b
+    return a if SEVERITY.get(a, a) >= SEVERITY.get(b, b) else b
 
 
 def statusToString(code: int | None) -> str:

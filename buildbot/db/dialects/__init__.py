@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from buildbot.db.dialects import expressions as expressions  # registers how each database spells types
 from buildbot.db.dialects.base import Dialect, InvalidURLError
-from buildbot.db.dialects.mysql import MySQLDialect
-from buildbot.db.dialects.postgresql import PostgreSQLDialect
-from buildbot.db.dialects.sqlite import SQLiteDialect
 
-_BY_NAME: dict[str, type[Dialect]] = {
-    "sqlite": SQLiteDialect,
-    "postgresql": PostgreSQLDialect,
-    "mysql": MySQLDialect,
-    "mariadb": MySQLDialect,
+#: module and class; only the one that is asked for is imported, for drivers take megabytes
+_BY_NAME = {
+    "sqlite": ("sqlite", "SQLiteDialect"),
+    "postgresql": ("postgresql", "PostgreSQLDialect"),
+    "mysql": ("mysql", "MySQLDialect"),
+    "mariadb": ("mysql", "MySQLDialect"),
 }
 
 
@@ -34,7 +34,9 @@ def dialect_for(db_url: str, basedir: str | None = None) -> Dialect:
     name = url.get_backend_name()
     if name not in _BY_NAME:
         raise InvalidURLError(f"db_url: {name!r} is none of the supported databases: sqlite, postgresql, mysql")
-    return _BY_NAME[name](url, basedir)
+    module, answers = _BY_NAME[name]
+    dialect: Dialect = getattr(import_module(f"{__name__}.{module}"), answers)(url, basedir)
+    return dialect
 
 
 __all__ = ["Dialect", "InvalidURLError", "dialect_for"]

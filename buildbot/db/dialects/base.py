@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
-from sqlalchemy import ColumnElement, Table
+from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql import Executable
+
+from buildbot.db.dialects.driver import execute
+
+#: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
+#: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on
+MAX_IDLE_S = 5
 
 
 class InvalidURLError(ValueError):
@@ -20,6 +26,16 @@ class Listener(Protocol):
 
     def close(self) -> None:
         """Hear no more."""
+
+
+class Sign(Protocol):
+    """Tells, without waiting, whether anything has been committed."""
+
+    def read(self) -> int | None:
+        """A number that is another one after any commit of any process; None if it cannot be told now."""
+
+    def close(self) -> None:
+        """Tell no more."""
 
 
 class Dialect:
@@ -34,6 +50,10 @@ class Dialect:
     remote: ClassVar[bool] = True
     #: whether an INSERT tells the id of its row only by RETURNING
     ids_by_returning: ClassVar[bool] = False
+    #: whether INSERT and UPDATE can return the rows as they are afterwards
+    returns_rows: ClassVar[bool] = False
+    #: whether writers lock rows; not where there is one writer anyway
+    locks_rows: ClassVar[bool] = True
     #: options of a connection string that old configurations carry and that mean nothing any more
     obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
 
@@ -64,6 +84,10 @@ class Dialect:
     def notify(self, conn: Connection) -> None:
         """Wake whoever listens, from outside of a writing transaction: inside, it would lock out other commits."""
 
+    def sign_of_changes(self, engine: Engine) -> Sign | None:
+        """A sign of every commit that costs no round trip; None where there is none, and the clock tells instead."""
+        return None
+
     # -- statements ---------------------------------------------------------------------------------
 
     def insert_ignore(self, table: Table) -> Executable:
@@ -75,13 +99,8 @@ class Dialect:
         return expression.desc() if descending else expression.asc()
 
     def insert_or_find(self, table: Table) -> Executable:
-        """An INSERT that tells the id of its row, and of the one that is there already where the database can."""
-        raise NotImplementedError
-
-    def inserted_id(self, cursor: Any) -> int | None:
-        """The id that ``insert_or_find`` told; None if the row was there and the database does not say more."""
-        rows = cursor.fetchall()
-        return int(rows[0][0]) if rows else None
+        """As ``insert_ignore``; where no rows are returned, it tells the id of the one that is there already."""
+        return self.insert_ignore(table)
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its
@@ -91,9 +110,13 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def raise_clock(self, conn: Connection, count: int) -> int:
-        """Take ``count`` numbers from the clock and return the last; the row stays locked until commit."""
-        raise NotImplementedError
+    def count_up(self, conn: Connection, column: Column[int], key: int, by: int) -> int:
+        """Add to a column of the row with this id and return its new value; the row stays locked until commit."""
+        cursor = execute(conn, self._count_up(column) + f" RETURNING {column.name}", (by, key))
+        return int(cursor.fetchall()[0][0])
+
+    def _count_up(self, column: Column[int]) -> str:
+        return f"UPDATE {column.table.name} SET {column.name} = {column.name} + %s WHERE id = %s"
 
     def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
         """Take numbers and store events in one round trip, and return the last number; None where it takes two.

@@ -8,11 +8,17 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DontWrapMixin
 
 
-def execute(conn: Connection, text: str, arguments: Any = ()) -> Any:
-    """Run a statement in the database's own words and return the cursor."""
+def execute(conn: Connection, text: str, arguments: Any = (), many: bool = False) -> Any:
+    """Run a statement in the database's own words, once or for many arguments, and return the cursor."""
+    counter = conn.get_execution_options().get("tenfold_counter")
+    if counter is not None:
+        counter.statements += 1
     cursor = conn.connection.cursor()
     try:
-        cursor.execute(text, arguments)
+        if many:
+            cursor.executemany(text, arguments)
+        else:
+            cursor.execute(text, arguments)
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
     return cursor

@@ -6,8 +6,11 @@ from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, LargeBinary, SmallInteger, Text, bindparam
 from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import NullType
+
+from buildbot.resources.base import EXACT_TEXT, ONLY_WHERE
 
 #: stands in a statement's text where its ids go, if they do not go as one parameter
 IDS_TOKEN = "/*ids*/"
@@ -30,6 +33,18 @@ class IdIn(ColumnElement[bool]):
 
 class Unindexed(ColumnElement[Any]):
     """A column of numbers that is looked at, not searched by: ids are given, and no other index may be preferred."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any]) -> None:
+        self.column = column
+        self.type = column.type
+
+
+class Returned(ColumnElement[Any]):
+    """A column of numbers inside of an expression in RETURNING: SQLite 3.40 looks at the wrong column there to see
+    whether one in ``IS NOT NULL`` can be NULL at all; at what is computed it does not.
+    """
 
     inherit_cache = False
 
@@ -63,7 +78,8 @@ def _id_in_token(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
 
 
 @compiles(Unindexed)
-def _unindexed(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(Returned)
+def _plus_nothing(element: Unindexed | Returned, compiler: SQLCompiler, **kw: Any) -> str:
     return f"({compiler.process(element.column, **kw)} + 0)"
 
 
@@ -82,6 +98,34 @@ def _contains_instr(element: Contains, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(Contains, "postgresql")
 def _contains_strpos(element: Contains, compiler: SQLCompiler, **kw: Any) -> str:
     return f"strpos({compiler.process(element.haystack, **kw)}, {compiler.process(element.needle, **kw)}) > 0"
+
+
+# Indexes: of exact text of any length, where what is too long for a common one would be refused; of some rows alone.
+
+
+@compiles(CreateIndex, "sqlite")
+def _create_index_sqlite(element: CreateIndex, compiler: Any, **kw: Any) -> str:
+    return str(compiler.visit_create_index(element, **kw)) + _condition(element)
+
+
+def _condition(element: CreateIndex) -> str:
+    condition = element.element.info.get(ONLY_WHERE)
+    return "" if condition is None else f" WHERE {condition}"
+
+
+@compiles(CreateIndex, "mysql")
+@compiles(CreateIndex, "mariadb")
+def _create_index_mysql(element: CreateIndex, compiler: Any, **kw: Any) -> str:
+    if element.element.info.get(EXACT_TEXT):
+        element.element.dialect_options["mysql"]["length"] = 64
+    return str(compiler.visit_create_index(element, **kw))
+
+
+@compiles(CreateIndex, "postgresql")
+def _create_index_postgresql(element: CreateIndex, compiler: Any, **kw: Any) -> str:
+    if element.element.info.get(EXACT_TEXT):
+        element.element.dialect_options["postgresql"]["using"] = "hash"
+    return str(compiler.visit_create_index(element, **kw)) + _condition(element)
 
 
 # Text of any length, numbers of any size: each database's own spelling.

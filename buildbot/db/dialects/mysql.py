@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, create_engine, event, func
+from sqlalchemy import Column, Table, create_engine, event, func
 from sqlalchemy.dialects.mysql import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import Dialect, InvalidURLError
+from buildbot.db.dialects.base import MAX_IDLE_S, Dialect, InvalidURLError
 from buildbot.db.dialects.driver import execute
+
+#: to MySQL, which has no such limit, this is a comment
+_IDLE = f"/*M!100300 , idle_transaction_timeout={MAX_IDLE_S} */"
+_SETTINGS = f"SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES'{_IDLE}"
 
 
 class MySQLDialect(Dialect):
@@ -41,7 +45,7 @@ class MySQLDialect(Dialect):
                 max_overflow=5,
                 pool_recycle=3600,
                 isolation_level="READ COMMITTED",
-                connect_args={"connect_timeout": 10, "init_command": "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES'"},
+                connect_args={"connect_timeout": 10, "init_command": _SETTINGS},
             )
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None
@@ -77,18 +81,14 @@ class MySQLDialect(Dialect):
         """As ``Dialect.insert_or_find``; LAST_INSERT_ID(id) tells the id of either row."""
         return insert(table).on_duplicate_key_update(id=func.last_insert_id(table.c.id))
 
-    def inserted_id(self, cursor: Any) -> int | None:
-        """As ``Dialect.inserted_id``."""
-        return int(cursor.lastrowid)
-
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """Into the text: the driver would put them there anyway."""
         return ",".join(f"'{key}'" if isinstance(key, str) else str(key) for key in ids) or "NULL", []
 
-    def raise_clock(self, conn: Connection, count: int) -> int:
+    def count_up(self, conn: Connection, column: Column[int], key: int, by: int) -> int:
         """UPDATE has no RETURNING here; LAST_INSERT_ID(expression) comes back with the answer to the UPDATE."""
-        cursor = execute(conn, "UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1", (count,))
-        return int(cursor.lastrowid)
+        text = f"UPDATE {column.table.name} SET {column.name} = LAST_INSERT_ID({column.name} + %s) WHERE id = %s"
+        return int(execute(conn, text, (by, key)).lastrowid)
 
     def server_now(self, conn: Connection) -> int:
         """SYSDATE, for NOW stands still within a statement."""

@@ -7,14 +7,14 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, SmallInteger, Table, create_engine
+from sqlalchemy import ColumnElement, Integer, SmallInteger, Table, create_engine, event
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.base import MAX_IDLE_S, Dialect, InvalidURLError, Listener
 from buildbot.db.dialects.driver import execute
 
 try:
@@ -33,7 +33,7 @@ _APPEND_EVENTS = """
 WITH raised AS (UPDATE clock SET seq = seq + %(count)s WHERE id = 1 RETURNING seq)
 INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at)
 SELECT raised.seq - %(count)s + told.place, told.keys, told.body, %(masterid)s, %(token)s, %(created_at)s
-FROM raised, unnest(%(keys)s::text[], %(bodies)s::text[]) WITH ORDINALITY AS told(keys, body, place)
+FROM raised, unnest(%(keys)b::text[], %(bodies)b::text[]) WITH ORDINALITY AS told(keys, body, place)
 ORDER BY told.place
 RETURNING seq
 """
@@ -87,6 +87,7 @@ class PostgreSQLDialect(Dialect):
 
     name = "postgresql"
     ids_by_returning = True
+    returns_rows = True
     writers = 2
     readers = 2
 
@@ -109,6 +110,13 @@ class PostgreSQLDialect(Dialect):
             )
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None
+
+        @event.listens_for(engine, "connect")
+        def settings(connection: Any, record: Any) -> None:
+            # not as an option of the connection: poolers refuse those
+            connection.execute(f"SET idle_in_transaction_session_timeout = '{MAX_IDLE_S}s'")
+            connection.commit()
+
         # no casts of parameters to INTEGER: a number that no column can hold is not found, which is no error
         casts = {kind: spec for kind, spec in engine.dialect.colspecs.items() if kind not in (Integer, SmallInteger)}
         engine.dialect.colspecs = casts
@@ -124,7 +132,7 @@ class PostgreSQLDialect(Dialect):
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""
-        execute(conn, "SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
+        conn.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
@@ -138,18 +146,9 @@ class PostgreSQLDialect(Dialect):
             return super().ordered(expression, descending, nullable)
         return expression.desc().nulls_last() if descending else expression.asc().nulls_first()
 
-    def insert_or_find(self, table: Table) -> Executable:
-        """As ``Dialect.insert_or_find``; of a row that is there already nothing is returned."""
-        return insert(table).on_conflict_do_nothing().returning(table.c.id)
-
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """One array for ANY."""
         return None, list(ids)
-
-    def raise_clock(self, conn: Connection, count: int) -> int:
-        """As ``Dialect.raise_clock``."""
-        cursor = execute(conn, "UPDATE clock SET seq = seq + %s WHERE id = 1 RETURNING seq", (count,))
-        return int(cursor.fetchall()[0][0])
 
     def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
         """As ``Dialect.append_events``: the row is locked until commit, so fewer round trips are more commits."""

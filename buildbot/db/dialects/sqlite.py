@@ -7,14 +7,14 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Table, create_engine, event
+from sqlalchemy import Column, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import Dialect, InvalidURLError
+from buildbot.db.dialects.base import Dialect, InvalidURLError, Sign
 from buildbot.db.dialects.driver import execute
 
 #: how long a writer waits for another process's transaction
@@ -30,6 +30,8 @@ class SQLiteDialect(Dialect):
     writers = 1
     readers = 2
     remote = False
+    returns_rows = True
+    locks_rows = False
     obsolete_options = Dialect.obsolete_options | {"serialize_access", "journal_mode"}
 
     def __init__(self, url: URL, basedir: str | None) -> None:
@@ -52,7 +54,11 @@ class SQLiteDialect(Dialect):
 
     def create_engine(self) -> Engine:
         """As ``Dialect.create_engine``."""
-        connect_args: dict[str, Any] = {"check_same_thread": False, "timeout": BUSY_TIMEOUT_MS / 1000}
+        connect_args: dict[str, Any] = {
+            "check_same_thread": False,
+            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "cached_statements": 512,
+        }
         engine = create_engine(
             self.url,
             connect_args=connect_args,
@@ -91,13 +97,13 @@ class SQLiteDialect(Dialect):
         """A deferred transaction sees the moment of its first read."""
         return "BEGIN"
 
+    def sign_of_changes(self, engine: Engine) -> Sign | None:
+        """The database file counts commits; a database in memory has but one connection, which counts its changes."""
+        return _Sign(engine.raw_connection(), self.in_memory)
+
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
         return insert(table).on_conflict_do_nothing()
-
-    def insert_or_find(self, table: Table) -> Executable:
-        """As ``Dialect.insert_or_find``; of a row that is there already nothing is returned."""
-        return insert(table).on_conflict_do_nothing().returning(table.c.id)
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
         """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how
@@ -113,10 +119,8 @@ class SQLiteDialect(Dialect):
             count *= 4
         return ",".join("?" * count), [*ids, *[ids[-1]] * (count - len(ids))]
 
-    def raise_clock(self, conn: Connection, count: int) -> int:
-        """As ``Dialect.raise_clock``; the whole database is locked since BEGIN."""
-        cursor = execute(conn, "UPDATE clock SET seq = seq + ? WHERE id = 1 RETURNING seq", (count,))
-        return int(cursor.fetchall()[0][0])
+    def _count_up(self, column: Column[int]) -> str:
+        return super()._count_up(column).replace("%s", "?")
 
     def server_now(self, conn: Connection) -> int:
         """This machine's clock is the database's."""
@@ -151,3 +155,23 @@ class SQLiteDialect(Dialect):
         if "is full" in said or "disk I/O" in said:
             return f"the disk of the database {path} is full or failing ({said}); nothing of this transaction was kept"
         return None
+
+
+class _Sign:
+    """As ``Sign``: on a connection of its own, which takes three microseconds and no lock."""
+
+    def __init__(self, connection: Any, in_memory: bool) -> None:
+        self._connection = connection
+        self._driver: sqlite3.Connection = connection.driver_connection
+        self._in_memory = in_memory
+
+    def read(self) -> int | None:
+        if self._in_memory:
+            return self._driver.total_changes
+        try:
+            return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
+        except sqlite3.OperationalError:  # somebody has the file to himself
+            return None
+
+    def close(self) -> None:
+        self._connection.close()

@@ -1,0 +1,84 @@
+"""Branches connector: where the lines of a codebase's history end."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy.engine import Connection
+
+from buildbot.db.base import DBConnectorComponent
+from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.pool import transaction_of
+from buildbot.db.rows import reader_of
+from buildbot.db.statements import Insert, Statement, by_name
+from buildbot.resources.branches import BRANCH, BranchDict, branches
+from buildbot.util import checks
+
+_find = Statement(
+    select(branches.c.id).where(
+        branches.c.codebaseid == bindparam("codebaseid"), branches.c.name_hash == bindparam("name_hash")
+    )
+)
+_of_codebase = Statement(
+    select(branches.c.id).where(branches.c.codebaseid == bindparam("codebaseid")).order_by(branches.c.id)
+)
+_add = Insert(insert(branches).values(by_name(column for column in branches.columns if column.name != "id")))
+_move = Statement(
+    update(branches)
+    .where(branches.c.id == bindparam("branchid"))
+    .values(commitid=bindparam("new_commitid"), last_timestamp=bindparam("at"))
+)
+
+
+class BranchesConnectorComponent(DBConnectorComponent):
+    """Where the lines of history end; at ``master.db.branches``. Dictionaries are those of the Data API."""
+
+    def thdGetBranch(self, conn: Connection, branchid: int) -> BranchDict | None:
+        """The branch with this id, or None."""
+        wanted = checks.identifier(branchid, "branchid")
+        return cast(BranchDict | None, reader_of(BRANCH).by_ids(conn, [wanted]).get(wanted))
+
+    getBranch = reads(thdGetBranch)
+
+    def thdGetBranches(self, conn: Connection, codebaseid: int) -> list[BranchDict]:
+        """The branches of a codebase, by id."""
+        ids = [row[0] for row in _of_codebase.all(conn, codebaseid=checks.identifier(codebaseid, "codebaseid"))]
+        found = reader_of(BRANCH).by_ids(conn, ids)
+        return [cast(BranchDict, found[branchid]) for branchid in ids]
+
+    getBranches = snapshots(thdGetBranches)
+
+    def thdUpdateBranch(
+        self,
+        conn: Connection,
+        codebaseid: int,
+        name: str,
+        commitid: int | None = None,
+        last_timestamp: int | None = None,
+    ) -> int:
+        """Say which commit a branch ends at, and since when (Unix seconds, default: now); it is added if it is new.
+
+        Returns:
+            its branchid.
+
+        Raises:
+            ValueError: there is no such codebase, or it has no such commit.
+        """
+        this = {
+            "codebaseid": checks.identifier(codebaseid, "codebaseid"),
+            "name_hash": checks.name_hash(checks.text(name, "name")),
+        }
+        at = transaction_of(conn).now if last_timestamp is None else checks.seconds(last_timestamp, "last_timestamp")
+        if commitid is not None:
+            self.db.commits.thdCheck(conn, commitid, codebaseid, "commitid")
+        found = _find.scalar(conn, **this)
+        if found is None:
+            self.db.codebases.thdLock(conn, codebaseid)
+            found = _find.scalar(conn, **this)
+        if found is None:
+            return _add.id(conn, **this, name=name, commitid=commitid, last_timestamp=at)
+        _move.run(conn, branchid=found, new_commitid=commitid, at=at)
+        return int(found)
+
+    updateBranch = writes(thdUpdateBranch)

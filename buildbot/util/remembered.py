@@ -1,0 +1,59 @@
+"""An answer that several want, asked for once and remembered for a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, TypeVar
+
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
+from twisted.python.failure import Failure
+
+T = TypeVar("T")
+
+
+class Remembered(Generic[T]):
+    """Asks one question, never twice at the same time: where nobody answers, questions do not pile up.
+
+    Args:
+        ask: gives the answer.
+        reactor: for time.
+        keep_s: how long an answer is good.
+        wait_s: how long an answer is waited for.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[T]], reactor: Any, keep_s: float, wait_s: float) -> None:
+        self._ask = ask
+        self._reactor = reactor
+        self._keep_s = keep_s
+        self._wait_s = wait_s
+        self._answer: tuple[float, T] | None = None
+        self._asking = False
+        self._waiting: list[Deferred[T]] = []
+
+    async def get(self) -> T:
+        """The answer.
+
+        Raises:
+            TimeoutError: of Twisted; there is none yet.
+        """
+        if self._answer is not None and self._reactor.seconds() - self._answer[0] < self._keep_s:
+            return self._answer[1]
+        waiter: Deferred[T] = Deferred()
+        self._waiting.append(waiter)
+        waiter.addTimeout(self._wait_s, self._reactor)
+        if not self._asking:
+            self._asking = True
+            ensureDeferred(self._ask()).addBoth(self._answered)  # type: ignore[arg-type]
+        return await waiter
+
+    def _answered(self, result: T | Failure) -> None:
+        self._asking = False
+        waiting, self._waiting = self._waiting, []
+        if not isinstance(result, Failure):
+            self._answer = self._reactor.seconds(), result
+        for waiter in waiting:
+            if not waiter.called:
+                waiter.callback(result)
+
+
+__all__ = ["Remembered", "TimeoutError"]
