@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+from buildbot.util.metrics import Metrics
+
 
 @runtime_checkable
 class WorkerLike(Protocol):
@@ -27,6 +29,22 @@ class ChangeSourceLike(Protocol):
     """A change source as a configuration names it."""
 
     name: str
+
+
+@runtime_checkable
+class AuthLike(Protocol):
+    """A way to log in, as a configuration names it (``util.UserPasswordAuth({…})``)."""
+
+    def getConfigDict(self) -> dict[str, Any]:
+        """What pages are told of it."""
+
+
+@runtime_checkable
+class AuthzLike(Protocol):
+    """Rules of who may do what, as a configuration names them (``util.Authz(…)``)."""
+
+    rules: Sequence[Any]
+    role_matchers: Sequence[Any]
 
 
 class Master(Protocol):
@@ -54,6 +72,10 @@ class Master(Protocol):
     @property
     def data(self) -> Any:
         """``buildbot.data.connector.DataConnector``."""
+
+    @property
+    def metrics(self) -> Metrics:
+        """What it says of itself in numbers."""
 
     @property
     def reactor(self) -> Any:

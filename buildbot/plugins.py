@@ -83,6 +83,8 @@ util = Namespace(
     "util",
     {
         "buildbot.config.builder": "BuilderConfig",
+        "buildbot.config.projects": "Codebase Project",
+        "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.properties": "Interpolate Properties Property Transform renderer",
@@ -92,6 +94,19 @@ util = Namespace(
             "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter "
             "TextParameter UserNameParameter"
         ),
+        "buildbot.www.auth": (
+            "CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth UsersAuth"
+        ),
+        "buildbot.www.authz": "Authz fnmatchStrMatcher reStrMatcher",
+        "buildbot.www.authz.endpointmatchers": (
+            "AnyControlEndpointMatcher AnyEndpointMatcher EnableSchedulerEndpointMatcher EndpointMatcherBase "
+            "ForceBuildEndpointMatcher RebuildBuildEndpointMatcher StopBuildEndpointMatcher ViewBuildsEndpointMatcher"
+        ),
+        "buildbot.www.authz.roles": (
+            "RolesFromBase RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername"
+        ),
+        "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth OAuth2Auth",
+        "buildbot.www.pages": "AvatarGravatar",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
     },
 )

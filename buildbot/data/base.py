@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection
@@ -58,7 +60,7 @@ class Events:
 
         Args:
             event: the last segment of the routing key; one of the noun's declared events.
-            changes: attributes that differ in the message.
+            changes: attributes that differ in the message, or are known and need not be read.
 
         Returns:
             the messages.
@@ -66,7 +68,7 @@ class Events:
         if event not in resource.event_names:
             raise ValueError(f"{resource.name} declares no event {event!r}")
         wanted = [ids] if isinstance(ids, int) else list(ids)
-        found = reader_of(resource).by_ids(self._conn, wanted) if wanted else {}
+        found = reader_of(resource).after_writing(self._conn, wanted, known=changes or ()) if wanted else {}
         messages = []
         for identifier in wanted:
             entity = found.get(identifier)
@@ -87,26 +89,24 @@ class Events:
 def routing_keys(resource: Resource, entity: Entity, event: str) -> tuple[str, ...]:
     """The keys under which an event of an entity is announced; one that names an absent relation is left out."""
     keys = []
-    for template in resource.events:
-        try:
-            keys.append(f"{template.format_map(_Present(entity))}/{event}")
-        except LookupError:
-            continue
+    for template, names in _key_templates(resource):
+        values = tuple([entity[name] for name in names])
+        if None not in values:
+            keys.append(template % (*values, event))
     return tuple(keys)
 
 
-class _Present(dict[str, Any]):
-    def __getitem__(self, name: str) -> Any:
-        value = super().__getitem__(name)
-        if value is None:
-            raise LookupError(name)
-        return value
+@cache
+def _key_templates(resource: Resource) -> list[tuple[str, list[str]]]:
+    """Of each routing key, the template for ``%`` with the event's place at its end, and the fields it names."""
+    return [(re.sub(r"{\w+}", "%s", t) + "/%s", re.findall(r"{(\w+)}", t)) for t in resource.events]
 
 
 class Transacts(Protocol):
     """What groups of update methods are mixed into."""
 
     _db: DBConnector
+    claims: dict[str, int]
 
     def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""

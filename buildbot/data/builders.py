@@ -35,6 +35,8 @@ class BuilderUpdates(Transacts):
 
         Returns:
             Deferred with ``{name: builderid}``.
+
+        Raises ValueError if there is no such project.
         """
         return self.transact(self._thdSetBuilders, list(builders))
 
@@ -42,6 +44,7 @@ class BuilderUpdates(Transacts):
         connector = self._db.builders
         names = [builder["name"] for builder in builders]
         ids = connector.thdFindBuilderIds(conn, names) if names else {}
+        self._db.projects.thdCheck(conn, {b["projectid"] for b in builders if b.get("projectid") is not None})
         described = {ids[b["name"]] for b in builders if connector.thdDescribe(conn, ids[b["name"]], b)}
         changed = connector.thdSetOfMaster(conn, self._db.masterid, ids.values())
         events.announce(BUILDER, "update", sorted(described | changed))

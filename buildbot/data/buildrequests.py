@@ -31,7 +31,9 @@ class BuildRequestUpdates(Transacts):
         try:
             await self.transact(self._thdClaim, brids, claimed_at)
         except AlreadyClaimedError:
+            self.claims["lost"] += 1
             return False
+        self.claims["won"] += 1
         return True
 
     def _thdClaim(self, conn: Connection, events: Events, brids: Iterable[int], claimed_at: dt.datetime | None) -> None:
@@ -40,8 +42,13 @@ class BuildRequestUpdates(Transacts):
         events.announce(BUILDREQUEST, "claimed", ids)
 
     def reclaimBuildRequests(self, brids: Iterable[int]) -> Deferred[None]:
-        """Renew claims of this master; announces nothing."""
-        return self._db.buildrequests.reclaimBuildRequests(brids)
+        """Renew claims of this master. Event: ``buildrequests/N/update``."""
+        return self.transact(self._thdReclaim, brids)
+
+    def _thdReclaim(self, conn: Connection, events: Events, brids: Iterable[int]) -> None:
+        ids = checks.identifiers(brids, "brids")
+        self._db.buildrequests.thdReclaimBuildRequests(conn, ids)
+        events.announce(BUILDREQUEST, "update", ids)
 
     def unclaimBuildRequests(self, brids: Iterable[int]) -> Deferred[None]:
         """Release claims of this master. Event: ``buildrequests/N/unclaimed`` for those that it had."""
@@ -70,9 +77,9 @@ class BuildRequestUpdates(Transacts):
         if not ids:
             return
         at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
-        bsids = self._db.buildsets.thdLockOfRequests(conn, ids)
         self._db.buildrequests.thdCompleteBuildRequests(conn, ids, results, complete_at)
-        events.announce(BUILDREQUEST, "complete", ids)
+        completed = events.announce(BUILDREQUEST, "complete", ids)
+        bsids = [request["buildsetid"] for request in completed]
         events.announce(BUILDSET, "complete", self._db.buildsets.thdCompleteFinished(conn, bsids, at))
 
     def unclaimExpiredRequests(self, old: int) -> Deferred[None]:

@@ -29,8 +29,7 @@ class BuildUpdates(Transacts):
     def _thdNewBuild(
         self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None
     ) -> int:
-        self._db.buildrequests.thdHold(conn, brid)
-        buildid = self._db.builds.thdAddBuild(conn, brid, number, workerid)
+        buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid)
         events.announce(BUILD, "new", buildid)
         return buildid
 
@@ -39,7 +38,6 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdSetBuildState, buildid, state_string)
 
     def _thdSetBuildState(self, conn: Connection, events: Events, buildid: int, state_string: str) -> None:
-        self._db.builds.thdHold(conn, buildid)
         self._db.builds.thdSetState(conn, buildid, state_string)
         events.announce(BUILD, "update", buildid)
 
@@ -48,7 +46,6 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdSetLocks, buildid, seconds)
 
     def _thdSetLocks(self, conn: Connection, events: Events, buildid: int, seconds: int) -> None:
-        self._db.builds.thdHold(conn, buildid)
         self._db.builds.thdSetLocksDuration(conn, buildid, seconds)
         events.announce(BUILD, "update", buildid)
 
@@ -72,6 +69,5 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdFinishBuild, buildid, results)
 
     def _thdFinishBuild(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
-        self._db.builds.thdHold(conn, buildid)
-        self._db.builds.thdFinishBuilds(conn, [buildid], results)
+        self._db.builds.thdFinish(conn, buildid, results)
         events.announce(BUILD, "finished", buildid)

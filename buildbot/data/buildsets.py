@@ -33,16 +33,19 @@ class BuildsetUpdates(Transacts):
 
     def thdAddBuildset(self, conn: Connection, events: Events, **buildset: Any) -> tuple[int, dict[str, int]]:
         """As ``addBuildset``, in a transaction that does more."""
+        # of a new buildset the results are None, not -1 (http-api 6)
+        differs: dict[str, Any] = {"results": None}
         stamps = buildset.pop("sourcestamps", None)
         if stamps is not None:
             if buildset.get("sourcestampsetid") is not None:
                 raise ValueError("sourcestamps: give either sourcestamps or sourcestampsetid")
-            buildset["sourcestampsetid"] = self._db.sourcestamps.thdAddSet(conn, stamps)
+            buildset["sourcestampsetid"], known = self._db.sourcestamps.thdAddSet(conn, stamps)
+            if known is not None:
+                differs["sourcestamps"] = known
         buildset.setdefault("properties", {})
         buildset.setdefault("reason", "")
         bsid, brids = self._db.buildsets.thdAddBuildset(conn, **buildset)
-        # of a new buildset the results are None, not -1 (http-api 6)
-        events.announce(BUILDSET, "new", bsid, {"results": None})
+        events.announce(BUILDSET, "new", bsid, differs)
         if brids:
             events.announce(BUILDREQUEST, "new", sorted(brids.values()))
         else:  # nothing to wait for

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred
 from buildbot.data.base import Events, Transacts
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
 from buildbot.resources.changes import CHANGE
+from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.util.deferreds import deferred
 
 
 class ChangeUpdates(Transacts):
-    """``addChange``, ``findChangeSourceId``, ``setChangeSourceMaster``."""
+    """``addChange``, ``addChanges``, ``findChangeSourceId``, ``setChangeSourceMaster``."""
 
     def addChange(self, **change: Any) -> Deferred[int]:
         """Add a change. Event: ``changes/N/new``.
@@ -29,29 +30,61 @@ class ChangeUpdates(Transacts):
         Returns:
             Deferred with the changeid.
         """
-        return self.transact(self._thdAddChange, change)
+        return self.transact(self.thdAddChange, **change)
 
-    def _thdAddChange(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
+    def addChanges(self, changes: Sequence[Mapping[str, Any]], delivery: str | None = None) -> Deferred[list[int]]:
+        """Add several changes, all or none. Event: ``changes/N/new`` for each.
+
+        Args:
+            changes: for each the arguments of ``addChange``.
+            delivery: names what brought them; if it has brought changes before, nothing is added.
+
+        Returns:
+            Deferred with the changeids, none for a delivery that is known.
+        """
+        return self.transact(self._thdAddChanges, changes, delivery)
+
+    def _thdAddChanges(
+        self, conn: Connection, events: Events, changes: Sequence[Mapping[str, Any]], delivery: str | None
+    ) -> list[int]:
+        if delivery is not None and not self._db.deliveries.thdTake(conn, delivery):
+            return []
+        return [self.thdAddChange(conn, events, **change) for change in changes]
+
+    def thdAddChange(self, conn: Connection, events: Events, **change: Any) -> int:
+        """As ``addChange``, in a transaction that does more."""
         changeid = self._db.changes.thdAddChange(conn, **_completed(change))
         events.announce(CHANGE, "new", changeid)
         return changeid
 
     def findChangeSourceId(self, name: str) -> Deferred[int]:
-        """The id of the change source with this name, which is added if it is new."""
-        return self._db.changesources.findChangeSourceId(name)
+        """The id of the change source with this name, which is added if it is new.
+
+        Event if so: ``changesources/N/updated``.
+        """
+        return self.transact(self._thdFindChangeSourceId, name)
+
+    def _thdFindChangeSourceId(self, conn: Connection, events: Events, name: str) -> int:
+        return self._db.changesources.thdFindChangeSourceId(conn, name)
 
     @deferred
     async def setChangeSourceMaster(self, changesourceid: int, masterid: int | None) -> bool:
-        """Have a master run a change source, or with None nobody.
+        """Have a master run a change source, or with None nobody. Event: ``changesources/N/updated``.
 
         Returns:
             Deferred with false if another active master runs it.
         """
         try:
-            await self._db.changesources.setChangeSourceMaster(changesourceid, masterid)
+            await self.transact(self._thdSetChangeSourceMaster, changesourceid, masterid)
         except ChangeSourceAlreadyClaimedError:
             return False
         return True
+
+    def _thdSetChangeSourceMaster(
+        self, conn: Connection, events: Events, changesourceid: int, masterid: int | None
+    ) -> None:
+        self._db.changesources.thdSetChangeSourceMaster(conn, changesourceid, masterid)
+        events.announce(CHANGESOURCE, "updated", changesourceid)
 
 
 def _completed(change: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
 
 from buildbot.data.control import Control
 from buildbot.data.endpoints import Endpoint, Endpoints
@@ -16,8 +18,10 @@ from buildbot.data.exceptions import (
     SinceTooOldError,
     UnknownActionError,
 )
+from buildbot.data.metrics import StateMetrics
 from buildbot.data.updates import Updates
 from buildbot.db.connector import DBConnector
+from buildbot.db.logsearch import Found, thd_search
 from buildbot.db.query import Query
 from buildbot.mq.connector import Callback, MQConnector
 from buildbot.mq.log import Event, thdClock
@@ -25,6 +29,7 @@ from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.util.deferreds import deferred
 
+T = TypeVar("T")
 Options = Mapping[str, Any] | None
 
 
@@ -61,8 +66,13 @@ class DataConnector:
         #: the same object, under the name that existing plugins use
         self.updates = self.update
         self._control = Control(db, self.update)
+        self._metrics = StateMetrics(db, mq, self.update)
+        #: the numbers of this layer, for ``master.metrics``
+        self.metrics = self._metrics.families
         #: ``{(plural, action): async handler(args, entity)}`` for actions that the process layer implements
         self.control_handlers = self._control.handlers
+        #: a sign of change of the database, and the clock that was read after it
+        self._version: tuple[int, int] | None = None
 
     def endpoint(self, path: Sequence[Any]) -> Endpoint:
         """What is at a path. Raises InvalidPathError if nothing ever is."""
@@ -103,6 +113,56 @@ class DataConnector:
         The data contains exactly the events up to that number. Source: readings, Snapshots.
         """
         return await self._read(options, path)
+
+    @deferred
+    async def read(self, options: Options, path: Sequence[Any], finish: Callable[[Any, int], T]) -> T:
+        """As ``snapshot``, for a caller that makes something else of it: what ``finish(data, clock)`` gives.
+
+        It runs in the thread that read, so that the reactor goes on meanwhile. The data has no links but those that
+        ``expand`` names.
+        """
+        endpoint, variables = self._endpoints.find(path)
+        query = replace(endpoint.check(options), links=False)
+        return await self._db.pool.snapshot(_read_and_finish, endpoint, variables, query, finish)
+
+    def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
+        """A part of a log from the chunk at ``first_line`` on, as UTF-8, and the line after it; None at the end.
+
+        ``stripped``: without the letter at the beginning of each line that tells streams apart.
+        """
+        return self._db.logs.getLogBytes(logid, first_line, stripped)
+
+    def log_sizes(self, logid: int, stripped: bool) -> Deferred[list[tuple[int, int]]]:
+        """Where chunks begin: for each its first line and how many bytes ``log_bytes`` gives of it."""
+        return self._db.logs.getLogSizes(logid, stripped)
+
+    def log_search(
+        self, logid: int, first_line: int, prefixed: bool, needle: bytes, most: int
+    ) -> Deferred[Found | None]:
+        """Lines of a part of a log that have ``needle`` (lower case), and where to go on; None at the end."""
+        found: Deferred[Found | None] = self._db.pool.read(
+            thd_search, self._db.logs, logid, first_line, prefixed, needle, most
+        )
+        return found
+
+    def changes(self) -> int | None:
+        """The database's version where it tells that by itself, at no cost; None where it is the clock, which every
+        transaction that writes moves there.
+
+        While the version is the same the database is the same, unannounced changes included.
+        """
+        return self._db.pool.changes()
+
+    async def version(self) -> tuple[int, int]:
+        """``(version, clock)``, in one statement at most."""
+        changes = self._db.pool.changes()
+        if changes is None:
+            clock = await self.clock()
+            return clock, clock
+        if self._version is None or self._version[0] != changes:
+            # The sign was read before the clock: if something happens in between, the next sign is another one.
+            self._version = changes, await self.clock()
+        return self._version
 
     @deferred
     async def startConsuming(self, callback: Callback, options: Options, path: Sequence[Any]) -> Subscription:
@@ -209,7 +269,17 @@ class DataConnector:
 
 def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:
     clock, _ = thdClock(conn)
-    return endpoint.read(conn, variables, query), clock
+    return endpoint.read(conn, variables, query, clock), clock
+
+
+def _read_and_finish(
+    conn: Connection,
+    endpoint: Endpoint,
+    variables: Mapping[str, Any],
+    query: Query,
+    finish: Callable[[Any, int], T],
+) -> T:
+    return finish(*_read(conn, endpoint, variables, query))
 
 
 def _since(options: Options) -> int | None:

@@ -7,7 +7,8 @@ on the row (``stop_reason``, ``cancel_reason``), and whoever cleans up after a d
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from sqlalchemy.engine import Connection
 
@@ -29,6 +30,44 @@ Handler = Callable[[Mapping[str, Any], Entity], Awaitable[Any]]
 _COMMON = {"owner"}
 
 
+@dataclass(frozen=True)
+class Action:
+    """What can be done to one resource of a kind.
+
+    Attributes:
+        plural, name: what it is done to, and what callers name it.
+        doc: its effect.
+        takes: its arguments and their types; None: those of a form.
+        required: arguments that must be there.
+        gives: None, or the ids of a new buildset: ``[bsid, {builderid as text: buildrequestid}]``.
+    """
+
+    plural: str
+    name: str
+    doc: str
+    takes: Mapping[str, type] | None = field(default_factory=dict)
+    required: frozenset[str] = frozenset()
+    gives: Literal["nothing", "buildset"] = "nothing"
+
+
+_REASON: Mapping[str, type] = {"reason": str}
+
+#: every action, the process layer's included (http-api 4.1)
+ACTIONS: tuple[Action, ...] = (
+    Action("builds", "stop", "stop it, if it runs", {"reason": str, "results": int}),
+    Action("builds", "rebuild", "build the same again", gives="buildset"),
+    Action("buildrequests", "cancel", "do not build it, or stop its builds", _REASON),
+    Action("buildrequests", "set_priority", "change its place", {"priority": int}, frozenset({"priority"})),
+    Action("schedulers", "enable", "switch it on or off", {"enabled": bool}, frozenset({"enabled"})),
+    Action("forceschedulers", "force", "build what a form says (http-api 4.2)", None, gives="buildset"),
+    Action("changesources", "poll", "look for changes now"),
+    Action("workers", "pause", "start no more builds on it", _REASON),
+    Action("workers", "unpause", "start builds on it again", _REASON),
+    Action("workers", "stop", "shut it down once its builds are done", _REASON),
+    Action("workers", "kill", "drop its connection", _REASON),
+)
+
+
 class Control:
     """Actions by noun and name."""
 
@@ -37,16 +76,22 @@ class Control:
         self._updates = updates
         #: ``(plural, action)``: handlers that the process layer adds
         self.handlers: dict[tuple[str, str], Handler] = {}
-        self._actions: dict[tuple[str, str], tuple[Callable[..., Any], dict[str, type]]] = {
-            ("builds", "stop"): (self._stop_build, {"reason": str, "results": int}),
-            ("builds", "rebuild"): (self._rebuild, {}),
-            ("buildrequests", "cancel"): (self._cancel, {"reason": str}),
-            ("buildrequests", "set_priority"): (self._set_priority, {"priority": int}),
-            ("schedulers", "enable"): (self._enable, {"enabled": bool}),
-            ("workers", "pause"): (self._worker_pause, {"reason": str}),
-            ("workers", "unpause"): (self._worker_unpause, {"reason": str}),
-            ("workers", "stop"): (self._worker_stop, {"reason": str}),
-            ("workers", "kill"): (self._worker_kill, {"reason": str}),
+        methods: dict[tuple[str, str], Callable[..., Any]] = {
+            ("builds", "stop"): self._stop_build,
+            ("builds", "rebuild"): self._rebuild,
+            ("buildrequests", "cancel"): self._cancel,
+            ("buildrequests", "set_priority"): self._set_priority,
+            ("schedulers", "enable"): self._enable,
+            ("changesources", "poll"): self._poll,
+            ("workers", "pause"): self._worker_pause,
+            ("workers", "unpause"): self._worker_unpause,
+            ("workers", "stop"): self._worker_stop,
+            ("workers", "kill"): self._worker_kill,
+        }
+        self._actions = {
+            (action.plural, action.name): (methods[action.plural, action.name], action)
+            for action in ACTIONS
+            if (action.plural, action.name) in methods
         }
 
     def has(self, plural: str, action: str) -> bool:
@@ -62,7 +107,8 @@ class Control:
         handler = self.handlers.get((plural, action))
         if handler is not None:
             return await handler(args, entity)
-        method, takes = self._actions[plural, action]
+        method, declared = self._actions[plural, action]
+        takes = declared.takes or {}
         for name, value in args.items():
             wanted = takes.get(name)
             if wanted is None and name not in _COMMON:
@@ -71,6 +117,8 @@ class Control:
                 raise InvalidControlError(f"{action}: {name} must be {wanted.__name__}, not {value!r}")
             if wanted is str:
                 _storable(value, f"{action}: {name}")
+        for name in sorted(declared.required - args.keys()):
+            raise InvalidControlError(f"{action}: {name} is required")
         return await self._updates.transact(method, dict(args), entity)
 
     def _stop_build(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> None:
@@ -103,7 +151,6 @@ class Control:
     def _cancel(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
         brid, db = request["buildrequestid"], self._db
         reason = args.get("reason", "no reason")
-        bsids = db.buildsets.thdLockOfRequests(conn, [brid])
         state = db.buildrequests.thdState(conn, brid)
         if state is None or state[0]:
             return
@@ -113,6 +160,7 @@ class Control:
             completed = events.announce(BUILDREQUEST, "complete", brid)
             events.announce_message(f"buildrequests/{brid}/cancel", {"buildrequestid": brid})
             at = completed[0]["complete_at"]
+            bsids = [completed[0]["buildsetid"]]
             events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
         else:
             db.buildrequests.thdWantCancel(conn, brid, reason)
@@ -122,17 +170,18 @@ class Control:
         events.announce_message(f"control/buildrequests/{brid}/cancel", message)
 
     def _set_priority(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
-        if "priority" not in args:
-            raise InvalidControlError("set_priority: priority is required")
         if abs(args["priority"]) > MAX_SMALL:
             raise InvalidControlError(f"set_priority: priority {args['priority']} is out of range")
-        self._db.buildrequests.thdSetPriority(conn, request["buildrequestid"], args["priority"])
+        if self._db.buildrequests.thdSetPriority(conn, request["buildrequestid"], args["priority"]):
+            events.announce(BUILDREQUEST, "update", request["buildrequestid"])
 
     def _enable(self, conn: Connection, events: Events, args: dict[str, Any], scheduler: Entity) -> None:
-        if "enabled" not in args:
-            raise InvalidControlError("enable: enabled is required")
         self._db.schedulers.thdEnable(conn, scheduler["schedulerid"], args["enabled"])
         events.announce(SCHEDULER, "updated", scheduler["schedulerid"])
+
+    def _poll(self, conn: Connection, events: Events, args: dict[str, Any], source: Entity) -> None:
+        # The master that runs it listens.
+        events.announce_message(f"control/changesources/{source['changesourceid']}/poll", {})
 
     def _worker_pause(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:
         self._worker(conn, events, worker, "pause", args, paused=True, pause_reason=args.get("reason"))

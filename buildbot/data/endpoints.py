@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, get_type_hints
 
 from sqlalchemy.engine import Connection
 
-from buildbot.data import links, options
+from buildbot.data import links, options, spec
 from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
 from buildbot.db.connector import DBConnector
-from buildbot.db.query import Query, fetch, fetch_one
+from buildbot.db.query import Condition, Query, count, fetch, fetch_one
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Kind, Path, Resource
+from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.changes import CHANGE
+from buildbot.resources.codebases import CODEBASE
+from buildbot.resources.commits import CommitGraphDict
 from buildbot.resources.logs import LOG
-from buildbot.util import jsontext
+from buildbot.resources.test_result_sets import TEST_RESULT_SET
+from buildbot.util import checks, jsontext
 
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
+
+#: lists of one path whose totals are remembered
+_REMEMBERED_TOTALS = 200
 
 _IDENTIFIER = re.compile(r"[a-zA-Z_-][.a-zA-Z0-9_-]*")
 
@@ -54,6 +62,11 @@ class Endpoint:
         """The noun that is there, if it is one."""
         return None
 
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """What is there, as ``application.spec`` describes it."""
+        return {"type": self.name, "fields": [spec.plain(name, kind) for name, kind in self.fields.items()]}
+
     def check(self, given: Mapping[str, Any] | None) -> Query:
         """The options as a value; most endpoints take none."""
         for name, value in (given or {}).items():
@@ -61,8 +74,10 @@ class Endpoint:
                 raise InvalidOptionError(f"{name}: {self.path.pattern} takes no options")
         return Query()
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
-        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
+        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot, of which ``clock`` is the
+        clock if it is known.
+        """
         raise NotImplementedError
 
 
@@ -75,6 +90,8 @@ class ResourceEndpoint(Endpoint):
         self.kind = "single" if path.is_single else "collection"
         self.growing = resource.growing
         self._fields = {name: resource.kind(name) for name in resource.fields}
+        #: by variables and conditions: the clock and how many there were
+        self._totals: dict[Any, tuple[int, int]] = {}
 
     @property
     def resource(self) -> Resource:
@@ -86,15 +103,22 @@ class ResourceEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return self._fields
 
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """As ``Endpoint.type_spec``."""
+        return {"type": self.name, "fields": spec.described(self._resource)}
+
     def check(self, given: Mapping[str, Any] | None) -> Query:
         """As ``Endpoint.check``."""
         return options.checked(given, self._resource, self.is_collection)
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
         """As ``Endpoint.read``."""
         resource = self._resource
         if self.is_collection:
             entities, total = fetch(conn, resource, self.path, variables, query)
+            if total is None:
+                total = self._total(conn, variables, query, clock)
             self._link(conn, entities, query)
             return ResourceList(entities, total, self.plural)
         entity = fetch_one(conn, resource, self.path, variables, query)
@@ -102,15 +126,31 @@ class ResourceEndpoint(Endpoint):
             self._link(conn, [entity], query)
         return entity
 
+    def _total(self, conn: Connection, variables: Variables, query: Query, clock: int | None) -> int:
+        """Counted again only when something was written: where the clock moves with all that is written, not only with
+        what is announced. Elsewhere counting is quick.
+        """
+        if clock is None or not self._db.dialect.remote:
+            return count(conn, self._resource, self.path, variables, query)
+        key = (tuple(variables.items()), query.conditions)
+        found = self._totals.get(key)
+        if found is not None and found[0] == clock:
+            return found[1]
+        total = count(conn, self._resource, self.path, variables, query)
+        if len(self._totals) >= _REMEMBERED_TOTALS:
+            self._totals.clear()
+        self._totals[key] = clock, total
+        return total
+
     def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
-        if query.fields is None:
+        if query.links and query.fields is None:
             links.add_links(self._resource, entities)
         if query.expand:
             if query.fields is not None:
                 missing = links.needed_fields(self._resource) - set(query.fields)
                 if missing:
                     raise InvalidOptionError(f"expand: needs the fields {', '.join(sorted(missing))}")
-            links.expand(conn, self._resource, entities, query.expand)
+            links.expand(conn, self._resource, entities, query.expand, query.links)
 
 
 class PropertiesEndpoint(Endpoint):
@@ -121,11 +161,16 @@ class PropertiesEndpoint(Endpoint):
         self._owner = owner
         self._owner_path = path
 
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """As ``Endpoint.type_spec``; it has whatever attributes there are."""
+        return {"name": "sourcedproperties"}
+
     def check(self, given: Mapping[str, Any] | None) -> Query:
         """Takes only ``properties``: names of those wanted."""
         return Query(properties=options.checked(given, self._owner, False).properties)
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any]:
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> dict[str, Any]:
         """As ``Endpoint.read``; empty if there is no such build or buildset."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
         wanted = query.properties
@@ -154,7 +199,7 @@ class PropertyListEndpoint(Endpoint):
         super().check(given)
         return query
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
         """As ``Endpoint.read``."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
         rows = [
@@ -177,6 +222,9 @@ def _properties_of(
     return {} if build is None else db.builds.thdGetBuildProperties(conn, build["buildid"])
 
 
+_LOGCHUNK: dict[str, Kind] = {"logid": "int", "firstline": "int", "content": "str"}
+
+
 class LogLinesEndpoint(Endpoint):
     """Lines of a log: ``offset`` and ``limit`` count lines."""
 
@@ -188,7 +236,7 @@ class LogLinesEndpoint(Endpoint):
     @property
     def fields(self) -> dict[str, Kind]:
         """As ``Endpoint.fields``."""
-        return {"logid": "int", "firstline": "int", "content": "str"}
+        return _LOGCHUNK
 
     def check(self, given: Mapping[str, Any] | None) -> Query:
         """Takes limit and offset, in lines."""
@@ -197,11 +245,20 @@ class LogLinesEndpoint(Endpoint):
         super().check(given)
         return query
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any] | None:
-        """As ``Endpoint.read``: ``logid``, ``firstline``, ``content``; raw kinds give the log itself."""
+    def read(
+        self, conn: Connection, variables: Variables, query: Query, clock: int | None = None
+    ) -> dict[str, Any] | None:
+        """As ``Endpoint.read``: ``logid``, ``firstline``, ``content``.
+
+        Raw kinds give the log itself, with the names of its ``step``, ``builder`` and ``worker`` and the build's
+        ``number``.
+        """
         log = fetch_one(conn, LOG, self._log_path, variables, Query())
-        if log is None or self.kind != "lines":
-            return log
+        if log is None:
+            return None
+        if self.kind != "lines":
+            names = self._db.logs.thdGetOrigin(conn, log["logid"]) or (None,) * 4
+            return {**log, **dict(zip(("step", "number", "builder", "worker"), names, strict=True))}
         first = query.offset
         if query.limit is None:
             if first and first >= log["num_lines"]:
@@ -210,9 +267,136 @@ class LogLinesEndpoint(Endpoint):
         else:
             if query.limit == 0:
                 return None
-            last = first + query.limit - 1
+            last = min(first + query.limit - 1, checks.MAX_INT)
         content = self._db.logs.thdGetLogLines(conn, log["logid"], first, last)
         return {"logid": log["logid"], "firstline": first, "content": content}
+
+
+class LogChunksEndpoint(Endpoint):
+    """Chunks are found by their logs: there is nothing at ``/logchunks`` itself, but clients know the path."""
+
+    def __init__(self, db: DBConnector) -> None:
+        super().__init__(db, Path("logchunks", single=True), "logchunks", "logchunk")
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return _LOGCHUNK
+
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> None:
+        """As ``Endpoint.read``."""
+        return
+
+
+class BuildDataValueEndpoint(Endpoint):
+    """The bytes of build data."""
+
+    kind: EndpointKind = "raw"
+
+    def __init__(self, db: DBConnector, path: Path) -> None:
+        super().__init__(
+            db, Path(f"{path.pattern}/value", where=path.where, single=True), BUILD_DATA.plural, BUILD_DATA.name
+        )
+        self._data_path = path
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"name": "str", "value": "json"}
+
+    def read(
+        self, conn: Connection, variables: Variables, query: Query, clock: int | None = None
+    ) -> dict[str, Any] | None:
+        """As ``Endpoint.read``: ``name``, and ``value``, which is bytes."""
+        found = fetch_one(conn, BUILD_DATA, self._data_path, variables, Query(fields=("buildid", "name")))
+        if found is None:
+            return None
+        value = self._db.build_data.thdGetBuildDataValue(conn, found["buildid"], found["name"])
+        return {"name": found["name"], "value": value}
+
+
+_RANGE = f"{CODEBASE.plural}/n:codebaseid/commit_range/n:commitid1/n:commitid2"
+
+
+class CommitGraphEndpoint(Endpoint):
+    """How two commits of a codebase are related."""
+
+    def __init__(self, db: DBConnector) -> None:
+        super().__init__(db, Path(f"{_RANGE}/commits_common_parent", single=True), "commit_graphs", "commit_graph")
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"common": "int", "to1": "list", "to2": "list"}
+
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """As ``Endpoint.type_spec``."""
+        types = get_type_hints(CommitGraphDict)
+        return {"type": self.name, "fields": [spec.plain(n, kind, types[n]) for n, kind in self.fields.items()]}
+
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
+        """As ``Endpoint.read``; None if they have no common ancestor."""
+        if not _in_codebase(self._db, conn, variables):
+            return None
+        return self._db.commits.thdGetCommitGraph(conn, variables["commitid1"], variables["commitid2"])
+
+
+class CommitRangeEndpoint(ResourceEndpoint):
+    """Test result sets of builds of any commit between two and their common ancestor, all included."""
+
+    #: every database takes so many values in a statement
+    MAX_SETS = 30_000
+
+    def __init__(self, db: DBConnector) -> None:
+        super().__init__(db, TEST_RESULT_SET, Path(f"{_RANGE}/test_result_sets"))
+        self._all = next(path for path in TEST_RESULT_SET.paths if not path.variables)
+
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+        """As ``Endpoint.read``."""
+        ids: list[int] = []
+        if _in_codebase(self._db, conn, variables):
+            ids = self._db.commits.thdTestResultSets(conn, variables["commitid1"], variables["commitid2"])
+        if len(ids) > self.MAX_SETS:
+            raise InvalidOptionError(f"commit range: {len(ids)} test result sets are more than {self.MAX_SETS}")
+        if not ids:
+            return ResourceList([], 0, self.plural)
+        within = Condition("test_result_setid", "in", tuple(ids))
+        query = replace(query, conditions=(*query.conditions, within))
+        entities, total = fetch(conn, TEST_RESULT_SET, self._all, {}, query)
+        if total is None:
+            total = count(conn, TEST_RESULT_SET, self._all, {}, query)
+        self._link(conn, entities, query)
+        return ResourceList(entities, total, self.plural)
+
+
+def _in_codebase(db: DBConnector, conn: Connection, variables: Variables) -> bool:
+    """Whether both ends of a commit range are commits of its codebase."""
+    found = [db.commits.thdGetCommit(conn, variables[name]) for name in ("commitid1", "commitid2")]
+    return all(commit is not None and commit["codebaseid"] == variables["codebaseid"] for commit in found)
+
+
+class SpecEndpoint(Endpoint):
+    """All paths that there are, and the types of what is there."""
+
+    kind: EndpointKind = "collection"
+
+    def __init__(self, db: DBConnector, endpoints: Sequence[Endpoint]) -> None:
+        super().__init__(db, Path("application.spec"), "specs", "spec")
+        self._endpoints = endpoints
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return {"path": "str", "type": "str", "plural": "str", "type_spec": "json"}
+
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+        """As ``Endpoint.read``."""
+        rows = [
+            {"path": each.path.pattern, "type": each.name, "plural": each.plural, "type_spec": each.type_spec}
+            for each in self._endpoints
+        ]
+        return ResourceList(sorted(rows, key=lambda row: str(row["path"])), len(rows), self.plural)
 
 
 class RootEndpoint(Endpoint):
@@ -228,7 +412,7 @@ class RootEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return {"name": "str"}
 
-    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
         """As ``Endpoint.read``."""
         names = [r.plural for r in RESOURCES if any(p.pattern == r.plural for p in r.paths)]
         return ResourceList([{"name": name} for name in names], len(names), self.plural)
@@ -240,6 +424,7 @@ class Endpoints:
     def __init__(self, db: DBConnector) -> None:
         self._by_length: dict[int, list[tuple[tuple[str, ...], Endpoint]]] = {}
         self.all: list[Endpoint] = list(_endpoints(db))
+        self.all.append(SpecEndpoint(db, self.all))
         for endpoint in self.all:
             parts = endpoint.path.parts if endpoint.path.pattern else ()
             self._by_length.setdefault(len(parts), []).append((parts, endpoint))
@@ -274,6 +459,11 @@ def _endpoints(db: DBConnector) -> Iterator[Endpoint]:
                 yield LogLinesEndpoint(db, path, "contents", "lines")
                 yield LogLinesEndpoint(db, path, "raw", "raw")
                 yield LogLinesEndpoint(db, path, "raw_inline", "raw_inline")
+            if resource is BUILD_DATA and path.is_single:
+                yield BuildDataValueEndpoint(db, path)
+    yield LogChunksEndpoint(db)
+    yield CommitGraphEndpoint(db)
+    yield CommitRangeEndpoint(db)
     yield PropertyListEndpoint(db, BUILD, Path("builds/n:buildid"), "property_list")
     yield PropertyListEndpoint(db, BUILDSET, Path("buildsets/n:bsid"), "properties_list")
     yield PropertyListEndpoint(db, CHANGE, Path("changes/n:changeid"), "properties_list")

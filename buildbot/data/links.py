@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+from sqlalchemy import bindparam
 from sqlalchemy.engine import Connection
 
 from buildbot.data.base import Link
@@ -16,6 +17,10 @@ from buildbot.db.rows import Entity, reader_of
 from buildbot.db.statements import Statement
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Field, LinkTo, Path, Resource
+
+#: what ``expand`` gives at most: things, and links after one another
+MAX_EXPANDED = 50_000
+MAX_DEPTH = 8
 
 _BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
 _FIELD = re.compile(r"{(\w+)}")
@@ -42,12 +47,41 @@ def needed_fields(resource: Resource) -> set[str]:
     return {field for link in resource.links.values() for field in _FIELD.findall(link.path)}
 
 
-def expand(conn: Connection, resource: Resource, entities: Sequence[Entity], names: Sequence[str]) -> None:
+def expand(
+    conn: Connection, resource: Resource, entities: Sequence[Entity], names: Sequence[str], linked: bool = True
+) -> None:
     """Replace the named links by what they point to; a name may be dotted, to go on from there.
 
+    Without ``linked`` what is found has no links of its own but those that are named.
+
     Raises:
-        InvalidOptionError: there is no such link.
+        InvalidOptionError: there is no such link, or what would be given is too much.
     """
+    if any(name.count(".") >= MAX_DEPTH for name in names):
+        raise InvalidOptionError(f"expand: more than {MAX_DEPTH} links after one another")
+    _expand(conn, resource, entities, names, linked)
+
+
+def target_of(link: LinkTo) -> Resource | None:
+    """The noun that a link points to; None if it is something else."""
+    parts = link.path.split("/")
+    if len(parts) == 2:
+        return _BY_PLURAL.get(parts[0])
+    return next((resource for resource in RESOURCES for path in resource.paths if _leads_to(path, parts)), None)
+
+
+def _leads_to(path: Path, parts: Sequence[str]) -> bool:
+    return len(path.parts) == 3 and (path.parts[0], path.parts[2]) == (parts[0], parts[2])
+
+
+def _expand(
+    conn: Connection, resource: Resource, entities: Sequence[Entity], names: Sequence[str], linked: bool
+) -> dict[int, int]:
+    """How many things each of the entities is made of now, by ``id``.
+
+    What is found once may be shown many times, so it is what is shown that must have a bound.
+    """
+    weights = {id(entity): 1 for entity in entities}
     levels: dict[str, list[str]] = {}
     for name in names:
         first, _, rest = name.partition(".")
@@ -56,13 +90,25 @@ def expand(conn: Connection, resource: Resource, entities: Sequence[Entity], nam
             levels[first].append(rest)
     for name, rest_names in levels.items():
         link = resource.links.get(name)
-        if link is None:
-            known = ", ".join(resource.links) or "none"
+        target = None if link is None else target_of(link)
+        if link is None or target is None:
+            known = ", ".join(each for each, to in resource.links.items() if target_of(to) is not None) or "none"
             raise InvalidOptionError(f"expand: {resource.name} has no link {name!r}; there are {known}")
-        target, found = _follow(conn, link, entities, name)
-        add_links(target, found)
-        if rest_names:
-            expand(conn, target, found, rest_names)
+        found = _follow(conn, link, target, entities, name)
+        if linked:
+            add_links(target, found)
+        below = _expand(conn, target, found, rest_names, linked)
+        for entity in entities:
+            within = entity[name]
+            for one in within if isinstance(within, list) else (within,):
+                weights[id(entity)] += 0 if one is None else below[id(one)]
+        if sum(weights.values()) > MAX_EXPANDED:
+            raise _too_much(name)
+    return weights
+
+
+def _too_much(name: str) -> InvalidOptionError:
+    return InvalidOptionError(f"expand: {name!r} would give more than {MAX_EXPANDED} things; ask for fewer at a time")
 
 
 @cache
@@ -77,33 +123,34 @@ def _makers(resource: Resource) -> list[tuple[str, list[str], list[tuple[int, st
     return makers
 
 
-def _follow(conn: Connection, link: LinkTo, entities: Sequence[Entity], name: str) -> tuple[Resource, list[Entity]]:
+def _follow(
+    conn: Connection, link: LinkTo, target: Resource, entities: Sequence[Entity], name: str
+) -> list[Entity]:
     parts = link.path.split("/")
     match = _FIELD.fullmatch(parts[1])
     assert match is not None
     field = match[1]
     ids = sorted({entity[field] for entity in entities if entity[field] is not None})
     if len(parts) == 2:
-        target = _BY_PLURAL[parts[0]]
         by_id = reader_of(target).by_ids(conn, ids) if ids else {}
         for entity in entities:
             entity[name] = by_id.get(entity[field])
-        return target, list(by_id.values())
-    target = _BY_PLURAL[parts[2]]
+        return list(by_id.values())
     key = _parent_field(target, parts)
     grouped: dict[Any, list[Entity]] = {}
     children = _children(conn, target, key, ids) if ids else []
+    if len(children) > MAX_EXPANDED:
+        raise _too_much(name)
     for child in children:
         grouped.setdefault(child[key], []).append(child)
     for entity in entities:
         entity[name] = grouped.get(entity[field], [])
-    return target, children
+    return children
 
 
 def _parent_field(target: Resource, parts: Sequence[str]) -> str:
-    path: Path
     for path in target.paths:
-        if len(path.parts) == 3 and path.parts[0] == parts[0] and path.parts[2] == parts[2]:
+        if _leads_to(path, parts):
             variable = next(iter(path.variables))
             if path.where is None and isinstance(target.fields.get(variable), Field):
                 return variable
@@ -120,6 +167,6 @@ def _children(conn: Connection, target: Resource, key: str, ids: list[int]) -> l
         field = target.fields[key]
         assert isinstance(field, Field)
         order = [f.expr for n in target.order if isinstance(f := target.fields[n.lstrip("-")], Field)]
-        statement = Statement(reader.select().where(IdIn(field.expr)).order_by(*order))
+        statement = Statement(reader.select().where(IdIn(field.expr)).order_by(*order).limit(bindparam("most")))
         _statements[target.name, key] = statement
-    return reader.entities(conn, statement.all(conn, ids=ids))
+    return reader.entities(conn, statement.all(conn, ids=ids, most=MAX_EXPANDED + 1))

@@ -7,7 +7,6 @@ from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.resources.logs import LOG
-from buildbot.util import checks
 
 
 class LogUpdates(Transacts):
@@ -26,7 +25,6 @@ class LogUpdates(Transacts):
         return self.transact(self._thdNewLog, stepid, name, type)
 
     def _thdNewLog(self, conn: Connection, events: Events, stepid: int, name: str, log_type: str) -> int:
-        self._db.steps.thdHold(conn, stepid)
         logid = self._db.logs.thdAdd(conn, stepid, name, log_type)
         events.announce(LOG, "new", logid)
         return logid
@@ -45,17 +43,15 @@ class LogUpdates(Transacts):
     def _thdAppendLog(self, conn: Connection, events: Events, logid: int, content: str) -> tuple[int, int]:
         if not isinstance(content, str):
             raise TypeError(f"content must be text, not {type(content).__name__}")
-        first = self._db.logs.thdHold(conn, logid)
-        count = self._db.logs.thdAppend(conn, logid, first, _storable(content))
+        lines = self._db.logs.thdAppend(conn, logid, _storable(content))
         events.announce(LOG, "append", logid)
-        return first, count - 1
+        return lines
 
     def finishLog(self, logid: int) -> Deferred[None]:
         """Nothing more will come. Event: ``logs/N/finished``."""
         return self.transact(self._thdFinishLog, logid)
 
     def _thdFinishLog(self, conn: Connection, events: Events, logid: int) -> None:
-        self._db.logs.thdHold(conn, checks.identifier(logid, "logid"))
         self._db.logs.thdFinish(conn, logid)
         events.announce(LOG, "finished", logid)
 

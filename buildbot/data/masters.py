@@ -14,23 +14,36 @@ from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.db.pool import transaction_of
+from buildbot.resources.builders import BUILDER
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET
+from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.steps import STEP
+from buildbot.resources.test_result_sets import TEST_RESULT_SET
 from buildbot.resources.workers import WORKER
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import CANCELLED, RETRY
 
 
 class MasterUpdates(Transacts):
-    """``masterActive``, ``masterStopped``, ``expireMasters``."""
+    """``findMasterId``, ``masterActive``, ``masterStopped``, ``expireMasters``."""
 
     #: whether this process runs its master; false until it first checks in, and after it was declared dead
     running = False
+
+    def findMasterId(self, name: str) -> Deferred[int]:
+        """The id of the master with this name, which is added, inactive, if it is new.
+
+        Event if so: ``masters/N/new``.
+        """
+        return self.transact(self._thdFindMasterId, name)
+
+    def _thdFindMasterId(self, conn: Connection, events: Events, name: str) -> int:
+        return self._db.masters.thdFindMasterId(conn, name)
 
     @deferred
     async def masterActive(self) -> bool:
@@ -73,6 +86,9 @@ class MasterUpdates(Transacts):
         epoch = self._db.masters.thdTakeOver(conn, masterid)
         self._thdCleanUp(conn, events, masterid)
         events.announce(MASTER, "started", masterid)
+        schedulers, sources = self._parts(conn, masterid)  # they show whether their master is active
+        events.announce(SCHEDULER, "updated", schedulers)
+        events.announce(CHANGESOURCE, "updated", sources)
         return epoch
 
     def _thdEnd(self, conn: Connection, events: Events, masterid: int, epoch: int) -> None:
@@ -86,11 +102,23 @@ class MasterUpdates(Transacts):
         return silent
 
     def _thdStop(self, conn: Connection, events: Events, masterid: int) -> None:
+        db = self._db
         self._thdCleanUp(conn, events, masterid)
-        schedulers = [s["id"] for s in self._db.schedulers.thdGetSchedulers(conn, masterid=masterid)]
-        if self._db.masters.thdSetMasterState(conn, masterid, False):
+        schedulers, sources = self._parts(conn, masterid)
+        builders = sorted(db.builders.thdSetOfMaster(conn, masterid, ()))
+        workers = sorted(db.workers.thdConfigure(conn, masterid, {}))
+        if db.masters.thdSetMasterState(conn, masterid, False):
             events.announce(SCHEDULER, "updated", schedulers)
+            events.announce(CHANGESOURCE, "updated", sources)
+            events.announce(BUILDER, "update", builders)
+            events.announce(BUILDER, "stopped", builders)
+            events.announce(WORKER, "state_updated", workers)
             events.announce(MASTER, "stopped", masterid)
+
+    def _parts(self, conn: Connection, masterid: int) -> tuple[list[int], list[int]]:
+        """Ids of the schedulers and change sources that a master runs; locked."""
+        db = self._db
+        return db.schedulers.thdLockOfMaster(conn, masterid), db.changesources.thdLockOfMaster(conn, masterid)
 
     def _thdCleanUp(self, conn: Connection, events: Events, masterid: int) -> None:
         """Finish what the master was building and release what it had claimed."""
@@ -103,22 +131,23 @@ class MasterUpdates(Transacts):
                 cancelled.add(brid)
             for stepid in db.steps.thdUnfinished(conn, bid):
                 for logid in db.logs.thdUnfinished(conn, stepid):
-                    db.logs.thdFinish(conn, logid)
+                    db.logs.thdFinishLost(conn, logid)
                     events.announce(LOG, "finished", logid)
-                db.steps.thdFinish(conn, stepid, results, False)
+                db.steps.thdFinishLost(conn, stepid, results)
                 events.announce(STEP, "finished", stepid)
-            db.builds.thdSetState(conn, bid, "master lost" if stop_reason is None else "cancelled")
-            db.builds.thdFinishBuilds(conn, [bid], results)
+            for setid in db.test_result_sets.thdUnfinished(conn, bid):
+                db.test_result_sets.thdCompleteTestResultSet(conn, setid)
+                events.announce(TEST_RESULT_SET, "completed", setid)
+            db.builds.thdFinishLost(conn, bid, results, "master lost" if stop_reason is None else "cancelled")
             events.announce(BUILD, "finished", bid)
         cancelled.update(brid for brid, reason in requests if reason is not None)
         ids = [brid for brid, _ in requests]
-        bsids = db.buildsets.thdLockOfRequests(conn, ids) if ids else []
         db.buildrequests.thdReleaseAny(conn, ids)
         events.announce(BUILDREQUEST, "unclaimed", [brid for brid in ids if brid not in cancelled])
         over = [brid for brid in ids if brid in cancelled]
         if over:
             db.buildrequests.thdCompleteUnclaimed(conn, over, CANCELLED)
-            events.announce(BUILDREQUEST, "complete", over)
+            bsids = [request["buildsetid"] for request in events.announce(BUILDREQUEST, "complete", over)]
             events.announce(
                 BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, transaction_of(conn).now)
             )

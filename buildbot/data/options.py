@@ -107,16 +107,26 @@ def _condition(resource: Resource, name: Any, given: Any) -> Condition:
     if len(values) > 1 and not OPERATORS[operator].several:
         raise InvalidOptionError(f"filters: {name!r} takes one value")
     kind = resource.kind(field)
-    if kind == "json" or (kind == "list" and (operator != "contains" or not _searchable(attribute))):
-        raise InvalidOptionError(f"filters: {field!r} cannot be filtered with {operator!r}")
-    if operator == "contains" and kind not in ("str", "list"):
-        raise InvalidOptionError(f"filters: {field!r} contains nothing, it is of the kind {kind}")
+    if operator not in operators_of(resource, field):
+        raise InvalidOptionError(f"filters: {field!r} is of the kind {kind} and cannot be filtered with {operator!r}")
     if operator not in ("eq", "ne", "in", "notin") and None in values:
         raise InvalidOptionError(f"filters: {name!r} cannot compare with None")
     for single in values:
         if single is not None and not _fits(attribute, kind, single):
             raise InvalidOptionError(f"filters: invalid value {single!r} for {name!r}, which is of the kind {kind}")
     return Condition(field, operator, values)
+
+
+def operators_of(resource: Resource, name: str) -> list[str]:
+    """The operators that a field can be filtered with."""
+    kind = resource.kind(name)
+    if kind == "json":
+        return []
+    if kind == "list":
+        return ["contains"] if _searchable(resource.fields[name]) else []
+    if kind == "bool":
+        return ["eq", "ne", "in", "notin"]
+    return [operator for operator in OPERATORS if operator != "contains" or kind == "str"]
 
 
 def _searchable(attribute: Attribute) -> bool:

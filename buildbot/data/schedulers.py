@@ -19,8 +19,14 @@ class SchedulerUpdates(Transacts):
     """``findSchedulerId``, ``setSchedulerMaster``, ``schedulerEnable``, ``setForceScheduler``."""
 
     def findSchedulerId(self, name: str) -> Deferred[int]:
-        """The id of the scheduler with this name, which is added if it is new."""
-        return self._db.schedulers.findSchedulerId(name)
+        """The id of the scheduler with this name, which is added if it is new.
+
+        Event if so: ``schedulers/N/updated``.
+        """
+        return self.transact(self._thdFindSchedulerId, name)
+
+    def _thdFindSchedulerId(self, conn: Connection, events: Events, name: str) -> int:
+        return self._db.schedulers.thdFindSchedulerId(conn, name)
 
     @deferred
     async def setSchedulerMaster(self, schedulerid: int, masterid: int | None) -> bool:

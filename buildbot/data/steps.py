@@ -23,7 +23,6 @@ class StepUpdates(Transacts):
         return self.transact(self._thdNewStep, buildid, name, hidden)
 
     def _thdNewStep(self, conn: Connection, events: Events, buildid: int, name: str, hidden: bool) -> dict[str, Any]:
-        self._db.builds.thdHold(conn, buildid)
         step = self._db.steps.thdAdd(conn, buildid, name, hidden)
         events.announce(STEP, "new", step["stepid"])
         return step
@@ -33,7 +32,6 @@ class StepUpdates(Transacts):
         return self.transact(self._thdStartStep, stepid, locks_acquired)
 
     def _thdStartStep(self, conn: Connection, events: Events, stepid: int, locks_acquired: bool) -> None:
-        self._db.steps.thdHold(conn, stepid)
         self._db.steps.thdStart(conn, stepid, locks_acquired)
         events.announce(STEP, "started", stepid)
 
@@ -42,7 +40,6 @@ class StepUpdates(Transacts):
         return self.transact(self._thdSetStepState, stepid, state_string)
 
     def _thdSetStepState(self, conn: Connection, events: Events, stepid: int, state_string: str) -> None:
-        self._db.steps.thdHold(conn, stepid)
         self._db.steps.thdSetState(conn, stepid, state_string)
         events.announce(STEP, "updated", stepid)
 
@@ -51,8 +48,7 @@ class StepUpdates(Transacts):
         return self.transact(self._thdAddURL, stepid, name, url)
 
     def _thdAddURL(self, conn: Connection, events: Events, stepid: int, name: str, url: str) -> None:
-        urls = self._db.steps.thdHold(conn, stepid)
-        self._db.steps.thdAddURL(conn, stepid, urls, name, url)
+        self._db.steps.thdAddURL(conn, stepid, name, url)
         events.announce(STEP, "updated", stepid)
 
     def finishStep(self, stepid: int, results: int, hidden: bool = False) -> Deferred[None]:
@@ -60,6 +56,5 @@ class StepUpdates(Transacts):
         return self.transact(self._thdFinishStep, stepid, results, hidden)
 
     def _thdFinishStep(self, conn: Connection, events: Events, stepid: int, results: int, hidden: bool) -> None:
-        self._db.steps.thdHold(conn, stepid)
         self._db.steps.thdFinish(conn, stepid, results, hidden)
         events.announce(STEP, "finished", stepid)

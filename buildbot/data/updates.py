@@ -9,18 +9,33 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events
+from buildbot.data.branches import BranchUpdates
+from buildbot.data.build_data import BuildDataUpdates
 from buildbot.data.builders import BuilderUpdates
 from buildbot.data.buildrequests import BuildRequestUpdates
 from buildbot.data.builds import BuildUpdates
 from buildbot.data.buildsets import BuildsetUpdates
 from buildbot.data.changes import ChangeUpdates
+from buildbot.data.codebases import CodebaseUpdates
+from buildbot.data.commits import CommitUpdates
 from buildbot.data.logs import LogUpdates
 from buildbot.data.masters import MasterUpdates
+from buildbot.data.projects import ProjectUpdates
+from buildbot.data.retention import RetentionUpdates
 from buildbot.data.schedulers import SchedulerUpdates
 from buildbot.data.steps import StepUpdates
+from buildbot.data.test_result_sets import TestResultSetUpdates
+from buildbot.data.test_results import TestResultUpdates
 from buildbot.data.workers import WorkerUpdates
 from buildbot.db.connector import DBConnector
+from buildbot.db.pool import transaction_of
 from buildbot.mq.connector import MQConnector
+from buildbot.resources.base import Resource
+from buildbot.resources.builders import BUILDER
+from buildbot.resources.changesources import CHANGESOURCE
+from buildbot.resources.masters import MASTER
+from buildbot.resources.schedulers import SCHEDULER
+from buildbot.resources.workers import WORKER
 from buildbot.util import checks, clock
 
 T = TypeVar("T")
@@ -29,6 +44,10 @@ T = TypeVar("T")
 class Updates(
     MasterUpdates,
     ChangeUpdates,
+    ProjectUpdates,
+    CodebaseUpdates,
+    CommitUpdates,
+    BranchUpdates,
     BuilderUpdates,
     SchedulerUpdates,
     WorkerUpdates,
@@ -37,6 +56,10 @@ class Updates(
     BuildUpdates,
     StepUpdates,
     LogUpdates,
+    BuildDataUpdates,
+    TestResultSetUpdates,
+    TestResultUpdates,
+    RetentionUpdates,
 ):
     """Every method is one transaction that writes the state and the events that announce it.
 
@@ -46,15 +69,44 @@ class Updates(
     def __init__(self, db: DBConnector, mq: MQConnector) -> None:
         self._db = db
         self._mq = mq
+        #: claims of this master: tried and had, tried and lost to another master
+        self.claims = {"won": 0, "lost": 0}
 
     def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
         return self._db.pool.do(_with_events, thd, args, kwargs)
 
-    def trimEvents(self, seconds: int) -> Deferred[int]:
-        """Remove events older than so many seconds from the log, 0: all. Deferred with the last number removed."""
-        return self._mq.trim(clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT))
+    def trimEvents(self, seconds: int, keep: int | None = None) -> Deferred[int]:
+        """Remove events from the log.
+
+        Args:
+            seconds: those older than that, 0: all.
+            keep: and all but the newest so many, however young they are.
+
+        Returns:
+            Deferred with the last number removed.
+        """
+        before = clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
+        return self._mq.trim(before, None if keep is None else checks.integer(keep, "keep", 0, checks.MAX_INT))
+
+
+#: what announces that a row was made on first use of its name
+_MADE: dict[str, tuple[Resource, str]] = {
+    "builders": (BUILDER, "update"),
+    "changesources": (CHANGESOURCE, "updated"),
+    "masters": (MASTER, "new"),
+    "schedulers": (SCHEDULER, "updated"),
+    "workers": (WORKER, "state_updated"),
+}
 
 
 def _with_events(conn: Connection, thd: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:
-    return thd(conn, Events(conn), *args, **kwargs)
+    made = transaction_of(conn).made
+    before = len(made)
+    events = Events(conn)
+    result = thd(conn, events, *args, **kwargs)
+    for table, identifier in made[before:]:
+        if table in _MADE:
+            resource, event = _MADE[table]
+            events.announce(resource, event, identifier)
+    return result

@@ -16,8 +16,14 @@ class WorkerUpdates(Transacts):
     """``findWorkerId``, ``setWorkers``, ``workerConnected``, ``workerDisconnected``, ``setWorkerState``."""
 
     def findWorkerId(self, name: str) -> Deferred[int]:
-        """The id of the worker with this name, which is added if it is new."""
-        return self._db.workers.findWorkerId(name)
+        """The id of the worker with this name, which is added if it is new.
+
+        Event if so: ``workers/N/state_updated``.
+        """
+        return self.transact(self._thdFindWorkerId, name)
+
+    def _thdFindWorkerId(self, conn: Connection, events: Events, name: str) -> int:
+        return self._db.workers.thdFindWorkerId(conn, name)
 
     def setWorkers(self, configured: Mapping[str, Iterable[int]]) -> Deferred[dict[str, int]]:
         """Say which workers this master has: ``{name: builderids}``. Event: ``workers/N/state_updated`` for what

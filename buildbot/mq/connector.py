@@ -2,33 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 
 from buildbot.db.connector import DBConnector
 from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Statement
-from buildbot.mq.log import Event, EventLog, thdClock, thdTrim
+from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.mq.tail import LogTail
 from buildbot.resources.events import consumers
-from buildbot.util import checks, jsontext
+from buildbot.util import checks, clock, jsontext
 from buildbot.util.deferreds import deferred
+from buildbot.util.metrics import Family, counter
+
+log = Logger()
 
 Callback = Callable[[tuple[str, ...], Any], Any]
 
+#: how often the positions of persistent consumers are saved that hear nothing, so that they do not grow too old
+SAVE_INTERVAL_S = 60.0
+
 _cursor_of = Statement(select(consumers.c.seq).where(consumers.c.name_hash == bindparam("hash")))
 _move_cursor = Statement(
-    update(consumers).where(consumers.c.name_hash == bindparam("hash")).values(seq=bindparam("new_seq"))
+    update(consumers)
+    # saves may overtake each other; a position never goes back
+    .where(consumers.c.name_hash == bindparam("hash"), consumers.c.seq < bindparam("new_seq"))
+    .values(seq=bindparam("new_seq"))
 )
 _add_cursor = Statement(
     insert(consumers).values(name_hash=bindparam("hash"), name=bindparam("name"), seq=bindparam("new_seq"))
 )
+
+
+class CursorTooOldError(Exception):
+    """A persistent consumer was away for longer than the log reaches back."""
 
 
 class MQConnector:
@@ -42,6 +58,10 @@ class MQConnector:
         db.pool.journal = self._log
         self.tail = LogTail(db, reactor, self._dispatch)
         self._persistent: dict[str, Subscription] = {}
+        self._saves = LoopingCall(self._save_positions)
+        self._saves.clock = reactor
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
+        self._dispatched = 0
 
     async def start(self) -> None:
         """Follow the log from now on."""
@@ -50,6 +70,8 @@ class MQConnector:
     def stop(self) -> None:
         """Deliver no more."""
         self.tail.stop()
+        if self._saves.running:
+            self._saves.stop()
 
     def produce(self, routing_key: Sequence[str], message: Any) -> Deferred[None]:
         """Announce a message to every listener of every master; a Deferred that fires once it is in the log.
@@ -75,11 +97,15 @@ class MQConnector:
         Args:
             callback: gets a tuple of text and simple values, which it must not change.
             filter: tuple of text and None.
-            persistent_name: a consumer with a name goes on where it was when it last stopped, restarts included.
+            persistent_name: a consumer with a name goes on where it was when it last stopped, restarts included. If the
+                process was killed, it may hear the last few events again.
 
         Returns:
             Deferred firing with an object with ``.clock`` and ``.stopConsuming()``; no callback runs before. After
             ``stopConsuming`` was called none runs any more.
+
+        Raises:
+            CursorTooOldError: the log no longer holds what follows the consumer's last position.
         """
         pattern = tuple(None if segment is None else checks.text(segment, "filter") for segment in filter)
 
@@ -95,15 +121,23 @@ class MQConnector:
         begin = since if since is not None else (await self._db.pool.read(thdClock))[0]
         subscription = Subscription(self._db, self._reactor, self.tail, self._index, patterns, deliver, begin)
         subscription.start()
+        self._subscriptions.add(subscription)
         return subscription
 
     def clock(self) -> Deferred[tuple[int, int]]:
         """The last number given out and the last one that is gone from the log; Deferred."""
         return self._db.pool.read(thdClock)
 
-    def trim(self, before: int) -> Deferred[int]:
-        """Remove events created at or before a time; Deferred with the last number removed."""
-        return self._db.pool.do(thdTrim, before)
+    async def behind(self) -> int:
+        """For how many seconds the next event has been waiting to be delivered; 0 if none waits."""
+        created_at = await self._db.pool.read(thdCreatedAt, self.tail.position + 1)
+        return 0 if created_at is None else max(clock.now() - created_at, 0)
+
+    def trim(self, before: int, keep: int | None = None) -> Deferred[int]:
+        """Remove events created at or before a time, and all but the newest ``keep``; Deferred with the last number
+        removed.
+        """
+        return self._db.pool.do(thdTrim, before, keep)
 
     @deferred
     async def waitUntilEvent(
@@ -133,33 +167,64 @@ class MQConnector:
         finally:
             await subscription.stopConsuming()
 
+    def metrics(self) -> Iterable[Family]:
+        """Who listens, and how much they were told."""
+        states = {("live",): 0, ("catching up",): 0, ("paused",): 0}
+        for subscription in self._subscriptions:
+            if not subscription.stopped:
+                states[subscription.state,] += 1
+        yield counter("events_dispatched", "events that this master has handed to its subscribers", self._dispatched)
+        yield Family("subscribers", "gauge", "subscriptions to the stream of events", ("state",), states)
+
     def _dispatch(self, event: Event) -> None:
+        self._dispatched += 1
         for joined in event.keys:
             key = tuple(joined.split("/"))
-            for subscription in list(self._index.matching(key)):
-                if not subscription.stopped:
-                    subscription.hear(event, key)
+            for subscription in self._index.matching(key):
+                subscription.hear(event, key)
 
     async def _consume_persistently(self, name: str, pattern: Pattern, callback: Callback) -> Subscription:
         name_hash = checks.name_hash(checks.text(name, "persistent_name"))
         if name in self._persistent and not self._persistent[name].stopped:
             raise ValueError(f"persistent_name: a consumer {name!r} is running already")
 
-        def thdSave(conn: Connection, seq: int) -> None:
-            if not _move_cursor.count(conn, hash=name_hash, new_seq=seq):
-                _add_cursor.run(conn, hash=name_hash, name=name, new_seq=seq)
+        def thdAdd(conn: Connection, seq: int) -> None:
+            _add_cursor.run(conn, hash=name_hash, name=name, new_seq=seq)
 
         def deliver(event: Event, key: tuple[str, ...]) -> None:
             callback(key, event.message)
-            self._db.pool.do(thdSave, event.seq)
+            self._save_position(name, event.seq)
 
-        since = await self._db.pool.read(lambda conn: _cursor_of.scalar(conn, hash=name_hash))
+        since, (newest, trimmed) = await self._db.pool.snapshot(
+            lambda conn: (_cursor_of.scalar(conn, hash=name_hash), thdClock(conn))
+        )
         if since is None:
-            since, _ = await self._db.pool.read(thdClock)
-            await self._db.pool.do(thdSave, since)
+            since = newest
+            await self._db.pool.do(thdAdd, since)
+        elif since < trimmed:
+            await self._db.pool.do(_thdSave, name, newest)
+            raise CursorTooOldError(
+                f"persistent_name: {name!r} has not heard the events from {since + 1} to {trimmed}, and they are gone;"
+                f" fetch anew what it follows, it goes on after {newest}"
+            )
         subscription = await self.subscribe([pattern], deliver, since)
         self._persistent[name] = subscription
+        if not self._saves.running:
+            self._saves.start(SAVE_INTERVAL_S, now=False)
         return subscription
+
+    def _save_positions(self) -> None:
+        for name, subscription in self._persistent.items():
+            if not subscription.stopped:
+                self._save_position(name, subscription.clock)
+
+    def _save_position(self, name: str, seq: int) -> None:
+        saving = self._db.pool.do(_thdSave, name, seq)
+        saving.addErrback(lambda failure: log.failure("the position of {name!r} is not saved", failure, name=name))
+
+
+def _thdSave(conn: Connection, name: str, seq: int) -> None:
+    _move_cursor.run(conn, hash=checks.name_hash(name), new_seq=seq)
 
 
 def _checked_key(routing_key: Sequence[str]) -> tuple[str, ...]:

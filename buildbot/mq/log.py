@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.connector import DBConnector
@@ -25,7 +25,14 @@ _after = Statement(
     .order_by(events.c.seq)
     .limit(bindparam("count"))
 )
-_newest_before = Statement(select(func.max(events.c.seq)).where(events.c.created_at <= bindparam("before")))
+_created = Statement(select(events.c.created_at).where(events.c.seq == bindparam("seq")))
+#: by the index on the time: max() would walk through the log
+_newest_before = Statement(
+    select(events.c.seq)
+    .where(events.c.created_at <= bindparam("before"))
+    .order_by(events.c.created_at.desc(), events.c.seq.desc())
+    .limit(1)
+)
 _trim = Statement(delete(events).where(events.c.seq <= bindparam("through")))
 _set_trimmed = Statement(
     update(clock).where(clock.c.id == 1, clock.c.trimmed < bindparam("through")).values(trimmed=bindparam("through"))
@@ -35,7 +42,10 @@ _set_trimmed = Statement(
 class Event:
     """One event: its number, its routing keys, and its message, serialized once."""
 
-    __slots__ = ("_message", "body", "keys", "seq")
+    __slots__ = ("body", "keys", "message", "seq")
+
+    #: the message as simple values, read when it is first asked for; shared by all who listen, so not to be changed
+    message: Any
 
     def __init__(self, seq: int, keys: tuple[str, ...], body: bytes) -> None:
         self.seq = seq
@@ -43,14 +53,12 @@ class Event:
         self.keys = keys
         #: JSON
         self.body = body
-        self._message: Any = None
 
-    @property
-    def message(self) -> Any:
-        """The message as simple values; shared by all who listen, so not to be changed."""
-        if self._message is None:
-            self._message = jsontext.loads(self.body)
-        return self._message
+    def __getattr__(self, name: str) -> Any:
+        if name != "message":
+            raise AttributeError(name)
+        self.message = jsontext.loads(self.body)
+        return self.message
 
 
 class EventLog:
@@ -80,7 +88,7 @@ class EventLog:
         ]
         last = dialect.append_events(conn, rows)
         if last is None:
-            last = dialect.raise_clock(conn, len(rows))
+            last = dialect.count_up(conn, clock.c.seq, 1, len(rows))
             _append.many(conn, [{**row, "seq": last - len(rows) + 1 + i} for i, row in enumerate(rows)])
         first = last - len(rows) + 1
         numbered = [
@@ -105,9 +113,20 @@ def thdEventsAfter(conn: Connection, since: int, count: int) -> list[Event]:
     return [_event(row) for row in _after.all(conn, since=since, count=count)]
 
 
-def thdTrim(conn: Connection, before: int) -> int:
-    """Remove events created at or before a time, but never from the middle; the number up to which all are gone."""
+def thdCreatedAt(conn: Connection, seq: int) -> int | None:
+    """When an event was appended; None if it is not in the log."""
+    created: int | None = _created.scalar(conn, seq=seq)
+    return created
+
+
+def thdTrim(conn: Connection, before: int, keep: int | None = None) -> int:
+    """Remove events created at or before a time, and all but the newest ``keep``, but never from the middle.
+
+    Returns the number up to which all are gone.
+    """
     through = _newest_before.scalar(conn, before=before)
+    if keep is not None:
+        through = max(through or 0, thdClock(conn)[0] - keep)
     if through is not None:
         _set_trimmed.run(conn, through=through)
         _trim.run(conn, through=through)

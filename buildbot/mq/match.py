@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -41,12 +40,12 @@ class PatternIndex(Generic[T]):
             if not shapes[shape]:
                 del shapes[shape]
 
-    def matching(self, key: tuple[str, ...]) -> Iterator[T]:
+    def matching(self, key: tuple[str, ...]) -> list[T]:
         """The listeners whose pattern matches; one that listens by several patterns comes once for each."""
+        found: list[T] = []
         for shape, by_fixed in self._shapes.get(len(key), {}).items():
-            listeners = by_fixed.get(tuple([key[i] for i in shape]))
-            if listeners:
-                yield from listeners
+            found += by_fixed.get(tuple([key[i] for i in shape]), ())
+        return found
 
 
 def matches(pattern: Pattern, key: tuple[str, ...]) -> bool:

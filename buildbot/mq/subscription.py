@@ -20,8 +20,8 @@ from buildbot.mq.tail import LogTail
 
 log = Logger()
 
-#: events read from the log at once while catching up
-BATCH = 1000
+#: events read from the log at once while catching up: hundreds of clients may do so at the same time
+BATCH = 100
 
 Deliver = Callable[[Event, tuple[str, ...]], Any]
 
@@ -63,6 +63,11 @@ class Subscription:
         """Whether it will deliver no more."""
         return self._stopped
 
+    @property
+    def state(self) -> str:
+        """``live``, ``paused``, or ``catching up`` with the log."""
+        return "live" if self._live else "paused" if self._paused else "catching up"
+
     def start(self) -> None:
         """Deliver from the next turn of the reactor on, so that whoever asked for it has it first."""
         self._reactor.callLater(0, self._catch_up)
@@ -88,7 +93,8 @@ class Subscription:
 
     def hear(self, event: Event, key: tuple[str, ...]) -> None:
         """Deliver one event; an error of the callback is logged and touches nobody else."""
-        if self._live and event.seq <= self._cursor:  # a snapshot may be ahead of the tail
+        # one that was delivered before may have stopped this one; a snapshot may be ahead of the tail
+        if self._stopped or (event.seq <= self._cursor and self._live):
             return
         try:
             self._deliver(event, key)
@@ -138,7 +144,7 @@ class Subscription:
                 for joined in event.keys:
                     key = tuple(joined.split("/"))
                     for pattern in self._patterns:
-                        if matches(pattern, key) and not self._stopped:
+                        if matches(pattern, key):
                             self.hear(event, key)
         self._reading = False
         self._catch_up()

@@ -16,6 +16,7 @@ Source: specification 001, Tests; readings, replaced techniques.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import Connection, Engine
 
 from buildbot.data.connector import DataConnector
+from buildbot.db.changes import line_hash
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import upgrade
@@ -31,6 +33,7 @@ from buildbot.mq.connector import MQConnector
 from buildbot.resources import metadata
 from buildbot.resources.types import Blob, Flag, Hash, JsonText, ListText, UnixTime
 from buildbot.util import checks
+from buildbot.util.metrics import Metrics
 
 
 class FakeMaster:
@@ -43,6 +46,7 @@ class FakeMaster:
         load_template(self.db.pool.engine)
         self.mq = MQConnector(self.db, reactor)
         self.data = DataConnector(self.db, self.mq)
+        self.metrics = Metrics(self.db.pool.metrics, self.mq.metrics, self.data.metrics)
 
     @property
     def masterid(self) -> int:
@@ -69,7 +73,7 @@ def make_master(reactor: Any = None, name: str = "host:/basedir") -> FakeMaster:
 
 
 class Row:
-    """A row of a table; subclasses are made for every table and named after it."""
+    """A row of a table; there is a subclass for each table, named as users of Buildbot's fake database know it."""
 
     table: Table
 
@@ -108,7 +112,13 @@ def _template() -> sqlite3.Connection:
 
 
 #: hashes that stand for other columns than the one they are named after
-_HASHED = {"object_hash": ("name", "class_name"), "attr_hash": ("attr_type", "attr_data")}
+_HASHES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
+    "object_hash": lambda row: checks.name_hash(row["name"], row["class_name"]),
+    "attr_hash": lambda row: checks.name_hash(row["attr_type"], row["attr_data"]),
+    "line_hash": lambda row: line_hash(row["repository"], row["project"], row["codebase"], row.get("branch")),
+    # a stamp that is not shared
+    "content_hash": lambda row: None,
+}
 
 
 def _defaults(table: Table, given: dict[str, Any]) -> dict[str, Any]:
@@ -120,12 +130,16 @@ def _defaults(table: Table, given: dict[str, Any]) -> dict[str, Any]:
     known = {**found, **given}
     for column in table.columns:
         if isinstance(column.type, Hash) and column.name not in given:
-            parts = [known.get(name) for name in _HASHED.get(column.name, (column.name.removesuffix("_hash"),))]
-            if None not in parts:
-                found[column.name] = checks.name_hash(*map(str, parts))
-            elif not column.nullable:
-                found[column.name] = checks.name_hash(column.name)
+            found[column.name] = _hash(column, known)
     return found
+
+
+def _hash(column: Column[Any], row: Mapping[str, Any]) -> str | None:
+    make = _HASHES.get(column.name)
+    if make is not None:
+        return make(row)
+    value = row.get(column.name.removesuffix("_hash"), None if column.nullable else "")
+    return None if value is None else checks.name_hash(value)
 
 
 def _default(column: Column[Any]) -> Any:
@@ -151,13 +165,60 @@ def _now(d: Any) -> Any:
     return d
 
 
-def _row_class(table: Table) -> type[Row]:
-    singular = table.name.removesuffix("s") if not table.name.endswith("ss") else table.name
-    name = "".join(word.capitalize() for word in singular.split("_"))
+def _row_class(name: str, table: Table) -> type[Row]:
     doc = f"A row of ``{table.name}``: {', '.join(table.columns.keys())}."
     return type(name, (Row,), {"table": table, "__doc__": doc})
 
 
-#: row classes by name: ``Builder``, ``Buildrequest``, ``BuildProperties``-like singulars of the table names
-ROWS: dict[str, type[Row]] = {cls.__name__: cls for cls in map(_row_class, metadata.sorted_tables)}
+#: the tables by the names of their row classes
+_TABLES = {
+    "Build": "builds",
+    "BuildData": "build_data",
+    "BuildDataValue": "build_data_values",
+    "BuildProperty": "build_properties",
+    "BuildRequest": "buildrequests",
+    "Builder": "builders",
+    "BuilderMaster": "builder_masters",
+    "Buildset": "buildsets",
+    "Change": "changes",
+    "ChangeSource": "changesources",
+    "ChangeSourceMaster": "changesource_masters",
+    "ChangeUser": "change_users",
+    "Clock": "clock",
+    "Codebase": "codebases",
+    "CodebaseBranch": "branches",
+    "CodebaseCommit": "commits",
+    "ConfiguredWorker": "configured_workers",
+    "ConnectedWorker": "connected_workers",
+    "Consumer": "consumers",
+    "Delivery": "deliveries",
+    "Event": "events",
+    "ForceBuilder": "force_builders",
+    "Log": "logs",
+    "LogChunk": "logchunks",
+    "Master": "masters",
+    "Object": "objects",
+    "ObjectState": "object_state",
+    "Patch": "patches",
+    "Project": "projects",
+    "Scheduler": "schedulers",
+    "SchedulerChange": "scheduler_changes",
+    "SchedulerMaster": "scheduler_masters",
+    "Session": "sessions",
+    "SourceStamp": "sourcestamps",
+    "SourceStampSet": "sourcestampsets",
+    "SourceStampSetChange": "sourcestampset_changes",
+    "SourceStampSetMember": "sourcestampset_members",
+    "Step": "steps",
+    "TestCodePath": "test_code_paths",
+    "TestName": "test_names",
+    "TestResult": "test_results",
+    "TestResultSet": "test_result_sets",
+    "User": "users",
+    "UserInfo": "users_info",
+    "Worker": "workers",
+}
+
+#: row classes by name
+ROWS: dict[str, type[Row]] = {name: _row_class(name, metadata.tables[table]) for name, table in _TABLES.items()}
 globals().update(ROWS)
