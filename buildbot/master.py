@@ -15,8 +15,10 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.mq.connector import MQConnector
 from buildbot.process.heartbeat import Heartbeat
+from buildbot.process.janitor import Janitor
 from buildbot.process.services import ProcessLayer
 from buildbot.util.deferreds import deferred
+from buildbot.util.metrics import Metrics
 from buildbot.www.site import WwwServer
 
 
@@ -26,6 +28,7 @@ class StateLayer:
     Attributes:
         name: unique in the installation.
         db, mq, data: the connectors.
+        metrics: what they count.
     """
 
     def __init__(self, db_url: str, name: str, reactor: Any, basedir: Path | None = None) -> None:
@@ -34,6 +37,7 @@ class StateLayer:
         self.db = DBConnector(self, db_url, reactor, None if basedir is None else str(basedir))
         self.mq = MQConnector(self.db, reactor)
         self.data = DataConnector(self.db, self.mq)
+        self.metrics = Metrics(self.db.pool.metrics, self.mq.metrics, self.data.metrics)
 
     @property
     def masterid(self) -> int:
@@ -51,19 +55,28 @@ class StateLayer:
             raise DatabaseNotReadyError(
                 "the database's schema is not the one that this version needs; run: buildbot upgrade-master BASEDIR"
             )
-        self.db.masterid = await self.db.masters.findMasterId(self.name)
+        self.db.masterid = await self.data.update.findMasterId(self.name)
         self.db.epoch = await self.db.pool.read(self.db.masters.thdGetEpoch, self.db.masterid)
         await self.mq.start()
         # what other masters wrote ends what our caches hold
         await self.mq.startConsuming(self._user_changed, ("users", None, "updated"))
+        await self.mq.startConsuming(self._session_ended, ("sessions", None, "ended"))
         await self.mq.startConsuming(self._stamps_used, ("buildsets", None, "new"))
+        await self.mq.startConsuming(self._deleted, ("changes", None, "deleted"))
+        await self.mq.startConsuming(self._deleted, ("sourcestamps", None, "deleted"))
 
     def _user_changed(self, key: tuple[str, ...], message: Any) -> None:
         self.db.invalidate("usdicts", int(key[1]))
 
+    def _session_ended(self, key: tuple[str, ...], message: Any) -> None:
+        self.db.invalidate("sessions")
+
     def _stamps_used(self, key: tuple[str, ...], message: Any) -> None:
         for stamp in message["sourcestamps"]:  # it may come from further changes now
             self.db.invalidate("ssdicts", stamp["ssid"])
+
+    def _deleted(self, key: tuple[str, ...], message: Any) -> None:
+        self.db.invalidate({"changes": "chdicts", "sourcestamps": "ssdicts"}[key[0]], int(key[1]))
 
     @deferred
     async def close(self) -> None:
@@ -122,6 +135,7 @@ class BuildMaster(StateLayer):
         self.config: MasterConfig
         self._process: ProcessLayer | None = None
         self._heartbeat: Heartbeat | None = None
+        self._janitor: Janitor | None = None
         self._www: WwwServer | None = None
 
     async def start(self) -> None:
@@ -139,11 +153,14 @@ class BuildMaster(StateLayer):
         try:
             await self.open()
             self._process = ProcessLayer(self)
+            self.metrics.add(self._process.workers.metrics)
             self._heartbeat = Heartbeat(self, self._declared_dead)
             self._www = WwwServer(self, config.www, config.buildbotURL, config.title, config.titleURL)
             await self._www.start()
             await self._heartbeat.start()
             await self._process.start(config)
+            self._janitor = Janitor(self, config.retention)
+            self._janitor.start()
         except BaseException:
             await self.stop()
             raise
@@ -159,10 +176,14 @@ class BuildMaster(StateLayer):
         assert self._process is not None and self._www is not None
         await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
         await self._process.reconfigure(config)
+        if self._janitor is not None:
+            self._janitor.retention = config.retention
         self.config = config
 
     async def stop(self) -> None:
         """End everything that runs; builds that run are built again at the next start."""
+        if self._janitor is not None:
+            self._janitor.stop()
         if self._www is not None:
             await self._www.stop()
         if self._process is not None:

@@ -43,6 +43,7 @@ class BuilderConfig:
         workerbuilddir: name of its directory on the workers, by default ``builddir``.
         tags: what the page groups builders by.
         description: a text for the page; ``description_format`` is None (plain) or ``markdown``.
+        project: name of the project that it belongs to, one of ``c["projects"]``.
         env: environment variables of every command.
         properties: properties of every build; ``defaultProperties`` those that a request may override.
         locks: what a whole build holds; refused by this version, so always empty.

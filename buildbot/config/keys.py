@@ -61,6 +61,8 @@ _entries = (
     Key("change_source", checks.anything, [], "one change source or a list of them"),
     Key("schedulers", checks.sequence, [], "what decides when to build"),
     Key("builders", checks.sequence, [], "what is built: a list of util.BuilderConfig"),
+    Key("projects", checks.sequence, [], "what builders belong to: a list of util.Project"),
+    Key("codebases", checks.sequence, [], "the repositories of projects: a list of util.Codebase"),
     Key("www", checks.anything, {}, "the web server"),
     Key("properties", checks.mapping, {}, "properties of every build", has_effect=False),
     Key(
@@ -91,6 +93,8 @@ _entries = (
         "f(revision, repository) gives the link of a revision",
         has_effect=False,
     ),
+    Key("retention", checks.mapping, {}, "how long things are kept"),
+    Key("configurators", checks.sequence, [], "what extends the configuration: util.JanitorConfigurator"),
     Key(
         "multiMaster",
         checks.boolean,
@@ -173,9 +177,6 @@ _entries = (
     ),
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
     Key("services", checks.sequence, [], "reporters and other services", has_effect=False),
-    Key("configurators", checks.sequence, [], "what extends the configuration", has_effect=False),
-    Key("projects", checks.sequence, [], "projects that builders belong to", has_effect=False),
-    Key("codebases", checks.sequence, [], "codebases of the projects", has_effect=False),
     Key("machines", checks.sequence, [], "machines that workers run on", has_effect=False),
     Key(
         "select_next_worker",

@@ -18,6 +18,8 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.keys import KEYS, RENAMED, Key
 from buildbot.config.ports import endpoint, tcp_port
+from buildbot.config.projects import Codebase, Project
+from buildbot.config.retention import Retention, check_retention
 from buildbot.config.source import Source
 from buildbot.config.www import WwwConfig, check_www
 from buildbot.interfaces import ChangeSourceLike, SchedulerLike, WorkerLike
@@ -50,7 +52,10 @@ class MasterConfig:
     change_source: Sequence[ChangeSourceLike] = ()
     schedulers: Mapping[str, SchedulerLike] = field(default_factory=dict)
     builders: Sequence[BuilderConfig] = ()
+    projects: Sequence[Project] = ()
+    codebases: Sequence[Codebase] = ()
     www: WwwConfig = field(default_factory=WwwConfig)
+    retention: Retention = field(default_factory=Retention)
     properties: Mapping[str, Any] = field(default_factory=dict)
     collapseRequests: Any = False
     prioritizeBuilders: Callable[..., Any] | None = None
@@ -96,7 +101,7 @@ class _Reader:
     """Reads a dictionary once, collecting settings, mistakes and warnings."""
 
     def __init__(self, values: Mapping[Any, Any], basedir: Path, source: Source, incomplete: Collection[str]) -> None:
-        self.values = values
+        self.values = dict(values)
         self.basedir = basedir
         self.source = source
         #: also keys that hold something of the wrong kind: what refers to their elements is not judged
@@ -111,6 +116,7 @@ class _Reader:
         self.warnings.append(f"{self.source.key(key)}: c[{key!r}] {message}")
 
     def read(self) -> dict[str, Any]:
+        self._configure()
         self._unknown_keys()
         checked = {key.name: self._checked(key) for key in KEYS.values()}
         settings = {each.name: checked[each.name] for each in fields(MasterConfig) if each.name in checked}
@@ -120,14 +126,30 @@ class _Reader:
         self._ports(settings["protocols"], settings["www"])
         self._mq(checked["mq"])
         settings["workers"] = self._workers(checked["workers"])
+        settings["projects"] = tuple(self._elements("projects", checked["projects"], Project, "a util.Project"))
         settings["builders"] = self._builders(checked["builders"], settings["workers"])
+        settings["codebases"] = self._codebases(checked["codebases"])
+        for key in ("builders", "codebases"):
+            self._known_projects(key, settings[key], settings["projects"])
         settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"])
         settings["change_source"] = self._change_sources(checked["change_source"])
+        settings["retention"] = check_retention(
+            checked["retention"], lambda message: self.report("retention", message)
+        )
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
         for name in ("properties", "caches"):
             settings[name] = MappingProxyType(settings[name])
         self._idle(settings)
         return settings
+
+    def _configure(self) -> None:
+        """Let configurators add what they are there for."""
+        configurators = self.values.get("configurators")
+        for number, each in enumerate(configurators if isinstance(configurators, list | tuple) else (), 1):
+            if callable(getattr(each, "configure", None)):
+                each.configure(self.values)
+            else:
+                self.report("configurators", f"element {number} must have a method configure, not {checks.kind(each)}")
 
     def _unknown_keys(self) -> None:
         for key in self.values:
@@ -213,10 +235,17 @@ class _Reader:
                 f"type {mq['type']!r} is not used: masters that share a database find each other by it",
             )
 
-    def _elements(self, key: str, elements: Iterable[Any], protocol: type, example: str) -> list[Any]:
-        """The elements of the right shape, each name once."""
+    def _elements(
+        self,
+        key: str,
+        elements: Iterable[Any],
+        protocol: type,
+        example: str,
+        identity: Callable[[Any], Any] = lambda element: element.name,
+    ) -> list[Any]:
+        """The elements of the right shape, each identity (its name) once."""
         found: list[Any] = []
-        names: set[str] = set()
+        names: set[Any] = set()
         for number, element in enumerate(elements, 1):
             if not isinstance(element, protocol):
                 self.incomplete.add(key)
@@ -226,12 +255,12 @@ class _Reader:
             if not isinstance(name, str) or not name:
                 self.report(key, f"element {number} has no name; give it a string that is not empty")
                 continue
-            if name in names:
+            if identity(element) in names:
                 place = self._place(key, element)
                 self.report(key, f"has two entries named {name!r}; names must be unique", place)
             else:
                 found.append(element)
-            names.add(name)
+            names.add(identity(element))
         return found
 
     def _place(self, key: str, element: Any) -> str:
@@ -274,6 +303,24 @@ class _Reader:
                     place,
                 )
         return tuple(found)
+
+    def _codebases(self, codebases: list[Any]) -> tuple[Codebase, ...]:
+        found = self._elements(
+            "codebases", codebases, Codebase, "a util.Codebase", lambda codebase: (codebase.project, codebase.name)
+        )
+        return tuple(found)
+
+    def _known_projects(self, key: str, elements: Iterable[Any], projects: Sequence[Project]) -> None:
+        """Say so where a builder or codebase names a project that is not there."""
+        known = {project.name for project in projects}
+        for element in elements:
+            if element.project is not None and element.project not in known and "projects" not in self.incomplete:
+                self.report(
+                    key,
+                    f"{element.name!r} names project {element.project!r}, which is not in c['projects']"
+                    f"{checks.suggestion(element.project, known)}",
+                    self._place(key, element),
+                )
 
     def _from_dictionary(self, values: dict[Any, Any]) -> BuilderConfig | None:
         """A builder that is written as a dictionary, as old configurations do."""

@@ -45,3 +45,16 @@ def tcp_port(description: str) -> int | None:
     if kind in ("tcp", "tcp6", "ssl") and number.isdigit() and int(number) > 0:
         return int(number)
     return None
+
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1", r"\:\:1")
+
+
+def is_loopback(listen: str | None) -> bool:
+    """Whether only this machine reaches a Twisted endpoint."""
+    if listen is None:
+        return True
+    kind, _, rest = listen.partition(":")
+    if kind == "unix":
+        return True
+    return any(f":interface={name}:" in f":{rest}:" for name in _LOOPBACK)

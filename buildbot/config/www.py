@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from datetime import timedelta
+from importlib.metadata import entry_points
 from typing import Any
 
+from twisted.cred.strcred import makeChecker
+
 from buildbot.config import checks
-from buildbot.config.ports import endpoint
+from buildbot.config.hooks import check_dialects
+from buildbot.config.ports import endpoint, is_loopback
+from buildbot.interfaces import AuthLike, AuthzLike
+
+#: the page that existing installations have, by the name of its package
+EXISTING = "buildbot-www"
 
 
 def _port(value: Any) -> str:
@@ -14,12 +23,32 @@ def _port(value: Any) -> str:
     return endpoint(value, interface="127.0.0.1")
 
 
-def _no_login(value: Any) -> None:
-    if value is not None:
-        raise ValueError(
-            "cannot be used: this version has no login of its own. Remove it and let the server listen on "
-            "loopback (its default), behind a proxy that asks who it is"
-        )
+def _like(kind: type, example: str) -> checks.Check:
+    """An object of this shape."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, type) or not isinstance(value, kind):
+            raise ValueError(f"must be {example}, not {checks.kind(value)}")
+        return value
+
+    return checks.optional(check)
+
+
+def _lifetime(value: Any) -> timedelta:
+    if not isinstance(value, timedelta) or value <= timedelta():
+        raise ValueError(f"must be a datetime.timedelta above zero, not {checks.kind(value)}")
+    return value
+
+
+def _checker(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return makeChecker(value)
+        except Exception as reason:
+            raise ValueError(f"makes no credentials checker: {value!r} ({reason or type(reason).__name__})") from None
+    if hasattr(value, "requestAvatarId"):
+        return value
+    raise ValueError(f"must be a credentials checker, or a text such as 'file:passwords', not {checks.kind(value)}")
 
 
 #: key → (check, what it means; empty for what is accepted and has no effect here)
@@ -28,7 +57,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
         checks.optional(_port),
         "TCP port, on loopback, or an endpoint such as `tcp:8010:interface=0.0.0.0`; None: no web server",
     ),
-    "plugins": (checks.mapping, "views that the page offers, by name"),
+    "plugins": (checks.mapping, "views that the page of `buildbot-www` offers, by name; their packages must be there"),
     "allowed_origins": (
         checks.list_of(checks.text),
         "patterns of the origins whose pages may call the API from a browser",
@@ -37,15 +66,23 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     "json_cache_seconds": (checks.whole_number(), "seconds for which browsers may keep API replies"),
     "rest_default_limit": (checks.whole_number(1), "rows of a growing collection when no limit is asked for"),
     "rest_max_limit": (checks.whole_number(1), "the highest limit that may be asked for"),
+    "rest_cache_bytes": (checks.whole_number(0), "memory for replies that are given again while nothing changes"),
     "ui_default_config": (checks.mapping, "default settings of the page"),
     "default_page": (checks.text, "name of the view shown first"),
-    "theme": (checks.mapping, "colours of the page"),
-    "auth": (_no_login, "login; refused by this version"),
-    "authz": (_no_login, "roles; refused by this version"),
-    "change_hook_dialects": (checks.mapping, ""),
-    "change_hook_auth": (checks.sequence, ""),
-    "avatar_methods": (checks.anything, ""),
-    "cookie_expiration_time": (checks.anything, ""),
+    "theme": (checks.mapping, "colours of the page of `buildbot-www`"),
+    "ui": (
+        checks.optional(checks.one_of(EXISTING)),
+        "`'buildbot-www'`: the page of that package and its views, which must be installed; default: our own",
+    ),
+    "auth": (_like(AuthLike, "an auth such as util.UserPasswordAuth({…})"), "how people log in: [login.md](login.md)"),
+    "authz": (_like(AuthzLike, "a util.Authz(…)"), "who may do what: [login.md](login.md)"),
+    "cookie_expiration_time": (_lifetime, "how long a login lasts, a `datetime.timedelta`; a week by default"),
+    "change_hook_dialects": (check_dialects, "who may report changes over HTTP: [hooks.md](hooks.md)"),
+    "change_hook_auth": (checks.list_of(_checker), "who may, by name and password: [hooks.md](hooks.md)"),
+    "avatar_methods": (
+        checks.anything,
+        "where pictures of people come from, by default `util.AvatarGravatar()`; `[]`: nowhere",
+    ),
     "cookie_secret": (checks.anything, ""),
     "custom_templates_dir": (checks.anything, ""),
     "debug": (checks.boolean, ""),
@@ -114,4 +151,21 @@ def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], N
         else:
             if not meaning:
                 warn(f"['{key}'] has no effect in this version")
+    _check_packages(checked, report)
+    if checked.get("auth") is None and checked.get("port") and not is_loopback(checked["port"]):
+        warn(
+            "['port'] is open to others and there is no login, so that everybody may look and nobody may control; "
+            "set ['auth'], to util.NoAuth() if everybody may"
+        )
     return WwwConfig(checked)
+
+
+def _check_packages(checked: Mapping[str, Any], report: Callable[[str], None]) -> None:
+    """What the existing page consists of must be there."""
+    if checked.get("ui") != EXISTING:
+        return
+    names = {entry.name for entry in entry_points(group="buildbot.www")}
+    for name in ("base", *checked.get("plugins", {})):
+        if name not in names:
+            package = EXISTING if name == "base" else f"buildbot-{name.replace('_', '-')}"
+            report(f"needs {package}, which is not installed: pip install --no-deps {package}")

@@ -21,6 +21,7 @@ from buildbot.interfaces import Master
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import IRenderable, Properties, resolved
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand, is_signal
+from buildbot.process.testresults import TestResults
 from buildbot.process.worker.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import (
@@ -165,6 +166,7 @@ class BuildStep:
         self._properties_set = False
         self._build: StepBuild | None = None
         self._logs: dict[str, Log] = {}
+        self._results = TestResults()
         self._command: RemoteCommand | None = None
         self._waiting: Deferred[Any] | None = None
 
@@ -265,6 +267,66 @@ class BuildStep:
     async def addURL(self, name: str, url: str) -> None:
         """Show a link beside the step."""
         await self.master.data.update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
+
+    @deferred
+    async def setBuildData(self, name: str, value: bytes, source: str) -> None:
+        """Leave bytes behind under a name, in place of what the build had there.
+
+        Args:
+            name: letters, digits, ``.``, ``_`` and ``-``, at most 70, as it stands in URLs.
+            value: at most 7,000,000 bytes.
+            source: what set it.
+        """
+        await self.master.data.update.setBuildData(self.build.buildid, name, value, source)
+
+    @deferred
+    async def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> int:
+        """Begin a set of test results, which is complete when the step ends.
+
+        Args:
+            description: for people.
+            category: what is measured: ``pass_fail``, ``pass_only``, ``fail_only``, ``performance``, …
+            value_unit: the unit of the values: ``boolean`` (``"1"`` passed), ``s``, ``message``, …
+
+        Returns:
+            The id of the set, for `addTestResult`.
+        """
+        return await self._results.begin(self, description, category, value_unit)
+
+    def addTestResult(
+        self,
+        setid: int,
+        value: str,
+        test_name: str | None = None,
+        test_code_path: str | None = None,
+        line: int | None = None,
+        duration_ns: int | None = None,
+    ) -> None:
+        """Add a value to a set; it is stored, with all others, when the step ends or `finishTestResultSets` is called.
+
+        Args:
+            value: in the unit of the set.
+            test_name, test_code_path: what it is about, a test or a place in a file; at least one.
+            line: in that file.
+            duration_ns: how long the test took, in nanoseconds.
+
+        Raises ValueError if this step has no such set. What else is wrong is said when the results are stored.
+        """
+        self._results.add(
+            setid,
+            {
+                "value": value,
+                "test_name": test_name,
+                "test_code_path": test_code_path,
+                "line": line,
+                "duration_ns": duration_ns,
+            },
+        )
+
+    @deferred
+    async def finishTestResultSets(self) -> None:
+        """Store all results and complete the sets. The end of the step does this, too."""
+        await self._results.finish(self.master.data.update)
 
     @deferred
     async def updateSummary(self) -> None:
@@ -376,6 +438,7 @@ class BuildStep:
             await self._render_attributes()
             await self.updateSummary()
             results = await resolved(self.run())
+            await self.finishTestResultSets()
             if self.stopped:
                 return CANCELLED, None
             if type(results) is not int or results not in range(7):
@@ -409,6 +472,7 @@ class BuildStep:
             await self._complete_log("err.text", "t", text)
         for log in list(self._logs.values()):
             await log.finish()
+        await self.finishTestResultSets()
         await self.build.save_properties()
 
     def _make_log(self, name: str, type: str) -> Log:

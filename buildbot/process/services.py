@@ -140,12 +140,14 @@ class ProcessLayer:
     async def _register(self) -> None:
         """Make builders and their workers those of the configuration, here and in the database."""
         config, update = self._config, self.master.data.update
+        projects = await self._register_projects()
         described = [
             {
                 "name": each.name,
                 "description": each.description,
                 "description_format": each.description_format,
                 "tags": list(each.tags),
+                "projectid": None if each.project is None else projects[each.project],
             }
             for each in config.builders
         ]
@@ -166,6 +168,18 @@ class ProcessLayer:
                 for worker in config.workers
             }
         )
+
+    async def _register_projects(self) -> dict[str, int]:
+        """Make projects and codebases known as configured; ids of the projects by name."""
+        update, ids = self.master.data.update, {}
+        for each in self._config.projects:
+            ids[each.name] = await update.find_project_id(each.name)
+            await update.update_project_info(ids[each.name], each.slug, each.description, each.description_format)
+        for each in self._config.codebases:
+            projectid = ids[each.project]
+            codebaseid = await update.find_codebase_id(projectid=projectid, name=each.name)
+            await update.update_codebase_info(codebaseid=codebaseid, projectid=projectid, slug=each.slug)
+        return ids
 
     async def _drop(self, running: dict[str, Any], wanted: Mapping[str, Any]) -> None:
         """Stop the parts that are gone or differ."""

@@ -1,21 +1,7 @@
-"""Passwords of users: kept only as argon2 hashes (readings, users)."""
+"""Passwords of users, under the name that the specification gives their place (readings, users)."""
 
 from __future__ import annotations
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+from buildbot.util.passwords import check_passwd, encrypt
 
-_hasher = PasswordHasher()
-
-
-def encrypt(password: str) -> str:
-    """The argon2id hash of a password, with its parameters and a salt of its own: what ``bb_password`` holds."""
-    return _hasher.hash(password)
-
-
-def check_passwd(guess: str, stored: str) -> bool:
-    """Whether a password is the one that a hash was made of; false too for what is no hash."""
-    try:
-        return _hasher.verify(stored, guess)
-    except (VerificationError, InvalidHashError):
-        return False
+__all__ = ["check_passwd", "encrypt"]

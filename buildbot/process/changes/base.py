@@ -6,10 +6,12 @@ import random
 from abc import abstractmethod
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredLock
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.config.errors import error
+from buildbot.data.base import Events
 from buildbot.process.background import in_background
 from buildbot.process.claimed import ClaimedPart
 from buildbot.process.configured import checked_name
@@ -31,11 +33,39 @@ class ChangeSource(ClaimedPart):
 
     def __init__(self, name: str) -> None:
         super().__init__(checked_name(name, type(self).__name__))
+        self.changesourceid = 0
 
     async def claim(self, masterid: int | None) -> bool:
         """Claim it for a master, or give it up with None."""
         update = self.master.data.update
-        return bool(await update.setChangeSourceMaster(await update.findChangeSourceId(self.name), masterid))
+        self.changesourceid = await update.findChangeSourceId(self.name)
+        return bool(await update.setChangeSourceMaster(self.changesourceid, masterid))
+
+    def thd_hold(self, conn: Connection) -> None:
+        """Make sure that this master runs the source until the transaction ends; NotClaimedError if not."""
+        self.master.db.changesources.thdHold(conn, self.changesourceid)
+
+    async def add_change(self, **change: Any) -> int:
+        """Add a change (the arguments of ``addChange``), provided that this master still runs the source.
+
+        Raises NotClaimedError if it does not, and adds nothing: another master finds the change again.
+        """
+        return int(await self.master.data.update.transact(self._thd_add_change, change))
+
+    def _thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
+        self.thd_hold(conn)
+        return int(self.master.data.update.thdAddChange(conn, events, **change))
+
+    async def set_state(self, objectid: int, name: str, value: Any) -> None:
+        """Keep a value of the source's (as ``state.setState``), provided that this master still runs it.
+
+        Raises NotClaimedError as ``add_change`` does.
+        """
+        await self.master.db.pool.do(self._thd_set_state, objectid, name, value)
+
+    def _thd_set_state(self, conn: Connection, objectid: int, name: str, value: Any) -> None:
+        self.thd_hold(conn)
+        self.master.db.state.thdSetState(conn, objectid, name, value)
 
 
 class PollingChangeSource(ChangeSource):
@@ -80,6 +110,7 @@ class PollingChangeSource(ChangeSource):
         self._polling = DeferredLock()
         self._askers: list[Deferred[None]] = []  # for the next poll
         self._problem: str | None = None
+        self._wishes: Any = None
 
     @abstractmethod
     async def poll(self) -> None:
@@ -108,16 +139,27 @@ class PollingChangeSource(ChangeSource):
     async def start_work(self) -> None:
         """Poll now or after the first interval."""
         self.stopping = False
+        changesourceid = await self.master.data.update.findChangeSourceId(self.name)
+        key = ("control", "changesources", str(changesourceid), "poll")
+        self._wishes = await self.master.mq.startConsuming(self._wished, key)
         self._schedule(0 if self.pollAtLaunch else self.pollInterval)
 
     async def stop_work(self) -> None:
         """Stop polling; returns when the poll that is under way has ended."""
         self.stopping = True
+        if self._wishes is not None:
+            await maybeDeferred(self._wishes.stopConsuming)
+            self._wishes = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         async with self._polling:
             self._problem = None
+
+    def _wished(self, key: tuple[str, ...], message: Any) -> None:
+        # who asks again before the poll begins gets the same one
+        if not self._askers:
+            self.poll_now()
 
     def _schedule(self, delay_s: float) -> None:
         if self.pollInterval or (self.pollAtLaunch and delay_s == 0):

@@ -26,7 +26,8 @@ killed between them goes on with that branch and head at its next poll, whatever
 adding any commits it asks, per batch, which of them already are changes of this repository, branch, project, codebase
 and category after *changeid*, and skips those. (For a branch that is new or was rewritten all changes are asked,
 since its commits may have been changes long ago.) Nothing is lost, as the head moves only after all changes; nothing is
-doubled, as only one master runs the poller and its polls do not overlap.
+doubled, as only one master runs the poller and its polls do not overlap; one that was taken for dead can write neither
+change nor head.
 
 **What can fail.** The repository does not exist, cannot be reached, a branch vanishes during the poll, git is killed:
 a `PollError`, logged once; heads not yet written are found again by the next poll. If the mirror was lost and the
@@ -414,7 +415,7 @@ class GitPoller(PollingChangeSource):
             "codebase": self.codebase,
         }
         category = self.category(attributes) if callable(self.category) else self.category
-        return int(await self.master.data.update.addChange(**attributes, category=category))
+        return await self.add_change(**attributes, category=category)
 
     async def _objectid(self) -> int:
         return int(await self.master.db.state.getObjectId(self.name, "GitPoller"))
@@ -431,7 +432,7 @@ class GitPoller(PollingChangeSource):
         heads = {_to_json(ref): commit for ref, commit in seen.heads.items()}
         adding = seen.adding and (_to_json(seen.adding[0]), seen.adding[1])
         value = {"heads": heads, "gone": seen.gone, "changeid": seen.changeid, "adding": adding}
-        await self.master.db.state.setState(await self._objectid(), "lastRev", value)
+        await self.set_state(await self._objectid(), "lastRev", value)
 
 
 def _local(ref: str) -> str:

@@ -106,6 +106,10 @@ class BaseScheduler(ClaimedPart):
         self.schedulerid = await update.findSchedulerId(self.name)
         return bool(await update.setSchedulerMaster(self.schedulerid, masterid))
 
+    def thd_hold(self, conn: Connection) -> None:
+        """Make sure that this master runs the scheduler until the transaction ends; NotClaimedError if not."""
+        self.master.db.schedulers.thdHold(conn, self.schedulerid)
+
     async def start_work(self) -> None:
         """Begin to schedule, in the state that it was left in."""
         self.objectid = await self.master.db.state.getObjectId(self.name, type(self).__name__)

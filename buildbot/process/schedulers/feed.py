@@ -18,7 +18,9 @@ again arrives in the same stream: it takes effect between two changes, not at so
 own, and the changes between pass it by.
 
 **Exactly once.** Whatever is done with a change is written in one transaction with the clock that says so:
-its classification, or its buildset with the requests. A buildset of changes that waited removes their
+its classification, or its buildset with the requests. That transaction also makes sure that this master still
+runs the scheduler (``thd_hold``): one that was taken for dead and wakes up writes nothing, and one that takes
+the scheduler up again reads first what others did meanwhile. A buildset of changes that waited removes their
 classifications in the same transaction. So there is no moment at which a crash could lose or double anything.
 A change that nothing is done with (the filter rejects it, the scheduler is switched off) is noted only now
 and then, as it may be looked at again without harm.
@@ -43,6 +45,7 @@ from twisted.logger import Logger
 
 from buildbot.config.errors import error
 from buildbot.data.exceptions import SinceTooOldError
+from buildbot.db.exceptions import NotClaimedError
 from buildbot.mq.log import Event
 from buildbot.process.background import in_background
 from buildbot.process.changes.change import Change
@@ -123,6 +126,11 @@ class ChangeScheduler(BaseScheduler):
             yield
             self._stale = False
 
+    async def start_work(self) -> None:
+        """As ``BaseScheduler.start_work``; another master may have run it since this one last did."""
+        self._stale = True
+        await super().start_work()
+
     async def _read(self) -> None:
         stored = await self.master.db.state.getState(self.objectid, "feed", None)
         if stored is None:
@@ -138,7 +146,14 @@ class ChangeScheduler(BaseScheduler):
         await self.master.db.pool.do(self._thd_note, asdict(self.feed))
         self._unnoted = 0
 
+    async def _note_if_held(self) -> None:
+        try:
+            await self.note()
+        except NotClaimedError:
+            self._unnoted = 0  # whoever runs it now looks at those changes again, without harm
+
     def _thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
+        self.thd_hold(conn)
         self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
 
     # following the changes
@@ -161,7 +176,7 @@ class ChangeScheduler(BaseScheduler):
             self._subscription = None
         async with self.exclusive():
             if self._unnoted:
-                await self.note()
+                await self._note_if_held()
 
     async def _subscribe(self) -> None:
         patterns = [("changes", None, "new"), ("schedulers", str(self.schedulerid), "updated")]

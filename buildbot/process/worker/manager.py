@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -15,6 +15,7 @@ from buildbot.process.background import in_background
 from buildbot.process.worker import pb
 from buildbot.process.worker.connection import Connection, RemoteError
 from buildbot.process.worker.managed import ManagedWorker, directories_of
+from buildbot.util.metrics import Family, gauge
 
 _log = Logger()
 
@@ -73,6 +74,14 @@ class WorkerManager:
             await maybeDeferred(subscription.stopConsuming)
         for worker in self.workers.values():
             await worker.close()
+
+    def metrics(self) -> Iterable[Family]:
+        """The workers of this master, and what they do."""
+        workers = self.workers.values()
+        connected = sum(worker.connection is not None for worker in workers)
+        yield gauge("workers_configured", "workers that this master's configuration names", len(workers))
+        yield gauge("workers_connected", "those that are connected to it", connected)
+        yield gauge("builds_running", "builds that run on this master", sum(len(worker.builds) for worker in workers))
 
     def available(self, builder: str) -> list[ManagedWorker]:
         """The workers that could start a build of this builder now, those with the fewest running builds first."""

@@ -1,0 +1,58 @@
+"""The test results of a step: gathered here, stored many at a time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: results stored in one transaction
+BATCH = 1000
+
+
+class _Set:
+    """A set that is not complete, and what is to be stored in it."""
+
+    def __init__(self, builderid: int, category: str, value_unit: str) -> None:
+        self.builderid = builderid
+        self.category = category
+        self.value_unit = value_unit
+        self.results: list[dict[str, Any]] = []
+
+    def counts(self) -> dict[str, int]:
+        """How many tests passed and failed, where the category tells."""
+        if self.category == "pass_fail" and self.value_unit == "boolean":
+            passed = sum(result["value"] == "1" for result in self.results)
+            return {"tests_passed": passed, "tests_failed": len(self.results) - passed}
+        if self.category in ("pass_only", "fail_only"):
+            return {"tests_passed" if self.category == "pass_only" else "tests_failed": len(self.results)}
+        return {}
+
+
+class TestResults:
+    """The sets that a step has begun."""
+
+    def __init__(self) -> None:
+        self._sets: dict[int, _Set] = {}
+
+    async def begin(self, step: Any, description: str | None, category: str, value_unit: str) -> int:
+        """Begin a set; its id."""
+        builderid = step.build.builder.builderid
+        setid: int = await step.master.data.update.addTestResultSet(
+            builderid, step.build.buildid, step.stepid, description, category, value_unit
+        )
+        self._sets[setid] = _Set(builderid, category, value_unit)
+        return setid
+
+    def add(self, setid: int, result: dict[str, Any]) -> None:
+        """Keep a result for its set. ValueError if this step has begun no such set, or has finished it."""
+        if setid not in self._sets:
+            raise ValueError(f"setid: this step has no test result set {setid} that is not complete")
+        self._sets[setid].results.append(result)
+
+    async def finish(self, update: Any) -> None:
+        """Store what was kept, and complete the sets."""
+        while self._sets:
+            setid, kept = next(iter(self._sets.items()))
+            del self._sets[setid]  # tried once: what is wrong with a result stays wrong
+            for start in range(0, len(kept.results), BATCH):
+                await update.addTestResults(kept.builderid, setid, kept.results[start : start + BATCH])
+            await update.completeTestResultSet(setid, **kept.counts())
