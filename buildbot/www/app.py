@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildbot.www import jsonbody, rest
+from buildbot.www import jsonbody, openapi, rest
 from buildbot.www.cors import check_origin, preflight
 from buildbot.www.errors import INTERNAL_ERROR, RefusedError
+from buildbot.www.gate import Gate
+from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.jsonrpc import JsonRpc
+from buildbot.www.login import Login
 from buildbot.www.messages import Request, Response
+from buildbot.www.openapi import OpenApi
+from buildbot.www.operating import Operating
+from buildbot.www.pages import Pages
 from buildbot.www.rest import RestApi
+from buildbot.www.sessions import Visitor
 from buildbot.www.settings import Settings
 from buildbot.www.sse import EventStreams
-from buildbot.www.static import StaticFiles
 
 _API_VERSIONS = ("v2", "latest")
+_OPERATING = frozenset({("metrics",), ("health",), ("ready",)})
 _HTML = ("Content-Type", "text/html; charset=utf-8")
 
 
@@ -23,30 +30,46 @@ class App:
     """Answers every request but the WebSocket handshake."""
 
     settings: Settings
+    gate: Gate
     rest: RestApi
     rpc: JsonRpc
+    described: OpenApi
     streams: EventStreams
-    files: StaticFiles
+    pages: Pages
+    login: Login
+    hooks: ChangeHooks
+    operating: Operating
 
     async def handle(self, request: Request) -> Response:
-        """The reply; only what nobody foresaw is raised."""
+        """The reply; only what nobody foresaw is raised.
+
+        Every request but the WebSocket handshake comes through here before anything is answered, kept answers and 304
+        included: who may ask belongs here.
+        """
         segments = request.segments()
+        try:
+            visitor = await self.gate.admit(request, segments)
+        except RefusedError as error:
+            return rest.error_response(error)
         root = segments[0]
         if root == "api" and len(segments) > 1 and segments[1] in _API_VERSIONS:
-            return await self._api(request, segments[2:])
+            return await self._api(request, segments[2:], visitor)
+        if root == "change_hook":
+            return await self.hooks.handle(request, segments[1:])
         if request.method not in ("GET", "HEAD"):
             return _page(405, "Method Not Allowed", ("Allow", "GET, HEAD"))
         if segments == ("api",):
             versions = {"api_versions": {"v2": f"{self.settings.buildbot_url}api/v2"}}
             return Response(200, (("Content-Type", "application/json"),), jsonbody.compact(versions))
-        if segments == ("config",):
-            headers = (("Content-Type", "application/json"), ("Cache-Control", "public,max-age=0"))
-            return Response(200, headers, jsonbody.compact(self.settings.public))
+        if segments in _OPERATING:
+            return await self.operating.handle(root)
         if root == "sse":
-            return await self.streams.handle(request, segments[1:])
-        return self.files.handle(request, segments) or _page(404, "No Such Resource")
+            return await self.streams.handle(request, segments[1:], visitor)
+        if root == "auth" and len(segments) > 1:
+            return await self.login.handle(request, segments[1:], visitor)
+        return await self.pages.handle(request, segments, visitor) or _page(404, "No Such Resource")
 
-    async def _api(self, request: Request, path: tuple[str, ...]) -> Response:
+    async def _api(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
         try:
             origin_headers = check_origin(request, self.settings)
             if request.method == "OPTIONS":
@@ -58,13 +81,23 @@ class App:
                 return rest.error_response(error)
             body = jsonbody.compact({"error": {"message": error.message}})
             return Response(error.status, (("Content-Type", "text/plain; charset=utf-8"),), body)
-        handler = self.rpc if request.method == "POST" else self.rest
-        return (await handler.handle(request, path)).with_headers(*origin_headers)
+        if request.method == "POST":
+            response = await self.rpc.handle(request, path, visitor)
+        elif path == (openapi.NAME,):
+            response = self.described.handle(request)
+        else:
+            response = await self.rest.handle(request, path)
+        return response.with_headers(*origin_headers)
 
 
 def internal_error() -> Response:
     """The reply to a request whose handler failed; the reason is in the master's log."""
     return rest.error_response(RefusedError(500, "internal error - see logs", INTERNAL_ERROR))
+
+
+def plain_error(status: int, why: str) -> Response:
+    """The reply to what is refused before anybody looks at what it asks for."""
+    return rest.error_response(RefusedError(status, why))
 
 
 def _page(status: int, title: str, *headers: tuple[str, str]) -> Response:

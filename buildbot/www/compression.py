@@ -8,6 +8,8 @@ import zstandard
 
 from buildbot.www.messages import Request, Response
 
+#: content codings that are spoken
+CODINGS = frozenset({"zstd", "gzip"})
 #: below this, compressing costs more than it saves
 MIN_BYTES = 1400
 

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from buildbot.mq.log import Event
 from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Deliver, Subscription
+from buildbot.www.errors import RefusedError
 
 #: called with an event and the one of its keys, in segments, that was subscribed to
 Send = Callable[[Event, tuple[str, ...]], None]
@@ -25,6 +26,10 @@ class Events(Protocol):
 
     def subscribe(self, patterns: Sequence[Pattern], deliver: Deliver, since: int | None) -> Awaitable[Subscription]:
         """Deliver every later event whose key fits, from ``since`` or from now on."""
+
+
+#: no clock ever has more
+_CLOCK_DIGITS = 20
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +43,14 @@ class _Interest:
 def pattern_of(path: str) -> Pattern:
     """The filter for a path of section 5.1: ``*`` is any one segment, all others are equal."""
     return tuple(None if segment == "*" else segment for segment in path.split("/"))
+
+
+def clock_of(since: Any) -> int:
+    """A clock as clients hold it, a number or its text; RefusedError if it is none."""
+    text = str(since)
+    if isinstance(since, bool) or not text.isascii() or not text.isdigit() or len(text) > _CLOCK_DIGITS:
+        raise RefusedError(400, f"invalid since '{text[:_CLOCK_DIGITS]}'")
+    return int(text)
 
 
 class Feed:

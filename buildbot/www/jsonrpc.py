@@ -7,8 +7,10 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from buildbot.www import jsonbody
+from buildbot.www.authz.asked import Asked
 from buildbot.www.errors import INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
 from buildbot.www.messages import Request, Response
+from buildbot.www.sessions import Visitor
 
 
 class Control(Protocol):
@@ -18,6 +20,13 @@ class Control(Protocol):
         """Do something to what a path names."""
 
 
+class Check(Protocol):
+    """The part of the gate that calls need."""
+
+    async def check(self, visitor: Visitor, asked: Asked) -> None:
+        """Raise RefusedError for what the visitor may not do."""
+
+
 class JsonRpc:
     """Answers POST below ``/api/v2``.
 
@@ -25,16 +34,18 @@ class JsonRpc:
     somebody's page cannot act here.
     """
 
-    def __init__(self, data: Control) -> None:
+    def __init__(self, data: Control, gate: Check) -> None:
         self._data = data
+        self._gate = gate
 
-    async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
-        """The reply to a call of an action of ``path``, errors included."""
+    async def handle(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
+        """The reply to a visitor's call of an action of ``path``, errors included."""
         call: dict[str, Any] = {}
         try:
             call = _decode(request)
+            await self._gate.check(visitor, Asked(path, call["method"], call["params"]))
             # Who acts is what the session says, never what the client says.
-            arguments = {**call["params"], "owner": "anonymous"}
+            arguments = {**call["params"], "owner": visitor.owner}
             result = await self._data.control(call["method"], arguments, path)
         except Exception as error:
             return error_response(error, call)

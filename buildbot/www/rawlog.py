@@ -1,80 +1,151 @@
-"""Whole logs as plain downloads, read and sent a window of lines at a time (http-api 1.4)."""
+"""Whole logs as downloads: streamed a part at a time, compressed for clients that take it, or a range of bytes.
+
+Source: http-api 1.4; ranges and codings are additions.
+"""
 
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
+import zstandard
+
+from buildbot.www.compression import accepted
 from buildbot.www.errors import RefusedError
-from buildbot.www.messages import Response
+from buildbot.www.messages import Request, Response
 
 if TYPE_CHECKING:
     from buildbot.www.rest import Data
 
-#: lines read from the database at a time
-WINDOW_LINES = 2000
-
-_PREFIX = re.compile(r"^.", re.MULTILINE)
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\"\\/;]")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-async def download(data: Data, path: tuple[str, ...], inline: bool) -> Response:
-    """The log at ``path``, which ends in ``raw`` or ``raw_inline``.
+class _Zstd:
+    """A frame for each part, so that nothing waits for what follows."""
 
-    Stdio logs lose the letter that tells their streams apart and get three lines that say where they are from.
+    def __init__(self) -> None:
+        self._compressor = zstandard.ZstdCompressor(level=1)
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data)
+
+    def end(self) -> bytes:
+        return b""
+
+
+class _Gzip:
+    def __init__(self) -> None:
+        self._compressor = zlib.compressobj(1, zlib.DEFLATED, 31)
+
+    def encode(self, data: bytes) -> bytes:
+        return self._compressor.compress(data)
+
+    def end(self) -> bytes:
+        return self._compressor.flush()
+
+
+_ENCODERS: dict[str, type[_Zstd] | type[_Gzip]] = {"zstd": _Zstd, "gzip": _Gzip}
+
+
+async def download(data: Data, request: Request, log: dict[str, Any], inline: bool) -> Response:
+    """The log that was found at a path which ends in ``raw`` or ``raw_inline``.
+
+    Stdio logs lose the letter that tells their streams apart and get three lines that say where they are from. A log
+    that is complete can be had by ranges of bytes; one that is not, and several ranges at once, come whole.
 
     Raises:
-        RefusedError: 404, there is no such log.
+        RefusedError: 416, the range begins after the end.
     """
-    log = await data.get({}, path)
-    if log is None:
-        raise RefusedError(404, f"not found: {'/'.join(path)}")
-    origin = await _origin(data, log)
     kind = log["type"]
+    builder, number, worker, step = (_known(log[name]) for name in ("builder", "number", "worker", "step"))
     content_type = "text/html" if kind == "h" else "text/plain"
     headers = [("Content-Type", f"{content_type}; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     if inline:
         # A build writes its logs: shown in a browser they must not act as pages of this server.
         headers.append(("Content-Security-Policy", "sandbox"))
     else:
-        name = f"{origin['builder']}_build_{origin['number']}_step_{origin['step']}_log_{log['slug']}"
+        name = f"{builder}_build_{number}_step_{step}_log_{log['slug']}"
         headers.append(("Content-Disposition", f"attachment; filename={_header_text(name)}"))
-    head = ""
+    head = b""
     if kind == "s":
-        head = f"Builder: {origin['builder']}\nBuild number: {origin['number']}\nWorker name: {origin['worker']}\n"
-    return Response(200, tuple(headers), _lines(data, log["logid"], kind == "s", head))
+        head = f"Builder: {builder}\nBuild number: {number}\nWorker name: {worker}\n".encode("utf-8", "replace")
+    if log["complete"]:
+        headers.append(("Accept-Ranges", "bytes"))
+        wanted = _RANGE.fullmatch(request.header("range") or "")
+        if wanted is not None and wanted[0] != "bytes=-":
+            return await _part(data, log, head, wanted, headers)
+    codings = accepted(request)
+    coding = next((name for name in _ENCODERS if name in codings), None)
+    parts: AsyncGenerator[bytes, None] = _parts(data, log, head)
+    if coding is None:
+        return Response(200, tuple(headers), parts)
+    return Response(200, (*headers, ("Content-Encoding", coding)), _encoded(parts, _ENCODERS[coding]()))
 
 
-async def _origin(data: Data, log: dict[str, Any]) -> dict[str, Any]:
-    """Names of what wrote the log; ``unknown`` where the record is gone."""
-    step = await data.get({}, ("steps", log["stepid"])) or {}
-    build = await data.get({}, ("builds", step["buildid"])) if step else None
-    build = build or {}
-    builder = await data.get({}, ("builders", build["builderid"])) if build else None
-    worker = await data.get({}, ("workers", build["workerid"])) if build.get("workerid") is not None else None
-    return {
-        "step": step.get("name", "unknown"),
-        "number": build.get("number", "unknown"),
-        "builder": (builder or {}).get("name", "unknown"),
-        "worker": (worker or {}).get("name", "unknown"),
-    }
+async def _part(
+    data: Data, log: dict[str, Any], head: bytes, wanted: re.Match[str], headers: list[tuple[str, str]]
+) -> Response:
+    chunks = await data.log_sizes(log["logid"], log["type"] == "s")
+    total = len(head) + sum(size for _, size in chunks)
+    first, last = wanted.groups()
+    if first:
+        start, end = int(first), min(int(last) + 1, total) if last else total
+    else:
+        start, end = max(total - int(last), 0), total
+    if start >= end:
+        raise RefusedError(416, f"there are {total} bytes")
+    headers.append(("Content-Range", f"bytes {start}-{end - 1}/{total}"))
+    position, line = 0, 0
+    if start >= len(head):
+        position, head = len(head), b""
+        for first_line, size in chunks:
+            if position + size > start:
+                line = first_line
+                break
+            position += size
+    parts = _parts(data, log, head, line)
+    return Response(206, tuple(headers), _cut(parts, start - position, end - start))
 
 
-async def _lines(data: Data, logid: int, prefixed: bool, head: str) -> AsyncGenerator[bytes, None]:
+async def _parts(data: Data, log: dict[str, Any], head: bytes, line: int = 0) -> AsyncGenerator[bytes, None]:
     if head:
-        yield head.encode()
-    first = 0
-    while True:
-        chunk = await data.get({"offset": first, "limit": WINDOW_LINES}, ("logs", logid, "contents"))
-        content: str = chunk["content"] if chunk else ""
-        if not content:
+        yield head
+    while not (log["complete"] and line >= log["num_lines"]):
+        found = await data.log_bytes(log["logid"], line, log["type"] == "s")
+        if found is None:
             return
-        yield (_PREFIX.sub("", content) if prefixed else content).encode("utf-8", "replace")
-        lines = content.count("\n")
-        if lines < WINDOW_LINES:
-            return
-        first += lines
+        part, line = found
+        yield part
+
+
+async def _cut(parts: AsyncGenerator[bytes, None], skip: int, length: int) -> AsyncGenerator[bytes, None]:
+    try:
+        async for part in parts:
+            piece = part[skip : skip + length]
+            skip = max(skip - len(part), 0)
+            length -= len(piece)
+            yield piece
+            if not length:
+                return
+    finally:
+        await parts.aclose()
+
+
+async def _encoded(parts: AsyncGenerator[bytes, None], encoder: _Zstd | _Gzip) -> AsyncGenerator[bytes, None]:
+    try:
+        async for part in parts:
+            yield encoder.encode(part)
+        yield encoder.end()
+    finally:
+        await parts.aclose()
+
+
+def _known(name: Any) -> Any:
+    """``unknown`` where the record is gone."""
+    return "unknown" if name is None else name
 
 
 def _header_text(text: str) -> str:

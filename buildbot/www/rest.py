@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
-from buildbot.resources import RESOURCES
-from buildbot.resources.base import Resource
-from buildbot.www import jsonbody, rawlog
-from buildbot.www.compression import compressed
+from buildbot.db.logsearch import Found
+from buildbot.resources.build_data import BUILD_DATA
+from buildbot.www import jsonbody, logsearch, rawdata, rawlog
+from buildbot.www.answers import Answers
+from buildbot.www.compression import CODINGS, accepted, compressed
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.messages import Request, Response
 from buildbot.www.query import options_of
 from buildbot.www.settings import Settings
+
+T = TypeVar("T")
 
 CLOCK_HEADER = "X-Tenfold-Clock"
 
@@ -30,7 +33,6 @@ class Endpoint(Protocol):
     kind: str
     growing: bool
     fields: Mapping[str, str]
-    resource: Resource | None
 
 
 class Data(Protocol):
@@ -39,31 +41,49 @@ class Data(Protocol):
     def endpoint(self, path: tuple[str, ...]) -> Endpoint:
         """Facts about a path; InvalidPathError if there is none."""
 
-    def snapshot(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[tuple[Any, int]]:
-        """Data and the clock at which it was true."""
+    def read(
+        self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]
+    ) -> Deferred[T]:
+        """What is made of data, without links, and the clock at which it was true; in a thread."""
 
-    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
-        """Data."""
+    def changes(self) -> int | None:
+        """The version of the database, if it costs nothing to know; None if it is the clock."""
+
+    def version(self) -> Awaitable[tuple[int, int]]:
+        """What is another number once anything has changed, and the clock."""
+
+    def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
+        """A part of a log, and the line after it."""
+
+    def log_sizes(self, logid: int, stripped: bool) -> Deferred[list[tuple[int, int]]]:
+        """First lines and sizes of the parts of a log."""
+
+    def log_search(
+        self, logid: int, first_line: int, prefixed: bool, needle: bytes, most: int
+    ) -> Deferred[Found | None]:
+        """Lines of a part of a log that have a text."""
 
 
 class RestApi:
     """Answers GET and HEAD below ``/api/v2``.
 
-    A validator (``ETag``) is the clock: while it stands still nothing that is announced has changed, so a
-    client that has the reply of this clock is answered 304 without a query. It is offered where every change is
-    announced, and it names this process, so that a database restored or made anew never meets an old validator.
+    Two things spare queries. An answer is kept and given again while the database is as it was (``Answers``). And every
+    answer has a validator (``ETag``): for nouns whose every change is announced it is the clock, for others the
+    database's version. A client that has the answer of now is told 304. Validators name this process, so that a
+    database restored or made anew never meets an old one.
+
+    Who may ask is decided before ``handle`` is called.
 
     Args:
         data: the Data API.
         settings: limits and caching.
-        clock: the number of the newest event this master knows of, or None if it cannot tell.
     """
 
-    def __init__(self, data: Data, settings: Settings, clock: Callable[[], int | None]) -> None:
+    def __init__(self, data: Data, settings: Settings) -> None:
         self._data = data
         self._settings = settings
-        self._clock = clock
         self._process = secrets.token_hex(4)
+        self._answers = Answers(settings.rest_cache_bytes)
 
     async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
         """The reply to a GET or HEAD of ``path``, errors included."""
@@ -73,30 +93,66 @@ class RestApi:
             return error_response(error)
 
     async def _get(self, request: Request, path: tuple[str, ...]) -> Response:
+        if logsearch.is_search(path):
+            return await self._search(request, path)
+        changes = self._data.changes()
+        sent = request.header("if-none-match")
+        codings = accepted(request) & CODINGS if "accept-encoding" in request.headers else _NONE
+        as_json = "application/json" in (request.header("accept") or "")
+        key = (path, request.query, as_json, codings)
+        if sent is None and key in self._answers:
+            version, _ = await self._data.version()
+            kept = self._answers.get(key, version)
+            if kept is not None:
+                return kept
+        endpoint, options = self._asked(request, path)
+        announced = endpoint.plural in _ANNOUNCED and "expand" not in options
+        if sent is not None:
+            version, clock = await self._data.version()
+            validator = self._validator(announced, version, clock)
+            if validator in sent:
+                return Response(304, self._headers(clock, validator))
+        if endpoint.plural == BUILD_DATA.plural and endpoint.kind == "raw":
+            return await rawdata.download(self._data, path)
+        if endpoint.kind in ("raw", "raw_inline"):
+            return await self._download(request, path, endpoint.kind == "raw_inline")
+
+        def reply(data: Any, clock: int) -> tuple[int, Response]:
+            """Runs in the thread that read."""
+            if data is None:
+                raise RefusedError(404, f"not found: {'/'.join(path)}")
+            version = clock if changes is None else changes
+            validator = self._validator(announced, version, clock)
+            return version, compressed(request, self._reply(endpoint, data, clock, validator, as_json))
+
+        version, response = await self._data.read(options, path, reply)
+        self._answers.put(key, version, response)
+        return response
+
+    async def _download(self, request: Request, path: tuple[str, ...], inline: bool) -> Response:
+        log, clock = await self._data.read({}, path, lambda log, clock: (log, clock))
+        if log is None:
+            raise RefusedError(404, f"not found: {'/'.join(path)}")
+        response = await rawlog.download(self._data, request, log, inline)
+        if not log["complete"]:
+            # It may grow while it is sent.
+            return response.with_headers((CLOCK_HEADER, str(clock)), ("Cache-Control", "no-cache"))
+        return response.with_headers(*self._headers(clock, self._validator(True, 0, clock)))
+
+    async def _search(self, request: Request, path: tuple[str, ...]) -> Response:
+        found, clock = await logsearch.search(self._data, path, _parameters(request))
+        headers = ((CLOCK_HEADER, str(clock)), ("Cache-Control", "no-cache"))
+        return Response(200, (("Content-Type", "application/json; charset=utf-8"), *headers), jsonbody.compact(found))
+
+    def _asked(self, request: Request, path: tuple[str, ...]) -> tuple[Endpoint, dict[str, Any]]:
         endpoint = self._data.endpoint(path)
-        try:
-            parameters = request.parameters()
-        except ValueError as error:
-            raise RefusedError(400, str(error))
-        options = options_of(parameters, endpoint.fields, endpoint.is_collection)
+        options = options_of(_parameters(request), endpoint.fields, endpoint.is_collection)
         self._bound(options, endpoint)
         if endpoint.kind == "single":
             # They mean nothing for one resource and have never been an error (http-api 3.1).
             for name in ("order", "limit", "offset"):
                 options.pop(name, None)
-        if endpoint.kind in ("raw", "raw_inline"):
-            return await rawlog.download(self._data, path, inline=endpoint.kind == "raw_inline")
-
-        validated = endpoint.plural in _ANNOUNCED and "expand" not in options
-        if validated and self._is_current(request):
-            clock = self._clock()
-            return Response(304, self._headers(clock, validated))
-        data, clock = await self._data.snapshot(options, path)
-        if data is None:
-            raise RefusedError(404, f"not found: {'/'.join(path)}")
-        if endpoint.resource is not None:
-            drop_links(endpoint.resource, data if endpoint.is_collection else [data], options.get("expand", ()))
-        return self._reply(request, endpoint, data, clock, validated)
+        return endpoint, options
 
     def _bound(self, options: dict[str, Any], endpoint: Endpoint) -> None:
         """Growing collections are never sent without a bound (readings, HTTP and existing clients)."""
@@ -106,71 +162,41 @@ class RestApi:
         if limit > self._settings.max_limit:
             raise RefusedError(400, f"limit must not exceed {self._settings.max_limit}; use offset for more")
 
-    def _reply(self, request: Request, endpoint: Endpoint, data: Any, clock: int, validated: bool) -> Response:
+    def _reply(self, endpoint: Endpoint, data: Any, clock: int, validator: str, as_json: bool) -> Response:
         meta: dict[str, Any] = {}
         if endpoint.is_collection:
             meta = {"clock": clock, "total": getattr(data, "total", len(data))}
             items = list(data)
         else:
             items = [data]
-        as_json = "application/json" in (request.header("accept") or "")
         body = (jsonbody.compact if as_json else jsonbody.pretty)({endpoint.plural: items, "meta": meta})
         content_type = "application/json; charset=utf-8" if as_json else "text/plain; charset=utf-8"
-        response = Response(200, (("Content-Type", content_type), *self._headers(clock, validated)), body)
-        return compressed(request, response)
+        return Response(200, (("Content-Type", content_type), *self._headers(clock, validator)), body)
 
-    def _headers(self, clock: int | None, validated: bool) -> tuple[tuple[str, str], ...]:
-        headers = [(CLOCK_HEADER, str(clock)), ("Vary", "Accept, Accept-Encoding")]
+    def _headers(self, clock: int, validator: str) -> tuple[tuple[str, str], ...]:
+        headers = [(CLOCK_HEADER, str(clock)), ("Vary", "Accept, Accept-Encoding"), ("ETag", validator)]
         if self._settings.json_cache_s:
             expires = formatdate(time.time() + self._settings.json_cache_s, usegmt=True)
             headers += [("Expires", expires), ("Pragma", "no-cache")]
         else:
             headers.append(("Cache-Control", "no-cache"))
-        if validated:
-            headers.append(("ETag", self._validator(clock)))
         return tuple(headers)
 
-    def _validator(self, clock: int | None) -> str:
-        return f'W/"{self._process}-{clock}"'
+    def _validator(self, announced: bool, version: int, clock: int) -> str:
+        return f'W/"{self._process}-{clock}"' if announced else f'W/"{self._process}-v{version}"'
 
-    def _is_current(self, request: Request) -> bool:
-        sent = request.header("if-none-match")
-        clock = self._clock()
-        return sent is not None and clock is not None and self._validator(clock) in sent
 
+def _parameters(request: Request) -> list[tuple[str, str]]:
+    try:
+        return request.parameters()
+    except ValueError as error:
+        raise RefusedError(400, str(error))
+
+
+_NONE: frozenset[str] = frozenset()
 
 #: array keys of nouns whose every change is an event, so that the clock validates them
 _ANNOUNCED = frozenset({"builds", "buildsets", "changes", "steps", "logs", "logchunks", "sourcestamps"})
-
-
-_BY_PLURAL = {resource.plural: resource for resource in RESOURCES}
-
-
-def drop_links(resource: Resource, items: Iterable[dict[str, Any]], expanded: Iterable[str]) -> None:
-    """Take out of ``items`` the links to other resources, which are for Python callers; ``expanded`` ones stay.
-
-    Args:
-        expanded: names of links that stand there as resources, with dots for those inside.
-    """
-    inner: dict[str, list[str]] = {}
-    for name in expanded:
-        first, _, rest = name.partition(".")
-        inner.setdefault(first, []).extend([rest] if rest else [])
-    hidden = [name for name in resource.links if name not in resource.fields and name not in inner]
-    for item in items:
-        for name in hidden:
-            item.pop(name, None)
-        for name, further in inner.items():
-            found = item.get(name)
-            if found:
-                target = _BY_PLURAL[_target(resource.links[name].path)]
-                drop_links(target, found if isinstance(found, list) else [found], further)
-
-
-def _target(link: str) -> str:
-    """The plural of what a link such as ``builds/{buildid}/steps`` or ``workers/{workerid}`` points to."""
-    parts = link.split("/")
-    return parts[2] if len(parts) > 2 else parts[0]
 
 
 def error_response(error: Exception) -> Response:

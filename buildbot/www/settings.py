@@ -11,7 +11,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 #: keys of ``c['www']`` that never leave the master (http-api 7.3)
-_PRIVATE_KEYS = frozenset({"change_hook_dialects", "custom_templates_dir", "auth", "authz", "cookie_secret"})
+_PRIVATE_KEYS = frozenset(
+    {
+        "auth",
+        "authz",
+        "avatar_methods",
+        "change_hook_auth",
+        "change_hook_dialects",
+        "cookie_expiration_time",
+        "cookie_secret",
+        "custom_templates_dir",
+    }
+)
+_CACHE_BYTES = 8 * 1024 * 1024
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
@@ -27,6 +39,7 @@ class Settings:
         max_limit: the highest ``limit`` a client may ask of a growing collection.
         ws_ping_interval_s: seconds between protocol pings, 0 for none.
         json_cache_s: seconds for the ``Expires`` header of API replies, 0 for none.
+        rest_cache_bytes: what API replies that are kept while nothing changes may take together, 0 for none.
         public: the object served at ``/config``.
     """
 
@@ -37,6 +50,7 @@ class Settings:
     max_limit: int = 10_000
     ws_ping_interval_s: float = 0
     json_cache_s: int = 0
+    rest_cache_bytes: int = _CACHE_BYTES
     public: Mapping[str, Any] = field(default_factory=dict)
 
     def allows_origin(self, origin: str) -> bool:
@@ -52,19 +66,21 @@ def make_settings(
     Args:
         www: ``c['www']``: port (int: that TCP port on loopback; str: a Twisted endpoint description; None:
             no server), allowed_origins, ws_ping_interval, json_cache_seconds, rest_default_limit,
-            rest_max_limit, plugins and what else is shown at ``/config``.
+            rest_max_limit, rest_cache_bytes, plugins and what else is shown at ``/config``.
         buildbot_url: ``c['buildbotURL']``.
         title, title_url: ``c['title']``, ``c['titleURL']``.
     """
     url = buildbot_url if buildbot_url.endswith("/") else buildbot_url + "/"
+    max_limit = int(www.get("rest_max_limit") or 10_000)
     return Settings(
         buildbot_url=url,
         listen=_endpoint(www.get("port")),
         allowed_origins=tuple(pattern.lower() for pattern in www.get("allowed_origins") or _own_origins(url)),
-        default_limit=int(www.get("rest_default_limit") or 1000),
-        max_limit=int(www.get("rest_max_limit") or 10_000),
+        default_limit=min(int(www.get("rest_default_limit") or 1000), max_limit),
+        max_limit=max_limit,
         ws_ping_interval_s=float(www.get("ws_ping_interval") or 0),
         json_cache_s=int(www.get("json_cache_seconds") or 0),
+        rest_cache_bytes=int(www.get("rest_cache_bytes", _CACHE_BYTES)),
         public=_public(www, url, title, title_url or url),
     )
 
@@ -94,7 +110,7 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
     return {
         "port": None,
         "plugins": {},
-        "avatar_methods": [],
+        "avatar_methods": {"name": "gravatar"},
         "logfileName": None,
         **shown,
         "auth": {"name": "NoAuth"},

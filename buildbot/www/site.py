@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from twisted.internet import endpoints
@@ -10,14 +10,21 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.interfaces import Master
+from buildbot.util.metrics import Family, counter, gauge
 from buildbot.www.app import App
 from buildbot.www.front import Front
+from buildbot.www.gate import Gate
+from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.jsonrpc import JsonRpc
+from buildbot.www.login import Login
 from buildbot.www.messages import Request, Response
+from buildbot.www.openapi import OpenApi
+from buildbot.www.operating import Operating, Requests
+from buildbot.www.pages import Pages
 from buildbot.www.rest import RestApi
-from buildbot.www.settings import Settings, make_settings
+from buildbot.www.sessions import Holds
+from buildbot.www.settings import make_settings
 from buildbot.www.sse import EventStreams
-from buildbot.www.static import StaticFiles
 from buildbot.www.ws import EventFactory
 
 _log = Logger()
@@ -45,9 +52,16 @@ class WwwServer:
     ) -> None:
         self.master = master
         self.settings = make_settings(www, buildbotURL, title, titleURL)
-        self._files = StaticFiles()
+        self._www = www
         self._app: App | None = None
         self._front: Front | None = None
+        self._gate: Gate | None = None
+        self._holds = Holds(master.reactor)
+        # These outlive new settings: open streams, what was counted.
+        self._streams = EventStreams(master.data, master.reactor, self._holds.hold)
+        self._requests = Requests()
+        self._operating = Operating(master)
+        self._ends: Any = None
         self._sockets: EventFactory | None = None
         self._listening: Any = None
 
@@ -64,8 +78,11 @@ class WwwServer:
         if self.settings.listen is None or self._listening is not None:
             return
         reactor = self.master.reactor
-        self._app = self._make_app(self.settings)
-        self._sockets = EventFactory(self.master.data, reactor, self.settings.ws_ping_interval_s)
+        self.master.metrics.add(self.metrics)
+        self._app = self._make_app()
+        self._gate = self._app.gate
+        self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
+        self._sockets = EventFactory(self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s)
         self._front = Front(reactor, self._handle, self._sockets)
         endpoint: Any = _server_from_string(reactor, self.settings.listen)
         self._listening = await endpoint.listen(self._front)
@@ -73,15 +90,20 @@ class WwwServer:
         _log.info("the web server listens on {where}", where=self._listening.getHost())
 
     async def stop(self) -> None:
-        """Stop listening and drop all connections."""
+        """Stop listening; answers in progress are given, then all connections are dropped."""
         listening, self._listening = self._listening, None
         if listening is not None:
             await maybeDeferred(listening.stopListening)
         if self._front is not None:
-            self._front.abort_connections()
+            await self._front.stop()
         if self._sockets is not None:
             self._sockets.stop()
-        self._front = self._sockets = None
+        if self._ends is not None:
+            self._ends.stopConsuming()
+        if self._app is not None:
+            self._app = None
+            self.master.metrics.remove(self.metrics)
+        self._front = self._sockets = self._gate = self._ends = None
 
     async def reconfigure(
         self,
@@ -92,26 +114,47 @@ class WwwServer:
     ) -> None:
         """Take new settings; open connections stay unless the address or the pings changed."""
         old, self.settings = self.settings, make_settings(www, buildbotURL, title, titleURL)
+        self._www = www
         if (old.listen, old.ws_ping_interval_s) != (self.settings.listen, self.settings.ws_ping_interval_s):
             await self.stop()
             await self.start()
-        else:
-            self._app = self._make_app(self.settings)
+        elif self._gate is not None and self._sockets is not None:
+            self._app = self._make_app()
+            before, self._gate = self._gate, self._app.gate
+            self._sockets.gate = self._gate
+            if self._front is not None and (before.guards_reading or self._gate.guards_reading):
+                # What is open was let in by the old rules; clients come back and are asked again.
+                self._front.abort_all()
 
     async def _handle(self, request: Request) -> Response:
         assert self._app is not None
-        return await self._app.handle(request)
+        return await self._requests.count(self._app.handle, request)
 
-    def _make_app(self, settings: Settings) -> App:
-        data, reactor = self.master.data, self.master.reactor
+    def metrics(self) -> Iterable[Family]:
+        """Requests and connections."""
+        yield from self._requests.metrics()
+        if self._front is not None:
+            doc = "requests refused before anybody looked at what they ask for"
+            yield counter("http_refused", doc, self._front.refused)
+            yield gauge("http_connections", "open connections, WebSockets included", len(self._front.connections))
+            unsent = self._front.unsent_bytes
+            yield gauge("http_unsent_bytes", "parts of answers that wait for clients to fetch the rest", unsent)
+        sockets = 0 if self._sockets is None else len(self._sockets.protocols)
+        clients = {("ws",): sockets, ("sse",): self._streams.clients}
+        yield Family("stream_clients", "gauge", "clients that follow events", ("by",), clients)
+
+    def _make_app(self) -> App:
+        data, reactor, settings = self.master.data, self.master.reactor, self.settings
+        gate = Gate(self.master, settings, self._www, self._holds)
         return App(
             settings,
-            RestApi(data, settings, self._clock),
-            JsonRpc(data),
-            EventStreams(data, reactor),
-            self._files,
+            gate,
+            RestApi(data, settings),
+            JsonRpc(data, gate),
+            OpenApi(data, settings),
+            self._streams,
+            Pages(settings, gate, self._www),
+            Login(gate, settings.buildbot_url),
+            ChangeHooks(data, self._www, reactor),
+            self._operating,
         )
-
-    def _clock(self) -> int:
-        position: int = self.master.mq.tail.position
-        return position

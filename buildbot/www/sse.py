@@ -16,11 +16,12 @@ from twisted.internet.defer import CancelledError, Deferred
 from buildbot.mq.log import Event
 from buildbot.www import jsonbody
 from buildbot.www.errors import RefusedError, problem_of
-from buildbot.www.feeds import Events, Feed
+from buildbot.www.feeds import Events, Feed, clock_of
 from buildbot.www.messages import Request, Response
+from buildbot.www.sessions import Hold, Visitor
 
 #: bytes of events that may wait for a client that does not read
-MAX_WAITING_BYTES = 1024 * 1024
+MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
 
 _STREAM_HEADERS = (
@@ -32,38 +33,50 @@ _STREAM_HEADERS = (
 
 
 class EventStreams:
-    """Answers GET below ``/sse``."""
+    """Answers GET below ``/sse``.
 
-    def __init__(self, events: Events, reactor: Any) -> None:
+    Args:
+        events: the Data API.
+        reactor: for signs of life.
+        hold: has a stream ended with its visitor's session (``Gate.hold``).
+    """
+
+    def __init__(self, events: Events, reactor: Any, hold: Hold) -> None:
         self._events = events
+        self._hold = hold
         self._reactor = reactor
         self._streams: dict[str, _Stream] = {}
 
-    async def handle(self, request: Request, segments: tuple[str, ...]) -> Response:
+    @property
+    def clients(self) -> int:
+        """How many listen."""
+        return len(self._streams)
+
+    async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
         """The reply to ``/sse/<segments>``, errors included."""
         try:
-            return await self._handle(request, segments)
+            return await self._handle(request, segments, visitor)
         except Exception as error:
             problem = problem_of(error)
             return _text(problem.status, problem.text)
 
-    async def _handle(self, request: Request, segments: tuple[str, ...]) -> Response:
+    async def _handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
         if segments and segments[-1] == "":
             segments = segments[:-1]
         if segments and segments[0] in ("add", "remove"):
-            return await self._change(segments[0], segments[1:])
+            return await self._change(segments[0], segments[1:], visitor)
         path = segments[1:] if segments[:1] == ("listen",) else segments
-        stream = _Stream(self._events, self._reactor)
+        stream = _Stream(self._events, self._reactor, visitor)
         if path:
             await stream.feed.start("/".join(path), _since(request))
         self._streams[stream.identifier] = stream
         return Response(200, _STREAM_HEADERS, self._run(stream))
 
-    async def _change(self, action: str, segments: tuple[str, ...]) -> Response:
+    async def _change(self, action: str, segments: tuple[str, ...], visitor: Visitor) -> Response:
         if not segments:
             raise RefusedError(400, "need uuid")
         stream = self._streams.get(segments[0])
-        if stream is None:
+        if stream is None or stream.visitor != visitor:
             raise RefusedError(400, "unknown uuid")
         path = "/".join(segments[1:])
         if action == "add":
@@ -73,10 +86,12 @@ class EventStreams:
         return _text(200, "ok")
 
     async def _run(self, stream: _Stream) -> AsyncGenerator[bytes, None]:
+        release = self._hold(stream.visitor, stream.end)
         try:
             async for block in stream.blocks():
                 yield block
         finally:
+            release()
             self._streams.pop(stream.identifier, None)
             stream.feed.close()
 
@@ -84,9 +99,10 @@ class EventStreams:
 class _Stream:
     """One listener: events wait here until its connection takes them."""
 
-    def __init__(self, events: Events, reactor: Any) -> None:
+    def __init__(self, events: Events, reactor: Any, visitor: Visitor) -> None:
+        self.visitor = visitor
         self.identifier = str(uuid.uuid4())
-        self.feed = Feed(events, self._take, self._end)
+        self.feed = Feed(events, self._take, self.end)
         self._reactor = reactor
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
@@ -142,7 +158,8 @@ class _Stream:
         if self._behind:
             self.feed.suspend()
 
-    def _end(self) -> None:
+    def end(self) -> None:
+        """Send what waits, and nothing more."""
         self._ended = True
         self._awake()
 
@@ -154,11 +171,7 @@ class _Stream:
 
 def _since(request: Request) -> int | None:
     text = dict(request.parameters()).get("since") or request.header("last-event-id")
-    if text is None:
-        return None
-    if not text.isascii() or not text.isdigit():
-        raise RefusedError(400, f"invalid since '{text}'")
-    return int(text)
+    return None if text is None else clock_of(text)
 
 
 def _text(status: int, text: str) -> Response:

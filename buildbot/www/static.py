@@ -36,10 +36,13 @@ _POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
 )
+_PAGE_HEADERS = (("Content-Security-Policy", _POLICY), ("Referrer-Policy", "same-origin"))
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class File:
+    """A file as it is sent."""
+
     content_type: str
     content: bytes
     zipped: bytes | None
@@ -56,7 +59,7 @@ class StaticFiles:
     def __init__(self, root: Path = PAGE) -> None:
         self._root = root
         self._stamp: tuple[tuple[str, int, int], ...] = ()
-        self._files: dict[str, _File] = {}
+        self._files: dict[str, File] = {}
         self._digest = ""
 
     def handle(self, request: Request, segments: tuple[str, ...]) -> Response | None:
@@ -64,37 +67,19 @@ class StaticFiles:
         if segments in (("",), ("index.html",)):
             # The one place where a change of the files on disk is looked for.
             self._refresh()
-            return self._send(request, self._files.get("index.html"), "no-cache", page=True)
+            return send_file(request, self._files.get("index.html"), "no-cache", *_PAGE_HEADERS)
         if not self._files:
             self._refresh()
         if segments[0] != "page" or len(segments) < 2:
             # Browsers and old links ask for icons at the root.
             name = segments[-1] if segments[-1] in ("icon.svg", "robots.txt", "manifest.webmanifest") else ""
-            return self._send(request, self._files.get(name), "no-cache") if name else None
+            return send_file(request, self._files.get(name), "no-cache") if name else None
         if segments[1] == self._digest:
             name = "/".join(segments[2:])
-            return self._send(request, self._files.get(name), "public, max-age=31536000, immutable")
+            return send_file(request, self._files.get(name), "public, max-age=31536000, immutable")
         # An index of before an update, still open somewhere, gets today's files.
         name = "/".join(segments[2:] if len(segments) > 2 and _is_digest(segments[1]) else segments[1:])
-        return self._send(request, self._files.get(name), "no-cache")
-
-    def _send(self, request: Request, file: _File | None, caching: str, page: bool = False) -> Response | None:
-        if file is None:
-            return None
-        headers = [
-            ("Content-Type", file.content_type),
-            ("Cache-Control", caching),
-            ("ETag", file.etag),
-            ("Vary", "Accept-Encoding"),
-            ("X-Content-Type-Options", "nosniff"),
-        ]
-        if page:
-            headers += [("Content-Security-Policy", _POLICY), ("Referrer-Policy", "same-origin")]
-        if file.etag in (request.header("if-none-match") or ""):
-            return Response(304, tuple(headers))
-        if file.zipped is not None and "gzip" in accepted(request):
-            return Response(200, (*headers, ("Content-Encoding", "gzip")), file.zipped)
-        return Response(200, tuple(headers), file.content)
+        return send_file(request, self._files.get(name), "no-cache")
 
     def _refresh(self) -> None:
         paths = sorted(path for path in self._root.rglob("*") if path.is_file())
@@ -109,18 +94,38 @@ class StaticFiles:
         if "index.html" in contents:
             index = contents["index.html"].replace(b'"' + PREFIX.encode(), f'"{PREFIX}{self._digest}/'.encode())
             contents["index.html"] = index
-        self._files = {name: _file(name, content) for name, content in contents.items()}
+        self._files = {name: make_file(name, content) for name, content in contents.items()}
         self._stamp = stamp
+
+
+def send_file(request: Request, file: File | None, caching: str, *headers: tuple[str, str]) -> Response | None:
+    """The reply that has a file; None if there is none."""
+    if file is None:
+        return None
+    sent = (
+        ("Content-Type", file.content_type),
+        ("Cache-Control", caching),
+        ("ETag", file.etag),
+        ("Vary", "Accept-Encoding"),
+        ("X-Content-Type-Options", "nosniff"),
+        *headers,
+    )
+    if file.etag in (request.header("if-none-match") or ""):
+        return Response(304, sent)
+    if file.zipped is not None and "gzip" in accepted(request):
+        return Response(200, (*sent, ("Content-Encoding", "gzip")), file.zipped)
+    return Response(200, sent, file.content)
 
 
 def _is_digest(segment: str) -> bool:
     return len(segment) == 16 and all(letter in "0123456789abcdef" for letter in segment)
 
 
-def _file(name: str, content: bytes) -> _File:
+def make_file(name: str, content: bytes) -> File:
+    """A file made ready to be sent."""
     suffix = name[name.rfind(".") :] if "." in name else ""
     zipped = gzip.compress(content, mtime=0) if suffix != ".png" and len(content) >= MIN_BYTES else None
-    return _File(
+    return File(
         _TYPES.get(suffix, "application/octet-stream" if suffix else "text/plain; charset=utf-8"),
         content,
         zipped,

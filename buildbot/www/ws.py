@@ -9,12 +9,12 @@ cursor does not grow old.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from autobahn.twisted import websocket as _websocket
-from twisted.internet.defer import DeferredQueue, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredQueue, ensureDeferred
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -23,8 +23,10 @@ from zope.interface import implementer
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.www import jsonbody
-from buildbot.www.errors import problem_of
-from buildbot.www.feeds import Events, Feed
+from buildbot.www.errors import RefusedError, problem_of
+from buildbot.www.feeds import Events, Feed, clock_of
+from buildbot.www.gate import Gate, follows
+from buildbot.www.messages import Request
 
 _log = Logger()
 websocket: Any = _websocket  # has no types
@@ -33,11 +35,8 @@ websocket: Any = _websocket  # has no types
 MAX_FRAME_BYTES = 64 * 1024
 MAX_WAITING_FRAMES = 1000
 #: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
-MAX_WAITING_BYTES = 1024 * 1024
+MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
-#: frames remembered, so that many clients share one
-_REMEMBERED_EVENTS = 64
-
 
 _Command = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -56,10 +55,14 @@ class Session:
     Args:
         feed: its subscriptions.
         reply: called with each reply, an object for JSON.
+        allow: raises RefusedError for what the client may not follow.
     """
 
-    def __init__(self, feed: Feed, reply: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, feed: Feed, reply: Callable[[dict[str, Any]], None], allow: Callable[[str], Awaitable[None]]
+    ) -> None:
         self._feed = feed
+        self._allow = allow
         self._reply = reply
         #: method, members that must be there, members that may be
         self._commands: dict[str, tuple[_Command, set[str], set[str]]] = {
@@ -102,10 +105,11 @@ class Session:
         return {"msg": "pong", "code": 200}
 
     async def _start(self, path: Any, since: Any = None) -> dict[str, Any]:
+        await self._allow(_checked(path))
         if since is None:
             clock = await self._feed.start(_checked(path))
         else:
-            clock = await self._feed.start(_checked(path), _clock(since))
+            clock = await self._feed.start(_checked(path), clock_of(since))
         return {"msg": "OK", "code": 200, "clock": clock}
 
     async def _stop(self, path: Any) -> dict[str, Any]:
@@ -120,12 +124,14 @@ def _checked(path: Any) -> str:
     return path
 
 
-def _clock(since: Any) -> int:
-    """A clock as clients hold it, a number or its text."""
-    text = str(since)
-    if isinstance(since, bool) or not text.isascii() or not text.isdigit():
-        raise BadFrameError(400, f"invalid since '{since}'")
-    return int(text)
+def _text_frame(payload: bytes) -> bytes:
+    """A whole message as a server sends it (RFC 6455, 5.2): final, text, not masked."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x81, size) + payload
+    if size < 1 << 16:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
 @implementer(IPushProducer)
@@ -134,6 +140,17 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
 
     factory: EventFactory
 
+    async def _admit(self, handshake: Any) -> None:
+        headers = {name.lower(): value for name, value in handshake.headers.items()}
+        try:
+            self._visitor = await self.factory.gate.admit(Request("GET", "/ws", headers=headers), ("ws",))
+        except RefusedError as error:
+            raise websocket.ConnectionDeny(403, error.message) from None
+
+    def onConnect(self, request: Any) -> Deferred[None]:
+        """A client asks for the connection."""
+        return ensureDeferred(self._admit(request))
+
     def onOpen(self) -> None:
         """The handshake is done."""
         self._waiting: DeferredQueue[dict[str, Any] | None] = DeferredQueue(size=MAX_WAITING_FRAMES)
@@ -141,7 +158,8 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         self._unsent_bytes = 0
         self._suspending = False
         self.feed = Feed(self.factory.events, self._send_event, self._abort)
-        self._session = Session(self.feed, self._send_reply)
+        self._session = Session(self.feed, self._send_reply, self._allow)
+        self._release = self.factory.gate.hold(self._visitor, self._abort)
         self.factory.protocols.add(self)
         self.transport.registerProducer(self, True)
         ensureDeferred(self._serve()).addErrback(self._failed)
@@ -161,6 +179,7 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         """The connection is gone."""
         if self in self.factory.protocols:
             self.factory.protocols.discard(self)
+            self._release()
             self._waiting.put(None)
             self.feed.close()
 
@@ -175,10 +194,13 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         if not self._paused:
             self._paused = True
             self._unsent_bytes = 0
+            # Who does not fetch replies may ask for no more.
+            self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
         """The client has read what the transport held."""
         self._paused = False
+        self.transport.resumeProducing()
         if self._suspending:
             self._suspending = False
             self.feed.resume()
@@ -190,15 +212,22 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         while (frame := await self._waiting.get()) is not None:
             await self._session.handle(frame)
 
+    async def _allow(self, path: str) -> None:
+        await self.factory.gate.check(self._visitor, follows(path))
+
     def _send_reply(self, answer: dict[str, Any]) -> None:
-        if self in self.factory.protocols:
+        # A connection that autobahn fails is closed to us before we hear of it.
+        if self in self.factory.protocols and self.state == self.STATE_OPEN:
             self.sendMessage(jsonbody.frame(answer))
 
     def _send_event(self, event: Event, key: tuple[str, ...]) -> None:
-        size, prepared = self.factory.prepared_event(event, key)
-        self.sendPreparedMessage(prepared)
+        if self.state != self.STATE_OPEN:  # it is closing
+            return
+        # Straight to the transport: to hundreds of clients, what the library does for each takes longer than that.
+        frame = self.factory.frame(event, key)
+        self.transport.write(frame)
         if self._paused:
-            self._unsent_bytes += size
+            self._unsent_bytes += len(frame)
             if self._unsent_bytes > MAX_WAITING_BYTES and not self._suspending:
                 self._suspending = True
                 # Later, so that one event under several keys is sent under all of them.
@@ -221,12 +250,14 @@ class EventFactory(websocket.WebSocketServerFactory):  # type: ignore[misc]
 
     protocol = EventProtocol
 
-    def __init__(self, events: Events, reactor: Any, ping_interval_s: float = 0) -> None:
+    def __init__(self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0) -> None:
         super().__init__(server="")
         self.events = events
+        self.gate = gate
         self.reactor = reactor
         self.protocols: set[EventProtocol] = set()
-        self._prepared: OrderedDict[tuple[int, tuple[str, ...]], tuple[int, Any]] = OrderedDict()
+        self._framed: tuple[Event, tuple[str, ...]] | None = None
+        self._frame = b""
         self.setProtocolOptions(
             maxFramePayloadSize=MAX_FRAME_BYTES,
             maxMessagePayloadSize=MAX_FRAME_BYTES,
@@ -249,17 +280,14 @@ class EventFactory(websocket.WebSocketServerFactory):  # type: ignore[misc]
         for protocol in list(self.protocols):
             protocol.dropConnection(abort=True)
 
-    def prepared_event(self, event: Event, key: tuple[str, ...]) -> tuple[int, Any]:
-        """The size and the frame of an event under one of its keys, made once for all clients."""
-        found = self._prepared.get((event.seq, key))
-        if found is None:
+    def frame(self, event: Event, key: tuple[str, ...]) -> bytes:
+        """The frame of an event under one of its keys, made once for all clients, who are told one after the other."""
+        if self._framed is None or self._framed[0] is not event or self._framed[1] is not key:
             # The message is JSON already, as the log holds it.
             payload = b'{"k":%b,"m":%b,"c":%d}' % (jsonbody.frame("/".join(key)), event.body, event.seq)
-            found = (len(payload), self.prepareMessage(payload))
-            self._prepared[event.seq, key] = found
-            if len(self._prepared) > _REMEMBERED_EVENTS:
-                self._prepared.popitem(last=False)
-        return found
+            self._framed = (event, key)
+            self._frame = _text_frame(payload)
+        return self._frame
 
     def _send_bookmarks(self) -> None:
         for protocol in list(self.protocols):

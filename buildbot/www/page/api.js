@@ -48,14 +48,19 @@ async function json(response) {
   }
 }
 
+async function read(path) {
+  const response = await request(`api/v2/${path}`, { headers: { Accept: "application/json" } });
+  const body = await json(response);
+  if (!response.ok) throw new ApiError(response.status, body.error ?? response.statusText);
+  return { response, body };
+}
+
 /**
  * Read a path of the API, such as `builds?limit=5`.
  * @returns {Promise<{items: object[], total: number, clock: number}>}
  */
 export async function get(path) {
-  const response = await request(`api/v2/${path}`, { headers: { Accept: "application/json" } });
-  const body = await json(response);
-  if (!response.ok) throw new ApiError(response.status, body.error ?? response.statusText);
+  const { response, body } = await read(path);
   const name = Object.keys(body).find((key) => key !== "meta");
   const items = body[name];
   return {
@@ -71,6 +76,16 @@ export async function logLines(logid, offset, limit) {
   const lines = items[0].content.split("\n");
   lines.pop();
   return lines;
+}
+
+/**
+ * Lines of a log after the line `after` (-1: all) that have `text`.
+ * @returns {Promise<{matches: {line: number, text: string}[], next: number | null}>}  `next`: what to give as `after`
+ *   to go on; null at the end
+ */
+export async function searchLog(logid, text, after = -1, limit = 1000) {
+  const { body } = await read(`logs/${logid}/search?text=${encodeURIComponent(text)}&after=${after}&limit=${limit}`);
+  return { matches: body.logmatches, next: body.meta.next };
 }
 
 let lastCall = 0;

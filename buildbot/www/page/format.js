@@ -44,7 +44,7 @@ export function firstLine(text) {
 
 /** A revision short enough for a table. */
 export function shortRevision(revision) {
-  return /^[0-9a-f]{40}$/i.test(revision ?? "") ? revision.slice(0, 9) : revision ?? "";
+  return /^(?:[0-9a-f]{32}|[0-9a-f]{40}|[0-9a-f]{64})$/i.test(revision ?? "") ? revision.slice(0, 9) : revision ?? "";
 }
 
 /** The name in "Name <mail>". */

@@ -1,7 +1,7 @@
 /** How components use live queries and the passing of time. */
 
 import { serverNow } from "./api.js";
-import { useEffect, useReducer, useState } from "./dom.js";
+import { useEffect, useLayoutEffect, useReducer, useState } from "./dom.js";
 import { query } from "./store.js";
 import { stream } from "./stream.js";
 
@@ -11,14 +11,26 @@ const NOTHING = { state: "loading", list: [], item: undefined, total: 0, error: 
 export function useQuery(question) {
   const [, draw] = useReducer((n) => n + 1, 0);
   const live = question ? query(question) : null;
-  useEffect(() => {
+  const drawn = live?.version;
+  useLayoutEffect(() => {
     if (!live) return undefined;
     live.users.add(draw);
     // It may have changed between drawing and this effect.
-    draw();
+    if (live.version !== drawn) draw();
     return () => live.users.delete(draw);
   }, [live]);
   return live ?? NOTHING;
+}
+
+/** False at first, true once what is in sight has been drawn: for what may come a moment later. */
+export function useLater(ready) {
+  const [later, setLater] = useState(false);
+  useEffect(() => {
+    if (!ready) return undefined;
+    const timer = setTimeout(() => setLater(true), 60);
+    return () => clearTimeout(timer);
+  }, [ready]);
+  return later;
 }
 
 /** State of the event stream: "connecting", "open" or "waiting". */

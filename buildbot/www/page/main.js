@@ -3,12 +3,15 @@
 import { config as getConfig } from "./api.js";
 import { html, render, useEffect, useLayoutEffect, useRef, useState } from "./dom.js";
 import { useTitle } from "./hooks.js";
+import { About } from "./pages/about.js";
 import { Build } from "./pages/build.js";
 import { Builder } from "./pages/builder.js";
 import { Builders } from "./pages/builders.js";
+import { Buildset } from "./pages/buildset.js";
 import { Change, Changes } from "./pages/changes.js";
 import { Home } from "./pages/home.js";
 import { Log } from "./pages/log.js";
+import { Masters } from "./pages/masters.js";
 import { NotFound } from "./pages/notfound.js";
 import { Queue, Request } from "./pages/queue.js";
 import { Schedulers } from "./pages/schedulers.js";
@@ -16,8 +19,10 @@ import { Worker, Workers } from "./pages/workers.js";
 import { Toasts } from "./parts/dialogs.js";
 import { Frame } from "./parts/frame.js";
 import { listenToKeys } from "./parts/keys.js";
+import { prefetchOnIntent } from "./prefetch.js";
 import { useRoute } from "./router.js";
 import { stream } from "./stream.js";
+import { setVisitor } from "./visitor.js";
 
 /** Patterns of addresses; `*` is any one segment. The first that fits is drawn. */
 const ROUTES = [
@@ -33,7 +38,9 @@ const ROUTES = [
   ["workers", Workers],
   ["workers/*", Worker],
   ["schedulers", Schedulers],
-  ["masters", Home],
+  ["masters", Masters],
+  ["buildsets/*", Buildset],
+  ["about", About],
 ].map(([pattern, page]) => [pattern ? pattern.split("/") : [], page]);
 
 function pageFor({ segments }) {
@@ -53,6 +60,7 @@ function App() {
       try {
         const answer = await getConfig();
         useTitle.site = answer.title;
+        setVisitor(answer);
         setConfig(answer);
       } catch {
         // Shown as offline by the frame; the next connection asks again.
@@ -81,9 +89,10 @@ function App() {
 
   const Page = pageFor(route);
   const shown = config ?? { title: "Buildbot", buildbotURL: `${location.origin}/` };
-  return html`<${Frame} config=${shown} route=${route}><${Page} key=${route.path} route=${route} /><//><${Toasts} />`;
+  return html`<${Frame} config=${shown} route=${route}><${Page} key=${route.path} route=${route} config=${shown} /><//><${Toasts} />`;
 }
 
 stream.connect();
 listenToKeys();
+prefetchOnIntent();
 render(html`<${App} />`, document.getElementById("app"));

@@ -3,7 +3,21 @@
  * either as a whole (`builds/*\/*`) or below one builder, worker or build, under the key that names it.
  */
 
+/** What rows show of a build besides itself; they come with a snapshot, and by events of their own. */
+const ROW_PROPERTIES = ["branch", "revision", "got_revision"];
+const WITH_PROPERTIES = ROW_PROPERTIES.map((name) => `&property=${name}`).join("");
+const PROPERTY_EVENTS = "builds/*/properties/*";
+
+function takeProperties(items, [, buildid], message) {
+  const build = items.get(Number(buildid));
+  const told = Object.entries(message).filter(([name]) => ROW_PROPERTIES.includes(name));
+  if (!build || told.length === 0) return false;
+  items.set(build.buildid, { ...build, properties: { ...build.properties, ...Object.fromEntries(told) } });
+  return true;
+}
+
 const newest = (key) => (a, b) => b[key] - a[key];
+const fields = (...names) => names.map((name) => `&field=${name}`).join("");
 const byName = (a, b) => a.name.localeCompare(b.name, undefined, { numeric: true });
 
 const ENDED = 80;
@@ -33,7 +47,7 @@ export const endedBuilds = {
 
 /** The newest builds of all builders, for the little histories on the builders page. */
 export const latestBuilds = {
-  path: "builds?order=-buildid&limit=600",
+  path: `builds?order=-buildid&limit=600${fields("buildid", "number", "builderid", "started_at", "complete", "complete_at", "results")}`,
   follow: "builds/*/*",
   key: "buildid",
   order: newest("buildid"),
@@ -61,13 +75,37 @@ export const waiting = {
   count: countWaiting,
 };
 
-export const changes = {
-  path: "changes?order=-changeid&limit=100",
+/** A longer part of the queue, or that of some builders. */
+export const waitingOf = (builderids, limit) => ({
+  ...waiting,
+  path: `buildrequests?claimed=false&complete=false&order=-priority&order=buildrequestid&limit=${limit}${builderids.map((id) => `&builderid=${id}`).join("")}`,
+  keep: builderids.length ? (request) => inQueue(request) && builderids.includes(request.builderid) : inQueue,
+  count: builderids.length ? (key, request) => (builderids.includes(request.builderid) ? countWaiting(key, request) : 0) : countWaiting,
+  limit,
+});
+
+/** Requests that a master has claimed and that are not complete: being built, or about to. */
+export const claimedRequests = {
+  path: "buildrequests?claimed=true&complete=false&order=-buildrequestid&limit=200",
+  follow: "buildrequests/*/*",
+  key: "buildrequestid",
+  keep: (request) => request.claimed && !request.complete && request.builderid !== undefined,
+  order: newest("buildrequestid"),
+  limit: 200,
+};
+
+/** Attributes of changes that may be searched, as the page calls them. */
+export const CHANGE_FIELDS = { comments: "Comment", author: "Author", branch: "Branch", revision: "Revision", repository: "Repository", project: "Project" };
+
+/** The newest changes; `text` narrows them to those whose `field` has it. */
+export const changes = (field = "comments", text = "", limit = 50) => ({
+  path: `changes?order=-changeid&limit=${limit}${text ? `&${field}__contains=${encodeURIComponent(text)}` : ""}`,
   follow: "changes/*/*",
   key: "changeid",
+  keep: text ? (change) => (change[field] ?? "").includes(text) : undefined,
   order: newest("changeid"),
-  limit: 100,
-};
+  limit,
+});
 
 export const change = (changeid) => ({ path: `changes/${changeid}`, key: "changeid" });
 
@@ -79,12 +117,18 @@ export const changeBuilds = (changeid) => ({
 
 export const builder = (builderid) => ({ path: `builders/${builderid}`, key: "builderid" });
 
-export const builderBuilds = (builderid) => ({
-  path: `builders/${builderid}/builds?order=-number&limit=100&property=branch&property=revision&property=got_revision`,
+/** How many builds are shown at first, and how many more each time. */
+export const PAGE_BUILDS = 100;
+
+/** A builder's newest builds; `results` (a list, may be empty) narrows them to those that ended like that. */
+export const builderBuilds = (builderid, results = [], limit = PAGE_BUILDS) => ({
+  path: `builders/${builderid}/builds?order=-number&limit=${limit}${WITH_PROPERTIES}${results.map((one) => `&results=${one}`).join("")}`,
   follow: `builders/${builderid}/builds/*/*`,
   key: "buildid",
+  keep: results.length ? (build) => results.includes(build.results) : undefined,
   order: newest("number"),
-  limit: 100,
+  limit,
+  also: { [PROPERTY_EVENTS]: takeProperties },
 });
 
 export const builderWaiting = (builderid) => ({
@@ -141,11 +185,13 @@ export const buildChanges = (buildid) => ({
 });
 
 /** A build's properties: one item, whose attributes are the properties; events bring new and changed ones. */
+/** A build's properties: one item, whose attributes are the properties; events bring new and changed ones. */
 export const properties = (buildid) => ({
   path: `builds/${buildid}/properties`,
   key: "\u0000",
   also: {
-    [`builds/${buildid}/properties/*`]: (items, _key, message) => {
+    [PROPERTY_EVENTS]: (items, key, message) => {
+      if (key[1] !== String(buildid)) return false;
       const [id, known] = items.entries().next().value ?? [undefined, {}];
       items.set(id, { ...known, ...message });
       return true;
@@ -153,8 +199,9 @@ export const properties = (buildid) => ({
   },
 });
 
+/** A request, and its buildset as it was when this was asked. */
 export const request = (buildrequestid) => ({
-  path: `buildrequests/${buildrequestid}`,
+  path: `buildrequests/${buildrequestid}?expand=buildset`,
   follow: "buildrequests/*/*",
   key: "buildrequestid",
   keep: (item) => item.buildrequestid === buildrequestid,
@@ -171,15 +218,53 @@ export const requestBuilds = (buildrequestid) => ({
 export const buildset = (bsid) => ({ path: `buildsets/${bsid}`, follow: "buildsets/*/*", key: "bsid", keep: (item) => item.bsid === bsid });
 
 export const workerBuilds = (workerid) => ({
-  path: `workers/${workerid}/builds?order=-buildid&limit=100`,
+  path: `workers/${workerid}/builds?order=-buildid&limit=100${WITH_PROPERTIES}`,
   follow: `workers/${workerid}/builds/*/*`,
   key: "buildid",
   order: newest("buildid"),
   limit: 100,
+  also: { [PROPERTY_EVENTS]: takeProperties },
 });
 
-/** A builder's last success before one of its builds: how long that one will probably take. */
-export const lastSuccess = (builderid, number) => ({
-  path: `builders/${builderid}/builds?complete=true&results=0&number__lt=${number}&order=-number&limit=1`,
+/** The newest successes of some builders, in one answer; those that have had none lately may be missing. */
+export const successes = (builderids) => ({
+  path: `builds?complete=true&results=0&order=-buildid&limit=${builderids.length === 1 ? 1 : 20 + 4 * builderids.length}${builderids.map((id) => `&builderid=${id}`).join("")}`,
   key: "buildid",
+});
+
+/** The build whose step asked for this one. */
+export const parentBuild = (buildid) => ({ path: `builds/${buildid}`, key: "buildid" });
+
+/** The newest request to build again what a build has built. */
+export const rebuilds = (buildid) => ({
+  path: `buildsets?rebuilt_buildid=${buildid}&limit=1&order=-bsid`,
+  follow: "buildsets/*/*",
+  key: "bsid",
+  keep: (item) => item.rebuilt_buildid === buildid,
+  order: newest("bsid"),
+  limit: 1,
+});
+
+export const buildsetRequests = (bsid) => ({
+  path: `buildsets/${bsid}/buildrequests`,
+  follow: "buildrequests/*/*",
+  key: "buildrequestid",
+  keep: (item) => item.buildsetid === bsid,
+});
+
+export const buildsetProperties = (bsid) => ({ path: `buildsets/${bsid}/properties`, key: "\u0000" });
+
+/** What else a builder has built on a worker before a build. */
+export const sameWorker = (builderid, workerid, number) => ({
+  path: `builders/${builderid}/builds?workerid=${workerid}&number__lt=${number}&order=-number&limit=5${WITH_PROPERTIES}`,
+  key: "buildid",
+  order: newest("number"),
+});
+
+export const changesources = { path: "changesources", follow: "changesources/*/*", key: "changesourceid", order: byName };
+
+/** A log by its place, for the first glance; it is followed below its step. */
+export const logAt = (builderid, number, step, slug) => ({
+  path: `builders/${builderid}/builds/${number}/steps/${step}/logs/${slug}`,
+  key: "logid",
 });

@@ -7,6 +7,7 @@ export function parse(hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?", 2);
   return {
     path: `/${path}`,
+    hash,
     segments: path ? path.split("/").map(decodeURIComponent) : [],
     params: new URLSearchParams(query),
   };
@@ -49,9 +50,11 @@ export const to = {
   request: (buildrequestid, params) => href(["buildrequests", buildrequestid], params),
   waiting: () => href(["pendingbuildrequests"]),
   changes: () => href(["changes"]),
+  buildset: (bsid) => href(["buildsets", bsid]),
   change: (changeid) => href(["changes", changeid]),
   workers: () => href(["workers"]),
   worker: (workerid) => href(["workers", workerid]),
   masters: () => href(["masters"]),
+  about: () => href(["about"]),
   schedulers: () => href(["schedulers"]),
 };

@@ -10,7 +10,7 @@ import { get } from "./api.js";
 import { stream } from "./stream.js";
 
 /** Queries that no page shows any more but that are kept up to date. */
-const KEPT_QUERIES = 16;
+const KEPT_QUERIES = 60;
 const RETRY_MS = 5000;
 
 /**
@@ -33,6 +33,8 @@ class Query {
     this.error = null;
     this.total = 0;
     this.clock = 0;
+    /** counts what was announced, so that whoever begins to look knows whether he missed something */
+    this.version = 0;
     this.users = new Set();
     this.#load();
   }
@@ -88,11 +90,12 @@ class Query {
       const answer = await get(path);
       if (generation !== this.#generation) return;
       this.#items = new Map(answer.items.map((item) => [item[this.question.key], item]));
+      const first = this.state !== "ready";
       this.total = answer.total;
       this.clock = answer.clock;
       this.state = "ready";
       this.error = null;
-      this.#changed();
+      this.#changed(first);
       for (const listener of this.#listeners) listener.ready(answer.clock);
     } catch (error) {
       if (generation !== this.#generation) return;
@@ -168,14 +171,20 @@ class Query {
     }
   }
 
-  #changed() {
+  #changed(now = false) {
     this.#list = null;
     if (this.#scheduled) return;
-    this.#scheduled = true;
     const announce = () => {
       this.#scheduled = false;
+      this.version += 1;
       for (const user of this.users) user();
     };
+    // Somebody waits for a first answer.
+    if (now) {
+      announce();
+      return;
+    }
+    this.#scheduled = true;
     // Hidden pages get no frames, and still have to be right when they are looked at.
     if (document.hidden) setTimeout(announce, 200);
     else requestAnimationFrame(announce);

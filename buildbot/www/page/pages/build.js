@@ -1,22 +1,26 @@
 /** One build: steps with their logs, changes, properties. */
 
 import { html, useState } from "../dom.js";
-import { count, dateTime, duration, shortRevision } from "../format.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { count, dateTime, duration, personName, shortRevision } from "../format.js";
+import { useLater, useQuery, useTitle } from "../hooks.js";
 import { RebuildButton, StopButton } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Icon, Panel } from "../parts/basics.js";
-import { Progress, Remaining, tookSeconds, useNames } from "../parts/builds.js";
-import { ChangeRow } from "../parts/changes.js";
-import { HtmlLog, LogView } from "../parts/logview.js";
+import { BuildRow, Progress, Remaining, tookSeconds, useNames } from "../parts/builds.js";
+import { ChangeRow, Person } from "../parts/changes.js";
+import { HtmlLog, LogView, RemovedLog } from "../parts/logview.js";
+import { WorkerInfo } from "../parts/machines.js";
+import { Properties } from "../parts/properties.js";
+import { Stamp } from "../parts/sources.js";
+import { Triggered, requestOf } from "../parts/triggered.js";
 import {
-  build as oneBuild, buildChanges, buildset as oneBuildset, logs as stepLogs, neighbours, properties as allProperties,
-  request as oneRequest, steps as allSteps,
+  build as oneBuild, buildChanges, buildsetRequests, logs as stepLogs, neighbours, parentBuild,
+  properties as allProperties, rebuilds, request as oneRequest, sameWorker, steps as allSteps, workers as allWorkers,
 } from "../queries.js";
 import { StateChip, StateIcon, stateOf } from "../results.js";
 import { replace, to } from "../router.js";
 import { NotFound } from "./notfound.js";
 
-const TABS = ["steps", "changes", "properties"];
+const TABS = ["steps", "changes", "people", "properties", "worker"];
 
 export function Build({ route }) {
   const builderid = Number(route.segments[1]);
@@ -34,24 +38,26 @@ function Known({ build, route }) {
   const name = `${builder} #${build.number}`;
   const state = stateOf(build);
   useTitle(`${build.complete ? (build.results === 0 ? "✓" : "✗") : "●"} ${name}`);
-  const around = useQuery(neighbours(build.builderid, build.number)).list;
+  const later = useLater(useQuery(allSteps(build.buildid)).state === "ready");
+  const around = useQuery(later ? neighbours(build.builderid, build.number) : null).list;
   const previous = around.find((other) => other.number === build.number - 1);
   const next = around.find((other) => other.number === build.number + 1);
   const properties = useQuery(allProperties(build.buildid)).item ?? {};
   const request = useQuery(build.buildrequestid ? oneRequest(build.buildrequestid) : null).item;
-  const buildset = useQuery(request ? oneBuildset(request.buildsetid) : null).item;
-  const changes = useQuery(buildChanges(build.buildid));
+  const buildset = request?.buildset;
   const tab = TABS.includes(route.params.get("tab")) ? route.params.get("tab") : "steps";
+  const changes = useQuery(later || tab !== "steps" ? buildChanges(build.buildid) : null);
   const value = (key) => properties[key]?.[0];
   const revision = value("got_revision") ?? value("revision");
 
+  const tabName = (title) => title[0].toUpperCase() + title.slice(1);
   return html`<header class="page-head build-head">
       <nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.builders()}>Builders</a><a href=${to.builder(build.builderid)} data-key="up">${builder}</a></nav>
       <h1>${builder} <span class="num">#${build.number}</span></h1>
       <${StateChip} state=${state} />
       <span class="around">
-        ${previous ? html`<a class="button icon-only quiet" data-key="previous" href=${to.build(build.builderid, previous.number)} aria-label="Previous build, ${stateOf(previous)}" title="Previous build: ${stateOf(previous)}"><${Icon} name="left" /></a>` : html`<span class="button icon-only quiet disabled"><${Icon} name="left" /></span>`}
-        ${next ? html`<a class="button icon-only quiet" data-key="next" href=${to.build(build.builderid, next.number)} aria-label="Next build, ${stateOf(next)}" title="Next build: ${stateOf(next)}"><${Icon} name="right" /></a>` : html`<span class="button icon-only quiet disabled"><${Icon} name="right" /></span>`}
+        ${previous ? html`<a class="button icon-only quiet" data-key="previous" href=${to.build(build.builderid, previous.number)} aria-label="Previous build, ${stateOf(previous)}" title="Previous build: ${stateOf(previous)}"><${Icon} name="left" /></a>` : html`<span class="button icon-only quiet disabled" aria-hidden="true"><${Icon} name="left" /></span>`}
+        ${next ? html`<a class="button icon-only quiet" data-key="next" href=${to.build(build.builderid, next.number)} aria-label="Next build, ${stateOf(next)}" title="Next build: ${stateOf(next)}"><${Icon} name="right" /></a>` : html`<span class="button icon-only quiet disabled" aria-hidden="true"><${Icon} name="right" /></span>`}
       </span>
       <span class="grow"></span>
       <div class="buttons">
@@ -72,7 +78,9 @@ function Known({ build, route }) {
         ${revision && html`<div><dt>Revision</dt><dd><code title=${String(revision)}>${shortRevision(String(revision))}</code></dd></div>`}
         ${value("owner") && html`<div><dt>Owner</dt><dd>${value("owner")}</dd></div>`}
         ${buildset?.reason && html`<div class="wide"><dt>Reason</dt><dd>${buildset.reason}</dd></div>`}
-        ${buildset?.parent_buildid && html`<div><dt>Triggered by</dt><dd>build ${buildset.parent_buildid}</dd></div>`}
+        ${buildset?.parent_buildid && html`<${Parent} buildid=${buildset.parent_buildid} names=${names} />`}
+        ${(buildset?.sourcestamps ?? []).filter((stamp) => stamp.codebase || stamp.patch).map((stamp) => html`<${Stamp} key=${stamp.ssid} stamp=${stamp} />`)}
+        ${build.complete && later && html`<${RebuiltAs} build=${build} />`}
         ${request && html`<div><dt>Waited</dt><dd><a href=${to.request(request.buildrequestid)}>${duration(build.started_at - request.submitted_at)}</a></dd></div>`}
         ${build.locks_duration_s > 0 && html`<div><dt>Locked</dt><dd>${duration(build.locks_duration_s)}</dd></div>`}
       </dl>
@@ -80,12 +88,51 @@ function Known({ build, route }) {
     <div class="tabs" role="tablist" aria-label="Parts of the build" onKeyDown=${(event) => moveTab(event, tab, build)}>
       ${TABS.map((title) => html`<a role="tab" id="tab-${title}" aria-selected=${tab === title} tabindex=${tab === title ? 0 : -1}
         href=${to.build(build.builderid, build.number, title === "steps" ? {} : { tab: title })}
-        onClick=${(event) => { event.preventDefault(); showTab(build, title); }}>${title[0].toUpperCase() + title.slice(1)}${title === "changes" && changes.list.length > 0 && html`<span class="count">${changes.list.length}</span>`}</a>`)}
+        onClick=${(event) => { event.preventDefault(); showTab(build, title); }}>${tabName(title)}${title === "changes" && changes.list.length > 0 && html`<span class="count">${changes.list.length}</span>`}</a>`)}
     </div>
     ${tab === "steps" && html`<${Steps} build=${build} />`}
     ${tab === "changes" && html`<${Panel} title="Changes" class="headless"><${Content} query=${changes} empty="This build was not started by a change.">
       <ul class="rows">${changes.list.map((change) => html`<${ChangeRow} key=${change.changeid} change=${change} open />`)}</ul><//><//>`}
-    ${tab === "properties" && html`<${Properties} properties=${properties} />`}`;
+    ${tab === "people" && html`<${People} changes=${changes} owners=${[...(value("owners") ?? []), value("owner")]} />`}
+    ${tab === "properties" && html`<${Properties} properties=${properties} />`}
+    ${tab === "worker" && html`<${OnWorker} build=${build} names=${names} />`}`;
+}
+
+function Parent({ buildid, names }) {
+  const parent = useQuery(parentBuild(buildid)).item;
+  return html`<div><dt>Triggered by</dt><dd>${parent ? html`<a href=${to.build(parent.builderid, parent.number)}>${names.builder(parent.builderid)} #${parent.number}</a>` : `build ${buildid}`}</dd></div>`;
+}
+
+function RebuiltAs({ build }) {
+  const again = useQuery(rebuilds(build.buildid)).list.at(0);
+  const request = useQuery(again ? buildsetRequests(again.bsid) : null).list.at(0);
+  return request ? html`<div><dt>Rebuilt as</dt><dd><a href=${to.request(request.buildrequestid, { follow: 1 })}>request ${request.buildrequestid}</a></dd></div>` : null;
+}
+
+/** Those whose changes are in the build, and who asked for it. */
+function People({ changes, owners }) {
+  const people = new Map();
+  const add = (person, what) => person && person !== "anonymous" && people.set(person, [...new Set([...(people.get(person) ?? []), what])]);
+  for (const change of changes.list) {
+    add(change.author, "author");
+    add(change.committer, "committer");
+  }
+  for (const owner of owners) add(owner, "owner");
+  return html`<${Panel} title="Responsible users" count=${people.size}>
+    ${changes.state !== "ready" ? html`<${Content} query=${changes} />` : people.size === 0 ? html`<p class="empty">Nobody is known to be responsible for this build.</p>`
+    : html`<ul class="rows">${[...people].map(([person, roles]) => html`<li class="row" key=${person}><${Person} name=${personName(person)} /><span class="main"><b>${personName(person)}</b></span>
+      <span class="detail dim">${person === personName(person) ? "" : person.slice(personName(person).length).trim()}</span><span class="dim">${roles.join(", ")}</span></li>`)}</ul>`}
+  <//>`;
+}
+
+/** The worker, and what it has built for this builder before. */
+function OnWorker({ build, names }) {
+  const worker = useQuery(allWorkers).get(build.workerid);
+  const before = useQuery(build.workerid ? sameWorker(build.builderid, build.workerid, build.number) : null);
+  if (!build.workerid) return html`<p class="empty">No worker is known of this build.</p>`;
+  return html`<${Panel} title="Worker"><p class="facts"><a class="tag link" href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a></p>${worker && html`<${WorkerInfo} worker=${worker} />`}<//>
+    <${Panel} title="Builds before, on the same worker"><${Content} query=${before} empty="There are none of this builder.">
+      <ul class="rows">${before.list.map((other) => html`<${BuildRow} key=${other.buildid} build=${other} names=${names} showBuilder=${false} showWorker=${false} />`)}</ul><//><//>`;
 }
 
 function showTab(build, title) {
@@ -129,6 +176,9 @@ function Step({ step, build }) {
   const state = stateOf(step);
   const open = chosen ?? opensByItself(step);
   const body = `step-${step.stepid}`;
+  const children = new Set(step.urls.map(({ url }) => requestOf(safeUrl(url))).filter(Boolean));
+  // A triggered build has two addresses: its request's and, at last, its own.
+  const plain = children.size ? step.urls.filter(({ url }) => !requestOf(safeUrl(url)) && !/^#\/builders\/\d+\/builds\/\d+$/.test(safeUrl(url) ?? "")) : step.urls;
   const share = step.started_at ? Math.min(1, stepSeconds(step) / Math.max(1, tookSeconds(build))) : 0;
   return html`<li class="step state-edge-${state}">
     <div class="row">
@@ -136,10 +186,11 @@ function Step({ step, build }) {
       <button class="main" aria-expanded=${!!open} aria-controls=${body} onClick=${() => setChosen(!open)}>
         <span class="num dim">${step.number}</span> <b>${step.name}</b> <${Icon} name=${open ? "down" : "right"} /></button>
       <span class="detail state-text">${step.state_string}</span>
-      ${step.urls.map(({ name, url }) => html`<a class="tag link" href=${safeUrl(url)} rel="noopener"><${Icon} name="link" />${name}</a>`)}
+      ${plain.map(({ name, url }) => html`<a class="tag link" href=${safeUrl(url)} rel="noopener"><${Icon} name="link" />${name}</a>`)}
       <span class="share" aria-hidden="true"><i style=${{ width: `${share * 100}%` }}></i></span>
       <span class="time num">${step.started_at && html`<${Elapsed} from=${step.started_at} until=${step.complete_at} />`}</span>
     </div>
+    ${children.size > 0 && html`<ul class="triggered">${[...children].map((id) => html`<${Triggered} key=${id} buildrequestid=${id} />`)}</ul>`}
     ${open && html`<div id=${body} class="step-body"><${Logs} step=${step} build=${build} /></div>`}
   </li>`;
 }
@@ -169,20 +220,7 @@ function Logs({ step, build }) {
   return html`<${Content} query=${logs} empty=${step.complete ? "This step has no logs." : "No output yet."}>
     ${list.length > 1 && html`<div class="log-tabs" role="group" aria-label="Logs">${list.map((item) => html`<button class="small" aria-pressed=${item === log} onClick=${() => setChosen(item.logid)}>
       ${item.name}<span class="dim num">${item.num_lines}</span></button>`)}</div>`}
-    ${log && (log.type === "h" ? html`<${HtmlLog} log=${log} />` : log.num_lines > 0 ? html`<${LogView} key=${log.logid} log=${log} place=${place} />` : html`<p class="empty">${log.name} is empty.</p>`)}
-  <//>`;
-}
-
-function Properties({ properties }) {
-  const [text, setText] = useState("");
-  const wanted = text.toLowerCase();
-  const shown = Object.entries(properties).sort(([a], [b]) => a.localeCompare(b))
-    .filter(([name, [value]]) => name.toLowerCase().includes(wanted) || JSON.stringify(value).toLowerCase().includes(wanted));
-  return html`<${Panel} title="Properties" actions=${html`<input class="filter" type="search" placeholder="Filter" aria-label="Filter properties" value=${text} onInput=${(event) => setText(event.target.value)} />`}>
-    ${shown.length === 0 ? html`<p class="empty">No properties.</p>` : html`<div class="table-scroll"><table class="properties">
-      <thead><tr><th>Name</th><th>Value</th><th>Source</th></tr></thead>
-      <tbody>${shown.map(([name, [value, source]]) => html`<tr key=${name}><th scope="row">${name}</th><td><code>${typeof value === "string" ? value : JSON.stringify(value, null, 1)}</code></td><td class="dim">${source}</td></tr>`)}</tbody>
-    </table></div>`}
+    ${log && (log.type === "h" ? html`<${HtmlLog} log=${log} />` : log.type === "d" ? html`<${RemovedLog} log=${log} />` : log.num_lines > 0 ? html`<${LogView} key=${log.logid} log=${log} place=${place} />` : html`<p class="empty">${log.name} is empty.</p>`)}
   <//>`;
 }
 

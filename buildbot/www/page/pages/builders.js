@@ -72,7 +72,7 @@ function BuilderRow({ builder, builds, waiting: inQueue, onTag }) {
       ${running.length > 0 && html`<span class="tag busy"><i class="dot busy"></i>${running.length} running</span>`}
       ${inQueue > 0 && html`<span class="tag">${inQueue} waiting</span>`}
     </span>
-    <${History} builds=${builds} builderid=${builder.builderid} />
+    <span class="history-cell"><${History} builds=${builds} builderid=${builder.builderid} /></span>
     <span class="took num dim">${last && duration(tookSeconds(last))}</span>
     <span class="time dim">${last ? html`<${Ago} at=${last.complete_at} />` : "never"}</span>
   </li>`;

@@ -5,14 +5,14 @@ import { count, duration } from "../format.js";
 import { useNow, useQuery, useTitle } from "../hooks.js";
 import { Content, Icon, Panel } from "../parts/basics.js";
 import { EndedRow, RunningRow, tookSeconds, useNames } from "../parts/builds.js";
-import { QueueRow } from "../parts/queue.js";
 import { MasterList, WorkerTiles, workerState } from "../parts/machines.js";
+import { QueueRow, useReasons } from "../parts/queue.js";
 import { endedBuilds, masters as allMasters, runningBuilds, waiting, workers as allWorkers } from "../queries.js";
 import { NAMES, stateOf } from "../results.js";
 import { to } from "../router.js";
 
 const SHOWN_WAITING = 12;
-const SHOWN_ENDED = 40;
+const SHOWN_ENDED = 25;
 
 export function Home() {
   useTitle("");
@@ -22,6 +22,7 @@ export function Home() {
   const ended = useQuery(endedBuilds);
   const workers = useQuery(allWorkers);
   const masters = useQuery(allMasters);
+  const why = useReasons();
   return html`<h1 class="visually-hidden">Home</h1>
     <${Summary} running=${running} queue=${queue} ended=${ended} workers=${workers} />
     <div class="home">
@@ -40,7 +41,7 @@ export function Home() {
       <div class="column side">
         <${Panel} title="Waiting" count=${queue.total} href=${to.waiting()}>
           <${Content} query=${queue} empty="The queue is empty.">
-            <ul class="rows">${queue.list.slice(0, SHOWN_WAITING).map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} />`)}</ul>
+            <ul class="rows">${queue.list.slice(0, SHOWN_WAITING).map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} compact />`)}</ul>
             ${queue.total > SHOWN_WAITING && html`<a class="more" href=${to.waiting()}>${count(queue.total - SHOWN_WAITING, "more request")}</a>`}
           <//>
         <//>
@@ -49,7 +50,7 @@ export function Home() {
             <${WorkerTiles} workers=${workers.list} running=${running.list} />
           <//>
         <//>
-        <${Panel} title="Masters" count=${masters.list.length}>
+        <${Panel} title="Masters" count=${masters.list.length} href=${to.masters()}>
           <${Content} query=${masters} empty="No master is known."><${MasterList} masters=${masters.list} running=${running.list} /><//>
         <//>
       </div>

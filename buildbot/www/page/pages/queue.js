@@ -1,26 +1,49 @@
 /** Everything that waits, and one request on its way to a build. */
 
-import { html, useEffect } from "../dom.js";
+import { html, useEffect, useState } from "../dom.js";
 import { useQuery, useTitle } from "../hooks.js";
-import { CancelButton } from "../parts/actions.js";
+import { CancelButton, PriorityButton, cancelAll } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
-import { QueueRow } from "../parts/queue.js";
-import { buildset as oneBuildset, request as oneRequest, requestBuilds, waiting } from "../queries.js";
+import { Stamp } from "../parts/sources.js";
+import { QueueRow, Reason, useReasons } from "../parts/queue.js";
+import {
+  builders as allBuilders, claimedRequests, request as oneRequest, requestBuilds, runningBuilds, waiting, waitingOf,
+} from "../queries.js";
 import { StateChip } from "../results.js";
-import { replace, to } from "../router.js";
+import { href, replace, to } from "../router.js";
+import { acting } from "../visitor.js";
 import { NotFound } from "./notfound.js";
 
-export function Queue() {
+const PAGE = 100;
+
+export function Queue({ route }) {
   useTitle("Queue");
-  const queue = useQuery(waiting);
+  const text = route.params.get("builder") ?? "";
+  const [limit, setLimit] = useState(PAGE);
+  const builders = useQuery(allBuilders);
+  const wanted = text.toLowerCase();
+  const ids = text ? builders.list.filter((builder) => builder.name.toLowerCase().includes(wanted)).map((builder) => builder.builderid) : [];
+  const none = text !== "" && ids.length === 0;
+  const queue = useQuery(none ? null : ids.length || limit > waiting.limit ? waitingOf(ids, limit) : waiting);
+  const claimed = useQuery(claimedRequests);
+  const running = useQuery(runningBuilds);
   const names = useNames();
-  return html`<header class="page-head"><h1>Queue</h1><span class="dim">in the order of priority, then age</span></header>
-    <${Panel} title="Waiting" count=${queue.total}>
-      <${Content} query=${queue} empty="The queue is empty." lines=${8}>
-        <ul class="rows">${queue.list.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} />`)}</ul>
-        ${queue.total > queue.list.length && html`<p class="empty">The first ${queue.list.length} of ${queue.total.toLocaleString()}.</p>`}
-      <//>
+  const why = useReasons();
+  const built = new Set(running.list.map((build) => build.buildrequestid));
+  const starting = running.state === "ready" ? claimed.list.filter((request) => !built.has(request.buildrequestid) && (!text || ids.includes(request.builderid))) : [];
+  const shown = queue.list.slice(0, limit);
+  const filter = (value) => { setLimit(PAGE); replace(href(["pendingbuildrequests"], { builder: value || undefined })); };
+  const search = html`<input class="filter" type="search" placeholder="Filter by builder" aria-label="Filter by builder" value=${text} onInput=${(event) => filter(event.target.value)} />`;
+  return html`<header class="page-head"><h1>Queue</h1><span class="dim">by priority, then age</span><span class="grow"></span>${search}
+      ${shown.length > 1 && html`<button class="danger-text" ...${acting()} onClick=${() => cancelAll(shown, text ? `“${text}”` : "these builders")}>Cancel ${queue.total > shown.length ? `the first ${shown.length}` : `all ${shown.length}`}</button>`}</header>
+    ${starting.length > 0 && html`<${Panel} title="Claimed" count=${starting.length}>
+      <ul class="rows queue">${starting.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul><//>`}
+    <${Panel} title="Waiting" count=${queue.total.toLocaleString()}>
+      ${none ? html`<p class="empty">No builder has “${text}” in its name.</p>` : html`<${Content} query=${queue} empty=${text ? "Nothing waits for these builders." : "The queue is empty."} lines=${8}>
+        <ul class="rows queue">${shown.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul>
+        ${queue.total > shown.length && html`<button class="more" onClick=${() => setLimit(limit + PAGE)}>Show more: ${shown.length} of ${queue.total.toLocaleString()}</button>`}
+      <//>`}
     <//>`;
 }
 
@@ -29,8 +52,9 @@ export function Request({ route }) {
   const query = useQuery(oneRequest(id));
   const builds = useQuery(requestBuilds(id));
   const names = useNames();
+  const why = useReasons();
   const request = query.item;
-  const buildset = useQuery(request ? oneBuildset(request.buildsetid) : null).item;
+  const buildset = request?.buildset;
   const follow = route.params.has("follow") || route.params.has("redirect_to_build");
   const newest = builds.list[0];
   useTitle(`Request ${id}`);
@@ -45,12 +69,15 @@ export function Request({ route }) {
       <h1>Request <span class="num">${id}</span></h1><${StateChip} state=${state} /><span class="grow"></span>
       ${!request.complete && html`<${CancelButton} request=${request} name=${name} />`}</header>
     <section class="panel overview state-edge-${state}" aria-label="Overview">
-      <div class="headline"><span class="state-text">${state === "pending" ? `waiting for a worker of ${name}` : state === "running" ? "being built" : state}</span>
+      <div class="headline"><span class="state-text">${state === "pending" ? html`waiting: <${Reason} request=${request} why=${why} />` : state === "running" ? "being built" : state}</span>
         ${!request.complete && html`<span class="time-big num"><${Elapsed} from=${request.submitted_at} /></span>`}</div>
       <dl class="facts">
         <div><dt>Submitted</dt><dd><${Ago} at=${request.submitted_at} /></dd></div>
         <div><dt>Builder</dt><dd><a href=${to.builder(request.builderid)}>${name}</a></dd></div>
-        <div><dt>Priority</dt><dd class="num">${request.priority}</dd></div>
+        <div><dt>Priority</dt><dd class="num">${request.complete ? request.priority : html`<${PriorityButton} request=${request} name=${name} bare />`}</dd></div>
+        ${request.claimed && html`<div><dt>Claimed</dt><dd><${Ago} at=${request.claimed_at} /></dd></div>`}
+        <div><dt>Buildset</dt><dd><a href=${to.buildset(request.buildsetid)}>${request.buildsetid}</a></dd></div>
+        ${(buildset?.sourcestamps ?? []).map((stamp) => html`<${Stamp} stamp=${stamp} />`)}
         ${buildset?.reason && html`<div class="wide"><dt>Reason</dt><dd>${buildset.reason}</dd></div>`}
       </dl>
       ${follow && !request.complete && html`<p class="dim">This page goes to the build as soon as it starts.</p>`}

@@ -7,6 +7,7 @@ import { Content, Icon, Panel } from "../parts/basics.js";
 import { attempt } from "../parts/dialogs.js";
 import { openForce } from "../parts/force.js";
 import { forceSchedulers, schedulers as allSchedulers } from "../queries.js";
+import { acting } from "../visitor.js";
 
 export function Schedulers() {
   useTitle("Schedulers");
@@ -22,8 +23,8 @@ export function Schedulers() {
             <i class="dot ${scheduler.master ? (scheduler.enabled ? "idle" : "paused") : "offline"}" role="img" aria-label=${scheduler.master ? "active" : "inactive"}></i>
             <span class="main"><b>${scheduler.name}</b></span>
             <span class="detail dim">${scheduler.master ? `on ${scheduler.master.name}` : "on no master"}</span>
-            ${form && scheduler.enabled && html`<button class="small" onClick=${() => openForce(form, null)}><${Icon} name="play" />${form.button_name || "Force"}</button>`}
-            <label class="switch"><input type="checkbox" role="switch" checked=${scheduler.enabled} onChange=${() => enable(scheduler)} aria-label="Enable ${scheduler.name}" /><i></i></label>
+            ${form && scheduler.enabled && html`<button class="small" ...${acting()} onClick=${() => openForce(form, null)}><${Icon} name="play" />${form.button_name || "Force"}</button>`}
+            <label class="switch"><input type="checkbox" role="switch" checked=${scheduler.enabled} ...${acting()} onChange=${() => enable(scheduler)} aria-label="Enable ${scheduler.name}" /><i></i></label>
           </li>`;
         })}</ul>
       <//>

@@ -1,18 +1,21 @@
 /** All workers, and one worker with its builds. */
 
-import { html } from "../dom.js";
+import { html, useState } from "../dom.js";
 import { count } from "../format.js";
 import { useQuery, useTitle } from "../hooks.js";
 import { controlWorker } from "../parts/actions.js";
 import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
-import { WorkerDot, workerState } from "../parts/machines.js";
+import { WorkerDot, WorkerInfo, workerState } from "../parts/machines.js";
 import { builders as allBuilders, masters as allMasters, runningBuilds, workerBuilds, workers as allWorkers } from "../queries.js";
-import { to } from "../router.js";
+import { href, replace, to } from "../router.js";
+import { acting } from "../visitor.js";
 import { NotFound } from "./notfound.js";
 
-export function Workers() {
+export function Workers({ route }) {
   useTitle("Workers");
+  const chosen = route.params.get("state");
+  const [text, setText] = useState("");
   const workers = useQuery(allWorkers);
   const running = useQuery(runningBuilds);
   const masters = useQuery(allMasters);
@@ -21,10 +24,16 @@ export function Workers() {
   const order = ["offline", "paused", "stopping", "busy", "idle"];
   const configured = workers.list.filter((worker) => worker.configured_on.length || worker.connected_to.length);
   const counts = order.map((state) => [state, configured.filter((worker) => workerState(worker, busy) === state).length]).filter(([, n]) => n);
-  return html`<header class="page-head"><h1>Workers</h1><span class="dim">${counts.map(([state, n]) => `${n} ${state}`).join(", ")}</span></header>
+  const wanted = text.toLowerCase();
+  const shown = configured.filter((worker) => worker.name.toLowerCase().includes(wanted) && (!chosen || workerState(worker, busy) === chosen));
+  const show = (state) => replace(href(["workers"], { state: state === chosen ? undefined : state }));
+  return html`<header class="page-head"><h1>Workers</h1>
+      <div class="tags" role="group" aria-label="States">${counts.map(([state, n]) => html`<button class="tag" aria-pressed=${state === chosen} onClick=${() => show(state)}><i class="dot ${state}"></i>${n} ${state}</button>`)}</div>
+      <span class="grow"></span>
+      <input class="filter" type="search" placeholder="Filter by name" aria-label="Filter by name" value=${text} onInput=${(event) => setText(event.target.value)} /></header>
     <${Panel} title="Workers" class="headless">
       <${Content} query=${workers} empty="No worker is configured." lines=${8}>
-        <ul class="rows workers">${configured.map((worker) => {
+        <ul class="rows workers">${shown.map((worker) => {
           const state = workerState(worker, busy);
           const builds = running.list.filter((build) => build.workerid === worker.workerid);
           return html`<li class="row" key=${worker.workerid}>
@@ -37,6 +46,7 @@ export function Workers() {
             <${WorkerActions} worker=${worker} />
           </li>`;
         })}</ul>
+        ${shown.length === 0 && html`<p class="empty">No worker fits.</p>`}
       <//>
     <//>`;
 }
@@ -49,10 +59,10 @@ function hostOf(worker) {
 function WorkerActions({ worker }) {
   const online = worker.connected_to.length > 0;
   return html`<span class="worker-actions">
-    ${worker.paused ? html`<button class="small" onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
-      : html`<button class="small quiet" onClick=${() => controlWorker(worker, "pause")} aria-label="Pause ${worker.name}">Pause</button>`}
-    ${online && !worker.graceful && html`<button class="small quiet" onClick=${() => controlWorker(worker, "stop")} aria-label="Shut down ${worker.name}">Shut down</button>`}
-    ${online && worker.graceful && html`<button class="small danger-text" onClick=${() => controlWorker(worker, "kill")} aria-label="Disconnect ${worker.name}">Disconnect</button>`}
+    ${worker.paused ? html`<button class="small" ...${acting()} onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
+      : html`<button class="small quiet" ...${acting()} onClick=${() => controlWorker(worker, "pause")} aria-label="Pause ${worker.name}">Pause</button>`}
+    ${online && !worker.graceful && html`<button class="small quiet" ...${acting()} onClick=${() => controlWorker(worker, "stop")} aria-label="Shut down ${worker.name}">Shut down</button>`}
+    ${online && worker.graceful && html`<button class="small danger-text" ...${acting()} onClick=${() => controlWorker(worker, "kill")} aria-label="Disconnect ${worker.name}">Disconnect</button>`}
   </span>`;
 }
 
@@ -72,7 +82,6 @@ function Known({ worker }) {
   const running = builds.list.filter((build) => !build.complete);
   const state = workerState(worker, new Set(running.map((build) => build.workerid)));
   const ids = [...new Set(worker.configured_on.map(({ builderid }) => builderid))];
-  const info = Object.entries(worker.workerinfo ?? {}).filter(([, value]) => value !== null && value !== "" && typeof value !== "object");
   return html`<header class="page-head"><nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.workers()} data-key="up">Workers</a></nav>
       <h1>${worker.name}</h1><span class="chip worker-${state}"><${WorkerDot} state=${state} />${state}</span>
       ${worker.paused && worker.pause_reason && html`<span class="dim">${worker.pause_reason}</span>`}
@@ -83,7 +92,7 @@ function Known({ worker }) {
           <ul class="rows">${builds.list.map((build) => html`<${BuildRow} key=${build.buildid} build=${build} names=${names} showWorker=${false} />`)}</ul><//>
       <//></div>
       <div class="column side">
-        <${Panel} title="About"><dl class="facts stacked">${info.length ? info.map(([name, value]) => html`<div><dt>${name}</dt><dd>${String(value).trim()}</dd></div>`) : html`<div><dd class="dim">It has never connected.</dd></div>`}</dl><//>
+        <${Panel} title="Machine"><${WorkerInfo} worker=${worker} /><//>
         <${Panel} title="Builders" count=${ids.length}><ul class="tag-list">${ids.map((id) => html`<li><a class="tag" href=${to.builder(id)}>${builders.get(id)?.name ?? count(id, "builder")}</a></li>`)}</ul><//>
       </div>
     </div>`;

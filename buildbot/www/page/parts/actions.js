@@ -3,6 +3,7 @@
 import { call } from "../api.js";
 import { html } from "../dom.js";
 import { go, to } from "../router.js";
+import { acting } from "../visitor.js";
 import { Icon } from "./basics.js";
 import { attempt, confirm, toast } from "./dialogs.js";
 
@@ -47,7 +48,7 @@ export async function cancelRequest(request, name) {
 /** Ask, then cancel several requests. */
 export async function cancelAll(requests, name) {
   const reason = await confirm({
-    title: `Cancel all ${requests.length} waiting requests?`,
+    title: `Cancel ${requests.length} waiting requests?`,
     text: `Nothing that waits for ${name} now will be built.`,
     ask: "Reason (optional)",
     action: "Cancel all",
@@ -61,10 +62,30 @@ export async function cancelAll(requests, name) {
   });
 }
 
+/** Ask for another priority of a request that waits. */
+export async function changePriority(request, name) {
+  const text = await confirm({
+    title: `Priority of the request for ${name}`,
+    text: "Requests of a higher priority are built first. Negative numbers come after everything else.",
+    ask: "Priority",
+    value: String(request.priority),
+    pattern: "-?[0-9]{1,9}",
+    action: "Set",
+    kind: "primary",
+  });
+  if (text === null) return;
+  await attempt(() => call(`buildrequests/${request.buildrequestid}`, "set_priority", { priority: Number(text) }));
+}
+
 /** Pause, unpause, stop or kill a worker; what is hard to undo asks first. */
 export async function controlWorker(worker, action) {
   const texts = {
-    pause: { title: `Pause ${worker.name}?`, text: "It finishes its builds and takes no new ones.", action: "Pause" },
+    pause: {
+      title: `Pause ${worker.name}?`,
+      text: "It finishes its builds and takes no new ones.",
+      action: "Pause",
+      kind: "primary",
+    },
     stop: {
       title: `Shut down ${worker.name}?`,
       text: "It finishes its builds, takes no new ones and then disconnects.",
@@ -79,15 +100,20 @@ export async function controlWorker(worker, action) {
 
 export function StopButton({ build, name, small }) {
   return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => stopBuild(build, name)}
-    title="Stop this build" aria-label="Stop ${name}"><${Icon} name="stop" />${!small && "Stop"}</button>`;
+    ...${acting("Stop this build")} aria-label="Stop ${name}"><${Icon} name="stop" />${!small && "Stop"}</button>`;
 }
 
 export function RebuildButton({ build, name }) {
-  return html`<button onClick=${() => rebuild(build)} aria-label="Rebuild ${name}"><${Icon} name="rebuild" />Rebuild</button>`;
+  return html`<button onClick=${() => rebuild(build)} ...${acting()} aria-label="Rebuild ${name}"><${Icon} name="rebuild" />Rebuild</button>`;
 }
 
 export function CancelButton({ request, name, small }) {
   return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => cancelRequest(request, name)}
-    title="Cancel this request" aria-label="Cancel request ${request.buildrequestid}">
+    ...${acting("Cancel this request")} aria-label="Cancel request ${request.buildrequestid}">
     <${Icon} name="cancel" />${!small && "Cancel"}</button>`;
+}
+
+export function PriorityButton({ request, name, bare }) {
+  return html`<button class="small quiet num" onClick=${() => changePriority(request, name)} ...${acting("Change the priority")}
+    aria-label="Priority ${request.priority} of request ${request.buildrequestid}: change">${bare ? "" : "priority "}${request.priority}</button>`;
 }

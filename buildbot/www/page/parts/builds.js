@@ -4,11 +4,12 @@ import { serverNow } from "../api.js";
 import { html } from "../dom.js";
 import { dateTime, duration, shortRevision } from "../format.js";
 import { useNow, useQuery } from "../hooks.js";
-import { builders as allBuilders, endedBuilds, lastSuccess, workers as allWorkers } from "../queries.js";
+import { builders as allBuilders, workers as allWorkers } from "../queries.js";
 import { StateIcon, stateOf } from "../results.js";
-import { to } from "../router.js";
+import { go, to } from "../router.js";
 import { StopButton } from "./actions.js";
 import { Ago, Elapsed } from "./basics.js";
+import { useLastSuccess } from "./expected.js";
 
 /** Names of builders and workers by id, live. */
 export function useNames() {
@@ -23,15 +24,6 @@ export function useNames() {
 /** Seconds a build took or has taken so far. */
 export function tookSeconds(build, now = serverNow()) {
   return Math.max(0, (build.complete_at ?? now) - build.started_at);
-}
-
-/** The builder's last success before a build; asked for only where it is not among the builds at hand. */
-function useLastSuccess(build) {
-  const fits = (other) => other.builderid === build.builderid && other.results === 0 && other.number < build.number;
-  const recent = useQuery(endedBuilds);
-  const found = recent.list.find(fits);
-  const asked = useQuery(found || recent.state === "loading" ? null : lastSuccess(build.builderid, build.number));
-  return found ?? asked.item;
 }
 
 /** A running build's time against that of the builder's last success. */
@@ -58,6 +50,14 @@ export function Remaining({ build }) {
   return left > 0 ? html`<span>~${duration(left)} left</span>` : html`<span class="over">+${duration(-left)}</span>`;
 }
 
+/** The branch and revision of a build, as far as they are known. */
+function Source({ build }) {
+  const branch = build.properties?.branch?.[0];
+  const revision = build.properties?.got_revision?.[0] ?? build.properties?.revision?.[0];
+  if (!branch && !revision) return null;
+  return html`<span class="source">${branch && html`<span class="tag">${branch}</span> `}<code>${shortRevision(String(revision ?? ""))}</code></span>`;
+}
+
 /** A running build in a list. */
 export function RunningRow({ build, names, showBuilder = true, showWorker = true }) {
   const name = `${names.builder(build.builderid)} #${build.number}`;
@@ -66,7 +66,7 @@ export function RunningRow({ build, names, showBuilder = true, showWorker = true
     <a class="main" href=${to.build(build.builderid, build.number)}>
       ${showBuilder && html`<b>${names.builder(build.builderid)}</b>`} <span class="num ${showBuilder ? "dim" : "only-number"}">#${build.number}</span>
     </a>
-    <span class="detail state-text">${build.state_string}</span>
+    <span class="detail state-text">${build.state_string}<${Source} build=${build} /></span>
     ${showWorker && html`<a class="worker dim" href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a>`}
     <span class="bar-cell"><${Progress} build=${build} /></span>
     <span class="time"><${Elapsed} from=${build.started_at} /> <small class="dim"><${Remaining} build=${build} /></small></span>
@@ -77,16 +77,12 @@ export function RunningRow({ build, names, showBuilder = true, showWorker = true
 /** A build that has ended, in a list. */
 export function EndedRow({ build, names, showBuilder = true, showWorker = true }) {
   const state = stateOf(build);
-  const branch = build.properties?.branch?.[0];
-  const revision = build.properties?.got_revision?.[0] ?? build.properties?.revision?.[0];
   return html`<li class="row">
     <${StateIcon} state=${state} />
     <a class="main" href=${to.build(build.builderid, build.number)}>
       ${showBuilder && html`<b>${names.builder(build.builderid)}</b>`} <span class="num ${showBuilder ? "dim" : "only-number"}">#${build.number}</span>
     </a>
-    <span class="detail state-text">${build.state_string}
-      ${(branch || revision) && html`<span class="source">${branch && html`<span class="tag">${branch}</span> `}<code>${shortRevision(String(revision ?? ""))}</code></span>`}
-    </span>
+    <span class="detail state-text">${build.state_string}<${Source} build=${build} /></span>
     ${showWorker && html`<a class="worker dim" href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a>`}
     <span class="took num dim">${duration(tookSeconds(build))}</span>
     <span class="time dim"><${Ago} at=${build.complete_at} /></span>
@@ -98,20 +94,36 @@ export function BuildRow(props) {
   return props.build.complete ? html`<${EndedRow} ...${props} />` : html`<${RunningRow} ...${props} />`;
 }
 
-/** A builder's newest builds as bars: height is duration, colour and title are the result; oldest left. */
-export function History({ builds, builderid, current, size = "small" }) {
+const BAR = 9;
+const GAP = 2;
+const TALL = 24;
+
+/**
+ * A builder's newest builds as little bars, oldest left: height is duration, colour is the result. One picture that
+ * takes clicks as a whole, since a farm has hundreds of builders; the builder's own page has a link for each build.
+ */
+export function History({ builds, builderid }) {
   const shown = [...builds].sort((a, b) => a.number - b.number);
-  const now = useNow(shown.some((build) => !build.complete));
-  const longest = Math.max(1, ...shown.map((build) => tookSeconds(build, now)));
-  return html`<div class="history ${size}" role="list" aria-label="Latest builds">
-    ${shown.map((build) => {
-      const state = stateOf(build);
-      const took = tookSeconds(build, now);
-      const height = 18 + 82 * Math.sqrt(took / longest);
-      const text = `#${build.number} ${state}, ${duration(took)}, ${dateTime(build.started_at)}`;
-      return html`<a role="listitem" key=${build.buildid} href=${to.build(builderid, build.number)} title=${text} aria-label=${text}
-        class="state-${state} ${build.number === current ? "current" : ""}" tabindex=${size === "small" ? -1 : 0}>
-        <i style=${{ height: `${height}%` }}></i></a>`;
-    })}
-  </div>`;
+  const times = shown.map((build) => tookSeconds(build));
+  const longest = Math.max(1, ...times);
+  const paths = new Map();
+  shown.forEach((build, i) => {
+    const state = stateOf(build);
+    const height = Math.max(3, TALL * (0.18 + 0.82 * Math.sqrt(times[i] / longest)));
+    paths.set(state, `${paths.get(state) ?? ""}M${i * (BAR + GAP)} ${TALL}v${-height.toFixed(1)}h${BAR}V${TALL}z`);
+  });
+  const at = (event) => shown[Math.floor(event.offsetX / (BAR + GAP))];
+  const point = (event) => {
+    const build = at(event);
+    event.currentTarget.title = build ? `#${build.number} ${stateOf(build)}, ${duration(tookSeconds(build))}, ${dateTime(build.started_at)}` : "";
+  };
+  const open = (event) => {
+    const build = at(event);
+    if (!build) return;
+    if (event.ctrlKey || event.metaKey) window.open(to.build(builderid, build.number));
+    else go(to.build(builderid, build.number));
+  };
+  const width = Math.max(0, shown.length * (BAR + GAP) - GAP);
+  return html`<span class="history" aria-hidden="true" onPointerMove=${point} onClick=${open} style=${{ width: `${width}px` }}><svg width=${width} height=${TALL}>
+    ${[...paths].map(([state, d]) => html`<path key=${state} class="state-${state}" d=${d} />`)}</svg></span>`;
 }

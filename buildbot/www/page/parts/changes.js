@@ -6,7 +6,7 @@ import { to } from "../router.js";
 import { Ago, Icon } from "./basics.js";
 
 /** A letter on a colour of the person's own. */
-function Person({ name }) {
+export function Person({ name }) {
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)) % 360;
   return html`<i class="person" aria-hidden="true" style=${{ "--hue": hash }}>${[...name][0]?.toUpperCase()}</i>`;
@@ -29,7 +29,7 @@ export function ChangeRow({ change, open: openAtFirst = false }) {
         ${change.category && html` <span class="tag">${change.category}</span>`}</span>
       <span class="took">${link ? html`<a href=${link} rel="noopener"><code>${shortRevision(change.revision)}</code></a>` : html`<code class="dim">${shortRevision(change.revision)}</code>`}</span>
       <span class="time dim"><${Ago} at=${change.when_timestamp} /></span>
-      ${more ? html`<button class="icon-only quiet" aria-expanded=${open} aria-label="Details" onClick=${() => setOpen(!open)}><${Icon} name=${open ? "down" : "right"} /></button>` : html`<span class="icon-only"></span>`}
+      ${more ? html`<button class="icon-only quiet" aria-expanded=${open} aria-label="Details of ${firstLine(change.comments) || `change ${change.changeid}`}" onClick=${() => setOpen(!open)}><${Icon} name=${open ? "down" : "right"} /></button>` : html`<span class="icon-only"></span>`}
     </div>
     ${open && html`<${ChangeDetails} change=${change} />`}
   </li>`;

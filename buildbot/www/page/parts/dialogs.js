@@ -46,23 +46,23 @@ export function dialogOpen() {
   return document.querySelector("dialog[open]") !== null;
 }
 
-function Confirm({ title, text, action, ask, onDone }) {
-  const [reason, setReason] = useState("");
+function Confirm({ title, text, action, ask, value = "", pattern, kind = "danger", onDone }) {
+  const [reason, setReason] = useState(value);
   return html`<${Dialog} title=${title} onClose=${() => onDone(null)}>
     <form onSubmit=${(event) => { event.preventDefault(); onDone(reason); }}>
       <p>${text}</p>
       ${ask && html`<label class="field"><span>${ask}</span>
-        <input value=${reason} onInput=${(event) => setReason(event.target.value)} autofocus /></label>`}
+        <input value=${reason} pattern=${pattern} required=${pattern !== undefined} onInput=${(event) => setReason(event.target.value)} autofocus /></label>`}
       <div class="buttons">
-        <button type="button" onClick=${() => onDone(null)}>Keep</button>
-        <button class="danger" autofocus=${!ask}>${action}</button>
+        <button type="button" onClick=${() => onDone(null)}>${kind === "danger" ? "Keep" : "Close"}</button>
+        <button class=${kind} autofocus=${!ask}>${action}</button>
       </div>
     </form>
   <//>`;
 }
 
 /**
- * Ask before something is destroyed.
+ * Ask before something is destroyed or changed; `ask` names a field to fill in, `pattern` makes it required.
  * @returns {Promise<string | null>}  the reason given ("" if none), or null for "no"
  */
 export function confirm(question) {

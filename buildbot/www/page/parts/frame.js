@@ -3,9 +3,11 @@
 import { html } from "../dom.js";
 import { useNow, useQuery, useStreamState } from "../hooks.js";
 import { runningBuilds, waiting } from "../queries.js";
+import { to } from "../router.js";
 import { stream } from "../stream.js";
 import { Icon } from "./basics.js";
 import { openHelp } from "./keys.js";
+import { Login } from "./login.js";
 import { PAGES } from "./pages.js";
 import { openPalette } from "./palette.js";
 import { ThemeButton } from "./theme.js";
@@ -17,18 +19,21 @@ export function Frame({ config, route, children }) {
     <header class="top">
       <a class="brand" href="#/"><img src=${new URL("../icon.svg", import.meta.url).href} alt="" width="24" height="24" /><b>${config.title}</b></a>
       <nav aria-label="Pages">
-        ${PAGES.map(({ title, icon, href, roots }) => html`<a href=${href} class="nav-${icon}" aria-current=${roots.includes(root) ? "page" : undefined}>
+        ${PAGES.filter(({ rare }) => !rare).map(({ title, icon, href, roots }) => html`<a href=${href} class="nav-${icon}" aria-current=${roots.includes(root) ? "page" : undefined}>
           <${Icon} name=${icon} /><span>${title}</span>${icon === "queue" && html`<${QueueCount} />`}</a>`)}
       </nav>
       <div class="tools">
         <button class="search" onClick=${openPalette} aria-label="Search"><${Icon} name="search" /><span>Search</span><kbd>/</kbd></button>
         <${Connection} />
         <${ThemeButton} />
+        <${Login} config=${config} />
         <button class="icon-only quiet help" onClick=${openHelp} aria-label="Keyboard shortcuts" title="Keyboard shortcuts (?)"><${Icon} name="help" /></button>
       </div>
     </header>
     <${OtherOrigin} config=${config} />
-    <main id="main" tabindex="-1">${children}</main>`;
+    <main id="main" tabindex="-1" data-path=${route.hash}>${children}</main>
+    <footer class="foot"><span>${(config.versions ?? []).filter(([name]) => name === "Tenfold").map((pair) => pair.join(" "))}</span>
+      <a href=${to.about()}>About</a><a href=${to.masters()}>Masters</a><a href="api/v2/application.spec">API</a><button class="plain" onClick=${openHelp}>Keyboard</button></footer>`;
 }
 
 function QueueCount() {

@@ -22,6 +22,15 @@ const GROUPS = [
     [["]"], "Next build"],
     [["u"], "Up to the builder"],
   ]],
+  ["In a log", [
+    [["f"], "Find"],
+    [["n"], "Next match"],
+    [["N"], "Previous match"],
+    [["l"], "Go to a line"],
+  ]],
+  ["On a builder's picture", [
+    [["←", "→"], "Build before, build after"],
+  ]],
 ];
 
 export function openHelp() {
@@ -48,6 +57,12 @@ function follow(selector) {
   document.querySelector(selector)?.click();
 }
 
+function enter(selector) {
+  const input = document.querySelector(selector);
+  input?.focus();
+  input?.select();
+}
+
 const SIMPLE = {
   "/": openPalette,
   "?": openHelp,
@@ -57,6 +72,10 @@ const SIMPLE = {
   "[": () => follow("a[data-key='previous']"),
   "]": () => follow("a[data-key='next']"),
   u: () => follow("a[data-key='up']"),
+  f: () => enter("input[data-key='find']"),
+  l: () => enter("input[data-key='line']"),
+  n: () => follow("button[data-key='match-after']"),
+  N: () => follow("button[data-key='match-before']"),
 };
 
 let goingUntil = 0;

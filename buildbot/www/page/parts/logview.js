@@ -10,6 +10,7 @@ import { number } from "../format.js";
 import { go, to } from "../router.js";
 import { stream } from "../stream.js";
 import { Icon } from "./basics.js";
+import { FindBar, Marked } from "./logsearch.js";
 
 const WINDOW = 250;
 const LINE_PX = 19;
@@ -88,6 +89,8 @@ export function LogView({ log, line = null, size = "tail", place }) {
   source.total = Math.max(source.total, log.num_lines);
   const total = source.total;
 
+  const [wanted, setWanted] = useState("");
+  const [target, setTarget] = useState(line);
   const [following, setFollowing] = useState(line === null && (size === "tail" || !log.complete));
   const [scrollTop, setScrollTop] = useState(0);
   const [viewPx, setViewPx] = useState(size === "tail" ? 320 : 600);
@@ -113,7 +116,7 @@ export function LogView({ log, line = null, size = "tail", place }) {
   }, [total, following, viewPx]);
 
   useLayoutEffect(() => {
-    if (line !== null) box.current.scrollTop = Math.max(0, (line * LINE_PX) / scale - viewPx / 3);
+    if (line !== null) show(line);
   }, [line, source]);
 
   useEffect(() => {
@@ -129,6 +132,13 @@ export function LogView({ log, line = null, size = "tail", place }) {
     stream.addEventListener("state", again);
     return () => stream.removeEventListener("state", again);
   }, [source]);
+
+  /** Bring a line into sight and mark it. */
+  function show(index) {
+    setTarget(index);
+    setFollowing(false);
+    box.current.scrollTop = Math.max(0, (index * LINE_PX - viewPx / 3) / scale);
+  }
 
   function scrolled(event) {
     const { scrollTop: top, scrollHeight, clientHeight } = event.target;
@@ -146,7 +156,9 @@ export function LogView({ log, line = null, size = "tail", place }) {
       <span class="dim num">${number(total)} ${total === 1 ? "line" : "lines"}${!log.complete && html` <span class="live">live</span>`}</span>
       ${source.error && html`<span class="wrong" role="alert">${source.error.message}
         <button class="small" onClick=${() => { source.error = null; draw(); }}>Try again</button></span>`}
+      ${size === "full" && html`<${FindBar} log=${log} firstInSight=${() => first} show=${show} onText=${setWanted} />`}
       <span class="grow"></span>
+      ${size === "full" && first > 20 && html`<button class="small quiet" onClick=${() => { setFollowing(false); box.current.scrollTop = 0; }}><${Icon} name="top" />Top</button>`}
       ${!following && total > 20 && html`<button class="small quiet" onClick=${() => setFollowing(true)}>
         <${Icon} name="bottom" />${log.complete ? "End" : "Follow"}</button>`}
       ${size === "tail" && html`<a class="button small quiet" aria-label="Open ${log.name} on a page of its own" href=${to.log(place.builderid, place.number, place.step, log.slug)}>
@@ -158,7 +170,7 @@ export function LogView({ log, line = null, size = "tail", place }) {
       style=${{ "--digits": digits, height: size === "tail" ? `${Math.min(total || 1, 18) * LINE_PX + 16}px` : undefined }}>
       <div class="log-space" style=${{ height: `${heightPx}px` }}>
         <div class="log-lines" style=${{ transform: `translateY(${offset}px)` }}>
-          ${rows.map((index) => html`<${Line} key=${index} index=${index} line=${source.line(index)} marked=${index === line}
+          ${rows.map((index) => html`<${Line} key=${index} index=${index} line=${source.line(index)} marked=${index === target} wanted=${wanted}
             onMark=${() => go(to.log(place.builderid, place.number, place.step, log.slug, { line: index + 1 }))} />`)}
         </div>
       </div>
@@ -166,12 +178,12 @@ export function LogView({ log, line = null, size = "tail", place }) {
   </div>`;
 }
 
-function Line({ index, line, marked, onMark }) {
+function Line({ index, line, marked, wanted, onMark }) {
   return html`<div class="line ${line?.stream ?? "coming"} ${marked ? "marked" : ""}">
     <button class="line-number" tabindex="-1" onClick=${onMark} aria-label="Link to line ${index + 1}" data-n=${index + 1}></button>
     <span class="text">${line?.runs.map(({ text, style }) => {
       const attributes = attributesOf(style);
-      return attributes.class || Object.keys(attributes.style).length ? html`<span ...${attributes}>${text}</span>` : text;
+      return attributes.class || Object.keys(attributes.style).length ? html`<span ...${attributes}><${Marked} text=${text} wanted=${wanted} /></span>` : html`<${Marked} text=${text} wanted=${wanted} />`;
     })}</span>
   </div>`;
 }
@@ -179,4 +191,9 @@ function Line({ index, line, marked, onMark }) {
 /** A log that is a page: shown without any rights. */
 export function HtmlLog({ log }) {
   return html`<iframe class="html-log" sandbox="" src="api/v2/logs/${log.logid}/raw_inline" title=${log.name}></iframe>`;
+}
+
+/** A log whose content is older than the configuration keeps it. */
+export function RemovedLog({ log }) {
+  return html`<p class="empty">The content of ${log.name} has been removed: it was older than logs are kept here.</p>`;
 }

@@ -41,3 +41,9 @@ export function MasterList({ masters, running }) {
     </li>`;
   })}</ul>`;
 }
+
+/** What a worker says of its machine. */
+export function WorkerInfo({ worker }) {
+  const info = Object.entries(worker.workerinfo ?? {}).filter(([, value]) => value !== null && value !== "" && typeof value !== "object");
+  return html`<dl class="facts stacked">${info.length ? info.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${String(value).trim()}</dd></div>`) : html`<div><dt>Machine</dt><dd class="dim">It has never connected.</dd></div>`}</dl>`;
+}

@@ -1,0 +1,7 @@
+"""Who may do what: ``c['www']['authz']`` (http-api 4.3)."""
+
+from __future__ import annotations
+
+from buildbot.www.authz.authz import Authz, fnmatchStrMatcher, reStrMatcher
+
+__all__ = ["Authz", "fnmatchStrMatcher", "reStrMatcher"]

@@ -1,0 +1,143 @@
+"""What a request asks for, as rules see it, and which builders that concerns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from buildbot.data.exceptions import DataException
+
+#: what is only readable below a build, or is one
+_OF_BUILDS = frozenset(
+    {"builds", "triggered_builds", "steps", "logs", "logchunks", "contents", "raw", "raw_inline"}
+    | {"properties", "property_list", "properties_list", "data", "test_result_sets", "results"}
+)
+
+
+class Data(Protocol):
+    """The part of the Data API that finding builders needs."""
+
+    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        """Data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants.
+
+    Attributes:
+        path: segments of the Data API's path, or of the URL where it is none (``("metrics",)``).
+        action: ``get``, ``follow`` (events of the path, in which ``*`` is any segment), or the name of a control
+            action.
+        params: arguments of the action.
+        linked: whether the reply may hold more than the path names (``expand``).
+    """
+
+    path: tuple[str, ...]
+    action: str = "get"
+    params: Mapping[str, Any] = field(default_factory=dict)
+    linked: bool = False
+
+    @property
+    def reads(self) -> bool:
+        """Whether nothing is changed by it."""
+        return self.action in ("get", "follow")
+
+    @property
+    def shows_builds(self) -> bool:
+        """Whether builds, or what belongs to them, may be in the reply."""
+        if not self.reads:
+            return False
+        # A wildcard in the place of a noun is any noun; the last segment of an event's key is its name.
+        nouns = self.path[::2] if self.action == "get" else self.path[:-1:2]
+        return self.linked or "*" in nouns or not _OF_BUILDS.isdisjoint(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One thing that a request concerns.
+
+    Attributes:
+        builder: the name of its builder; None if it may be any builder's, or has none.
+        owner: the ``owner`` property of the build or request; None if there is none.
+    """
+
+    builder: str | None = None
+    owner: str | None = None
+
+
+async def subjects(asked: Asked, data: Data) -> list[Subject]:
+    """All that a request concerns, never empty; each must be allowed."""
+    try:
+        if asked.path[:1] == ("forceschedulers",) and asked.action == "force":
+            return [Subject(name) for name in await _forced(asked, data)] or [Subject()]
+        build, request, builderid = await _followed(asked.path, data)
+        builder = None
+        if builderid is not None and "triggered_builds" not in asked.path and not asked.linked:
+            found = await data.get({}, ("builders", builderid))
+            builder = None if found is None else found["name"]
+        return [Subject(builder, await _owner(build, request, data))]
+    except DataException:
+        # No such path: whoever answers says so. No rule about builders fits it.
+        return [Subject()]
+
+
+async def _forced(asked: Asked, data: Data) -> list[str]:
+    """Names of the builders that a force concerns, as ``ForceScheduler`` reads its arguments."""
+    scheduler = await data.get({}, asked.path)
+    if scheduler is None:
+        return []
+    names, builderid = asked.params.get("builderNames"), asked.params.get("builderid")
+    if names is not None:
+        wanted = names if isinstance(names, list) else [names]
+        return [name for name in scheduler["builder_names"] if name in wanted]
+    if builderid is not None:
+        try:
+            builder = await data.get({}, ("builders", int(builderid)))
+        except (TypeError, ValueError):
+            return []
+        return [] if builder is None else [builder["name"]]
+    return list(scheduler["builder_names"])
+
+
+async def _followed(path: tuple[str, ...], data: Data) -> tuple[Any, Any, int | None]:
+    """The build, the request and the builder's id that a path begins with, each None if it names none."""
+    head, identifier = path[:1], path[1:2]
+    if not identifier or "*" in identifier:
+        return None, None, None
+    if head == ("builders",):
+        if path[2:3] == ("builds",) and len(path) > 3 and path[3] != "*":
+            build = await data.get({}, path[:4])
+            return build, None, None if build is None else build["builderid"]
+        builder = await data.get({}, path[:2])
+        return None, None, None if builder is None else builder["builderid"]
+    if head == ("buildrequests",):
+        request = await data.get({}, path[:2])
+        return None, request, None if request is None else request["builderid"]
+    build = await _build_of(head[0], identifier[0], data)
+    return build, None, None if build is None else build["builderid"]
+
+
+async def _build_of(noun: str, identifier: Any, data: Data) -> Any:
+    """The build that a log, step or build is of."""
+    for plural, parent, key in (("logs", "steps", "stepid"), ("steps", "builds", "buildid")):
+        if noun == plural:
+            child = await data.get({}, (plural, identifier))
+            if child is None:
+                return None
+            noun, identifier = parent, child[key]
+    return await data.get({}, ("builds", identifier)) if noun == "builds" else None
+
+
+async def _owner(build: Any, request: Any, data: Data) -> str | None:
+    if build is not None:
+        properties = await data.get({}, ("builds", build["buildid"], "properties"))
+    elif request is not None:
+        properties = await data.get({}, ("buildsets", request["buildsetid"], "properties"))
+    else:
+        return None
+    value = properties.get("owner", (None, ""))[0]
+    return value if isinstance(value, str) else None

@@ -1,0 +1,113 @@
+"""Rules: which requests need which role."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.www.authz.asked import Asked, Subject
+
+#: a role that every visitor has, and one that everybody has who is logged in
+ANYONE = "anyone"
+AUTHENTICATED = "authenticated"
+
+
+class EndpointMatcherBase:
+    """A rule of ``Authz(allowRules=[…])``.
+
+    Args:
+        role: whoever has it is allowed; ``anyone`` and ``authenticated`` are roles that nobody has to give.
+        defaultDeny: whoever lacks the role is refused; otherwise the next rule is asked.
+    """
+
+    #: name of the builder that the rule is about; None: every builder's
+    builder: str | None = None
+
+    def __init__(self, role: str, defaultDeny: bool = True) -> None:
+        self.role = role
+        self.defaultDeny = defaultDeny
+
+    def covers(self, asked: Asked) -> bool:
+        """Whether it is about such requests, whichever builder they concern."""
+        raise NotImplementedError
+
+    def fits(self, asked: Asked, subject: Subject, matcher: Any) -> bool:
+        """Whether it decides about a request as far as it concerns ``subject``."""
+        if not self.covers(asked):
+            return False
+        if self.builder is None:
+            return True
+        # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
+        return subject.builder is None or bool(matcher(subject.builder, self.builder))
+
+
+class AnyEndpointMatcher(EndpointMatcherBase):
+    """Everything, reading included."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return True
+
+
+class AnyControlEndpointMatcher(EndpointMatcherBase):
+    """Everything but reading."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return not asked.reads
+
+
+class _OfBuilder(EndpointMatcherBase):
+    """A rule that may be about the builders with some name.
+
+    Args:
+        builder: a pattern of names, in the way of ``stringsMatcher``; None: all.
+    """
+
+    def __init__(self, builder: str | None = None, role: str | None = None, defaultDeny: bool = True) -> None:
+        if role is None:
+            raise TypeError(f"{type(self).__name__}: role is required")
+        super().__init__(role, defaultDeny)
+        self.builder = builder
+
+
+class ForceBuildEndpointMatcher(_OfBuilder):
+    """Forcing builds."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return asked.action == "force"
+
+
+class StopBuildEndpointMatcher(_OfBuilder):
+    """Stopping builds and cancelling requests."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return "workers" not in asked.path and asked.action in ("stop", "cancel")
+
+
+class RebuildBuildEndpointMatcher(_OfBuilder):
+    """Rebuilding."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return asked.action == "rebuild"
+
+
+class EnableSchedulerEndpointMatcher(EndpointMatcherBase):
+    """Switching schedulers on and off."""
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return asked.action == "enable"
+
+
+class ViewBuildsEndpointMatcher(_OfBuilder):
+    """Reading builds and what belongs to them: steps, logs, properties, and their events.
+
+    Rows are not filtered: a list that may hold builds of such a builder is refused as a whole.
+    """
+
+    def covers(self, asked: Asked) -> bool:
+        """As ``EndpointMatcherBase.covers``."""
+        return asked.shows_builds

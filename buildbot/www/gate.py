@@ -1,0 +1,144 @@
+"""The one place where requests meet authorization, before anything is answered.
+
+`Gate.admit` finds out who sent a request and refuses what its rules forbid: reading, following events by SSE or
+WebSocket, downloads, metrics, and whatever way in is added later, since only what is listed here as open to
+everybody passes without being looked at. What a JSON-RPC call asks for stands in its body, so `JsonRpc` asks
+`Gate.check` once it has read that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from buildbot.config.ports import is_loopback
+from buildbot.www.auth import AuthBase, NoAuth
+from buildbot.www.authz import Authz
+from buildbot.www.authz.asked import Asked
+from buildbot.www.errors import RefusedError
+from buildbot.www.messages import Request
+from buildbot.www.sessions import ANONYMOUS, LIFETIME, Holds, Sessions, Visitor
+from buildbot.www.settings import Settings
+
+#: roots of what everybody gets: the pages' files, the way to log in, hooks (which have secrets of their own)
+_OPEN = frozenset(
+    {"", "page", "assets", "plugins", "config", "auth", "avatar", "change_hook", "health", "ready", "index.html"}
+)
+#: what only this server's pages may ask for; the API has rules of its own for browsers (``cors``)
+_OF_PAGES = frozenset({"auth", "config", "sse", "ws"})
+
+
+class Gate:
+    """Knows visitors, and what they may do.
+
+    Args:
+        master: whose data is guarded.
+        settings: of the server.
+        www: ``c['www']``, for ``auth``, ``authz`` and ``cookie_expiration_time``.
+        holds: connections to close with their sessions.
+    """
+
+    def __init__(self, master: Any, settings: Settings, www: Mapping[str, Any], holds: Holds) -> None:
+        self.master = master
+        self._settings = settings
+        configured: AuthBase | None = www.get("auth")
+        self.auth: AuthBase = configured or NoAuth()
+        self._authz: Authz = www.get("authz") or Authz()
+        secure = urlsplit(settings.buildbot_url).scheme == "https"
+        lifetime = www.get("cookie_expiration_time") or LIFETIME
+        self.sessions = Sessions(master.db, str(self.auth.getConfigDict()["name"]), secure, lifetime)
+        self._holds = holds
+        #: without a login only those who reach this machine's loopback are trusted, unless NoAuth says otherwise
+        self._anonymous_control = (
+            is_loopback(settings.listen) if configured is None else isinstance(configured, NoAuth)
+        )
+
+    @property
+    def guards_reading(self) -> bool:
+        """Whether some rule is about reading."""
+        return any(rule.covers(Asked(("builds",))) for rule in self._authz.rules)
+
+    @property
+    def url(self) -> str:
+        """The address of ``/auth/login`` as browsers see it."""
+        return f"{self._settings.buildbot_url}auth/login"
+
+    async def sign(self, purpose: str, text: str) -> str:
+        """A signature of ``text`` that only this installation can make."""
+        return await self.sessions.sign(purpose, text)
+
+    async def visitor(self, request: Request) -> Visitor:
+        """Who sent a request."""
+        user = await self.auth.visitor(request, self)
+        if user is not None:
+            return Visitor(user)
+        visitor = await self.sessions.find(request)
+        return visitor if visitor.user is not None and self.auth.knows(visitor.user) else ANONYMOUS
+
+    async def admit(self, request: Request, segments: tuple[str, ...]) -> Visitor:
+        """Who sent a request, which is then let in.
+
+        Raises:
+            RefusedError: 403, its sender may not have that; 400, a page of a foreign origin wants it.
+        """
+        origin = request.header("origin")
+        if origin is not None and segments[0] in _OF_PAGES and not self._own(request, origin):
+            raise RefusedError(400, "invalid origin")
+        visitor = await self.visitor(request)
+        # Without rules everybody may read, and this is the way of every request.
+        asked = asked_by(request, segments) if self._authz.rules else None
+        if asked is not None:
+            await self.check(visitor, asked)
+        return visitor
+
+    async def check(self, visitor: Visitor, asked: Asked) -> None:
+        """Refuse what the visitor may not do.
+
+        Raises:
+            RefusedError: 403.
+        """
+        await self._authz.check(visitor, asked, self.master.data, self._anonymous_control)
+
+    async def may_control(self, visitor: Visitor) -> bool:
+        """Whether there is anything that the visitor may control."""
+        return await self._authz.may_control(visitor, self._anonymous_control)
+
+    def hold(self, visitor: Visitor, close: Callable[[], None]) -> Callable[[], None]:
+        """Have a connection closed when its visitor's session ends; the function returned takes that back."""
+        return self._holds.hold(visitor, close)
+
+    def _own(self, request: Request, origin: str) -> bool:
+        # A page that this server has sent may be open under a name that buildbotURL does not have; it may read.
+        return self._settings.allows_origin(origin) or urlsplit(origin).netloc == request.header("host")
+
+
+def asked_by(request: Request, segments: tuple[str, ...]) -> Asked | None:
+    """What a request wants; None for what everybody gets, and for calls that say it in their body."""
+    root, rest = segments[0], segments[1:]
+    if root == "api":
+        if request.method not in ("GET", "HEAD") or not rest:
+            return None
+        return Asked(rest[1:], linked=_expands(request))
+    if root == "ws":
+        # Whoever may read nothing has no use for a connection (http-api 5.1); each subscription is asked for too.
+        return Asked(("masters",))
+    if root == "sse":
+        path = rest[:-1] if rest and rest[-1] == "" else rest
+        skipped = 2 if path[:1] in (("add",), ("remove",)) else 1 if path[:1] == ("listen",) else 0
+        return follows("/".join(path[skipped:])) if path[skipped:] else Asked(("masters",))
+    if root in _OPEN or (not rest and "." in root):
+        return None
+    return Asked(segments)
+
+
+def follows(path: str) -> Asked:
+    """The wish to follow a path of section 5.1."""
+    return Asked(tuple(path.split("/")), "follow")
+
+
+def _expands(request: Request) -> bool:
+    try:
+        return any(name == "expand" for name, _ in request.parameters())
+    except ValueError:
+        return True

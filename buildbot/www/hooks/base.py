@@ -1,0 +1,46 @@
+"""The dialect for scripts: a change as the fields of a form."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
+from buildbot.www.messages import Request
+
+_TEXTS = ("committer", "revision", "branch", "category", "revlink", "repository", "project", "codebase")
+
+
+class BaseDialect(Dialect):
+    """One change per request. A header ``Idempotency-Key`` makes a repeated request harmless."""
+
+    async def receive(self, request: Request) -> Delivery:
+        """As ``Dialect.receive``."""
+        fields = {name: values[0] for name, values in form(request).items()}
+        change: dict[str, Any] = {name: fields[name] for name in _TEXTS if name in fields}
+        change["author"] = fields.get("author", fields.get("who", ""))
+        change["comments"] = fields.get("comments", "")
+        change["files"] = _json(fields, "files", list)
+        change["properties"] = _json(fields, "properties", dict)
+        when = fields.get("when_timestamp", fields.get("when"))
+        if when is not None:
+            try:
+                change["when_timestamp"] = int(float(when))
+            except (ValueError, OverflowError) as problem:
+                raise RefusedDeliveryError(str(problem)) from None
+        if not all(isinstance(name, str) for name in change["files"]):
+            raise RefusedDeliveryError("files must be a list of names")
+        key = request.header("idempotency-key")
+        return Delivery([change], None if key is None else f"base#{key}")
+
+
+def _json(fields: dict[str, str], name: str, kind: type) -> Any:
+    if not fields.get(name):
+        return kind()
+    try:
+        value = json.loads(fields[name])
+    except (ValueError, RecursionError) as problem:
+        raise RefusedDeliveryError(str(problem)) from None
+    if not isinstance(value, kind):
+        raise RefusedDeliveryError(f"{name} must be a JSON {'array' if kind is list else 'object'}")
+    return value

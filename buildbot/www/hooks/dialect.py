@@ -1,0 +1,171 @@
+"""What dialects have in common: payloads that may be anything, signatures, deliveries."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Protocol, TypeVar
+from urllib.parse import parse_qsl
+
+from twisted.internet.defer import Deferred
+
+from buildbot.www.messages import Request
+
+T = TypeVar("T")
+
+
+class RefusedDeliveryError(Exception):
+    """A delivery that cannot be taken; the message is the answer to its sender."""
+
+
+class Data(Protocol):
+    """The part of the Data API that hooks need."""
+
+    update: Any
+
+    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        """Data."""
+
+    def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        """Do something to what a path names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What a request brought.
+
+    Attributes:
+        changes: arguments of ``addChange``, oldest first.
+        identity: names the delivery, so that a repeated one adds nothing; None: each counts.
+    """
+
+    changes: list[dict[str, Any]] = field(default_factory=list)
+    identity: str | None = None
+
+
+class Dialect:
+    """How one kind of sender speaks.
+
+    Args:
+        data: the Data API.
+        options: of ``change_hook_dialects``, checked.
+        reactor: for questions to the sender.
+    """
+
+    def __init__(self, data: Data, options: Mapping[str, Any], reactor: Any) -> None:
+        self.data = data
+        self.options = options
+        self.reactor = reactor
+
+    async def receive(self, request: Request) -> Delivery:
+        """What a request brings.
+
+        Raises:
+            RefusedDeliveryError: it is not from whom it should be, or not what it should be.
+        """
+        raise NotImplementedError
+
+    def codebase(self, payload: Any) -> dict[str, Any]:
+        """The change's codebase, if the options name one."""
+        given = self.options.get("codebase")
+        name = given(payload) if callable(given) else given
+        return {} if name is None else {"codebase": name}
+
+
+def repeated(dialect: str, request: Request) -> str:
+    """The identity of a signed delivery: the very bytes that were signed, and where they were sent."""
+    return f"{dialect}?{request.query}#{sha256(request.body).hexdigest()}"
+
+
+def require_signature(secret: str | None, given: str | None, body: bytes, algorithm: str = "sha256") -> None:
+    """Refuse a body whose HMAC, in hexadecimal digits, is not ``given``. Nothing is required without a secret.
+
+    Takes the same time wherever the two differ.
+    """
+    if secret is None:
+        return
+    if given is None:
+        raise RefusedDeliveryError("Request has no required signature")
+    expected = hmac.new(secret.encode(), body, algorithm).hexdigest()
+    if not hmac.compare_digest(expected.encode(), given.strip().lower().encode()):
+        raise RefusedDeliveryError("Hash mismatch")
+
+
+def parse(body: bytes | str) -> Any:
+    """The payload; RefusedDeliveryError if it is no JSON."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as problem:
+        raise RefusedDeliveryError(f"Error loading JSON: {problem}") from None
+
+
+def at(payload: Any, path: str, kind: type[T]) -> T:
+    """What is at a dotted path of a payload.
+
+    Raises:
+        RefusedDeliveryError: nothing is, or something of another kind.
+    """
+    found = payload
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    if not isinstance(found, kind) or (isinstance(found, bool) and kind is not bool):
+        what = "missing" if found is None else f"no {kind.__name__}"
+        raise RefusedDeliveryError(f"malformed payload: {path} is {what}")
+    return found
+
+
+def maybe(payload: Any, path: str, kind: type[T]) -> T | None:
+    """As ``at``; None where nothing is there."""
+    found = payload
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return None if found is None else at(payload, path, kind)
+
+
+def names(payload: Any, *paths: str) -> list[str]:
+    """The texts of several lists, some of which may be missing."""
+    found = []
+    for path in paths:
+        for each in maybe(payload, path, list) or []:
+            if not isinstance(each, str):
+                raise RefusedDeliveryError(f"malformed payload: {path} holds something else than text")
+            found.append(each)
+    return found
+
+
+def moment(text: str) -> int:
+    """Unix seconds of an ISO 8601 time with a zone."""
+    try:
+        when = datetime.fromisoformat(text)
+    except ValueError:
+        raise RefusedDeliveryError(f"malformed payload: {text[:50]!r} is no time") from None
+    if when.tzinfo is None:
+        raise RefusedDeliveryError(f"malformed payload: the time {text[:50]!r} has no zone")
+    return int(when.timestamp())
+
+
+def branch_of(ref: str) -> tuple[str, str | None] | None:
+    """Name of the branch or tag, and the category; None for other refs."""
+    for prefix, category in (("refs/heads/", None), ("refs/tags/", "tag")):
+        if ref.startswith(prefix):
+            return ref.removeprefix(prefix), category
+    return None
+
+
+def form(request: Request) -> dict[str, list[str]]:
+    """The fields of the query and of a form in the body."""
+    fields: dict[str, list[str]] = {}
+    content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    try:
+        pairs = request.parameters()
+        if content_type == "application/x-www-form-urlencoded":
+            pairs += parse_qsl(request.body.decode(), keep_blank_values=True, max_num_fields=1000)
+    except ValueError as problem:
+        raise RefusedDeliveryError(f"malformed form: {problem}") from None
+    for name, value in pairs:
+        fields.setdefault(name, []).append(value)
+    return fields

@@ -1,0 +1,22 @@
+"""The dialect for those who only say that there is something new: pollers look at once."""
+
+from __future__ import annotations
+
+from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
+from buildbot.www.messages import Request
+
+
+class PollerDialect(Dialect):
+    """Has pollers poll, on whichever master each runs."""
+
+    async def receive(self, request: Request) -> Delivery:
+        """As ``Dialect.receive``; the changes come later, from the pollers."""
+        wanted = form(request).get("poller", [])
+        sources = {each["name"]: each["changesourceid"] for each in await self.data.get({}, ("changesources",))}
+        allowed = self.options.get("allowed", list(sources))
+        missing = [name for name in wanted if name not in sources or name not in allowed]
+        if missing:
+            raise RefusedDeliveryError(f"Could not find pollers: {', '.join(missing)}")
+        for name in wanted or [name for name in sources if name in allowed]:
+            await self.data.control("poll", {}, ("changesources", sources[name]))
+        return Delivery()

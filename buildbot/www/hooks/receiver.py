@@ -1,0 +1,100 @@
+"""Takes deliveries, has their dialect read them, stores the changes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.cred import error as cred
+from twisted.cred.credentials import UsernamePassword
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+
+from buildbot.www.auth import basic_credentials
+from buildbot.www.hooks.base import BaseDialect
+from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
+from buildbot.www.hooks.dialect import Data, Dialect, RefusedDeliveryError
+from buildbot.www.hooks.gitea import GiteaDialect
+from buildbot.www.hooks.github import GitHubDialect
+from buildbot.www.hooks.gitlab import GitLabDialect
+from buildbot.www.hooks.poller import PollerDialect
+from buildbot.www.messages import Request, Response
+
+_log = Logger()
+
+_DIALECTS: Mapping[str, type[Dialect]] = {
+    "base": BaseDialect,
+    "bitbucketcloud": BitbucketCloudDialect,
+    "gitea": GiteaDialect,
+    "github": GitHubDialect,
+    "gitlab": GitLabDialect,
+    "poller": PollerDialect,
+}
+
+
+class ChangeHooks:
+    """Answers GET and POST below ``/change_hook``.
+
+    Args:
+        data: the Data API.
+        www: ``c['www']``, for ``change_hook_dialects`` and ``change_hook_auth``.
+        reactor: for questions to senders.
+    """
+
+    def __init__(self, data: Data, www: Mapping[str, Any], reactor: Any) -> None:
+        self._data = data
+        self._dialects = {
+            name: _DIALECTS[name](data, options, reactor)
+            for name, options in (www.get("change_hook_dialects") or {}).items()
+        }
+        self._checkers = list(www.get("change_hook_auth") or ())
+
+    async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
+        """The reply to ``/change_hook/<path>``, errors included."""
+        if request.method not in ("GET", "POST"):
+            return _text(501, "only GET and POST are understood")
+        if request.header("sec-fetch-site") in ("cross-site", "same-site"):
+            # Somebody's page in a visitor's browser; services are no browsers.
+            return _text(403, "not from another site's page")
+        if self._checkers and not await self._authenticated(request):
+            challenge = ("WWW-Authenticate", 'Basic realm="Protected area"')
+            return _text(401, "Unauthorized").with_headers(challenge)
+        match = re.match(r"\w*", path[0] if path else "", re.ASCII)
+        name = (match[0] if match else "") or "base"
+        try:
+            if name not in self._dialects:
+                raise RefusedDeliveryError(f"The dialect specified, '{name[:100]}', wasn't whitelisted in change_hook")
+            delivery = await self._dialects[name].receive(request)
+            if not delivery.changes:
+                return _text(200, "no change found")
+            try:
+                added = await self._data.update.addChanges(delivery.changes, delivery.identity)
+            except (TypeError, ValueError) as problem:
+                # Nothing was stored: the connectors say what is wrong with a value.
+                raise RefusedDeliveryError(str(problem)) from None
+        except RefusedDeliveryError as problem:
+            _log.info("change hook {name}: refused: {problem}", name=name[:100], problem=problem)
+            return _text(400, str(problem))
+        except Exception:
+            _log.failure("change hook {name} failed", name=name)
+            return _text(500, "Error processing changes.")
+        return _text(200, f"{len(added)} change found" if added else "no change found")
+
+    async def _authenticated(self, request: Request) -> bool:
+        given = basic_credentials(request)
+        if given is None:
+            return False
+        credentials = UsernamePassword(given[0].encode(), given[1].encode())
+        for checker in self._checkers:
+            try:
+                await maybeDeferred(checker.requestAvatarId, credentials)
+            except (cred.UnauthorizedLogin, cred.UnhandledCredentials):
+                continue
+            return True
+        return False
+
+
+def _text(status: int, text: str) -> Response:
+    headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
+    return Response(status, headers, text.encode("utf-8", "replace"))

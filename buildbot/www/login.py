@@ -1,0 +1,54 @@
+"""``/auth/login`` and ``/auth/logout`` (http-api 7.5)."""
+
+from __future__ import annotations
+
+import re
+
+from buildbot.www.gate import Gate
+from buildbot.www.messages import Request, Response
+from buildbot.www.sessions import Visitor
+
+_UNSAFE = re.compile(r"[\r\n].*", re.DOTALL)
+
+
+class Login:
+    """Answers GET below ``/auth``.
+
+    Args:
+        gate: knows how people log in, and keeps the sessions.
+        home: ``buildbotURL``.
+    """
+
+    def __init__(self, gate: Gate, home: str) -> None:
+        self._gate = gate
+        self._home = home
+
+    async def handle(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
+        """The reply to ``/auth/<path>``."""
+        if path == ("login",):
+            return await self._login(request, visitor)
+        if path == ("logout",):
+            return await self._logout(request, visitor)
+        return Response(404, (("Content-Type", "text/plain"),), b"Not Found")
+
+    async def _login(self, request: Request, visitor: Visitor) -> Response:
+        outcome = await self._gate.auth.login(request, self._gate)
+        if isinstance(outcome, Response):
+            return outcome.with_headers(("Cache-Control", "no-store"))
+        # Another user's session in this browser is over.
+        await self._gate.sessions.end(visitor)
+        return self._back(outcome.redirect, await self._gate.sessions.begin(outcome.user))
+
+    async def _logout(self, request: Request, visitor: Visitor) -> Response:
+        if request.header("sec-fetch-site") == "cross-site":
+            return Response(403, (("Content-Type", "text/plain"),), b"Log out on the page itself")
+        redirect = dict(request.parameters()).get("redirect", "")
+        return self._back(redirect, await self._gate.sessions.end(visitor))
+
+    def _back(self, redirect: str, cookie: tuple[str, str]) -> Response:
+        # Only what follows '#' comes from the request, so that nobody is sent to another site.
+        where = f"{self._home}#{_UNSAFE.sub('', redirect) or '/'}"
+        location = "".join(each if " " < each < "\x7f" else "%20" if each == " " else "" for each in where)
+        return Response(302, (("Location", location), ("Cache-Control", "no-store"), cookie))
+
+

@@ -1,0 +1,161 @@
+"""``/metrics``, ``/health`` and ``/ready``: what those who run a master watch (docs/operating.md)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+from twisted.internet.defer import CancelledError
+
+from buildbot.interfaces import Master
+from buildbot.util.metrics import Family, Histogram
+from buildbot.util.remembered import Remembered, TimeoutError
+from buildbot.www import jsonbody
+from buildbot.www.messages import Request, Response
+
+PREFIX = "tenfold_"
+
+#: how long an answer of ``/ready`` is good, and how long the database is waited for
+KEEP_S = 1.0
+WAIT_S = 2.0
+#: a master that has not delivered an event for so long is not ready
+MAX_LAG_S = 10
+
+_JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
+_FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
+
+
+class Requests:
+    """Counts requests and how long their answers took to begin."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str], int] = {}
+        self._seconds: dict[tuple[str, ...], Histogram] = {}
+
+    async def count(self, handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
+        """What the handler answers."""
+        begin = time.perf_counter()
+        status = "500"
+        try:
+            response = await handler(request)
+            status = str(response.status)
+            return response
+        except CancelledError:
+            status = "closed"  # the client did not wait
+            raise
+        finally:
+            what = _class_of(request)
+            key = what, status
+            self._counts[key] = self._counts.get(key, 0) + 1
+            seconds = self._seconds.get((what,))
+            if seconds is None:
+                seconds = self._seconds[what,] = Histogram()
+            seconds.observe(time.perf_counter() - begin)
+
+    def metrics(self) -> Iterable[Family]:
+        """By what was asked for, and the status."""
+        doc = "requests that were answered, by what they asked for and the status"
+        yield Family("http_requests", "counter", doc, ("path", "status"), self._counts)
+        doc = "until an answer began, by what was asked for"
+        yield Family("http_request_seconds", "histogram", doc, ("path",), self._seconds)
+
+
+_CLASSES = frozenset({"api", "sse", "auth", "change_hook", "metrics", "health", "ready"})
+
+
+def _class_of(request: Request) -> str:
+    """One of few words, whatever clients make up."""
+    root = request.path[1:].partition("/")[0]
+    if root == "api":
+        return "control" if request.method == "POST" else "api"
+    return root if root in _CLASSES else "page"
+
+
+class Operating:
+    """Answers GET of the three.
+
+    Args:
+        master: that is watched.
+    """
+
+    def __init__(self, master: Master) -> None:
+        self._master = master
+        self._process = CollectorRegistry()
+        ProcessCollector(registry=self._process)
+        self._reasons = Remembered(self._look, master.reactor, KEEP_S, WAIT_S)
+
+    async def handle(self, what: str) -> Response:
+        """The reply to ``/metrics``, ``/health`` or ``/ready``."""
+        if what == "metrics":
+            return await self._metrics()
+        if what == "health":
+            # Whoever reads this has been answered by the reactor.
+            return Response(200, _JSON, jsonbody.compact({"healthy": True}))
+        return await self._ready()
+
+    async def _metrics(self) -> Response:
+        families = await self._master.metrics.families()
+        registry = CollectorRegistry()
+        registry.register(_Given(families))
+        body = generate_latest(registry) + generate_latest(self._process)
+        return Response(200, (("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")), body)
+
+    async def _ready(self) -> Response:
+        try:
+            reason = await self._reasons.get()
+        except TimeoutError:
+            reason = f"the database has not answered for {WAIT_S:g} s"
+        body = jsonbody.compact({"ready": reason is None, "reason": reason})
+        return Response(200 if reason is None else 503, _JSON, body)
+
+    async def _look(self) -> str | None:
+        """Why the master cannot do its work, or None; says nothing that only administrators should know."""
+        master = self._master
+        try:
+            if not await master.db.model.is_current():
+                return "the database's schema is not the one that this version needs"
+            known = await master.db.masters.getMaster(master.masterid)
+            if known is None or not known["active"]:
+                return "this master is not active: it starts, ends, or was declared dead"
+            waiting_s = await master.mq.behind()
+        except Exception:
+            return "the database cannot be read"
+        if waiting_s > MAX_LAG_S:
+            return f"events have been waiting to be delivered for {waiting_s} s"
+        return None
+
+
+class _Given:
+    """Families as the library wants to collect them."""
+
+    def __init__(self, families: Iterable[Family]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterator[Metric]:
+        for family in self._families:
+            made: Any
+            name = PREFIX + family.name
+            if family.kind == "histogram":
+                made = HistogramMetricFamily(name, family.doc, labels=family.labels)
+                for labels, value in family.values.items():
+                    assert isinstance(value, Histogram)
+                    made.add_metric(labels, _buckets(value), value.sum)
+            else:
+                made = _FAMILIES[family.kind](name, family.doc, labels=family.labels)
+                for labels, value in family.values.items():
+                    made.add_metric(labels, value)
+            yield made
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """Upper bounds with how many are at or below them."""
+    found, total = [], 0
+    for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
+        total += count
+        found.append((bound, float(total)))
+    return found

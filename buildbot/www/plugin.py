@@ -1,0 +1,46 @@
+"""What the packages of the existing page and its views import (http-api 7.8)."""
+
+from __future__ import annotations
+
+from importlib import resources
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+GROUP = "buildbot.www"
+
+
+class Application:
+    """A package of files for browsers, as it describes itself.
+
+    Args:
+        package_name: the package; its ``static`` directory is served.
+        description: for people.
+        ui: whether it has files for the page.
+    """
+
+    def __init__(self, package_name: str, description: str, ui: bool = True) -> None:
+        self.package_name = package_name
+        self.description = description
+        self.ui = ui
+        self.master: Any = None
+        self.config: Any = None
+        root = Path(str(resources.files(package_name)))
+        self.static_dir = root / "static"
+        version = root / "VERSION"
+        self.version = version.read_text().strip() if version.is_file() else ""
+        #: a Twisted resource in Buildbot; plugins that answer requests by themselves are not served here
+        self.resource: Any = None
+
+    def setMaster(self, master: Any) -> None:
+        """The master that serves it."""
+        self.master = master
+
+    def setConfiguration(self, config: Any) -> None:
+        """What ``c['www']['plugins']`` says for it."""
+        self.config = config
+
+
+def installed() -> dict[str, EntryPoint]:
+    """The installed packages by name; ``base`` is the existing page."""
+    return {entry.name: entry for entry in entry_points(group=GROUP)}

@@ -1,0 +1,170 @@
+"""Sessions of visitors: a cookie holds a random token, the database says whose it is.
+
+The token is signed with a key of the installation, so that a made-up one costs no query. The database holds its hash
+only. A session ends on all masters when the user logs out, and survives restarts of any of them.
+"""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from base64 import urlsafe_b64encode
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from hashlib import sha256
+from typing import Any
+
+from buildbot.util import clock
+from buildbot.www.messages import Request
+
+#: how long a session lasts where the configuration does not say
+LIFETIME = timedelta(weeks=1)
+
+_COOKIE = "tenfold_session"
+_REMEMBERED_ENDS = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who sent a request.
+
+    Attributes:
+        user: what is known about a user who is logged in; None for anybody else.
+        sessionid: the session that says so, if it is one.
+        expires_at: when that ends, integer Unix seconds.
+    """
+
+    user: Mapping[str, Any] | None = None
+    sessionid: int | None = None
+    expires_at: int | None = None
+
+    @property
+    def owner(self) -> str:
+        """The name under which things are done (http-api 4): e-mail address, else user name, else full name."""
+        for name in ("email", "username", "full_name"):
+            if self.user and self.user.get(name):
+                return str(self.user[name])
+        return "anonymous"
+
+    @property
+    def public(self) -> dict[str, Any]:
+        """What pages are told about the visitor (http-api 7.5)."""
+        return {"anonymous": True} if self.user is None else dict(self.user)
+
+
+ANONYMOUS = Visitor()
+
+#: has a connection closed when its visitor's session ends; gives a function that takes that back
+Hold = Callable[[Visitor, Callable[[], None]], Callable[[], None]]
+
+
+class Sessions:
+    """Begins, finds and ends the sessions of one installation.
+
+    Args:
+        db: the master's database connectors.
+        realm: names the way to log in; sessions that another one has begun do not count.
+        secure: whether people reach the server by https, so that cookies must not travel otherwise.
+        lifetime: of a session.
+    """
+
+    def __init__(self, db: Any, realm: str, secure: bool, lifetime: timedelta = LIFETIME) -> None:
+        self._db = db
+        self._purpose = f"session {realm}"
+        self._secure = secure
+        self._lifetime_s = int(lifetime.total_seconds())
+        self._key: bytes | None = None
+
+    async def sign(self, purpose: str, text: str) -> str:
+        """A signature of ``text`` that only masters of this installation can make."""
+        if self._key is None:
+            state = self._db.state
+            objectid = await state.getObjectId("sessions", "buildbot.www.sessions")
+            key = await state.atomicCreateState(objectid, "key", lambda: secrets.token_hex(32))
+            self._key = bytes.fromhex(key)
+        digest = hmac.new(self._key, f"{purpose}\0{text}".encode(), sha256).digest()
+        return urlsafe_b64encode(digest).decode().rstrip("=")
+
+    async def find(self, request: Request) -> Visitor:
+        """Who sent the request, as far as its cookie says; anonymous if it says nothing or nothing true."""
+        token, _, signature = cookie(request, self.cookie_name(_COOKIE)).rpartition(".")
+        if not token or not hmac.compare_digest(signature.encode(), (await self.sign(self._purpose, token)).encode()):
+            return ANONYMOUS
+        session = await self._db.sessions.getSession(token)
+        if session is None or session["expires_at"] <= clock.now():
+            return ANONYMOUS
+        return Visitor(session["user_info"], session["sessionid"], session["expires_at"])
+
+    async def begin(self, user: Mapping[str, Any]) -> tuple[str, str]:
+        """Begin a session; the header that hands it to the browser."""
+        token = secrets.token_urlsafe(24)
+        await self._db.sessions.addSession(token, user, self._lifetime_s)
+        return self.set_cookie(_COOKIE, f"{token}.{await self.sign(self._purpose, token)}", self._lifetime_s)
+
+    async def end(self, visitor: Visitor) -> tuple[str, str]:
+        """End the visitor's session, if there is one, on all masters; the header that takes the cookie away."""
+        if visitor.sessionid is not None:
+            await self._db.sessions.endSession(visitor.sessionid)
+        return self.set_cookie(_COOKIE, "", 0)
+
+    def cookie_name(self, name: str) -> str:
+        """The name of a cookie; browsers take one with this prefix only from the host itself, over https."""
+        return f"__Host-{name}" if self._secure else name
+
+    def set_cookie(self, name: str, value: str, lifetime_s: int) -> tuple[str, str]:
+        """The header that sets a cookie which scripts cannot read and other sites' requests do not carry."""
+        secure = "; Secure" if self._secure else ""
+        flags = f"Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Lax{secure}"
+        return "Set-Cookie", f"{self.cookie_name(name)}={value}; {flags}"
+
+
+class Holds:
+    """Connections that stay open on behalf of a session, and are closed with it.
+
+    Args:
+        reactor: for the end of a session's lifetime.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._open: dict[int, set[Callable[[], None]]] = {}
+        #: the latest to end: a connection may still be on its way in when its session ends
+        self._over: deque[int] = deque(maxlen=_REMEMBERED_ENDS)
+
+    def hold(self, visitor: Visitor, close: Callable[[], None]) -> Callable[[], None]:
+        """Have ``close`` called when the visitor's session ends; the function returned takes that back."""
+        sessionid, expires_at = visitor.sessionid, visitor.expires_at
+        if sessionid is None or expires_at is None:
+            return lambda: None
+        held = self._open.setdefault(sessionid, set())
+        held.add(close)
+        left_s = 0 if sessionid in self._over else max(0, expires_at - clock.now())
+        timer = self._reactor.callLater(left_s, close)
+
+        def release() -> None:
+            held.discard(close)
+            if not held and self._open.get(sessionid) is held:
+                del self._open[sessionid]
+            if timer.active():
+                timer.cancel()
+
+        return release
+
+    def ended(self, key: tuple[str, ...], message: Any) -> None:
+        """A session has ended, here or on another master (event ``sessions/N/ended``)."""
+        sessionid = int(key[1])
+        self._over.append(sessionid)
+        for close in list(self._open.get(sessionid, ())):
+            close()
+
+
+def cookie(request: Request, name: str) -> str:
+    """The value of a cookie, "" if there is none."""
+    # Two header lines arrive as one, joined by commas, which no cookie of ours contains.
+    for pair in (request.header("cookie") or "").replace(",", ";").split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""
