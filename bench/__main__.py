@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import history, items, report, rounds
+from bench import history, http, http_items, items, page, report, rounds, stream, stream_items
 from bench.actor import ROOT, ActorError
 from bench.cast import comparison
 from bench.databases import BACKENDS, NoServerError
+
+_ONLY = "items whose names begin with this, …"
 
 
 def main() -> int:
@@ -21,7 +23,8 @@ def main() -> int:
     options.directory.mkdir(parents=True, exist_ok=True)
     machine = report.machine(options.directory)
     print(f"{machine['cpus']} CPUs, load {machine['load'][0]}, fdatasync {machine['fdatasync_us']} µs")
-    run = _compare if options.command == "db" else _age
+    runs = {"db": _compare, "history": _age, "http": _serve, "page": _look, "stream": _stream}
+    run = runs[options.command]
     code, measured = 0, []
     for backend in options.backends:
         try:
@@ -61,6 +64,33 @@ def _age(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
     return entries, all(a.all_well for a in found)
 
 
+def _serve(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    rounds, secs = (1, 0.3) if options.quick else (options.rounds, options.secs)
+    found = http.measure(backend, options.directory, options.only, rounds, secs, options.upstream, options.quick)
+    print(f"\n{backend}\n{http.table(found)}")
+    missed = found.missed()
+    print("\n" + ("\n".join(["Missed:", *missed]) if missed else "All goals are met."))
+    return http.as_json(backend, found), not missed
+
+
+def _look(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    found = page.measure(backend, options.directory, options.rounds, options.quick)
+    print(f"\n{backend}\n{page.table(found)}")
+    entries = [
+        {"backend": backend, "page": one.visit.name, "first_ms": one.first_ms, "again_ms": one.again_ms}
+        for one in found
+    ]
+    return entries, not any(one.missed for one in found)
+
+
+def _stream(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    found = stream.measure(backend, options.directory, options.only, options.rounds, options.secs, options.upstream)
+    print(f"\n{backend}\n{stream.table(found)}")
+    missed = stream.missed(found)
+    print("\n" + ("\n".join(["Missed:", *missed]) if missed else "All goals are met."))
+    return stream.as_json(found), not missed
+
+
 def _arguments() -> argparse.Namespace:
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument(
@@ -68,18 +98,27 @@ def _arguments() -> argparse.Namespace:
     )
     shared.add_argument("--rounds", type=int, default=5, help="default: 5")
     shared.add_argument("--secs", type=float, default=0.4, help="length of a run; default: 0.4")
-    shared.add_argument(
-        "--only", type=_items, default=list(items.ITEMS), metavar="PREFIX", help="items whose names begin with this, …"
-    )
     shared.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     shared.add_argument("--check", action="store_true", help="exit with 1 if a goal is missed")
     shared.add_argument("--directory", type=Path, default=ROOT / "var" / "bench", help="default: var/bench")
     parser = argparse.ArgumentParser(prog="script/bench", description="Measure; see docs/benchmarks.md.")
     commands = parser.add_subparsers(dest="command", required=True)
     db = commands.add_parser("db", parents=[shared], help="against the bare driver and upstream Buildbot")
-    db.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
+    serve = commands.add_parser("http", parents=[shared], help="the web server, against upstream Buildbot's")
+    serve.add_argument("--quick", action="store_true", help="a small farm, one short round")
+    follow = commands.add_parser("stream", parents=[shared], help="the event stream, against upstream Buildbot's")
+    for command in (db, serve, follow):
+        command.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
     age = commands.add_parser("history", parents=[shared], help="with a short and a long history")
     age.add_argument("--history", type=int, default=1_000_000, metavar="N", help="finished requests; default: 10⁶")
+    look = commands.add_parser("page", parents=[shared], help="the page in Chromium: from the click to the data")
+    look.add_argument("--quick", action="store_true", help="a small farm")
+    for command in (db, age):
+        command.add_argument("--only", type=_items, default=list(items.ITEMS), metavar="PREFIX", help=_ONLY)
+    serve.add_argument("--only", type=_http_items, default=list(http_items.HTTP_ITEMS), metavar="PREFIX", help=_ONLY)
+    follow.add_argument(
+        "--only", type=_stream_items, default=list(stream_items.STREAM_ITEMS), metavar="PREFIX", help=_ONLY
+    )
     options = parser.parse_args()
     options.directory = options.directory.absolute()
     return options
@@ -91,6 +130,20 @@ def _backends(given: str) -> list[str]:
         if name not in BACKENDS:
             raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(BACKENDS)}")
     return wanted
+
+
+def _http_items(given: str) -> list[http_items.HttpItem]:
+    try:
+        return http_items.chosen(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _stream_items(given: str) -> list[stream_items.StreamItem]:
+    try:
+        return stream_items.chosen(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _items(given: str) -> list[items.Item]:

@@ -46,8 +46,8 @@ def measure(item: Item, actors: dict[str, Actor], rounds: int, seconds: float) -
     for number in range(rounds):
         for result, kind in turns:
             result.runs.setdefault(kind, []).append(_turn(result, kind, actors, seconds))
-        _progress(f"{item.title}: round {number + 1} of {rounds}")
-    _progress("")
+        progress(f"{item.title}: round {number + 1} of {rounds}")
+    progress("")
     results = list({id(result): result for result, _ in turns}.values())
     results[0].statements = actors["tenfold"].statements(item, 5)
     return results
@@ -79,6 +79,7 @@ def _turn(result: Result, kind: str, actors: dict[str, Actor], seconds: float) -
     return actors[kind].run(item, result.callers, seconds)
 
 
-def _progress(text: str) -> None:
+def progress(text: str) -> None:
+    """Say on a terminal what is being done."""
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,175 @@
+"""Both servers, each with its database and the same farm in it, for the time of a block."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench import http_load
+from bench.actor import ROOT, ActorError, python
+from bench.bulk import Bulk
+from bench.databases import new_database
+from bench.http_data import Size, fill_tenfold, fill_upstream
+from bench.upstream_env import UpstreamEnvironment
+
+_CONFIG = """\
+from buildbot.plugins import schedulers, util, worker
+
+c = BuildmasterConfig = {{
+    "multiMaster": True,
+    "db_url": {url!r},
+    "buildbotURL": "http://127.0.0.1:{port}/",
+    "www": {{"port": {port}}},
+    "protocols": {{"pb": {{"port": "tcp:0:interface=127.0.0.1"}}}},
+    "workers": [worker.Worker(f"w{{i}}", "pw") for i in range(1, 51)],
+    "builders": [
+        util.BuilderConfig(
+            name=f"b{{i}}",
+            workernames=[f"w{{(i - 1) % 50 + 1}}"],
+            factory=util.BuildFactory(),
+            tags=[f"tag{{i % 10 + 1}}"],
+        )
+        for i in range(1, 101)
+    ],
+    "schedulers": [schedulers.ForceScheduler(name="force", builderNames=["b1"])],
+}}
+"""
+
+
+class Server:
+    """A server's process.
+
+    Attributes:
+        port, pid: where it listens, what it is.
+        first_s: seconds from its start to its first answer.
+    """
+
+    def __init__(self, name: str, command: list[str], directory: Path, port: int) -> None:
+        self.name = name
+        self.port = port
+        begin = time.perf_counter()
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=_environment()
+        )
+        try:
+            self.first_s = self._first_answer() - begin
+            self.pid: int = self._answer()["pid"]
+        except BaseException:
+            self._process.kill()
+            self._process.wait()
+            raise
+
+    def ask(self, **command: Any) -> dict[str, Any]:
+        """Something that the actor understands."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(command) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def statements(self, path: str) -> int:
+        """SQL statements of one request: the fewest of a few, since others go on meanwhile."""
+        counts = []
+        for _ in range(3):
+            before = self.ask(do="statements")["statements"]
+            http_load.get(self.port, path)
+            counts.append(self.ask(do="statements")["statements"] - before)
+        return min(counts)
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        try:
+            self._process.wait(30)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _first_answer(self) -> float:
+        while self._process.poll() is None:
+            try:
+                status, _, _ = http_load.get(self.port, "/api/v2/builds?limit=1")
+            except OSError:
+                time.sleep(0.01)
+            else:
+                if status == 200:
+                    return time.perf_counter()
+        self._answer()
+        raise ActorError(f"{self.name} does not answer")
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise ActorError(f"{self.name} ended with exit code {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        if "error" in answer:
+            raise ActorError(f"{self.name}: {answer['error']}")
+        return answer
+
+
+@contextmanager
+def tenfold(backend: str, directory: Path, size: Size, fill: Any = fill_tenfold) -> Iterator[Server]:
+    """Ours, with what ``fill`` puts there. Raises NoServerError."""
+    with new_database(backend, "http", directory) as url:
+        subprocess.run(python("bench.actors.schema", url), cwd=ROOT, check=True)
+        _fill(url, fill, size)
+        port, basedir = _free_port(), directory / f"http-{backend}-{size.pending}"
+        basedir.mkdir(exist_ok=True)
+        (basedir / "master.cfg").write_text(_CONFIG.format(url=url, port=port))
+        server = Server("tenfold", python("bench.actors.http_tenfold", str(basedir)), ROOT, port)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+@contextmanager
+def upstream(backend: str, directory: Path, size: Size) -> Iterator[Server]:
+    """Theirs. Raises NoUpstreamError."""
+    environment = UpstreamEnvironment(directory / "upstream")
+    environment.prepare(backend)
+    # upstream's package has the name of ours: neither the checkout nor the current directory may be on its path
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    command, actors = [str(environment.python), "-P"], ROOT / "bench" / "actors"
+    with new_database(backend, "http_upstream", directory) as url:
+        theirs = environment.url(url)
+        subprocess.run([*command, str(actors / "upstream_schema.py"), theirs], cwd=elsewhere, check=True)
+        _fill(url, fill_upstream, size)
+        port = _free_port()
+        arguments = [str(ROOT), theirs, str(elsewhere / f"http-{backend}"), str(port)]
+        server = Server("upstream", [*command, str(actors / "http_upstream.py"), *arguments], elsewhere, port)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+def _fill(url: str, fill: Any, size: Size) -> None:
+    bulk = Bulk(url)
+    try:
+        fill(bulk, size)
+        bulk.settle()
+    finally:
+        bulk.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _environment() -> dict[str, str]:
+    """Nothing that would change which packages are found."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
+
+
