@@ -46,6 +46,15 @@ async def test_stop_of_finished(state: Any) -> None:
         assert await state.data.control("stop", {}, ("builds", buildid)) is None
 
 
+async def test_poll(state: Any) -> None:
+    """Event control/changesources/N/poll, for the master that runs it; one that does not exist is an error."""
+    changesourceid = await state.data.update.findChangeSourceId("poller")
+    path = ("changesources", changesourceid)
+    assert await control(state, "poll", path) == [f"control/changesources/{changesourceid}/poll"]
+    with pytest.raises(NotFoundError):
+        await state.data.control("poll", {}, ("changesources", changesourceid + 1))
+
+
 async def test_rebuild(state: Any) -> None:
     """[bsid, {"<builderid>": buildrequestid}]: same sourcestamps, same properties, reason rebuild, rebuilt_buildid."""
     stamps = [{**STAMP, "codebase": "a"}, {**STAMP, "codebase": "b", "patch_body": "diff"}]
@@ -103,9 +112,10 @@ async def test_cancel_complete(state: Any) -> None:
 
 
 async def test_set_priority(state: Any) -> None:
-    """set_priority: no event."""
+    """set_priority is announced: what a snapshot shows has changed."""
     brid = await add_request(state)
-    assert await control(state, "set_priority", ("buildrequests", brid), priority=-7) == []
+    announced = [f"buildrequests/{brid}/update"]
+    assert await control(state, "set_priority", ("buildrequests", brid), priority=-7) == announced
     assert (await state.data.get({}, ("buildrequests", brid)))["priority"] == -7
 
 

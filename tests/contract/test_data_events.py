@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from twisted.internet.defer import gatherResults
 
 from buildbot.data.exceptions import InvalidOptionError, SinceTooOldError
+from buildbot.mq.connector import CursorTooOldError
+from buildbot.mq.log import thdEventsAfter
 from tests.support.building import add_request, run_build
 from tests.support.events import Listener, listen, logged_after, next_turn, watch
 
@@ -232,6 +235,50 @@ async def test_trim_keeps(state: Any) -> None:
             await state.data.update.trimEvents(value)
 
 
+async def test_trim_by_size(state: Any) -> None:
+    """trimEvents(seconds, keep) removes all but the newest so many, however young they are."""
+    await change(state)
+    before = await state.data.clock()
+    key = await change(state)
+    newest = await state.data.clock()
+    assert await state.data.update.trimEvents(24 * 3600, newest - before) == before
+    listener = await listen(state, "changes", since=before)
+    await listener.until(newest)
+    assert listener.keys == [key]
+    with pytest.raises(SinceTooOldError):
+        await state.data.startConsuming(lambda key, message: None, {"since": before - 1}, ("changes",))
+    for value, error in (("1", TypeError), (-1, ValueError)):
+        with pytest.raises(error, match="keep"):
+            await state.data.update.trimEvents(1, value)
+
+
+async def test_persistent_consumer(state: Any) -> None:
+    """A consumer with a name goes on where it was; one that was away for too long is told so, once."""
+    listener = Listener()
+    consume = partial(state.mq.startConsuming, filter=("changes", None, "new"), persistent_name="consumer")
+    listener.subscription = await consume(listener)
+    with pytest.raises(ValueError, match="persistent_name"):
+        await consume(listener)
+    first = await change(state)
+    await listener.until(await state.data.clock())
+    await listener.subscription.stopConsuming()
+    second = await change(state)
+    assert listener.keys == [first]
+    listener.subscription = await consume(listener)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [first, second]
+    await listener.subscription.stopConsuming()
+    await change(state)
+    await state.data.update.trimEvents(0)
+    with pytest.raises(CursorTooOldError, match="persistent_name"):
+        await consume(listener)
+    listener.subscription = await consume(listener)
+    last = await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [first, second, last]
+    await listener.subscription.stopConsuming()
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -294,3 +341,23 @@ async def test_big_numbers(state: Any) -> None:
     await gatherResults([state.mq.produce(("a",), {"n": number}) for number in (2**70, 1, -(2**64))])
     await listener.until(await state.data.clock())
     assert sorted(message["n"] for _, message in listener.heard) == [-(2**64), 1, 2**70]
+
+
+async def test_events_are_what_is_read(state: Any) -> None:
+    """A message is the resource as a reader finds it then, every attribute of it (design, one transaction)."""
+    running = await run_build(state)
+    changeid = await state.data.update.addChange(author="a", properties={"p": 1})
+    events = await state.db.pool.read(thdEventsAfter, 0, 1000)
+    for path in (
+        ("buildrequests", running.brid),
+        ("builds", running.buildid),
+        ("steps", running.stepid),
+        ("logs", running.logid),
+        ("changes", changeid),
+    ):
+        plural, identifier = path
+        found = await state.data.get({}, path)
+        about = [e for e in events if any(k.rpartition("/")[0] == f"{plural}/{identifier}" for k in e.keys)]
+        message = about[-1].message
+        assert message == {name: found[name] for name in message}, path
+    assert [e.message["claimed"] for e in events if e.keys and e.keys[0].startswith("buildrequests/")] == [False, True]

@@ -219,3 +219,10 @@ async def test_both_truths_with_a_page(state: Any) -> None:
     options = {"filters": {"complete__in": [True, False]}, "limit": 2, "offset": 1}
     found = await state.data.get(options, ("buildrequests",))
     assert len(found) == 2 and found.total == 3
+
+
+@pytest.mark.parametrize("operator", ["lt", "le", "gt", "ge", "contains"])
+async def test_truth_has_no_order(state: Any, operator: str) -> None:
+    """Neither of true and false is less, and neither contains anything."""
+    with pytest.raises(InvalidOptionError, match=f"complete.*{operator}"):
+        await state.data.get({"filters": {f"complete__{operator}": True}}, ("builds",))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from buildbot.data import links
 from buildbot.data.base import Link
 from buildbot.data.exceptions import DataException, InvalidOptionError, InvalidPathError
 from buildbot.resources import RESOURCES
@@ -51,7 +52,7 @@ async def test_nothing_there(state: Any) -> None:
     """A path that matches and finds nothing: None for a single resource, [] for a list."""
     for endpoint in state.data.endpoints():
         path = tuple(str(NOBODY) if part.startswith("n:") else part.split(":")[-1] for part in endpoint.path.parts)
-        if not endpoint.path.pattern or path[0] == "masters":
+        if not endpoint.path.pattern or path[0] in ("masters", "application.spec"):
             continue
         found = await state.data.get({}, path)
         expected: Any = [] if endpoint.kind == "collection" else {} if path[-1] == "properties" else None
@@ -161,6 +162,33 @@ async def test_expand_statements(state: Any) -> None:
         await state.data.get({"expand": ["buildset", "builder"]}, ("buildrequests",))
         counts.append(state.db.pool.statements - before)
     assert counts[0] == counts[1]
+
+
+async def test_expand_by_path(state: Any) -> None:
+    """A link is what is at its path, whatever that is called; what is no noun is not followed."""
+    running = await run_build(state)
+    build = await state.data.get({}, ("builds", running.buildid))
+    update = state.data.update
+    setid = await update.addTestResultSet(build["builderid"], running.buildid, running.stepid, "d", "c", "u")
+    assert (await state.data.get({"expand": ["results"]}, ("test_result_sets", setid)))["results"] == []
+    with pytest.raises(InvalidOptionError, match="there are step"):
+        await state.data.get({"expand": ["contents"]}, ("logs", running.logid))
+
+
+async def test_expand_is_bounded(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What links lead to in circles multiplies: more than the bound is refused, by the name of the link."""
+    monkeypatch.setattr(links, "MAX_EXPANDED", 30)
+    for _ in range(4):
+        await add_build(state)
+    few = await state.data.get({"expand": ["builder.builds"], "limit": 2}, ("builds",))
+    assert [len(build["builder"]["builds"]) for build in few] == [4, 4]
+    with pytest.raises(InvalidOptionError, match=r"expand.*builder.*30"):
+        await state.data.get({"expand": ["builder.builds.builder.builds"]}, ("builds",))
+    monkeypatch.setattr(links, "MAX_EXPANDED", 3)
+    with pytest.raises(InvalidOptionError, match=r"expand.*builds"):
+        await state.data.get({"expand": ["builds"]}, ("builders", few[0]["builderid"]))
+    with pytest.raises(InvalidOptionError, match="links after one another"):
+        await state.data.get({"expand": ["builder.builds." * 5 + "builder"]}, ("builds",))
 
 
 @pytest.mark.parametrize("link", ["nothing", "builder.nothing", "buildid", ""])
@@ -276,3 +304,12 @@ async def test_embedded(state: Any) -> None:
     assert {s["ssid"] for s in found["sourcestamps"]} == {
         s["ssid"] for s in await state.data.get({}, ("buildsets", bsid, "sourcestamps"))
     }
+
+
+async def test_lines_beyond_all_numbers(state: Any) -> None:
+    """Lines after the last that any database can count are none, which is no error."""
+    running = await run_build(state)
+    path = ("logs", running.logid, "contents")
+    found = await state.data.get({"offset": 2**63 - 1, "limit": 2**63 - 1}, path)
+    assert found["content"] == ""
+    assert (await state.data.get({"offset": 0, "limit": 2**63 - 1}, path))["content"] == "ohello\n"

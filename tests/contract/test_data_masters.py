@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import DeferredList
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.util.clock import EPOCH
-from buildbot.util.results import CANCELLED, RETRY
+from buildbot.util.results import CANCELLED, RETRY, SUCCESS
 from tests.support.building import Running, add_requests, run_build
 from tests.support.events import announced
 from tests.support.refusals import unchanged
@@ -172,3 +173,85 @@ async def test_registered_inactive(state: Any, database: Database, second_master
         assert (found["name"], found["active"], found["last_active"]) == ("host:/opened", False, EPOCH)
     finally:
         await opened.close()
+
+
+async def test_links_of_an_expired_master_are_announced(state: Any, second_master: Any) -> None:
+    """What a snapshot shows differently afterwards has had an event: builders, workers, schedulers, change sources."""
+    update = second_master.data.update
+    builders = await update.setBuilders([{"name": "linux"}])
+    workers = await update.setWorkers({"w": list(builders.values())})
+    scheduler, source = await update.findSchedulerId("s"), await update.findChangeSourceId("c")
+    assert await update.setSchedulerMaster(scheduler, second_master.masterid)
+    assert await update.setChangeSourceMaster(source, second_master.masterid)
+    await fall_silent(second_master)
+    keys = await announced(state, state.data.update.expireMasters, 60)
+    assert {
+        f"builders/{builders['linux']}/update",
+        f"builders/{builders['linux']}/stopped",
+        f"workers/{workers['w']}/state_updated",
+        f"schedulers/{scheduler}/updated",
+        f"changesources/{source}/updated",
+    } <= set(keys)
+
+
+@pytest.mark.parametrize(
+    ("find", "key"),
+    [
+        ("findBuilderId", "builders/{}/update"),
+        ("findWorkerId", "workers/{}/state_updated"),
+        ("findSchedulerId", "schedulers/{}/updated"),
+        ("findChangeSourceId", "changesources/{}/updated"),
+        ("findMasterId", "masters/{}/new"),
+    ],
+)
+async def test_what_is_made_on_first_use_is_announced(state: Any, find: str, key: str) -> None:
+    """A name that nobody knew makes a row, which snapshots show; the second use makes nothing."""
+    method = getattr(state.data.update, find)
+    keys = await announced(state, method, "never seen")
+    assert keys == [key.format(await method("never seen"))]
+    assert await announced(state, method, "never seen") == []
+
+
+@pytest.mark.parametrize("noun", ["schedulers", "changesources"])
+async def test_parts_are_fenced(state: Any, second_master: Any, noun: str) -> None:
+    """A master that was declared dead writes nothing on behalf of a scheduler or change source that it ran."""
+    name = {"schedulers": "Scheduler", "changesources": "ChangeSource"}[noun]
+    part = await getattr(state.data.update, f"find{name}Id")("part")
+    hold = getattr(state.db, noun).thdHold
+    with pytest.raises(NotClaimedError):
+        await state.db.pool.do(hold, part)
+    assert await getattr(state.data.update, f"set{name}Master")(part, state.masterid)
+    await state.db.pool.do(hold, part)
+    await fall_silent(state)
+    await second_master.data.update.masterActive()
+    assert await second_master.data.update.expireMasters(60) == [state.masterid]
+    with pytest.raises(NotClaimedError):
+        await state.db.pool.do(hold, part)
+    assert await getattr(second_master.data.update, f"set{name}Master")(part, second_master.masterid)
+    await second_master.db.pool.do(getattr(second_master.db, noun).thdHold, part)
+    with pytest.raises(NotClaimedError):
+        await state.db.pool.do(hold, part)
+
+
+async def test_expiry_crosses_claims(state: Any, second_master: Any) -> None:
+    """A master is declared dead while it claims and completes many requests: each ends up whole, nobody deadlocks."""
+    for _ in range(4):
+        _, ids = await add_requests(state, *(f"b{i}" for i in range(12)))
+        await state.data.update.masterActive()
+        await state.data.update.claimBuildRequests(ids[:6])
+        await state.db.masters.setAllMastersActiveLongTimeAgo()
+        await second_master.data.update.masterActive()
+        calls = [
+            state.data.update.completeBuildRequests([ids[4], ids[1]], SUCCESS),
+            state.data.update.claimBuildRequests(ids[11:5:-1]),
+            second_master.data.update.expireMasters(60),
+            state.data.update.completeBuildRequests([ids[0], ids[5]], SUCCESS),
+        ]
+        results = await DeferredList(calls, consumeErrors=True)
+        for worked, result in results:
+            assert worked or result.check(NotClaimedError) is not None
+        assert results[2] == (True, [state.masterid])
+        for brid in ids:
+            request = await state.db.buildrequests.getBuildRequest(brid)
+            assert request["complete"] or not request["claimed"], "left behind by the dead"
+        assert await state.data.update.masterActive() is False

@@ -62,7 +62,10 @@ async def test_add_buildset(state: Any) -> None:
 
     keys = await announced(state, add)
     bsid, brids = result
-    assert keys == [f"buildsets/{bsid}/new", *(f"buildrequests/{brid}/new" for brid in sorted(brids.values()))]
+    assert keys[:3] == [f"buildsets/{bsid}/new", *(f"buildrequests/{brid}/new" for brid in sorted(brids.values()))]
+    # builders that nobody knew are announced too
+    builders = [await state.data.update.findBuilderId(name) for name in ("a", "b")]
+    assert sorted(keys[3:]) == sorted(f"builders/{builderid}/update" for builderid in builders)
     await listener.until(await state.data.clock())
     ((_, message),) = listener.heard
     expected = {"bsid": bsid, "scheduler": "sched", "reason": "r", "results": None, "complete": False}
@@ -118,7 +121,7 @@ async def test_claims(state: Any, second_master: Any) -> None:
     assert await announced(state, update.claimBuildRequests, [second, first]) == claimed
     assert await announced(state, others.claimBuildRequests, [first]) == []
     assert await others.claimBuildRequests([first]) is False
-    assert await announced(state, update.reclaimBuildRequests, [first]) == []
+    assert await announced(state, update.reclaimBuildRequests, [first]) == [f"buildrequests/{first}/update"]
     assert await announced(state, others.unclaimBuildRequests, [first]) == []
     assert await announced(state, update.unclaimBuildRequests, [first]) == [f"buildrequests/{first}/unclaimed"]
     assert await others.claimBuildRequests([first], claimed_at=WHEN) is True

@@ -22,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from buildbot.process.schedulers.forcesched import ForceScheduler
 from buildbot.process.schedulers.parameters import ChoiceStringParameter, StringParameter
 from buildbot.test.fake.fakedb import make_master
+from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.site import WwwServer
 from tests.unit.www.farm import Build, Farm
 
@@ -35,6 +36,7 @@ class Commands:
         self.builds: dict[int, Build] = {}
         self.server: WwwServer | None = None
         self.stopped: list[dict[str, Any]] = []
+        self.told: list[list[Any]] = []
         self.port = 0
 
     async def configure(self, builders: list[str], workers: list[str]) -> dict[str, Any]:
@@ -56,14 +58,22 @@ class Commands:
             lambda key, message: self.stopped.append({"build": int(key[2]), **message}),
             ("control", "builds", None, "stop"),
         )
+        await self.master.mq.startConsuming(
+            lambda key, message: self.told.append([key[3], int(key[2]), message.get("reason")]),
+            ("control", "worker", None, None),
+        )
         return self.farm.builders
 
-    async def listen(self) -> int:
-        """Begin to serve, on the same port as before."""
-        www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"]}
+    async def listen(self, users: dict[str, str] | None = None, **more: Any) -> int:
+        """Begin to serve, on the same port as before; ``users`` may log in, ``more`` is added to ``c['www']``."""
+        www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"], **more}
+        if users is not None:
+            www["auth"] = UserPasswordAuth(users)
         self.server = WwwServer(self.master, www, "http://127.0.0.1/", "Test CI")
         await self.server.start()
         self.port = self.server.port or 0
+        # Pages compare this with where they are.
+        await self.server.reconfigure(www, f"http://127.0.0.1:{self.port}/", "Test CI")
         return self.port
 
     async def go_away(self) -> None:
@@ -76,6 +86,14 @@ class Commands:
 
     async def build(self, builder: str, worker: str) -> int:
         return self._keep(await self.farm.build(builder, worker))
+
+    async def build_change(self, builder: str, worker: str, changes: list[int] | None = None) -> int:
+        """A build of what ``change`` adds, started by these changes."""
+        stamp: dict[str, Any] = {"branch": "main", "revision": "1" * 40}
+        stamp.update(repository="", project="", codebase="", changeids=changes or [])
+        build = await self.farm.build(builder, worker, sourcestamps=[stamp])
+        await self.master.data.update.setBuildProperties(build.buildid, {"got_revision": ("1" * 40, "Git")})
+        return self._keep(build)
 
     async def start(self, brid: int, worker: str) -> int:
         return self._keep(await self.farm.start(brid, worker))
@@ -92,6 +110,12 @@ class Commands:
 
     async def step(self, build: int, name: str) -> int:
         return await self.builds[build].step(name)
+
+    async def trigger(self, build: int, brid: int) -> None:
+        """Have the build's newest step say that it has triggered a request."""
+        steps = await self.master.data.get({}, ("builds", build, "steps"))
+        url = f"http://127.0.0.1:{self.port}/#/buildrequests/{brid}"
+        await self.master.data.update.addStepURL(steps[-1]["stepid"], f"trigger #{brid}", url)
 
     async def log(self, step: int, text: str, kind: str = "s") -> int:
         logid: int = await self.master.data.update.newLog(step, "stdio" if kind == "s" else "page", kind)
@@ -118,6 +142,13 @@ class Commands:
 
     async def disconnect(self, worker: str) -> None:
         await self.master.data.update.workerDisconnected(self.farm.workers[worker])
+
+    async def told_workers(self) -> list[list[Any]]:
+        """What workers were told to do: action, worker, reason."""
+        return self.told
+
+    async def pause(self, worker: str, reason: str) -> None:
+        await self.master.data.update.setWorkerState(self.farm.workers[worker], paused=True, pause_reason=reason)
 
     async def get(self, path: list[Any]) -> Any:
         return await self.master.data.get({}, tuple(path))

@@ -31,7 +31,7 @@ FLAGS = [
 class Farm:
     """The server process; ``farm.build(…)`` runs the command ``build`` there."""
 
-    def __init__(self) -> None:
+    def __init__(self, **www: Any) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("page_farm.py"))],
             stdin=subprocess.PIPE,
@@ -39,7 +39,7 @@ class Farm:
             text=True,
         )
         self.builders: dict[str, int] = self.configure(builders=["linux", "windows"], workers=["w1", "w2"])
-        self.url = f"http://127.0.0.1:{self.listen()}/"
+        self.url = f"http://127.0.0.1:{self.listen(**www)}/"
 
     def __getattr__(self, command: str) -> Any:
         def run(**arguments: Any) -> Any:

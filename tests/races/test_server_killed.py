@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, text
-from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
-from buildbot.db.dialects import dialect_for
 from buildbot.master import openMaster
 from tests.support.databases import selected_backends
-from tests.support.servers import Server, own_server
+from tests.support.servers import own_server, wait_until_it_answers
 
 CALLERS = 20
 #: acknowledged writes between two crashes
 BETWEEN = 150
 CRASHES = 2
-
-
-def wait_until_it_answers(server: Server) -> None:
-    """Connect until that succeeds; the test's time limit ends a wait in vain."""
-    engine = create_engine(dialect_for(server.url).url)
-    while True:
-        try:
-            with engine.connect() as connection:
-                connection.execute(text("SELECT 1"))
-            break
-        except DBAPIError:
-            time.sleep(0.05)  # there is no event to wait for: the server is another process that starts
-    engine.dispose()
 
 
 class Load:

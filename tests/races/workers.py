@@ -87,7 +87,7 @@ def race(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier)
         finally:
             await master.close()
 
-    return run(whole())
+    return run(whole(), timeout_s=100 + rounds * 0.5)
 
 
 def enter(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier, answers: Any) -> None:

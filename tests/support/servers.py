@@ -9,11 +9,16 @@ import signal
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.db.dialects import dialect_for
 
 
 class Server:
@@ -60,6 +65,11 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
+
+    def restart(self) -> None:
+        """Cut everybody off, in the middle of whatever they do, and come back with all that was committed."""
+        self.kill()
+        self.start()
 
     def run(self, *command: str) -> None:
         """Run a tool as the server's account."""
@@ -112,6 +122,15 @@ class MariaDB(Server):
             "--innodb-buffer-pool-size=32M",
         ]
 
+    def restart(self) -> None:
+        """Not by a crash: InnoDB shows commits to others before they are on disk, so a crash may take back what
+        somebody has seen.
+        """
+        assert self.process is not None
+        self.process.terminate()
+        self.process.wait()
+        self.start()
+
     @property
     def url(self) -> str:
         return f"mysql://root@127.0.0.1:{self.port}/mysql"
@@ -135,6 +154,19 @@ def own_server(backend: str) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+def wait_until_it_answers(server: Server) -> None:
+    """Connect until that succeeds; the test's time limit ends a wait in vain."""
+    engine = create_engine(dialect_for(server.url).url)
+    while True:
+        try:
+            with engine.connect() as connection:
+                connection.execute(text("SELECT 1"))
+            break
+        except DBAPIError:
+            time.sleep(0.05)  # there is no event to wait for: the server is another process that starts
+    engine.dispose()
 
 
 def missing(message: str) -> str:

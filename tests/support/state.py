@@ -16,6 +16,7 @@ from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
 from buildbot.resources import clock, metadata
 from buildbot.test.fake.fakedb import make_master
+from buildbot.util.metrics import Metrics
 from tests.support.databases import database_url, selected_backends
 from tests.support.reactor import reactor, run
 
@@ -51,7 +52,7 @@ class Database:
     def master(self, name: str) -> Iterator[Any]:
         """An active master of this name; all of it is new but its connections, which take long to make."""
         if self.url is None:
-            master = make_master(name=name)
+            master: Any = make_master(name=name)
             yield master
             master.mq.stop()
             master.db.close()
@@ -81,6 +82,7 @@ async def _start_anew(master: Any) -> None:
             cache.invalidate()
     master.mq = MQConnector(master.db, reactor)
     master.data = DataConnector(master.db, master.mq)
+    master.metrics = Metrics(master.db.pool.metrics, master.mq.metrics, master.data.metrics)
     await master.open()
     await master.data.update.masterActive()
 

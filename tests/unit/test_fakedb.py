@@ -13,10 +13,10 @@ from buildbot.test.fake import fakedb
 
 
 def test_a_row_for_every_table() -> None:
-    """Row classes to insert test data, one for each table, named after it."""
-    tables = {row.table.name for row in fakedb.ROWS.values()}
-    assert tables == set(metadata.tables)
-    for name in ("Builder", "Buildrequest", "Buildset", "Build", "Change", "Master", "Worker", "User", "Object"):
+    """Row classes to insert test data, one for each table, named as Buildbot's users know them."""
+    tables = [row.table.name for row in fakedb.ROWS.values()]
+    assert sorted(tables) == sorted(metadata.tables)
+    for name in ("BuildProperty", "BuildRequest", "CodebaseBranch", "LogChunk", "Patch", "SourceStamp", "UserInfo"):
         assert fakedb.ROWS[name] is getattr(fakedb, name)
 
 
@@ -25,9 +25,9 @@ async def test_rows_hold_together(master: Any) -> None:
     fakedb.insert(
         master,
         fakedb.ROWS["Build"](id=5, number=3, builderid=7, buildrequestid=4, masterid=master.masterid),
-        fakedb.ROWS["Buildrequest"](id=4, buildsetid=3, builderid=7),
+        fakedb.ROWS["BuildRequest"](id=4, buildsetid=3, builderid=7),
         fakedb.ROWS["Buildset"](id=3, sourcestampsetid=2),
-        fakedb.ROWS["Sourcestampset"](id=2),
+        fakedb.ROWS["SourceStampSet"](id=2),
         fakedb.ROWS["Builder"](id=7, name="linux"),
     )
     assert (await master.db.builds.getBuild(5))["number"] == 3
@@ -57,7 +57,7 @@ async def test_found_by_name(master: Any) -> None:
         rows["Object"](id=8, class_name="C", name="o"),
         rows["ObjectState"](objectid=8, name="x", value_json="[1]"),
         rows["User"](id=9, identifier="i", bb_username="u", bb_password="p"),
-        rows["UsersInfo"](uid=9, attr_data="d", attr_type="t"),
+        rows["UserInfo"](uid=9, attr_data="d", attr_type="t"),
     )
     assert await master.db.builders.findBuilderId("linux") == 7
     assert await master.db.state.getObjectId("o", "C") == 8
@@ -65,6 +65,37 @@ async def test_found_by_name(master: Any) -> None:
     assert await master.db.users.identifierToUid("i") == 9
     assert (await master.db.users.getUserByUsername("u"))["uid"] == 9
     assert await master.db.users.findUserByAttr("i", "t", "d") == 9
+
+
+async def test_line_of_changes(master: Any) -> None:
+    """A change that is added follows an inserted one of the same line, not one of another."""
+    fakedb.insert(
+        master,
+        fakedb.ROWS["SourceStamp"](id=1),
+        fakedb.ROWS["Change"](id=5, branch="main", repository="r", sourcestampid=1),
+        fakedb.ROWS["Change"](id=6, branch=None, repository="r", sourcestampid=1),
+    )
+    for branch, before in (("main", 5), (None, 6), ("dev", None)):
+        changeid = await master.data.update.addChange(branch=branch, repository="r")
+        found = await master.data.get({}, ("changes", changeid))
+        assert found["parent_changeids"] == ([] if before is None else [before])
+
+
+async def test_codebase_rows(master: Any) -> None:
+    """What the connectors look up by hashes is found among inserted rows."""
+    rows = fakedb.ROWS
+    fakedb.insert(
+        master,
+        rows["Project"](id=1, name="p"),
+        rows["Codebase"](id=2, projectid=1, name="c"),
+        rows["CodebaseCommit"](id=3, codebaseid=2, revision="r"),
+        rows["CodebaseBranch"](id=4, codebaseid=2, name="b", commitid=3),
+    )
+    update = master.data.update
+    assert await update.find_project_id("p") == 1
+    assert await update.find_codebase_id(projectid=1, name="c") == 2
+    assert await update.add_commit(codebaseid=2, author="", comments="", revision="r") == 3
+    assert await update.update_branch(codebaseid=2, name="b", commitid=3) == 4
 
 
 def test_unknown_column() -> None:

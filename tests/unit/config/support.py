@@ -12,7 +12,7 @@ from buildbot.config import ConfigErrors, MasterConfig, load_config
 #: a configuration without mistakes, four lines long; what a test adds begins at line 5
 GOOD = """\
 from tests.unit.config.parts import ChangeSource, Factory, Scheduler, Worker
-from buildbot.config import BuilderConfig, error
+from buildbot.config import BuilderConfig, Codebase, Project, error
 c = BuildmasterConfig = {"protocols": {"pb": {"port": 9989}}, "workers": [Worker("w", "secret")]}
 c["builders"] = [BuilderConfig(name="b", workernames=["w"], factory=Factory())]
 """

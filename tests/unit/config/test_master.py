@@ -125,8 +125,13 @@ def test_builder_values(tmp_path: Path) -> None:
             "c['db'] ['engine_kwargs'] has no effect in this version",
         ),
         (
-            "c['www'] = {'change_hook_dialects': {'base': True}}",
-            "c['www'] ['change_hook_dialects'] has no effect in this version",
+            "c['www'] = {'graphql': {}}",
+            "c['www'] ['graphql'] has no effect in this version",
+        ),
+        (
+            "c['www'] = {'port': 'tcp:8010'}",
+            "c['www'] ['port'] is open to others and there is no login, so that everybody may look and nobody may "
+            "control; set ['auth'], to util.NoAuth() if everybody may",
         ),
         (
             "c['protocols'] = {'pb': {'port': 1}, 'null': {}}",

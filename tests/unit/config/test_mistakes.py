@@ -31,6 +31,35 @@ def test_good(tmp_path: Path) -> None:
             "c['secretsProviders'] is unknown: this version has no secrets; "
             "read them from files or the environment in master.cfg",
         ),
+        # Projects and codebases
+        ("c['projects'] = [1]", "c['projects'] element 1 must be a util.Project, not 1 (int)"),
+        (
+            "c['projects'] = [Project('p'), Project('p')]",
+            "c['projects'] has two entries named 'p'; names must be unique",
+        ),
+        (
+            "c['projects'] = [Project('a b')]",
+            "project 'a b': name: 'a b' is not 1 to 70 letters, digits, '.', '_' or '-' "
+            "that begin with no digit or '.'",
+        ),
+        ("c['projects'] = [Project(3)]", "project 3: name must be text, not int"),
+        ("c['projects'] = [Project('p', description=3)]", "project 'p': description must be a string, not 3 (int)"),
+        (
+            "c['projects'] = [Project('p', description_format='html')]",
+            "project 'p': description_format must be one of 'markdown', not 'html' (str)",
+        ),
+        (
+            "c['codebases'] = [Codebase('c', 'tenfold')]; c['projects'] = [Project('tenfolds')]",
+            "c['codebases'] 'c' names project 'tenfold', which is not in c['projects']; did you mean 'tenfolds'?",
+        ),
+        (
+            "c['projects'] = [Project('p')]; c['codebases'] = [Codebase('c', 'p'), Codebase('c', 'p')]",
+            "c['codebases'] has two entries named 'c'; names must be unique",
+        ),
+        (
+            "c['builders'][0] = BuilderConfig(name='b', workernames=['w'], factory=Factory(), project='q')",
+            "c['builders'] 'b' names project 'q', which is not in c['projects']",
+        ),
         # Values of single keys
         ("c['title'] = 3", "c['title'] must be a string, not 3 (int)"),
         ("c['titleURL'] = 'x'", "c['titleURL'] must be a URL that starts with http:// or https://, not 'x'"),
@@ -101,8 +130,36 @@ def test_good(tmp_path: Path) -> None:
         ("c['www'] = {'prot': 8010}", "c['www'] ['prot'] is unknown; did you mean 'port'?"),
         (
             "c['www'] = {'auth': object}",
-            "c['www'] ['auth'] cannot be used: this version has no login of its own. Remove it and let "
-            "the server listen on loopback (its default), behind a proxy that asks who it is",
+            "c['www'] ['auth'] must be an auth such as util.UserPasswordAuth({…}), not <class 'object'> (type)",
+        ),
+        ("c['www'] = {'authz': []}", "c['www'] ['authz'] must be a util.Authz(…), not [] (list)"),
+        ("c['www'] = {'ui': 'buildbot'}", "c['www'] ['ui'] must be one of 'buildbot-www', not 'buildbot' (str); "
+         "did you mean 'buildbot-www'?"),
+        (
+            "c['www'] = {'cookie_expiration_time': 60}",
+            "c['www'] ['cookie_expiration_time'] must be a datetime.timedelta above zero, not 60 (int)",
+        ),
+        (
+            "c['www'] = {'change_hook_dialects': {'githib': True}}",
+            "c['www'] ['change_hook_dialects'] 'githib' is unknown; did you mean 'github'?; there are base, github, "
+            "gitlab, gitea, bitbucketcloud, poller",
+        ),
+        (
+            "c['www'] = {'change_hook_dialects': {'github': {'secrets': 's'}}}",
+            "c['www'] ['change_hook_dialects'] 'github': has no option 'secrets'; did you mean 'secret'?",
+        ),
+        (
+            "c['www'] = {'change_hook_dialects': {'github': {'strict': True}}}",
+            "c['www'] ['change_hook_dialects'] 'github': is strict and has no secret",
+        ),
+        (
+            "c['www'] = {'change_hook_auth': ['nope:x']}",
+            "c['www'] ['change_hook_auth'] element 1 makes no credentials checker: 'nope:x' (nope)",
+        ),
+        (
+            "c['www'] = {'change_hook_auth': [1]}",
+            "c['www'] ['change_hook_auth'] element 1 must be a credentials checker, or a text such as "
+            "'file:passwords', not 1 (int)",
         ),
         ("c['www'] = {'allowed_origins': '*'}", "c['www'] ['allowed_origins'] must be a list, not '*' (str)"),
         (

@@ -142,7 +142,7 @@ def test_others(owner: type, method: str, names: list[str]) -> None:
         ("masterStopped", ""),
         ("expireMasters", "seconds=60"),
         ("schedulerEnable", "schedulerid, enabled"),
-        ("trimEvents", "seconds"),
+        ("trimEvents", "seconds, keep=None"),
         ("claimBuildRequests", "brids, claimed_at=None"),
         ("reclaimBuildRequests", "brids"),
         ("unclaimBuildRequests", "brids"),

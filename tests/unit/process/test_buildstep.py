@@ -66,6 +66,58 @@ async def test_own_step() -> None:
     assert ("setStepStateString", 2, "working for you") in farm.master.calls
 
 
+async def test_build_data_and_test_results() -> None:
+    """Bytes for the build; sets of results that are stored and completed when the step ends, or before."""
+    sets = {}
+
+    async def work(step: Any) -> int:
+        await step.setBuildData("coverage", b"\x00\xff", "own")
+        for category in ("pass_fail", "pass_only", "fail_only", "performance"):
+            unit = "boolean" if category == "pass_fail" else "s"
+            sets[category] = await step.addTestResultSet(None, category, unit)
+        for number, value in enumerate("110"):
+            step.addTestResult(sets["pass_fail"], value, f"test {number}", "t.py", number, duration_ns=5)
+        for category in ("pass_only", "fail_only", "performance"):
+            step.addTestResult(sets[category], "2.5", test_name="t")
+        if step.name == "early":
+            await step.finishTestResultSets()
+            with pytest.raises(ValueError, match="setid"):
+                step.addTestResult(sets["pass_fail"], "1", "t")
+        return SUCCESS
+
+    for name in ("own", "early"):
+        farm, (row,) = await run(Own(work, name=name))
+        assert row["results"] == SUCCESS
+        assert farm.master.get("builds", 1, "data", "coverage", "value")["value"] == b"\x00\xff"
+        found = {each["test_result_setid"]: each for each in farm.master.get("steps", 2, "test_result_sets")}
+        counts = {
+            category: (found[setid]["complete"], found[setid]["tests_passed"], found[setid]["tests_failed"])
+            for category, setid in sets.items()
+        }
+        assert counts == {
+            "pass_fail": (True, 2, 1),
+            "pass_only": (True, 1, None),
+            "fail_only": (True, None, 1),
+            "performance": (True, None, None),
+        }
+        results = farm.master.get("test_result_sets", sets["pass_fail"], "results")
+        assert [(each["test_name"], each["line"], each["value"]) for each in results] == [
+            ("test 0", 0, "1"), ("test 1", 1, "1"), ("test 2", 2, "0")
+        ]  # fmt: skip
+
+
+async def test_wrong_test_result() -> None:
+    """A result that cannot be stored makes the step end with EXCEPTION, and says why."""
+
+    async def work(step: Any) -> int:
+        step.addTestResult(await step.addTestResultSet(None, "pass_fail", "boolean"), "1")
+        return SUCCESS
+
+    farm, (row,) = await run(Own(work))
+    assert row["results"] == EXCEPTION
+    assert "test_name or a test_code_path" in farm.master.text(2, "err.text")
+
+
 async def test_inline_callbacks() -> None:
     """Steps written before async functions work as they are."""
 

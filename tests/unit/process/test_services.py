@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.config.projects import Codebase, Project
 from buildbot.data.exceptions import InvalidControlError
 from buildbot.process.changes.gitpoller import GitPoller
 from buildbot.process.factory import BuildFactory
@@ -35,6 +36,8 @@ def config(**values: Any) -> Any:
             "builders": [BuilderConfig(name=name, workernames=["w"], factory=factory) for name in builders],
             "workers": [Worker("w", "password")],
             "protocols": {},
+            "projects": [],
+            "codebases": [],
             "change_source": [],
             "schedulers": {each.name: each for each in schedulers},
         }
@@ -69,6 +72,29 @@ async def test_what_is_configured_is_registered(layer: ProcessLayer) -> None:
     for kind in ("schedulers", "changesources"):
         (part,) = await data.get({}, (kind,))
         assert part["master"] is None
+
+
+async def test_projects_are_registered(layer: ProcessLayer) -> None:
+    """Projects and codebases are those of the configuration, and builders are in theirs."""
+    builder = BuilderConfig(name="b", workernames=["w"], factory=BuildFactory(), project="p")
+    projects = [Project("p", slug="pe", description="*d*", description_format="markdown")]
+    given = config(projects=projects, codebases=[Codebase("c", "p", "ce")])
+    given.builders = [builder]
+    await layer.start(given)
+    data = layer.master.data
+    (project,) = await data.get({}, ("projects",))
+    assert (project["name"], project["slug"], project["description"], project["active"]) == ("p", "pe", "*d*", True)
+    (codebase,) = await data.get({}, ("codebases",))
+    assert (codebase["name"], codebase["slug"], codebase["projectid"]) == ("c", "ce", project["projectid"])
+    assert [each["name"] for each in await data.get({}, ("projects", "1", "builders"))] == ["b"]
+    clock = await data.clock()
+    await layer.reconfigure(given)
+    assert await data.clock() == clock
+    given.projects, given.codebases = [Project("p")], [Codebase("c", "p")]
+    await layer.reconfigure(given)
+    (project,) = await data.get({}, ("projects",))
+    assert (project["slug"], project["description"]) == ("p", None)
+    await layer.stop()
 
 
 async def test_a_new_configuration_leaves_alone_what_is_the_same(layer: ProcessLayer) -> None:

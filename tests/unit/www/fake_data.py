@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,6 @@ from buildbot.data.exceptions import (
     InvalidPathError,
     UnknownActionError,
 )
-from buildbot.resources.base import Resource
 
 #: plural → (key, fields with their kinds, growing)
 NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
@@ -43,7 +43,15 @@ NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
     "steps": ("stepid", {"stepid": "int", "number": "int", "name": "str", "buildid": "int"}, True),
     "logs": (
         "logid",
-        {"logid": "int", "name": "str", "slug": "str", "stepid": "int", "type": "str", "num_lines": "int"},
+        {
+            "logid": "int",
+            "name": "str",
+            "slug": "str",
+            "stepid": "int",
+            "type": "str",
+            "num_lines": "int",
+            "complete": "bool",
+        },
         True,
     ),
     "workers": ("workerid", {"workerid": "int", "name": "str"}, False),
@@ -60,7 +68,6 @@ class Endpoint:
     kind: str
     growing: bool
     fields: dict[str, str]
-    resource: Resource | None = None
 
 
 @dataclass
@@ -69,6 +76,8 @@ class FakeData:
 
     rows: dict[str, list[dict[str, Any]]]
     clock: int = 41
+    commits: int = 7
+    part_lines: int = 2000
     texts: dict[int, str] = field(default_factory=dict)
     asked: list[tuple[str, Any, tuple[Any, ...]]] = field(default_factory=list)
     broken: Exception | None = None
@@ -85,15 +94,38 @@ class FakeData:
         single = len(parts) % 2 == 0
         return Endpoint(plural, not single, "single" if single else "collection", growing, fields)
 
-    def snapshot(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[tuple[Any, int]]:
-        self.asked.append(("snapshot", options, path))
+    def write(self, logid: int, text: str) -> None:
+        """Give a log this text."""
+        self.texts[logid] = text
+        next(log for log in self.rows["logs"] if log["logid"] == logid)["num_lines"] = text.count("\n")
+
+    def changes(self) -> int:
+        return self.commits
+
+    async def version(self) -> tuple[int, int]:
+        return self.commits, self.clock
+
+    def read(self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], Any]) -> Deferred[Any]:
+        self.asked.append(("read", options, path))
         if self.broken is not None:
             return fail(self.broken)
-        return succeed((self._find(options, path), self.clock))
+        try:
+            return succeed(finish(self._find(options, path), self.clock))
+        except Exception as error:
+            return fail(error)
 
-    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
-        self.asked.append(("get", options, path))
-        return succeed(self._find(options, path))
+    def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
+        lines = self.texts[logid].splitlines(keepends=True)[first_line : first_line + self.part_lines]
+        text = "".join(line[stripped:] for line in lines)
+        return succeed((text.encode(), first_line + len(lines)) if lines else None)
+
+    def log_sizes(self, logid: int, stripped: bool) -> Deferred[list[tuple[int, int]]]:
+        lines = self.texts[logid].splitlines(keepends=True)
+        sizes = []
+        for first in range(0, len(lines), self.part_lines):
+            part = [line[stripped:] for line in lines[first : first + self.part_lines]]
+            sizes.append((first, len("".join(part).encode())))
+        return succeed(sizes)
 
     def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
         self.asked.append((action, args, path))
@@ -119,7 +151,10 @@ class FakeData:
             chosen = lines[first : first + options["limit"]] if "limit" in options else lines[first:]
             return {"logid": int(path[1]), "firstline": first, "content": "".join(chosen)}
         if endpoint.kind in ("raw", "raw_inline"):
-            return self._find({}, path[:-1])
+            log = self._find({}, path[:-1])
+            builder = self.rows["builders"][0]["name"]
+            origin = {"step": "compile it", "number": 1, "builder": builder, "worker": "w1"}
+            return None if log is None else {**log, **origin}
         key = NOUNS[endpoint.plural][0]
         rows = self.rows.get(endpoint.plural, [])
         if not endpoint.is_collection:
@@ -147,14 +182,15 @@ def make_data() -> FakeData:
         }
         for number in (1, 2, 3)
     ]
+    log = {"stepid": 4, "complete": False}
     rows: dict[str, list[dict[str, Any]]] = {
         "masters": [{"masterid": 1, "name": "m", "active": True, "last_active": 5}],
         "builders": [{"builderid": 1, "name": "linux", "masterids": [1], "tags": ["fast"], "description": None}],
         "builds": builds,
         "steps": [{"stepid": 4, "number": 0, "name": "compile it", "buildid": 1}],
         "logs": [
-            {"logid": 9, "name": "stdio", "slug": "stdio", "stepid": 4, "type": "s", "num_lines": 3},
-            {"logid": 10, "name": "page.html", "slug": "page_html", "stepid": 4, "type": "h", "num_lines": 1},
+            {**log, "logid": 9, "name": "stdio", "slug": "stdio", "type": "s", "num_lines": 3, "complete": True},
+            {**log, "logid": 10, "name": "page.html", "slug": "page_html", "type": "h", "num_lines": 1},
         ],
         "workers": [{"workerid": 1, "name": "w1"}],
         "forceschedulers": [{"name": "force"}],

@@ -7,15 +7,24 @@ from typing import Any
 
 import pytest
 
+from buildbot.www.authz.asked import Asked
 from buildbot.www.jsonrpc import JsonRpc
 from buildbot.www.messages import Request
+from buildbot.www.sessions import ANONYMOUS, Visitor
 from tests.unit.www.fake_data import FakeData, make_data
+
+
+class Open:
+    """A gate that lets everybody do everything."""
+
+    async def check(self, visitor: Visitor, asked: Asked) -> None:
+        """Refuse nothing."""
 
 
 async def post(data: FakeData, path: str, body: Any, content_type: str = "application/json") -> tuple[int, Any]:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     request = Request("POST", path, headers={"content-type": content_type}, body=raw)
-    response = await JsonRpc(data).handle(request, tuple(path.split("/")))
+    response = await JsonRpc(data, Open()).handle(request, tuple(path.split("/")), ANONYMOUS)
     assert response.header("content-type") == "application/json"
     assert isinstance(response.body, bytes)
     return response.status, json.loads(response.body)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from typing import Any
 
 import pytest
+import zstandard
 
 from buildbot.www.messages import Request, Response
 from buildbot.www.rest import RestApi
@@ -15,8 +17,8 @@ from tests.unit.www.fake_data import FakeData, make_data
 SETTINGS = make_settings({"port": 8010, "rest_default_limit": 2, "rest_max_limit": 5}, "http://ci.example:8010")
 
 
-def api(data: FakeData, clock: int | None = 41) -> RestApi:
-    return RestApi(data, SETTINGS, lambda: clock)
+def api(data: FakeData) -> RestApi:
+    return RestApi(data, SETTINGS)
 
 
 async def get(data: FakeData, url: str, **headers: str) -> Response:
@@ -68,7 +70,7 @@ async def test_default_limit_of_growing_collections_only() -> None:
     data = make_data()
     await get(data, "builds")
     await get(data, "builders")
-    assert data.asked == [("snapshot", {"limit": 2}, ("builds",)), ("snapshot", {}, ("builders",))]
+    assert data.asked == [("read", {"limit": 2}, ("builds",)), ("read", {}, ("builders",))]
 
 
 async def test_options_reach_the_data_api() -> None:
@@ -81,7 +83,7 @@ async def test_options_reach_the_data_api() -> None:
     )
     assert data.asked == [
         (
-            "snapshot",
+            "read",
             {
                 "fields": ["buildid", "number", "complete"],
                 "order": ["-buildid", "number"],
@@ -173,16 +175,68 @@ async def test_not_modified() -> None:
 async def test_modified() -> None:
     """A validator of an older clock, or of another process, does not hold."""
     data = make_data()
-    etag = (await get(data, "builds")).header("etag")
+    rest = api(data)
+    etag = (await rest.handle(Request("GET", "builds"), ("builds",))).header("etag")
     assert etag is not None
     assert (await get(data, "builds", if_none_match=etag)).status == 200
-    moved = api(data, clock=42)
-    assert (await moved.handle(Request("GET", "builds", headers={"if-none-match": etag}), ("builds",))).status == 200
+    sent = Request("GET", "builds", headers={"if-none-match": etag})
+    data.commits += 1
+    assert (await rest.handle(sent, ("builds",))).status == 304, "nothing was announced"
+    data.clock += 1
+    assert (await rest.handle(sent, ("builds",))).status == 200
 
 
-async def test_no_validator_where_changes_are_silent() -> None:
-    """Nouns that change without an event have no validator."""
-    assert (await get(make_data(), "masters")).header("etag") is None
+async def test_validator_where_changes_are_silent() -> None:
+    """Nouns that change without an event have a validator that any change ends."""
+    data = make_data()
+    rest = api(data)
+    etag = (await rest.handle(Request("GET", "masters"), ("masters",))).header("etag")
+    assert etag is not None
+    sent = Request("GET", "masters", headers={"if-none-match": etag})
+    assert (await rest.handle(sent, ("masters",))).status == 304
+    data.commits += 1
+    assert (await rest.handle(sent, ("masters",))).status == 200
+
+
+async def test_answers_are_kept_while_nothing_changes() -> None:
+    """The same request gets the same bytes without a query, until anything at all is committed."""
+    data = make_data()
+    rest = api(data)
+
+    async def ask(query: str = "", **headers: str) -> Response:
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        return await rest.handle(Request("GET", "builds", query, sent), ("builds",))
+
+    first = await ask()
+    assert (await ask()).body == first.body
+    assert len(data.asked) == 1
+    for different in (await ask("limit=1"), await ask(accept="application/json")):
+        assert different.body != first.body
+    assert len(data.asked) == 3
+    data.commits += 1
+    await ask()
+    assert len(data.asked) == 4
+
+
+async def test_kept_answers_are_bounded() -> None:
+    """Kept answers take no more memory than they may."""
+    data = make_data()
+    rest = RestApi(data, make_settings({"rest_cache_bytes": 20_000}, "http://ci.example:8010"))
+    for _ in range(2):
+        for offset in range(100):
+            await rest.handle(Request("GET", "builds", f"offset={offset}"), ("builds",))
+    assert len(data.asked) == 200
+    await rest.handle(Request("GET", "builds", "offset=99"), ("builds",))
+    assert len(data.asked) == 200
+
+
+async def test_errors_are_not_kept() -> None:
+    """What was not found may be there a moment later."""
+    data = make_data()
+    rest = api(data)
+    for count in (1, 2):
+        assert (await rest.handle(Request("GET", "builds/99"), ("builds", "99"))).status == 404
+        assert len(data.asked) == count
 
 
 async def test_compression() -> None:
@@ -234,15 +288,59 @@ async def test_raw_inline_html_is_harmless() -> None:
     assert await read(response) == b"<b>hi</b>\n"
 
 
-async def test_raw_in_windows() -> None:
-    """A long log is read in bounded windows, whole."""
+async def test_raw_in_parts() -> None:
+    """A long log is read in bounded parts, whole."""
     data = make_data()
-    data.texts[9] = "".join(f"o{number}\n" for number in range(5000))
+    data.write(9, "".join(f"o{number}\n" for number in range(5000)))
     content = await read(await get(data, "logs/9/raw"))
     assert content.endswith(b"\n4999\n")
     assert content.count(b"\n") == 5003
-    windows = [options for _, options, path in data.asked if path[-1] == "contents"]
-    assert [window["offset"] for window in windows] == [0, 2000, 4000]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+async def test_raw_compressed(coding: str) -> None:
+    """A log is compressed for clients that take it, as it comes."""
+    data = make_data()
+    data.write(9, "".join(f"o{number}\n" for number in range(5000)))
+    plain = await read(await get(data, "logs/9/raw"))
+    response = await get(data, "logs/9/raw", accept_encoding=coding)
+    assert response.header("content-encoding") == coding
+    packed = await read(response)
+    if coding == "gzip":
+        assert gzip.decompress(packed) == plain
+    else:
+        with zstandard.ZstdDecompressor().stream_reader(packed, read_across_frames=True) as reader:
+            assert reader.read() == plain
+    assert len(packed) < len(plain) / 2
+
+
+async def test_raw_ranges() -> None:
+    """Any range of bytes of a complete log is what stands there in the whole."""
+    data = make_data()
+    data.part_lines = 7
+    data.write(9, "".join(f"o{'ü' * (number % 5)}{number}\n" for number in range(100)))
+    whole = await read(await get(data, "logs/9/raw"))
+    total = len(whole)
+    for start, end in ((0, 1), (0, total), (10, 60), (60, 61), (70, 300), (total - 1, total), (200, total)):
+        response = await get(data, "logs/9/raw", range=f"bytes={start}-{end - 1}", accept_encoding="gzip")
+        assert response.status == 206
+        assert response.header("content-range") == f"bytes {start}-{end - 1}/{total}"
+        assert response.header("content-encoding") is None
+        assert await read(response) == whole[start:end]
+    assert await read(await get(data, "logs/9/raw", range="bytes=-5")) == whole[-5:]
+    assert await read(await get(data, "logs/9/raw", range="bytes=50-")) == whole[50:]
+    assert await read(await get(data, "logs/9/raw", range=f"bytes=50-{total * 2}")) == whole[50:]
+    for ignored in ("bytes=1-2,5-6", "lines=1-2", "bytes=-", "bytes=x-"):
+        assert (await get(data, "logs/9/raw", range=ignored)).status == 200
+    for beyond in (f"bytes={total}-", "bytes=5-4", "bytes=-0"):
+        assert (await get(data, "logs/9/raw", range=beyond)).status == 416
+
+
+async def test_raw_of_a_log_that_grows() -> None:
+    """A log that is not complete has no ranges and no validator."""
+    response = await get(make_data(), "logs/10/raw", range="bytes=0-1")
+    assert (response.status, response.header("etag"), response.header("accept-ranges")) == (200, None, None)
+    assert (await get(make_data(), "logs/9/raw")).header("etag") is not None
 
 
 async def test_raw_header_cannot_be_split() -> None:

@@ -8,12 +8,16 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www import front, ws
+from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.site import WwwServer
+from tests.support.reactor import reactor
 from tests.unit.www.clients import WsClient, connect, raw, turn, until
 from tests.unit.www.farm import Farm
+from tests.unit.www.test_front import Client, logged
 
 
 @asynccontextmanager
@@ -204,11 +208,13 @@ async def test_statuses(master: FakeMaster, method: str, path: str, status: int)
 
 async def test_config(master: FakeMaster) -> None:
     """The configuration object tells the page what it needs and keeps secrets."""
-    secrets = {"auth": object(), "change_hook_dialects": {"x": {"secret": "s"}}}
+    secrets = {"auth": UserPasswordAuth({"joe": "pw-1"}), "change_hook_dialects": {"github": {"secret": "pw-2"}}}
     async with serving(master, plugins={"grid_view": {}}, **secrets) as (_, port):
-        config = json.loads(parse(await raw(port, request("GET", "/config")))[2])
+        text = parse(await raw(port, request("GET", "/config")))[2]
+        assert b"pw-" not in text
+        config = json.loads(text)
         assert config["buildbotURL"] == "http://localhost:1/"
-        assert config["auth"] == {"name": "NoAuth"}
+        assert config["auth"] == {"name": "UserPasswordAuth"}
         assert config["user"] == {"anonymous": True}
         assert config["plugins"] == {"grid_view": {}}
         assert "change_hook_dialects" not in config
@@ -244,15 +250,15 @@ async def test_download_is_paced(master: FakeMaster, monkeypatch: pytest.MonkeyP
     await a_build(master, f"o{line}\n" * 100_000)
     async with serving(master) as (_, port):
         reads: list[int] = []
-        original = master.data.get
+        original = master.data.log_bytes
 
-        def counted(options: Any, path: Any) -> Any:
+        def counted(*arguments: Any) -> Any:
             reads.append(1)
-            return original(options, path)
+            return original(*arguments)
 
-        monkeypatch.setattr(master.data, "get", counted)
+        monkeypatch.setattr(master.data, "log_bytes", counted)
         assert b"200 OK" in await raw(port, request("GET", "/api/v2/logs/1/raw"), until=b"\r\n\r\n")
-        assert len(reads) < 50, "the whole log was read for a client that left at once"
+        assert len(reads) < 4, "the whole log was read for a client that left at once"
         whole = await raw(port, request("GET", "/api/v2/logs/1/raw"))
         assert whole.count(line.encode()) >= 99_000
         assert b"Builder: linux\nBuild number: 1\nWorker name: w1\n" in whole
@@ -384,13 +390,24 @@ async def test_events_are_framed_once(master: FakeMaster, monkeypatch: pytest.Mo
         made: list[Any] = []
         sockets = server._sockets
         assert sockets is not None
-        original = sockets.prepareMessage
-        monkeypatch.setattr(sockets, "prepareMessage", lambda payload: made.append(payload) or original(payload))
+        original = ws._text_frame
+        monkeypatch.setattr(ws, "_text_frame", lambda payload: made.append(payload) or original(payload))
         await turn()
         await master.mq.produce(("builds", "1", "new"), {"a": 1})
         for client in clients:
             await client.frames.get()
         assert len(made) == 1
+
+
+async def test_ws_events_of_any_size(master: FakeMaster) -> None:
+    """A frame says how long it is in one of three ways; a client gets what was announced in each of them."""
+    async with serving(master) as (_, port):
+        client = await connect(port)
+        await client.ask(cmd="startConsuming", path="builds/*/*", _id=1)
+        await turn()
+        for size in (1, *range(60, 130), 65_400, 65_536, 70_000):
+            await master.mq.produce(("builds", "1", "new"), {"a": "x" * size})
+            assert (await client.frames.get())["m"] == {"a": "x" * size}
 
 
 async def test_sse(master: FakeMaster) -> None:
@@ -438,3 +455,101 @@ async def test_reconfigure(master: FakeMaster) -> None:
         assert server.port is not None
         await server.reconfigure({"port": None}, "http://new.example")
         assert server.port is None
+
+
+async def test_streams_outlive_new_settings(master: FakeMaster) -> None:
+    """A stream that was open before can be changed by its id afterwards."""
+    async with serving(master) as (server, port):
+        client = Client()
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
+        assert client.transport is not None
+        client.transport.write(b"GET /sse/listen HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: b"data: " in client.data and client.data.endswith(b"\n\n\r\n"))
+        identifier = client.data.rpartition(b"data: ")[2].split()[0].decode()
+        await server.reconfigure({"port": 0}, "http://new.example")
+        assert parse(await raw(port, request("GET", f"/sse/add/{identifier}/builds/*/new")))[0] == 200
+        await master.mq.produce(("builds", "1", "new"), {"a": 1})
+        await until(lambda: b'"key":["builds","1","new"]' in client.data)
+        client.transport.abortConnection()
+        await client.lost
+
+
+HANDSHAKE = (
+    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"\xff" * 50, b"\x81\x05hello", b"\x8b\x80\0\0\0\0", b"\x81\xff" + b"\xff" * 8 + b"\0" * 4, b"GET / HTTP/1.1\r\n"],
+    ids=["reserved bits", "no mask", "unknown opcode", "immense length", "HTTP again"],
+)
+async def test_ws_garbage(master: FakeMaster, garbage: bytes) -> None:
+    """Bytes that are no frames of a client end the connection; others are served on."""
+    async with serving(master) as (_, port):
+        reply = await raw(port, HANDSHAKE + garbage)
+        assert reply == b"" or reply.startswith(b"HTTP/1.1 101 ")
+        assert (await get(port, "/api/v2/builds"))[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("wrong", "status"),
+    [(b"Sec-WebSocket-Version: 13", 400), (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400), (b"GET /ws", 405)],
+)
+async def test_ws_bad_handshakes(master: FakeMaster, wrong: bytes, status: int) -> None:
+    """A handshake that is none is refused."""
+    async with serving(master) as (_, port):
+        sent = HANDSHAKE.replace(wrong, b"POST /ws" if status == 405 else b"X-Other: y")
+        assert int((await raw(port, sent)).split()[1]) == status
+
+
+async def test_ws_flood(master: FakeMaster) -> None:
+    """From a client that does not fetch its replies no more commands are read; it gets all of them in the end."""
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        sockets = server._sockets
+        assert sockets is not None
+        client.transport.pauseProducing()
+        frame = b'{"cmd":"ping","_id":"%b"}' % (b"x" * 5_000)
+        sent = 0
+        while not next(iter(sockets.protocols))._paused:
+            client.sendMessage(frame)
+            sent += 1
+            assert sent < 10_000, "the server keeps replies for a client that does not read"
+            await turn()
+        for _ in range(1000):
+            client.sendMessage(frame)
+        waiting = next(iter(sockets.protocols))._waiting.pending
+        for _ in range(100):
+            await turn()
+            assert len(waiting) < 100
+        client.transport.resumeProducing()
+        for _ in range(sent + 1000):
+            assert (await client.frames.get())["msg"] == "pong"
+
+
+@pytest.mark.parametrize("since", ["9" * 21, "9" * 5000])
+async def test_since_is_no_number_of_any_length(master: FakeMaster, since: str) -> None:
+    """A ``since`` with more digits than any clock has is refused by SSE and WebSocket, whatever Python makes of it."""
+    async with serving(master) as (_, port):
+        status, _, text = parse(await raw(port, request("GET", f"/sse/listen/builds/*/*?since={since}")))
+        assert (status, text) == (400, f"invalid since '{since[:20]}'".encode())
+        client = await connect(port)
+        answer = await client.ask(_id=1, cmd="startConsuming", path="builds/*/*", since=since)
+        assert answer["code"] == 400
+        client.dropConnection(abort=True)
+        await client.closed
+
+
+async def test_ws_failed_while_a_command_runs(master: FakeMaster) -> None:
+    """A client whose next frame ends the connection gets no reply to the one before, and nothing is logged of it."""
+    async with serving(master) as (server, port):
+        with logged() as events:
+            client = await connect(port)
+            client.send(_id=1, cmd="startConsuming", path="builds/*/*")
+            client.sendMessage(b"[]")
+            await client.closed
+            await until(lambda: not server._sockets.protocols)
+            await turn()
+        assert not [event for event in events if "log_failure" in event]

@@ -10,6 +10,7 @@ from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
+from buildbot.mq.match import matches
 from buildbot.process.changes.base import PollError, PollingChangeSource
 
 
@@ -25,8 +26,12 @@ class Database:
         return _Master(self, masterid, clock)
 
     def event(self, masterid: int, event: str) -> None:
-        for listener in list(self.listeners):
-            listener(("masters", str(masterid), event), {"masterid": masterid})
+        self.announce(("masters", str(masterid), event), {"masterid": masterid})
+
+    def announce(self, key: tuple[str, ...], message: Any) -> None:
+        for pattern, listener in list(self.listeners):
+            if matches(pattern, key):
+                listener(key, message)
 
 
 class _Master:
@@ -37,8 +42,8 @@ class _Master:
         self.data = self.update = self.mq = self
 
     def startConsuming(self, callback: Any, key: Any) -> Deferred[Any]:
-        self.database.listeners.append(callback)
-        return succeed(_Subscription(self.database, callback))
+        self.database.listeners.append((key, callback))
+        return succeed(_Subscription(self.database, (key, callback)))
 
     def findChangeSourceId(self, name: str) -> Deferred[int]:
         return succeed(7)
@@ -53,11 +58,11 @@ class _Master:
 
 
 class _Subscription:
-    def __init__(self, database: Database, callback: Any) -> None:
-        self.database, self.callback = database, callback
+    def __init__(self, database: Database, listener: Any) -> None:
+        self.database, self.listener = database, listener
 
     def stopConsuming(self) -> None:
-        self.database.listeners.remove(self.callback)
+        self.database.listeners.remove(self.listener)
 
 
 class Source(PollingChangeSource):
@@ -130,6 +135,19 @@ async def test_polls_do_not_overlap(clock: Clock) -> None:
     source.running.callback(None)  # type: ignore[union-attr]
     clock.advance(0)
     assert source.polls == [10, 35]
+
+
+async def test_polls_when_somebody_wishes(clock: Clock) -> None:
+    """The control action ``poll``, on whichever master it was asked for, has the one that runs the poller poll."""
+    database, source = Database(), Source(pollInterval=0)
+    await source.activate(database.master(1, clock))
+    database.announce(("control", "changesources", "8", "poll"), {})
+    assert source.polls == []
+    database.announce(("control", "changesources", "7", "poll"), {})
+    assert source.polls == [0.0]
+    await source.deactivate()
+    database.announce(("control", "changesources", "7", "poll"), {})
+    assert source.polls == [0.0]
 
 
 async def test_poll_now_waits_for_the_running_poll_and_is_shared(clock: Clock) -> None:

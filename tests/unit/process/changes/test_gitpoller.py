@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
@@ -44,12 +44,14 @@ class Polling:
     async def poll(self) -> list[dict[str, Any]]:
         """Poll; the changes that are new."""
         before = len(await self.changes())
+        await self.poller.claim(self.master.masterid)
         await self.poller.poll()
         return (await self.changes())[before:]
 
     async def killed_after(self, count: int) -> None:
         """Poll with a master that dies after ``count`` changes, if there are so many; then there is another one."""
-        add, left = self.master.data.update.addChange, count
+        await self.poller.claim(self.master.masterid)
+        add, left = self.poller.add_change, count
 
         def mortal(**change: Any) -> Any:
             nonlocal left
@@ -58,10 +60,9 @@ class Polling:
             left -= 1
             return add(**change)
 
-        self.master.data.update.addChange = mortal
+        self.poller.add_change = mortal  # type: ignore[method-assign]
         with contextlib.suppress(Killed):
             await self.poller.poll()
-        self.master.data.update.addChange = add
         self.restart()
 
     async def changes(self) -> list[dict[str, Any]]:
@@ -478,7 +479,7 @@ async def test_killed_again_and_again(
         def call(*arguments: Any, **further: Any) -> Any:
             if deadly and dice.random() < 0.01:
                 raise Killed
-            done: Deferred[Any] = write(*arguments, **further)
+            done: Deferred[Any] = ensureDeferred(write(*arguments, **further))
             return done.addCallback(lambda result: _die() if deadly and dice.random() < 0.01 else result)
 
         return call
@@ -486,8 +487,8 @@ async def test_killed_again_and_again(
     def _die() -> None:
         raise Killed
 
-    monkeypatch.setattr(polling.master.data.update, "addChange", mortal(polling.master.data.update.addChange))
-    monkeypatch.setattr(polling.master.db.state, "setState", mortal(polling.master.db.state.setState))
+    monkeypatch.setattr(GitPoller, "add_change", mortal(GitPoller.add_change))
+    monkeypatch.setattr(GitPoller, "set_state", mortal(GitPoller.set_state))
     deaths = 0
     while True:
         try:
@@ -508,15 +509,15 @@ async def test_an_interrupted_push_without_commits_is_one_change(
     head = repository.commit()
     await polling.poll()
     repository.set_head("side", head)
-    save = polling.master.db.state.setState
+    save = GitPoller.set_state
 
     def killed(*_: Any) -> None:
         raise Killed
 
-    monkeypatch.setattr(polling.master.db.state, "setState", killed)
+    monkeypatch.setattr(GitPoller, "set_state", killed)
     with pytest.raises(Killed):
         await polling.poll()
-    monkeypatch.setattr(polling.master.db.state, "setState", save)
+    monkeypatch.setattr(GitPoller, "set_state", save)
     polling.restart(buildPushesWithNoCommits=True)
     await polling.poll()
     assert await polling.revisions() == [head]
@@ -528,23 +529,21 @@ async def test_stopping_in_the_middle_of_a_poll(
     """A stop ends the poll after the change being added; the next start goes on there."""
     await polling.poll()
     many_commits(repository, 150, seed=9)
-    add, added = polling.master.data.update.addChange, 0
+    add, added = GitPoller.add_change, 0
     stopped: list[Deferred[Any]] = []
 
-    def count(**change: Any) -> Any:
+    def count(poller: GitPoller, **change: Any) -> Any:
         nonlocal added
         added += 1
         if added == 50:
-            from twisted.internet.defer import ensureDeferred
-
             stopped.append(ensureDeferred(polling.poller.stop_work()))
-        return add(**change)
+        return add(poller, **change)
 
-    monkeypatch.setattr(polling.master.data.update, "addChange", count)
+    monkeypatch.setattr(GitPoller, "add_change", count)
     await polling.poller.poll_now()
     await stopped[0]
     assert len(await polling.changes()) == 50
-    monkeypatch.setattr(polling.master.data.update, "addChange", add)
+    monkeypatch.setattr(GitPoller, "add_change", add)
     polling.restart()
     await polling.poll()
     await assert_every_commit_once(polling, repository)
@@ -557,17 +556,17 @@ async def test_the_remote_moves_on_after_a_kill(
     base = repository.commit()
     await polling.poll()
     side = [repository.commit("side", parents=[base]), repository.commit("side"), repository.commit("side")]
-    add = polling.master.data.update.addChange
+    add = GitPoller.add_change
 
-    def killed(**change: Any) -> Any:
+    def killed(poller: GitPoller, **change: Any) -> Any:
         if change["revision"] == side[1]:
             raise Killed
-        return add(**change)
+        return add(poller, **change)
 
-    monkeypatch.setattr(polling.master.data.update, "addChange", killed)
+    monkeypatch.setattr(GitPoller, "add_change", killed)
     with pytest.raises(Killed):
         await polling.poll()
-    monkeypatch.setattr(polling.master.data.update, "addChange", add)
+    monkeypatch.setattr(GitPoller, "add_change", add)
     merge = repository.commit(parents=[base, side[1]])
     repository.delete("side")
     polling.restart()

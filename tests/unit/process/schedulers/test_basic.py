@@ -11,6 +11,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
+from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
 from buildbot.process.schedulers.filter import ChangeFilter
 from tests.support.reactor import reactor
@@ -353,3 +354,29 @@ async def test_errors_lose_and_double_nothing(
 def test_mistakes_in_the_configuration(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigErrors, match=message):
         single(**arguments)
+
+
+async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(farm: Farm) -> None:
+    """One that another master ran meanwhile builds no change again that was built there."""
+    scheduler = await farm.start(single())
+    first = await farm.change(revision="r1")
+    await farm.has_built([first])
+    await farm.stop()
+    await farm.start(single())  # stands for the other master: it knows only what the database holds
+    second = await farm.change(revision="r2")
+    await farm.has_built([first], [second])
+    await farm.restart(scheduler)
+    third = await farm.change(revision="r3")
+    await farm.has_built([first], [second], [third])
+
+
+async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: Farm) -> None:
+    """Its writes are refused in the database, even before it hears that it was declared dead."""
+    scheduler = await farm.start(single())
+    data = farm.master.data
+    await farm.master.db.pool.do(farm.master.db.masters.thdTakeOver, farm.master.masterid)  # at another epoch
+    with pytest.raises(NotClaimedError):
+        await scheduler.note()
+    with pytest.raises(NotClaimedError):
+        await scheduler.build_changes([], "too late")
+    assert await data.get({}, ("buildsets",)) == []

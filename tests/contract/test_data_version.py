@@ -1,0 +1,99 @@
+"""What answers over HTTP are kept by: the version of the database, and reads that make their own answer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.building import add_requests, run_build
+
+
+async def test_version_of_a_quiet_database(state: Any) -> None:
+    """While the version is the same, the database is the same: reading moves nothing."""
+    before = await state.data.version()
+    await state.data.get({}, ("builds",))
+    await state.db.builders.getBuilders()
+    assert await state.data.version() == before
+    assert before[1] == await state.data.clock()
+
+
+async def test_any_write_is_another_version(state: Any) -> None:
+    """Unannounced changes included."""
+    seen = [await state.data.version()]
+    await add_requests(state, "linux")
+    seen.append(await state.data.version())
+    await state.db.changes.addChange(author="somebody", files=[], comments="")
+    seen.append(await state.data.version())
+    await state.db.state.getObjectId("somebody", "Something")
+    seen.append(await state.data.version())
+    assert len({version for version, _ in seen}) == 4
+    clocks = [clock for _, clock in seen]
+    assert clocks == sorted(clocks)
+
+
+async def test_another_masters_write_is_another_version(state: Any, second_master: Any) -> None:
+    """At once, not only when its event is delivered."""
+    before = await state.data.version()
+    await second_master.db.state.getObjectId("somebody", "Something")
+    assert (await state.data.version())[0] != before[0]
+
+
+async def test_version_and_clock_belong_together(state: Any, second_master: Any) -> None:
+    """The clock beside a version is no older than that version."""
+    for number in range(5):
+        await second_master.data.update.addChange(author=str(number))
+        _, clock = await state.data.version()
+        assert clock == await second_master.data.clock()
+
+
+async def test_totals_are_exact(state: Any, second_master: Any) -> None:
+    """A total counts what is there, however and by whomever it was written."""
+
+    async def total() -> int:
+        found: int = (await state.data.get({"limit": 1}, ("changes",))).total
+        return found
+
+    await state.data.update.addChange(author="a")
+    await state.data.update.addChange(author="b")
+    assert [await total(), await total()] == [2, 2]
+    await state.db.changes.addChange(author="unannounced", files=[], comments="")
+    assert await total() == 3
+    await second_master.db.changes.addChange(author="elsewhere", files=[], comments="")
+    assert await total() == 4
+
+
+async def test_read(state: Any) -> None:
+    """``read`` gives what its function makes of a snapshot; there are no links but those that are expanded."""
+    running = await run_build(state)
+    clock = await state.data.clock()
+    data, at = await state.data.read({"expand": ["builder", "buildrequest.buildset"]}, ("builds",), lambda *all: all)
+    assert at == clock
+    (build,) = data
+    assert data.total == 1
+    assert build["builder"]["name"] == "linux"
+    assert build["buildrequest"]["buildset"]["reason"] == "why not"
+    assert "worker" not in build
+    assert "builds" not in build["builder"]
+    single = await state.data.read({}, ("builds", running.buildid), lambda found, _: sorted(found))
+    assert "steps" not in single
+
+
+async def test_log_bytes(state: Any) -> None:
+    """A log in parts: whole, with or without the letters of its streams, and as long as ``log_sizes`` says."""
+    lines = "".join(f"{'oeh'[number % 3]}{number} grün {'x' * (number % 200)}\n" for number in range(20_000))
+    running = await run_build(state, lines=lines)
+    await state.data.update.appendLog(running.logid, "olast\n")
+    lines += "olast\n"
+    bare = "".join(line[1:] for line in lines.splitlines(keepends=True))
+    for stripped, expected in ((False, lines), (True, bare)):
+        got, line = b"", 0
+        while (found := await state.data.log_bytes(running.logid, line, stripped)) is not None:
+            got, line = got + found[0], found[1]
+        assert got.decode() == expected
+        assert line == 20_001
+        sizes = await state.data.log_sizes(running.logid, stripped)
+        position = 0
+        for (first, size), (following, _) in zip(sizes, [*sizes[1:], (20_001, 0)], strict=True):
+            text = "".join(expected.splitlines(keepends=True)[first:following]).encode()
+            assert got[position : position + size] == text
+            position += size
+        assert position == len(got)

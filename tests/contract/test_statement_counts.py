@@ -1,0 +1,95 @@
+"""What each operation costs in SQL statements, the clock and the log of events included.
+
+The numbers are what was reached, so that a statement more is seen; whatever the number of ids, they stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tests.support.building import STAMP, add_request, add_requests
+
+#: by operation: on a database that returns rows and has one writer, on one that returns rows, on any other
+BUDGETS = {
+    "addChange": (4, 3, 5),
+    "addBuildset, 1 builder": (8, 7, 10),
+    "addBuildset, 10 builders": (8, 7, 11),
+    "claim, 1 id": (3, 2, 4),
+    "claim, 100 ids": (3, 3, 5),
+    "complete, 1 id": (5, 5, 9),
+    "complete, 100 ids": (5, 6, 10),
+    "setState": (1, 2, 3),
+    "newBuild": (5, 4, 6),
+    "newStep": (4, 3, 5),
+    "startStep": (3, 2, 4),
+    "newLog": (4, 3, 5),
+    "appendLog": (4, 3, 6),
+    "finishStep": (3, 2, 4),
+    "finishBuild": (3, 2, 4),
+}
+
+Count = Callable[[str, Awaitable[Any]], Awaitable[Any]]
+
+
+@pytest.fixture
+def count(state: Any) -> Count:
+    """Awaits an operation and compares its statements with its budget."""
+    state.mq.stop()  # it looks at the log now and then
+    dialect = state.db.dialect
+    column = 2 if not dialect.returns_rows else 1 if dialect.locks_rows else 0
+
+    async def counted(operation: str, call: Awaitable[Any]) -> Any:
+        before = state.db.pool.statements
+        result = await call
+        assert state.db.pool.statements - before <= BUDGETS[operation][column], operation
+        return result
+
+    return counted
+
+
+async def test_changes_and_buildsets(state: Any, count: Count) -> None:
+    """A change; a buildset with one builder and with ten, all known before."""
+    update = state.data.update
+    names = [f"b{i}" for i in range(10)]
+    await update.addBuildset(sourcestamps=[STAMP], builderNames=names)
+    await count("addChange", _later(lambda: update.addChange(author="a", revision="r1", project="p")))
+    for job, wanted in (("addBuildset, 1 builder", names[:1]), ("addBuildset, 10 builders", names)):
+        await count(job, _later(lambda wanted=wanted: update.addBuildset(sourcestamps=[STAMP], builderNames=wanted)))
+
+
+@pytest.mark.parametrize("number", [1, 100])
+async def test_claims(state: Any, count: Count, number: int) -> None:
+    """At most six statements a call where rows are returned, whatever the number of ids."""
+    update = state.data.update
+    _, ids = await add_requests(state, *(f"b{i}" for i in range(number)))
+    what = "1 id" if number == 1 else "100 ids"
+    assert await count(f"claim, {what}", _later(lambda: update.claimBuildRequests(ids)))
+    await count(f"complete, {what}", _later(lambda: update.completeBuildRequests(ids, 0)))
+
+
+async def test_state(state: Any, count: Count) -> None:
+    """A value over another."""
+    objectid = await state.db.state.getObjectId("o", "C")
+    await state.db.state.setState(objectid, "n", 1)
+    await count("setState", _later(lambda: state.db.state.setState(objectid, "n", 2)))
+
+
+async def test_builds(state: Any, count: Count) -> None:
+    """A build's life."""
+    update = state.data.update
+    brid = await add_request(state)
+    await update.claimBuildRequests([brid])
+    buildid = await count("newBuild", _later(lambda: update.newBuild(brid)))
+    step = await count("newStep", _later(lambda: update.newStep(buildid, "compile")))
+    await count("startStep", _later(lambda: update.startStep(step["stepid"])))
+    logid = await count("newLog", _later(lambda: update.newLog(step["stepid"], "stdio", "s")))
+    await count("appendLog", _later(lambda: update.appendLog(logid, "oline\n")))
+    await count("finishStep", _later(lambda: update.finishStep(step["stepid"], 0)))
+    await count("finishBuild", _later(lambda: update.finishBuild(buildid, 0)))
+
+
+async def _later(call: Callable[[], Any]) -> Any:
+    return await call()

@@ -1,0 +1,65 @@
+"""One master of the farm: the state layer, heartbeat, HTTP front, a scheduler, a change source, and random work."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import ensureDeferred, gatherResults
+
+from buildbot.master import StateLayer
+from buildbot.process.heartbeat import Heartbeat
+from buildbot.www import sse, ws
+from buildbot.www.site import WwwServer
+from tests.exactness.broken import VARIANTS
+from tests.exactness.parts import parts
+from tests.exactness.processes import enter, reactor
+from tests.exactness.records import Records
+from tests.exactness.settings import Settings
+from tests.exactness.sources import Local
+from tests.exactness.watching import watch_all
+from tests.exactness.work import BUILDERS, Work
+
+
+class Master(StateLayer):
+    """The state layer, with what parts that run may ask besides."""
+
+    def __init__(self, url: str, name: str, basedir: Path) -> None:
+        super().__init__(url, name, reactor)
+        self.basedir = basedir
+
+
+async def main(settings: Settings, records: Records, chance: random.Random) -> None:
+    """Work until the run ends."""
+    ws.BOOKMARK_INTERVAL_S = sse.BOOKMARK_INTERVAL_S = 0.5
+    master = Master(settings.url, records.name, settings.path)
+    if settings.broken:
+        VARIANTS[settings.broken](master)
+    await master.open()
+    www = WwwServer(master, {"port": 0, "rest_default_limit": 10**6, "rest_max_limit": 10**6}, "http://localhost/")
+    await www.start()
+    heartbeat = Heartbeat(master, _nothing, settings.beat_s, settings.expiry_s)
+    await heartbeat.start()
+    records.write("started", masterid=master.masterid, epoch=master.db.epoch)
+    (settings.path / f"{records.name}.port").write_text(str(www.port))
+    running: list[Any] = parts(BUILDERS[:1], settings)
+    for part in running:
+        await part.activate(master)
+    work = ensureDeferred(Work(master, settings, records, chance).run())
+    # in the process that writes, too: its subscribers hear of commits from memory
+    watching = ensureDeferred(watch_all([Local(master.data)] * 2, settings, records, chance))
+    await gatherResults([work, watching])
+    for part in running:
+        await part.deactivate()
+    await heartbeat.stop()
+    await www.stop()
+    await master.close()
+
+
+async def _nothing() -> None:
+    """Builds go on until their writes are refused: nothing else stops them here."""
+
+
+if __name__ == "__main__":
+    enter(main)

@@ -1,0 +1,134 @@
+"""Mistakes that a log and a claim can make, made on purpose in the processes of the proof, to show that it notices.
+
+Each is a patch of the running program; the product has no switch for any of them.
+
+- ``early-numbers``: an event gets its number in a transaction of its own, before the one that it belongs to commits,
+  as a sequence or an AUTO_INCREMENT column gives them out. (Not on SQLite: it has one writer at a time.)
+- ``early-dispatch``: this master's subscribers hear of events before the commit.
+- ``no-fencing``: writes do not ask whether this master still holds the claim, the scheduler, the change source, nor
+  whether the build has ended.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from operator import and_
+from typing import Any
+
+from sqlalchemy.sql.elements import BooleanClauseList
+from sqlalchemy.sql.visitors import iterate
+
+from buildbot.db import buildrequests, builds, logs, steps
+from buildbot.db.claimed_by_one import ClaimedByOne
+from buildbot.db.statements import Statement, dialect_of
+from buildbot.mq.log import EventLog
+from buildbot.resources.events import clock
+
+#: how long a transaction lingers between what should come last and its commit, at most
+_LINGER_S = 0.05
+
+
+def early_numbers(master: Any) -> None:
+    """Numbers are taken, and shown to everybody, before the commit of what they number."""
+    engine = master.db.pool.engine
+    append = EventLog.append
+
+    def append_early(self: EventLog, conn: Any, announced: Any, now: int, mark: bool) -> Any:
+        dialect: Any = dialect_of(conn)
+        count = len(announced) or int(mark)
+        if not count:
+            return None
+        with engine.begin() as other:
+            last = dialect.count_up(other, clock.c.seq, 1, count)
+        time.sleep(random.uniform(0, _LINGER_S))  # the other writer may overtake us here
+        conn.execution_options(tenfold_dialect=_Numbered(dialect, last))
+        try:
+            return append(self, conn, announced, now, mark)
+        finally:
+            conn.execution_options(tenfold_dialect=dialect)
+
+    EventLog.append = append_early  # type: ignore[method-assign]
+
+
+class _Numbered:
+    """A dialect that has taken its numbers already."""
+
+    def __init__(self, dialect: Any, last: int) -> None:
+        self._dialect = dialect
+        self._last = last
+
+    def append_events(self, conn: Any, rows: Any) -> None:
+        """It takes two round trips here."""
+
+    def count_up(self, conn: Any, column: Any, key: int, by: int) -> int:
+        """What was taken, of the clock."""
+        return self._last if column is clock.c.seq else int(self._dialect.count_up(conn, column, key, by))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._dialect, name)
+
+
+def early_dispatch(master: Any) -> None:
+    """Subscribers of this master hear of a group of events while its transaction is still open."""
+    append = EventLog.append
+    pool = master.db.pool
+
+    def append_and_tell(self: EventLog, conn: Any, announced: Any, now: int, mark: bool) -> Any:
+        committed = append(self, conn, announced, now, mark)
+        if committed is not None and pool.on_commit is not None:
+            pool.reactor.callFromThread(pool.on_commit, committed)
+            time.sleep(random.uniform(0, _LINGER_S))
+        return committed
+
+    EventLog.append = append_and_tell  # type: ignore[method-assign]
+
+
+def no_fencing(master: Any) -> None:
+    """Whoever wakes up goes on as if nothing had happened."""
+    modules: list[Any] = [builds, steps, logs]
+    asking = [
+        (module, name)
+        for module in modules
+        for name, found in vars(module).items()
+        if isinstance(found, Statement) and _asks_for_owner(found.core)
+    ]
+    assert asking, "no statement asks for the owner"
+    for module, name in [*asking, (buildrequests, "_complete")]:
+        setattr(module, name, _without_owner(getattr(module, name)))
+    ClaimedByOne.hold = lambda *arguments: None  # type: ignore[method-assign]
+
+
+def _without_owner(statement: Statement) -> Statement:
+    core: Any = statement.core
+    patched = core._generate()
+    patched._where_criteria = tuple(
+        clause
+        for clause in _conjuncts(core._where_criteria)
+        if not _asks_for_owner(clause) and not _mentions(clause, {"complete_at"})
+    )
+    return type(statement)(patched, statement.gives)
+
+
+def _conjuncts(clauses: Iterable[Any]) -> Iterator[Any]:
+    for clause in clauses:
+        if isinstance(clause, BooleanClauseList) and clause.operator is and_:
+            yield from _conjuncts(clause.clauses)
+        else:
+            yield clause
+
+
+def _asks_for_owner(clause: Any) -> bool:
+    return clause is not None and _mentions(clause, {"owner", "owner_epoch"})
+
+
+def _mentions(clause: Any, keys: set[str]) -> bool:
+    return any(getattr(element, "key", None) in keys for element in iterate(clause))
+
+
+VARIANTS: dict[str, Callable[[Any], None]] = {
+    "early-numbers": early_numbers,
+    "early-dispatch": early_dispatch,
+    "no-fencing": no_fencing,
+}

@@ -1,0 +1,384 @@
+"""The farm: starts the processes of a run, makes faults by chance, lets everything settle, and asks the judge."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.db.dialects import dialect_for
+from buildbot.db.model import upgrade
+from buildbot.db.query import Query, fetch
+from buildbot.resources import RESOURCES
+from buildbot.resources.events import events
+from buildbot.resources.sourcestamps import sourcestampset_changes
+from tests.exactness.judge import Judge
+from tests.exactness.parts import SCHEDULER
+from tests.exactness.records import read_all
+from tests.exactness.replica import is_announced
+from tests.exactness.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+#: how long the work that was begun may take to end, besides the expiry
+_SETTLE_S = 60.0
+_RECOVERY_S = 10.0
+#: nothing happens any more if there is no event for so long, where nothing is left to do and where something is
+_QUIET_S = 3.0
+_STUCK_S = 20.0
+
+
+@dataclass
+class Report:
+    """What a run came to."""
+
+    counts: Counter[str]
+    violations: list[str]
+    recoveries: list[float]
+    seconds: float
+
+    def lines(self) -> list[str]:
+        """For people."""
+        found = [f"{name:28}{number:>10,}" for name, number in sorted(self.counts.items())]
+        if self.recoveries:
+            worst, mean = max(self.recoveries), sum(self.recoveries) / len(self.recoveries)
+            found.append(f"{'recovery of a lost master':28}{mean:>9.1f}s mean, {worst:.1f}s at most")
+        found.append(f"{'violations':28}{len(self.violations):>10,}")
+        return found + [f"VIOLATION {text}" for text in self.violations[:50]]
+
+
+class Process:
+    """A process of the farm: a master or a watcher, which may be killed, paused and started again."""
+
+    def __init__(self, module: str, name: str, settings: Settings) -> None:
+        self.name = name
+        self._module = module
+        self._settings = settings
+        self._errors = (settings.path / f"{name}.log").open("ab")
+        self.paused = False
+        #: it is down on purpose
+        self.down = True
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Run it."""
+        command = [sys.executable, "-m", f"tests.exactness.{self._module}", self.name, self._settings.as_text()]
+        self._child = subprocess.Popen(command, cwd=ROOT, stderr=self._errors, stdout=self._errors)
+        self.paused = self.down = False
+
+    def kill(self) -> None:
+        """End it at once, whatever it does."""
+        if self._child is not None:
+            self._child.send_signal(signal.SIGKILL)
+            self._child.wait()
+        self.down, self.paused = True, False
+
+    def pause(self) -> None:
+        """Let it stand still."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def wake(self) -> None:
+        """Let it go on."""
+        assert self._child is not None
+        self._child.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    @property
+    def ended(self) -> int | None:
+        """Its exit code, if it has ended by itself."""
+        return None if self._child is None or self.down else self._child.poll()
+
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, or None if it does not end in time."""
+        assert self._child is not None
+        try:
+            return self._child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def last_words(self) -> str:
+        """The end of what it logged."""
+        return (self._settings.path / f"{self.name}.log").read_text(errors="replace")[-2000:]
+
+
+@dataclass
+class Faults:
+    """What may be done to a run, and how often; weights."""
+
+    kill: int = 4
+    pause: int = 3
+    hiccup: int = 2
+    watcher: int = 1
+    database: int = 1
+    #: seconds between two faults, on average
+    every_s: float = 3.0
+
+
+class Farm:
+    """One run.
+
+    Args:
+        settings: of the run; its database is there and empty.
+        masters, watchers: how many processes.
+        faults: what is done to them.
+        server: the database server if it may be killed, else None.
+    """
+
+    def __init__(
+        self, settings: Settings, masters: int = 3, watchers: int = 1, faults: Faults | None = None, server: Any = None
+    ) -> None:
+        self.judge = Judge(settings.seed)
+        self.counts: Counter[str] = Counter()
+        self._settings = settings
+        self._server = server
+        self._faults = faults or Faults()
+        self._chance = random.Random(settings.seed)
+        self._masters = [Process("actor", f"master{number}", settings) for number in range(masters)]
+        self._watchers = [Process("watcher", f"watcher{number}", settings) for number in range(watchers)]
+        self._due: list[tuple[float, Callable[[], None]]] = []
+        self._masterids: dict[str, int] = {}
+        self._database_up = time.monotonic()
+        self._dialect = dialect_for(settings.url)
+        self._engine = self._dialect.create_engine().execution_options(tenfold_dialect=self._dialect)
+        self._lock = threading.Lock()
+        self._reading = True
+
+    def run(self, seconds: float, until_caught: bool = False) -> Report:
+        """Run for so long, let everything settle, and judge; ``until_caught``: or end at the first violation."""
+        begun = time.monotonic()
+        upgrade(self._engine)
+        for process in [*self._masters, *self._watchers]:
+            process.start()
+        reader = threading.Thread(target=self._read_log, daemon=True)
+        reader.start()
+        try:
+            self._await_started()
+            self._disturb(time.monotonic() + seconds, until_caught)
+            if not until_caught:
+                self._settle()
+                self._settings.phase = "end"
+                self._await_ends()
+        finally:
+            for process in [*self._masters, *self._watchers]:
+                process.kill()
+            self._reading = False
+            reader.join()
+        self._judge(settled=not until_caught)
+        self._engine.dispose()
+        recoveries = [r.running for r in self.judge.recoveries if r.running is not None]
+        return Report(self.counts, self.judge.violations, recoveries, time.monotonic() - begun)
+
+    # the log, read beside the run
+
+    def _read_log(self) -> None:
+        while self._reading:
+            try:
+                while self._read_some():
+                    pass
+            except DBAPIError:
+                self._engine.dispose()
+            time.sleep(0.1)
+
+    def _read_some(self) -> bool:
+        columns = (events.c.seq, events.c.routing_keys, events.c.body, events.c.masterid)
+        statement = select(*columns).where(events.c.seq > self.judge.last).order_by(events.c.seq).limit(1000)
+        with self._engine.connect().execution_options(isolation_level="AUTOCOMMIT", reader=True) as conn:
+            rows = conn.execute(statement).all()
+        with self._lock:
+            self.judge.read((row[0], row[1], row[2], row[3]) for row in rows)
+        return len(rows) == 1000
+
+    # faults
+
+    def _await_started(self) -> None:
+        deadline = time.monotonic() + 60
+        while len(self._masterids) < len(self._masters):
+            self._look_after()
+            for record in read_all(self._settings.path):
+                if record["kind"] == "started" and record["by"].startswith("master"):
+                    self._masterids[record["by"]] = record["masterid"]
+            if time.monotonic() > deadline:
+                raise RuntimeError("the masters do not start:\n" + self._masters[0].last_words())
+            time.sleep(0.1)
+
+    def _caught(self) -> bool:
+        return bool(self.judge.violations) or any(
+            b'"kind": "violation"' in path.read_bytes() for path in self._settings.path.glob("*.jsonl")
+        )
+
+    def _disturb(self, until: float, until_caught: bool) -> None:
+        following = time.monotonic() + self._faults.every_s / 2
+        while time.monotonic() < until and not (until_caught and self._caught()):
+            self._look_after()
+            if time.monotonic() > following:
+                self._fault()
+                following = time.monotonic() + self._chance.expovariate(1 / self._faults.every_s)
+            time.sleep(0.02)
+
+    def _look_after(self) -> None:
+        """Do what is due, and start again what ended by itself because the database was away."""
+        now = time.monotonic()
+        for moment, action in [item for item in self._due if item[0] <= now]:
+            self._due.remove((moment, action))
+            action()
+        for process in [*self._masters, *self._watchers]:
+            if process.ended is not None:
+                if self._server is None or now - self._database_up > 30:
+                    self.judge.violation("a process ended", name=process.name, said=process.last_words())
+                process.down = True
+                process.start()
+
+    def _later(self, seconds: float, action: Callable[[], None]) -> None:
+        self._due.append((time.monotonic() + seconds, action))
+
+    def _fault(self) -> None:
+        faults, chance = self._faults, self._chance
+        kinds = {
+            self._kill_master: faults.kill,
+            self._pause_master: faults.pause,
+            self._hiccup: faults.hiccup,
+            self._kill_watcher: faults.watcher,
+            self._kill_database: faults.database if self._server is not None else 0,
+        }
+        chance.choices(list(kinds), list(kinds.values()))[0]()
+
+    def _some_master(self) -> Process | None:
+        # one of them goes on, or nobody would declare the others dead
+        up = [process for process in self._masters if not process.down and not process.paused]
+        return self._chance.choice(up) if len(up) > 1 else None
+
+    def _kill_master(self) -> None:
+        process = self._some_master()
+        if process is None:
+            return
+        process.kill()
+        (self._settings.path / f"{process.name}.port").write_text("")
+        self.counts["kills"] += 1
+        self._lost(process)
+        # sometimes it is back before anybody notices
+        self._later(self._chance.uniform(0.1, 2.0 * self._settings.expiry_s), process.start)
+
+    def _pause_master(self) -> None:
+        self._stand_still(self._settings.expiry_s + self._chance.uniform(1.5, 4.0))
+        self.counts["pauses beyond expiry"] += 1
+
+    def _hiccup(self) -> None:
+        self._stand_still(self._chance.uniform(0.1, self._settings.expiry_s))
+        self.counts["short pauses"] += 1
+
+    def _stand_still(self, seconds: float) -> None:
+        process = self._some_master()
+        if process is not None:
+            process.pause()
+            if seconds > self._settings.expiry_s:
+                self._lost(process)
+            self._later(seconds, process.wake)
+
+    def _lost(self, process: Process) -> None:
+        with self._lock:
+            self.judge.lost(self._masterids[process.name])
+
+    def _kill_watcher(self) -> None:
+        up = [process for process in self._watchers if not process.down]
+        if up:
+            process = self._chance.choice(up)
+            process.kill()
+            self.counts["watcher kills"] += 1
+            self._later(0.1, process.start)
+
+    def _kill_database(self) -> None:
+        self._server.restart()
+        self._database_up = time.monotonic()
+        self.counts["database restarts"] += 1
+
+    # the end
+
+    def _settle(self) -> None:
+        for process in self._masters:
+            if process.paused:
+                process.wake()
+        self._due = [
+            (time.monotonic(), action) for _, action in self._due if getattr(action, "__name__", "") == "start"
+        ]
+        self._look_after()
+        self._settings.phase = "settle"
+        deadline = time.monotonic() + self._settings.expiry_s + _SETTLE_S
+        quiet_since, seen = time.monotonic(), -1
+        while time.monotonic() < min(deadline, quiet_since + (_QUIET_S if self.judge.settled else _STUCK_S)):
+            self._look_after()
+            if self.judge.events != seen or self._due:
+                quiet_since, seen = time.monotonic(), self.judge.events
+            time.sleep(0.1)
+
+    def _await_ends(self) -> None:
+        for process in [*self._masters, *self._watchers]:
+            code = process.wait(60)
+            if code != 0:
+                said = process.last_words()
+                self.judge.violation("a process did not end well", name=process.name, code=code, said=said)
+
+    def _judge(self, settled: bool) -> None:
+        while self._read_some():
+            pass
+        judge = self.judge
+        if settled:
+            judge.check_quiet()
+            self._check_recoveries()
+        for name, number in judge.check_records(read_all(self._settings.path)).items():
+            self.counts[name] += number
+        self._check_snapshots()
+        self._check_scheduler()
+        self.counts["events"] = judge.events
+        self.counts["actions"] = self.counts.pop("updates", 0)
+
+    def _check_recoveries(self) -> None:
+        judge = self.judge
+        for recovery in judge.recoveries:
+            if recovery.held and (recovery.released is None or recovery.released > self._limit):
+                judge.violation("claims of a lost master were not released in time", recovery=recovery)
+            # what another lost master had taken up has to wait once more
+            if recovery.alone and recovery.waiting | ({0} if (recovery.running or 0) > self._limit else set()):
+                judge.violation("requests of a lost master were not taken up in time", recovery=recovery)
+
+    @property
+    def _limit(self) -> float:
+        return self._settings.expiry_s + _RECOVERY_S
+
+    def _check_snapshots(self) -> None:
+        with self._engine.connect() as conn:
+            for resource in RESOURCES:
+                path = next((path for path in resource.paths if path.pattern == resource.plural), None)
+                if is_announced(resource) and path is not None:
+                    rows, _ = fetch(conn, resource, path, {}, Query())
+                    self.judge.check_end(resource.plural, rows)
+
+    def _check_scheduler(self) -> None:
+        counted = select(sourcestampset_changes.c.changeid, func.count()).group_by(sourcestampset_changes.c.changeid)
+        with self._engine.connect() as conn:
+            doubled = [row[0] for row in conn.execute(counted.having(func.count() > 1))]
+        if doubled:
+            self.judge.violation(f"{SCHEDULER!r} built changes twice", changes=doubled[:10])
+
+
+@contextmanager
+def run_directory(keep: bool = False) -> Iterator[Path]:
+    """Where a run's processes write."""
+    if keep:
+        yield Path(tempfile.mkdtemp(prefix="exactness-"))
+        return
+    with tempfile.TemporaryDirectory(prefix="exactness-") as name:
+        yield Path(name)

@@ -1,0 +1,62 @@
+"""What one run is made of; handed to each process as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+
+@dataclass
+class Settings:
+    """One run.
+
+    Attributes:
+        url: the database.
+        directory: where processes write; see ``records``.
+        seed: of all that is random, besides the timing of the machine.
+        broken: the mistake to make, see ``broken``; empty for none.
+        expiry_s: after so many seconds a master that does not check in is declared dead.
+        beat_s: how often masters check in.
+        keep_s: how far the log of events reaches back; clients that come back later are told so.
+        loops: how many things a master does at once.
+        pace_s: the mean pause between two of them.
+    """
+
+    url: str
+    directory: str
+    seed: int
+    broken: str = ""
+    expiry_s: int = 3
+    beat_s: float = 0.5
+    keep_s: int = 10
+    loops: int = 6
+    pace_s: float = 0.05
+
+    def as_text(self) -> str:
+        """As JSON."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_text(cls, text: str) -> Settings:
+        """What ``as_text`` gave."""
+        return cls(**json.loads(text))
+
+    @property
+    def path(self) -> Path:
+        """The directory."""
+        return Path(self.directory)
+
+    @property
+    def phase(self) -> str:
+        """How far the run is: ``run``, ``settle`` (finish what is begun) or ``end``."""
+        try:
+            return (self.path / "phase").read_text()
+        except FileNotFoundError:
+            return "run"
+
+    @phase.setter
+    def phase(self, name: str) -> None:
+        draft = self.path / "phase.new"
+        draft.write_text(name)
+        draft.rename(self.path / "phase")

@@ -1,0 +1,1 @@
+"""A running master is sent what no decent client sends; see ``__main__``."""

@@ -1,0 +1,206 @@
+"""A whole master in a process of its own, with a little of everything in its database."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from buildbot.master import openMaster
+from buildbot.util.results import FAILURE
+from tests.support.databases import database_url
+from tests.support.reactor import run
+from tests.unit.www.farm import Farm
+
+BUILDBOT = str(Path(sys.executable).with_name("buildbot"))
+
+#: a name that is harmless only where it is escaped
+HTML = "<script>alert('x')</script>\"&\r\nX-Injected: 1"
+
+_CONFIG = """\
+from buildbot.plugins import schedulers, util, worker
+
+c = BuildmasterConfig = {{
+    "db_url": {url!r},
+    "buildbotURL": "http://127.0.0.1:{port}/",
+    "www": {{
+        "port": {port},
+        "change_hook_dialects": {{
+            "base": True, "github": {{"secret": "s3cret-of-hooks"}}, "gitlab": True, "gitea": True,
+        }},
+    }},
+    "protocols": {{"pb": {{"port": "tcp:0:interface=127.0.0.1"}}}},
+    "workers": [worker.Worker("w1", "pw")],
+    "builders": [util.BuilderConfig(name="b1", workernames=["w1"], factory=util.BuildFactory(), tags=["t"])],
+    "schedulers": [
+        schedulers.ForceScheduler(
+            name="force",
+            builderNames=["b1"],
+            properties=[
+                util.IntParameter("number", default=1),
+                util.ChoiceStringParameter("choice", choices=["a", "b"], default="a"),
+                util.NestedParameter("nest", fields=[util.StringParameter("inner", default="")]),
+            ],
+        )
+    ],
+}}
+"""
+
+
+#: names that there are, by the parameters that take them
+_NAMES = {"buildername": "b1", "schedulername": "force", "step_name": "compile", "log_slug": "stdio", "name": "data"}
+
+
+class Master:
+    """A running master.
+
+    Attributes:
+        port: of its web server.
+        pid: of its process.
+    """
+
+    def __init__(self, directory: Path, url: str) -> None:
+        self._log = directory / "fuzz.log"
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        (directory / "master.cfg").write_text(_CONFIG.format(url=url, port=self.port))
+        with self._log.open("wb") as log:
+            command = [BUILDBOT, "start", "--nodaemon", str(directory)]
+            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        self.pid = self._process.pid
+        while not self._is_ready():
+            if self._process.poll() is not None:
+                raise RuntimeError(self._log.read_text())
+            time.sleep(0.05)  # another process starts: there is no event to wait for
+
+    def get(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a GET."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request("GET", path, headers={"Accept": "application/json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+    def described(self) -> dict[str, Any]:
+        """Its OpenAPI document."""
+        document: dict[str, Any] = json.loads(self.get("/api/v2/openapi.json")[1])
+        return document
+
+    def memory_kb(self) -> int:
+        """Its resident memory."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"VmRSS:\s+(\d+) kB", status)
+        assert found is not None
+        return int(found[1])
+
+    def quickness_s(self) -> float:
+        """The median of some ordinary requests."""
+        took = []
+        for number in range(41):
+            begin = time.perf_counter()
+            assert self.get(f"/api/v2/builds?limit=50&order=-buildid&offset={number}")[0] == 200
+            took.append(time.perf_counter() - begin)
+        return sorted(took)[20]
+
+    def complaints(self) -> list[str]:
+        """Tracebacks in its log, which tell of something that nobody foresaw; each once."""
+        found: dict[str, str] = {}
+        for part in self._log.read_text(errors="replace").split("Traceback (most recent call last):")[1:]:
+            lines = list(takewhile(lambda line: line.startswith("\t") and line.strip(), part.splitlines()[1:]))
+            found.setdefault("".join(lines[-2:]), "\n".join(lines))
+        return list(found.values())
+
+    def log_bytes(self) -> int:
+        """How long its log is."""
+        return self._log.stat().st_size
+
+    def is_alive(self) -> bool:
+        """Whether its process runs."""
+        return self._process.poll() is None
+
+    def stop(self) -> None:
+        """End it."""
+        self._process.terminate()
+        try:
+            self._process.wait(20)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _is_ready(self) -> bool:
+        try:
+            return self.get("/ready")[0] == 200
+        except OSError:
+            return False
+
+
+@contextmanager
+def running_master(directory: Path, database: str) -> Iterator[Master]:
+    """A master on a database, ``sqlite``, ``postgresql`` or ``mysql``, that is filled first."""
+    with database_url(database, "fuzz", directory) as url:
+        run(_fill(url))
+        subprocess.run([BUILDBOT, "create-master", str(directory)], check=True, capture_output=True)
+        master = Master(directory, url)
+        try:
+            yield master
+        finally:
+            master.stop()
+
+
+def likely(document: dict[str, Any]) -> dict[str, Any]:
+    """An OpenAPI document with paths that lead to something: small numbers and names that there are."""
+    made = deepcopy(document)
+    for item in made["paths"].values():
+        for parameter in item.get("parameters", ()):
+            values = [_NAMES[name] for name in parameter["name"].split("_or_") if name in _NAMES]
+            if "integer" in str(parameter["schema"]):
+                values += [1, 2, 3]
+            parameter["schema"] = {"enum": values or [1, 2]}
+    return made
+
+
+async def _fill(url: str) -> None:
+    master = await openMaster(url, name="before:/", upgrade=True)
+    try:
+        update = master.data.update
+        await update.masterActive()
+        farm = Farm(master)
+        await farm.configure({"b1": ["t"], "b2": []}, ["w1", "w2"])
+        for number in range(6):
+            changeid = await update.addChange(
+                author="me <me@example.org>",
+                files=["a", HTML],
+                comments=HTML,
+                revision=f"{number}" * 40,
+                branch="main",
+                repository="https://example.org/r",
+                properties={"big": (2**70, "Change")},
+            )
+            assert changeid
+            build = await farm.build("b1", "w1", properties={"owner": ("me", "test"), "n": (number, "test")})
+            step = await build.step("compile")
+            await build.log(step, "ohello\nebad\n" * 500)
+            for name, kind in ((HTML, "h"), ("../../etc/passwd", "t")):
+                await update.finishLog(await build.log(step, "text\n", name, kind))
+            await update.setBuildProperties(build.buildid, {HTML: ([HTML], "test")})
+            await update.setBuildData(build.buildid, "data", b"\x00\xff", "test")
+            if number % 2:
+                await build.end_step(step)
+                await build.end(FAILURE)
+        await farm.request("b2")
+        await update.masterStopped()
+    finally:
+        await master.close()

@@ -1,0 +1,394 @@
+"""Change hooks: what each sender's payloads become, and every way to be refused (http-api 8)."""
+
+from __future__ import annotations
+
+import hmac
+import json
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from twisted.cred.checkers import FilePasswordDB
+
+from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.www.hooks.receiver import ChangeHooks
+from buildbot.www.messages import Request
+from tests.unit.www.clients import until
+
+SECRET = "a secret of the hook"
+SHA = "8f1c9a3e5b7d2f4061728394a5b6c7d8e9f00112"
+COMMIT: dict[str, Any] = {
+    "id": SHA,
+    "message": "Mend the roof",
+    "timestamp": "2026-03-04T05:06:07+01:00",
+    "url": f"https://git.example.org/acme/roof/commit/{SHA}",
+    "author": {"name": "Joe Doe", "email": "joe@example.org", "username": "joe"},
+    "committer": {"name": "Ann Roe", "email": "ann@example.org", "username": "ann"},
+    "added": ["tiles.c"],
+    "modified": ["roof.c"],
+    "removed": ["hole.c"],
+    "distinct": True,
+}
+REPOSITORY = {"name": "roof", "full_name": "acme/roof", "html_url": "https://git.example.org/acme/roof"}
+PUSH = {
+    "ref": "refs/heads/main",
+    "before": "0" * 40,
+    "after": SHA,
+    "created": False,
+    "deleted": False,
+    "head_commit": COMMIT,
+    "commits": [COMMIT],
+    "repository": REPOSITORY,
+    "pusher": {"name": "joe"},
+}
+PULL = {
+    "action": "opened",
+    "number": 7,
+    "pull_request": {
+        "html_url": "https://git.example.org/acme/roof/pull/7",
+        "title": "A better roof",
+        "body": None,
+        "commits": 2,
+        "created_at": "2026-03-04T05:06:07Z",
+        "updated_at": "2026-03-04T05:06:07Z",
+        "head": {"sha": SHA, "ref": "better"},
+        "base": {"sha": "0" * 40, "ref": "main"},
+    },
+    "repository": REPOSITORY,
+    "sender": {"login": "joe"},
+}
+CHANGE = {
+    "author": "Joe Doe <joe@example.org>",
+    "comments": "Mend the roof",
+    "revision": SHA,
+    "when_timestamp": 1772597167,
+    "branch": "main",
+    "category": None,
+    "project": "acme/roof",
+    "repository": "https://git.example.org/acme/roof",
+    "revlink": f"https://git.example.org/acme/roof/commit/{SHA}",
+}
+
+
+def hooks(master: FakeMaster, dialects: dict[str, Any], **www: Any) -> ChangeHooks:
+    return ChangeHooks(master.data, {"change_hook_dialects": dialects, **www}, master.reactor)
+
+
+async def deliver(
+    receiver: ChangeHooks, dialect: str, payload: Any, query: str = "", **headers: str
+) -> tuple[int, str]:
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    request = Request("POST", f"/change_hook/{dialect}", query, {"content-type": "application/json", **named}, body)
+    response = await receiver.handle(request, (dialect,))
+    assert isinstance(response.body, bytes)
+    return response.status, response.body.decode()
+
+
+def signature(payload: Any, algorithm: str = "sha256") -> str:
+    body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+    return hmac.new(SECRET.encode(), body, algorithm).hexdigest()
+
+
+async def changes(master: FakeMaster) -> list[dict[str, Any]]:
+    return await master.data.get({"order": ["changeid"]}, ("changes",))  # type: ignore[no-any-return]
+
+
+def has(change: dict[str, Any], **more: Any) -> bool:
+    expected = {**CHANGE, **more}
+    return {name: change[name] for name in expected} == expected
+
+
+async def test_github_push(master: FakeMaster) -> None:
+    """A signed push is stored, one change per commit, with the signature that GitHub makes."""
+    receiver = hooks(master, {"github": {"secret": SECRET, "github_property_whitelist": ["github.pusher.*"]}})
+    headers = {"x_github_event": "push", "x_hub_signature_256": f"sha256={signature(PUSH)}"}
+    assert await deliver(receiver, "github", PUSH, **headers) == (200, "1 change found")
+    (change,) = await changes(master)
+    properties = {"event": ["push", "Change"], "github_distinct": [True, "Change"]}
+    assert has(change, committer="Ann Roe <ann@example.org>", files=["tiles.c", "roof.c", "hole.c"])
+    assert change["properties"] == {**properties, "github.pusher.name": ["joe", "Change"]}
+
+
+async def test_replay(master: FakeMaster) -> None:
+    """A delivery that comes again, even at the same moment, adds nothing; another one does."""
+    receiver = hooks(master, {"github": {}})
+    again = [deliver(receiver, "github", PUSH, x_github_event="push", x_github_delivery=each) for each in "abc"]
+    answers = sorted([await each for each in again])
+    assert answers == [(200, "1 change found"), (200, "no change found"), (200, "no change found")]
+    other = {**PUSH, "ref": "refs/heads/other"}
+    assert await deliver(receiver, "github", other, x_github_event="push") == (200, "1 change found")
+    assert len(await changes(master)) == 2
+
+
+async def test_failed_delivery_may_come_again(master: FakeMaster) -> None:
+    """What could not be stored is not remembered: all or nothing."""
+    bad = {**PUSH, "commits": [COMMIT, {**COMMIT, "message": "a\0b"}]}
+    receiver = hooks(master, {"github": {}})
+    for _ in range(2):
+        status, text = await deliver(receiver, "github", bad, x_github_event="push")
+        assert status == 400 and "comments" in text
+    assert await changes(master) == []
+
+
+async def test_github_pull_request(master: FakeMaster) -> None:
+    """A pull request is a change on its merge ref."""
+    receiver = hooks(master, {"github": {"codebase": lambda payload: payload["repository"]["name"]}})
+    assert await deliver(receiver, "github", PULL, x_github_event="pull_request") == (200, "1 change found")
+    (change,) = await changes(master)
+    comments = "GitHub Pull Request #7 (2 commits)\nA better roof\n"
+    link = "https://git.example.org/acme/roof/pull/7"
+    assert has(
+        change, author="joe", branch="refs/pull/7/merge", category="pull", comments=comments, revlink=link,
+        codebase="roof", when_timestamp=1772600767,
+    )
+    closed = {**PULL, "action": "closed"}
+    assert await deliver(receiver, "github", closed, x_github_event="pull_request") == (200, "no change found")
+
+
+@pytest.mark.parametrize(
+    ("payload", "category", "count"),
+    [
+        ({**PUSH, "ref": "refs/tags/v1"}, "tag", 1),
+        ({**PUSH, "ref": "refs/notes/x"}, None, 0),
+        ({**PUSH, "deleted": True, "head_commit": None, "commits": []}, None, 0),
+        ({**PUSH, "created": True, "commits": [COMMIT, COMMIT, COMMIT]}, None, 1),
+        ({**PUSH, "head_commit": {**COMMIT, "message": "docs [ ci skip ]"}}, None, 0),
+    ],
+)
+async def test_github_refs(master: FakeMaster, payload: Any, category: str | None, count: int) -> None:
+    """Branches and tags count, other refs and deletions do not; of a new branch only its head; [ci skip] skips."""
+    await deliver(hooks(master, {"github": {}}), "github", payload, x_github_event="push")
+    assert [change["category"] for change in await changes(master)] == [category] * count
+
+
+SHA1 = signature(PUSH, "sha1")
+
+
+@pytest.mark.parametrize(
+    ("options", "headers", "answer"),
+    [
+        ({"secret": SECRET}, {}, "Request has no required signature"),
+        ({"secret": SECRET, "strict": False}, {}, "Request has no required signature"),
+        ({"secret": SECRET}, {"x_hub_signature": f"sha1={SHA1}"}, "Request has no required signature"),
+        ({"secret": SECRET}, {"x_hub_signature_256": "zz"}, "Wrong signature format: zz"),
+        ({"secret": SECRET}, {"x_hub_signature_256": f"md5={signature(PUSH)}"}, "Unknown hash type: md5"),
+        ({"secret": SECRET}, {"x_hub_signature_256": "sha256=00"}, "Hash mismatch"),
+        ({"secret": SECRET}, {"x_hub_signature_256": "sha256=\xff"}, "Hash mismatch"),
+        ({"secret": SECRET, "accept_sha1": True}, {"x_hub_signature": "sha1=00"}, "Hash mismatch"),
+        ({}, {"x_github_event": "issues"}, "Unknown event: issues"),
+        ({}, {"content_type": "text/plain"}, "Unknown content type: 'text/plain'"),
+    ],
+)
+async def test_github_refuses(master: FakeMaster, options: Any, headers: dict[str, str], answer: str) -> None:
+    """Who has no signature, or a wrong one, is told so and stores nothing."""
+    receiver = hooks(master, {"github": options})
+    assert await deliver(receiver, "github", PUSH, **{"x_github_event": "push", **headers}) == (400, answer)
+    assert await changes(master) == []
+
+
+async def test_github_sha1(master: FakeMaster) -> None:
+    """Senders that know SHA-1 only are taken where the configuration says so; forms too."""
+    receiver = hooks(master, {"github": {"secret": SECRET, "accept_sha1": True}})
+    body = urlencode({"payload": json.dumps(PUSH)}).encode()
+    headers = {"content_type": "application/x-www-form-urlencoded", "x_github_event": "push"}
+    sha1 = f"sha1={signature(body, 'sha1')}"
+    assert await deliver(receiver, "github", body, **headers, x_hub_signature=sha1) == (200, "1 change found")
+    ping = {"x_github_event": "ping", "x_hub_signature_256": f"sha256={signature({})}"}
+    assert await deliver(receiver, "github", {}, **ping) == (200, "no change found")
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea", "bitbucketcloud"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b"{}", b'{"ref": 1}', b"[" * 100_000, b"\xff", b'{"ref": "refs/heads/x"}']
+)
+async def test_malformed(master: FakeMaster, dialect: str, body: bytes) -> None:
+    """A payload that is none is a 400 that says what is wrong."""
+    receiver = hooks(master, {dialect: {}})
+    headers = {"x_github_event": "push", "x_gitlab_event": "Push Hook", "x_gitea_event": "push"}
+    headers["x_event_key"] = "repo:push"
+    status, text = await deliver(receiver, dialect, body, **headers)
+    if dialect == "gitea" and body == b'{"ref": "refs/heads/x"}':
+        assert (status, text) == (200, "no change found")
+    else:
+        assert status == 400
+        assert text.startswith(("Error loading JSON", "malformed payload"))
+    assert await changes(master) == []
+
+
+async def test_gitlab(master: FakeMaster) -> None:
+    """A push with the right token; the query names the codebase; commits that are elsewhere already do not count."""
+    receiver = hooks(master, {"gitlab": {"secret": SECRET}})
+    repository = {"name": "roof", "url": "git@git.example.org:acme/roof.git"}
+    old = {**COMMIT, "distinct": False}
+    push = {"object_kind": "push", "ref": "refs/heads/main", "commits": [COMMIT, old], "repository": repository}
+    assert await deliver(receiver, "gitlab", push) == (400, "Invalid secret")
+    assert await deliver(receiver, "gitlab", push, x_gitlab_token="wröng") == (400, "Invalid secret")
+    answer = await deliver(receiver, "gitlab", push, "codebase=roof", x_gitlab_token=SECRET)
+    assert answer == (200, "1 change found")
+    (change,) = await changes(master)
+    assert has(change, category="push", project="roof", repository=repository["url"], codebase="roof")
+
+
+MERGE = {
+    "iid": 3,
+    "title": "A better roof",
+    "description": "Less rain.",
+    "state": "opened",
+    "action": "open",
+    "url": "https://git.example.org/acme/roof/-/merge_requests/3",
+    "source_branch": "better",
+    "target_branch": "main",
+    "source_project_id": 14,
+    "target_project_id": 5,
+    "source": {"git_http_url": "https://git.example.org/joe/roof.git", "git_ssh_url": "git@x:joe/roof.git"},
+    "target": {"name": "roof", "git_http_url": "https://git.example.org/acme/roof.git", "git_ssh_url": "git@x:a/r.git"},
+    "last_commit": COMMIT,
+}
+
+
+@pytest.mark.parametrize(
+    ("attributes", "count"),
+    [
+        ({}, 1),
+        ({"action": "update"}, 0),
+        ({"action": "update", "oldrev": "0" * 40}, 1),
+        ({"action": "approved"}, 0),
+        ({"state": "merged", "action": "merge"}, 0),
+    ],
+)
+async def test_gitlab_merge_request(master: FakeMaster, attributes: dict[str, str], count: int) -> None:
+    """A merge request counts when it is opened or has new commits."""
+    payload = {"object_kind": "merge_request", "object_attributes": {**MERGE, **attributes}}
+    await deliver(hooks(master, {"gitlab": {}}), "gitlab", payload)
+    found = await changes(master)
+    assert len(found) == count
+    for change in found:
+        comments = "MR#3: A better roof\n\nLess rain."
+        target = {"project": "roof", "repository": MERGE["target"]["git_http_url"], "revlink": MERGE["url"]}
+        assert has(change, category="merge_request", comments=comments, **target)
+        assert change["properties"]["source_repository"] == ["https://git.example.org/joe/roof.git", "Change"]
+
+
+async def test_gitlab_note(master: FakeMaster) -> None:
+    """A comment on a merge request is a change with the comment as a property; other kinds are none."""
+    receiver = hooks(master, {"gitlab": {}})
+    note = {"object_kind": "note", "object_attributes": {"note": "build this"}, "merge_request": MERGE}
+    assert await deliver(receiver, "gitlab", note) == (200, "1 change found")
+    assert (await changes(master))[0]["properties"]["comments"] == ["build this", "Change"]
+    assert await deliver(receiver, "gitlab", {"object_kind": "pipeline"}) == (200, "no change found")
+
+
+async def test_gitea(master: FakeMaster) -> None:
+    """A signed push, oldest commit first, and a pull request."""
+    receiver = hooks(master, {"gitea": {"secret": SECRET}})
+    push = {**PUSH, "commits": [{**COMMIT, "id": "2" * 40}, {**COMMIT, "id": "1" * 40}]}
+    answer = await deliver(receiver, "gitea", push, x_gitea_event="push", x_gitea_signature="00")
+    assert answer == (400, "Hash mismatch")
+    answer = await deliver(receiver, "gitea", push, x_gitea_event="push", x_gitea_signature=signature(push))
+    assert answer == (200, "2 change found")
+    assert [change["revision"] for change in await changes(master)] == ["1" * 40, "2" * 40]
+    headers = {"x_gitea_event": "pull_request", "x_gitea_signature": signature(PULL)}
+    assert await deliver(receiver, "gitea", PULL, **headers) == (200, "1 change found")
+    assert (await changes(master))[2]["branch"] == "refs/pull/7/head"
+
+
+async def test_bitbucket(master: FakeMaster) -> None:
+    """A push, oldest commit first; a deleted branch is none; a pull request."""
+    receiver = hooks(master, {"bitbucketcloud": {"secret": SECRET}})
+    commit = {
+        "hash": SHA,
+        "message": "Mend the roof",
+        "date": "2026-03-04T05:06:07+01:00",
+        "author": {"raw": "Joe Doe <joe@example.org>"},
+        "links": {"html": {"href": CHANGE["revlink"]}},
+    }
+    new = {"type": "branch", "name": "main", "target": commit}
+    repository = {"full_name": "acme/roof", "links": {"html": {"href": CHANGE["repository"]}}}
+    updates = [{"new": new, "commits": [commit, {**commit, "hash": "1" * 40}]}, {"new": None, "old": new}]
+    push = {"push": {"changes": updates}, "repository": repository}
+    headers = {"x_event_key": "repo:push", "x_hub_signature": f"sha256={signature(push)}"}
+    assert await deliver(receiver, "bitbucketcloud", push, **headers) == (200, "2 change found")
+    first, second = await changes(master)
+    assert has(first, revision="1" * 40) and has(second)
+    pull = {
+        "actor": {"display_name": "Joe Doe"},
+        "pullrequest": {
+            "id": 3,
+            "title": "A better roof",
+            "updated_on": "2026-03-04T05:06:07.123456+01:00",
+            "source": {"branch": {"name": "better"}, "commit": {"hash": SHA}},
+            "destination": {"branch": {"name": "main"}},
+            "links": {"html": {"href": "https://bitbucket.example.org/3"}},
+        },
+        "repository": repository,
+    }
+    headers = {"x_event_key": "pullrequest:created", "x_hub_signature": f"sha256={signature(pull)}"}
+    assert await deliver(receiver, "bitbucketcloud", pull, **headers) == (200, "1 change found")
+
+
+async def test_base(master: FakeMaster) -> None:
+    """A form's fields are a change, missing ones are empty, the first of several counts."""
+    receiver = hooks(master, {"base": {}})
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    body = (
+        b"author=Joe&author=Ann&comments=c&revision=1&branch=main&category=x&revlink=l&repository=r&project=p"
+        b'&when_timestamp=1772597167.5&files=["a","b"]&properties={"n":1}&committer=Ann'
+    )
+    assert await deliver(receiver, "base", body, **form) == (200, "1 change found")
+    assert await deliver(receiver, "", b"", "who=Bob") == (200, "1 change found")
+    first, second = await changes(master)
+    assert (first["author"], first["files"], first["when_timestamp"]) == ("Joe", ["a", "b"], 1772597167)
+    assert first["properties"] == {"n": [1, "Change"]}
+    assert (second["author"], second["comments"], second["revision"]) == ("Bob", "", None)
+    for _ in range(2):
+        await deliver(receiver, "base", body, **form, idempotency_key="k")
+    assert len(await changes(master)) == 3
+
+
+@pytest.mark.parametrize(
+    ("query", "answer"),
+    [
+        ("files=x", "Expecting value: line 1 column 1 (char 0)"),
+        ("files={}", "files must be a JSON array"),
+        ("files=[1]", "files must be a list of names"),
+        ("properties=[]", "properties must be a JSON object"),
+        ("when=abc", "could not convert string to float: 'abc'"),
+        ("when=inf", "cannot convert float infinity to integer"),
+    ],
+)
+async def test_base_refuses(master: FakeMaster, query: str, answer: str) -> None:
+    """A bad value is a 400 that says so, and nothing is stored."""
+    assert await deliver(hooks(master, {"base": {}}), "base", b"", query) == (400, answer)
+    assert await changes(master) == []
+
+
+async def test_poller(master: FakeMaster) -> None:
+    """Pollers are told, by name or all, on whichever master they run; others are refused."""
+    ids = {name: await master.data.update.findChangeSourceId(name) for name in ("one", "two")}
+    told: list[Any] = []
+    await master.mq.startConsuming(lambda key, _: told.append(int(key[2])), ("control", "changesources", None, "poll"))
+    receiver = hooks(master, {"poller": {"allowed": ["one"]}})
+    assert await deliver(receiver, "poller", b"", "poller=one") == (200, "no change found")
+    assert await deliver(receiver, "poller", b"", "poller=two") == (400, "Could not find pollers: two")
+    assert await deliver(receiver, "poller", b"", "poller=nope") == (400, "Could not find pollers: nope")
+    assert await deliver(receiver, "poller", b"") == (200, "no change found")
+    await until(lambda: told == [ids["one"], ids["one"]])
+
+
+async def test_who_may_call(master: FakeMaster, tmp_path: Path) -> None:
+    """Dialects that are off, pages of other sites, other methods and wrong passwords are refused."""
+    passwords = tmp_path / "passwords"
+    passwords.write_text("joe:pw\n")
+    open_ = hooks(master, {"base": {}})
+    answer = (400, "The dialect specified, 'nope', wasn't whitelisted in change_hook")
+    assert await deliver(open_, "nope", b"") == answer
+    assert (await deliver(open_, "base", b"", sec_fetch_site="cross-site"))[0] == 403
+    assert (await open_.handle(Request("PUT", "/change_hook/base"), ("base",))).status == 501
+    guarded = hooks(master, {"base": {}}, change_hook_auth=[FilePasswordDB(str(passwords))])
+    assert (await deliver(guarded, "base", b""))[0] == 401
+    wrong, right = (f"Basic {b64encode(pair).decode()}" for pair in (b"joe:no", b"joe:pw"))
+    assert (await deliver(guarded, "base", b"", authorization=wrong))[0] == 401
+    assert await deliver(guarded, "base", b"", authorization=right) == (200, "1 change found")

@@ -1,0 +1,93 @@
+"""What browsers load first: both pages, their configuration, views, pictures (http-api 7)."""
+
+from __future__ import annotations
+
+import json
+import re
+from hashlib import md5
+from typing import Any
+
+import pytest
+
+from buildbot.plugins import util
+from buildbot.test.fake.fakedb import FakeMaster
+from tests.unit.www.test_login import serving
+
+VIEWS: dict[str, Any] = {"console_view": {"x": 1}, "grid_view": {}, "waterfall_view": {}}
+
+
+@pytest.fixture(autouse=True)
+def packages() -> None:
+    """The existing page's packages."""
+    pytest.importorskip("buildbot_www", reason="the existing page's packages are not installed: script/setup dev")
+
+
+async def test_index(master: FakeMaster) -> None:
+    """The index has the configuration, which cannot end its script, and the colours that the page knows."""
+    theme = {"bb-sidebar-title-text-color": "#123456", "other": "red", "bb-sidebar-header-text-color": "red}</style>"}
+    given = {"Home.max_recent_builds": 1, "Changes.changesFetchLimit": 7, "x": "</script><script>alert(1)"}
+    www = {"ui": "buildbot-www", "plugins": VIEWS, "theme": theme, "ui_default_config": given}
+    async with serving(master, **www) as client:
+        status, headers, body = await client.ask("GET", "/")
+        index = body.decode()
+        assert (status, headers["cache-control"]) == (200, "private, no-cache")
+        assert "PLACEHOLDER" not in index and index.count("</script>") == 4
+        found = re.search(r"window.buildbotFrontendConfig = (.*);\n</script>", index)
+        assert found
+        config = json.loads(found[1])
+        assert config == json.loads((await client.ask("GET", "/config"))[2])
+        assert config["plugins"] == VIEWS
+        assert config["ui_default_config"] == {name: given[name] for name in ("Changes.changesFetchLimit", "x")}
+        style = re.search(r"<style>(.*?)</style>", index)
+        assert style and "--bb-sidebar-title-text-color: #123456;" in style[1]
+        assert "--other" not in style[1] and "red" not in style[1]
+
+
+async def test_files(master: FakeMaster) -> None:
+    """The page's files and those of the views that are switched on, and no others."""
+    async with serving(master, ui="buildbot-www", plugins={"console_view": {}}) as client:
+        index = (await client.ask("GET", "/"))[2].decode()
+        script = re.search(r'src="\./(assets/[^"]+)"', index)
+        assert script
+        status, headers, _ = await client.ask("GET", f"/{script[1]}")
+        assert (status, headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+        assert "immutable" in headers["cache-control"]
+        for path in ("/icon.svg", "//icon.svg", "/browser-warning.js", "/plugins/console_view/scripts.js"):
+            assert (path, await client.get(path)) == (path, 200)
+        for path in (
+            "/plugins", "/plugins/console_view", "/plugins/console_view/", "/plugins/base/index.html", "/config.js",
+            "/plugins/grid_view/scripts.js", "/plugins/console_view/../__init__.py", "/assets/", "/page/main.js",
+            "/plugins/console_view/%2e%2e/__init__.py", "/..%2f__init__.py",
+        ):  # fmt: skip
+            assert (path, await client.get(path)) == (path, 404)
+
+
+async def test_own_page_is_the_default(master: FakeMaster) -> None:
+    """Without a choice it is our own page, whatever views an existing configuration names."""
+    async with serving(master, plugins={**VIEWS, "nope": {}}) as client:
+        assert b'id="app"' in (await client.ask("GET", "/"))[2]
+
+
+JOE, NOBODY = (md5(email).hexdigest() for email in (b"joe@example.org", b""))
+
+
+@pytest.mark.parametrize(
+    ("methods", "path", "location"),
+    [
+        ({}, "/avatar?email=Joe@example.org&size=48", f"{JOE}?d=retro&s=48"),
+        ({}, "/avatar?size=many", f"{NOBODY}?d=retro&s=32"),
+        ({"avatar_methods": [util.AvatarGravatar(default="mp")]}, "/avatar", f"{NOBODY}?d=mp&s=32"),
+    ],
+)
+async def test_avatar(master: FakeMaster, methods: Any, path: str, location: str) -> None:
+    """Pictures come from where the configuration says."""
+    async with serving(master, **methods) as client:
+        status, headers, _ = await client.ask("GET", path)
+        assert (status, headers["location"]) == (302, f"//www.gravatar.com/avatar/{location}")
+
+
+async def test_no_avatars(master: FakeMaster) -> None:
+    """With no source of pictures nobody else is asked."""
+    async with serving(master, avatar_methods=[]) as client:
+        status, headers, _ = await client.ask("GET", "/avatar?email=joe@example.org")
+        assert (status, headers["content-type"]) == (200, "image/svg+xml")
