@@ -62,7 +62,7 @@ class UpstreamContents:
         bulk.fill(
             "change_properties",
             count,
-            {"changeid": "i", "property_name": "'owner'", "property_value": "'[\"dev\", \"Change\"]'"},
+            {"changeid": "i", "property_name": "'owner'", "property_value": '\'["dev", "Change"]\''},
         )
         self._requests(1, count, complete=True)
         bulk.fill(
@@ -136,7 +136,7 @@ class UpstreamContents:
             {
                 "buildsetid": f"{bsid - 1} + i",
                 "property_name": "'scheduler'",
-                "property_value": "'[\"s\", \"Scheduler\"]'",
+                "property_value": '\'["s", "Scheduler"]\'',
             },
         )
         bulk.fill(

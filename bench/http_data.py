@@ -232,7 +232,7 @@ def fill_upstream(bulk: Bulk, size: Size) -> None:
     )
     for name in ("src/m1/a.c", "src/m1/b.h", "doc/x.rst"):
         bulk.fill("change_files", size.changes, {"changeid": "i", "filename": f"'{name}'"})
-    owner = {"property_name": "'owner'", "property_value": "'[\"dev\", \"Change\"]'"}
+    owner = {"property_name": "'owner'", "property_value": '\'["dev", "Change"]\''}
     bulk.fill("change_properties", size.changes, {"changeid": "i", **owner})
     requests, done = size.builds + size.pending, f"i <= {size.builds - size.running}"
     failed = "CASE WHEN i % 10 = 0 THEN 2 ELSE 0 END"
@@ -246,7 +246,7 @@ def fill_upstream(bulk: Bulk, size: Size) -> None:
         "buildset_sourcestamps", requests, {"buildsetid": "i", "sourcestampid": f"((i - 1) % {size.changes}) + 1"}
     )
     for name, value in (("owner", "dev"), ("scheduler", "main")):
-        values = {"property_name": f"'{name}'", "property_value": f"'[\"{value}\", \"Scheduler\"]'"}
+        values = {"property_name": f"'{name}'", "property_value": f'\'["{value}", "Scheduler"]\''}
         bulk.fill("buildset_properties", requests, {"buildsetid": "i", **values})
     bulk.fill(
         "buildrequests",

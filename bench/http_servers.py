@@ -171,5 +171,3 @@ def _free_port() -> int:
 def _environment() -> dict[str, str]:
     """Nothing that would change which packages are found."""
     return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}
-
-

@@ -69,9 +69,7 @@ def as_json(backend: str, results: Sequence[Result]) -> list[Mapping[str, Any]]:
             "callers": result.callers,
             "statements": result.statements,
             "ratios": {against: result.ratio(against) for against in _AGAINST},
-            "goals": {
-                against: goals.goal(backend, result.item.name, result.callers, against) for against in _AGAINST
-            },
+            "goals": {against: goals.goal(backend, result.item.name, result.callers, against) for against in _AGAINST},
             "runs": {name: [_run(run, result.item.units) for run in runs] for name, runs in result.runs.items()},
         }
         for result in results

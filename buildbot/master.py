@@ -7,6 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from twisted.logger import Logger
+
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
@@ -14,12 +16,15 @@ from buildbot.data.connector import DataConnector
 from buildbot.db.connector import DBConnector
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.mq.connector import MQConnector
+from buildbot.process.background import in_background
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.services import ProcessLayer
 from buildbot.util.deferreds import deferred
 from buildbot.util.metrics import Metrics
 from buildbot.www.site import WwwServer
+
+log = Logger()
 
 
 class StateLayer:
@@ -58,6 +63,10 @@ class StateLayer:
         self.db.masterid = await self.data.update.findMasterId(self.name)
         self.db.epoch = await self.db.pool.read(self.db.masters.thdGetEpoch, self.db.masterid)
         await self.mq.start()
+        self.mq.on_skipped = self._events_skipped
+        await self._follow()
+
+    async def _follow(self) -> None:
         # what other masters wrote ends what our caches hold
         await self.mq.startConsuming(self._user_changed, ("users", None, "updated"))
         await self.mq.startConsuming(self._session_ended, ("sessions", None, "ended"))
@@ -77,6 +86,11 @@ class StateLayer:
 
     def _deleted(self, key: tuple[str, ...], message: Any) -> None:
         self.db.invalidate({"changes": "chdicts", "sourcestamps": "ssdicts"}[key[0]], int(key[1]))
+
+    def _events_skipped(self) -> None:
+        for name in self.db.caches:
+            self.db.invalidate(name)
+        in_background(self._follow(), "following the log of events anew")
 
     @deferred
     async def close(self) -> None:
@@ -126,6 +140,7 @@ class BuildMaster(StateLayer):
     Attributes:
         basedir: its directory.
         config: the configuration that it runs.
+        failed: it had to end.
     """
 
     def __init__(self, basedir: Path, configfile: str, reactor: Any) -> None:
@@ -133,6 +148,7 @@ class BuildMaster(StateLayer):
         self._configfile = configfile
         self.reactor = reactor
         self.config: MasterConfig
+        self.failed = False
         self._process: ProcessLayer | None = None
         self._heartbeat: Heartbeat | None = None
         self._janitor: Janitor | None = None
@@ -192,6 +208,13 @@ class BuildMaster(StateLayer):
             await self._heartbeat.stop()
         if hasattr(self, "db"):
             await self.close()
+
+    def _events_skipped(self) -> None:
+        # Schedulers, builds and workers follow the log too. They could each begin anew, but so does a new process, and
+        # its start is what is tried every day.
+        log.critical("this master was away for longer than the log of events reaches back; it ends, start it again")
+        self.failed = True
+        self.reactor.stop()
 
     async def _declared_dead(self) -> None:
         assert self._process is not None

@@ -1,7 +1,7 @@
 """Write docs/reference/ from docstrings and declarations: the database layer, the Data API, the queue, the nouns.
 
-    .venv/bin/python script/reference.py            write the pages
-    .venv/bin/python script/reference.py --check    exit with 1 if they are not what the code says
+.venv/bin/python script/reference.py            write the pages
+.venv/bin/python script/reference.py --check    exit with 1 if they are not what the code says
 """
 
 from __future__ import annotations

@@ -145,9 +145,7 @@ class Upstream:
         updates = self._master.data.updates
         brid = self.ids.pop()
         assert await updates.claimBuildRequests([brid])
-        buildid, _ = await updates.addBuild(
-            builderid=brid % samples.BUILDERS + 1, buildrequestid=brid, workerid=1
-        )
+        buildid, _ = await updates.addBuild(builderid=brid % samples.BUILDERS + 1, buildrequestid=brid, workerid=1)
         await updates.generateNewBuildEvent(buildid)
         for number in range(samples.STEPS):
             stepid, _, _ = await updates.addStep(buildid, f"step{number}")

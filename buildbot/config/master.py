@@ -133,9 +133,7 @@ class _Reader:
             self._known_projects(key, settings[key], settings["projects"])
         settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"])
         settings["change_source"] = self._change_sources(checked["change_source"])
-        settings["retention"] = check_retention(
-            checked["retention"], lambda message: self.report("retention", message)
-        )
+        settings["retention"] = check_retention(checked["retention"], lambda message: self.report("retention", message))
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
         for name in ("properties", "caches"):
             settings[name] = MappingProxyType(settings[name])

@@ -123,9 +123,7 @@ def _makers(resource: Resource) -> list[tuple[str, list[str], list[tuple[int, st
     return makers
 
 
-def _follow(
-    conn: Connection, link: LinkTo, target: Resource, entities: Sequence[Entity], name: str
-) -> list[Entity]:
+def _follow(conn: Connection, link: LinkTo, target: Resource, entities: Sequence[Entity], name: str) -> list[Entity]:
     parts = link.path.split("/")
     match = _FIELD.fullmatch(parts[1])
     assert match is not None

@@ -71,9 +71,7 @@ _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequest
 _claim = Statement(
     update(buildrequests)
     .where(_these, _unclaimed, _still_me)
-    .values(
-        claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at")
-    ),
+    .values(claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at")),
     gives=own_row(BUILDREQUEST),
 )
 _reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))

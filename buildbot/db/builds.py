@@ -87,9 +87,7 @@ _finish_with = Statement(
     update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at"), results=bindparam("outcome"))
 )
 _finish_held = Statement(
-    update(builds)
-    .where(_this_held)
-    .values(complete_at=bindparam("at"), results=bindparam("outcome")),
+    update(builds).where(_this_held).values(complete_at=bindparam("at"), results=bindparam("outcome")),
     gives=own_row(BUILD),
 )
 _finish_lost = Statement(

@@ -70,9 +70,7 @@ _finished = Statement(select(buildsets.c.id).where(_done).order_by(buildsets.c.i
 #: the gravest result of its requests; SKIPPED counts as SUCCESS
 _outcome = (
     _its_requests.with_only_columns(case((buildrequests.c.results == SKIPPED, SUCCESS), else_=buildrequests.c.results))
-    .order_by(
-        case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results).desc()
-    )
+    .order_by(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results).desc())
     .limit(1)
     .scalar_subquery()
 )

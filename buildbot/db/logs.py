@@ -178,9 +178,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         row = _origin.first(conn, logid=logid)
         return None if row is None else (row[0], row[1], row[2], row[3])
 
-    def thdGetLogBytes(
-        self, conn: Connection, logid: int, first_line: int, stripped: bool
-    ) -> tuple[bytes, int] | None:
+    def thdGetLogBytes(self, conn: Connection, logid: int, first_line: int, stripped: bool) -> tuple[bytes, int] | None:
         """Some chunks from the one that begins at ``first_line`` on, as UTF-8, and the line after them; None at the
         end. ``stripped``: without the first letter of each line.
         """

@@ -22,9 +22,7 @@ _add = Insert(
     )
 )
 _find = Statement(
-    select(sessions.c.id, sessions.c.user_info, sessions.c.expires_at).where(
-        sessions.c.token_hash == bindparam("hash")
-    )
+    select(sessions.c.id, sessions.c.user_info, sessions.c.expires_at).where(sessions.c.token_hash == bindparam("hash"))
 )
 _end = Statement(delete(sessions).where(sessions.c.id == bindparam("sessionid")))
 _trim = Statement(delete(sessions).where(sessions.c.expires_at <= bindparam("now")))

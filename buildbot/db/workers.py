@@ -58,9 +58,7 @@ _unconfigure = Statement(
     )
 )
 #: whoever announces a worker must hold its row: what it shows lies in other tables, and others may change that too
-_lock = Statement(
-    select(workers.c.id).where(IdIn(workers.c.id)).order_by(workers.c.id).with_for_update(key_share=True)
-)
+_lock = Statement(select(workers.c.id).where(IdIn(workers.c.id)).order_by(workers.c.id).with_for_update(key_share=True))
 
 
 class WorkersConnectorComponent(DBConnectorComponent):

@@ -56,12 +56,14 @@ class MQConnector:
         self._index: PatternIndex[Subscription] = PatternIndex()
         self._log = EventLog(db)
         db.pool.journal = self._log
-        self.tail = LogTail(db, reactor, self._dispatch)
+        self.tail = LogTail(db, reactor, self._dispatch, self._skipped)
         self._persistent: dict[str, Subscription] = {}
         self._saves = LoopingCall(self._save_positions)
         self._saves.clock = reactor
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._dispatched = 0
+        #: called after subscriptions ended because this process was away for longer than the log reaches back
+        self.on_skipped: Callable[[], Any] | None = None
 
     async def start(self) -> None:
         """Follow the log from now on."""
@@ -102,7 +104,8 @@ class MQConnector:
 
         Returns:
             Deferred firing with an object with ``.clock`` and ``.stopConsuming()``; no callback runs before. After
-            ``stopConsuming`` was called none runs any more.
+            ``stopConsuming`` was called none runs any more. If this process slept until the log no longer held what
+            comes next, it stops by itself: ``.stopped`` is true, and ``.on_lost`` was called if one was set.
 
         Raises:
             CursorTooOldError: the log no longer holds what follows the consumer's last position.
@@ -182,6 +185,17 @@ class MQConnector:
             key = tuple(joined.split("/"))
             for subscription in self._index.matching(key):
                 subscription.hear(event, key)
+
+    def _skipped(self, through: int) -> None:
+        log.error(
+            "the log of events no longer holds {first} to {through}; subscriptions that have not heard them end",
+            first=self.tail.position + 1,
+            through=through,
+        )
+        for subscription in list(self._subscriptions):
+            subscription.skipped(through)
+        if self.on_skipped is not None:
+            self.on_skipped()
 
     async def _consume_persistently(self, name: str, pattern: Pattern, callback: Callback) -> Subscription:
         name_hash = checks.name_hash(checks.text(name, "persistent_name"))

@@ -50,7 +50,8 @@ class Subscription:
         self._reading = False
         self._paused = False
         self._stopped = False
-        #: called if the log was trimmed past the cursor: the subscriber must fetch again
+        #: called if the log was trimmed past the cursor: this subscription has stopped, what it followed must be
+        #: fetched again
         self.on_lost: Callable[[], Any] | None = None
 
     @property
@@ -100,6 +101,11 @@ class Subscription:
             self._deliver(event, key)
         except Exception:
             log.failure("a callback failed for the event {key}", key="/".join(key))
+
+    def skipped(self, through: int) -> None:
+        """The tail goes on after ``through`` without having delivered all before: whoever follows it live is lost."""
+        if self._live and self.clock < through:
+            self._lose()
 
     def _leave(self) -> None:
         if self._live:

@@ -24,10 +24,13 @@ BATCH = 1000
 class LogTail:
     """The position up to which this process has delivered events, and what moves it on."""
 
-    def __init__(self, db: DBConnector, reactor: Any, deliver: Callable[[Event], None]) -> None:
+    def __init__(
+        self, db: DBConnector, reactor: Any, deliver: Callable[[Event], None], skipped: Callable[[int], None]
+    ) -> None:
         self._db = db
         self._reactor = reactor
         self._deliver = deliver
+        self._skipped = skipped
         #: the number of the last event delivered
         self.position = 0
         self._early: dict[int, Committed] = {}
@@ -80,6 +83,8 @@ class LogTail:
                 self._again = False
                 found = await self._db.pool.read(thdEventsAfter, self.position, BATCH)
                 for event in found:
+                    if event.seq > self.position + 1:  # this process slept for longer than the log reaches back
+                        self._skipped(event.seq - 1)
                     if event.seq > self.position:
                         self._advance(event)
                 self._drop_early()

@@ -74,9 +74,7 @@ def run_on_database(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[
     return results[0]
 
 
-async def _worked(
-    db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]], results: list[T]
-) -> None:
+async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]], results: list[T]) -> None:
     from buildbot.master import default_name, openMaster
 
     master = await openMaster(db_url, default_name(basedir))

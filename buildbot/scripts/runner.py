@@ -43,7 +43,7 @@ def run(basedir: Basedir, report: Report, echo: bool = False) -> int:
         echo: log to standard output too.
 
     Returns:
-        The exit code: 0 after a clean stop, 1 if the master could not start.
+        The exit code: 0 after a clean stop, 1 if the master could not start or had to end.
 
     Raises:
         OSError: the log or the pid file cannot be written.
@@ -110,6 +110,7 @@ class _Process:
             # The process ends anyway; what could not be put away is in the database for the next start.
             _log.failure("while stopping")
             self.exit_code = self.exit_code or 1
+        self.exit_code = self.exit_code or int(self.master.failed)
         _log.info("stopped")
 
     def _stop(self) -> Deferred[None]:

@@ -50,9 +50,7 @@ class Gate:
         self.sessions = Sessions(master.db, str(self.auth.getConfigDict()["name"]), secure, lifetime)
         self._holds = holds
         #: without a login only those who reach this machine's loopback are trusted, unless NoAuth says otherwise
-        self._anonymous_control = (
-            is_loopback(settings.listen) if configured is None else isinstance(configured, NoAuth)
-        )
+        self._anonymous_control = is_loopback(settings.listen) if configured is None else isinstance(configured, NoAuth)
 
     @property
     def guards_reading(self) -> bool:

@@ -50,5 +50,3 @@ class Login:
         where = f"{self._home}#{_UNSAFE.sub('', redirect) or '/'}"
         location = "".join(each if " " < each < "\x7f" else "%20" if each == " " else "" for each in where)
         return Response(302, (("Location", location), ("Cache-Control", "no-store"), cookie))
-
-

@@ -489,7 +489,7 @@ def _other_paths() -> dict[str, Any]:
                     },
                     **{code: {"$ref": f"#/components/responses/{code}"} for code in ("400", "403", "404", "503")},
                 },
-            }
+            },
         },
         "/metrics": {
             "get": {

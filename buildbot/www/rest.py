@@ -41,9 +41,7 @@ class Data(Protocol):
     def endpoint(self, path: tuple[str, ...]) -> Endpoint:
         """Facts about a path; InvalidPathError if there is none."""
 
-    def read(
-        self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]
-    ) -> Deferred[T]:
+    def read(self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]) -> Deferred[T]:
         """What is made of data, without links, and the clock at which it was true; in a thread."""
 
     def changes(self) -> int | None:

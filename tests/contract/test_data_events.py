@@ -222,6 +222,35 @@ async def test_too_old(state: Any) -> None:
     assert listener.keys == [key]
 
 
+async def test_asleep_for_too_long(state: Any, second_master: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not missed: who slept until the log was trimmed past it ends its subscriptions, and forgets what it kept."""
+    uid = await state.db.users.findUserByAttr("al", "email", "al@example.org")
+    assert (await second_master.db.users.getUser(uid))["identifier"] == "al"
+    listener, persistent, ahead = await listen(second_master, "changes"), Listener(), Listener()
+    persistent.subscription = await second_master.mq.startConsuming(persistent, ("changes", None, "new"), "persistent")
+    lost: list[bool] = []
+    listener.subscription.on_lost = lambda: lost.append(True)
+    with monkeypatch.context() as asleep:
+        asleep.setattr(second_master.mq.tail, "wake", lambda: None)
+        await change(state)
+        await state.db.users.updateUser(uid, identifier="alice")
+        await state.data.update.trimEvents(0)
+        ahead.subscription = await second_master.data.startConsuming(
+            ahead, {"since": await state.data.clock()}, ("changes",)
+        )
+    key = await change(state)
+    second_master.mq.tail.wake()
+    await ahead.until(await state.data.clock())
+    assert ahead.keys == [key]
+    assert (lost, listener.heard, listener.subscription.stopped) == ([True], [], True)
+    assert (persistent.heard, persistent.subscription.stopped) == ([], True)
+    assert (await second_master.db.users.getUser(uid))["identifier"] == "alice"
+    await state.db.users.updateUser(uid, identifier="alison")  # what it keeps follows the log again
+    clock = await state.data.clock()
+    await ahead.until(clock)
+    assert (await second_master.db.users.getUser(uid))["identifier"] == "alison"
+
+
 async def test_trim_keeps(state: Any) -> None:
     """trimEvents(seconds) removes events older than that."""
     clock = await state.data.clock()

@@ -114,9 +114,7 @@ def test_life(master: Directory) -> None:
 def test_second_start_is_refused(master: Directory) -> None:
     """There is one master in a directory, in the background or not, and no upgrade while it runs."""
     master.run("start")
-    refusal = (
-        f"Error: a master already runs in '{master.path}'; stop it with: buildbot stop '{master.path}'\n"
-    )
+    refusal = f"Error: a master already runs in '{master.path}'; stop it with: buildbot stop '{master.path}'\n"
     assert master.run("start", code=1) == refusal
     assert master.run("start", "--nodaemon", code=1) == refusal
     assert master.run("upgrade-master", code=1) == refusal

@@ -29,6 +29,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 
+
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
     with running_master(tmp_path_factory.mktemp("openapi"), "sqlite") as master:

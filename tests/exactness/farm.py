@@ -157,8 +157,8 @@ class Farm:
         self._lock = threading.Lock()
         self._reading = True
 
-    def run(self, seconds: float, until_caught: bool = False) -> Report:
-        """Run for so long, let everything settle, and judge; ``until_caught``: or end at the first violation."""
+    def run(self, seconds: float, until: tuple[str, ...] = ()) -> Report:
+        """Run for so long, let everything settle, and judge; or end when a violation says one of ``until``."""
         begun = time.monotonic()
         upgrade(self._engine)
         for process in [*self._masters, *self._watchers]:
@@ -167,8 +167,8 @@ class Farm:
         reader.start()
         try:
             self._await_started()
-            self._disturb(time.monotonic() + seconds, until_caught)
-            if not until_caught:
+            self._disturb(time.monotonic() + seconds, until)
+            if not until:
                 self._settle()
                 self._settings.phase = "end"
                 self._await_ends()
@@ -177,7 +177,7 @@ class Farm:
                 process.kill()
             self._reading = False
             reader.join()
-        self._judge(settled=not until_caught)
+        self._judge(settled=not until)
         self._engine.dispose()
         recoveries = [r.running for r in self.judge.recoveries if r.running is not None]
         return Report(self.counts, self.judge.violations, recoveries, time.monotonic() - begun)
@@ -215,14 +215,18 @@ class Farm:
                 raise RuntimeError("the masters do not start:\n" + self._masters[0].last_words())
             time.sleep(0.1)
 
-    def _caught(self) -> bool:
-        return bool(self.judge.violations) or any(
-            b'"kind": "violation"' in path.read_bytes() for path in self._settings.path.glob("*.jsonl")
+    def _said(self, phrases: tuple[str, ...]) -> bool:
+        with self._lock:
+            found = [text for text in self.judge.violations if any(phrase in text for phrase in phrases)]
+        return bool(found) or any(
+            b'"kind": "violation"' in line and any(phrase.encode() in line for phrase in phrases)
+            for path in self._settings.path.glob("*.jsonl")
+            for line in path.read_bytes().splitlines()
         )
 
-    def _disturb(self, until: float, until_caught: bool) -> None:
+    def _disturb(self, end: float, until: tuple[str, ...]) -> None:
         following = time.monotonic() + self._faults.every_s / 2
-        while time.monotonic() < until and not (until_caught and self._caught()):
+        while time.monotonic() < end and not (until and self._said(until)):
             self._look_after()
             if time.monotonic() > following:
                 self._fault()

@@ -45,10 +45,10 @@ def test_exact(backend: str, tmp_path: Path) -> None:
     assert report.counts["kills"] + report.counts["pauses beyond expiry"] > 0
 
 
-def caught(broken: str, url: str, directory: Path, faults: Faults) -> Report:
+def caught(broken: str, url: str, directory: Path, faults: Faults, said: tuple[str, ...]) -> Report:
     """A run with a mistake in it, up to the moment that it is noticed."""
     settings = Settings(url, str(directory), SEED, broken, expiry_s=2, pace_s=0.02)
-    return Farm(settings, faults=faults).run(240, until_caught=True)
+    return Farm(settings, faults=faults).run(240, until=said)
 
 
 @pytest.mark.slow
@@ -65,7 +65,7 @@ def test_mistakes_are_noticed(broken: str, faults: Faults, said: tuple[str, ...]
     if "postgresql" not in selected_backends():
         pytest.skip("the mistakes are made on PostgreSQL, which is not among the databases to test on")
     with database_url("postgresql", "exactness") as url:
-        report = caught(broken, url, tmp_path, faults)
+        report = caught(broken, url, tmp_path, faults, said)
     assert any(phrase in violation for violation in report.violations for phrase in said), report.lines()
 
 

@@ -42,9 +42,7 @@ def selected_backends() -> tuple[str, ...]:
     wanted = os.environ.get("TENFOLD_TEST_BACKENDS", ",".join(BACKENDS)).split(",")
     unknown = set(wanted) - set(BACKENDS)
     if unknown:
-        raise ValueError(
-            f"TENFOLD_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {', '.join(BACKENDS)}"
-        )
+        raise ValueError(f"TENFOLD_TEST_BACKENDS names {', '.join(sorted(unknown))}; there are {', '.join(BACKENDS)}")
     return tuple(backend for backend in BACKENDS if backend in wanted)
 
 

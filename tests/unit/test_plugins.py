@@ -8,9 +8,7 @@ from buildbot import plugins
 from buildbot.plugins import NAMESPACES, Namespace
 
 
-@pytest.mark.parametrize(
-    ("namespace", "name"), [(n, each) for n, space in NAMESPACES.items() for each in dir(space)]
-)
+@pytest.mark.parametrize(("namespace", "name"), [(n, each) for n, space in NAMESPACES.items() for each in dir(space)])
 def test_everything_is_there(namespace: str, name: str) -> None:
     """Every name that a namespace has can be imported, and is what it is called."""
     value = getattr(NAMESPACES[namespace], name)
@@ -31,9 +29,7 @@ def test_what_configurations_use() -> None:
 
 def test_close_names() -> None:
     """A name that does not exist is an error with those that are close."""
-    with pytest.raises(
-        AttributeError, match=r"buildbot\.plugins\.steps has no 'ShelCommand'; did you mean ShellComm"
-    ):
+    with pytest.raises(AttributeError, match=r"buildbot\.plugins\.steps has no 'ShelCommand'; did you mean ShellComm"):
         _ = plugins.steps.ShelCommand
     with pytest.raises(AttributeError, match=r"buildbot\.plugins\.worker has no 'Qwertz'; it has Worker"):
         _ = plugins.worker.Qwertz
@@ -41,13 +37,9 @@ def test_close_names() -> None:
 
 def test_close_namespaces() -> None:
     """A namespace that does not exist is an error with the one that is close, or with all."""
-    with pytest.raises(
-        ImportError, match=r"buildbot\.plugins has no 'schedulerz'; did you mean schedulers\?"
-    ):
+    with pytest.raises(ImportError, match=r"buildbot\.plugins has no 'schedulerz'; did you mean schedulers\?"):
         exec("from buildbot.plugins import schedulerz")
-    with pytest.raises(
-        ImportError, match=r"has no 'xyz'; there are changes, schedulers, steps, util, worker"
-    ):
+    with pytest.raises(ImportError, match=r"has no 'xyz'; there are changes, schedulers, steps, util, worker"):
         exec("from buildbot.plugins import xyz")
     assert not hasattr(plugins, "__path__")
 

@@ -133,8 +133,10 @@ def test_good(tmp_path: Path) -> None:
             "c['www'] ['auth'] must be an auth such as util.UserPasswordAuth({…}), not <class 'object'> (type)",
         ),
         ("c['www'] = {'authz': []}", "c['www'] ['authz'] must be a util.Authz(…), not [] (list)"),
-        ("c['www'] = {'ui': 'buildbot'}", "c['www'] ['ui'] must be one of 'buildbot-www', not 'buildbot' (str); "
-         "did you mean 'buildbot-www'?"),
+        (
+            "c['www'] = {'ui': 'buildbot'}",
+            "c['www'] ['ui'] must be one of 'buildbot-www', not 'buildbot' (str); did you mean 'buildbot-www'?",
+        ),
         (
             "c['www'] = {'cookie_expiration_time': 60}",
             "c['www'] ['cookie_expiration_time'] must be a datetime.timedelta above zero, not 60 (int)",

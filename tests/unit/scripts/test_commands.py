@@ -50,8 +50,7 @@ def test_no_master(tmp_path: Path, name: str) -> None:
     result = run(name, str(missing))
     assert (result.exit_code, result.output) == (
         1,
-        f"Error: there is no directory '{missing}'; "
-        f"make a master there with: buildbot create-master '{missing}'\n",
+        f"Error: there is no directory '{missing}'; make a master there with: buildbot create-master '{missing}'\n",
     )
     result = run(name, str(tmp_path))
     assert (result.exit_code, result.output) == (

@@ -43,8 +43,7 @@ def database(message: str) -> OperationalError:
         ),
         (
             CannotListenError("127.0.0.1", 8010, system(errno.EADDRINUSE, None)),
-            "port 8010 of 127.0.0.1 is in use by another process; "
-            "stop that, or set another port in master.cfg",
+            "port 8010 of 127.0.0.1 is in use by another process; stop that, or set another port in master.cfg",
         ),
         (
             CannotListenError("", 80, system(errno.EACCES, None)),
@@ -65,8 +64,7 @@ def database(message: str) -> OperationalError:
         ),
         (
             database("no such host"),
-            "the database cannot be used: no such host\n"
-            "Look at db_url in master.cfg, and whether the server answers.",
+            "the database cannot be used: no such host\nLook at db_url in master.cfg, and whether the server answers.",
         ),
         (
             system(errno.ENOSPC),
@@ -74,13 +72,11 @@ def database(message: str) -> OperationalError:
         ),
         (
             system(errno.EROFS),
-            "'/srv/ci/twistd.log' cannot be used: Read-only file system; "
-            "make it readable and writable for this user",
+            "'/srv/ci/twistd.log' cannot be used: Read-only file system; make it readable and writable for this user",
         ),
         (
             system(errno.EACCES, None),
-            "something in '/srv/ci' cannot be used: Permission denied; "
-            "make it readable and writable for this user",
+            "something in '/srv/ci' cannot be used: Permission denied; make it readable and writable for this user",
         ),
     ],
 )

@@ -26,9 +26,7 @@ def test_exclusive(tmp_path: Path) -> None:
 def test_inherited(tmp_path: Path) -> None:
     """A child that was handed the lock keeps it when its parent lets go, and lets go when it ends."""
     with BasedirLock(tmp_path) as lock:
-        child = subprocess.Popen(
-            [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock.fileno(),)
-        )
+        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, pass_fds=(lock.fileno(),))
     assert is_locked(tmp_path)
     child.communicate(b"\n")
     assert not is_locked(tmp_path)

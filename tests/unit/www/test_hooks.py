@@ -141,8 +141,14 @@ async def test_github_pull_request(master: FakeMaster) -> None:
     comments = "GitHub Pull Request #7 (2 commits)\nA better roof\n"
     link = "https://git.example.org/acme/roof/pull/7"
     assert has(
-        change, author="joe", branch="refs/pull/7/merge", category="pull", comments=comments, revlink=link,
-        codebase="roof", when_timestamp=1772600767,
+        change,
+        author="joe",
+        branch="refs/pull/7/merge",
+        category="pull",
+        comments=comments,
+        revlink=link,
+        codebase="roof",
+        when_timestamp=1772600767,
     )
     closed = {**PULL, "action": "closed"}
     assert await deliver(receiver, "github", closed, x_github_event="pull_request") == (200, "no change found")
