@@ -322,11 +322,15 @@ class Farm:
         self._settings.phase = "settle"
         deadline = time.monotonic() + self._settings.expiry_s + _SETTLE_S
         quiet_since, seen = time.monotonic(), -1
-        while time.monotonic() < min(deadline, quiet_since + (_QUIET_S if self.judge.settled else _STUCK_S)):
+        while time.monotonic() < min(deadline, quiet_since + (_QUIET_S if self._settled() else _STUCK_S)):
             self._look_after()
             if self.judge.events != seen or self._due:
                 quiet_since, seen = time.monotonic(), self.judge.events
             time.sleep(0.1)
+
+    def _settled(self) -> bool:
+        with self._lock:
+            return self.judge.settled
 
     def _await_ends(self) -> None:
         for process in [*self._masters, *self._watchers]:
