@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Index, Text, text
+from sqlalchemy import Column, Text, text
 
 from buildbot.resources.base import Flag, Hash, Id, JsonText, UnixTime, table
 
@@ -24,7 +24,6 @@ events = table(
     Column("masterid", Id, nullable=False),
     Column("group_token", Hash, nullable=False),
     Column("created_at", UnixTime, nullable=False),
-    Index("ix_events_created_at", "created_at"),
 )
 
 #: consumers that survive a restart, and how far they have come
