@@ -19,9 +19,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from collections import ChainMap, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import event
@@ -64,6 +65,10 @@ class Transaction:
     wrote: bool = False
     #: rows that statements gave back as they wrote them, by table and id, until the table is written otherwise
     written: dict[str, dict[int, Row]] = field(default_factory=dict)
+    #: rows that were found by what is unique in them, for the other calls of the group: by table and hash
+    found: dict[tuple[str, str], Row] = field(default_factory=dict)
+    #: ids of rows that are never removed, by table and name; those found here, then those found by earlier transactions
+    names: ChainMap[tuple[str, str], int] = field(default_factory=ChainMap)
 
 
 @dataclass(frozen=True)
@@ -135,9 +140,9 @@ class _Lane:
         self, name: str, threads: int, serve: Callable[[_Holder, list[_Call]], None], make: Callable[[], _Holder]
     ):
         self.queue: deque[_Call] = deque()
-        self.condition = threading.Condition()
-        self.closed = False
         self.held = False
+        #: true for "look into the queue", false for "no more will come"
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._serve = serve
         self._make = make
         self.threads = [
@@ -149,31 +154,34 @@ class _Lane:
     def put(self, call: _Call) -> None:
         self.queue.append(call)
         if not self.held:
-            with self.condition:
-                self.condition.notify()
+            self._wakes.put(True)
 
     def release(self) -> None:
         self.held = False
-        if self.queue:
-            with self.condition:
-                self.condition.notify()
+        for _ in range(0, len(self.queue), MAX_GROUP):
+            self._wakes.put(True)
 
     def close(self) -> None:
-        with self.condition:
-            self.closed = True
-            self.condition.notify_all()
+        for _ in self.threads:
+            self._wakes.put(False)
 
     def _loop(self) -> None:
         holder = self._make()
-        while True:
-            with self.condition:
-                while not self.queue and not self.closed:
-                    self.condition.wait()
-                if not self.queue:
-                    break
-                group = [self.queue.popleft() for _ in range(min(len(self.queue), MAX_GROUP))]
-            self._serve(holder, group)
+        more = True
+        while more:
+            more = self._wakes.get()
+            while group := self._take():
+                self._serve(holder, group)
         holder.close()
+
+    def _take(self) -> list[_Call]:
+        group: list[_Call] = []
+        try:
+            while len(group) < MAX_GROUP:
+                group.append(self.queue.popleft())
+        except IndexError:
+            pass
+        return group
 
 
 class _Tally:
@@ -253,6 +261,7 @@ class DBThreadPool:
         self.statements = 0
         self.engine = dialect.create_engine().execution_options(tenfold_dialect=dialect, tenfold_counter=self)
         event.listen(self.engine, "before_cursor_execute", _note_writing)
+        self._names: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
         self._sign: Sign | None = None
         self._immediate: tuple[_Holder, _Holder] | None = None
@@ -479,7 +488,7 @@ class DBThreadPool:
         except DBAPIError:
             holder.drop()  # a half-begun transaction must not be met again
             raise
-        transaction = conn.info[TRANSACTION] = Transaction(clock.now())
+        transaction = conn.info[TRANSACTION] = Transaction(clock.now(), names=ChainMap({}, self._names))
         try:
             if len(calls) == 1:
                 calls[0].run(conn)
@@ -504,6 +513,7 @@ class DBThreadPool:
             holder.drop()
             if committed is None or self.journal is None or not self._did_happen(holder, committed):
                 raise
+        self._names.update(transaction.names.maps[0])
         return committed
 
     def _did_happen(self, holder: _Holder, committed: Committed) -> bool:
@@ -543,6 +553,8 @@ class DBThreadPool:
                 raise
             savepoint.rollback()
             transaction.written.clear()
+            transaction.found.clear()
+            transaction.names.clear()
             del transaction.events[mark:]
             call.outcome = self._failure(error)
 

@@ -13,7 +13,12 @@ def execute(conn: Connection, text: str, arguments: Any = (), many: bool = False
     counter = conn.get_execution_options().get("tenfold_counter")
     if counter is not None:
         counter.statements += 1
-    cursor = conn.connection.cursor()
+    return execute_uncounted(conn, text, arguments, many)
+
+
+def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bool = False) -> Any:
+    """As ``execute``, for what belongs to every transaction."""
+    cursor = conn.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
     try:
         if many:
             cursor.executemany(text, arguments)

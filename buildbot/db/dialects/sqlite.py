@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import Dialect, InvalidURLError, Sign
-from buildbot.db.dialects.driver import execute
+from buildbot.db.dialects.driver import execute, execute_uncounted
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
@@ -81,7 +81,7 @@ class SQLiteDialect(Dialect):
         @event.listens_for(engine, "begin")
         def begin(conn: Connection) -> None:
             if not conn.get_execution_options().get("reader"):
-                conn.exec_driver_sql("BEGIN IMMEDIATE")
+                execute_uncounted(conn, "BEGIN IMMEDIATE")
 
         return engine
 
