@@ -16,7 +16,7 @@ from buildbot.db.statements import Statement, dialect_of
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
 
-_names = NamedRows(builders, tags="[]")
+_names = NamedRows(builders, lasting=True, tags="[]")
 _get = Statement(select(builders.c.id, builders.c.name, builders.c.tags).where(builders.c.id == bindparam("builderid")))
 _get_all = Statement(select(builders.c.id, builders.c.name, builders.c.tags).order_by(builders.c.id))
 _described = ("description", "description_format", "description_html", "projectid", "tags")

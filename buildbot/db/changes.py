@@ -154,7 +154,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         }
         if uid is not None:
             checks.identifier(uid, "uid")
-        row["sourcestampid"] = self.db.sourcestamps.thdFindSourceStamp(
+        row["sourcestampid"], _ = self.db.sourcestamps.thdFindSourceStamp(
             conn, branch, revision, repository, project, codebase, expect_new=True
         )
         changeid = _add.id(conn, **row)

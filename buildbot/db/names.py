@@ -18,11 +18,13 @@ from buildbot.util import checks
 class NamedRows:
     """Find or make rows of a table with the columns ``name`` and ``name_hash``.
 
-    ``defaults`` are values of further columns, or functions that make them of the name.
+    ``lasting`` says that no row is ever removed, so that ``ids`` asks but once for each. ``defaults`` are values of
+    further columns, or functions that make them of the name.
     """
 
-    def __init__(self, table: Table, **defaults: Any) -> None:
+    def __init__(self, table: Table, lasting: bool = False, **defaults: Any) -> None:
         self._table = table.name
+        self._lasting = lasting
         self._defaults = defaults
         self._find = Statement(select(table.c.id).where(table.c.name_hash == _bind("name_hash")))
         self._find_many = Statement(select(table.c.name, table.c.id).where(IdIn(table.c.name_hash)))
@@ -46,6 +48,16 @@ class NamedRows:
 
     def ids(self, conn: Connection, names: list[str]) -> dict[str, int]:
         """The ids by name, for many names at once."""
+        if not self._lasting:
+            return self._find_or_make(conn, names)
+        kept = transaction_of(conn).names
+        missing = [name for name in names if (self._table, name) not in kept]
+        if missing:
+            found = self._find_or_make(conn, missing)
+            kept.update({(self._table, name): identifier for name, identifier in found.items()})
+        return {name: kept[self._table, name] for name in names}
+
+    def _find_or_make(self, conn: Connection, names: list[str]) -> dict[str, int]:
         found = self.known(conn, names)
         missing = sorted(set(names) - set(found), key=checks.name_hash)
         if missing:

@@ -34,7 +34,6 @@ from buildbot.util import checks
 _stamp_columns = [column for column in sourcestamps.columns if column.name != "id"]
 _add = Insert(insert(sourcestamps).values(by_name(_stamp_columns)))
 _add_patch = Insert(insert(patches).values(by_name(c for c in patches.columns if c.name != "id")))
-_join = Statement(insert(sourcestampset_members).values(sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid")))
 _add_change = Statement(
     insert(sourcestampset_changes).values(
         sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid"), changeid=bindparam("changeid")
@@ -200,35 +199,26 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         project: str,
         codebase: str,
         expect_new: bool = False,
-    ) -> int:
+    ) -> tuple[int, Row | None]:
         """The one stamp that equal code shares, added if it is new; where it is expected to be, that is tried first.
 
-        Returns its id.
+        Returns its id, and its row if it is at hand.
         """
-        return self._find_shared(conn, branch, revision, repository, project, codebase, expect_new)[0]
-
-    def _find_shared(
-        self,
-        conn: Connection,
-        branch: str | None,
-        revision: str | None,
-        repository: str,
-        project: str,
-        codebase: str,
-        expect_new: bool = False,
-    ) -> tuple[int, Row | None]:
-        """The stamp's id, and its row if it is at hand."""
         values = _checked(branch, revision, repository, project, codebase)
         content_hash = checks.name_hash(*("0" if v is None else "1" + v for v in values.values()))
-        found = None if expect_new else _find.first(conn, content_hash=content_hash)
+        transaction = transaction_of(conn)
+        key = sourcestamps.name, content_hash
+        found = transaction.found.get(key)
+        if found is None and not expect_new:
+            found = _find.first(conn, content_hash=content_hash)
         if found is None:
-            transaction = transaction_of(conn)
             row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None}
             ssid = _add_shared.id_unless_there(conn, **row, created_at=transaction.now)
             if ssid is not None:
                 return ssid, transaction.written.get(sourcestamps.name, {}).get(ssid)
             found = _find.first(conn, content_hash=content_hash)
             assert found is not None
+        transaction.found[key] = found
         return found[0], found
 
     def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> tuple[int, list[Entity] | None]:
@@ -237,7 +227,8 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         Returns its id, and the stamps as they are embedded in other nouns, if they are all at hand.
         """
         rows: list[Row | None] = []
-        setid = self.db.sourcestampsets.thdAddSourceStampSet(conn)
+        shared: dict[int, list[int]] = {}
+        patched: list[dict[str, Any]] = []
         seen: set[str] = set()
         for stamp in stamps:
             given = {"branch": None, "revision": None, "repository": "", "project": "", "codebase": "", **stamp}
@@ -249,15 +240,20 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
                 raise ValueError(f"sourcestamps: the codebase {codebase!r} occurs twice")
             seen.add(codebase)
             if given.get("patch_body") is not None:
-                self.thdAddSourceStamp(conn, **{**given, "sourcestampsetid": setid})
+                patched.append(given)
                 rows.append(None)
                 continue
             ids = checks.identifiers(given.get("changeids", ()), "changeids")
-            ssid, row = self._find_shared(
+            ssid, row = self.thdFindSourceStamp(
                 conn, given["branch"], given["revision"], given["repository"], given["project"], codebase
             )
             rows.append(row)
-            self._join(conn, setid, ssid, ids)
+            shared[ssid] = ids
+        setid = self.db.sourcestampsets.thdAddSetOf(conn, list(shared))
+        for ssid, ids in shared.items():
+            self._add_changes(conn, setid, ssid, ids)
+        for given in patched:
+            self.thdAddSourceStamp(conn, **{**given, "sourcestampsetid": setid})
         known = sorted((row for row in rows if row is not None), key=itemgetter(0))
         return setid, [_embedded(row[1:]) for row in known] if len(known) == len(rows) else None
 
@@ -270,11 +266,11 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
             ssid = _add.id(conn, **row, created_at=transaction_of(conn).now)
         except IntegrityError as error:
             raise ValueError(f"sourcestampsetid: there is no set {setid}") from error
-        self._join(conn, setid, ssid, changeids)
+        self.db.sourcestampsets.thdJoin(conn, setid, [ssid])
+        self._add_changes(conn, setid, ssid, changeids)
         return ssid
 
-    def _join(self, conn: Connection, setid: int, ssid: int, changeids: list[int]) -> None:
-        _join.run(conn, setid=setid, ssid=ssid)
+    def _add_changes(self, conn: Connection, setid: int, ssid: int, changeids: list[int]) -> None:
         try:
             _add_change.many(conn, [{"setid": setid, "ssid": ssid, "changeid": c} for c in changeids])
         except IntegrityError as error:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from sqlalchemy import insert
+from collections.abc import Sequence
+
+from sqlalchemy import ARRAY, BigInteger, bindparam, func, insert, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.operations import writes
-from buildbot.db.statements import Insert
-from buildbot.resources.sourcestamps import sourcestampsets
+from buildbot.db.statements import Insert, Statement, dialect_of
+from buildbot.resources.sourcestamps import sourcestampset_members, sourcestampsets
 
 _add = Insert(insert(sourcestampsets))
+_join = Statement(insert(sourcestampset_members).values(sourcestampsetid=bindparam("setid"), ssid=bindparam("ssid")))
+_new = insert(sourcestampsets).returning(sourcestampsets.c.id).cte("new_set")
+_add_with_members = Statement(
+    insert(sourcestampset_members)
+    .from_select(
+        ["sourcestampsetid", "ssid"], select(_new.c.id, func.unnest(bindparam("ssids", type_=ARRAY(BigInteger))))
+    )
+    .returning(sourcestampset_members.c.sourcestampsetid)
+)
 
 
 class SourceStampSetsConnectorComponent(DBConnectorComponent):
@@ -21,3 +32,15 @@ class SourceStampSetsConnectorComponent(DBConnectorComponent):
         return _add.id(conn)
 
     addSourceStampSet = writes(thdAddSourceStampSet)
+
+    def thdAddSetOf(self, conn: Connection, ssids: Sequence[int]) -> int:
+        """Add a set of stamps that are there, and return its id."""
+        if ssids and dialect_of(conn).chains_inserts:
+            return int(_add_with_members.scalar(conn, ssids=list(ssids)))
+        setid = self.thdAddSourceStampSet(conn)
+        self.thdJoin(conn, setid, ssids)
+        return setid
+
+    def thdJoin(self, conn: Connection, setid: int, ssids: Sequence[int]) -> None:
+        """Make stamps members of a set."""
+        _join.many(conn, [{"setid": setid, "ssid": ssid} for ssid in ssids])

@@ -15,8 +15,8 @@ from tests.support.building import STAMP, add_request, add_requests
 #: by operation: on a database that returns rows and has one writer, on one that returns rows, on any other
 BUDGETS = {
     "addChange": (4, 3, 5),
-    "addBuildset, 1 builder": (8, 7, 10),
-    "addBuildset, 10 builders": (8, 7, 11),
+    "addBuildset, 1 builder": (7, 5, 9),
+    "addBuildset, 10 builders": (7, 5, 10),
     "claim, 1 id": (3, 2, 4),
     "claim, 100 ids": (3, 3, 5),
     "complete, 1 id": (5, 5, 9),

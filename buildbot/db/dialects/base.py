@@ -52,6 +52,8 @@ class Dialect:
     ids_by_returning: ClassVar[bool] = False
     #: whether INSERT and UPDATE can return the rows as they are afterwards
     returns_rows: ClassVar[bool] = False
+    #: whether one statement can insert into several tables
+    chains_inserts: ClassVar[bool] = False
     #: whether writers lock rows; not where there is one writer anyway
     locks_rows: ClassVar[bool] = True
     #: options of a connection string that old configurations carry and that mean nothing any more

@@ -88,6 +88,7 @@ class PostgreSQLDialect(Dialect):
     name = "postgresql"
     ids_by_returning = True
     returns_rows = True
+    chains_inserts = True
     writers = 2
     readers = 2
 
