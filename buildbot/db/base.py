@@ -32,6 +32,10 @@ class DBConnectorComponent:
             if isinstance(method, _CachedMethod):
                 setattr(self, name, method.bound(self))
 
+    def owner(self) -> dict[str, int]:
+        """What statements ask for that write only as long as this master holds a claim."""
+        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
+
 
 class Cache(Generic[K, V]):
     """Results by key: the latest strongly, others as long as somebody holds them; one query for concurrent misses."""

@@ -23,7 +23,7 @@ from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads, writes
 from buildbot.db.pool import transaction_of
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Statement, dialect_of
+from buildbot.db.statements import Row, Statement, dialect_of
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
@@ -132,8 +132,8 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     def thdGetBuildRequest(self, conn: Connection, brid: int) -> dict[str, Any] | None:
         """The build request with this id, or None; never cached. Source: specification 001, buildrequests."""
-        row = _get.first(conn, brid=checks.identifier(brid, "brid"))
-        return None if row is None else self._brdict(row)
+        found = _brdicts(_get.all(conn, brid=checks.identifier(brid, "brid")), self.db.masterid)
+        return found[0] if found else None
 
     getBuildRequest = reads(thdGetBuildRequest)
 
@@ -168,7 +168,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if buildername is not None:
             given["wanted_hash"] = checks.name_hash(checks.text(buildername, "buildername"))
         if claimed == "mine":
-            given.update(self._owner())
+            given.update(self.owner())
         if bsid is not None:
             given["wanted_bsid"] = checks.identifier(bsid, "bsid")
         if branch is not None:
@@ -176,7 +176,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if repository is not None:
             given["wanted_repository"] = checks.text(repository, "repository")
         statement = _selection(complete, claimed, frozenset(given))
-        return [self._brdict(row) for row in statement.all(conn, **given)]
+        return _brdicts(statement.all(conn, **given), self.db.masterid)
 
     getBuildRequests = reads(thdGetBuildRequests)
 
@@ -200,7 +200,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
+        if _claim.count(conn, ids=ids, at=at, **self.owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
 
     claimBuildRequests = writes(thdClaimBuildRequests)
@@ -217,7 +217,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self._owner()) != len(ids):
+        if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self.owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is not claimed by this master")
 
     reclaimBuildRequests = writes(thdReclaimBuildRequests)
@@ -233,7 +233,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     def thdRelease(self, conn: Connection, ids: list[int]) -> list[int]:
         """Release this master's claims on these requests; the ids of those that it had claimed."""
-        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
+        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self.owner())] if ids else []
         if mine:
             _unclaim.run(conn, ids=mine)
         return mine
@@ -258,7 +258,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
+        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self.owner()) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
             )
@@ -327,31 +327,35 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if len(ids) > 1 and dialect_of(conn).locks_rows:
             _lock.run(conn, ids=ids).fetchall()
 
-    def _owner(self) -> dict[str, int]:
-        return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
-
     @staticmethod
     def _at(conn: Connection, moment: dt.datetime | None, what: str) -> int:
         return transaction_of(conn).now if moment is None else to_seconds(moment, what)
 
-    def _brdict(self, row: Any) -> dict[str, Any]:
-        claimed_by = row[4]
-        return {
-            "brid": row[0],
-            "buildsetid": row[1],
-            "buildername": row[2],
-            "priority": row[3],
+
+def _brdicts(rows: Iterable[Row], masterid: int) -> list[dict[str, Any]]:
+    """Rows of ``_base`` as this master sees them; there may be very many."""
+    return [
+        {
+            "brid": brid,
+            "buildsetid": buildsetid,
+            "buildername": buildername,
+            "priority": priority,
             "claimed": claimed_by is not None,
-            "claimed_at": to_datetime(row[5]),
-            "mine": claimed_by is not None and claimed_by == self.db.masterid,
-            "complete": bool(row[6]),
-            "complete_at": to_datetime(row[7]),
-            "builderid": row[8],
-            "results": row[9],
-            "submitted_at": to_datetime(row[10]),
-            "waited_for": bool(row[11]),
+            "claimed_at": to_datetime(claimed_at),
+            "mine": claimed_by == masterid,
+            "complete": complete == 1,
+            "complete_at": to_datetime(complete_at),
+            "builderid": builderid,
+            "results": results,
+            "submitted_at": to_datetime(submitted_at),
+            "waited_for": waited_for == 1,
             "claimed_by_masterid": claimed_by,
         }
+        for (
+            brid, buildsetid, buildername, priority, claimed_by, claimed_at, complete, complete_at, builderid, results,
+            submitted_at, waited_for,
+        ) in rows
+    ]  # fmt: skip
 
 
 @cache
