@@ -7,6 +7,8 @@ import os
 from collections import Counter
 from typing import Any
 
+import pytest
+
 from tests.races import workers
 from tests.support.building import add_requests
 from tests.support.reactor import run
@@ -18,13 +20,15 @@ ROUNDS = int(os.environ.get("TENFOLD_RACE_ROUNDS", "20"))
 #: a round is some transactions of each racer
 PATIENCE_S = 90 + RACERS * ROUNDS * 0.1
 
+pytestmark = pytest.mark.timeout(PATIENCE_S + 30)
+
 
 def race(url: str | None, works: list[workers.Race]) -> list[list[Any]]:
     """Let processes race; for each work, what each of them gives, in their order."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(RACERS), context.Queue()
     arguments = [(url, racer, ROUNDS, works, barrier, answers) for racer in range(RACERS)]
-    processes = [context.Process(target=workers.enter, args=given) for given in arguments]
+    processes = [context.Process(target=workers.enter, args=given, daemon=True) for given in arguments]
     for process in processes:
         process.start()
     found = sorted(answers.get(timeout=PATIENCE_S) for _ in processes)

@@ -75,19 +75,21 @@ def race(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier)
     """Open the database; wait for the others before each work and run it; what each gives."""
     from buildbot.master import openMaster
 
+    patience_s = 100 + rounds * 0.5
+
     async def whole() -> Any:
         master = await openMaster(url, name=f"racer {racer}")
         try:
             await master.data.update.masterActive()
             results = []
             for work in works:
-                barrier.wait(60)
+                barrier.wait(patience_s)
                 results.append(await work(master, racer, rounds))
             return results
         finally:
             await master.close()
 
-    return run(whole(), timeout_s=100 + rounds * 0.5)
+    return run(whole(), timeout_s=len(works) * patience_s)
 
 
 def enter(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier, answers: Any) -> None:
