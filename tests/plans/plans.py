@@ -29,8 +29,10 @@ class Recorder:
 
     @property
     def connection(self) -> Any:
-        """The driver's connection, as ``Statement`` uses it."""
+        """The pool's connection and the driver's, as ``Statement`` uses them."""
         return self
+
+    dbapi_connection = connection
 
     def cursor(self) -> Any:
         """A cursor that notes what it executes."""
