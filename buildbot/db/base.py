@@ -32,8 +32,8 @@ class DBConnectorComponent:
             if isinstance(method, _CachedMethod):
                 setattr(self, name, method.bound(self))
 
-    def owner(self) -> dict[str, int]:
-        """What statements ask for that write only as long as this master holds a claim."""
+    def _owner(self) -> dict[str, int]:
+        # what statements ask for that write only as long as this master holds a claim
         return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
 
 

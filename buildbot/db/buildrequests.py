@@ -168,7 +168,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if buildername is not None:
             given["wanted_hash"] = checks.name_hash(checks.text(buildername, "buildername"))
         if claimed == "mine":
-            given.update(self.owner())
+            given.update(self._owner())
         if bsid is not None:
             given["wanted_bsid"] = checks.identifier(bsid, "bsid")
         if branch is not None:
@@ -200,7 +200,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _claim.count(conn, ids=ids, at=at, **self.owner()) != len(ids):
+        if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
 
     claimBuildRequests = writes(thdClaimBuildRequests)
@@ -217,7 +217,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self.owner()) != len(ids):
+        if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is not claimed by this master")
 
     reclaimBuildRequests = writes(thdReclaimBuildRequests)
@@ -233,7 +233,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     def thdRelease(self, conn: Connection, ids: list[int]) -> list[int]:
         """Release this master's claims on these requests; the ids of those that it had claimed."""
-        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self.owner())] if ids else []
+        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
         if mine:
             _unclaim.run(conn, ids=mine)
         return mine
@@ -258,7 +258,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if not ids:
             return
         self._lock_in_order(conn, ids)
-        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self.owner()) != len(ids):
+        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
             )

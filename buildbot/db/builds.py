@@ -223,14 +223,14 @@ class BuildsConnectorComponent(DBConnectorComponent):
 
         Raises NotClaimedError if not.
         """
-        if _hold.first(conn, bid=checks.identifier(bid, "buildid"), **self.owner()) is None:
+        if _hold.first(conn, bid=checks.identifier(bid, "buildid"), **self._owner()) is None:
             raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
 
     def thdNewBuild(self, conn: Connection, brid: int, number: int | None, workerid: int | None) -> int:
         """As ``addBuild``, of a request that this master has claimed; raises NotClaimedError if not."""
         if number is not None:
             checks.integer(number, "number")
-        request = _held_request.first(conn, brid=checks.identifier(brid, "brid"), **self.owner())
+        request = _held_request.first(conn, brid=checks.identifier(brid, "brid"), **self._owner())
         if request is None:
             raise NotClaimedError(f"build request {brid} is not claimed by this master")
         return self._add(conn, brid, request, number, workerid)
@@ -251,7 +251,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         self._change(conn, _finish_held, bid, at=at, outcome=checks.integer(results, "results"))
 
     def _change(self, conn: Connection, statement: Statement, bid: int, **values: Any) -> None:
-        if not statement.count(conn, bid=checks.identifier(bid, "buildid"), **self.owner(), **values):
+        if not statement.count(conn, bid=checks.identifier(bid, "buildid"), **self._owner(), **values):
             raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
 
     def thdFinishLost(self, conn: Connection, bid: int, results: int, state: str) -> None:

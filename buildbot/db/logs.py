@@ -215,7 +215,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         checks.one_of(log_type, ("s", "t", "h"), "type")
         wanted = slug = _slug(name)
         checks.identifier(stepid, "stepid")
-        row = _held_step.first(conn, stepid=stepid, hash=checks.name_hash(slug), **self.owner())
+        row = _held_step.first(conn, stepid=stepid, hash=checks.name_hash(slug), **self._owner())
         if row is None:
             raise NotClaimedError(f"the build of step {stepid} is not claimed by this master")
         taken = row[0]
@@ -233,9 +233,9 @@ class LogsConnectorComponent(DBConnectorComponent):
         checks.identifier(logid, "logid")
         more = content.count("\n")
         if dialect_of(conn).returns_rows:
-            grown = _grow.changed(conn, logid=logid, more=more, **self.owner())
+            grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
         else:
-            grown = _grown.all(conn, logid=logid) if _grow.count(conn, logid=logid, more=more, **self.owner()) else []
+            grown = _grown.all(conn, logid=logid) if _grow.count(conn, logid=logid, more=more, **self._owner()) else []
         if not grown:
             raise self._not_growing(conn, logid)
         after = grown[0][_NUM_LINES]
@@ -259,7 +259,7 @@ class LogsConnectorComponent(DBConnectorComponent):
 
     def thdFinish(self, conn: Connection, logid: int) -> None:
         """Nothing more will come: join small chunks."""
-        if not _finish.count(conn, logid=checks.identifier(logid, "logid"), **self.owner()):
+        if not _finish.count(conn, logid=checks.identifier(logid, "logid"), **self._owner()):
             raise self._not_growing(conn, logid)
         if _size.scalar(conn, logid=logid) > 1:
             self._join_chunks(conn, logid)
@@ -271,7 +271,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         _finish_lost.count(conn, logid=logid)
 
     def _not_growing(self, conn: Connection, logid: int) -> Exception:
-        if _this_held.first(conn, logid=logid, **self.owner()):
+        if _this_held.first(conn, logid=logid, **self._owner()):
             return ValueError(f"logid: log {logid} is finished")
         return NotClaimedError(f"the build of log {logid} is not claimed by this master")
 

@@ -82,7 +82,7 @@ class StepsConnectorComponent(DBConnectorComponent):
         """Add the next step of a build: ``stepid``, ``number``, and ``name``, made unique by ``_1``, ``_2``, …"""
         wanted = unique = checks.text(name, "name")
         checks.identifier(buildid, "buildid")
-        row = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self.owner())
+        row = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self._owner())
         if row is None:
             raise NotClaimedError(f"the request of build {buildid} is not claimed by this master")
         last, taken = row
@@ -114,7 +114,7 @@ class StepsConnectorComponent(DBConnectorComponent):
     def thdAddURL(self, conn: Connection, stepid: int, name: str, url: str) -> None:
         """Add a link to those that a step has; one with the same name is replaced."""
         added = {"name": checks.text(name, "name"), "url": checks.text(url, "url")}
-        urls = _held_urls.scalar(conn, stepid=checks.identifier(stepid, "stepid"), **self.owner())
+        urls = _held_urls.scalar(conn, stepid=checks.identifier(stepid, "stepid"), **self._owner())
         if urls is None:
             raise self._not_held(stepid)
         kept = [known for known in jsontext.loads(urls) if known["name"] != name]
@@ -137,7 +137,7 @@ class StepsConnectorComponent(DBConnectorComponent):
         }
 
     def _change(self, conn: Connection, statement: Statement, stepid: int, **values: Any) -> None:
-        if not statement.count(conn, stepid=checks.identifier(stepid, "stepid"), **self.owner(), **values):
+        if not statement.count(conn, stepid=checks.identifier(stepid, "stepid"), **self._owner(), **values):
             raise self._not_held(stepid)
 
     @staticmethod
