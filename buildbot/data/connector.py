@@ -22,6 +22,7 @@ from buildbot.data.metrics import StateMetrics
 from buildbot.data.updates import Updates
 from buildbot.db.connector import DBConnector
 from buildbot.db.logsearch import Found, thd_search
+from buildbot.db.pool import in_snapshot
 from buildbot.db.query import Query
 from buildbot.mq.connector import Callback, MQConnector
 from buildbot.mq.log import Event, thdClock
@@ -123,7 +124,7 @@ class DataConnector:
         """
         endpoint, variables = self._endpoints.find(path)
         query = replace(endpoint.check(options), links=False)
-        return await self._db.pool.snapshot(_read_and_finish, endpoint, variables, query, finish)
+        return await self._db.pool.read(_read_and_finish, endpoint, variables, query, finish)
 
     def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
         """A part of a log from the chunk at ``first_line`` on, as UTF-8, and the line after it; None at the end.
@@ -257,7 +258,7 @@ class DataConnector:
     async def _read(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
         endpoint, variables = self._endpoints.find(path)
         query = endpoint.check(options)
-        return await self._db.pool.snapshot(_read, endpoint, variables, query)
+        return await self._db.pool.read(_read, endpoint, variables, query)
 
     async def _pattern(self, path: Sequence[Any]) -> Pattern:
         endpoint, variables = self._endpoints.find(path)
@@ -268,6 +269,13 @@ class DataConnector:
 
 
 def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:
+    found = endpoint.read_at_once(conn, variables, query)
+    return in_snapshot(conn, _read_with_clock, endpoint, variables, query) if found is None else found
+
+
+def _read_with_clock(
+    conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query
+) -> tuple[Any, int]:
     clock, _ = thdClock(conn)
     return endpoint.read(conn, variables, query, clock), clock
 

@@ -13,7 +13,7 @@ from buildbot.data import links, options, spec
 from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
 from buildbot.db.connector import DBConnector
-from buildbot.db.query import Condition, Query, count, fetch, fetch_one
+from buildbot.db.query import Condition, Query, count, fetch, fetch_one, in_one_statement, only_one
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Kind, Path, Resource
 from buildbot.resources.build_data import BUILD_DATA
@@ -80,6 +80,10 @@ class Endpoint:
         """
         raise NotImplementedError
 
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """What is there and the clock, without a snapshot; None if it takes one."""
+        return None
+
 
 class ResourceEndpoint(Endpoint):
     """One of a noun's paths."""
@@ -90,7 +94,7 @@ class ResourceEndpoint(Endpoint):
         self.kind = "single" if path.is_single else "collection"
         self.growing = resource.growing
         self._fields = {name: resource.kind(name) for name in resource.fields}
-        #: by variables and conditions: the clock and how many there were
+        #: by variables and conditions: how many there were at which clock
         self._totals: dict[Any, tuple[int, int]] = {}
 
     @property
@@ -114,33 +118,57 @@ class ResourceEndpoint(Endpoint):
 
     def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
         """As ``Endpoint.read``."""
-        resource = self._resource
-        if self.is_collection:
-            entities, total = fetch(conn, resource, self.path, variables, query)
-            if total is None:
-                total = self._total(conn, variables, query, clock)
-            self._link(conn, entities, query)
-            return ResourceList(entities, total, self.plural)
-        entity = fetch_one(conn, resource, self.path, variables, query)
-        if entity is not None:
-            self._link(conn, [entity], query)
-        return entity
+        if not self.is_collection:
+            entity = fetch_one(conn, self._resource, self.path, variables, query)
+            if entity is not None:
+                self._link(conn, [entity], query)
+            return entity
+        page = fetch(conn, self._resource, self.path, variables, query)
+        total = self._counted(conn, variables, query, clock)[0] if page.total is None else page.total
+        self._link(conn, page.entities, query)
+        return ResourceList(page.entities, total, self.plural)
 
-    def _total(self, conn: Connection, variables: Variables, query: Query, clock: int | None) -> int:
-        """Counted again only when something was written: where the clock moves with all that is written, not only with
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.
+
+        A total that takes another one is of the same moment if the clock is still the same, where that moves with all
+        that is written.
+        """
+        if query.expand or not in_one_statement(self._resource, query):
+            return None
+        if not self.is_collection:
+            page = fetch(conn, self._resource, self.path, variables, only_one(query))
+            if page.clock is None:
+                return None
+            self._link(conn, page.entities, query)
+            return page.entities[0], page.clock
+        if not self._db.dialect.remote:
+            return None
+        page = fetch(conn, self._resource, self.path, variables, query)
+        total, clock = page.total, page.clock
+        if total is None and clock is not None:
+            total, counted_at = self._counted(conn, variables, query, clock)
+            clock = clock if counted_at == clock else None
+        if total is None or clock is None:
+            return None
+        self._link(conn, page.entities, query)
+        return ResourceList(page.entities, total, self.plural), clock
+
+    def _counted(self, conn: Connection, variables: Variables, query: Query, clock: int | None) -> tuple[int, int]:
+        """How many there are, and the clock then.
+
+        Counted again only when something was written: where the clock moves with all that is written, not only with
         what is announced. Elsewhere counting is quick.
         """
         if clock is None or not self._db.dialect.remote:
             return count(conn, self._resource, self.path, variables, query)
         key = (tuple(variables.items()), query.conditions)
         found = self._totals.get(key)
-        if found is not None and found[0] == clock:
-            return found[1]
-        total = count(conn, self._resource, self.path, variables, query)
-        if len(self._totals) >= _REMEMBERED_TOTALS:
-            self._totals.clear()
-        self._totals[key] = clock, total
-        return total
+        if found is None or found[1] != clock:
+            if len(self._totals) >= _REMEMBERED_TOTALS:
+                self._totals.clear()
+            found = self._totals[key] = count(conn, self._resource, self.path, variables, query)
+        return found
 
     def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
         if query.links and query.fields is None:
@@ -363,11 +391,14 @@ class CommitRangeEndpoint(ResourceEndpoint):
             return ResourceList([], 0, self.plural)
         within = Condition("test_result_setid", "in", tuple(ids))
         query = replace(query, conditions=(*query.conditions, within))
-        entities, total = fetch(conn, TEST_RESULT_SET, self._all, {}, query)
-        if total is None:
-            total = count(conn, TEST_RESULT_SET, self._all, {}, query)
-        self._link(conn, entities, query)
-        return ResourceList(entities, total, self.plural)
+        page = fetch(conn, TEST_RESULT_SET, self._all, {}, query)
+        total = count(conn, TEST_RESULT_SET, self._all, {}, query)[0] if page.total is None else page.total
+        self._link(conn, page.entities, query)
+        return ResourceList(page.entities, total, self.plural)
+
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> None:
+        """As ``Endpoint.read_at_once``: it always takes a snapshot."""
+        return
 
 
 def _in_codebase(db: DBConnector, conn: Connection, variables: Variables) -> bool:

@@ -35,7 +35,7 @@ from twisted.python.failure import Failure
 from buildbot.db.dialects.base import Dialect, Sign
 from buildbot.db.dialects.driver import execute
 from buildbot.db.exceptions import PoolClosedError
-from buildbot.db.statements import TRANSACTION, Row
+from buildbot.db.statements import TRANSACTION, Row, dialect_of
 from buildbot.util import clock
 from buildbot.util.metrics import Family, Histogram, counter
 
@@ -98,6 +98,19 @@ def transaction_of(conn: Connection) -> Transaction:
     return conn.info[TRANSACTION]  # type: ignore[no-any-return]
 
 
+def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """What ``function(conn, …)`` gives: all SELECTs in it see one and the same moment. On connections for reading."""
+    dialect = dialect_of(conn)
+    if dialect.in_memory:  # one connection, so nobody writes meanwhile
+        return function(conn, *args, **kwargs)
+    execute(conn, dialect.begin_snapshot())
+    try:
+        return function(conn, *args, **kwargs)
+    finally:
+        if not conn.in_transaction():  # otherwise whoever gave the connection ends it
+            conn.connection.rollback()
+
+
 def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -> None:
     if not statement.lstrip().upper().startswith("SELECT"):
         transaction = conn.info.get(TRANSACTION)
@@ -109,15 +122,12 @@ def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -
 class _Call:
     """One ``do``: what to run, and who waits for it."""
 
-    __slots__ = ("args", "deferred", "function", "kwargs", "outcome", "snapshot")
+    __slots__ = ("args", "deferred", "function", "kwargs", "outcome")
 
-    def __init__(
-        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], snapshot: bool
-    ) -> None:
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
-        self.snapshot = snapshot
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
 
@@ -297,15 +307,15 @@ class DBThreadPool:
 
         Source: specification 001, DBThreadPool.
         """
-        return self._submit(_Call(callable, args, kwargs, False), write=True)
+        return self._submit(_Call(callable, args, kwargs), write=True)
 
     def read(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
-        return self._submit(_Call(callable, args, kwargs, False), write=False)
+        return self._submit(_Call(callable, args, kwargs), write=False)
 
     def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
-        return self._submit(_Call(callable, args, kwargs, True), write=False)
+        return self._submit(_Call(in_snapshot, (callable, *args), kwargs), write=False)
 
     def changes(self) -> int | None:
         """A number that is another one once anybody has committed anything; None where that takes a statement.
@@ -572,17 +582,13 @@ class DBThreadPool:
                     break
         return calls
 
-    def _read(self, conn: Connection, call: _Call) -> None:
-        snapshot = call.snapshot and self._immediate is None
-        if snapshot:
-            execute(conn, self.dialect.begin_snapshot())
+    @staticmethod
+    def _read(conn: Connection, call: _Call) -> None:
         try:
             call.run(conn)
         finally:
             if conn.in_transaction():
                 conn.rollback()
-            elif snapshot:
-                conn.connection.rollback()
 
     def _failure(self, error: Exception) -> Failure:
         """For the caller: with its traceback, and with a sentence for people where that helps."""
@@ -593,4 +599,4 @@ class DBThreadPool:
         return Failure(error)
 
 
-__all__ = ["Announcement", "Committed", "DBThreadPool", "Journal", "Transaction", "transaction_of"]
+__all__ = ["Announcement", "Committed", "DBThreadPool", "Journal", "Transaction", "in_snapshot", "transaction_of"]

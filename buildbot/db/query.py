@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import Column, ColumnElement, Integer, Select, bindparam, func, literal, not_, or_, select
 from sqlalchemy.engine import Connection
@@ -19,6 +19,7 @@ from buildbot.db.dialects.expressions import Contains
 from buildbot.db.rows import Entity, reader_of
 from buildbot.db.statements import Row, Statement, dialect_of
 from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset
+from buildbot.resources.events import clock
 from buildbot.resources.types import Flag, ListText
 from buildbot.util import jsontext
 
@@ -111,39 +112,58 @@ OPERATORS: dict[str, Operator] = {
 }
 
 
+#: with every row, so that whoever needs but this statement knows what moment it saw
+_CLOCK = select(clock.c.seq).where(clock.c.id == 1).scalar_subquery().label("_clock")
+
 #: operators whose statement is the same for every single value
 _COMPARISONS = frozenset({"eq", "in", "lt", "le", "gt", "ge"})
 
 
-def fetch(
-    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
-) -> tuple[list[Entity], int | None]:
-    """The entities of one page of the list at ``path``, and how many there are on all pages; None if that takes
-    ``count``.
-    """
+class Page(NamedTuple):
+    """What is on one page of a list."""
+
+    entities: list[Entity]
+    #: how many there are on all pages; None if that takes ``count``
+    total: int | None
+    #: the clock when the rows were read; None if there are none
+    clock: int | None
+
+
+def fetch(conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query) -> Page:
+    """One page of the list at ``path``."""
     reader = reader_of(resource, query.fields)
     rows = _run(conn, _listing, resource, path, variables, query) if query.limit != 0 else []
     entities = reader.entities(conn, rows, query.properties)
     last_page = query.limit is None or 0 < len(rows) < query.limit
-    if last_page and (rows or not query.offset):
-        return entities, query.offset + len(rows)
-    return entities, None
+    total = query.offset + len(rows) if last_page and (rows or not query.offset) else None
+    return Page(entities, total, rows[0][-1] if rows else None)
 
 
-def count(conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query) -> int:
-    """How many entities the list at ``path`` has on all pages."""
+def count(
+    conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
+) -> tuple[int, int]:
+    """How many entities the list at ``path`` has on all pages, and the clock when they were counted."""
     counted = replace(query, order=(), limit=None, offset=0)
-    return int(_run(conn, _counting, resource, path, variables, counted)[0][0])
+    total, at = _run(conn, _counting, resource, path, variables, counted)[0]
+    return int(total), int(at)
 
 
 def fetch_one(
     conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
 ) -> Entity | None:
     """The one entity at ``path``, or None."""
-    reader = reader_of(resource, query.fields)
-    rows = _run(conn, _listing, resource, path, variables, Query(limit=1, fields=query.fields))
-    found = reader.entities(conn, rows, query.properties)
-    return found[0] if found else None
+    page = fetch(conn, resource, path, variables, only_one(query))
+    return page.entities[0] if page.entities else None
+
+
+def only_one(query: Query) -> Query:
+    """What of a query counts for one entity."""
+    return Query(limit=1, fields=query.fields, properties=query.properties)
+
+
+def in_one_statement(resource: Resource, query: Query) -> bool:
+    """Whether ``fetch`` asks once, so that its clock is that of all it gives."""
+    return not reader_of(resource, query.fields).takes_more(query.properties)
 
 
 #: makes the SELECT of a query at a path for a dialect; of a shape (true), or with the query's own values
@@ -199,7 +219,7 @@ def _shape(query: Query) -> tuple[Query | None, dict[str, Any]]:
 
 
 def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
-    statement = _restricted(reader_of(resource, query.fields).select(), resource, path, query)
+    statement = _restricted(reader_of(resource, query.fields).select().add_columns(_CLOCK), resource, path, query)
     limit: Any = bindparam("given_limit", type_=Integer) if shaped else query.limit
     if query.limit is not None:
         statement = statement.limit(limit)
@@ -211,7 +231,7 @@ def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, sha
 
 
 def _counting(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
-    counting = select(func.count()).select_from(resource.table)
+    counting = select(func.count(), _CLOCK).select_from(resource.table)
     if resource.where is not None:
         counting = counting.where(resource.where)
     return _restricted(counting, resource, path, query)

@@ -70,6 +70,10 @@ class Reader:
         statement = select(*self.columns).select_from(self.resource.table if source is None else source)
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
+    def takes_more(self, properties: Sequence[str] | None) -> bool:
+        """Whether ``entities`` asks for more than the rows of ``select()``."""
+        return any(properties is not None or not related.on_request for _, related in self.related)
+
     def entities(
         self,
         conn: Connection,

@@ -11,8 +11,10 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildbot.db.connector import DBConnector
+from buildbot.db.dialects.base import ClockLostError
 from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Statement
 from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
@@ -62,6 +64,7 @@ class MQConnector:
         self._saves.clock = reactor
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._dispatched = 0
+        self._clock_reader = db.dialect.clock_reader(reactor)
         #: called after subscriptions ended because this process was away for longer than the log reaches back
         self.on_skipped: Callable[[], Any] | None = None
 
@@ -72,6 +75,8 @@ class MQConnector:
     def stop(self) -> None:
         """Deliver no more."""
         self.tail.stop()
+        if self._clock_reader is not None:
+            self._clock_reader.close()
         if self._saves.running:
             self._saves.stop()
 
@@ -129,6 +134,11 @@ class MQConnector:
 
     def clock(self) -> Deferred[tuple[int, int]]:
         """The last number given out and the last one that is gone from the log; Deferred."""
+        reading = None if self._clock_reader is None else self._clock_reader.read()
+        return self._db.pool.read(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
+
+    def _read_clock_otherwise(self, failure: Failure) -> Deferred[tuple[int, int]]:
+        failure.trap(ClockLostError)
         return self._db.pool.read(thdClock)
 
     async def behind(self) -> int:

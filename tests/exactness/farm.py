@@ -371,7 +371,7 @@ class Farm:
             for resource in RESOURCES:
                 path = next((path for path in resource.paths if path.pattern == resource.plural), None)
                 if is_announced(resource) and path is not None:
-                    rows, _ = fetch(conn, resource, path, {}, Query())
+                    rows = fetch(conn, resource, path, {}, Query()).entities
                     self.judge.check_end(resource.plural, rows)
 
     def _check_scheduler(self) -> None:

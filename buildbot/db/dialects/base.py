@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql import Executable
+from twisted.internet.defer import Deferred
 
 from buildbot.db.dialects.driver import execute
 
@@ -36,6 +37,23 @@ class Sign(Protocol):
 
     def close(self) -> None:
         """Tell no more."""
+
+
+class ClockLostError(Exception):
+    """The clock was asked for and the answer did not come; it may be asked for otherwise."""
+
+
+class ClockReader(Protocol):
+    """Reads the clock without a thread; for the reactor's."""
+
+    def read(self) -> Deferred[tuple[int, int]] | None:
+        """The last number given out and the last one removed, at a moment after this call.
+
+        Fails with ClockLostError; None while there is no connection.
+        """
+
+    def close(self) -> None:
+        """Read no more."""
 
 
 class Dialect:
@@ -88,6 +106,10 @@ class Dialect:
 
     def sign_of_changes(self, engine: Engine) -> Sign | None:
         """A sign of every commit that costs no round trip; None where there is none, and the clock tells instead."""
+        return None
+
+    def clock_reader(self, reactor: Any) -> ClockReader | None:
+        """What reads the clock without a thread; None where the driver cannot."""
         return None
 
     # -- statements ---------------------------------------------------------------------------------

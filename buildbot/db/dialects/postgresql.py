@@ -12,10 +12,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
+from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import MAX_IDLE_S, Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.base import MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener
 from buildbot.db.dialects.driver import execute
+from buildbot.db.dialects.postgresql_clock import PostgreSQLClock, connection_arguments
 
 try:
     import psycopg
@@ -64,16 +66,7 @@ class _NotificationListener(threading.Thread):
                 self._closing.wait(1.0)
 
     def _listen(self) -> None:
-        given = {
-            "host": self._url.host,
-            "port": self._url.port,
-            "user": self._url.username,
-            "password": self._url.password,
-            "dbname": self._url.database,
-            **self._url.query,
-        }
-        arguments: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-        with psycopg.connect(autocommit=True, **arguments) as connection:
+        with psycopg.connect(autocommit=True, **connection_arguments(self._url)) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
             self._wake()  # what happened while nobody listened
             while not self._closing.is_set():
@@ -130,6 +123,10 @@ class PostgreSQLDialect(Dialect):
     def listen(self, wake: Callable[[], None]) -> Listener:
         """As ``Dialect.listen``: a thread with a connection that heals itself."""
         return _NotificationListener(self.url, self._own, wake)
+
+    def clock_reader(self, reactor: Any) -> ClockReader | None:
+        """As ``Dialect.clock_reader``, for reactors that watch sockets."""
+        return PostgreSQLClock(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""
