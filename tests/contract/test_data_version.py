@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from sqlalchemy.engine import Connection, Engine
+
+from buildbot.data import endpoints
+from buildbot.db.query import count
+from buildbot.mq.log import thdClock
 from tests.support.building import add_requests, run_build
 
 
@@ -97,3 +103,77 @@ async def test_log_bytes(state: Any) -> None:
             assert got[position : position + size] == text
             position += size
         assert position == len(got)
+
+
+async def test_one_resource_takes_one_statement(state: Any) -> None:
+    """The clock comes with it."""
+    running = await run_build(state)
+    clock = await state.data.clock()
+    state.mq.stop()  # it looks at the log now and then
+    await state.data.get({}, ("builds", running.buildid))
+    before = state.db.pool.statements
+    build, at = await state.data.snapshot({}, ("builds", running.buildid))
+    assert (build["buildid"], at) == (running.buildid, clock)
+    assert state.db.pool.statements - before == 1
+    assert await state.data.snapshot({}, ("builds", 999)) == (None, clock)
+
+
+async def test_total_of_a_later_moment(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows and a total that were not read at the same clock are read again together."""
+    await state.data.update.addChange(author="a")
+    await state.data.update.addChange(author="b")
+    before = await state.data.clock()
+    in_between: list[int] = []
+
+    def count_later(conn: Connection, *arguments: Any) -> tuple[int, int]:
+        if not in_between:
+            in_between.append(1)
+            with state.db.pool.engine.begin() as other:
+                other.exec_driver_sql("UPDATE clock SET seq = seq + 1")
+        return count(conn, *arguments)
+
+    monkeypatch.setattr(endpoints, "count", count_later)
+    page, clock = await state.data.snapshot({"limit": 1}, ("changes",))
+    assert (len(page), page.total) == (1, 2)
+    # where the total is read in a snapshot anyway, what was written in between is not seen
+    assert clock == (before + 1 if state.db.dialect.remote else before)
+
+
+async def test_clock_without_a_thread(state: Any) -> None:
+    """Many questions are answered by few; each knows of all that was committed before it was asked."""
+    await _clock_connected(state)
+    before, _ = await state.mq.clock()
+    asked = [state.mq.clock() for _ in range(20)]
+    await state.data.update.addChange(author="a")
+    asked += [state.mq.clock() for _ in range(20)]
+    clocks = [(await one)[0] for one in asked]
+    assert clocks == sorted(clocks)
+    assert (min(clocks), set(clocks[20:])) == (before, {before + 1})
+
+
+async def test_lost_clock_connection(state: Any) -> None:
+    """Whoever asks is answered all the same, and the connection is made again."""
+    for _ in range(2):
+        await _clock_connected(state)
+        await state.db.pool.do_with_engine(_cut_clock_off)
+        assert await state.mq.clock() == await state.db.pool.read(thdClock)
+        state.mq._clock_reader._not_before = 0
+
+
+async def _clock_connected(state: Any) -> None:
+    """Until the clock is read on the reactor's thread, where that is possible."""
+    reader = state.mq._clock_reader
+    if reader is None:
+        pytest.skip("only by psycopg")
+    while reader._connection is None:
+        await state.mq.clock()
+    await state.mq.clock()
+
+
+def _cut_clock_off(engine: Engine) -> None:
+    with engine.connect() as conn:
+        cut = conn.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND position('SELECT seq, trimmed' in query) = 1 AND pid <> pg_backend_pid()"
+        )
+        assert cut.rowcount >= 1

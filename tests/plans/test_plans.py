@@ -102,7 +102,7 @@ def queue(database: Database) -> list[str]:
 
 def _counts_all(statement: str) -> bool:
     """The total of a list that is not restricted is a count of all, which has no shorter way."""
-    return statement.startswith("SELECT count(") and "WHERE" not in statement
+    return statement.startswith("SELECT count(") and statement.count("WHERE") == 1  # the clock's, which comes with it
 
 
 @pytest.mark.slow

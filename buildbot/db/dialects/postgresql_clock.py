@@ -5,6 +5,7 @@ It is read for nearly every request. A thread and the driver's cursor take sever
 
 from __future__ import annotations
 
+import os
 import threading
 from typing import Any
 
@@ -37,6 +38,8 @@ class PostgreSQLClock:
         self._url = url
         self._reactor = reactor
         self._connection: Any = None
+        #: its socket once more: the library closes its own before the reactor can forget it
+        self._socket = -1
         self._connecting = False
         self._not_before = 0.0
         self._closed = False
@@ -83,7 +86,7 @@ class PostgreSQLClock:
             connection.close()
         else:
             connection.pgconn.nonblocking = 0  # what is sent is sent; it fits any buffer
-            self._connection = connection
+            self._connection, self._socket = connection, os.dup(connection.pgconn.socket)
             self._reactor.addReader(self)
 
     def _ask(self) -> None:
@@ -97,7 +100,7 @@ class PostgreSQLClock:
 
     def fileno(self) -> int:
         """The connection's socket."""
-        return int(self._connection.pgconn.socket)
+        return self._socket
 
     def logPrefix(self) -> str:
         """For the reactor's messages."""
@@ -138,6 +141,7 @@ class PostgreSQLClock:
         connection, self._connection = self._connection, None
         if connection is not None:
             self._reactor.removeReader(self)
+            os.close(self._socket)
             connection.close()
         waiting, self._asking, self._next, self._answer = [*self._asking, *self._next], [], [], None
         for each in waiting:
