@@ -28,9 +28,12 @@ from buildbot.util import checks, jsontext
 
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
+#: by what was asked: how many there were at which clock
+Totals = dict[str, tuple[int, int]]
 
-#: lists of one path whose totals are remembered
-_REMEMBERED_TOTALS = 200
+#: lists whose totals are remembered, and how long what they were asked with may be
+MAX_TOTALS = 1000
+_MAX_TOTAL_CHARACTERS = 1000
 
 _IDENTIFIER = re.compile(r"[a-zA-Z_-][.a-zA-Z0-9_-]*")
 
@@ -88,14 +91,13 @@ class Endpoint:
 class ResourceEndpoint(Endpoint):
     """One of a noun's paths."""
 
-    def __init__(self, db: DBConnector, resource: Resource, path: Path) -> None:
+    def __init__(self, db: DBConnector, resource: Resource, path: Path, totals: Totals) -> None:
         super().__init__(db, path, resource.plural, resource.name)
         self._resource = resource
         self.kind = "single" if path.is_single else "collection"
         self.growing = resource.growing
         self._fields = {name: resource.kind(name) for name in resource.fields}
-        #: by variables and conditions: how many there were at which clock
-        self._totals: dict[Any, tuple[int, int]] = {}
+        self._totals = totals
 
     @property
     def resource(self) -> Resource:
@@ -162,12 +164,14 @@ class ResourceEndpoint(Endpoint):
         """
         if clock is None or not self._db.dialect.remote:
             return count(conn, self._resource, self.path, variables, query)
-        key = (tuple(variables.items()), query.conditions)
+        key = repr((self.path.pattern, variables, query.conditions))
         found = self._totals.get(key)
         if found is None or found[1] != clock:
-            if len(self._totals) >= _REMEMBERED_TOTALS:
+            found = count(conn, self._resource, self.path, variables, query)
+            if len(self._totals) >= MAX_TOTALS:
                 self._totals.clear()
-            found = self._totals[key] = count(conn, self._resource, self.path, variables, query)
+            if len(key) <= _MAX_TOTAL_CHARACTERS:
+                self._totals[key] = found
         return found
 
     def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
@@ -377,7 +381,7 @@ class CommitRangeEndpoint(ResourceEndpoint):
     MAX_SETS = 30_000
 
     def __init__(self, db: DBConnector) -> None:
-        super().__init__(db, TEST_RESULT_SET, Path(f"{_RANGE}/test_result_sets"))
+        super().__init__(db, TEST_RESULT_SET, Path(f"{_RANGE}/test_result_sets"), {})
         self._all = next(path for path in TEST_RESULT_SET.paths if not path.variables)
 
     def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
@@ -480,10 +484,11 @@ class Endpoints:
 
 
 def _endpoints(db: DBConnector) -> Iterator[Endpoint]:
+    totals: Totals = {}
     yield RootEndpoint(db)
     for resource in RESOURCES:
         for path in resource.paths:
-            yield ResourceEndpoint(db, resource, path)
+            yield ResourceEndpoint(db, resource, path, totals)
             if resource in (BUILD, BUILDSET) and path.is_single and "s:buildername" not in path.parts:
                 yield PropertiesEndpoint(db, resource, path)
             if resource is LOG and path.is_single:

@@ -187,7 +187,11 @@ def _run(
     return [tuple(row) for row in conn.execute(make(dialect_of(conn), resource, path, query, False), dict(variables))]
 
 
-@lru_cache(1024)
+#: shapes that are kept compiled: what the page and usual clients ask takes some dozens, hostile ones any number
+SHAPES = 256
+
+
+@lru_cache(SHAPES)
 def _prepared(make: _Make, resource: Resource, path: Path, shape: Query) -> Statement:
     return Statement(lambda dialect: make(dialect, resource, path, shape, True))
 

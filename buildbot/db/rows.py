@@ -156,10 +156,10 @@ class Reader:
 
 
 #: those that nouns and usual clients need; the rest, of which hostile ones could ask for any number, is made again
-_READERS = 500
+READERS = 128
 
 
-@lru_cache(_READERS)
+@lru_cache(READERS)
 def reader_of(resource: Resource, names: tuple[str, ...] | None = None) -> Reader:
     """The reader of a noun for these attributes (all, unless given), made once."""
     return Reader(resource, tuple(resource.fields) if names is None else names)

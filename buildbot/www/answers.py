@@ -8,7 +8,7 @@ from buildbot.www.messages import Response
 
 #: what of a request decides on the bytes of the answer
 Key = tuple[tuple[str, ...], str, bool, frozenset[str]]
-#: what an answer takes besides its body
+#: what an answer takes besides its body and what was asked for
 _OVERHEAD_BYTES = 1024
 
 
@@ -34,7 +34,7 @@ class Answers:
 
     def put(self, key: Key, version: int, response: Response) -> None:
         """Keep an answer, unless it is a stream; ``version`` was the database's before it was read."""
-        size = _size(response)
+        size = _size(key, response)
         if size * 4 > self._most_bytes or not isinstance(response.body, bytes):
             return
         if version != self._version:
@@ -45,8 +45,10 @@ class Answers:
             self._kept[key] = response
             self._bytes += size
         while self._bytes > self._most_bytes:
-            self._bytes -= _size(self._kept.popitem(last=False)[1])
+            self._bytes -= _size(*self._kept.popitem(last=False))
 
 
-def _size(response: Response) -> int:
-    return _OVERHEAD_BYTES + (len(response.body) if isinstance(response.body, bytes) else 0)
+def _size(key: Key, response: Response) -> int:
+    path, query, *_ = key
+    asked = sum(map(len, path)) + len(query)
+    return _OVERHEAD_BYTES + asked + (len(response.body) if isinstance(response.body, bytes) else 0)

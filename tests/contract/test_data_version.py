@@ -177,3 +177,16 @@ def _cut_clock_off(engine: Engine) -> None:
             " AND position('SELECT seq, trimmed' in query) = 1 AND pid <> pg_backend_pid()"
         )
         assert cut.rowcount >= 1
+
+
+async def test_many_totals(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Totals of a few lists are remembered, and of those that are asked for with little text; all are exact."""
+    monkeypatch.setattr(endpoints, "MAX_TOTALS", 3)
+    for author in ("a", "b", "b"):
+        await state.data.update.addChange(author=author)
+    remembered = state.data.endpoint(("changes",))._totals
+    for author, count_ in [("a", 1), ("b", 2), ("x" * 2000, 0)] * 2 + [(str(n), 0) for n in range(5)]:
+        page = await state.data.get({"filters": {"author": author}, "limit": 0}, ("changes",))
+        assert page.total == count_
+        assert len(remembered) <= 3
+        assert not any("xxx" in key for key in remembered)

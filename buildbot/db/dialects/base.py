@@ -18,6 +18,10 @@ from buildbot.db.dialects.driver import execute
 MAX_IDLE_S = 5
 
 
+#: statements that SQLAlchemy keeps compiled: those whose number of values shapes them, which hostile clients choose
+COMPILED = 128
+
+
 class InvalidURLError(ValueError):
     """A connection string that cannot work; the message says why and what would."""
 

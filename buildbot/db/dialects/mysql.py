@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import MAX_IDLE_S, Dialect, InvalidURLError
+from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError
 from buildbot.db.dialects.driver import execute
 
 #: to MySQL, which has no such limit, this is a comment
@@ -46,6 +46,7 @@ class MySQLDialect(Dialect):
                 pool_recycle=3600,
                 isolation_level="READ COMMITTED",
                 connect_args={"connect_timeout": 10, "init_command": _SETTINGS},
+                query_cache_size=COMPILED,
             )
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None

@@ -15,7 +15,7 @@ from sqlalchemy.sql import Executable
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener
 from buildbot.db.dialects.driver import execute
 from buildbot.db.dialects.postgresql_clock import PostgreSQLClock, connection_arguments
 
@@ -101,6 +101,7 @@ class PostgreSQLDialect(Dialect):
                 pool_size=self.readers + self.writers + 2,
                 max_overflow=5,
                 connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+                query_cache_size=COMPILED,
             )
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None

@@ -14,11 +14,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import Dialect, InvalidURLError, Sign
+from buildbot.db.dialects.base import COMPILED, Dialect, InvalidURLError, Sign
 from buildbot.db.dialects.driver import execute, execute_uncounted
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
+#: prepared statements that a connection keeps, each of some 10 kB
+_CACHED_STATEMENTS = 256
 #: above this, ids go as JSON: there is a limit on variables
 MAX_PLACEHOLDERS = 4**7
 
@@ -57,11 +59,12 @@ class SQLiteDialect(Dialect):
         connect_args: dict[str, Any] = {
             "check_same_thread": False,
             "timeout": BUSY_TIMEOUT_MS / 1000,
-            "cached_statements": 512,
+            "cached_statements": _CACHED_STATEMENTS,
         }
         engine = create_engine(
             self.url,
             connect_args=connect_args,
+            query_cache_size=COMPILED,
             poolclass=StaticPool if self.in_memory else QueuePool,
             **({} if self.in_memory else {"pool_size": self.readers + self.writers + 2, "max_overflow": 5}),
         )
