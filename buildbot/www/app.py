@@ -50,7 +50,7 @@ class App:
         try:
             visitor = await self.gate.admit(request, segments)
         except RefusedError as error:
-            return rest.error_response(error)
+            return self._refused(request, segments, error)
         root = segments[0]
         if root == "api" and len(segments) > 1 and segments[1] in _API_VERSIONS:
             return await self._api(request, segments[2:], visitor)
@@ -68,6 +68,16 @@ class App:
         if root == "auth" and len(segments) > 1:
             return await self.login.handle(request, segments[1:], visitor)
         return await self.pages.handle(request, segments, visitor) or _page(404, "No Such Resource")
+
+    def _refused(self, request: Request, segments: tuple[str, ...], why: RefusedError) -> Response:
+        """What a page of another origin may read, too, where it may call the API."""
+        response = rest.error_response(why)
+        if segments[0] != "api":
+            return response
+        try:
+            return response.with_headers(*check_origin(request, self.settings))
+        except RefusedError:
+            return response
 
     async def _api(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
         try:

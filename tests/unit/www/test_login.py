@@ -324,6 +324,18 @@ async def test_nothing_without_role(master: FakeMaster) -> None:
         await client.socket()
 
 
+async def test_refusals_of_other_origins(master: FakeMaster) -> None:
+    """A page of an allowed origin can read why it is refused; of another one, the browser keeps it from that."""
+    authz = util.Authz([util.AnyEndpointMatcher(role="insiders")], [ROLES])
+    async with serving(master, authz=authz, allowed_origins=["https://dash.example"]) as client:
+        for path in ("/api/v2/builds", "/api", "/api/v2/nowhere"):
+            status, headers, body = await client.ask("GET", path, Origin="https://dash.example")
+            assert (status, headers["access-control-allow-origin"]) == (403, "https://dash.example")
+            assert (headers["vary"], json.loads(body)) == ("Origin", {"error": "you need to have role 'insiders'"})
+            status, headers, _ = await client.ask("GET", path, Origin="https://evil.example")
+            assert (status, headers.get("access-control-allow-origin")) == (403, None)
+
+
 async def test_subscriptions_are_asked_for(master: FakeMaster) -> None:
     """Each subscription of a socket meets the rules; logout ends sockets and streams of the session at once."""
     await a_farm(master)
