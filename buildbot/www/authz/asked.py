@@ -63,23 +63,33 @@ class Subject:
     Attributes:
         builder: the name of its builder; None if it may be any builder's, or has none.
         owner: the ``owner`` property of the build or request; None if there is none.
+        branch, project: of a source stamp of the build or request, ``""`` where that has none; None if it may be any.
     """
 
     builder: str | None = None
     owner: str | None = None
+    branch: str | None = None
+    project: str | None = None
 
 
-async def subjects(asked: Asked, data: Data) -> list[Subject]:
-    """All that a request concerns, never empty; each must be allowed."""
+async def subjects(asked: Asked, data: Data, with_stamps: bool = False) -> list[Subject]:
+    """All that a request concerns, never empty; each must be allowed.
+
+    ``with_stamps``: a subject for each source stamp.
+    """
     try:
         if asked.path[:1] == ("forceschedulers",) and asked.action == "force":
             return [Subject(name) for name in await _forced(asked, data)] or [Subject()]
         build, request, builderid = await _followed(asked.path, data)
-        builder = None
-        if builderid is not None and "triggered_builds" not in asked.path and not asked.linked:
-            found = await data.get({}, ("builders", builderid))
-            builder = None if found is None else found["name"]
-        return [Subject(builder, await _owner(build, request, data))]
+        owner = await _owner(build, request, data)
+        if "triggered_builds" in asked.path or asked.linked:
+            return [Subject(None, owner)]
+        found = None if builderid is None else await data.get({}, ("builders", builderid))
+        builder = None if found is None else found["name"]
+        stamps = await _stamps(build, request, data) if with_stamps else []
+        return [Subject(builder, owner, stamp["branch"] or "", stamp["project"]) for stamp in stamps] or [
+            Subject(builder, owner)
+        ]
     except DataException:
         # No such path: whoever answers says so. No rule about builders fits it.
         return [Subject()]
@@ -130,6 +140,13 @@ async def _build_of(noun: str, identifier: Any, data: Data) -> Any:
                 return None
             noun, identifier = parent, child[key]
     return await data.get({}, ("builds", identifier)) if noun == "builds" else None
+
+
+async def _stamps(build: Any, request: Any, data: Data) -> list[Any]:
+    if build is not None:
+        request = await data.get({}, ("buildrequests", build["buildrequestid"]))
+    buildset = None if request is None else await data.get({}, ("buildsets", request["buildsetid"]))
+    return [] if buildset is None else list(buildset["sourcestamps"])
 
 
 async def _owner(build: Any, request: Any, data: Data) -> str | None:

@@ -53,11 +53,12 @@ class Authz:
         for rule in self.rules:
             if not isinstance(rule, EndpointMatcherBase):
                 error(f"Authz: allowRules must hold matchers (util.AnyEndpointMatcher(…), …), not {rule!r}")
-            elif stringsMatcher is reStrMatcher and rule.builder is not None:
-                try:
-                    re.compile(rule.builder)
-                except re.error as problem:
-                    error(f"Authz: {type(rule).__name__}: builder {rule.builder!r} is no regular expression: {problem}")
+            elif stringsMatcher is reStrMatcher:
+                for name, pattern in rule.patterns.items():
+                    try:
+                        re.compile(pattern)
+                    except re.error as problem:
+                        error(f"Authz: {type(rule).__name__}: {name} {pattern!r} is no regular expression: {problem}")
         for matcher in self.role_matchers:
             if not isinstance(matcher, RolesFromBase):
                 error(f"Authz: roleMatchers must hold matchers (util.RolesFromGroups(…), …), not {matcher!r}")
@@ -74,10 +75,11 @@ class Authz:
         relevant = [rule for rule in self.rules if rule.covers(asked)]
         if relevant:
             by_owner = any(True for matcher in self.role_matchers for _ in matcher.roles_of_owner())
-            needed = by_owner or any(rule.builder is not None for rule in relevant)
+            about = {name for rule in relevant for name in rule.patterns}
+            needed = by_owner or bool(about)
             roles = await self._roles(visitor)
             undecided = False
-            for subject in await subjects(asked, data) if needed else [Subject()]:
+            for subject in await subjects(asked, data, bool(about - {"builder"})) if needed else [Subject()]:
                 undecided |= not self._decide(relevant, roles | self._owned(visitor, subject), asked, subject)
             if not undecided:
                 return
@@ -94,7 +96,7 @@ class Authz:
                 if rule.covers(action):
                     if rule.role in roles:
                         return True
-                    if rule.defaultDeny and rule.builder is None:
+                    if rule.defaultDeny and not rule.patterns:
                         break
             else:
                 if visitor.user is not None or anonymous_control:
@@ -107,9 +109,9 @@ class Authz:
             if not rule.fits(asked, subject, self._matcher):
                 continue
             if rule.role in roles:
-                if rule.builder is None or subject.builder is not None:
+                if rule.is_sure(subject):
                     return True
-                # The role is for some builders; others may be concerned too.
+                # The role is for some builds; others may be concerned too.
             elif rule.defaultDeny:
                 raise RefusedError(403, f"you need to have role '{rule.role}'")
         return False

@@ -19,8 +19,10 @@ class EndpointMatcherBase:
         defaultDeny: whoever lacks the role is refused; otherwise the next rule is asked.
     """
 
-    #: name of the builder that the rule is about; None: every builder's
+    #: patterns of what the rule is about: names of builders, branches and projects of source stamps; None: all
     builder: str | None = None
+    branch: str | None = None
+    project: str | None = None
 
     def __init__(self, role: str, defaultDeny: bool = True) -> None:
         self.role = role
@@ -32,12 +34,23 @@ class EndpointMatcherBase:
 
     def fits(self, asked: Asked, subject: Subject, matcher: Any) -> bool:
         """Whether it decides about a request as far as it concerns ``subject``."""
-        if not self.covers(asked):
-            return False
-        if self.builder is None:
-            return True
         # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
-        return subject.builder is None or bool(matcher(subject.builder, self.builder))
+        return self.covers(asked) and all(
+            value is None or matcher(value, pattern) for value, pattern in self._compared(subject)
+        )
+
+    @property
+    def patterns(self) -> dict[str, str]:
+        """By what the rule is restricted; empty: by nothing."""
+        named = {"builder": self.builder, "branch": self.branch, "project": self.project}
+        return {name: pattern for name, pattern in named.items() if pattern is not None}
+
+    def is_sure(self, subject: Subject) -> bool:
+        """Whether all that the rule asks about is known of ``subject``."""
+        return all(value is not None for value, _ in self._compared(subject))
+
+    def _compared(self, subject: Subject) -> list[tuple[str | None, str]]:
+        return [(getattr(subject, name), pattern) for name, pattern in self.patterns.items()]
 
 
 class AnyEndpointMatcher(EndpointMatcherBase):
@@ -105,8 +118,25 @@ class EnableSchedulerEndpointMatcher(EndpointMatcherBase):
 class ViewBuildsEndpointMatcher(_OfBuilder):
     """Reading builds and what belongs to them: steps, logs, properties, and their events.
 
-    Rows are not filtered: a list that may hold builds of such a builder is refused as a whole.
+    Rows are not filtered: a list that may hold such builds is refused as a whole. Of a build of several source stamps
+    each must be allowed.
+
+    Args:
+        branch, project: patterns, of a source stamp of the build; the default branch is ``""``.
+        builder: a pattern of names of builders.
     """
+
+    def __init__(
+        self,
+        branch: str | None = None,
+        project: str | None = None,
+        builder: str | None = None,
+        role: str | None = None,
+        defaultDeny: bool = True,
+    ) -> None:
+        super().__init__(builder, role, defaultDeny)
+        self.branch = branch
+        self.project = project
 
     def covers(self, asked: Asked) -> bool:
         """As ``EndpointMatcherBase.covers``."""

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.logger import globalLogPublisher
 
+from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import schedulers, util
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.util import clock
@@ -305,6 +306,62 @@ async def test_nothing_around_rules(master: FakeMaster, path: str) -> None:
             assert await client.get(path) in (200, 400)
 
 
+@pytest.mark.parametrize(
+    ("rule", "refused"),
+    [
+        ({"branch": "hidden/*"}, {"/api/v2/builds/2", "/api/v2/builds/3"}),
+        ({"branch": ""}, {"/api/v2/builds/4"}),
+        ({"project": "proj", "branch": "main"}, {"/api/v2/builds/3"}),
+        ({"project": "p*"}, {"/api/v2/builds/3", "/api/v2/builds/4"}),
+        ({"builder": "open", "branch": "hidden/x"}, {"/api/v2/builds/2"}),
+        ({"branch": "nowhere"}, set()),
+    ],
+)
+async def test_builds_of_branches_and_projects(master: FakeMaster, rule: Any, refused: set[str]) -> None:
+    """Builds can be shown by what they build, each of their source stamps; lists may hold any."""
+    farm = Farm(master)
+    assert await master.data.update.findBuilderId("open") == 1
+    await farm.configure({"open": [], "secret": []}, ["w1"])
+    stamps = [
+        ("open", [("main", "")]),
+        ("open", [("hidden/x", "")]),
+        ("secret", [("hidden/x", ""), ("main", "proj")]),
+        ("open", [(None, "proj2")]),
+    ]
+    for builder, codes in stamps:
+        given = [{"codebase": str(n), "branch": b, "project": p} for n, (b, p) in enumerate(codes)]
+        build = await farm.build(builder, "w1", sourcestamps=given)
+        await build.log(await build.step("compile"), "ohidden\n")
+    authz = util.Authz([util.ViewBuildsEndpointMatcher(**rule, role="insiders")], [ROLES])
+    async with serving(master, auth=util.UserPasswordAuth(USERS), authz=authz) as client:
+        single = [f"/api/v2/builds/{n}" for n in range(1, 5)]
+        assert {path for path in single if await client.get(path) == 403} == refused
+        assert {path for path in single if await client.get(path.replace("builds", "logs") + "/raw") == 403} == refused
+        requests = [path.replace("builds", "buildrequests") + "/builds" for path in single]
+        assert {path for path in requests if await client.get(path) == 403} == {
+            path.replace("builds", "buildrequests") + "/builds" for path in refused
+        }
+        for mixed in ("/api/v2/builds", "/api/v2/builders/1/builds", "/api/v2/builds/1?expand=buildrequest"):
+            assert await client.get(mixed) == 403
+        await client.login("ann", "pw2")
+        assert {await client.get(path) for path in (*single, *requests, "/api/v2/builds")} == {200}
+
+
+async def test_only_some_are_shown(master: FakeMaster) -> None:
+    """Who may see a branch may not see a build of it and of another one."""
+    farm = Farm(master)
+    await farm.configure({"open": []}, ["w1"])
+    for branches in (["main"], ["main", "hidden"]):
+        await farm.build("open", "w1", sourcestamps=[{"codebase": b, "branch": b} for b in branches])
+    rules = [
+        util.ViewBuildsEndpointMatcher(branch="main", role="anyone"),
+        util.ViewBuildsEndpointMatcher(role="insiders"),
+    ]
+    async with serving(master, auth=util.UserPasswordAuth(USERS), authz=util.Authz(rules, [ROLES])) as client:
+        assert [await client.get(f"/api/v2/builds/{n}") for n in (1, 2)] == [200, 403]
+        assert await client.get("/api/v2/builds") == 403
+
+
 ROLES = util.RolesFromUsername(roles=["insiders"], usernames=["ann"])
 
 
@@ -328,7 +385,7 @@ async def test_refusals_of_other_origins(master: FakeMaster) -> None:
     """A page of an allowed origin can read why it is refused; of another one, the browser keeps it from that."""
     authz = util.Authz([util.AnyEndpointMatcher(role="insiders")], [ROLES])
     async with serving(master, authz=authz, allowed_origins=["https://dash.example"]) as client:
-        for path in ("/api/v2/builds", "/api", "/api/v2/nowhere"):
+        for path in ("/api/v2/builds", "/api/latest", "/api/v2/nowhere"):
             status, headers, body = await client.ask("GET", path, Origin="https://dash.example")
             assert (status, headers["access-control-allow-origin"]) == (403, "https://dash.example")
             assert (headers["vary"], json.loads(body)) == ("Origin", {"error": "you need to have role 'insiders'"})
@@ -527,3 +584,11 @@ async def test_passwords_stay_out_of_the_log(master: FakeMaster) -> None:
     text = "".join(seen)
     assert "login failed" in text and "hunter2" not in text
     assert not any(value in text for value in client.cookies.values())
+
+
+@pytest.mark.parametrize("name", ["builder", "branch", "project"])
+def test_no_regular_expression(name: str) -> None:
+    """A pattern that ``reStrMatcher`` cannot read is an error of the configuration."""
+    rule = util.ViewBuildsEndpointMatcher(**{name: "(", "role": "insiders"})
+    with pytest.raises(ConfigErrors, match=rf"{name} '\(' is no regular expression"):
+        util.Authz([rule], stringsMatcher=util.reStrMatcher)
