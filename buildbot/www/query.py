@@ -6,20 +6,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from buildbot.db.query import OPERATORS
 from buildbot.www.errors import RefusedError
-
-#: the filter operators (http-api 3.2) and whether several values of one parameter make sense
-OPERATORS: Mapping[str, bool] = {
-    "eq": True,
-    "ne": True,
-    "lt": False,
-    "le": False,
-    "gt": False,
-    "ge": False,
-    "contains": True,
-    "in": True,
-    "notin": True,
-}
 
 _INTEGER = re.compile(r"[+-]?[0-9]+")
 _TRUE = frozenset({"on", "true", "yes", "1"})
@@ -95,7 +83,7 @@ def options_of(parameters: Sequence[tuple[str, str]], fields: Mapping[str, str],
         field, _, operator = name.partition("__")
         if field not in fields or ("__" in name and operator not in OPERATORS):
             raise RefusedError(400, f"unrecognized query parameter '{name}'")
-        if len(texts) > 1 and operator and not OPERATORS[operator]:
+        if len(texts) > 1 and operator and not OPERATORS[operator].several:
             raise RefusedError(400, f"invalid filter value for {name}")
         # A list is compared by its elements, which are numbers where its name says so (masterids).
         convert = _integer if field.endswith("ids") else _CONVERTERS[fields[field]]

@@ -58,7 +58,16 @@ c = BuildmasterConfig = {{
 
 
 #: names that there are, by the parameters that take them
-_NAMES = {"buildername": "b1", "schedulername": "force", "step_name": "compile", "log_slug": "stdio", "name": "data"}
+_NAMES = {
+    "buildername": "b1",
+    "schedulername": "force",
+    "step_name": "compile",
+    "log_slug": "stdio",
+    "name": "data",
+    "projectname": "proj",
+    "codebasename": "code",
+    "revision": "1" * 40,
+}
 
 
 class Master:
@@ -172,6 +181,40 @@ def likely(document: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
+async def _fill_codebase(update: Any) -> None:
+    """A project with a codebase: two lines of commits from a common one, and a branch on each."""
+    projectid = await update.find_project_id("proj")
+    await update.update_project_info(projectid, "proj", HTML, "markdown", HTML)
+    codebaseid = await update.find_codebase_id(projectid=projectid, name="code")
+    await update.update_codebase_info(codebaseid=codebaseid, projectid=projectid, slug="code")
+    commits: list[int] = []
+    for number, parent in enumerate((None, 0, 1, 1, 3, 2)):
+        commits.append(
+            await update.add_commit(
+                codebaseid=codebaseid,
+                author="me <me@example.org>",
+                comments=HTML,
+                revision=f"{number}" * 40,
+                parent_commitid=None if parent is None else commits[parent],
+            )
+        )
+    for name, commitid in (("main", commits[-1]), (HTML, commits[-2]), ("gone", None)):
+        await update.update_branch(codebaseid=codebaseid, name=name, commitid=commitid)
+
+
+async def _add_results(update: Any, builderid: int, buildid: int, stepid: int, complete: bool) -> None:
+    """Test results of a step, in two sets."""
+    for category, unit in (("pass_fail", "boolean"), (HTML[:10], "s")):
+        setid = await update.addTestResultSet(builderid, buildid, stepid, HTML, category, unit)
+        results = [
+            {"value": str(n % 2), "test_name": f"{HTML}{n}", "test_code_path": "../a.py", "line": n, "duration_ns": n}
+            for n in range(20)
+        ]
+        await update.addTestResults(builderid, setid, results)
+        if complete:
+            await update.completeTestResultSet(setid, tests_passed=10, tests_failed=10)
+
+
 async def _fill(url: str) -> None:
     master = await openMaster(url, name="before:/", upgrade=True)
     try:
@@ -179,6 +222,7 @@ async def _fill(url: str) -> None:
         await update.masterActive()
         farm = Farm(master)
         await farm.configure({"b1": ["t"], "b2": []}, ["w1", "w2"])
+        await _fill_codebase(update)
         for number in range(6):
             changeid = await update.addChange(
                 author="me <me@example.org>",
@@ -190,8 +234,11 @@ async def _fill(url: str) -> None:
                 properties={"big": (2**70, "Change")},
             )
             assert changeid
-            build = await farm.build("b1", "w1", properties={"owner": ("me", "test"), "n": (number, "test")})
+            properties = {"owner": ("me", "test"), "n": (number, "test")}
+            stamp = {"codebase": "code", "project": "proj", "revision": f"{number}" * 40, "branch": "main"}
+            build = await farm.build("b1", "w1", properties=properties, sourcestamps=[stamp])
             step = await build.step("compile")
+            await _add_results(update, farm.builders["b1"], build.buildid, step, complete=bool(number % 2))
             await build.log(step, "ohello\nebad\n" * 500)
             for name, kind in ((HTML, "h"), ("../../etc/passwd", "t")):
                 await update.finishLog(await build.log(step, "text\n", name, kind))

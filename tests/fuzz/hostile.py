@@ -218,7 +218,7 @@ class Hostile:
         parts = []
         for part in (path or self._pick(self._paths)).split("/"):
             if part.startswith("{"):
-                likely = ("1", "2", "b1", "force", "stdio", "compile", "data")
+                likely = ("1", "2", "3", "b1", "force", "stdio", "compile", "data", "proj", "code", "1" * 40)
                 part = self._pick(likely) if self._chance(0.8) else self._pick(VALUES).replace("/", "")[:200]
             parts.append(part)
         return "/".join(parts)

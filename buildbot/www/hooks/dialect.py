@@ -156,6 +156,28 @@ def branch_of(ref: str) -> tuple[str, str | None] | None:
     return None
 
 
+def person(payload: Any, path: str) -> str:
+    """``Name <mail>`` of what is at a path."""
+    return f"{at(payload, f'{path}.name', str)} <{at(payload, f'{path}.email', str)}>"
+
+
+def pushed(payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[str, Any]:
+    """The change of a commit of a push, as GitHub and those say it who are like it."""
+    return {
+        "author": person(commit, "author"),
+        "committer": person(commit, "committer"),
+        "comments": at(commit, "message", str),
+        "revision": at(commit, "id", str),
+        "when_timestamp": moment(at(commit, "timestamp", str)),
+        "branch": branch[0],
+        "category": branch[1],
+        "files": names(commit, "added", "modified", "removed"),
+        "project": at(payload, "repository.full_name", str),
+        "repository": at(payload, "repository.html_url", str),
+        "revlink": at(commit, "url", str),
+    }
+
+
 def form(request: Request) -> dict[str, list[str]]:
     """The fields of the query and of a form in the body."""
     fields: dict[str, list[str]] = {}

@@ -13,8 +13,8 @@ from buildbot.www.hooks.dialect import (
     branch_of,
     maybe,
     moment,
-    names,
     parse,
+    pushed,
     repeated,
     require_signature,
 )
@@ -45,17 +45,7 @@ class GiteaDialect(Dialect):
         # Newest first.
         for commit in reversed(maybe(payload, "commits", list) or []):
             yield {
-                "author": f"{at(commit, 'author.name', str)} <{at(commit, 'author.email', str)}>",
-                "committer": f"{at(commit, 'committer.name', str)} <{at(commit, 'committer.email', str)}>",
-                "comments": at(commit, "message", str),
-                "revision": at(commit, "id", str),
-                "when_timestamp": moment(at(commit, "timestamp", str)),
-                "branch": branch[0],
-                "category": branch[1],
-                "files": names(commit, "added", "modified", "removed"),
-                "project": at(payload, "repository.full_name", str),
-                "repository": at(payload, "repository.html_url", str),
-                "revlink": at(commit, "url", str),
+                **pushed(payload, commit, branch),
                 "properties": {"event": "push"},
                 **self.codebase(payload),
             }

@@ -19,8 +19,8 @@ from buildbot.www.hooks.dialect import (
     form,
     maybe,
     moment,
-    names,
     parse,
+    pushed,
     repeated,
     require_signature,
 )
@@ -79,17 +79,7 @@ class GitHubDialect(Dialect):
             commits = [] if head is None else [head]
         for commit in commits:
             yield {
-                "author": _person(commit, "author"),
-                "committer": _person(commit, "committer"),
-                "comments": at(commit, "message", str),
-                "revision": at(commit, "id", str),
-                "when_timestamp": moment(at(commit, "timestamp", str)),
-                "branch": branch[0],
-                "category": branch[1],
-                "files": names(commit, "added", "modified", "removed"),
-                "project": at(payload, "repository.full_name", str),
-                "repository": at(payload, "repository.html_url", str),
-                "revlink": at(commit, "url", str),
+                **pushed(payload, commit, branch),
                 "properties": {
                     "event": "push",
                     "github_distinct": maybe(commit, "distinct", bool) is not False,
@@ -166,10 +156,6 @@ def _payload(request: Request) -> Any:
     if content_type == "application/x-www-form-urlencoded":
         return parse(form(request).get("payload", [""])[0])
     raise RefusedDeliveryError(f"Unknown content type: {content_type[:100]!r}")
-
-
-def _person(commit: Any, role: str) -> str:
-    return f"{at(commit, f'{role}.name', str)} <{at(commit, f'{role}.email', str)}>"
 
 
 def _flat(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:

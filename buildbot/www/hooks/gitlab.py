@@ -16,6 +16,7 @@ from buildbot.www.hooks.dialect import (
     moment,
     names,
     parse,
+    person,
     repeated,
 )
 from buildbot.www.messages import Request
@@ -54,7 +55,7 @@ class GitLabDialect(Dialect):
             if maybe(commit, "distinct", bool) is False:
                 continue
             yield {
-                "author": f"{at(commit, 'author.name', str)} <{at(commit, 'author.email', str)}>",
+                "author": person(commit, "author"),
                 "comments": at(commit, "message", str),
                 "revision": at(commit, "id", str),
                 "when_timestamp": moment(at(commit, "timestamp", str)),
@@ -79,7 +80,7 @@ class GitLabDialect(Dialect):
         commit = at(request, "last_commit", dict)
         title = f"MR#{at(request, 'iid', int)}: {at(request, 'title', str)}"
         return {
-            "author": f"{at(commit, 'author.name', str)} <{at(commit, 'author.email', str)}>",
+            "author": person(commit, "author"),
             "comments": f"{title}\n\n{maybe(request, 'description', str) or ''}",
             "revision": at(commit, "id", str),
             "when_timestamp": moment(at(commit, "timestamp", str)),
