@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench import history, http, http_items, items, page, report, rounds, stream, stream_items
-from bench.actor import ROOT, ActorError
 from bench.cast import comparison
 from bench.databases import BACKENDS, NoServerError
+from bench.process import ROOT, ActorError
 
 _ONLY = "items whose names begin with this, …"
 

@@ -9,10 +9,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import samples
-from bench.actor import ROOT, Actor, python
+from bench.actor import Actor
 from bench.contents_tenfold import TenfoldContents
 from bench.contents_upstream import UpstreamContents
 from bench.databases import new_database
+from bench.process import ROOT, python
 from bench.upstream_env import NoUpstreamError, UpstreamEnvironment
 
 _HERE = ROOT / "bench" / "actors"

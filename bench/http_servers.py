@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 import socket
 import subprocess
 import time
@@ -13,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from bench import http_load
-from bench.actor import ROOT, ActorError, python
 from bench.bulk import Bulk
 from bench.databases import new_database
 from bench.http_data import Size, fill_tenfold, fill_upstream
+from bench.process import ROOT, ActorError, Process, python
 from bench.upstream_env import UpstreamEnvironment
 
 _CONFIG = """\
@@ -43,7 +41,7 @@ c = BuildmasterConfig = {{
 """
 
 
-class Server:
+class Server(Process):
     """A server's process.
 
     Attributes:
@@ -52,26 +50,15 @@ class Server:
     """
 
     def __init__(self, name: str, command: list[str], directory: Path, port: int) -> None:
-        self.name = name
         self.port = port
         begin = time.perf_counter()
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=directory, env=_environment()
-        )
+        super().__init__(name, command, directory)
         try:
             self.first_s = self._first_answer() - begin
-            self.pid: int = self._answer()["pid"]
+            self.pid: int = self.answer()["pid"]
         except BaseException:
-            self._process.kill()
-            self._process.wait()
+            self.kill()
             raise
-
-    def ask(self, **command: Any) -> dict[str, Any]:
-        """Something that the actor understands."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps(command) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
 
     def statements(self, path: str) -> int:
         """SQL statements of one request: the fewest of a few, since others go on meanwhile."""
@@ -82,18 +69,8 @@ class Server:
             counts.append(self.ask(do="statements")["statements"] - before)
         return min(counts)
 
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        try:
-            self._process.wait(30)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
     def _first_answer(self) -> float:
-        while self._process.poll() is None:
+        while not self.has_ended:
             try:
                 status, _, _ = http_load.get(self.port, "/api/v2/builds?limit=1")
             except OSError:
@@ -101,18 +78,8 @@ class Server:
             else:
                 if status == 200:
                     return time.perf_counter()
-        self._answer()
+        self.answer()
         raise ActorError(f"{self.name} does not answer")
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise ActorError(f"{self.name} ended with exit code {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        if "error" in answer:
-            raise ActorError(f"{self.name}: {answer['error']}")
-        return answer
 
 
 @contextmanager
@@ -166,8 +133,3 @@ def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def _environment() -> dict[str, str]:
-    """Nothing that would change which packages are found."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONSTARTUP")}

@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.actor import ROOT, python
 from bench.bulk import Bulk
 from bench.databases import new_database
 from bench.http_data import Size, fill_upstream
 from bench.http_servers import Server
+from bench.process import ROOT, python
 from bench.upstream_env import UpstreamEnvironment
 
 _CONFIG = """\
