@@ -7,7 +7,7 @@ from typing import Any
 
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db.query import OPERATORS, Condition, Query
-from buildbot.resources.base import Attribute, Field, Kind, Related, Resource
+from buildbot.resources.base import Attribute, Field, Kind, Related, Resource, kind_of
 from buildbot.resources.types import ListText
 from buildbot.util import checks
 
@@ -141,7 +141,8 @@ def _fits(attribute: Attribute, kind: Kind, value: Any) -> bool:
     if kind in ("int", "time"):
         return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
     if kind == "list" and isinstance(attribute, Related):
-        return isinstance(value, int | str) and not isinstance(value, bool)
+        _, element = attribute.statement.selected_columns
+        return _fits(attribute, kind_of(element), value)
     return isinstance(value, str) and is_storable(value)
 
 

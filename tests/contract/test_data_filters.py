@@ -203,6 +203,23 @@ async def test_refused(master: Any, options: Any, named: str) -> None:
             await master.data.watch(lambda key, message: None, options, ("changes",))
 
 
+@pytest.mark.parametrize(
+    ("noun", "name", "value"),
+    [
+        ("builders", "masterids", 2**63),
+        ("builders", "masterids", [1, -(2**70)]),
+        ("builders", "masterids", "1"),
+        ("builders", "masterids", True),
+        ("forceschedulers", "builder_names", 1),
+        ("forceschedulers", "builder_names", "nul\x00"),
+    ],
+)
+async def test_refused_elements(state: Any, noun: str, name: str, value: Any) -> None:
+    """A list in another table holds elements of one kind, too."""
+    with pytest.raises(InvalidOptionError, match=name):
+        await state.data.get({"filters": {f"{name}__contains": value}}, (noun,))
+
+
 @pytest.mark.parametrize("option", ["filters", "order", "limit", "offset"])
 async def test_single(master: Any, option: str) -> None:
     """Filters, orders and pages are of lists."""
