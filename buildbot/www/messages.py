@@ -19,7 +19,7 @@ class Request:
         path: percent-encoded, starts with ``/``, without the query.
         query: what follows the first ``?``, or ``""``.
         headers: lower-case name to value; several headers of one name are joined by ``", "``.
-        body: the whole body, at most ``front.MAX_BODY_BYTES``.
+        body: the whole body, at most ``incoming.MAX_BODY_BYTES``.
     """
 
     method: str

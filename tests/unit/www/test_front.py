@@ -14,7 +14,8 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serv
 from twisted.internet.protocol import Protocol
 from twisted.logger import globalLogPublisher
 
-from buildbot.www import front
+from buildbot.www import connection as connections
+from buildbot.www import front, incoming
 from buildbot.www.front import Front
 from buildbot.www.messages import Request, Response
 from tests.support.reactor import reactor
@@ -267,23 +268,23 @@ async def test_100_mb_body() -> None:
                 assert sent < 100 * 1024 * 1024
                 await turn()
             assert status(one.data) == 413
-            assert server.body_bytes == 0
+            assert server.bodies.bytes == 0
             one.transport.abortConnection()
 
 
 async def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many uploads at once do not add up: beyond a bound the server is busy, and afterwards it is not."""
-    monkeypatch.setattr(front, "MAX_BODIES_BYTES", 100_000)
+    monkeypatch.setattr(incoming, "MAX_BODIES_BYTES", 100_000)
     async with serving() as (server, port):
         clients = [await client(port) for _ in range(4)]
         for one in clients:
             one.transport.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b"x" * 40_000)
         await until(lambda: any(b"503" in one.data for one in clients))
-        assert server.body_bytes <= 100_000
+        assert server.bodies.bytes <= 100_000
         for one in clients:
             one.transport.abortConnection()
         await until(lambda: not server.connections)
-        assert server.body_bytes == 0
+        assert server.bodies.bytes == 0
 
 
 @pytest.mark.parametrize("part", ["a header", "a trailer"])
@@ -309,7 +310,7 @@ async def test_endless_fields(part: str) -> None:
 )
 async def test_slow_requests(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     """A request that does not come to its end is answered 408, and the connection ends."""
-    monkeypatch.setattr(front, "REQUEST_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 0.01)
     monkeypatch.setattr(front, "SWEEP_S", 0.01)
     async with serving() as (server, port):
         assert status(await raw(port, sent)) == 408
@@ -318,7 +319,7 @@ async def test_slow_requests(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> No
 
 async def test_idle_connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which nothing is asked is closed, before and after a request."""
-    monkeypatch.setattr(front, "IDLE_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(connections, "IDLE_TIMEOUT_S", 0.05)
     monkeypatch.setattr(front, "SWEEP_S", 0.01)
     async with serving() as (_, port):
         assert await raw(port, b"") == b""
@@ -327,7 +328,7 @@ async def test_idle_connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_clients_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """What clients do not fetch is bounded for all together, and they are dropped in the end."""
-    monkeypatch.setattr(front, "MAX_UNSENT_BYTES", 60_000_000)
+    monkeypatch.setattr(connections, "MAX_UNSENT_BYTES", 60_000_000)
     echo = Echo()
     echo.response = Response(200, (), b"x" * 30_000_000)
     async with serving(echo) as (server, port):
@@ -382,7 +383,7 @@ async def test_requests_wait_for_their_turn() -> None:
         for _ in range(200):
             await turn()
         (connection,) = server.connections
-        assert len(connection._waiting) < 5_000
+        assert len(connection._reader.waiting) < 5_000
         held, echo.held = echo.held, None
         held.callback(None)
         await until(lambda: len(echo.got) > 20_000)

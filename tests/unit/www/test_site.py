@@ -11,7 +11,7 @@ import pytest
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.www import front, ws
+from buildbot.www import incoming, ws
 from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.site import WwwServer
 from tests.support.reactor import reactor
@@ -238,7 +238,7 @@ async def test_page_caching(master: FakeMaster) -> None:
 
 async def test_body_limit(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body over the limit is refused without being kept."""
-    monkeypatch.setattr(front, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(incoming, "MAX_BODY_BYTES", 1000)
     async with serving(master) as (_, port):
         sent = request("POST", "/api/v2/builds/1", b"x" * 2000, Content_Type="application/json")
         assert parse(await raw(port, sent))[0] == 413
