@@ -37,6 +37,9 @@ MAX_WAITING_FRAMES = 1000
 #: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
 MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
+#: codes and reasons of close frames (RFC 6455, 7.4 and 5.5)
+_TOO_MUCH = 1008
+_MAX_REASON_BYTES = 123
 
 _Command = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -166,14 +169,27 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
 
     def onMessage(self, payload: bytes, isBinary: bool) -> None:
         """A frame came; they are served one after the other."""
+        if self.state != self.STATE_OPEN:
+            return
         try:
             frame = jsonbody.parse(payload)
         except (ValueError, RecursionError):
             frame = None
-        if not isinstance(frame, dict) or len(self._waiting.pending) >= MAX_WAITING_FRAMES:
+        if not isinstance(frame, dict):
+            self._abort()  # without a word, as clients know it (http-api 5.1)
+        elif len(self._waiting.pending) >= MAX_WAITING_FRAMES:
+            self._fail_connection(_TOO_MUCH, "too many commands wait")
+        else:
+            self._waiting.put(frame)
+
+    def _fail_connection(self, code: int, reason: str) -> None:
+        """Say why before the connection is dropped, which autobahn does a second later; what comes is not read."""
+        if self.state == self.STATE_OPEN:
+            _log.debug("a WebSocket client is dropped: {reason}", reason=reason)
+            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:_MAX_REASON_BYTES], isReply=False)
+            self.transport.pauseProducing()
+        else:
             self._abort()
-            return
-        self._waiting.put(frame)
 
     def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
         """The connection is gone."""
@@ -200,7 +216,8 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
     def resumeProducing(self) -> None:
         """The client has read what the transport held."""
         self._paused = False
-        self.transport.resumeProducing()
+        if self.state == self.STATE_OPEN:
+            self.transport.resumeProducing()
         if self._suspending:
             self._suspending = False
             self.feed.resume()

@@ -35,6 +35,8 @@ class WsClient(WebSocketClientProtocol):
         self.frames: DeferredQueue[Any] = DeferredQueue()
         self.opened: Deferred[None] = Deferred()
         self.closed: Deferred[None] = Deferred()
+        #: of the close frame that came
+        self.code: Any = None
 
     def onOpen(self) -> None:
         self.opened.callback(None)
@@ -43,6 +45,7 @@ class WsClient(WebSocketClientProtocol):
         self.frames.put(json.loads(payload))
 
     def onClose(self, wasClean: bool, code: Any, reason: Any) -> None:
+        self.code = code
         self.closed.callback(None)
 
     def send(self, **frame: Any) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 
 from buildbot.test.fake.fakedb import FakeMaster
@@ -491,6 +493,38 @@ async def test_ws_garbage(master: FakeMaster, garbage: bytes) -> None:
         reply = await raw(port, HANDSHAKE + garbage)
         assert reply == b"" or reply.startswith(b"HTTP/1.1 101 ")
         assert (await get(port, "/api/v2/builds"))[0] == 200
+
+
+def _masked(opcode: int, payload: bytes, size: int | None = None) -> bytes:
+    size = len(payload) if size is None else size
+    return struct.pack("!BBQ4x", 0x80 | opcode, 0xFF, size) + payload
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        (b"\xff" * 50, 1002),
+        (b"\x81\x05hello", 1002),
+        (struct.pack("!BB4x", 0x8B, 0x80), 1002),
+        (struct.pack("!BB4x", 0x81, 0x82) + b"\xff\xfe", 1007),
+        (_masked(1, b"x" * 1000, 2**40), 1009),
+        ((struct.pack("!BB4x", 0x81, 0xA2) + b'{"cmd":"ping","_id":"' + b"x" * 11 + b'"}') * 1500, 1008),
+    ],
+    ids=["reserved bits", "no mask", "unknown opcode", "no text", "too long", "too many"],
+)
+async def test_ws_says_why(master: FakeMaster, monkeypatch: pytest.MonkeyPatch, wrong: bytes, code: int) -> None:
+    """What ends the connection is named by the code of a close frame, and then it ends."""
+    monkeypatch.setattr(ws, "MAX_WAITING_FRAMES", 50)
+    if code == 1008:
+        never: Deferred[None] = Deferred()
+        monkeypatch.setattr(ws.Session, "handle", lambda *_: never)
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        client.transport.write(wrong)
+        await client.closed
+        assert client.code == code
+        assert server._sockets is not None
+        await until(lambda: not server._sockets.protocols)
 
 
 @pytest.mark.parametrize(
