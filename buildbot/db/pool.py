@@ -33,7 +33,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import Dialect, Sign
-from buildbot.db.dialects.driver import execute
+from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.exceptions import PoolClosedError
 from buildbot.db.statements import TRANSACTION, Row, dialect_of
 from buildbot.util import clock
@@ -103,7 +103,7 @@ def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwar
     dialect = dialect_of(conn)
     if dialect.in_memory:  # one connection, so nobody writes meanwhile
         return function(conn, *args, **kwargs)
-    execute(conn, dialect.begin_snapshot())
+    execute_uncounted(conn, dialect.begin_snapshot())
     try:
         return function(conn, *args, **kwargs)
     finally:
