@@ -16,6 +16,7 @@ from buildbot.config.ports import is_loopback
 from buildbot.www.auth import AuthBase, NoAuth
 from buildbot.www.authz import Authz
 from buildbot.www.authz.asked import Asked
+from buildbot.www.authz.authz import Right
 from buildbot.www.errors import RefusedError
 from buildbot.www.messages import Request
 from buildbot.www.sessions import ANONYMOUS, LIFETIME, Holds, Sessions, Visitor
@@ -98,9 +99,9 @@ class Gate:
         """
         await self._authz.check(visitor, asked, self.master.data, self._anonymous_control)
 
-    async def may_control(self, visitor: Visitor) -> bool:
-        """Whether there is anything that the visitor may control."""
-        return await self._authz.may_control(visitor, self._anonymous_control)
+    async def rights(self, visitor: Visitor) -> dict[str, Right]:
+        """What the visitor may do, by action, so that pages offer no more."""
+        return await self._authz.rights(visitor, self.master.data, self._anonymous_control)
 
     def hold(self, visitor: Visitor, close: Callable[[], None]) -> Callable[[], None]:
         """Have a connection closed when its visitor's session ends; the function returned takes that back."""

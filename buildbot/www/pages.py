@@ -118,7 +118,7 @@ class Pages:
             **self._public,
             "auth": self._gate.auth.getConfigDict(),
             "user": visitor.public,
-            "user_may_control": await self._gate.may_control(visitor),
+            "user_may": await self._gate.rights(visitor),
         }
 
     async def _index(self, files: PackageFiles, visitor: Visitor) -> bytes:

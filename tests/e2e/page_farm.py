@@ -19,10 +19,12 @@ from twisted.protocols.basic import LineReceiver
 # Started as a script, so its neighbours are found from the top of the project.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from buildbot.plugins import util
 from buildbot.process.schedulers.forcesched import ForceScheduler
 from buildbot.process.schedulers.parameters import ChoiceStringParameter, StringParameter
 from buildbot.test.fake.fakedb import make_master
 from buildbot.www.auth import UserPasswordAuth
+from buildbot.www.authz.roles import RolesFromOwner
 from buildbot.www.site import WwwServer
 from tests.unit.www.farm import Build, Farm
 
@@ -64,9 +66,17 @@ class Commands:
         )
         return self.farm.builders
 
-    async def listen(self, users: dict[str, str] | None = None, **more: Any) -> int:
-        """Begin to serve, on the same port as before; ``users`` may log in, ``more`` is added to ``c['www']``."""
+    async def listen(
+        self, users: dict[str, str] | None = None, rules: list[tuple[str, dict[str, Any]]] | None = None, **more: Any
+    ) -> int:
+        """Begin to serve, on the same port as before.
+
+        ``users`` may log in; of the ``rules`` each is a class's name and its arguments, and whoever owns something
+        has the role ``owner`` for it; ``more`` is added to ``c['www']``.
+        """
         www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"], **more}
+        if rules is not None:
+            www["authz"] = util.Authz([getattr(util, name)(**given) for name, given in rules], [RolesFromOwner("owner")])
         if users is not None:
             www["auth"] = UserPasswordAuth(users)
         self.server = WwwServer(self.master, www, "http://127.0.0.1/", "Test CI")

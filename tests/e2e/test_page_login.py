@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -42,3 +43,61 @@ def test_login_and_logout(browser: Browser, farm: Farm) -> None:
     expect(stop).to_be_disabled()
     assert visitor.complaints == []
     visitor.context.close()
+
+
+RULES = [
+    ["ForceBuildEndpointMatcher", {"builder": "linux", "role": "authenticated"}],
+    ["ForceBuildEndpointMatcher", {"role": "nobody"}],
+    ["StopBuildEndpointMatcher", {"role": "owner"}],
+    ["RebuildBuildEndpointMatcher", {"role": "anyone"}],
+    ["EnableSchedulerEndpointMatcher", {"role": "nobody"}],
+]
+LOG_IN, NO_ROLE = "Log in as somebody who may do this", "You do not have the role that may do this"
+
+
+def test_each_button_has_its_own_right(browser: Browser) -> None:
+    """What works is what the rules allow this visitor for this builder and this build; the rest says why it does not."""
+    farm = Farm(users={"joe": "pw"}, rules=RULES)
+    visitor = Visitor(browser, farm, http_credentials={"username": "joe", "password": "pw"})
+    builds = {name: farm.build(builder=name, worker="w1") for name in ("linux", "windows")}
+    farm.properties(build=builds["linux"], owner="joe")
+    farm.properties(build=builds["windows"], owner="ann")
+    page = visitor.open()
+
+    def button(hash: str, name: str) -> Any:
+        page.goto(farm.url + hash)
+        return page.get_by_role("button", name=name)
+
+    def refused(found: Any, why: str) -> None:
+        expect(found).to_be_disabled()
+        expect(found).to_have_attribute("title", why)
+
+    at = {name: f"#/builders/{builderid}" for name, builderid in farm.builders.items()}
+    for name in at:
+        refused(button(at[name], "Force build"), LOG_IN)
+        expect(button(f"{at[name]}/builds/1", f"Rebuild {name} #1")).to_be_enabled()
+        refused(page.get_by_role("button", name=f"Stop {name} #1"), LOG_IN)
+
+    page.get_by_role("link", name="Log in").click()
+    expect(page.get_by_text("joe", exact=True)).to_be_visible()
+    expect(button(at["linux"], "Force build")).to_be_enabled()
+    refused(button(at["windows"], "Force build"), NO_ROLE)
+    expect(button(f"{at['linux']}/builds/1", "Stop linux #1")).to_be_enabled()
+    refused(button(f"{at['windows']}/builds/1", "Stop windows #1"), NO_ROLE)
+    # Whose it is does not stand in a row: the visitor may try, and is told.
+    unsure = button("#/", "Stop windows #1")
+    expect(unsure).to_have_attribute("title", "Stop this build, if it is yours")
+    unsure.click()
+    page.get_by_role("button", name="Stop build").click()
+    expect(page.locator(".toast.error")).to_have_text("you need to have role 'owner'")
+    assert farm.stops() == []
+    # Its form forces all builders at once, windows among them.
+    refused(button("#/schedulers", "Force build"), NO_ROLE)
+    refused(page.get_by_role("switch", name="Enable force"), NO_ROLE)
+    expect(button("#/workers", "Pause w1")).to_be_enabled()
+    page.goto(f"{farm.url}#/about")
+    expect(page.get_by_role("region", name="You")).to_contain_text("workers: pause")
+    expect(page.get_by_role("region", name="You")).not_to_contain_text("schedulers: enable")
+    assert visitor.complaints == []
+    visitor.context.close()
+    farm.close()

@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from functools import partial
+from typing import Any, TypedDict
 
 from buildbot.config.errors import error
+from buildbot.data.control import ACTIONS
 from buildbot.www.auth import resolved
 from buildbot.www.authz.asked import Asked, Data, Subject, subjects
 from buildbot.www.authz.endpointmatchers import ANYONE, AUTHENTICATED, EndpointMatcherBase
@@ -15,8 +17,17 @@ from buildbot.www.authz.roles import RolesFromBase
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
 
-#: one for each kind of rule
-_ACTIONS = ("stop", "rebuild", "force", "enable", "pause")
+
+class Right(TypedDict):
+    """To what a visitor may do something: everything or nothing, or to what is of some builders (their ids).
+
+    Attributes:
+        all: whoever it belongs to.
+        own: if it is the visitor's own (`RolesFromOwner`).
+    """
+
+    all: bool | list[int]
+    own: bool | list[int]
 
 
 def fnmatchStrMatcher(value: str, pattern: str) -> bool:
@@ -80,41 +91,64 @@ class Authz:
             roles = await self._roles(visitor)
             undecided = False
             for subject in await subjects(asked, data, bool(about - {"builder"})) if needed else [Subject()]:
-                undecided |= not self._decide(relevant, roles | self._owned(visitor, subject), asked, subject)
+                had = roles | self._owned(visitor, subject)
+                rule = self._deciding(relevant, had, asked, subject)
+                if rule is None:
+                    undecided = True
+                elif rule.role not in had:
+                    raise RefusedError(403, f"you need to have role '{rule.role}'")
             if not undecided:
                 return
         if not asked.reads and visitor.user is None and not anonymous_control:
             raise RefusedError(403, "you need to be logged in")
 
-    async def may_control(self, visitor: Visitor, anonymous_control: bool) -> bool:
-        """Whether there is anything that the visitor may control; pages offer nothing otherwise."""
-        roles = await self._roles(visitor)
-        if visitor.user is not None:
-            roles |= {role for matcher in self.role_matchers for role in matcher.roles_of_owner()}
-        for action in (Asked(("builds", "1"), name) for name in _ACTIONS):
-            for rule in self.rules:
-                if rule.covers(action):
-                    if rule.role in roles:
-                        return True
-                    if rule.defaultDeny and not rule.patterns:
-                        break
-            else:
-                if visitor.user is not None or anonymous_control:
-                    return True
-        return False
+    async def rights(self, visitor: Visitor, data: Data, anonymous_control: bool = False) -> dict[str, Right]:
+        """What the visitor may do, by action (``builds/stop``), so that pages offer no more than that.
 
-    def _decide(self, rules: list[EndpointMatcherBase], roles: set[str], asked: Asked, subject: Subject) -> bool:
-        """Whether a rule allows it; False if none decides."""
+        It says in advance what `check` says of each request; arguments of an action are not known yet.
+
+        Args:
+            anonymous_control: as for `check`.
+        """
+        roles = await self._roles(visitor)
+        otherwise = visitor.user is not None or anonymous_control
+        builders: dict[int, str] | None = None
+        found: dict[str, Right] = {}
+        for action in ACTIONS:
+            asked = Asked((action.plural, "1"), action.name)
+            relevant = [rule for rule in self.rules if rule.covers(asked)]
+            if any(rule.builder is not None for rule in relevant) and builders is None:
+                builders = {builder["builderid"]: builder["name"] for builder in await data.get({}, ("builders",))}
+            right: dict[str, bool | list[int]] = {}
+            for whose, had in (("all", roles), ("own", roles | self._of_owner(visitor))):
+                may = partial(self._may, relevant, had, asked, otherwise)
+                if any(rule.builder is not None for rule in relevant):
+                    right[whose] = [builderid for builderid, name in (builders or {}).items() if may(Subject(name))]
+                else:
+                    right[whose] = may(Subject())
+            found[f"{action.plural}/{action.name}"] = Right(all=right["all"], own=right["own"])
+        return found
+
+    def _may(
+        self, rules: list[EndpointMatcherBase], roles: set[str], asked: Asked, otherwise: bool, subject: Subject
+    ) -> bool:
+        rule = self._deciding(rules, roles, asked, subject)
+        return otherwise if rule is None else rule.role in roles
+
+    def _deciding(
+        self, rules: list[EndpointMatcherBase], roles: set[str], asked: Asked, subject: Subject
+    ) -> EndpointMatcherBase | None:
+        """The rule that decides: it allows if its role is there, and refuses otherwise."""
         for rule in rules:
             if not rule.fits(asked, subject, self._matcher):
                 continue
             if rule.role in roles:
                 if rule.is_sure(subject):
-                    return True
+                    return rule
                 # The role is for some builds; others may be concerned too.
             elif rule.defaultDeny:
-                raise RefusedError(403, f"you need to have role '{rule.role}'")
-        return False
+                return rule
+        return None
 
     async def _roles(self, visitor: Visitor) -> set[str]:
         roles = {ANYONE}
@@ -125,6 +159,10 @@ class Authz:
         return roles
 
     def _owned(self, visitor: Visitor, subject: Subject) -> set[str]:
-        if visitor.user is None or subject.owner is None or subject.owner != visitor.owner:
+        return set() if subject.owner is None or subject.owner != visitor.owner else self._of_owner(visitor)
+
+    def _of_owner(self, visitor: Visitor) -> set[str]:
+        """The roles that the visitor has for what is his own."""
+        if visitor.user is None:
             return set()
         return {role for matcher in self.role_matchers for role in matcher.roles_of_owner()}

@@ -17,11 +17,15 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.logger import globalLogPublisher
 
 from buildbot.config.errors import ConfigErrors
+from buildbot.data.control import ACTIONS
 from buildbot.plugins import schedulers, util
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.util import clock
 from buildbot.util.passwords import encrypt
 from buildbot.www import htpasswd
+from buildbot.www.authz.asked import Asked
+from buildbot.www.errors import RefusedError
+from buildbot.www.sessions import Visitor
 from buildbot.www.site import WwwServer
 from tests.support.reactor import reactor
 from tests.unit.www.clients import WsClient, raw, until
@@ -242,7 +246,7 @@ async def test_anonymous(master: FakeMaster, auth: Any, port: str, allowed: bool
     async with serving(master, auth=auth, port=port) as client:
         assert (await client.call("builds/1", "stop"))[0] == (200 if allowed else 403)
         config = json.loads((await client.ask("GET", "/config"))[2])
-        assert config["user_may_control"] is allowed
+        assert config["user_may"]["builds/stop"] == {"all": allowed, "own": allowed}
 
 
 async def test_other_sites_cannot_act(master: FakeMaster) -> None:
@@ -453,6 +457,41 @@ async def test_rules(master: FakeMaster) -> None:
         assert await client.call(f"builds/{secret}", "stop") == (200, None)
         assert (await client.call(force, "force"))[0] == 200
         assert await client.call(f"schedulers/{schedulerid}", "enable", enabled=False) == (200, None)
+
+
+AUTHZ = {
+    "none": util.Authz(),
+    "rules": util.Authz(RULES, [ROLES, util.RolesFromOwner(role="owner")]),
+    "nothing": util.Authz([util.AnyEndpointMatcher(role="insiders")], [ROLES]),
+    "of one builder": util.Authz([util.StopBuildEndpointMatcher(builder="sec*", role="insiders")], [ROLES]),
+    "owners": util.Authz([util.AnyControlEndpointMatcher(role="owner")], [util.RolesFromOwner(role="owner")]),
+}
+
+
+@pytest.mark.parametrize("name", AUTHZ)
+async def test_pages_know_what_is_allowed(master: FakeMaster, name: str) -> None:
+    """What the configuration says about each action is what becomes of it, for each builder and each user."""
+    await a_farm(master)
+    await a_form(master)
+    authz = AUTHZ[name]
+    owners = {1: "joe", 2: "ann"}
+    for user in (None, "joe", "ann", "bob"):
+        visitor = Visitor(None if user is None else {"username": user})
+        rights = await authz.rights(visitor, master.data)
+        assert set(rights) == {f"{action.plural}/{action.name}" for action in ACTIONS}
+        for key, right in rights.items():
+            noun, action = key.split("/")
+            for builderid, owner in owners.items():
+                # The ids of builds, requests and builders are the same here.
+                path = (noun, "force" if noun == "forceschedulers" else str(builderid))
+                own = noun in ("builds", "buildrequests") and owner == user
+                may = right["own"] if own else right["all"]
+                try:
+                    await authz.check(visitor, Asked(path, action, {"builderid": str(builderid)}), master.data)
+                    allowed = True
+                except RefusedError:
+                    allowed = False
+                assert allowed == (builderid in may if isinstance(may, list) else may), (user, key, builderid)
 
 
 @pytest.mark.parametrize(

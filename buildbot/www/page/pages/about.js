@@ -11,7 +11,13 @@ const DOCUMENTS = [
   ["api/v2/openapi.json", "The same as OpenAPI 3.1"],
 ];
 /** Has places of its own on this page. */
-const SHOWN_ELSEWHERE = ["versions", "user", "user_may_control", "title"];
+const SHOWN_ELSEWHERE = ["versions", "user", "user_may", "title"];
+
+/** What the visitor may do, in words. */
+function allowed(rights = {}) {
+  const actions = Object.entries(rights).filter(([, { all, own }]) => [all, own].some((right) => right === true || right.length > 0));
+  return actions.length === 0 ? "you may look, not act" : actions.map(([action]) => action.replace("/", ": ")).join(", ");
+}
 
 function text(value) {
   return typeof value === "string" ? value : JSON.stringify(value, null, 1);
@@ -45,7 +51,7 @@ export function About({ config }) {
           <div><dt>Name</dt><dd>${user.anonymous ? "not logged in" : user.full_name || user.username || user.email}</dd></div>
           ${user.email && html`<div><dt>Mail</dt><dd>${user.email}</dd></div>`}
           ${user.groups?.length > 0 && html`<div><dt>Groups</dt><dd>${user.groups.join(", ")}</dd></div>`}
-          <div><dt>Control</dt><dd>${config.user_may_control === false ? "you may look, not act" : "you may act, as far as the rules allow"}</dd></div>
+          <div><dt>Control</dt><dd>${allowed(config.user_may)}</dd></div>
         </dl><//>
         <${Panel} title="API" count=${Array.isArray(paths) ? `${paths.length} paths` : undefined}>
           ${paths instanceof Error && html`<p class="empty wrong">${paths.message}</p>`}

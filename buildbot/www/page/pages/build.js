@@ -42,12 +42,14 @@ function Known({ build, route }) {
   const around = useQuery(later ? neighbours(build.builderid, build.number) : null).list;
   const previous = around.find((other) => other.number === build.number - 1);
   const next = around.find((other) => other.number === build.number + 1);
-  const properties = useQuery(allProperties(build.buildid)).item ?? {};
+  const propertiesQuery = useQuery(allProperties(build.buildid));
+  const properties = propertiesQuery.item ?? {};
   const request = useQuery(build.buildrequestid ? oneRequest(build.buildrequestid) : null).item;
   const buildset = request?.buildset;
   const tab = TABS.includes(route.params.get("tab")) ? route.params.get("tab") : "steps";
   const changes = useQuery(later || tab !== "steps" ? buildChanges(build.buildid) : null);
   const value = (key) => properties[key]?.[0];
+  const owned = propertiesQuery.item ? { ...build, owner: value("owner") ?? null } : build;
   const revision = value("got_revision") ?? value("revision");
 
   const tabName = (title) => title[0].toUpperCase() + title.slice(1);
@@ -61,8 +63,8 @@ function Known({ build, route }) {
       </span>
       <span class="grow"></span>
       <div class="buttons">
-        ${!build.complete && html`<${StopButton} build=${build} name=${name} />`}
-        <${RebuildButton} build=${build} name=${name} />
+        ${!build.complete && html`<${StopButton} build=${owned} name=${name} />`}
+        <${RebuildButton} build=${owned} name=${name} />
       </div>
     </header>
     <section class="panel overview state-edge-${state}" aria-label="Overview">

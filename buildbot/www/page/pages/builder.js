@@ -59,7 +59,7 @@ function Known({ builder, route }) {
       ${state && html`<${StateChip} state=${state} />`}
       ${builder.tags.map((tag) => html`<a class="tag" href=${to.builders({ tag })}>${tag}</a>`)}
       <span class="grow"></span>
-      <div class="buttons">${force.list.filter((scheduler) => scheduler.enabled !== false).map((scheduler) => html`<button class="primary" ...${acting()} onClick=${() => openForce(scheduler, builder)}>
+      <div class="buttons">${force.list.filter((scheduler) => scheduler.enabled !== false).map((scheduler) => html`<button class="primary" ...${acting("forceschedulers/force", { builderids: [builder.builderid] })} onClick=${() => openForce(scheduler, builder)}>
         <${Icon} name="play" />${scheduler.button_name || scheduler.label || scheduler.name}</button>`)}</div>
       ${builder.description && html`<p class="description dim">${builder.description}</p>`}
     </header>
@@ -83,7 +83,7 @@ function Known({ builder, route }) {
         <//>
       </div>
       <div class="column side">
-        <${Panel} title="Waiting" count=${queue.total} actions=${queue.list.length > 1 && html`<button class="small danger-text" ...${acting()} onClick=${() => cancelAll(queue.list, builder.name)}>Cancel all</button>`}>
+        <${Panel} title="Waiting" count=${queue.total} actions=${queue.list.length > 1 && html`<button class="small danger-text" ...${acting("buildrequests/cancel", { builderids: [builder.builderid] })} onClick=${() => cancelAll(queue.list, builder.name)}>Cancel all</button>`}>
           <${Content} query=${queue} empty="Nothing waits for this builder.">
             <ul class="rows">${queue.list.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} showBuilder=${false} compact />`)}</ul>
           <//>

@@ -36,7 +36,7 @@ export function Queue({ route }) {
   const filter = (value) => { setLimit(PAGE); replace(href(["pendingbuildrequests"], { builder: value || undefined })); };
   const search = html`<input class="filter" type="search" placeholder="Filter by builder" aria-label="Filter by builder" value=${text} onInput=${(event) => filter(event.target.value)} />`;
   return html`<header class="page-head"><h1>Queue</h1><span class="dim">by priority, then age</span><span class="grow"></span>${search}
-      ${shown.length > 1 && html`<button class="danger-text" ...${acting()} onClick=${() => cancelAll(shown, text ? `“${text}”` : "these builders")}>Cancel ${queue.total > shown.length ? `the first ${shown.length}` : `all ${shown.length}`}</button>`}</header>
+      ${shown.length > 1 && html`<button class="danger-text" ...${acting("buildrequests/cancel", { builderids: shown.map((request) => request.builderid) })} onClick=${() => cancelAll(shown, text ? `“${text}”` : "these builders")}>Cancel ${queue.total > shown.length ? `the first ${shown.length}` : `all ${shown.length}`}</button>`}</header>
     ${starting.length > 0 && html`<${Panel} title="Claimed" count=${starting.length}>
       <ul class="rows queue">${starting.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul><//>`}
     <${Panel} title="Waiting" count=${queue.total.toLocaleString()}>

@@ -59,10 +59,10 @@ function hostOf(worker) {
 function WorkerActions({ worker }) {
   const online = worker.connected_to.length > 0;
   return html`<span class="worker-actions">
-    ${worker.paused ? html`<button class="small" ...${acting()} onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
-      : html`<button class="small quiet" ...${acting()} onClick=${() => controlWorker(worker, "pause")} aria-label="Pause ${worker.name}">Pause</button>`}
-    ${online && !worker.graceful && html`<button class="small quiet" ...${acting()} onClick=${() => controlWorker(worker, "stop")} aria-label="Shut down ${worker.name}">Shut down</button>`}
-    ${online && worker.graceful && html`<button class="small danger-text" ...${acting()} onClick=${() => controlWorker(worker, "kill")} aria-label="Disconnect ${worker.name}">Disconnect</button>`}
+    ${worker.paused ? html`<button class="small" ...${acting("workers/unpause")} onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
+      : html`<button class="small quiet" ...${acting("workers/pause")} onClick=${() => controlWorker(worker, "pause")} aria-label="Pause ${worker.name}">Pause</button>`}
+    ${online && !worker.graceful && html`<button class="small quiet" ...${acting("workers/stop")} onClick=${() => controlWorker(worker, "stop")} aria-label="Shut down ${worker.name}">Shut down</button>`}
+    ${online && worker.graceful && html`<button class="small danger-text" ...${acting("workers/kill")} onClick=${() => controlWorker(worker, "kill")} aria-label="Disconnect ${worker.name}">Disconnect</button>`}
   </span>`;
 }
 

@@ -98,22 +98,25 @@ export async function controlWorker(worker, action) {
   await attempt(() => call(`workers/${worker.workerid}`, action, { reason }));
 }
 
+/** Whose a build or request is, as far as it is known here. */
+const of = ({ builderid, owner }) => ({ builderids: [builderid], owner });
+
 export function StopButton({ build, name, small }) {
   return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => stopBuild(build, name)}
-    ...${acting("Stop this build")} aria-label="Stop ${name}"><${Icon} name="stop" />${!small && "Stop"}</button>`;
+    ...${acting("builds/stop", of(build), "Stop this build")} aria-label="Stop ${name}"><${Icon} name="stop" />${!small && "Stop"}</button>`;
 }
 
 export function RebuildButton({ build, name }) {
-  return html`<button onClick=${() => rebuild(build)} ...${acting()} aria-label="Rebuild ${name}"><${Icon} name="rebuild" />Rebuild</button>`;
+  return html`<button onClick=${() => rebuild(build)} ...${acting("builds/rebuild", of(build))} aria-label="Rebuild ${name}"><${Icon} name="rebuild" />Rebuild</button>`;
 }
 
 export function CancelButton({ request, name, small }) {
   return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => cancelRequest(request, name)}
-    ...${acting("Cancel this request")} aria-label="Cancel request ${request.buildrequestid}">
+    ...${acting("buildrequests/cancel", of(request), "Cancel this request")} aria-label="Cancel request ${request.buildrequestid}">
     <${Icon} name="cancel" />${!small && "Cancel"}</button>`;
 }
 
 export function PriorityButton({ request, name, bare }) {
-  return html`<button class="small quiet num" onClick=${() => changePriority(request, name)} ...${acting("Change the priority")}
+  return html`<button class="small quiet num" onClick=${() => changePriority(request, name)} ...${acting("buildrequests/set_priority", of(request), "Change the priority")}
     aria-label="Priority ${request.priority} of request ${request.buildrequestid}: change">${bare ? "" : "priority "}${request.priority}</button>`;
 }
