@@ -51,9 +51,10 @@ class Commands:
             properties=[ChoiceStringParameter("target", choices=["debug", "release"], default="debug")],
         )
         await force.activate(self.master)
+        self.forms = {force.name: force}
 
         async def handler(args: Any, entity: Any) -> Any:
-            return await force.force(dict(args))
+            return await self.forms[entity["name"]].force(dict(args))
 
         self.master.data.control_handlers["forceschedulers", "force"] = handler
         await self.master.mq.startConsuming(
@@ -66,6 +67,59 @@ class Commands:
         )
         return self.farm.builders
 
+    async def form(self) -> None:
+        """A second form, which has parameters of every type."""
+        fields = [
+            util.StringParameter("text", label="Text", default="some text", regex="[a-z ]+$"),
+            util.TextParameter("lines", label="Lines", default="one\ntwo", maxsize=20),
+            util.IntParameter("number", label="Number", default=3),
+            util.BooleanParameter("on", label="On", default=True),
+            util.BooleanParameter("off", label="Off"),
+            util.ChoiceStringParameter("one", label="One of", choices=["a", "b", "c"], default="b"),
+            util.ChoiceStringParameter("free", label="Free", choices=["x", "y"], default="x", strict=False, maxsize=5),
+            util.ChoiceStringParameter(
+                "some", label="Some of", choices=["a", "b", "c"], default=["a", "b"], multiple=True
+            ),
+            util.ChoiceStringParameter("must", label="At least one", choices=["p", "q"], multiple=True, required=True),
+            util.ChoiceStringParameter(
+                "preset", label="Preset", choices=["-", "big"], default="-",
+                autopopulate={"big": {"number": 99, "some": ["c"], "nest_inner": "filled in"}},
+            ),
+            util.FixedParameter("fixed", label="Fixed", default="always", hide=False),
+            util.FixedParameter("hidden", default="unseen"),
+            util.StringParameter("secretly", default="sent all the same", hide=True),
+            util.FileParameter("file", label="File", maxsize=10),
+            util.NestedParameter(
+                "nest",
+                label="Nested",
+                fields=[
+                    util.StringParameter("inner", label="Inner", default="in"),
+                    util.NestedParameter("", fields=[util.IntParameter("deep", label="Deep", default=1)]),
+                ],
+            ),
+            util.AnyPropertyParameter("any", label="Any property"),
+        ]  # fmt: skip
+        codebases = [
+            util.CodebaseParameter(
+                "lib",
+                label="The library",
+                branch=util.ChoiceStringParameter("branch", label="Branch", choices=["main", "next"], default="main"),
+                repository="git://lib",
+                project=None,
+            ),
+            util.CodebaseParameter("app", label="The app", patch=util.PatchParameter(label="A patch")),
+        ]
+        everything = ForceScheduler(
+            "everything",
+            list(self.farm.builders),
+            buttonName="Everything",
+            codebases=codebases,
+            username=util.UserNameParameter(required=True),
+            properties=fields,
+        )
+        await everything.activate(self.master)
+        self.forms[everything.name] = everything
+
     async def listen(
         self, users: dict[str, str] | None = None, rules: list[tuple[str, dict[str, Any]]] | None = None, **more: Any
     ) -> int:
@@ -76,7 +130,8 @@ class Commands:
         """
         www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"], **more}
         if rules is not None:
-            www["authz"] = util.Authz([getattr(util, name)(**given) for name, given in rules], [RolesFromOwner("owner")])
+            allow = [getattr(util, name)(**given) for name, given in rules]
+            www["authz"] = util.Authz(allow, [RolesFromOwner("owner")])
         if users is not None:
             www["auth"] = UserPasswordAuth(users)
         self.server = WwwServer(self.master, www, "http://127.0.0.1/", "Test CI")

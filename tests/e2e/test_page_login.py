@@ -56,7 +56,7 @@ LOG_IN, NO_ROLE = "Log in as somebody who may do this", "You do not have the rol
 
 
 def test_each_button_has_its_own_right(browser: Browser) -> None:
-    """What works is what the rules allow this visitor for this builder and this build; the rest says why it does not."""
+    """What works is what the rules allow this visitor for this builder and build; the rest says why it does not."""
     farm = Farm(users={"joe": "pw"}, rules=RULES)
     visitor = Visitor(browser, farm, http_credentials={"username": "joe", "password": "pw"})
     builds = {name: farm.build(builder=name, worker="w1") for name in ("linux", "windows")}

@@ -131,7 +131,10 @@ class ForceScheduler(BaseScheduler):
         builders = await self._chosen_builders(args)
         submitted = {key: value if isinstance(value, list) else [value] for key, value in args.items()}
         messages: dict[str, str] = {}
-        who = self.username.collect(submitted, messages)
+        owner = args.get("owner") or "anonymous"
+        if owner == "anonymous":
+            # Pages do not ask those who are logged in.
+            owner = self.username.collect(submitted, messages)
         reason = self.reason.collect(submitted, messages)
         priority = self.priority_parameter.collect(submitted, messages)
         stamps = [each.sourcestamp(submitted, messages) for each in self.codebase_parameters]
@@ -142,9 +145,6 @@ class ForceScheduler(BaseScheduler):
             values |= found if flat else {each.name: found}
         if messages:
             raise ControlParamsError(messages)
-        owner = args.get("owner") or "anonymous"
-        if owner == "anonymous":
-            owner = who
         values |= {"reason": reason, "owner": owner}
         bsid, brids = await self.addBuildsetForSourceStampsWithDefaults(
             self.reasonString % {"owner": owner, "reason": reason},

@@ -90,7 +90,11 @@ class BaseParameter(Configured):
     def collect(self, submitted: Submitted, messages: dict[str, str]) -> Any:
         """The value for what was submitted; what is wrong with it goes into ``messages`` by full name."""
         try:
-            return self.value(list(submitted.get(self.fullName or "", ())))
+            given = submitted.get(self.fullName or "", ())
+            if self.multiple and self.fullName in submitted and not given:
+                # Somebody has taken all choices away; without any word of it the default counts.
+                return [] if not self.required else self._checked("")
+            return self.value(list(given))
         except ValidationError as problem:
             messages[self.fullName or ""] = str(problem)
             return None

@@ -14,6 +14,8 @@ export function setVisitor({ user, user_may: said, auth }) {
   if (auth?.autologin && anonymous) location.assign(loginAddress());
 }
 
+export const loggedIn = () => !anonymous;
+
 const covers = (right, builderids) => right === true || (Array.isArray(right) && builderids.every((id) => right.includes(id)));
 
 /**

@@ -1,8 +1,9 @@
 /** The form of a force scheduler, drawn from the description that the server gives of it. */
 
 import { call } from "../api.js";
-import { html, useId, useState } from "../dom.js";
+import { html, useId, useLayoutEffect, useRef, useState } from "../dom.js";
 import { go, to } from "../router.js";
+import { loggedIn } from "../visitor.js";
 import { Dialog, openDialog, toast } from "./dialogs.js";
 import { Icon } from "./basics.js";
 
@@ -21,6 +22,9 @@ function initialValue(field) {
   return value ?? "";
 }
 
+/** The server knows by itself who asks, once he has logged in. */
+const isShown = (field) => !field.hide && !(field.type === "username" && loggedIn());
+
 /** Start builds by a force scheduler; `builderid` narrows it to one builder. */
 export function openForce(scheduler, builder) {
   openDialog((close) => html`<${ForceDialog} scheduler=${scheduler} builder=${builder} onClose=${close} />`);
@@ -32,7 +36,13 @@ function ForceDialog({ scheduler, builder, onClose }) {
   const [errors, setErrors] = useState({});
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
-  const set = (name, value) => setValues((all) => ({ ...all, [name]: value }));
+  const form = useRef(null);
+  // What a chosen value brings along goes into the other fields.
+  const set = (field, value) => setValues((all) => {
+    const along = Object.entries(field.autopopulate?.[value] ?? {}).filter(([name]) => name in all);
+    return { ...all, [field.fullName]: value, ...Object.fromEntries(along) };
+  });
+  useLayoutEffect(() => form.current.querySelector("[aria-invalid=true]")?.focus(), [errors]);
 
   async function submit(event) {
     event.preventDefault();
@@ -56,12 +66,12 @@ function ForceDialog({ scheduler, builder, onClose }) {
     }
   }
 
-  const shown = new Set(fields.filter((field) => !field.hide).map((field) => field.fullName));
+  const shown = new Set(fields.filter(isShown).map((field) => field.fullName));
   // A text about a field that is not shown must not get lost.
   const others = Object.entries(errors).filter(([name]) => !shown.has(name));
   const title = builder ? `${scheduler.label || scheduler.name} on ${builder.name}` : scheduler.label || scheduler.name;
   return html`<${Dialog} title=${title} onClose=${onClose} class="wide">
-    <form onSubmit=${submit}>
+    <form ref=${form} onSubmit=${submit}>
       ${problem && html`<div class="note error" role="alert">${problem}${others.map(([name, text]) => html`<br />${name}: ${text}`)}</div>`}
       <div class="fields">
         ${scheduler.all_fields.map((field) => html`<${Field} field=${field} values=${values} errors=${errors} set=${set} />`)}
@@ -75,7 +85,7 @@ function ForceDialog({ scheduler, builder, onClose }) {
 }
 
 function Field({ field, values, errors, set }) {
-  if (field.hide) return null;
+  if (!isShown(field)) return null;
   if (field.type === "nested") {
     const inner = (field.fields ?? []).map((item) => html`<${Field} field=${item} values=${values} errors=${errors} set=${set} />`);
     const label = field.tablabel || field.label;
@@ -86,7 +96,7 @@ function Field({ field, values, errors, set }) {
   }
   if (!field.fullName) return null;
   return html`<${Input} field=${field} value=${values[field.fullName]} error=${errors[field.fullName]}
-    set=${(value) => set(field.fullName, value)} />`;
+    set=${(value) => set(field, value)} />`;
 }
 
 function Input({ field, value, error, set }) {
@@ -119,6 +129,8 @@ function control(field, value, set, common) {
       return html`<input ...${common} inputmode="numeric" onInput=${onInput} value=${value} />`;
     case "username":
       return html`<input ...${common} placeholder=${field.need_email ? "Name <mail@example.org>" : ""} onInput=${onInput} value=${value} />`;
+    case "fixed":
+      return html`<input ...${common} readonly value=${value} />`;
     case "file":
       return html`<input type="file" ...${common} onChange=${async (event) => set(await (event.target.files[0]?.text() ?? ""))} />`;
     case "list":

@@ -15,6 +15,7 @@ from buildbot.process.schedulers.parameters import (
     IntParameter,
     NestedParameter,
     StringParameter,
+    UserNameParameter,
 )
 from tests.unit.process.mastered import Running
 
@@ -79,6 +80,15 @@ async def test_builders_may_be_chosen(master: Any) -> None:
     for wrong in ({"builderid": other}, {"builderid": 99}, {"builderid": "x"}, {"builderNames": ["other"]}):
         with pytest.raises(InvalidControlError):
             await scheduler.force(wrong)
+
+
+async def test_who_is_logged_in_needs_no_name(master: Any) -> None:
+    """A user name that is required is asked of anonymous visitors only."""
+    scheduler = await started(master, username=UserNameParameter(required=True))
+    bsid, _ = await scheduler.force({"owner": "ann@example.org"})
+    assert (await properties_of(master, bsid))["owner"][0] == "ann@example.org"
+    with pytest.raises(ControlParamsError):
+        await scheduler.force({"owner": "anonymous"})
 
 
 async def test_an_anonymous_owner_is_who_the_form_says(master: Any) -> None:

@@ -111,6 +111,17 @@ def test_values(parameter: BaseParameter, given: list[Any], value: Any) -> None:
     assert messages == {}
 
 
+def test_all_choices_taken_away() -> None:
+    """An empty list that was submitted is one; the default is for what was not submitted."""
+    choices: dict[str, Any] = {"choices": ["a", "b"], "default": ["a"], "multiple": True}
+    messages: dict[str, str] = {}
+    assert ChoiceStringParameter("p", **choices).collect({"p": []}, messages) == []
+    assert ChoiceStringParameter("p", **choices).collect({}, messages) == ["a"]
+    assert messages == {}
+    ChoiceStringParameter("p", required=True, **choices).collect({"p": []}, messages)
+    assert messages == {"p": "'p' needs to be specified"}
+
+
 @pytest.mark.parametrize(
     ("parameter", "given", "message"),
     [
