@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, WebSocket, expect
 
 from tests.e2e.test_page import Farm, Visitor, browser, rows
 
@@ -334,3 +335,47 @@ def test_the_title_has_its_place(browser: Browser) -> None:
         assert page.evaluate("document.documentElement.scrollWidth") <= width
     visitor.context.close()
     farm.close()
+
+
+def test_follows_only_what_it_shows(farm: Farm, visitor: Visitor) -> None:
+    """The home page hears of no build's properties; a builder's page hears those of the builds that run there."""
+    followed: set[str] = set()
+    sockets: list[WebSocket] = []
+
+    def sent(text: str | bytes) -> None:
+        frame = json.loads(text)
+        (followed.add if frame["cmd"] == "startConsuming" else followed.discard)(frame["path"])
+
+    def opened(socket: WebSocket) -> None:
+        sockets.append(socket)
+        socket.on("framesent", sent)
+
+    visitor.page.on("websocket", opened)
+    ended, build = farm.build(builder="linux", worker="w1"), farm.build(builder="linux", worker="w2")
+    farm.end(build=ended)
+    page = visitor.open()
+    expect(rows(page, "Running")).to_have_count(1)
+    expect(rows(page, "Ended")).to_have_count(1)
+    of_home = {"builders/*/*", "workers/*/*", "masters/*/*", "builds/*/*", "buildrequests/*/*"}
+    assert followed == of_home
+
+    linux = farm.builders["linux"]
+    page.goto(f"{farm.url}#/builders/{linux}")
+    expect(rows(page, "Builds")).to_have_count(2)
+    own = {f"builders/{linux}/builds/*/*", f"builders/{linux}/buildrequests/*/*", f"builds/{build}/properties/*"}
+    assert followed == of_home | own
+    farm.properties(build=build, branch="feature")
+    farm.end(build=build)
+    quick = farm.build(builder="linux", worker="w1")
+    farm.properties(build=quick, branch="quick")
+    farm.end(build=quick)
+    expect(rows(page, "Builds").first).to_contain_text("quick")
+    expect(rows(page, "Builds").nth(1)).to_contain_text("feature")
+    # Everything of an ended build has been told by the next bookmark.
+
+    def nothing_left(_: Any = None) -> bool:
+        return not any(pattern.endswith("/properties/*") for pattern in followed)
+
+    if not nothing_left():
+        sockets[0].wait_for_event("framesent", nothing_left)
+    assert followed == of_home | own - {f"builds/{build}/properties/*"}

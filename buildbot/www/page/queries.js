@@ -6,15 +6,15 @@
 /** What rows show of a build besides itself; they come with a snapshot, and by events of their own. */
 const ROW_PROPERTIES = ["branch", "revision", "got_revision"];
 const WITH_PROPERTIES = ROW_PROPERTIES.map((name) => `&property=${name}`).join("");
-const PROPERTY_EVENTS = "builds/*/properties/*";
-
-function takeProperties(items, [, buildid], message) {
-  const build = items.get(Number(buildid));
-  const told = Object.entries(message).filter(([name]) => ROW_PROPERTIES.includes(name));
-  if (!build || told.length === 0) return false;
-  items.set(build.buildid, { ...build, properties: { ...build.properties, ...Object.fromEntries(told) } });
-  return true;
-}
+/** They are followed build by build, and only while it runs: those of all builds would be most of what happens. */
+const rowProperties = {
+  pattern: (build) => `builds/${build.buildid}/properties/*`,
+  until: (build) => build.complete,
+  change: (build, message) => {
+    const told = Object.entries(message).filter(([name]) => ROW_PROPERTIES.includes(name));
+    return told.length ? { ...build, properties: { ...build.properties, ...Object.fromEntries(told) } } : build;
+  },
+};
 
 const newest = (key) => (a, b) => b[key] - a[key];
 const fields = (...names) => names.map((name) => `&field=${name}`).join("");
@@ -128,7 +128,7 @@ export const builderBuilds = (builderid, results = [], limit = PAGE_BUILDS) => (
   keep: results.length ? (build) => results.includes(build.results) : undefined,
   order: newest("number"),
   limit,
-  also: { [PROPERTY_EVENTS]: takeProperties },
+  below: rowProperties,
 });
 
 export const builderWaiting = (builderid) => ({
@@ -185,18 +185,10 @@ export const buildChanges = (buildid) => ({
 });
 
 /** A build's properties: one item, whose attributes are the properties; events bring new and changed ones. */
-/** A build's properties: one item, whose attributes are the properties; events bring new and changed ones. */
 export const properties = (buildid) => ({
   path: `builds/${buildid}/properties`,
   key: "\u0000",
-  also: {
-    [PROPERTY_EVENTS]: (items, key, message) => {
-      if (key[1] !== String(buildid)) return false;
-      const [id, known] = items.entries().next().value ?? [undefined, {}];
-      items.set(id, { ...known, ...message });
-      return true;
-    },
-  },
+  below: { pattern: () => `builds/${buildid}/properties/*`, until: () => false, change: (known, message) => ({ ...known, ...message }) },
 });
 
 /** A request, and its buildset as it was when this was asked. */
@@ -223,7 +215,7 @@ export const workerBuilds = (workerid) => ({
   key: "buildid",
   order: newest("buildid"),
   limit: 100,
-  also: { [PROPERTY_EVENTS]: takeProperties },
+  below: rowProperties,
 });
 
 /** The newest successes of some builders, in one answer; those that have had none lately may be missing. */

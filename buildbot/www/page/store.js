@@ -23,7 +23,8 @@ const RETRY_MS = 5000;
  * @property {(a: object, b: object) => number} [order]  default: as they came
  * @property {number} [limit]  how many items to hold
  * @property {(key: string[], message: object) => number} [count]  by how much an event changes the total
- * @property {Record<string, (items: Map, key: string[], message: object) => boolean>} [also]  further patterns
+ * @property {{pattern: (item: object) => string, until: (item: object) => boolean, change: (item: object, message: object) => object}} [below]
+ *   events of each item's own that change it, and when they end
  */
 
 class Query {
@@ -41,7 +42,9 @@ class Query {
 
   #items = new Map();
   #list = null;
-  #listeners = [];
+  #listener = null;
+  /** item's id → its own listener */
+  #below = new Map();
   #generation = 0;
   #scheduled = false;
   #refilling = false;
@@ -71,21 +74,17 @@ class Query {
 
   close() {
     this.#generation += 1;
-    for (const listener of this.#listeners) listener.close();
-    this.#listeners = [];
+    this.#listener?.close();
+    this.#listener = null;
+    for (const listener of this.#below.values()) listener.close();
+    this.#below.clear();
   }
 
   async #load() {
     this.close();
     const generation = this.#generation;
-    const { path, follow, also = {} } = this.question;
-    const lost = () => this.#load();
-    if (follow) this.#listeners.push(stream.listen(follow, (key, message) => this.#apply(key, message), lost));
-    for (const [pattern, change] of Object.entries(also)) {
-      this.#listeners.push(
-        stream.listen(pattern, (key, message) => { if (change(this.#items, key, message)) this.#changed(); }, lost),
-      );
-    }
+    const { path, follow } = this.question;
+    if (follow) this.#listener = stream.listen(follow, (key, message, clock) => this.#apply(key, message, clock), () => this.#load());
     try {
       const answer = await get(path);
       if (generation !== this.#generation) return;
@@ -96,7 +95,8 @@ class Query {
       this.state = "ready";
       this.error = null;
       this.#changed(first);
-      for (const listener of this.#listeners) listener.ready(answer.clock);
+      this.#listener?.ready(answer.clock);
+      this.#followBelow(answer.clock);
     } catch (error) {
       if (generation !== this.#generation) return;
       this.error = error;
@@ -119,7 +119,35 @@ class Query {
     stream.addEventListener("state", again);
   }
 
-  #apply(key, message) {
+  /** Follow each item that is there, true at `clock`, until its events end. */
+  #followBelow(clock) {
+    const { below } = this.question;
+    if (!below) return;
+    for (const [id, listener] of this.#below) {
+      const item = this.#items.get(id);
+      if (!item) {
+        listener.close();
+        this.#below.delete(id);
+      } else if (below.until(item)) {
+        listener.closeAfter(clock);
+      }
+    }
+    for (const [id, item] of this.#items) {
+      if (this.#below.has(id) || below.until(item)) continue;
+      const change = (_, message) => {
+        const known = this.#items.get(id);
+        const changed = known && below.change(known, message);
+        if (changed === known) return;
+        this.#items.set(id, changed);
+        this.#changed();
+      };
+      const listener = stream.listen(below.pattern(item), change, () => this.#load());
+      this.#below.set(id, listener);
+      listener.ready(clock);
+    }
+  }
+
+  #apply(key, message, clock) {
     const { question } = this;
     const id = message?.[question.key];
     if (id === undefined) return;
@@ -139,6 +167,7 @@ class Query {
       return;
     }
     this.#trim();
+    this.#followBelow(clock);
     this.#changed();
   }
 
@@ -163,6 +192,7 @@ class Query {
       for (const item of answer.items) {
         if (!this.#items.has(item[key]) && (!keep || keep(item))) this.#items.set(item[key], item);
       }
+      this.#followBelow(answer.clock);
       this.#changed();
     } catch {
       // The window stays short until the next item leaves it; the stream shows that the server is away.

@@ -22,6 +22,7 @@ class Listener {
     this.cursor = null;
     this.waiting = [];
     this.registeredAt = subscription.cursor;
+    this.until = Infinity;
   }
 
   /** The snapshot is there, true at `clock`: deliver everything after it. */
@@ -39,6 +40,11 @@ class Listener {
       this.cursor = event.c;
       this.deliver(event.k.split("/"), event.m, event.c);
     }
+  }
+
+  /** Nothing comes after `clock`: close once everything up to there has been delivered. */
+  closeAfter(clock) {
+    this.until = Math.min(this.until, clock);
   }
 
   close() {
@@ -96,8 +102,9 @@ class Subscription {
   bookmark(clock) {
     if (!this.acknowledged || clock <= this.cursor) return;
     this.cursor = clock;
-    for (const listener of this.listeners) {
+    for (const listener of [...this.listeners]) {
       if (listener.cursor !== null && listener.cursor < clock) listener.cursor = clock;
+      if (listener.cursor >= listener.until) listener.close();
     }
   }
 
