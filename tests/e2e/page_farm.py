@@ -42,7 +42,7 @@ class Commands:
         self.port = 0
 
     async def configure(self, builders: list[str], workers: list[str]) -> dict[str, Any]:
-        await self.farm.configure({name: ["tag"] for name in builders}, workers)
+        await self.farm.configure({name: ["tag", name] for name in builders}, workers)
         force = ForceScheduler(
             "force",
             builders,
@@ -154,11 +154,28 @@ class Commands:
 
     async def build_change(self, builder: str, worker: str, changes: list[int] | None = None) -> int:
         """A build of what ``change`` adds, started by these changes."""
-        stamp: dict[str, Any] = {"branch": "main", "revision": "1" * 40}
-        stamp.update(repository="", project="", codebase="", changeids=changes or [])
-        build = await self.farm.build(builder, worker, sourcestamps=[stamp])
+        build = await self.farm.start(await self.request_change(builder, changes=changes), worker)
         await self.master.data.update.setBuildProperties(build.buildid, {"got_revision": ("1" * 40, "Git")})
         return self._keep(build)
+
+    async def request_change(self, builder: str, revision: str = "1" * 40, changes: list[int] | None = None) -> int:
+        stamp: dict[str, Any] = {"branch": "main", "revision": revision}
+        stamp.update(repository="", project="", codebase="", changeids=changes or [])
+        return await self.farm.request(builder, sourcestamps=[stamp])
+
+    async def project(self, name: str, builders: list[str], description: str | None = None) -> int:
+        """Have these builders belong to a project."""
+        update = self.master.data.update
+        projectid: int = await update.find_project_id(name)
+        await update.update_project_info(projectid, slug=name, description=description)
+        no_text = {"description": None, "description_format": None}
+        await update.setBuilders(
+            [
+                {"name": each, "tags": ["tag", each], "projectid": projectid if each in builders else None, **no_text}
+                for each in self.farm.builders
+            ]
+        )
+        return projectid
 
     async def start(self, brid: int, worker: str) -> int:
         return self._keep(await self.farm.start(brid, worker))
@@ -199,9 +216,9 @@ class Commands:
     async def end(self, build: int, results: int = 0) -> None:
         await self.builds[build].end(results, "build successful" if results == 0 else "failed")
 
-    async def change(self, comments: str) -> int:
+    async def change(self, comments: str, revision: str = "1" * 40) -> int:
         changeid: int = await self.master.data.update.addChange(
-            author="Joe <joe@example.org>", comments=comments, files=["a.py"], revision="1" * 40, branch="main"
+            author="Joe <joe@example.org>", comments=comments, files=["a.py"], revision=revision, branch="main"
         )
         return changeid
 

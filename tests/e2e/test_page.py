@@ -429,7 +429,7 @@ def test_every_page(farm: Farm, visitor: Visitor) -> None:
     """Every page of the navigation opens, says what it is, and complains about nothing."""
     farm.build(builder="linux", worker="w1")
     visitor.open()
-    for title in ("Builders", "Queue", "Changes", "Workers", "Schedulers"):
+    for title in ("Builders", "Queue", "Changes", "Console", "Workers", "Schedulers"):
         visitor.page.get_by_role("navigation", name="Pages").get_by_role("link", name=title).click()
         expect(visitor.page.get_by_role("heading", level=1)).to_have_text(title)
         expect(visitor.page.locator(".note.error")).to_have_count(0)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, WebSocket, expect
+from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
 from tests.e2e.test_page import Farm, Visitor, browser, rows
 
@@ -47,6 +47,7 @@ def fill(farm: Farm) -> int:
     step = farm.step(build=build, name="compile")
     farm.log(step=step, text="hmake\noline \x1b[31mred\x1b[0m\neoops\n")
     farm.request(builder="windows")
+    farm.project(name="game", builders=["linux", "windows"], description="Everything that the game is made of")
     return build
 
 
@@ -250,7 +251,7 @@ def addresses(farm: Farm) -> list[str]:
         *(f"#/builders/{linux}/builds/6?tab={tab}" for tab in ("changes", "people", "properties", "worker")),
         *(f"#/builders/{linux}/builds/6/steps/0/logs/stdio", "#/pendingbuildrequests", "#/buildrequests/7"),
         *("#/buildsets/7", "#/changes", "#/changes/1", "#/workers", "#/workers/1"),
-        *("#/schedulers", "#/masters", "#/about"),
+        *("#/schedulers", "#/masters", "#/about", "#/projects", "#/projects/1", "#/console"),
     ]
 
 
@@ -379,3 +380,94 @@ def test_follows_only_what_it_shows(farm: Farm, visitor: Visitor) -> None:
     if not nothing_left():
         sockets[0].wait_for_event("framesent", nothing_left)
     assert followed == of_home | own - {f"builds/{build}/properties/*"}
+
+
+def test_console(farm: Farm, visitor: Visitor) -> None:
+    """A change comes in, waits, is built and ends, each seen in its builder's cell; tags choose the columns."""
+    first = farm.change(comments="the first one", revision="a" * 40)
+    page = visitor.open("#/console")
+    lines = page.locator(".console tbody tr")
+    expect(lines).to_have_count(1)
+    second = farm.change(comments="the second one", revision="b" * 40)
+    expect(lines).to_have_count(2)
+    expect(lines.first).to_contain_text("the second one")
+    brid = farm.request_change(builder="linux", revision="b" * 40, changes=[first, second])
+
+    def cell(line: int, name: str) -> Locator:
+        return lines.nth(line).get_by_role("link", name=name, exact=True)
+
+    expect(cell(0, f"linux, request {brid}: pending")).to_be_visible()
+    build = farm.start(brid=brid, worker="w1")
+    expect(cell(0, "linux #1: running")).to_be_visible()
+    farm.end(build=build, results=2)
+    expect(cell(0, "linux #1: failure")).to_be_visible()
+    # Nobody said which revision this one builds; it tells when it knows.
+    windows = farm.build(builder="windows", worker="w2")
+    farm.properties(build=windows, got_revision={"": "a" * 40})
+    expect(cell(1, "windows #1: running")).to_be_visible()
+    # Built again, the newest counts.
+    again = farm.start(brid=farm.request_change(builder="linux", revision="b" * 40), worker="w1")
+    farm.end(build=again)
+    expect(cell(0, "linux #2: success")).to_be_visible()
+    expect(lines.first.get_by_role("link")).to_have_count(2)
+
+    headers = page.locator(".console thead a")
+    expect(headers).to_have_text(["linux", "windows"])
+    page.get_by_role("button", name="windows").click()
+    expect(headers).to_have_text(["windows"])
+    expect(page).to_have_url(re.compile(r"#/console\?tag=windows$"))
+    page.get_by_role("button", name="windows").click()
+    page.keyboard.press("Escape")
+    page.locator("main").focus()
+    page.keyboard.press("j")
+    expect(lines.first.get_by_role("link", name="the second one")).to_be_focused()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowRight")
+    expect(cell(1, "windows #1: running")).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    expect(cell(1, "windows #1: running")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="windows #1")).to_be_visible()
+
+
+def test_console_of_nothing(farm: Farm, visitor: Visitor) -> None:
+    """A new farm says so."""
+    expect(visitor.open("#/console").get_by_text("No change has come in yet.")).to_be_visible()
+
+
+def test_projects(farm: Farm, visitor: Visitor) -> None:
+    """Projects are there as soon as builders belong to them, with what these do, live; one has a page of its own."""
+    page = visitor.open("#/projects")
+    navigation = page.get_by_role("navigation", name="Pages")
+    expect(page.get_by_text("No builder belongs to a project.")).to_be_visible()
+    expect(navigation.get_by_role("link", name="Projects")).to_have_count(0)
+    projectid = farm.project(name="game", builders=["linux", "windows"], description="All of the game")
+    expect(navigation.get_by_role("link", name="Projects")).to_be_visible()
+    game = page.get_by_role("region", name="game")
+    expect(game.locator(".row")).to_have_count(2)
+    expect(game).to_contain_text("All of the game")
+    build = farm.build(builder="linux", worker="w1")
+    expect(game.locator(".row").first).to_contain_text("1 running")
+    farm.end(build=build, results=2)
+    expect(game.locator(".row").first.locator(".icon")).to_have_attribute("aria-label", "last: failure")
+    expect(game.locator(".tally")).to_have_text("failure1")
+    page.get_by_label("Filter by name").fill("other")
+    expect(page.get_by_text("No project fits.")).to_be_visible()
+    page.get_by_label("Filter by name").fill("")
+    page.get_by_role("link", name="game", exact=True).click()
+    expect(page).to_have_url(re.compile(rf"#/projects/{projectid}$"))
+    expect(page.get_by_role("heading", level=1)).to_have_text("game")
+    builders = rows(page, "Builders")
+    expect(builders).to_have_count(2)
+    page.get_by_role("group", name="Tags").get_by_role("button", name="windows").click()
+    expect(builders).to_have_count(1)
+    page.get_by_role("group", name="Tags").get_by_role("button", name="windows").click()
+    farm.project(name="game", builders=["linux"])
+    expect(builders).to_have_count(1)
+    page.get_by_role("link", name="linux", exact=True).click()
+    page.get_by_role("link", name="game").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("game")
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Projects")
+    page.goto(f"{farm.url}#/projects/99")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not found")

@@ -9,10 +9,12 @@ import { Builder } from "./pages/builder.js";
 import { Builders } from "./pages/builders.js";
 import { Buildset } from "./pages/buildset.js";
 import { Change, Changes } from "./pages/changes.js";
+import { Console } from "./pages/console.js";
 import { Home } from "./pages/home.js";
 import { Log } from "./pages/log.js";
 import { Masters } from "./pages/masters.js";
 import { NotFound } from "./pages/notfound.js";
+import { Project, Projects } from "./pages/projects.js";
 import { Queue, Request } from "./pages/queue.js";
 import { Schedulers } from "./pages/schedulers.js";
 import { Worker, Workers } from "./pages/workers.js";
@@ -31,6 +33,9 @@ const ROUTES = [
   ["builders/*", Builder],
   ["builders/*/builds/*", Build],
   ["builders/*/builds/*/steps/*/logs/*", Log],
+  ["projects", Projects],
+  ["projects/*", Project],
+  ["console", Console],
   ["pendingbuildrequests", Queue],
   ["buildrequests/*", Request],
   ["changes", Changes],

@@ -4,8 +4,8 @@
  */
 
 import {
-  build, builderBuilds, builderForceSchedulers, builderWaiting, change, changeBuilds, changes, changesources, claimedRequests, forceSchedulers,
-  latestBuilds, masters, neighbours, request, requestBuilds, schedulers, waiting, workerBuilds,
+  PAGE_CHANGES, build, builderBuilds, builderForceSchedulers, builderWaiting, change, changeBuilds, changes, changesources, claimedRequests, consoleBuilds,
+  consoleRequests, consoleSets, forceSchedulers, latestBuilds, masters, neighbours, projects, request, requestBuilds, schedulers, waiting, workerBuilds,
 } from "./queries.js";
 import { parse } from "./router.js";
 import { query } from "./store.js";
@@ -23,6 +23,8 @@ const AHEAD = {
   },
   buildrequests: ([, id]) => [request(Number(id)), requestBuilds(Number(id))],
   pendingbuildrequests: () => [waiting, claimedRequests],
+  projects: () => [projects, latestBuilds],
+  console: () => [changes(), consoleSets(PAGE_CHANGES), consoleRequests(PAGE_CHANGES), consoleBuilds(PAGE_CHANGES)],
   changes: ([, id]) => (id ? [change(Number(id)), changeBuilds(Number(id))] : [changes()]),
   workers: ([, id]) => (/^\d+$/.test(id ?? "") ? [workerBuilds(Number(id))] : []),
   schedulers: () => [schedulers, forceSchedulers],

@@ -25,6 +25,7 @@ const ENDED = 80;
 export const builders = { path: "builders", follow: "builders/*/*", key: "builderid", order: byName };
 export const workers = { path: "workers", follow: "workers/*/*", key: "workerid", order: byName };
 export const masters = { path: "masters", follow: "masters/*/*", key: "masterid", order: byName };
+export const projects = { path: "projects", follow: "projects/*/*", key: "projectid", order: byName };
 export const schedulers = { path: "schedulers", follow: "schedulers/*/*", key: "schedulerid", order: byName };
 export const forceSchedulers = { path: "forceschedulers", key: "name", order: byName };
 
@@ -97,14 +98,43 @@ export const claimedRequests = {
 /** Attributes of changes that may be searched, as the page calls them. */
 export const CHANGE_FIELDS = { comments: "Comment", author: "Author", branch: "Branch", revision: "Revision", repository: "Repository", project: "Project" };
 
+/** How many changes are shown at first. */
+export const PAGE_CHANGES = 50;
+
 /** The newest changes; `text` narrows them to those whose `field` has it. */
-export const changes = (field = "comments", text = "", limit = 50) => ({
+export const changes = (field = "comments", text = "", limit = PAGE_CHANGES) => ({
   path: `changes?order=-changeid&limit=${limit}${text ? `&${field}__contains=${encodeURIComponent(text)}` : ""}`,
   follow: "changes/*/*",
   key: "changeid",
   keep: text ? (change) => (change[field] ?? "").includes(text) : undefined,
   order: newest("changeid"),
   limit,
+});
+
+/** What was asked to be built lately, of what, and what became of it: enough for so many changes. */
+export const consoleSets = (changes) => ({
+  path: `buildsets?order=-bsid&limit=${4 * changes}${fields("bsid", "sourcestamps")}`,
+  follow: "buildsets/*/*",
+  key: "bsid",
+  order: newest("bsid"),
+  limit: 4 * changes,
+});
+
+export const consoleRequests = (changes) => ({
+  path: `buildrequests?order=-buildrequestid&limit=${8 * changes}${fields("buildrequestid", "buildsetid", "builderid", "complete", "claimed", "results")}`,
+  follow: "buildrequests/*/*",
+  key: "buildrequestid",
+  order: newest("buildrequestid"),
+  limit: 8 * changes,
+});
+
+export const consoleBuilds = (changes) => ({
+  path: `builds?order=-buildid&limit=${8 * changes}&property=got_revision${fields("buildid", "number", "builderid", "buildrequestid", "started_at", "complete", "results", "properties")}`,
+  follow: "builds/*/*",
+  key: "buildid",
+  order: newest("buildid"),
+  limit: 8 * changes,
+  below: rowProperties,
 });
 
 export const change = (changeid) => ({ path: `changes/${changeid}`, key: "changeid" });

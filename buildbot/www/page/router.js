@@ -13,9 +13,10 @@ export function parse(hash) {
   };
 }
 
-/** An address; segments are encoded. */
+/** An address; segments are encoded, a parameter whose value is a list is repeated. */
 export function href(segments, params = {}) {
-  const query = new URLSearchParams(Object.entries(params).filter(([, value]) => value !== undefined && value !== null));
+  const given = Object.entries(params).flatMap(([name, value]) => [value].flat().map((one) => [name, one]));
+  const query = new URLSearchParams(given.filter(([, value]) => value !== undefined && value !== null));
   const path = segments.map((segment) => encodeURIComponent(segment)).join("/");
   return `#/${path}${query.size ? `?${query}` : ""}`;
 }
@@ -52,6 +53,9 @@ export const to = {
   changes: () => href(["changes"]),
   buildset: (bsid) => href(["buildsets", bsid]),
   change: (changeid) => href(["changes", changeid]),
+  console: (params) => href(["console"], params),
+  projects: () => href(["projects"]),
+  project: (projectid) => href(["projects", projectid]),
   workers: () => href(["workers"]),
   worker: (workerid) => href(["workers", workerid]),
   masters: () => href(["masters"]),

@@ -7,6 +7,7 @@ import { cancelAll } from "../parts/actions.js";
 import { Content, Icon, Panel } from "../parts/basics.js";
 import { BuildRow, tookSeconds, useNames } from "../parts/builds.js";
 import { openForce } from "../parts/force.js";
+import { OfProject } from "../parts/projects.js";
 import { WorkerTiles } from "../parts/machines.js";
 import { Picture } from "../parts/picture.js";
 import { QueueRow, useReasons } from "../parts/queue.js";
@@ -57,6 +58,7 @@ function Known({ builder, route }) {
       <nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.builders()} data-key="up">Builders</a></nav>
       <h1>${builder.name}</h1>
       ${state && html`<${StateChip} state=${state} />`}
+      ${builder.projectid !== null && html`<${OfProject} projectid=${builder.projectid} />`}
       ${builder.tags.map((tag) => html`<a class="tag" href=${to.builders({ tag })}>${tag}</a>`)}
       <span class="grow"></span>
       <div class="buttons">${force.list.filter((scheduler) => scheduler.enabled !== false).map((scheduler) => html`<button class="primary" ...${acting("forceschedulers/force", { builderids: [builder.builderid] })} onClick=${() => openForce(scheduler, builder)}>

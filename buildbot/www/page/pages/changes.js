@@ -7,11 +7,10 @@ import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
 import { ChangeDetails, ChangeRow } from "../parts/changes.js";
 import { Properties } from "../parts/properties.js";
-import { CHANGE_FIELDS, change as oneChange, changeBuilds, changes as latestChanges } from "../queries.js";
+import { CHANGE_FIELDS, PAGE_CHANGES as PAGE, change as oneChange, changeBuilds, changes as latestChanges } from "../queries.js";
 import { href, replace, to } from "../router.js";
 import { NotFound } from "./notfound.js";
 
-const PAGE = 50;
 /** Typing goes on for this long before the server is asked. */
 const TYPING_MS = 250;
 

@@ -56,6 +56,8 @@ export function Icon({ name, label }) {
 const GLYPHS = {
   home: "M2.5 7.5 8 3l5.5 4.5V13a.5.5 0 0 1-.5.5H9.8V10H6.2v3.5H3a.5.5 0 0 1-.5-.5z",
   builders: "M2.5 4h11M2.5 8h11M2.5 12h11M5 2.6v2.8M10.5 6.6v2.8M7 10.6v2.8",
+  projects: "M2.5 4h4l1.5 2h5.5v6.5h-11zM2.5 6V4",
+  console: "M2.5 2.5h11v11h-11zM6.2 2.5v11M9.9 2.5v11M2.5 6.2h11M2.5 9.9h11",
   queue: "M8 13.5a5.5 5.5 0 1 1 0-11 5.5 5.5 0 0 1 0 11zM8 5v3.2l2 1.3",
   changes: "M8 10.2a2.2 2.2 0 1 1 0-4.4 2.2 2.2 0 0 1 0 4.4zM8 1.8v4m0 4.4v4",
   workers: "M2.5 3.5h11v6.5h-11zM5.5 13h5M8 10v3",

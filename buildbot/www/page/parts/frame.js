@@ -2,7 +2,7 @@
 
 import { html } from "../dom.js";
 import { useNow, useQuery, useStreamState } from "../hooks.js";
-import { runningBuilds, waiting } from "../queries.js";
+import { builders as allBuilders, runningBuilds, waiting } from "../queries.js";
 import { to } from "../router.js";
 import { stream } from "../stream.js";
 import { Icon } from "./basics.js";
@@ -13,13 +13,15 @@ import { openPalette } from "./palette.js";
 import { ThemeButton } from "./theme.js";
 
 export function Frame({ config, route, children }) {
+  // Who has no projects needs no page of them.
+  const projects = useQuery(allBuilders).list.some((builder) => builder.projectid !== null);
   const root = route.segments[0] ?? "";
   return html`
     <a class="skip" href="#main" onClick=${(event) => { event.preventDefault(); document.querySelector("main").focus(); }}>Skip to content</a>
     <header class="top">
       <a class="brand" href="#/"><img src=${new URL("../icon.svg", import.meta.url).href} alt="" width="24" height="24" /><b>${config.title}</b></a>
       <nav aria-label="Pages">
-        ${PAGES.filter(({ rare }) => !rare).map(({ title, icon, href, roots }) => html`<a href=${href} class="nav-${icon}" aria-current=${roots.includes(root) ? "page" : undefined}>
+        ${PAGES.filter(({ rare, icon }) => !rare && (icon !== "projects" || projects)).map(({ title, icon, href, roots }) => html`<a href=${href} class="nav-${icon}" aria-current=${roots.includes(root) ? "page" : undefined}>
           <${Icon} name=${icon} /><span>${title}</span>${icon === "queue" && html`<${QueueCount} />`}</a>`)}
       </nav>
       <div class="tools">
@@ -33,7 +35,7 @@ export function Frame({ config, route, children }) {
     <${OtherOrigin} config=${config} />
     <main id="main" tabindex="-1" data-path=${route.hash}>${children}</main>
     <footer class="foot"><span>${(config.versions ?? []).filter(([name]) => name === "Tenfold").map((pair) => pair.join(" "))}</span>
-      <a href=${to.about()}>About</a><a href=${to.masters()}>Masters</a><a href="api/v2/application.spec">API</a><button class="plain" onClick=${openHelp}>Keyboard</button></footer>`;
+      <a href=${to.about()}>About</a><a href=${to.schedulers()}>Schedulers</a><a href=${to.masters()}>Masters</a><a href="api/v2/application.spec">API</a><button class="plain" onClick=${openHelp}>Keyboard</button></footer>`;
 }
 
 function QueueCount() {

@@ -45,7 +45,7 @@ export function openHelp() {
 
 /** Move the focus along the main links of rows. */
 function step(by) {
-  const rows = [...document.querySelectorAll("main .row a.main, main .row button.main")];
+  const rows = [...document.querySelectorAll("main .row a.main, main .row button.main, main th a.main")];
   if (!rows.length) return;
   const at = rows.indexOf(document.activeElement);
   const next = rows[at < 0 ? (by > 0 ? 0 : rows.length - 1) : Math.min(rows.length - 1, Math.max(0, at + by))];
