@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from buildbot.plugins import util
 from buildbot.process.schedulers.forcesched import ForceScheduler
 from buildbot.process.schedulers.parameters import ChoiceStringParameter, StringParameter
 from buildbot.test.fake.fakedb import make_master
+from buildbot.util import clock
 from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.authz.roles import RolesFromOwner
 from buildbot.www.site import WwwServer
@@ -148,6 +150,10 @@ class Commands:
 
     async def forget_events(self) -> None:
         await self.master.data.update.trimEvents(0)
+
+    async def past(self, seconds: int) -> None:
+        """From now on it is so many seconds ago."""
+        vars(clock)["now"] = lambda: int(time.time()) - seconds
 
     async def build(self, builder: str, worker: str) -> int:
         return self._keep(await self.farm.build(builder, worker))

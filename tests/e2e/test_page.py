@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,14 +31,16 @@ FLAGS = [
 class Farm:
     """The server process; ``farm.build(…)`` runs the command ``build`` there."""
 
-    def __init__(self, **www: Any) -> None:
+    def __init__(
+        self, builders: Sequence[str] = ("linux", "windows"), workers: Sequence[str] = ("w1", "w2"), **www: Any
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("page_farm.py"))],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
         )
-        self.builders: dict[str, int] = self.configure(builders=["linux", "windows"], workers=["w1", "w2"])
+        self.builders: dict[str, int] = self.configure(builders=list(builders), workers=list(workers))
         self.url = f"http://127.0.0.1:{self.listen(**www)}/"
 
     def __getattr__(self, command: str) -> Any:
