@@ -45,6 +45,7 @@ VISITS = (
     Visit("log of 20,000 lines", "#/builders/2/builds/1/steps/0/logs/stdio", ".line .text:not(:empty)"),
     Visit("log of 100 MB", _BIG_LOG, ".line .text:not(:empty)"),
     Visit("log of 100 MB, line 1,500,000", f"{_BIG_LOG}?line=1500000", ".line.marked .text:not(:empty)"),
+    Visit("console", "#/console", ".console td a .icon"),
     Visit("queue", "#/pendingbuildrequests", ".row.waiting"),
     Visit("request", "#/buildrequests/200100", ".overview"),
     Visit("changes", "#/changes", ".change"),
@@ -143,9 +144,18 @@ def _farm(backend: str, directory: Path, quick: bool) -> Iterator[str]:
     def fill(bulk: Any, size: http_data.Size) -> None:
         http_data.fill_tenfold(bulk, size)
         add_big_log(bulk)
+        build_newest_changes(bulk, size)
 
     with http_servers.tenfold(backend, directory, QUICK if quick else FULL, fill) as server:
         yield f"http://127.0.0.1:{server.port}/"
+
+
+def build_newest_changes(bulk: Any, size: http_data.Size) -> None:
+    """Make the newest requests those of the newest changes, ten of each."""
+    last = size.builds + size.pending
+    ssid = f":changes - (:last - sourcestampsetid) {bulk.word('div')} 10"
+    values = {"changes": size.changes, "last": last, "first": last - 1000}
+    bulk.run(f"UPDATE sourcestampset_members SET ssid = {ssid} WHERE sourcestampsetid > :first", **values)
 
 
 def add_big_log(bulk: Any) -> None:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from tests.e2e.test_page import CHROMIUM, FLAGS, Farm
 
@@ -47,7 +47,8 @@ def fill(farm: Farm) -> int:
             if name == "release" and number % 3:
                 continue
             farm.past(seconds=ago - chance.randrange(10, 600))
-            build = farm.start(brid=farm.request_change(builder=name, revision=revision, changes=[changeid]), worker=worker)
+            brid = farm.request_change(builder=name, revision=revision, changes=[changeid])
+            build = farm.start(brid=brid, worker=worker)
             farm.properties(build=build, branch="main", got_revision=revision)
             farm.past(seconds=ago - 600 - int(usual_s * chance.uniform(0.7, 1.3)))
             farm.end(build=build, results=chance.choice(ENDS))
@@ -55,8 +56,9 @@ def fill(farm: Farm) -> int:
     farm.past(seconds=130)
     revision = f"{chance.getrandbits(160):040x}"
     changeid = farm.change(comments=COMMENTS[6], revision=revision)
-    running = farm.start(brid=farm.request_change(builder="linux-x64", revision=revision, changes=[changeid]), worker="linux-1")
-    farm.properties(build=running, branch="main", revision=revision, got_revision=revision, owner="Ann <ann@example.org>")
+    brid = farm.request_change(builder="linux-x64", revision=revision, changes=[changeid])
+    running = farm.start(brid=brid, worker="linux-1")
+    farm.properties(build=running, branch="main", got_revision=revision, owner="Ann <ann@example.org>")
     farm.start(brid=farm.request_change(builder="macos", revision=revision, changes=[changeid]), worker="mac-1")
     for name in ("windows", "linux-arm64", "docs"):
         farm.request_change(builder=name, revision=revision, changes=[changeid])
@@ -66,7 +68,7 @@ def fill(farm: Farm) -> int:
     compiling = farm.step(build=running, name="compile")
     files = ["front", "parser", "tail", "stream", "clock", "match", "query", "pool", "rows", "store"]
     lines = "".join(f"occ -O2 -c src/{name}.c -o build/{name}.o\n" for name in files)
-    warning = "esrc/query.c:118:9: \x1b[1;35mwarning:\x1b[0m unused variable ‘\x1b[1mrest\x1b[0m’\n"
+    warning = "esrc/query.c:118:9: \x1b[1;35mwarning:\x1b[0m unused variable `\x1b[1mrest\x1b[0m`\n"
     log = farm.log(step=compiling, text=f"hmake -j8 all\n{lines}{warning}o\x1b[32m[ 82%]\x1b[0m linking libstate.so\n")
     farm.end_log(log=log)
     farm.end_step(build=running, step=compiling)
@@ -89,7 +91,7 @@ def main() -> None:
     build = f"#/builders/{builderid}/builds/{number}"
     wide: dict[str, Any] = {"viewport": {"width": 1280, "height": 800}}
     phone: dict[str, Any] = {"viewport": {"width": 360, "height": 740}, "device_scale_factor": 2, "is_mobile": True}
-    pictures = [
+    pictures: list[tuple[str, str, Any, dict[str, Any]]] = [
         ("home-light", "#/", "light", wide),
         ("home-dark", "#/", "dark", wide),
         ("builders-light", "#/builders", "light", wide),
@@ -107,7 +109,7 @@ def main() -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for name, address, scheme, options in pictures:
-            page: Page = browser.new_page(color_scheme=scheme, reduced_motion="reduce", **options)
+            page = browser.new_page(color_scheme=scheme, reduced_motion="reduce", **options)
             page.goto(farm.url + address)
             expect(page.locator(".connection.open")).to_be_visible()
             expect(page.locator("main .skeleton, main .line.coming")).to_have_count(0)

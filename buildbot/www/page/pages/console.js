@@ -20,8 +20,13 @@ export function Console({ route }) {
   const changes = useQuery(latestChanges("comments", "", limit));
   const [sets, requests, builds] = [consoleSets(limit), consoleRequests(limit), consoleBuilds(limit)].map(useQuery);
   const cells = useMemo(() => found(changes.list, sets.list, requests.list, builds.list), [changes.list, sets.list, requests.list, builds.list]);
-  const shown = changes.list.slice(0, rows);
   const configured = builders.list.filter((builder) => builder.masterids.length > 0);
+  const newest = changes.list.slice(0, rows);
+  const built = (change) => configured.some((builder) => cells.has(place(change.changeid, builder.builderid)));
+  // What became of older changes is beyond what was asked: they come with "Show more".
+  const cut = [sets, requests].some((query) => query.question && query.list.length >= query.question.limit);
+  const reach = cut ? newest.findLastIndex(built) : -1;
+  const shown = reach < 0 ? newest : newest.slice(0, reach + 1);
   const columns = withTags(configured, chosen).filter((builder) => shown.some((change) => cells.has(place(change.changeid, builder.builderid))));
   const waiting = [changes, sets, requests, builds, builders].find((query) => query.state !== "ready") ?? changes;
   return html`<header class="page-head"><h1>Console</h1>
@@ -32,7 +37,7 @@ export function Console({ route }) {
           <thead><tr><th scope="col">Change</th>${columns.map((builder) => html`<th scope="col" key=${builder.builderid} class="of-builder"><a href=${to.builder(builder.builderid)} title=${builder.name}>${builder.name}</a></th>`)}<td></td></tr></thead>
           <tbody>${shown.map((change) => html`<${Row} key=${change.changeid} change=${change} columns=${columns} cells=${cells} />`)}</tbody>
         </table></div>
-        ${changes.total > rows && html`<button class="more" onClick=${() => setRows(rows + ROWS)}>Show more: ${shown.length} of ${changes.total.toLocaleString()}</button>`}
+        ${changes.total > shown.length && html`<button class="more" onClick=${() => setRows(rows + ROWS)}>Show more: ${shown.length} of ${changes.total.toLocaleString()}</button>`}
       <//>
     <//>`;
 }
