@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
+from playwright.sync_api import Browser, Locator, Page, Route, WebSocket, expect
 
 from tests.e2e.test_page import Farm, Visitor, browser, rows
 
@@ -471,3 +471,42 @@ def test_projects(farm: Farm, visitor: Visitor) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Projects")
     page.goto(f"{farm.url}#/projects/99")
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
+
+
+def test_nothing_waits_for_what_it_does_not_need(farm: Farm, visitor: Visitor) -> None:
+    """A build's steps and properties are asked for with it, a log's lines with the log: one round trip to the data."""
+    build = farm.build(builder="linux", worker="w1")
+    step = farm.step(build=build, name="test")
+    farm.end_log(log=farm.log(step=step, text="".join(f"oline {number}\n" for number in range(1, 2001))))
+    linux = farm.builders["linux"]
+    page = visitor.open()
+    held: list[Route] = []
+    page.route(re.compile(rf"/builders/{linux}/builds/1(/steps/0/logs/stdio)?$"), lambda route: held.append(route))
+
+    def answer() -> None:
+        while not held:
+            page.evaluate("new Promise(requestAnimationFrame)")
+        held.pop().continue_()
+
+    with (
+        page.expect_request(re.compile("/builds/1/steps$")),
+        page.expect_request(re.compile("/builds/1/properties$")),
+    ):
+        page.get_by_role("link", name="linux #1").press("Enter")
+    answer()
+    expect(page.locator(".step")).to_contain_text("test is running")
+    farm.state(build=build, text="still live")
+    expect(page.get_by_role("region", name="Overview")).to_contain_text("still live")
+    farm.properties(build=build, branch="later")
+    expect(page.get_by_role("region", name="Overview")).to_contain_text("later")
+    farm.step(build=build, name="upload")
+    expect(page.locator(".step")).to_have_count(2)
+
+    fetched = len(visitor.requests)
+    with page.expect_request(re.compile("logs/stdio/contents")):
+        page.evaluate(f"location.hash = '#/builders/{linux}/builds/1/steps/0/logs/stdio?line=1400'")
+    answer()
+    expect(page.locator(".line.marked")).to_have_text("line 1400")
+    asked = [url for url in visitor.requests[fetched:] if "contents" in url]
+    assert [re.sub(r".*offset=(\d+)&.*", r"\1", url) for url in asked] == ["1250"], asked
+    assert held == []

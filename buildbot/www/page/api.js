@@ -70,9 +70,9 @@ export async function get(path) {
   };
 }
 
-/** The lines of a log from `offset` on, at most `limit`; each ends in a line feed. */
-export async function logLines(logid, offset, limit) {
-  const { items } = await get(`logs/${logid}/contents?offset=${offset}&limit=${limit}`);
+/** The lines of the log at a path, such as `logs/4`, from `offset` on, at most `limit`; each ends in a line feed. */
+export async function logLines(path, offset, limit) {
+  const { items } = await get(`${path}/contents?offset=${offset}&limit=${limit}`);
   const lines = items[0].content.split("\n");
   lines.pop();
   return lines;

@@ -33,6 +33,12 @@ export function useLater(ready) {
   return later;
 }
 
+/** The beginning of a list at first, a moment later all of it: what is out of sight must not hold up what is in sight. */
+export function useGradually(list, first = 18) {
+  const all = useLater(list.length > 0);
+  return all ? list : list.slice(0, first);
+}
+
 /** State of the event stream: "connecting", "open" or "waiting". */
 export function useStreamState() {
   const [state, setState] = useState(stream.state);

@@ -4,9 +4,12 @@
  */
 
 import {
-  PAGE_CHANGES, build, builderBuilds, builderForceSchedulers, builderWaiting, change, changeBuilds, changes, changesources, claimedRequests, consoleBuilds,
-  consoleRequests, consoleSets, forceSchedulers, latestBuilds, masters, neighbours, projects, request, requestBuilds, schedulers, waiting, workerBuilds,
+  PAGE_CHANGES, build, builderBuilds, builderForceSchedulers, builderWaiting, change, changeBuilds, changes,
+  changesources, claimedRequests, consoleBuilds, consoleRequests, consoleSets, endedBuilds, forceSchedulers,
+  latestBuilds, logAt, logPath, masters, neighbours, projects, properties, request, requestBuilds, runningBuilds,
+  schedulers, steps, waiting, workerBuilds, workers,
 } from "./queries.js";
+import { linesAhead } from "./loglines.js";
 import { parse } from "./router.js";
 import { query } from "./store.js";
 
@@ -15,10 +18,16 @@ const DWELL_MS = 60;
 
 /** First segment of an address, and the questions of its page; most are asked by every page. */
 const AHEAD = {
-  builders: ([, id, , number]) => {
+  "": () => [runningBuilds, endedBuilds, waiting, workers, masters],
+  builders: ([, id, , number, , step, , slug], params) => {
     if (!id) return [latestBuilds];
     if (!/^\d+$/.test(id)) return [];
-    return number ? [build(Number(id), Number(number)), neighbours(Number(id), Number(number))]
+    const place = { builderid: Number(id), number: Number(number) };
+    if (slug) {
+      linesAhead(logPath({ ...place, step, slug }), Math.max(0, Number(params.get("line")) - 1));
+      return [logAt({ ...place, step, slug })];
+    }
+    return number ? [build(place.builderid, place.number), steps(place), properties(place), neighbours(place.builderid, place.number)]
       : [builderBuilds(Number(id)), builderWaiting(Number(id)), builderForceSchedulers(Number(id))];
   },
   buildrequests: ([, id]) => [request(Number(id)), requestBuilds(Number(id))],
@@ -31,25 +40,27 @@ const AHEAD = {
   masters: () => [masters, schedulers, changesources],
 };
 
-function ahead(link) {
-  const address = link.getAttribute("href");
-  if (!address.startsWith("#/") || address === location.hash) return;
-  const { segments } = parse(address);
-  for (const question of AHEAD[segments[0]]?.(segments) ?? []) query(question);
+function ahead(address) {
+  const { segments, params } = parse(address);
+  for (const question of AHEAD[segments[0] ?? ""]?.(segments, params) ?? []) query(question);
 }
 
 export function prefetchOnIntent() {
   let timer = null;
   const linkOf = (event) => event.target.closest?.("a[href^='#/']");
+  const of = (link) => {
+    const address = link?.getAttribute("href");
+    if (address && address !== location.hash) ahead(address);
+  };
   const soon = (event) => {
     clearTimeout(timer);
     const link = linkOf(event);
-    if (link) timer = setTimeout(() => ahead(link), DWELL_MS);
+    if (link) timer = setTimeout(() => of(link), DWELL_MS);
   };
   addEventListener("pointerover", soon, { passive: true });
   addEventListener("focusin", soon);
-  addEventListener("pointerdown", (event) => {
-    const link = linkOf(event);
-    if (link) ahead(link);
-  }, { passive: true });
+  addEventListener("pointerdown", (event) => of(linkOf(event)), { passive: true });
+  // Before anything of the new page is drawn: keys click too, and addresses are typed.
+  addEventListener("click", (event) => of(linkOf(event)), { capture: true });
+  addEventListener("hashchange", () => ahead(location.hash), { capture: true });
 }

@@ -194,9 +194,10 @@ export const neighbours = (builderid, number) => ({
   order: newest("number"),
 });
 
-export const steps = (buildid) => ({
-  path: `builds/${buildid}/steps`,
-  follow: `builds/${buildid}/steps/*/*`,
+/** A build's steps; asked by its place, so that nobody has to wait for its id (undefined until it is known). */
+export const steps = ({ builderid, number, buildid }) => ({
+  path: `builders/${builderid}/builds/${number}/steps`,
+  follow: buildid && `builds/${buildid}/steps/*/*`,
   key: "stepid",
   order: (a, b) => a.number - b.number,
 });
@@ -215,10 +216,10 @@ export const buildChanges = (buildid) => ({
 });
 
 /** A build's properties: one item, whose attributes are the properties; events bring new and changed ones. */
-export const properties = (buildid) => ({
-  path: `builds/${buildid}/properties`,
+export const properties = ({ builderid, number, buildid }) => ({
+  path: `builders/${builderid}/builds/${number}/properties`,
   key: "\u0000",
-  below: { pattern: () => `builds/${buildid}/properties/*`, until: () => false, change: (known, message) => ({ ...known, ...message }) },
+  below: buildid && { pattern: () => `builds/${buildid}/properties/*`, until: () => false, change: (known, message) => ({ ...known, ...message }) },
 });
 
 /** A request, and its buildset as it was when this was asked. */
@@ -285,8 +286,11 @@ export const sameWorker = (builderid, workerid, number) => ({
 
 export const changesources = { path: "changesources", follow: "changesources/*/*", key: "changesourceid", order: byName };
 
+/** The path of a log by its place. */
+export const logPath = ({ builderid, number, step, slug }) => `builders/${builderid}/builds/${number}/steps/${step}/logs/${slug}`;
+
 /** A log by its place, for the first glance; it is followed below its step. */
-export const logAt = (builderid, number, step, slug) => ({
-  path: `builders/${builderid}/builds/${number}/steps/${step}/logs/${slug}`,
+export const logAt = (place) => ({
+  path: logPath(place),
   key: "logid",
 });

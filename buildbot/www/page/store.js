@@ -17,7 +17,8 @@ const RETRY_MS = 5000;
  * What a query asks and how events change it.
  * @typedef {object} Question
  * @property {string} path  what to GET, such as `builds?complete=false`; also the query's name
- * @property {string} [follow]  the pattern of its events; without it the answer never changes
+ * @property {string} [follow]  the pattern of its events; without it the answer does not change. What is asked ahead may
+ *   not know it yet: a later question of the same path may bring it
  * @property {string} key  the attribute that identifies an item
  * @property {(item: object) => boolean} [keep]  whether an item belongs to the query; default: all do
  * @property {(a: object, b: object) => number} [order]  default: as they came
@@ -83,8 +84,8 @@ class Query {
   async #load() {
     this.close();
     const generation = this.#generation;
-    const { path, follow } = this.question;
-    if (follow) this.#listener = stream.listen(follow, (key, message, clock) => this.#apply(key, message, clock), () => this.#load());
+    const { path } = this.question;
+    this.#listen();
     try {
       const answer = await get(path);
       if (generation !== this.#generation) return;
@@ -95,8 +96,7 @@ class Query {
       this.state = "ready";
       this.error = null;
       this.#changed(first);
-      this.#listener?.ready(answer.clock);
-      this.#followBelow(answer.clock);
+      this.#follow();
     } catch (error) {
       if (generation !== this.#generation) return;
       this.error = error;
@@ -117,6 +117,24 @@ class Query {
     };
     const timer = setTimeout(again, RETRY_MS);
     stream.addEventListener("state", again);
+  }
+
+  /** The same question, which knows now what to follow. */
+  adopt(question) {
+    this.question = question;
+    if (this.state === "ready") this.#follow();
+  }
+
+  #listen() {
+    const { follow } = this.question;
+    if (follow) this.#listener ??= stream.listen(follow, (key, message, clock) => this.#apply(key, message, clock), () => this.#load());
+  }
+
+  /** Go on from the answer. */
+  #follow() {
+    this.#listen();
+    this.#listener?.ready(this.clock);
+    this.#followBelow(this.clock);
   }
 
   /** Follow each item that is there, true at `clock`, until its events end. */
@@ -233,6 +251,8 @@ export function query(question) {
   if (found) {
     // Most recently used last.
     queries.delete(question.path);
+    const known = found.question;
+    if ((question.follow && !known.follow) || (question.below && !known.below)) found.adopt(question);
   } else {
     found = new Query(question);
   }

@@ -26,6 +26,9 @@ export function Build({ route }) {
   const builderid = Number(route.segments[1]);
   const number = Number(route.segments[3]);
   const query = useQuery(oneBuild(builderid, number));
+  // At once, not when the build is there.
+  useQuery(allSteps({ builderid, number }));
+  useQuery(allProperties({ builderid, number }));
   const build = query.item;
   if (query.state === "error" && query.error.status === 404) return html`<${NotFound} what=${`build ${number} of this builder`} />`;
   if (!build) return html`<${Content} query=${query} lines=${10} />`;
@@ -38,11 +41,11 @@ function Known({ build, route }) {
   const name = `${builder} #${build.number}`;
   const state = stateOf(build);
   useTitle(`${build.complete ? (build.results === 0 ? "✓" : "✗") : "●"} ${name}`);
-  const later = useLater(useQuery(allSteps(build.buildid)).state === "ready");
+  const later = useLater(useQuery(allSteps(build)).state === "ready");
   const around = useQuery(later ? neighbours(build.builderid, build.number) : null).list;
   const previous = around.find((other) => other.number === build.number - 1);
   const next = around.find((other) => other.number === build.number + 1);
-  const propertiesQuery = useQuery(allProperties(build.buildid));
+  const propertiesQuery = useQuery(allProperties(build));
   const properties = propertiesQuery.item ?? {};
   const request = useQuery(build.buildrequestid ? oneRequest(build.buildrequestid) : null).item;
   const buildset = request?.buildset;
@@ -156,7 +159,7 @@ function Compared({ build, previous }) {
 }
 
 function Steps({ build }) {
-  const steps = useQuery(allSteps(build.buildid));
+  const steps = useQuery(allSteps(build));
   const [hidden, setHidden] = useState(false);
   const shown = steps.list.filter((step) => hidden || !step.hidden);
   const hiddenCount = steps.list.length - steps.list.filter((step) => !step.hidden).length;

@@ -2,7 +2,7 @@
 
 import { html, useState } from "../dom.js";
 import { duration } from "../format.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { cancelAll } from "../parts/actions.js";
 import { Content, Icon, Panel } from "../parts/basics.js";
 import { BuildRow, tookSeconds, useNames } from "../parts/builds.js";
@@ -46,6 +46,7 @@ function Known({ builder, route }) {
   const limit = Math.max(PAGE_BUILDS, shown);
   const wanted = CHOICES.find(([name]) => name.toLowerCase() === route.params.get("show")) ?? CHOICES[0];
   const listed = useQuery(builderBuilds(builder.builderid, wanted[1], limit));
+  const drawn = useGradually(listed.list.slice(0, shown));
   const why = useReasons();
   const running = builds.list.filter((build) => !build.complete);
   const ended = builds.list.filter((build) => build.complete);
@@ -79,7 +80,7 @@ function Known({ builder, route }) {
         <//>
         <${Panel} title="Builds" count=${listed.state === "ready" ? listed.total.toLocaleString() : undefined} actions=${html`<${Choice} chosen=${wanted[0]} builder=${builder} />`}>
           <${Content} query=${listed} empty=${wanted[1].length ? `No build has ended like that (${wanted[1].map((one) => NAMES[one]).join(", ")}).` : "Nothing has been built here yet."} lines=${8}>
-            <ul class="rows">${listed.list.slice(0, shown).map((build) => html`<${BuildRow} key=${build.buildid} build=${build} names=${names} showBuilder=${false} />`)}</ul>
+            <ul class="rows">${drawn.map((build) => html`<${BuildRow} key=${build.buildid} build=${build} names=${names} showBuilder=${false} />`)}</ul>
             ${listed.total > shown && html`<button class="more" onClick=${() => setShown(shown + MORE_BUILDS)}>Show more: ${shown} of ${listed.total.toLocaleString()}</button>`}
           <//>
         <//>

@@ -2,7 +2,7 @@
 
 import { html, useEffect, useState } from "../dom.js";
 import { dateTime, firstLine } from "../format.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
 import { ChangeDetails, ChangeRow } from "../parts/changes.js";
@@ -21,6 +21,7 @@ export function Changes({ route }) {
   const [typed, setTyped] = useState(text);
   const [limit, setLimit] = useState(PAGE);
   const changes = useQuery(latestChanges(field, text, limit));
+  const drawn = useGradually(changes.list);
   const search = (name, value) => {
     setLimit(PAGE);
     replace(href(["changes"], { text: value || undefined, in: name === "comments" ? undefined : name }));
@@ -38,7 +39,7 @@ export function Changes({ route }) {
     </header>
     <${Panel} title="Changes" class="headless">
       <${Content} query=${changes} empty=${text ? `No change has “${text}” in its ${CHANGE_FIELDS[field].toLowerCase()}.` : "No change has come in yet."} lines=${10}>
-        <ul class="rows">${changes.list.map((change) => html`<${ChangeRow} key=${change.changeid} change=${change} />`)}</ul>
+        <ul class="rows">${drawn.map((change) => html`<${ChangeRow} key=${change.changeid} change=${change} />`)}</ul>
         ${changes.total > changes.list.length && html`<button class="more" onClick=${() => setLimit(limit + PAGE)}>Show more: ${changes.list.length} of ${changes.total.toLocaleString()}</button>`}
       <//>
     <//>`;

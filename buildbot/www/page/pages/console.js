@@ -2,7 +2,7 @@
 
 import { html, useMemo, useState } from "../dom.js";
 import { firstLine, personName, shortRevision } from "../format.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { Ago, Content, Panel } from "../parts/basics.js";
 import { Tags, toggled, withTags } from "../parts/builders.js";
 import { PAGE_CHANGES, builders as allBuilders, changes as latestChanges, consoleBuilds, consoleRequests, consoleSets } from "../queries.js";
@@ -19,27 +19,32 @@ export function Console({ route }) {
   const builders = useQuery(allBuilders);
   const changes = useQuery(latestChanges("comments", "", limit));
   const [sets, requests, builds] = [consoleSets(limit), consoleRequests(limit), consoleBuilds(limit)].map(useQuery);
-  const cells = useMemo(() => found(changes.list, sets.list, requests.list, builds.list), [changes.list, sets.list, requests.list, builds.list]);
+  const asked = [changes, sets, requests, builds, builders];
   const configured = builders.list.filter((builder) => builder.masterids.length > 0);
-  const newest = changes.list.slice(0, rows);
-  const built = (change) => configured.some((builder) => cells.has(place(change.changeid, builder.builderid)));
-  // What became of older changes is beyond what was asked: they come with "Show more".
-  const cut = [sets, requests].some((query) => query.question && query.list.length >= query.question.limit);
-  const reach = cut ? newest.findLastIndex(built) : -1;
-  const shown = reach < 0 ? newest : newest.slice(0, reach + 1);
-  const columns = withTags(configured, chosen).filter((builder) => shown.some((change) => cells.has(place(change.changeid, builder.builderid))));
-  const waiting = [changes, sets, requests, builds, builders].find((query) => query.state !== "ready") ?? changes;
   return html`<header class="page-head"><h1>Console</h1>
       <${Tags} builders=${configured} chosen=${chosen} onToggle=${(tag) => replace(to.console({ tag: toggled(chosen, tag) }))} /></header>
     <${Panel} title="Console" class="headless">
-      <${Content} query=${waiting} empty="No change has come in yet." lines=${10}>
-        <div class="table-scroll"><table class="console" onKeyDown=${pressed}>
-          <thead><tr><th scope="col">Change</th>${columns.map((builder) => html`<th scope="col" key=${builder.builderid} class="of-builder"><a href=${to.builder(builder.builderid)} title=${builder.name}>${builder.name}</a></th>`)}<td></td></tr></thead>
-          <tbody>${shown.map((change) => html`<${Row} key=${change.changeid} change=${change} columns=${columns} cells=${cells} />`)}</tbody>
-        </table></div>
-        ${changes.total > shown.length && html`<button class="more" onClick=${() => setRows(rows + ROWS)}>Show more: ${shown.length} of ${changes.total.toLocaleString()}</button>`}
+      <${Content} query=${asked.find((query) => query.state !== "ready") ?? changes} empty="No change has come in yet." lines=${10}>
+        <${Table} configured=${configured} chosen=${chosen} changes=${changes} rows=${rows} sets=${sets} requests=${requests} builds=${builds} onMore=${() => setRows(rows + ROWS)} />
       <//>
     <//>`;
+}
+
+function Table({ configured, chosen, changes, rows, sets, requests, builds, onMore }) {
+  const cells = useMemo(() => found(changes.list, sets.list, requests.list, builds.list), [changes.list, sets.list, requests.list, builds.list]);
+  const newest = changes.list.slice(0, rows);
+  const isBuilt = (change, builder) => cells.has(place(change.changeid, builder.builderid));
+  // What became of older changes is beyond what was asked: they come with "Show more".
+  const cut = [sets, requests].some((query) => query.list.length >= query.question.limit);
+  const reach = cut ? newest.findLastIndex((change) => configured.some((builder) => isBuilt(change, builder))) : -1;
+  const shown = reach < 0 ? newest : newest.slice(0, reach + 1);
+  const columns = withTags(configured, chosen).filter((builder) => shown.some((change) => isBuilt(change, builder)));
+  const drawn = useGradually(shown);
+  return html`<div class="table-scroll"><table class="console" onKeyDown=${pressed}>
+      <thead><tr><th scope="col">Change</th>${columns.map((builder) => html`<th scope="col" key=${builder.builderid} class="of-builder"><a href=${to.builder(builder.builderid)} title=${builder.name}>${builder.name}</a></th>`)}<td></td></tr></thead>
+      <tbody>${drawn.map((change) => html`<${Row} key=${change.changeid} change=${change} columns=${columns} cells=${cells} />`)}</tbody>
+    </table></div>
+    ${changes.total > shown.length && html`<button class="more" onClick=${onMore}>Show more: ${shown.length} of ${changes.total.toLocaleString()}</button>`}`;
 }
 
 const place = (changeid, builderid) => `${changeid}/${builderid}`;
@@ -74,11 +79,12 @@ function Row({ change, columns, cells }) {
   return html`<tr>
     <th scope="row"><a class="main" href=${to.change(change.changeid)} title=${change.comments}>${title}</a>
       <small class="dim">${personName(change.author)}${change.revision && html` · <code>${shortRevision(change.revision)}</code>`} · <${Ago} at=${change.when_timestamp} /></small></th>
-    ${columns.map((builder) => html`<td key=${builder.builderid}><${Cell} cell=${cells.get(place(change.changeid, builder.builderid))} builder=${builder} /></td>`)}<td></td>
+    ${columns.map((builder) => html`<td key=${builder.builderid}>${drawn(cells.get(place(change.changeid, builder.builderid)), builder)}</td>`)}<td></td>
   </tr>`;
 }
 
-function Cell({ cell, builder }) {
+/** A function, not a component: there may be thousands, most of them empty. */
+function drawn(cell, builder) {
   if (!cell) return null;
   const state = stateOf(cell);
   const name = cell.buildid ? `${builder.name} #${cell.number}: ${state}` : `${builder.name}, request ${cell.buildrequestid}: ${state}`;

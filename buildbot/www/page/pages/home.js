@@ -2,7 +2,7 @@
 
 import { html, useMemo } from "../dom.js";
 import { count, duration } from "../format.js";
-import { useNow, useQuery, useTitle } from "../hooks.js";
+import { useGradually, useNow, useQuery, useTitle } from "../hooks.js";
 import { Content, Icon, Panel } from "../parts/basics.js";
 import { EndedRow, RunningRow, tookSeconds, useNames } from "../parts/builds.js";
 import { MasterList, WorkerTiles, workerState } from "../parts/machines.js";
@@ -14,50 +14,68 @@ import { to } from "../router.js";
 const SHOWN_WAITING = 12;
 const SHOWN_ENDED = 25;
 
+/** Each panel asks for itself, so that an answer draws nothing but what it is about. */
 export function Home() {
   useTitle("");
-  const names = useNames();
-  const running = useQuery(runningBuilds);
-  const queue = useQuery(waiting);
-  const ended = useQuery(endedBuilds);
-  const workers = useQuery(allWorkers);
-  const masters = useQuery(allMasters);
-  const why = useReasons();
   return html`<h1 class="visually-hidden">Home</h1>
-    <${Summary} running=${running} queue=${queue} ended=${ended} workers=${workers} />
+    <${Summary} />
     <div class="home">
-      <div class="column">
-        <${Panel} title="Running" count=${running.list.length}>
-          <${Content} query=${running} empty="Nothing is being built right now.">
-            <ul class="rows">${running.list.map((build) => html`<${RunningRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
-          <//>
-        <//>
-        <${Panel} title="Ended">
-          <${Content} query=${ended} empty="No build has ended yet." lines=${8}>
-            <ul class="rows">${ended.list.slice(0, SHOWN_ENDED).map((build) => html`<${EndedRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
-          <//>
-        <//>
-      </div>
-      <div class="column side">
-        <${Panel} title="Waiting" count=${queue.total} href=${to.waiting()}>
-          <${Content} query=${queue} empty="The queue is empty.">
-            <ul class="rows">${queue.list.slice(0, SHOWN_WAITING).map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} compact />`)}</ul>
-            ${queue.total > SHOWN_WAITING && html`<a class="more" href=${to.waiting()}>${count(queue.total - SHOWN_WAITING, "more request")}</a>`}
-          <//>
-        <//>
-        <${Panel} title="Workers" count=${workers.list.length} href=${to.workers()}>
-          <${Content} query=${workers} empty="No worker is configured.">
-            <${WorkerTiles} workers=${workers.list} running=${running.list} />
-          <//>
-        <//>
-        <${Panel} title="Masters" count=${masters.list.length} href=${to.masters()}>
-          <${Content} query=${masters} empty="No master is known."><${MasterList} masters=${masters.list} running=${running.list} /><//>
-        <//>
-      </div>
+      <div class="column"><${Running} /><${Ended} /></div>
+      <div class="column side"><${Waiting} /><${Workers} /><${Masters} /></div>
     </div>`;
 }
 
-function Summary({ running, queue, ended, workers }) {
+function Running() {
+  const names = useNames();
+  const running = useQuery(runningBuilds);
+  const drawn = useGradually(running.list);
+  return html`<${Panel} title="Running" count=${running.list.length}>
+    <${Content} query=${running} empty="Nothing is being built right now.">
+      <ul class="rows">${drawn.map((build) => html`<${RunningRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
+    <//>
+  <//>`;
+}
+
+function Ended() {
+  const names = useNames();
+  const ended = useQuery(endedBuilds);
+  return html`<${Panel} title="Ended">
+    <${Content} query=${ended} empty="No build has ended yet." lines=${8}>
+      <ul class="rows">${ended.list.slice(0, SHOWN_ENDED).map((build) => html`<${EndedRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
+    <//>
+  <//>`;
+}
+
+function Waiting() {
+  const names = useNames();
+  const queue = useQuery(waiting);
+  const why = useReasons();
+  return html`<${Panel} title="Waiting" count=${queue.total} href=${to.waiting()}>
+    <${Content} query=${queue} empty="The queue is empty.">
+      <ul class="rows">${queue.list.slice(0, SHOWN_WAITING).map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} compact />`)}</ul>
+      ${queue.total > SHOWN_WAITING && html`<a class="more" href=${to.waiting()}>${count(queue.total - SHOWN_WAITING, "more request")}</a>`}
+    <//>
+  <//>`;
+}
+
+function Workers() {
+  const workers = useQuery(allWorkers);
+  const running = useQuery(runningBuilds);
+  return html`<${Panel} title="Workers" count=${workers.list.length} href=${to.workers()}>
+    <${Content} query=${workers} empty="No worker is configured."><${WorkerTiles} workers=${workers.list} running=${running.list} /><//>
+  <//>`;
+}
+
+function Masters() {
+  const masters = useQuery(allMasters);
+  const running = useQuery(runningBuilds);
+  return html`<${Panel} title="Masters" count=${masters.list.length} href=${to.masters()}>
+    <${Content} query=${masters} empty="No master is known."><${MasterList} masters=${masters.list} running=${running.list} /><//>
+  <//>`;
+}
+
+function Summary() {
+  const [running, queue, workers] = [runningBuilds, waiting, allWorkers].map(useQuery);
   const now = useNow();
   const oldest = queue.list.reduce((first, request) => Math.min(first, request.submitted_at), Infinity);
   const configured = workers.list.filter((worker) => worker.configured_on.length);
@@ -71,12 +89,13 @@ function Summary({ running, queue, ended, workers }) {
       <small class="dim">${queue.total && Number.isFinite(oldest) ? `oldest ${duration(now - oldest)}` : "nothing waits"}</small></a>
     <a class="tile" href=${to.workers()}><span class="label"><${Icon} name="workers" />Workers</span><b class="num">${online.length}<span class="dim">/${configured.length}</span></b>
       <small class=${online.length < configured.length ? "wrong" : "dim"}>${configured.length - online.length ? `${configured.length - online.length} offline` : "all online"}${paused ? `, ${paused} paused` : ""}</small></a>
-    <${Recent} builds=${ended.list} />
+    <${Recent} />
   </div>`;
 }
 
 /** The latest results at a glance. */
-function Recent({ builds }) {
+function Recent() {
+  const builds = useQuery(endedBuilds).list;
   const shown = useMemo(() => builds.slice(0, 60).reverse(), [builds]);
   const counts = NAMES.map((name) => [name, shown.filter((build) => stateOf(build) === name).length]).filter(([, n]) => n);
   const good = shown.filter((build) => build.results === 0 || build.results === 1).length;

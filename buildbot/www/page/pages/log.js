@@ -14,11 +14,12 @@ export function Log({ route }) {
   const [, builderid, , number, , stepNumber, , slug] = route.segments;
   const names = useNames();
   // Its place in the API gives it at once; who wrote it and what becomes of it is asked a moment later.
-  const direct = useQuery(logAt(Number(builderid), Number(number), stepNumber, slug));
+  const place = { builderid: Number(builderid), number: Number(number), step: stepNumber, slug };
+  const direct = useQuery(logAt(place));
   const later = useLater(direct.state === "ready");
   const builds = useQuery(later ? oneBuild(Number(builderid), Number(number)) : null);
   const build = builds.item;
-  const steps = useQuery(build ? allSteps(build.buildid) : null);
+  const steps = useQuery(build ? allSteps(build) : null);
   const step = steps.list.find((item) => String(item.number) === stepNumber || item.name === stepNumber);
   const logs = useQuery(step ? stepLogs(step.stepid) : null);
   const log = logs.list.find((item) => item.slug === slug) ?? direct.item;
@@ -28,7 +29,6 @@ export function Log({ route }) {
   }
   if (!log) return html`<${Content} query=${direct} lines=${12} />`;
   const line = Number(route.params.get("line"));
-  const place = { builderid: Number(builderid), number: Number(number), step: stepNumber };
   return html`<header class="page-head log-head">
       <nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.builder(builderid)}>${names.builder(Number(builderid))}</a>
         <a href=${to.build(builderid, number)} data-key="up">#${number}</a><span>${step?.name ?? stepNumber}</span></nav>

@@ -1,7 +1,7 @@
 /** Everything that waits, and one request on its way to a build. */
 
 import { html, useEffect, useState } from "../dom.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { CancelButton, PriorityButton, cancelAll } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
@@ -33,6 +33,7 @@ export function Queue({ route }) {
   const built = new Set(running.list.map((build) => build.buildrequestid));
   const starting = running.state === "ready" ? claimed.list.filter((request) => !built.has(request.buildrequestid) && (!text || ids.includes(request.builderid))) : [];
   const shown = queue.list.slice(0, limit);
+  const drawn = useGradually(shown);
   const filter = (value) => { setLimit(PAGE); replace(href(["pendingbuildrequests"], { builder: value || undefined })); };
   const search = html`<input class="filter" type="search" placeholder="Filter by builder" aria-label="Filter by builder" value=${text} onInput=${(event) => filter(event.target.value)} />`;
   return html`<header class="page-head"><h1>Queue</h1><span class="dim">by priority, then age</span><span class="grow"></span>${search}
@@ -41,7 +42,7 @@ export function Queue({ route }) {
       <ul class="rows queue">${starting.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul><//>`}
     <${Panel} title="Waiting" count=${queue.total.toLocaleString()}>
       ${none ? html`<p class="empty">No builder has “${text}” in its name.</p>` : html`<${Content} query=${queue} empty=${text ? "Nothing waits for these builders." : "The queue is empty."} lines=${8}>
-        <ul class="rows queue">${shown.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul>
+        <ul class="rows queue">${drawn.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul>
         ${queue.total > shown.length && html`<button class="more" onClick=${() => setLimit(limit + PAGE)}>Show more: ${shown.length} of ${queue.total.toLocaleString()}</button>`}
       <//>`}
     <//>`;

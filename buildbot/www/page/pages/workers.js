@@ -2,7 +2,7 @@
 
 import { html, useState } from "../dom.js";
 import { count } from "../format.js";
-import { useQuery, useTitle } from "../hooks.js";
+import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { controlWorker } from "../parts/actions.js";
 import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
@@ -78,6 +78,7 @@ export function Worker({ route }) {
 function Known({ worker }) {
   const names = useNames();
   const builds = useQuery(workerBuilds(worker.workerid));
+  const drawn = useGradually(builds.list);
   const builders = useQuery(allBuilders);
   const running = builds.list.filter((build) => !build.complete);
   const state = workerState(worker, new Set(running.map((build) => build.workerid)));
@@ -89,7 +90,7 @@ function Known({ worker }) {
     <div class="home">
       <div class="column"><${Panel} title="Builds">
         <${Content} query=${builds} empty="It has built nothing yet." lines=${8}>
-          <ul class="rows">${builds.list.map((build) => html`<${BuildRow} key=${build.buildid} build=${build} names=${names} showWorker=${false} />`)}</ul><//>
+          <ul class="rows">${drawn.map((build) => html`<${BuildRow} key=${build.buildid} build=${build} names=${names} showWorker=${false} />`)}</ul><//>
       <//></div>
       <div class="column side">
         <${Panel} title="Machine"><${WorkerInfo} worker=${worker} /><//>

@@ -2,7 +2,7 @@
 
 import { html, useMemo } from "../dom.js";
 import { duration } from "../format.js";
-import { useQuery } from "../hooks.js";
+import { useGradually, useQuery } from "../hooks.js";
 import { latestBuilds, waiting } from "../queries.js";
 import { StateIcon, stateOf } from "../results.js";
 import { to } from "../router.js";
@@ -32,8 +32,9 @@ export const toggled = (chosen, tag) => (chosen.includes(tag) ? chosen.filter((o
 export function BuilderRows({ builders, onTag }) {
   const queue = useQuery(waiting);
   const latest = useLatest();
+  const drawn = useGradually(builders);
   const waitingBy = useMemo(() => group(queue.list, "builderid", Infinity), [queue.list]);
-  return html`<ul class="rows builders">${builders.map((builder) => html`<${BuilderRow} key=${builder.builderid} builder=${builder}
+  return html`<ul class="rows builders">${drawn.map((builder) => html`<${BuilderRow} key=${builder.builderid} builder=${builder}
     builds=${latest.get(builder.builderid) ?? []} waiting=${waitingBy.get(builder.builderid)?.length ?? 0} onTag=${onTag} />`)}</ul>`;
 }
 

@@ -3,76 +3,19 @@
  * the event stream says when there is more.
  */
 
-import { logLines } from "../api.js";
-import { attributesOf, parseLine } from "../ansi.js";
+import { attributesOf } from "../ansi.js";
 import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "../dom.js";
 import { number } from "../format.js";
+import { Lines } from "../loglines.js";
+import { logPath } from "../queries.js";
 import { go, to } from "../router.js";
 import { stream } from "../stream.js";
 import { Icon } from "./basics.js";
 import { FindBar, Marked } from "./logsearch.js";
 
-const WINDOW = 250;
 const LINE_PX = 19;
 /** Browsers cannot draw taller elements; longer logs scroll by proportion. */
 const MAX_HEIGHT_PX = 12_000_000;
-const STREAMS = { o: "", e: "err", h: "head", i: "" };
-
-/** The lines of a log that have been fetched, in windows, and the fetching of others. */
-class Lines {
-  #windows = new Map();
-  #fetching = new Set();
-  /** windows that had no more to give, by how long the log was said to be when they were asked */
-  #dry = new Map();
-
-  constructor(log, changed) {
-    this.logid = log.logid;
-    this.prefixed = log.type === "s";
-    this.total = log.num_lines;
-    this.changed = changed;
-    this.error = null;
-    this.closed = false;
-  }
-
-  /** The line as {stream, runs}, or undefined while it is on its way. */
-  line(index) {
-    return this.#windows.get(Math.floor(index / WINDOW))?.[index % WINDOW];
-  }
-
-  /** See to it that these lines are there or on their way. */
-  want(first, last) {
-    if (this.error) return;
-    const lastWindow = Math.floor(Math.min(last, this.total - 1) / WINDOW);
-    for (let n = Math.floor(first / WINDOW); n <= lastWindow; n += 1) {
-      const have = this.#windows.get(n)?.length ?? 0;
-      const whole = Math.min(WINDOW, this.total - n * WINDOW);
-      if (have < whole && !this.#fetching.has(n) && this.#dry.get(n) !== this.total) this.#fetch(n, have);
-    }
-  }
-
-  async #fetch(n, have) {
-    this.#fetching.add(n);
-    const asked = this.total;
-    try {
-      const lines = await logLines(this.logid, n * WINDOW + have, WINDOW - have);
-      const known = this.#windows.get(n) ?? [];
-      if (lines.length === 0) this.#dry.set(n, asked);
-      let style = known.at(-1)?.next;
-      for (const text of lines) {
-        const parsed = parseLine(this.prefixed ? text.slice(1) : text, style);
-        style = parsed.style;
-        known.push({ stream: this.prefixed ? STREAMS[text[0]] ?? "" : "", runs: parsed.runs, next: parsed.style });
-      }
-      this.#windows.set(n, known);
-      this.error = null;
-    } catch (error) {
-      this.error = error;
-    } finally {
-      this.#fetching.delete(n);
-    }
-    if (!this.closed) this.changed();
-  }
-}
 
 /**
  * @param {object} log  the log's resource; a newer one of the same log may be given as it grows
@@ -84,7 +27,7 @@ export function LogView({ log, line = null, size = "tail", place }) {
   const [, draw] = useReducer((n) => n + 1, 0);
   const box = useRef(null);
   const lines = useRef(null);
-  if (lines.current?.logid !== log.logid) lines.current = new Lines(log, draw);
+  if (lines.current?.logid !== log.logid) lines.current = new Lines(log, logPath({ ...place, slug: log.slug }), draw);
   const source = lines.current;
   source.total = Math.max(source.total, log.num_lines);
   const total = source.total;
@@ -92,12 +35,13 @@ export function LogView({ log, line = null, size = "tail", place }) {
   const [wanted, setWanted] = useState("");
   const [target, setTarget] = useState(line);
   const [following, setFollowing] = useState(line === null && (size === "tail" || !log.complete));
-  const [scrollTop, setScrollTop] = useState(0);
   const [viewPx, setViewPx] = useState(size === "tail" ? 320 : 600);
 
   const fullPx = total * LINE_PX;
   const heightPx = Math.min(fullPx, MAX_HEIGHT_PX);
   const scale = fullPx > heightPx ? (fullPx - viewPx) / (heightPx - viewPx) : 1;
+  const topOf = (index) => Math.max(0, (index * LINE_PX - viewPx / 3) / scale);
+  const [scrollTop, setScrollTop] = useState(() => (line === null ? 0 : Math.min(topOf(line), heightPx - viewPx)));
   const first = Math.max(0, Math.floor((scrollTop * scale) / LINE_PX) - 5);
   const last = Math.min(total - 1, first + Math.ceil(viewPx / LINE_PX) + 10);
 
@@ -119,7 +63,7 @@ export function LogView({ log, line = null, size = "tail", place }) {
     if (line !== null) show(line);
   }, [line, source]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (total > 0) source.want(first, last);
   });
 
@@ -137,7 +81,7 @@ export function LogView({ log, line = null, size = "tail", place }) {
   function show(index) {
     setTarget(index);
     setFollowing(false);
-    box.current.scrollTop = Math.max(0, (index * LINE_PX - viewPx / 3) / scale);
+    box.current.scrollTop = topOf(index);
   }
 
   function scrolled(event) {
