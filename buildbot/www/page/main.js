@@ -81,15 +81,19 @@ function App() {
     return () => waiting && stream.removeEventListener("state", waiting);
   }, []);
 
-  // Another page: start at its top, and tell screen readers by moving the focus there. At once, so that it never
-  // takes the focus from what a quick visitor has chosen meanwhile.
+  // Another page: start at its top, and tell screen readers by moving the focus there, with the next frame, since that
+  // needs the layout; but never away from what a quick visitor has chosen meanwhile.
   useLayoutEffect(() => {
     if (first.current) {
       first.current = false;
-      return;
+      return undefined;
     }
     scrollTo(0, 0);
-    document.querySelector("main")?.focus({ preventScroll: true });
+    const before = document.activeElement;
+    const frame = requestAnimationFrame(() => {
+      if (document.activeElement === before) document.querySelector("main")?.focus({ preventScroll: true });
+    });
+    return () => cancelAnimationFrame(frame);
   }, [route.path]);
 
   const Page = pageFor(route);

@@ -39,9 +39,10 @@ function Running() {
 function Ended() {
   const names = useNames();
   const ended = useQuery(endedBuilds);
+  const drawn = useGradually(ended.list.slice(0, SHOWN_ENDED), 8);
   return html`<${Panel} title="Ended">
     <${Content} query=${ended} empty="No build has ended yet." lines=${8}>
-      <ul class="rows">${ended.list.slice(0, SHOWN_ENDED).map((build) => html`<${EndedRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
+      <ul class="rows">${drawn.map((build) => html`<${EndedRow} key=${build.buildid} build=${build} names=${names} />`)}</ul>
     <//>
   <//>`;
 }

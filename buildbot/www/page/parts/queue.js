@@ -1,6 +1,6 @@
 /** Waiting requests as rows. */
 
-import { html } from "../dom.js";
+import { html, useMemo } from "../dom.js";
 import { useNow, useQuery } from "../hooks.js";
 import { builders as allBuilders, masters as allMasters, runningBuilds, workers as allWorkers } from "../queries.js";
 import { StateIcon } from "../results.js";
@@ -12,8 +12,11 @@ import { reasons } from "./reasons.js";
 /** A function that tells why a request waits, or null while that is not known; live. */
 export function useReasons() {
   const [builders, workers, masters, running] = [allBuilders, allWorkers, allMasters, runningBuilds].map(useQuery);
-  if ([builders, workers, masters, running].some((query) => query.state !== "ready")) return null;
-  return reasons({ builders: builders.list, workers: workers.list, masters: masters.list, running: running.list });
+  const known = [builders, workers, masters, running].every((query) => query.state === "ready");
+  return useMemo(
+    () => known ? reasons({ builders: builders.list, workers: workers.list, masters: masters.list, running: running.list }) : null,
+    [known, builders.list, workers.list, masters.list, running.list],
+  );
 }
 
 /** Why a request waits; `why` may be null as long as the farm is not known. */
