@@ -62,7 +62,7 @@ class Server(Process):
 
     def statements(self, path: str) -> int:
         """SQL statements of one request: the fewest of a few, since others go on meanwhile."""
-        counts = []
+        counts: list[int] = []
         for _ in range(3):
             before = self.ask(do="statements")["statements"]
             http_load.get(self.port, path)

@@ -76,7 +76,8 @@ class Client:
 
     def _take(self, most: int | None = None) -> list[bytes]:
         """Whole text frames; pings are answered on the way."""
-        data, at, found = self._data, 0, []
+        data, at = self._data, 0
+        found: list[bytes] = []
         while len(data) - at >= 2 and (most is None or len(found) < most):
             length, body = data[at + 1] & 127, at + 2
             if length >= 126:

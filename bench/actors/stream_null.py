@@ -81,7 +81,7 @@ class NullJobs(Jobs):
 def main(port: int) -> None:
     """Listen and answer until the other side closes."""
     lines, factory = Lines(), Factory()
-    factory.protocol = Connection  # type: ignore[assignment]
+    factory.protocol = Connection
     obey = obeys(NullJobs(), lines)
     reactor.listenTCP(port, factory, backlog=1024, interface="127.0.0.1")
 

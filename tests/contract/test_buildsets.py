@@ -147,7 +147,7 @@ async def test_add_refuses(state: Any) -> None:
     await refuses(state, method, [*NOT_REQUIRED_ID, (NOBODY, ValueError)], "sourcestampsetid", **right)
     await refuses(state, method, NOT_REQUIRED_TEXT, "reason", **right)
     await refuses(state, method, NOT_TEXT, "external_idstring", **right)
-    names = [("linux", TypeError), (b"linux", TypeError), (None, TypeError), (1, TypeError)]
+    names: list[Any] = [("linux", TypeError), (b"linux", TypeError), (None, TypeError), (1, TypeError)]
     names += [(["new", value], error) for value, error in NOT_REQUIRED_TEXT]
     await refuses(state, method, names, "builderNames", **right)
     properties: list[Any] = [(value, TypeError) for value in (None, [("p", 1)], {"p": 1}, {"p": (1,)})]
@@ -184,8 +184,7 @@ async def test_complete_refuses(state: Any) -> None:
     await refuses(state, method, NOT_REQUIRED_ID, "bsid", results=0)
     results = [(None, TypeError), ("0", TypeError), (True, TypeError), (1.0, TypeError), (2**31, ValueError)]
     await refuses(state, method, results, "results", bsid=bsid)
-    times = [*NOT_TIME, (WHEN.replace(tzinfo=None), ValueError)]
-    await refuses(state, method, times, "complete_at", bsid=bsid, results=0)
+    await refuses(state, method, NOT_TIME, "complete_at", bsid=bsid, results=0)
 
 
 async def test_get_nobody(state: Any) -> None:

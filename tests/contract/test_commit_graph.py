@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection
 from buildbot.data.endpoints import CommitRangeEndpoint
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db import commits as commits_connector
+from buildbot.db.statements import Statement
 from buildbot.resources.codebases import codebases
 from buildbot.resources.commits import commits
 from buildbot.resources.projects import projects
@@ -102,7 +103,7 @@ def windows_of(steps: int) -> Any:
     stack.enter_context(mock.patch.object(commits_connector, "WINDOW", steps))
     for name, make in (("_meet", commits_connector._towards_each_other), ("_line", commits_connector._back)):
         with mock.patch.object(commits_connector, "WINDOW", steps):
-            stack.enter_context(mock.patch.object(commits_connector, name, commits_connector.Statement(make())))
+            stack.enter_context(mock.patch.object(commits_connector, name, Statement(make())))
     return stack
 
 

@@ -186,7 +186,8 @@ async def test_bad_arguments(state: Any) -> None:
     """Or with bad arguments: InvalidControlError naming it."""
     buildid, brid = await add_build(state)
     schedulerid = await state.data.update.findSchedulerId("s")
-    for args in (None, [], "reason"):
+    not_args: tuple[Any, ...] = (None, [], "reason")
+    for args in not_args:
         await refused(state, "stop", args, ("builds", buildid), "args")
     await refused(state, "stop", {"nothing": 1}, ("builds", buildid), "nothing")
     for reason in (1, b"why", None, "nul\x00", "lone \ud800"):

@@ -65,7 +65,8 @@ async def follow(state: Any, noun: str) -> Listener:
 
 async def prune(method: Any, *arguments: Any) -> int:
     """Call it until nothing is left; how many calls that took."""
-    place, calls = retention.START, 0
+    place: Any = retention.START
+    calls = 0
     while place is not None:
         place = await method(*arguments, place)
         calls += 1

@@ -44,7 +44,8 @@ async def test_without_patch(state: Any) -> None:
         branch=None, revision=None, repository="", project="", patch_level=3, patch_author="a", patch_subdir="s"
     )
     found = await state.db.sourcestamps.getSourceStamp(ssid)
-    expected = {"branch": None, "revision": None, "repository": "", "project": "", "changeids": [], **NO_PATCH}
+    expected: dict[str, Any] = {"branch": None, "revision": None, "repository": "", "project": "", "changeids": []}
+    expected |= NO_PATCH
     assert {key: found[key] for key in expected} == expected
 
 

@@ -6,6 +6,7 @@ The numbers are what was reached, so that a statement more is seen; whatever the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -57,7 +58,7 @@ async def test_changes_and_buildsets(state: Any, count: Count) -> None:
     await update.addBuildset(sourcestamps=[STAMP], builderNames=names)
     await count("addChange", _later(lambda: update.addChange(author="a", revision="r1", project="p")))
     for job, wanted in (("addBuildset, 1 builder", names[:1]), ("addBuildset, 10 builders", names)):
-        await count(job, _later(lambda wanted=wanted: update.addBuildset(sourcestamps=[STAMP], builderNames=wanted)))
+        await count(job, _later(partial(update.addBuildset, sourcestamps=[STAMP], builderNames=wanted)))
 
 
 @pytest.mark.parametrize("number", [1, 100])

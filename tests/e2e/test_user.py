@@ -45,6 +45,7 @@ async def test_life_of_a_user(basedir: Path) -> None:
 
     master = await openMaster(f"sqlite:///{basedir / 'state.sqlite'}")
     found = await master.db.users.getUserByUsername("ada")
+    assert found is not None
     assert found["bb_password"].startswith("$argon2id$") and check_passwd("secret word", found["bb_password"])
     assert not check_passwd("other", found["bb_password"]) and not check_passwd("x", "no hash")
     await master.close()

@@ -92,7 +92,9 @@ def test_counts_up(engine: Engine) -> None:
     ids = []
     for _ in range(3):
         with engine.begin() as conn:
-            ids.append(conn.execute(table.insert()).inserted_primary_key[0])
+            made = conn.execute(table.insert()).inserted_primary_key
+            assert made is not None
+            ids.append(made[0])
             conn.execute(table.delete())
     assert ids == sorted(set(ids))
 

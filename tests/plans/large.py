@@ -94,7 +94,7 @@ def thd_fill(conn: Connection) -> None:
     content = literal(b"o\n", T["logchunks"].c.content.type)
     chunk = {"last_line": literal(0), "compressed": literal(0), "content": content}
     rows("logchunks", logid=number, first_line=number % 1, **chunk)
-    data = {"name": literal("n"), "name_hash": text, "length": literal(0), "source": literal("s")}
+    data: dict[str, Any] = {"name": literal("n"), "name_hash": text, "length": literal(0), "source": literal("s")}
     rows("build_data", id=number, buildid=number, **data)
     of = {"builderid": builder, "buildid": number, "stepid": number}
     rows(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -23,7 +24,7 @@ PATIENCE_S = 90 + RACERS * ROUNDS * 0.1
 pytestmark = pytest.mark.timeout(PATIENCE_S + 30)
 
 
-def race(url: str | None, works: list[workers.Race]) -> list[list[Any]]:
+def race(url: str | None, works: Sequence[workers.Race]) -> list[list[Any]]:
     """Let processes race; for each work, what each of them gives, in their order."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(RACERS), context.Queue()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
@@ -71,7 +71,7 @@ async def names(master: Any, racer: int, rounds: int) -> list[list[int]]:
     return [found[number] for number in range(rounds)]
 
 
-def race(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier) -> Any:
+def race(url: str, racer: int, rounds: int, works: Sequence[Race], barrier: Barrier) -> Any:
     """Open the database; wait for the others before each work and run it; what each gives."""
     from buildbot.master import openMaster
 
@@ -92,7 +92,7 @@ def race(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier)
     return run(whole(), timeout_s=len(works) * patience_s)
 
 
-def enter(url: str, racer: int, rounds: int, works: list[Race], barrier: Barrier, answers: Any) -> None:
+def enter(url: str, racer: int, rounds: int, works: Sequence[Race], barrier: Barrier, answers: Any) -> None:
     """The process: puts ``(racer, results or None, error)`` into the queue."""
     try:
         answers.put((racer, race(url, racer, rounds, works, barrier), None))

@@ -13,6 +13,11 @@ T = TypeVar("T")
 reactor: Any = _reactor
 
 
+def fired(deferred: Deferred[Any]) -> bool:
+    """Whether it has a result. A call, since a type checker takes an attribute for what it was a line before."""
+    return bool(deferred.called)
+
+
 def run(work: Coroutine[Any, Any, T] | Deferred[T], timeout_s: float = 100.0) -> T:
     """The result of ``work``; its exception is raised here. ``timeout_s`` ends what would hang for ever."""
     outcome: list[Any] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 
 from buildbot.util.checks import MAX_TEXT
@@ -62,7 +63,11 @@ NOT_IDS: tuple[tuple[Any, type[Exception]], ...] = (
 )
 
 #: what no time takes
-NOT_TIME: tuple[tuple[Any, type[Exception]], ...] = ((1_700_000_000, TypeError), ("now", TypeError))
+NOT_TIME: tuple[tuple[Any, type[Exception]], ...] = (
+    (1_700_000_000, TypeError),
+    ("now", TypeError),
+    (dt.datetime(2024, 2, 29, 12, 30, 59), ValueError),
+)
 
 #: what no filter of true, false or None takes
 NOT_CHOICE: tuple[tuple[Any, type[Exception]], ...] = (("yes", ValueError), (2, ValueError), (0, ValueError))

@@ -73,7 +73,7 @@ masters setAllMastersActiveLongTimeAgo()
 """
 METHODS = [re.fullmatch(r"(\w+) (\w+)\((.*)\)", line).groups() for line in SPECIFIED.strip().split("\n")]  # type: ignore[union-attr]
 #: empty values that are written once and never changed
-EMPTY = {"{}": (None, {}), "[]": ((), [])}
+EMPTY: dict[str, tuple[Any, ...]] = {"{}": (None, {}), "[]": ((), [])}
 
 
 def arguments(specified: str) -> list[tuple[str, str | None]]:

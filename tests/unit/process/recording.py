@@ -24,6 +24,7 @@ class Recording:
         self.db, self.mq, self.reactor = self.state.db, self.state.mq, self.state.reactor
         self.data = RecordedData(self.state.data, self)
         self.masterid = self.state.masterid
+        self.metrics = self.state.metrics
         self.calls: list[tuple[Any, ...]] = []
         self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
 

@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 
 from buildbot.process.distributor import Distributor
 from buildbot.test.fake.fakedb import FakeMaster
+from tests.support.reactor import fired
 from tests.unit.process.mastered import Running, until
 
 
@@ -229,9 +230,9 @@ async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) ->
     await farm.request("b")
     await farm.distributor.start()
     stopped: Deferred[None] = Deferred.fromCoroutine(farm.distributor.stop())
-    assert not stopped.called
+    assert not fired(stopped)
     builder.hold.callback(None)
-    assert stopped.called
+    assert fired(stopped)
     assert len(builder.started) == 1
     assert farm.clock.getDelayedCalls() == []
 

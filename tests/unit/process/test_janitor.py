@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs
 
 from buildbot.config.retention import Retention
 from buildbot.process.janitor import INTERVAL_S, PAUSE_S, Janitor
@@ -140,11 +140,9 @@ def test_a_failure_is_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that fails says so; the next one begins anew."""
     master = Master()
     monkeypatch.setattr(master.data.update, "pruneLogs", lambda *_: fail(OSError("gone")), raising=False)
-    said: list[Any] = []
-    globalLogPublisher.addObserver(said.append)
     janitor = janitor_of(master)
-    janitor.start()
-    globalLogPublisher.removeObserver(said.append)
+    with capturedLogs() as said:
+        janitor.start()
     assert any("log_failure" in event for event in said)
     monkeypatch.undo()
     master.reactor.advance(INTERVAL_S)

@@ -12,6 +12,7 @@ from twisted.logger import capturedLogs
 from buildbot.config.errors import ConfigErrors
 from buildbot.mq.match import matches
 from buildbot.process.changes.base import PollError, PollingChangeSource
+from tests.support.reactor import fired
 
 
 class Database:
@@ -157,9 +158,9 @@ async def test_poll_now_waits_for_the_running_poll_and_is_shared(clock: Clock) -
     clock.advance(10)
     first, second = source.poll_now(), source.poll_now()
     source.running.callback(None)  # type: ignore[union-attr]
-    assert not first.called
+    assert not fired(first)
     source.running.callback(None)  # type: ignore[union-attr]
-    assert first.called and second.called
+    assert fired(first) and fired(second)
     assert len(source.polls) == 2
 
 
@@ -190,9 +191,9 @@ async def test_stopping_waits_for_the_poll(clock: Clock) -> None:
     source.slow = True
     clock.advance(10)
     stopped: Deferred[None] = Deferred.fromCoroutine(source.deactivate())
-    assert not stopped.called
+    assert not fired(stopped)
     source.running.callback(None)  # type: ignore[union-attr]
-    assert stopped.called
+    assert fired(stopped)
     assert clock.getDelayedCalls() == []
 
 

@@ -119,7 +119,11 @@ async def test_bytes_that_are_not_utf8_do_no_harm(polling: Polling, repository: 
     """What is not UTF-8 is read in the configured encoding, else shown with escapes."""
     repository.commit()
     await polling.poll()
-    strange = {"files": {b"caf\xe9": "1"}, "message": b"gr\xfc\xdfe", "author": b"Andr\xe9 <andre@example.org>"}
+    strange: dict[str, Any] = {
+        "files": {b"caf\xe9": "1"},
+        "message": b"gr\xfc\xdfe",
+        "author": b"Andr\xe9 <andre@example.org>",
+    }
     repository.commit(**strange)
     (change,) = await polling.poll()
     assert (change["author"], change["comments"]) == ("Andr\\xe9 <andre@example.org>", "gr\\xfc\\xdfe")

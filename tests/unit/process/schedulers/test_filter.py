@@ -26,6 +26,11 @@ CHANGES = st.builds(
 )
 
 
+def passes(change: Change, **criteria: Any) -> bool:
+    """A filter with these criteria lets the change pass."""
+    return ChangeFilter(**criteria).filter_change(change)
+
+
 def test_without_criteria_everything_passes() -> None:
     assert ChangeFilter().filter_change(Change(1))
 
@@ -34,25 +39,25 @@ def test_without_criteria_everything_passes() -> None:
 def test_a_value_passes_equal_ones_and_not_eq_the_others(change: Change, attribute: str, value: str) -> None:
     equal = getattr(change, attribute) == value
     for name in (attribute, f"{attribute}_eq"):
-        assert ChangeFilter(**{name: value}).filter_change(change) is equal
-        assert ChangeFilter(**{name: [value, "other"]}).filter_change(change) is equal
-    assert ChangeFilter(**{f"{attribute}_not_eq": value}).filter_change(change) is not equal
+        assert passes(change, **{name: value}) is equal
+        assert passes(change, **{name: [value, "other"]}) is equal
+    assert passes(change, **{f"{attribute}_not_eq": value}) is not equal
 
 
 @given(change=CHANGES, attribute=st.sampled_from(ATTRIBUTES), pattern=st.sampled_from(["a", "a$", ".*b", "^$"]))
 def test_patterns_match_from_the_beginning(change: Change, attribute: str, pattern: str) -> None:
     """None counts as empty; compiled patterns and texts do the same; _not_re is the opposite."""
     matches = re.match(pattern, getattr(change, attribute) or "") is not None
-    assert ChangeFilter(**{f"{attribute}_re": pattern}).filter_change(change) is matches
-    assert ChangeFilter(**{f"{attribute}_re": re.compile(pattern)}).filter_change(change) is matches
-    assert ChangeFilter(**{f"{attribute}_not_re": pattern}).filter_change(change) is not matches
+    assert passes(change, **{f"{attribute}_re": pattern}) is matches
+    assert passes(change, **{f"{attribute}_re": re.compile(pattern)}) is matches
+    assert passes(change, **{f"{attribute}_not_re": pattern}) is not matches
 
 
 @given(change=CHANGES, one=st.sampled_from(ATTRIBUTES), two=st.sampled_from(ATTRIBUTES), value=VALUES)
 def test_every_criterion_must_be_met(change: Change, one: str, two: str, value: str) -> None:
     first, second = {f"{one}_re": "a"}, {f"{two}_not_eq": value}
-    both = ChangeFilter(**first, **second).filter_change(change)
-    assert both is (ChangeFilter(**first).filter_change(change) and ChangeFilter(**second).filter_change(change))
+    both = passes(change, **first, **second)
+    assert both is (passes(change, **first) and passes(change, **second))
 
 
 def test_branch_none_is_the_default_branch_and_no_branch_is_any() -> None:

@@ -19,7 +19,7 @@ def make_farm(master: Any) -> Farm:
 
 
 def periodic(**arguments: Any) -> Periodic:
-    return Periodic("p", ["b"], **({"periodicBuildTimer": 100, "branch": "main"} | arguments))
+    return Periodic("p", ["b"], **{"periodicBuildTimer": 100, "branch": "main", **arguments})
 
 
 async def test_builds_at_once_and_then_at_intervals(farm: Farm) -> None:
