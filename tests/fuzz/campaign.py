@@ -10,11 +10,10 @@ from random import Random
 from typing import Any
 
 import hypothesis
-import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 
-from tests.fuzz.farm import Master, likely
+from tests.fuzz.farm import Master, operations
 from tests.fuzz.hostile import Hostile
 from tests.fuzz.wire import Answer, exchange
 
@@ -121,9 +120,7 @@ def _check(answer: Answer, sent: bytes, report: Report) -> None:
 
 def _follow(master: Master, document: dict[str, Any], requests: int, seed: int, report: Report) -> None:
     """What schemathesis makes of the document, sense and nonsense."""
-    schema = schemathesis.openapi.from_dict(likely(document))
-    operations = [result.ok() for result in schema.get_all_operations()]
-    chosen = [each for each in operations if not each.path.startswith("/sse")]
+    chosen = operations(document)
     base_url = f"http://127.0.0.1:{master.port}"
     most, extra = divmod(requests, len(chosen))
     for place, operation in enumerate(chosen):

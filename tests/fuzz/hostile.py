@@ -9,12 +9,14 @@ import base64
 import json
 import os
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from tests.fuzz.wire import request
+
+T = TypeVar("T")
 
 #: values that are numbers, text or neither, and that storage and parsers stumble over
 VALUES: tuple[str, ...] = (
@@ -80,7 +82,7 @@ class Hostile:
             "header": self.header,
             "sse": self.sse,
             "hook": self.hook,
-            "bytes": self.bytes,
+            "bytes": self.garbage,
         }
 
     def query(self) -> bytes:
@@ -147,8 +149,10 @@ class Hostile:
 
     def sse(self) -> bytes:
         """A stream, or a change of somebody's stream."""
-        paths = ("", "listen/builds/*/*", "builds/*/new", "add/x/builds", "add/", "remove", "listen/a//b")
-        paths += ("listen/" + "*/" * 500,)
+        paths = (
+            "", "listen/builds/*/*", "builds/*/new", "add/x/builds", "add/", "remove", "listen/a//b",
+            "listen/" + "*/" * 500,
+        )  # fmt: skip
         since = b"?since=" + self._escaped(self._pick(VALUES)) if self._chance(0.6) else b""
         path = self._pick(paths).encode() if self._chance(0.6) else self._escaped(self._pick(VALUES))
         return request("GET", b"/sse/" + path + since, {"Last-Event-ID": self._pick((b"", b"1", b"x", b"9" * 30))})
@@ -169,7 +173,7 @@ class Hostile:
             body = b"author=%00&comments=%ff&files=%5B1&when_timestamp=1e99"
         return request(self._pick(("POST", "GET")), f"/change_hook/{self._pick(dialects)}".encode(), headers, body)
 
-    def bytes(self) -> bytes:
+    def garbage(self) -> bytes:
         """What is hardly HTTP."""
         whole = self._pick((self.query, self.call, self.header))()[:4000]
         return self._mutated(whole) + b"\r\n\r\n"
@@ -224,8 +228,10 @@ class Hostile:
         return "/".join(parts)
 
     def _params(self) -> Any:
-        names = ("reason", "priority", "enabled", "results", "owner", "builderid", "builderNames", "number", "choice")
-        names += ("nest", "inner", "username", "branch", "revision", "repository", "project", "property", "_x")
+        names = (
+            "reason", "priority", "enabled", "results", "owner", "builderid", "builderNames", "number", "choice",
+            "nest", "inner", "username", "branch", "revision", "repository", "project", "property", "_x",
+        )  # fmt: skip
         return {self._pick(names): self._json() for _ in range(self._random.randrange(0, 4))}
 
     def _json(self, depth: int = 0) -> Any:
@@ -259,7 +265,7 @@ class Hostile:
                 changed[place:place] = changed[place : place + 20]
         return bytes(changed)
 
-    def _pick(self, among: Any) -> Any:
+    def _pick(self, among: Sequence[T]) -> T:
         return self._random.choice(among)
 
     def _chance(self, probability: float) -> bool:
