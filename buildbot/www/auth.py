@@ -146,7 +146,7 @@ class UserPasswordAuth(PasswordAuth):
 
     def __init__(
         self,
-        users: Mapping[str | bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]],
+        users: Mapping[str, str | bytes] | Mapping[bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]],
         userInfoProvider: UserInfoProviderBase | None = None,
     ) -> None:
         super().__init__(userInfoProvider)

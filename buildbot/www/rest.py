@@ -28,11 +28,25 @@ CLOCK_HEADER = "X-Tenfold-Clock"
 class Endpoint(Protocol):
     """What the Data API says about a path."""
 
-    plural: str
-    is_collection: bool
-    kind: str
-    growing: bool
-    fields: Mapping[str, str]
+    @property
+    def plural(self) -> str:
+        """What the reply calls it."""
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether it gives a list."""
+
+    @property
+    def kind(self) -> str:
+        """How it is read."""
+
+    @property
+    def growing(self) -> bool:
+        """Whether there is more of it with every build."""
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Attributes of what is there, with their kinds."""
 
 
 class Data(Protocol):
