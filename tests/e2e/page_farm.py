@@ -52,7 +52,7 @@ class Commands:
             reason=StringParameter("reason", label="Reason", default="", required=True),
             properties=[ChoiceStringParameter("target", choices=["debug", "release"], default="debug")],
         )
-        await force.activate(self.master)
+        await force.activate(self.master)  # type: ignore[arg-type]  # it has no directory
         self.forms = {force.name: force}
 
         async def handler(args: Any, entity: Any) -> Any:
@@ -267,7 +267,7 @@ class Terminal(LineReceiver):
         self.lock.run(lambda: ensureDeferred(self._run(line)))
 
     def connectionLost(self, reason: Any = None) -> None:
-        reactor.callWhenRunning(reactor.stop)  # type: ignore[attr-defined]  # the reactor is a module
+        reactor.callWhenRunning(reactor.stop)
 
     async def _run(self, line: bytes) -> None:
         name, arguments = json.loads(line)
@@ -275,10 +275,10 @@ class Terminal(LineReceiver):
             answer: dict[str, Any] = {"result": await getattr(self.commands, name)(**arguments)}
         except Exception as error:
             answer = {"error": repr(error)}
-        self.sendLine(json.dumps(answer, default=repr).encode())
+        self.sendLine(json.dumps(answer, default=repr).encode())  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":
     terminal = Terminal()
     stdio.StandardIO(terminal)
-    reactor.run()  # type: ignore[attr-defined]  # the reactor is a module
+    reactor.run()

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from autobahn.twisted.websocket import WebSocketClientFactory, WebSocketClientProtocol
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred, DeferredQueue
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
@@ -30,6 +31,8 @@ async def until(true: Callable[[], bool]) -> None:
 class WsClient(WebSocketClientProtocol):
     """A WebSocket client whose frames wait in ``frames``; ``closed`` fires when it is cut."""
 
+    transport: tcp.Connection
+
     def __init__(self) -> None:
         super().__init__()
         self.frames: DeferredQueue[Any] = DeferredQueue()
@@ -50,7 +53,11 @@ class WsClient(WebSocketClientProtocol):
 
     def send(self, **frame: Any) -> None:
         """Send a frame."""
-        self.sendMessage(json.dumps(frame).encode())
+        self.send_bytes(json.dumps(frame).encode())
+
+    def send_bytes(self, payload: bytes, is_binary: bool = False) -> None:
+        """Send a frame, whatever it holds."""
+        self.sendMessage(payload, is_binary)  # type: ignore[no-untyped-call]
 
     async def ask(self, **frame: Any) -> Any:
         """Send a frame and give the next one that comes."""
@@ -60,14 +67,23 @@ class WsClient(WebSocketClientProtocol):
 
 async def connect(port: int) -> WsClient:
     """An open WebSocket to the server."""
-    factory = WebSocketClientFactory(f"ws://127.0.0.1:{port}/ws", reactor=reactor)
-    factory.protocol = WsClient
-    client: WsClient = await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(factory)
+    client = await connecting(port)
     await client.opened
     return client
 
 
+async def connecting(port: int, headers: dict[str, str] | None = None) -> WsClient:
+    """A WebSocket that has sent its handshake."""
+    factory = WebSocketClientFactory(f"ws://127.0.0.1:{port}/ws", headers=headers, reactor=reactor)
+    factory.protocol = WsClient
+    client = await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(factory)
+    assert isinstance(client, WsClient)
+    return client
+
+
 class _Collector(Protocol):
+    transport: tcp.Connection
+
     def __init__(self, until: bytes | None) -> None:
         self.until = until
         self.data = b""
@@ -87,7 +103,6 @@ async def raw(port: int, sent: bytes, until: bytes | None = None) -> bytes:
     """What the server sends for these bytes, up to the end of the connection or to ``until``."""
     collector = _Collector(until)
     await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), collector)
-    assert collector.transport is not None
     collector.transport.write(sent)
     data = await collector.done
     collector.transport.abortConnection()

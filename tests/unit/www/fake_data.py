@@ -16,6 +16,7 @@ from buildbot.data.exceptions import (
     InvalidPathError,
     UnknownActionError,
 )
+from buildbot.db.logsearch import Found
 
 #: plural → (key, fields with their kinds, growing)
 NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
@@ -127,6 +128,11 @@ class FakeData:
             sizes.append((first, len("".join(part).encode())))
         return succeed(sizes)
 
+    def log_search(
+        self, logid: int, first_line: int, prefixed: bool, needle: bytes, most: int
+    ) -> Deferred[Found | None]:
+        return fail(NotImplementedError("search is tested on real logs"))
+
     def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
         self.asked.append((action, args, path))
         if self.broken is not None:
@@ -168,7 +174,7 @@ class FakeData:
 
 def make_data() -> FakeData:
     """A small farm: one builder, three builds, two logs."""
-    builds = [
+    builds: list[dict[str, Any]] = [
         {
             "buildid": number,
             "number": number,

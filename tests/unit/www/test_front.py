@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet import tcp
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
 from twisted.internet.protocol import Protocol
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs
 
 from buildbot.www import connection as connections
 from buildbot.www import front, incoming
@@ -54,19 +55,10 @@ async def serving(handler: Any = None, description: str = "tcp:0:interface=127.0
         await server.stop()
 
 
-@contextmanager
-def logged() -> Iterator[list[Any]]:
-    """What is logged meanwhile."""
-    events: list[Any] = []
-    globalLogPublisher.addObserver(events.append)
-    try:
-        yield events
-    finally:
-        globalLogPublisher.removeObserver(events.append)
-
-
 class Client(Protocol):
     """A connection that keeps what it gets and can stop reading."""
+
+    transport: tcp.Connection
 
     def __init__(self) -> None:
         self.data = b""
@@ -133,7 +125,7 @@ async def test_rubbish(name: str) -> None:
     """What is no proper request gets its status, reaches no handler, and ends the connection."""
     sent, expected = BAD_REQUESTS[name]
     echo = Echo()
-    with logged() as events:
+    with capturedLogs() as events:
         async with serving(echo) as (_, port):
             reply = await raw(port, sent + b"GET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
     assert status(reply) == expected
@@ -245,7 +237,7 @@ async def test_no_header_injection() -> None:
 
 async def test_no_stack_trace() -> None:
     """A handler that fails is a 500 that says nothing; the log has the reason, the connection goes on."""
-    with logged() as events:
+    with capturedLogs() as events:
         async with serving() as (_, port):
             reply = await raw(port, b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\nGET /a HTTP/1.1\r\n" + HEAD + b"\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", reply) == [b"500", b"200"]
@@ -413,7 +405,7 @@ async def test_a_reply_that_breaks_off() -> None:
 
     echo = Echo()
     echo.response = Response(200, (), body())
-    with logged() as events:
+    with capturedLogs() as events:
         async with serving(echo) as (_, port):
             reply = await raw(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     assert not reply.endswith(b"0\r\n\r\n")
@@ -492,7 +484,7 @@ async def test_tls(tmp_path: Path) -> None:
     making = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost"
     files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(["openssl", *making.split(), *files], check=True, capture_output=True)
-    issuer = Certificate.loadPEM(certificate.read_text())
+    issuer = Certificate.loadPEM(certificate.read_bytes())
     echo = Echo()
     echo.response = Response(200, (), b"x" * 3_000_000)
     description = f"ssl:0:interface=127.0.0.1:privateKey={key}:certKey={certificate}"

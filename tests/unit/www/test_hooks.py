@@ -238,7 +238,7 @@ async def test_gitlab(master: FakeMaster) -> None:
     assert has(change, category="push", project="roof", repository=repository["url"], codebase="roof")
 
 
-MERGE = {
+MERGE: dict[str, Any] = {
     "iid": 3,
     "title": "A better roof",
     "description": "Less rain.",

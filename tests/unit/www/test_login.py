@@ -11,10 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autobahn.twisted.websocket import WebSocketClientFactory
 from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.internet.endpoints import TCP4ClientEndpoint
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.data.control import ACTIONS
@@ -27,8 +25,7 @@ from buildbot.www.authz.asked import Asked
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
 from buildbot.www.site import WwwServer
-from tests.support.reactor import reactor
-from tests.unit.www.clients import WsClient, raw, until
+from tests.unit.www.clients import WsClient, connecting, raw, until
 from tests.unit.www.farm import Farm
 from tests.unit.www.test_site import parse, request
 
@@ -37,7 +34,7 @@ USERS = {"joe": "pw", "ann": "pw2", "bob": "pw3"}
 
 
 @asynccontextmanager
-async def serving(master: FakeMaster, url: str = "http://localhost:1/", **www: Any) -> AsyncIterator[Client]:
+async def serving(master: FakeMaster, url: str = "http://localhost:1/", /, **www: Any) -> AsyncIterator[Client]:
     server = WwwServer(master, {"port": 0, **www}, url)
     await server.start()
     assert server.port is not None
@@ -55,7 +52,9 @@ class Client:
         self.port = port
         self.cookies: dict[str, str] = {}
 
-    async def ask(self, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, dict[str, str], bytes]:
+    async def ask(
+        self, method: str, path: str, body: bytes = b"", /, **headers: str
+    ) -> tuple[int, dict[str, str], bytes]:
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         status, got, text = parse(await raw(self.port, request(method, path, body, **headers)))
@@ -82,13 +81,8 @@ class Client:
 
     async def socket(self) -> WsClient:
         """An open WebSocket, with the cookies; AssertionError if it is refused."""
-        factory = WebSocketClientFactory(f"ws://127.0.0.1:{self.port}/ws", reactor=reactor)
-        factory.setSessionParameters(
-            url=f"ws://127.0.0.1:{self.port}/ws",
-            headers={"Cookie": "; ".join(f"{name}={value}" for name, value in self.cookies.items())},
-        )
-        factory.protocol = WsClient
-        client: WsClient = await TCP4ClientEndpoint(reactor, "127.0.0.1", self.port).connect(factory)
+        cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        client = await connecting(self.port, {"Cookie": cookies})
         which: Deferred[str] = Deferred()
         for name in ("opened", "closed"):
             getattr(client, name).addCallback(lambda _, name=name: None if which.called else which.callback(name))
@@ -434,10 +428,10 @@ async def test_rules(master: FakeMaster) -> None:
     secret = await a_farm(master)
     roles = [ROLES, util.RolesFromOwner(role="owner"), util.RolesFromGroups(groupPrefix="g-")]
 
-    async def force(args: Any, entity: Any) -> Any:
+    async def handler(args: Any, entity: Any) -> Any:
         return [1, {"1": 1}]
 
-    master.data.control_handlers["forceschedulers", "force"] = force
+    master.data.control_handlers["forceschedulers", "force"] = handler
     schedulerid = await a_form(master)
     async with serving(master, auth=util.UserPasswordAuth(USERS), authz=util.Authz(RULES, roles)) as client:
         assert (await client.call("builds/1", "rebuild"))[0] == 200
@@ -531,7 +525,7 @@ def test_strings(matcher: Any, pattern: str, fits: bool) -> None:
 async def test_remote_user(master: FakeMaster) -> None:
     """A proxy's header says who it is, at every request; without it one is nobody, and there is no other login."""
 
-    class Provider(util.UserInfoProviderBase):  # type: ignore[misc]
+    class Provider(util.UserInfoProviderBase):  # type: ignore[misc, name-defined]
         async def getUserInfo(self, username: str) -> Any:
             return {"email": f"{username}@example.org", "groups": ["insiders"]}
 
@@ -586,7 +580,7 @@ async def test_users_of_the_database(master: FakeMaster) -> None:
 async def test_custom(master: FakeMaster) -> None:
     """Somebody's own check of passwords; only True lets in."""
 
-    class Own(util.CustomAuth):  # type: ignore[misc]
+    class Own(util.CustomAuth):  # type: ignore[misc, name-defined]
         def check_credentials(self, username: str, password: str) -> Any:
             return password == "pw" if username == "joe" else "maybe"
 
@@ -608,19 +602,11 @@ async def test_reconfigured_rules_count_at_once(master: FakeMaster) -> None:
 
 async def test_passwords_stay_out_of_the_log(master: FakeMaster) -> None:
     """A failed login says whose, not with what."""
-    seen: list[str] = []
-
-    def observer(event: Any) -> None:
-        seen.append(str(event))
-
-    globalLogPublisher.addObserver(observer)
-    try:
+    with capturedLogs() as events:
         async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
             await client.login("joe", "hunter2")
             await client.login("joe", "pw")
-    finally:
-        globalLogPublisher.removeObserver(observer)
-    text = "".join(seen)
+    text = "".join(map(str, events))
     assert "login failed" in text and "hunter2" not in text
     assert not any(value in text for value in client.cookies.values())
 

@@ -30,7 +30,8 @@ async def test_search(master: Any) -> None:
     """Lines are found in order; ``next`` leads on to the rest, and is null at the end."""
     running = await run_build(master, lines=LINES)
     url = f"logs/{running.logid}/search?text=f%C3%B6%C3%B6&limit=1000"
-    numbers, after = [], ""
+    numbers: list[int] = []
+    after: str | None = ""
     while after is not None:
         status, found = await get(master, f"{url}&after={after}" if after else url)
         assert status == 200
@@ -47,7 +48,7 @@ async def test_takes_a_bounded_time(master: Any, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(logsearch, "SECONDS", 0)
     monkeypatch.setattr(logs, "DOWNLOAD_CHUNKS", 1)
     running = await run_build(master, lines=LINES)
-    places = [-1]
+    places: list[Any] = [-1]
     while places[-1] is not None:
         status, found = await get(master, f"logs/{running.logid}/search?text=nowhere&after={places[-1]}")
         assert (status, found["logmatches"]) == (200, [])

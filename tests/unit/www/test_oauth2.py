@@ -28,7 +28,7 @@ class Provider(resource.Resource):
     isLeaf = True
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.answers: dict[str, Any] = {}
         self.challenge = ""
         self.asked: list[str] = []

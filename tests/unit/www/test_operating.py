@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ async def test_what_is_counted(master: FakeMaster) -> None:
 async def test_who_did_not_wait() -> None:
     """A client that goes is no error of the server; a handler that fails is."""
     requests = operating.Requests()
-    waiting: Deferred[Any] = Deferred()
+    waiting: Deferred[Response] = Deferred()
 
     async def handler(request: Request) -> Response:
         if request.path == "/config":
@@ -165,5 +166,5 @@ async def test_events_that_wait(master: FakeMaster, monkeypatch: pytest.MonkeyPa
     """A master that does not deliver what is in the log is not ready, however well it answers."""
     master.mq.tail.stop()
     await master.data.update.addChange()
-    monkeypatch.setattr("buildbot.mq.connector.clock.now", lambda now=operating.time.time: int(now()) + 60)
+    monkeypatch.setattr("buildbot.mq.connector.clock.now", lambda now=time.time: int(now()) + 60)
     assert json.dumps(await not_ready(master)).startswith('"events have been waiting')

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.logger import capturedLogs
 
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www import incoming, ws
@@ -19,7 +20,7 @@ from buildbot.www.site import WwwServer
 from tests.support.reactor import reactor
 from tests.unit.www.clients import WsClient, connect, raw, turn, until
 from tests.unit.www.farm import Farm
-from tests.unit.www.test_front import Client, logged
+from tests.unit.www.test_front import Client
 
 
 @asynccontextmanager
@@ -48,7 +49,7 @@ async def clock(master: FakeMaster) -> int:
     return newest
 
 
-def request(method: str, path: str, body: bytes = b"", **headers: str) -> bytes:
+def request(method: str, path: str, body: bytes = b"", /, **headers: str) -> bytes:
     lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body:
@@ -339,7 +340,7 @@ async def test_ws_not_an_object(master: FakeMaster, frame: bytes) -> None:
     """A frame that is no JSON object drops the connection."""
     async with serving(master) as (_, port):
         client = await connect(port)
-        client.sendMessage(frame, isBinary=True)
+        client.send_bytes(frame, is_binary=True)
         await client.closed
 
 
@@ -393,7 +394,12 @@ async def test_events_are_framed_once(master: FakeMaster, monkeypatch: pytest.Mo
         sockets = server._sockets
         assert sockets is not None
         original = ws._text_frame
-        monkeypatch.setattr(ws, "_text_frame", lambda payload: made.append(payload) or original(payload))
+
+        def text_frame(payload: bytes) -> bytes:
+            made.append(payload)
+            return original(payload)
+
+        monkeypatch.setattr(ws, "_text_frame", text_frame)
         await turn()
         await master.mq.produce(("builds", "1", "new"), {"a": 1})
         for client in clients:
@@ -464,7 +470,6 @@ async def test_streams_outlive_new_settings(master: FakeMaster) -> None:
     async with serving(master) as (server, port):
         client = Client()
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
-        assert client.transport is not None
         client.transport.write(b"GET /sse/listen HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: b"data: " in client.data and client.data.endswith(b"\n\n\r\n"))
         identifier = client.data.rpartition(b"data: ")[2].split()[0].decode()
@@ -548,12 +553,12 @@ async def test_ws_flood(master: FakeMaster) -> None:
         frame = b'{"cmd":"ping","_id":"%b"}' % (b"x" * 5_000)
         sent = 0
         while not next(iter(sockets.protocols))._paused:
-            client.sendMessage(frame)
+            client.send_bytes(frame)
             sent += 1
             assert sent < 10_000, "the server keeps replies for a client that does not read"
             await turn()
         for _ in range(1000):
-            client.sendMessage(frame)
+            client.send_bytes(frame)
         waiting = next(iter(sockets.protocols))._waiting.pending
         for _ in range(100):
             await turn()
@@ -579,11 +584,13 @@ async def test_since_is_no_number_of_any_length(master: FakeMaster, since: str) 
 async def test_ws_failed_while_a_command_runs(master: FakeMaster) -> None:
     """A client whose next frame ends the connection gets no reply to the one before, and nothing is logged of it."""
     async with serving(master) as (server, port):
-        with logged() as events:
+        with capturedLogs() as events:
             client = await connect(port)
             client.send(_id=1, cmd="startConsuming", path="builds/*/*")
-            client.sendMessage(b"[]")
+            client.send_bytes(b"[]")
             await client.closed
-            await until(lambda: not server._sockets.protocols)
+            sockets = server._sockets
+            assert sockets is not None
+            await until(lambda: not sockets.protocols)
             await turn()
         assert not [event for event in events if "log_failure" in event]
