@@ -119,7 +119,7 @@ class Commands:
             username=util.UserNameParameter(required=True),
             properties=fields,
         )
-        await everything.activate(self.master)
+        await everything.activate(self.master)  # type: ignore[arg-type]  # it has no directory
         self.forms[everything.name] = everything
 
     async def listen(

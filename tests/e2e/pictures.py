@@ -57,7 +57,7 @@ def fill(farm: Farm) -> int:
     revision = f"{chance.getrandbits(160):040x}"
     changeid = farm.change(comments=COMMENTS[6], revision=revision)
     brid = farm.request_change(builder="linux-x64", revision=revision, changes=[changeid])
-    running = farm.start(brid=brid, worker="linux-1")
+    running: int = farm.start(brid=brid, worker="linux-1")
     farm.properties(build=running, branch="main", got_revision=revision, owner="Ann <ann@example.org>")
     farm.start(brid=farm.request_change(builder="macos", revision=revision, changes=[changeid]), worker="mac-1")
     for name in ("windows", "linux-arm64", "docs"):

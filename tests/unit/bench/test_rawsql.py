@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from bench.actor import ROOT, python
 from bench.contents_tenfold import TenfoldContents
 from bench.driver import connect
+from bench.process import ROOT, python
 from bench.rawsql import RawSQL
 
 

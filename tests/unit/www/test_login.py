@@ -320,7 +320,7 @@ async def test_builds_of_branches_and_projects(master: FakeMaster, rule: Any, re
     farm = Farm(master)
     assert await master.data.update.findBuilderId("open") == 1
     await farm.configure({"open": [], "secret": []}, ["w1"])
-    stamps = [
+    stamps: list[tuple[str, list[tuple[str | None, str]]]] = [
         ("open", [("main", "")]),
         ("open", [("hidden/x", "")]),
         ("secret", [("hidden/x", ""), ("main", "proj")]),

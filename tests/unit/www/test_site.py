@@ -528,8 +528,9 @@ async def test_ws_says_why(master: FakeMaster, monkeypatch: pytest.MonkeyPatch, 
         client.transport.write(wrong)
         await client.closed
         assert client.code == code
-        assert server._sockets is not None
-        await until(lambda: not server._sockets.protocols)
+        sockets = server._sockets
+        assert sockets is not None
+        await until(lambda: not sockets.protocols)
 
 
 @pytest.mark.parametrize(
