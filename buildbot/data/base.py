@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.connector import DBConnector
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import Entity, reader_of
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import Resource
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.db.exceptions import AlreadyClaimedError
-from buildbot.db.pool import transaction_of
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.util import checks

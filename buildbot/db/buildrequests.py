@@ -21,9 +21,9 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Row, Statement, dialect_of
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests

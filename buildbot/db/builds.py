@@ -14,9 +14,9 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext

@@ -14,9 +14,9 @@ from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.operations import reads, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement, by_name, dialect_of
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import BUILDSET, buildsets

@@ -14,9 +14,9 @@ from twisted.internet.defer import Deferred
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.operations import reads, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext

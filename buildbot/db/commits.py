@@ -16,9 +16,9 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.operations import reads, snapshots, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets

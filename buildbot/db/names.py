@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.util import checks
 
 

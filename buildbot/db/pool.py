@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import ChainMap, deque
+from collections import ChainMap
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from queue import SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
@@ -35,67 +33,17 @@ from twisted.python.failure import Failure
 from buildbot.db.dialects.base import Dialect, Sign
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.exceptions import PoolClosedError
-from buildbot.db.statements import TRANSACTION, Row, dialect_of
+from buildbot.db.lanes import Call, Holder, Lane, Tally
+from buildbot.db.statements import dialect_of
+from buildbot.db.transaction import TRANSACTION, Committed, Journal, Transaction
 from buildbot.util import clock
-from buildbot.util.metrics import Family, Histogram, counter
+from buildbot.util.metrics import Family, counter
 
 T = TypeVar("T")
 log = Logger()
 
-#: calls in one transaction: enough to share the commit, few enough to answer the first one soon
-MAX_GROUP = 100
 #: how often a transaction is run before its transient failure becomes the caller's
 MAX_ATTEMPTS = 12
-#: how long a database server that went away is waited for
-PATIENCE_S = 600.0
-
-#: routing keys (segments joined by slashes) and the message
-Announcement = tuple[tuple[str, ...], Any]
-
-
-@dataclass
-class Transaction:
-    """What a group has gathered: the events to be announced and the one time that its rows carry."""
-
-    now: int
-    events: list[Announcement] = field(default_factory=list)
-    #: rows that were made on first use of a name, as table and id, for whoever announces them
-    made: list[tuple[str, int]] = field(default_factory=list)
-    #: whether anything was written, so that a lost commit would matter
-    wrote: bool = False
-    #: rows that statements gave back as they wrote them, by table and id, until the table is written otherwise
-    written: dict[str, dict[int, Row]] = field(default_factory=dict)
-    #: rows that were found by what is unique in them, for the other calls of the group: by table and hash
-    found: dict[tuple[str, str], Row] = field(default_factory=dict)
-    #: ids of rows that are never removed, by table and name; those found here, then those found by earlier transactions
-    names: ChainMap[tuple[str, str], int] = field(default_factory=ChainMap)
-
-
-@dataclass(frozen=True)
-class Committed:
-    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of
-    its events.
-    """
-
-    first: int
-    last: int
-    events: list[Any]
-    token: str
-
-
-class Journal(Protocol):
-    """The log of events, as the pool needs it."""
-
-    def append(self, conn: Connection, events: list[Announcement], now: int, mark: bool) -> Committed | None:
-        """Write the events with numbers from the clock, or an empty mark if ``mark`` and there are none."""
-
-    def happened(self, conn: Connection, committed: Committed) -> bool:
-        """Whether that group is in the log."""
-
-
-def transaction_of(conn: Connection) -> Transaction:
-    """The transaction that a thread function runs in."""
-    return conn.info[TRANSACTION]  # type: ignore[no-any-return]
 
 
 def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -119,143 +67,8 @@ def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -
             transaction.written.clear()
 
 
-class _Call:
-    """One ``do``: what to run, and who waits for it."""
-
-    __slots__ = ("args", "deferred", "function", "kwargs", "outcome")
-
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.deferred: Deferred[Any] = Deferred()
-        self.outcome: Any = None
-
-    def run(self, conn: Connection) -> None:
-        self.outcome = self.function(conn, *self.args, **self.kwargs)
-
-
 class _RunCarefullyError(Exception):
     """A call of a group failed: run the group again, each call in its savepoint."""
-
-
-class _Lane:
-    """A queue of calls and the threads that take groups from it.
-
-    While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
-    calls belong together.
-    """
-
-    def __init__(
-        self, name: str, threads: int, serve: Callable[[_Holder, list[_Call]], None], make: Callable[[], _Holder]
-    ):
-        self.queue: deque[_Call] = deque()
-        self.held = False
-        #: true for "look into the queue", false for "no more will come"
-        self._wakes: SimpleQueue[bool] = SimpleQueue()
-        self._serve = serve
-        self._make = make
-        self.threads = [
-            threading.Thread(target=self._loop, name=f"{name}-{number}", daemon=True) for number in range(threads)
-        ]
-        for thread in self.threads:
-            thread.start()
-
-    def put(self, call: _Call) -> None:
-        self.queue.append(call)
-        if not self.held:
-            self._wakes.put(True)
-
-    def release(self) -> None:
-        self.held = False
-        for _ in range(0, len(self.queue), MAX_GROUP):
-            self._wakes.put(True)
-
-    def close(self) -> None:
-        for _ in self.threads:
-            self._wakes.put(False)
-
-    def _loop(self) -> None:
-        holder = self._make()
-        more = True
-        while more:
-            more = self._wakes.get()
-            while group := self._take():
-                self._serve(holder, group)
-        holder.close()
-
-    def _take(self) -> list[_Call]:
-        group: list[_Call] = []
-        try:
-            while len(group) < MAX_GROUP:
-                group.append(self.queue.popleft())
-        except IndexError:
-            pass
-        return group
-
-
-class _Tally:
-    """What one thread has done."""
-
-    __slots__ = ("calls", "groups", "retries", "seconds")
-
-    def __init__(self) -> None:
-        self.groups = 0
-        self.calls = Histogram(_CALLS)
-        self.retries = 0
-        self.seconds = Histogram()
-
-
-_CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
-
-
-class _Holder:
-    """The connection of one thread; made when needed, made again when lost."""
-
-    def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
-        self._engine = engine
-        self._dialect = dialect
-        self._closing = closing
-        self._options = options
-        self._connection: Connection | None = None
-        self._was_connected = False
-        self.tally = _Tally()
-
-    def get(self) -> Connection:
-        """The connection; waits for a server that was there before and went away."""
-        if self._connection is not None:
-            return self._connection
-        deadline = time.monotonic() + PATIENCE_S
-        delay = 0.05
-        while True:
-            try:
-                connection = self._engine.connect()
-                if self._options:
-                    connection = connection.execution_options(**self._options)
-                self._connection, self._was_connected = connection, True
-                return connection
-            except DBAPIError as error:
-                patient = self._was_connected and self._dialect.is_disconnect(error)
-                if not patient or time.monotonic() > deadline or self._closing.is_set():
-                    raise
-                log.warn("the database is away ({error}); waiting for it", error=error.orig)
-                self._closing.wait(delay)
-                delay = min(delay * 2, 2.0)
-
-    def drop(self) -> None:
-        """Forget a broken connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            try:
-                connection.invalidate()
-                connection.close()
-            except DBAPIError as error:
-                log.debug("closing a broken connection: {error}", error=error)
-
-    def close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
 
 
 class DBThreadPool:
@@ -274,21 +87,21 @@ class DBThreadPool:
         self._names: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
         self._sign: Sign | None = None
-        self._immediate: tuple[_Holder, _Holder] | None = None
-        self._writes: _Lane | None = None
-        self._reads: _Lane | None = None
-        self._holders: list[_Holder] = []
+        self._immediate: tuple[Holder, Holder] | None = None
+        self._writes: Lane | None = None
+        self._reads: Lane | None = None
+        self._holders: list[Holder] = []
         if dialect.in_memory:
             self._immediate = (self._writer(), self._reader())
 
-    def _writer(self) -> _Holder:
+    def _writer(self) -> Holder:
         return self._held({})
 
-    def _reader(self) -> _Holder:
+    def _reader(self) -> Holder:
         return self._held({"isolation_level": "AUTOCOMMIT", "reader": True})
 
-    def _held(self, options: dict[str, Any]) -> _Holder:
-        holder = _Holder(self.engine, self.dialect, self._closing, options)
+    def _held(self, options: dict[str, Any]) -> Holder:
+        holder = Holder(self.engine, self.dialect, self._closing, options)
         self._holders.append(holder)
         return holder
 
@@ -307,15 +120,15 @@ class DBThreadPool:
 
         Source: specification 001, DBThreadPool.
         """
-        return self._submit(_Call(callable, args, kwargs), write=True)
+        return self._submit(Call(callable, args, kwargs), write=True)
 
     def read(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
-        return self._submit(_Call(callable, args, kwargs), write=False)
+        return self._submit(Call(callable, args, kwargs), write=False)
 
     def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
-        return self._submit(_Call(in_snapshot, (callable, *args), kwargs), write=False)
+        return self._submit(Call(in_snapshot, (callable, *args), kwargs), write=False)
 
     def changes(self) -> int | None:
         """A number that is another one once anybody has committed anything; None where that takes a statement.
@@ -328,7 +141,7 @@ class DBThreadPool:
 
     def metrics(self) -> Iterator[Family]:
         """How much it has done, and how much waits."""
-        total = _Tally()
+        total = Tally()
         for holder in self._holders:
             total.groups += holder.tally.groups
             total.calls.add(holder.tally.calls)
@@ -344,7 +157,7 @@ class DBThreadPool:
         doc = "calls that wait for a connection to the database"
         yield Family("database_queue", "gauge", doc, ("lane",), waiting)
 
-    def _lanes(self) -> tuple[tuple[str, _Lane | None], ...]:
+    def _lanes(self) -> tuple[tuple[str, Lane | None], ...]:
         return ("write", self._writes), ("read", self._reads)
 
     def do_with_engine(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
@@ -396,7 +209,7 @@ class DBThreadPool:
 
     # -- running ------------------------------------------------------------------------------------
 
-    def _submit(self, call: _Call, write: bool) -> Deferred[Any]:
+    def _submit(self, call: Call, write: bool) -> Deferred[Any]:
         if self._closing.is_set():
             return fail(PoolClosedError("the database pool is closed"))
         if self._immediate is not None:
@@ -407,22 +220,22 @@ class DBThreadPool:
                 self._finish(self._run_reads(reader, [call]), [])
         elif write:
             if self._writes is None:
-                self._writes = _Lane("db-write", self.dialect.writers, self._serve_writes, self._writer)
+                self._writes = Lane("db-write", self.dialect.writers, self._serve_writes, self._writer)
             self._writes.put(call)
         else:
             if self._reads is None:
-                self._reads = _Lane("db-read", self.dialect.readers, self._serve_reads, self._reader)
+                self._reads = Lane("db-read", self.dialect.readers, self._serve_reads, self._reader)
             self._reads.put(call)
         return call.deferred
 
-    def _serve_writes(self, holder: _Holder, calls: list[_Call]) -> None:
+    def _serve_writes(self, holder: Holder, calls: list[Call]) -> None:
         outcomes, committed = self._run_group(holder, calls)
         self.reactor.callFromThread(self._finish, outcomes, committed)
 
-    def _serve_reads(self, holder: _Holder, calls: list[_Call]) -> None:
+    def _serve_reads(self, holder: Holder, calls: list[Call]) -> None:
         self.reactor.callFromThread(self._finish, self._run_reads(holder, calls), [])
 
-    def _finish(self, calls: list[_Call], committed: list[Committed]) -> None:
+    def _finish(self, calls: list[Call], committed: list[Committed]) -> None:
         lanes = [lane for lane in (self._writes, self._reads) if lane is not None]
         for lane in lanes:
             lane.held = True
@@ -440,7 +253,7 @@ class DBThreadPool:
             for lane in lanes:
                 lane.release()
 
-    def _run_group(self, holder: _Holder, calls: list[_Call]) -> tuple[list[_Call], list[Committed]]:
+    def _run_group(self, holder: Holder, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
         """Run the calls in one transaction; every call has its outcome afterwards."""
         careful = False
         delay = 0.005
@@ -468,7 +281,7 @@ class DBThreadPool:
                 delay = min(delay * 2, 0.5)
         raise AssertionError("unreachable")
 
-    def _apart(self, holder: _Holder, calls: list[_Call]) -> tuple[list[_Call], list[Committed]]:
+    def _apart(self, holder: Holder, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
         all_committed: list[Committed] = []
         for call in calls:
             _, committed = self._run_group(holder, [call])
@@ -483,7 +296,7 @@ class DBThreadPool:
         wrapped = DBAPIError.instance(None, None, error, family, dialect=self.engine.dialect)
         return wrapped if isinstance(wrapped, Exception) else error
 
-    def _may_retry(self, holder: _Holder, error: DBAPIError) -> bool:
+    def _may_retry(self, holder: Holder, error: DBAPIError) -> bool:
         lost = self.dialect.is_disconnect(error)
         if lost:
             holder.drop()
@@ -491,7 +304,7 @@ class DBThreadPool:
         holder.tally.retries += may
         return may
 
-    def _attempt(self, holder: _Holder, calls: list[_Call], careful: bool) -> Committed | None:
+    def _attempt(self, holder: Holder, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
         try:
             root = conn.begin()
@@ -526,20 +339,20 @@ class DBThreadPool:
         self._names.update(transaction.names.maps[0])
         return committed
 
-    def _did_happen(self, holder: _Holder, committed: Committed) -> bool:
+    def _did_happen(self, holder: Holder, committed: Committed) -> bool:
         assert self.journal is not None
         conn = holder.get()
         with conn.begin():
             return self.journal.happened(conn, committed)
 
     @staticmethod
-    def _roll_back(holder: _Holder, root: Any) -> None:
+    def _roll_back(holder: Holder, root: Any) -> None:
         try:
             root.rollback()
         except DBAPIError:
             holder.drop()
 
-    def _run_together(self, conn: Connection, calls: list[_Call]) -> None:
+    def _run_together(self, conn: Connection, calls: list[Call]) -> None:
         for call in calls:
             try:
                 call.run(conn)
@@ -550,7 +363,7 @@ class DBThreadPool:
             except Exception as error:
                 raise _RunCarefullyError from error
 
-    def _run_in_savepoint(self, conn: Connection, transaction: Transaction, call: _Call) -> None:
+    def _run_in_savepoint(self, conn: Connection, transaction: Transaction, call: Call) -> None:
         mark = len(transaction.events)
         savepoint = conn.begin_nested()
         try:
@@ -568,7 +381,7 @@ class DBThreadPool:
             del transaction.events[mark:]
             call.outcome = self._failure(error)
 
-    def _run_reads(self, holder: _Holder, calls: list[_Call]) -> list[_Call]:
+    def _run_reads(self, holder: Holder, calls: list[Call]) -> list[Call]:
         for call in calls:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 try:
@@ -583,7 +396,7 @@ class DBThreadPool:
         return calls
 
     @staticmethod
-    def _read(conn: Connection, call: _Call) -> None:
+    def _read(conn: Connection, call: Call) -> None:
         try:
             call.run(conn)
         finally:
@@ -597,6 +410,3 @@ class DBThreadPool:
             if sentence is not None:
                 error.add_note(sentence)
         return Failure(error)
-
-
-__all__ = ["Announcement", "Committed", "DBThreadPool", "Journal", "Transaction", "in_snapshot", "transaction_of"]

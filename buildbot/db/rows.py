@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.visitors import replacement_traverse
 
 from buildbot.db.dialects.expressions import IdIn, Returned
-from buildbot.db.pool import transaction_of
 from buildbot.db.statements import OwnRow, Row, Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import Embedded, Field, Kind, Related, Resource
 from buildbot.resources.types import Flag
 from buildbot.util import jsontext

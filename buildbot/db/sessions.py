@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.operations import writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Insert, Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.sessions import sessions
 from buildbot.util import checks, clock, jsontext
 

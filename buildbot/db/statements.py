@@ -20,11 +20,9 @@ from sqlalchemy.sql.visitors import iterate
 from buildbot.db.dialects.base import Dialect
 from buildbot.db.dialects.driver import execute
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
+from buildbot.db.transaction import TRANSACTION
 
 Row = tuple[Any, ...]
-
-#: where a connection's ``info`` holds the transaction that it is in (``buildbot.db.pool.Transaction``)
-TRANSACTION = "tenfold_transaction"
 
 #: rows in one INSERT
 MAX_ROWS = 50

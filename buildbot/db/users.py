@@ -11,8 +11,8 @@ from twisted.internet.defer import Deferred
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.operations import reads, writes
-from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.resources.users import users, users_info
 from buildbot.util import checks
 

@@ -15,8 +15,8 @@ from twisted.python.failure import Failure
 
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.base import ClockLostError
-from buildbot.db.pool import transaction_of
 from buildbot.db.statements import Statement
+from buildbot.db.transaction import transaction_of
 from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
 from buildbot.mq.subscription import Deliver, Subscription

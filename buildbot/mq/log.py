@@ -10,8 +10,8 @@ from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.connector import DBConnector
-from buildbot.db.pool import Announcement, Committed
 from buildbot.db.statements import Row, Statement, dialect_of
+from buildbot.db.transaction import Announcement, Committed
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
 
@@ -62,7 +62,7 @@ class EventLog:
         self._db = db
 
     def append(self, conn: Connection, announced: list[Announcement], now: int, mark: bool) -> Committed | None:
-        """Number and store what was announced; see ``buildbot.db.pool.Journal``."""
+        """Number and store what was announced; see ``buildbot.db.transaction.Journal``."""
         if not announced:
             if not mark:
                 return None

@@ -7,12 +7,10 @@ enough or has taken long enough; the reply says where to go on.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from buildbot.www.errors import RefusedError
-
-if TYPE_CHECKING:
-    from buildbot.www.rest import Data
+from buildbot.www.reading import Data
 
 #: what a request may take; the part that is being looked at is finished
 SECONDS = 0.25

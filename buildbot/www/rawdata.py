@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from buildbot.www.errors import RefusedError
 from buildbot.www.messages import Response
-
-if TYPE_CHECKING:
-    from buildbot.www.rest import Data
+from buildbot.www.reading import Data
 
 
 async def download(data: Data, path: tuple[str, ...]) -> Response:

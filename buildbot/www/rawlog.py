@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import zstandard
 
 from buildbot.www.compression import accepted
 from buildbot.www.errors import RefusedError
 from buildbot.www.messages import Request, Response
-
-if TYPE_CHECKING:
-    from buildbot.www.rest import Data
+from buildbot.www.reading import Data
 
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f\"\\/;]")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")

@@ -1,0 +1,165 @@
+"""Threads that take calls from a queue, as many at once as wait, each with a database connection of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from queue import SimpleQueue
+from typing import Any
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buildbot.db.dialects.base import Dialect
+from buildbot.util.metrics import Histogram
+
+log = Logger()
+
+#: calls in one transaction: enough to share the commit, few enough to answer the first one soon
+MAX_GROUP = 100
+#: how long a database server that went away is waited for
+PATIENCE_S = 600.0
+
+
+class Call:
+    """One ``do``: what to run, and who waits for it."""
+
+    __slots__ = ("args", "deferred", "function", "kwargs", "outcome")
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        self.deferred: Deferred[Any] = Deferred()
+        self.outcome: Any = None
+
+    def run(self, conn: Connection) -> None:
+        """Run it, and keep what it gives."""
+        self.outcome = self.function(conn, *self.args, **self.kwargs)
+
+
+class Lane:
+    """A queue of calls and the threads that take groups from it.
+
+    While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
+    calls belong together.
+    """
+
+    def __init__(
+        self, name: str, threads: int, serve: Callable[[Holder, list[Call]], None], make: Callable[[], Holder]
+    ):
+        self.queue: deque[Call] = deque()
+        self.held = False
+        #: true for "look into the queue", false for "no more will come"
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self._serve = serve
+        self._make = make
+        self.threads = [
+            threading.Thread(target=self._loop, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def put(self, call: Call) -> None:
+        """Have a thread take it, as soon as one is free and the lane is not held."""
+        self.queue.append(call)
+        if not self.held:
+            self._wakes.put(True)
+
+    def release(self) -> None:
+        """Hold it no longer."""
+        self.held = False
+        for _ in range(0, len(self.queue), MAX_GROUP):
+            self._wakes.put(True)
+
+    def close(self) -> None:
+        """End the threads once all that was put is done."""
+        for _ in self.threads:
+            self._wakes.put(False)
+
+    def _loop(self) -> None:
+        holder = self._make()
+        more = True
+        while more:
+            more = self._wakes.get()
+            while group := self._take():
+                self._serve(holder, group)
+        holder.close()
+
+    def _take(self) -> list[Call]:
+        group: list[Call] = []
+        with suppress(IndexError):  # empty, or another thread was faster
+            while len(group) < MAX_GROUP:
+                group.append(self.queue.popleft())
+        return group
+
+
+#: bounds of the histogram of groups
+_CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
+
+
+class Tally:
+    """What one thread has done."""
+
+    __slots__ = ("calls", "groups", "retries", "seconds")
+
+    def __init__(self) -> None:
+        self.groups = 0
+        self.calls = Histogram(_CALLS)
+        self.retries = 0
+        self.seconds = Histogram()
+
+
+class Holder:
+    """The connection of one thread; made when needed, made again when lost."""
+
+    def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._closing = closing
+        self._options = options
+        self._connection: Connection | None = None
+        self._was_connected = False
+        self.tally = Tally()
+
+    def get(self) -> Connection:
+        """The connection; waits for a server that was there before and went away."""
+        if self._connection is not None:
+            return self._connection
+        deadline = time.monotonic() + PATIENCE_S
+        delay = 0.05
+        while True:
+            try:
+                connection = self._engine.connect()
+                if self._options:
+                    connection = connection.execution_options(**self._options)
+                self._connection, self._was_connected = connection, True
+                return connection
+            except DBAPIError as error:
+                patient = self._was_connected and self._dialect.is_disconnect(error)
+                if not patient or time.monotonic() > deadline or self._closing.is_set():
+                    raise
+                log.warn("the database is away ({error}); waiting for it", error=error.orig)
+                self._closing.wait(delay)
+                delay = min(delay * 2, 2.0)
+
+    def drop(self) -> None:
+        """Forget a broken connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except DBAPIError as error:
+                log.debug("closing a broken connection: {error}", error=error)
+
+    def close(self) -> None:
+        """Give it back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

@@ -1,0 +1,60 @@
+"""The transaction that a thread function runs in, and what becomes of the events that it announces."""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sqlalchemy.engine import Connection
+
+#: where a connection's ``info`` holds the transaction that it is in
+TRANSACTION = "tenfold_transaction"
+
+#: routing keys (segments joined by slashes) and the message
+Announcement = tuple[tuple[str, ...], Any]
+
+
+@dataclass
+class Transaction:
+    """What a group has gathered: the events to be announced and the one time that its rows carry."""
+
+    now: int
+    events: list[Announcement] = field(default_factory=list)
+    #: rows that were made on first use of a name, as table and id, for whoever announces them
+    made: list[tuple[str, int]] = field(default_factory=list)
+    #: whether anything was written, so that a lost commit would matter
+    wrote: bool = False
+    #: rows that statements gave back as they wrote them, by table and id, until the table is written otherwise
+    written: dict[str, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
+    #: rows that were found by what is unique in them, for the other calls of the group: by table and hash
+    found: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
+    #: ids of rows that are never removed, by table and name; those found here, then those found by earlier transactions
+    names: ChainMap[tuple[str, str], int] = field(default_factory=ChainMap)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of
+    its events.
+    """
+
+    first: int
+    last: int
+    events: list[Any]
+    token: str
+
+
+class Journal(Protocol):
+    """The log of events, as the pool needs it."""
+
+    def append(self, conn: Connection, events: list[Announcement], now: int, mark: bool) -> Committed | None:
+        """Write the events with numbers from the clock, or an empty mark if ``mark`` and there are none."""
+
+    def happened(self, conn: Connection, committed: Committed) -> bool:
+        """Whether that group is in the log."""
+
+
+def transaction_of(conn: Connection) -> Transaction:
+    """The transaction that a thread function runs in."""
+    return conn.info[TRANSACTION]  # type: ignore[no-any-return]
