@@ -6,7 +6,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from queue import SimpleQueue
 from typing import Any
 
@@ -44,7 +43,7 @@ class Call:
 
 
 class Lane:
-    """A queue of calls and the threads that take groups from it.
+    """A queue of calls and the threads that take groups from it; they start with the first call.
 
     While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
     calls belong together.
@@ -59,14 +58,18 @@ class Lane:
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._serve = serve
         self._make = make
-        self.threads = [
-            threading.Thread(target=self._loop, name=f"{name}-{number}", daemon=True) for number in range(threads)
+        self.name = name
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"db-{name}-{number}", daemon=True) for number in range(threads)
         ]
-        for thread in self.threads:
-            thread.start()
+        self._started = False
 
     def put(self, call: Call) -> None:
         """Have a thread take it, as soon as one is free and the lane is not held."""
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
         self.queue.append(call)
         if not self.held:
             self._wakes.put(True)
@@ -74,13 +77,20 @@ class Lane:
     def release(self) -> None:
         """Hold it no longer."""
         self.held = False
-        for _ in range(0, len(self.queue), MAX_GROUP):
-            self._wakes.put(True)
+        if self.queue:
+            for _ in range(0, len(self.queue), MAX_GROUP):
+                self._wakes.put(True)
 
     def close(self) -> None:
         """End the threads once all that was put is done."""
-        for _ in self.threads:
+        for _ in self._threads:
             self._wakes.put(False)
+
+    def join(self) -> None:
+        """Wait, in a thread, until they have ended."""
+        if self._started:
+            for thread in self._threads:
+                thread.join()
 
     def _loop(self) -> None:
         holder = self._make()
@@ -92,10 +102,13 @@ class Lane:
         holder.close()
 
     def _take(self) -> list[Call]:
+        queue = self.queue
         group: list[Call] = []
-        with suppress(IndexError):  # empty, or another thread was faster
-            while len(group) < MAX_GROUP:
-                group.append(self.queue.popleft())
+        while queue and len(group) < MAX_GROUP:
+            try:
+                group.append(queue.popleft())
+            except IndexError:  # another thread was faster
+                break
         return group
 
 

@@ -88,9 +88,10 @@ class DBThreadPool:
         self._closing = threading.Event()
         self._sign: Sign | None = None
         self._immediate: tuple[Holder, Holder] | None = None
-        self._writes: Lane | None = None
-        self._reads: Lane | None = None
         self._holders: list[Holder] = []
+        self._writes = Lane("write", dialect.writers, self._serve_writes, self._writer)
+        self._reads = Lane("read", dialect.readers, self._serve_reads, self._reader)
+        self._lanes = (self._writes, self._reads)
         if dialect.in_memory:
             self._immediate = (self._writer(), self._reader())
 
@@ -153,12 +154,9 @@ class DBThreadPool:
         yield Family("commit_group_seconds", "histogram", doc, values={(): total.seconds})
         doc = "transactions and reads run again after a deadlock or a lost connection"
         yield counter("database_retries", doc, total.retries)
-        waiting = {(n,): 0 if lane is None else len(lane.queue) for n, lane in self._lanes()}
+        waiting = {(lane.name,): len(lane.queue) for lane in self._lanes}
         doc = "calls that wait for a connection to the database"
         yield Family("database_queue", "gauge", doc, ("lane",), waiting)
-
-    def _lanes(self) -> tuple[tuple[str, Lane | None], ...]:
-        return ("write", self._writes), ("read", self._reads)
 
     def do_with_engine(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
@@ -181,14 +179,12 @@ class DBThreadPool:
             for holder in self._immediate:
                 holder.close()
             return maybeDeferred(self.engine.dispose)
-        lanes = [lane for lane in (self._writes, self._reads) if lane is not None]
-        for lane in lanes:
+        for lane in self._lanes:
             lane.close()
 
         def join() -> None:
-            for lane in lanes:
-                for thread in lane.threads:
-                    thread.join()
+            for lane in self._lanes:
+                lane.join()
             self.engine.dispose()
 
         return self._in_thread(join)
@@ -218,14 +214,8 @@ class DBThreadPool:
                 self._finish(*self._run_group(writer, [call]))
             else:
                 self._finish(self._run_reads(reader, [call]), [])
-        elif write:
-            if self._writes is None:
-                self._writes = Lane("db-write", self.dialect.writers, self._serve_writes, self._writer)
-            self._writes.put(call)
         else:
-            if self._reads is None:
-                self._reads = Lane("db-read", self.dialect.readers, self._serve_reads, self._reader)
-            self._reads.put(call)
+            (self._writes if write else self._reads).put(call)
         return call.deferred
 
     def _serve_writes(self, holder: Holder, calls: list[Call]) -> None:
@@ -236,8 +226,7 @@ class DBThreadPool:
         self.reactor.callFromThread(self._finish, self._run_reads(holder, calls), [])
 
     def _finish(self, calls: list[Call], committed: list[Committed]) -> None:
-        lanes = [lane for lane in (self._writes, self._reads) if lane is not None]
-        for lane in lanes:
+        for lane in self._lanes:
             lane.held = True
         try:
             if self.on_commit is not None:
@@ -250,7 +239,7 @@ class DBThreadPool:
                 else:
                     call.deferred.callback(outcome)
         finally:
-            for lane in lanes:
+            for lane in self._lanes:
                 lane.release()
 
     def _run_group(self, holder: Holder, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
