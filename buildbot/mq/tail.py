@@ -17,6 +17,8 @@ log = Logger()
 #: how often the log is looked at where the database wakes nobody, and where it does (a wake-up is a hint)
 POLL_INTERVAL_S = 0.25
 LOOK_INTERVAL_S = 5.0
+#: the least time between two wake-ups of the other masters: one tells of all that happened meanwhile
+NOTIFY_INTERVAL_S = 0.01
 #: events read at once
 BATCH = 1000
 
@@ -36,9 +38,10 @@ class LogTail:
         self._early: dict[int, Committed] = {}
         self._reading = False
         self._again = False
-        self._notifying = False
         self.stopped = False
         self._timer: Any = None
+        self._notifying: Any = None
+        self._notified_at = 0.0
         self._listener: Any = None
 
     async def start(self) -> None:
@@ -55,6 +58,9 @@ class LogTail:
         self._db.pool.on_commit = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        if self._notifying is not None:  # the last thing that this master did
+            self._notifying.cancel()
+            self._notify_now()
         if self._listener is not None:
             self._listener.close()
 
@@ -115,12 +121,13 @@ class LogTail:
             self._deliver(event)
 
     def _notify(self) -> None:
-        """Wake the other masters, after the commit and outside of it; one wake-up for all that happened meanwhile."""
-        if self._listener is None or self._notifying:
-            return
-        self._notifying = True
+        """Wake the other masters soon, after the commit and outside of it."""
+        if self._listener is not None and self._notifying is None:
+            since = self._reactor.seconds() - self._notified_at
+            self._notifying = self._reactor.callLater(max(0.0, NOTIFY_INTERVAL_S - since), self._notify_now)
 
-        def done(result: Any) -> None:
-            self._notifying = False
-
-        self._db.pool.read(self._db.dialect.notify).addBoth(done)
+    def _notify_now(self) -> None:
+        self._notifying = None
+        self._notified_at = self._reactor.seconds()
+        # it is a hint: whoever does not get it looks by itself
+        self._db.pool.read(self._db.dialect.notify).addErrback(lambda failure: log.debug("{f}", f=failure.value))

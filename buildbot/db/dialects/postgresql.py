@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
 from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener
-from buildbot.db.dialects.driver import execute
+from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.postgresql_clock import PostgreSQLClock, connection_arguments
 
 try:
@@ -131,7 +131,7 @@ class PostgreSQLDialect(Dialect):
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""
-        conn.exec_driver_sql("SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
+        execute_uncounted(conn, "SELECT pg_notify(%s, %s)", (CHANNEL, self._own))
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""

@@ -1,0 +1,69 @@
+"""The tail of the log: when it wakes the other masters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.task import Clock
+
+from buildbot.db.transaction import Committed
+from buildbot.mq.tail import NOTIFY_INTERVAL_S, LogTail
+
+
+class Database:
+    """A database that wakes whoever listens, and counts how often."""
+
+    in_memory = False
+    on_commit: Any = None
+
+    def __init__(self) -> None:
+        self.dialect = self.pool = self
+        self.notified = 0
+
+    def read(self, function: Any, *args: Any) -> Deferred[Any]:
+        """The clock, or a wake-up."""
+        if function == self.notify:
+            self.notified += 1
+        return succeed((0, 0))
+
+    def notify(self, conn: Any) -> None:
+        """As ``Dialect.notify``."""
+
+    def listen(self, wake: Any) -> Any:
+        """As ``Dialect.listen``."""
+        return self
+
+    def close(self) -> None:
+        """As ``Listener.close``."""
+
+
+def test_wakes_others() -> None:
+    """Soon after a commit, once for all that is committed meanwhile, and for the last ones before it stops."""
+    reactor, database = Clock(), Database()
+    delivered: list[Any] = []
+    tail = LogTail(database, reactor, delivered.append, delivered.append)  # type: ignore[arg-type]
+    ensureDeferred(tail.start())
+    commit = iter(range(1, 100))
+
+    def committed() -> None:
+        number = next(commit)
+        database.on_commit(Committed(number, number, [], ""))
+        tail.position = number
+
+    reactor.advance(1)
+    committed()
+    reactor.advance(0)
+    assert database.notified == 1
+    for _ in range(10):
+        committed()
+        reactor.advance(NOTIFY_INTERVAL_S / 20)
+    assert database.notified == 1
+    reactor.advance(NOTIFY_INTERVAL_S)
+    assert database.notified == 2
+    reactor.advance(1)
+    assert database.notified == 2
+    committed()
+    tail.stop()
+    assert database.notified == 3
+    assert not reactor.getDelayedCalls()
