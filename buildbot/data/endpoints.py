@@ -29,7 +29,7 @@ from buildbot.util import checks, jsontext
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
 #: by what was asked: how many there were at which clock
-Totals = dict[str, tuple[int, int]]
+Totals = dict[str, tuple[int, int | None]]
 
 #: lists whose totals are remembered, and how long what they were asked with may be
 MAX_TOTALS = 1000
@@ -156,8 +156,10 @@ class ResourceEndpoint(Endpoint):
         self._link(conn, page.entities, query)
         return ResourceList(page.entities, total, self.plural), clock
 
-    def _counted(self, conn: Connection, variables: Variables, query: Query, clock: int | None) -> tuple[int, int]:
-        """How many there are, and the clock then.
+    def _counted(
+        self, conn: Connection, variables: Variables, query: Query, clock: int | None
+    ) -> tuple[int, int | None]:
+        """How many there are, and the clock then, where it moves with all that is written.
 
         Counted again only when something was written: where the clock moves with all that is written, not only with
         what is announced. Elsewhere counting is quick.

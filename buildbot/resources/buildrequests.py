@@ -49,7 +49,12 @@ buildrequests = table(
         where="complete = 0",
     ),
     Index("ix_buildrequests_builderid_id", "builderid", "id"),
-    partial_index("ix_buildrequests_claims", "claimed_by_masterid", "complete", where="complete = 0"),
+    partial_index(
+        "ix_buildrequests_claims",
+        "claimed_by_masterid",
+        "complete",
+        where="complete = 0 OR claimed_by_masterid IS NULL",
+    ),
 )
 
 _claimed = buildrequests.c.claimed_by_masterid.is_not(None)

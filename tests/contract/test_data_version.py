@@ -125,7 +125,7 @@ async def test_total_of_a_later_moment(state: Any, monkeypatch: pytest.MonkeyPat
     before = await state.data.clock()
     in_between: list[int] = []
 
-    def count_later(conn: Connection, *arguments: Any) -> tuple[int, int]:
+    def count_later(conn: Connection, *arguments: Any) -> tuple[int, int | None]:
         if not in_between:
             in_between.append(1)
             with state.db.pool.engine.begin() as other:
