@@ -14,9 +14,7 @@ from bench.contents_tenfold import TenfoldContents
 from bench.contents_upstream import UpstreamContents
 from bench.databases import new_database
 from bench.process import ROOT, python
-from bench.upstream_env import NoUpstreamError, UpstreamEnvironment
-
-_HERE = ROOT / "bench" / "actors"
+from bench.upstream_env import NoUpstreamError, upstream_database
 
 
 @contextmanager
@@ -51,20 +49,12 @@ def ours(name: str, backend: str, directory: Path, finished: int = samples.FINIS
 
 @contextmanager
 def _upstream(backend: str, directory: Path) -> Iterator[Actor]:
-    environment = UpstreamEnvironment(directory / "upstream")
-    environment.prepare(backend)
-    # upstream's package has the name of ours: neither the checkout nor the current directory may be on its path
-    elsewhere = directory / "elsewhere"
-    elsewhere.mkdir(exist_ok=True)
-    command = [str(environment.python), "-P"]
-    with new_database(backend, "upstream", directory) as url:
-        theirs = environment.url(url)
-        subprocess.run([*command, str(_HERE / "upstream_schema.py"), theirs], cwd=elsewhere, check=True)
-        contents = UpstreamContents(url)
+    with upstream_database(backend, "upstream", directory) as made:
+        contents = UpstreamContents(made.url)
         contents.found()
         contents.settle()
-        arguments = [str(_HERE / "upstream.py"), str(ROOT), theirs, str(elsewhere / f"master-{backend}")]
-        actor = Actor("upstream", [*command, *arguments], contents, elsewhere)
+        arguments = [str(ROOT), made.theirs, str(made.elsewhere / f"master-{backend}")]
+        actor = Actor("upstream", made.command("upstream.py", *arguments), contents, made.elsewhere)
         try:
             yield actor
         finally:

@@ -15,7 +15,7 @@ from bench.bulk import Bulk
 from bench.databases import new_database
 from bench.http_data import Size, fill_tenfold, fill_upstream
 from bench.process import ROOT, ActorError, Process, python
-from bench.upstream_env import UpstreamEnvironment
+from bench.upstream_env import upstream_database
 
 _CONFIG = """\
 from buildbot.plugins import schedulers, util, worker
@@ -101,19 +101,11 @@ def tenfold(backend: str, directory: Path, size: Size, fill: Any = fill_tenfold)
 @contextmanager
 def upstream(backend: str, directory: Path, size: Size) -> Iterator[Server]:
     """Theirs. Raises NoUpstreamError."""
-    environment = UpstreamEnvironment(directory / "upstream")
-    environment.prepare(backend)
-    # upstream's package has the name of ours: neither the checkout nor the current directory may be on its path
-    elsewhere = directory / "elsewhere"
-    elsewhere.mkdir(exist_ok=True)
-    command, actors = [str(environment.python), "-P"], ROOT / "bench" / "actors"
-    with new_database(backend, "http_upstream", directory) as url:
-        theirs = environment.url(url)
-        subprocess.run([*command, str(actors / "upstream_schema.py"), theirs], cwd=elsewhere, check=True)
-        _fill(url, fill_upstream, size)
+    with upstream_database(backend, "http_upstream", directory) as made:
+        _fill(made.url, fill_upstream, size)
         port = _free_port()
-        arguments = [str(ROOT), theirs, str(elsewhere / f"http-{backend}"), str(port)]
-        server = Server("upstream", [*command, str(actors / "http_upstream.py"), *arguments], elsewhere, port)
+        arguments = [str(ROOT), made.theirs, str(made.elsewhere / f"http-{backend}"), str(port)]
+        server = Server("upstream", made.command("http_upstream.py", *arguments), made.elsewhere, port)
         try:
             yield server
         finally:

@@ -15,7 +15,7 @@ from bench.databases import new_database
 from bench.http_data import Size, fill_upstream
 from bench.http_servers import Server
 from bench.process import ROOT, python
-from bench.upstream_env import UpstreamEnvironment
+from bench.upstream_env import upstream_database
 
 _CONFIG = """\
 c = BuildmasterConfig = {{
@@ -75,22 +75,14 @@ def null(directory: Path) -> Iterator[Server]:
 @contextmanager
 def upstream(backend: str, directory: Path) -> Iterator[Server]:
     """Theirs, on a database of its own. Raises NoUpstreamError."""
-    environment = UpstreamEnvironment(directory / "upstream")
-    environment.prepare(backend)
-    # upstream's package has the name of ours: neither the checkout nor the current directory may be on its path
-    elsewhere = directory / "elsewhere"
-    elsewhere.mkdir(exist_ok=True)
-    command, actors = [str(environment.python), "-P"], ROOT / "bench" / "actors"
-    with new_database(backend, "stream_upstream", directory) as url:
-        theirs = environment.url(url)
-        subprocess.run([*command, str(actors / "upstream_schema.py"), theirs], cwd=elsewhere, check=True)
-        bulk = Bulk(url)
+    with upstream_database(backend, "stream_upstream", directory) as made:
+        bulk = Bulk(made.url)
         fill_upstream(bulk, _SMALL)
         bulk.settle()
         bulk.close()
         port = _free_port()
-        arguments = [str(actors / "stream_upstream.py"), str(ROOT), theirs, str(elsewhere / f"stream-{backend}")]
-        with _running("upstream", [*command, *arguments, str(port)], elsewhere, port) as server:
+        arguments = [str(ROOT), made.theirs, str(made.elsewhere / f"stream-{backend}"), str(port)]
+        with _running("upstream", made.command("stream_upstream.py", *arguments), made.elsewhere, port) as server:
             yield server
 
 

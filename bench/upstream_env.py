@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy.engine import make_url
+
+from bench.databases import new_database
+from bench.process import ROOT
 
 VERSION = "4.3.0"
 _DRIVERS = {"sqlite": None, "postgresql": "psycopg2-binary", "mysql": "PyMySQL"}
@@ -47,3 +53,33 @@ def _run(command: list[str]) -> None:
     if done.returncode:
         said = [line.strip() for line in done.stderr.splitlines() if "error" in line.lower()] or ["no message"]
         raise NoUpstreamError(f"{' '.join(command[1:])} failed: {said[0]}")
+
+
+@dataclass(frozen=True)
+class UpstreamDatabase:
+    """A new database with upstream's schema, and how its programs are started."""
+
+    #: as we write it, and as upstream does
+    url: str
+    theirs: str
+    #: where its programs run: its package has the name of ours, so neither the checkout nor the current directory may
+    #: be on its path
+    elsewhere: Path
+    python: Path
+
+    def command(self, script: str, *arguments: str) -> list[str]:
+        """What runs one of the actors with upstream's package."""
+        return [str(self.python), "-P", str(ROOT / "bench" / "actors" / script), *arguments]
+
+
+@contextmanager
+def upstream_database(backend: str, name: str, directory: Path) -> Iterator[UpstreamDatabase]:
+    """For the time of a block. Raises NoUpstreamError."""
+    environment = UpstreamEnvironment(directory / "upstream")
+    environment.prepare(backend)
+    elsewhere = directory / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    with new_database(backend, name, directory) as url:
+        made = UpstreamDatabase(url, environment.url(url), elsewhere, environment.python)
+        subprocess.run(made.command("upstream_schema.py", made.theirs), cwd=elsewhere, check=True)
+        yield made
