@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
+from buildbot.db.connection import transaction_of
 from buildbot.db.connector import DBConnector
 from buildbot.db.rows import Entity, reader_of
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import Resource
 
 T = TypeVar("T")
@@ -89,17 +89,17 @@ class Events:
 def routing_keys(resource: Resource, entity: Entity, event: str) -> tuple[str, ...]:
     """The keys under which an event of an entity is announced; one that names an absent relation is left out."""
     keys = []
-    for template, names in _key_templates(resource):
+    for template, names in _key_templates(resource, event):
         values = tuple([entity[name] for name in names])
         if None not in values:
-            keys.append(template % (*values, event))
+            keys.append(template % values)
     return tuple(keys)
 
 
 @cache
-def _key_templates(resource: Resource) -> list[tuple[str, list[str]]]:
-    """Of each routing key, the template for ``%`` with the event's place at its end, and the fields it names."""
-    return [(re.sub(r"{\w+}", "%s", t) + "/%s", re.findall(r"{(\w+)}", t)) for t in resource.events]
+def _key_templates(resource: Resource, event: str) -> list[tuple[str, list[str]]]:
+    """Of each routing key, the template for ``%`` and the fields it names."""
+    return [(re.sub(r"{\w+}", "%s", key) + f"/{event}", re.findall(r"{(\w+)}", key)) for key in resource.events]
 
 
 class Transacts(Protocol):
@@ -110,3 +110,9 @@ class Transacts(Protocol):
 
     def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
+
+    def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:
+        """As ``transact``, for a ``thd(conn, events, ids, …)`` that does the same for all of the ids, or fails.
+
+        ``ids`` is what a caller gave for the argument ``what``; see ``buildbot.db.pool.DBThreadPool.do_all``.
+        """

@@ -7,55 +7,55 @@ from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildbot.data.base import Events, Transacts
+from buildbot.db.connection import transaction_of
 from buildbot.db.exceptions import AlreadyClaimedError
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
-from buildbot.util import checks
 from buildbot.util.clock import to_seconds
-from buildbot.util.deferreds import deferred
 
 
 class BuildRequestUpdates(Transacts):
     """Claims and their ends; all take the connector's arguments and fail as it does, unless said otherwise."""
 
-    @deferred
-    async def claimBuildRequests(self, brids: Iterable[int], claimed_at: dt.datetime | None = None) -> bool:
+    def claimBuildRequests(self, brids: Iterable[int], claimed_at: dt.datetime | None = None) -> Deferred[bool]:
         """Claim requests for this master, all or none. Event: ``buildrequests/N/claimed``.
 
         Returns:
             Deferred with false where the connector raises AlreadyClaimedError.
         """
-        try:
-            await self.transact(self._thdClaim, brids, claimed_at)
-        except AlreadyClaimedError:
-            self.claims["lost"] += 1
-            return False
+        claiming = self.transact_all(self._thdClaim, brids, "brids", claimed_at)
+        return claiming.addCallbacks(self._won, self._lost)
+
+    def _won(self, _: None) -> bool:
         self.claims["won"] += 1
         return True
 
-    def _thdClaim(self, conn: Connection, events: Events, brids: Iterable[int], claimed_at: dt.datetime | None) -> None:
-        ids = checks.identifiers(brids, "brids")
+    def _lost(self, failure: Failure) -> bool:
+        failure.trap(AlreadyClaimedError)
+        self.claims["lost"] += 1
+        return False
+
+    def _thdClaim(self, conn: Connection, events: Events, ids: list[int], claimed_at: dt.datetime | None) -> None:
         self._db.buildrequests.thdClaimBuildRequests(conn, ids, claimed_at)
         events.announce(BUILDREQUEST, "claimed", ids)
 
     def reclaimBuildRequests(self, brids: Iterable[int]) -> Deferred[None]:
         """Renew claims of this master. Event: ``buildrequests/N/update``."""
-        return self.transact(self._thdReclaim, brids)
+        return self.transact_all(self._thdReclaim, brids, "brids")
 
-    def _thdReclaim(self, conn: Connection, events: Events, brids: Iterable[int]) -> None:
-        ids = checks.identifiers(brids, "brids")
+    def _thdReclaim(self, conn: Connection, events: Events, ids: list[int]) -> None:
         self._db.buildrequests.thdReclaimBuildRequests(conn, ids)
         events.announce(BUILDREQUEST, "update", ids)
 
     def unclaimBuildRequests(self, brids: Iterable[int]) -> Deferred[None]:
         """Release claims of this master. Event: ``buildrequests/N/unclaimed`` for those that it had."""
-        return self.transact(self._thdUnclaim, brids)
+        return self.transact_all(self._thdUnclaim, brids, "brids")
 
-    def _thdUnclaim(self, conn: Connection, events: Events, brids: Iterable[int]) -> None:
-        released = self._db.buildrequests.thdRelease(conn, checks.identifiers(brids, "brids"))
+    def _thdUnclaim(self, conn: Connection, events: Events, ids: list[int]) -> None:
+        released = self._db.buildrequests.thdRelease(conn, ids)
         events.announce(BUILDREQUEST, "unclaimed", released)
 
     def completeBuildRequests(
@@ -68,12 +68,11 @@ class BuildRequestUpdates(Transacts):
 
         Raises NotClaimedError as the connector does.
         """
-        return self.transact(self._thdComplete, brids, results, complete_at)
+        return self.transact_all(self._thdComplete, brids, "brids", results, complete_at)
 
     def _thdComplete(
-        self, conn: Connection, events: Events, brids: Iterable[int], results: int, complete_at: dt.datetime | None
+        self, conn: Connection, events: Events, ids: list[int], results: int, complete_at: dt.datetime | None
     ) -> None:
-        ids = checks.identifiers(brids, "brids")
         if not ids:
             return
         at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")

@@ -25,7 +25,7 @@ from buildbot.db.logsearch import Found, thd_search
 from buildbot.db.pool import in_snapshot
 from buildbot.db.query import Query
 from buildbot.mq.connector import Callback, MQConnector
-from buildbot.mq.log import Event, thdClock
+from buildbot.mq.log import Event
 from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.util.deferreds import deferred
@@ -124,7 +124,7 @@ class DataConnector:
         """
         endpoint, variables = self._endpoints.find(path)
         query = replace(endpoint.check(options), links=False)
-        return await self._db.pool.read(_read_and_finish, endpoint, variables, query, finish)
+        return await self._ask(_read_and_finish, endpoint, variables, query, finish)
 
     def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
         """A part of a log from the chunk at ``first_line`` on, as UTF-8, and the line after it; None at the end.
@@ -258,7 +258,13 @@ class DataConnector:
     async def _read(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
         endpoint, variables = self._endpoints.find(path)
         query = endpoint.check(options)
-        return await self._db.pool.read(_read, endpoint, variables, query)
+        return await self._ask(_read, endpoint, variables, query)
+
+    def _ask(
+        self, thd: Callable[..., T], endpoint: Endpoint, variables: Mapping[str, Any], query: Query, *args: Any
+    ) -> Deferred[T]:
+        read = self._db.pool.read_few if endpoint.asks_few(query) else self._db.pool.read
+        return read(thd, endpoint, variables, query, *args)
 
     async def _pattern(self, path: Sequence[Any]) -> Pattern:
         endpoint, variables = self._endpoints.find(path)
@@ -270,14 +276,7 @@ class DataConnector:
 
 def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:
     found = endpoint.read_at_once(conn, variables, query)
-    return in_snapshot(conn, _read_with_clock, endpoint, variables, query) if found is None else found
-
-
-def _read_with_clock(
-    conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query
-) -> tuple[Any, int]:
-    clock, _ = thdClock(conn)
-    return endpoint.read(conn, variables, query, clock), clock
+    return in_snapshot(conn, endpoint.read_with_clock, variables, query) if found is None else found
 
 
 def _read_and_finish(

@@ -13,7 +13,8 @@ from buildbot.data import links, options, spec
 from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
 from buildbot.db.connector import DBConnector
-from buildbot.db.query import Condition, Query, count, fetch, fetch_one, in_one_statement, only_one
+from buildbot.db.query import Condition, Page, Query, count, fetch, fetch_one, in_one_statement, only_one
+from buildbot.mq.log import thdClock
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Kind, Path, Resource
 from buildbot.resources.build_data import BUILD_DATA
@@ -23,6 +24,7 @@ from buildbot.resources.changes import CHANGE
 from buildbot.resources.codebases import CODEBASE
 from buildbot.resources.commits import CommitGraphDict
 from buildbot.resources.logs import LOG
+from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET
 from buildbot.util import checks, jsontext
 
@@ -77,15 +79,22 @@ class Endpoint:
                 raise InvalidOptionError(f"{name}: {self.path.pattern} takes no options")
         return Query()
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
-        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot, of which ``clock`` is the
-        clock if it is known.
-        """
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
         raise NotImplementedError
+
+    def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
+        """As ``read``, with the snapshot's clock."""
+        clock, _ = thdClock(conn)
+        return self.read(conn, variables, query), clock
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """What is there and the clock, without a snapshot; None if it takes one."""
         return None
+
+    def asks_few(self, query: Query) -> bool:
+        """Whether it takes a row or a few, by an index; see ``DBThreadPool.read_few``."""
+        return False
 
 
 class ResourceEndpoint(Endpoint):
@@ -118,17 +127,31 @@ class ResourceEndpoint(Endpoint):
         """As ``Endpoint.check``."""
         return options.checked(given, self._resource, self.is_collection)
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
         """As ``Endpoint.read``."""
+        return self._found(conn, variables, query, self._fetch(conn, variables, query), None)
+
+    def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
+        """As ``Endpoint.read_with_clock``."""
+        page = self._fetch(conn, variables, query)
+        clock = _clock(conn, page)
+        return self._found(conn, variables, query, page, clock), clock
+
+    def _fetch(self, conn: Connection, variables: Variables, query: Query) -> Page:
+        return fetch(conn, self._resource, self.path, variables, query if self.is_collection else only_one(query))
+
+    def _found(self, conn: Connection, variables: Variables, query: Query, page: Page, clock: int | None) -> Any:
         if not self.is_collection:
-            entity = fetch_one(conn, self._resource, self.path, variables, query)
-            if entity is not None:
-                self._link(conn, [entity], query)
-            return entity
-        page = fetch(conn, self._resource, self.path, variables, query)
+            self._link(conn, page.entities, query)
+            return page.entities[0] if page.entities else None
         total = self._counted(conn, variables, query, clock)[0] if page.total is None else page.total
         self._link(conn, page.entities, query)
         return ResourceList(page.entities, total, self.plural)
+
+    def asks_few(self, query: Query) -> bool:
+        """As ``Endpoint.asks_few``: one resource, and what a build has few of."""
+        few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
+        return few and not query.expand and in_one_statement(self._resource, query)
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.
@@ -204,7 +227,7 @@ class PropertiesEndpoint(Endpoint):
         """Takes only ``properties``: names of those wanted."""
         return Query(properties=options.checked(given, self._owner, False).properties)
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> dict[str, Any]:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any]:
         """As ``Endpoint.read``; empty if there is no such build or buildset."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
         wanted = query.properties
@@ -233,7 +256,7 @@ class PropertyListEndpoint(Endpoint):
         super().check(given)
         return query
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
         """As ``Endpoint.read``."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)
         rows = [
@@ -242,6 +265,11 @@ class PropertyListEndpoint(Endpoint):
         ]
         end = None if query.limit is None else query.offset + query.limit
         return ResourceList(rows[query.offset : end], len(rows), self.plural)
+
+
+def _clock(conn: Connection, page: Page) -> int:
+    """The clock of the snapshot that a page is from: with its rows, if it has any."""
+    return thdClock(conn)[0] if page.clock is None else page.clock
 
 
 def _properties_of(
@@ -279,31 +307,53 @@ class LogLinesEndpoint(Endpoint):
         super().check(given)
         return query
 
-    def read(
-        self, conn: Connection, variables: Variables, query: Query, clock: int | None = None
-    ) -> dict[str, Any] | None:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any] | None:
         """As ``Endpoint.read``: ``logid``, ``firstline``, ``content``.
 
         Raw kinds give the log itself, with the names of its ``step``, ``builder`` and ``worker`` and the build's
         ``number``.
         """
-        log = fetch_one(conn, LOG, self._log_path, variables, Query())
-        if log is None:
+        return self._found(conn, query, self._fetch(conn, variables))[0]
+
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """As ``Endpoint.read_at_once``: the lines are of the same moment as the log if the clock is still the same,
+        where that moves with all that is written.
+        """
+        if self.kind != "lines" or not self._db.dialect.remote:
             return None
+        page = self._fetch(conn, variables)
+        found, clock = self._found(conn, query, page)
+        return None if clock is None or clock != page.clock else (found, clock)
+
+    def read_with_clock(
+        self, conn: Connection, variables: Variables, query: Query
+    ) -> tuple[dict[str, Any] | None, int]:
+        """As ``Endpoint.read_with_clock``."""
+        page = self._fetch(conn, variables)
+        return self._found(conn, query, page)[0], _clock(conn, page)
+
+    def _fetch(self, conn: Connection, variables: Variables) -> Page:
+        return fetch(conn, LOG, self._log_path, variables, Query(limit=1))
+
+    def _found(self, conn: Connection, query: Query, page: Page) -> tuple[dict[str, Any] | None, int | None]:
+        """What is there, and the clock when its lines were read, if there are any."""
+        if not page.entities:
+            return None, None
+        log = page.entities[0]
         if self.kind != "lines":
             names = self._db.logs.thdGetOrigin(conn, log["logid"]) or (None,) * 4
-            return {**log, **dict(zip(("step", "number", "builder", "worker"), names, strict=True))}
+            return {**log, **dict(zip(("step", "number", "builder", "worker"), names, strict=True))}, None
         first = query.offset
         if query.limit is None:
             if first and first >= log["num_lines"]:
-                return None
+                return None, None
             last = log["num_lines"] - 1
         else:
             if query.limit == 0:
-                return None
+                return None, None
             last = min(first + query.limit - 1, checks.MAX_INT)
-        content = self._db.logs.thdGetLogLines(conn, log["logid"], first, last)
-        return {"logid": log["logid"], "firstline": first, "content": content}
+        content, clock = self._db.logs.thdGetLogLinesAt(conn, log["logid"], first, last)
+        return {"logid": log["logid"], "firstline": first, "content": content}, clock
 
 
 class LogChunksEndpoint(Endpoint):
@@ -317,7 +367,7 @@ class LogChunksEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return _LOGCHUNK
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> None:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> None:
         """As ``Endpoint.read``."""
         return
 
@@ -338,9 +388,7 @@ class BuildDataValueEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return {"name": "str", "value": "json"}
 
-    def read(
-        self, conn: Connection, variables: Variables, query: Query, clock: int | None = None
-    ) -> dict[str, Any] | None:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any] | None:
         """As ``Endpoint.read``: ``name``, and ``value``, which is bytes."""
         found = fetch_one(conn, BUILD_DATA, self._data_path, variables, Query(fields=("buildid", "name")))
         if found is None:
@@ -369,7 +417,7 @@ class CommitGraphEndpoint(Endpoint):
         types = get_type_hints(CommitGraphDict)
         return {"type": self.name, "fields": [spec.plain(n, kind, types[n]) for n, kind in self.fields.items()]}
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> Any:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
         """As ``Endpoint.read``; None if they have no common ancestor."""
         if not _in_codebase(self._db, conn, variables):
             return None
@@ -386,7 +434,7 @@ class CommitRangeEndpoint(ResourceEndpoint):
         super().__init__(db, TEST_RESULT_SET, Path(f"{_RANGE}/test_result_sets"), {})
         self._all = next(path for path in TEST_RESULT_SET.paths if not path.variables)
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
         """As ``Endpoint.read``."""
         ids: list[int] = []
         if _in_codebase(self._db, conn, variables):
@@ -401,6 +449,10 @@ class CommitRangeEndpoint(ResourceEndpoint):
         total = count(conn, TEST_RESULT_SET, self._all, {}, query)[0] if page.total is None else page.total
         self._link(conn, page.entities, query)
         return ResourceList(page.entities, total, self.plural)
+
+    def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
+        """As ``Endpoint.read_with_clock``: the clock is asked for by itself."""
+        return Endpoint.read_with_clock(self, conn, variables, query)
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> None:
         """As ``Endpoint.read_at_once``: it always takes a snapshot."""
@@ -427,7 +479,7 @@ class SpecEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return {"path": "str", "type": "str", "plural": "str", "type_spec": "json"}
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
         """As ``Endpoint.read``."""
         rows = [
             {"path": each.path.pattern, "type": each.name, "plural": each.plural, "type_spec": each.type_spec}
@@ -449,7 +501,7 @@ class RootEndpoint(Endpoint):
         """As ``Endpoint.fields``."""
         return {"name": "str"}
 
-    def read(self, conn: Connection, variables: Variables, query: Query, clock: int | None = None) -> ResourceList:
+    def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
         """As ``Endpoint.read``."""
         names = [r.plural for r in RESOURCES if any(p.pattern == r.plural for p in r.paths)]
         return ResourceList([{"name": name} for name in names], len(names), self.plural)
@@ -459,13 +511,14 @@ class Endpoints:
     """All paths; finds the one that a tuple of segments means."""
 
     def __init__(self, db: DBConnector) -> None:
-        self._by_length: dict[int, list[tuple[tuple[str, ...], Endpoint]]] = {}
+        #: by length and first segment, which is a fixed word in all of them
+        self._by_start: dict[tuple[int, str], list[tuple[tuple[str, ...], Endpoint]]] = {}
         self.all: list[Endpoint] = list(_endpoints(db))
         self.all.append(SpecEndpoint(db, self.all))
         for endpoint in self.all:
             parts = endpoint.path.parts if endpoint.path.pattern else ()
-            self._by_length.setdefault(len(parts), []).append((parts, endpoint))
-        for found in self._by_length.values():
+            self._by_start.setdefault((len(parts), parts[0] if parts else ""), []).append((parts, endpoint))
+        for found in self._by_start.values():
             # numbers before names, fixed words before variables
             found.sort(key=lambda item: [_rank(part) for part in item[0]])
 
@@ -478,7 +531,8 @@ class Endpoints:
         if isinstance(path, str | bytes) or not isinstance(path, list | tuple):
             raise InvalidPathError(f"the path must be a tuple, not {path!r}")
         segments = tuple(path)
-        for parts, endpoint in self._by_length.get(len(segments), ()):
+        first = segments[0] if segments and isinstance(segments[0], str) else ""
+        for parts, endpoint in self._by_start.get((len(segments), first), ()):
             variables: dict[str, Any] = {}
             if all(_fits(part, segment, variables) for part, segment in zip(parts, segments, strict=True)):
                 return endpoint, variables

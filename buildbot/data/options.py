@@ -89,7 +89,12 @@ def _order(value: Any, resource: Resource) -> tuple[str, ...]:
 def _conditions(value: Any, resource: Resource) -> tuple[Condition, ...]:
     if not isinstance(value, Mapping):
         raise InvalidOptionError(f"filters must be a dictionary, not {value!r}")
-    return tuple(_condition(resource, name, given) for name, given in value.items())
+    asked = [_condition(resource, name, given) for name, given in value.items()]
+    known = {condition.field for condition in asked}
+    for (name, of), (other, implied) in resource.implied.items():
+        if Condition(name, "eq", (of,)) in asked and other not in known:
+            asked.append(Condition(other, "eq", (implied,)))
+    return tuple(asked)
 
 
 def _condition(resource: Resource, name: Any, given: Any) -> Condition:

@@ -11,8 +11,8 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.db.connection import transaction_of
 from buildbot.db.retention import START, Place
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET

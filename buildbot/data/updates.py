@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 
 from buildbot.data.base import Events
 from buildbot.data.branches import BranchUpdates
@@ -27,8 +27,8 @@ from buildbot.data.steps import StepUpdates
 from buildbot.data.test_result_sets import TestResultSetUpdates
 from buildbot.data.test_results import TestResultUpdates
 from buildbot.data.workers import WorkerUpdates
+from buildbot.db.connection import transaction_of
 from buildbot.db.connector import DBConnector
-from buildbot.db.transaction import transaction_of
 from buildbot.mq.connector import MQConnector
 from buildbot.resources.base import Resource
 from buildbot.resources.builders import BUILDER
@@ -76,6 +76,14 @@ class Updates(
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
         return self._db.pool.do(_with_events, thd, args, kwargs)
 
+    def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:
+        """As ``Transacts.transact_all``."""
+        try:
+            checked = checks.identifiers(ids, what)
+        except Exception:
+            return fail()
+        return self._db.pool.do_all(_all_with_events, checked, thd, *args)
+
     def trimEvents(self, seconds: int, keep: int | None = None) -> Deferred[int]:
         """Remove events from the log.
 
@@ -98,6 +106,10 @@ _MADE: dict[str, tuple[Resource, str]] = {
     "schedulers": (SCHEDULER, "updated"),
     "workers": (WORKER, "state_updated"),
 }
+
+
+def _all_with_events(conn: Connection, ids: list[int], thd: Callable[..., None], *args: Any) -> None:
+    _with_events(conn, thd, (ids, *args), {})
 
 
 def _with_events(conn: Connection, thd: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

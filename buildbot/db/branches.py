@@ -8,10 +8,10 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import transaction_of
 from buildbot.db.operations import reads, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.branches import BRANCH, BranchDict, branches
 from buildbot.util import checks
 

@@ -9,10 +9,11 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import dialect_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, writes
-from buildbot.db.statements import Statement, dialect_of
+from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.statements import Statement
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
 
@@ -64,7 +65,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, builderid=checks.identifier(builderid, "builderid"))
         return None if row is None else _dict(row)
 
-    getBuilder = reads(thdGetBuilder)
+    getBuilder = reads_few(thdGetBuilder)
 
     def thdGetBuilders(self, conn: Connection) -> list[dict[str, Any]]:
         """All builders ever configured, by id."""

@@ -18,12 +18,12 @@ from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads, reads_few, writes
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Row, Statement, dialect_of
-from buildbot.db.transaction import transaction_of
+from buildbot.db.statements import Row, Statement
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
@@ -135,7 +135,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         found = _brdicts(_get.all(conn, brid=checks.identifier(brid, "brid")), self.db.masterid)
         return found[0] if found else None
 
-    getBuildRequest = reads(thdGetBuildRequest)
+    getBuildRequest = reads_few(thdGetBuildRequest)
 
     def thdGetBuildRequests(
         self,

@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads, reads_few, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext
@@ -142,7 +142,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, bid=checks.identifier(bid, "bid"))
         return None if row is None else _bdict(row)
 
-    getBuild = reads(thdGetBuild)
+    getBuild = reads_few(thdGetBuild)
 
     def thdGetBuildsForRequest(self, conn: Connection, brid: int) -> list[dict[str, Any]]:
         """The builds of one request, by id. Source: specification 001, builds; readings, small print."""

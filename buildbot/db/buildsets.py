@@ -6,17 +6,17 @@ import datetime as dt
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, insert, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads, reads_few, writes
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, by_name, dialect_of
-from buildbot.db.transaction import transaction_of
+from buildbot.db.statements import Insert, Row, Statement, by_name
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import BUILDSET, buildsets
@@ -59,25 +59,25 @@ _complete = Statement(
     .where(buildsets.c.id == bindparam("bsid"), buildsets.c.complete == 0)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome"))
 )
-_lock = Statement(select(buildsets.c.id).where(IdIn(buildsets.c.id)).order_by(buildsets.c.id).with_for_update())
+_lock = Statement(
+    select(buildsets.c.id, buildsets.c.complete).where(IdIn(buildsets.c.id)).order_by(buildsets.c.id).with_for_update()
+)
 _its_requests = select(buildrequests.c.id).where(buildrequests.c.buildsetid == buildsets.c.id)
 _done = and_(
     IdIn(buildsets.c.id),
     Unindexed(buildsets.c.complete) == 0,
     ~_its_requests.where(Unindexed(buildrequests.c.complete) == 0).exists(),
 )
-_finished = Statement(select(buildsets.c.id).where(_done).order_by(buildsets.c.id))
 #: the gravest result of its requests; SKIPPED counts as SUCCESS
-_outcome = (
-    _its_requests.with_only_columns(case((buildrequests.c.results == SKIPPED, SUCCESS), else_=buildrequests.c.results))
-    .order_by(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results).desc())
-    .limit(1)
-    .scalar_subquery()
-)
+_gravest = func.max(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results))
+_of_severity = {rank: SUCCESS if code == SKIPPED else code for code, rank in SEVERITY.items()}
+_outcome = _its_requests.with_only_columns(case(_of_severity, value=_gravest, else_=_gravest)).scalar_subquery()
 _complete_finished = Statement(
     update(buildsets).where(_done).values(complete=1, complete_at=bindparam("at"), results=_outcome),
     gives=own_row(BUILDSET),
 )
+#: rows as those that ``_complete_finished`` gives back, if they are complete
+_completed = Statement(select(*own_row(BUILDSET).columns).where(IdIn(buildsets.c.id), buildsets.c.complete == 1))
 
 
 class BuildsetsConnectorComponent(DBConnectorComponent):
@@ -180,7 +180,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, bsid=checks.identifier(bsid, "bsid"))
         return None if row is None else _bsdict(row)
 
-    getBuildset = reads(thdGetBuildset)
+    getBuildset = reads_few(thdGetBuildset)
 
     def thdGetBuildsets(self, conn: Connection, complete: bool | None = None) -> list[dict[str, Any]]:
         """All buildsets, or only the complete (true) or incomplete (false) ones, by id.
@@ -241,13 +241,13 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         ids = sorted(set(bsids))
         dialect = dialect_of(conn)
         if dialect.locks_rows:
-            _lock.all(conn, ids=ids)
-        if dialect.returns_rows:
-            return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
-        finished = [row[0] for row in _finished.all(conn, ids=ids)]
-        if finished:
-            _complete_finished.run(conn, ids=finished, at=at)
-        return finished
+            ids = [identifier for identifier, complete in _lock.all(conn, ids=ids) if not complete]
+        if dialect.returns_updated:
+            finished = _complete_finished.changed(conn, ids=ids, at=at)
+        else:
+            some = _complete_finished.count(conn, ids=ids, at=at)
+            finished = _complete_finished.leave(conn, _completed.all(conn, ids=ids)) if some else []
+        return sorted(row[0] for row in finished)
 
 
 def _of_completeness(statement: Any, complete: bool | None) -> Any:

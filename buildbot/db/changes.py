@@ -13,10 +13,10 @@ from twisted.internet.defer import Deferred
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.operations import reads, writes
+from buildbot.db.connection import transaction_of
+from buildbot.db.operations import reads, reads_few, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext
@@ -173,7 +173,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
 
         ``no_cache`` asks the database even if the change is cached. Source: specification 001, changes.
         """
-        return self.db.pool.read(self.thdGetChange, changeid)
+        return self.db.pool.read_few(self.thdGetChange, changeid)
 
     def thdGetChange(self, conn: Connection, changeid: int) -> ChDict | None:
         """The change with this id, or None."""
@@ -197,7 +197,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         """The newest changeid, or None if there is no change. Source: specification 001, changes."""
         return _latest.scalar(conn)  # type: ignore[no-any-return]
 
-    getLatestChangeid = reads(thdGetLatestChangeid)
+    getLatestChangeid = reads_few(thdGetLatestChangeid)
 
 
 def _chdict(row: Row) -> ChDict:

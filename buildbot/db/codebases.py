@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.codebases import CODEBASE, CodebaseDict, codebases
@@ -62,7 +62,7 @@ class CodebasesConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(codebaseid, "codebaseid")
         return cast(CodebaseDict | None, reader_of(CODEBASE).by_ids(conn, [wanted]).get(wanted))
 
-    getCodebase = reads(thdGetCodebase)
+    getCodebase = reads_few(thdGetCodebase)
 
     def thdGetCodebases(self, conn: Connection, projectid: int | None = None) -> list[CodebaseDict]:
         """All codebases, or those of one project, by id."""

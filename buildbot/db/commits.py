@@ -14,11 +14,11 @@ from sqlalchemy import bindparam, case, func, insert, literal_column, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.operations import reads, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from queue import SimpleQueue
 from typing import Any
 
@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from buildbot.db.connection import STATE, ConnectionState
 from buildbot.db.dialects.base import Dialect
 from buildbot.util.metrics import Histogram
 
@@ -28,18 +29,56 @@ PATIENCE_S = 600.0
 class Call:
     """One ``do``: what to run, and who waits for it."""
 
-    __slots__ = ("args", "deferred", "function", "kwargs", "outcome")
+    __slots__ = ("args", "deferred", "function", "joins", "kwargs", "outcome")
 
-    def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], joins: bool = False
+    ) -> None:
         self.function = function
         self.args = args
         self.kwargs = kwargs
+        #: whether the first argument is a list of ids that others may be added to
+        self.joins = joins
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
 
     def run(self, conn: Connection) -> None:
         """Run it, and keep what it gives."""
         self.outcome = self.function(conn, *self.args, **self.kwargs)
+
+
+def joined(calls: Iterable[Call]) -> Iterator[Call]:
+    """The calls in their order; those that follow each other and differ only in their ids are one, with all ids.
+
+    Calls that name the same id stay apart, for only one of them may have it.
+    """
+    alike: list[Call] = []
+    ids: set[int] = set()
+    for call in calls:
+        if alike and not (_are_alike(alike[0], call) and ids.isdisjoint(call.args[0])):
+            yield _as_one(alike)
+            alike, ids = [], set()
+        alike.append(call)
+        if call.joins:
+            ids.update(call.args[0])
+    if alike:
+        yield _as_one(alike)
+
+
+def _are_alike(one: Call, other: Call) -> bool:
+    if not (one.joins and other.joins and one.function == other.function and len(one.args) == len(other.args)):
+        return False
+    # True is not 1: it may be an error
+    return all(type(a) is type(b) and a == b for a, b in zip(one.args[1:], other.args[1:], strict=True))
+
+
+def _as_one(calls: list[Call]) -> Call:
+    if len(calls) == 1:
+        return calls[0]
+    for call in calls:
+        call.outcome = None
+    ids = [identifier for call in calls for identifier in call.args[0]]
+    return Call(calls[0].function, (ids, *calls[0].args[1:]), {}, joins=True)
 
 
 class Lane:
@@ -136,6 +175,8 @@ class Holder:
         self._dialect = dialect
         self._closing = closing
         self._options = options
+        #: of whatever connection it holds
+        self.state = ConnectionState(dialect)
         self._connection: Connection | None = None
         self._was_connected = False
         self.tally = Tally()
@@ -148,9 +189,7 @@ class Holder:
         delay = 0.05
         while True:
             try:
-                connection = self._engine.connect()
-                if self._options:
-                    connection = connection.execution_options(**self._options)
+                connection = self._engine.connect().execution_options(**self._options, **{STATE: self.state})
                 self._connection, self._was_connected = connection, True
                 return connection
             except DBAPIError as error:

@@ -17,10 +17,12 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
+from buildbot.db.connection import dialect_of
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.operations import reads, snapshots
+from buildbot.db.operations import reads, reads_few, snapshots
+from buildbot.db.query import CLOCK
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, dialect_of
+from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
@@ -33,6 +35,8 @@ from buildbot.util import checks
 MAX_CHUNK = 128 * 1024
 #: chunks that a download reads at once
 DOWNLOAD_CHUNKS = 24
+#: how many chunks are looked at together when a log is finished
+JOINED = 64
 #: below this, compression is not worth its time
 MIN_COMPRESSED = 512
 
@@ -87,7 +91,7 @@ _get = Statement(
     )
 )
 _chunks = Statement(
-    select(logchunks.c.first_line, logchunks.c.last_line, logchunks.c.compressed, logchunks.c.content)
+    select(logchunks.c.first_line, logchunks.c.last_line, logchunks.c.compressed, logchunks.c.content, CLOCK)
     .where(
         logchunks.c.logid == bindparam("logid"),
         logchunks.c.first_line <= bindparam("last"),
@@ -146,23 +150,28 @@ class LogsConnectorComponent(DBConnectorComponent):
         keys = ("id", "num_lines", "type", "complete", "name", "slug", "stepid")
         return {**dict(zip(keys, row, strict=True)), "complete": bool(row[3])}
 
-    getLog = reads(thdGetLog)
+    getLog = reads_few(thdGetLog)
 
     def thdGetLogLines(self, conn: Connection, logid: int, first_line: int, last_line: int) -> str:
         """The lines from ``first_line`` to ``last_line``, both counted from 0 and included, each ending in a
         newline.
         """
+        return self.thdGetLogLinesAt(conn, logid, first_line, last_line)[0]
+
+    getLogLines = snapshots(thdGetLogLines)
+
+    def thdGetLogLinesAt(self, conn: Connection, logid: int, first_line: int, last_line: int) -> tuple[str, int | None]:
+        """As ``thdGetLogLines``, and the clock when they were read; None if there are none."""
         checks.integer(first_line, "first_line", maximum=checks.MAX_INT)
         pieces = []
-        for row in _chunks.all(conn, logid=checks.identifier(logid, "logid"), first=first_line, last=last_line):
+        rows = _chunks.all(conn, logid=checks.identifier(logid, "logid"), first=first_line, last=last_line)
+        for row in rows:
             text = _text(row)
             if row[0] < first_line or row[1] > last_line:
                 lines = text.split("\n")[max(first_line - row[0], 0) : min(last_line, row[1]) - row[0] + 1]
                 text = "\n".join([*lines, ""])
             pieces.append(text)
-        return "".join(pieces)
-
-    getLogLines = snapshots(thdGetLogLines)
+        return "".join(pieces), rows[0][-1] if rows else None
 
     def thdGetLogPiece(self, conn: Connection, logid: int, first_line: int) -> tuple[str, int] | None:
         """The text of the chunk that begins at ``first_line`` or next after it, and the line after it; None at the
@@ -200,7 +209,8 @@ class LogsConnectorComponent(DBConnectorComponent):
     def thdGetLogSizes(self, conn: Connection, logid: int, stripped: bool) -> list[tuple[int, int]]:
         """For each chunk its first line, and how many bytes ``getLogBytes`` gives of it."""
         return [
-            (row[0], _size_of(row) - (row[1] - row[0] + 1 if stripped else 0)) for row in _sizes.all(conn, logid=logid)
+            (first, _size_of(compressed, beginning, length) - (last - first + 1 if stripped else 0))
+            for first, last, compressed, beginning, length in _sizes.all(conn, logid=logid)
         ]
 
     getLogSizes = reads(thdGetLogSizes)
@@ -232,10 +242,11 @@ class LogsConnectorComponent(DBConnectorComponent):
             raise ValueError("content: the text must be whole lines, each ending in a newline")
         checks.identifier(logid, "logid")
         more = content.count("\n")
-        if dialect_of(conn).returns_rows:
+        if dialect_of(conn).returns_updated:
             grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
         else:
-            grown = _grown.all(conn, logid=logid) if _grow.count(conn, logid=logid, more=more, **self._owner()) else []
+            grew = _grow.count(conn, logid=logid, more=more, **self._owner())
+            grown = _grow.leave(conn, _grown.all(conn, logid=logid)) if grew else []
         if not grown:
             raise self._not_growing(conn, logid)
         after = grown[0][_NUM_LINES]
@@ -281,25 +292,25 @@ class LogsConnectorComponent(DBConnectorComponent):
 
     def _join_chunks(self, conn: Connection, logid: int) -> None:
         start = 0
-        while True:  # bounded memory: a few chunks at a time
-            rows = _next_chunk.all(conn, logid=logid, first=start, count=64)
-            if not rows:
-                return
+        more = True
+        while more:  # bounded memory: a few chunks at a time
+            rows = _next_chunk.all(conn, logid=logid, first=start, count=JOINED)
+            more = len(rows) == JOINED
             group: list[Row] = []
             size = 0
             for row in rows:
-                length = len(_bytes(row))
+                length = _size_of(row[2], row[3], len(row[3]))
                 if group and size + length > MAX_CHUNK:
                     self._replace(conn, logid, group)
                     group, size = [], 0
                 group.append(row)
                 size += length
             # the last group of a full page may still grow with the next page
-            if len(rows) == 64 and len(group) < len(rows):
+            if more and len(group) < len(rows):
                 start = group[0][0]
                 continue
             self._replace(conn, logid, group)
-            start = rows[-1][1] + 1
+            start = rows[-1][1] + 1 if rows else start
 
     @staticmethod
     def _replace(conn: Connection, logid: int, group: list[Row]) -> None:
@@ -361,9 +372,9 @@ def _bytes(row: Row) -> bytes:
     return _codecs.decompressor.decompress(row[3])  # type: ignore[no-any-return]
 
 
-def _size_of(row: Row) -> int:
+def _size_of(compressed: int, beginning: bytes, length: int) -> int:
     """How many bytes of text a chunk has, by its beginning and its length."""
-    return zstandard.frame_content_size(bytes(row[3])) if row[2] else int(row[4])
+    return zstandard.frame_content_size(bytes(beginning)) if compressed else length
 
 
 def _stripped(data: bytes) -> bytes:

@@ -14,9 +14,10 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.connection import dialect_of
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, writes
-from buildbot.db.statements import Statement, dialect_of
+from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.statements import Statement
 from buildbot.resources.builders import builder_masters
 from buildbot.resources.changesources import changesource_masters
 from buildbot.resources.masters import masters
@@ -116,7 +117,7 @@ class MastersConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, masterid=checks.identifier(masterid, "masterid"))
         return None if row is None else _master_dict(row)
 
-    getMaster = reads(thdGetMaster)
+    getMaster = reads_few(thdGetMaster)
 
     def thdGetMasters(self, conn: Connection) -> list[dict[str, Any]]:
         """All masters, by id. Source: specification 004."""

@@ -8,10 +8,10 @@ from typing import Any
 from sqlalchemy import Table, select
 from sqlalchemy.engine import Connection
 
+from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.statements import Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.util import checks
 
 

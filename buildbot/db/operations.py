@@ -9,6 +9,8 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
+from buildbot.db.pool import DBThreadPool
+
 C = TypeVar("C")
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -36,19 +38,24 @@ def writes(
 
 def reads(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
     """The method that runs a thread function of one SELECT; it waits for no writer."""
+    return _asking(thd, DBThreadPool.read)
 
-    def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
-        return self.db.pool.read(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
 
-    _name_after(method, thd)
-    return method
+def reads_few(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
+    """As ``reads``, for one SELECT of a row or a few; it may be run several times."""
+    return _asking(thd, DBThreadPool.read_few)
 
 
 def snapshots(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
     """The method that runs a thread function of several SELECTs which see one moment."""
+    return _asking(thd, DBThreadPool.snapshot)
 
+
+def _asking(
+    thd: Callable[Concatenate[C, Connection, P], T], ask: Callable[..., Deferred[T]]
+) -> Callable[Concatenate[C, P], Deferred[T]]:
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
-        return self.db.pool.snapshot(getattr(self, thd.__name__), *args, **kwargs)  # type: ignore[no-any-return]
+        return ask(self.db.pool, getattr(self, thd.__name__), *args, **kwargs)
 
     _name_after(method, thd)
     return method

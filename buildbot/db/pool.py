@@ -3,8 +3,9 @@
 Terms. A *call* is one ``do(callable, …)``. A *group* is the calls that wait when a writer becomes free; they share one
 transaction, one commit and one wake-up of the reactor. What a single caller can observe does not change, except time:
 
-- A group first runs without savepoints. If one of its calls raises, the whole is rolled back and run again with each
-  call in a savepoint of its own, so that the failure touches nobody else.
+- A group first runs without savepoints, and calls that differ only in their ids run as one. If one of its calls raises,
+  the whole is rolled back and run again with each call in a savepoint of its own, so that the failure touches nobody
+  else.
 - Events that a call announced are written once for the group, last before the commit, with numbers from the clock.
 - A transient failure (deadlock, serialization failure, lost connection before the commit) is run again; a group that
   meets deadlocks repeatedly is taken apart. So a callable may run more than once, and its effects outside the
@@ -30,12 +31,13 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import Dialect, Sign
+from buildbot.db.connection import ConnectionState, dialect_of, state_of
+from buildbot.db.dialects.base import Asker, Dialect, NotAnsweredError, Sign
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.exceptions import PoolClosedError
-from buildbot.db.lanes import Call, Holder, Lane, Tally
-from buildbot.db.statements import dialect_of
-from buildbot.db.transaction import TRANSACTION, Committed, Journal, Transaction
+from buildbot.db.lanes import Call, Holder, Lane, Tally, joined
+from buildbot.db.rehearsal import AskedError, ElsewhereError, Rehearsal
+from buildbot.db.transaction import Committed, Journal, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
@@ -61,10 +63,9 @@ def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwar
 
 def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -> None:
     if not statement.lstrip().upper().startswith("SELECT"):
-        transaction = conn.info.get(TRANSACTION)
+        transaction = state_of(conn).transaction
         if transaction is not None:
-            transaction.wrote = True
-            transaction.written.clear()
+            transaction.note_writing(None)
 
 
 class _RunCarefullyError(Exception):
@@ -80,12 +81,12 @@ class DBThreadPool:
         self.journal = journal
         #: called in the reactor with each committed group, before its callers hear of it
         self.on_commit: Callable[[Committed], None] | None = None
-        #: statements executed so far, for tests that count
-        self.statements = 0
-        self.engine = dialect.create_engine().execution_options(tenfold_dialect=dialect, tenfold_counter=self)
+        self.engine = dialect.create_engine()
         event.listen(self.engine, "before_cursor_execute", _note_writing)
         self._names: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
+        self._asker = dialect.asker(reactor)
+        self._asked = ConnectionState(dialect)
         self._sign: Sign | None = None
         self._immediate: tuple[Holder, Holder] | None = None
         self._holders: list[Holder] = []
@@ -123,9 +124,53 @@ class DBThreadPool:
         """
         return self._submit(Call(callable, args, kwargs), write=True)
 
+    def do_all(self, callable: Callable[..., None], ids: list[int], *args: Any) -> Deferred[None]:
+        """As ``do``, for a ``callable(conn, ids, …)`` that does the same for all of these ids, or fails.
+
+        Calls that wait side by side and differ only in their ids are done as one; if that fails, each is run alone, so
+        that nobody fails for the ids of others.
+        """
+        return self._submit(Call(callable, (ids, *args), {}, joins=True), write=True)
+
     def read(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
         return self._submit(Call(callable, args, kwargs), write=False)
+
+    def read_few(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+        """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
+        driver can, on the reactor's thread. It may be called several times.
+        """
+        call = Call(callable, args, kwargs)
+        if self._asker is None or self._closing.is_set():
+            return self._submit(call, write=False)
+        self._rehearse(self._asker, call, Rehearsal(self.engine.dialect, self._asked))
+        return call.deferred
+
+    def _rehearse(self, asker: Asker, call: Call, rehearsal: Rehearsal) -> None:
+        try:
+            outcome = rehearsal.run(call.function, call.args, call.kwargs)
+        except AskedError as asked:
+            answering = asker.ask(asked.text, asked.arguments)
+            if answering is None:
+                self._reads.put(call)
+            else:
+                answering.addCallbacks(
+                    self._answered, self._not_answered, callbackArgs=(asker, call, rehearsal), errbackArgs=(call,)
+                )
+        except ElsewhereError:
+            self._reads.put(call)
+        except Exception:
+            call.deferred.errback()
+        else:
+            call.deferred.callback(outcome)
+
+    def _answered(self, rows: list[tuple[Any, ...]], asker: Asker, call: Call, rehearsal: Rehearsal) -> None:
+        rehearsal.answer(rows)
+        self._rehearse(asker, call, rehearsal)
+
+    def _not_answered(self, failure: Failure, call: Call) -> None:
+        failure.trap(NotAnsweredError)
+        self._reads.put(call)
 
     def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
@@ -139,6 +184,11 @@ class DBThreadPool:
         if self._sign is None and not self._closing.is_set():
             self._sign = self.dialect.sign_of_changes(self.engine)
         return None if self._sign is None else self._sign.read()
+
+    @property
+    def statements(self) -> int:
+        """How many statements its threads have executed."""
+        return self._asked.statements + sum(holder.state.statements for holder in self._holders)
 
     def metrics(self) -> Iterator[Family]:
         """How much it has done, and how much waits."""
@@ -175,6 +225,8 @@ class DBThreadPool:
         sign, self._sign = self._sign, None
         if sign is not None:
             sign.close()
+        if self._asker is not None:
+            self._asker.close()
         if self._immediate is not None:
             for holder in self._immediate:
                 holder.close()
@@ -300,7 +352,7 @@ class DBThreadPool:
         except DBAPIError:
             holder.drop()  # a half-begun transaction must not be met again
             raise
-        transaction = conn.info[TRANSACTION] = Transaction(clock.now(), names=ChainMap({}, self._names))
+        transaction = holder.state.transaction = Transaction(clock.now(), names=ChainMap({}, self._names))
         try:
             if len(calls) == 1:
                 calls[0].run(conn)
@@ -342,7 +394,7 @@ class DBThreadPool:
             holder.drop()
 
     def _run_together(self, conn: Connection, calls: list[Call]) -> None:
-        for call in calls:
+        for call in joined(calls):
             try:
                 call.run(conn)
             except DBAPIError as error:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Statement
 from buildbot.resources.projects import PROJECT, ProjectDict, projects
@@ -42,7 +42,7 @@ class ProjectsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(projectid, "projectid")
         return cast(ProjectDict | None, reader_of(PROJECT).by_ids(conn, [wanted]).get(wanted))
 
-    getProject = reads(thdGetProject)
+    getProject = reads_few(thdGetProject)
 
     def thdGetProjects(self, conn: Connection) -> list[ProjectDict]:
         """All projects ever configured, by name."""

@@ -10,14 +10,27 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Column, ColumnElement, Integer, Select, bindparam, func, literal, not_, or_, select
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Integer,
+    Select,
+    bindparam,
+    func,
+    literal,
+    literal_column,
+    not_,
+    or_,
+    select,
+)
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.selectable import ScalarSelect
 
+from buildbot.db.connection import dialect_of
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import Contains
 from buildbot.db.rows import Entity, reader_of
-from buildbot.db.statements import Row, Statement, dialect_of
+from buildbot.db.statements import Row, Statement
 from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset
 from buildbot.resources.events import clock
 from buildbot.resources.types import Flag, ListText
@@ -113,7 +126,7 @@ OPERATORS: dict[str, Operator] = {
 
 
 #: with every row, so that whoever needs but this statement knows what moment it saw
-_CLOCK = select(clock.c.seq).where(clock.c.id == 1).scalar_subquery().label("_clock")
+CLOCK = select(clock.c.seq).where(clock.c.id == 1).scalar_subquery().label("_clock")
 
 #: operators whose statement is the same for every single value
 _COMPARISONS = frozenset({"eq", "in", "lt", "le", "gt", "ge"})
@@ -181,7 +194,7 @@ def _run(
     conn: Connection, make: _Make, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
 ) -> list[Row]:
     """Rows of a query; one whose shape was met before, with whatever values, is not compiled again."""
-    shape, values = _shape(query)
+    shape, values = _shape(query, dialect_of(conn).plans_by_limit)
     if shape is not None:
         return _prepared(make, resource, path, shape).all(conn, **variables, **values)
     return [tuple(row) for row in conn.execute(make(dialect_of(conn), resource, path, query, False), dict(variables))]
@@ -196,8 +209,11 @@ def _prepared(make: _Make, resource: Resource, path: Path, shape: Query) -> Stat
     return Statement(lambda dialect: make(dialect, resource, path, shape, True))
 
 
-def _shape(query: Query) -> tuple[Query | None, dict[str, Any]]:
-    """The query with its values taken out, and the values; None if the number of values shapes the statement."""
+def _shape(query: Query, with_limit: bool) -> tuple[Query | None, dict[str, Any]]:
+    """The query with its values taken out, and the values; None if the number of values shapes the statement.
+
+    ``with_limit``: the limit stays.
+    """
     values: dict[str, Any] = {}
     conditions = []
     for place, condition in enumerate(query.conditions):
@@ -208,14 +224,15 @@ def _shape(query: Query) -> tuple[Query | None, dict[str, Any]]:
             values[f"given_{place}"] = value
             condition = replace(condition, values=(_Given(f"given_{place}"),))
         conditions.append(condition)
-    if query.limit is not None:
-        values["given_limit"] = query.limit
+    limit = query.limit
+    if limit is not None and not with_limit:
+        values["given_limit"], limit = limit, 1
     if query.offset:
         values["given_offset"] = query.offset
     shape = Query(
         conditions=tuple(conditions),
         order=query.order,
-        limit=None if query.limit is None else 1,
+        limit=limit,
         offset=1 if query.offset else 0,
         fields=query.fields,
     )
@@ -223,8 +240,10 @@ def _shape(query: Query) -> tuple[Query | None, dict[str, Any]]:
 
 
 def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
-    statement = _restricted(reader_of(resource, query.fields).select().add_columns(_CLOCK), resource, path, query)
-    limit: Any = bindparam("given_limit", type_=Integer) if shaped else query.limit
+    statement = _restricted(reader_of(resource, query.fields).select().add_columns(CLOCK), resource, path, query)
+    limit: Any = query.limit
+    if limit is not None and shaped:
+        limit = literal_column(str(limit)) if dialect.plans_by_limit else bindparam("given_limit", type_=Integer)
     if query.limit is not None:
         statement = statement.limit(limit)
     if query.offset:
@@ -236,7 +255,7 @@ def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, sha
 
 def _counting(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
     # an embedded database counts a whole table quickly, if it is asked for nothing else
-    counted = (func.count(), _CLOCK) if dialect.remote else (func.count(),)
+    counted = (func.count(), CLOCK) if dialect.remote else (func.count(),)
     counting = select(*counted).select_from(resource.table)
     if resource.where is not None:
         counting = counting.where(resource.where)

@@ -10,9 +10,9 @@ from sqlalchemy import Column, ColumnElement, Select, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.visitors import replacement_traverse
 
+from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn, Returned
 from buildbot.db.statements import OwnRow, Row, Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.base import Embedded, Field, Kind, Related, Resource
 from buildbot.resources.types import Flag
 from buildbot.util import jsontext
@@ -96,6 +96,8 @@ class Reader:
             for name, labels, first, last in self._embedded:
                 entity[name] = None if row[first] is None else _nested(labels, row[first:last])
             entities.append(entity)
+        if not self.related:
+            return entities
         ids = [row[0] for row in rows]
         for name, related in self.related:
             if name in known:
@@ -122,16 +124,18 @@ class Reader:
         wanted = list(ids)
         written = transaction_of(conn).written
         here = written.get(self.resource.table.name)
-        rows = [] if here is None else [row for i in wanted if (row := self._completed(here.get(i), written))]
+        rows: list[Row] = []
+        if here is not None:
+            rows = [here[i] for i in wanted if i in here]
+            if self._embedded:
+                rows = [completed for row in rows if (completed := self._completed(row, written))]
         if len(rows) < len(wanted):
             found = {row[0] for row in rows}
             rows += self._by_ids.all(conn, ids=[i for i in wanted if i not in found])
         return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows, known=known), strict=True)}
 
-    def _completed(self, row: Row | None, written: Mapping[str, Mapping[int, Row]]) -> Row | None:
+    def _completed(self, row: Row, written: Mapping[str, Mapping[int, Row]]) -> Row | None:
         """A written row with its embedded objects, if they were written too."""
-        if row is None or len(row) == len(self.columns):
-            return row
         own = 1 + len(self._own)
         completed = row[:own]
         for table, key, (_, labels, _, _) in zip(self._embedded_tables, row[own:], self._embedded, strict=True):

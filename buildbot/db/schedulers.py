@@ -14,7 +14,7 @@ from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads, reads_few, writes
 from buildbot.db.statements import Statement
 from buildbot.resources.changes import changes
 from buildbot.resources.schedulers import force_builders, scheduler_changes, scheduler_masters, schedulers
@@ -170,7 +170,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         """The scheduler (``id``, ``name``, ``masterid``, ``enabled``), or None. Source: readings, schedulers."""
         return _things.get(conn, schedulerid, _dict)  # type: ignore[no-any-return]
 
-    getScheduler = reads(thdGetScheduler)
+    getScheduler = reads_few(thdGetScheduler)
 
     def thdGetSchedulers(
         self, conn: Connection, active: bool | None = None, masterid: int | None = None

@@ -10,9 +10,9 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.connection import transaction_of
 from buildbot.db.operations import writes
 from buildbot.db.statements import Insert, Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.sessions import sessions
 from buildbot.util import checks, clock, jsontext
 
@@ -60,7 +60,7 @@ class SessionsConnectorComponent(DBConnectorComponent):
     @cached("sessions")
     def getSession(self, token: str) -> Deferred[SessionDict | None]:
         """The session with this token, or None; whether it has expired the caller must look at."""
-        return self.db.pool.read(self.thdGetSession, token)
+        return self.db.pool.read_few(self.thdGetSession, token)
 
     def thdGetSession(self, conn: Connection, token: str) -> SessionDict | None:
         """The session with this token, or None."""

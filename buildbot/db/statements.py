@@ -7,7 +7,8 @@ the query. A ``Statement`` keeps the compiled text and the order of its paramete
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Select, Table, Update
@@ -17,10 +18,10 @@ from sqlalchemy.engine import Dialect as CoreDialect
 from sqlalchemy.sql import Executable
 from sqlalchemy.sql.visitors import iterate
 
+from buildbot.db.connection import dialect_of, state_of, transaction_of
 from buildbot.db.dialects.base import Dialect
 from buildbot.db.dialects.driver import execute
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
-from buildbot.db.transaction import TRANSACTION
 
 Row = tuple[Any, ...]
 
@@ -38,7 +39,7 @@ class OwnRow(NamedTuple):
 class _Compiled:
     """One statement in one database's words."""
 
-    __slots__ = ("_repeated", "constants", "names", "reads", "table", "text")
+    __slots__ = ("_constants", "_names", "_ordered", "_repeated", "_spread", "reads", "table", "text")
 
     def __init__(self, statement: Executable, dialect: CoreDialect) -> None:
         # no columns but those that the statement names itself
@@ -49,44 +50,54 @@ class _Compiled:
         self.table: str | None = None
         if isinstance(statement, CoreInsert | Update) and isinstance(statement.table, Table):
             self.table = statement.table.name
-        names = compiled.positiontup if dialect.positional else None
-        self.names: list[str] | None = names
-        self.constants: dict[str, Any] = {
+        self._names: list[str] | None = compiled.positiontup if dialect.positional else None
+        self._ordered = None if self._names is None else _in_order(self._names)
+        self._constants: dict[str, Any] = {
             name: bind.effective_value for name, bind in compiled.binds.items() if not bind.required
         }
         self._repeated: dict[int, tuple[str, list[str]]] = {}
+        self._spread: dict[str, tuple[str, int]] = {}
 
     def arguments(self, given: Mapping[str, Any]) -> Any:
-        values = {**self.constants, **given} if self.constants else given
-        if self.names is None:
-            return values
-        return [values[name] for name in self.names]
+        values = {**self._constants, **given} if self._constants else given
+        return values if self._ordered is None else self._ordered(values)
 
     def with_ids(self, dialect: Dialect, name: str, given: dict[str, Any]) -> tuple[str, Any]:
         """The text and the arguments, with ids in their place."""
         spread, values = dialect.spread_ids(given.pop(name))
         if spread is None:
-            return self.text, self.arguments({**given, name: values})
-        before, after = self.text.split(IDS_TOKEN)
+            given[name] = values
+            return self.text, self.arguments(given)
         arguments = self.arguments(given)
-        if values:
-            at = before.count("?")
-            arguments[at:at] = values
-        return f"{before}{spread}{after}", arguments
+        if not values:
+            return self.text.replace(IDS_TOKEN, spread), arguments
+        found = self._spread.get(spread)
+        if found is None:
+            before, after = self.text.split(IDS_TOKEN)
+            found = self._spread[spread] = f"{before}{spread}{after}", before.count("?")
+        text, at = found
+        return text, (*arguments[:at], *values, *arguments[at:])
 
     def with_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
         """The text of an INSERT of so many rows, and the arguments."""
         repeated = self._repeated.get(len(rows))
         if repeated is None:
             named = re.compile(r"%\((\w+)\)s")
-            names = named.findall(self.text) if self.names is None else self.names
+            names = named.findall(self.text) if self._names is None else self._names
             match = re.fullmatch(r"(.* VALUES )(\(.*?\))( RETURNING .*)?", named.sub("%s", self.text), re.DOTALL)
             assert match is not None, self.text
             text = match[1] + ", ".join([match[2]] * len(rows)) + (match[3] or "")
             repeated = self._repeated[len(rows)] = text, names
         text, names = repeated
-        constants = self.constants
+        constants = self._constants
         return text, [row[name] if name in row else constants[name] for row in rows for name in names]
+
+
+def _in_order(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """What gives the values of these names."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda values: tuple([values[name] for name in names])
 
 
 class Statement:
@@ -109,29 +120,37 @@ class Statement:
         #: the parameter that takes a list of ids, if there is one
         self._ids: str | None = lists[0] if lists else None
 
-    def _for(self, conn: Connection) -> _Compiled:
-        name = conn.dialect.name
-        compiled = self._compiled.get(name)
-        if compiled is None:
-            dialect = dialect_of(conn)
-            core: Any = self.core
-            if self.make is not None:
-                core = self.make(dialect)
-            returned = self._returned(core, dialect)
-            compiled = self._compiled[name] = _Compiled(core.returning(*returned) if returned else core, conn.dialect)
+    def _prepare(self, conn: Connection) -> tuple[_Compiled, Dialect]:
+        """The statement in the words of the connection's database, and that; the transaction notes what it writes."""
+        state = state_of(conn)
+        dialect = state.dialect
+        compiled = self._compiled.get(dialect.name) or self._compile(conn, dialect)
+        if not compiled.reads and state.transaction is not None:
+            state.transaction.note_writing(compiled.table)
+        return compiled, dialect
+
+    def _compile(self, conn: Connection, dialect: Dialect) -> _Compiled:
+        core: Any = self.core if self.make is None else self.make(dialect)
+        returned = self._returned(core, dialect)
+        compiled = _Compiled(core.returning(*returned) if returned else core, conn.dialect)
+        self._compiled[dialect.name] = compiled
         return compiled
 
     def _returned(self, core: Any, dialect: Dialect) -> Sequence[ColumnElement[Any]]:
-        return self.gives.columns if self.gives is not None and dialect.returns_rows else ()
+        return self.gives.columns if self.gives is not None and self._is_given(dialect) else ()
+
+    def _is_given(self, dialect: Dialect) -> bool:
+        """Whether that database gives back the rows that it ``gives``."""
+        return self.gives is not None and dialect.returns_updated
 
     def run(self, conn: Connection, **parameters: Any) -> Any:
         """Execute and return the driver's cursor (for ``rowcount``, ``lastrowid``)."""
-        compiled = self._for(conn)
+        compiled, dialect = self._prepare(conn)
         if self._ids is None:
             text, arguments = compiled.text, compiled.arguments(parameters)
         else:
-            text, arguments = compiled.with_ids(dialect_of(conn), self._ids, parameters)
-        return _execute(conn, compiled, text, arguments)
+            text, arguments = compiled.with_ids(dialect, self._ids, parameters)
+        return execute(conn, text, arguments)
 
     def all(self, conn: Connection, **parameters: Any) -> list[Row]:
         """All rows, as tuples."""
@@ -149,11 +168,11 @@ class Statement:
 
     def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
         """The rows that it changed, as they are then; only where the database returns rows."""
-        return self._leave(conn, self.run(conn, **parameters).fetchall())
+        return self.leave(conn, self.run(conn, **parameters).fetchall())
 
     def count(self, conn: Connection, **parameters: Any) -> int:
         """How many rows it changed."""
-        if self.gives is not None and dialect_of(conn).returns_rows:
+        if self._is_given(dialect_of(conn)):
             return len(self.changed(conn, **parameters))
         return int(self.run(conn, **parameters).rowcount)
 
@@ -161,13 +180,15 @@ class Statement:
         """Execute once per row, in as few round trips as the driver can."""
         if not rows:
             return
-        compiled = self._for(conn)
-        _execute(conn, compiled, compiled.text, [compiled.arguments(row) for row in rows], many=True)
+        compiled, _ = self._prepare(conn)
+        execute(conn, compiled.text, [compiled.arguments(row) for row in rows], many=True)
 
-    def _leave(self, conn: Connection, rows: list[Row]) -> list[Row]:
-        """Leave the rows with the transaction, for whoever reads them."""
+    def leave(self, conn: Connection, rows: list[Row]) -> list[Row]:
+        """Leave rows, as it gives them, with the transaction, for whoever reads them."""
         assert self.gives is not None
-        conn.info[TRANSACTION].written.setdefault(self.gives.table, {}).update((row[0], row) for row in rows)
+        written = transaction_of(conn).written.setdefault(self.gives.table, {})
+        for row in rows:
+            written[row[0]] = row
         return rows
 
 
@@ -181,12 +202,15 @@ class Insert(Statement):
             return super()._returned(core, dialect)
         return super()._returned(core, dialect) or list(core.table.primary_key.columns)
 
+    def _is_given(self, dialect: Dialect) -> bool:
+        return self.gives is not None and dialect.returns_inserted
+
     def id(self, conn: Connection, **parameters: Any) -> int:
         """Execute and return the id given to the row."""
         cursor = self.run(conn, **parameters)
         dialect = dialect_of(conn)
-        if self.gives is not None and dialect.returns_rows:
-            return int(self._leave(conn, cursor.fetchall())[0][0])
+        if self._is_given(dialect):
+            return int(self.leave(conn, cursor.fetchall())[0][0])
         return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
 
     def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
@@ -194,39 +218,22 @@ class Insert(Statement):
         say more.
         """
         cursor = self.run(conn, **parameters)
-        if not dialect_of(conn).returns_rows:
+        if not self._is_given(dialect_of(conn)):
             return int(cursor.lastrowid)
-        rows = self._leave(conn, cursor.fetchall())
+        rows = self.leave(conn, cursor.fetchall())
         return rows[0][0] if rows else None
 
     def many_rows(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """Insert many rows at once, and return them as they are then; None where the database does not."""
-        if self.gives is None or not dialect_of(conn).returns_rows:
+        if not self._is_given(dialect_of(conn)):
             self.many(conn, rows)
             return None
-        compiled = self._for(conn)
+        compiled, _ = self._prepare(conn)
         inserted: list[Row] = []
         for start in range(0, len(rows), MAX_ROWS):
             text, arguments = compiled.with_rows(rows[start : start + MAX_ROWS])
-            inserted += _execute(conn, compiled, text, arguments).fetchall()
-        return self._leave(conn, inserted)
-
-
-def _execute(conn: Connection, compiled: _Compiled, text: str, arguments: Any, many: bool = False) -> Any:
-    if not compiled.reads:
-        transaction = conn.info.get(TRANSACTION)
-        if transaction is not None:
-            transaction.wrote = True
-            if compiled.table is None:
-                transaction.written.clear()
-            else:
-                transaction.written.pop(compiled.table, None)
-    return execute(conn, text, arguments, many)
-
-
-def dialect_of(conn: Connection) -> Dialect:
-    """The answers of the database behind a connection."""
-    return conn.get_execution_options()["tenfold_dialect"]  # type: ignore[no-any-return]
+            inserted += execute(conn, text, arguments).fetchall()
+        return self.leave(conn, inserted)
 
 
 def by_name(columns: Iterable[Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.builds import builds
@@ -105,7 +105,7 @@ class TestResultSetsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(test_result_setid, "test_result_setid")
         return cast(TestResultSetDict | None, reader_of(TEST_RESULT_SET).by_ids(conn, [wanted]).get(wanted))
 
-    getTestResultSet = reads(thdGetTestResultSet)
+    getTestResultSet = reads_few(thdGetTestResultSet)
 
     def thdGetTestResultSets(self, conn: Connection, buildid: int) -> list[TestResultSetDict]:
         """The sets of a build, by id."""

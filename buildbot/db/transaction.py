@@ -8,9 +8,6 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Connection
 
-#: where a connection's ``info`` holds the transaction that it is in
-TRANSACTION = "tenfold_transaction"
-
 #: routing keys (segments joined by slashes) and the message
 Announcement = tuple[tuple[str, ...], Any]
 
@@ -31,6 +28,14 @@ class Transaction:
     found: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
     #: ids of rows that are never removed, by table and name; those found here, then those found by earlier transactions
     names: ChainMap[tuple[str, str], int] = field(default_factory=ChainMap)
+
+    def note_writing(self, table: str | None) -> None:
+        """A statement is about to change rows of this table; None: of any."""
+        self.wrote = True
+        if table is None:
+            self.written.clear()
+        else:
+            self.written.pop(table, None)
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,3 @@ class Journal(Protocol):
 
     def happened(self, conn: Connection, committed: Committed) -> bool:
         """Whether that group is in the log."""
-
-
-def transaction_of(conn: Connection) -> Transaction:
-    """The transaction that a thread function runs in."""
-    return conn.info[TRANSACTION]  # type: ignore[no-any-return]

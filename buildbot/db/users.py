@@ -9,10 +9,10 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
 from buildbot.db.operations import reads, writes
 from buildbot.db.statements import Insert, Row, Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.resources.users import users, users_info
 from buildbot.util import checks
 

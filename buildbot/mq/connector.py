@@ -13,10 +13,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.db.connection import transaction_of
 from buildbot.db.connector import DBConnector
-from buildbot.db.dialects.base import ClockLostError
+from buildbot.db.dialects.base import NotAnsweredError
 from buildbot.db.statements import Statement
-from buildbot.db.transaction import transaction_of
 from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
 from buildbot.mq.subscription import Deliver, Subscription
@@ -60,6 +60,8 @@ class MQConnector:
         db.pool.journal = self._log
         self.tail = LogTail(db, reactor, self._dispatch, self._skipped)
         self._persistent: dict[str, Subscription] = {}
+        #: what consumers with a name have heard from this process; the saving of it may still be on its way
+        self._heard: dict[str, int] = {}
         self._saves = LoopingCall(self._save_positions)
         self._saves.clock = reactor
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -138,7 +140,7 @@ class MQConnector:
         return self._db.pool.read(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
 
     def _read_clock_otherwise(self, failure: Failure) -> Deferred[tuple[int, int]]:
-        failure.trap(ClockLostError)
+        failure.trap(NotAnsweredError)
         return self._db.pool.read(thdClock)
 
     async def behind(self) -> int:
@@ -217,13 +219,14 @@ class MQConnector:
 
         def deliver(event: Event, key: tuple[str, ...]) -> None:
             callback(key, event.message)
+            self._heard[name] = event.seq
             self._save_position(name, event.seq)
 
-        since, (newest, trimmed) = await self._db.pool.snapshot(
+        saved, (newest, trimmed) = await self._db.pool.snapshot(
             lambda conn: (_cursor_of.scalar(conn, hash=name_hash), thdClock(conn))
         )
-        if since is None:
-            since = newest
+        since = newest if saved is None else max(saved, self._heard.get(name, 0))
+        if saved is None:
             await self._db.pool.do(thdAdd, since)
         elif since < trimmed:
             await self._db.pool.do(_thdSave, name, newest)

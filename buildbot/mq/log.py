@@ -9,8 +9,9 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 
+from buildbot.db.connection import dialect_of
 from buildbot.db.connector import DBConnector
-from buildbot.db.statements import Row, Statement, dialect_of
+from buildbot.db.statements import Row, Statement
 from buildbot.db.transaction import Announcement, Committed
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
@@ -83,7 +84,9 @@ class EventLog:
         last = dialect.append_events(conn, rows)
         if last is None:
             last = dialect.count_up(conn, clock.c.seq, 1, len(rows))
-            _append.many(conn, [{**row, "seq": last - len(rows) + 1 + i} for i, row in enumerate(rows)])
+            for seq, row in enumerate(rows, last - len(rows) + 1):
+                row["seq"] = seq
+            _append.many(conn, rows)
         first = last - len(rows) + 1
         numbered = [
             Event(first + i, keys, body) for i, ((keys, _), body) in enumerate(zip(announced, bodies, strict=True))

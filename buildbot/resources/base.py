@@ -195,6 +195,8 @@ class Resource:
     links: Mapping[str, LinkTo] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     growing: bool = False
+    #: filters for one value that ask for another as well, unless that is filtered by itself: (field, value) → the same
+    implied: Mapping[tuple[str, Any], tuple[str, Any]] = field(default_factory=dict)
     #: the TypedDict of its dictionaries in the connector, where they differ
     db_entity: type[Any] | None = None
 
@@ -213,6 +215,9 @@ class Resource:
         for name in self.order:
             if name.lstrip("-") not in self.fields:
                 raise DeclarationError(f"{self.name}: the order {name!r} is no field")
+        for name, _ in (*self.implied, *self.implied.values()):
+            if name not in self.fields:
+                raise DeclarationError(f"{self.name}: the filter {name!r} is no field")
         for name, attribute in self.fields.items():
             if isinstance(attribute, Field):
                 attribute.value_kind  # noqa: B018  a type without a kind must not import

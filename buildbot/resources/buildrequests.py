@@ -148,4 +148,6 @@ BUILDREQUEST = Resource(
         "master": LinkTo("masters/{claimed_by_masterid}"),
     },
     order=("buildrequestid",),
+    # Unclaimed is what waits: a request that was cancelled before anybody took it does not any more.
+    implied={("claimed", False): ("complete", False)},
 )

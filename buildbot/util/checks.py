@@ -67,7 +67,8 @@ def identifiers(values: Any, what: str) -> list[int]:
     """The distinct ids of an iterable, ascending: rows are locked in this order, so that crossed calls cannot
     deadlock.
     """
-    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+    # first what is quickly asked and nearly always so
+    if type(values) is not list and (isinstance(values, str | bytes) or not isinstance(values, Iterable)):
         raise TypeError(f"{what} must be a list of integers, not {type(values).__name__}")
     distinct = set()
     for value in values:

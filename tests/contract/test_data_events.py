@@ -308,6 +308,22 @@ async def test_persistent_consumer(state: Any) -> None:
     await listener.subscription.stopConsuming()
 
 
+async def test_persistent_consumer_begins_again_at_once(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it has heard it does not hear again, even if its position is still on its way to the database."""
+    listener = Listener()
+    consume = partial(state.mq.startConsuming, filter=("changes", None, "new"), persistent_name="consumer")
+    listener.subscription = await consume(listener)
+    monkeypatch.setattr(state.mq, "_save_position", lambda name, seq: None)
+    first = await change(state)
+    await listener.until(await state.data.clock())
+    await listener.subscription.stopConsuming()
+    listener.subscription = await consume(listener)
+    second = await change(state)
+    await listener.until(await state.data.clock())
+    assert listener.keys == [first, second]
+    await listener.subscription.stopConsuming()
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [

@@ -113,6 +113,21 @@ async def test_booleans(state: Any) -> None:
         assert {request["buildrequestid"] for request in found} == expected, filters
 
 
+async def test_unclaimed_is_what_waits(state: Any) -> None:
+    """``claimed`` False is unclaimed and not complete, as for ``getBuildRequests``; ``complete`` may say otherwise."""
+    _, (cancelled, free) = await add_requests(state, "cancelled", "free")
+    await state.data.control("cancel", {}, ("buildrequests", cancelled))
+    cases: list[tuple[dict[str, Any], set[int]]] = [
+        ({"claimed": False}, {free}),
+        ({"claimed": False, "complete": True}, {cancelled}),
+        ({"claimed": False, "complete": [True, False]}, {cancelled, free}),
+        ({"claimed": True}, set()),
+    ]
+    for filters, expected in cases:
+        found = await state.data.get({"filters": filters}, ("buildrequests",))
+        assert {request["buildrequestid"] for request in found} == expected, filters
+
+
 async def test_tags(state: Any) -> None:
     """contains: membership for lists (tags, masterids)."""
     ids = await state.data.update.setBuilders([{"name": "a", "tags": ["x", "y"]}, {"name": "b", "tags": ["xy"]}])

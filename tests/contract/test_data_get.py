@@ -155,6 +155,7 @@ async def test_expand_lists(state: Any) -> None:
 
 async def test_expand_statements(state: Any) -> None:
     """With no more than one SQL statement per named level, however many rows the list has."""
+    state.mq.stop()  # it looks at the log now and then
     counts = []
     for rows in (1, 30):
         await add_requests(state, *(f"b{rows}-{n}" for n in range(rows)))
@@ -283,6 +284,24 @@ async def test_log_lines(state: Any) -> None:
     assert await content(offset=3, limit=1) == (3, "")
     assert await content(offset=3) is None
     assert await content(limit=0) is None
+
+
+async def test_log_lines_of_another_moment(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that were read after their log, when something had been written, are read again in a snapshot."""
+    running = await run_build(state, lines="oa\nob\n")
+    logs = state.db.logs
+    read = logs.thdGetLogLinesAt
+    clocks: list[int] = []
+
+    def later(*arguments: Any) -> tuple[str, int]:
+        content, clock = read(*arguments)
+        clocks.append(clock)
+        return content, clock + 1
+
+    monkeypatch.setattr(logs, "thdGetLogLinesAt", later)
+    found, clock = await state.data.snapshot({}, ("logs", running.logid, "contents"))
+    assert (found["content"], clock) == ("oa\nob\n", await state.data.clock())
+    assert clocks == [clock] * (2 if state.db.dialect.remote else 1)
 
 
 async def test_sees_all_commits(state: Any, second_master: Any) -> None:

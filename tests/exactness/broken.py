@@ -22,7 +22,8 @@ from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db import buildrequests, builds, logs, steps
 from buildbot.db.claimed_by_one import ClaimedByOne
-from buildbot.db.statements import Statement, dialect_of
+from buildbot.db.connection import dialect_of, state_of
+from buildbot.db.statements import Statement
 from buildbot.mq.log import EventLog
 from buildbot.resources.events import clock
 
@@ -43,11 +44,11 @@ def early_numbers(master: Any) -> None:
         with engine.begin() as other:
             last = dialect.count_up(other, clock.c.seq, 1, count)
         time.sleep(random.uniform(0, _LINGER_S))  # the other writer may overtake us here
-        conn.execution_options(tenfold_dialect=_Numbered(dialect, last))
+        state_of(conn).dialect = _Numbered(dialect, last)  # type: ignore[assignment]
         try:
             return append(self, conn, announced, now, mark)
         finally:
-            conn.execution_options(tenfold_dialect=dialect)
+            state_of(conn).dialect = dialect
 
     EventLog.append = append_early  # type: ignore[method-assign]
 

@@ -153,7 +153,7 @@ class Farm:
         self._masterids: dict[str, int] = {}
         self._database_up = time.monotonic()
         self._dialect = dialect_for(settings.url)
-        self._engine = self._dialect.create_engine().execution_options(tenfold_dialect=self._dialect)
+        self._engine = self._dialect.create_engine()
         self._lock = threading.Lock()
         self._reading = True
 

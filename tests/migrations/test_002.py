@@ -57,7 +57,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """A database of the first schema with rows."""
     with database_url(request.param, "migrations", tmp_path) as found:
         dialect = dialect_for(found)
-        engine = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+        engine = dialect.create_engine()
         model.upgrade(engine, to="001")
         tables = reflected(engine)
         with engine.begin() as conn:

@@ -34,7 +34,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 def engine(url: str) -> Iterator[Engine]:
     """An engine on an empty database."""
     dialect = dialect_for(url)
-    made = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+    made = dialect.create_engine()
     yield made
     made.dispose()
 

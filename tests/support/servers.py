@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -63,7 +64,13 @@ class Server:
     def kill(self) -> None:
         """End it as a crash of the machine would."""
         assert self.process is not None
+        pid = self.process.pid
+        self.process.send_signal(signal.SIGSTOP)  # so that it makes no more children
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         self.process.send_signal(signal.SIGKILL)
+        for child in children:  # PostgreSQL does not start while one of them holds its memory
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
         self.process.wait()
 
     def restart(self) -> None:

@@ -96,7 +96,7 @@ def open_database(backend: str, directory: Path) -> Iterator[Database]:
         return
     with database_url(backend, "contract", directory) as url:
         dialect = dialect_for(url)
-        engine = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+        engine = dialect.create_engine()
         upgrade(engine)
         opened = Database(backend, url, engine)
         try:

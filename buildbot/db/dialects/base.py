@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql import Executable
 from twisted.internet.defer import Deferred
 
+from buildbot.db.connection import STATE, ConnectionState
 from buildbot.db.dialects.driver import execute
 
 #: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
@@ -43,8 +44,22 @@ class Sign(Protocol):
         """Tell no more."""
 
 
-class ClockLostError(Exception):
-    """The clock was asked for and the answer did not come; it may be asked for otherwise."""
+class NotAnsweredError(Exception):
+    """What was asked on the reactor's thread has no answer there; it may be asked otherwise."""
+
+
+class Asker(Protocol):
+    """Asks the database without a thread; for the reactor's."""
+
+    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
+        """The rows of a SELECT in the database's words, which sees all that was committed before this call.
+
+        Fails with NotAnsweredError, also where a thread had better make something of the answer; None if it cannot be
+        asked now.
+        """
+
+    def close(self) -> None:
+        """Ask nothing more."""
 
 
 class ClockReader(Protocol):
@@ -53,7 +68,7 @@ class ClockReader(Protocol):
     def read(self) -> Deferred[tuple[int, int]] | None:
         """The last number given out and the last one removed, at a moment after this call.
 
-        Fails with ClockLostError; None while there is no connection.
+        Fails with NotAnsweredError; None while there is no connection.
         """
 
     def close(self) -> None:
@@ -63,7 +78,8 @@ class ClockReader(Protocol):
 class Dialect:
     """The answers of one database for one connection string."""
 
-    name: ClassVar[str]
+    #: of its SQL
+    name: str
     #: how many connections write at once; one where the database has one writer anyway
     writers: ClassVar[int] = 2
     #: how many connections read at once
@@ -72,10 +88,13 @@ class Dialect:
     remote: ClassVar[bool] = True
     #: whether an INSERT tells the id of its row only by RETURNING
     ids_by_returning: ClassVar[bool] = False
-    #: whether INSERT and UPDATE can return the rows as they are afterwards
-    returns_rows: ClassVar[bool] = False
+    #: whether INSERT, and whether UPDATE, can return the rows as they are afterwards
+    returns_inserted: bool = False
+    returns_updated: ClassVar[bool] = False
     #: whether one statement can insert into several tables
     chains_inserts: ClassVar[bool] = False
+    #: whether LIMIT belongs to a statement's text: a planner that makes one plan for all values guesses it otherwise
+    plans_by_limit: ClassVar[bool] = False
     #: whether writers lock rows; not where there is one writer anyway
     locks_rows: ClassVar[bool] = True
     #: options of a connection string that old configurations carry and that mean nothing any more
@@ -94,7 +113,10 @@ class Dialect:
         return False
 
     def create_engine(self) -> Engine:
-        """The engine, with the settings that durability and isolation need."""
+        """An engine, with the settings that durability and isolation need."""
+        return self._create_engine().execution_options(**{STATE: ConnectionState(self)})
+
+    def _create_engine(self) -> Engine:
         raise NotImplementedError
 
     def begin_snapshot(self) -> str:
@@ -114,6 +136,10 @@ class Dialect:
 
     def clock_reader(self, reactor: Any) -> ClockReader | None:
         """What reads the clock without a thread; None where the driver cannot."""
+        return None
+
+    def asker(self, reactor: Any) -> Asker | None:
+        """What asks for a row or a few without a thread; None where the driver cannot."""
         return None
 
     # -- statements ---------------------------------------------------------------------------------

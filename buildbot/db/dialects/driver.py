@@ -7,12 +7,12 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DontWrapMixin
 
+from buildbot.db.connection import state_of
+
 
 def execute(conn: Connection, text: str, arguments: Any = (), many: bool = False) -> Any:
     """Run a statement in the database's own words, once or for many arguments, and return the cursor."""
-    counter = conn.get_execution_options().get("tenfold_counter")
-    if counter is not None:
-        counter.statements += 1
+    state_of(conn).statements += 1
     return execute_uncounted(conn, text, arguments, many)
 
 
@@ -27,6 +27,19 @@ def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bo
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
     return cursor
+
+
+def execute_both(conn: Connection, first: str, second: str, arguments: Any) -> Any:
+    """Run two statements that a driver sends at once, and return the first one's ``lastrowid``."""
+    text = f"{first}; {second}"
+    state_of(conn).statements += 1
+    cursor = execute(conn, text, arguments)
+    found = cursor.lastrowid
+    try:
+        cursor.nextset()  # where the second one's errors are
+    except Exception as error:
+        raise wrapped(conn, text, arguments, error) from error
+    return found
 
 
 def wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:

@@ -15,9 +15,9 @@ from sqlalchemy.sql import Executable
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Asker, ClockReader, Dialect, InvalidURLError, Listener
 from buildbot.db.dialects.driver import execute, execute_uncounted
-from buildbot.db.dialects.postgresql_clock import PostgreSQLClock, connection_arguments
+from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 
 try:
     import psycopg
@@ -80,8 +80,10 @@ class PostgreSQLDialect(Dialect):
 
     name = "postgresql"
     ids_by_returning = True
-    returns_rows = True
+    returns_inserted = True
+    returns_updated = True
     chains_inserts = True
+    plans_by_limit = True
     writers = 2
     readers = 2
 
@@ -93,8 +95,7 @@ class PostgreSQLDialect(Dialect):
         #: what this process signs its notifications with
         self._own = secrets.token_hex(8)
 
-    def create_engine(self) -> Engine:
-        """As ``Dialect.create_engine``."""
+    def _create_engine(self) -> Engine:
         try:
             engine = create_engine(
                 self.url,
@@ -128,6 +129,10 @@ class PostgreSQLDialect(Dialect):
     def clock_reader(self, reactor: Any) -> ClockReader | None:
         """As ``Dialect.clock_reader``, for reactors that watch sockets."""
         return PostgreSQLClock(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
+
+    def asker(self, reactor: Any) -> Asker | None:
+        """As ``Dialect.asker``, for reactors that watch sockets."""
+        return PostgreSQLReader(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""

@@ -32,7 +32,8 @@ class SQLiteDialect(Dialect):
     writers = 1
     readers = 2
     remote = False
-    returns_rows = True
+    returns_inserted = True
+    returns_updated = True
     locks_rows = False
     obsolete_options = Dialect.obsolete_options | {"serialize_access", "journal_mode"}
 
@@ -54,8 +55,7 @@ class SQLiteDialect(Dialect):
         """True for ``sqlite://``."""
         return self.url.database in (None, "", ":memory:")
 
-    def create_engine(self) -> Engine:
-        """As ``Dialect.create_engine``."""
+    def _create_engine(self) -> Engine:
         connect_args: dict[str, Any] = {
             "check_same_thread": False,
             "timeout": BUSY_TIMEOUT_MS / 1000,
@@ -79,6 +79,8 @@ class SQLiteDialect(Dialect):
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.execute("PRAGMA cache_size=-32000")
+            # RETURNING gathers its rows in a table of its own: as a file it costs more than the statement
+            cursor.execute("PRAGMA temp_store=MEMORY")
             cursor.close()
 
         @event.listens_for(engine, "begin")

@@ -104,7 +104,7 @@ def load_template(engine: Engine) -> None:
 @cache
 def _template() -> sqlite3.Connection:
     dialect = dialect_for("sqlite://")
-    engine = dialect.create_engine().execution_options(tenfold_dialect=dialect)
+    engine = dialect.create_engine()
     upgrade(engine)
     raw = engine.raw_connection()
     raw.detach()

@@ -6,6 +6,7 @@ from itertools import islice, permutations
 from typing import Any
 
 from buildbot.db import query, rows
+from buildbot.db.dialects import dialect_for
 from buildbot.db.dialects.base import COMPILED
 from buildbot.resources.builds import BUILD
 
@@ -20,3 +21,11 @@ async def test_many_shapes(master: Any) -> None:
     assert rows.reader_of.cache_info().currsize <= rows.READERS
     # SQLAlchemy lets it grow by half before it forgets
     assert len(master.db.pool.engine._compiled_cache) <= 1.5 * COMPILED
+
+
+def test_postgresql_sees_the_limit() -> None:
+    """It makes one plan for all values of a parameter, and would take a limit for a tenth of the rows."""
+    dialect = dialect_for("postgresql://host/database")
+    path = next(path for path in BUILD.paths if path.pattern == "builds")
+    listing = query._listing(dialect, BUILD, path, query.Query(limit=50), True)
+    assert str(listing.compile(dialect.create_engine())).endswith("LIMIT 50")

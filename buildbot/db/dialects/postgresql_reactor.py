@@ -1,0 +1,319 @@
+"""What is asked on the reactor's thread: the clock, and questions of a row or a few.
+
+They are asked for nearly every request. A thread, its wake-ups and the driver's cursor take several times what the
+question takes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import threading
+from typing import Any
+
+from sqlalchemy.engine import URL
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.db.dialects.base import NotAnsweredError
+
+try:
+    import psycopg
+    from psycopg import pq
+    from psycopg.adapt import PyFormat, Transformer
+except ModuleNotFoundError:  # create_engine says what to install
+    psycopg = None  # type: ignore[assignment]
+
+log = Logger()
+
+_CLOCK = b"SELECT seq, trimmed FROM clock WHERE id = 1"
+#: how long a server that cannot be connected to is left alone
+_PAUSE_S = 1.0
+#: statements that a connection has prepared; then it forgets them all
+_PREPARED = 200
+#: more rows than so many are a thread's business
+_FEW_ROWS = 200
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
+
+Clock = tuple[int, int]
+
+
+class _ReactorConnection:
+    """A connection without a transaction, whose socket the reactor watches; made anew when it is lost."""
+
+    def __init__(self, url: URL, reactor: Any) -> None:
+        self._url = url
+        self._reactor = reactor
+        self._connection: Any = None
+        #: its socket once more: the library closes its own before the reactor can forget it
+        self._socket = -1
+        self._connecting = False
+        self._not_before = 0.0
+        self._closed = False
+
+    def close(self) -> None:
+        """Ask nothing more."""
+        self._closed = True
+        self._lose()
+
+    def _connect(self) -> None:
+        if self._connecting or self._closed or self._reactor.seconds() < self._not_before:
+            return
+        self._connecting = True
+        threading.Thread(target=self._run, name="db-reactor", daemon=True).start()
+
+    def _run(self) -> None:
+        connection = None
+        try:
+            connection = psycopg.connect(autocommit=True, connect_timeout=10, **connection_arguments(self._url))
+        except psycopg.Error as error:
+            log.debug("no connection for the reactor: {error}", error=error)
+        self._reactor.callFromThread(self._connected, connection)
+
+    def _connected(self, connection: Any) -> None:
+        self._connecting = False
+        if connection is None:
+            self._not_before = self._reactor.seconds() + _PAUSE_S
+        elif self._closed:
+            connection.close()
+        else:
+            connection.pgconn.nonblocking = 0  # what is sent is sent; it fits any buffer
+            self._connection, self._socket = connection, os.dup(connection.pgconn.socket)
+            self._begin(connection.pgconn)
+            self._reactor.addReader(self)
+
+    def _lose(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._reactor.removeReader(self)
+            os.close(self._socket)
+            connection.close()
+        for each in self._waiting():
+            each.errback(NotAnsweredError("the connection was lost"))
+
+    # -- what the reactor wants of a reader ---------------------------------------------------------
+
+    def fileno(self) -> int:
+        """The connection's socket."""
+        return self._socket
+
+    def logPrefix(self) -> str:
+        """For the reactor's messages."""
+        return type(self).__name__
+
+    def doRead(self) -> None:
+        """Something has come."""
+        pgconn = self._connection.pgconn
+        try:
+            pgconn.consume_input()
+            answered = self._read(pgconn)
+        except psycopg.Error:
+            self._lose()
+            return
+        for waiting, answer in answered:
+            waiting.callback(answer)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """The reactor stops, or cannot watch the socket."""
+        self._lose()
+
+    # -- what the kinds of questions differ in ------------------------------------------------------
+
+    def _begin(self, pgconn: Any) -> None:
+        """The connection is there."""
+
+    def _waiting(self) -> list[Deferred[Any]]:
+        """All who will not be answered; they are forgotten."""
+        raise NotImplementedError
+
+    def _read(self, pgconn: Any) -> list[tuple[Deferred[Any], Any]]:
+        """Read what has come: who is answered, and what. Raises psycopg.Error if the connection is of no use."""
+        raise NotImplementedError
+
+
+class PostgreSQLClock(_ReactorConnection):
+    """As ``ClockReader``: one question at a time, asked for all who wait."""
+
+    def __init__(self, url: URL, reactor: Any) -> None:
+        super().__init__(url, reactor)
+        #: who is answered by the question that is on its way, and who came later and might know better
+        self._asking: list[Deferred[Clock]] = []
+        self._next: list[Deferred[Clock]] = []
+        self._answer: Clock | None = None
+
+    def read(self) -> Deferred[Clock] | None:
+        """As ``ClockReader.read``."""
+        if self._connection is None:
+            self._connect()
+            return None
+        waiting: Deferred[Clock] = Deferred()
+        self._next.append(waiting)
+        if not self._asking:
+            self._ask()
+        return waiting
+
+    def _ask(self) -> None:
+        self._asking, self._next = self._next, []
+        try:
+            self._connection.pgconn.send_query(_CLOCK)
+        except psycopg.Error:
+            self._lose()
+
+    def _waiting(self) -> list[Deferred[Clock]]:
+        waiting, self._asking, self._next, self._answer = [*self._asking, *self._next], [], [], None
+        return waiting
+
+    def _read(self, pgconn: Any) -> list[tuple[Deferred[Clock], Clock]]:
+        while True:
+            if pgconn.is_busy():
+                return []
+            result = pgconn.get_result()
+            if result is None:
+                break
+            if result.status != pq.ExecStatus.TUPLES_OK:
+                raise psycopg.OperationalError("the clock cannot be read")
+            self._answer = int(result.get_value(0, 0)), int(result.get_value(0, 1))
+        answer, self._answer = self._answer, None
+        if answer is None:
+            return []
+        answered, self._asking = self._asking, []
+        if self._next:
+            self._ask()
+        return [(waiting, answer) for waiting in answered]
+
+
+class _Question:
+    """A statement, ready to be sent, and who waits for its rows."""
+
+    __slots__ = ("deferred", "key", "rows", "sql", "transformer", "values")
+
+    def __init__(self, text: str, sql: bytes, values: Any, transformer: Any) -> None:
+        self.sql = sql
+        self.values = values
+        self.transformer = transformer
+        #: what is prepared
+        self.key = (text, transformer.types)
+        self.deferred: Deferred[list[tuple[Any, ...]]] = Deferred()
+        #: None until they are there, if that fails, and if there are too many
+        self.rows: list[tuple[Any, ...]] | None = None
+
+
+class PostgreSQLReader(_ReactorConnection):
+    """As ``Asker``: prepared statements; what is asked while others are on their way goes together, after them."""
+
+    def __init__(self, url: URL, reactor: Any) -> None:
+        super().__init__(url, reactor)
+        self._asking: list[_Question] = []
+        self._next: list[_Question] = []
+        #: how many of those on their way have been answered
+        self._answered = 0
+        #: by text: the same with numbered parameters, and their names in this order
+        self._numbered: dict[str, tuple[bytes, list[str]]] = {}
+        #: names of what is prepared, by text and types of parameters
+        self._prepared: dict[tuple[str, Any], bytes] = {}
+        self._numbers = itertools.count()
+
+    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
+        """As ``Asker.ask``."""
+        if self._connection is None:
+            self._connect()
+            return None
+        sql, names = self._numbered.get(text) or self._number(text)
+        transformer = Transformer(self._connection)
+        try:
+            values = transformer.dump_sequence([arguments[name] for name in names], [PyFormat.AUTO] * len(names))
+        except psycopg.Error:  # a value that cannot be sent
+            return None
+        question = _Question(text, sql, values, transformer)
+        self._next.append(question)
+        if not self._asking:
+            self._send()
+        return question.deferred
+
+    def _number(self, text: str) -> tuple[bytes, list[str]]:
+        names: list[str] = []
+
+        def numbered(match: re.Match[str]) -> str:
+            name = match[1]
+            if name is None:
+                return "%"
+            if name not in names:
+                names.append(name)
+            return f"${names.index(name) + 1}"
+
+        found = self._numbered[text] = _PLACEHOLDER.sub(numbered, text).encode(), names
+        return found
+
+    def _send(self) -> None:
+        self._asking, self._next, self._answered = self._next, [], 0
+        pgconn = self._connection.pgconn
+        try:
+            if len(self._prepared) >= _PREPARED:
+                self._prepared.clear()
+                self._numbered.clear()
+                pgconn.send_query_params(b"DEALLOCATE ALL", None)
+            for question in self._asking:
+                name = self._prepared.get(question.key)
+                if name is None:
+                    name = self._prepared[question.key] = b"few%d" % next(self._numbers)
+                    pgconn.send_prepare(name, question.sql, question.transformer.types)
+                pgconn.send_query_prepared(name, question.values, question.transformer.formats, pq.Format.BINARY)
+            pgconn.pipeline_sync()
+        except psycopg.Error:
+            self._lose()
+
+    def _begin(self, pgconn: Any) -> None:
+        self._prepared.clear()
+        pgconn.enter_pipeline_mode()
+
+    def _waiting(self) -> list[Deferred[Any]]:
+        waiting = [question.deferred for question in (*self._asking, *self._next)]
+        self._asking, self._next = [], []
+        return waiting
+
+    def _read(self, pgconn: Any) -> list[tuple[Deferred[Any], Any]]:
+        ended = False  # None stands at the end of each statement's results, and where there are no more
+        while not pgconn.is_busy():
+            result = pgconn.get_result()
+            if result is None:
+                if ended:
+                    break
+                ended = True
+                continue
+            ended = False
+            if result.status == pq.ExecStatus.TUPLES_OK:
+                question = self._asking[self._answered]
+                self._answered += 1
+                if result.ntuples <= _FEW_ROWS:
+                    question.transformer.set_pgresult(result)
+                    question.rows = question.transformer.load_rows(0, result.ntuples, tuple)
+            elif result.status == pq.ExecStatus.PIPELINE_SYNC:
+                return self._synchronized()
+        return []
+
+    def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
+        """All have their answer; after an error, those before it."""
+        for question in self._asking[self._answered :]:
+            self._prepared.pop(question.key, None)
+        asked, self._asking = self._asking, []
+        if self._next:
+            self._send()
+        return [(one.deferred, Failure(_NOT_HERE) if one.rows is None else one.rows) for one in asked]
+
+
+_NOT_HERE = NotAnsweredError("it is to be asked otherwise")
+
+
+def connection_arguments(url: URL) -> dict[str, Any]:
+    """What the driver wants to know, without SQLAlchemy."""
+    given = {
+        "host": url.host,
+        "port": url.port,
+        "user": url.username,
+        "password": url.password,
+        "dbname": url.database,
+        **url.query,
+    }
+    return {key: value for key, value in given.items() if value is not None}

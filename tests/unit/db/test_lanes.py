@@ -1,0 +1,58 @@
+"""Which calls of a group are done as one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from buildbot.db.lanes import Call, joined
+
+
+def claim(*args: Any) -> None:
+    """Stands for what takes ids."""
+
+
+def complete(*args: Any) -> None:
+    """Another one."""
+
+
+def of(function: Any, ids: list[int], *rest: Any, joins: bool = True) -> Call:
+    """A call."""
+    return Call(function, (ids, *rest), {}, joins=joins)
+
+
+def arguments(calls: list[Call]) -> list[Any]:
+    """What is called in the end, and with which arguments."""
+    return [(call.function, *call.args) for call in joined(calls)]
+
+
+def test_alike() -> None:
+    """Neighbours that differ only in their ids are one, with the ids of all; each of them gives nothing."""
+    calls = [of(complete, [2, 1], 0), of(complete, [3], 0), of(complete, [], 0)]
+    calls[1].outcome = "of an earlier attempt"
+    assert arguments(calls) == [(complete, [2, 1, 3], 0)]
+    assert [call.outcome for call in calls] == [None, None, None]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        of(claim, [3], 0),
+        of(complete, [3], 1),
+        of(complete, [3], False),
+        of(complete, [3], 0, None),
+        of(complete, [3], 0, joins=False),
+        of(complete, [1], 0),
+    ],
+    ids=["function", "argument", "type", "number of arguments", "does not join", "same id"],
+)
+def test_apart(other: Call) -> None:
+    """Whatever differs stays apart, and the order is kept."""
+    first, last = of(complete, [1], 0), of(complete, [1], 0)
+    assert list(joined([first, other, last])) == [first, other, last]
+
+
+def test_none() -> None:
+    """Nothing comes of nothing."""
+    assert list(joined([])) == []
