@@ -2,5 +2,5 @@
 
 ``site.WwwServer`` is the service that the master starts. It listens and hands every request, as a frozen
 ``messages.Request``, to ``app.App``, which answers with a ``messages.Response``. Only ``incoming.py`` and
-``ws.py`` know that httptools and autobahn read the bytes.
+``ws.py`` know that httptools and wsproto read the bytes.
 """

@@ -10,11 +10,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, IWriteDescriptor
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -22,11 +22,12 @@ from zope.interface import implementer
 
 from buildbot.www import app
 from buildbot.www.incoming import Incoming, Reader
-from buildbot.www.messages import Response
+from buildbot.www.messages import Request, Response
 from buildbot.www.outgoing import BODILESS, head
 
 if TYPE_CHECKING:
     from buildbot.www.front import Front
+    from buildbot.www.ws import EventProtocol
 
 _log = Logger()
 
@@ -63,8 +64,12 @@ class Connection(Protocol):
         self._closing = False
         self._lingering = False
         self._half_closed = False
-        #: what the connection was handed over to
-        self._socket: Any = None
+        #: what the connection was handed over to, and what has come for it before it was
+        self._socket: EventProtocol | None = None
+        self._behind: bytes | None = None
+        plain = IWriteDescriptor.providedBy(self._transport) and not ISSLTransport.providedBy(self._transport)
+        #: has the transport send what it holds, where it can be told to
+        self._flush: Callable[[], object] | None = self._transport.doWrite if plain else None
         self.factory.add(self)
         self._wait(IDLE_TIMEOUT_S)
         self._transport.registerProducer(self, True)
@@ -74,6 +79,9 @@ class Connection(Protocol):
         if self._socket is not None:
             self._socket.dataReceived(data)
             return
+        if self._behind is not None:
+            self._behind += data
+            return
         if self._lingering or self._closing:
             return
         reader, continued = self._reader, self._reader.incoming
@@ -81,7 +89,8 @@ class Connection(Protocol):
         if self._serving is None:
             if reader.waiting:
                 if self._is_handshake(reader.waiting[0]):
-                    self._hand_over(reader.waiting.popleft(), rest)
+                    self._behind = rest
+                    self._serve(reader.waiting.popleft(), self._shake_hands)
                     return
             elif reader.incoming is not continued:
                 self._wait(REQUEST_TIMEOUT_S)
@@ -119,7 +128,7 @@ class Connection(Protocol):
         if self._lingering:
             return
         while self._reader.waiting and self._serving is None and self._stalled is None and not self._closing:
-            self._serve(self._reader.waiting.popleft())
+            self._serve(self._reader.waiting.popleft(), self._answer)
         if self._serving is not None or self._reader.waiting or self._closing:
             if len(self._reader.waiting) > MAX_WAITING_REQUESTS or self._stalled is not None:
                 self._transport.pauseProducing()
@@ -140,7 +149,7 @@ class Connection(Protocol):
             incoming.expects = False
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _serve(self, incoming: Incoming) -> None:
+    def _serve(self, incoming: Incoming, answer: Callable[[Incoming], Coroutine[Any, Any, None]]) -> None:
         self.deadline = float("inf")
         problem = incoming.problem()
         if problem is not None or self.factory.unsent_bytes > MAX_UNSENT_BYTES:
@@ -149,29 +158,31 @@ class Connection(Protocol):
             incoming.take_body()
             serving = ensureDeferred(self._send(incoming, app.plain_error(status, why)))
         else:
-            serving = ensureDeferred(self._answer(incoming))
+            serving = ensureDeferred(answer(incoming))
         self._serving = serving
         serving.addCallbacks(self._served, self._failed, callbackArgs=(incoming,))
 
     async def _answer(self, incoming: Incoming) -> None:
-        request = incoming.request()
+        await self._send(incoming, await self._handled(self.factory.handler, incoming))
+
+    @staticmethod
+    async def _handled(handler: Callable[[Request], Awaitable[Response]], incoming: Incoming) -> Response:
         try:
-            response = await self.factory.handler(request)
+            return await handler(incoming.request())
         except CancelledError:
             raise
         except Exception:
             _log.failure("a request failed")
-            response = app.internal_error()
-        await self._send(incoming, response)
+            return app.internal_error()
 
     async def _send(self, incoming: Incoming, response: Response) -> None:
         body, write = response.body, self._transport.write
         if isinstance(body, bytes):
             head = self._head(incoming, response, len(body))
             if incoming.method == "HEAD" or response.status in BODILESS:
-                write(head)
+                self._write_whole(head)
             elif len(body) <= PIECE_BYTES:
-                write(head + body)
+                self._write_whole(head + body)
             else:
                 write(head)
                 await self._send_pieces(body)
@@ -184,6 +195,15 @@ class Connection(Protocol):
             incoming.keep_alive = incoming.keep_alive and chunked
             write(self._head(incoming, response, None))
             await self._stream(body, chunked)
+
+    def _write_whole(self, answer: bytes) -> None:
+        """To the socket at once: the reactor would first ask the kernel whether it may, in a turn of its own.
+
+        What the socket does not take, or that it is broken, the reactor finds in that turn.
+        """
+        self._transport.write(answer)
+        if self._flush is not None and self._stalled is None and not self._closing:
+            self._flush()
 
     def _head(self, incoming: Incoming, response: Response, length: int | None) -> bytes:
         if self._half_closed or self.factory.stopping:
@@ -225,6 +245,8 @@ class Connection(Protocol):
 
     def _served(self, result: None, incoming: Incoming) -> None:
         self._serving = None
+        if self._socket is not None:
+            return
         if not incoming.keep_alive:
             self._close()
         elif self._stalled is None:
@@ -294,7 +316,7 @@ class Connection(Protocol):
     def abort(self) -> None:
         """Drop the connection at once."""
         if self._socket is not None:
-            self._socket.dropConnection(abort=True)
+            self._socket.abort()
         else:
             self._transport.abortConnection()
 
@@ -321,20 +343,26 @@ class Connection(Protocol):
     # -- WebSocket ----------------------------------------------------------------------------------
 
     def _is_handshake(self, incoming: Incoming) -> bool:
-        return self.factory.sockets is not None and incoming.target.partition(b"?")[0] == b"/ws"
+        at_ws = incoming.target.partition(b"?")[0] == b"/ws"
+        return at_ws and incoming.version == "1.1" and self.factory.sockets is not None
 
-    def _hand_over(self, incoming: Incoming, rest: bytes) -> None:
-        """From here on the bytes are autobahn's: it gets the handshake as it came, and answers it."""
+    async def _shake_hands(self, incoming: Incoming) -> None:
+        """From here on the bytes are for the WebSocket, if the client gets one."""
         assert self.factory.sockets is not None
-        self.deadline = float("inf")
-        incoming.take_body()
-        transport = self._transport
-        transport.unregisterProducer()
-        self._socket = self.factory.sockets.buildProtocol(transport.getPeer())
-        lines = [f"{incoming.method} {incoming.target.decode('latin-1')} HTTP/1.1"]
-        lines += [f"{name}: {value}" for name, value in incoming.headers.items()]
-        self._socket.makeConnection(transport)
-        self._socket.dataReceived("\r\n".join([*lines, "", ""]).encode() + rest)
+        self._transport.pauseProducing()
+        socket = self.factory.sockets.client()
+        response = await self._handled(socket.handshake, incoming)
+        incoming.keep_alive = response.status == 101
+        await self._send(incoming, response)
+        if not incoming.keep_alive:
+            return
+        behind, self._behind = self._behind, None
+        self._transport.unregisterProducer()
+        self._socket = socket
+        socket.makeConnection(self._transport)  # type: ignore[no-untyped-call]
+        self._transport.resumeProducing()
+        if behind:
+            socket.dataReceived(behind)
 
     @property
     def _transport(self) -> Any:

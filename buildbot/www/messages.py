@@ -38,7 +38,7 @@ class Request:
 
     def segments(self) -> tuple[str, ...]:
         """The decoded path segments after the first slash; ``/`` gives ``("",)``."""
-        return tuple(unquote(segment) for segment in self.path[1:].split("/"))
+        return tuple(map(unquote, self.path[1:].split("/")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,4 +55,4 @@ class Response:
 
     def with_headers(self, *headers: tuple[str, str]) -> Response:
         """The same response with these headers added."""
-        return replace(self, headers=self.headers + headers)
+        return replace(self, headers=self.headers + headers) if headers else self

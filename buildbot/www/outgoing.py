@@ -7,7 +7,7 @@ from http import HTTPStatus
 from buildbot.www.messages import Response
 
 #: what never has a body
-BODILESS = frozenset({204, 304})
+BODILESS = frozenset({101, 204, 304})
 
 _UNSAFE = dict.fromkeys((*range(32), 127), " ")
 _STATUS_LINES = {status.value: f"HTTP/1.1 {status.value} {status.phrase}" for status in HTTPStatus}

@@ -51,27 +51,27 @@ class RestApi:
     async def _get(self, request: Request, path: tuple[str, ...]) -> Response:
         if logsearch.is_search(path):
             return await self._search(request, path)
-        changes = self._data.changes()
         sent = request.header("if-none-match")
         codings = accepted(request) & CODINGS if "accept-encoding" in request.headers else _NONE
         as_json = "application/json" in (request.header("accept") or "")
         key = (path, request.query, as_json, codings)
-        if sent is None and key in self._answers:
-            version, _ = await self._data.version()
+        version = clock = 0
+        if sent is not None or key in self._answers:
+            version, clock = await self._data.version()
             kept = self._answers.get(key, version)
             if kept is not None:
-                return kept
+                return self._unchanged(sent, kept.header("ETag"), clock) or kept
         endpoint, options = self._asked(request, path)
         announced = endpoint.plural in _ANNOUNCED and "expand" not in options
-        if sent is not None:
-            version, clock = await self._data.version()
-            validator = self._validator(announced, version, clock)
-            if validator in sent:
-                return Response(304, self._headers(clock, validator))
+        unchanged = self._unchanged(sent, self._validator(announced, version, clock), clock)
+        if unchanged is not None:
+            return unchanged
         if endpoint.plural == BUILD_DATA.plural and endpoint.kind == "raw":
             return await rawdata.download(self._data, path)
         if endpoint.kind in ("raw", "raw_inline"):
             return await self._download(request, path, endpoint.kind == "raw_inline")
+
+        changes = self._data.changes()
 
         def reply(data: Any, clock: int) -> tuple[int, Response]:
             """Runs in the thread that read."""
@@ -137,6 +137,12 @@ class RestApi:
         else:
             headers.append(("Cache-Control", "no-cache"))
         return tuple(headers)
+
+    def _unchanged(self, sent: str | None, validator: str | None, clock: int) -> Response | None:
+        """The answer to a client that sent the validator of what it would get."""
+        if sent is None or validator is None or validator not in sent:
+            return None
+        return Response(304, self._headers(clock, validator))
 
     def _validator(self, announced: bool, version: int, clock: int) -> str:
         return f'W/"{self._process}-{clock}"' if announced else f'W/"{self._process}-v{version}"'

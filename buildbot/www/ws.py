@@ -9,15 +9,25 @@ cursor does not grow old.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from autobahn.twisted import websocket as _websocket
-from twisted.internet.defer import Deferred, DeferredQueue, ensureDeferred
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.defer import DeferredQueue, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from twisted.python.failure import Failure
+from wsproto import ConnectionType
+from wsproto.connection import Connection as Frames
+from wsproto.connection import ConnectionState
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.events import Event as FrameEvent
+from wsproto.extensions import Extension
+from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
+from wsproto.utilities import generate_accept_token
 from zope.interface import implementer
 
 from buildbot.data.exceptions import SinceTooOldError
@@ -26,10 +36,10 @@ from buildbot.www import jsonbody
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.feeds import Events, Feed, clock_of
 from buildbot.www.gate import Gate, follows
-from buildbot.www.messages import Request
+from buildbot.www.messages import Request, Response
+from buildbot.www.rest import error_response
 
 _log = Logger()
-websocket: Any = _websocket  # has no types
 
 #: a client's frame may not be longer, nor may more of its frames wait to be served
 MAX_FRAME_BYTES = 64 * 1024
@@ -37,9 +47,11 @@ MAX_WAITING_FRAMES = 1000
 #: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
 MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
-#: codes and reasons of close frames (RFC 6455, 7.4 and 5.5)
-_TOO_MUCH = 1008
-_MAX_REASON_BYTES = 123
+#: how long a client that is told why its connection ends may take to read that
+CLOSE_TIMEOUT_S = 1.0
+#: what a handshake must have (RFC 6455, 4.2.1): a version, and 16 bytes in base64
+_VERSION = "13"
+_KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
 _Command = Callable[..., Awaitable[dict[str, Any]]]
 
@@ -137,73 +149,159 @@ def _text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
+class _Limit(Extension):
+    """Refuses frames that are too long by what their heads say, before they come."""
+
+    name = "limit"
+
+    def offer(self) -> bool:
+        return False
+
+    def enabled(self) -> bool:
+        return True
+
+    def frame_inbound_header(
+        self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int
+    ) -> CloseReason | RsvBits:
+        return CloseReason.MESSAGE_TOO_BIG if payload_length > MAX_FRAME_BYTES else RsvBits(False, False, False)
+
+
+def _accepted(request: Request) -> str:
+    """What a client is told whose handshake is one. Raises RefusedError (RFC 6455, 4.2)."""
+    if request.method != "GET":
+        raise RefusedError(405, "a WebSocket handshake is a GET")
+    offered = [one.strip().lower() for one in (request.header("upgrade") or "").split(",")]
+    wanted = [one.strip().lower() for one in (request.header("connection") or "").split(",")]
+    if "websocket" not in offered or "upgrade" not in wanted:
+        raise RefusedError(426, "this is for WebSocket clients")
+    if request.header("sec-websocket-version") != _VERSION:
+        raise RefusedError(400, f"the version of WebSocket must be {_VERSION}")
+    key = request.header("sec-websocket-key") or ""
+    if not _KEY.fullmatch(key):
+        raise RefusedError(400, "the handshake has no key")
+    return generate_accept_token(key.encode()).decode()
+
+
 @implementer(IPushProducer)
-class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
+class EventProtocol(Protocol):
     """A connection; the transport tells it when the client does not keep up."""
 
+    transport: Any
     factory: EventFactory
 
-    async def _admit(self, handshake: Any) -> None:
-        headers = {name.lower(): value for name, value in handshake.headers.items()}
+    async def handshake(self, request: Request) -> Response:
+        """The answer to a client that wants the connection: 101 if it gets it."""
         try:
-            self._visitor = await self.factory.gate.admit(Request("GET", "/ws", headers=headers), ("ws",))
+            accepted = _accepted(request)
         except RefusedError as error:
-            raise websocket.ConnectionDeny(403, error.message) from None
+            return error_response(error).with_headers(("Sec-WebSocket-Version", _VERSION))
+        try:
+            self._visitor = await self.factory.gate.admit(request, ("ws",))
+        except RefusedError as error:
+            return error_response(RefusedError(403, error.message))
+        return Response(101, (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accepted)))
 
-    def onConnect(self, request: Any) -> Deferred[None]:
-        """A client asks for the connection."""
-        return ensureDeferred(self._admit(request))
-
-    def onOpen(self) -> None:
-        """The handshake is done."""
+    def connectionMade(self) -> None:
+        """The client has the answer."""
+        self._frames = Frames(ConnectionType.SERVER, [_Limit()])
+        #: what is here of a message that comes in several frames
+        self._message = bytearray()
+        self._is_open = True
+        self._was_heard = True
+        self._end: IDelayedCall | None = None
         self._waiting: DeferredQueue[dict[str, Any] | None] = DeferredQueue(size=MAX_WAITING_FRAMES)
         self._paused = False
         self._unsent_bytes = 0
         self._suspending = False
-        self.feed = Feed(self.factory.events, self._send_event, self._abort)
+        self.feed = Feed(self.factory.events, self._send_event, self.abort)
         self._session = Session(self.feed, self._send_reply, self._allow)
-        self._release = self.factory.gate.hold(self._visitor, self._abort)
+        self._release = self.factory.gate.hold(self._visitor, self.abort)
         self.factory.protocols.add(self)
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         ensureDeferred(self._serve()).addErrback(self._failed)
 
-    def onMessage(self, payload: bytes, isBinary: bool) -> None:
-        """A frame came; they are served one after the other."""
-        if self.state != self.STATE_OPEN:
-            return
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes of frames."""
+        self._was_heard = True
+        if self._is_open:
+            self._frames.receive_data(data)
+        events = self._frames.events()
+        while self._is_open and (event := next(events, None)) is not None:
+            self._handle(event)
+
+    def _handle(self, event: FrameEvent) -> None:
+        if isinstance(event, TextMessage | BytesMessage):
+            self._message += event.data.encode() if isinstance(event, TextMessage) else event.data
+            if len(self._message) > MAX_FRAME_BYTES:
+                self._close(CloseReason.MESSAGE_TOO_BIG, "the message is too long")
+            elif event.message_finished:
+                message, self._message = bytes(self._message), bytearray()
+                self._command(message)
+        elif isinstance(event, Ping):
+            self.transport.write(self._frames.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            if self._frames.state is ConnectionState.REMOTE_CLOSING:
+                self._is_open = False
+                self.transport.write(self._frames.send(event.response()))
+                self.transport.loseConnection()
+                self._abort_later()
+            else:  # these are no frames
+                self._close(event.code, event.reason or "")
+
+    def _command(self, message: bytes) -> None:
+        """Commands are served one after the other."""
         try:
-            frame = jsonbody.parse(payload)
+            frame = jsonbody.parse(message)
         except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict):
-            self._abort()  # without a word, as clients know it (http-api 5.1)
+            self.abort()  # without a word, as clients know it (http-api 5.1)
         elif len(self._waiting.pending) >= MAX_WAITING_FRAMES:
-            self._fail_connection(_TOO_MUCH, "too many commands wait")
+            self._close(CloseReason.POLICY_VIOLATION, "too many commands wait")
         else:
             self._waiting.put(frame)
 
-    def _fail_connection(self, code: int, reason: str) -> None:
-        """Say why before the connection is dropped, which autobahn does a second later; what comes is not read."""
-        if self.state == self.STATE_OPEN:
-            _log.debug("a WebSocket client is dropped: {reason}", reason=reason)
-            self.sendCloseFrame(code=code, reasonUtf8=reason.encode()[:_MAX_REASON_BYTES], isReply=False)
-            self.transport.pauseProducing()
-        else:
-            self._abort()
+    def _close(self, code: int, reason: str) -> None:
+        """Say why before the connection is dropped; what comes meanwhile is not read."""
+        _log.debug("a WebSocket client is dropped: {reason}", reason=reason)
+        self._is_open = False
+        self.transport.write(self._frames.send(CloseConnection(code, reason)))
+        self.transport.pauseProducing()
+        self._abort_later()
 
-    def onClose(self, wasClean: bool, code: int | None, reason: str | None) -> None:
+    def _abort_later(self) -> None:
+        self._end = self.factory.reactor.callLater(CLOSE_TIMEOUT_S, self.abort)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
         """The connection is gone."""
-        if self in self.factory.protocols:
-            self.factory.protocols.discard(self)
-            self._release()
-            self._waiting.put(None)
-            self.feed.close()
+        self._is_open = False
+        if self._end is not None and self._end.active():
+            self._end.cancel()
+        self.factory.protocols.discard(self)
+        self._release()
+        self._waiting.put(None)
+        self.feed.close()
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+        self._is_open = False
+        self.transport.abortConnection()
+
+    def ping(self) -> None:
+        """Drop a client that was not heard of since the last time, and ask the others for a sign of life."""
+        if not self._was_heard:
+            self.abort()
+        elif self._is_open:
+            self._was_heard = False
+            self.transport.write(self._frames.send(Ping()))
 
     def send_bookmark(self) -> None:
         """Tell a client that uses ``since`` how far it is."""
         clock = self.feed.bookmark()
-        if clock is not None and not self._paused:
-            self.sendMessage(jsonbody.frame({"bookmark": clock}))
+        if clock is not None and self._is_open and not self._paused:
+            self.transport.write(_text_frame(jsonbody.frame({"bookmark": clock})))
 
     def pauseProducing(self) -> None:
         """The transport holds more than it likes; it says so again with every write."""
@@ -216,14 +314,14 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
     def resumeProducing(self) -> None:
         """The client has read what the transport held."""
         self._paused = False
-        if self.state == self.STATE_OPEN:
+        if self._is_open:
             self.transport.resumeProducing()
         if self._suspending:
             self._suspending = False
             self.feed.resume()
 
     def stopProducing(self) -> None:
-        """The connection is gone; ``onClose`` follows."""
+        """The connection is gone; ``connectionLost`` follows."""
 
     async def _serve(self) -> None:
         while (frame := await self._waiting.get()) is not None:
@@ -233,14 +331,12 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         await self.factory.gate.check(self._visitor, follows(path))
 
     def _send_reply(self, answer: dict[str, Any]) -> None:
-        # A connection that autobahn fails is closed to us before we hear of it.
-        if self in self.factory.protocols and self.state == self.STATE_OPEN:
-            self.sendMessage(jsonbody.frame(answer))
+        if self._is_open:
+            self.transport.write(_text_frame(jsonbody.frame(answer)))
 
     def _send_event(self, event: Event, key: tuple[str, ...]) -> None:
-        if self.state != self.STATE_OPEN:  # it is closing
+        if not self._is_open:
             return
-        # Straight to the transport: to hundreds of clients, what the library does for each takes longer than that.
         frame = self.factory.frame(event, key)
         self.transport.write(frame)
         if self._paused:
@@ -254,48 +350,45 @@ class EventProtocol(websocket.WebSocketServerProtocol):  # type: ignore[misc]
         if self._suspending:
             self.feed.suspend()
 
-    def _abort(self) -> None:
-        self.dropConnection(abort=True)
-
     def _failed(self, failure: Any) -> None:
         _log.failure("a WebSocket client is dropped", failure)
-        self._abort()
+        self.abort()
 
 
-class EventFactory(websocket.WebSocketServerFactory):  # type: ignore[misc]
+class EventFactory:
     """Makes the connections and keeps what they share."""
 
-    protocol = EventProtocol
-
     def __init__(self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0) -> None:
-        super().__init__(server="")
         self.events = events
         self.gate = gate
         self.reactor = reactor
         self.protocols: set[EventProtocol] = set()
         self._framed: tuple[Event, tuple[str, ...]] | None = None
         self._frame = b""
-        self.setProtocolOptions(
-            maxFramePayloadSize=MAX_FRAME_BYTES,
-            maxMessagePayloadSize=MAX_FRAME_BYTES,
-            autoPingInterval=ping_interval_s,
-            autoPingTimeout=ping_interval_s,
-            tcpNoDelay=True,
-            webStatus=False,
-        )
+        self._ping_interval_s = ping_interval_s
         self._bookmarks = LoopingCall(self._send_bookmarks)
-        self._bookmarks.clock = reactor
+        self._pings = LoopingCall(self._ping)
+        self._bookmarks.clock = self._pings.clock = reactor
 
     def start(self) -> None:
-        """Begin to send bookmarks."""
+        """Begin to send bookmarks and pings."""
         self._bookmarks.start(BOOKMARK_INTERVAL_S, now=False)
+        if self._ping_interval_s:
+            self._pings.start(self._ping_interval_s, now=False)
 
     def stop(self) -> None:
-        """Send no more bookmarks and drop all connections."""
-        if self._bookmarks.running:
-            self._bookmarks.stop()
+        """Send nothing more of oneself and drop all connections."""
+        for call in (self._bookmarks, self._pings):
+            if call.running:
+                call.stop()
         for protocol in list(self.protocols):
-            protocol.dropConnection(abort=True)
+            protocol.abort()
+
+    def client(self) -> EventProtocol:
+        """A connection that is to be."""
+        protocol = EventProtocol()
+        protocol.factory = self
+        return protocol
 
     def frame(self, event: Event, key: tuple[str, ...]) -> bytes:
         """The frame of an event under one of its keys, made once for all clients, who are told one after the other."""
@@ -309,3 +402,7 @@ class EventFactory(websocket.WebSocketServerFactory):  # type: ignore[misc]
     def _send_bookmarks(self) -> None:
         for protocol in list(self.protocols):
             protocol.send_bookmark()
+
+    def _ping(self) -> None:
+        for protocol in list(self.protocols):
+            protocol.ping()

@@ -19,4 +19,4 @@ def test_it_does_not_mind(backend: str, tmp_path: Path) -> None:
     with running_master(tmp_path, backend) as master:
         report = attack(master, 700, seed=4)
     assert report.problems == []
-    assert len(report.statuses) > 10
+    assert {101, 200, 400, 404, 405, 414} <= set(report.statuses)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.logger import capturedLogs
 
@@ -335,6 +335,24 @@ async def test_ws_bookmarks(master: FakeMaster) -> None:
         assert await old.ask(cmd="ping", _id=9) == {"msg": "pong", "code": 200, "_id": 9}
 
 
+async def test_ws_bookmarks_beside_a_closing_client(master: FakeMaster) -> None:
+    """A connection that is just being closed does not keep the others from their bookmarks."""
+    async with serving(master) as (server, port):
+        sockets = server._sockets
+        assert sockets is not None
+        leaving = await connect(port)
+        await leaving.ask(cmd="startConsuming", path="builds/*/*", since=await clock(master), _id=1)
+        closing = next(iter(sockets.protocols))
+        staying = await connect(port)
+        await staying.ask(cmd="startConsuming", path="builds/*/*", since=await clock(master), _id=1)
+        await master.mq.produce(("steps", "1", "new"), {})
+        await until(lambda: all(one.feed.bookmark() == master.mq.tail.position for one in sockets.protocols))
+        closing._close(1000, "it is time")
+        assert closing in sockets.protocols
+        sockets._send_bookmarks()
+        assert await staying.frames.get() == {"bookmark": await clock(master)}
+
+
 @pytest.mark.parametrize("frame", [b"{", b"[]", b'"x"', b"\xff", b"1"])
 async def test_ws_not_an_object(master: FakeMaster, frame: bytes) -> None:
     """A frame that is no JSON object drops the connection."""
@@ -531,6 +549,45 @@ async def test_ws_says_why(master: FakeMaster, monkeypatch: pytest.MonkeyPatch, 
         sockets = server._sockets
         assert sockets is not None
         await until(lambda: not sockets.protocols)
+
+
+def _short(head: int, payload: bytes) -> bytes:
+    return struct.pack("!BB4x", head, 0x80 | len(payload)) + payload
+
+
+async def test_ws_message_in_pieces(master: FakeMaster) -> None:
+    """A message may come in several frames, with a ping between them; who closes is answered, and then it ends."""
+    async with serving(master) as (_, port):
+        pieces = [_short(0x01, b'{"cmd":"p'), _short(0x89, b"hi"), _short(0x00, b'ing","_id":1'), _short(0x80, b"}")]
+        head, _, frames = (await raw(port, HANDSHAKE + b"".join(pieces), b"}")).partition(b"\r\n\r\n")
+        assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" in head
+        assert frames == b'\x8a\x02hi\x81\x21{"msg":"pong","code":200,"_id":1}'
+        closing = struct.pack("!H", 1000)
+        assert (await raw(port, HANDSHAKE + _short(0x88, closing))).endswith(b"\x88\x02" + closing)
+
+
+async def test_ws_endless_message(master: FakeMaster) -> None:
+    """Frames that never finish a message are not kept without a limit."""
+    async with serving(master) as (_, port):
+        piece = struct.pack("!BBH4x", 0x00, 0xFE, 30_000) + b" " * 30_000
+        first = struct.pack("!BBH4x", 0x01, 0xFE, 30_000) + b" " * 30_000
+        reply = await raw(port, HANDSHAKE + first + piece * 2)
+        assert reply.partition(b"\r\n\r\n")[2][2:4] == struct.pack("!H", 1009)
+
+
+async def test_ws_silent_clients_are_dropped(master: FakeMaster) -> None:
+    """Who does not answer a ping is gone; who does stays."""
+    async with serving(master) as (server, port):
+        client = await connect(port)
+        silent = ensureDeferred(raw(port, HANDSHAKE))
+        sockets = server._sockets
+        assert sockets is not None
+        await until(lambda: len(sockets.protocols) == 2)
+        sockets._ping()
+        await until(lambda: any(one._was_heard for one in sockets.protocols))
+        sockets._ping()
+        assert (await silent).endswith(b"\x89\x00")
+        assert (await client.ask(cmd="ping", _id=1))["msg"] == "pong"
 
 
 @pytest.mark.parametrize(
