@@ -186,8 +186,9 @@ class Commands:
     async def start(self, brid: int, worker: str) -> int:
         return self._keep(await self.farm.start(brid, worker))
 
-    async def request(self, builder: str) -> int:
-        return await self.farm.request(builder)
+    async def request(self, builder: str, owner: str | None = None) -> int:
+        """A request, of which somebody may be the owner."""
+        return await self.farm.request(builder, properties={"owner": (owner, "Test")} if owner else {})
 
     async def state(self, build: int, text: str) -> None:
         await self.master.data.update.setBuildStateString(build, text)

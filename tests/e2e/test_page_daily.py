@@ -52,7 +52,7 @@ def fill(farm: Farm) -> int:
 
 
 def test_rows_show_everything_at_once(farm: Farm, visitor: Visitor) -> None:
-    """A build that begins while its builder's page is open shows its branch and revision when it has them."""
+    """A build that begins while its builder's page is open shows its source and its owners when it has them."""
     page = visitor.open(f"#/builders/{farm.builders['linux']}")
     expect(page.get_by_text("Nothing has been built here yet.").first).to_be_visible()
     build = farm.build(builder="linux", worker="w1")
@@ -63,8 +63,10 @@ def test_rows_show_everything_at_once(farm: Farm, visitor: Visitor) -> None:
     expect(row).to_contain_text("feature")
     expect(row).to_contain_text("bbbbbbbbb")
     farm.properties(build=build, got_revision="c" * 40)
+    farm.properties(build=build, owners=["Ann <ann@example.org>", "Bob <bob@example.org>"], owner="Cay")
     farm.end(build=build)
     expect(row).to_contain_text("feature")
+    expect(row).to_contain_text("Ann, Bob +1")
     expect(row).to_contain_text("ccccccccc")
     # How long its builder's last success took is asked when a build appears.
     assert all("results=0" in url for url in visitor.api_requests()[asked:])

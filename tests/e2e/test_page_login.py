@@ -84,6 +84,16 @@ def test_each_button_has_its_own_right(browser: Browser) -> None:
     refused(button(at["windows"], "Force build"), NO_ROLE)
     expect(button(f"{at['linux']}/builds/1", "Stop linux #1")).to_be_enabled()
     refused(button(f"{at['windows']}/builds/1", "Stop windows #1"), NO_ROLE)
+    # A builder's rows know whose its builds are, and its requests' pages whose they are.
+    expect(button(at["linux"], "Stop linux #1")).to_have_attribute("title", "Stop this build")
+    refused(button(at["windows"], "Stop windows #1"), NO_ROLE)
+    own, other, nobody = (farm.request(builder="windows", owner=owner) for owner in ("joe", "ann", None))
+    expect(button(f"#/buildrequests/{own}", f"Cancel request {own}")).to_have_attribute("title", "Cancel this request")
+    expect(page.get_by_text("Owner").locator("..")).to_contain_text("joe")
+    for brid in (other, nobody):
+        refused(button(f"#/buildrequests/{brid}", f"Cancel request {brid}"), NO_ROLE)
+        bsid = farm.get(path=["buildrequests", brid])["buildsetid"]
+        refused(button(f"#/buildsets/{bsid}", f"Cancel request {brid}"), NO_ROLE)
     # Whose it is does not stand in a row: the visitor may try, and is told.
     unsure = button("#/", "Stop windows #1")
     expect(unsure).to_have_attribute("title", "Stop this build, if it is yours")

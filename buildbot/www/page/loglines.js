@@ -6,21 +6,32 @@ import { logLines } from "./api.js";
 const WINDOW = 250;
 const STREAMS = { o: "", e: "err", h: "head", i: "" };
 
-/** Windows that were asked for before their log was known, by its path and their number. */
+/** Lines around the one that is gone to that come with it: as many as a tall window shows. */
+const AROUND = 100;
+
+/** Windows that were asked for before their log was known, by its path and their number: promises, then their lines. */
 const ahead = new Map();
 const KEPT = 20;
 const key = (path, n) => `${path}#${n}`;
 
-/** Ask for the window with a line (from 0), and for the one of the line where the view will begin. */
+/**
+ * Ask for the windows that will be in sight if the view goes to a line (from 0).
+ * @returns {Promise[]}  one for each that is not there yet; none of them is rejected
+ */
 export function linesAhead(path, line) {
-  for (const n of new Set([line - WINDOW / 10, line].map((one) => Math.floor(Math.max(0, one) / WINDOW)))) {
-    if (ahead.has(key(path, n))) continue;
-    const lines = logLines(path, n * WINDOW, WINDOW);
-    ahead.set(key(path, n), lines);
-    // Whoever wants them asks again.
-    lines.catch(() => ahead.delete(key(path, n)));
+  const numbers = new Set([line - AROUND, line + AROUND].map((one) => Math.floor(Math.max(0, one) / WINDOW)));
+  return [...numbers].map((n) => fetchAhead(path, n)).filter((found) => found instanceof Promise);
+}
+
+function fetchAhead(path, n) {
+  const name = key(path, n);
+  if (!ahead.has(name)) {
+    // What could not be had is asked for again by whoever wants it.
+    const coming = logLines(path, n * WINDOW, WINDOW).then((lines) => ahead.has(name) && ahead.set(name, lines), () => ahead.delete(name));
+    ahead.set(name, coming);
     if (ahead.size > KEPT) ahead.delete(ahead.keys().next().value);
   }
+  return ahead.get(name);
 }
 
 /** The lines of a log that have been fetched, in windows, and the fetching of others. */
@@ -42,7 +53,9 @@ export class Lines {
 
   /** The line as {stream, runs}, or undefined while it is on its way. */
   line(index) {
-    return this.#windows.get(Math.floor(index / WINDOW))?.[index % WINDOW];
+    const n = Math.floor(index / WINDOW);
+    if (!this.#windows.has(n)) this.#takeAhead(n);
+    return this.#windows.get(n)?.[index % WINDOW];
   }
 
   /** See to it that these lines are there or on their way. */
@@ -60,18 +73,8 @@ export class Lines {
     this.#fetching.add(n);
     const total = this.total;
     try {
-      const asked = have === 0 ? await ahead.get(key(this.path, n)) : undefined;
-      ahead.delete(key(this.path, n));
-      const lines = asked?.length ? asked : await logLines(`logs/${this.logid}`, n * WINDOW + have, WINDOW - have);
-      const known = this.#windows.get(n) ?? [];
-      if (lines.length === 0) this.#dry.set(n, total);
-      let style = known.at(-1)?.next;
-      for (const text of lines) {
-        const parsed = parseLine(this.prefixed ? text.slice(1) : text, style);
-        style = parsed.style;
-        known.push({ stream: this.prefixed ? STREAMS[text[0]] ?? "" : "", runs: parsed.runs, next: parsed.style });
-      }
-      this.#windows.set(n, known);
+      await ahead.get(key(this.path, n));
+      if (!this.#takeAhead(n)) this.#take(n, await logLines(`logs/${this.logid}`, n * WINDOW + have, WINDOW - have), total);
       this.error = null;
     } catch (error) {
       this.error = error;
@@ -79,5 +82,27 @@ export class Lines {
       this.#fetching.delete(n);
     }
     if (!this.closed) this.changed();
+  }
+
+  /** Take a window that came ahead; false if it did not, or has nothing new. */
+  #takeAhead(n) {
+    const lines = ahead.get(key(this.path, n));
+    if (!Array.isArray(lines)) return false;
+    ahead.delete(key(this.path, n));
+    const isNew = lines.length > 0 && !this.#windows.has(n);
+    if (isNew) this.#take(n, lines, this.total);
+    return isNew;
+  }
+
+  #take(n, lines, total) {
+    const known = this.#windows.get(n) ?? [];
+    if (lines.length === 0) this.#dry.set(n, total);
+    let style = known.at(-1)?.next;
+    for (const text of lines) {
+      const parsed = parseLine(this.prefixed ? text.slice(1) : text, style);
+      style = parsed.style;
+      known.push({ stream: this.prefixed ? STREAMS[text[0]] ?? "" : "", runs: parsed.runs, next: parsed.style });
+    }
+    this.#windows.set(n, known);
   }
 }

@@ -21,7 +21,7 @@ import { Worker, Workers } from "./pages/workers.js";
 import { Toasts } from "./parts/dialogs.js";
 import { Frame } from "./parts/frame.js";
 import { listenToKeys } from "./parts/keys.js";
-import { prefetchOnIntent } from "./prefetch.js";
+import { ahead, prefetchOnIntent } from "./prefetch.js";
 import { useRoute } from "./router.js";
 import { stream } from "./stream.js";
 import { setVisitor } from "./visitor.js";
@@ -55,7 +55,7 @@ function pageFor({ segments }) {
 }
 
 function App() {
-  const route = useRoute();
+  const route = useRoute(ahead);
   const [config, setConfig] = useState(null);
   const first = useRef(true);
 

@@ -4,7 +4,7 @@
  */
 
 /** What rows show of a build besides itself; they come with a snapshot, and by events of their own. */
-const ROW_PROPERTIES = ["branch", "revision", "got_revision"];
+const ROW_PROPERTIES = ["branch", "revision", "got_revision", "owner", "owners"];
 const WITH_PROPERTIES = ROW_PROPERTIES.map((name) => `&property=${name}`).join("");
 /** They are followed build by build, and only while it runs: those of all builds would be most of what happens. */
 const rowProperties = {

@@ -19,7 +19,7 @@ const SHAPES = {
   retry: html`<path d="M11.4 6.4A3.8 3.8 0 1 0 11.8 9M11.6 3.8v2.8H8.8" />`,
   cancelled: html`<path d="M4.6 8h6.8" />`,
   pending: html`<path d="M8 4.8V8l2.2 1.4" />`,
-  running: html`<path class="spin" d="M8 3.6A4.4 4.4 0 1 1 3.6 8" />`,
+  running: html`<path d="M8 3.6A4.4 4.4 0 1 1 3.6 8" />`,
 };
 
 /**

@@ -31,10 +31,33 @@ export function replace(address) {
   dispatchEvent(new HashChangeEvent("hashchange"));
 }
 
-export function useRoute() {
+/** How long a page waits for its data; after that it shows that they are on their way. */
+const PATIENCE_MS = 120;
+
+/**
+ * The route of the address. Another page's takes effect when all that `prepare` asks for is there: a page is drawn once,
+ * with its data, not first without them.
+ * @param {(route: object) => Promise[]} prepare  gives what is still on its way
+ */
+export function useRoute(prepare) {
   const [route, setRoute] = useState(() => parse(location.hash));
   useEffect(() => {
-    const changed = () => setRoute(parse(location.hash));
+    let shown = route.path;
+    let timer = null;
+    const changed = async () => {
+      const next = parse(location.hash);
+      clearTimeout(timer);
+      const coming = next.path === shown ? [] : prepare(next);
+      if (coming.length) {
+        const late = new Promise((resolve) => { timer = setTimeout(resolve, PATIENCE_MS); });
+        await Promise.race([Promise.all(coming), late]);
+        // Somebody went on meanwhile.
+        if (location.hash !== next.hash) return;
+        clearTimeout(timer);
+      }
+      shown = next.path;
+      setRoute(next);
+    };
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);

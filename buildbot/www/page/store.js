@@ -38,7 +38,8 @@ class Query {
     /** counts what was announced, so that whoever begins to look knows whether he missed something */
     this.version = 0;
     this.users = new Set();
-    this.#load();
+    /** resolves with the first answer, or with the error in its place */
+    this.settled = this.#load();
   }
 
   #items = new Map();

@@ -5,7 +5,7 @@ import { count, dateTime, duration, personName, shortRevision } from "../format.
 import { useLater, useQuery, useTitle } from "../hooks.js";
 import { RebuildButton, StopButton } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Icon, Panel } from "../parts/basics.js";
-import { BuildRow, Progress, Remaining, tookSeconds, useNames } from "../parts/builds.js";
+import { BuildRow, Progress, Remaining, ownersOf, tookSeconds, useNames } from "../parts/builds.js";
 import { ChangeRow, Person } from "../parts/changes.js";
 import { HtmlLog, LogView, RemovedLog } from "../parts/logview.js";
 import { WorkerInfo } from "../parts/machines.js";
@@ -98,7 +98,7 @@ function Known({ build, route }) {
     ${tab === "steps" && html`<${Steps} build=${build} />`}
     ${tab === "changes" && html`<${Panel} title="Changes" class="headless"><${Content} query=${changes} empty="This build was not started by a change.">
       <ul class="rows">${changes.list.map((change) => html`<${ChangeRow} key=${change.changeid} change=${change} open />`)}</ul><//><//>`}
-    ${tab === "people" && html`<${People} changes=${changes} owners=${[...(value("owners") ?? []), value("owner")]} />`}
+    ${tab === "people" && html`<${People} changes=${changes} owners=${ownersOf(properties)} />`}
     ${tab === "properties" && html`<${Properties} properties=${properties} />`}
     ${tab === "worker" && html`<${OnWorker} build=${build} names=${names} />`}`;
 }

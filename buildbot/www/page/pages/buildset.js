@@ -19,7 +19,9 @@ export function Buildset({ route }) {
   const id = Number(route.segments[1]);
   const query = useQuery(oneBuildset(id));
   const requests = useQuery(buildsetRequests(id));
-  const properties = useQuery(buildsetProperties(id)).item ?? {};
+  const known = useQuery(buildsetProperties(id)).item;
+  const properties = known ?? {};
+  const owner = known && (known.owner?.[0] ?? null);
   const names = useNames();
   const buildset = query.item;
   useTitle(`Buildset ${id}`);
@@ -43,7 +45,7 @@ export function Buildset({ route }) {
         <a class="main" href=${to.request(request.buildrequestid)}><b>${names.builder(request.builderid)}</b></a>
         <span class="detail dim">request ${request.buildrequestid}</span>
         <span class="time">${request.complete ? html`<${Ago} at=${request.complete_at} />` : html`<${Elapsed} from=${request.submitted_at} />`}</span>
-        ${!request.complete && html`<${CancelButton} request=${request} name=${names.builder(request.builderid)} small />`}
+        ${!request.complete && html`<${CancelButton} request=${{ ...request, owner }} name=${names.builder(request.builderid)} small />`}
       </li>`)}</ul><//><//>
     <${Properties} properties=${properties} />`;
 }

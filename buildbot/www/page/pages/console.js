@@ -79,13 +79,32 @@ function Row({ change, columns, cells }) {
   return html`<tr>
     <th scope="row"><a class="main" href=${to.change(change.changeid)} title=${change.comments}>${title}</a>
       <small class="dim">${personName(change.author)}${change.revision && html` · <code>${shortRevision(change.revision)}</code>`} · <${Ago} at=${change.when_timestamp} /></small></th>
-    ${columns.map((builder) => html`<td key=${builder.builderid}>${drawn(cells.get(place(change.changeid, builder.builderid)), builder)}</td>`)}<td></td>
+    ${cellsOf(change, columns, cells)}
   </tr>`;
 }
 
-/** A function, not a component: there may be thousands, most of them empty. */
-function drawn(cell, builder) {
-  if (!cell) return null;
+/** Most cells are empty, and there may be thousands: neighbours that are empty are one. */
+function cellsOf(change, columns, cells) {
+  const drawn = [];
+  let empty = 0;
+  const gap = (after) => empty && drawn.push(html`<td key="before ${after}" colspan=${empty}></td>`);
+  for (const builder of columns) {
+    const cell = cells.get(place(change.changeid, builder.builderid));
+    if (cell) {
+      gap(builder.builderid);
+      drawn.push(html`<td key=${builder.builderid}>${linkTo(cell, builder)}</td>`);
+      empty = 0;
+    } else {
+      empty += 1;
+    }
+  }
+  // The column that takes what room is left.
+  empty += 1;
+  gap("end");
+  return drawn;
+}
+
+function linkTo(cell, builder) {
   const state = stateOf(cell);
   const name = cell.buildid ? `${builder.name} #${cell.number}: ${state}` : `${builder.name}, request ${cell.buildrequestid}: ${state}`;
   return html`<a tabindex="-1" class="state-${state}" aria-label=${name} title=${name} href=${cell.buildid ? to.build(cell.builderid, cell.number) : to.request(cell.buildrequestid)}><${StateIcon} state=${state} label=${null} /></a>`;
@@ -98,9 +117,19 @@ function pressed(event) {
   if (right === undefined || !from) return;
   event.preventDefault();
   const { rows } = event.currentTarget;
-  let [x, y] = [from.cellIndex, from.parentElement.rowIndex];
-  while (rows[(y += down)]?.cells[(x += right)]) {
-    const link = rows[y].cells[x].querySelector("a");
+  let [x, y] = [columnOf(from), from.parentElement.rowIndex];
+  for (let cell; (cell = rows[(y += down)] && cellAt(rows[y], (x += right))); ) {
+    const link = cell.querySelector("a");
     if (link) return link.focus();
   }
+}
+
+function columnOf(cell) {
+  const before = cell.previousElementSibling;
+  return before ? columnOf(before) + before.colSpan : 0;
+}
+
+function cellAt(row, column) {
+  let left = column;
+  return [...row.cells].find((cell) => (left -= cell.colSpan) < 0);
 }

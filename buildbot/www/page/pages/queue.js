@@ -8,7 +8,7 @@ import { BuildRow, useNames } from "../parts/builds.js";
 import { Stamp } from "../parts/sources.js";
 import { QueueRow, Reason, useReasons } from "../parts/queue.js";
 import {
-  builders as allBuilders, claimedRequests, request as oneRequest, requestBuilds, runningBuilds, waiting, waitingOf,
+  buildsetProperties, builders as allBuilders, claimedRequests, request as oneRequest, requestBuilds, runningBuilds, waiting, waitingOf,
 } from "../queries.js";
 import { StateChip } from "../results.js";
 import { href, replace, to } from "../router.js";
@@ -56,6 +56,7 @@ export function Request({ route }) {
   const why = useReasons();
   const request = query.item;
   const buildset = request?.buildset;
+  const properties = useQuery(request ? buildsetProperties(request.buildsetid) : null).item;
   const follow = route.params.has("follow") || route.params.has("redirect_to_build");
   const newest = builds.list[0];
   useTitle(`Request ${id}`);
@@ -64,21 +65,23 @@ export function Request({ route }) {
   }, [follow, newest]);
   if (query.error?.status === 404) return html`<${NotFound} what=${`request ${id}`} />`;
   if (!request) return html`<${Content} query=${query} lines=${6} />`;
+  const owned = { ...request, owner: properties && (properties.owner?.[0] ?? null) };
   const name = names.builder(request.builderid);
   const state = request.complete ? ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"][request.results] : request.claimed ? "running" : "pending";
   return html`<header class="page-head"><nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.waiting()}>Queue</a><a href=${to.builder(request.builderid)} data-key="up">${name}</a></nav>
       <h1>Request <span class="num">${id}</span></h1><${StateChip} state=${state} /><span class="grow"></span>
-      ${!request.complete && html`<${CancelButton} request=${request} name=${name} />`}</header>
+      ${!request.complete && html`<${CancelButton} request=${owned} name=${name} />`}</header>
     <section class="panel overview state-edge-${state}" aria-label="Overview">
       <div class="headline"><span class="state-text">${state === "pending" ? html`waiting: <${Reason} request=${request} why=${why} />` : state === "running" ? "being built" : state}</span>
         ${!request.complete && html`<span class="time-big num"><${Elapsed} from=${request.submitted_at} /></span>`}</div>
       <dl class="facts">
         <div><dt>Submitted</dt><dd><${Ago} at=${request.submitted_at} /></dd></div>
         <div><dt>Builder</dt><dd><a href=${to.builder(request.builderid)}>${name}</a></dd></div>
-        <div><dt>Priority</dt><dd class="num">${request.complete ? request.priority : html`<${PriorityButton} request=${request} name=${name} bare />`}</dd></div>
+        <div><dt>Priority</dt><dd class="num">${request.complete ? request.priority : html`<${PriorityButton} request=${owned} name=${name} bare />`}</dd></div>
         ${request.claimed && html`<div><dt>Claimed</dt><dd><${Ago} at=${request.claimed_at} /></dd></div>`}
         <div><dt>Buildset</dt><dd><a href=${to.buildset(request.buildsetid)}>${request.buildsetid}</a></dd></div>
         ${(buildset?.sourcestamps ?? []).map((stamp) => html`<${Stamp} stamp=${stamp} />`)}
+        ${owned.owner && html`<div><dt>Owner</dt><dd>${owned.owner}</dd></div>`}
         ${buildset?.reason && html`<div class="wide"><dt>Reason</dt><dd>${buildset.reason}</dd></div>`}
       </dl>
       ${follow && !request.complete && html`<p class="dim">This page goes to the build as soon as it starts.</p>`}

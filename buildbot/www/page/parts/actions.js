@@ -98,8 +98,8 @@ export async function controlWorker(worker, action) {
   await attempt(() => call(`workers/${worker.workerid}`, action, { reason }));
 }
 
-/** Whose a build or request is, as far as it is known here. */
-const of = ({ builderid, owner }) => ({ builderids: [builderid], owner });
+/** Of which builder a build or request is and whose, as far as that is known here. */
+const of = ({ builderid, owner, properties }) => ({ builderids: [builderid], owner: owner === undefined ? properties?.owner?.[0] : owner });
 
 export function StopButton({ build, name, small }) {
   return html`<button class="${small ? "icon-only quiet" : ""} danger-text" onClick=${() => stopBuild(build, name)}

@@ -2,7 +2,7 @@
 
 import { serverNow } from "../api.js";
 import { html } from "../dom.js";
-import { dateTime, duration, shortRevision } from "../format.js";
+import { dateTime, duration, personName, shortRevision } from "../format.js";
 import { useNow, useQuery } from "../hooks.js";
 import { builders as allBuilders, workers as allWorkers } from "../queries.js";
 import { StateIcon, stateOf } from "../results.js";
@@ -37,7 +37,7 @@ export function Progress({ build }) {
   const text = left === null ? "no earlier build to compare with" : left > 0 ? `about ${duration(left)} left` : `${duration(-left)} over the last success`;
   return html`<span class="progress ${left !== null && left < 0 ? "over" : ""}" role="progressbar" title=${text}
     aria-label=${text} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${share === null ? undefined : Math.round(share * 100)}>
-    <i class=${share === null ? "unknown" : ""} style=${{ width: share === null ? "30%" : `${Math.max(2, share * 100)}%` }}></i>
+    <i class=${share === null ? "unknown" : ""} style=${share === null ? undefined : { transform: `translateX(${Math.max(2, share * 100) - 100}%)` }}></i>
   </span>`;
 }
 
@@ -50,12 +50,19 @@ export function Remaining({ build }) {
   return left > 0 ? html`<span>~${duration(left)} left</span>` : html`<span class="over">+${duration(-left)}</span>`;
 }
 
-/** The branch and revision of a build, as far as they are known. */
+/** Those who are responsible for a build: the authors of its changes, and who asked for it. */
+export function ownersOf(properties) {
+  const named = [properties?.owners?.[0] ?? [], properties?.owner?.[0] ?? []].flat();
+  return [...new Set(named)].filter((person) => person && person !== "anonymous");
+}
+
+/** The branch and revision of a build and whose it is, as far as they are known. */
 function Source({ build }) {
   const branch = build.properties?.branch?.[0];
   const revision = build.properties?.got_revision?.[0] ?? build.properties?.revision?.[0];
-  if (!branch && !revision) return null;
-  return html`<span class="source">${branch && html`<span class="tag">${branch}</span> `}<code>${shortRevision(String(revision ?? ""))}</code></span>`;
+  const owners = ownersOf(build.properties);
+  return html`${(branch || revision) && html`<span class="source">${branch && html`<span class="tag">${branch}</span> `}<code>${shortRevision(String(revision ?? ""))}</code></span>`}
+    ${owners.length > 0 && html`<span class="owners" title=${owners.join(", ")}>${owners.slice(0, 2).map(personName).join(", ")}${owners.length > 2 && ` +${owners.length - 2}`}</span>`}`;
 }
 
 /** A running build in a list. */
