@@ -39,7 +39,7 @@ class Visit:
 
 VISITS = (
     Visit("home", "#/", ".rows .row .icon"),
-    Visit("builders", "#/builders", ".row.builder .history > *"),
+    Visit("builders", "#/builders", ".row.builder .history path"),
     Visit("builder", "#/builders/7", ".picture .bar"),
     Visit("build", "#/builders/7/builds/1900", ".steps .row"),
     Visit("build with a log", "#/builders/2/builds/1", ".steps .row"),
@@ -118,7 +118,7 @@ def _visit(browser: Any, url: str, result: PageResult) -> None:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(url + start)
     page.wait_for_selector(".connection.open")
-    page.wait_for_function("document.querySelector('main .row') && !document.querySelector('main .skeleton')")
+    page.wait_for_selector("main:has(.row):not(:has(.skeleton))")
     page.evaluate("new Promise(requestIdleCallback)")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
