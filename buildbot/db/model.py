@@ -11,6 +11,7 @@ from sqlalchemy import Table, column, inspect, select, table
 from sqlalchemy.engine import Engine
 from twisted.internet.defer import Deferred
 
+from buildbot.db.connection import dialect_of
 from buildbot.db.pool import DBThreadPool
 from buildbot.resources import metadata
 
@@ -90,7 +91,7 @@ def upgrade(engine: Engine, progress: Callable[[str], Any] | None = None, to: st
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     found, newest = versions(engine)
     steps = list(ScriptDirectory.from_config(config).iterate_revisions(to or newest, found or "base"))
-    with engine.connect() as conn:
+    with engine.connect() as conn, dialect_of(conn).unhurried(conn):
         config.attributes["connection"] = conn
         for step in reversed(steps):
             if progress is not None:

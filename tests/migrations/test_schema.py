@@ -11,16 +11,23 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import inspect, select, text
-from sqlalchemy.engine import Engine
+from sqlalchemy import event, inspect, select, text
+from sqlalchemy.engine import Connection, Engine
 
 from buildbot.db import model
 from buildbot.db.dialects import dialect_for
+from buildbot.db.dialects.base import MAX_IDLE_S
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.db.model import VERSION_TABLE, is_current, upgrade, versions
 from buildbot.master import openMaster
 from buildbot.resources import clock, metadata
 from tests.support.databases import database_url, selected_backends
+
+#: asks for how many seconds a transaction may stand still, where that is limited
+IDLE_LIMITS = {
+    "postgresql": "SELECT extract(epoch FROM current_setting('idle_in_transaction_session_timeout')::interval)::int",
+    "mariadb": "SELECT @@idle_transaction_timeout",
+}
 
 
 @pytest.fixture(params=selected_backends())
@@ -117,6 +124,50 @@ def test_upgrade_twice(engine: Engine) -> None:
     before = described(engine)
     upgrade(engine)
     assert described(engine) == before
+
+
+def _idle_limit(engine: Engine) -> str | None:
+    with engine.connect() as conn:
+        name = "mariadb" if getattr(conn.dialect, "is_mariadb", False) else conn.dialect.name
+    return IDLE_LIMITS.get(name)
+
+
+def test_may_stand_still(engine: Engine) -> None:
+    """A migration that computes for long, or stands still with its machine, keeps its transaction, and only it."""
+    ask = _idle_limit(engine)
+    if ask is None:
+        return  # its locks go with its process
+    limits: list[int] = []
+
+    def look(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
+        if "CREATE TABLE builds (" in statement:
+            other = conn.connection.cursor()
+            other.execute(ask)
+            limits.append(int(other.fetchall()[0][0]))
+
+    event.listen(engine, "before_cursor_execute", look)
+    upgrade(engine)
+    with engine.connect() as conn:
+        limits.append(int(conn.exec_driver_sql(ask).scalar_one()))
+    assert limits == [0, MAX_IDLE_S]
+
+
+def test_failed_upgrade_leaves_no_setting(engine: Engine) -> None:
+    """A connection whose migration failed is not used again."""
+    ask = _idle_limit(engine)
+    if ask is None:
+        return
+
+    def fail(conn: Connection, cursor: Any, statement: str, *rest: Any) -> None:
+        if "CREATE TABLE builds (" in statement:
+            raise RuntimeError("the disk is full")
+
+    event.listen(engine, "before_cursor_execute", fail)
+    with pytest.raises(RuntimeError, match="disk"):
+        upgrade(engine)
+    event.remove(engine, "before_cursor_execute", fail)
+    with engine.connect() as conn:
+        assert int(conn.exec_driver_sql(ask).scalar_one()) == MAX_IDLE_S
 
 
 async def test_empty_is_refused(url: str) -> None:

@@ -11,6 +11,7 @@ from sqlalchemy import delete, update
 from sqlalchemy.engine import Engine
 
 from buildbot.data.connector import DataConnector
+from buildbot.db.connection import dialect_of
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
@@ -42,11 +43,12 @@ class Database:
         """Remove every row; the clock goes on, ids are not used again."""
         if self.engine is None:
             return
-        with self.engine.begin() as conn:
+        with self.engine.connect() as conn, dialect_of(conn).unhurried(conn):
             for table in reversed(metadata.sorted_tables):
                 if table is not clock:
                     conn.execute(delete(table))
             conn.execute(update(clock).values(trimmed=clock.c.seq))
+            conn.commit()
 
     @contextmanager
     def master(self, name: str) -> Iterator[Any]:

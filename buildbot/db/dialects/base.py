@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Protocol
 
 from sqlalchemy import Column, ColumnElement, Table
@@ -95,6 +96,8 @@ class Dialect:
     chains_inserts: ClassVar[bool] = False
     #: whether LIMIT belongs to a statement's text: a planner that makes one plan for all values guesses it otherwise
     plans_by_limit: ClassVar[bool] = False
+    #: sets how many seconds a session's transactions may stand still; None where nobody waits for their locks
+    limits_idle: ClassVar[str | None] = None
     #: whether writers lock rows; not where there is one writer anyway
     locks_rows: ClassVar[bool] = True
     #: options of a connection string that old configurations carry and that mean nothing any more
@@ -118,6 +121,25 @@ class Dialect:
 
     def _create_engine(self) -> Engine:
         raise NotImplementedError
+
+    @contextmanager
+    def unhurried(self, conn: Connection) -> Iterator[None]:
+        """Within this block transactions may stand still: nobody would run them again. Commit in its end."""
+        if self.limits_idle is None:
+            yield
+            return
+        self._limit_idle(conn, 0)
+        try:
+            yield
+        except BaseException:
+            conn.invalidate()  # with its setting
+            raise
+        self._limit_idle(conn, MAX_IDLE_S)
+
+    def _limit_idle(self, conn: Connection, seconds: int) -> None:
+        assert self.limits_idle is not None
+        conn.exec_driver_sql(self.limits_idle.format(seconds))  # begins, so that there is something to commit
+        conn.commit()
 
     def begin_snapshot(self) -> str:
         """What begins a read-only transaction that sees one moment: engines name it differently."""

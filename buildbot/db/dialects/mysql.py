@@ -14,9 +14,6 @@ from sqlalchemy.sql import Executable
 from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError
 from buildbot.db.dialects.driver import execute, execute_both
 
-#: to MySQL, which has no such limit, this is a comment
-_IDLE = f"/*M!100300 , idle_transaction_timeout={MAX_IDLE_S} */"
-_SETTINGS = f"SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES'{_IDLE}"
 #: of the protocol: UPDATE counts rows that are so already (SQLAlchemy asks for it too), several statements at once
 _FOUND_ROWS, _MULTI_STATEMENTS = 1 << 1, 1 << 16
 #: characters of events that go in one statement: less than a packet, as servers ship, is after escaping
@@ -30,6 +27,8 @@ class MySQLDialect(Dialect):
     """InnoDB and utf8mb4, required; READ COMMITTED for writers, consistent snapshots for readers."""
 
     name = "mysql"
+    #: to MySQL, which has no such limit, the second setting is a comment
+    limits_idle = "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES' /*M!100300 , idle_transaction_timeout={} */"
     writers = 2
     readers = 2
 
@@ -53,7 +52,7 @@ class MySQLDialect(Dialect):
                 isolation_level="READ COMMITTED",
                 connect_args={
                     "connect_timeout": 10,
-                    "init_command": _SETTINGS,
+                    "init_command": self.limits_idle.format(MAX_IDLE_S),
                     "client_flag": _FOUND_ROWS | _MULTI_STATEMENTS,
                 },
                 query_cache_size=COMPILED,

@@ -84,6 +84,7 @@ class PostgreSQLDialect(Dialect):
     returns_updated = True
     chains_inserts = True
     plans_by_limit = True
+    limits_idle = "SET idle_in_transaction_session_timeout = '{}s'"
     writers = 2
     readers = 2
 
@@ -110,7 +111,7 @@ class PostgreSQLDialect(Dialect):
         @event.listens_for(engine, "connect")
         def settings(connection: Any, record: Any) -> None:
             # not as an option of the connection: poolers refuse those
-            connection.execute(f"SET idle_in_transaction_session_timeout = '{MAX_IDLE_S}s'")
+            connection.execute(self.limits_idle.format(MAX_IDLE_S))
             connection.commit()
 
         # no casts of parameters to INTEGER: a number that no column can hold is not found, which is no error
