@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import transaction_of
-from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.branches import BRANCH, BranchDict, branches
@@ -39,7 +39,7 @@ class BranchesConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(branchid, "branchid")
         return cast(BranchDict | None, reader_of(BRANCH).by_ids(conn, [wanted]).get(wanted))
 
-    getBranch = reads(thdGetBranch)
+    getBranch = reads_few(thdGetBranch)
 
     def thdGetBranches(self, conn: Connection, codebaseid: int) -> list[BranchDict]:
         """The branches of a codebase, by id."""

@@ -12,7 +12,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import dialect_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.statements import Statement
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
@@ -71,7 +71,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         """All builders ever configured, by id."""
         return [_dict(row) for row in _get_all.all(conn)]
 
-    getBuilders = reads(thdGetBuilders)
+    getBuilders = reads_list(thdGetBuilders)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

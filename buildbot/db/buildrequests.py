@@ -21,7 +21,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Row, Statement
 from buildbot.resources.base import unset
@@ -178,7 +178,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         statement = _selection(complete, claimed, frozenset(given))
         return _brdicts(statement.all(conn, **given), self.db.masterid)
 
-    getBuildRequests = reads(thdGetBuildRequests)
+    getBuildRequests = reads_list(thdGetBuildRequests)
 
     def thdClaimBuildRequests(
         self, conn: Connection, brids: Iterable[int], claimed_at: dt.datetime | None = None

@@ -14,7 +14,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.buildrequests import buildrequests
@@ -148,7 +148,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         """The builds of one request, by id. Source: specification 001, builds; readings, small print."""
         return [_bdict(row) for row in _get_for_request.all(conn, brid=checks.identifier(brid, "brid"))]
 
-    getBuildsForRequest = reads(thdGetBuildsForRequest)
+    getBuildsForRequest = reads_few(thdGetBuildsForRequest)
 
     def thdAddBuild(self, conn: Connection, brid: int, number: int | None = None, workerid: int | None = None) -> int:
         """Add a build that starts now, and return its id.
@@ -214,7 +214,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         rows = _get_properties.all(conn, bid=checks.identifier(bid, "bid"))
         return {name: (jsontext.loads(value), source) for name, value, source in rows}
 
-    getBuildProperties = reads(thdGetBuildProperties)
+    getBuildProperties = reads_few(thdGetBuildProperties)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

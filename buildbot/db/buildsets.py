@@ -14,7 +14,7 @@ from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement, by_name
 from buildbot.resources.base import unset
@@ -190,7 +190,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         statement = select(*_columns).order_by(buildsets.c.id)
         return [_bsdict(tuple(row)) for row in conn.execute(_of_completeness(statement, complete))]
 
-    getBuildsets = reads(thdGetBuildsets)
+    getBuildsets = reads_list(thdGetBuildsets)
 
     def thdGetRecentBuildsets(
         self,
@@ -218,7 +218,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         rows = conn.execute(statement.order_by(buildsets.c.id.desc()).limit(count)).all()
         return [_bsdict(tuple(row)) for row in reversed(rows)]
 
-    getRecentBuildsets = reads(thdGetRecentBuildsets)
+    getRecentBuildsets = reads_list(thdGetRecentBuildsets)
 
     def thdGetBuildsetProperties(self, conn: Connection, buildsetid: int) -> dict[str, tuple[Any, str]]:
         """The buildset's properties, ``{name: (value, source)}``; empty too if there is no such buildset.
@@ -228,7 +228,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         text = _properties.scalar(conn, bsid=checks.identifier(buildsetid, "buildsetid"))
         return {} if text is None else property_pairs.loads(text)
 
-    getBuildsetProperties = reads(thdGetBuildsetProperties)
+    getBuildsetProperties = reads_few(thdGetBuildsetProperties)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.changes import CHANGE, changes
@@ -184,14 +184,14 @@ class ChangesConnectorComponent(DBConnectorComponent):
         """Ids of the users of a change. Source: specification 001, changes."""
         return [row[0] for row in _uids.all(conn, changeid=checks.identifier(changeid, "changeid"))]
 
-    getChangeUids = reads(thdGetChangeUids)
+    getChangeUids = reads_few(thdGetChangeUids)
 
     def thdGetRecentChanges(self, conn: Connection, count: int) -> list[ChDict]:
         """The newest ``count`` changes by id, ascending. Source: specification 001, changes; readings."""
         rows = _recent.all(conn, count=checks.integer(count, "count", maximum=checks.MAX_INT))
         return [_chdict(row) for row in reversed(rows)]
 
-    getRecentChanges = reads(thdGetRecentChanges)
+    getRecentChanges = reads_list(thdGetRecentChanges)
 
     def thdGetLatestChangeid(self, conn: Connection) -> int | None:
         """The newest changeid, or None if there is no change. Source: specification 001, changes."""

@@ -10,7 +10,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.resources.changesources import changesource_masters, changesources
 
 _names = NamedRows(changesources)
@@ -73,7 +73,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
         """
         return _things.get_all(conn, active, masterid, _dict)
 
-    getChangeSources = reads(thdGetChangeSources)
+    getChangeSources = reads_list(thdGetChangeSources)
 
 
 def _dict(row: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.operations import reads, snapshots, writes
+from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.buildrequests import buildrequests
@@ -153,7 +153,7 @@ class CommitsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(commitid, "commitid")
         return cast(CommitDict | None, reader_of(COMMIT).by_ids(conn, [wanted]).get(wanted))
 
-    getCommit = reads(thdGetCommit)
+    getCommit = reads_few(thdGetCommit)
 
     def thdGetCommitByRevision(self, conn: Connection, codebaseid: int, revision: str) -> CommitDict | None:
         """The commit of a codebase with this revision, or None."""

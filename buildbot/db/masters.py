@@ -16,7 +16,7 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import dialect_of
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.statements import Statement
 from buildbot.resources.builders import builder_masters
 from buildbot.resources.changesources import changesource_masters
@@ -123,7 +123,7 @@ class MastersConnectorComponent(DBConnectorComponent):
         """All masters, by id. Source: specification 004."""
         return [_master_dict(row) for row in _get_all.all(conn)]
 
-    getMasters = reads(thdGetMasters)
+    getMasters = reads_list(thdGetMasters)
 
     def thdSetAllMastersActiveLongTimeAgo(self, conn: Connection) -> None:
         """Set every ``last_active`` to the epoch, so that housekeeping looks at all masters. For upgrade-master.

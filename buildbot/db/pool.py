@@ -31,12 +31,11 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.connection import ConnectionState, dialect_of, state_of
-from buildbot.db.dialects.base import Asker, Dialect, NotAnsweredError, Sign
+from buildbot.db.connection import dialect_of, state_of
+from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.exceptions import PoolClosedError
 from buildbot.db.lanes import Call, Holder, Lane, Tally, joined
-from buildbot.db.rehearsal import AskedError, ElsewhereError, Rehearsal
 from buildbot.db.transaction import Committed, Journal, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
@@ -83,10 +82,11 @@ class DBThreadPool:
         self.on_commit: Callable[[Committed], None] | None = None
         self.engine = dialect.create_engine()
         event.listen(self.engine, "before_cursor_execute", _note_writing)
+        #: kinds of lists whose last one was long; whoever asks for such keeps them
+        self.long_lists: set[tuple[str, ...]] = set()
         self._names: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
-        self._asker = dialect.asker(reactor)
-        self._asked = ConnectionState(dialect)
+        self._nearby = dialect.nearby(self.engine, reactor)
         self._sign: Sign | None = None
         self._immediate: tuple[Holder, Holder] | None = None
         self._holders: list[Holder] = []
@@ -140,37 +140,16 @@ class DBThreadPool:
         """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
         driver can, on the reactor's thread. It may be called several times.
         """
-        call = Call(callable, args, kwargs)
-        if self._asker is None or self._closing.is_set():
-            return self._submit(call, write=False)
-        self._rehearse(self._asker, call, Rehearsal(self.engine.dialect, self._asked))
-        return call.deferred
+        nearby = None
+        if self._nearby is not None and not self._closing.is_set():
+            nearby = self._nearby.read(callable, args, kwargs)
+        if nearby is None:
+            return self.read(callable, *args, **kwargs)
+        return nearby.addErrback(self._not_answered, callable, args, kwargs)
 
-    def _rehearse(self, asker: Asker, call: Call, rehearsal: Rehearsal) -> None:
-        try:
-            outcome = rehearsal.run(call.function, call.args, call.kwargs)
-        except AskedError as asked:
-            answering = asker.ask(asked.text, asked.arguments)
-            if answering is None:
-                self._reads.put(call)
-            else:
-                answering.addCallbacks(
-                    self._answered, self._not_answered, callbackArgs=(asker, call, rehearsal), errbackArgs=(call,)
-                )
-        except ElsewhereError:
-            self._reads.put(call)
-        except Exception:
-            call.deferred.errback()
-        else:
-            call.deferred.callback(outcome)
-
-    def _answered(self, rows: list[tuple[Any, ...]], asker: Asker, call: Call, rehearsal: Rehearsal) -> None:
-        rehearsal.answer(rows)
-        self._rehearse(asker, call, rehearsal)
-
-    def _not_answered(self, failure: Failure, call: Call) -> None:
+    def _not_answered(self, failure: Failure, callable: Callable[..., T], args: Any, kwargs: Any) -> Deferred[T]:
         failure.trap(NotAnsweredError)
-        self._reads.put(call)
+        return self.read(callable, *args, **kwargs)
 
     def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
@@ -188,7 +167,8 @@ class DBThreadPool:
     @property
     def statements(self) -> int:
         """How many statements its threads have executed."""
-        return self._asked.statements + sum(holder.state.statements for holder in self._holders)
+        nearby = 0 if self._nearby is None else self._nearby.statements
+        return nearby + sum(holder.state.statements for holder in self._holders)
 
     def metrics(self) -> Iterator[Family]:
         """How much it has done, and how much waits."""
@@ -225,8 +205,8 @@ class DBThreadPool:
         sign, self._sign = self._sign, None
         if sign is not None:
             sign.close()
-        if self._asker is not None:
-            self._asker.close()
+        if self._nearby is not None:
+            self._nearby.close()
         if self._immediate is not None:
             for holder in self._immediate:
                 holder.close()

@@ -6,12 +6,80 @@ that is a thread's business, and so is what the asker does not answer.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 from sqlalchemy.engine import Dialect as CoreDialect
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildbot.db.connection import STATE, ConnectionState
+from buildbot.db.dialects.base import Dialect, NotAnsweredError
+
+
+class Asker(Protocol):
+    """Asks the database without a thread; for the reactor's."""
+
+    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
+        """The rows of a SELECT in the database's words, which sees all that was committed before this call.
+
+        Fails with NotAnsweredError, also where a thread had better make something of the answer; None if it cannot be
+        asked now.
+        """
+
+    def close(self) -> None:
+        """Ask nothing more."""
+
+
+class Rehearsing:
+    """As ``Nearby``, where an asker sends statements and hears the rows later."""
+
+    def __init__(self, asker: Asker, dialect: Dialect, core: CoreDialect) -> None:
+        self.asker = asker
+        self._state = ConnectionState(dialect)
+        self._core = core
+
+    @property
+    def statements(self) -> int:
+        """As ``Nearby.statements``."""
+        return self._state.statements
+
+    def read(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Deferred[Any] | None:
+        """As ``Nearby.read``."""
+        rehearsal = Rehearsal(self._core, self._state)
+        read: Deferred[Any] = Deferred()
+
+        def rehearse() -> bool:
+            try:
+                outcome = rehearsal.run(function, args, kwargs)
+            except AskedError as asked:
+                answering = self.asker.ask(asked.text, asked.arguments)
+                if answering is None:
+                    return False
+                answering.addCallbacks(answered, read.errback)
+            except ElsewhereError:
+                return False
+            except Exception:
+                read.errback()
+            else:
+                read.callback(outcome)
+            return True
+
+        def answered(rows: list[tuple[Any, ...]]) -> None:
+            rehearsal.answer(rows)
+            if not rehearse():
+                read.errback(_ELSEWHERE)
+
+        return read if rehearse() else None
+
+    def close(self) -> None:
+        """As ``Nearby.close``."""
+        self.asker.close()
+
+
+_ELSEWHERE = Failure(NotAnsweredError("it is to be asked otherwise"))
 
 
 class AskedError(BaseException):
@@ -37,7 +105,7 @@ class Rehearsal:
         self._answers: list[list[tuple[Any, ...]]] = []
         self._place = 0
 
-    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What the function gives. Raises AskedError, ElsewhereError, and what it raises."""
         self._place = 0
         # those that it had the answers of before are not executed again

@@ -14,7 +14,7 @@ from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
 from buildbot.db.names import NamedRows
-from buildbot.db.operations import reads, reads_few, writes
+from buildbot.db.operations import reads, reads_few, reads_list, writes
 from buildbot.db.statements import Statement
 from buildbot.resources.changes import changes
 from buildbot.resources.schedulers import force_builders, scheduler_changes, scheduler_masters, schedulers
@@ -178,7 +178,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         """Schedulers, by id; the filters are those of change sources. Source: readings, schedulers."""
         return _things.get_all(conn, active, masterid, _dict)
 
-    getSchedulers = reads(thdGetSchedulers)
+    getSchedulers = reads_list(thdGetSchedulers)
 
     def thdEnable(self, conn: Connection, schedulerid: int, enabled: bool) -> bool:
         """Switch a scheduler on or off; false if there is none."""

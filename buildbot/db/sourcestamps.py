@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads_list, writes
 from buildbot.db.rows import Entity, nester
 from buildbot.db.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.resources.sourcestamps import (
@@ -186,7 +186,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
             stamps.append(stamp)
         return stamps
 
-    getSourceStamps = reads(thdGetSourceStamps)
+    getSourceStamps = reads_list(thdGetSourceStamps)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

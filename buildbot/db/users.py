@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
-from buildbot.db.operations import reads, writes
+from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.users import users, users_info
 from buildbot.util import checks
@@ -107,13 +107,13 @@ class UsersConnectorComponent(DBConnectorComponent):
         uid = _by_username.scalar(conn, hash=checks.name_hash(checks.text(username, "username")))
         return None if uid is None else self.thdGetUser(conn, uid)
 
-    getUserByUsername = reads(thdGetUserByUsername)
+    getUserByUsername = reads_few(thdGetUserByUsername)
 
     def thdGetUsers(self, conn: Connection) -> list[UsDict]:
         """All users without their attributes, by uid. Source: specification 001, users."""
         return [_partial(row) for row in _all.all(conn)]
 
-    getUsers = reads(thdGetUsers)
+    getUsers = reads_list(thdGetUsers)
 
     def thdUpdateUser(
         self,
@@ -171,7 +171,7 @@ class UsersConnectorComponent(DBConnectorComponent):
         hashed = checks.name_hash(checks.text(identifier, "identifier"))
         return _lowest.scalar(conn, hash=hashed)  # type: ignore[no-any-return]
 
-    identifierToUid = reads(thdIdentifierToUid)
+    identifierToUid = reads_few(thdIdentifierToUid)
 
     @staticmethod
     def _set_attribute(conn: Connection, uid: int, attr_type: str, attr_data: str) -> None:

@@ -137,7 +137,7 @@ class MQConnector:
     def clock(self) -> Deferred[tuple[int, int]]:
         """The last number given out and the last one that is gone from the log; Deferred."""
         reading = None if self._clock_reader is None else self._clock_reader.read()
-        return self._db.pool.read(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
+        return self._db.pool.read_few(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
 
     def _read_clock_otherwise(self, failure: Failure) -> Deferred[tuple[int, int]]:
         failure.trap(NotAnsweredError)

@@ -11,10 +11,11 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
 
+from buildbot.db import operations
 from buildbot.db.dialects import postgresql_reactor
 from buildbot.db.statements import Statement
 from buildbot.resources.changes import changes
-from tests.support.building import add_build
+from tests.support.building import STAMP, add_build
 from tests.support.events import next_turn
 from tests.support.reactor import run
 
@@ -28,8 +29,12 @@ def thd_same(conn: Connection, value: int) -> int:
     return int(_same.scalar(conn, value=value))
 
 
+def _asker(state: Any) -> Any:
+    return getattr(state.db.pool._nearby, "asker", None)
+
+
 async def _connected(state: Any) -> None:
-    asker = state.db.pool._asker
+    asker = _asker(state)
     while asker is not None and asker._connection is None:
         await state.db.pool.read_few(thd_same, 1)
         await next_turn()
@@ -115,6 +120,22 @@ async def test_statements_are_counted(few: Any) -> None:
     assert few.db.pool.statements - before == 3
 
 
+async def test_lists_of_any_length(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a long list a thread reads the next of its kind, until one is short again."""
+    monkeypatch.setattr(operations, "FEW_ROWS", 2)
+    few.db.pool.long_lists.clear()
+    await few.data.update.addBuildset(sourcestamps=[STAMP], reason="r", builderNames=["a", "b", "c"])
+    pool, requests = few.db.pool, few.db.buildrequests
+    for _ in range(2):
+        assert len(await requests.getBuildRequests(claimed=False)) == 3
+        assert len(await requests.getBuildRequests(buildername="a")) == 1
+        assert pool.long_lists == {("BuildRequestsConnectorComponent.thdGetBuildRequests", "claimed")}
+    ids = [request["brid"] for request in await requests.getBuildRequests()]
+    await few.data.update.claimBuildRequests(ids)
+    assert await requests.getBuildRequests(claimed=False) == []
+    assert pool.long_lists == {("BuildRequestsConnectorComponent.thdGetBuildRequests",)}
+
+
 async def test_many_statements(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a connection has prepared is bounded, whatever is asked."""
     monkeypatch.setattr(postgresql_reactor, "_PREPARED", 5)
@@ -122,12 +143,12 @@ async def test_many_statements(few: Any, monkeypatch: pytest.MonkeyPatch) -> Non
         other = Statement(select(bindparam("value", literal(0).type), literal(0).label(f"l{number}")))
         thd = lambda conn, other=other: other.first(conn, value=3)  # noqa: E731
         assert list(await gatherResults([few.db.pool.read_few(thd), few.db.pool.read_few(thd)])) == [(3, 0), (3, 0)]
-        assert len(getattr(few.db.pool._asker, "_prepared", ())) <= 6
+        assert len(getattr(_asker(few), "_prepared", ())) <= 6
 
 
 async def test_lost_connection(few: Any) -> None:
     """Whoever asks is answered all the same, and the connection is made again."""
-    asker = few.db.pool._asker
+    asker = _asker(few)
     if asker is None:
         pytest.skip("only by psycopg")
     for _ in range(2):

@@ -18,7 +18,8 @@ from buildbot.db.dialects.driver import execute
 #: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
 #: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on
 MAX_IDLE_S = 5
-
+#: more rows than so many are a thread's business
+FEW_ROWS = 200
 
 #: statements that SQLAlchemy keeps compiled: those whose number of values shapes them, which hostile clients choose
 COMPILED = 128
@@ -49,18 +50,23 @@ class NotAnsweredError(Exception):
     """What was asked on the reactor's thread has no answer there; it may be asked otherwise."""
 
 
-class Asker(Protocol):
-    """Asks the database without a thread; for the reactor's."""
+class Nearby(Protocol):
+    """Reads on the reactor's thread what takes a row or a few."""
 
-    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
-        """The rows of a SELECT in the database's words, which sees all that was committed before this call.
+    @property
+    def statements(self) -> int:
+        """How many it has executed."""
 
-        Fails with NotAnsweredError, also where a thread had better make something of the answer; None if it cannot be
-        asked now.
+    def read(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Deferred[Any] | None:
+        """What ``function(conn, …)`` gives, which only reads and sees all that was committed before this call.
+
+        None, or a failure with NotAnsweredError, where it is a thread's business.
         """
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Read nothing more."""
 
 
 class ClockReader(Protocol):
@@ -160,8 +166,8 @@ class Dialect:
         """What reads the clock without a thread; None where the driver cannot."""
         return None
 
-    def asker(self, reactor: Any) -> Asker | None:
-        """What asks for a row or a few without a thread; None where the driver cannot."""
+    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
+        """What reads a row or a few without a thread; None where the driver would keep the reactor waiting."""
         return None
 
     # -- statements ---------------------------------------------------------------------------------

@@ -15,9 +15,10 @@ from sqlalchemy.sql import Executable
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Asker, ClockReader, Dialect, InvalidURLError, Listener
+from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener, Nearby
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
+from buildbot.db.rehearsal import Rehearsing
 
 try:
     import psycopg
@@ -131,9 +132,11 @@ class PostgreSQLDialect(Dialect):
         """As ``Dialect.clock_reader``, for reactors that watch sockets."""
         return PostgreSQLClock(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
 
-    def asker(self, reactor: Any) -> Asker | None:
-        """As ``Dialect.asker``, for reactors that watch sockets."""
-        return PostgreSQLReader(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
+    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
+        """As ``Dialect.nearby``, for reactors that watch sockets."""
+        if not IReactorFDSet.providedBy(reactor):
+            return None
+        return Rehearsing(PostgreSQLReader(self.url, reactor), self, engine.dialect)
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import NotAnsweredError
+from buildbot.db.dialects.base import FEW_ROWS, NotAnsweredError
 
 try:
     import psycopg
@@ -33,8 +33,6 @@ _CLOCK = b"SELECT seq, trimmed FROM clock WHERE id = 1"
 _PAUSE_S = 1.0
 #: statements that a connection has prepared; then it forgets them all
 _PREPARED = 200
-#: more rows than so many are a thread's business
-_FEW_ROWS = 200
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 Clock = tuple[int, int]
@@ -286,7 +284,7 @@ class PostgreSQLReader(_ReactorConnection):
             if result.status == pq.ExecStatus.TUPLES_OK:
                 question = self._asking[self._answered]
                 self._answered += 1
-                if result.ntuples <= _FEW_ROWS:
+                if result.ntuples <= FEW_ROWS:
                     question.transformer.set_pgresult(result)
                     question.rows = question.transformer.load_rows(0, result.ntuples, tuple)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:

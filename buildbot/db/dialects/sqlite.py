@@ -14,11 +14,14 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import COMPILED, Dialect, InvalidURLError, Sign
+from buildbot.db.dialects.base import COMPILED, Dialect, InvalidURLError, Nearby, Sign
 from buildbot.db.dialects.driver import execute, execute_uncounted
+from buildbot.db.dialects.sqlite_reactor import SQLiteNearby, SQLiteSign
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
+#: pages of the file that a connection keeps; what the reactor reads are mostly the upper ones of trees
+_CACHE_KB, _NEARBY_CACHE_KB = 32_000, 2_000
 #: prepared statements that a connection keeps, each of some 10 kB
 _CACHED_STATEMENTS = 256
 #: above this, ids go as JSON: there is a limit on variables
@@ -55,10 +58,10 @@ class SQLiteDialect(Dialect):
         """True for ``sqlite://``."""
         return self.url.database in (None, "", ":memory:")
 
-    def _create_engine(self) -> Engine:
+    def _create_engine(self, busy_timeout_ms: int = BUSY_TIMEOUT_MS, cache_kb: int = _CACHE_KB) -> Engine:
         connect_args: dict[str, Any] = {
             "check_same_thread": False,
-            "timeout": BUSY_TIMEOUT_MS / 1000,
+            "timeout": busy_timeout_ms / 1000,
             "cached_statements": _CACHED_STATEMENTS,
         }
         engine = create_engine(
@@ -73,12 +76,12 @@ class SQLiteDialect(Dialect):
         def settings(connection: sqlite3.Connection, record: Any) -> None:
             connection.isolation_level = None  # we say BEGIN ourselves
             cursor = connection.cursor()
-            cursor.execute(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
             if not self.in_memory:
                 self._use_wal(cursor)
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
-            cursor.execute("PRAGMA cache_size=-32000")
+            cursor.execute(f"PRAGMA cache_size=-{cache_kb}")
             # RETURNING gathers its rows in a table of its own: as a file it costs more than the statement
             cursor.execute("PRAGMA temp_store=MEMORY")
             cursor.close()
@@ -104,7 +107,13 @@ class SQLiteDialect(Dialect):
 
     def sign_of_changes(self, engine: Engine) -> Sign | None:
         """The database file counts commits; a database in memory has but one connection, which counts its changes."""
-        return _Sign(engine.raw_connection(), self.in_memory)
+        return SQLiteSign(engine.raw_connection(), self.in_memory)
+
+    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
+        """As ``Dialect.nearby``: it waits for no lock."""
+        if self.in_memory:
+            return None
+        return SQLiteNearby(self._create_engine(busy_timeout_ms=0, cache_kb=_NEARBY_CACHE_KB), self)
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
@@ -160,23 +169,3 @@ class SQLiteDialect(Dialect):
         if "is full" in said or "disk I/O" in said:
             return f"the disk of the database {path} is full or failing ({said}); nothing of this transaction was kept"
         return None
-
-
-class _Sign:
-    """As ``Sign``: on a connection of its own, which takes three microseconds and no lock."""
-
-    def __init__(self, connection: Any, in_memory: bool) -> None:
-        self._connection = connection
-        self._driver: sqlite3.Connection = connection.driver_connection
-        self._in_memory = in_memory
-
-    def read(self) -> int | None:
-        if self._in_memory:
-            return self._driver.total_changes
-        try:
-            return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.OperationalError:  # somebody has the file to himself
-            return None
-
-    def close(self) -> None:
-        self._connection.close()

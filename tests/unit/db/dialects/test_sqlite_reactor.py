@@ -1,0 +1,141 @@
+"""Reads of SQLite on the reactor's thread: bounded, fair to all else, and never waiting."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.db.dialects import dialect_for
+from buildbot.db.dialects.base import Nearby
+from buildbot.db.pool import in_snapshot
+
+
+def thd_count(conn: Connection, value: int) -> int:
+    """Count to ``value``."""
+    count = "WITH RECURSIVE up(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM up WHERE n < :value) SELECT max(n) FROM up"
+    return int(conn.execute(text(count), {"value": value}).scalar_one())
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A database with a table of one row."""
+    path = tmp_path / "x.sqlite"
+    with sqlite3.connect(path) as conn:
+        conn.execute("PRAGMA journal_mode=WAL")
+        conn.execute("CREATE TABLE numbers (n INTEGER)")
+        conn.execute("INSERT INTO numbers VALUES (1)")
+    conn.close()
+    return path
+
+
+@pytest.fixture
+def nearby(path: Path) -> Iterator[Nearby]:
+    """What reads it."""
+    nearby = opened(path)
+    yield nearby
+    nearby.close()
+
+
+def opened(path: Path) -> Nearby:
+    """What reads this file."""
+    dialect = dialect_for(f"sqlite:///{path}")
+    nearby = dialect.nearby(dialect.create_engine(), None)
+    assert nearby is not None
+    return nearby
+
+
+def thd_numbers(conn: Connection) -> list[int]:
+    """All that is in the table."""
+    return [row[0] for row in conn.execute(text("SELECT n FROM numbers ORDER BY n"))]
+
+
+def read(nearby: Nearby, function: Callable[..., Any], *args: Any) -> Any:
+    """What it gives at once; None where it is a thread's business."""
+    found: list[Any] = []
+    reading: Deferred[Any] | None = nearby.read(function, args, {})
+    if reading is None:
+        return None
+    reading.addCallback(found.append)
+    reading.addErrback(lambda failure: found.append(failure.value))
+    return found[0]
+
+
+def test_stopped(nearby: Nearby) -> None:
+    """What takes long is stopped, and the next one is not."""
+    assert read(nearby, thd_count, 10) == 10
+    before = nearby.statements
+    assert read(nearby, thd_count, 1_000_000) is None
+    assert nearby.statements == before
+    assert read(nearby, thd_count, 10) == 10
+
+
+def test_steps_are_counted_apart(nearby: Nearby) -> None:
+    """Many short reads take many steps together, and none is stopped."""
+    found = [read(nearby, thd_count, 200) for _ in range(200)]
+    assert [number for number in found if number is not None] == [200] * 191
+
+
+def test_not_for_ever(nearby: Nearby) -> None:
+    """Whoever awaits one read after the other waits for a thread now and then: the reactor has more to do."""
+    answered = [read(nearby, thd_numbers) is not None for _ in range(63)]
+    assert [place for place, here in enumerate(answered) if not here] == [20, 41, 62]
+
+
+def test_slow_disk(nearby: Nearby, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a read that the disk kept waiting, threads read for a while."""
+    times = iter([0.0, 0.02])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(times, 0.0))
+    assert read(nearby, thd_numbers) == [1]
+    assert [read(nearby, thd_numbers) for _ in range(102)] == [None] * 101 + [[1]]
+
+
+def test_locked(nearby: Nearby, path: Path) -> None:
+    """Where somebody has the file to himself, nobody waits for him here."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("PRAGMA locking_mode=EXCLUSIVE")
+    other.execute("INSERT INTO numbers VALUES (2)")
+    assert read(nearby, thd_numbers) is None
+    other.close()
+    assert read(nearby, thd_numbers) == [1, 2]
+
+
+def test_no_file(tmp_path: Path) -> None:
+    """What cannot be opened is a thread's business: it says why."""
+    nearby = opened(tmp_path / "nowhere" / "x.sqlite")
+    assert read(nearby, thd_numbers) is None
+    nearby.close()
+
+
+def test_errors(nearby: Nearby) -> None:
+    """Those of the function are the caller's; those of the database come from a thread, with its explanation."""
+
+    def thd_raise(conn: Connection) -> None:
+        raise ValueError("no")
+
+    assert str(read(nearby, thd_raise)) == "no"
+    assert read(nearby, lambda conn: conn.execute(text("SELECT nothing"))) is None
+    assert read(nearby, thd_numbers) == [1]
+
+
+def test_newest(nearby: Nearby, path: Path) -> None:
+    """Every read sees what was committed before; none leaves a transaction open, not even one that fails."""
+
+    def thd_fail(conn: Connection) -> None:
+        thd_numbers(conn)
+        raise ValueError("no")
+
+    other = sqlite3.connect(path, isolation_level=None)
+    for number in range(2, 5):
+        assert str(read(nearby, in_snapshot, thd_fail)) == "no"
+        assert len(read(nearby, in_snapshot, thd_numbers)) == number - 1
+        other.execute("INSERT INTO numbers VALUES (?)", (number,))
+        assert read(nearby, thd_numbers) == list(range(1, number + 1))
+    other.close()
