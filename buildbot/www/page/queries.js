@@ -249,9 +249,9 @@ export const workerBuilds = (workerid) => ({
   below: rowProperties,
 });
 
-/** The newest successes of some builders, in one answer; those that have had none lately may be missing. */
-export const successes = (builderids) => ({
-  path: `builds?complete=true&results=0&order=-buildid&limit=${builderids.length === 1 ? 1 : 20 + 4 * builderids.length}${builderids.map((id) => `&builderid=${id}`).join("")}`,
+/** A builder's newest success: by number, for its index knows which builds are its own. */
+export const lastSuccess = (builderid) => ({
+  path: `builders/${builderid}/builds?complete=true&results=0&order=-number&limit=1`,
   key: "buildid",
 });
 

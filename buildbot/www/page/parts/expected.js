@@ -3,31 +3,37 @@
 import { get } from "../api.js";
 import { useEffect, useReducer } from "../dom.js";
 import { useQuery } from "../hooks.js";
-import { endedBuilds, successes } from "../queries.js";
+import { endedBuilds, lastSuccess, latestBuilds } from "../queries.js";
 
 /** builderid → its last success, or null while it is asked for or if there is none */
 const known = new Map();
 const waiting = new Set();
-const users = new Set();
+let asking = false;
+let hasLatest = false;
+/** what draws a row → the builder of its build */
+const users = new Map();
 
-/** Builders of rows that are drawn together are asked for together. */
+/** Of many builders the latest builds of all tell it of most; the others go one by one, beside what pages ask. */
+const MANY = 3;
+
 async function ask() {
-  const builderids = [...waiting];
-  waiting.clear();
-  try {
-    const { items } = await get(successes(builderids).path);
-    for (const build of items.reverse()) known.set(build.builderid, build);
-    // Those that succeed seldom are beyond what the answer holds.
-    const missing = builderids.length > 1 ? builderids.filter((id) => known.get(id) === null) : [];
-    await Promise.all(missing.map(async (id) => {
-      const found = (await get(successes([id]).path)).items[0];
-      if (found) known.set(id, found);
-    }));
-  } catch {
-    // Nothing to compare with, until the next build of the builder appears.
-    for (const id of builderids) known.delete(id);
+  if (!hasLatest && waiting.size > MANY) {
+    const { items } = await get(latestBuilds.path).catch(() => ({ items: [] }));
+    hasLatest = items.length > 0;
+    for (const build of items.reverse()) if (build.complete && build.results === 0) known.set(build.builderid, build);
+    for (const [draw, builderid] of users) if (known.get(builderid)) draw();
   }
-  for (const draw of users) draw();
+  for (const id of waiting) {
+    waiting.delete(id);
+    if (known.get(id)) continue;
+    try {
+      known.set(id, (await get(lastSuccess(id).path)).items[0] ?? null);
+    } catch {
+      known.delete(id); // Nothing to compare with, until the next build of the builder appears.
+    }
+    for (const [draw, builderid] of users) if (builderid === id) draw();
+  }
+  asking = false;
 }
 
 /** The last success of a build's builder before it, or undefined. */
@@ -38,11 +44,12 @@ export function useLastSuccess(build) {
   const found = recent.list.find((other) => other.builderid === id && other.results === 0 && other.number < build.number);
   const ready = recent.state === "ready";
   useEffect(() => {
-    users.add(draw);
+    users.set(draw, id);
     if (ready && !found && !known.has(id)) {
       known.set(id, null);
-      if (waiting.size === 0) setTimeout(ask, 0);
       waiting.add(id);
+      if (!asking) setTimeout(ask, 0);
+      asking = true;
     }
     return () => users.delete(draw);
   }, [id, ready, !found]);
