@@ -68,6 +68,10 @@ _still_me = (
     .exists()
 )
 _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
+#: for databases whose UPDATE does not give the rows back
+_row = own_row(BUILDREQUEST).columns
+_lock_rows = Statement(select(*_row).where(_these).order_by(buildrequests.c.id).with_for_update())
+_NAMES = tuple(column.name for column in _row)
 _claim = Statement(
     update(buildrequests)
     .where(_these, _unclaimed, _still_me)
@@ -199,9 +203,10 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, claimed_at, "claimed_at")
         if not ids:
             return
-        self._lock_in_order(conn, ids)
+        locked = self._lock_in_order(conn, ids)
         if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
+        _leave(conn, _claim, locked, claimed=1, claimed_at=at, claimed_by_masterid=self.db.masterid)
 
     claimBuildRequests = writes(thdClaimBuildRequests)
 
@@ -257,11 +262,12 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, complete_at, "complete_at")
         if not ids:
             return
-        self._lock_in_order(conn, ids)
+        locked = self._lock_in_order(conn, ids)
         if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
             )
+        _leave(conn, _complete, locked, complete=1, complete_at=at, results=outcome)
 
     completeBuildRequests = writes(thdCompleteBuildRequests)
 
@@ -323,13 +329,25 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         return _set_priority.count(conn, brid=checks.identifier(brid, "brid"), new_priority=priority) == 1
 
     @staticmethod
-    def _lock_in_order(conn: Connection, ids: list[int]) -> None:
-        if len(ids) > 1 and dialect_of(conn).locks_rows:
-            _lock.run(conn, ids=ids).fetchall()
+    def _lock_in_order(conn: Connection, ids: list[int]) -> list[Row]:
+        """Lock several requests; as they are, if an UPDATE will not tell how they are afterwards."""
+        dialect = dialect_of(conn)
+        if len(ids) < 2 or not dialect.locks_rows:
+            return []
+        if not dialect.returns_updated:
+            return _lock_rows.all(conn, ids=ids)
+        _lock.run(conn, ids=ids).fetchall()
+        return []
 
     @staticmethod
     def _at(conn: Connection, moment: dt.datetime | None, what: str) -> int:
         return transaction_of(conn).now if moment is None else to_seconds(moment, what)
+
+
+def _leave(conn: Connection, statement: Statement, locked: list[Row], **values: Any) -> None:
+    """Leave rows that were locked, with the values that the statement gave them, for whoever announces them."""
+    if locked:
+        statement.leave(conn, [tuple(map(values.get, _NAMES, row)) for row in locked])
 
 
 def _brdicts(rows: Iterable[Row], masterid: int) -> list[dict[str, Any]]:

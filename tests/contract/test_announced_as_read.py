@@ -55,3 +55,21 @@ async def test_announced_as_read(any_state: Any) -> None:
             common.remove("results")  # none yet, to those who hear of it
         assert {name: message[name] for name in common} == {name: found[name] for name in common}
         assert len(common) > 5
+
+
+async def test_claims_as_read(any_state: Any) -> None:
+    """Requests that are claimed and completed together, of which some databases tell only what they were before."""
+    update = any_state.data.update
+    builders = ["one", "two", "three"]
+    _, brids = await update.addBuildset(sourcestamps=[STAMP], builderNames=builders, reason="r", priority=5)
+    ids = list(brids.values())
+    (listener,) = await all_keys(any_state, 3)
+    for event, call in (("claimed", update.claimBuildRequests), ("complete", update.completeBuildRequests)):
+        await (call(ids, 4) if event == "complete" else call(ids))
+        await listener.until(await any_state.data.clock())
+        latest = dict(listener.heard)
+        for brid in ids:
+            found = await any_state.data.get({}, ("buildrequests", brid))
+            message = latest["buildrequests", str(brid), event]
+            assert message == {name: found[name] for name in message}
+            assert (found["claimed"], found["complete"], found["priority"]) == (True, event == "complete", 5)
