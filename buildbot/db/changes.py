@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
+from buildbot.db.dialects.expressions import fixed
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
@@ -23,12 +24,13 @@ from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime, to_seconds
 
 _before = changes.alias("before")
-#: the newest change of the same line, as a JSON list
+#: the newest change of the same line, as a JSON list; asked so that only the line's index can answer: planners that
+#: have seen few lines would walk back through the changes of all, of a new line to the first one
 _parents = func.coalesce(
     select(literal("[") + cast(_before.c.id, Text) + "]")
-    .where(_before.c.line_hash == bindparam("line_hash"))
-    .order_by(_before.c.id.desc())
-    .limit(1)
+    .where(_before.c.line_hash.between(bindparam("line_hash"), bindparam("line_hash")))
+    .order_by(_before.c.line_hash.desc(), _before.c.id.desc())
+    .limit(fixed(1))
     .scalar_subquery(),
     "[]",
 )

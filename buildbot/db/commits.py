@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.connection import transaction_of
-from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.dialects.expressions import IdIn, fixed
 from buildbot.db.operations import reads_few, snapshots, writes
 from buildbot.db.rows import reader_of
 from buildbot.db.statements import Insert, Statement, by_name
@@ -62,7 +62,7 @@ def _towards_each_other() -> Any:
         .where(pair.c.a != pair.c.b, pair.c.a > 0, pair.c.b > 0, pair.c.steps < WINDOW)
     )
     pair = pair.union_all(step)
-    return select(pair.c.a, pair.c.b).order_by(pair.c.steps.desc()).limit(1)
+    return select(pair.c.a, pair.c.b).order_by(pair.c.steps.desc()).limit(fixed(1))
 
 
 def _back() -> Any:

@@ -18,7 +18,6 @@ from sqlalchemy import (
     bindparam,
     func,
     literal,
-    literal_column,
     not_,
     or_,
     select,
@@ -28,7 +27,7 @@ from sqlalchemy.sql.selectable import ScalarSelect
 
 from buildbot.db.connection import dialect_of
 from buildbot.db.dialects import Dialect
-from buildbot.db.dialects.expressions import Contains
+from buildbot.db.dialects.expressions import Contains, fixed
 from buildbot.db.rows import Entity, reader_of
 from buildbot.db.statements import Row, Statement
 from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset
@@ -243,7 +242,7 @@ def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, sha
     statement = _restricted(reader_of(resource, query.fields).select().add_columns(CLOCK), resource, path, query)
     limit: Any = query.limit
     if limit is not None and shaped:
-        limit = literal_column(str(limit)) if dialect.plans_by_limit else bindparam("given_limit", type_=Integer)
+        limit = fixed(limit) if dialect.plans_by_limit else bindparam("given_limit", type_=Integer)
     if query.limit is not None:
         statement = statement.limit(limit)
     if query.offset:

@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, FromClause, bindparam, delete, or_, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.dialects.expressions import IdIn, fixed
 from buildbot.db.statements import Row, Statement
 from buildbot.resources.build_data import build_data
 from buildbot.resources.builders import builders
@@ -68,7 +68,7 @@ def _window(table: Any, time: Any, *more: ColumnElement[Any]) -> Statement:
         select(table.c.id, time, *more)
         .where(time >= at, time <= bindparam("before"), or_(time > at, table.c.id > bindparam("after")))
         .order_by(time, table.c.id)
-        .limit(WINDOW)
+        .limit(fixed(WINDOW))
     )
 
 
@@ -93,7 +93,7 @@ _with_content = Statement(
     select(logchunks.c.logid)
     .where(logchunks.c.logid > bindparam("after"), logchunks.c.first_line == 0)
     .order_by(logchunks.c.logid)
-    .limit(WINDOW)
+    .limit(fixed(WINDOW))
 )
 _logs: FromClause = logs.join(steps, steps.c.id == logs.c.stepid).join(builds, builds.c.id == steps.c.buildid)
 _builds_of_logs = Statement(select(logs.c.id, *_build).select_from(_logs).where(IdIn(logs.c.id)).order_by(logs.c.id))
@@ -114,7 +114,7 @@ _builds_of_data = Statement(
     .select_from(build_data.join(builds, builds.c.id == build_data.c.buildid))
     .where(build_data.c.id > bindparam("after"))
     .order_by(build_data.c.id)
-    .limit(LARGE_ROWS)
+    .limit(fixed(LARGE_ROWS))
 )
 
 _finished = _window(builds, builds.c.complete_at, builds.c.builderid, builds.c.number)
@@ -143,7 +143,7 @@ _stamps = Statement(
     select(sourcestamps.c.id, sourcestamps.c.created_at, sourcestamps.c.content_hash, sourcestamps.c.patchid)
     .where(sourcestamps.c.id > bindparam("after"))
     .order_by(sourcestamps.c.id)
-    .limit(WINDOW)
+    .limit(fixed(WINDOW))
 )
 _hide = Statement(update(sourcestamps).where(IdIn(sourcestamps.c.id)).values(content_hash=None))
 

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.expressions import fixed
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.users import users, users_info
@@ -19,7 +20,7 @@ from buildbot.util import checks
 _columns = (users.c.id, users.c.identifier, users.c.bb_username, users.c.bb_password)
 _get = Statement(select(*_columns).where(users.c.id == bindparam("uid")))
 _by_username = Statement(
-    select(users.c.id).where(users.c.bb_username_hash == bindparam("hash")).order_by(users.c.id).limit(1)
+    select(users.c.id).where(users.c.bb_username_hash == bindparam("hash")).order_by(users.c.id).limit(fixed(1))
 )
 _all = Statement(select(*_columns).order_by(users.c.id))
 _attributes = Statement(

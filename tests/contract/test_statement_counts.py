@@ -10,7 +10,10 @@ from functools import partial
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select, text, true
+from twisted.internet.defer import gatherResults
 
+from buildbot.resources.changes import changes
 from tests.support.building import STAMP, add_request, add_requests
 
 #: by operation: on a database that returns rows and has one writer, on one that returns rows, on MariaDB, which does so
@@ -95,3 +98,22 @@ async def test_builds(state: Any, count: Count) -> None:
 
 async def _later(call: Callable[[], Any]) -> Any:
     return await call()
+
+
+async def test_plans_are_kept(state: Any) -> None:
+    """PostgreSQL plans an INSERT of a change a few times, not each time, also once it knows that few lines are many."""
+    if state.db.dialect.name != "postgresql":
+        return  # the others keep no plans, or make them at once
+    pool, update = state.db.pool, state.data.update
+    change = {"author": "a", "branch": "main", "repository": "r"}
+    await update.addChange(**change, revision="early")
+    columns = [column.name for column in changes.columns if column.name != "id"]
+    copies = select(*(changes.c[name] for name in columns)).join_from(changes, text("generate_series(1, 9999)"), true())
+    await pool.do(lambda conn: conn.execute(insert(changes).from_select(columns, copies)) and None)
+    await pool.do(lambda conn: conn.execute(text("ANALYZE changes")) and None)
+    for number in range(60):
+        await update.addChange(**change, revision=f"late {number}")
+    planned = text("SELECT custom_plans FROM pg_prepared_statements WHERE statement LIKE 'INSERT INTO changes %'")
+    custom = await gatherResults([pool.do(lambda conn: conn.execute(planned).scalars().all()) for _ in range(8)])
+    assert any(custom)
+    assert max(count for counts in custom for count in counts) <= 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, SmallInteger, Text, bindparam
+from sqlalchemy import BigInteger, ColumnElement, Integer, LargeBinary, SmallInteger, Text, bindparam, literal_column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.schema import CreateIndex
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -63,6 +63,13 @@ class Contains(ColumnElement[bool]):
     def __init__(self, haystack: ColumnElement[Any], needle: ColumnElement[Any]) -> None:
         self.haystack = haystack
         self.needle = needle
+
+
+def fixed(count: int) -> ColumnElement[int]:
+    """A number for LIMIT that stands in the text: of a parameter PostgreSQL expects a tenth of all rows, and so makes a
+    new plan each time.
+    """
+    return literal_column(str(count), Integer)
 
 
 @compiles(IdIn, "postgresql")
