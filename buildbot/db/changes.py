@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.connection import transaction_of
-from buildbot.db.dialects.expressions import fixed
+from buildbot.db.dialects.expressions import NewestOfLine, OfLine, fixed
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
 from buildbot.db.statements import Insert, Row, Statement
@@ -24,12 +24,11 @@ from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime, to_seconds
 
 _before = changes.alias("before")
-#: the newest change of the same line, as a JSON list; asked so that only the line's index can answer: planners that
-#: have seen few lines would walk back through the changes of all, of a new line to the first one
+#: the newest change of the same line, as a JSON list
 _parents = func.coalesce(
     select(literal("[") + cast(_before.c.id, Text) + "]")
-    .where(_before.c.line_hash.between(bindparam("line_hash"), bindparam("line_hash")))
-    .order_by(_before.c.line_hash.desc(), _before.c.id.desc())
+    .where(OfLine(_before.c.line_hash, bindparam("line_hash", type_=_before.c.line_hash.type)))
+    .order_by(NewestOfLine(_before.c.line_hash, _before.c.id))
     .limit(fixed(1))
     .scalar_subquery(),
     "[]",

@@ -41,6 +41,34 @@ class Unindexed(ColumnElement[Any]):
         self.type = column.type
 
 
+class OfLine(ColumnElement[bool]):
+    """``column = value``, where the newest row comes first by ``NewestOfLine``.
+
+    PostgreSQL forgets an order by what is constant, and where it knows few values it prefers the index of ids, which
+    leads past the rows of all others; not so for a range. The other planners take the index of both columns, but not
+    for a range.
+    """
+
+    inherit_cache = False
+    # not Boolean: where there is no such type "= 1" would be added, which hides the index
+    type = NullType()  # type: ignore[assignment]
+
+    def __init__(self, column: ColumnElement[Any], value: ColumnElement[Any]) -> None:
+        self.column = column
+        self.value = value
+
+
+class NewestOfLine(ColumnElement[Any]):
+    """The order that belongs to ``OfLine``."""
+
+    inherit_cache = False
+
+    def __init__(self, column: ColumnElement[Any], number: ColumnElement[Any]) -> None:
+        self.column = column
+        self.number = number
+        self.type = number.type
+
+
 class Returned(ColumnElement[Any]):
     """A column of numbers inside of an expression in RETURNING: SQLite 3.40 looks at the wrong column there to see
     whether one in ``IS NOT NULL`` can be NULL at all; at what is computed it does not.
@@ -82,6 +110,27 @@ def _id_in_postgresql(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
 @compiles(IdIn, "mariadb")
 def _id_in_token(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.column, **kw)} IN ({IDS_TOKEN})"
+
+
+@compiles(OfLine)
+def _of_line(element: OfLine, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.column, **kw)} = {compiler.process(element.value, **kw)}"
+
+
+@compiles(OfLine, "postgresql")
+def _of_line_postgresql(element: OfLine, compiler: SQLCompiler, **kw: Any) -> str:
+    column, value = (compiler.process(part, **kw) for part in (element.column, element.value))
+    return f"{column} BETWEEN {value} AND {value}"
+
+
+@compiles(NewestOfLine)
+def _newest_of_line(element: NewestOfLine, compiler: SQLCompiler, **kw: Any) -> str:
+    return f"{compiler.process(element.number, **kw)} DESC"
+
+
+@compiles(NewestOfLine, "postgresql")
+def _newest_of_line_postgresql(element: NewestOfLine, compiler: SQLCompiler, **kw: Any) -> str:
+    return ", ".join(f"{compiler.process(part, **kw)} DESC" for part in (element.column, element.number))
 
 
 @compiles(Unindexed)
