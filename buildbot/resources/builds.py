@@ -45,7 +45,6 @@ builds = table(
     Index("ix_builds_masterid_complete_at", "masterid", "complete_at"),
     Index("ix_builds_complete_at_id", "complete_at", "id"),
     Index("ix_builds_results_started_at", "results", "started_at"),
-    Index("ix_builds_results_id", "results", "id"),
 )
 
 build_properties = table(
