@@ -13,9 +13,9 @@ let hasLatest = false;
 /** what draws a row → the builder of its build */
 const users = new Map();
 
-/** Of many builders the latest builds of all tell it of most; the others go one by one, beside what pages ask. */
 const MANY = 3;
 
+/** Of many builders the latest builds of all tell it; those that succeed seldom are asked for where few are drawn. */
 async function ask() {
   if (!hasLatest && waiting.size > MANY) {
     const { items } = await get(latestBuilds.path).catch(() => ({ items: [] }));
@@ -23,17 +23,22 @@ async function ask() {
     for (const build of items.reverse()) if (build.complete && build.results === 0) known.set(build.builderid, build);
     for (const [draw, builderid] of users) if (known.get(builderid)) draw();
   }
-  for (const id of waiting) {
-    waiting.delete(id);
-    if (known.get(id)) continue;
-    try {
-      known.set(id, (await get(lastSuccess(id).path)).items[0] ?? null);
-    } catch {
-      known.delete(id); // Nothing to compare with, until the next build of the builder appears.
-    }
+  const missing = [...waiting].filter((id) => !known.get(id));
+  waiting.clear();
+  for (const id of missing) {
+    known.delete(id); // Nothing to compare with, until its next build appears on a page.
+    if (missing.length > MANY) continue;
+    const { items } = await get(lastSuccess(id).path).catch(() => ({ items: null }));
+    if (items) known.set(id, items[0] ?? null);
     for (const [draw, builderid] of users) if (builderid === id) draw();
   }
   asking = false;
+  if (waiting.size > 0) later();
+}
+
+function later() {
+  if (!asking) setTimeout(ask, 0);
+  asking = true;
 }
 
 /** The last success of a build's builder before it, or undefined. */
@@ -48,8 +53,7 @@ export function useLastSuccess(build) {
     if (ready && !found && !known.has(id)) {
       known.set(id, null);
       waiting.add(id);
-      if (!asking) setTimeout(ask, 0);
-      asking = true;
+      later();
     }
     return () => users.delete(draw);
   }, [id, ready, !found]);
