@@ -62,8 +62,8 @@ class SQLiteNearby:
         self._connection: Connection | None = None
         #: how many more reads before a thread does one; below zero, how many are done by threads
         self._left = _IN_A_ROW
-        #: whether the present read has had half of its steps
-        self._is_late = False
+        #: whether the present read has had half of its steps, and all of them
+        self._is_late = self._is_stopped = False
 
     @property
     def statements(self) -> int:
@@ -78,7 +78,7 @@ class SQLiteNearby:
             self._left = self._left + 1 if self._left else _IN_A_ROW
             return None
         self._left -= 1
-        self._is_late = False
+        self._is_late = self._is_stopped = False
         statements = self._state.statements
         begun = time.perf_counter()
         try:
@@ -86,7 +86,8 @@ class SQLiteNearby:
         except (DBAPIError, sqlite3.Error):
             # in a thread it may take longer, wait for a lock, or fail
             self._state.statements = statements
-            self.close()
+            if not self._is_stopped:
+                self.close()
             return None
         except Exception:
             return fail()
@@ -113,8 +114,8 @@ class SQLiteNearby:
 
     def _stop(self) -> bool:
         # it counts through from read to read, so the first time may come early
-        stop, self._is_late = self._is_late, True
-        return stop
+        self._is_stopped, self._is_late = self._is_late, True
+        return self._is_stopped
 
     def close(self) -> None:
         """As ``Nearby.close``."""

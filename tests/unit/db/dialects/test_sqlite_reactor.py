@@ -69,12 +69,19 @@ def read(nearby: Nearby, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def test_stopped(nearby: Nearby) -> None:
-    """What takes long is stopped, and the next one is not."""
-    assert read(nearby, thd_count, 10) == 10
+    """What takes long is stopped, and the next one is not; the connection stays."""
+    seen = set()
+
+    def thd_note(conn: Connection, value: int) -> int:
+        seen.add(conn)
+        return thd_count(conn, value)
+
+    assert read(nearby, thd_note, 10) == 10
     before = nearby.statements
-    assert read(nearby, thd_count, 1_000_000) is None
+    assert read(nearby, thd_note, 1_000_000) is None
     assert nearby.statements == before
-    assert read(nearby, thd_count, 10) == 10
+    assert read(nearby, thd_note, 10) == 10
+    assert len(seen) == 1
 
 
 def test_steps_are_counted_apart(nearby: Nearby) -> None:
