@@ -10,18 +10,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Integer,
-    Select,
-    bindparam,
-    func,
-    literal,
-    not_,
-    or_,
-    select,
-)
+from sqlalchemy import Column, ColumnElement, Integer, Select, bindparam, func, literal, not_, or_, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.selectable import ScalarSelect
 

@@ -11,10 +11,9 @@ from typing import Any, Protocol
 
 from sqlalchemy.engine import Dialect as CoreDialect
 from twisted.internet.defer import Deferred
-from twisted.python.failure import Failure
 
 from buildbot.db.connection import STATE, ConnectionState
-from buildbot.db.dialects.base import Dialect, NotAnsweredError
+from buildbot.db.dialects.base import NOT_ANSWERED, Dialect
 
 
 class Asker(Protocol):
@@ -70,16 +69,13 @@ class Rehearsing:
         def answered(rows: list[tuple[Any, ...]]) -> None:
             rehearsal.answer(rows)
             if not rehearse():
-                read.errback(_ELSEWHERE)
+                read.errback(NOT_ANSWERED)
 
         return read if rehearse() else None
 
     def close(self) -> None:
         """As ``Nearby.close``."""
         self.asker.close()
-
-
-_ELSEWHERE = Failure(NotAnsweredError("it is to be asked otherwise"))
 
 
 class AskedError(BaseException):

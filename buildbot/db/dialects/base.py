@@ -11,6 +11,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql import Executable
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
 from buildbot.db.connection import STATE, ConnectionState
 from buildbot.db.dialects.driver import execute
@@ -48,6 +49,10 @@ class Sign(Protocol):
 
 class NotAnsweredError(Exception):
     """What was asked on the reactor's thread has no answer there; it may be asked otherwise."""
+
+
+#: for those who asked what a thread had better ask
+NOT_ANSWERED = Failure(NotAnsweredError("it is to be asked otherwise"))
 
 
 class Nearby(Protocol):

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import FEW_ROWS, NotAnsweredError
+from buildbot.db.dialects.base import FEW_ROWS, NOT_ANSWERED, NotAnsweredError
 
 try:
     import psycopg
@@ -298,10 +298,7 @@ class PostgreSQLReader(_ReactorConnection):
         asked, self._asking = self._asking, []
         if self._next:
             self._send()
-        return [(one.deferred, Failure(_NOT_HERE) if one.rows is None else one.rows) for one in asked]
-
-
-_NOT_HERE = NotAnsweredError("it is to be asked otherwise")
+        return [(one.deferred, NOT_ANSWERED if one.rows is None else one.rows) for one in asked]
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:
