@@ -46,14 +46,14 @@ class TenfoldJobs(Jobs):
         self._master.mq._dispatch(Event(sys.maxsize, ("/".join(KEY),), self._body))
 
     async def offer(self, rate: int, seconds: float) -> dict[str, Any]:
-        """As ``Jobs.offer``, with the times at which the numbers up to some were about to be committed."""
+        """As ``Jobs.offer``, with the times at which the numbers up to some were about to be written."""
         journal, numbered = self._master.db.pool.journal, []
         append = journal.append
 
         def noted(*arguments: Any) -> Any:
-            committed = append(*arguments)
-            if committed is not None:
-                numbered.append((committed.last, time.perf_counter()))
+            begun = time.perf_counter()
+            committed = append(*arguments)  # may commit, too
+            numbered.append((committed.last, begun))
             return committed
 
         journal.append = noted

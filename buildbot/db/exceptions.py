@@ -25,3 +25,10 @@ class SchedulerAlreadyClaimedError(Exception):
 
 class PoolClosedError(Exception):
     """The pool was closed before the call could run."""
+
+
+class OutcomeUnknownError(Exception):
+    """The connection was lost during COMMIT, and whether that happened cannot be found out any more.
+
+    Nothing was applied twice: look whether it is there before it is done again. The cause is the lost connection.
+    """

@@ -10,8 +10,12 @@ transaction, one commit and one wake-up of the reactor. What a single caller can
 - A transient failure (deadlock, serialization failure, lost connection before the commit) is run again; a group that
   meets deadlocks repeatedly is taken apart. So a callable may run more than once, and its effects outside the
   database must bear that.
-- If the connection is lost during COMMIT, nobody knows whether it happened. Every group on a remote database leaves a
-  row in the log (an empty mark if it announces nothing), and that row answers the question: nothing is applied twice.
+- On a remote database the events and the COMMIT go in one message, so that whoever has the clock does not keep it while
+  a message is on its way, or its process stands still.
+- If the connection is lost meanwhile, nobody knows whether it was committed. Every group on a remote database leaves a
+  row in the log (an empty mark if it announces nothing). Once the server's session has ended, that row answers the
+  question: nothing is applied twice. Where it cannot be asked any more (the log is trimmed, the server stays away),
+  callers get ``OutcomeUnknownError``.
 
 Reads have connections of their own and never wait for writers.
 """
@@ -32,11 +36,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.connection import dialect_of, state_of
-from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
+from buildbot.db.dialects.base import Dialect, NotAnsweredError, Session, Sign
 from buildbot.db.dialects.driver import execute_uncounted
-from buildbot.db.exceptions import PoolClosedError
+from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
 from buildbot.db.lanes import Call, Holder, Lane, Tally, joined
-from buildbot.db.transaction import Committed, Journal, Transaction
+from buildbot.db.transaction import Committed, Entry, Journal, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
@@ -45,6 +49,8 @@ log = Logger()
 
 #: how often a transaction is run before its transient failure becomes the caller's
 MAX_ATTEMPTS = 12
+#: how long it is tried to find out what became of a COMMIT, once the server is there
+FIND_S = 60.0
 
 
 def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
@@ -118,7 +124,8 @@ class DBThreadPool:
 
         Returns:
             Deferred firing with its result once the transaction is committed, or failing with what it raised, in
-            which case nothing that it did remains.
+            which case nothing that it did remains. OutcomeUnknownError: the connection was lost during COMMIT, and
+            nobody can tell whether it happened; rare.
 
         Source: specification 001, DBThreadPool.
         """
@@ -327,12 +334,15 @@ class DBThreadPool:
 
     def _attempt(self, holder: Holder, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
+        session = self.dialect.session(conn)
         try:
             root = conn.begin()
         except DBAPIError:
             holder.drop()  # a half-begun transaction must not be met again
             raise
         transaction = holder.state.transaction = Transaction(clock.now(), names=ChainMap({}, self._names))
+        entry: Entry | None = None
+        committed: Committed | None = None
         try:
             if len(calls) == 1:
                 calls[0].run(conn)
@@ -341,30 +351,46 @@ class DBThreadPool:
                     self._run_in_savepoint(conn, transaction, call)
             else:
                 self._run_together(conn, calls)
-            committed = None
             if self.journal is not None:
-                mark = self.dialect.remote and transaction.wrote
-                committed = self.journal.append(conn, transaction.events, transaction.now, mark)
-        except BaseException:
-            self._roll_back(holder, root)
-            raise
-        try:
+                mark = self.dialect.remote and bool(transaction.wrote or transaction.events)
+                entry = self.journal.entry(transaction.events, transaction.now, mark)
+                if entry is not None:
+                    committed = self.journal.append(conn, entry)  # from here on it may be committed
             root.commit()
-        except DBAPIError as error:
-            if not self.dialect.is_disconnect(error):
+        except BaseException as raised:
+            lost = self._as_database_error(raised) if isinstance(raised, Exception) else raised
+            if not isinstance(lost, DBAPIError) or not self.dialect.is_disconnect(lost):
                 self._roll_back(holder, root)
                 raise
+            if entry is None or not entry.token:
+                raise
             holder.drop()
-            if committed is None or self.journal is None or not self._did_happen(holder, committed):
+            committed = self._find(holder, session, entry, lost)
+            if committed is None:
                 raise
         self._names.update(transaction.names.maps[0])
         return committed
 
-    def _did_happen(self, holder: Holder, committed: Committed) -> bool:
+    def _find(self, holder: Holder, session: Session | None, entry: Entry, lost: DBAPIError) -> Committed | None:
+        """What became of a group whose connection was lost as it was written; None if it was not committed."""
         assert self.journal is not None
-        conn = holder.get()
-        with conn.begin():
-            return self.journal.happened(conn, committed)
+        deadline = time.monotonic() + FIND_S
+        while True:
+            try:
+                conn = holder.get()  # waits for the server
+            except DBAPIError:
+                break
+            try:
+                with conn.begin():
+                    if session is None or self.dialect.end_session(conn, session):
+                        return self.journal.find(conn, entry)
+                self._closing.wait(0.01)
+            except DBAPIError as error:
+                if not self._may_retry(holder, error):
+                    break
+            if time.monotonic() > deadline:
+                break
+        raise OutcomeUnknownError("the connection was lost during COMMIT, and nobody tells what became of it") from lost
 
     @staticmethod
     def _roll_back(holder: Holder, root: Any) -> None:

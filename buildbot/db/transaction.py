@@ -39,6 +39,23 @@ class Transaction:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """What a group writes into the log.
+
+    Attributes:
+        events: what it announces; empty for a mark.
+        rows: of the log, without their numbers.
+        token: by which they are found again; empty where no answer can get lost.
+        after: a number that was given out before.
+    """
+
+    events: list[Any]
+    rows: list[dict[str, Any]]
+    token: str
+    after: int
+
+
+@dataclass(frozen=True)
 class Committed:
     """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of
     its events.
@@ -47,14 +64,19 @@ class Committed:
     first: int
     last: int
     events: list[Any]
-    token: str
 
 
 class Journal(Protocol):
     """The log of events, as the pool needs it."""
 
-    def append(self, conn: Connection, events: list[Announcement], now: int, mark: bool) -> Committed | None:
-        """Write the events with numbers from the clock, or an empty mark if ``mark`` and there are none."""
+    def entry(self, events: list[Announcement], now: int, mark: bool) -> Entry | None:
+        """What is to be written: the events, or an empty mark if ``mark`` and there are none."""
 
-    def happened(self, conn: Connection, committed: Committed) -> bool:
-        """Whether that group is in the log."""
+    def append(self, conn: Connection, entry: Entry) -> Committed:
+        """Write it, with numbers from the clock, as the last thing of a transaction, which may be committed with it."""
+
+    def find(self, conn: Connection, entry: Entry) -> Committed | None:
+        """What ``append`` would have given if its answer is lost; None if nothing was committed.
+
+        For good only if the session that wrote it has ended. OutcomeUnknownError if the log does not reach back so far.
+        """

@@ -56,9 +56,8 @@ class MQConnector:
         self._db = db
         self._reactor = reactor
         self._index: PatternIndex[Subscription] = PatternIndex()
-        self._log = EventLog(db)
-        db.pool.journal = self._log
         self.tail = LogTail(db, reactor, self._dispatch, self._skipped)
+        db.pool.journal = EventLog(db, lambda: self.tail.position)
         self._persistent: dict[str, Subscription] = {}
         #: what consumers with a name have heard from this process; the saving of it may still be on its way
         self._heard: dict[str, int] = {}

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import secrets
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.connection import dialect_of
 from buildbot.db.connector import DBConnector
+from buildbot.db.exceptions import OutcomeUnknownError
 from buildbot.db.statements import Row, Statement
-from buildbot.db.transaction import Announcement, Committed
+from buildbot.db.transaction import Announcement, Committed, Entry
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
 
 _append = Statement(insert(events).values({c.name: bindparam(c.name) for c in events.columns}))
-_happened = Statement(
-    select(events.c.seq).where(events.c.seq == bindparam("seq"), events.c.group_token == bindparam("token"))
+_of_group = Statement(
+    select(func.max(events.c.seq)).where(events.c.seq > bindparam("after"), events.c.group_token == bindparam("token"))
 )
 _clock = Statement(select(clock.c.seq, clock.c.trimmed).where(clock.c.id == 1))
 _after = Statement(
@@ -57,45 +59,63 @@ class Event:
 
 
 class EventLog:
-    """Appends to the log; the pool calls it last in every writing transaction."""
+    """Appends to the log; the pool calls it last in every writing transaction.
 
-    def __init__(self, db: DBConnector) -> None:
+    Args:
+        position: a number that has been given out, as new as can be told at once.
+    """
+
+    def __init__(self, db: DBConnector, position: Callable[[], int]) -> None:
         self._db = db
+        self._position = position
 
-    def append(self, conn: Connection, announced: list[Announcement], now: int, mark: bool) -> Committed | None:
-        """Number and store what was announced; see ``buildbot.db.transaction.Journal``."""
+    def entry(self, announced: list[Announcement], now: int, mark: bool) -> Entry | None:
+        """See ``buildbot.db.transaction.Journal``."""
         if not announced:
             if not mark:
                 return None
             announced = [((), None)]
-        dialect = dialect_of(conn)
         token = secrets.token_hex(16) if mark else ""
-        bodies = [jsontext.encoded(message) for _, message in announced]
-        rows: list[dict[str, Any]] = [
-            {
-                "routing_keys": "\n".join(keys),
-                "body": body.decode(),
-                "masterid": self._db.masterid,
-                "group_token": token,
-                "created_at": now,
-            }
-            for (keys, _), body in zip(announced, bodies, strict=True)
-        ]
-        last = dialect.append_events(conn, rows)
+        numbered, rows = [], []
+        for keys, message in announced:
+            body = jsontext.encoded(message)
+            numbered.append(Event(0, keys, body))
+            rows.append(
+                {
+                    "routing_keys": "\n".join(keys),
+                    "body": body.decode(),
+                    "masterid": self._db.masterid,
+                    "group_token": token,
+                    "created_at": now,
+                }
+            )
+        return Entry(numbered, rows, token, self._position())
+
+    def append(self, conn: Connection, entry: Entry) -> Committed:
+        """See ``buildbot.db.transaction.Journal``."""
+        dialect, rows = dialect_of(conn), entry.rows
+        last = dialect.commit_with_events(conn, rows)
         if last is None:
             last = dialect.count_up(conn, clock.c.seq, 1, len(rows))
-            for seq, row in enumerate(rows, last - len(rows) + 1):
-                row["seq"] = seq
-            _append.many(conn, rows)
-        first = last - len(rows) + 1
-        numbered = [
-            Event(first + i, keys, body) for i, ((keys, _), body) in enumerate(zip(announced, bodies, strict=True))
-        ]
-        return Committed(first, last, numbered, token)
+            first = last - len(rows) + 1
+            _append.many(conn, [{**row, "seq": seq} for seq, row in enumerate(rows, first)])
+        return _numbered(entry, last)
 
-    def happened(self, conn: Connection, committed: Committed) -> bool:
-        """Whether the group is in the log, so that it was committed."""
-        return _happened.first(conn, seq=committed.last, token=committed.token) is not None
+    def find(self, conn: Connection, entry: Entry) -> Committed | None:
+        """See ``buildbot.db.transaction.Journal``."""
+        last = _of_group.scalar(conn, after=entry.after, token=entry.token)
+        if last is not None:
+            return _numbered(entry, int(last))
+        if thdClock(conn)[1] > entry.after:
+            raise OutcomeUnknownError("the connection was lost during COMMIT, and the log has been trimmed since")
+        return None
+
+
+def _numbered(entry: Entry, last: int) -> Committed:
+    first = last - len(entry.events) + 1
+    for seq, event in enumerate(entry.events, first):
+        event.seq = seq
+    return Committed(first, last, entry.events)
 
 
 def thdClock(conn: Connection) -> tuple[int, int]:

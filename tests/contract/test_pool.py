@@ -157,3 +157,18 @@ async def test_close(shared_database: Database) -> None:
     for refused in (master.db.pool.do, master.db.pool.read, master.db.pool.snapshot, master.db.pool.do_with_engine):
         with pytest.raises(PoolClosedError):
             await refused(lambda _: None)
+
+
+async def test_deallocated(state: Any, database: Database) -> None:
+    """A call may do away with what the driver has prepared: the group is run again, and others do not feel it."""
+    text = "DEALLOCATE ALL" if state.db.dialect.name == "postgresql" else "SELECT 1"
+
+    def thd(conn: Connection) -> str:
+        conn.exec_driver_sql(text)
+        return thd_add(conn, "x")
+
+    await state.data.update.addChange(author="a", revision="1", repository="r")
+    assert await state.db.pool.do(thd) == "x"
+    await state.data.update.addChange(author="a", revision="2", repository="r")
+    assert await state.db.pool.do(thd_names) == ["x"]
+    assert len(await state.data.get({}, ("changes",))) == 2

@@ -14,6 +14,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from operator import and_
 from typing import Any
 
@@ -36,36 +37,41 @@ def early_numbers(master: Any) -> None:
     engine = master.db.pool.engine
     append = EventLog.append
 
-    def append_early(self: EventLog, conn: Any, announced: Any, now: int, mark: bool) -> Any:
+    def append_early(self: EventLog, conn: Any, entry: Any) -> Any:
         dialect: Any = dialect_of(conn)
-        count = len(announced) or int(mark)
-        if not count:
-            return None
         with engine.begin() as other:
-            last = dialect.count_up(other, clock.c.seq, 1, count)
+            last = dialect.count_up(other, clock.c.seq, 1, len(entry.rows))
         time.sleep(random.uniform(0, _LINGER_S))  # the other writer may overtake us here
-        state_of(conn).dialect = _Numbered(dialect, last)  # type: ignore[assignment]
-        try:
-            return append(self, conn, announced, now, mark)
-        finally:
-            state_of(conn).dialect = dialect
+        with _dialect(conn, _Lingering(dialect, last)):
+            return append(self, conn, entry)
 
     EventLog.append = append_early  # type: ignore[method-assign]
 
 
-class _Numbered:
-    """A dialect that has taken its numbers already."""
+@contextmanager
+def _dialect(conn: Any, dialect: Any) -> Iterator[None]:
+    state = state_of(conn)
+    before, state.dialect = state.dialect, dialect
+    try:
+        yield
+    finally:
+        state.dialect = before
 
-    def __init__(self, dialect: Any, last: int) -> None:
+
+class _Lingering:
+    """A dialect that commits in a message of its own, after the events; it may have taken their numbers already."""
+
+    def __init__(self, dialect: Any, last: int | None = None) -> None:
         self._dialect = dialect
         self._last = last
 
-    def append_events(self, conn: Any, rows: Any) -> None:
-        """It takes two round trips here."""
+    def commit_with_events(self, conn: Any, rows: Any) -> None:
+        """It takes several round trips here."""
 
     def count_up(self, conn: Any, column: Any, key: int, by: int) -> int:
-        """What was taken, of the clock."""
-        return self._last if column is clock.c.seq else int(self._dialect.count_up(conn, column, key, by))
+        """What was taken, if the column is the clock's."""
+        taken = self._last is not None and column is clock.c.seq
+        return self._last if taken else self._dialect.count_up(conn, column, key, by)  # type: ignore[return-value]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._dialect, name)
@@ -76,9 +82,10 @@ def early_dispatch(master: Any) -> None:
     append = EventLog.append
     pool = master.db.pool
 
-    def append_and_tell(self: EventLog, conn: Any, announced: Any, now: int, mark: bool) -> Any:
-        committed = append(self, conn, announced, now, mark)
-        if committed is not None and pool.on_commit is not None:
+    def append_and_tell(self: EventLog, conn: Any, entry: Any) -> Any:
+        with _dialect(conn, _Lingering(dialect_of(conn))):
+            committed = append(self, conn, entry)
+        if pool.on_commit is not None:
             pool.reactor.callFromThread(pool.on_commit, committed)
             time.sleep(random.uniform(0, _LINGER_S))
         return committed

@@ -11,14 +11,17 @@ from buildbot.test.fake.fakedb import FakeMaster, make_master
 from tests.support.state import Database, open_database, state_backends
 
 #: what only databases that several masters share can give
-_SHARED = frozenset({"second_master", "shared_database"})
+_SHARED = frozenset({"second_master", "shared_database", "remote_database"})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run what asks for ``state`` or ``database`` on every backend that can give what it asks for."""
     if "database" in metafunc.fixturenames:
         shared = not _SHARED.isdisjoint(metafunc.fixturenames)
-        metafunc.parametrize("database", state_backends(shared), indirect=True, scope="session")
+        backends = state_backends(shared)
+        if "remote_database" in metafunc.fixturenames:
+            backends = tuple(backend for backend in backends if backend != "sqlite")
+        metafunc.parametrize("database", backends, indirect=True, scope="session")
 
 
 @pytest.fixture
@@ -47,6 +50,12 @@ def empty_database(database: Database) -> Database:
 @pytest.fixture
 def shared_database(empty_database: Database) -> Database:
     """As ``empty_database``, only of backends that several masters can use at once."""
+    return empty_database
+
+
+@pytest.fixture
+def remote_database(empty_database: Database) -> Database:
+    """As ``empty_database``, only of backends whose server is another process."""
     return empty_database
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 from sqlalchemy import Column, ColumnElement, Table
 from sqlalchemy.engine import URL, Connection, Engine
@@ -72,6 +73,23 @@ class Nearby(Protocol):
 
     def close(self) -> None:
         """Read nothing more."""
+
+
+class Session(NamedTuple):
+    """A server's end of a connection."""
+
+    identifier: int
+    #: when it was made, in seconds of the monotonic clock
+    since: float
+
+    @property
+    def least_age(self) -> float:
+        """In seconds, but for what clocks may differ by: what is younger is another session, or another server."""
+        return time.monotonic() - self.since - 2
+
+
+#: where connections keep it
+_SESSION = "tenfold_session"
 
 
 class ClockReader(Protocol):
@@ -152,6 +170,20 @@ class Dialect:
         conn.exec_driver_sql(self.limits_idle.format(seconds))  # begins, so that there is something to commit
         conn.commit()
 
+    @staticmethod
+    def note_session(record: Any, identifier: int) -> None:
+        """A connection was made, to this session."""
+        record.info[_SESSION] = Session(identifier, time.monotonic())
+
+    @staticmethod
+    def session(conn: Connection) -> Session | None:
+        """The server's end of a connection; None where there is no server."""
+        return conn.info.get(_SESSION)
+
+    def end_session(self, conn: Connection, session: Session) -> bool:
+        """End a session whose connection is lost: what it was told last may be under way. True once it has ended."""
+        raise NotImplementedError
+
     def begin_snapshot(self) -> str:
         """What begins a read-only transaction that sees one moment: engines name it differently."""
         raise NotImplementedError
@@ -205,8 +237,9 @@ class Dialect:
     def _count_up(self, column: Column[int]) -> str:
         return f"UPDATE {column.table.name} SET {column.name} = {column.name} + %s WHERE id = %s"
 
-    def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """Take numbers and store events in one round trip, and return the last number; None where it takes two.
+    def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """Take numbers, store events and commit in one round trip, and return the last number; None where it takes
+        more, and nothing is done.
 
         ``rows`` have all columns of ``events`` but the number.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -10,45 +11,51 @@ from sqlalchemy.exc import DBAPIError, DontWrapMixin
 from buildbot.db.connection import state_of
 
 
-def execute(conn: Connection, text: str, arguments: Any = (), many: bool = False) -> Any:
-    """Run a statement in the database's own words, once or for many arguments, and return the cursor."""
+def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any) -> Any:
+    """Run a statement in the database's own words, once or for many arguments, and return the cursor.
+
+    ``options`` are the driver's.
+    """
     state_of(conn).statements += 1
-    return execute_uncounted(conn, text, arguments, many)
+    return execute_uncounted(conn, text, arguments, many, **options)
 
 
-def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bool = False) -> Any:
+def execute_uncounted(
+    conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any
+) -> Any:
     """As ``execute``, for what belongs to every transaction."""
     cursor = conn.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
     try:
         if many:
             cursor.executemany(text, arguments)
         else:
-            cursor.execute(text, arguments)
+            cursor.execute(text, arguments, **options)
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
     return cursor
 
 
-def execute_both(conn: Connection, first: str, second: str, arguments: Any) -> Any:
-    """Run two statements that a driver sends at once, and return the first one's ``lastrowid``."""
-    text = f"{first}; {second}"
-    state_of(conn).statements += 1
+def execute_and_commit(conn: Connection, texts: Sequence[str], arguments: Any) -> Any:
+    """Run statements and COMMIT, which a driver sends at once, and return the first one's ``lastrowid``."""
+    text = "; ".join([*texts, "COMMIT"])
+    state_of(conn).statements += len(texts) - 1
     cursor = execute(conn, text, arguments)
     found = cursor.lastrowid
     try:
-        cursor.nextset()  # where the second one's errors are
+        while cursor.nextset():  # where the errors of the others are
+            pass
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
     return found
 
 
-def wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:
+def wrapped(conn: Connection, text: str | bytes, arguments: Any, error: Exception) -> BaseException:
     """The driver's error as SQLAlchemy's; any other as it is."""
     if isinstance(error, DontWrapMixin) or not isinstance(error, conn.dialect.loaded_dbapi.Error):
         return error
     gone = conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, None)
     return DBAPIError.instance(
-        text,
+        text if isinstance(text, str) else text.decode(errors="replace"),
         arguments,
         error,
         conn.dialect.loaded_dbapi.Error,

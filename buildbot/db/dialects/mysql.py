@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import Column, Table, create_engine, event, func
@@ -11,13 +12,15 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError
-from buildbot.db.dialects.driver import execute, execute_both
+from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError, Session
+from buildbot.db.dialects.driver import execute, execute_and_commit
 
 #: of the protocol: UPDATE counts rows that are so already (SQLAlchemy asks for it too), several statements at once
 _FOUND_ROWS, _MULTI_STATEMENTS = 1 << 1, 1 << 16
 #: characters of events that go in one statement: less than a packet, as servers ship, is after escaping
 _MAX_EVENTS = 2_000_000
+
+_NO_SUCH_SESSION, _NOT_OWN_SESSION = 1094, 1095
 
 _RAISE_CLOCK = "UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1"
 _APPEND_EVENTS = "INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at) VALUES "
@@ -60,11 +63,16 @@ class MySQLDialect(Dialect):
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None
 
+        @event.listens_for(engine, "do_connect")
+        def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+            return _connection_class()(*arguments, **options)
+
         @event.listens_for(engine, "connect")
         def recognise(connection: Any, record: Any) -> None:
             # MariaDB's INSERT has RETURNING since 10.5, MySQL's has none; UPDATE has it nowhere
             if engine.dialect.insert_returning:
                 self.name, self.returns_inserted = "mariadb", True
+            self.note_session(record, connection.thread_id())
 
         @event.listens_for(engine, "set_connection_execution_options")
         def isolate(conn: Connection, options: dict[str, Any]) -> None:
@@ -82,6 +90,20 @@ class MySQLDialect(Dialect):
             return statement, parameters
 
         return engine
+
+    def end_session(self, conn: Connection, session: Session) -> bool:
+        """As ``Dialect.end_session``; numbers of sessions begin anew with the server."""
+        uptime = execute(conn, "SHOW GLOBAL STATUS LIKE 'Uptime'").fetchall()[0][1]
+        own = self.session(conn)
+        if int(uptime) < session.least_age or (own is not None and own.identifier == session.identifier):
+            return True
+        try:
+            execute(conn, f"KILL CONNECTION {session.identifier}")
+        except DBAPIError as error:
+            if self._code(error) in (_NO_SUCH_SESSION, _NOT_OWN_SESSION):
+                return True
+            raise
+        return False  # it is told, and may be in the middle of something
 
     def begin_snapshot(self) -> str:
         """Taken at once, not at the first read."""
@@ -106,8 +128,8 @@ class MySQLDialect(Dialect):
         text = f"UPDATE {column.table.name} SET {column.name} = LAST_INSERT_ID({column.name} + %s) WHERE id = %s"
         return int(execute(conn, text, (by, key)).lastrowid)
 
-    def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """As ``Dialect.append_events``: two statements on one way, the second of which knows what the first gave."""
+    def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """As ``Dialect.commit_with_events``: the second statement knows what the first gave."""
         if sum(len(row["body"]) for row in rows) > _MAX_EVENTS:
             return None
         arguments: list[Any] = [len(rows)]
@@ -115,7 +137,7 @@ class MySQLDialect(Dialect):
             arguments += (len(rows) - place, row["routing_keys"], row["body"])
             arguments += (row["masterid"], row["group_token"], row["created_at"])
         values = ", ".join(["(LAST_INSERT_ID() - %s, %s, %s, %s, %s, %s)"] * len(rows))
-        return int(execute_both(conn, _RAISE_CLOCK, _APPEND_EVENTS + values, arguments))
+        return int(execute_and_commit(conn, (_RAISE_CLOCK, _APPEND_EVENTS + values), arguments))
 
     def server_now(self, conn: Connection) -> int:
         """SYSDATE, for NOW stands still within a statement."""
@@ -177,3 +199,17 @@ class MySQLDialect(Dialect):
 def _collation(conn: Connection) -> str:
     # no padding: trailing spaces count
     return "utf8mb4_nopad_bin" if getattr(conn.dialect, "is_mariadb", False) else "utf8mb4_0900_bin"
+
+
+@cache
+def _connection_class() -> Any:
+    """PyMySQL's connections, but a COMMIT with nothing to commit is not sent."""
+    from pymysql.connections import Connection as PyMySQLConnection
+    from pymysql.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
+
+    class _Connection(PyMySQLConnection):
+        def commit(self) -> None:
+            if self.server_status & SERVER_STATUS_IN_TRANS:  # type: ignore[attr-defined]
+                super().commit()
+
+    return _Connection

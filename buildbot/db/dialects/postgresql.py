@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ColumnElement, Integer, SmallInteger, Table, create_engine, event
@@ -15,7 +16,16 @@ from sqlalchemy.sql import Executable
 from twisted.internet.interfaces import IReactorFDSet
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, ClockReader, Dialect, InvalidURLError, Listener, Nearby
+from buildbot.db.dialects.base import (
+    COMPILED,
+    MAX_IDLE_S,
+    ClockReader,
+    Dialect,
+    InvalidURLError,
+    Listener,
+    Nearby,
+    Session,
+)
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.rehearsal import Rehearsing
@@ -33,13 +43,47 @@ log = Logger()
 
 
 _APPEND_EVENTS = """
-WITH raised AS (UPDATE clock SET seq = seq + %(count)s WHERE id = 1 RETURNING seq)
-INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at)
-SELECT raised.seq - %(count)s + told.place, told.keys, told.body, %(masterid)s, %(token)s, %(created_at)s
-FROM raised, unnest(%(keys)b::text[], %(bodies)b::text[]) WITH ORDINALITY AS told(keys, body, place)
-ORDER BY told.place
-RETURNING seq
+PREPARE {name} (bigint, bigint, text, bigint, text[], text[]) AS
+WITH raised AS (UPDATE clock SET seq = seq + $1 WHERE id = 1 RETURNING seq), appended AS (
+    INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at)
+    SELECT raised.seq - $1 + told.place, told.keys, told.body, $2, $3, $4
+    FROM raised, unnest($5, $6) WITH ORDINALITY AS told(keys, body, place)
+    ORDER BY told.place
+)
+SELECT seq FROM raised
 """
+_END_SESSION = """
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE pid = %s AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
+AND clock_timestamp() - backend_start > %s * interval '1 second'
+"""
+_NOT_PREPARED = "26000"
+#: where connections keep it
+_WRITING = "tenfold_writing"
+
+
+class _Writing:
+    """How one connection writes events: by a statement that is prepared, and text in the statement's own words."""
+
+    def __init__(self, connection: Any) -> None:
+        self.prepared = False
+        self.prepares = 0
+        encoding = connection.info.encoding
+        self._encoding = encoding if encoding != "ascii" else "utf-8"  # SQL_ASCII takes any bytes
+        self._escape = psycopg.pq.Escaping(connection.pgconn).escape_literal
+
+    @property
+    def name(self) -> str:
+        """Of the statement: a new one each time, for the old one may be there."""
+        return f"tenfold_append_{self.prepares}"
+
+    def literal(self, text: str) -> bytes:
+        """In quotes."""
+        return bytes(self._escape(text.encode(self._encoding)))
+
+    def array(self, texts: Sequence[str]) -> bytes:
+        """Of type text[]."""
+        return b"ARRAY[" + b",".join([self.literal(text) for text in texts]) + b"]"
 
 
 class _NotificationListener(threading.Thread):
@@ -109,10 +153,21 @@ class PostgreSQLDialect(Dialect):
         except ModuleNotFoundError:
             raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None
 
+        @event.listens_for(engine, "do_connect")
+        def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
+            return _connection_class().connect(*arguments, **options)
+
+        @event.listens_for(engine, "rollback_savepoint")
+        def forget_prepared(conn: Connection, name: Any, context: Any) -> None:
+            conn.info[_WRITING].prepared = False  # the driver deallocates all
+
         @event.listens_for(engine, "connect")
         def settings(connection: Any, record: Any) -> None:
+            record.info[_WRITING] = _Writing(connection)
             # not as an option of the connection: poolers refuse those
             connection.execute(self.limits_idle.format(MAX_IDLE_S))
+            # the server's own number, which a pooler's is not
+            self.note_session(record, connection.execute("SELECT pg_backend_pid()").fetchone()[0])
             connection.commit()
 
         # no casts of parameters to INTEGER: a number that no column can hold is not found, which is no error
@@ -158,19 +213,29 @@ class PostgreSQLDialect(Dialect):
         """One array for ANY."""
         return None, list(ids)
 
-    def append_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """As ``Dialect.append_events``: the row is locked until commit, so fewer round trips are more commits."""
+    def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+        """As ``Dialect.commit_with_events``, by the simple protocol: the other one takes one statement at a time."""
+        writing: _Writing = conn.info[_WRITING]
+        if not writing.prepared:
+            writing.prepares += 1
+            execute_uncounted(conn, _APPEND_EVENTS.format(name=writing.name), None, prepare=False)
+            writing.prepared = True
         first = rows[0]
-        arguments = {
-            "count": len(rows),
-            "keys": [row["routing_keys"] for row in rows],
-            "bodies": [row["body"] for row in rows],
-            "masterid": first["masterid"],
-            "token": first["group_token"],
-            "created_at": first["created_at"],
-        }
-        cursor = execute(conn, _APPEND_EVENTS, arguments)
-        return int(cursor.fetchall()[-1][0])
+        keys, bodies = (writing.array([row[name] for row in rows]) for name in ("routing_keys", "body"))
+        numbers = b"%d, %d, %b, %d" % (
+            len(rows), first["masterid"], writing.literal(first["group_token"]), first["created_at"]
+        )  # fmt: skip
+        text = b"EXECUTE %b(%b, %b, %b); COMMIT" % (writing.name.encode(), numbers, keys, bodies)
+        try:
+            return int(execute(conn, text, None, prepare=False).fetchall()[0][0])
+        except DBAPIError as error:
+            if self._sqlstate(error) == _NOT_PREPARED:
+                writing.prepared = False
+            raise
+
+    def end_session(self, conn: Connection, session: Session) -> bool:
+        """As ``Dialect.end_session``."""
+        return not execute(conn, _END_SESSION, (session.identifier, session.least_age)).fetchall()
 
     def server_now(self, conn: Connection) -> int:
         """Not the transaction's time, which stands still."""
@@ -181,8 +246,8 @@ class PostgreSQLDialect(Dialect):
         return getattr(error.orig, "sqlstate", None) or ""
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Deadlock, serialization failure, lock not available."""
-        return self._sqlstate(error) in ("40P01", "40001", "55P03")
+        """Deadlock, serialization failure, lock not available; somebody deallocated what was prepared."""
+        return self._sqlstate(error) in ("40P01", "40001", "55P03", _NOT_PREPARED)
 
     def _is_gone(self, error: DBAPIError) -> bool:
         # no state: the client library lost the server; 57P0x: the server is going or coming; 08: connection
@@ -207,3 +272,18 @@ class PostgreSQLDialect(Dialect):
         if state == "3D000" or ("does not exist" in str(error.orig) and "database" in str(error.orig)):
             return f"the database {self.url.database!r} does not exist on the server; create it first"
         return None
+
+
+@cache
+def _connection_class() -> Any:
+    """psycopg's connections, but a ROLLBACK keeps what is prepared: claims that are lost are part of the work."""
+
+    class _Connection(psycopg.Connection[Any]):
+        def rollback(self) -> None:
+            if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE:
+                return
+            result = self.pgconn.exec_(b"ROLLBACK")
+            if result.status != psycopg.pq.ExecStatus.COMMAND_OK:
+                raise psycopg.OperationalError(f"ROLLBACK: {result.error_message.decode(errors='replace')}")
+
+    return _Connection

@@ -48,7 +48,7 @@ def test_wakes_others() -> None:
 
     def committed() -> None:
         number = next(commit)
-        database.on_commit(Committed(number, number, [], ""))
+        database.on_commit(Committed(number, number, []))
         tail.position = number
 
     reactor.advance(1)
