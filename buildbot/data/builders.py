@@ -42,6 +42,7 @@ class BuilderUpdates(Transacts):
 
     def _thdSetBuilders(self, conn: Connection, events: Events, builders: list[Mapping[str, Any]]) -> dict[str, int]:
         connector = self._db.builders
+        self._db.masters.thdLockLinks(conn, self._db.masterid)
         names = [builder["name"] for builder in builders]
         ids = connector.thdFindBuilderIds(conn, names) if names else {}
         self._db.projects.thdCheck(conn, {b["projectid"] for b in builders if b.get("projectid") is not None})

@@ -103,6 +103,7 @@ class MasterUpdates(Transacts):
 
     def _thdStop(self, conn: Connection, events: Events, masterid: int) -> None:
         db = self._db
+        db.masters.thdLockLinks(conn, masterid)
         self._thdCleanUp(conn, events, masterid)
         schedulers, sources = self._parts(conn, masterid)
         builders = sorted(db.builders.thdSetOfMaster(conn, masterid, ()))

@@ -35,6 +35,7 @@ class WorkerUpdates(Transacts):
         return self.transact(self._thdSetWorkers, {name: list(ids) for name, ids in configured.items()})
 
     def _thdSetWorkers(self, conn: Connection, events: Events, configured: dict[str, list[int]]) -> dict[str, int]:
+        self._db.masters.thdLockLinks(conn, self._db.masterid)
         ids = {name: self._db.workers.thdFindWorkerId(conn, name) for name in sorted(configured)}
         changed = self._db.workers.thdConfigure(
             conn, self._db.masterid, {ids[name]: builderids for name, builderids in configured.items()}

@@ -34,6 +34,10 @@ _get_all = Statement(select(*_columns).order_by(masters.c.id))
 _lock = Statement(
     select(masters.c.active, masters.c.epoch).where(masters.c.id == bindparam("masterid")).with_for_update()
 )
+#: beside what refers to the row
+_lock_links = Statement(
+    select(masters.c.id).where(masters.c.id == bindparam("masterid")).with_for_update(key_share=True)
+)
 _activate = Statement(
     update(masters)
     .where(masters.c.id == bindparam("masterid"))
@@ -156,6 +160,10 @@ class MastersConnectorComponent(DBConnectorComponent):
         """
         before = dialect_of(conn).server_now(conn) - seconds
         return [row[0] for row in _silent.all(conn, before=before)]
+
+    def thdLockLinks(self, conn: Connection, masterid: int) -> None:
+        """Be the only one who says what this master runs, until the transaction ends."""
+        _lock_links.first(conn, masterid=masterid)
 
     def thdGetEpoch(self, conn: Connection, masterid: int) -> int:
         """The master's epoch; 0 if it never ran."""

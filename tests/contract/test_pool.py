@@ -172,3 +172,12 @@ async def test_deallocated(state: Any, database: Database) -> None:
     await state.data.update.addChange(author="a", revision="2", repository="r")
     assert await state.db.pool.do(thd_names) == ["x"]
     assert len(await state.data.get({}, ("changes",))) == 2
+
+
+async def test_only_locked(state: Any, second_master: Any) -> None:
+    """A call that has locked a row and written nothing lets it go, also after one that wrote."""
+    await state.data.update.findSchedulerId("s")
+    locked = select(objects.c.id).with_for_update(nowait=True)
+    await state.db.pool.do(thd_add, "x")
+    await state.db.pool.do(lambda conn: conn.execute(locked).all())
+    assert len(await second_master.db.pool.do(lambda conn: conn.execute(locked).all())) == 1

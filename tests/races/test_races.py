@@ -57,6 +57,14 @@ async def check_set(judge: Any, told: list[list[int]]) -> None:
         assert await judge.db.state.getState(objectid, f"set {number}") in values
 
 
+async def check_configuration(judge: Any, said: list[list[str]]) -> None:
+    """The master's workers and builders are those that somebody said last."""
+    masterid = await judge.db.masters.findMasterId("configured")
+    for plural in ("builders", "workers"):
+        found = await judge.data.get({}, ("masters", masterid, plural))
+        assert sorted(thing["name"] for thing in found) in said
+
+
 def check_same(found: list[list[Any]]) -> None:
     """At most one value is ever stored, one row is ever made; every caller gets that."""
     assert all(other == found[0] for other in found[1:])
@@ -64,12 +72,13 @@ def check_same(found: list[list[Any]]) -> None:
 
 def test_races(shared_database: Database) -> None:
     """Claims, first writes of state, and rows found by name, between processes."""
-    works = [workers.claims, workers.first_writes, workers.set_states, workers.names]
+    works = [workers.claims, workers.first_writes, workers.set_states, workers.names, workers.configurations]
     with shared_database.master("host:/judge") as judge:
         run(add_requests(judge, *(f"b{number}" for number in range(8 * ROUNDS))))
-        won, made, told, ids = race(shared_database.url, works)
+        won, made, told, ids, said = race(shared_database.url, works)
         run(check_claims(judge, won))
         run(check_set(judge, told))
+        run(check_configuration(judge, said))
     check_same(made)
     check_same(ids)
     for column in zip(*ids[0], strict=True):

@@ -12,6 +12,9 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 from buildbot.db.exceptions import AlreadyClaimedError
 from tests.support.reactor import run
 
+#: builders and workers that the master of ``configurations`` may have
+CONFIGURED = [f"c{number}" for number in range(4)]
+
 Race = Callable[[Any, int, int], Awaitable[Any]]
 
 
@@ -69,6 +72,18 @@ async def names(master: Any, racer: int, rounds: int) -> list[list[int]]:
     for number in order:
         found[number] = await gatherResults([find(f"n{number}") for find in finders])
     return [found[number] for number in range(rounds)]
+
+
+async def configurations(master: Any, racer: int, rounds: int) -> list[str]:
+    """Say which builders and workers one and the same master has; the last that this racer said."""
+    master.db.masterid = await master.db.masters.findMasterId("configured")
+    update, chance = master.data.update, random.Random(racer)
+    names: list[str] = []
+    for _ in range(rounds):
+        names = chance.sample(CONFIGURED, chance.randint(1, len(CONFIGURED)))
+        ids = await update.setBuilders([{"name": name} for name in names])
+        await update.setWorkers({name: ids.values() for name in names})
+    return sorted(names)
 
 
 def race(url: str, racer: int, rounds: int, works: Sequence[Race], barrier: Barrier) -> Any:

@@ -137,7 +137,10 @@ class MySQLDialect(Dialect):
             arguments += (len(rows) - place, row["routing_keys"], row["body"])
             arguments += (row["masterid"], row["group_token"], row["created_at"])
         values = ", ".join(["(LAST_INSERT_ID() - %s, %s, %s, %s, %s, %s)"] * len(rows))
-        return int(execute_and_commit(conn, (_RAISE_CLOCK, _APPEND_EVENTS + values), arguments))
+        last = execute_and_commit(conn, (_RAISE_CLOCK, _APPEND_EVENTS + values), arguments)
+        connection: Any = conn.connection.dbapi_connection
+        connection.committed = True
+        return int(last)
 
     def server_now(self, conn: Connection) -> int:
         """SYSDATE, for NOW stands still within a statement."""
@@ -203,13 +206,17 @@ def _collation(conn: Connection) -> str:
 
 @cache
 def _connection_class() -> Any:
-    """PyMySQL's connections, but a COMMIT with nothing to commit is not sent."""
+    """PyMySQL's connections, which need not send a COMMIT that went with the events."""
     from pymysql.connections import Connection as PyMySQLConnection
-    from pymysql.constants.SERVER_STATUS import SERVER_STATUS_IN_TRANS
 
     class _Connection(PyMySQLConnection):
+        #: what the driver knows of the transaction says nothing: it is not told with rows
+        committed = False
+
         def commit(self) -> None:
-            if self.server_status & SERVER_STATUS_IN_TRANS:  # type: ignore[attr-defined]
+            if self.committed:
+                self.committed = False
+            else:
                 super().commit()
 
     return _Connection
