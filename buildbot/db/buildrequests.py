@@ -23,7 +23,7 @@ from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Row, Statement
+from buildbot.db.statements import Row, Statement, Update
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
@@ -68,33 +68,32 @@ _still_me = (
     .exists()
 )
 _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
-#: for databases whose UPDATE does not give the rows back
-_row = own_row(BUILDREQUEST).columns
-_lock_rows = Statement(select(*_row).where(_these).order_by(buildrequests.c.id).with_for_update())
-_NAMES = tuple(column.name for column in _row)
-_claim = Statement(
+_claim = Update(
     update(buildrequests)
     .where(_these, _unclaimed, _still_me)
     .values(claimed_by_masterid=bindparam("owner"), claimed_epoch=bindparam("owner_epoch"), claimed_at=bindparam("at")),
-    gives=own_row(BUILDREQUEST),
+    own_row(BUILDREQUEST),
+    _these,
 )
 _reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))
 _release = {"claimed_by_masterid": None, "claimed_epoch": None, "claimed_at": None}
 _mine_of_these = Statement(
     select(buildrequests.c.id).where(_these, _mine).order_by(buildrequests.c.id).with_for_update()
 )
-_unclaim = Statement(update(buildrequests).where(_these).values(_release), gives=own_row(BUILDREQUEST))
-_complete = Statement(
+_unclaim = Update(update(buildrequests).where(_these).values(_release), own_row(BUILDREQUEST), _these)
+_complete = Update(
     update(buildrequests)
     .where(_these, _mine, _is_complete == 0)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome")),
-    gives=own_row(BUILDREQUEST),
+    own_row(BUILDREQUEST),
+    _these,
 )
-_complete_unclaimed = Statement(
+_complete_unclaimed = Update(
     update(buildrequests)
     .where(_these, _unclaimed)
     .values(complete=1, complete_at=bindparam("at"), results=bindparam("outcome")),
-    gives=own_row(BUILDREQUEST),
+    own_row(BUILDREQUEST),
+    _these,
 )
 _expired = Statement(
     select(buildrequests.c.id)
@@ -112,9 +111,10 @@ _of_master = Statement(
     .order_by(buildrequests.c.id)
     .with_for_update()
 )
-_set_priority = Statement(
+_set_priority = Update(
     update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(priority=bindparam("new_priority")),
-    gives=own_row(BUILDREQUEST),
+    own_row(BUILDREQUEST),
+    buildrequests.c.id == bindparam("brid"),
 )
 _lock_state = Statement(
     select(buildrequests.c.complete, buildrequests.c.claimed_by_masterid)
@@ -203,10 +203,9 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, claimed_at, "claimed_at")
         if not ids:
             return
-        locked = self._lock_in_order(conn, ids)
+        self._lock_in_order(conn, ids)
         if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
-        _leave(conn, _claim, locked, claimed=1, claimed_at=at, claimed_by_masterid=self.db.masterid)
 
     claimBuildRequests = writes(thdClaimBuildRequests)
 
@@ -240,7 +239,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         """Release this master's claims on these requests; the ids of those that it had claimed."""
         mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
         if mine:
-            _unclaim.run(conn, ids=mine)
+            _unclaim.changed(conn, ids=mine)
         return mine
 
     def thdCompleteBuildRequests(
@@ -262,12 +261,11 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, complete_at, "complete_at")
         if not ids:
             return
-        locked = self._lock_in_order(conn, ids)
+        self._lock_in_order(conn, ids)
         if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
             )
-        _leave(conn, _complete, locked, complete=1, complete_at=at, results=outcome)
 
     completeBuildRequests = writes(thdCompleteBuildRequests)
 
@@ -286,7 +284,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         before = dialect_of(conn).server_now(conn) - checks.integer(old, "old", maximum=checks.MAX_INT)
         ids = [row[0] for row in _expired.all(conn, before=before)]
         if ids:
-            _unclaim.run(conn, ids=ids)
+            _unclaim.changed(conn, ids=ids)
             log.info(
                 "unclaimed {count} build requests older than {old} s: {ids}", count=len(ids), old=old, ids=_some(ids)
             )
@@ -301,7 +299,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     def thdReleaseAny(self, conn: Connection, ids: list[int]) -> None:
         """Release claims, whoever has them; for masters declared dead."""
         if ids:
-            _unclaim.run(conn, ids=ids)
+            _unclaim.changed(conn, ids=ids)
 
     def thdCompleteUnclaimed(self, conn: Connection, brids: list[int], results: int) -> int:
         """Complete requests that nobody has claimed; how many they were."""
@@ -329,25 +327,14 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         return _set_priority.count(conn, brid=checks.identifier(brid, "brid"), new_priority=priority) == 1
 
     @staticmethod
-    def _lock_in_order(conn: Connection, ids: list[int]) -> list[Row]:
-        """Lock several requests; as they are, if an UPDATE will not tell how they are afterwards."""
-        dialect = dialect_of(conn)
-        if len(ids) < 2 or not dialect.locks_rows:
-            return []
-        if not dialect.returns_updated:
-            return _lock_rows.all(conn, ids=ids)
-        _lock.run(conn, ids=ids).fetchall()
-        return []
+    def _lock_in_order(conn: Connection, ids: list[int]) -> None:
+        """Lock several requests, so that crossed calls do not wait for each other."""
+        if len(ids) > 1 and not dialect_of(conn).updates_in_order:
+            _lock.run(conn, ids=ids).fetchall()
 
     @staticmethod
     def _at(conn: Connection, moment: dt.datetime | None, what: str) -> int:
         return transaction_of(conn).now if moment is None else to_seconds(moment, what)
-
-
-def _leave(conn: Connection, statement: Statement, locked: list[Row], **values: Any) -> None:
-    """Leave rows that were locked, with the values that the statement gave them, for whoever announces them."""
-    if locked:
-        statement.leave(conn, [tuple(map(values.get, _NAMES, row)) for row in locked])
 
 
 def _brdicts(rows: Iterable[Row], masterid: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads_few, writes
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.statements import Insert, Row, Statement, Update
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext
@@ -73,9 +73,10 @@ _hold = Statement(
     .where(builds.c.id == bindparam("bid"), HELD)
     .with_for_update(read=True, of=buildrequests)
 )
+_this = builds.c.id == bindparam("bid")
 #: in the statement that writes the build; the request is locked, so that the claim is not lost meanwhile
 _this_held = and_(
-    builds.c.id == bindparam("bid"),
+    _this,
     builds.c.complete_at.is_(None),
     select(buildrequests.c.id)
     .where(buildrequests.c.id == builds.c.buildrequestid, _mine)
@@ -86,19 +87,21 @@ _finish = Statement(update(builds).where(IdIn(builds.c.id)).values(complete_at=b
 _finish_with = Statement(
     update(builds).where(IdIn(builds.c.id)).values(complete_at=bindparam("at"), results=bindparam("outcome"))
 )
-_finish_held = Statement(
+_finish_held = Update(
     update(builds).where(_this_held).values(complete_at=bindparam("at"), results=bindparam("outcome")),
-    gives=own_row(BUILD),
+    own_row(BUILD),
+    _this,
 )
-_finish_lost = Statement(
+_finish_lost = Update(
     update(builds)
-    .where(builds.c.id == bindparam("bid"))
+    .where(_this)
     .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
-    gives=own_row(BUILD),
+    own_row(BUILD),
+    _this,
 )
-_set_state = Statement(update(builds).where(_this_held).values(state_string=bindparam("state")), gives=own_row(BUILD))
-_set_locks = Statement(
-    update(builds).where(_this_held).values(locks_duration_s=bindparam("seconds")), gives=own_row(BUILD)
+_set_state = Update(update(builds).where(_this_held).values(state_string=bindparam("state")), own_row(BUILD), _this)
+_set_locks = Update(
+    update(builds).where(_this_held).values(locks_duration_s=bindparam("seconds")), own_row(BUILD), _this
 )
 _want_stop = Statement(
     update(builds)

@@ -16,7 +16,7 @@ from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, by_name
+from buildbot.db.statements import Insert, Row, Statement, Update, by_name
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import BUILDSET, buildsets
@@ -72,12 +72,11 @@ _done = and_(
 _gravest = func.max(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results))
 _of_severity = {rank: SUCCESS if code == SKIPPED else code for code, rank in SEVERITY.items()}
 _outcome = _its_requests.with_only_columns(case(_of_severity, value=_gravest, else_=_gravest)).scalar_subquery()
-_complete_finished = Statement(
+_complete_finished = Update(
     update(buildsets).where(_done).values(complete=1, complete_at=bindparam("at"), results=_outcome),
-    gives=own_row(BUILDSET),
+    own_row(BUILDSET),
+    and_(IdIn(buildsets.c.id), buildsets.c.complete == 1),
 )
-#: rows as those that ``_complete_finished`` gives back, if they are complete
-_completed = Statement(select(*own_row(BUILDSET).columns).where(IdIn(buildsets.c.id), buildsets.c.complete == 1))
 
 
 class BuildsetsConnectorComponent(DBConnectorComponent):
@@ -239,15 +238,9 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         sees what the first has done.
         """
         ids = sorted(set(bsids))
-        dialect = dialect_of(conn)
-        if dialect.locks_rows:
+        if dialect_of(conn).locks_rows:
             ids = [identifier for identifier, complete in _lock.all(conn, ids=ids) if not complete]
-        if dialect.returns_updated:
-            finished = _complete_finished.changed(conn, ids=ids, at=at)
-        else:
-            some = _complete_finished.count(conn, ids=ids, at=at)
-            finished = _complete_finished.leave(conn, _completed.all(conn, ids=ids)) if some else []
-        return sorted(row[0] for row in finished)
+        return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
 
 
 def _of_completeness(statement: Any, complete: bool | None) -> Any:

@@ -17,12 +17,11 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
-from buildbot.db.connection import dialect_of
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads, reads_few, snapshots
 from buildbot.db.query import CLOCK
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement
+from buildbot.db.statements import Insert, Row, Statement, Update
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
@@ -77,14 +76,11 @@ _add = Insert(
     gives=own_row(LOG),
 )
 _add_chunk = Statement(insert(logchunks).values({c.name: bindparam(c.name) for c in logchunks.columns}))
-_grow = Statement(
-    update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more")), gives=own_row(LOG)
-)
-#: a row as those that ``_grow`` gives back, and where it says how many lines there are
-_grown = Statement(select(*own_row(LOG).columns).where(_this))
+_grow = Update(update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more")), own_row(LOG), _this)
+#: where a row says how many lines there are
 _NUM_LINES = [column.name for column in own_row(LOG).columns].index("num_lines")
-_finish = Statement(update(logs).where(_growing).values(complete=1), gives=own_row(LOG))
-_finish_lost = Statement(update(logs).where(_this).values(complete=1), gives=own_row(LOG))
+_finish = Update(update(logs).where(_growing).values(complete=1), own_row(LOG), _this)
+_finish_lost = Update(update(logs).where(_this).values(complete=1), own_row(LOG), _this)
 _get = Statement(
     select(logs.c.id, logs.c.num_lines, logs.c.type, logs.c.complete, logs.c.name, logs.c.slug, logs.c.stepid).where(
         logs.c.id == bindparam("logid")
@@ -242,11 +238,7 @@ class LogsConnectorComponent(DBConnectorComponent):
             raise ValueError("content: the text must be whole lines, each ending in a newline")
         checks.identifier(logid, "logid")
         more = content.count("\n")
-        if dialect_of(conn).returns_updated:
-            grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
-        else:
-            grew = _grow.count(conn, logid=logid, more=more, **self._owner())
-            grown = _grow.leave(conn, _grown.all(conn, logid=logid)) if grew else []
+        grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
         if not grown:
             raise self._not_growing(conn, logid)
         after = grown[0][_NUM_LINES]

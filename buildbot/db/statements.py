@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, Update
+from sqlalchemy import ColumnElement, Select, Table, select
 from sqlalchemy import Insert as CoreInsert
+from sqlalchemy import Update as CoreUpdate
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Dialect as CoreDialect
 from sqlalchemy.sql import Executable
@@ -20,7 +21,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.connection import dialect_of, state_of, transaction_of
 from buildbot.db.dialects.base import Dialect
-from buildbot.db.dialects.driver import execute
+from buildbot.db.dialects.driver import execute, execute_both
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
@@ -48,7 +49,7 @@ class _Compiled:
         self.reads = isinstance(statement, Select)
         #: the table whose rows it changes; None if rows of others may go with them
         self.table: str | None = None
-        if isinstance(statement, CoreInsert | Update) and isinstance(statement.table, Table):
+        if isinstance(statement, CoreInsert | CoreUpdate) and isinstance(statement.table, Table):
             self.table = statement.table.name
         self._names: list[str] | None = compiled.positiontup if dialect.positional else None
         self._ordered = None if self._names is None else _in_order(self._names)
@@ -57,6 +58,14 @@ class _Compiled:
         }
         self._repeated: dict[int, tuple[str, list[str]]] = {}
         self._spread: dict[str, tuple[str, int]] = {}
+
+    def then(self, other: _Compiled) -> None:
+        """Send another one, which takes the same parameters, in the same message."""
+        text = other.text
+        for name, value in other._constants.items():
+            text = text.replace(f"%({name})s", f"%(then_{name})s")
+            self._constants[f"then_{name}"] = value
+        self.text = f"{self.text}; {text}"
 
     def arguments(self, given: Mapping[str, Any]) -> Any:
         values = {**self._constants, **given} if self._constants else given
@@ -103,18 +112,15 @@ def _in_order(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, 
 class Statement:
     """A Core statement, ready to run.
 
-    Parameters are the statement's named bind parameters; an ``IdIn`` takes a list of ids. An INSERT or UPDATE that
-    ``gives`` rows of its table leaves them with the transaction where the database can return them, so that whoever
-    asks for the noun next (``buildbot.db.rows``) need not read it back.
+    Parameters are the statement's named bind parameters; an ``IdIn`` takes a list of ids.
     """
 
-    __slots__ = ("_compiled", "_ids", "core", "gives", "make")
+    __slots__ = ("_compiled", "_ids", "core", "make")
 
-    def __init__(self, core: Any, gives: OwnRow | None = None) -> None:
+    def __init__(self, core: Any) -> None:
         #: a Core statement, or a function that makes it for a dialect (INSERT … ON CONFLICT differs)
         self.make = core if callable(core) and not isinstance(core, Executable) else None
         self.core: Executable | None = None if self.make else core
-        self.gives = gives
         self._compiled: dict[str, _Compiled] = {}
         lists = [] if self.core is None else [e.name for e in iterate(self.core) if isinstance(e, IdIn)]
         #: the parameter that takes a list of ids, if there is one
@@ -124,32 +130,27 @@ class Statement:
         """The statement in the words of the connection's database, and that; the transaction notes what it writes."""
         state = state_of(conn)
         dialect = state.dialect
-        compiled = self._compiled.get(dialect.name) or self._compile(conn, dialect)
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            core = self.core if self.make is None else self.make(dialect)
+            compiled = self._compiled[dialect.name] = self._compile(core, dialect, conn.dialect)
         if not compiled.reads and state.transaction is not None:
             state.transaction.note_writing(compiled.table)
         return compiled, dialect
 
-    def _compile(self, conn: Connection, dialect: Dialect) -> _Compiled:
-        core: Any = self.core if self.make is None else self.make(dialect)
-        returned = self._returned(core, dialect)
-        compiled = _Compiled(core.returning(*returned) if returned else core, conn.dialect)
-        self._compiled[dialect.name] = compiled
-        return compiled
+    def _compile(self, core: Any, dialect: Dialect, words: CoreDialect) -> _Compiled:
+        return _Compiled(core, words)
 
-    def _returned(self, core: Any, dialect: Dialect) -> Sequence[ColumnElement[Any]]:
-        return self.gives.columns if self.gives is not None and self._is_given(dialect) else ()
-
-    def _is_given(self, dialect: Dialect) -> bool:
-        """Whether that database gives back the rows that it ``gives``."""
-        return self.gives is not None and dialect.returns_updated
+    def _written(self, conn: Connection, parameters: dict[str, Any]) -> tuple[str, Any, Dialect]:
+        """Text and arguments."""
+        compiled, dialect = self._prepare(conn)
+        if self._ids is None:
+            return compiled.text, compiled.arguments(parameters), dialect
+        return *compiled.with_ids(dialect, self._ids, parameters), dialect
 
     def run(self, conn: Connection, **parameters: Any) -> Any:
         """Execute and return the driver's cursor (for ``rowcount``, ``lastrowid``)."""
-        compiled, dialect = self._prepare(conn)
-        if self._ids is None:
-            text, arguments = compiled.text, compiled.arguments(parameters)
-        else:
-            text, arguments = compiled.with_ids(dialect, self._ids, parameters)
+        text, arguments, _ = self._written(conn, parameters)
         return execute(conn, text, arguments)
 
     def all(self, conn: Connection, **parameters: Any) -> list[Row]:
@@ -166,14 +167,8 @@ class Statement:
         row = self.first(conn, **parameters)
         return None if row is None else row[0]
 
-    def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
-        """The rows that it changed, as they are then; only where the database returns rows."""
-        return self.leave(conn, self.run(conn, **parameters).fetchall())
-
     def count(self, conn: Connection, **parameters: Any) -> int:
         """How many rows it changed."""
-        if self._is_given(dialect_of(conn)):
-            return len(self.changed(conn, **parameters))
         return int(self.run(conn, **parameters).rowcount)
 
     def many(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -183,34 +178,78 @@ class Statement:
         compiled, _ = self._prepare(conn)
         execute(conn, compiled.text, [compiled.arguments(row) for row in rows], many=True)
 
-    def leave(self, conn: Connection, rows: list[Row]) -> list[Row]:
-        """Leave rows, as it gives them, with the transaction, for whoever reads them."""
-        assert self.gives is not None
-        written = transaction_of(conn).written.setdefault(self.gives.table, {})
-        for row in rows:
-            written[row[0]] = row
-        return rows
+
+def _leave(conn: Connection, gives: OwnRow, rows: list[Row]) -> list[Row]:
+    """Leave rows with the transaction, for whoever reads them (``buildbot.db.rows``)."""
+    written = transaction_of(conn).written.setdefault(gives.table, {})
+    for row in rows:
+        written[row[0]] = row
+    return rows
+
+
+class Update(Statement):
+    """An UPDATE of rows of one table, which it leaves with the transaction as they are then.
+
+    Args:
+        gives: what of them is left.
+        back: what holds afterwards for the rows that it was to change, and no others: where an UPDATE gives nothing
+            back, they are asked for in the same message.
+    """
+
+    __slots__ = ("back", "gives")
+
+    def __init__(self, core: CoreUpdate, gives: OwnRow, back: ColumnElement[bool]) -> None:
+        super().__init__(core)
+        self.gives = gives
+        self.back = back
+
+    def _compile(self, core: Any, dialect: Dialect, words: CoreDialect) -> _Compiled:
+        if dialect.returns_updated:
+            return super()._compile(core.returning(*self.gives.columns), dialect, words)
+        compiled = super()._compile(core, dialect, words)
+        compiled.then(_Compiled(select(*self.gives.columns).where(self.back), words))
+        return compiled
+
+    def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
+        """The rows that it changed, as they are then; none, where those of ``back`` are more."""
+        text, arguments, dialect = self._written(conn, parameters)
+        if dialect.returns_updated:
+            rows = execute(conn, text, arguments).fetchall()
+        else:
+            count, rows = execute_both(conn, text, arguments)
+            if count != len(rows):
+                return []
+        return _leave(conn, self.gives, rows)
+
+    def count(self, conn: Connection, **parameters: Any) -> int:
+        """How many ``changed`` gives."""
+        return len(self.changed(conn, **parameters))
 
 
 class Insert(Statement):
-    """An INSERT into a table that counts its ids."""
+    """An INSERT into a table that counts its ids; what it ``gives`` is left with the transaction, where the database
+    gives it back.
+    """
 
-    __slots__ = ()
+    __slots__ = ("gives",)
 
-    def _returned(self, core: Any, dialect: Dialect) -> Sequence[ColumnElement[Any]]:
-        if not dialect.ids_by_returning:
-            return super()._returned(core, dialect)
-        return super()._returned(core, dialect) or list(core.table.primary_key.columns)
+    def __init__(self, core: Any, gives: OwnRow | None = None) -> None:
+        super().__init__(core)
+        self.gives = gives
 
-    def _is_given(self, dialect: Dialect) -> bool:
-        return self.gives is not None and dialect.returns_inserted
+    def _compile(self, core: Any, dialect: Dialect, words: CoreDialect) -> _Compiled:
+        if self.gives is not None and dialect.returns_inserted:
+            core = core.returning(*self.gives.columns)
+        elif dialect.ids_by_returning:
+            core = core.returning(*core.table.primary_key.columns)
+        return super()._compile(core, dialect, words)
 
     def id(self, conn: Connection, **parameters: Any) -> int:
         """Execute and return the id given to the row."""
         cursor = self.run(conn, **parameters)
         dialect = dialect_of(conn)
-        if self._is_given(dialect):
-            return int(self.leave(conn, cursor.fetchall())[0][0])
+        if self.gives is not None and dialect.returns_inserted:
+            return int(_leave(conn, self.gives, cursor.fetchall())[0][0])
         return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
 
     def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
@@ -218,14 +257,14 @@ class Insert(Statement):
         say more.
         """
         cursor = self.run(conn, **parameters)
-        if not self._is_given(dialect_of(conn)):
+        if self.gives is None or not dialect_of(conn).returns_inserted:
             return int(cursor.lastrowid)
-        rows = self.leave(conn, cursor.fetchall())
+        rows = _leave(conn, self.gives, cursor.fetchall())
         return rows[0][0] if rows else None
 
     def many_rows(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """Insert many rows at once, and return them as they are then; None where the database does not."""
-        if not self._is_given(dialect_of(conn)):
+        if self.gives is None or not dialect_of(conn).returns_inserted:
             self.many(conn, rows)
             return None
         compiled, _ = self._prepare(conn)
@@ -233,7 +272,7 @@ class Insert(Statement):
         for start in range(0, len(rows), MAX_ROWS):
             text, arguments = compiled.with_rows(rows[start : start + MAX_ROWS])
             inserted += execute(conn, text, arguments).fetchall()
-        return self.leave(conn, inserted)
+        return _leave(conn, self.gives, inserted)
 
 
 def by_name(columns: Iterable[Any]) -> dict[str, Any]:

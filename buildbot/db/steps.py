@@ -12,7 +12,7 @@ from buildbot.db.builds import HELD
 from buildbot.db.connection import transaction_of
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Statement
+from buildbot.db.statements import Insert, Statement, Update
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.steps import STEP, steps
@@ -52,19 +52,20 @@ _add = Insert(
     ),
     gives=own_row(STEP),
 )
-_start = Statement(
+_start = Update(
     update(steps).where(_this_held).values(started_at=bindparam("at"), locks_acquired_at=bindparam("locks_at")),
-    gives=own_row(STEP),
+    own_row(STEP),
+    _this,
 )
-_set_state = Statement(update(steps).where(_this_held).values(state_string=bindparam("state")), gives=own_row(STEP))
-_set_urls = Statement(update(steps).where(_this).values(urls=bindparam("new_urls")), gives=own_row(STEP))
+_set_state = Update(update(steps).where(_this_held).values(state_string=bindparam("state")), own_row(STEP), _this)
+_set_urls = Update(update(steps).where(_this).values(urls=bindparam("new_urls")), own_row(STEP), _this)
 _finished: dict[str, Any] = {
     "complete_at": bindparam("at"),
     "results": bindparam("outcome"),
     "hidden": bindparam("now_hidden"),
 }
-_finish = Statement(update(steps).where(_this_held).values(_finished), gives=own_row(STEP))
-_finish_lost = Statement(update(steps).where(_this).values(_finished), gives=own_row(STEP))
+_finish = Update(update(steps).where(_this_held).values(_finished), own_row(STEP), _this)
+_finish_lost = Update(update(steps).where(_this).values(_finished), own_row(STEP), _this)
 _unfinished = Statement(
     select(steps.c.id)
     .where(steps.c.buildid == bindparam("buildid"), steps.c.complete_at.is_(None))

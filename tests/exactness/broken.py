@@ -15,6 +15,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from operator import and_
 from typing import Any
 
@@ -116,7 +117,9 @@ def _without_owner(statement: Statement) -> Statement:
         for clause in _conjuncts(core._where_criteria)
         if not _asks_for_owner(clause) and not _mentions(clause, {"complete_at"})
     )
-    return type(statement)(patched, statement.gives)
+    changed = copy(statement)
+    changed.core, changed._compiled = patched, {}
+    return changed
 
 
 def _conjuncts(clauses: Iterable[Any]) -> Iterator[Any]:

@@ -118,7 +118,8 @@ class Dialect:
     remote: ClassVar[bool] = True
     #: whether an INSERT tells the id of its row only by RETURNING
     ids_by_returning: ClassVar[bool] = False
-    #: whether INSERT, and whether UPDATE, can return the rows as they are afterwards
+    #: whether INSERT, and whether UPDATE, can return the rows as they are afterwards; where an UPDATE cannot, a SELECT
+    #: goes with it in one message
     returns_inserted: bool = False
     returns_updated: ClassVar[bool] = False
     #: whether one statement can insert into several tables
@@ -127,6 +128,8 @@ class Dialect:
     plans_by_limit: ClassVar[bool] = False
     #: sets how many seconds a session's transactions may stand still; None where nobody waits for their locks
     limits_idle: ClassVar[str | None] = None
+    #: whether an UPDATE meets the rows that it looks for by id in their order, so that crossed ones do not deadlock
+    updates_in_order: ClassVar[bool] = True
     #: whether writers lock rows; not where there is one writer anyway
     locks_rows: ClassVar[bool] = True
     #: options of a connection string that old configurations carry and that mean nothing any more

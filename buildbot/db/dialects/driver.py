@@ -35,6 +35,18 @@ def execute_uncounted(
     return cursor
 
 
+def execute_both(conn: Connection, text: str, arguments: Any) -> tuple[int, list[tuple[Any, ...]]]:
+    """Run a statement and a SELECT, which a driver sends at once: how many rows the first met, and what both see."""
+    state_of(conn).statements += 1
+    cursor = execute(conn, text, arguments)
+    met = cursor.rowcount
+    try:
+        cursor.nextset()
+    except Exception as error:
+        raise wrapped(conn, text, arguments, error) from error
+    return met, list(cursor.fetchall())
+
+
 def execute_and_commit(conn: Connection, texts: Sequence[str], arguments: Any) -> Any:
     """Run statements and COMMIT, which a driver sends at once, and return the first one's ``lastrowid``."""
     text = "; ".join([*texts, "COMMIT"])

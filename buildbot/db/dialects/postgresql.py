@@ -129,6 +129,7 @@ class PostgreSQLDialect(Dialect):
     returns_updated = True
     chains_inserts = True
     plans_by_limit = True
+    updates_in_order = False
     limits_idle = "SET idle_in_transaction_session_timeout = '{}s'"
     writers = 2
     readers = 2
