@@ -88,9 +88,8 @@ class DataConnector:
         """A resource or a list of resources.
 
         Args:
-            options: ``filters`` ``{field: value}`` or ``{field__op: value or list}``, ``order`` (list of fields,
-            ``-`` for
-                descending), ``fields`` (only those come back), ``limit``, ``offset``, ``expand`` (names of links to
+            options: ``filters`` ``{field: value}`` or ``{field__op: value or list}``, ``order`` (list of fields, ``-``
+                for descending), ``fields`` (only those come back), ``limit``, ``offset``, ``expand`` (names of links to
                 replace by what they point to, nested with dots), ``properties`` (names, or ``*``).
             path: tuple.
 
