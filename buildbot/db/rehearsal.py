@@ -47,35 +47,50 @@ class Rehearsing:
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Deferred[Any] | None:
         """As ``Nearby.read``."""
-        rehearsal = Rehearsal(self._core, self._state)
-        read: Deferred[Any] = Deferred()
-
-        def rehearse() -> bool:
-            try:
-                outcome = rehearsal.run(function, args, kwargs)
-            except AskedError as asked:
-                answering = self.asker.ask(asked.text, asked.arguments)
-                if answering is None:
-                    return False
-                answering.addCallbacks(answered, read.errback)
-            except ElsewhereError:
-                return False
-            except Exception:
-                read.errback()
-            else:
-                read.callback(outcome)
-            return True
-
-        def answered(rows: list[tuple[Any, ...]]) -> None:
-            rehearsal.answer(rows)
-            if not rehearse():
-                read.errback(NOT_ANSWERED)
-
-        return read if rehearse() else None
+        reading = _Reading(self.asker, Rehearsal(self._core, self._state), function, args, kwargs)
+        return reading.done if reading.rehearse() else None
 
     def close(self) -> None:
         """As ``Nearby.close``."""
         self.asker.close()
+
+
+class _Reading:
+    """One call, until it has all answers; nothing of it refers to itself, so that it is gone with the last one."""
+
+    __slots__ = ("_args", "_asker", "_function", "_kwargs", "_rehearsal", "done")
+
+    def __init__(
+        self, asker: Asker, rehearsal: Rehearsal, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+    ) -> None:
+        self._asker = asker
+        self._rehearsal = rehearsal
+        self._function = function
+        self._args = args
+        self._kwargs = kwargs
+        self.done: Deferred[Any] = Deferred()
+
+    def rehearse(self) -> bool:
+        """Go as far as the answers do; false if this is a thread's business."""
+        try:
+            outcome = self._rehearsal.run(self._function, self._args, self._kwargs)
+        except AskedError as asked:
+            answering = self._asker.ask(asked.text, asked.arguments)
+            if answering is None:
+                return False
+            answering.addCallbacks(self._answered, self.done.errback)
+        except ElsewhereError:
+            return False
+        except Exception:
+            self.done.errback()
+        else:
+            self.done.callback(outcome)
+        return True
+
+    def _answered(self, rows: list[tuple[Any, ...]]) -> None:
+        self._rehearsal.answer(rows)
+        if not self.rehearse():
+            self.done.errback(NOT_ANSWERED)
 
 
 class AskedError(BaseException):
@@ -95,11 +110,17 @@ class Rehearsal:
 
     def __init__(self, dialect: CoreDialect, state: ConnectionState) -> None:
         self.dialect = dialect
-        self.connection = self.dbapi_connection = self
         self._state = state
         self._options = {STATE: state}
         self._answers: list[list[tuple[Any, ...]]] = []
         self._place = 0
+
+    @property
+    def connection(self) -> Rehearsal:
+        """As a connection has it."""
+        return self
+
+    dbapi_connection = connection
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """What the function gives. Raises AskedError, ElsewhereError, and what it raises."""

@@ -185,14 +185,14 @@ class PostgreSQLClock(_ReactorConnection):
 class _Question:
     """A statement, ready to be sent, and who waits for its rows."""
 
-    __slots__ = ("deferred", "key", "rows", "sql", "transformer", "values")
+    __slots__ = ("deferred", "formats", "key", "rows", "sql", "values")
 
-    def __init__(self, text: str, sql: bytes, values: Any, transformer: Any) -> None:
+    def __init__(self, text: str, sql: bytes, values: Any, types: Any, formats: Any) -> None:
         self.sql = sql
         self.values = values
-        self.transformer = transformer
-        #: what is prepared
-        self.key = (text, transformer.types)
+        self.formats = formats
+        #: what is prepared: text, and types of parameters
+        self.key = (text, types)
         self.deferred: Deferred[list[tuple[Any, ...]]] = Deferred()
         #: None until they are there, if that fails, and if there are too many
         self.rows: list[tuple[Any, ...]] | None = None
@@ -209,8 +209,11 @@ class PostgreSQLReader(_ReactorConnection):
         self._answered = 0
         #: by text: the same with numbered parameters, and their names in this order
         self._numbered: dict[str, tuple[bytes, list[str]]] = {}
-        #: names of what is prepared, by text and types of parameters
+        #: names of what is prepared, and what reads its rows
         self._prepared: dict[tuple[str, Any], bytes] = {}
+        self._loaders: dict[tuple[str, Any], Any] = {}
+        #: writes parameters; of this connection
+        self._dumper: Any = None
         self._numbers = itertools.count()
 
     def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
@@ -219,12 +222,12 @@ class PostgreSQLReader(_ReactorConnection):
             self._connect()
             return None
         sql, names = self._numbered.get(text) or self._number(text)
-        transformer = Transformer(self._connection)
+        dumper = self._dumper
         try:
-            values = transformer.dump_sequence([arguments[name] for name in names], [PyFormat.AUTO] * len(names))
+            values = dumper.dump_sequence([arguments[name] for name in names], [PyFormat.AUTO] * len(names))
         except psycopg.Error:  # a value that cannot be sent
             return None
-        question = _Question(text, sql, values, transformer)
+        question = _Question(text, sql, values, dumper.types, dumper.formats)
         self._next.append(question)
         if not self._asking:
             self._send()
@@ -250,20 +253,23 @@ class PostgreSQLReader(_ReactorConnection):
         try:
             if len(self._prepared) >= _PREPARED:
                 self._prepared.clear()
+                self._loaders.clear()
                 self._numbered.clear()
                 pgconn.send_query_params(b"DEALLOCATE ALL", None)
             for question in self._asking:
                 name = self._prepared.get(question.key)
                 if name is None:
                     name = self._prepared[question.key] = b"few%d" % next(self._numbers)
-                    pgconn.send_prepare(name, question.sql, question.transformer.types)
-                pgconn.send_query_prepared(name, question.values, question.transformer.formats, pq.Format.BINARY)
+                    pgconn.send_prepare(name, question.sql, question.key[1])
+                pgconn.send_query_prepared(name, question.values, question.formats, pq.Format.BINARY)
             pgconn.pipeline_sync()
         except psycopg.Error:
             self._lose()
 
     def _begin(self, pgconn: Any) -> None:
         self._prepared.clear()
+        self._loaders.clear()
+        self._dumper = Transformer(self._connection)
         pgconn.enter_pipeline_mode()
 
     def _waiting(self) -> list[Deferred[Any]]:
@@ -285,16 +291,27 @@ class PostgreSQLReader(_ReactorConnection):
                 question = self._asking[self._answered]
                 self._answered += 1
                 if result.ntuples <= FEW_ROWS:
-                    question.transformer.set_pgresult(result)
-                    question.rows = question.transformer.load_rows(0, result.ntuples, tuple)
+                    question.rows = self._load(question.key, result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return self._synchronized()
         return []
+
+    def _load(self, key: tuple[str, Any], result: Any) -> list[tuple[Any, ...]]:
+        """The rows; the columns of what is prepared stay the same, and so does what reads them."""
+        loader = self._loaders.get(key)
+        if loader is None:
+            loader = self._loaders[key] = Transformer(self._connection)
+            loader.set_pgresult(result)
+        else:
+            loader.set_pgresult(result, set_loaders=False)
+        rows: list[tuple[Any, ...]] = loader.load_rows(0, result.ntuples, tuple)
+        return rows
 
     def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
         """All have their answer; after an error, those before it."""
         for question in self._asking[self._answered :]:
             self._prepared.pop(question.key, None)
+            self._loaders.pop(question.key, None)
         asked, self._asking = self._asking, []
         if self._next:
             self._send()
