@@ -92,6 +92,7 @@ class MasterUpdates(Transacts):
         return epoch
 
     def _thdEnd(self, conn: Connection, events: Events, masterid: int, epoch: int) -> None:
+        self._db.masters.thdLockLinks(conn, masterid)
         if self._db.masters.thdGetEpoch(conn, masterid) == epoch:  # else another process runs it now
             self._thdStop(conn, events, masterid)
 
@@ -103,7 +104,6 @@ class MasterUpdates(Transacts):
 
     def _thdStop(self, conn: Connection, events: Events, masterid: int) -> None:
         db = self._db
-        db.masters.thdLockLinks(conn, masterid)
         self._thdCleanUp(conn, events, masterid)
         schedulers, sources = self._parts(conn, masterid)
         builders = sorted(db.builders.thdSetOfMaster(conn, masterid, ()))

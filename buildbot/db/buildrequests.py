@@ -50,7 +50,8 @@ _columns = (
     buildrequests.c.waited_for,
 )
 _base = select(*_columns).join(builders, builders.c.id == buildrequests.c.builderid)
-_get = Statement(_base.where(buildrequests.c.id == bindparam("brid")))
+_this = buildrequests.c.id == bindparam("brid")
+_get = Statement(_base.where(_this))
 _these = IdIn(buildrequests.c.id)
 _holder, _is_complete = Unindexed(buildrequests.c.claimed_by_masterid), Unindexed(buildrequests.c.complete)
 _mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
@@ -58,7 +59,7 @@ _unclaimed = and_(_holder.is_(None), _is_complete == 0)
 _pending = and_(buildrequests.c.claimed_by_masterid.is_(None), unset(buildrequests.c.complete))
 #: both from the index of pending requests alone, however many there are besides
 _queue = Statement(select(func.count(), func.min(buildrequests.c.id)).where(_pending))
-_submitted = Statement(select(buildrequests.c.submitted_at).where(buildrequests.c.id == bindparam("brid")))
+_submitted = Statement(select(buildrequests.c.submitted_at).where(_this))
 #: a process that was declared dead must not leave claims that nobody would release; locked, so that neither the claim
 #: nor the declaration misses the other
 _still_me = (
@@ -112,18 +113,12 @@ _of_master = Statement(
     .with_for_update()
 )
 _set_priority = Update(
-    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(priority=bindparam("new_priority")),
-    own_row(BUILDREQUEST),
-    buildrequests.c.id == bindparam("brid"),
+    update(buildrequests).where(_this).values(priority=bindparam("new_priority")), own_row(BUILDREQUEST), _this
 )
 _lock_state = Statement(
-    select(buildrequests.c.complete, buildrequests.c.claimed_by_masterid)
-    .where(buildrequests.c.id == bindparam("brid"))
-    .with_for_update()
+    select(buildrequests.c.complete, buildrequests.c.claimed_by_masterid).where(_this).with_for_update()
 )
-_want_cancel = Statement(
-    update(buildrequests).where(buildrequests.c.id == bindparam("brid")).values(cancel_reason=bindparam("reason"))
-)
+_want_cancel = Statement(update(buildrequests).where(_this).values(cancel_reason=bindparam("reason")))
 
 
 class BuildRequestsConnectorComponent(DBConnectorComponent):
@@ -301,11 +296,9 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         if ids:
             _unclaim.changed(conn, ids=ids)
 
-    def thdCompleteUnclaimed(self, conn: Connection, brids: list[int], results: int) -> int:
-        """Complete requests that nobody has claimed; how many they were."""
-        if not brids:
-            return 0
-        return _complete_unclaimed.count(conn, ids=brids, at=transaction_of(conn).now, outcome=results)
+    def thdCompleteUnclaimed(self, conn: Connection, brids: list[int], results: int) -> None:
+        """Complete requests that nobody has claimed."""
+        _complete_unclaimed.changed(conn, ids=brids, at=transaction_of(conn).now, outcome=results)
 
     def thdQueue(self, conn: Connection) -> tuple[int, int | None]:
         """How many requests wait to be claimed, and when the first of them was submitted."""
@@ -328,7 +321,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     @staticmethod
     def _lock_in_order(conn: Connection, ids: list[int]) -> None:
-        """Lock several requests, so that crossed calls do not wait for each other."""
+        """Lock several requests, where crossed calls would wait for each other."""
         if len(ids) > 1 and not dialect_of(conn).updates_in_order:
             _lock.run(conn, ids=ids).fetchall()
 

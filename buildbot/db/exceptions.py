@@ -30,5 +30,6 @@ class PoolClosedError(Exception):
 class OutcomeUnknownError(Exception):
     """The connection was lost during COMMIT, and whether that happened cannot be found out any more.
 
-    Nothing was applied twice: look whether it is there before it is done again. The cause is the lost connection.
+    Nothing was applied twice: look whether it is there before it is done again. Its ``__context__`` is the error of the
+    lost connection.
     """

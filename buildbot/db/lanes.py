@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buildbot.db.connection import STATE, ConnectionState
-from buildbot.db.dialects.base import Dialect
+from buildbot.db.dialects.base import Dialect, Session
 from buildbot.util.metrics import Histogram
 
 log = Logger()
@@ -177,6 +177,8 @@ class Holder:
         self._options = options
         #: of whatever connection it holds
         self.state = ConnectionState(dialect)
+        #: the server's end of it, or of the last one
+        self.session: Session | None = None
         self._connection: Connection | None = None
         self._was_connected = False
         self.tally = Tally()
@@ -191,6 +193,7 @@ class Holder:
             try:
                 connection = self._engine.connect().execution_options(**self._options, **{STATE: self.state})
                 self._connection, self._was_connected = connection, True
+                self.session = self._dialect.session(connection)
                 return connection
             except DBAPIError as error:
                 patient = self._was_connected and self._dialect.is_disconnect(error)

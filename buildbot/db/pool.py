@@ -36,7 +36,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.connection import dialect_of, state_of
-from buildbot.db.dialects.base import Dialect, NotAnsweredError, Session, Sign
+from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
 from buildbot.db.lanes import Call, Holder, Lane, Tally, joined
@@ -49,7 +49,7 @@ log = Logger()
 
 #: how often a transaction is run before its transient failure becomes the caller's
 MAX_ATTEMPTS = 12
-#: how long it is tried to find out what became of a COMMIT, once the server is there
+#: how long it is tried to find out what became of a COMMIT; at least once when the server is there again
 FIND_S = 60.0
 
 
@@ -334,7 +334,6 @@ class DBThreadPool:
 
     def _attempt(self, holder: Holder, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
-        session = self.dialect.session(conn)
         try:
             root = conn.begin()
         except DBAPIError:
@@ -365,15 +364,16 @@ class DBThreadPool:
             if entry is None or not entry.token:
                 raise
             holder.drop()
-            committed = self._find(holder, session, entry, lost)
+            committed = self._find(holder, entry, lost)
             if committed is None:
                 raise
         self._names.update(transaction.names.maps[0])
         return committed
 
-    def _find(self, holder: Holder, session: Session | None, entry: Entry, lost: DBAPIError) -> Committed | None:
+    def _find(self, holder: Holder, entry: Entry, lost: DBAPIError) -> Committed | None:
         """What became of a group whose connection was lost as it was written; None if it was not committed."""
         assert self.journal is not None
+        session = holder.session
         deadline = time.monotonic() + FIND_S
         while True:
             try:

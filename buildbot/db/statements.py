@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, select
+from sqlalchemy import ColumnElement, Select, Table, bindparam, select
 from sqlalchemy import Insert as CoreInsert
 from sqlalchemy import Update as CoreUpdate
 from sqlalchemy.engine import Connection
@@ -237,9 +237,14 @@ class Insert(Statement):
         super().__init__(core)
         self.gives = gives
 
+    def _given(self, dialect: Dialect) -> OwnRow | None:
+        """What of the row that database gives back."""
+        return self.gives if dialect.returns_inserted else None
+
     def _compile(self, core: Any, dialect: Dialect, words: CoreDialect) -> _Compiled:
-        if self.gives is not None and dialect.returns_inserted:
-            core = core.returning(*self.gives.columns)
+        gives = self._given(dialect)
+        if gives is not None:
+            core = core.returning(*gives.columns)
         elif dialect.ids_by_returning:
             core = core.returning(*core.table.primary_key.columns)
         return super()._compile(core, dialect, words)
@@ -248,8 +253,9 @@ class Insert(Statement):
         """Execute and return the id given to the row."""
         cursor = self.run(conn, **parameters)
         dialect = dialect_of(conn)
-        if self.gives is not None and dialect.returns_inserted:
-            return int(_leave(conn, self.gives, cursor.fetchall())[0][0])
+        gives = self._given(dialect)
+        if gives is not None:
+            return int(_leave(conn, gives, cursor.fetchall())[0][0])
         return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
 
     def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
@@ -257,14 +263,16 @@ class Insert(Statement):
         say more.
         """
         cursor = self.run(conn, **parameters)
-        if self.gives is None or not dialect_of(conn).returns_inserted:
+        gives = self._given(dialect_of(conn))
+        if gives is None:
             return int(cursor.lastrowid)
-        rows = _leave(conn, self.gives, cursor.fetchall())
+        rows = _leave(conn, gives, cursor.fetchall())
         return rows[0][0] if rows else None
 
     def many_rows(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row] | None:
         """Insert many rows at once, and return them as they are then; None where the database does not."""
-        if self.gives is None or not dialect_of(conn).returns_inserted:
+        gives = self._given(dialect_of(conn))
+        if gives is None:
             self.many(conn, rows)
             return None
         compiled, _ = self._prepare(conn)
@@ -272,11 +280,9 @@ class Insert(Statement):
         for start in range(0, len(rows), MAX_ROWS):
             text, arguments = compiled.with_rows(rows[start : start + MAX_ROWS])
             inserted += execute(conn, text, arguments).fetchall()
-        return _leave(conn, self.gives, inserted)
+        return _leave(conn, gives, inserted)
 
 
 def by_name(columns: Iterable[Any]) -> dict[str, Any]:
     """``{column: bindparam(column)}`` for INSERTs and UPDATEs that set these columns."""
-    from sqlalchemy import bindparam
-
     return {column.name: bindparam(column.name) for column in columns}

@@ -43,7 +43,7 @@ class Entry:
     """What a group writes into the log.
 
     Attributes:
-        events: what it announces; empty for a mark.
+        events: what it announces, ready for whoever listens; one without keys for a mark.
         rows: of the log, without their numbers.
         token: by which they are found again; empty where no answer can get lost.
         after: a number that was given out before.

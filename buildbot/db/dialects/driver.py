@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -37,28 +36,26 @@ def execute_uncounted(
 
 def execute_both(conn: Connection, text: str, arguments: Any) -> tuple[int, list[tuple[Any, ...]]]:
     """Run a statement and a SELECT, which a driver sends at once: how many rows the first met, and what both see."""
-    state_of(conn).statements += 1
-    cursor = execute(conn, text, arguments)
-    met = cursor.rowcount
-    try:
-        cursor.nextset()
-    except Exception as error:
-        raise wrapped(conn, text, arguments, error) from error
+    met, _, cursor = _execute_at_once(conn, text, arguments)
     return met, list(cursor.fetchall())
 
 
-def execute_and_commit(conn: Connection, texts: Sequence[str], arguments: Any) -> Any:
-    """Run statements and COMMIT, which a driver sends at once, and return the first one's ``lastrowid``."""
-    text = "; ".join([*texts, "COMMIT"])
-    state_of(conn).statements += len(texts) - 1
+def execute_and_commit(conn: Connection, first: str, second: str, arguments: Any) -> Any:
+    """Run two statements and COMMIT, which a driver sends at once, and return the first one's ``lastrowid``."""
+    return _execute_at_once(conn, f"{first}; {second}; COMMIT", arguments)[1]
+
+
+def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, Any, Any]:
+    """``rowcount`` and ``lastrowid`` of the first of two statements, and the cursor at the last result."""
+    state_of(conn).statements += 1
     cursor = execute(conn, text, arguments)
-    found = cursor.lastrowid
+    first = cursor.rowcount, cursor.lastrowid
     try:
         while cursor.nextset():  # where the errors of the others are
             pass
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
-    return found
+    return *first, cursor
 
 
 def wrapped(conn: Connection, text: str | bytes, arguments: Any, error: Exception) -> BaseException:

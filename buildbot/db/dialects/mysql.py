@@ -137,7 +137,7 @@ class MySQLDialect(Dialect):
             arguments += (len(rows) - place, row["routing_keys"], row["body"])
             arguments += (row["masterid"], row["group_token"], row["created_at"])
         values = ", ".join(["(LAST_INSERT_ID() - %s, %s, %s, %s, %s, %s)"] * len(rows))
-        last = execute_and_commit(conn, (_RAISE_CLOCK, _APPEND_EVENTS + values), arguments)
+        last = execute_and_commit(conn, _RAISE_CLOCK, _APPEND_EVENTS + values, arguments)
         connection: Any = conn.connection.dbapi_connection
         connection.committed = True
         return int(last)

@@ -182,6 +182,25 @@ class PostgreSQLClock(_ReactorConnection):
         return [(waiting, answer) for waiting in answered]
 
 
+class _Prepared:
+    """What the server knows by a name, and what reads its rows: their columns stay the same."""
+
+    __slots__ = ("loader", "name")
+
+    def __init__(self, name: bytes) -> None:
+        self.name = name
+        self.loader: Any = None
+
+    def load(self, connection: Any, result: Any) -> list[tuple[Any, ...]]:
+        """The rows of a result."""
+        first = self.loader is None
+        if first:
+            self.loader = Transformer(connection)
+        self.loader.set_pgresult(result, set_loaders=first)
+        rows: list[tuple[Any, ...]] = self.loader.load_rows(0, result.ntuples, tuple)
+        return rows
+
+
 class _Question:
     """A statement, ready to be sent, and who waits for its rows."""
 
@@ -209,9 +228,8 @@ class PostgreSQLReader(_ReactorConnection):
         self._answered = 0
         #: by text: the same with numbered parameters, and their names in this order
         self._numbered: dict[str, tuple[bytes, list[str]]] = {}
-        #: names of what is prepared, and what reads its rows
-        self._prepared: dict[tuple[str, Any], bytes] = {}
-        self._loaders: dict[tuple[str, Any], Any] = {}
+        #: by text and types of parameters
+        self._prepared: dict[tuple[str, Any], _Prepared] = {}
         #: writes parameters; of this connection
         self._dumper: Any = None
         self._numbers = itertools.count()
@@ -253,22 +271,20 @@ class PostgreSQLReader(_ReactorConnection):
         try:
             if len(self._prepared) >= _PREPARED:
                 self._prepared.clear()
-                self._loaders.clear()
                 self._numbered.clear()
                 pgconn.send_query_params(b"DEALLOCATE ALL", None)
             for question in self._asking:
-                name = self._prepared.get(question.key)
-                if name is None:
-                    name = self._prepared[question.key] = b"few%d" % next(self._numbers)
-                    pgconn.send_prepare(name, question.sql, question.key[1])
-                pgconn.send_query_prepared(name, question.values, question.formats, pq.Format.BINARY)
+                prepared = self._prepared.get(question.key)
+                if prepared is None:
+                    prepared = self._prepared[question.key] = _Prepared(b"few%d" % next(self._numbers))
+                    pgconn.send_prepare(prepared.name, question.sql, question.key[1])
+                pgconn.send_query_prepared(prepared.name, question.values, question.formats, pq.Format.BINARY)
             pgconn.pipeline_sync()
         except psycopg.Error:
             self._lose()
 
     def _begin(self, pgconn: Any) -> None:
         self._prepared.clear()
-        self._loaders.clear()
         self._dumper = Transformer(self._connection)
         pgconn.enter_pipeline_mode()
 
@@ -291,27 +307,15 @@ class PostgreSQLReader(_ReactorConnection):
                 question = self._asking[self._answered]
                 self._answered += 1
                 if result.ntuples <= FEW_ROWS:
-                    question.rows = self._load(question.key, result)
+                    question.rows = self._prepared[question.key].load(self._connection, result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return self._synchronized()
         return []
-
-    def _load(self, key: tuple[str, Any], result: Any) -> list[tuple[Any, ...]]:
-        """The rows; the columns of what is prepared stay the same, and so does what reads them."""
-        loader = self._loaders.get(key)
-        if loader is None:
-            loader = self._loaders[key] = Transformer(self._connection)
-            loader.set_pgresult(result)
-        else:
-            loader.set_pgresult(result, set_loaders=False)
-        rows: list[tuple[Any, ...]] = loader.load_rows(0, result.ntuples, tuple)
-        return rows
 
     def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
         """All have their answer; after an error, those before it."""
         for question in self._asking[self._answered :]:
             self._prepared.pop(question.key, None)
-            self._loaders.pop(question.key, None)
         asked, self._asking = self._asking, []
         if self._next:
             self._send()
