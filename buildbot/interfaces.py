@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from buildbot.util.metrics import Metrics
@@ -16,12 +16,33 @@ class WorkerLike(Protocol):
     password: str | None
 
 
+class ConfiguredWorker(WorkerLike, Protocol):
+    """A configured worker with all that the engine reads of it; see `buildbot.worker.base.AbstractWorker`."""
+
+    max_builds: int | None
+    properties: Mapping[str, Any]
+    defaultProperties: Mapping[str, Any]
+    keepalive_interval: float
+    missing_timeout: float
+    notify_on_missing: Sequence[str]
+
+
 @runtime_checkable
 class SchedulerLike(Protocol):
     """A scheduler as a configuration names it."""
 
     name: str
     builderNames: Sequence[str]
+
+
+@runtime_checkable
+class Forcible(Protocol):
+    """A scheduler that builds what a form says; see `buildbot.schedulers.forcesched.ForceScheduler`."""
+
+    name: str
+
+    async def force(self, args: dict[str, Any]) -> list[Any]:
+        """Build what was submitted; returns ``[bsid, {builderid as text: buildrequestid}]``."""
 
 
 @runtime_checkable

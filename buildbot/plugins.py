@@ -55,28 +55,26 @@ class Namespace:
 changes = Namespace(
     "changes",
     {
-        "buildbot.process.changes.base": "ChangeSource PollingChangeSource",
-        "buildbot.process.changes.gitpoller": "GitPoller",
+        "buildbot.changes.base": "ChangeSource PollingChangeSource",
+        "buildbot.changes.gitpoller": "GitPoller",
     },
 )
 schedulers = Namespace(
     "schedulers",
     {
-        "buildbot.process.schedulers.base": "BaseScheduler",
-        "buildbot.process.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
-        "buildbot.process.schedulers.forcesched": "ForceScheduler",
-        "buildbot.process.schedulers.periodic": "Nightly Periodic",
+        "buildbot.schedulers.base": "BaseScheduler",
+        "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
+        "buildbot.schedulers.forcesched": "ForceScheduler",
+        "buildbot.schedulers.timed": "Nightly Periodic",
     },
 )
 steps = Namespace(
     "steps",
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
-        "buildbot.process.steps.git": "Git",
-        "buildbot.process.steps.properties": "SetProperties SetProperty",
-        "buildbot.process.steps.shell": (
-            "Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"
-        ),
+        "buildbot.steps.source.git": "Git",
+        "buildbot.steps.master": "SetProperties SetProperty",
+        "buildbot.steps.shell": ("Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"),
     },
 )
 util = Namespace(
@@ -88,8 +86,8 @@ util = Namespace(
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.properties": "Interpolate Properties Property Transform renderer",
-        "buildbot.process.schedulers.filter": "ChangeFilter",
-        "buildbot.process.schedulers.parameters": (
+        "buildbot.changes.filter": "ChangeFilter",
+        "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
             "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter "
             "TextParameter UserNameParameter"
@@ -106,11 +104,11 @@ util = Namespace(
             "RolesFromBase RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername"
         ),
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth OAuth2Auth",
-        "buildbot.www.pages": "AvatarGravatar",
+        "buildbot.www.ui.pages": "AvatarGravatar",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
     },
 )
-worker = Namespace("worker", {"buildbot.process.worker.config": "Worker"})
+worker = Namespace("worker", {"buildbot.worker.base": "Worker"})
 
 NAMESPACES: Mapping[str, Namespace] = {
     "changes": changes,

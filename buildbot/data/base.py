@@ -10,9 +10,9 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.connection import transaction_of
 from buildbot.db.connector import DBConnector
-from buildbot.db.rows import Entity, reader_of
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.resources.base import Resource
 
 T = TypeVar("T")

@@ -21,9 +21,9 @@ from buildbot.data.exceptions import (
 from buildbot.data.metrics import StateMetrics
 from buildbot.data.updates import Updates
 from buildbot.db.connector import DBConnector
+from buildbot.db.engine.query import Query
 from buildbot.db.logsearch import Found, thd_search
 from buildbot.db.pool import in_snapshot
-from buildbot.db.query import Query
 from buildbot.mq.connector import Callback, MQConnector
 from buildbot.mq.log import Event
 from buildbot.mq.match import Pattern

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from buildbot.data.base import Events, Transacts
 from buildbot.data.exceptions import InvalidControlError
 from buildbot.db.connector import DBConnector
-from buildbot.db.rows import Entity
+from buildbot.db.engine.rows import Entity
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.schedulers import SCHEDULER

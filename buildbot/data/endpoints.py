@@ -13,7 +13,7 @@ from buildbot.data import links, options, spec
 from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
 from buildbot.db.connector import DBConnector
-from buildbot.db.query import Condition, Page, Query, count, fetch, fetch_one, in_one_statement, only_one
+from buildbot.db.engine.query import Condition, Page, Query, count, fetch, fetch_one, in_one_statement, only_one
 from buildbot.mq.log import thdClock
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Kind, Path, Resource

@@ -13,8 +13,8 @@ from sqlalchemy.engine import Connection
 from buildbot.data.base import Link
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.rows import Entity, reader_of
-from buildbot.db.statements import Statement
+from buildbot.db.engine.rows import Entity, reader_of
+from buildbot.db.engine.statements import Statement
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Field, LinkTo, Path, Resource
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildbot.data.exceptions import InvalidOptionError
-from buildbot.db.query import OPERATORS, Condition, Query
+from buildbot.db.engine.query import OPERATORS, Condition, Query
 from buildbot.resources.base import Attribute, Field, Kind, Related, Resource, kind_of
 from buildbot.resources.types import ListText
 from buildbot.util import checks

@@ -8,10 +8,10 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import transaction_of
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.branches import BRANCH, BranchDict, branches
 from buildbot.util import checks
 

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.build_data import BUILD_DATA, BuildDataDict, build_data, build_data_values
 from buildbot.util import checks
 

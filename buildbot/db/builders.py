@@ -9,11 +9,11 @@ from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import dialect_of
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.names import NamedRows
+from buildbot.db.engine.connection import dialect_of
+from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_few, reads_list, writes
-from buildbot.db.statements import Statement
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
 

@@ -18,12 +18,12 @@ from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
+from buildbot.db.engine.connection import dialect_of, transaction_of
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Row, Statement, Update
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads_few, reads_list, writes
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Row, Statement, Update
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests

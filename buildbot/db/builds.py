@@ -11,12 +11,12 @@ from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads_few, writes
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, Update
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext

@@ -12,11 +12,11 @@ from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
+from buildbot.db.engine.connection import dialect_of, transaction_of
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Insert, Row, Statement, Update, by_name
 from buildbot.db.operations import reads_few, reads_list, writes
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, Update, by_name
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import BUILDSET, buildsets

@@ -13,11 +13,11 @@ from twisted.internet.defer import Deferred
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import NewestOfLine, OfLine, fixed
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_few, reads_list, writes
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext

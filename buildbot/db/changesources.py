@@ -8,8 +8,8 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.claimed_by_one import ClaimedByOne
+from buildbot.db.engine.names import NamedRows
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
-from buildbot.db.names import NamedRows
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.resources.changesources import changesource_masters, changesources
 

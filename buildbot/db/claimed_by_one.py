@@ -9,8 +9,8 @@ from sqlalchemy import Table, bindparam, delete, insert, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.engine.statements import Row, Statement
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.statements import Row, Statement
 from buildbot.resources.masters import masters
 from buildbot.util import checks
 

@@ -9,9 +9,9 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.codebases import CODEBASE, CodebaseDict, codebases
 from buildbot.resources.projects import projects
 from buildbot.util import checks

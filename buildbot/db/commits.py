@@ -14,11 +14,11 @@ from sqlalchemy import bindparam, case, func, insert, literal_column, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import transaction_of
 from buildbot.db.dialects.expressions import IdIn, fixed
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
-from buildbot.db.statements import Statement
+from buildbot.db.engine.statements import Statement
 from buildbot.resources.deliveries import deliveries
 from buildbot.util import checks, clock
 

@@ -17,11 +17,11 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
+from buildbot.db.engine.query import CLOCK
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads, reads_few, snapshots
-from buildbot.db.query import CLOCK
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Row, Statement, Update
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds

@@ -35,12 +35,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.connection import dialect_of, state_of
 from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
 from buildbot.db.dialects.driver import execute_uncounted
+from buildbot.db.engine.connection import dialect_of, state_of
+from buildbot.db.engine.queues import Call, Holder, Lane, Tally, joined
+from buildbot.db.engine.transaction import Committed, Entry, Journal, Transaction
 from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
-from buildbot.db.lanes import Call, Holder, Lane, Tally, joined
-from buildbot.db.transaction import Committed, Entry, Journal, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 

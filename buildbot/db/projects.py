@@ -8,10 +8,10 @@ from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.names import NamedRows
+from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_few, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Statement
 from buildbot.resources.projects import PROJECT, ProjectDict, projects
 from buildbot.util import checks
 

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.expressions import IdIn, fixed
-from buildbot.db.statements import Row, Statement
+from buildbot.db.engine.statements import Row, Statement
 from buildbot.resources.build_data import build_data
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests

@@ -12,10 +12,10 @@ from sqlalchemy.exc import IntegrityError
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.statements import Statement
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
-from buildbot.db.names import NamedRows
 from buildbot.db.operations import reads, reads_few, reads_list, writes
-from buildbot.db.statements import Statement
 from buildbot.resources.changes import changes
 from buildbot.resources.schedulers import force_builders, scheduler_changes, scheduler_masters, schedulers
 from buildbot.util import checks, jsontext

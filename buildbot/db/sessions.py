@@ -10,9 +10,9 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.connection import transaction_of
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
-from buildbot.db.statements import Insert, Statement
 from buildbot.resources.sessions import sessions
 from buildbot.util import checks, clock, jsontext
 

@@ -16,11 +16,11 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import Entity, nester
+from buildbot.db.engine.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.db.operations import reads_list, writes
-from buildbot.db.rows import Entity, nester
-from buildbot.db.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.resources.sourcestamps import (
     STAMP_COLUMNS,
     UNPATCHED_COLUMNS,

@@ -8,9 +8,9 @@ from sqlalchemy import ARRAY, BigInteger, bindparam, func, insert, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.connection import dialect_of
+from buildbot.db.engine.connection import dialect_of
+from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
-from buildbot.db.statements import Insert, Statement
 from buildbot.resources.sourcestamps import sourcestampset_members, sourcestampsets
 
 _add = Insert(insert(sourcestampsets))

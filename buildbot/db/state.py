@@ -10,8 +10,8 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
+from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_few, writes
-from buildbot.db.statements import Statement
 from buildbot.resources.state import object_state, objects
 from buildbot.util import checks, jsontext
 

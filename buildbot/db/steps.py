@@ -9,10 +9,10 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
-from buildbot.db.connection import transaction_of
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.statements import Insert, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.rows import own_row
-from buildbot.db.statements import Insert, Statement, Update
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.steps import STEP, steps

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Insert, Statement, by_name
 from buildbot.resources.builds import builds
 from buildbot.resources.steps import steps
 from buildbot.resources.test_result_sets import TEST_RESULT_SET, TestResultSetDict, test_result_sets

@@ -10,10 +10,10 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.names import NamedRows
+from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Statement, by_name
 from buildbot.db.operations import snapshots, writes
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Statement, by_name
 from buildbot.resources.test_results import TEST_RESULT, TestResultDict, test_code_paths, test_names, test_results
 from buildbot.util import checks
 

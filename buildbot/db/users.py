@@ -9,11 +9,11 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.connection import transaction_of
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import fixed
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_few, reads_list, writes
-from buildbot.db.statements import Insert, Row, Statement
 from buildbot.resources.users import users, users_info
 from buildbot.util import checks
 

@@ -11,9 +11,9 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.names import NamedRows
+from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import writes
-from buildbot.db.statements import Statement
 from buildbot.resources.workers import configured_workers, connected_workers, workers
 from buildbot.util import checks, jsontext
 

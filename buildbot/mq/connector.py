@@ -13,10 +13,10 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.connection import transaction_of
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.base import NotAnsweredError
-from buildbot.db.statements import Statement
+from buildbot.db.engine.connection import transaction_of
+from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
 from buildbot.mq.subscription import Deliver, Subscription

@@ -27,8 +27,8 @@ from buildbot.process.background import in_background
 from buildbot.process.buildstep import BuildStep, StepFactory
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties, resolved
-from buildbot.process.worker.connection import Connection, WorkerLostError
-from buildbot.process.worker.managed import ManagedWorker
+from buildbot.process.workers.connection import Connection, WorkerLostError
+from buildbot.process.workers.managed import ManagedWorker
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import (
     CANCELLED,

@@ -15,8 +15,8 @@ from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import Master
 from buildbot.process.background import in_background
 from buildbot.process.build import Build
-from buildbot.process.worker.managed import ManagedWorker
-from buildbot.process.worker.manager import WorkerManager
+from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.results import RETRY
 
 _log = Logger()

@@ -22,7 +22,7 @@ from buildbot.process.logs import Log, storable
 from buildbot.process.properties import IRenderable, Properties, resolved
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand, is_signal
 from buildbot.process.testresults import TestResults
-from buildbot.process.worker.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import (
     CANCELLED,

@@ -24,8 +24,8 @@ from buildbot.interfaces import Master
 from buildbot.process.background import in_background
 from buildbot.process.builder import Builder
 from buildbot.process.properties import resolved
-from buildbot.process.worker.managed import ManagedWorker
-from buildbot.process.worker.manager import WorkerManager
+from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.manager import WorkerManager
 
 _log = Logger()
 _PAGE = 20

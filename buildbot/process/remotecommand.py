@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from buildbot.process.logs import Log
-from buildbot.process.worker.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.results import FAILURE, SUCCESS
 
 

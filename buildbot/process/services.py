@@ -6,9 +6,8 @@ new buildsets, no new builds; then the running builds end with RETRY, which give
 workers are dropped.
 
 If the other masters take this one for dead (it was suspended, or cut off from the database), its claims and
-links are
-gone, and its builds may run elsewhere by now: they are stopped and the workers dropped; once it has checked
-in again everything is registered and let in anew. Schedulers and change sources see to themselves (see
+links are gone, and its builds may run elsewhere by now: they are stopped and the workers dropped; once it has
+checked in again everything is registered and let in anew. Schedulers and change sources see to themselves (see
 `claimed`).
 
 A new configuration replaces only what differs: a scheduler, change source or worker made with the same
@@ -24,12 +23,12 @@ from twisted.internet.defer import DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.data.exceptions import InvalidControlError
+from buildbot.interfaces import Forcible
 from buildbot.process.background import in_background
 from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.distributor import Distributor
-from buildbot.process.schedulers.forcesched import ForceScheduler
-from buildbot.process.worker.manager import WorkerManager
+from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.results import RETRY
 
 _log = Logger()
@@ -207,7 +206,7 @@ class ProcessLayer:
     async def _force(self, args: dict[str, Any], entity: dict[str, Any]) -> list[Any]:
         # any master that has the scheduler in its configuration can serve its form, whoever claimed it
         scheduler = self.schedulers.get(entity["name"])
-        if not isinstance(scheduler, ForceScheduler):
+        if not isinstance(scheduler, Forcible):
             raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
         if not entity["enabled"]:
             raise InvalidControlError(f"the force scheduler {entity['name']!r} is switched off")

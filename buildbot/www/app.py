@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildbot.www import jsonbody, openapi, rest
-from buildbot.www.cors import check_origin, preflight
+from buildbot.www.api import jsonbody, openapi, rest
+from buildbot.www.api.jsonrpc import JsonRpc
+from buildbot.www.api.openapi import OpenApi
+from buildbot.www.api.rest import RestApi
 from buildbot.www.errors import INTERNAL_ERROR, RefusedError
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
-from buildbot.www.jsonrpc import JsonRpc
+from buildbot.www.http.cors import check_origin, preflight
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.login import Login
-from buildbot.www.messages import Request, Response
-from buildbot.www.openapi import OpenApi
 from buildbot.www.operating import Operating
-from buildbot.www.pages import Pages
-from buildbot.www.rest import RestApi
 from buildbot.www.sessions import Visitor
 from buildbot.www.settings import Settings
-from buildbot.www.sse import EventStreams
+from buildbot.www.stream.sse import EventStreams
+from buildbot.www.ui.pages import Pages
 
 _API_VERSIONS = ("v2", "latest")
 _OPERATING = frozenset({("metrics",), ("health",), ("ready",)})

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from buildbot.config.errors import error
 from buildbot.util.passwords import check_passwd
 from buildbot.www import htpasswd
-from buildbot.www.messages import Request, Response
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Sessions
 
 _log = Logger()

@@ -18,7 +18,7 @@ from buildbot.www.authz import Authz
 from buildbot.www.authz.asked import Asked
 from buildbot.www.authz.authz import Right
 from buildbot.www.errors import RefusedError
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 from buildbot.www.sessions import ANONYMOUS, LIFETIME, Holds, Sessions, Visitor
 from buildbot.www.settings import Settings
 

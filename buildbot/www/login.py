@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from buildbot.www.gate import Gate
-from buildbot.www.messages import Request, Response
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Visitor
 
 _UNSAFE = re.compile(r"[\r\n].*", re.DOTALL)

@@ -20,8 +20,8 @@ from twisted.logger import Logger
 
 from buildbot.util import clock
 from buildbot.www.auth import AuthBase, Desk, LoggedIn, UserInfo, UserInfoProviderBase
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.httpclient import AnswerError, ask
-from buildbot.www.messages import Request, Response
 from buildbot.www.sessions import cookie
 
 _log = Logger()

@@ -17,7 +17,7 @@ from hashlib import sha256
 from typing import Any
 
 from buildbot.util import clock
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 #: how long a session lasts where the configuration does not say
 LIFETIME = timedelta(weeks=1)

@@ -11,21 +11,21 @@ from twisted.logger import Logger
 
 from buildbot.interfaces import Master
 from buildbot.util.metrics import Family, counter, gauge
+from buildbot.www.api.jsonrpc import JsonRpc
+from buildbot.www.api.openapi import OpenApi
+from buildbot.www.api.rest import RestApi
 from buildbot.www.app import App
-from buildbot.www.front import Front
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
-from buildbot.www.jsonrpc import JsonRpc
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.http.server import Front
 from buildbot.www.login import Login
-from buildbot.www.messages import Request, Response
-from buildbot.www.openapi import OpenApi
 from buildbot.www.operating import Operating, Requests
-from buildbot.www.pages import Pages
-from buildbot.www.rest import RestApi
 from buildbot.www.sessions import Holds
 from buildbot.www.settings import make_settings
-from buildbot.www.sse import EventStreams
-from buildbot.www.ws import EventFactory
+from buildbot.www.stream.sse import EventStreams
+from buildbot.www.stream.ws import EventFactory
+from buildbot.www.ui.pages import Pages
 
 _log = Logger()
 _server_from_string: Any = endpoints.serverFromString  # has no types

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from buildbot.data.endpoints import CommitRangeEndpoint
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db import commits as commits_connector
-from buildbot.db.statements import Statement
+from buildbot.db.engine.statements import Statement
 from buildbot.resources.codebases import codebases
 from buildbot.resources.commits import commits
 from buildbot.resources.projects import projects

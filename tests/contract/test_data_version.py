@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import Connection, Engine
 
 from buildbot.data import endpoints
-from buildbot.db.query import count
+from buildbot.db.engine.query import count
 from buildbot.mq.log import thdClock
 from tests.support.building import add_requests, run_build
 

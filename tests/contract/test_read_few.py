@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 
 from buildbot.db import operations
 from buildbot.db.dialects import postgresql_reactor
-from buildbot.db.statements import Statement
+from buildbot.db.engine.statements import Statement
 from buildbot.resources.changes import changes
 from tests.support.building import STAMP, add_build
 from tests.support.events import next_turn

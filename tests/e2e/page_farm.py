@@ -21,8 +21,8 @@ from twisted.protocols.basic import LineReceiver
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from buildbot.plugins import util
-from buildbot.process.schedulers.forcesched import ForceScheduler
-from buildbot.process.schedulers.parameters import ChoiceStringParameter, StringParameter
+from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.schedulers.parameters import ChoiceStringParameter, StringParameter
 from buildbot.test.fake.fakedb import make_master
 from buildbot.util import clock
 from buildbot.www.auth import UserPasswordAuth

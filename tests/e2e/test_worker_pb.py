@@ -21,12 +21,12 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.properties import Interpolate, Property
-from buildbot.process.steps.git import Git
-from buildbot.process.steps.properties import SetProperty
-from buildbot.process.steps.shell import SetPropertyFromCommand, ShellCommand
-from buildbot.process.worker.config import Worker
-from buildbot.process.worker.manager import WorkerManager
+from buildbot.process.workers.manager import WorkerManager
+from buildbot.steps.master import SetProperty
+from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
+from buildbot.steps.source.git import Git
 from buildbot.util.results import CANCELLED, FAILURE, RETRY, SUCCESS
+from buildbot.worker.base import Worker
 from tests.support.reactor import run
 from tests.unit.process.recording import Recording
 

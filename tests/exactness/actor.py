@@ -10,8 +10,8 @@ from twisted.internet.defer import ensureDeferred, gatherResults
 
 from buildbot.master import StateLayer
 from buildbot.process.heartbeat import Heartbeat
-from buildbot.www import sse, ws
 from buildbot.www.site import WwwServer
+from buildbot.www.stream import sse, ws
 from tests.exactness.broken import VARIANTS
 from tests.exactness.parts import parts
 from tests.exactness.processes import enter, reactor

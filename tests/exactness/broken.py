@@ -24,8 +24,8 @@ from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db import buildrequests, builds, logs, steps
 from buildbot.db.claimed_by_one import ClaimedByOne
-from buildbot.db.connection import dialect_of, state_of
-from buildbot.db.statements import Statement
+from buildbot.db.engine.connection import dialect_of, state_of
+from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import EventLog
 from buildbot.resources.events import clock
 

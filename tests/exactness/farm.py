@@ -20,8 +20,8 @@ from sqlalchemy import func, select
 from sqlalchemy.exc import DBAPIError
 
 from buildbot.db.dialects import dialect_for
+from buildbot.db.engine.query import Query, fetch
 from buildbot.db.model import upgrade
-from buildbot.db.query import Query, fetch
 from buildbot.resources import RESOURCES
 from buildbot.resources.events import events
 from buildbot.resources.sourcestamps import sourcestampset_changes

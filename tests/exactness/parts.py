@@ -9,9 +9,9 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
+from buildbot.changes.base import PollingChangeSource
 from buildbot.data.base import Events
-from buildbot.process.changes.base import PollingChangeSource
-from buildbot.process.schedulers.basic import AnyBranchScheduler
+from buildbot.schedulers.basic import AnyBranchScheduler
 from tests.exactness.settings import Settings
 
 SOURCE = "counter"

@@ -17,7 +17,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.retention import RetentionConnectorComponent
 from buildbot.resources import RESOURCES
 from buildbot.test.fake.fakedb import make_master
-from buildbot.www.query import options_of
+from buildbot.www.api.query import options_of
 from tests.plans.large import SIZE, T, thd_fill
 from tests.plans.plans import Recorder, is_restricted, scans
 from tests.support.databases import selected_backends

@@ -11,8 +11,8 @@ from sqlalchemy import delete, update
 from sqlalchemy.engine import Engine
 
 from buildbot.data.connector import DataConnector
-from buildbot.db.connection import dialect_of
 from buildbot.db.dialects import dialect_for
+from buildbot.db.engine.connection import dialect_of
 from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
 from buildbot.resources import clock, metadata

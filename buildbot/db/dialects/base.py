@@ -14,8 +14,8 @@ from sqlalchemy.sql import Executable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildbot.db.connection import STATE, ConnectionState
 from buildbot.db.dialects.driver import execute
+from buildbot.db.engine.connection import STATE, ConnectionState
 
 #: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
 #: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on

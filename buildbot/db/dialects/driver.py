@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DontWrapMixin
 
-from buildbot.db.connection import state_of
+from buildbot.db.engine.connection import state_of
 
 
 def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any) -> Any:

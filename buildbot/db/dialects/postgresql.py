@@ -28,7 +28,7 @@ from buildbot.db.dialects.base import (
 )
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
-from buildbot.db.rehearsal import Rehearsing
+from buildbot.db.dialects.replay import Rehearsing
 
 try:
     import psycopg

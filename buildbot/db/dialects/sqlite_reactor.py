@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, succeed
 
-from buildbot.db.connection import STATE, ConnectionState
+from buildbot.db.engine.connection import STATE, ConnectionState
 
 if TYPE_CHECKING:
     from buildbot.db.dialects.base import Dialect

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 _TEXTS = ("committer", "revision", "branch", "category", "revlink", "repository", "project", "codebase")
 

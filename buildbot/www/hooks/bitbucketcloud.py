@@ -16,7 +16,7 @@ from buildbot.www.hooks.dialect import (
     repeated,
     require_signature,
 )
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 
 class BitbucketCloudDialect(Dialect):

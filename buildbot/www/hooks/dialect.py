@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 T = TypeVar("T")
 

@@ -24,8 +24,8 @@ from buildbot.www.hooks.dialect import (
     repeated,
     require_signature,
 )
+from buildbot.www.http.messages import Request
 from buildbot.www.httpclient import AnswerError, ask
-from buildbot.www.messages import Request
 
 _log = Logger()
 

@@ -19,7 +19,7 @@ from buildbot.www.hooks.dialect import (
     person,
     repeated,
 )
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 _PUSHES = ("push", "tag_push", "Push Hook")
 

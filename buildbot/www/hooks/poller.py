@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 
 
 class PollerDialect(Dialect):

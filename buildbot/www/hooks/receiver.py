@@ -19,7 +19,7 @@ from buildbot.www.hooks.gitea import GiteaDialect
 from buildbot.www.hooks.github import GitHubDialect
 from buildbot.www.hooks.gitlab import GitLabDialect
 from buildbot.www.hooks.poller import PollerDialect
-from buildbot.www.messages import Request, Response
+from buildbot.www.http.messages import Request, Response
 
 _log = Logger()
 

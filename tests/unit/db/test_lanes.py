@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from buildbot.db.lanes import Call, joined
+from buildbot.db.engine.queues import Call, joined
 
 
 def claim(*args: Any) -> None:

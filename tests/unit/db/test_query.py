@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import islice, permutations
 from typing import Any
 
-from buildbot.db import query, rows
 from buildbot.db.dialects import dialect_for
 from buildbot.db.dialects.base import COMPILED
+from buildbot.db.engine import query, rows
 from buildbot.resources.builds import BUILD
 
 

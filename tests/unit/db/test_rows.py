@@ -9,8 +9,8 @@ from sqlalchemy import update
 from sqlalchemy.engine import Connection
 
 from buildbot.data.base import Events
-from buildbot.db.rows import reader_of
-from buildbot.db.statements import Statement
+from buildbot.db.engine.rows import reader_of
+from buildbot.db.engine.statements import Statement
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.changes import CHANGE
 from tests.support.building import STAMP, add_request

@@ -11,9 +11,9 @@ from twisted.internet.defer import Deferred
 from buildbot.config.builder import BuilderConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
-from buildbot.process.worker.config import Worker
-from buildbot.process.worker.connection import Connection, RemoteError, WorkerLostError
-from buildbot.process.worker.manager import WorkerManager
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.manager import WorkerManager
+from buildbot.worker.base import Worker
 from tests.unit.process.recording import Recording
 
 #: what a command answers: updates to send, and its exit status; None: it does not end by itself

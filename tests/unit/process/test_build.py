@@ -9,9 +9,9 @@ import pytest
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
 from buildbot.process.properties import Interpolate, Property
-from buildbot.process.steps.properties import SetProperty
-from buildbot.process.steps.shell import ShellCommand
-from buildbot.process.worker.managed import WorkerNotAvailableError
+from buildbot.process.workers.managed import WorkerNotAvailableError
+from buildbot.steps.master import SetProperty
+from buildbot.steps.shell import ShellCommand
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 from tests.unit.process.scripted import Farm
 

@@ -13,8 +13,8 @@ from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepF
 from buildbot.process.factory import BuildFactory
 from buildbot.process.properties import Interpolate, Property, renderer, resolved
 from buildbot.process.remotecommand import RemoteCommand
-from buildbot.process.steps.properties import SetProperties
-from buildbot.process.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test
+from buildbot.steps.master import SetProperties
+from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
 from tests.unit.process.scripted import Farm
 

@@ -9,19 +9,19 @@ from typing import Any
 
 import pytest
 
+from buildbot.changes.filter import ChangeFilter
+from buildbot.changes.gitpoller import GitPoller
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.projects import Codebase, Project
 from buildbot.data.exceptions import InvalidControlError
-from buildbot.process.changes.gitpoller import GitPoller
 from buildbot.process.factory import BuildFactory
-from buildbot.process.schedulers.basic import SingleBranchScheduler
-from buildbot.process.schedulers.filter import ChangeFilter
-from buildbot.process.schedulers.forcesched import ForceScheduler
 from buildbot.process.services import ProcessLayer
-from buildbot.process.worker.config import Worker
-from tests.unit.process.changes.conftest import child_processes, repository
-from tests.unit.process.changes.repository import Repository
-from tests.unit.process.changes.test_gitpoller import many_commits
+from buildbot.schedulers.basic import SingleBranchScheduler
+from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.worker.base import Worker
+from tests.unit.changes.conftest import child_processes, repository
+from tests.unit.changes.repository import Repository
+from tests.unit.changes.test_gitpoller import many_commits
 from tests.unit.process.mastered import Running, until
 
 __all__ = ["child_processes", "repository"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from buildbot.www.answers import Answers, Key
-from buildbot.www.messages import Response
+from buildbot.www.api.response_cache import Answers, Key
+from buildbot.www.http.messages import Response
 
 
 def _key(query: str) -> Key:

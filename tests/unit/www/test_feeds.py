@@ -10,7 +10,7 @@ import pytest
 from buildbot.data.exceptions import InvalidOptionError, SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.www.feeds import Feed, pattern_of
+from buildbot.www.stream.feeds import Feed, pattern_of
 from tests.unit.www.clients import until
 
 

@@ -15,10 +15,11 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serv
 from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs
 
-from buildbot.www import connection as connections
-from buildbot.www import front, incoming
-from buildbot.www.front import Front
-from buildbot.www.messages import Request, Response
+from buildbot.www.http import connection as connections
+from buildbot.www.http import parser as parsing
+from buildbot.www.http import server as serving_http
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.http.server import Front
 from tests.support.reactor import reactor
 from tests.unit.www.clients import raw, turn, until
 
@@ -247,7 +248,7 @@ async def test_no_stack_trace() -> None:
 
 async def test_100_mb_body() -> None:
     """A body far over the limit is refused at once, however it is sent, and not kept."""
-    async with serving() as (server, port):
+    async with serving() as (served, port):
         for head in (b"Content-Length: 104857600", b"Transfer-Encoding: chunked"):
             one = await client(port)
             one.transport.write(b"POST / HTTP/1.1\r\nHost: x\r\n" + head + b"\r\n\r\n")
@@ -260,23 +261,23 @@ async def test_100_mb_body() -> None:
                 assert sent < 100 * 1024 * 1024
                 await turn()
             assert status(one.data) == 413
-            assert server.bodies.bytes == 0
+            assert served.bodies.bytes == 0
             one.transport.abortConnection()
 
 
 async def test_all_bodies_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many uploads at once do not add up: beyond a bound the server is busy, and afterwards it is not."""
-    monkeypatch.setattr(incoming, "MAX_BODIES_BYTES", 100_000)
-    async with serving() as (server, port):
+    monkeypatch.setattr(parsing, "MAX_BODIES_BYTES", 100_000)
+    async with serving() as (served, port):
         clients = [await client(port) for _ in range(4)]
         for one in clients:
             one.transport.write(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000\r\n\r\n" + b"x" * 40_000)
         await until(lambda: any(b"503" in one.data for one in clients))
-        assert server.bodies.bytes <= 100_000
+        assert served.bodies.bytes <= 100_000
         for one in clients:
             one.transport.abortConnection()
-        await until(lambda: not server.connections)
-        assert server.bodies.bytes == 0
+        await until(lambda: not served.connections)
+        assert served.bodies.bytes == 0
 
 
 @pytest.mark.parametrize("part", ["a header", "a trailer"])
@@ -303,16 +304,16 @@ async def test_endless_fields(part: str) -> None:
 async def test_slow_requests(monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
     """A request that does not come to its end is answered 408, and the connection ends."""
     monkeypatch.setattr(connections, "REQUEST_TIMEOUT_S", 0.01)
-    monkeypatch.setattr(front, "SWEEP_S", 0.01)
-    async with serving() as (server, port):
+    monkeypatch.setattr(serving_http, "SWEEP_S", 0.01)
+    async with serving() as (served, port):
         assert status(await raw(port, sent)) == 408
-        await until(lambda: not server.connections)
+        await until(lambda: not served.connections)
 
 
 async def test_idle_connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection on which nothing is asked is closed, before and after a request."""
     monkeypatch.setattr(connections, "IDLE_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(front, "SWEEP_S", 0.01)
+    monkeypatch.setattr(serving_http, "SWEEP_S", 0.01)
     async with serving() as (_, port):
         assert await raw(port, b"") == b""
         assert status(await raw(port, b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")) == 200
@@ -323,18 +324,18 @@ async def test_clients_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(connections, "MAX_UNSENT_BYTES", 60_000_000)
     echo = Echo()
     echo.response = Response(200, (), b"x" * 30_000_000)
-    async with serving(echo) as (server, port):
+    async with serving(echo) as (served, port):
         greedy = [await client(port) for _ in range(3)]
         for one in greedy:
             one.transport.pauseProducing()
             one.transport.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        await until(lambda: server.unsent_bytes > 60_000_000)
+        await until(lambda: served.unsent_bytes > 60_000_000)
         assert status(await raw(port, b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n")) == 503
-        for connection in list(server.connections):
+        for connection in list(served.connections):
             if connection.deadline != float("inf"):
                 connection.expired()
-        await until(lambda: not server.connections)
-        assert server.unsent_bytes == 0
+        await until(lambda: not served.connections)
+        assert served.unsent_bytes == 0
 
 
 async def test_stalled_stream_waits() -> None:
@@ -368,13 +369,13 @@ async def test_requests_wait_for_their_turn() -> None:
     """While one request is served nothing is read beyond a few more: memory does not grow."""
     echo = Echo()
     echo.held = Deferred()
-    async with serving(echo) as (server, port):
+    async with serving(echo) as (served, port):
         one = await client(port)
         one.transport.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n" * 200_000)
         await until(lambda: bool(echo.got))
         for _ in range(200):
             await turn()
-        (connection,) = server.connections
+        (connection,) = served.connections
         assert len(connection._reader.waiting) < 5_000
         held, echo.held = echo.held, None
         held.callback(None)
@@ -387,12 +388,12 @@ async def test_a_client_that_leaves_ends_its_request() -> None:
     echo = Echo()
     cancelled: list[bool] = []
     echo.held = Deferred(lambda _: cancelled.append(True))
-    async with serving(echo) as (server, port):
+    async with serving(echo) as (served, port):
         one = await client(port)
         one.transport.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: bool(echo.got))
         one.transport.abortConnection()
-        await until(lambda: not server.connections)
+        await until(lambda: not served.connections)
         assert cancelled
 
 
@@ -432,11 +433,11 @@ async def test_stop_lets_answers_finish() -> None:
     """When the server stops, what is being answered is answered; connections that wait for nothing end at once."""
     echo = Echo()
     echo.held = Deferred()
-    async with serving(echo) as (server, port):
+    async with serving(echo) as (served, port):
         idle, busy = await client(port), await client(port)
         busy.transport.write(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
         await until(lambda: bool(echo.got))
-        stopped = server.stop()
+        stopped = served.stop()
         await idle.lost
         assert not stopped.called
         echo.held.callback(None)
@@ -448,17 +449,17 @@ async def test_stop_lets_answers_finish() -> None:
 
 async def test_many_slow_clients() -> None:
     """Hundreds of clients that dribble do not keep others from being served."""
-    async with serving() as (server, port):
+    async with serving() as (served, port):
         slow = [await client(port) for _ in range(400)]
         for one in slow:
             one.transport.write(b"GET / HTTP/1.1\r\nHost: x\r\nA: ")
-        await until(lambda: len(server.connections) == 400)
+        await until(lambda: len(served.connections) == 400)
         for number in range(50):
             slow[number].transport.write(b"b")
             assert status(await raw(port, b"GET / HTTP/1.1\r\n" + HEAD + b"\r\n")) == 200
         for one in slow:
             one.transport.abortConnection()
-        await until(lambda: not server.connections)
+        await until(lambda: not served.connections)
 
 
 async def test_unix_socket(tmp_path: Path) -> None:

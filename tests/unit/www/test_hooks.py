@@ -14,7 +14,7 @@ from twisted.cred.checkers import FilePasswordDB
 
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www.hooks.receiver import ChangeHooks
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 from tests.unit.www.clients import until
 
 SECRET = "a secret of the hook"

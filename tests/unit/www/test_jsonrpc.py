@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from buildbot.www.api.jsonrpc import JsonRpc
 from buildbot.www.authz.asked import Asked
-from buildbot.www.jsonrpc import JsonRpc
-from buildbot.www.messages import Request
+from buildbot.www.http.messages import Request
 from buildbot.www.sessions import ANONYMOUS, Visitor
 from tests.unit.www.fake_data import FakeData, make_data
 

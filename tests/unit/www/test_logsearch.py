@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from buildbot.db import logs
-from buildbot.www import logsearch
-from buildbot.www.messages import Request
-from buildbot.www.rest import RestApi
+from buildbot.www.api import logsearch
+from buildbot.www.api.rest import RestApi
+from buildbot.www.http.messages import Request
 from buildbot.www.settings import make_settings
 from tests.support.building import run_build
 

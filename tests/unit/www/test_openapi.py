@@ -9,11 +9,11 @@ import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from buildbot.data.control import ACTIONS
-from buildbot.db.query import OPERATORS
+from buildbot.db.engine.query import OPERATORS
 from buildbot.resources import RESOURCES
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.www.messages import Request
-from buildbot.www.openapi import OpenApi, document
+from buildbot.www.api.openapi import OpenApi, document
+from buildbot.www.http.messages import Request
 from buildbot.www.settings import make_settings
 
 SETTINGS = make_settings({"rest_max_limit": 77}, "https://ci.example/bb")

@@ -15,7 +15,7 @@ from buildbot.process.services import ProcessLayer
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www import operating
 from buildbot.www.authz import Authz, endpointmatchers
-from buildbot.www.messages import Request, Response
+from buildbot.www.http.messages import Request, Response
 from tests.unit.www.clients import raw
 from tests.unit.www.test_site import a_build, get, parse, request, serving
 

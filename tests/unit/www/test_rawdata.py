@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from buildbot.www.messages import Request, Response
-from buildbot.www.rest import RestApi
+from buildbot.www.api.rest import RestApi
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.settings import make_settings
 from tests.support.building import add_build
 

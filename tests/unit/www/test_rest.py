@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import zstandard
 
-from buildbot.www.messages import Request, Response
-from buildbot.www.rest import RestApi
+from buildbot.www.api.rest import RestApi
+from buildbot.www.http.messages import Request, Response
 from buildbot.www.settings import make_settings
 from tests.unit.www.fake_data import FakeData, make_data
 

@@ -14,9 +14,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.logger import capturedLogs
 
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.www import incoming, ws
 from buildbot.www.auth import UserPasswordAuth
+from buildbot.www.http import parser as parsing
 from buildbot.www.site import WwwServer
+from buildbot.www.stream import ws
 from tests.support.reactor import reactor
 from tests.unit.www.clients import WsClient, connect, raw, turn, until
 from tests.unit.www.farm import Farm
@@ -241,7 +242,7 @@ async def test_page_caching(master: FakeMaster) -> None:
 
 async def test_body_limit(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body over the limit is refused without being kept."""
-    monkeypatch.setattr(incoming, "MAX_BODY_BYTES", 1000)
+    monkeypatch.setattr(parsing, "MAX_BODY_BYTES", 1000)
     async with serving(master) as (_, port):
         sent = request("POST", "/api/v2/builds/1", b"x" * 2000, Content_Type="application/json")
         assert parse(await raw(port, sent))[0] == 413

@@ -1,0 +1,453 @@
+"""GitPoller: finds the commits that somebody pushed to a git repository.
+
+**Where things are.** A bare repository below the master's base directory (``gitpoller-work/<hash of the address>``)
+holds what was fetched; pollers of one address share it. It is a cache: the truth about what has been seen is one
+JSON value in the database (``master.db.state``, object *name of the poller*, class ``GitPoller``, key ``lastRev``)::
+
+    {"heads": {"refs/heads/main": "<commit>"}, "gone": ["<commit>", …], "changeid": 17, "adding": null}
+
+*heads* are the branches as last seen. *gone* are former heads that no branch leads to any more (deleted branches,
+rewritten history; the last hundred), so that a branch that comes back brings nothing twice. *changeid* is the newest
+change at the last write. *adding* is a branch and the head that it is moving to, while its commits are being added.
+*Known* are the commits that lead to a head or a former head.
+
+**A poll** asks the remote for its heads. If nothing moved, that was it. Otherwise it fetches what moved and goes
+through the branches, the default branch first: all commits of the branch that are not known, parents before children,
+become changes on that branch; then the new head is written to the database, and they are known to the branches after
+it. So a commit becomes a change once, on the first branch it is seen on; merging a branch whose commits are known
+brings the merge commit only. A rewritten history brings the commits that the old one did not have. (A branch that only
+moves among known commits brings nothing, or one change with ``buildPushesWithNoCommits``.)
+
+**The first sight** of a repository writes its heads and makes no changes. An empty repository has been seen too: what
+is pushed to it later is new.
+
+**Exactly once.** Changes and head are written by different transactions: *adding* first, the head last. A master
+killed between them goes on with that branch and head at its next poll, whatever the remote looks like by then. Before
+adding any commits it asks, per batch, which of them already are changes of this repository, branch, project, codebase
+and category after *changeid*, and skips those. (For a branch that is new or was rewritten all changes are asked,
+since its commits may have been changes long ago.) Nothing is lost, as the head moves only after all changes; nothing is
+doubled, as only one master runs the poller and its polls do not overlap; one that was taken for dead can write neither
+change nor head.
+
+**What can fail.** The repository does not exist, cannot be reached, a branch vanishes during the poll, git is killed:
+a `PollError`, logged once; heads not yet written are found again by the next poll. If the mirror was lost and the
+history rewritten before the next poll, the old head is nowhere to be found, and what is new cannot be told from what
+is old: the position alone is recorded, with a warning.
+
+Git 2.31 or newer is needed.
+"""
+
+from __future__ import annotations
+
+import codecs
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+from weakref import WeakValueDictionary
+
+from twisted.internet.defer import DeferredLock
+from twisted.logger import Logger
+
+from buildbot.changes.base import PollError, PollingChangeSource
+from buildbot.changes.commits import Commit, read_commits
+from buildbot.changes.git import Git, GitError, public_url
+from buildbot.config.errors import error
+
+_log = Logger()
+
+HEADS = "refs/heads/"
+TAGS = "refs/tags/"
+_BATCH = 100
+_MAX_GONE = 100
+#: pollers of one address share a mirror; git does not like two fetches into one repository at a time
+_mirrors: WeakValueDictionary[Path, DeferredLock] = WeakValueDictionary()
+
+Category = str | Callable[[dict[str, Any]], str | None] | None
+
+
+@dataclass
+class _Remote:
+    """What ``ls-remote`` says: every ref with its object (annotated tags: what they point to), the default branch."""
+
+    refs: dict[str, str]
+    default: str | None
+
+
+@dataclass
+class _Seen:
+    """The position in the database (see the module's text)."""
+
+    heads: dict[str, str]
+    gone: list[str]
+    changeid: int
+    adding: tuple[str, str] | None = None
+
+
+class GitPoller(PollingChangeSource):
+    """Polls a git repository for commits and tells the master about each.
+
+    Args:
+        repourl: address of the repository, anything that ``git fetch`` understands; a relative path starts at
+            the master's base directory. User and password of an HTTP address are used but never shown: the
+            changes' ``repository`` has none.
+        branches: list of branch names (or full refs), True for all branches, or a function that is given each
+            full ref and returns whether to follow it. Branches that do not exist are no error. Default: the
+            repository's default branch.
+        branch: a single branch, instead of ``branches``.
+        workdir: directory for the mirrors, relative to the master's base directory.
+        pollInterval, pollAtLaunch, pollRandomDelayMin, pollRandomDelayMax: see `PollingChangeSource`.
+        gitbin: the git program.
+        category: of the changes; a function is given the change's attributes as a dictionary.
+        project: of the changes.
+        codebase: of the changes.
+        usetimestamps: date changes by their commit, otherwise by when they were found.
+        encoding: of authors, comments and file names that are not UTF-8.
+        only_tags: follow tags instead of branches; the change's branch is the full ref (``refs/tags/v1``).
+        buildPushesWithNoCommits: a branch that appears at, or moves to, a known commit brings a change for
+            it.
+        name: unique among change sources; default: the address.
+    """
+
+    def __init__(
+        self,
+        repourl: str,
+        branches: Sequence[str] | bool | Callable[[str], bool] | None = None,
+        branch: str | None = None,
+        workdir: str | None = None,
+        pollInterval: float = 600,
+        gitbin: str = "git",
+        usetimestamps: bool = True,
+        category: Category = None,
+        project: str | None = None,
+        encoding: str = "utf-8",
+        name: str | None = None,
+        pollAtLaunch: bool = False,
+        buildPushesWithNoCommits: bool = False,
+        only_tags: bool = False,
+        pollRandomDelayMin: float = 0,
+        pollRandomDelayMax: float = 0,
+        codebase: str = "",
+    ) -> None:
+        if not isinstance(repourl, str) or not repourl or repourl.startswith("-") or "\0" in repourl:
+            error(f"GitPoller: repourl must be the address of a repository, not {repourl!r}")
+            repourl = "invalid"
+        super().__init__(
+            name if name is not None else public_url(repourl),
+            pollInterval=pollInterval,
+            pollAtLaunch=pollAtLaunch,
+            pollRandomDelayMin=pollRandomDelayMin,
+            pollRandomDelayMax=pollRandomDelayMax,
+        )
+        self.repourl = repourl
+        self.repository = public_url(repourl)
+        self.branches = self._check_branches(branches, branch, only_tags)
+        self.workdir = workdir or "gitpoller-work"
+        self.gitbin = gitbin
+        self.usetimestamps = usetimestamps
+        self.category = category
+        self.project = project or ""
+        self.codebase = codebase
+        self.encoding = encoding
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            error(f"GitPoller {self.name}: there is no encoding {encoding!r}")
+            self.encoding = "utf-8"
+        self.buildPushesWithNoCommits = buildPushesWithNoCommits
+        self.only_tags = only_tags
+        self._git: Git | None = None
+
+    def _check_branches(self, branches: Any, branch: Any, only_tags: bool) -> Any:
+        if branch is not None and branches is not None:
+            error(f"GitPoller {self.name}: give either branch or branches, not both")
+        if only_tags and (branch is not None or branches is not None):
+            error(f"GitPoller {self.name}: with only_tags there can be neither branch nor branches")
+        chosen = [branch] if branch is not None else branches
+        if isinstance(chosen, tuple | set | frozenset):
+            chosen = sorted(chosen)
+        names = isinstance(chosen, list) and all(isinstance(each, str) and each for each in chosen)
+        if not (chosen is None or chosen is True or names or callable(chosen)):
+            error(f"GitPoller {self.name}: branches must be a list of names, True or a function, not {chosen!r}")
+            return None
+        return chosen
+
+    # one poll
+
+    async def poll(self) -> None:
+        """Look for new commits once."""
+        basedir: Path = self.master.basedir
+        mirror = basedir / self.workdir / hashlib.sha256(self.repourl.encode()).hexdigest()[:20]
+        self._git = git = Git(self.master.reactor, self.gitbin, mirror, cwd=basedir)
+        async with _mirrors.setdefault(mirror, DeferredLock()):
+            if not self.stopping:
+                await self._poll(git)
+
+    async def stop_work(self) -> None:
+        """Stop polling; a poll under way ends after the change that it is adding now."""
+        self.stopping = True
+        if self._git is not None:
+            self._git.stop()
+        await super().stop_work()
+
+    async def _poll(self, git: Git) -> None:
+        try:
+            remote = await self._ask_remote(git)
+            heads = self._chosen(remote)
+            seen = await self._load()
+            if seen is None and not heads and remote.refs and not self.only_tags:
+                raise PollError(f"repository {self.repository} has none of the branches to follow")
+            if seen is None:
+                await self._first_sight(git, heads)
+            elif heads != seen.heads or seen.adding is not None:
+                lost = await self._open_mirror(git, heads, seen)
+                heads = await self._fetch(git, heads, seen, lost)
+                await self._advance(git, seen, heads, remote.default)
+        except GitError as problem:
+            raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
+
+    async def _first_sight(self, git: Git, heads: dict[str, str]) -> None:
+        seen = _Seen({}, [], 0)
+        if heads:
+            lost = await self._open_mirror(git, heads, seen)
+            seen.heads = await self._fetch(git, heads, seen, lost)
+        seen.changeid = await self.master.db.changes.getLatestChangeid() or 0
+        await self._save(seen)
+        _log.info("{part!r}: first sight of the repository; what comes from now on is new", part=self)
+
+    async def _open_mirror(self, git: Git, heads: dict[str, str], seen: _Seen) -> set[str]:
+        """Make the mirror if there is none. Returns those of the heads last seen that it does not have."""
+        long_names = any(len(commit) == 64 for commit in (*heads.values(), *seen.heads.values()))
+        await git.init("sha256" if long_names else "sha1")
+        lost, _ = await self._present(git, set(seen.heads.values()))
+        return lost
+
+    async def _ask_remote(self, git: Git) -> _Remote:
+        # the mirror need not exist: with an address given, ls-remote does not look at it
+        patterns = ["HEAD", HEADS + "*", *([TAGS + "*"] if self.only_tags else [])]
+        if isinstance(self.branches, list):
+            patterns += [each for each in self.branches if each.startswith("refs/")]
+        output = await git.run("ls-remote", "--symref", "--", self.repourl, *patterns)
+        refs: dict[str, str] = {}
+        default = head = None
+        for line in output.decode("utf-8", "surrogateescape").split("\n"):
+            what, _, ref = line.partition("\t")
+            if what.startswith("ref: "):
+                default = what.removeprefix("ref: ") if ref == "HEAD" else default
+            elif ref == "HEAD":
+                head = what
+            elif ref.startswith("refs/"):
+                refs[ref.removesuffix("^{}")] = what  # the line of what a tag points to comes after the tag's
+        if default is None and head is not None:
+            # a server that does not tell, or a HEAD on no branch
+            candidates = [ref for ref, commit in refs.items() if commit == head]
+            default = min(
+                candidates, key=lambda ref: (ref not in (HEADS + "main", HEADS + "master"), ref), default=None
+            )
+        return _Remote(refs, default)
+
+    def _chosen(self, remote: _Remote) -> dict[str, str]:
+        """The refs to follow, of those that the remote has."""
+        kind = TAGS if self.only_tags else HEADS
+        refs = {ref: commit for ref, commit in remote.refs.items() if ref.startswith(kind)}
+        if self.only_tags or self.branches is True:
+            return refs
+        if self.branches is None:
+            return {ref: commit for ref, commit in refs.items() if ref == remote.default}
+        if callable(self.branches):
+            return {ref: commit for ref, commit in refs.items() if self.branches(ref)}
+        wanted = {each if each.startswith("refs/") else HEADS + each for each in self.branches}
+        return {ref: commit for ref, commit in remote.refs.items() if ref in wanted}
+
+    async def _fetch(self, git: Git, heads: dict[str, str], seen: _Seen, lost: set[str]) -> dict[str, str]:
+        """Fetch what moved or is missing. Returns the heads as they came, which may be newer than the remote said."""
+        wanted = [ref for ref, commit in heads.items() if seen.heads.get(ref) != commit or commit in lost]
+        if wanted:
+            specs = "".join(f"+{ref}:{_local(ref)}\n" for ref in wanted)
+            await git.run(
+                "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--stdin", "--",
+                self.repourl, stdin=specs.encode("utf-8", "surrogateescape"),
+            )  # fmt: skip
+        vanished = "".join(f"delete {_local(ref)}\n" for ref in seen.heads if ref not in heads)
+        if vanished:
+            await git.run("update-ref", "--stdin", stdin=vanished.encode())
+        fetched: dict[str, str] = {}
+        columns = "%(refname) %(objecttype) %(objectname) %(*objecttype) %(*objectname)"
+        for line in (await git.run("for-each-ref", f"--format={columns}", "refs/poller/")).decode().splitlines():
+            name, *objects = line.split()
+            kind, commit = objects[-2:]  # of a tag, what it points to
+            if kind == "commit":  # nothing can be built from a tag of anything else
+                fetched[name] = commit
+        return {
+            ref: fetched[_local(ref)] if ref in wanted else commit
+            for ref, commit in heads.items()
+            if ref not in wanted or _local(ref) in fetched
+        }
+
+    async def _advance(self, git: Git, seen: _Seen, heads: dict[str, str], default: str | None) -> None:
+        """Turn what is new into changes, branch by branch, and write down each branch that is done."""
+        lost, known = await self._present(git, {*seen.heads.values(), *seen.gone})
+        blind = bool(lost) and not known
+        if seen.adding is not None and not await self._resume(git, seen, known):
+            return
+        for ref in sorted(heads, key=lambda ref: (ref != default, ref)):
+            old, new = seen.heads.get(ref), heads[ref]
+            if old == new:
+                continue
+            if blind or old in lost:
+                _log.warn(
+                    "{part!r}: the last commit seen of {ref}, {old}, is gone, and so is the mirror that had it; "
+                    "starting anew at {new}", part=self, ref=ref, old=old, new=new,
+                )  # fmt: skip
+            elif not await self._add_branch(git, seen, ref, new, known):
+                return
+            await self._move(seen, ref, new, known)
+        for ref in [ref for ref in seen.heads if ref not in heads]:
+            seen.gone.append(seen.heads.pop(ref))
+        seen.gone = await self._unreachable(git, seen.gone, seen.heads.values())
+        await self._save(seen)
+
+    async def _resume(self, git: Git, seen: _Seen, known: set[str]) -> bool:
+        """Finish the branch at which the last poll was interrupted; False if the master stops meanwhile."""
+        assert seen.adding is not None
+        ref, new = seen.adding
+        _, present = await self._present(git, {new})
+        if not present:  # with the mirror; the remote does not have it any more
+            seen.adding = None
+            return True
+        if not await self._add_branch(git, seen, ref, new, known):
+            return False
+        await self._move(seen, ref, new, known)
+        return True
+
+    async def _move(self, seen: _Seen, ref: str, new: str, known: set[str]) -> None:
+        """Write down that all commits of a branch up to ``new`` have become changes."""
+        old = seen.heads.get(ref)
+        if old is not None:
+            seen.gone.append(old)
+        known.add(new)
+        seen.heads[ref] = new
+        seen.adding = None
+        await self._save(seen)
+
+    async def _add_branch(self, git: Git, seen: _Seen, ref: str, new: str, known: set[str]) -> bool:
+        """Add a branch's new commits as changes; False if the master stops meanwhile."""
+        old = seen.heads.get(ref)
+        listed = await git.run(
+            "rev-list", "--reverse", "--date-order", "--stdin", stdin=_lines(new, *(f"^{each}" for each in known))
+        )
+        revisions = listed.decode().split()
+        if self.only_tags and not known:
+            revisions = revisions[-1:]  # the first tag ever stands for all that led to it
+        rewritten = (
+            old is not None
+            and (await git.run("rev-list", "--max-count=1", "--stdin", stdin=_lines(old, f"^{new}"))) != b""
+        )
+        if rewritten:
+            _log.warn(
+                "{part!r}: the history of {ref} was rewritten, it no longer leads to {old}; {count} commits are new",
+                part=self, ref=ref, old=old, count=len(revisions),
+            )  # fmt: skip
+        after = 0 if rewritten or old is None else seen.changeid
+        if not revisions and self.buildPushesWithNoCommits:
+            # it may have been a change of this branch before; one after the last write is of this move
+            revisions, after = [new], seen.changeid
+        if revisions and seen.adding is None:
+            seen.adding = (ref, new)
+            await self._save(seen)
+        branch = ref.removeprefix(HEADS).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        for start in range(0, len(revisions), _BATCH):
+            batch = revisions[start : start + _BATCH]
+            present = await self._already_changes(branch, batch, after)
+            for commit in await read_commits(git, [each for each in batch if each not in present], self.encoding):
+                if self.stopping:
+                    return False
+                seen.changeid = max(seen.changeid, await self._add_change(commit, branch))
+        return True
+
+    async def _present(self, git: Git, commits: set[str]) -> tuple[set[str], set[str]]:
+        """Which of the commits the mirror does not have, and which it has."""
+        said = (await git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=_lines(*commits))).decode()
+        lost = {line.split(" ")[0] for line in said.splitlines() if line.endswith(" missing")}
+        return lost, commits - lost
+
+    async def _unreachable(self, git: Git, candidates: Sequence[str], heads: Iterable[str]) -> list[str]:
+        """Those that no head leads to, the newest hundred of them."""
+        _, present = await self._present(git, set(candidates))
+        if not present:
+            return []
+        listed = await git.run("rev-list", "--stdin", stdin=_lines(*present, *(f"^{head}" for head in heads)))
+        unreachable = set(listed.decode().split())
+        return [each for each in dict.fromkeys(candidates) if each in unreachable][-_MAX_GONE:]
+
+    # changes and the database
+
+    async def _already_changes(self, branch: str, revisions: Sequence[str], after: int) -> set[str]:
+        """Which revisions are changes of this branch already, made by an interrupted poll or told by another source."""
+        filters = {
+            "repository": self.repository,
+            "branch": branch,
+            "revision__eq": list(revisions),
+            "changeid__gt": after,
+        }
+        found = await self.master.data.get({"filters": filters}, ("changes",))
+        return {
+            change["revision"]
+            for change in found
+            if change["project"] == self.project
+            and change["codebase"] == self.codebase
+            and (callable(self.category) or change["category"] == self.category)
+        }
+
+    async def _add_change(self, commit: Commit, branch: str) -> int:
+        attributes: dict[str, Any] = {
+            "author": commit.author,
+            "committer": commit.committer,
+            "files": list(commit.files),
+            "comments": commit.comments,
+            "revision": commit.revision,
+            "when_timestamp": commit.when if self.usetimestamps else None,
+            "branch": branch,
+            "repository": self.repository,
+            "project": self.project,
+            "codebase": self.codebase,
+        }
+        category = self.category(attributes) if callable(self.category) else self.category
+        return await self.add_change(**attributes, category=category)
+
+    async def _objectid(self) -> int:
+        return int(await self.master.db.state.getObjectId(self.name, "GitPoller"))
+
+    async def _load(self) -> _Seen | None:
+        value = await self.master.db.state.getState(await self._objectid(), "lastRev", None)
+        if value is None:
+            return None
+        heads = {_from_json(ref): commit for ref, commit in value["heads"].items()}
+        adding = value["adding"] and (_from_json(value["adding"][0]), value["adding"][1])
+        return _Seen(heads, value["gone"], value["changeid"], adding)
+
+    async def _save(self, seen: _Seen) -> None:
+        heads = {_to_json(ref): commit for ref, commit in seen.heads.items()}
+        adding = seen.adding and (_to_json(seen.adding[0]), seen.adding[1])
+        value = {"heads": heads, "gone": seen.gone, "changeid": seen.changeid, "adding": adding}
+        await self.set_state(await self._objectid(), "lastRev", value)
+
+
+def _local(ref: str) -> str:
+    """The mirror's name for a remote ref: flat, as ``a`` and ``a/b`` cannot be there together, even if one is gone."""
+    return "refs/poller/" + hashlib.sha256(ref.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _to_json(ref: str) -> str:
+    """A ref as the database can keep it: its bytes may be in any encoding."""
+    return quote(ref, safe="/!#$&'()+,;=@{}", errors="surrogateescape")
+
+
+def _from_json(ref: str) -> str:
+    return unquote(ref, errors="surrogateescape")
+
+
+def _lines(*words: str) -> bytes:
+    return "".join(f"{word}\n" for word in words).encode()

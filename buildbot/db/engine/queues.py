@@ -1,0 +1,220 @@
+"""Threads that take calls from a queue, as many at once as wait, each with a database connection of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from queue import SimpleQueue
+from typing import Any
+
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import DBAPIError
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buildbot.db.dialects.base import Dialect, Session
+from buildbot.db.engine.connection import STATE, ConnectionState
+from buildbot.util.metrics import Histogram
+
+log = Logger()
+
+#: calls in one transaction: enough to share the commit, few enough to answer the first one soon
+MAX_GROUP = 100
+#: how long a database server that went away is waited for
+PATIENCE_S = 600.0
+
+
+class Call:
+    """One ``do``: what to run, and who waits for it."""
+
+    __slots__ = ("args", "deferred", "function", "joins", "kwargs", "outcome")
+
+    def __init__(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], joins: bool = False
+    ) -> None:
+        self.function = function
+        self.args = args
+        self.kwargs = kwargs
+        #: whether the first argument is a list of ids that others may be added to
+        self.joins = joins
+        self.deferred: Deferred[Any] = Deferred()
+        self.outcome: Any = None
+
+    def run(self, conn: Connection) -> None:
+        """Run it, and keep what it gives."""
+        self.outcome = self.function(conn, *self.args, **self.kwargs)
+
+
+def joined(calls: Iterable[Call]) -> Iterator[Call]:
+    """The calls in their order; those that follow each other and differ only in their ids are one, with all ids.
+
+    Calls that name the same id stay apart, for only one of them may have it.
+    """
+    alike: list[Call] = []
+    ids: set[int] = set()
+    for call in calls:
+        if alike and not (_are_alike(alike[0], call) and ids.isdisjoint(call.args[0])):
+            yield _as_one(alike)
+            alike, ids = [], set()
+        alike.append(call)
+        if call.joins:
+            ids.update(call.args[0])
+    if alike:
+        yield _as_one(alike)
+
+
+def _are_alike(one: Call, other: Call) -> bool:
+    if not (one.joins and other.joins and one.function == other.function and len(one.args) == len(other.args)):
+        return False
+    # True is not 1: it may be an error
+    return all(type(a) is type(b) and a == b for a, b in zip(one.args[1:], other.args[1:], strict=True))
+
+
+def _as_one(calls: list[Call]) -> Call:
+    if len(calls) == 1:
+        return calls[0]
+    for call in calls:
+        call.outcome = None
+    ids = [identifier for call in calls for identifier in call.args[0]]
+    return Call(calls[0].function, (ids, *calls[0].args[1:]), {}, joins=True)
+
+
+class Lane:
+    """A queue of calls and the threads that take groups from it; they start with the first call.
+
+    While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
+    calls belong together.
+    """
+
+    def __init__(
+        self, name: str, threads: int, serve: Callable[[Holder, list[Call]], None], make: Callable[[], Holder]
+    ):
+        self.queue: deque[Call] = deque()
+        self.held = False
+        #: true for "look into the queue", false for "no more will come"
+        self._wakes: SimpleQueue[bool] = SimpleQueue()
+        self._serve = serve
+        self._make = make
+        self.name = name
+        self._threads = [
+            threading.Thread(target=self._loop, name=f"db-{name}-{number}", daemon=True) for number in range(threads)
+        ]
+        self._started = False
+
+    def put(self, call: Call) -> None:
+        """Have a thread take it, as soon as one is free and the lane is not held."""
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
+        self.queue.append(call)
+        if not self.held:
+            self._wakes.put(True)
+
+    def release(self) -> None:
+        """Hold it no longer."""
+        self.held = False
+        if self.queue:
+            for _ in range(0, len(self.queue), MAX_GROUP):
+                self._wakes.put(True)
+
+    def close(self) -> None:
+        """End the threads once all that was put is done."""
+        for _ in self._threads:
+            self._wakes.put(False)
+
+    def join(self) -> None:
+        """Wait, in a thread, until they have ended."""
+        if self._started:
+            for thread in self._threads:
+                thread.join()
+
+    def _loop(self) -> None:
+        holder = self._make()
+        more = True
+        while more:
+            more = self._wakes.get()
+            while group := self._take():
+                self._serve(holder, group)
+        holder.close()
+
+    def _take(self) -> list[Call]:
+        queue = self.queue
+        group: list[Call] = []
+        while queue and len(group) < MAX_GROUP:
+            try:
+                group.append(queue.popleft())
+            except IndexError:  # another thread was faster
+                break
+        return group
+
+
+#: bounds of the histogram of groups
+_CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
+
+
+class Tally:
+    """What one thread has done."""
+
+    __slots__ = ("calls", "groups", "retries", "seconds")
+
+    def __init__(self) -> None:
+        self.groups = 0
+        self.calls = Histogram(_CALLS)
+        self.retries = 0
+        self.seconds = Histogram()
+
+
+class Holder:
+    """The connection of one thread; made when needed, made again when lost."""
+
+    def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
+        self._engine = engine
+        self._dialect = dialect
+        self._closing = closing
+        self._options = options
+        #: of whatever connection it holds
+        self.state = ConnectionState(dialect)
+        #: the server's end of it, or of the last one
+        self.session: Session | None = None
+        self._connection: Connection | None = None
+        self._was_connected = False
+        self.tally = Tally()
+
+    def get(self) -> Connection:
+        """The connection; waits for a server that was there before and went away."""
+        if self._connection is not None:
+            return self._connection
+        deadline = time.monotonic() + PATIENCE_S
+        delay = 0.05
+        while True:
+            try:
+                connection = self._engine.connect().execution_options(**self._options, **{STATE: self.state})
+                self._connection, self._was_connected = connection, True
+                self.session = self._dialect.session(connection)
+                return connection
+            except DBAPIError as error:
+                patient = self._was_connected and self._dialect.is_disconnect(error)
+                if not patient or time.monotonic() > deadline or self._closing.is_set():
+                    raise
+                log.warn("the database is away ({error}); waiting for it", error=error.orig)
+                self._closing.wait(delay)
+                delay = min(delay * 2, 2.0)
+
+    def drop(self) -> None:
+        """Forget a broken connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.invalidate()
+                connection.close()
+            except DBAPIError as error:
+                log.debug("closing a broken connection: {error}", error=error)
+
+    def close(self) -> None:
+        """Give it back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

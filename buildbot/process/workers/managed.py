@@ -1,0 +1,335 @@
+"""One configured worker in the running master: its connection, its builds, and whether it may take another.
+
+States: offline (no connection), connected; within connected, paused (takes no builds) and graceful (takes no builds
+and is shut down when the last one ends). The database says which of these last two hold; they are read at each login
+and follow the ``control/worker`` events.
+
+Logins and losses of one worker are handled one after the other (`_turn`), so that what the database says in the end
+is what happened last, however fast a worker comes and goes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any, TypeVar
+
+from twisted.internet.defer import DeferredLock, TimeoutError, ensureDeferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from buildbot.interfaces import ConfiguredWorker, Master
+from buildbot.process.background import in_background
+from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+
+#: seconds that a worker has to answer a question that costs it nothing
+ANSWER_TIMEOUT_S = 30
+#: seconds that an older connection has to answer before a newer one of the same name takes its place
+DUPLICATE_TIMEOUT_S = 10
+
+T = TypeVar("T")
+_log = Logger()
+
+
+class WorkerNotAvailableError(Exception):
+    """The worker cannot take this build now: offline, paused, shutting down, or busy."""
+
+
+class ManagedWorker:
+    """A configured worker.
+
+    Args:
+        master: the master, for its ``data`` and ``reactor``.
+        config: what the configuration says of it.
+        workerid: its id in the database.
+        on_change: called with the worker's name when it may be able to take a build.
+
+    Attributes:
+        directories: its builders as ``{name: directory}``.
+        connection: None while it is offline.
+        builds: the names of the builders that it runs a build of now.
+    """
+
+    def __init__(
+        self, master: Master, config: ConfiguredWorker, workerid: int, on_change: Callable[[str], None]
+    ) -> None:
+        self.config = config
+        self.workerid = workerid
+        self.directories: dict[str, str] = {}
+        self.connection: Connection | None = None
+        self.paused = False
+        self.graceful = False
+        self.builds: dict[str, str] = {}
+        self._master = master
+        self._on_change = on_change
+        self._turn = DeferredLock()
+        self._keepalive: LoopingCall | None = None
+        self._missing: Any = None
+        self._told: list[tuple[str, str]] = []
+        self._joining: Connection | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        """The worker's name."""
+        return self.config.name
+
+    @property
+    def workername(self) -> str:
+        """The worker's name, as users' functions spell it."""
+        return self.config.name
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What the connected worker told about itself; empty while it is offline."""
+        return self.connection.info if self.connection else {}
+
+    def can_take(self, builder: str) -> bool:
+        """Whether it may start a build of this builder now."""
+        return (
+            self.connection is not None
+            and not self.paused
+            and not self.graceful
+            and builder in self.directories
+            and builder not in self.builds  # an agent runs one command per builder at a time
+            and (self.config.max_builds is None or len(self.builds) < self.config.max_builds)
+        )
+
+    def reserve(self, builder: str) -> Connection:
+        """Take the worker for a build, until `release`.
+
+        Raises:
+            WorkerNotAvailableError: it cannot take it; nothing is reserved.
+        """
+        if not self.can_take(builder) or self.connection is None:
+            raise WorkerNotAvailableError(f"worker {self.name!r} cannot take a build of {builder!r} now")
+        self.builds[builder] = self.directories[builder]
+        return self.connection
+
+    def release(self, builder: str) -> None:
+        """The build has ended."""
+        self.builds.pop(builder, None)
+        in_background(self._after_build(), f"worker {self.name!r} after a build")
+
+    async def _after_build(self) -> None:
+        if self.graceful and not self.builds:
+            await self.shut_down("all its builds have ended")
+        else:
+            await self._refresh_builders()
+        self._on_change(self.name)
+
+    async def configure(self, config: ConfiguredWorker, directories: Mapping[str, str]) -> None:
+        """Take over a new configuration; a connected worker hears of new builders at once."""
+        self.config = config
+        self.directories = dict(directories)
+        if self.connection is not None:
+            self._start_keepalive(self.connection)
+            await self._refresh_builders()
+            self._on_change(self.name)
+
+    async def attach(self, connection: Connection) -> None:
+        """Take a new connection into service.
+
+        Raises:
+            DuplicateWorkerError: a worker of this name is connected and alive.
+            RemoteError: the agent cannot be worked with.
+            WorkerLostError: the link was lost on the way.
+        """
+        async with self._turn:
+            if self._closed:
+                raise RemoteError("it is not wanted any more")
+            await self._replace_older()
+            self._joining = connection
+            await self._answer(connection.get_info(), ANSWER_TIMEOUT_S)
+            self._told = []
+            await self._answer(self._tell_builders(connection), ANSWER_TIMEOUT_S)
+            await self._answer(connection.say("attached"), ANSWER_TIMEOUT_S)
+            row = await self._master.data.get({}, ("workers", self.workerid))
+            self.paused = bool(row and row["paused"])
+            self.graceful = False
+            if row and row["graceful"]:
+                await self._master.data.update.setWorkerState(self.workerid, graceful=False)
+            await self._write_connected(connection)
+            self.connection = connection
+            self._start_keepalive(connection)
+            self._expect_back(None)
+            connection.on_lost(
+                lambda reason: in_background(self._detach(connection, reason), f"loss of worker {self.name!r}")
+            )
+        if connection.lost:
+            raise WorkerLostError("the connection was lost during login")
+        _log.info(
+            "worker {name} connected from {peer}, version {version}",
+            name=self.name,
+            peer=connection.peer,
+            version=connection.info.get("version", "unknown"),
+        )
+        self._on_change(self.name)
+
+    async def announce(self) -> None:
+        """Write that it is connected, again: the other masters believed this one dead."""
+        async with self._turn:
+            if self.connection is not None:
+                await self._write_connected(self.connection)
+
+    async def _write_connected(self, connection: Connection) -> None:
+        known = {key: value for key, value in connection.info.items() if key != "worker_commands"}
+        await self._master.data.update.workerConnected(self.workerid, known)
+
+    async def _replace_older(self) -> None:
+        """Make room for a new connection if the old one does not answer any more."""
+        older = self.connection
+        if older is None:
+            return
+        try:
+            await self._answer(older.ping(), DUPLICATE_TIMEOUT_S)
+        except (WorkerLostError, RemoteError) as problem:
+            _log.warn(
+                "worker {name} comes again; its older connection from {peer} is dead: {problem}",
+                name=self.name,
+                peer=older.peer,
+                problem=problem,
+            )
+            self._forget(older)
+            older.close()
+        else:
+            raise DuplicateWorkerError(f"a worker of this name is connected already, from {older.peer}")
+
+    def _forget(self, connection: Connection) -> None:
+        self.connection = None
+        if self._keepalive is not None:
+            self._keepalive.stop()
+            self._keepalive = None
+        connection.closed("the worker did not answer any more")
+
+    async def _detach(self, connection: Connection, reason: str) -> None:
+        if self.connection is connection:
+            self._forget(connection)
+        async with self._turn:
+            if self.connection is not None:
+                return  # it is back already
+            _log.info("worker {name} disconnected: {reason}", name=self.name, reason=reason)
+            self._expect_back(self.config.missing_timeout)
+            await self._master.data.update.workerDisconnected(self.workerid)
+
+    def _expect_back(self, timeout_s: float | None) -> None:
+        """Report the worker as missing if it does not come back; None or 0: do not wait (any more)."""
+        if self._missing is not None and self._missing.active():
+            self._missing.cancel()
+        self._missing = self._master.reactor.callLater(timeout_s, self._report_missing) if timeout_s else None
+
+    def _report_missing(self) -> None:
+        _log.warn(
+            "worker {name} has been missing for {timeout} s; to be told: {whom}",
+            name=self.name,
+            timeout=self.config.missing_timeout,
+            whom=", ".join(self.config.notify_on_missing) or "nobody",
+        )
+
+    async def _tell_builders(self, connection: Connection) -> None:
+        """Send the list of builders if it changed.
+
+        A builder that was taken away while it runs stays on the list to its end: the agent would kill its command
+        and never say so.
+        """
+        wanted = sorted({**self.directories, **self.builds}.items())
+        if wanted != self._told:
+            await connection.set_builders(wanted)
+            self._told = wanted
+
+    async def _refresh_builders(self) -> None:
+        """Tell a connected worker of a changed list; one that does not take it is dropped, to log in afresh."""
+        connection = self.connection
+        if connection is None:
+            return
+        try:
+            await self._answer(self._tell_builders(connection), ANSWER_TIMEOUT_S)
+        except (WorkerLostError, RemoteError) as problem:
+            self.drop(connection, f"it did not take its list of builders ({problem})")
+
+    def _start_keepalive(self, connection: Connection) -> None:
+        if self._keepalive is not None:
+            self._keepalive.stop()
+        self._keepalive = LoopingCall(lambda: ensureDeferred(self.check_alive(connection)))
+        self._keepalive.clock = self._master.reactor
+        self._keepalive.start(self.config.keepalive_interval, now=False)
+
+    async def check_alive(self, connection: Connection) -> bool:
+        """Whether the agent answers in time; if not, its link is dropped.
+
+        One that is held back cannot answer; that it has much to say is a sign of life too.
+        """
+        if connection.held_back and not connection.lost:
+            return True
+        try:
+            await self._answer(connection.ping(), ANSWER_TIMEOUT_S)
+        except (WorkerLostError, RemoteError) as problem:
+            _log.warn("worker {name} is dropped: {problem}", name=self.name, problem=problem)
+            self.drop(connection, f"it did not answer ({problem})")
+            return False
+        return True
+
+    def drop(self, connection: Connection, reason: str) -> None:
+        """Cut a link and act on it at once, without waiting for the network."""
+        connection.close()
+        connection.closed(reason)
+
+    def disconnect(self, reason: str) -> None:
+        """Drop the worker's connection, if it has one."""
+        if self.connection is not None:
+            self.drop(self.connection, reason)
+
+    async def control(self, action: str) -> None:
+        """Obey a control event: ``pause``, ``unpause``, ``stop`` (after its builds) or ``kill`` (now)."""
+        if action == "pause":
+            self.paused = True
+        elif action == "unpause":
+            self.paused = False
+            self._on_change(self.name)
+        elif action == "kill":
+            await self.shut_down("killed by request")
+        elif action == "stop":
+            self.graceful = True
+            if not self.builds:
+                await self.shut_down("stopped by request")
+
+    async def ask_graceful(self) -> None:
+        """The agent itself asks to be shut down after its builds."""
+        await self._master.data.update.setWorkerState(self.workerid, graceful=True)
+        await self.control("stop")
+
+    async def shut_down(self, reason: str) -> None:
+        """Tell the agent to end itself; its running builds lose their worker."""
+        connection = self.connection
+        if connection is None:
+            return
+        _log.info("worker {name} is shut down: {reason}", name=self.name, reason=reason)
+        try:
+            await self._answer(connection.shutdown(), ANSWER_TIMEOUT_S)
+        except (WorkerLostError, RemoteError) as problem:
+            _log.warn("worker {name} did not take its shutdown: {problem}", name=self.name, problem=problem)
+        self.drop(connection, "the worker was shut down")
+
+    async def close(self) -> None:
+        """The master stops or the worker is not configured any more: drop the link, and return when all is written."""
+        self._closed = True
+        reason = "the master closed the connection"
+        if self._joining is not None:
+            self.drop(self._joining, reason)
+        async with self._turn:  # no login is under way after this
+            self.disconnect(reason)
+        async with self._turn:  # the loss is written after this
+            self._expect_back(None)
+
+    async def _answer(self, question: Coroutine[Any, Any, T], timeout_s: float) -> T:
+        """The answer to a question; WorkerLostError if it does not come in time."""
+        waiting = ensureDeferred(question)
+        waiting.addTimeout(timeout_s, self._master.reactor)
+        try:
+            return await waiting
+        except TimeoutError:
+            raise WorkerLostError(f"no answer in {timeout_s} s") from None
+
+
+def directories_of(worker: str, builders: Sequence[Any]) -> dict[str, str]:
+    """The builders that the configuration gives to a worker, as ``{name: directory}``."""
+    return {builder.name: builder.workerbuilddir for builder in builders if worker in builder.workernames}

@@ -1,0 +1,130 @@
+"""All workers of this master: who may connect, who is connected, and who can take a build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IAddress, IListeningPort
+from twisted.logger import Logger
+
+from buildbot.interfaces import Master
+from buildbot.process.background import in_background
+from buildbot.process.workers import pb
+from buildbot.process.workers.connection import Connection, RemoteError
+from buildbot.process.workers.managed import ManagedWorker, directories_of
+from buildbot.util.metrics import Family, gauge
+
+_log = Logger()
+
+
+class WorkerManager:
+    """The workers of the running configuration.
+
+    Args:
+        master: the master, for its ``data``, ``mq`` and ``reactor``.
+
+    Attributes:
+        workers: the configured workers by name, connected or not.
+        on_change: called with the name of a worker that may be able to take a build; set by whoever hands out builds.
+    """
+
+    def __init__(self, master: Master) -> None:
+        self.workers: dict[str, ManagedWorker] = {}
+        self.on_change: Callable[[str], None] = lambda name: None
+        self._master = master
+        self._listening: IListeningPort | None = None
+        self._listening_to: str | None = None
+        self._subscriptions: list[Any] = []
+
+    @property
+    def address(self) -> IAddress | None:
+        """Where workers connect over PB; None while nobody listens."""
+        return self._listening.getHost() if self._listening else None
+
+    async def start(self, config: Any) -> None:
+        """Let workers in as ``config`` says."""
+        for callback, filter in (
+            (self._on_control, ("control", "worker", None, None)),
+            (self._on_master_started, ("masters", str(self._master.masterid), "started")),
+        ):
+            self._subscriptions.append(await self._master.mq.startConsuming(callback, filter))
+        await self.reconfigure(config)
+
+    async def reconfigure(self, config: Any) -> None:
+        """Change to another configuration; workers in both stay connected."""
+        wanted = {worker.name: worker for worker in config.workers}
+        for name in self.workers.keys() - wanted.keys():
+            await self.workers.pop(name).close()
+        for name, worker in wanted.items():
+            managed = self.workers.get(name)
+            if managed is None:
+                workerid = await self._master.data.update.findWorkerId(name)
+                managed = self.workers[name] = ManagedWorker(self._master, worker, workerid, self._changed)
+            await managed.configure(worker, directories_of(name, config.builders))
+        await self._listen(config.protocols.get("pb", {}).get("port"))
+
+    async def stop(self) -> None:
+        """Let nobody in any more, and drop all connections."""
+        await self._listen(None)
+        subscriptions, self._subscriptions = self._subscriptions, []
+        for subscription in subscriptions:
+            await maybeDeferred(subscription.stopConsuming)
+        for worker in self.workers.values():
+            await worker.close()
+
+    def metrics(self) -> Iterable[Family]:
+        """The workers of this master, and what they do."""
+        workers = self.workers.values()
+        connected = sum(worker.connection is not None for worker in workers)
+        yield gauge("workers_configured", "workers that this master's configuration names", len(workers))
+        yield gauge("workers_connected", "those that are connected to it", connected)
+        yield gauge("builds_running", "builds that run on this master", sum(len(worker.builds) for worker in workers))
+
+    def available(self, builder: str) -> list[ManagedWorker]:
+        """The workers that could start a build of this builder now, those with the fewest running builds first."""
+        able = [worker for worker in self.workers.values() if worker.can_take(builder)]
+        return sorted(able, key=lambda worker: len(worker.builds))
+
+    async def _listen(self, port: int | str | None) -> None:
+        """Listen at ``port`` (a number or an endpoint description) and nowhere else."""
+        description = None if port is None else f"tcp:{port}" if str(port).isdigit() else str(port)
+        if description == self._listening_to:
+            return
+        if self._listening is not None:
+            await maybeDeferred(self._listening.stopListening)
+            self._listening = self._listening_to = None
+        if description is not None:
+            endpoint = serverFromString(self._master.reactor, description)
+            self._listening = await endpoint.listen(pb.make_factory(self._password, self._attach, self._ask_graceful))
+            self._listening_to = description
+            _log.info("workers connect to {address}", address=self.address)
+
+    def _password(self, name: str) -> str | None:
+        worker = self.workers.get(name)
+        return worker.config.password if worker else None
+
+    async def _attach(self, name: str, connection: Connection) -> None:
+        worker = self.workers.get(name)
+        if worker is None:
+            raise RemoteError("it is not configured any more")
+        await worker.attach(connection)
+
+    def _ask_graceful(self, name: str) -> None:
+        if name in self.workers:
+            in_background(self.workers[name].ask_graceful(), f"shutdown of worker {name!r}")
+
+    def _on_control(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
+        for worker in self.workers.values():
+            if str(worker.workerid) == key[2]:
+                in_background(worker.control(key[3]), f"{key[3]} of worker {worker.name!r}")
+
+    def _on_master_started(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
+        # after it was taken for dead, when the database lost what was connected to it
+        for worker in self.workers.values():
+            in_background(worker.announce(), f"worker {worker.name!r}")
+
+    def _changed(self, name: str) -> None:
+        self.on_change(name)

@@ -1,0 +1,201 @@
+"""Workers over Twisted's Perspective Broker (worker-protocol.md, 4).
+
+What an agent is answered at login decides its fate: with `UnauthorizedLogin` it stays up and tries again, after any
+other error its process ends. So every refusal, also that of a second worker of one name, is an `UnauthorizedLogin`:
+workers come and go by themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from twisted.cred.checkers import ICredentialsChecker
+from twisted.cred.credentials import IUsernameHashedPassword
+from twisted.cred.error import UnauthorizedLogin
+from twisted.cred.portal import IRealm, Portal
+from twisted.internet.error import ConnectionClosed
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.spread import pb
+from zope.interface import implementer
+
+from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.util.deferreds import deferred
+
+_log = Logger()
+
+#: attach(name, connection): takes a new connection into service, or raises
+Attach = Callable[[str, Connection], Awaitable[None]]
+#: passwords(name): the password of a configured worker; None for an unknown one
+Passwords = Callable[[str], str | None]
+
+
+class RefusedError(UnauthorizedLogin, pb.Error):
+    """A login was refused. As a `pb.Error` it goes to the agent without a traceback in the master's log."""
+
+
+def make_factory(passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> pb.PBServerFactory:
+    """The server factory that lets workers in.
+
+    Args:
+        passwords: gives the password of a worker.
+        attach: called with each new connection before its login is answered; what it raises refuses the login.
+        graceful: called with the name of a worker that asks to be shut down after its builds.
+    """
+    return pb.PBServerFactory(Portal(_Realm(attach, graceful), [_Checker(passwords)]))
+
+
+@implementer(ICredentialsChecker)
+class _Checker:
+    """Knows who may log in. The agent hears the same about a wrong name as about a wrong password."""
+
+    credentialInterfaces = [IUsernameHashedPassword]
+
+    def __init__(self, passwords: Passwords) -> None:
+        self._passwords = passwords
+
+    @deferred
+    async def requestAvatarId(self, credentials: Any) -> bytes | tuple[()]:
+        name: str = credentials.username.decode("utf-8", "replace")
+        password = self._passwords(name)
+        if password is None:
+            _log.warn("worker {name} refused: master.cfg has no worker of this name", name=name)
+        elif not credentials.checkPassword(password.encode()):
+            _log.warn("worker {name} refused: wrong password", name=name)
+        else:
+            return bytes(credentials.username)
+        raise RefusedError(f"worker {name!r}: unknown name or wrong password")
+
+
+@implementer(IRealm)
+class _Realm:
+    """Makes a connection of each login."""
+
+    def __init__(self, attach: Attach, graceful: Callable[[str], None]) -> None:
+        self._attach, self._graceful = attach, graceful
+
+    @deferred
+    async def requestAvatar(self, avatarId: bytes | tuple[()], mind: Any, *interfaces: Any) -> Any:
+        if not avatarId or pb.IPerspective not in interfaces or mind is None:
+            raise RefusedError("only workers log in here")
+        name = avatarId.decode()
+        connection = PBConnection(mind)
+        try:
+            await self._attach(name, connection)
+        except Exception as problem:
+            _log.warn(
+                "worker {name} at {peer} refused: {problem}",
+                name=name,
+                peer=connection.peer,
+                problem=problem,
+            )
+            if not isinstance(problem, (DuplicateWorkerError, RemoteError, WorkerLostError)):
+                _log.failure("login of worker {name}", name=name)
+            raise RefusedError(f"worker {name!r}: {problem}") from None
+        return pb.IPerspective, _Avatar(name, self._graceful), lambda: None
+
+
+class _Avatar(pb.Avatar):
+    """What the agent may call in the master."""
+
+    def __init__(self, name: str, graceful: Callable[[str], None]) -> None:
+        self._name, self._graceful = name, graceful
+
+    def perspective_keepalive(self) -> None:
+        """The agent's own sign of life; arriving is all it has to do."""
+
+    def perspective_shutdown(self) -> None:
+        """The agent asks to be shut down when its builds are done."""
+        self._graceful(self._name)
+
+
+class _Command(pb.Referenceable):
+    """The master's end of a running command: the agent reports to it."""
+
+    def __init__(self, connection: PBConnection, command_id: str) -> None:
+        self._connection, self._id = connection, command_id
+
+    def remote_update(self, updates: Sequence[tuple[dict[str, Any], int]]) -> None:
+        """News, as ``[[{key: value}, 0], …]``."""
+        for update, _ in updates:
+            for key, value in update.items():
+                self._connection.update(self._id, key, value)
+
+    def remote_complete(self, failure: Failure | None = None) -> None:
+        """The end."""
+        self._connection.complete(self._id, None if failure is None else f"{_type(failure)}: {failure.value}")
+
+
+class PBConnection(Connection):
+    """An agent over PB.
+
+    Args:
+        mind: the agent's root object.
+    """
+
+    def __init__(self, mind: pb.RemoteReference) -> None:
+        super().__init__(str(mind.broker.transport.getPeer()))
+        self._mind = mind
+        self._builders: dict[str, pb.RemoteReference] = {}
+        mind.broker.transport.setTcpKeepAlive(True)
+        mind.notifyOnDisconnect(lambda _: self.closed("the connection to the worker was lost"))
+        if mind.broker.disconnected:  # it would never be told
+            self.closed("the connection to the worker was lost")
+
+    async def get_info(self) -> dict[str, Any]:
+        try:
+            info = await self._call(self._mind, "getWorkerInfo")
+        except RemoteError as problem:
+            raise RemoteError(f"it does not tell about itself, an agent before 3.0? ({problem})") from None
+        if not isinstance(info, dict):
+            raise RemoteError(f"its information is not a dictionary but {info!r}")
+        self.info = {key: value for key, value in info.items() if key != "environ"}  # it may hold secrets
+        return self.info
+
+    async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:
+        self._builders = await self._call(self._mind, "setBuilderList", [tuple(pair) for pair in directories])
+
+    async def say(self, text: str) -> None:
+        await self._call(self._mind, "print", text)
+
+    async def ping(self) -> None:
+        await self._call(self._mind, "getVersion")  # unlike `print` it leaves no line in the agent's log
+
+    async def start_command(self, builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
+        if builder not in self._builders:
+            raise RemoteError(f"the worker does not know builder {builder!r}")
+        await self._call(self._builders[builder], "startCommand", _Command(self, command_id), command_id, name, args)
+
+    async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
+        if builder in self._builders and command_id in self._commands:  # the agent interrupts whatever runs
+            await self._call(self._builders[builder], "interruptCommand", command_id, why)
+
+    async def shutdown(self) -> None:
+        await self._call(self._mind, "shutdown")
+
+    def read(self, on: bool) -> None:
+        transport = self._mind.broker.transport
+        if on:
+            transport.resumeProducing()
+        else:
+            transport.pauseProducing()
+
+    def close(self) -> None:
+        self._mind.broker.transport.abortConnection()
+
+    async def _call(self, target: pb.RemoteReference, method: str, *args: Any) -> Any:
+        """Call the agent, with errors in this project's terms."""
+        try:
+            return await target.callRemote(method, *args)
+        except (pb.PBConnectionLost, pb.DeadReferenceError, ConnectionClosed):
+            raise WorkerLostError("the connection to the worker was lost") from None
+        except pb.RemoteError as problem:
+            raise RemoteError(f"{_type(problem)}: {problem.args[0]}") from None
+
+
+def _type(problem: Any) -> str:
+    """The class name of a failure of the agent, which comes as text or bytes, with or without its module."""
+    name = problem.remoteType if isinstance(problem, pb.RemoteError) else problem.type
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+    return text.rpartition(".")[2]

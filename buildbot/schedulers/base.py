@@ -1,0 +1,265 @@
+"""What all schedulers share: being claimed and switched on, and making buildsets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import maybeDeferred
+
+from buildbot.changes.changes import Change
+from buildbot.config.errors import error
+from buildbot.data.base import Events
+from buildbot.process.claimed import ClaimedPart
+from buildbot.process.configured import checked_function, checked_name
+from buildbot.process.properties import IRenderable, Properties
+
+REASON = "The %(classname)s scheduler named %(name)r triggered this build"
+#: how many changes are read at a time
+PAGE = 500
+
+Priority = int | Callable[[list[str], dict[str, list[Change]]], int] | None
+Codebases = Mapping[str, Mapping[str, Any]] | Sequence[str] | None
+
+
+class BaseScheduler(ClaimedPart):
+    """Something that decides what is built; one master of the installation runs it.
+
+    Args:
+        name: unique among the schedulers of the installation.
+        builderNames: names of the builders that it triggers.
+        properties: properties of every buildset, by name; renderables are rendered when it is made.
+        codebases: which codebases its builds are made from: a list of names, or ``{name: {repository, branch,
+            revision, project}}`` with what to build of a codebase that has no change. Default: the one
+            without a name.
+        priority: of its build requests, a number or a function of the builders' names and ``{codebase:
+            changes}``.
+
+    Attributes:
+        schedulerid: id in the schedulers table, once activated.
+        objectid: id of its state in ``master.db.state``, once activated.
+        enabled: whether it is switched on (``schedulers/N``, action ``enable``).
+    """
+
+    def __init__(
+        self,
+        name: str,
+        builderNames: Sequence[str],
+        properties: Mapping[str, Any] | None = None,
+        codebases: Codebases = None,
+        priority: Priority = None,
+    ) -> None:
+        kind = type(self).__name__
+        super().__init__(checked_name(name, kind))
+        named = isinstance(builderNames, list | tuple) and all(isinstance(each, str) for each in builderNames)
+        if not named:
+            error(f"{kind} {name!r}: builderNames must be a list of builders' names, not {builderNames!r}")
+        self.builderNames = list(builderNames) if named else []
+        self.properties = dict(properties or {})
+        for key, value in self.properties.items():
+            if not _is_renderable(value):
+                try:
+                    Properties().setProperty(key, value, "Scheduler")
+                except TypeError as problem:
+                    error(f"{kind} {name!r}: {problem}")
+        self.codebases = self._check_codebases(codebases)
+        if not isinstance(priority, int):
+            priority = checked_function(priority, f"{kind} {name!r}: priority, if it is no number,")
+        self.priority: Priority = priority
+        self.schedulerid = 0
+        self.objectid = 0
+        self.enabled = True
+        self._switches: Any = None
+
+    def _check_codebases(self, codebases: Codebases) -> dict[str, Mapping[str, Any]]:
+        if codebases is None:
+            return {"": {}}
+        if isinstance(codebases, Mapping):
+            settings: dict[str, Mapping[str, Any]] = dict(codebases)
+        elif isinstance(codebases, list | tuple):
+            settings = {each: {} for each in codebases if isinstance(each, str)}
+        else:
+            settings = {}
+        for name, setting in settings.items():
+            unknown = set(setting) - {"repository", "branch", "revision", "project"}
+            if unknown:
+                error(f"scheduler {self.name!r}: codebase {name!r} has unknown settings {sorted(unknown)}")
+        if not settings:
+            error(f"scheduler {self.name!r}: codebases must be a list of names or a dictionary, and not empty")
+            return {"": {}}
+        return settings
+
+    def fill_in(self, reason: str) -> str:
+        """A configured reason with ``%(name)s`` and ``%(classname)s`` filled in."""
+        try:
+            return reason % {"name": self.name, "classname": type(self).__name__}
+        except (KeyError, TypeError, ValueError) as problem:
+            error(f"scheduler {self.name!r}: reason may hold %(name)s and %(classname)s and is a string ({problem!r})")
+            return ""
+
+    # running
+
+    async def claim(self, masterid: int | None) -> bool:
+        """Claim it for a master, or give it up with None."""
+        update = self.master.data.update
+        self.schedulerid = await update.findSchedulerId(self.name)
+        return bool(await update.setSchedulerMaster(self.schedulerid, masterid))
+
+    def thd_hold(self, conn: Connection) -> None:
+        """Make sure that this master runs the scheduler until the transaction ends; NotClaimedError if not."""
+        self.master.db.schedulers.thdHold(conn, self.schedulerid)
+
+    async def start_work(self) -> None:
+        """Begin to schedule, in the state that it was left in."""
+        self.objectid = await self.master.db.state.getObjectId(self.name, type(self).__name__)
+        key = ("schedulers", str(self.schedulerid), "updated")
+        self._switches = await self.master.mq.startConsuming(self._switched, key)
+        row = await self.master.data.get({}, ("schedulers", self.schedulerid))
+        self.enabled = row["enabled"]
+        await self.start_scheduling()
+
+    async def stop_work(self) -> None:
+        """Stop scheduling; returns when nothing is under way."""
+        if self._switches is not None:
+            await maybeDeferred(self._switches.stopConsuming)
+            self._switches = None
+        await self.stop_scheduling()
+
+    async def start_scheduling(self) -> None:
+        """Begin to schedule, for subclasses. A scheduler that is switched off runs too: it lets everything pass."""
+
+    async def stop_scheduling(self) -> None:
+        """End what `start_scheduling` began."""
+
+    def switched_on(self) -> None:
+        """Called when the scheduler is switched on while it runs."""
+
+    def _switched(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+        before, self.enabled = self.enabled, bool(message["enabled"])
+        if self.enabled and not before:
+            self.switched_on()
+
+    # buildsets
+
+    async def addBuildsetForSourceStamps(
+        self,
+        sourcestamps: Sequence[Mapping[str, Any]],
+        reason: str,
+        properties: Mapping[str, tuple[Any, str]] | None = None,
+        builderNames: Sequence[str] | None = None,
+        priority: int | None = None,
+        alongside: Callable[[Connection], None] | None = None,
+        **further: Any,
+    ) -> tuple[int, dict[str, int]]:
+        """Make a buildset with a build request per builder.
+
+        Args:
+            sourcestamps: one per codebase: codebase, repository, branch, revision, project, changeids.
+            reason: why.
+            properties: ``{name: (value, source)}``, over those of the scheduler.
+            builderNames: of the builders, default: the scheduler's.
+            priority: of the requests, default: the scheduler's.
+            alongside: called with the connection, to write more in the same transaction.
+            **further: what ``addBuildset`` takes besides (``external_idstring``, ``waited_for``,
+                ``parent_buildid``…).
+
+        Returns:
+            the buildset's id, and the requests' ids by builder name.
+        """
+        rendered = await Properties().render(self.properties)
+        every = {name: (value, "Scheduler") for name, value in rendered.items()}
+        every |= properties or {}
+        every["scheduler"] = (self.name, "Scheduler")
+        if priority is None:
+            priority = self.priority if isinstance(self.priority, int) else 0
+        buildset = {
+            "sourcestamps": [dict(each) for each in sourcestamps],
+            "reason": reason,
+            "properties": every,
+            "builderNames": list(self.builderNames if builderNames is None else builderNames),
+            "scheduler": self.name,
+            "priority": priority,
+            **further,
+        }
+        update = self.master.data.update
+        made: tuple[int, dict[str, int]]
+        if alongside is None:
+            made = await update.addBuildset(**buildset)
+        else:
+            made = await update.transact(self._thd_add_buildset, buildset, alongside)
+        return made
+
+    def _thd_add_buildset(
+        self, conn: Connection, events: Events, buildset: dict[str, Any], alongside: Callable[[Connection], None]
+    ) -> tuple[int, dict[str, int]]:
+        made: tuple[int, dict[str, int]] = self.master.data.update.thdAddBuildset(conn, events, **buildset)
+        alongside(conn)
+        return made
+
+    async def addBuildsetForSourceStampsWithDefaults(
+        self, reason: str, sourcestamps: Sequence[Mapping[str, Any]] = (), **further: Any
+    ) -> tuple[int, dict[str, int]]:
+        """Make a buildset with a source stamp for each of the scheduler's codebases.
+
+        Args:
+            reason: why.
+            sourcestamps: what is known of some codebases; the scheduler's settings fill in what is left out.
+            **further: see `addBuildsetForSourceStamps`.
+        """
+        given = {each.get("codebase", ""): each for each in sourcestamps}
+        names = [*self.codebases, *(name for name in given if name not in self.codebases)]
+        stamps = [
+            {"repository": "", "branch": None, "revision": None, "project": ""}
+            | dict(self.codebases.get(name, {}))
+            | dict(given.get(name, {}))
+            | {"codebase": name}
+            for name in names
+        ]
+        return await self.addBuildsetForSourceStamps(stamps, reason, **further)
+
+    async def addBuildsetForChanges(
+        self, changeids: Sequence[int], reason: str, **further: Any
+    ) -> tuple[int, dict[str, int]]:
+        """Make a buildset for changes: per codebase the code of its last change, and all its changes with it.
+
+        Args:
+            changeids: ids of the changes; those that no longer exist are left out.
+            reason: why.
+            **further: see `addBuildsetForSourceStamps`.
+        """
+        by_codebase: dict[str, list[Change]] = {}
+        for change in await self.read_changes(changeids):
+            by_codebase.setdefault(change.codebase, []).append(change)
+        stamps = []
+        for codebase, changes in by_codebase.items():
+            last = changes[-1]
+            stamps.append(
+                {
+                    "codebase": codebase,
+                    "repository": last.repository,
+                    "branch": last.branch,
+                    "revision": last.revision,
+                    "project": last.project,
+                    "changeids": [change.number for change in changes],
+                }
+            )
+        if callable(self.priority):
+            further.setdefault("priority", self.priority(self.builderNames, by_codebase))
+        return await self.addBuildsetForSourceStampsWithDefaults(reason, stamps, **further)
+
+    async def read_changes(self, changeids: Sequence[int]) -> list[Change]:
+        """The changes with these ids that still exist, ordered by id."""
+        ids, found = sorted(changeids), []
+        for start in range(0, len(ids), PAGE):
+            filters = {"changeid__eq": ids[start : start + PAGE]}
+            found += await self.master.data.get({"filters": filters, "order": ["changeid"]}, ("changes",))
+        return [Change.from_data(each) for each in found]
+
+
+def _is_renderable(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return any(map(_is_renderable, value))
+    if isinstance(value, dict):
+        return any(map(_is_renderable, value.values()))
+    return isinstance(value, IRenderable)

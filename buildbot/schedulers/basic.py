@@ -1,0 +1,179 @@
+"""Schedulers that build changes: all together (`SingleBranchScheduler`), or by branch (`AnyBranchScheduler`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from twisted.logger import Logger
+
+from buildbot.changes.changes import Change
+from buildbot.changes.filter import ChangeFilter, NotABranch
+from buildbot.config.errors import error
+from buildbot.process.background import in_background
+from buildbot.schedulers.base import REASON
+from buildbot.schedulers.feed import ChangeScheduler
+
+_log = Logger()
+
+
+class _BasicScheduler(ChangeScheduler):
+    """Builds every important change, or, with a tree stable timer, all that came until things calmed down.
+
+    With a timer the changes of one *line* are built together: `line` says what stands for one.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        builderNames: Sequence[str] = (),
+        treeStableTimer: float | None = None,
+        reason: str = REASON,
+        **further: Any,
+    ) -> None:
+        super().__init__(name, builderNames, **further)
+        if treeStableTimer is not None and (
+            not isinstance(treeStableTimer, int | float) or isinstance(treeStableTimer, bool) or treeStableTimer < 0
+        ):
+            error(f"scheduler {name!r}: treeStableTimer must be a number of seconds or None, not {treeStableTimer!r}")
+            treeStableTimer = None
+        self.treeStableTimer = treeStableTimer or None
+        self.reason = self.fill_in(reason)
+        self._timers: dict[Hashable, Any] = {}
+        self._lines: dict[int, Hashable] = {}  # of the changes that wait
+
+    def line(self, change: Change) -> Hashable:
+        """What a change has in common with those that are built together with it."""
+        return None
+
+    async def start_scheduling(self) -> None:
+        """Start the timers of the changes that wait since before, then follow the changes."""
+        async with self.exclusive():
+            waiting = await self.waiting_changes()
+            changes = await self.read_changes(list(waiting))
+            self._lines = {change.number: self.line(change) for change in changes}
+        self._start_timers(waiting)
+        self.follow_changes()
+
+    async def stop_scheduling(self) -> None:
+        """Stop the timers; what waits stays in the database."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+        await self.stop_following()
+
+    def switched_on(self) -> None:
+        """Let the changes that wait since before it was switched off wait once more for their timer."""
+        in_background(self._restart_timers(), f"{self!r}")
+
+    async def _restart_timers(self) -> None:
+        async with self.exclusive():
+            self._start_timers(await self.waiting_changes())
+
+    def _start_timers(self, waiting: dict[int, bool]) -> None:
+        for line in {self._lines[each] for each, important in waiting.items() if important and each in self._lines}:
+            self._restart(line)
+
+    async def take_change(self, change: Change, important: bool) -> None:
+        """Build it, or let it wait until nothing has come for a while."""
+        if self.treeStableTimer is None:
+            # each change is built alone, so there is nothing that an unimportant one could go along with
+            if important:
+                await self.build_changes([change.number], self.reason)
+            return
+        line = self.line(change)
+        self._lines[change.number] = line
+        await self.classify(change, important)
+        if important or line in self._timers:
+            self._restart(line)
+
+    def _restart(self, line: Hashable) -> None:
+        timer = self._timers.get(line)
+        if timer is not None:
+            timer.reset(self.treeStableTimer or 0)
+        else:
+            self._timers[line] = self.master.reactor.callLater(self.treeStableTimer or 0, self._stable, line)
+
+    def _stable(self, line: Hashable) -> None:
+        del self._timers[line]
+        if self.enabled:
+            in_background(self._build_line(line), f"{self!r}")
+
+    async def _build_line(self, line: Hashable) -> None:
+        try:
+            async with self.exclusive():
+                if line in self._timers or not self.working:
+                    return  # a change came, or the scheduler stops
+                waiting = await self.waiting_changes()
+                chosen = [each for each in waiting if self._lines.get(each) == line]
+                if any(waiting[each] for each in chosen):
+                    await self.build_changes(chosen, self.reason)
+                    for each in chosen:
+                        del self._lines[each]
+        except Exception:
+            _log.failure("{part!r}: a build could not be triggered and is tried again", part=self)
+            if self.working and line not in self._timers:
+                self._timers[line] = self.master.reactor.callLater(self.retry_step_s, self._stable, line)
+
+
+class SingleBranchScheduler(_BasicScheduler):
+    """Builds the changes that pass its filter, usually those of one branch.
+
+    Args:
+        name: unique among schedulers.
+        builderNames: names of the builders to trigger.
+        treeStableTimer: seconds without a change before what came is built, all together. None: each
+            important change is built at once, alone.
+        change_filter: a `ChangeFilter`; or instead of it
+        branch, branches, categories: a branch (None is the default branch), or lists.
+        fileIsImportant: function of a `Change`, whether it is worth a build; the others wait for the next
+            important one.
+        onlyImportant: do not even build the others along.
+        reason: of the buildset; ``%(name)s`` and ``%(classname)s`` are filled in.
+        properties, codebases, priority: see `BaseScheduler`.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        builderNames: Sequence[str] = (),
+        treeStableTimer: float | None = None,
+        branch: Any = NotABranch,
+        branches: Any = NotABranch,
+        categories: Sequence[str] | None = None,
+        change_filter: ChangeFilter | None = None,
+        fileIsImportant: Callable[[Change], bool] | None = None,
+        onlyImportant: bool = False,
+        reason: str = REASON,
+        **further: Any,
+    ) -> None:
+        if branch is not NotABranch and branches is not NotABranch:
+            error(f"scheduler {name!r}: give either branch or branches, not both")
+        chosen = branch if branch is not NotABranch else branches
+        if chosen is not NotABranch or categories is not None:
+            if change_filter is not None:
+                error(f"scheduler {name!r}: with a change_filter there can be no branch, branches or categories")
+            else:
+                change_filter = ChangeFilter(branch=chosen, category=categories)
+        super().__init__(
+            name,
+            builderNames,
+            treeStableTimer=treeStableTimer,
+            change_filter=change_filter,
+            fileIsImportant=fileIsImportant,
+            onlyImportant=onlyImportant,
+            reason=reason,
+            **further,
+        )
+
+
+class AnyBranchScheduler(SingleBranchScheduler):
+    """Like `SingleBranchScheduler`, but each branch of each repository has its own timer and builds its own changes."""
+
+    def line(self, change: Change) -> Hashable:
+        """Branch, repository, project and codebase."""
+        return (change.codebase, change.project, change.repository, change.branch)
+
+
+Scheduler = SingleBranchScheduler

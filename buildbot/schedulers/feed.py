@@ -1,0 +1,319 @@
+"""Schedulers that look at changes: each change once, in order, across restarts.
+
+**State.** One JSON value in the database (``master.db.state``, object *name of the scheduler*, its class, key
+``feed``)::
+
+    {"clock": 812, "changeid": 40, "enabled": true, "last": null}
+
+*clock* is a point in the history of the installation (see the event log): every change announced up to there
+has been looked at. *changeid* is the highest id among those. *enabled* says whether the scheduler was
+switched on at that point. *last* is when a timed scheduler was last due. The changes that were looked at and
+wait for their build are in ``master.db.schedulers`` (classifications: important or not).
+
+**At start** the scheduler subscribes to changes *since* its clock, so it gets first what it missed and then
+what comes, without a seam. If the log no longer reaches back to its clock it reads the changes above
+*changeid* page by page; the last page and its clock come from one snapshot, which is where the subscription
+continues. A scheduler that has never run begins with the changes after now. That it is switched off and on
+again arrives in the same stream: it takes effect between two changes, not at some moment of the scheduler's
+own, and the changes between pass it by.
+
+**Exactly once.** Whatever is done with a change is written in one transaction with the clock that says so:
+its classification, or its buildset with the requests. That transaction also makes sure that this master still
+runs the scheduler (``thd_hold``): one that was taken for dead and wakes up writes nothing, and one that takes
+the scheduler up again reads first what others did meanwhile. A buildset of changes that waited removes their
+classifications in the same transaction. So there is no moment at which a crash could lose or double anything.
+A change that nothing is done with (the filter rejects it, the scheduler is switched off) is noted only now
+and then, as it may be looked at again without harm.
+
+**An error** (the database is away) leaves open whether the transaction took effect. Therefore whoever comes
+next reads the state again, and a change that turns out to be taken is not taken again; the others are tried
+until it works, in their order.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
+from twisted.logger import Logger
+
+from buildbot.changes.changes import Change
+from buildbot.changes.filter import ChangeFilter
+from buildbot.config.errors import error
+from buildbot.data.exceptions import SinceTooOldError
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.mq.log import Event
+from buildbot.process.background import in_background
+from buildbot.process.configured import checked_function
+from buildbot.schedulers.base import PAGE, BaseScheduler
+
+_log = Logger()
+_UNNOTED = 100
+
+
+@dataclass
+class _Feed:
+    """The state in the database (see the module's text)."""
+
+    clock: int
+    changeid: int
+    enabled: bool
+    last: float | None = None
+
+
+class ChangeScheduler(BaseScheduler):
+    """A scheduler that looks at changes; `take_change` says what it does with one.
+
+    Args:
+        name, builderNames, **further: see `BaseScheduler`.
+        change_filter: which changes it looks at, default: all.
+        fileIsImportant: function of a `Change`, whether it is worth a build; the others are built along with
+            the next important one. Default: all are.
+        onlyImportant: do not even build the others along.
+    """
+
+    #: how long to wait after an error before a change or a buildset is tried again, in seconds
+    retry_step_s = 10.0
+
+    def __init__(
+        self,
+        name: str,
+        builderNames: Sequence[str],
+        *,
+        change_filter: ChangeFilter | None = None,
+        fileIsImportant: Callable[[Change], bool] | None = None,
+        onlyImportant: bool = False,
+        **further: Any,
+    ) -> None:
+        super().__init__(name, builderNames, **further)
+        self.change_filter: ChangeFilter | None = None
+        if change_filter is None or hasattr(change_filter, "filter_change"):
+            self.change_filter = change_filter
+        else:
+            error(f"scheduler {name!r}: change_filter must be a util.ChangeFilter, not {change_filter!r}")
+        self.fileIsImportant = checked_function(fileIsImportant, f"scheduler {name!r}: fileIsImportant")
+        self.onlyImportant = onlyImportant
+        self.feed = _Feed(0, 0, True)
+        self._lock = DeferredLock()
+        self._stale = True
+        self._unnoted = 0
+        self._following = False
+        self._arrived: deque[tuple[int, str, dict[str, Any]]] = deque()
+        self._subscription: Any = None
+        self._catching_up: Deferred[Any] | None = None
+        self._draining: Deferred[Any] | None = None
+        self._pause: Deferred[None] | None = None
+
+    @abstractmethod
+    async def take_change(self, change: Change, important: bool) -> None:
+        """Do what the scheduler does with a change that passed its filter, by `classify` or `build_changes`."""
+
+    # the state
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """Hold the state; it is read first if whoever held it last may or may not have written it."""
+        async with self._lock:
+            if self._stale:
+                await self._read()
+            self._stale = True
+            yield
+            self._stale = False
+
+    async def start_work(self) -> None:
+        """As ``BaseScheduler.start_work``; another master may have run it since this one last did."""
+        self._stale = True
+        await super().start_work()
+
+    async def _read(self) -> None:
+        stored = await self.master.db.state.getState(self.objectid, "feed", None)
+        if stored is None:
+            newest, clock = await self.master.data.snapshot({"order": ["-changeid"], "limit": 1}, ("changes",))
+            self.feed = _Feed(clock, newest[0]["changeid"] if newest else 0, self.enabled)
+            await self.note()
+        else:
+            self.feed = _Feed(**stored)
+        self._unnoted = 0
+
+    async def note(self) -> None:
+        """Write the state."""
+        await self.master.db.pool.do(self._thd_note, asdict(self.feed))
+        self._unnoted = 0
+
+    async def _note_if_held(self) -> None:
+        try:
+            await self.note()
+        except NotClaimedError:
+            self._unnoted = 0  # whoever runs it now looks at those changes again, without harm
+
+    def _thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
+        self.thd_hold(conn)
+        self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
+
+    # following the changes
+
+    def follow_changes(self) -> None:
+        """Look at the changes that were missed, then at those that come."""
+        self._following = True
+        self._catching_up = in_background(self._subscribe(), f"{self!r}")
+
+    async def stop_following(self) -> None:
+        """Stop looking at changes; returns when the one under way has been dealt with."""
+        self._following = False
+        self._arrived.clear()
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._catching_up is not None:
+            await self._catching_up
+        if self._subscription is not None:
+            await maybeDeferred(self._subscription.stopConsuming)
+            self._subscription = None
+        async with self.exclusive():
+            if self._unnoted:
+                await self._note_if_held()
+
+    async def _subscribe(self) -> None:
+        patterns = [("changes", None, "new"), ("schedulers", str(self.schedulerid), "updated")]
+        while self._following and self._subscription is None:
+            try:
+                self._subscription = await self.master.data.subscribe(patterns, self._arrive, self.feed.clock)
+            except SinceTooOldError:
+                await self._catch_up()
+            except Exception:
+                _log.failure("{part!r} cannot follow the changes and tries again", part=self)
+                await self._wait_before_retry()
+
+    async def _catch_up(self) -> None:
+        while self._following:
+            query = {"filters": {"changeid__gt": self.feed.changeid}, "order": ["changeid"], "limit": PAGE}
+            page, clock = await self.master.data.snapshot(query, ("changes",))
+            for data in page:
+                await self._take_until_done(None, "changes", data)
+            if len(page) < PAGE and self._following:
+                async with self.exclusive():
+                    self.feed.clock, self.feed.enabled = clock, self.enabled
+                    await self.note()
+                return
+
+    def _arrive(self, event: Event, routing_key: tuple[str, ...]) -> None:
+        if not self._following:
+            return
+        self._arrived.append((self._subscription.clock, routing_key[0], event.message))
+        if self._draining is None:
+            self._draining = in_background(self._drain(), f"{self!r}")
+            self._draining.addBoth(self._drained)
+
+    def _drained(self, _: Any) -> None:
+        self._draining = None
+
+    async def _drain(self) -> None:
+        while self._arrived:
+            await self._take_until_done(*self._arrived.popleft())
+
+    async def _take_until_done(self, clock: int | None, kind: str, data: dict[str, Any]) -> None:
+        while self._following:
+            try:
+                async with self.exclusive():
+                    if kind == "schedulers":
+                        self.feed.clock, self.feed.enabled = clock or self.feed.clock, data["enabled"]
+                        self._unnoted += 1
+                    elif not self._is_taken(clock, data["changeid"]):
+                        await self._take(clock, data)
+                return
+            except Exception:
+                _log.failure("{part!r}: {kind} {data} is tried again", part=self, kind=kind, data=data)
+                await self._wait_before_retry()
+
+    def _is_taken(self, clock: int | None, changeid: int) -> bool:
+        # ids may become visible out of order, so they count only where there is no clock
+        return changeid <= self.feed.changeid if clock is None else clock <= self.feed.clock
+
+    async def _wait_before_retry(self) -> None:
+        """Wait a little, less if the scheduler stops meanwhile."""
+        self._pause = Deferred()
+        timer = self.master.reactor.callLater(self.retry_step_s, self._pause.callback, None)
+        try:
+            await self._pause
+        except CancelledError:
+            timer.cancel()
+        finally:
+            self._pause = None
+
+    async def _take(self, clock: int | None, data: dict[str, Any]) -> None:
+        self.feed.clock = self.feed.clock if clock is None else clock
+        self.feed.changeid = max(self.feed.changeid, data["changeid"])
+        change = Change.from_data(data)
+        if self.feed.enabled and self._is_wanted(change):
+            important = self._is_important(change)
+            if important or not self.onlyImportant:
+                await self.take_change(change, important)
+                return
+        self._unnoted += 1
+        if self._unnoted >= _UNNOTED:
+            await self.note()
+
+    def _is_wanted(self, change: Change) -> bool:
+        if change.codebase not in self.codebases:
+            return False
+        try:
+            return self.change_filter is None or bool(self.change_filter.filter_change(change))
+        except Exception:
+            _log.failure("{part!r}: the change filter failed; change {id} is passed over", part=self, id=change.number)
+            return False
+
+    def _is_important(self, change: Change) -> bool:
+        try:
+            return self.fileIsImportant is None or bool(self.fileIsImportant(change))
+        except Exception:
+            _log.failure(
+                "{part!r}: fileIsImportant failed; change {id} counts as important", part=self, id=change.number
+            )
+            return True
+
+    # changes that wait, and building; all with the state held
+
+    async def classify(self, change: Change, important: bool) -> None:
+        """Let a change wait for its build."""
+        await self.master.db.pool.do(self._thd_classify, {change.number: important}, asdict(self.feed))
+        self._unnoted = 0
+
+    def _thd_classify(self, conn: Connection, classifications: Mapping[int, bool], feed: dict[str, Any]) -> None:
+        self.master.db.schedulers.thdClassifyChanges(conn, self.objectid, classifications)
+        self._thd_note(conn, feed)
+
+    async def waiting_changes(self) -> dict[int, bool]:
+        """The changes that wait, and whether each is important."""
+        found: dict[int, bool] = await self.master.db.schedulers.getChangeClassifications(self.objectid)
+        return found
+
+    async def build_changes(self, changeids: Sequence[int], reason: str) -> None:
+        """Make one buildset for changes, which no longer wait then.
+
+        Args:
+            changeids: what to build; none: what the scheduler's codebases say.
+            reason: of the buildset.
+        """
+        feed = asdict(self.feed)
+
+        def thd_alongside(conn: Connection) -> None:
+            self._thd_forget(conn, set(changeids))
+            self._thd_note(conn, feed)
+
+        await self.addBuildsetForChanges(changeids, reason, alongside=thd_alongside)
+        self._unnoted = 0
+
+    def _thd_forget(self, conn: Connection, changeids: set[int]) -> None:
+        schedulers = self.master.db.schedulers
+        waiting: dict[int, bool] = schedulers.thdGetChangeClassifications(conn, self.objectid)
+        if changeids.isdisjoint(waiting):
+            return
+        # the connector forgets all that is older than something; what was not built goes on waiting
+        schedulers.thdFlushChangeClassifications(conn, self.objectid, less_than=max(changeids) + 1)
+        kept = {each: important for each, important in waiting.items() if each not in changeids}
+        schedulers.thdClassifyChanges(conn, self.objectid, kept)

@@ -1,0 +1,174 @@
+"""ForceScheduler: builds that people start by hand, with a form to fill in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from buildbot.config.errors import error
+from buildbot.data.exceptions import ControlParamsError, InvalidControlError
+from buildbot.schedulers.base import BaseScheduler
+from buildbot.schedulers.parameters import (
+    AnyPropertyParameter,
+    BaseParameter,
+    CodebaseParameter,
+    IntParameter,
+    NestedParameter,
+    StringParameter,
+    UserNameParameter,
+)
+
+SOURCE = "Force Build Form"
+
+
+class ForceScheduler(BaseScheduler):
+    """Shows a form and builds what people fill in.
+
+    Args:
+        name: unique among schedulers.
+        builderNames: names of the builders that it may force.
+        username, reason, priority: parameters of the form's first group.
+        reasonString: of the buildset; ``%(owner)s`` and ``%(reason)s`` are filled in.
+        buttonName, label: texts of the page, default: the name.
+        codebases: `CodebaseParameter` per codebase, or its name; default: one for the codebase without a
+            name.
+        properties: further parameters; each becomes a property.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        builderNames: Sequence[str],
+        username: BaseParameter | None = None,
+        reason: BaseParameter | None = None,
+        reasonString: str = "A build was forced by '%(owner)s': %(reason)s",
+        buttonName: str | None = None,
+        codebases: Sequence[str | CodebaseParameter] | None = None,
+        label: str | None = None,
+        properties: Sequence[BaseParameter] | None = None,
+        priority: BaseParameter | None = None,
+    ) -> None:
+        stated = [] if properties is None else list(properties)
+        parameters = [each for each in stated if isinstance(each, BaseParameter)]
+        if len(parameters) != len(stated):
+            error(f"ForceScheduler {name!r}: properties must be a list of parameters (util.StringParameter(...), …)")
+        groups = [
+            CodebaseParameter(each) if isinstance(each, str) else each
+            for each in ([""] if codebases is None else codebases)
+        ]
+        if not groups or not all(isinstance(each, CodebaseParameter) for each in groups):
+            error(f"ForceScheduler {name!r}: codebases must be a list of names or CodebaseParameters, and not empty")
+            groups = [CodebaseParameter("")]
+        super().__init__(name, builderNames, codebases=[each.codebase for each in groups])
+        self.username = username or UserNameParameter()
+        self.reason = reason or StringParameter("reason", default="force build", size=20)
+        self.priority_parameter = priority or IntParameter("priority", default=0)
+        self.reasonString = reasonString
+        try:
+            reasonString % {"owner": "", "reason": ""}
+        except (KeyError, TypeError, ValueError) as problem:
+            error(
+                f"ForceScheduler {name!r}: reasonString may hold %(owner)s and %(reason)s and is a string ({problem!r})"
+            )
+            self.reasonString = "%(reason)s"
+        self.buttonName = buttonName or name
+        self.label = label or name
+        self.codebase_parameters = groups
+        self.property_parameters = parameters
+        first = NestedParameter("", fields=[self.username, self.reason, self.priority_parameter])
+        self.all_fields: list[BaseParameter] = [first, *groups, *parameters]
+        self._check_names()
+
+    def _check_names(self) -> None:
+        seen: set[str] = set()
+        described = [each.describe() for each in self.all_fields]
+        while described:
+            each = described.pop()
+            described += each.get("fields", ())
+            if each["type"] != "nested" and each["fullName"] in seen:
+                error(f"ForceScheduler {self.name!r}: there are two parameters named {each['fullName']!r}")
+            seen.add(each["fullName"])
+        try:
+            json.dumps([each.describe() for each in self.all_fields], allow_nan=False)
+        except (TypeError, ValueError) as problem:
+            error(f"ForceScheduler {self.name!r}: a parameter cannot be shown on the page: {problem}")
+
+    def describe(self) -> dict[str, Any]:
+        """The public description, without ``enabled`` (http-api section 2, forcescheduler)."""
+        return {
+            "name": self.name,
+            "button_name": self.buttonName,
+            "label": self.label,
+            "builder_names": list(self.builderNames),
+            "all_fields": [each.describe() for each in self.all_fields],
+        }
+
+    async def claim(self, masterid: int | None) -> bool:
+        """Claim it for a master, or give it up with None: then there is no form any more."""
+        if masterid is None:
+            await self.master.data.update.setForceScheduler(self.schedulerid, None)
+        return await super().claim(masterid)
+
+    async def start_scheduling(self) -> None:
+        """Show the form."""
+        await self.master.data.update.setForceScheduler(self.schedulerid, self.describe())
+
+    async def force(self, args: dict[str, Any]) -> list[Any]:
+        """Build what was submitted.
+
+        Args:
+            args: ``owner`` (who is logged in, or ``anonymous``), ``builderNames`` or ``builderid``, and
+                values by the fields' full names, a list or a single one (http-api 4.2).
+
+        Returns:
+            ``[bsid, {builderid as text: buildrequestid}]``
+
+        Raises:
+            ControlParamsError: with a message for each field that is not valid; nothing was done.
+            InvalidControlError: no such builder here.
+        """
+        builders = await self._chosen_builders(args)
+        submitted = {key: value if isinstance(value, list) else [value] for key, value in args.items()}
+        messages: dict[str, str] = {}
+        owner = args.get("owner") or "anonymous"
+        if owner == "anonymous":
+            # Pages do not ask those who are logged in.
+            owner = self.username.collect(submitted, messages)
+        reason = self.reason.collect(submitted, messages)
+        priority = self.priority_parameter.collect(submitted, messages)
+        stamps = [each.sourcestamp(submitted, messages) for each in self.codebase_parameters]
+        values: dict[str, Any] = {}
+        for each in self.property_parameters:
+            found = each.collect(submitted, messages)
+            flat = isinstance(each, AnyPropertyParameter) or (isinstance(each, NestedParameter) and not each.name)
+            values |= found if flat else {each.name: found}
+        if messages:
+            raise ControlParamsError(messages)
+        values |= {"reason": reason, "owner": owner}
+        bsid, brids = await self.addBuildsetForSourceStampsWithDefaults(
+            self.reasonString % {"owner": owner, "reason": reason},
+            stamps,
+            properties={name: (value, SOURCE) for name, value in values.items()},
+            builderNames=builders,
+            priority=priority,
+        )
+        return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
+
+    async def _chosen_builders(self, args: dict[str, Any]) -> list[str]:
+        names = args.get("builderNames")
+        builderid = args.get("builderid")
+        if names is not None:
+            wanted = names if isinstance(names, list) else [names]
+        elif builderid is not None:
+            try:
+                builder = await self.master.data.get({}, ("builders", int(builderid)))
+            except (TypeError, ValueError):
+                raise InvalidControlError(f"builderid must be a number, not {builderid!r}") from None
+            wanted = [builder["name"]] if builder is not None else []
+        else:
+            return list(self.builderNames)
+        chosen = [name for name in self.builderNames if name in wanted]
+        if not chosen:
+            raise InvalidControlError(f"{self.name!r} cannot force builder {builderid if names is None else wanted!r}")
+        return chosen

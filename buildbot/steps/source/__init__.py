@@ -1,0 +1,1 @@
+"""Source steps: they bring the code to the worker."""

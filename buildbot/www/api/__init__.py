@@ -1,0 +1,1 @@
+"""REST, JSON-RPC and OpenAPI: the Data API over HTTP."""

@@ -1,0 +1,96 @@
+"""JSON-RPC 2.0 over POST: stop, rebuild, cancel, force and the other actions of the Data API (http-api 4)."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from buildbot.www.api import jsonbody
+from buildbot.www.authz.asked import Asked
+from buildbot.www.errors import INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.sessions import Visitor
+
+
+class Control(Protocol):
+    """The part of the Data API that actions need."""
+
+    def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+        """Do something to what a path names."""
+
+
+class Check(Protocol):
+    """The part of the gate that calls need."""
+
+    async def check(self, visitor: Visitor, asked: Asked) -> None:
+        """Raise RefusedError for what the visitor may not do."""
+
+
+class JsonRpc:
+    """Answers POST below ``/api/v2``.
+
+    The content type must be JSON: browsers ask before they send that to another origin, so that a form on
+    somebody's page cannot act here.
+    """
+
+    def __init__(self, data: Control, gate: Check) -> None:
+        self._data = data
+        self._gate = gate
+
+    async def handle(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
+        """The reply to a visitor's call of an action of ``path``, errors included."""
+        call: dict[str, Any] = {}
+        try:
+            call = _decode(request)
+            await self._gate.check(visitor, Asked(path, call["method"], call["params"]))
+            # Who acts is what the session says, never what the client says.
+            arguments = {**call["params"], "owner": visitor.owner}
+            result = await self._data.control(call["method"], arguments, path)
+        except Exception as error:
+            return error_response(error, call)
+        return _reply(200, {"id": call["id"], "jsonrpc": "2.0", "result": result})
+
+
+def error_response(error: Exception, call: dict[str, Any]) -> Response:
+    """The error object of JSON-RPC; without an ``id`` if the request could not be read."""
+    problem = problem_of(error)
+    body: dict[str, Any] = {"jsonrpc": "2.0", "error": {"code": problem.code, "message": problem.message}}
+    if "id" in call:
+        body["id"] = call["id"]
+    return _reply(problem.status, body)
+
+
+def _reply(status: int, body: dict[str, Any]) -> Response:
+    return Response(status, (("Content-Type", "application/json"),), jsonbody.compact(body))
+
+
+def _decode(request: Request) -> dict[str, Any]:
+    content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if content_type != "application/json":
+        raise RefusedError(400, "Invalid content-type (use application/json)")
+    try:
+        call = jsonbody.parse(request.body)
+    except (ValueError, RecursionError) as error:
+        raise RefusedError(400, f"JSON parse error: {error}", PARSE_ERROR)
+    if isinstance(call, list):
+        raise RefusedError(400, "JSONRPC batch requests are not supported")
+    if not isinstance(call, dict):
+        raise RefusedError(400, "JSONRPC root object must be an object")
+    for name, kinds, what in _MEMBERS:
+        if name not in call:
+            raise RefusedError(400, f"missing key '{name}'")
+        # bool is an int to Python and none to JSON.
+        if not isinstance(call[name], kinds) or isinstance(call[name], bool):
+            raise RefusedError(400, f"'{name}' must be {what}")
+    if call["jsonrpc"] != "2.0":
+        raise RefusedError(400, "only JSONRPC 2.0 is supported", INVALID_REQUEST)
+    return call
+
+
+_MEMBERS: tuple[tuple[str, tuple[type, ...], str], ...] = (
+    ("jsonrpc", (str,), "a string"),
+    ("method", (str,), "a string"),
+    ("id", (str, int, float, type(None)), "a string, number, or null"),
+    ("params", (dict,), "an object"),
+)

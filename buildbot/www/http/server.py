@@ -1,0 +1,108 @@
+"""The HTTP/1.1 server's listening end, and what its connections share.
+
+``connection`` is one client, ``incoming`` reads requests, ``outgoing`` writes the heads of answers. One look at all
+connections per second ends what takes too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress
+from twisted.internet.protocol import ServerFactory
+from twisted.internet.task import LoopingCall
+
+from buildbot.www.http.connection import Connection
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.http.parser import Bodies
+from buildbot.www.stream.ws import EventFactory
+
+#: how long answers in progress may take when the server stops
+GRACE_S = 2.0
+#: how often deadlines are looked at
+SWEEP_S = 1.0
+
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+class Front(ServerFactory):
+    """Listens; hands every request to ``handler``, and WebSocket handshakes to ``sockets``."""
+
+    noisy = False
+
+    def __init__(self, reactor: Any, handler: Handler, sockets: EventFactory | None) -> None:
+        self.reactor = reactor
+        self.handler = handler
+        self.sockets = sockets
+        self.connections: set[Connection] = set()
+        #: bytes of bodies that are on their way in, and of answers that are not on their way out yet
+        self.bodies = Bodies()
+        self.unsent_bytes = 0
+        #: requests refused here
+        self.refused = 0
+        self.stopping = False
+        self.seconds: Callable[[], float] = reactor.seconds
+        self._date = (0, "")
+        self._sweeps = LoopingCall(self._sweep)
+        self._sweeps.clock = reactor
+        self._all_gone: Deferred[None] | None = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A new connection."""
+        connection = Connection()
+        connection.factory = self
+        return connection
+
+    def add(self, connection: Connection) -> None:
+        """A client has come."""
+        self.connections.add(connection)
+        if not self._sweeps.running:
+            self._sweeps.start(SWEEP_S, now=False)
+
+    def discard(self, connection: Connection) -> None:
+        """A client has gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            if self._sweeps.running:
+                self._sweeps.stop()
+            gone, self._all_gone = self._all_gone, None
+            if gone is not None:
+                gone.callback(None)
+
+    def stop(self) -> Deferred[None]:
+        """Let answers in progress be given, for a moment, then drop all connections, WebSockets included; Deferred."""
+        self.stopping = True
+        for connection in list(self.connections):
+            connection.retire()
+        if not self.connections:
+            return succeed(None)
+        gone: Deferred[None] = Deferred()
+        self._all_gone = gone
+        timer = self.reactor.callLater(GRACE_S, self.abort_all)
+
+        def cancel(result: Any) -> Any:
+            if timer.active():
+                timer.cancel()
+            return result
+
+        return gone.addBoth(cancel)
+
+    def date(self) -> str:
+        """The ``Date`` field, now."""
+        now = int(self.seconds())
+        if now != self._date[0]:
+            self._date = (now, f"Date: {formatdate(usegmt=True)}")
+        return self._date[1]
+
+    def _sweep(self) -> None:
+        now = self.seconds()
+        for connection in [one for one in self.connections if one.deadline < now]:
+            connection.expired()
+
+    def abort_all(self) -> None:
+        """Drop all connections at once, WebSockets included."""
+        for connection in list(self.connections):
+            connection.abort()

@@ -1,0 +1,178 @@
+"""``/sse``: the event stream for ``EventSource`` (http-api 5.2, and ``since``/``Last-Event-ID``).
+
+Each event's ``id`` is its clock. A client that comes back with ``Last-Event-ID`` or ``?since=`` gets what it missed
+first; 410 if that is gone. While nothing happens the ``id`` moves on by events named ``bookmark``.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import deque
+from collections.abc import AsyncGenerator
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+
+from buildbot.mq.log import Event
+from buildbot.www.api import jsonbody
+from buildbot.www.errors import RefusedError, problem_of
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.sessions import Hold, Visitor
+from buildbot.www.stream.feeds import Events, Feed, clock_of
+
+#: bytes of events that may wait for a client that does not read
+MAX_WAITING_BYTES = 256 * 1024
+BOOKMARK_INTERVAL_S = 5.0
+
+_STREAM_HEADERS = (
+    ("Content-Type", "text/event-stream"),
+    ("Cache-Control", "no-cache"),
+    # Reverse proxies that buffer replies know this header.
+    ("X-Accel-Buffering", "no"),
+)
+
+
+class EventStreams:
+    """Answers GET below ``/sse``.
+
+    Args:
+        events: the Data API.
+        reactor: for signs of life.
+        hold: has a stream ended with its visitor's session (``Gate.hold``).
+    """
+
+    def __init__(self, events: Events, reactor: Any, hold: Hold) -> None:
+        self._events = events
+        self._hold = hold
+        self._reactor = reactor
+        self._streams: dict[str, _Stream] = {}
+
+    @property
+    def clients(self) -> int:
+        """How many listen."""
+        return len(self._streams)
+
+    async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
+        """The reply to ``/sse/<segments>``, errors included."""
+        try:
+            return await self._handle(request, segments, visitor)
+        except Exception as error:
+            problem = problem_of(error)
+            return _text(problem.status, problem.text)
+
+    async def _handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
+        if segments and segments[-1] == "":
+            segments = segments[:-1]
+        if segments and segments[0] in ("add", "remove"):
+            return await self._change(segments[0], segments[1:], visitor)
+        path = segments[1:] if segments[:1] == ("listen",) else segments
+        stream = _Stream(self._events, self._reactor, visitor)
+        if path:
+            await stream.feed.start("/".join(path), _since(request))
+        self._streams[stream.identifier] = stream
+        return Response(200, _STREAM_HEADERS, self._run(stream))
+
+    async def _change(self, action: str, segments: tuple[str, ...], visitor: Visitor) -> Response:
+        if not segments:
+            raise RefusedError(400, "need uuid")
+        stream = self._streams.get(segments[0])
+        if stream is None or stream.visitor != visitor:
+            raise RefusedError(400, "unknown uuid")
+        path = "/".join(segments[1:])
+        if action == "add":
+            await stream.feed.start(path)
+        elif not stream.feed.stop(path):
+            raise RefusedError(404, "consumer is not listening to this event")
+        return _text(200, "ok")
+
+    async def _run(self, stream: _Stream) -> AsyncGenerator[bytes, None]:
+        release = self._hold(stream.visitor, stream.end)
+        try:
+            async for block in stream.blocks():
+                yield block
+        finally:
+            release()
+            self._streams.pop(stream.identifier, None)
+            stream.feed.close()
+
+
+class _Stream:
+    """One listener: events wait here until its connection takes them."""
+
+    def __init__(self, events: Events, reactor: Any, visitor: Visitor) -> None:
+        self.visitor = visitor
+        self.identifier = str(uuid.uuid4())
+        self.feed = Feed(events, self._take, self.end)
+        self._reactor = reactor
+        self._waiting: deque[bytes] = deque()
+        self._waiting_bytes = 0
+        self._behind = False
+        self._ended = False
+        self._wake: Deferred[None] | None = None
+
+    async def blocks(self) -> AsyncGenerator[bytes, None]:
+        """What to send, until the listener goes."""
+        yield f"event: handshake\ndata: {self.identifier}\n\n".encode()
+        while not self._ended:
+            if self._waiting:
+                block = b"".join(self._waiting)
+                self._waiting.clear()
+                self._waiting_bytes = 0
+                yield block
+            elif self._behind:
+                self._behind = False
+                self.feed.resume()
+            elif not await self._something():
+                clock = self.feed.bookmark()
+                yield b": idle\n\n" if clock is None else f"event: bookmark\nid: {clock}\ndata: {clock}\n\n".encode()
+
+    async def _something(self) -> bool:
+        """Wait for an event; False if none came in time for a sign of life."""
+        self._wake = Deferred()
+        timer = self._reactor.callLater(BOOKMARK_INTERVAL_S, self._wake.cancel)
+        try:
+            await self._wake
+        except CancelledError:
+            if timer.active():
+                # Not the timer: the connection is gone.
+                raise
+            return False
+        finally:
+            self._wake = None
+            if timer.active():
+                timer.cancel()
+        return True
+
+    def _take(self, event: Event, key: tuple[str, ...]) -> None:
+        head = f"event: event\nid: {event.seq}\ndata: ".encode()
+        block = b'%b{"key":%b,"message":%b}\n\n' % (head, jsonbody.frame(key), event.body)
+        self._waiting.append(block)
+        self._waiting_bytes += len(block)
+        if self._waiting_bytes > MAX_WAITING_BYTES and not self._behind:
+            self._behind = True
+            # Later, so that one event under several keys is sent under all of them.
+            self._reactor.callLater(0, self._suspend)
+        self._awake()
+
+    def _suspend(self) -> None:
+        if self._behind:
+            self.feed.suspend()
+
+    def end(self) -> None:
+        """Send what waits, and nothing more."""
+        self._ended = True
+        self._awake()
+
+    def _awake(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None:
+            wake.callback(None)
+
+
+def _since(request: Request) -> int | None:
+    text = dict(request.parameters()).get("since") or request.header("last-event-id")
+    return None if text is None else clock_of(text)
+
+
+def _text(status: int, text: str) -> Response:
+    return Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())

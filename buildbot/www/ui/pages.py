@@ -1,0 +1,170 @@
+"""What browsers load first: one of two pages, with the configuration that it starts from (http-api 7.1 to 7.3, 7.7).
+
+Our own page is files of this package. The existing one, ``c['www'] = {'ui': 'buildbot-www'}``, is an installed
+package that the page's authors have published, unmodified; views are further packages.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import md5
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from buildbot.www.api import jsonbody
+from buildbot.www.gate import Gate
+from buildbot.www.http.messages import Request, Response
+from buildbot.www.plugin import Application, installed
+from buildbot.www.sessions import Visitor
+from buildbot.www.settings import Settings
+from buildbot.www.ui.static import File, StaticFiles, make_file, send_file
+
+_CONFIG_PLACE = " <!-- BUILDBOT_CONFIG_PLACEHOLDER -->"
+_THEME_PLACE = re.compile(
+    "<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_BEGIN -->.*<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_END -->", re.DOTALL
+)
+#: names of the existing page's colours that ``theme`` may set, with their defaults
+THEME = {
+    "bb-sidebar-background-color": "#30426a",
+    "bb-sidebar-header-background-color": "#273759",
+    "bb-sidebar-header-text-color": "#fff",
+    "bb-sidebar-title-text-color": "#627cb7",
+    "bb-sidebar-footer-background-color": "#273759",
+    "bb-sidebar-button-text-color": "#b2bfdc",
+    "bb-sidebar-button-hover-background-color": "#1b263d",
+    "bb-sidebar-button-hover-text-color": "#fff",
+    "bb-sidebar-button-current-background-color": "#273759",
+    "bb-sidebar-button-current-text-color": "#b2bfdc",
+    "bb-sidebar-stripe-hover-color": "#e99d1a",
+    "bb-sidebar-stripe-current-color": "#8c5e10",
+}
+#: what a colour may be made of; anything else would end the style
+_COLOUR = re.compile(r"[\w#%(),. /+*-]+")
+#: each visitor's own, and never older than the session
+_PRIVATE = ("Cache-Control", "private, no-cache")
+_NOBODY = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" fill="#ccc"/>'
+    b'<circle cx="16" cy="12" r="6" fill="#888"/><path d="M4 32a12 12 0 0 1 24 0z" fill="#888"/></svg>'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class AvatarGravatar:
+    """Pictures of people from gravatar.com.
+
+    Args:
+        default: what is shown for those whom it does not know.
+    """
+
+    default: str = "retro"
+
+    def picture(self, email: str, size: int) -> str:
+        """The URL of somebody's picture."""
+        digest = md5(email.strip().lower().encode(), usedforsecurity=False).hexdigest()
+        return f"//www.gravatar.com/avatar/{digest}?{urlencode({'d': self.default, 's': size})}"
+
+
+class Pages:
+    """Answers GET of all that a page consists of.
+
+    Args:
+        settings: of the server.
+        gate: says what a visitor is told about himself.
+        www: ``c['www']``, for ``ui``, ``plugins``, ``theme``, ``avatar_methods``.
+    """
+
+    def __init__(self, settings: Settings, gate: Gate, www: Mapping[str, Any]) -> None:
+        self._settings = settings
+        self._gate = gate
+        self._theme = {**THEME, **{name: value for name, value in (www.get("theme") or {}).items() if name in THEME}}
+        methods = www.get("avatar_methods", AvatarGravatar())
+        self._avatars = list(methods) if isinstance(methods, list | tuple) else [methods]
+        self._public = dict(settings.public)
+        if www.get("ui") is not None and "ui_default_config" in self._public:
+            # The existing page stays blank if one of these is set (http-api 7.4).
+            given = self._public["ui_default_config"]
+            kept = {name: value for name, value in given.items() if not name.startswith("Home.")}
+            self._public["ui_default_config"] = kept
+        packages = installed()
+        self._own = StaticFiles()
+        self._base = PackageFiles(packages["base"].load()) if www.get("ui") == "buildbot-www" else None
+        chosen = {name: packages[name] for name in www.get("plugins") or {} if name in packages and name != "base"}
+        self._plugins = {name: PackageFiles(entry.load()) for name, entry in chosen.items()}
+
+    async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response | None:
+        """The reply to a decoded path, or None if there is nothing."""
+        if segments == ("config",):
+            config = jsonbody.compact(await self._config(visitor))
+            return Response(200, (("Content-Type", "application/json"), _PRIVATE), config)
+        if segments == ("avatar",):
+            return self._avatar(request)
+        if segments[0] == "plugins":
+            files = self._plugins.get(segments[1]) if len(segments) > 2 else None
+            return None if files is None else files.handle(request, "/".join(segments[2:]))
+        if self._base is None:
+            return self._own.handle(request, segments)
+        if segments in (("",), ("index.html",)):
+            headers = (("Content-Type", "text/html; charset=utf-8"), _PRIVATE, ("X-Content-Type-Options", "nosniff"))
+            return Response(200, headers, await self._index(self._base, visitor))
+        # The page asks for its icon with a slash too many.
+        return self._base.handle(request, "/".join(segments).lstrip("/"))
+
+    async def _config(self, visitor: Visitor) -> dict[str, Any]:
+        return {
+            **self._public,
+            "auth": self._gate.auth.getConfigDict(),
+            "user": visitor.public,
+            "user_may": await self._gate.rights(visitor),
+        }
+
+    async def _index(self, files: PackageFiles, visitor: Visitor) -> bytes:
+        # Text of the configuration must not end the script.
+        config = json.dumps(await self._config(visitor)).replace("<", "\\u003c")
+        script = f'<script id="bb-config">\n    window.buildbotFrontendConfig = {config};\n</script>'
+        colours = "".join(
+            f"--{name}: {value}; " for name, value in self._theme.items() if _COLOUR.fullmatch(str(value))
+        )
+        style = f"<style>:root {{ {colours}}}</style>"
+        index = files.text("index.html").replace(_CONFIG_PLACE, script)
+        return _THEME_PLACE.sub(lambda _: style, index).encode()
+
+    def _avatar(self, request: Request) -> Response:
+        given = dict(request.parameters())
+        size = given.get("size", "")
+        pixels = int(size) if size.isascii() and size.isdigit() and len(size) < 5 else 32
+        for method in self._avatars:
+            return Response(302, (("Location", method.picture(given.get("email", ""), pixels)),))
+        return Response(200, (("Content-Type", "image/svg+xml"), ("Cache-Control", "max-age=86400")), _NOBODY)
+
+
+class PackageFiles:
+    """The files of an installed package, known by name from the start, so that no path leads outside.
+
+    Args:
+        application: the package.
+    """
+
+    def __init__(self, application: Application) -> None:
+        root = Path(application.static_dir)
+        self._paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
+        self._files: dict[str, File] = {}
+
+    def handle(self, request: Request, name: str) -> Response | None:
+        """The file of that name, or None."""
+        if name not in self._paths or name == "index.html":
+            return None
+        if name not in self._files:
+            self._files[name] = make_file(name, self._paths[name].read_bytes())
+        # The names of assets change with their content.
+        return send_file(request, self._files[name], _KEEP if name.startswith("assets/") else "no-cache")
+
+    def text(self, name: str) -> str:
+        """The content of a file."""
+        return self._paths[name].read_text(encoding="utf-8")
+
+
+_KEEP = "public, max-age=31536000, immutable"

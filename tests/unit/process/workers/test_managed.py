@@ -1,0 +1,289 @@
+"""Workers that come and go: logins, losses, duplicates, pauses, shutdowns, new configurations."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.task import Clock
+
+from buildbot.config.builder import BuilderConfig
+from buildbot.config.errors import ConfigErrors
+from buildbot.process.factory import BuildFactory
+from buildbot.process.workers.connection import DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.process.workers.manager import WorkerManager
+from buildbot.worker.base import Worker
+from tests.unit.process.recording import Recording, now
+from tests.unit.process.scripted import ScriptedConnection
+
+
+class Managed:
+    """A manager with workers ``w`` and ``v``, whose time the test moves."""
+
+    def __init__(self) -> None:
+        self.master = Recording()
+        self.clock = self.master.reactor = Clock()
+        self.manager = WorkerManager(self.master)
+        self.changed: list[str] = []
+        self.manager.on_change = self.changed.append
+
+    def config(self, *builders: tuple[str, list[str]], workers: Any = None) -> Any:
+        return SimpleNamespace(
+            workers=workers or [Worker("w", "p"), Worker("v", "p")],
+            builders=[BuilderConfig(name=name, workernames=names, factory=BuildFactory()) for name, names in builders],
+            protocols={},
+        )
+
+    async def start(self, **worker: Any) -> ScriptedConnection:
+        """Worker ``w`` of builders ``a`` and ``b`` logs in."""
+        config = self.config(("a", ["w"]), ("b", ["w", "v"]), workers=[Worker("w", "p", **worker), Worker("v", "p")])
+        await self.manager.start(config)
+        return await self.login()
+
+    async def login(self) -> ScriptedConnection:
+        connection = ScriptedConnection()
+        await self.manager.workers["w"].attach(connection)
+        return connection
+
+    def row(self) -> dict[str, Any]:
+        return dict(self.master.get("workers", "w"))
+
+    def able(self, builder: str) -> list[str]:
+        return [worker.name for worker in self.manager.available(builder)]
+
+
+@pytest.fixture
+def farm() -> Managed:
+    return Managed()
+
+
+async def test_login_and_loss(farm: Managed) -> None:
+    """A worker that logged in is known in the database and can build; one that is gone is not and cannot."""
+    connection = await farm.start()
+    assert connection.builders == [("a", "a"), ("b", "b")]
+    assert farm.row()["connected_to"] == [{"masterid": 1}]
+    assert farm.row()["workerinfo"] == {"admin": "Jo\n", "basedir": "/w", "system": "posix", "version": "4.3.0"}
+    assert (farm.able("a"), farm.able("b"), farm.able("c")) == (["w"], ["w"], [])
+    assert farm.changed == ["w"]
+    connection.closed("cable cut")
+    assert farm.row()["connected_to"] == [] and farm.able("a") == []
+    await farm.login()
+    assert farm.row()["connected_to"] == [{"masterid": 1}] and farm.able("a") == ["w"]
+
+
+async def test_one_build_per_builder_and_max_builds(farm: Managed) -> None:
+    """An agent runs one build of a builder at a time; max_builds limits them over all builders."""
+    await farm.start(max_builds=1)
+    worker = farm.manager.workers["w"]
+    worker.reserve("a")
+    assert (farm.able("a"), farm.able("b")) == ([], [])
+    worker.release("a")
+    assert (farm.able("a"), farm.able("b")) == (["w"], ["w"]) and farm.changed == ["w", "w"]
+
+
+async def test_duplicate(farm: Managed) -> None:
+    """A second worker of a name is refused while the first answers, and replaces one that does not."""
+    first = await farm.start()
+    with pytest.raises(DuplicateWorkerError, match="a worker of this name is connected already, from memory"):
+        await farm.login()
+    assert farm.manager.workers["w"].connection is first
+    first.silent = True
+    second = ScriptedConnection()
+    attaching = ensureDeferred(farm.manager.workers["w"].attach(second))
+    farm.clock.advance(9)
+    assert not attaching.called
+    farm.clock.advance(1)
+    await attaching
+    assert farm.manager.workers["w"].connection is second and first.lost
+    assert farm.row()["connected_to"] == [{"masterid": 1}]
+
+
+async def test_keepalive(farm: Managed) -> None:
+    """A worker that does not answer any more is noticed and dropped."""
+    connection = await farm.start(keepalive_interval=100)
+    farm.clock.advance(100)
+    assert farm.able("a") == ["w"]
+    connection.silent = True
+    farm.clock.advance(100)
+    assert farm.able("a") == ["w"]
+    farm.clock.advance(30)
+    assert farm.able("a") == [] and connection.lost and farm.row()["connected_to"] == []
+    assert farm.clock.getDelayedCalls()[1:] == []  # it is expected back
+
+
+async def test_held_back(farm: Managed) -> None:
+    """Nothing is read while its output cannot be stored; it is not taken for dead then."""
+    connection = await farm.start(keepalive_interval=100)
+    connection.hold_back(True)
+    connection.hold_back(True)
+    connection.silent = True
+    connection.hold_back(False)
+    assert connection.held_back and not connection.reading
+    farm.clock.advance(100)
+    farm.clock.advance(30)
+    assert farm.able("a") == ["w"]
+    connection.hold_back(False)
+    assert connection.reading
+
+
+async def test_master_taken_for_dead(farm: Managed) -> None:
+    """When the other masters took this one for dead and it is back, its connected workers are in the database again."""
+    await farm.start()
+    await farm.master.data.update.masterStopped()
+    assert farm.row()["connected_to"] == []
+    await delivered(farm, ("masters", "1", "started"), farm.master.data.update.masterActive)
+    assert farm.row()["connected_to"] == [{"masterid": 1}]
+
+
+async def test_silent_at_login(farm: Managed) -> None:
+    """An agent that says nothing does not keep the worker's place."""
+    await farm.manager.start(farm.config(("a", ["w"])))
+    silent = ScriptedConnection()
+
+    async def nothing() -> dict[str, Any]:
+        await Deferred()
+        return {}
+
+    silent.get_info = nothing  # type: ignore[method-assign]
+    first = ensureDeferred(farm.manager.workers["w"].attach(silent))
+    second = ensureDeferred(farm.login())
+    farm.clock.advance(30)
+    with pytest.raises(WorkerLostError, match="no answer in 30 s"):
+        await first
+    assert farm.manager.workers["w"].connection is await second
+
+
+async def test_lost_during_login(farm: Managed) -> None:
+    """A link that is lost before its login is over leaves the worker offline, in the database too."""
+    await farm.manager.start(farm.config(("a", ["w"])))
+    connection = ScriptedConnection()
+    connected = farm.master.data.update.workerConnected
+
+    async def lost_then(workerid: int, info: dict[str, Any]) -> None:
+        connection.closed("cable cut")
+        await connected(workerid, info)
+
+    farm.master.data.update.workerConnected = lost_then
+    with pytest.raises(WorkerLostError, match="lost during login"):
+        await farm.manager.workers["w"].attach(connection)
+    assert farm.row()["connected_to"] == [] and farm.able("a") == []
+
+
+async def delivered(farm: Managed, key: tuple[str, ...], cause: Any) -> None:
+    """Do something, and wait for the delivery of its event to the manager, which listened before us."""
+    arrived: Deferred[None] = Deferred()
+    listening = await farm.master.mq.startConsuming(lambda key, message: arrived.callback(None), key)
+    await cause()
+    await arrived
+    await listening.stopConsuming()
+
+
+async def control(farm: Managed, action: str) -> None:
+    """What the page does."""
+    workerid = farm.row()["workerid"]
+
+    def cause() -> Any:
+        return farm.master.data.control(action, {"reason": "why"}, ("workers", workerid))
+
+    await delivered(farm, ("control", "worker", str(workerid), action), cause)
+
+
+async def test_pause(farm: Managed) -> None:
+    """A paused worker takes no build, also after it came back; unpausing says that it can."""
+    connection = await farm.start()
+    await control(farm, "pause")
+    assert farm.able("a") == []
+    connection.closed("cable cut")
+    await farm.login()
+    assert farm.able("a") == []
+    farm.changed.clear()
+    await control(farm, "unpause")
+    assert farm.able("a") == ["w"] and farm.changed == ["w"]
+
+
+@pytest.mark.parametrize("who", ["page", "agent"])
+async def test_graceful(farm: Managed, who: str) -> None:
+    """A worker that is to stop gets no new builds, and is shut down when its last one ends."""
+    connection = await farm.start()
+    worker = farm.manager.workers["w"]
+    worker.reserve("a")
+    await (control(farm, "stop") if who == "page" else worker.ask_graceful())
+    assert farm.able("b") == [] and farm.row()["graceful"]
+    assert [connection.shut_down, connection.lost] == [False, False]
+    worker.release("a")
+    assert [connection.shut_down, connection.lost] == [True, True]
+    await farm.login()
+    assert farm.able("b") == ["w"] and not farm.row()["graceful"]
+
+
+async def test_stop_idle_and_kill(farm: Managed) -> None:
+    """An idle worker is shut down at once; a kill does not wait for builds."""
+    connection = await farm.start()
+    await control(farm, "stop")
+    assert connection.shut_down
+    connection = await farm.login()
+    farm.manager.workers["w"].reserve("a")
+    await control(farm, "kill")
+    assert connection.shut_down and connection.lost
+
+
+async def test_reconfigure(farm: Managed) -> None:
+    """New builders reach a connected worker; a removed one stays on its list until its build has ended."""
+    connection = await farm.start()
+    worker = farm.manager.workers["w"]
+    worker.reserve("a")
+    await farm.manager.reconfigure(farm.config(("b", ["v"]), ("c", ["w"])))
+    assert connection.builders == [("a", "a"), ("c", "c")]
+    assert (farm.able("a"), farm.able("b"), farm.able("c")) == ([], [], ["w"])
+    worker.release("a")
+    assert connection.builders == [("c", "c")]
+    await farm.manager.reconfigure(farm.config(("b", ["v"]), workers=[Worker("v", "p")]))
+    assert connection.lost and list(farm.manager.workers) == ["v"]
+    assert farm.row()["connected_to"] == []
+    with pytest.raises(RemoteError, match="not wanted any more"):
+        await worker.attach(ScriptedConnection())
+
+
+async def test_stop(farm: Managed) -> None:
+    """A stopped manager has dropped everybody, and it is written."""
+    connection = await farm.start()
+    await farm.manager.stop()
+    assert connection.lost and farm.row()["connected_to"] == []
+    assert farm.clock.getDelayedCalls() == []
+
+
+async def test_refused_builders(farm: Managed) -> None:
+    """A worker that does not take a new list is dropped, so that it logs in afresh."""
+    connection = await farm.start()
+
+    async def refuses(directories: Any) -> None:
+        raise RemoteError("no")
+
+    connection.set_builders = refuses  # type: ignore[method-assign]
+    await farm.manager.reconfigure(farm.config(("z", ["w"])))
+    assert connection.lost
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"name": "1w"}, "worker name '1w' must be a letter"),
+        ({"name": "w" * 51}, "at most 50"),
+        ({"password": None}, "worker 'w' needs a password"),
+        ({"max_builds": 0}, "max_builds must be None or a whole number from 1, not 0"),
+        ({"keepalive_interval": -1}, "keepalive_interval must be seconds above 0"),
+        ({"missing_timeout": "1h"}, "missing_timeout must be seconds, not '1h'"),
+    ],
+)
+def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
+    """Wrong arguments are errors of the configuration that name the worker."""
+    with pytest.raises(ConfigErrors) as caught:
+        Worker(**{"name": "w", "password": "p", **arguments})
+    assert complaint in str(caught.value)
+
+
+def test_recording_is_immediate(farm: Managed) -> None:
+    """What these tests rely on: the database answers at once."""
+    assert now(farm.master.data.update.findWorkerId("x")) == 1

@@ -1,0 +1,185 @@
+"""Parameters of force schedulers: descriptions and values (http-api.md section 2 and 4.2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.schedulers.parameters import (
+    AnyPropertyParameter,
+    BaseParameter,
+    BooleanParameter,
+    ChoiceStringParameter,
+    CodebaseParameter,
+    FileParameter,
+    FixedParameter,
+    IntParameter,
+    NestedParameter,
+    PatchParameter,
+    StringParameter,
+    TextParameter,
+    UserNameParameter,
+)
+
+COMMON = {
+    "name", "fullName", "label", "tablabel", "type", "default", "required", "multiple", "regex", "hide", "maxsize",
+    "autopopulate", "tooltip",
+}  # fmt: skip
+EXTRA = {
+    "text": {"size"},
+    "textarea": {"size", "cols", "rows"},
+    "int": {"size"},
+    "username": {"size", "need_email"},
+    "bool": set(),
+    "list": {"choices", "strict"},
+    "fixed": set(),
+    "file": set(),
+    "nested": {"layout", "columns", "fields"},
+}
+
+
+def flat(fields: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [each for field in fields for each in [field, *flat(field.get("fields", []))]]
+
+
+def form(*properties: BaseParameter, **arguments: Any) -> ForceScheduler:
+    return ForceScheduler("force", ["b"], properties=list(properties), **arguments)
+
+
+def test_fields_are_described_as_the_page_expects() -> None:
+    """First the group of username, reason and priority, then one group per codebase, then the properties."""
+    scheduler = form(
+        BooleanParameter("flag"),
+        IntParameter("num", default=3),
+        ChoiceStringParameter("choice", choices=["a", "b"], default="b"),
+        TextParameter("text"),
+        FixedParameter("fx", default="fv"),
+        FileParameter("fil"),
+        NestedParameter("nest", fields=[StringParameter("inner"), FixedParameter("fx")]),
+        codebases=["cb1", CodebaseParameter("cb2", branch=None, patch=PatchParameter())],
+    )
+    fields = scheduler.describe()["all_fields"]
+    for each in flat(fields):
+        assert set(each) == COMMON | EXTRA[each["type"]]
+    assert (fields[0]["name"], fields[0]["fullName"], fields[0]["type"]) == ("", None, "nested")
+    assert [each["name"] for each in fields[0]["fields"]] == ["username", "reason", "priority"]
+    assert [each["fullName"] for each in fields[1]["fields"]] == [
+        "cb1_branch", "cb1_project", "cb1_repository", "cb1_revision",
+    ]  # fmt: skip
+    assert fields[2]["fields"][0]["type"] == "fixed"
+    assert fields[2]["fields"][4]["fields"][0]["fullName"] == "cb2_patch_body"
+    assert [each["name"] for each in fields[3:]] == ["flag", "num", "choice", "text", "fx", "fil", "nest"]
+    assert [each["fullName"] for each in fields[-1]["fields"]] == ["nest_inner", "nest_fx"]
+    by_name = {each["fullName"]: each for each in flat(fields)}
+    assert by_name["fx"]["hide"] is True
+    assert by_name["fil"]["maxsize"] == 10485760
+
+
+def test_the_codebase_without_a_name_has_plain_field_names() -> None:
+    group = form().describe()["all_fields"][1]
+    assert group["fullName"] is None
+    assert [each["fullName"] for each in group["fields"]] == ["branch", "project", "repository", "revision"]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "value"),
+    [
+        (StringParameter("p", default="d"), [], "d"),
+        (StringParameter("p", default="d"), [""], ""),
+        (StringParameter("p"), [5], "5"),
+        (IntParameter("p"), ["12"], 12),
+        (IntParameter("p"), [12], 12),
+        (IntParameter("p", default=4), [], 4),
+        (BooleanParameter("p"), [True], True),
+        (BooleanParameter("p"), ["true"], False),
+        (BooleanParameter("p", default=True), [], False),
+        (FixedParameter("p", default="f"), ["x"], "f"),
+        (ChoiceStringParameter("p", choices=["a", "b"], multiple=True), ["a", "b"], ["a", "b"]),
+        (ChoiceStringParameter("p", choices=["a"], strict=False), ["z"], "z"),
+        (UserNameParameter("p"), [""], ""),
+        (UserNameParameter("p"), ["Ann <ann@example.org>"], "Ann <ann@example.org>"),
+        (UserNameParameter("p", need_email=False), ["ann"], "ann"),
+        (NestedParameter("n", fields=[StringParameter("p")]), [], {"p": ""}),
+    ],
+)
+def test_values(parameter: BaseParameter, given: list[Any], value: Any) -> None:
+    messages: dict[str, str] = {}
+    assert parameter.collect({"p": given} if given else {}, messages) == value
+    assert messages == {}
+
+
+def test_all_choices_taken_away() -> None:
+    """An empty list that was submitted is one; the default is for what was not submitted."""
+    choices: dict[str, Any] = {"choices": ["a", "b"], "default": ["a"], "multiple": True}
+    messages: dict[str, str] = {}
+    assert ChoiceStringParameter("p", **choices).collect({"p": []}, messages) == []
+    assert ChoiceStringParameter("p", **choices).collect({}, messages) == ["a"]
+    assert messages == {}
+    ChoiceStringParameter("p", required=True, **choices).collect({"p": []}, messages)
+    assert messages == {"p": "'p' needs to be specified"}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "given", "message"),
+    [
+        (StringParameter("p", label="p:", required=True), [""], "'p:' needs to be specified"),
+        (StringParameter("p", label="p:", required=True), [], "'p:' needs to be specified"),
+        (IntParameter("p"), ["x"], "invalid literal for int() with base 10: 'x'"),
+        (IntParameter("p"), [1.5], "invalid literal for int() with base 10: '1.5'"),
+        (
+            ChoiceStringParameter("p", choices=["a", "b", "c"]),
+            ["zzz"],
+            "'zzz' does not belong to list of available choices '['a', 'b', 'c']'",
+        ),
+        (UserNameParameter("p"), ["ann"], "p: please fill in email address in the form 'User <email@email.com>'"),
+        (StringParameter("p", regex="[a-z]+$"), ["A"], "p: does not match the pattern '[a-z]+$'"),
+        (StringParameter("p", maxsize=2), ["abc"], "p: longer than 2 characters"),
+        (StringParameter("p"), [{}], "p: not a text"),
+    ],
+)
+def test_values_that_are_refused(parameter: BaseParameter, given: list[Any], message: str) -> None:
+    messages: dict[str, str] = {}
+    parameter.collect({"p": given} if given else {}, messages)
+    assert messages == {"p": message}
+
+
+def test_any_property() -> None:
+    parameter = AnyPropertyParameter("any")
+    messages: dict[str, str] = {}
+    assert parameter.collect({"any_name": ["x"], "any_value": ["1"]}, messages) == {"x": "1"}
+    assert parameter.collect({"any_name": [""], "any_value": [""]}, messages) == {}
+    assert messages == {}
+    parameter.collect({"any_name": ["a b"], "any_value": ["1"]}, messages)
+    assert messages == {"any_name": "bad property name='a b'"}
+
+
+def test_source_stamps() -> None:
+    """Empty branch and revision mean the default and the latest; a patch is added if there is one."""
+    parameter = CodebaseParameter("cb", project="proj", patch=PatchParameter())
+    submitted = {"cb_branch": [""], "cb_revision": ["r1"], "cb_repository": ["url"], "cb_project": ["ignored"]}
+    stamp = {"codebase": "cb", "branch": None, "revision": "r1", "repository": "url", "project": "proj"}
+    assert parameter.sourcestamp(submitted, {}) == stamp
+    patched = parameter.sourcestamp(submitted | {"cb_patch_body": ["--- a"], "cb_patch_level": ["0"]}, {})
+    assert patched["patch_body"] == "--- a"
+    assert patched["patch_level"] == 0
+    assert patched["patch_subdir"] == "."
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: form(StringParameter("reason")), "two parameters named 'reason'"),
+        (lambda: form(reasonString="%(x)s"), "reasonString"),
+        (lambda: form(codebases=[]), "codebases"),
+        (lambda: ForceScheduler("f", ["b"], properties=["x"]), "must be a list of parameters"),  # type: ignore[list-item]
+        (lambda: StringParameter("x", regex="("), "no pattern"),
+        (lambda: form(StringParameter("x", default=object())), "cannot be shown"),
+        (lambda: NestedParameter("x", layout="diagonal"), "layout"),
+    ],
+)
+def test_mistakes_are_named(make: Any, message: str) -> None:
+    with pytest.raises(ConfigErrors, match=message):
+        make()
