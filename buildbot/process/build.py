@@ -24,9 +24,9 @@ from twisted.python.failure import Failure
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import Master
 from buildbot.process.background import in_background
-from buildbot.process.buildstep import BuildStep, StepFactory
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties, resolved
+from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.util.deferreds import deferred

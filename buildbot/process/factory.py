@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.buildstep import BuildStep, StepFactory
+from buildbot.process.step import BuildStep, StepFactory
 
 
 class BuildFactory:

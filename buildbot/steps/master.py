@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.buildstep import BuildStep
 from buildbot.process.properties import IRenderable
+from buildbot.process.step import BuildStep
 from buildbot.util.results import SUCCESS
 
 

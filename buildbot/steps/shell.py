@@ -7,8 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.buildstep import BuildStep, ShellMixin, with_result
 from buildbot.process.properties import IRenderable, resolved
+from buildbot.process.shellmixin import ShellMixin
+from buildbot.process.step import BuildStep, with_result
 from buildbot.util.results import SUCCESS, WARNINGS, worst_status
 
 _WHY_KILLED = {

@@ -9,9 +9,10 @@ from typing import Any
 from twisted.internet.task import deferLater
 
 from buildbot.config.errors import error
-from buildbot.process.buildstep import BuildStep, BuildStepFailed, CommandMixin, with_result
+from buildbot.process.commandmixin import CommandMixin
 from buildbot.process.properties import IRenderable
 from buildbot.process.remotecommand import RemoteShellCommand
+from buildbot.process.step import BuildStep, BuildStepFailed, with_result
 from buildbot.util.results import SUCCESS
 
 MODES = ("incremental", "full")
