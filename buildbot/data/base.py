@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.resources.base import Resource
 

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.resources.builders import BUILDER
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD

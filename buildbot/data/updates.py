@@ -28,7 +28,7 @@ from buildbot.data.test_result_sets import TestResultSetUpdates
 from buildbot.data.test_results import TestResultUpdates
 from buildbot.data.workers import WorkerUpdates
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.mq.connector import MQConnector
 from buildbot.resources.base import Resource
 from buildbot.resources.builders import BUILDER

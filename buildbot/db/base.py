@@ -6,13 +6,14 @@ import inspect
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, succeed
 
-if TYPE_CHECKING:
-    from buildbot.db.connector import DBConnector
+from buildbot.db.dialects.base import Dialect
+from buildbot.db.model import Model
+from buildbot.db.pool import DBThreadPool
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -21,10 +22,31 @@ V = TypeVar("V")
 STRONG_SIZE = 512
 
 
-class DBConnectorComponent:
-    """Base class of the connector components (specification 001, The DB Connector and Components)."""
+class Connector(Protocol):
+    """The part of `buildbot.db.connector.DBConnector` that every component uses.
 
-    def __init__(self, connector: DBConnector) -> None:
+    A component that also calls other components names them in a Protocol of its own, beside its class.
+    """
+
+    master: Any
+    masterid: int
+    epoch: int
+    dialect: Dialect
+    pool: DBThreadPool
+    model: Model
+
+    @property
+    def caches(self) -> dict[str, list[Cache[Any, Any]]]:
+        """Caches of getters by name, one for each component that has it."""
+
+    def invalidate(self, cache_name: str, key: Any = None) -> None:
+        """Forget what a cache holds for a key, or all of it."""
+
+
+class DBConnectorComponent:
+    """Base class of the connector components."""
+
+    def __init__(self, connector: Connector) -> None:
         #: the connector: ``self.db.pool``, ``self.db.model``, in rare cases ``self.db.master``
         self.db = connector
         for name in dir(type(self)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
-from buildbot.db.base import DBConnectorComponent
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.codebases import CodebasesConnectorComponent
+from buildbot.db.commits import CommitsConnectorComponent
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
@@ -31,8 +33,17 @@ _move = Statement(
 )
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    commits: CommitsConnectorComponent
+    codebases: CodebasesConnectorComponent
+
+
 class BranchesConnectorComponent(DBConnectorComponent):
     """Where the lines of history end; at ``master.db.branches``. Dictionaries are those of the Data API."""
+
+    db: _Connector
 
     def thdGetBranch(self, conn: Connection, branchid: int) -> BranchDict | None:
         """The branch with this id, or None."""

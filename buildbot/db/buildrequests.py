@@ -18,8 +18,8 @@ from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.dialects.context import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
-from buildbot.db.engine.connection import dialect_of, transaction_of
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Row, Statement, Update
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
-from buildbot.db.base import DBConnectorComponent
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.builders import BuildersConnectorComponent
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
@@ -133,12 +134,20 @@ _add_property = Statement(
 )
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    builders: BuildersConnectorComponent
+
+
 class BuildsConnectorComponent(DBConnectorComponent):
     """Runs of builders; at ``master.db.builds``.
 
     A bdict has the keys ``bid``, ``number``, ``brid``, ``start_time``, ``finish_time`` (datetimes, the latter None
     while it runs), and besides ``builderid``, ``workerid``, ``masterid``, ``results``, ``state_string``.
     """
+
+    db: _Connector
 
     def thdGetBuild(self, conn: Connection, bid: int) -> dict[str, Any] | None:
         """The build with this id, or None. Source: specification 001, builds."""

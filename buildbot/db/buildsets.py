@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, case, func, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
-from buildbot.db.base import DBConnectorComponent
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.builders import BuildersConnectorComponent
+from buildbot.db.dialects.context import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, Unindexed
-from buildbot.db.engine.connection import dialect_of, transaction_of
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update, by_name
 from buildbot.db.operations import reads_few, reads_list, writes
@@ -79,6 +80,12 @@ _complete_finished = Update(
 )
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    builders: BuildersConnectorComponent
+
+
 class BuildsetsConnectorComponent(DBConnectorComponent):
     """Build requests that were triggered together; at ``master.db.buildsets``.
 
@@ -86,6 +93,8 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
     (datetime), ``complete``, ``complete_at`` (datetime or None), ``results`` (-1 until complete), and besides
     ``parent_buildid``, ``parent_relationship``, ``rebuilt_buildid``.
     """
+
+    db: _Connector
 
     def thdAddBuildset(
         self,

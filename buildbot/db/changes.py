@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Text, bindparam, cast, func, insert, literal, select
 from sqlalchemy.engine import Connection
@@ -12,12 +12,13 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from buildbot.db import properties as property_pairs
-from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.base import Connector, DBConnectorComponent, cached
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import NewestOfLine, OfLine, fixed
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.sourcestamps import SourceStampsConnectorComponent
 from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext
@@ -80,6 +81,12 @@ class ChDict(dict[str, Any]):
     """A change; allows weak references."""
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    sourcestamps: SourceStampsConnectorComponent
+
+
 class ChangesConnectorComponent(DBConnectorComponent):
     """What somebody committed somewhere; at ``master.db.changes``.
 
@@ -87,6 +94,8 @@ class ChangesConnectorComponent(DBConnectorComponent):
     ``when_timestamp`` (datetime), ``branch``, ``category``, ``revlink``, ``properties`` (``{name: (value, source)}``),
     ``repository``, ``project``, and besides ``codebase``, ``committer``, ``parent_changeids``, ``sourcestampid``.
     """
+
+    db: _Connector
 
     def thdAddChange(
         self,

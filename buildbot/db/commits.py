@@ -8,14 +8,15 @@ takes up to ``WINDOW`` such steps, so that neither the database nor this process
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 from sqlalchemy import bindparam, case, func, insert, literal_column, select
 from sqlalchemy.engine import Connection
 
-from buildbot.db.base import DBConnectorComponent
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.codebases import CodebasesConnectorComponent
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn, fixed
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
@@ -102,8 +103,16 @@ _tested = Statement(
 )
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    codebases: CodebasesConnectorComponent
+
+
 class CommitsConnectorComponent(DBConnectorComponent):
     """The history of codebases; at ``master.db.commits``. Dictionaries are those of the Data API."""
+
+    db: _Connector
 
     def thdAddCommit(
         self,

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.engine.connection import dialect_of
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_few, reads_list, writes

@@ -11,7 +11,7 @@ from sqlalchemy import Table, column, inspect, select, table
 from sqlalchemy.engine import Engine
 from twisted.internet.defer import Deferred
 
-from buildbot.db.engine.connection import dialect_of
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.pool import DBThreadPool
 from buildbot.resources import metadata
 

@@ -36,11 +36,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
+from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
-from buildbot.db.engine.connection import dialect_of, state_of
 from buildbot.db.engine.queues import Call, Holder, Lane, Tally, joined
-from buildbot.db.engine.transaction import Committed, Entry, Journal, Transaction
 from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
+from buildbot.db.transaction import Committed, Entry, Journal, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
@@ -68,7 +68,7 @@ def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwar
 
 def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -> None:
     if not statement.lstrip().upper().startswith("SELECT"):
-        transaction = state_of(conn).transaction
+        transaction = context_of(conn).transaction
         if transaction is not None:
             transaction.note_writing(None)
 

@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
 from buildbot.resources.sessions import sessions

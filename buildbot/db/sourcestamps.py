@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from operator import itemgetter
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.base import Connector, DBConnectorComponent, cached
 from buildbot.db.dialects import Dialect
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import Entity, nester
 from buildbot.db.engine.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.db.operations import reads_list, writes
+from buildbot.db.sourcestampsets import SourceStampSetsConnectorComponent
 from buildbot.resources.sourcestamps import (
     STAMP_COLUMNS,
     UNPATCHED_COLUMNS,
@@ -106,6 +107,12 @@ class SsList(list[SsDict]):
     """The source stamps of a set."""
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    sourcestampsets: SourceStampSetsConnectorComponent
+
+
 class SourceStampsConnectorComponent(DBConnectorComponent):
     """What exactly is built; at ``master.db.sourcestamps``.
 
@@ -113,6 +120,8 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
     ``patch_subdir``, ``patch_author``, ``patch_comment`` (all patch keys None without a patch), ``repository``,
     ``project``, ``codebase`` and ``changeids``.
     """
+
+    db: _Connector
 
     def thdAddSourceStamp(
         self,

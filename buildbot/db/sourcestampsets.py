@@ -8,7 +8,7 @@ from sqlalchemy import ARRAY, BigInteger, bindparam, func, insert, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
-from buildbot.db.engine.connection import dialect_of
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
 from buildbot.resources.sourcestamps import sourcestampset_members, sourcestampsets

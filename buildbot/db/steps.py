@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Statement, Update
 from buildbot.db.exceptions import NotClaimedError

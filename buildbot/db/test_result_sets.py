@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Protocol, cast
 
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
-from buildbot.db.base import DBConnectorComponent
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.builds import BuildsConnectorComponent
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads_few, snapshots, writes
@@ -49,8 +50,16 @@ _of_build = Statement(
 )
 
 
+class _Connector(Connector, Protocol):
+    """The connector, with the other components that this one calls."""
+
+    builds: BuildsConnectorComponent
+
+
 class TestResultSetsConnectorComponent(DBConnectorComponent):
     """What steps measured; at ``master.db.test_result_sets``. Dictionaries are those of the Data API."""
+
+    db: _Connector
 
     def thdAddTestResultSet(
         self,

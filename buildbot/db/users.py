@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 
 from buildbot.db.base import DBConnectorComponent, cached
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import fixed
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_few, reads_list, writes
 from buildbot.resources.users import users, users_info

@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.base import NotAnsweredError
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex

@@ -11,10 +11,10 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.connection import dialect_of
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.engine.statements import Row, Statement
-from buildbot.db.engine.transaction import Announcement, Committed, Entry
 from buildbot.db.exceptions import OutcomeUnknownError
+from buildbot.db.transaction import Announcement, Committed, Entry
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
 
@@ -70,7 +70,7 @@ class EventLog:
         self._position = position
 
     def entry(self, announced: list[Announcement], now: int, mark: bool) -> Entry | None:
-        """See ``buildbot.db.engine.transaction.Journal``."""
+        """See ``buildbot.db.transaction.Journal``."""
         if not announced:
             if not mark:
                 return None
@@ -92,7 +92,7 @@ class EventLog:
         return Entry(numbered, rows, token, self._position())
 
     def append(self, conn: Connection, entry: Entry) -> Committed:
-        """See ``buildbot.db.engine.transaction.Journal``."""
+        """See ``buildbot.db.transaction.Journal``."""
         dialect, rows = dialect_of(conn), entry.rows
         last = dialect.commit_with_events(conn, rows)
         if last is None:
@@ -102,7 +102,7 @@ class EventLog:
         return _numbered(entry, last)
 
     def find(self, conn: Connection, entry: Entry) -> Committed | None:
-        """See ``buildbot.db.engine.transaction.Journal``."""
+        """See ``buildbot.db.transaction.Journal``."""
         last = _of_group.scalar(conn, after=entry.after, token=entry.token)
         if last is not None:
             return _numbered(entry, int(last))

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.transaction import Committed
+from buildbot.db.transaction import Committed
 from buildbot.mq.log import Event, thdClock, thdEventsAfter
 
 log = Logger()

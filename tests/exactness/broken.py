@@ -24,7 +24,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db import buildrequests, builds, logs, steps
 from buildbot.db.claimed_by_one import ClaimedByOne
-from buildbot.db.engine.connection import dialect_of, state_of
+from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import EventLog
 from buildbot.resources.events import clock
@@ -51,7 +51,7 @@ def early_numbers(master: Any) -> None:
 
 @contextmanager
 def _dialect(conn: Any, dialect: Any) -> Iterator[None]:
-    state = state_of(conn)
+    state = context_of(conn)
     before, state.dialect = state.dialect, dialect
     try:
         yield

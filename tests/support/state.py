@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 
 from buildbot.data.connector import DataConnector
 from buildbot.db.dialects import dialect_for
-from buildbot.db.engine.connection import dialect_of
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
 from buildbot.resources import clock, metadata

@@ -14,8 +14,8 @@ from sqlalchemy.sql import Executable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.driver import execute
-from buildbot.db.engine.connection import STATE, ConnectionState
+from buildbot.db.dialects.driver import CONTEXT, execute
+from buildbot.db.transaction import Transaction
 
 #: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
 #: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on
@@ -105,6 +105,22 @@ class ClockReader(Protocol):
         """Read no more."""
 
 
+class ConnectionContext:
+    """The dialect, the current transaction and the statement count of a connection.
+
+    Each thread of the pool has one; all other connections of an engine share one.
+    """
+
+    __slots__ = ("dialect", "statements", "transaction")
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        #: executed so far
+        self.statements = 0
+        #: the one that a thread function runs in; between transactions, the last one
+        self.transaction: Transaction | None = None
+
+
 class Dialect:
     """The answers of one database for one connection string."""
 
@@ -149,7 +165,7 @@ class Dialect:
 
     def create_engine(self) -> Engine:
         """An engine, with the settings that durability and isolation need."""
-        return self._create_engine().execution_options(**{STATE: ConnectionState(self)})
+        return self._create_engine().execution_options(**{CONTEXT: ConnectionContext(self)})
 
     def _create_engine(self) -> Engine:
         raise NotImplementedError

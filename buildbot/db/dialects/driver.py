@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError, DontWrapMixin
 
-from buildbot.db.engine.connection import state_of
+#: the execution option that holds a connection's context, see `buildbot.db.dialects.base.ConnectionContext`
+CONTEXT = "tenfold_context"
 
 
 def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any) -> Any:
@@ -15,7 +16,7 @@ def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool
 
     ``options`` are the driver's.
     """
-    state_of(conn).statements += 1
+    conn.get_execution_options()[CONTEXT].statements += 1
     return execute_uncounted(conn, text, arguments, many, **options)
 
 
@@ -47,7 +48,7 @@ def execute_and_commit(conn: Connection, first: str, second: str, arguments: Any
 
 def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, Any, Any]:
     """``rowcount`` and ``lastrowid`` of the first of two statements, and the cursor at the last result."""
-    state_of(conn).statements += 1
+    conn.get_execution_options()[CONTEXT].statements += 1
     cursor = execute(conn, text, arguments)
     first = cursor.rowcount, cursor.lastrowid
     try:

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from sqlalchemy.engine import Dialect as CoreDialect
 from twisted.internet.defer import Deferred
 
-from buildbot.db.dialects.base import NOT_ANSWERED, Dialect
-from buildbot.db.engine.connection import STATE, ConnectionState
+from buildbot.db.dialects.base import NOT_ANSWERED, ConnectionContext, Dialect
+from buildbot.db.dialects.driver import CONTEXT
 
 
 class Asker(Protocol):
@@ -35,7 +35,7 @@ class Rehearsing:
 
     def __init__(self, asker: Asker, dialect: Dialect, core: CoreDialect) -> None:
         self.asker = asker
-        self._state = ConnectionState(dialect)
+        self._state = ConnectionContext(dialect)
         self._core = core
 
     @property
@@ -108,10 +108,10 @@ class ElsewhereError(BaseException):
 class Rehearsal:
     """Stands in for a connection, and for all that statements go through; knows the answers so far."""
 
-    def __init__(self, dialect: CoreDialect, state: ConnectionState) -> None:
+    def __init__(self, dialect: CoreDialect, state: ConnectionContext) -> None:
         self.dialect = dialect
         self._state = state
-        self._options = {STATE: state}
+        self._options = {CONTEXT: state}
         self._answers: list[list[tuple[Any, ...]]] = []
         self._place = 0
 

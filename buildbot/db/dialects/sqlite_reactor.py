@@ -14,7 +14,8 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, succeed
 
-from buildbot.db.engine.connection import STATE, ConnectionState
+from buildbot.db.dialects.base import ConnectionContext
+from buildbot.db.dialects.driver import CONTEXT
 
 if TYPE_CHECKING:
     from buildbot.db.dialects.base import Dialect
@@ -58,7 +59,7 @@ class SQLiteNearby:
 
     def __init__(self, engine: Engine, dialect: Dialect) -> None:
         self._engine = engine
-        self._state = ConnectionState(dialect)
+        self._state = ConnectionContext(dialect)
         self._connection: Connection | None = None
         #: how many more reads before a thread does one; below zero, how many are done by threads
         self._left = _IN_A_ROW
@@ -106,7 +107,7 @@ class SQLiteNearby:
                 conn.rollback()
 
     def _connect(self) -> Connection:
-        options = {"isolation_level": "AUTOCOMMIT", "reader": True, STATE: self._state}
+        options = {"isolation_level": "AUTOCOMMIT", "reader": True, CONTEXT: self._state}
         conn = self._engine.connect().execution_options(**options)
         driver: Any = conn.connection.driver_connection
         driver.set_progress_handler(self._stop, _MAX_STEPS // 2)

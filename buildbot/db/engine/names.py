@@ -9,8 +9,8 @@ from sqlalchemy import Table, select
 from sqlalchemy.engine import Connection
 
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.statements import Statement
 from buildbot.util import checks
 

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.sql.selectable import ScalarSelect
 
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.context import dialect_of
 from buildbot.db.dialects.expressions import Contains, fixed
-from buildbot.db.engine.connection import dialect_of
 from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.db.engine.statements import Row, Statement
 from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset

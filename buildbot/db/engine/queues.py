@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from buildbot.db.dialects.base import Dialect, Session
-from buildbot.db.engine.connection import STATE, ConnectionState
+from buildbot.db.dialects.base import ConnectionContext, Dialect, Session
+from buildbot.db.dialects.driver import CONTEXT
 from buildbot.util.metrics import Histogram
 
 log = Logger()
@@ -176,7 +176,7 @@ class Holder:
         self._closing = closing
         self._options = options
         #: of whatever connection it holds
-        self.state = ConnectionState(dialect)
+        self.state = ConnectionContext(dialect)
         #: the server's end of it, or of the last one
         self.session: Session | None = None
         self._connection: Connection | None = None
@@ -191,7 +191,7 @@ class Holder:
         delay = 0.05
         while True:
             try:
-                connection = self._engine.connect().execution_options(**self._options, **{STATE: self.state})
+                connection = self._engine.connect().execution_options(**self._options, **{CONTEXT: self.state})
                 self._connection, self._was_connected = connection, True
                 self.session = self._dialect.session(connection)
                 return connection

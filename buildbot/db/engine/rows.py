@@ -10,8 +10,8 @@ from sqlalchemy import Column, ColumnElement, Select, select
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql.visitors import replacement_traverse
 
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn, Returned
-from buildbot.db.engine.connection import transaction_of
 from buildbot.db.engine.statements import OwnRow, Row, Statement
 from buildbot.resources.base import Embedded, Field, Kind, Related, Resource
 from buildbot.resources.types import Flag

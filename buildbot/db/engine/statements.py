@@ -20,9 +20,9 @@ from sqlalchemy.sql import Executable
 from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.dialects.base import Dialect
+from buildbot.db.dialects.context import context_of, dialect_of, transaction_of
 from buildbot.db.dialects.driver import execute, execute_both
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
-from buildbot.db.engine.connection import dialect_of, state_of, transaction_of
 
 Row = tuple[Any, ...]
 
@@ -128,7 +128,7 @@ class Statement:
 
     def _prepare(self, conn: Connection) -> tuple[_Compiled, Dialect]:
         """The statement in the words of the connection's database, and that; the transaction notes what it writes."""
-        state = state_of(conn)
+        state = context_of(conn)
         dialect = state.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
 from buildbot.db import pool as pool_module
-from buildbot.db.engine.connection import transaction_of
+from buildbot.db.dialects.context import transaction_of
 from tests.support.building import add_build, add_request
 
 TRANSIENT = OperationalError("SELECT 1", None, Exception("try again"))

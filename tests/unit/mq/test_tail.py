@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
-from buildbot.db.engine.transaction import Committed
+from buildbot.db.transaction import Committed
 from buildbot.mq.tail import NOTIFY_INTERVAL_S, LogTail
 
 
