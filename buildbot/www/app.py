@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from buildbot.www.api import jsonbody, openapi, rest
+from buildbot.www import jsonbody
+from buildbot.www.api import openapi, rest
 from buildbot.www.api.jsonrpc import JsonRpc
 from buildbot.www.api.openapi import OpenApi
 from buildbot.www.api.rest import RestApi
-from buildbot.www.errors import INTERNAL_ERROR, RefusedError
+from buildbot.www.errors import RefusedError
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.http.cors import check_origin, preflight
@@ -100,13 +101,8 @@ class App:
         return response.with_headers(*origin_headers)
 
 
-def internal_error() -> Response:
-    """The reply to a request whose handler failed; the reason is in the master's log."""
-    return rest.error_response(RefusedError(500, "internal error - see logs", INTERNAL_ERROR))
-
-
 def plain_error(status: int, why: str) -> Response:
-    """The reply to what is refused before anybody looks at what it asks for."""
+    """The reply to a request that no handler has seen, or whose handler failed."""
     return rest.error_response(RefusedError(status, why))
 
 

@@ -15,7 +15,7 @@ from twisted.internet.defer import CancelledError
 from buildbot.interfaces import Master
 from buildbot.util.metrics import Family, Histogram
 from buildbot.util.remembered import Remembered, TimeoutError
-from buildbot.www.api import jsonbody
+from buildbot.www import jsonbody
 from buildbot.www.http.messages import Request, Response
 
 PREFIX = "tenfold_"

@@ -14,7 +14,7 @@ from buildbot.util.metrics import Family, counter, gauge
 from buildbot.www.api.jsonrpc import JsonRpc
 from buildbot.www.api.openapi import OpenApi
 from buildbot.www.api.rest import RestApi
-from buildbot.www.app import App
+from buildbot.www.app import App, plain_error
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.http.messages import Request, Response
@@ -83,7 +83,7 @@ class WwwServer:
         self._gate = self._app.gate
         self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
         self._sockets = EventFactory(self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s)
-        self._front = Front(reactor, self._handle, self._sockets)
+        self._front = Front(reactor, self._handle, plain_error, self._sockets)
         endpoint: Any = _server_from_string(reactor, self.settings.listen)
         self._listening = await endpoint.listen(self._front)
         self._sockets.start()

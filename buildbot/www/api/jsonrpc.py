@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
-from buildbot.www.api import jsonbody
+from buildbot.www import jsonbody
 from buildbot.www.authz.asked import Asked
 from buildbot.www.errors import INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response

@@ -19,7 +19,8 @@ from buildbot.data.options import operators_of
 from buildbot.db.engine.query import OPERATORS
 from buildbot.resources.base import Field, Resource
 from buildbot.resources.build_data import BUILD_DATA
-from buildbot.www.api import jsonbody, logsearch
+from buildbot.www import jsonbody
+from buildbot.www.api import logsearch
 from buildbot.www.api.schemas import ANY, INTEGER, PROPERTIES, Schema, noun, nullable, of_kind, plain
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.settings import Settings

@@ -8,7 +8,8 @@ from email.utils import formatdate
 from typing import Any
 
 from buildbot.resources.build_data import BUILD_DATA
-from buildbot.www.api import jsonbody, logsearch, rawdata, rawlog
+from buildbot.www import jsonbody
+from buildbot.www.api import logsearch, rawdata, rawlog
 from buildbot.www.api.query import options_of
 from buildbot.www.api.response_cache import Answers
 from buildbot.www.errors import RefusedError, problem_of

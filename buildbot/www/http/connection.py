@@ -11,7 +11,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from typing import Any
+from typing import Protocol as Shape
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, IWriteDescriptor
@@ -20,14 +21,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from buildbot.www import app
 from buildbot.www.http.head import BODILESS, head
 from buildbot.www.http.messages import Request, Response
-from buildbot.www.http.parser import Incoming, Reader
-
-if TYPE_CHECKING:
-    from buildbot.www.http.server import Front
-    from buildbot.www.stream.ws import EventProtocol
+from buildbot.www.http.parser import Bodies, Incoming, Reader
 
 _log = Logger()
 
@@ -47,11 +43,63 @@ LINGER_S = 2
 PIECE_BYTES = 128 * 1024
 
 
+class Upgraded(Shape):
+    """What a connection is handed over to when its client asks for a WebSocket."""
+
+    async def handshake(self, request: Request) -> Response:
+        """The answer to the client: 101 if it gets the WebSocket."""
+
+    def makeConnection(self, transport: Any) -> None:
+        """The client has the answer."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Bytes that came after the handshake."""
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """The connection is gone."""
+
+    def abort(self) -> None:
+        """Drop the connection at once."""
+
+
+class Upgrades(Shape):
+    """Makes the WebSockets."""
+
+    def client(self) -> Upgraded:
+        """One for a connection that asks for it."""
+
+
+class Shared(Shape):
+    """What the connections of a server share; see `buildbot.www.http.server.Front`."""
+
+    reactor: Any
+    handler: Callable[[Request], Awaitable[Response]]
+    refusal: Callable[[int, str], Response]
+    bodies: Bodies
+    unsent_bytes: int
+    refused: int
+    stopping: bool
+    seconds: Callable[[], float]
+
+    @property
+    def sockets(self) -> Upgrades | None:
+        """Makes WebSockets; None where there are none."""
+
+    def add(self, connection: Connection) -> None:
+        """A client has come."""
+
+    def discard(self, connection: Connection) -> None:
+        """A client has gone."""
+
+    def date(self) -> str:
+        """The ``Date`` field, now."""
+
+
 @implementer(IPushProducer, IHalfCloseableProtocol)
 class Connection(Protocol):
     """One client."""
 
-    factory: Front
+    factory: Shared
     #: by the reactor's clock; infinite while it is the server that works
     deadline: float
 
@@ -65,7 +113,7 @@ class Connection(Protocol):
         self._lingering = False
         self._half_closed = False
         #: what the connection was handed over to, and what has come for it before it was
-        self._socket: EventProtocol | None = None
+        self._socket: Upgraded | None = None
         self._behind: bytes | None = None
         plain = IWriteDescriptor.providedBy(self._transport) and not ISSLTransport.providedBy(self._transport)
         #: has the transport send what it holds, where it can be told to
@@ -156,7 +204,7 @@ class Connection(Protocol):
             status, why = problem or (503, "too many clients do not fetch their answers; try again")
             self.factory.refused += 1
             incoming.take_body()
-            serving = ensureDeferred(self._send(incoming, app.plain_error(status, why)))
+            serving = ensureDeferred(self._send(incoming, self.factory.refusal(status, why)))
         else:
             serving = ensureDeferred(answer(incoming))
         self._serving = serving
@@ -165,15 +213,14 @@ class Connection(Protocol):
     async def _answer(self, incoming: Incoming) -> None:
         await self._send(incoming, await self._handled(self.factory.handler, incoming))
 
-    @staticmethod
-    async def _handled(handler: Callable[[Request], Awaitable[Response]], incoming: Incoming) -> Response:
+    async def _handled(self, handler: Callable[[Request], Awaitable[Response]], incoming: Incoming) -> Response:
         try:
             return await handler(incoming.request())
         except CancelledError:
             raise
         except Exception:
             _log.failure("a request failed")
-            return app.internal_error()
+            return self.factory.refusal(500, "internal error - see logs")
 
     async def _send(self, incoming: Incoming, response: Response) -> None:
         body, write = response.body, self._transport.write
@@ -276,7 +323,7 @@ class Connection(Protocol):
         self.factory.refused += 1
         self._wait(LINGER_S)
         self._transport.resumeProducing()
-        answer = app.plain_error(status, why)
+        answer = self.factory.refusal(status, why)
         assert isinstance(answer.body, bytes)
         self._transport.write(self._head(incoming, answer, len(answer.body)) + answer.body)
         if ISSLTransport.providedBy(self._transport):
@@ -359,7 +406,7 @@ class Connection(Protocol):
         behind, self._behind = self._behind, None
         self._transport.unregisterProducer()
         self._socket = socket
-        socket.makeConnection(self._transport)  # type: ignore[no-untyped-call]
+        socket.makeConnection(self._transport)
         self._transport.resumeProducing()
         if behind:
             socket.dataReceived(behind)

@@ -1,6 +1,6 @@
 """The HTTP/1.1 server's listening end, and what its connections share.
 
-``connection`` is one client, ``incoming`` reads requests, ``outgoing`` writes the heads of answers. One look at all
+``connection`` is one client, ``parser`` reads requests, ``head`` writes the heads of answers. One look at all
 connections per second ends what takes too long.
 """
 
@@ -15,10 +15,9 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 
-from buildbot.www.http.connection import Connection
+from buildbot.www.http.connection import Connection, Upgrades
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.http.parser import Bodies
-from buildbot.www.stream.ws import EventFactory
 
 #: how long answers in progress may take when the server stops
 GRACE_S = 2.0
@@ -26,16 +25,22 @@ GRACE_S = 2.0
 SWEEP_S = 1.0
 
 Handler = Callable[[Request], Awaitable[Response]]
+#: makes the answer of a status and a text
+Refusal = Callable[[int, str], Response]
 
 
 class Front(ServerFactory):
-    """Listens; hands every request to ``handler``, and WebSocket handshakes to ``sockets``."""
+    """Listens; hands every request to ``handler``, and WebSocket handshakes to ``sockets``.
+
+    ``refusal`` makes the answers to requests that no handler sees, and to those whose handler fails.
+    """
 
     noisy = False
 
-    def __init__(self, reactor: Any, handler: Handler, sockets: EventFactory | None) -> None:
+    def __init__(self, reactor: Any, handler: Handler, refusal: Refusal, sockets: Upgrades | None) -> None:
         self.reactor = reactor
         self.handler = handler
+        self.refusal = refusal
         self.sockets = sockets
         self.connections: set[Connection] = set()
         #: bytes of bodies that are on their way in, and of answers that are not on their way out yet

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from buildbot.mq.log import Event
-from buildbot.www.api import jsonbody
+from buildbot.www import jsonbody
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Hold, Visitor

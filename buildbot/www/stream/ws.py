@@ -32,7 +32,7 @@ from zope.interface import implementer
 
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
-from buildbot.www.api import jsonbody
+from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.gate import Gate, follows

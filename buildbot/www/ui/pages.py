@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from buildbot.www.api import jsonbody
+from buildbot.www import jsonbody
 from buildbot.www.gate import Gate
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.plugin import Application, installed

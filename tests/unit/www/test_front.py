@@ -15,6 +15,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serv
 from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs
 
+from buildbot.www.app import plain_error
 from buildbot.www.http import connection as connections
 from buildbot.www.http import parser as parsing
 from buildbot.www.http import server as serving_http
@@ -47,7 +48,7 @@ class Echo:
 
 @asynccontextmanager
 async def serving(handler: Any = None, description: str = "tcp:0:interface=127.0.0.1") -> AsyncIterator[Any]:
-    server = Front(reactor, handler or Echo(), None)
+    server = Front(reactor, handler or Echo(), plain_error, None)
     port = await serverFromString(reactor, description).listen(server)
     try:
         yield server, getattr(port.getHost(), "port", None)
