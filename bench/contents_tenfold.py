@@ -61,7 +61,7 @@ class TenfoldContents:
                 "properties": _text(json.dumps({k: [v, "Change"] for k, v in samples.CHANGE_PROPERTIES.items()})),
                 "parent_changeids": "'[]'",
                 "sourcestampid": "i",
-                "line_hash": _text(line),
+                "history_hash": _text(line),
             },
         )
         self._requests(1, count, complete=True)

@@ -71,7 +71,7 @@ def fill_tenfold(bulk: Bulk, size: Size) -> None:
             "properties": _text(json.dumps({"owner": ["dev", "Change"]})),
             "parent_changeids": "'[]'",
             "sourcestampid": "i",
-            "line_hash": _text(checks.name_hash("line")),
+            "history_hash": _text(checks.name_hash("line")),
         },
     )
     requests, done = size.builds + size.pending, f"i <= {size.builds - size.running}"

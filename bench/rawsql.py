@@ -23,9 +23,9 @@ MASTER, EPOCH = 1, 1
 
 _CHANGE = (
     "INSERT INTO changes (author, committer, comments, is_dir, revision, branch, revlink, when_timestamp, repository,"
-    " project, codebase, files, links, properties, parent_changeids, sourcestampid, line_hash)"
+    " project, codebase, files, links, properties, parent_changeids, sourcestampid, history_hash)"
 )
-_BEFORE = "(SELECT '[' || earlier.id || ']' FROM changes AS earlier WHERE line_hash = ? ORDER BY id DESC LIMIT 1)"
+_BEFORE = "(SELECT '[' || earlier.id || ']' FROM changes AS earlier WHERE history_hash = ? ORDER BY id DESC LIMIT 1)"
 _COLUMNS = "?, ?, ?, 0, ?, ?, '', ?, ?, ?, '', ?, '[]', ?, COALESCE(" + _BEFORE + ", '[]'), ?, ?"
 #: MySQL refuses a subquery on the same table among VALUES
 _ADD_CHANGE = {

@@ -47,8 +47,8 @@ class TenfoldJobs(Jobs):
 
     async def offer(self, rate: int, seconds: float) -> dict[str, Any]:
         """As ``Jobs.offer``, with the times at which the numbers up to some were about to be written."""
-        journal, numbered = self._master.db.pool.journal, []
-        append = journal.append
+        outbox, numbered = self._master.db.pool.outbox, []
+        append = outbox.append
 
         def noted(*arguments: Any) -> Any:
             begun = time.perf_counter()
@@ -56,11 +56,11 @@ class TenfoldJobs(Jobs):
             numbered.append((committed.last, begun))
             return committed
 
-        journal.append = noted
+        outbox.append = noted
         try:
             return {**await super().offer(rate, seconds), "numbered": numbered}
         finally:
-            journal.append = append
+            outbox.append = append
 
     def produce(self, key: tuple[str, ...], message: Any) -> Awaitable[Any]:
         """As ``Jobs.produce``."""

@@ -145,17 +145,17 @@ class DataConnector:
         )
         return found
 
-    def changes(self) -> int | None:
+    def data_version(self) -> int | None:
         """The database's version where it tells that by itself, at no cost; None where it is the clock, which every
         transaction that writes moves there.
 
         While the version is the same the database is the same, unannounced changes included.
         """
-        return self._db.pool.changes()
+        return self._db.pool.data_version()
 
     async def version(self) -> tuple[int, int]:
         """``(version, clock)``, in one statement at most."""
-        changes = self._db.pool.changes()
+        changes = self._db.pool.data_version()
         if changes is None:
             clock = await self.clock()
             return clock, clock
@@ -262,7 +262,7 @@ class DataConnector:
     def _ask(
         self, thd: Callable[..., T], endpoint: Endpoint, variables: Mapping[str, Any], query: Query, *args: Any
     ) -> Deferred[T]:
-        read = self._db.pool.read_few if endpoint.asks_few(query) else self._db.pool.read
+        read = self._db.pool.read_short if endpoint.asks_short(query) else self._db.pool.read
         return read(thd, endpoint, variables, query, *args)
 
     async def _pattern(self, path: Sequence[Any]) -> Pattern:

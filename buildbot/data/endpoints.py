@@ -92,8 +92,8 @@ class Endpoint:
         """What is there and the clock, without a snapshot; None if it takes one."""
         return None
 
-    def asks_few(self, query: Query) -> bool:
-        """Whether it takes a row or a few, by an index; see ``DBThreadPool.read_few``."""
+    def asks_short(self, query: Query) -> bool:
+        """Whether it takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
         return False
 
 
@@ -148,8 +148,8 @@ class ResourceEndpoint(Endpoint):
         self._link(conn, page.entities, query)
         return ResourceList(page.entities, total, self.plural)
 
-    def asks_few(self, query: Query) -> bool:
-        """As ``Endpoint.asks_few``: one resource, and what a build has few of."""
+    def asks_short(self, query: Query) -> bool:
+        """As ``Endpoint.asks_short``: one resource, and what a build has few of."""
         few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
         return few and not query.expand and in_one_statement(self._resource, query)
 

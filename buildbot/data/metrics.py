@@ -13,7 +13,7 @@ from buildbot.mq.connector import MQConnector
 from buildbot.mq.log import thdClock
 from buildbot.util import clock
 from buildbot.util.metrics import Family, gauge
-from buildbot.util.remembered import Remembered, TimeoutError
+from buildbot.util.singleflight import SingleFlight, TimeoutError
 
 if TYPE_CHECKING:
     from buildbot.data.updates import Updates
@@ -40,7 +40,7 @@ class StateMetrics:
         self._db = db
         self._mq = mq
         self._updates = updates
-        self._state = Remembered(self._read, db.pool.reactor, KEEP_S, WAIT_S)
+        self._state = SingleFlight(self._read, db.pool.reactor, KEEP_S, WAIT_S)
 
     async def families(self) -> list[Family]:
         """All of them."""

@@ -13,7 +13,7 @@ from buildbot.db.commits import CommitsConnectorComponent
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
-from buildbot.db.operations import reads_few, snapshots, writes
+from buildbot.db.operations import reads_short, snapshots, writes
 from buildbot.resources.branches import BRANCH, BranchDict, branches
 from buildbot.util import checks
 
@@ -50,7 +50,7 @@ class BranchesConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(branchid, "branchid")
         return cast(BranchDict | None, reader_of(BRANCH).by_ids(conn, [wanted]).get(wanted))
 
-    getBranch = reads_few(thdGetBranch)
+    getBranch = reads_short(thdGetBranch)
 
     def thdGetBranches(self, conn: Connection, codebaseid: int) -> list[BranchDict]:
         """The branches of a codebase, by id."""

@@ -13,7 +13,7 @@ from buildbot.db.dialects.context import dialect_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.builders import builder_masters, builders
 from buildbot.util import checks, jsontext
 
@@ -65,7 +65,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, builderid=checks.identifier(builderid, "builderid"))
         return None if row is None else _dict(row)
 
-    getBuilder = reads_few(thdGetBuilder)
+    getBuilder = reads_short(thdGetBuilder)
 
     def thdGetBuilders(self, conn: Connection) -> list[dict[str, Any]]:
         """All builders ever configured, by id."""

@@ -19,11 +19,11 @@ from twisted.logger import Logger
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.context import dialect_of, transaction_of
-from buildbot.db.dialects.expressions import IdIn, Unindexed
+from buildbot.db.dialects.expressions import IdIn, NoIndex
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Row, Statement, Update
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
@@ -53,7 +53,7 @@ _base = select(*_columns).join(builders, builders.c.id == buildrequests.c.builde
 _this = buildrequests.c.id == bindparam("brid")
 _get = Statement(_base.where(_this))
 _these = IdIn(buildrequests.c.id)
-_holder, _is_complete = Unindexed(buildrequests.c.claimed_by_masterid), Unindexed(buildrequests.c.complete)
+_holder, _is_complete = NoIndex(buildrequests.c.claimed_by_masterid), NoIndex(buildrequests.c.complete)
 _mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
 _unclaimed = and_(_holder.is_(None), _is_complete == 0)
 _pending = and_(buildrequests.c.claimed_by_masterid.is_(None), unset(buildrequests.c.complete))
@@ -134,7 +134,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         found = _brdicts(_get.all(conn, brid=checks.identifier(brid, "brid")), self.db.masterid)
         return found[0] if found else None
 
-    getBuildRequest = reads_few(thdGetBuildRequest)
+    getBuildRequest = reads_short(thdGetBuildRequest)
 
     def thdGetBuildRequests(
         self,

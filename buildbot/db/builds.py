@@ -17,7 +17,7 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.operations import reads_few, writes
+from buildbot.db.operations import reads_short, writes
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
 from buildbot.util import checks, jsontext
@@ -154,13 +154,13 @@ class BuildsConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, bid=checks.identifier(bid, "bid"))
         return None if row is None else _bdict(row)
 
-    getBuild = reads_few(thdGetBuild)
+    getBuild = reads_short(thdGetBuild)
 
     def thdGetBuildsForRequest(self, conn: Connection, brid: int) -> list[dict[str, Any]]:
         """The builds of one request, by id. Source: specification 001, builds; readings, small print."""
         return [_bdict(row) for row in _get_for_request.all(conn, brid=checks.identifier(brid, "brid"))]
 
-    getBuildsForRequest = reads_few(thdGetBuildsForRequest)
+    getBuildsForRequest = reads_short(thdGetBuildsForRequest)
 
     def thdAddBuild(self, conn: Connection, brid: int, number: int | None = None, workerid: int | None = None) -> int:
         """Add a build that starts now, and return its id.
@@ -226,7 +226,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         rows = _get_properties.all(conn, bid=checks.identifier(bid, "bid"))
         return {name: (jsontext.loads(value), source) for name, value, source in rows}
 
-    getBuildProperties = reads_few(thdGetBuildProperties)
+    getBuildProperties = reads_short(thdGetBuildProperties)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from buildbot.db import properties as property_pairs
 from buildbot.db.base import Connector, DBConnectorComponent
 from buildbot.db.builders import BuildersConnectorComponent
 from buildbot.db.dialects.context import dialect_of, transaction_of
-from buildbot.db.dialects.expressions import IdIn, Unindexed
+from buildbot.db.dialects.expressions import IdIn, NoIndex
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update, by_name
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.buildsets import BUILDSET, buildsets
@@ -66,8 +66,8 @@ _lock = Statement(
 _its_requests = select(buildrequests.c.id).where(buildrequests.c.buildsetid == buildsets.c.id)
 _done = and_(
     IdIn(buildsets.c.id),
-    Unindexed(buildsets.c.complete) == 0,
-    ~_its_requests.where(Unindexed(buildrequests.c.complete) == 0).exists(),
+    NoIndex(buildsets.c.complete) == 0,
+    ~_its_requests.where(NoIndex(buildrequests.c.complete) == 0).exists(),
 )
 #: the gravest result of its requests; SKIPPED counts as SUCCESS
 _gravest = func.max(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results))
@@ -188,7 +188,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, bsid=checks.identifier(bsid, "bsid"))
         return None if row is None else _bsdict(row)
 
-    getBuildset = reads_few(thdGetBuildset)
+    getBuildset = reads_short(thdGetBuildset)
 
     def thdGetBuildsets(self, conn: Connection, complete: bool | None = None) -> list[dict[str, Any]]:
         """All buildsets, or only the complete (true) or incomplete (false) ones, by id.
@@ -236,7 +236,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         text = _properties.scalar(conn, bsid=checks.identifier(buildsetid, "buildsetid"))
         return {} if text is None else property_pairs.loads(text)
 
-    getBuildsetProperties = reads_few(thdGetBuildsetProperties)
+    getBuildsetProperties = reads_short(thdGetBuildsetProperties)
 
     # -- for the Data layer -------------------------------------------------------------------------
 

@@ -14,10 +14,10 @@ from twisted.internet.defer import Deferred
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import Connector, DBConnectorComponent, cached
 from buildbot.db.dialects.context import transaction_of
-from buildbot.db.dialects.expressions import NewestOfLine, OfLine, fixed
+from buildbot.db.dialects.expressions import InHistory, NewestInHistory, fixed
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.db.sourcestamps import SourceStampsConnectorComponent
 from buildbot.resources.changes import CHANGE, changes
 from buildbot.resources.users import change_users
@@ -28,8 +28,8 @@ _before = changes.alias("before")
 #: the newest change of the same line, as a JSON list
 _parents = func.coalesce(
     select(literal("[") + cast(_before.c.id, Text) + "]")
-    .where(OfLine(_before.c.line_hash, bindparam("line_hash", type_=_before.c.line_hash.type)))
-    .order_by(NewestOfLine(_before.c.line_hash, _before.c.id))
+    .where(InHistory(_before.c.history_hash, bindparam("history_hash", type_=_before.c.history_hash.type)))
+    .order_by(NewestInHistory(_before.c.history_hash, _before.c.id))
     .limit(fixed(1))
     .scalar_subquery(),
     "[]",
@@ -72,7 +72,7 @@ _uids = Statement(
 )
 
 
-def line_hash(repository: str, project: str, codebase: str, branch: str | None) -> str:
+def history_hash(repository: str, project: str, codebase: str, branch: str | None) -> str:
     """Stands for a line of changes, one after the other."""
     return checks.name_hash(repository, project, codebase, "0" if branch is None else "1" + branch)
 
@@ -143,7 +143,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         repository = checks.text(repository, "repository")
         project = checks.text(project, "project")
         codebase = checks.text(codebase, "codebase")
-        line = line_hash(repository, project, codebase, branch)
+        line = history_hash(repository, project, codebase, branch)
         row = {
             "author": checks.text("" if author is None else author, "author"),
             "committer": checks.optional_text(committer, "committer"),
@@ -160,7 +160,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
             "files": jsontext.dump_list(checks.texts(() if files is None else files, "files")),
             "links": jsontext.dump_list(checks.texts(() if links is None else links, "links")),
             "properties": property_pairs.dumps(pairs),
-            "line_hash": line,
+            "history_hash": line,
         }
         if uid is not None:
             checks.identifier(uid, "uid")
@@ -183,7 +183,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
 
         ``no_cache`` asks the database even if the change is cached. Source: specification 001, changes.
         """
-        return self.db.pool.read_few(self.thdGetChange, changeid)
+        return self.db.pool.read_short(self.thdGetChange, changeid)
 
     def thdGetChange(self, conn: Connection, changeid: int) -> ChDict | None:
         """The change with this id, or None."""
@@ -194,7 +194,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         """Ids of the users of a change. Source: specification 001, changes."""
         return [row[0] for row in _uids.all(conn, changeid=checks.identifier(changeid, "changeid"))]
 
-    getChangeUids = reads_few(thdGetChangeUids)
+    getChangeUids = reads_short(thdGetChangeUids)
 
     def thdGetRecentChanges(self, conn: Connection, count: int) -> list[ChDict]:
         """The newest ``count`` changes by id, ascending. Source: specification 001, changes; readings."""
@@ -207,7 +207,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         """The newest changeid, or None if there is no change. Source: specification 001, changes."""
         return _latest.scalar(conn)  # type: ignore[no-any-return]
 
-    getLatestChangeid = reads_few(thdGetLatestChangeid)
+    getLatestChangeid = reads_short(thdGetLatestChangeid)
 
 
 def _chdict(row: Row) -> ChDict:

@@ -10,7 +10,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.changesources import changesource_masters, changesources
 
 _names = NamedRows(changesources)
@@ -58,7 +58,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
         """The change source, or None. Source: specification 002."""
         return _things.get(conn, changesourceid, _dict)  # type: ignore[no-any-return]
 
-    getChangeSource = reads_few(thdGetChangeSource)
+    getChangeSource = reads_short(thdGetChangeSource)
 
     def thdGetChangeSources(
         self, conn: Connection, active: bool | None = None, masterid: int | None = None

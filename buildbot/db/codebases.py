@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
-from buildbot.db.operations import reads_few, snapshots, writes
+from buildbot.db.operations import reads_short, snapshots, writes
 from buildbot.resources.codebases import CODEBASE, CodebaseDict, codebases
 from buildbot.resources.projects import projects
 from buildbot.util import checks
@@ -62,7 +62,7 @@ class CodebasesConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(codebaseid, "codebaseid")
         return cast(CodebaseDict | None, reader_of(CODEBASE).by_ids(conn, [wanted]).get(wanted))
 
-    getCodebase = reads_few(thdGetCodebase)
+    getCodebase = reads_short(thdGetCodebase)
 
     def thdGetCodebases(self, conn: Connection, projectid: int | None = None) -> list[CodebaseDict]:
         """All codebases, or those of one project, by id."""

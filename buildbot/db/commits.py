@@ -19,7 +19,7 @@ from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn, fixed
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
-from buildbot.db.operations import reads_few, snapshots, writes
+from buildbot.db.operations import reads_short, snapshots, writes
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets
@@ -162,7 +162,7 @@ class CommitsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(commitid, "commitid")
         return cast(CommitDict | None, reader_of(COMMIT).by_ids(conn, [wanted]).get(wanted))
 
-    getCommit = reads_few(thdGetCommit)
+    getCommit = reads_short(thdGetCommit)
 
     def thdGetCommitByRevision(self, conn: Connection, codebaseid: int, revision: str) -> CommitDict | None:
         """The commit of a codebase with this revision, or None."""

@@ -21,7 +21,7 @@ from buildbot.db.engine.query import CLOCK
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.db.operations import reads, reads_few, snapshots
+from buildbot.db.operations import reads, reads_short, snapshots
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
@@ -146,7 +146,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         keys = ("id", "num_lines", "type", "complete", "name", "slug", "stepid")
         return {**dict(zip(keys, row, strict=True)), "complete": bool(row[3])}
 
-    getLog = reads_few(thdGetLog)
+    getLog = reads_short(thdGetLog)
 
     def thdGetLogLines(self, conn: Connection, logid: int, first_line: int, last_line: int) -> str:
         """The lines from ``first_line`` to ``last_line``, both counted from 0 and included, each ending in a

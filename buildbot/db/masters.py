@@ -17,7 +17,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects.context import dialect_of
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.builders import builder_masters
 from buildbot.resources.changesources import changesource_masters
 from buildbot.resources.masters import masters
@@ -121,7 +121,7 @@ class MastersConnectorComponent(DBConnectorComponent):
         row = _get.first(conn, masterid=checks.identifier(masterid, "masterid"))
         return None if row is None else _master_dict(row)
 
-    getMaster = reads_few(thdGetMaster)
+    getMaster = reads_short(thdGetMaster)
 
     def thdGetMasters(self, conn: Connection) -> list[dict[str, Any]]:
         """All masters, by id. Source: specification 004."""

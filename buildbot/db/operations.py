@@ -9,7 +9,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.dialects.base import FEW_ROWS
+from buildbot.db.dialects.base import SHORT_ROWS
 from buildbot.db.pool import DBThreadPool
 
 C = TypeVar("C")
@@ -42,9 +42,9 @@ def reads(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatena
     return _asking(thd, DBThreadPool.read)
 
 
-def reads_few(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
+def reads_short(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Concatenate[C, P], Deferred[T]]:
     """As ``reads``, for one SELECT of a row or a few; it may be run several times."""
-    return _asking(thd, DBThreadPool.read_few)
+    return _asking(thd, DBThreadPool.read_short)
 
 
 def reads_list(thd: Callable[Concatenate[C, Connection, P], list[T]]) -> Callable[Concatenate[C, P], Deferred[list[T]]]:
@@ -53,11 +53,11 @@ def reads_list(thd: Callable[Concatenate[C, Connection, P], list[T]]) -> Callabl
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[list[T]]:
         pool: DBThreadPool = self.db.pool
         kind = (thd.__qualname__, *kwargs)
-        ask = pool.read if kind in pool.long_lists else pool.read_few
+        ask = pool.read if kind in pool.long_lists else pool.read_short
         return ask(getattr(self, thd.__name__), *args, **kwargs).addCallback(note, pool, kind)
 
     def note(found: list[T], pool: DBThreadPool, kind: tuple[str, ...]) -> list[T]:
-        if len(found) > FEW_ROWS:
+        if len(found) > SHORT_ROWS:
             pool.long_lists.add(kind)
         else:
             pool.long_lists.discard(kind)

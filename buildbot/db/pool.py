@@ -35,12 +35,12 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import Dialect, NotAnsweredError, Sign
+from buildbot.db.dialects.base import DataVersion, Dialect, NotAnsweredError
 from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
-from buildbot.db.engine.queues import Call, Holder, Lane, Tally, joined
+from buildbot.db.engine.queues import Call, PoolStats, ThreadConnection, WorkQueue, joined
 from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
-from buildbot.db.transaction import Committed, Entry, Journal, Transaction
+from buildbot.db.transaction import Committed, Outbox, OutboxEntry, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
@@ -80,10 +80,10 @@ class _RunCarefullyError(Exception):
 class DBThreadPool:
     """Runs callables in threads with a database connection (specification 001, Direct Database Access)."""
 
-    def __init__(self, dialect: Dialect, reactor: Any, journal: Journal | None = None) -> None:
+    def __init__(self, dialect: Dialect, reactor: Any, outbox: Outbox | None = None) -> None:
         self.dialect = dialect
         self.reactor = reactor
-        self.journal = journal
+        self.outbox = outbox
         #: called in the reactor with each committed group, before its callers hear of it
         self.on_commit: Callable[[Committed], None] | None = None
         self.engine = dialect.create_engine()
@@ -92,25 +92,25 @@ class DBThreadPool:
         self.long_lists: set[tuple[str, ...]] = set()
         self._names: dict[tuple[str, str], int] = {}
         self._closing = threading.Event()
-        self._nearby = dialect.nearby(self.engine, reactor)
-        self._sign: Sign | None = None
-        self._immediate: tuple[Holder, Holder] | None = None
-        self._holders: list[Holder] = []
-        self._writes = Lane("write", dialect.writers, self._serve_writes, self._writer)
-        self._reads = Lane("read", dialect.readers, self._serve_reads, self._reader)
+        self._reactor_reader = dialect.reactor_reader(self.engine, reactor)
+        self._data_version: DataVersion | None = None
+        self._immediate: tuple[ThreadConnection, ThreadConnection] | None = None
+        self._connections: list[ThreadConnection] = []
+        self._writes = WorkQueue("write", dialect.writers, self._serve_writes, self._writer)
+        self._reads = WorkQueue("read", dialect.readers, self._serve_reads, self._reader)
         self._lanes = (self._writes, self._reads)
         if dialect.in_memory:
             self._immediate = (self._writer(), self._reader())
 
-    def _writer(self) -> Holder:
+    def _writer(self) -> ThreadConnection:
         return self._held({})
 
-    def _reader(self) -> Holder:
+    def _reader(self) -> ThreadConnection:
         return self._held({"isolation_level": "AUTOCOMMIT", "reader": True})
 
-    def _held(self, options: dict[str, Any]) -> Holder:
-        holder = Holder(self.engine, self.dialect, self._closing, options)
-        self._holders.append(holder)
+    def _held(self, options: dict[str, Any]) -> ThreadConnection:
+        holder = ThreadConnection(self.engine, self.dialect, self._closing, options)
+        self._connections.append(holder)
         return holder
 
     # -- the public calls ---------------------------------------------------------------------------
@@ -143,16 +143,16 @@ class DBThreadPool:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
         return self._submit(Call(callable, args, kwargs), write=False)
 
-    def read_few(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def read_short(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
         """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
         driver can, on the reactor's thread. It may be called several times.
         """
-        nearby = None
-        if self._nearby is not None and not self._closing.is_set():
-            nearby = self._nearby.read(callable, args, kwargs)
-        if nearby is None:
+        reactor_reader = None
+        if self._reactor_reader is not None and not self._closing.is_set():
+            reactor_reader = self._reactor_reader.read(callable, args, kwargs)
+        if reactor_reader is None:
             return self.read(callable, *args, **kwargs)
-        return nearby.addErrback(self._not_answered, callable, args, kwargs)
+        return reactor_reader.addErrback(self._not_answered, callable, args, kwargs)
 
     def _not_answered(self, failure: Failure, callable: Callable[..., T], args: Any, kwargs: Any) -> Deferred[T]:
         failure.trap(NotAnsweredError)
@@ -162,25 +162,25 @@ class DBThreadPool:
         """Run a callable that makes several SELECTs which see one and the same moment."""
         return self._submit(Call(in_snapshot, (callable, *args), kwargs), write=False)
 
-    def changes(self) -> int | None:
+    def data_version(self) -> int | None:
         """A number that is another one once anybody has committed anything; None where that takes a statement.
 
         For the reactor's thread, which it does not keep waiting.
         """
-        if self._sign is None and not self._closing.is_set():
-            self._sign = self.dialect.sign_of_changes(self.engine)
-        return None if self._sign is None else self._sign.read()
+        if self._data_version is None and not self._closing.is_set():
+            self._data_version = self.dialect.data_version(self.engine)
+        return None if self._data_version is None else self._data_version.read()
 
     @property
     def statements(self) -> int:
         """How many statements its threads have executed."""
-        nearby = 0 if self._nearby is None else self._nearby.statements
-        return nearby + sum(holder.state.statements for holder in self._holders)
+        reactor_reader = 0 if self._reactor_reader is None else self._reactor_reader.statements
+        return reactor_reader + sum(holder.state.statements for holder in self._connections)
 
     def metrics(self) -> Iterator[Family]:
         """How much it has done, and how much waits."""
-        total = Tally()
-        for holder in self._holders:
+        total = PoolStats()
+        for holder in self._connections:
             total.groups += holder.tally.groups
             total.calls.add(holder.tally.calls)
             total.retries += holder.tally.retries
@@ -209,11 +209,11 @@ class DBThreadPool:
     def close(self) -> Deferred[None]:
         """Finish what was asked for, then close all connections; Deferred."""
         self._closing.set()
-        sign, self._sign = self._sign, None
+        sign, self._data_version = self._data_version, None
         if sign is not None:
             sign.close()
-        if self._nearby is not None:
-            self._nearby.close()
+        if self._reactor_reader is not None:
+            self._reactor_reader.close()
         if self._immediate is not None:
             for holder in self._immediate:
                 holder.close()
@@ -257,11 +257,11 @@ class DBThreadPool:
             (self._writes if write else self._reads).put(call)
         return call.deferred
 
-    def _serve_writes(self, holder: Holder, calls: list[Call]) -> None:
+    def _serve_writes(self, holder: ThreadConnection, calls: list[Call]) -> None:
         outcomes, committed = self._run_group(holder, calls)
         self.reactor.callFromThread(self._finish, outcomes, committed)
 
-    def _serve_reads(self, holder: Holder, calls: list[Call]) -> None:
+    def _serve_reads(self, holder: ThreadConnection, calls: list[Call]) -> None:
         self.reactor.callFromThread(self._finish, self._run_reads(holder, calls), [])
 
     def _finish(self, calls: list[Call], committed: list[Committed]) -> None:
@@ -281,7 +281,7 @@ class DBThreadPool:
             for lane in self._lanes:
                 lane.release()
 
-    def _run_group(self, holder: Holder, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
+    def _run_group(self, holder: ThreadConnection, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
         """Run the calls in one transaction; every call has its outcome afterwards."""
         careful = False
         delay = 0.005
@@ -309,7 +309,7 @@ class DBThreadPool:
                 delay = min(delay * 2, 0.5)
         raise AssertionError("unreachable")
 
-    def _apart(self, holder: Holder, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
+    def _apart(self, holder: ThreadConnection, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
         all_committed: list[Committed] = []
         for call in calls:
             _, committed = self._run_group(holder, [call])
@@ -324,7 +324,7 @@ class DBThreadPool:
         wrapped = DBAPIError.instance(None, None, error, family, dialect=self.engine.dialect)
         return wrapped if isinstance(wrapped, Exception) else error
 
-    def _may_retry(self, holder: Holder, error: DBAPIError) -> bool:
+    def _may_retry(self, holder: ThreadConnection, error: DBAPIError) -> bool:
         lost = self.dialect.is_disconnect(error)
         if lost:
             holder.drop()
@@ -332,7 +332,7 @@ class DBThreadPool:
         holder.tally.retries += may
         return may
 
-    def _attempt(self, holder: Holder, calls: list[Call], careful: bool) -> Committed | None:
+    def _attempt(self, holder: ThreadConnection, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
         try:
             root = conn.begin()
@@ -340,7 +340,7 @@ class DBThreadPool:
             holder.drop()  # a half-begun transaction must not be met again
             raise
         transaction = holder.state.transaction = Transaction(clock.now(), names=ChainMap({}, self._names))
-        entry: Entry | None = None
+        entry: OutboxEntry | None = None
         committed: Committed | None = None
         try:
             if len(calls) == 1:
@@ -350,11 +350,11 @@ class DBThreadPool:
                     self._run_in_savepoint(conn, transaction, call)
             else:
                 self._run_together(conn, calls)
-            if self.journal is not None:
+            if self.outbox is not None:
                 mark = self.dialect.remote and bool(transaction.wrote or transaction.events)
-                entry = self.journal.entry(transaction.events, transaction.now, mark)
+                entry = self.outbox.entry(transaction.events, transaction.now, mark)
                 if entry is not None:
-                    committed = self.journal.append(conn, entry)  # from here on it may be committed
+                    committed = self.outbox.append(conn, entry)  # from here on it may be committed
             root.commit()
         except BaseException as raised:
             lost = self._as_database_error(raised) if isinstance(raised, Exception) else raised
@@ -370,9 +370,9 @@ class DBThreadPool:
         self._names.update(transaction.names.maps[0])
         return committed
 
-    def _find(self, holder: Holder, entry: Entry, lost: DBAPIError) -> Committed | None:
+    def _find(self, holder: ThreadConnection, entry: OutboxEntry, lost: DBAPIError) -> Committed | None:
         """What became of a group whose connection was lost as it was written; None if it was not committed."""
-        assert self.journal is not None
+        assert self.outbox is not None
         session = holder.session
         deadline = time.monotonic() + FIND_S
         while True:
@@ -383,7 +383,7 @@ class DBThreadPool:
             try:
                 with conn.begin():
                     if session is None or self.dialect.end_session(conn, session):
-                        return self.journal.find(conn, entry)
+                        return self.outbox.find(conn, entry)
                 self._closing.wait(0.01)
             except DBAPIError as error:
                 if not self._may_retry(holder, error):
@@ -393,7 +393,7 @@ class DBThreadPool:
         raise OutcomeUnknownError("the connection was lost during COMMIT, and nobody tells what became of it") from lost
 
     @staticmethod
-    def _roll_back(holder: Holder, root: Any) -> None:
+    def _roll_back(holder: ThreadConnection, root: Any) -> None:
         try:
             root.rollback()
         except DBAPIError:
@@ -428,7 +428,7 @@ class DBThreadPool:
             del transaction.events[mark:]
             call.outcome = self._failure(error)
 
-    def _run_reads(self, holder: Holder, calls: list[Call]) -> list[Call]:
+    def _run_reads(self, holder: ThreadConnection, calls: list[Call]) -> list[Call]:
         for call in calls:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 try:

@@ -11,7 +11,7 @@ from buildbot.db.base import DBConnectorComponent
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Statement
-from buildbot.db.operations import reads_few, snapshots, writes
+from buildbot.db.operations import reads_short, snapshots, writes
 from buildbot.resources.projects import PROJECT, ProjectDict, projects
 from buildbot.util import checks
 
@@ -42,7 +42,7 @@ class ProjectsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(projectid, "projectid")
         return cast(ProjectDict | None, reader_of(PROJECT).by_ids(conn, [wanted]).get(wanted))
 
-    getProject = reads_few(thdGetProject)
+    getProject = reads_short(thdGetProject)
 
     def thdGetProjects(self, conn: Connection) -> list[ProjectDict]:
         """All projects ever configured, by name."""

@@ -15,7 +15,7 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
-from buildbot.db.operations import reads, reads_few, reads_list, writes
+from buildbot.db.operations import reads, reads_list, reads_short, writes
 from buildbot.resources.changes import changes
 from buildbot.resources.schedulers import force_builders, scheduler_changes, scheduler_masters, schedulers
 from buildbot.util import checks, jsontext
@@ -170,7 +170,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         """The scheduler (``id``, ``name``, ``masterid``, ``enabled``), or None. Source: readings, schedulers."""
         return _things.get(conn, schedulerid, _dict)  # type: ignore[no-any-return]
 
-    getScheduler = reads_few(thdGetScheduler)
+    getScheduler = reads_short(thdGetScheduler)
 
     def thdGetSchedulers(
         self, conn: Connection, active: bool | None = None, masterid: int | None = None

@@ -60,7 +60,7 @@ class SessionsConnectorComponent(DBConnectorComponent):
     @cached("sessions")
     def getSession(self, token: str) -> Deferred[SessionDict | None]:
         """The session with this token, or None; whether it has expired the caller must look at."""
-        return self.db.pool.read_few(self.thdGetSession, token)
+        return self.db.pool.read_short(self.thdGetSession, token)
 
     def thdGetSession(self, conn: Connection, token: str) -> SessionDict | None:
         """The session with this token, or None."""

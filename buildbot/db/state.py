@@ -11,7 +11,7 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
 from buildbot.db.engine.statements import Statement
-from buildbot.db.operations import reads_few, writes
+from buildbot.db.operations import reads_short, writes
 from buildbot.resources.state import object_state, objects
 from buildbot.util import checks, jsontext
 
@@ -78,7 +78,7 @@ class StateConnectorComponent(DBConnectorComponent):
             raise KeyError(f"no such state value {name!r} for object {objectid}")
         return default
 
-    getState = reads_few(thdGetState)
+    getState = reads_short(thdGetState)
 
     def thdSetState(self, conn: Connection, objectid: int, name: str, value: Any) -> Any:
         """Set the value of ``name`` for the object, over any existing one, and return what is stored.

@@ -11,7 +11,7 @@ from buildbot.db.base import Connector, DBConnectorComponent
 from buildbot.db.builds import BuildsConnectorComponent
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
-from buildbot.db.operations import reads_few, snapshots, writes
+from buildbot.db.operations import reads_short, snapshots, writes
 from buildbot.resources.builds import builds
 from buildbot.resources.steps import steps
 from buildbot.resources.test_result_sets import TEST_RESULT_SET, TestResultSetDict, test_result_sets
@@ -114,7 +114,7 @@ class TestResultSetsConnectorComponent(DBConnectorComponent):
         wanted = checks.identifier(test_result_setid, "test_result_setid")
         return cast(TestResultSetDict | None, reader_of(TEST_RESULT_SET).by_ids(conn, [wanted]).get(wanted))
 
-    getTestResultSet = reads_few(thdGetTestResultSet)
+    getTestResultSet = reads_short(thdGetTestResultSet)
 
     def thdGetTestResultSets(self, conn: Connection, buildid: int) -> list[TestResultSetDict]:
         """The sets of a build, by id."""

@@ -39,7 +39,7 @@ class Transaction:
 
 
 @dataclass(frozen=True)
-class Entry:
+class OutboxEntry:
     """What a group writes into the log.
 
     Attributes:
@@ -57,7 +57,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Committed:
-    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the journal made of
+    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the outbox made of
     its events.
     """
 
@@ -66,16 +66,16 @@ class Committed:
     events: list[Any]
 
 
-class Journal(Protocol):
+class Outbox(Protocol):
     """The log of events, as the pool needs it."""
 
-    def entry(self, events: list[Announcement], now: int, mark: bool) -> Entry | None:
+    def entry(self, events: list[Announcement], now: int, mark: bool) -> OutboxEntry | None:
         """What is to be written: the events, or an empty mark if ``mark`` and there are none."""
 
-    def append(self, conn: Connection, entry: Entry) -> Committed:
+    def append(self, conn: Connection, entry: OutboxEntry) -> Committed:
         """Write it, with numbers from the clock, as the last thing of a transaction, which may be committed with it."""
 
-    def find(self, conn: Connection, entry: Entry) -> Committed | None:
+    def find(self, conn: Connection, entry: OutboxEntry) -> Committed | None:
         """What ``append`` would have given if its answer is lost; None if nothing was committed.
 
         For good only if the session that wrote it has ended. OutcomeUnknownError if the log does not reach back so far.

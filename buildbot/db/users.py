@@ -13,7 +13,7 @@ from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import fixed
 from buildbot.db.engine.statements import Insert, Row, Statement
-from buildbot.db.operations import reads_few, reads_list, writes
+from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.users import users, users_info
 from buildbot.util import checks
 
@@ -108,7 +108,7 @@ class UsersConnectorComponent(DBConnectorComponent):
         uid = _by_username.scalar(conn, hash=checks.name_hash(checks.text(username, "username")))
         return None if uid is None else self.thdGetUser(conn, uid)
 
-    getUserByUsername = reads_few(thdGetUserByUsername)
+    getUserByUsername = reads_short(thdGetUserByUsername)
 
     def thdGetUsers(self, conn: Connection) -> list[UsDict]:
         """All users without their attributes, by uid. Source: specification 001, users."""
@@ -172,7 +172,7 @@ class UsersConnectorComponent(DBConnectorComponent):
         hashed = checks.name_hash(checks.text(identifier, "identifier"))
         return _lowest.scalar(conn, hash=hashed)  # type: ignore[no-any-return]
 
-    identifierToUid = reads_few(thdIdentifierToUid)
+    identifierToUid = reads_short(thdIdentifierToUid)
 
     @staticmethod
     def _set_attribute(conn: Connection, uid: int, attr_type: str, attr_data: str) -> None:

@@ -57,7 +57,7 @@ class MQConnector:
         self._reactor = reactor
         self._index: PatternIndex[Subscription] = PatternIndex()
         self.tail = LogTail(db, reactor, self._dispatch, self._skipped)
-        db.pool.journal = EventLog(db, lambda: self.tail.position)
+        db.pool.outbox = EventLog(db, lambda: self.tail.position)
         self._persistent: dict[str, Subscription] = {}
         #: what consumers with a name have heard from this process; the saving of it may still be on its way
         self._heard: dict[str, int] = {}
@@ -136,7 +136,7 @@ class MQConnector:
     def clock(self) -> Deferred[tuple[int, int]]:
         """The last number given out and the last one that is gone from the log; Deferred."""
         reading = None if self._clock_reader is None else self._clock_reader.read()
-        return self._db.pool.read_few(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
+        return self._db.pool.read_short(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
 
     def _read_clock_otherwise(self, failure: Failure) -> Deferred[tuple[int, int]]:
         failure.trap(NotAnsweredError)

@@ -14,7 +14,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.context import dialect_of
 from buildbot.db.engine.statements import Row, Statement
 from buildbot.db.exceptions import OutcomeUnknownError
-from buildbot.db.transaction import Announcement, Committed, Entry
+from buildbot.db.transaction import Announcement, Committed, OutboxEntry
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
 
@@ -69,8 +69,8 @@ class EventLog:
         self._db = db
         self._position = position
 
-    def entry(self, announced: list[Announcement], now: int, mark: bool) -> Entry | None:
-        """See ``buildbot.db.transaction.Journal``."""
+    def entry(self, announced: list[Announcement], now: int, mark: bool) -> OutboxEntry | None:
+        """See ``buildbot.db.transaction.Outbox``."""
         if not announced:
             if not mark:
                 return None
@@ -89,10 +89,10 @@ class EventLog:
                     "created_at": now,
                 }
             )
-        return Entry(numbered, rows, token, self._position())
+        return OutboxEntry(numbered, rows, token, self._position())
 
-    def append(self, conn: Connection, entry: Entry) -> Committed:
-        """See ``buildbot.db.transaction.Journal``."""
+    def append(self, conn: Connection, entry: OutboxEntry) -> Committed:
+        """See ``buildbot.db.transaction.Outbox``."""
         dialect, rows = dialect_of(conn), entry.rows
         last = dialect.commit_with_events(conn, rows)
         if last is None:
@@ -101,8 +101,8 @@ class EventLog:
             _append.many(conn, [{**row, "seq": seq} for seq, row in enumerate(rows, first)])
         return _numbered(entry, last)
 
-    def find(self, conn: Connection, entry: Entry) -> Committed | None:
-        """See ``buildbot.db.transaction.Journal``."""
+    def find(self, conn: Connection, entry: OutboxEntry) -> Committed | None:
+        """See ``buildbot.db.transaction.Outbox``."""
         last = _of_group.scalar(conn, after=entry.after, token=entry.token)
         if last is not None:
             return _numbered(entry, int(last))
@@ -111,7 +111,7 @@ class EventLog:
         return None
 
 
-def _numbered(entry: Entry, last: int) -> Committed:
+def _numbered(entry: OutboxEntry, last: int) -> Committed:
     first = last - len(entry.events) + 1
     for seq, event in enumerate(entry.events, first):
         event.seq = seq

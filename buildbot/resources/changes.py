@@ -56,8 +56,8 @@ changes = table(
     Column("parent_changeids", JsonText, nullable=False),
     Column("sourcestampid", Id, ForeignKey("sourcestamps.id"), nullable=False, index=True),
     # stands for repository, project, codebase and branch: finds the change before this one
-    Column("line_hash", Hash, nullable=False),
-    Index("ix_changes_line_hash_id", "line_hash", "id"),
+    Column("history_hash", Hash, nullable=False),
+    Index("ix_changes_history_hash_id", "history_hash", "id"),
     text_index("changes", "revision"),
 )
 

@@ -43,7 +43,7 @@ class LoggedIn:
     redirect: str
 
 
-class Desk(Protocol):
+class LoginContext(Protocol):
     """What an auth may ask of the place where people log in."""
 
     @property
@@ -91,7 +91,7 @@ class AuthBase:
         """What pages are told: ``name``, and for OAuth2 more."""
         return {"name": type(self).__name__}
 
-    async def visitor(self, request: Request, desk: Desk) -> UserInfo | None:
+    async def visitor(self, request: Request, desk: LoginContext) -> UserInfo | None:
         """Who the request itself says has sent it; None if that is left to sessions."""
         return None
 
@@ -99,7 +99,7 @@ class AuthBase:
         """Whether a session of this user still counts."""
         return True
 
-    async def login(self, request: Request, desk: Desk) -> LoggedIn | Response:
+    async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """One step of a login: its end, or what to answer meanwhile."""
         return _page(404, "There is no login here")
 
@@ -119,11 +119,11 @@ class PasswordAuth(AuthBase):
         # One check at a time: hashes are slow by design, and guessing must not take all processors.
         self._checking = DeferredLock()
 
-    async def check(self, username: str, password: str, desk: Desk) -> bool:
+    async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """Whether this is the user's password."""
         raise NotImplementedError
 
-    async def login(self, request: Request, desk: Desk) -> LoggedIn | Response:
+    async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``."""
         given = basic_credentials(request)
         if given is not None:
@@ -160,7 +160,7 @@ class UserPasswordAuth(PasswordAuth):
         """As ``AuthBase.knows``: whoever is taken out of the configuration is out."""
         return _bytes(user["username"]) in self._users
 
-    async def check(self, username: str, password: str, desk: Desk) -> bool:
+    async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
         expected = self._users.get(username.encode())
         # An unknown name takes as long as a wrong password.
@@ -181,7 +181,7 @@ class HTPasswdAuth(PasswordAuth):
         if not self.path.is_file():
             error(f"HTPasswdAuth: there is no file {passwdFile!r}")
 
-    async def check(self, username: str, password: str, desk: Desk) -> bool:
+    async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
         try:
             return bool(await _in_thread(desk, htpasswd.check, self.path, username, password))
@@ -193,7 +193,7 @@ class HTPasswdAuth(PasswordAuth):
 class UsersAuth(PasswordAuth):
     """Users and passwords in the database, as ``buildbot user`` keeps them."""
 
-    async def check(self, username: str, password: str, desk: Desk) -> bool:
+    async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
         try:
             user = await desk.master.db.users.getUserByUsername(username)
@@ -210,7 +210,7 @@ class CustomAuth(PasswordAuth):
         """Whether this is the user's password; may be a coroutine."""
         return False
 
-    async def check(self, username: str, password: str, desk: Desk) -> bool:
+    async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
         return await resolved(self.check_credentials(username, password)) is True
 
@@ -247,7 +247,7 @@ class RemoteUserAuth(AuthBase):
             error("RemoteUserAuth: headerRegex must have a group named username: (?P<username>…)")
         self._known: OrderedDict[str, tuple[float, UserInfo]] = OrderedDict()
 
-    async def visitor(self, request: Request, desk: Desk) -> UserInfo | None:
+    async def visitor(self, request: Request, desk: LoginContext) -> UserInfo | None:
         """As ``AuthBase.visitor``; what the provider says of a user counts for five minutes."""
         found = self._regex.fullmatch(request.header(self._header) or "")
         if found is None:
@@ -262,7 +262,7 @@ class RemoteUserAuth(AuthBase):
                 self._known.popitem(last=False)
         return known[1]
 
-    async def login(self, request: Request, desk: Desk) -> LoggedIn | Response:
+    async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``; the proxy has done it, or nobody has."""
         return _page(403, "The proxy in front of this server did not say who you are")
 
@@ -279,7 +279,7 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
     return (name, password) if colon else None
 
 
-def _in_thread(desk: Desk, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
+def _in_thread(desk: LoginContext, function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
     reactor = desk.master.reactor
     return deferToThreadPool(reactor, reactor.getThreadPool(), function, *arguments)
 

@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 from buildbot.config.ports import is_loopback
 from buildbot.www.auth import AuthBase, NoAuth
 from buildbot.www.authz import Authz
-from buildbot.www.authz.asked import Asked
+from buildbot.www.authz.access import AccessRequest
 from buildbot.www.authz.authz import Right
 from buildbot.www.errors import RefusedError
 from buildbot.www.http.messages import Request
-from buildbot.www.sessions import ANONYMOUS, LIFETIME, Holds, Sessions, Visitor
+from buildbot.www.sessions import ANONYMOUS, LIFETIME, SessionConnections, Sessions, Visitor
 from buildbot.www.settings import Settings
 
 #: roots of what everybody gets: the pages' files, the way to log in, hooks (which have secrets of their own)
@@ -40,7 +40,7 @@ class Gate:
         holds: connections to close with their sessions.
     """
 
-    def __init__(self, master: Any, settings: Settings, www: Mapping[str, Any], holds: Holds) -> None:
+    def __init__(self, master: Any, settings: Settings, www: Mapping[str, Any], holds: SessionConnections) -> None:
         self.master = master
         self._settings = settings
         configured: AuthBase | None = www.get("auth")
@@ -56,7 +56,7 @@ class Gate:
     @property
     def guards_reading(self) -> bool:
         """Whether some rule is about reading."""
-        return any(rule.covers(Asked(("builds",))) for rule in self._authz.rules)
+        return any(rule.covers(AccessRequest(("builds",))) for rule in self._authz.rules)
 
     @property
     def url(self) -> str:
@@ -91,7 +91,7 @@ class Gate:
             await self.check(visitor, asked)
         return visitor
 
-    async def check(self, visitor: Visitor, asked: Asked) -> None:
+    async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
         """Refuse what the visitor may not do.
 
         Raises:
@@ -112,28 +112,28 @@ class Gate:
         return self._settings.allows_origin(origin) or urlsplit(origin).netloc == request.header("host")
 
 
-def asked_by(request: Request, segments: tuple[str, ...]) -> Asked | None:
+def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | None:
     """What a request wants; None for what everybody gets, and for calls that say it in their body."""
     root, rest = segments[0], segments[1:]
     if root == "api":
         if request.method not in ("GET", "HEAD") or not rest:
             return None
-        return Asked(rest[1:], linked=_expands(request))
+        return AccessRequest(rest[1:], linked=_expands(request))
     if root == "ws":
         # Whoever may read nothing has no use for a connection (http-api 5.1); each subscription is asked for too.
-        return Asked(("masters",))
+        return AccessRequest(("masters",))
     if root == "sse":
         path = rest[:-1] if rest and rest[-1] == "" else rest
         skipped = 2 if path[:1] in (("add",), ("remove",)) else 1 if path[:1] == ("listen",) else 0
-        return follows("/".join(path[skipped:])) if path[skipped:] else Asked(("masters",))
+        return follows("/".join(path[skipped:])) if path[skipped:] else AccessRequest(("masters",))
     if root in _OPEN or (not rest and "." in root):
         return None
-    return Asked(segments)
+    return AccessRequest(segments)
 
 
-def follows(path: str) -> Asked:
+def follows(path: str) -> AccessRequest:
     """The wish to follow a path of section 5.1."""
-    return Asked(tuple(path.split("/")), "follow")
+    return AccessRequest(tuple(path.split("/")), "follow")
 
 
 def _expands(request: Request) -> bool:

@@ -45,7 +45,7 @@ class Data(Protocol):
     def read(self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]) -> Deferred[T]:
         """What is made of data, without links, and the clock at which it was true; in a thread."""
 
-    def changes(self) -> int | None:
+    def data_version(self) -> int | None:
         """The version of the database, if it costs nothing to know; None if it is the clock."""
 
     def version(self) -> Awaitable[tuple[int, int]]:

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode
 from twisted.logger import Logger
 
 from buildbot.util import clock
-from buildbot.www.auth import AuthBase, Desk, LoggedIn, UserInfo, UserInfoProviderBase
+from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo, UserInfoProviderBase
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.httpclient import AnswerError, ask
 from buildbot.www.sessions import cookie
@@ -71,7 +71,7 @@ class OAuth2Auth(AuthBase):
         """What the provider says about the user; raises AnswerError."""
         raise NotImplementedError
 
-    async def login(self, request: Request, desk: Desk) -> LoggedIn | Response:
+    async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``."""
         given = dict(request.parameters())
         if "state" not in given:
@@ -89,7 +89,7 @@ class OAuth2Auth(AuthBase):
             return _refused(502, f"The login failed, since {self.name} did not answer as expected. The log says more.")
         return LoggedIn(user, redirect)
 
-    async def _send_away(self, redirect: str, desk: Desk) -> Response:
+    async def _send_away(self, redirect: str, desk: LoginContext) -> Response:
         state = secrets.token_urlsafe(24)
         verifier = await desk.sign("pkce", state)
         challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
@@ -109,7 +109,7 @@ class OAuth2Auth(AuthBase):
         where = f"{self.authUri}?{urlencode(parameters, quote_via=quote)}"
         return Response(302, (("Location", where), desk.sessions.set_cookie(_COOKIE, value, _LOGIN_S)))
 
-    async def _redirect_of(self, request: Request, state: str, desk: Desk) -> str | None:
+    async def _redirect_of(self, request: Request, state: str, desk: LoginContext) -> str | None:
         """Where to go after the login that this browser has begun with ``state``; None if it has not."""
         remembered, _, signature = cookie(request, desk.sessions.cookie_name(_COOKIE)).rpartition(".")
         if not remembered or not hmac.compare_digest(
@@ -120,7 +120,7 @@ class OAuth2Auth(AuthBase):
         same = hmac.compare_digest(expected.encode(), state.encode())
         return redirect if same and clock.now() <= until else None
 
-    async def _token(self, code: str, verifier: str, desk: Desk) -> str:
+    async def _token(self, code: str, verifier: str, desk: LoginContext) -> str:
         form = {
             "grant_type": "authorization_code",
             "code": code,

@@ -14,7 +14,7 @@ from twisted.internet.defer import CancelledError
 
 from buildbot.interfaces import Master
 from buildbot.util.metrics import Family, Histogram
-from buildbot.util.remembered import Remembered, TimeoutError
+from buildbot.util.singleflight import SingleFlight, TimeoutError
 from buildbot.www import jsonbody
 from buildbot.www.http.messages import Request, Response
 
@@ -87,7 +87,7 @@ class Operating:
         self._master = master
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
-        self._reasons = Remembered(self._look, master.reactor, KEEP_S, WAIT_S)
+        self._reasons = SingleFlight(self._look, master.reactor, KEEP_S, WAIT_S)
 
     async def handle(self, what: str) -> Response:
         """The reply to ``/metrics``, ``/health`` or ``/ready``."""

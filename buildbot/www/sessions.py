@@ -120,7 +120,7 @@ class Sessions:
         return "Set-Cookie", f"{self.cookie_name(name)}={value}; {flags}"
 
 
-class Holds:
+class SessionConnections:
     """Connections that stay open on behalf of a session, and are closed with it.
 
     Args:

@@ -18,10 +18,10 @@ from buildbot.www.app import App, plain_error
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.http.messages import Request, Response
-from buildbot.www.http.server import Front
+from buildbot.www.http.server import HttpServer
 from buildbot.www.login import Login
 from buildbot.www.operating import Operating, Requests
-from buildbot.www.sessions import Holds
+from buildbot.www.sessions import SessionConnections
 from buildbot.www.settings import make_settings
 from buildbot.www.stream.sse import EventStreams
 from buildbot.www.stream.ws import EventFactory
@@ -54,9 +54,9 @@ class WwwServer:
         self.settings = make_settings(www, buildbotURL, title, titleURL)
         self._www = www
         self._app: App | None = None
-        self._front: Front | None = None
+        self._front: HttpServer | None = None
         self._gate: Gate | None = None
-        self._holds = Holds(master.reactor)
+        self._holds = SessionConnections(master.reactor)
         # These outlive new settings: open streams, what was counted.
         self._streams = EventStreams(master.data, master.reactor, self._holds.hold)
         self._requests = Requests()
@@ -83,7 +83,7 @@ class WwwServer:
         self._gate = self._app.gate
         self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
         self._sockets = EventFactory(self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s)
-        self._front = Front(reactor, self._handle, plain_error, self._sockets)
+        self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
         endpoint: Any = _server_from_string(reactor, self.settings.listen)
         self._listening = await endpoint.listen(self._front)
         self._sockets.start()

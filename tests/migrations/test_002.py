@@ -45,7 +45,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
             "properties": "{}",
             "parent_changeids": "[]",
             "sourcestampid": number,
-            "line_hash": f"{HASH}1",
+            "history_hash": f"{HASH}1",
         }
         for number, revision in ((1, None), (2, LONG), (3, "r1"))
     ],

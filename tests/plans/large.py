@@ -47,7 +47,7 @@ def thd_fill(conn: Connection) -> None:
     rows("sourcestamps", id=number, content_hash=text, created_at=time, **stamp)
     rows("sourcestampset_members", sourcestampsetid=number, ssid=number)
     empty = {name: literal("[]") for name in ("files", "links", "parent_changeids")}
-    change: dict[str, Any] = {**stamp, **empty, "properties": literal("{}"), "line_hash": literal("l")}
+    change: dict[str, Any] = {**stamp, **empty, "properties": literal("{}"), "history_hash": literal("l")}
     said = {"author": literal("a"), "comments": literal("c")}
     rows("changes", id=number, when_timestamp=time, sourcestampid=number, **change, **said)
     rows("sourcestampset_changes", sourcestampsetid=number, ssid=number, changeid=number)

@@ -21,7 +21,7 @@ from buildbot.db.transaction import Transaction
 #: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on
 MAX_IDLE_S = 5
 #: more rows than so many are a thread's business
-FEW_ROWS = 200
+SHORT_ROWS = 200
 
 #: statements that SQLAlchemy keeps compiled: those whose number of values shapes them, which hostile clients choose
 COMPILED = 128
@@ -38,7 +38,7 @@ class Listener(Protocol):
         """Hear no more."""
 
 
-class Sign(Protocol):
+class DataVersion(Protocol):
     """Tells, without waiting, whether anything has been committed."""
 
     def read(self) -> int | None:
@@ -56,7 +56,7 @@ class NotAnsweredError(Exception):
 NOT_ANSWERED = Failure(NotAnsweredError("it is to be asked otherwise"))
 
 
-class Nearby(Protocol):
+class ReactorReader(Protocol):
     """Reads on the reactor's thread what takes a row or a few."""
 
     @property
@@ -214,7 +214,7 @@ class Dialect:
     def notify(self, conn: Connection) -> None:
         """Wake whoever listens, from outside of a writing transaction: inside, it would lock out other commits."""
 
-    def sign_of_changes(self, engine: Engine) -> Sign | None:
+    def data_version(self, engine: Engine) -> DataVersion | None:
         """A sign of every commit that costs no round trip; None where there is none, and the clock tells instead."""
         return None
 
@@ -222,7 +222,7 @@ class Dialect:
         """What reads the clock without a thread; None where the driver cannot."""
         return None
 
-    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
+    def reactor_reader(self, engine: Engine, reactor: Any) -> ReactorReader | None:
         """What reads a row or a few without a thread; None where the driver would keep the reactor waiting."""
         return None
 

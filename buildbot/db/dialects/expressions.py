@@ -31,7 +31,7 @@ class IdIn(ColumnElement[bool]):
         self.name = name
 
 
-class Unindexed(ColumnElement[Any]):
+class NoIndex(ColumnElement[Any]):
     """A column of numbers that is looked at, not searched by: ids are given, and no other index may be preferred."""
 
     inherit_cache = False
@@ -41,8 +41,8 @@ class Unindexed(ColumnElement[Any]):
         self.type = column.type
 
 
-class OfLine(ColumnElement[bool]):
-    """``column = value``, where the newest row comes first by ``NewestOfLine``.
+class InHistory(ColumnElement[bool]):
+    """``column = value``, where the newest row comes first by ``NewestInHistory``.
 
     PostgreSQL forgets an order by what is constant, and where it knows few values it prefers the index of ids, which
     leads past the rows of all others; not so for a range. The other planners take the index of both columns, but not
@@ -58,8 +58,8 @@ class OfLine(ColumnElement[bool]):
         self.value = value
 
 
-class NewestOfLine(ColumnElement[Any]):
-    """The order that belongs to ``OfLine``."""
+class NewestInHistory(ColumnElement[Any]):
+    """The order that belongs to ``InHistory``."""
 
     inherit_cache = False
 
@@ -112,35 +112,35 @@ def _id_in_token(element: IdIn, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.column, **kw)} IN ({IDS_TOKEN})"
 
 
-@compiles(OfLine)
-def _of_line(element: OfLine, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(InHistory)
+def _of_line(element: InHistory, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.column, **kw)} = {compiler.process(element.value, **kw)}"
 
 
-@compiles(OfLine, "postgresql")
-def _of_line_postgresql(element: OfLine, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(InHistory, "postgresql")
+def _of_line_postgresql(element: InHistory, compiler: SQLCompiler, **kw: Any) -> str:
     column, value = (compiler.process(part, **kw) for part in (element.column, element.value))
     return f"{column} BETWEEN {value} AND {value}"
 
 
-@compiles(NewestOfLine)
-def _newest_of_line(element: NewestOfLine, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(NewestInHistory)
+def _newest_of_line(element: NewestInHistory, compiler: SQLCompiler, **kw: Any) -> str:
     return f"{compiler.process(element.number, **kw)} DESC"
 
 
-@compiles(NewestOfLine, "postgresql")
-def _newest_of_line_postgresql(element: NewestOfLine, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(NewestInHistory, "postgresql")
+def _newest_of_line_postgresql(element: NewestInHistory, compiler: SQLCompiler, **kw: Any) -> str:
     return ", ".join(f"{compiler.process(part, **kw)} DESC" for part in (element.column, element.number))
 
 
-@compiles(Unindexed)
+@compiles(NoIndex)
 @compiles(Returned)
-def _plus_nothing(element: Unindexed | Returned, compiler: SQLCompiler, **kw: Any) -> str:
+def _plus_nothing(element: NoIndex | Returned, compiler: SQLCompiler, **kw: Any) -> str:
     return f"({compiler.process(element.column, **kw)} + 0)"
 
 
-@compiles(Unindexed, "sqlite")
-def _unindexed_sqlite(element: Unindexed, compiler: SQLCompiler, **kw: Any) -> str:
+@compiles(NoIndex, "sqlite")
+def _unindexed_sqlite(element: NoIndex, compiler: SQLCompiler, **kw: Any) -> str:
     return f"+{compiler.process(element.column, **kw)}"
 
 

@@ -23,12 +23,12 @@ from buildbot.db.dialects.base import (
     Dialect,
     InvalidURLError,
     Listener,
-    Nearby,
+    ReactorReader,
     Session,
 )
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
-from buildbot.db.dialects.replay import Rehearsing
+from buildbot.db.dialects.replay import ReplayReader
 
 try:
     import psycopg
@@ -188,11 +188,11 @@ class PostgreSQLDialect(Dialect):
         """As ``Dialect.clock_reader``, for reactors that watch sockets."""
         return PostgreSQLClock(self.url, reactor) if IReactorFDSet.providedBy(reactor) else None
 
-    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
-        """As ``Dialect.nearby``, for reactors that watch sockets."""
+    def reactor_reader(self, engine: Engine, reactor: Any) -> ReactorReader | None:
+        """As ``Dialect.reactor_reader``, for reactors that watch sockets."""
         if not IReactorFDSet.providedBy(reactor):
             return None
-        return Rehearsing(PostgreSQLReader(self.url, reactor), self, engine.dialect)
+        return ReplayReader(PostgreSQLReader(self.url, reactor), self, engine.dialect)
 
     def notify(self, conn: Connection) -> None:
         """As ``Dialect.notify``."""

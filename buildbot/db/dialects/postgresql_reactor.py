@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.base import FEW_ROWS, NOT_ANSWERED, NotAnsweredError
+from buildbot.db.dialects.base import NOT_ANSWERED, SHORT_ROWS, NotAnsweredError
 
 try:
     import psycopg
@@ -218,7 +218,7 @@ class _Question:
 
 
 class PostgreSQLReader(_ReactorConnection):
-    """As ``Asker``: prepared statements; what is asked while others are on their way goes together, after them."""
+    """As ``AsyncQuery``: prepared statements; what is asked while others are on their way goes together, after them."""
 
     def __init__(self, url: URL, reactor: Any) -> None:
         super().__init__(url, reactor)
@@ -235,7 +235,7 @@ class PostgreSQLReader(_ReactorConnection):
         self._numbers = itertools.count()
 
     def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
-        """As ``Asker.ask``."""
+        """As ``AsyncQuery.ask``."""
         if self._connection is None:
             self._connect()
             return None
@@ -306,7 +306,7 @@ class PostgreSQLReader(_ReactorConnection):
             if result.status == pq.ExecStatus.TUPLES_OK:
                 question = self._asking[self._answered]
                 self._answered += 1
-                if result.ntuples <= FEW_ROWS:
+                if result.ntuples <= SHORT_ROWS:
                     question.rows = self._prepared[question.key].load(self._connection, result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return self._synchronized()

@@ -16,7 +16,7 @@ from buildbot.db.dialects.base import NOT_ANSWERED, ConnectionContext, Dialect
 from buildbot.db.dialects.driver import CONTEXT
 
 
-class Asker(Protocol):
+class AsyncQuery(Protocol):
     """Asks the database without a thread; for the reactor's."""
 
     def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
@@ -30,28 +30,28 @@ class Asker(Protocol):
         """Ask nothing more."""
 
 
-class Rehearsing:
-    """As ``Nearby``, where an asker sends statements and hears the rows later."""
+class ReplayReader:
+    """As ``ReactorReader``, where an asker sends statements and hears the rows later."""
 
-    def __init__(self, asker: Asker, dialect: Dialect, core: CoreDialect) -> None:
+    def __init__(self, asker: AsyncQuery, dialect: Dialect, core: CoreDialect) -> None:
         self.asker = asker
         self._state = ConnectionContext(dialect)
         self._core = core
 
     @property
     def statements(self) -> int:
-        """As ``Nearby.statements``."""
+        """As ``ReactorReader.statements``."""
         return self._state.statements
 
     def read(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Deferred[Any] | None:
-        """As ``Nearby.read``."""
-        reading = _Reading(self.asker, Rehearsal(self._core, self._state), function, args, kwargs)
+        """As ``ReactorReader.read``."""
+        reading = _Reading(self.asker, Replay(self._core, self._state), function, args, kwargs)
         return reading.done if reading.rehearse() else None
 
     def close(self) -> None:
-        """As ``Nearby.close``."""
+        """As ``ReactorReader.close``."""
         self.asker.close()
 
 
@@ -61,7 +61,7 @@ class _Reading:
     __slots__ = ("_args", "_asker", "_function", "_kwargs", "_rehearsal", "done")
 
     def __init__(
-        self, asker: Asker, rehearsal: Rehearsal, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+        self, asker: AsyncQuery, rehearsal: Replay, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
     ) -> None:
         self._asker = asker
         self._rehearsal = rehearsal
@@ -74,12 +74,12 @@ class _Reading:
         """Go as far as the answers do; false if this is a thread's business."""
         try:
             outcome = self._rehearsal.run(self._function, self._args, self._kwargs)
-        except AskedError as asked:
+        except NeedRows as asked:
             answering = self._asker.ask(asked.text, asked.arguments)
             if answering is None:
                 return False
             answering.addCallbacks(self._answered, self.done.errback)
-        except ElsewhereError:
+        except NeedThread:
             return False
         except Exception:
             self.done.errback()
@@ -93,7 +93,7 @@ class _Reading:
             self.done.errback(NOT_ANSWERED)
 
 
-class AskedError(BaseException):
+class NeedRows(BaseException):
     """The function asks something that has no answer yet; nothing that catches errors on the way is to catch it."""
 
     def __init__(self, text: str, arguments: Any) -> None:
@@ -101,11 +101,11 @@ class AskedError(BaseException):
         self.arguments = arguments
 
 
-class ElsewhereError(BaseException):
+class NeedThread(BaseException):
     """The function wants more than to ask; as above."""
 
 
-class Rehearsal:
+class Replay:
     """Stands in for a connection, and for all that statements go through; knows the answers so far."""
 
     def __init__(self, dialect: CoreDialect, state: ConnectionContext) -> None:
@@ -116,14 +116,14 @@ class Rehearsal:
         self._place = 0
 
     @property
-    def connection(self) -> Rehearsal:
+    def connection(self) -> Replay:
         """As a connection has it."""
         return self
 
     dbapi_connection = connection
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What the function gives. Raises AskedError, ElsewhereError, and what it raises."""
+        """What the function gives. Raises NeedRows, NeedThread, and what it raises."""
         self._place = 0
         # those that it had the answers of before are not executed again
         self._state.statements -= max(len(self._answers) - 1, 0)
@@ -142,23 +142,23 @@ class Rehearsal:
         return _Cursor(self)
 
     def rows(self, text: str, arguments: Any) -> list[tuple[Any, ...]]:
-        """The answer to the next statement. Raises AskedError if it is not there, ElsewhereError if it is no SELECT."""
+        """The answer to the next statement. Raises NeedRows if it is not there, NeedThread if it is no SELECT."""
         if not text.startswith("SELECT"):
-            raise ElsewhereError(text)
+            raise NeedThread(text)
         if self._place == len(self._answers):
             self._state.statements -= 1
-            raise AskedError(text, arguments)
+            raise NeedRows(text, arguments)
         self._place += 1
         return self._answers[self._place - 1]
 
     def __getattr__(self, name: str) -> Any:
-        raise ElsewhereError(name)
+        raise NeedThread(name)
 
 
 class _Cursor:
     """Stands in for the driver's."""
 
-    def __init__(self, rehearsal: Rehearsal) -> None:
+    def __init__(self, rehearsal: Replay) -> None:
         self._rehearsal = rehearsal
         self._rows: list[tuple[Any, ...]] = []
 
@@ -171,4 +171,4 @@ class _Cursor:
         return self._rows
 
     def __getattr__(self, name: str) -> Any:
-        raise ElsewhereError(name)
+        raise NeedThread(name)

@@ -14,9 +14,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
-from buildbot.db.dialects.base import COMPILED, Dialect, InvalidURLError, Nearby, Sign
+from buildbot.db.dialects.base import COMPILED, DataVersion, Dialect, InvalidURLError, ReactorReader
 from buildbot.db.dialects.driver import execute, execute_uncounted
-from buildbot.db.dialects.sqlite_reactor import SQLiteNearby, SQLiteSign
+from buildbot.db.dialects.sqlite_reactor import SQLiteDataVersion, SQLiteReactorReader
 
 #: how long a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
@@ -105,15 +105,15 @@ class SQLiteDialect(Dialect):
         """A deferred transaction sees the moment of its first read."""
         return "BEGIN"
 
-    def sign_of_changes(self, engine: Engine) -> Sign | None:
+    def data_version(self, engine: Engine) -> DataVersion | None:
         """The database file counts commits; a database in memory has but one connection, which counts its changes."""
-        return SQLiteSign(engine.raw_connection(), self.in_memory)
+        return SQLiteDataVersion(engine.raw_connection(), self.in_memory)
 
-    def nearby(self, engine: Engine, reactor: Any) -> Nearby | None:
-        """As ``Dialect.nearby``: it waits for no lock."""
+    def reactor_reader(self, engine: Engine, reactor: Any) -> ReactorReader | None:
+        """As ``Dialect.reactor_reader``: it waits for no lock."""
         if self.in_memory:
             return None
-        return SQLiteNearby(self._create_engine(busy_timeout_ms=0, cache_kb=_NEARBY_CACHE_KB), self)
+        return SQLiteReactorReader(self._create_engine(busy_timeout_ms=0, cache_kb=_NEARBY_CACHE_KB), self)
 
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""

@@ -29,8 +29,8 @@ _SLOW_S = 0.01
 _REST = 100
 
 
-class SQLiteSign:
-    """As ``Sign``: on a connection of its own, which takes three microseconds and no lock."""
+class SQLiteDataVersion:
+    """As ``DataVersion``: on a connection of its own, which takes three microseconds and no lock."""
 
     def __init__(self, connection: Any, in_memory: bool) -> None:
         self._connection = connection
@@ -38,7 +38,7 @@ class SQLiteSign:
         self._in_memory = in_memory
 
     def read(self) -> int | None:
-        """As ``Sign.read``."""
+        """As ``DataVersion.read``."""
         if self._in_memory:
             return self._driver.total_changes
         try:
@@ -47,12 +47,12 @@ class SQLiteSign:
             return None
 
     def close(self) -> None:
-        """As ``Sign.close``."""
+        """As ``DataVersion.close``."""
         self._connection.close()
 
 
-class SQLiteNearby:
-    """As ``Nearby``: on a connection of its own, which is stopped before it takes long.
+class SQLiteReactorReader:
+    """As ``ReactorReader``: on a connection of its own, which is stopped before it takes long.
 
     ``engine``: its connections wait for no lock.
     """
@@ -68,13 +68,13 @@ class SQLiteNearby:
 
     @property
     def statements(self) -> int:
-        """As ``Nearby.statements``."""
+        """As ``ReactorReader.statements``."""
         return self._state.statements
 
     def read(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Deferred[Any] | None:
-        """As ``Nearby.read``."""
+        """As ``ReactorReader.read``."""
         if self._left <= 0:
             self._left = self._left + 1 if self._left else _IN_A_ROW
             return None
@@ -119,7 +119,7 @@ class SQLiteNearby:
         return self._is_stopped
 
     def close(self) -> None:
-        """As ``Nearby.close``."""
+        """As ``ReactorReader.close``."""
         conn, self._connection = self._connection, None
         if conn is not None:
             conn.close()

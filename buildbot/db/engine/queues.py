@@ -81,7 +81,7 @@ def _as_one(calls: list[Call]) -> Call:
     return Call(calls[0].function, (ids, *calls[0].args[1:]), {}, joins=True)
 
 
-class Lane:
+class WorkQueue:
     """A queue of calls and the threads that take groups from it; they start with the first call.
 
     While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
@@ -89,7 +89,11 @@ class Lane:
     """
 
     def __init__(
-        self, name: str, threads: int, serve: Callable[[Holder, list[Call]], None], make: Callable[[], Holder]
+        self,
+        name: str,
+        threads: int,
+        serve: Callable[[ThreadConnection, list[Call]], None],
+        make: Callable[[], ThreadConnection],
     ):
         self.queue: deque[Call] = deque()
         self.held = False
@@ -155,7 +159,7 @@ class Lane:
 _CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
 
 
-class Tally:
+class PoolStats:
     """What one thread has done."""
 
     __slots__ = ("calls", "groups", "retries", "seconds")
@@ -167,7 +171,7 @@ class Tally:
         self.seconds = Histogram()
 
 
-class Holder:
+class ThreadConnection:
     """The connection of one thread; made when needed, made again when lost."""
 
     def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
@@ -181,7 +185,7 @@ class Holder:
         self.session: Session | None = None
         self._connection: Connection | None = None
         self._was_connected = False
-        self.tally = Tally()
+        self.tally = PoolStats()
 
     def get(self) -> Connection:
         """The connection; waits for a server that was there before and went away."""

@@ -25,7 +25,7 @@ from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import Connection, Engine
 
 from buildbot.data.connector import DataConnector
-from buildbot.db.changes import line_hash
+from buildbot.db.changes import history_hash
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import upgrade
@@ -115,7 +115,7 @@ def _template() -> sqlite3.Connection:
 _HASHES: dict[str, Callable[[Mapping[str, Any]], str | None]] = {
     "object_hash": lambda row: checks.name_hash(row["name"], row["class_name"]),
     "attr_hash": lambda row: checks.name_hash(row["attr_type"], row["attr_data"]),
-    "line_hash": lambda row: line_hash(row["repository"], row["project"], row["codebase"], row.get("branch")),
+    "history_hash": lambda row: history_hash(row["repository"], row["project"], row["codebase"], row.get("branch")),
     # a stamp that is not shared
     "content_hash": lambda row: None,
 }

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from buildbot.www import jsonbody
-from buildbot.www.authz.asked import Asked
+from buildbot.www.authz.access import AccessRequest
 from buildbot.www.errors import INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Visitor
@@ -23,7 +23,7 @@ class Control(Protocol):
 class Check(Protocol):
     """The part of the gate that calls need."""
 
-    async def check(self, visitor: Visitor, asked: Asked) -> None:
+    async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
         """Raise RefusedError for what the visitor may not do."""
 
 
@@ -43,7 +43,7 @@ class JsonRpc:
         call: dict[str, Any] = {}
         try:
             call = _decode(request)
-            await self._gate.check(visitor, Asked(path, call["method"], call["params"]))
+            await self._gate.check(visitor, AccessRequest(path, call["method"], call["params"]))
             # Who acts is what the session says, never what the client says.
             arguments = {**call["params"], "owner": visitor.owner}
             result = await self._data.control(call["method"], arguments, path)

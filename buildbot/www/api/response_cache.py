@@ -12,7 +12,7 @@ Key = tuple[tuple[str, ...], str, bool, frozenset[str]]
 _OVERHEAD_BYTES = 1024
 
 
-class Answers:
+class ResponseCache:
     """Answers of one version of the database, the oldest of which make room for new ones.
 
     Args:

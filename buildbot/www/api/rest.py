@@ -11,7 +11,7 @@ from buildbot.resources.build_data import BUILD_DATA
 from buildbot.www import jsonbody
 from buildbot.www.api import logsearch, rawdata, rawlog
 from buildbot.www.api.query import options_of
-from buildbot.www.api.response_cache import Answers
+from buildbot.www.api.response_cache import ResponseCache
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.http.compression import CODINGS, accepted, compressed
 from buildbot.www.http.messages import Request, Response
@@ -24,9 +24,9 @@ CLOCK_HEADER = "X-Tenfold-Clock"
 class RestApi:
     """Answers GET and HEAD below ``/api/v2``.
 
-    Two things spare queries. An answer is kept and given again while the database is as it was (``Answers``). And every
-    answer has a validator (``ETag``): for nouns whose every change is announced it is the clock, for others the
-    database's version. A client that has the answer of now is told 304. Validators name this process, so that a
+    Two things spare queries. An answer is kept and given again while the database is as it was (``ResponseCache``).
+    And every answer has a validator (``ETag``): for nouns whose every change is announced it is the clock, for others
+    the database's version. A client that has the answer of now is told 304. Validators name this process, so that a
     database restored or made anew never meets an old one.
 
     Who may ask is decided before ``handle`` is called.
@@ -40,7 +40,7 @@ class RestApi:
         self._data = data
         self._settings = settings
         self._process = secrets.token_hex(4)
-        self._answers = Answers(settings.rest_cache_bytes)
+        self._answers = ResponseCache(settings.rest_cache_bytes)
 
     async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
         """The reply to a GET or HEAD of ``path``, errors included."""
@@ -72,7 +72,7 @@ class RestApi:
         if endpoint.kind in ("raw", "raw_inline"):
             return await self._download(request, path, endpoint.kind == "raw_inline")
 
-        changes = self._data.changes()
+        changes = self._data.data_version()
 
         def reply(data: Any, clock: int) -> tuple[int, Response]:
             """Runs in the thread that read."""

@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
 from buildbot.www.auth import resolved
-from buildbot.www.authz.asked import Asked, Data, Subject, subjects
+from buildbot.www.authz.access import AccessRequest, Data, Target, targets
 from buildbot.www.authz.endpointmatchers import ANYONE, AUTHENTICATED, EndpointMatcherBase
 from buildbot.www.authz.roles import RolesFromBase
 from buildbot.www.errors import RefusedError
@@ -74,7 +74,7 @@ class Authz:
             if not isinstance(matcher, RolesFromBase):
                 error(f"Authz: roleMatchers must hold matchers (util.RolesFromGroups(…), …), not {matcher!r}")
 
-    async def check(self, visitor: Visitor, asked: Asked, data: Data, anonymous_control: bool = False) -> None:
+    async def check(self, visitor: Visitor, asked: AccessRequest, data: Data, anonymous_control: bool = False) -> None:
         """Refuse what the visitor may not do.
 
         Args:
@@ -90,7 +90,7 @@ class Authz:
             needed = by_owner or bool(about)
             roles = await self._roles(visitor)
             undecided = False
-            for subject in await subjects(asked, data, bool(about - {"builder"})) if needed else [Subject()]:
+            for subject in await targets(asked, data, bool(about - {"builder"})) if needed else [Target()]:
                 had = roles | self._owned(visitor, subject)
                 rule = self._deciding(relevant, had, asked, subject)
                 if rule is None:
@@ -115,7 +115,7 @@ class Authz:
         builders: dict[int, str] | None = None
         found: dict[str, Right] = {}
         for action in ACTIONS:
-            asked = Asked((action.plural, "1"), action.name)
+            asked = AccessRequest((action.plural, "1"), action.name)
             relevant = [rule for rule in self.rules if rule.covers(asked)]
             if any(rule.builder is not None for rule in relevant) and builders is None:
                 builders = {builder["builderid"]: builder["name"] for builder in await data.get({}, ("builders",))}
@@ -123,20 +123,20 @@ class Authz:
             for whose, had in (("all", roles), ("own", roles | self._of_owner(visitor))):
                 may = partial(self._may, relevant, had, asked, otherwise)
                 if any(rule.builder is not None for rule in relevant):
-                    right[whose] = [builderid for builderid, name in (builders or {}).items() if may(Subject(name))]
+                    right[whose] = [builderid for builderid, name in (builders or {}).items() if may(Target(name))]
                 else:
-                    right[whose] = may(Subject())
+                    right[whose] = may(Target())
             found[f"{action.plural}/{action.name}"] = Right(all=right["all"], own=right["own"])
         return found
 
     def _may(
-        self, rules: list[EndpointMatcherBase], roles: set[str], asked: Asked, otherwise: bool, subject: Subject
+        self, rules: list[EndpointMatcherBase], roles: set[str], asked: AccessRequest, otherwise: bool, subject: Target
     ) -> bool:
         rule = self._deciding(rules, roles, asked, subject)
         return otherwise if rule is None else rule.role in roles
 
     def _deciding(
-        self, rules: list[EndpointMatcherBase], roles: set[str], asked: Asked, subject: Subject
+        self, rules: list[EndpointMatcherBase], roles: set[str], asked: AccessRequest, subject: Target
     ) -> EndpointMatcherBase | None:
         """The rule that decides: it allows if its role is there, and refuses otherwise."""
         for rule in rules:
@@ -158,7 +158,7 @@ class Authz:
                 roles.update(await resolved(matcher.getRolesFromUser(visitor.user)))
         return roles
 
-    def _owned(self, visitor: Visitor, subject: Subject) -> set[str]:
+    def _owned(self, visitor: Visitor, subject: Target) -> set[str]:
         return set() if subject.owner is None or subject.owner != visitor.owner else self._of_owner(visitor)
 
     def _of_owner(self, visitor: Visitor) -> set[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from buildbot.www.authz.asked import Asked, Subject
+from buildbot.www.authz.access import AccessRequest, Target
 
 #: a role that every visitor has, and one that everybody has who is logged in
 ANYONE = "anyone"
@@ -28,11 +28,11 @@ class EndpointMatcherBase:
         self.role = role
         self.defaultDeny = defaultDeny
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """Whether it is about such requests, whichever builder they concern."""
         raise NotImplementedError
 
-    def fits(self, asked: Asked, subject: Subject, matcher: Any) -> bool:
+    def fits(self, asked: AccessRequest, subject: Target, matcher: Any) -> bool:
         """Whether it decides about a request as far as it concerns ``subject``."""
         # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
         return self.covers(asked) and all(
@@ -45,18 +45,18 @@ class EndpointMatcherBase:
         named = {"builder": self.builder, "branch": self.branch, "project": self.project}
         return {name: pattern for name, pattern in named.items() if pattern is not None}
 
-    def is_sure(self, subject: Subject) -> bool:
+    def is_sure(self, subject: Target) -> bool:
         """Whether all that the rule asks about is known of ``subject``."""
         return all(value is not None for value, _ in self._compared(subject))
 
-    def _compared(self, subject: Subject) -> list[tuple[str | None, str]]:
+    def _compared(self, subject: Target) -> list[tuple[str | None, str]]:
         return [(getattr(subject, name), pattern) for name, pattern in self.patterns.items()]
 
 
 class AnyEndpointMatcher(EndpointMatcherBase):
     """Everything, reading included."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return True
 
@@ -64,7 +64,7 @@ class AnyEndpointMatcher(EndpointMatcherBase):
 class AnyControlEndpointMatcher(EndpointMatcherBase):
     """Everything but reading."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return not asked.reads
 
@@ -86,7 +86,7 @@ class _OfBuilder(EndpointMatcherBase):
 class ForceBuildEndpointMatcher(_OfBuilder):
     """Forcing builds."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return asked.action == "force"
 
@@ -94,7 +94,7 @@ class ForceBuildEndpointMatcher(_OfBuilder):
 class StopBuildEndpointMatcher(_OfBuilder):
     """Stopping builds and cancelling requests."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return "workers" not in asked.path and asked.action in ("stop", "cancel")
 
@@ -102,7 +102,7 @@ class StopBuildEndpointMatcher(_OfBuilder):
 class RebuildBuildEndpointMatcher(_OfBuilder):
     """Rebuilding."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return asked.action == "rebuild"
 
@@ -110,7 +110,7 @@ class RebuildBuildEndpointMatcher(_OfBuilder):
 class EnableSchedulerEndpointMatcher(EndpointMatcherBase):
     """Switching schedulers on and off."""
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return asked.action == "enable"
 
@@ -138,6 +138,6 @@ class ViewBuildsEndpointMatcher(_OfBuilder):
         self.branch = branch
         self.project = project
 
-    def covers(self, asked: Asked) -> bool:
+    def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
         return asked.shows_builds

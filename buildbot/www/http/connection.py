@@ -70,7 +70,7 @@ class Upgrades(Shape):
 
 
 class Shared(Shape):
-    """What the connections of a server share; see `buildbot.www.http.server.Front`."""
+    """What the connections of a server share; see `buildbot.www.http.server.HttpServer`."""
 
     reactor: Any
     handler: Callable[[Request], Awaitable[Response]]

@@ -29,7 +29,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 Refusal = Callable[[int, str], Response]
 
 
-class Front(ServerFactory):
+class HttpServer(ServerFactory):
     """Listens; hands every request to ``handler``, and WebSocket handshakes to ``sockets``.
 
     ``refusal`` makes the answers to requests that no handler sees, and to those whose handler fails.

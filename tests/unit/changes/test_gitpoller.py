@@ -96,12 +96,12 @@ async def test_what_comes_to_an_empty_repository_is_new(polling: Polling, reposi
 async def test_a_change_says_what_the_commit_says(polling: Polling, repository: Repository) -> None:
     repository.commit()
     await polling.poll()
-    revision = repository.commit(files={"src/a.c": "1", "x y\nz": "2"}, message="Subject é\n\nBody\n")
+    revision = repository.commit(files={"src/a.c": "1", "x y\nz": "2"}, message="Target é\n\nBody\n")
     (change,) = await polling.poll()
     expected = {
         "author": "Ann Author <ann@example.org>",
         "committer": "Carl Committer <carl@example.org>",
-        "comments": "Subject é\n\nBody",
+        "comments": "Target é\n\nBody",
         "revision": revision,
         "branch": "main",
         "when_timestamp": repository.clock,

@@ -6,7 +6,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 
 from buildbot.util.metrics import Histogram, Metrics, counter, gauge
-from buildbot.util.remembered import Remembered, TimeoutError
+from buildbot.util.singleflight import SingleFlight, TimeoutError
 
 
 def test_histogram() -> None:
@@ -42,7 +42,7 @@ def test_remembered() -> None:
         asked.append(Deferred())
         return await asked[-1]
 
-    remembered = Remembered(ask, clock, keep_s=5, wait_s=2)
+    remembered = SingleFlight(ask, clock, keep_s=5, wait_s=2)
     got: list[object] = []
 
     def get() -> None:

@@ -100,7 +100,7 @@ class FakeData:
         self.texts[logid] = text
         next(log for log in self.rows["logs"] if log["logid"] == logid)["num_lines"] = text.count("\n")
 
-    def changes(self) -> int:
+    def data_version(self) -> int:
         return self.commits
 
     async def version(self) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildbot.www.api.response_cache import Answers, Key
+from buildbot.www.api.response_cache import Key, ResponseCache
 from buildbot.www.http.messages import Response
 
 
@@ -12,7 +12,7 @@ def _key(query: str) -> Key:
 
 def test_what_was_asked_counts() -> None:
     """Long questions with short answers fill the room as long answers do."""
-    answers = Answers(100_000)
+    answers = ResponseCache(100_000)
     keys = [_key(f"{number:010000}") for number in range(50)]
     for key in keys:
         answers.put(key, 1, Response(200, (), b"[]"))
@@ -23,7 +23,7 @@ def test_what_was_asked_counts() -> None:
 
 def test_another_version() -> None:
     """An answer of another version is none, and makes room."""
-    answers = Answers(100_000)
+    answers = ResponseCache(100_000)
     answers.put(_key("a"), 1, Response(200, (), b"1"))
     assert answers.get(_key("a"), 2) is None
     answers.put(_key("b"), 2, Response(200, (), b"2"))

@@ -20,7 +20,7 @@ from buildbot.www.http import connection as connections
 from buildbot.www.http import parser as parsing
 from buildbot.www.http import server as serving_http
 from buildbot.www.http.messages import Request, Response
-from buildbot.www.http.server import Front
+from buildbot.www.http.server import HttpServer
 from tests.support.reactor import reactor
 from tests.unit.www.clients import raw, turn, until
 
@@ -48,7 +48,7 @@ class Echo:
 
 @asynccontextmanager
 async def serving(handler: Any = None, description: str = "tcp:0:interface=127.0.0.1") -> AsyncIterator[Any]:
-    server = Front(reactor, handler or Echo(), plain_error, None)
+    server = HttpServer(reactor, handler or Echo(), plain_error, None)
     port = await serverFromString(reactor, description).listen(server)
     try:
         yield server, getattr(port.getHost(), "port", None)

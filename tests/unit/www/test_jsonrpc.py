@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from buildbot.www.api.jsonrpc import JsonRpc
-from buildbot.www.authz.asked import Asked
+from buildbot.www.authz.access import AccessRequest
 from buildbot.www.http.messages import Request
 from buildbot.www.sessions import ANONYMOUS, Visitor
 from tests.unit.www.fake_data import FakeData, make_data
@@ -17,7 +17,7 @@ from tests.unit.www.fake_data import FakeData, make_data
 class Open:
     """A gate that lets everybody do everything."""
 
-    async def check(self, visitor: Visitor, asked: Asked) -> None:
+    async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
         """Refuse nothing."""
 
 

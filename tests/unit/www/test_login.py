@@ -21,7 +21,7 @@ from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.util import clock
 from buildbot.util.passwords import encrypt
 from buildbot.www import htpasswd
-from buildbot.www.authz.asked import Asked
+from buildbot.www.authz.access import AccessRequest
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
 from buildbot.www.site import WwwServer
@@ -481,7 +481,7 @@ async def test_pages_know_what_is_allowed(master: FakeMaster, name: str) -> None
                 own = noun in ("builds", "buildrequests") and owner == user
                 may = right["own"] if own else right["all"]
                 try:
-                    await authz.check(visitor, Asked(path, action, {"builderid": str(builderid)}), master.data)
+                    await authz.check(visitor, AccessRequest(path, action, {"builderid": str(builderid)}), master.data)
                     allowed = True
                 except RefusedError:
                     allowed = False

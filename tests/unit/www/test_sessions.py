@@ -5,7 +5,7 @@ from __future__ import annotations
 from twisted.internet.task import Clock
 
 from buildbot.util import clock
-from buildbot.www.sessions import ANONYMOUS, Holds, Visitor
+from buildbot.www.sessions import ANONYMOUS, SessionConnections, Visitor
 
 
 def visitor(sessionid: int, lifetime_s: int = 60) -> Visitor:
@@ -14,7 +14,7 @@ def visitor(sessionid: int, lifetime_s: int = 60) -> Visitor:
 
 def test_end() -> None:
     """All connections of a session are closed when it ends, and no others."""
-    holds, closed = Holds(Clock()), []
+    holds, closed = SessionConnections(Clock()), []
     for sessionid, name in ((1, "a"), (1, "b"), (2, "c")):
         holds.hold(visitor(sessionid), lambda name=name: closed.append(name))  # type: ignore[misc]
     holds.hold(ANONYMOUS, lambda: closed.append("nobody"))
@@ -25,7 +25,7 @@ def test_end() -> None:
 def test_expiry() -> None:
     """A connection does not outlive its session."""
     reactor = Clock()
-    holds, closed = Holds(reactor), []
+    holds, closed = SessionConnections(reactor), []
     holds.hold(visitor(1, 60), lambda: closed.append(1))
     reactor.advance(58)
     assert closed == []
@@ -36,7 +36,7 @@ def test_expiry() -> None:
 def test_release() -> None:
     """A connection that is gone is not closed again, and leaves nothing behind."""
     reactor = Clock()
-    holds, closed = Holds(reactor), []
+    holds, closed = SessionConnections(reactor), []
     release = holds.hold(visitor(1), lambda: closed.append(1))
     release()
     holds.ended(("sessions", "1", "ended"), {})
@@ -46,7 +46,7 @@ def test_release() -> None:
 def test_late() -> None:
     """One that was still on its way in when the session ended is closed as soon as it is there."""
     reactor = Clock()
-    holds, closed = Holds(reactor), []
+    holds, closed = SessionConnections(reactor), []
     holds.ended(("sessions", "1", "ended"), {})
     holds.hold(visitor(1), lambda: closed.append(1))
     reactor.advance(0)

@@ -356,12 +356,12 @@ def upgrade() -> None:
         sa.Column("properties", sa.Text(), nullable=False),
         sa.Column("parent_changeids", sa.Text(), nullable=False),
         sa.Column("sourcestampid", sa.BigInteger(), nullable=False),
-        sa.Column("line_hash", sa.String(32), nullable=False),
+        sa.Column("history_hash", sa.String(32), nullable=False),
         sa.ForeignKeyConstraint(["sourcestampid"], ["sourcestamps.id"], name=op.f("fk_changes_sourcestampid")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_changes")),
         sqlite_autoincrement=True,
     )
-    op.create_index("ix_changes_line_hash_id", "changes", ["line_hash", "id"], unique=False)
+    op.create_index("ix_changes_history_hash_id", "changes", ["history_hash", "id"], unique=False)
     op.create_index(op.f("ix_changes_sourcestampid"), "changes", ["sourcestampid"], unique=False)
     op.create_index(op.f("ix_changes_when_timestamp"), "changes", ["when_timestamp"], unique=False)
     op.create_table(

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.db.dialects import dialect_for
-from buildbot.db.dialects.base import Nearby
+from buildbot.db.dialects.base import ReactorReader
 from buildbot.db.pool import in_snapshot
 
 
@@ -37,19 +37,19 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def nearby(path: Path) -> Iterator[Nearby]:
+def reactor_reader(path: Path) -> Iterator[ReactorReader]:
     """What reads it."""
-    nearby = opened(path)
-    yield nearby
-    nearby.close()
+    reactor_reader = opened(path)
+    yield reactor_reader
+    reactor_reader.close()
 
 
-def opened(path: Path) -> Nearby:
+def opened(path: Path) -> ReactorReader:
     """What reads this file."""
     dialect = dialect_for(f"sqlite:///{path}")
-    nearby = dialect.nearby(dialect.create_engine(), None)
-    assert nearby is not None
-    return nearby
+    reactor_reader = dialect.reactor_reader(dialect.create_engine(), None)
+    assert reactor_reader is not None
+    return reactor_reader
 
 
 def thd_numbers(conn: Connection) -> list[int]:
@@ -57,10 +57,10 @@ def thd_numbers(conn: Connection) -> list[int]:
     return [row[0] for row in conn.execute(text("SELECT n FROM numbers ORDER BY n"))]
 
 
-def read(nearby: Nearby, function: Callable[..., Any], *args: Any) -> Any:
+def read(reactor_reader: ReactorReader, function: Callable[..., Any], *args: Any) -> Any:
     """What it gives at once; None where it is a thread's business."""
     found: list[Any] = []
-    reading: Deferred[Any] | None = nearby.read(function, args, {})
+    reading: Deferred[Any] | None = reactor_reader.read(function, args, {})
     if reading is None:
         return None
     reading.addCallback(found.append)
@@ -68,7 +68,7 @@ def read(nearby: Nearby, function: Callable[..., Any], *args: Any) -> Any:
     return found[0]
 
 
-def test_stopped(nearby: Nearby) -> None:
+def test_stopped(reactor_reader: ReactorReader) -> None:
     """What takes long is stopped, and the next one is not; the connection stays."""
     seen = set()
 
@@ -76,63 +76,63 @@ def test_stopped(nearby: Nearby) -> None:
         seen.add(conn)
         return thd_count(conn, value)
 
-    assert read(nearby, thd_note, 10) == 10
-    before = nearby.statements
-    assert read(nearby, thd_note, 1_000_000) is None
-    assert nearby.statements == before
-    assert read(nearby, thd_note, 10) == 10
+    assert read(reactor_reader, thd_note, 10) == 10
+    before = reactor_reader.statements
+    assert read(reactor_reader, thd_note, 1_000_000) is None
+    assert reactor_reader.statements == before
+    assert read(reactor_reader, thd_note, 10) == 10
     assert len(seen) == 1
 
 
-def test_steps_are_counted_apart(nearby: Nearby) -> None:
+def test_steps_are_counted_apart(reactor_reader: ReactorReader) -> None:
     """Many short reads take many steps together, and none is stopped."""
-    found = [read(nearby, thd_count, 200) for _ in range(200)]
+    found = [read(reactor_reader, thd_count, 200) for _ in range(200)]
     assert [number for number in found if number is not None] == [200] * 191
 
 
-def test_not_for_ever(nearby: Nearby) -> None:
+def test_not_for_ever(reactor_reader: ReactorReader) -> None:
     """Whoever awaits one read after the other waits for a thread now and then: the reactor has more to do."""
-    answered = [read(nearby, thd_numbers) is not None for _ in range(63)]
+    answered = [read(reactor_reader, thd_numbers) is not None for _ in range(63)]
     assert [place for place, here in enumerate(answered) if not here] == [20, 41, 62]
 
 
-def test_slow_disk(nearby: Nearby, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_disk(reactor_reader: ReactorReader, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a read that the disk kept waiting, threads read for a while."""
     times = iter([0.0, 0.02])
     monkeypatch.setattr(time, "perf_counter", lambda: next(times, 0.0))
-    assert read(nearby, thd_numbers) == [1]
-    assert [read(nearby, thd_numbers) for _ in range(102)] == [None] * 101 + [[1]]
+    assert read(reactor_reader, thd_numbers) == [1]
+    assert [read(reactor_reader, thd_numbers) for _ in range(102)] == [None] * 101 + [[1]]
 
 
-def test_locked(nearby: Nearby, path: Path) -> None:
+def test_locked(reactor_reader: ReactorReader, path: Path) -> None:
     """Where somebody has the file to himself, nobody waits for him here."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
     other.execute("INSERT INTO numbers VALUES (2)")
-    assert read(nearby, thd_numbers) is None
+    assert read(reactor_reader, thd_numbers) is None
     other.close()
-    assert read(nearby, thd_numbers) == [1, 2]
+    assert read(reactor_reader, thd_numbers) == [1, 2]
 
 
 def test_no_file(tmp_path: Path) -> None:
     """What cannot be opened is a thread's business: it says why."""
-    nearby = opened(tmp_path / "nowhere" / "x.sqlite")
-    assert read(nearby, thd_numbers) is None
-    nearby.close()
+    reactor_reader = opened(tmp_path / "nowhere" / "x.sqlite")
+    assert read(reactor_reader, thd_numbers) is None
+    reactor_reader.close()
 
 
-def test_errors(nearby: Nearby) -> None:
+def test_errors(reactor_reader: ReactorReader) -> None:
     """Those of the function are the caller's; those of the database come from a thread, with its explanation."""
 
     def thd_raise(conn: Connection) -> None:
         raise ValueError("no")
 
-    assert str(read(nearby, thd_raise)) == "no"
-    assert read(nearby, lambda conn: conn.execute(text("SELECT nothing"))) is None
-    assert read(nearby, thd_numbers) == [1]
+    assert str(read(reactor_reader, thd_raise)) == "no"
+    assert read(reactor_reader, lambda conn: conn.execute(text("SELECT nothing"))) is None
+    assert read(reactor_reader, thd_numbers) == [1]
 
 
-def test_newest(nearby: Nearby, path: Path) -> None:
+def test_newest(reactor_reader: ReactorReader, path: Path) -> None:
     """Every read sees what was committed before; none leaves a transaction open, not even one that fails."""
 
     def thd_fail(conn: Connection) -> None:
@@ -141,8 +141,8 @@ def test_newest(nearby: Nearby, path: Path) -> None:
 
     other = sqlite3.connect(path, isolation_level=None)
     for number in range(2, 5):
-        assert str(read(nearby, in_snapshot, thd_fail)) == "no"
-        assert len(read(nearby, in_snapshot, thd_numbers)) == number - 1
+        assert str(read(reactor_reader, in_snapshot, thd_fail)) == "no"
+        assert len(read(reactor_reader, in_snapshot, thd_numbers)) == number - 1
         other.execute("INSERT INTO numbers VALUES (?)", (number,))
-        assert read(nearby, thd_numbers) == list(range(1, number + 1))
+        assert read(reactor_reader, thd_numbers) == list(range(1, number + 1))
     other.close()

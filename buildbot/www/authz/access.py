@@ -25,7 +25,7 @@ class Data(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class AccessRequest:
     """What a request wants.
 
     Attributes:
@@ -57,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class Target:
     """One thing that a request concerns.
 
     Attributes:
@@ -72,30 +72,30 @@ class Subject:
     project: str | None = None
 
 
-async def subjects(asked: Asked, data: Data, with_stamps: bool = False) -> list[Subject]:
+async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -> list[Target]:
     """All that a request concerns, never empty; each must be allowed.
 
     ``with_stamps``: a subject for each source stamp.
     """
     try:
         if asked.path[:1] == ("forceschedulers",) and asked.action == "force":
-            return [Subject(name) for name in await _forced(asked, data)] or [Subject()]
+            return [Target(name) for name in await _forced(asked, data)] or [Target()]
         build, request, builderid = await _followed(asked.path, data)
         owner = await _owner(build, request, data)
         if "triggered_builds" in asked.path or asked.linked:
-            return [Subject(None, owner)]
+            return [Target(None, owner)]
         found = None if builderid is None else await data.get({}, ("builders", builderid))
         builder = None if found is None else found["name"]
         stamps = await _stamps(build, request, data) if with_stamps else []
-        return [Subject(builder, owner, stamp["branch"] or "", stamp["project"]) for stamp in stamps] or [
-            Subject(builder, owner)
+        return [Target(builder, owner, stamp["branch"] or "", stamp["project"]) for stamp in stamps] or [
+            Target(builder, owner)
         ]
     except DataException:
         # No such path: whoever answers says so. No rule about builders fits it.
-        return [Subject()]
+        return [Target()]
 
 
-async def _forced(asked: Asked, data: Data) -> list[str]:
+async def _forced(asked: AccessRequest, data: Data) -> list[str]:
     """Names of the builders that a force concerns, as ``ForceScheduler`` reads its arguments."""
     scheduler = await data.get({}, asked.path)
     if scheduler is None:

@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 
-class Remembered(Generic[T]):
+class SingleFlight(Generic[T]):
     """Asks one question, never twice at the same time: where nobody answers, questions do not pile up.
 
     Args:
@@ -56,4 +56,4 @@ class Remembered(Generic[T]):
                 waiter.callback(result)
 
 
-__all__ = ["Remembered", "TimeoutError"]
+__all__ = ["SingleFlight", "TimeoutError"]

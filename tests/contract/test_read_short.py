@@ -30,13 +30,13 @@ def thd_same(conn: Connection, value: int) -> int:
 
 
 def _asker(state: Any) -> Any:
-    return getattr(state.db.pool._nearby, "asker", None)
+    return getattr(state.db.pool._reactor_reader, "asker", None)
 
 
 async def _connected(state: Any) -> None:
     asker = _asker(state)
     while asker is not None and asker._connection is None:
-        await state.db.pool.read_few(thd_same, 1)
+        await state.db.pool.read_short(thd_same, 1)
         await next_turn()
 
 
@@ -54,7 +54,7 @@ async def test_each_has_its_own(few: Any) -> None:
     objectid = await state.getObjectId("o", "C")
     for round in range(3):
         await state.setState(objectid, "n", round)
-        asked = [pool.read_few(thd_same, number) for number in range(40)]
+        asked = [pool.read_short(thd_same, number) for number in range(40)]
         asked += [state.getState(objectid, "n"), few.db.builds.getBuild(buildid), few.data.get({}, ("builds", buildid))]
         asked += [state.getState(objectid, "none", "default"), few.db.builds.getBuild(buildid + 1)]
         *numbers, value, build, entity, default, nothing = await gatherResults(asked)
@@ -66,7 +66,7 @@ async def test_each_has_its_own(few: Any) -> None:
 async def test_values(few: Any) -> None:
     """Numbers of any size, and text with what statements are written in."""
     for number in (-1, 2**15, 2**31, 2**62):
-        assert await few.db.pool.read_few(thd_same, number) == number
+        assert await few.db.pool.read_short(thd_same, number) == number
     objectid = await few.db.state.getObjectId("o", "C")
     for name in ("100 %s", "$1", "'", "\N{SNOWMAN}\N{PILE OF POO}"):
         await few.db.state.setState(objectid, name, name)
@@ -84,7 +84,12 @@ async def test_errors(few: Any) -> None:
         raise ValueError(f"{thd_same(conn, 7)}")
 
     pool = few.db.pool
-    asked = [pool.read_few(thd_same, 1), pool.read_few(thd_wrong), pool.read_few(thd_same, 2), pool.read_few(thd_raise)]
+    asked = [
+        pool.read_short(thd_same, 1),
+        pool.read_short(thd_wrong),
+        pool.read_short(thd_same, 2),
+        pool.read_short(thd_raise),
+    ]
     assert await asked[0] == 1
     with pytest.raises(DBAPIError):
         await asked[1]
@@ -105,24 +110,24 @@ async def test_more_than_a_few(few: Any) -> None:
         return thd_same(conn, 1) + int(conn.execute(text("SELECT 41")).scalar_one())
 
     pool = few.db.pool
-    assert await pool.read_few(lambda conn: [row[0] for row in _ids.all(conn)]) == sorted(ids)
-    assert await pool.read_few(thd_several) == [1, 2, 3]
-    assert await pool.read_few(thd_core) == 42
+    assert await pool.read_short(lambda conn: [row[0] for row in _ids.all(conn)]) == sorted(ids)
+    assert await pool.read_short(thd_several) == [1, 2, 3]
+    assert await pool.read_short(thd_core) == 42
 
 
 async def test_statements_are_counted(few: Any) -> None:
     """Each once, however often the function runs."""
     few.mq.stop()  # it looks at the log now and then
     before = few.db.pool.statements
-    await few.db.pool.read_few(thd_same, 1)
+    await few.db.pool.read_short(thd_same, 1)
     assert few.db.pool.statements - before == 1
-    await few.db.pool.read_few(lambda conn: [thd_same(conn, 1), thd_same(conn, 2)])
+    await few.db.pool.read_short(lambda conn: [thd_same(conn, 1), thd_same(conn, 2)])
     assert few.db.pool.statements - before == 3
 
 
 async def test_lists_of_any_length(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """After a long list a thread reads the next of its kind, until one is short again."""
-    monkeypatch.setattr(operations, "FEW_ROWS", 2)
+    monkeypatch.setattr(operations, "SHORT_ROWS", 2)
     few.db.pool.long_lists.clear()
     await few.data.update.addBuildset(sourcestamps=[STAMP], reason="r", builderNames=["a", "b", "c"])
     pool, requests = few.db.pool, few.db.buildrequests
@@ -142,7 +147,7 @@ async def test_many_statements(few: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     for number in range(12):
         other = Statement(select(bindparam("value", literal(0).type), literal(0).label(f"l{number}")))
         thd = lambda conn, other=other: other.first(conn, value=3)  # noqa: E731
-        assert list(await gatherResults([few.db.pool.read_few(thd), few.db.pool.read_few(thd)])) == [(3, 0), (3, 0)]
+        assert list(await gatherResults([few.db.pool.read_short(thd), few.db.pool.read_short(thd)])) == [(3, 0), (3, 0)]
         assert len(getattr(_asker(few), "_prepared", ())) <= 6
 
 
@@ -154,11 +159,11 @@ async def test_lost_connection(few: Any) -> None:
     for _ in range(2):
         pid = asker._connection.info.backend_pid
         await deferToThread(_terminate, few.db.pool.engine, pid)
-        asked = [few.db.pool.read_few(thd_same, number) for number in range(5)]
+        asked = [few.db.pool.read_short(thd_same, number) for number in range(5)]
         assert list(await gatherResults(asked)) == list(range(5))
         asker._not_before = 0
         while asker._connection is None or asker._connection.info.backend_pid == pid:
-            await few.db.pool.read_few(thd_same, 1)
+            await few.db.pool.read_short(thd_same, 1)
             await next_turn()
 
 
