@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,126 +10,13 @@ from twisted.logger import Logger
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
-from buildbot.data.connector import DataConnector
-from buildbot.db.connector import DBConnector
-from buildbot.db.exceptions import DatabaseNotReadyError
-from buildbot.mq.connector import MQConnector
-from buildbot.process.background import in_background
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.services import ProcessLayer
-from buildbot.util.deferreds import deferred
-from buildbot.util.metrics import Metrics
+from buildbot.state import StateLayer, default_name, openMaster
 from buildbot.www.site import WwwServer
 
 log = Logger()
-
-
-class StateLayer:
-    """The state of an installation, as one of its masters sees it: ``db``, ``mq``, ``data``.
-
-    Attributes:
-        name: unique in the installation.
-        db, mq, data: the connectors.
-        metrics: what they count.
-    """
-
-    def __init__(self, db_url: str, name: str, reactor: Any, basedir: Path | None = None) -> None:
-        self.name = name
-        self.reactor = reactor
-        self.db = DBConnector(self, db_url, reactor, None if basedir is None else str(basedir))
-        self.mq = MQConnector(self.db, reactor)
-        self.data = DataConnector(self.db, self.mq)
-        self.metrics = Metrics(self.db.pool.metrics, self.mq.metrics, self.data.metrics)
-
-    @property
-    def masterid(self) -> int:
-        """The id of this master."""
-        return self.db.masterid
-
-    async def open(self, upgrade: bool = False) -> None:
-        """Connect, check the schema, register this master (inactive), follow the log.
-
-        Raises DatabaseNotReadyError if the schema is out of date and ``upgrade`` is false.
-        """
-        if upgrade:
-            await self.db.model.upgrade()
-        elif not await self.db.model.is_current():
-            raise DatabaseNotReadyError(
-                "the database's schema is not the one that this version needs; run: buildbot upgrade-master BASEDIR"
-            )
-        self.db.masterid = await self.data.update.findMasterId(self.name)
-        self.db.epoch = await self.db.pool.read(self.db.masters.thdGetEpoch, self.db.masterid)
-        await self.mq.start()
-        self.mq.on_skipped = self._events_skipped
-        await self._follow()
-
-    async def _follow(self) -> None:
-        # what other masters wrote ends what our caches hold
-        await self.mq.startConsuming(self._user_changed, ("users", None, "updated"))
-        await self.mq.startConsuming(self._session_ended, ("sessions", None, "ended"))
-        await self.mq.startConsuming(self._stamps_used, ("buildsets", None, "new"))
-        await self.mq.startConsuming(self._deleted, ("changes", None, "deleted"))
-        await self.mq.startConsuming(self._deleted, ("sourcestamps", None, "deleted"))
-
-    def _user_changed(self, key: tuple[str, ...], message: Any) -> None:
-        self.db.invalidate("usdicts", int(key[1]))
-
-    def _session_ended(self, key: tuple[str, ...], message: Any) -> None:
-        self.db.invalidate("sessions")
-
-    def _stamps_used(self, key: tuple[str, ...], message: Any) -> None:
-        for stamp in message["sourcestamps"]:  # it may come from further changes now
-            self.db.invalidate("ssdicts", stamp["ssid"])
-
-    def _deleted(self, key: tuple[str, ...], message: Any) -> None:
-        self.db.invalidate({"changes": "chdicts", "sourcestamps": "ssdicts"}[key[0]], int(key[1]))
-
-    def _events_skipped(self) -> None:
-        for name in self.db.caches:
-            self.db.invalidate(name)
-        in_background(self._follow(), "following the log of events anew")
-
-    @deferred
-    async def close(self) -> None:
-        """Finish what was asked for and close all connections; Deferred."""
-        self.mq.stop()
-        await self.db.close()
-
-
-@deferred
-async def openMaster(db_url: str, name: str | None = None, upgrade: bool = False) -> StateLayer:
-    """The state layer as a library: a master with ``db``, ``mq``, ``data``, ``masterid`` and ``close()``, nothing
-    else running.
-
-    Args:
-        db_url: as in ``master.cfg``; a relative SQLite path is relative to the current directory.
-        name: default ``hostname:current directory``.
-        upgrade: bring the schema up to date first.
-
-    Returns:
-        Deferred with the master. It is registered and inactive until ``master.data.update.masterActive()``.
-
-    Raises:
-        DatabaseNotReadyError: the database is empty or out of date and ``upgrade`` is false.
-        InvalidURLError: the connection string cannot work.
-
-    Source: design, Embedding.
-    """
-    from twisted.internet import reactor
-
-    master = StateLayer(db_url, name or default_name(Path.cwd()), reactor)
-    try:
-        await master.open(upgrade)
-    except BaseException:
-        await master.close()
-        raise
-    return master
-
-
-def default_name(directory: Path) -> str:
-    """What a master is called unless it is named: host and directory."""
-    return f"{socket.gethostname()}:{os.path.abspath(directory)}"
 
 
 class BuildMaster(StateLayer):
@@ -219,3 +104,6 @@ class BuildMaster(StateLayer):
     async def _declared_dead(self) -> None:
         assert self._process is not None
         await self._process.declared_dead()
+
+
+__all__ = ["BuildMaster", "StateLayer", "default_name", "openMaster"]

@@ -12,9 +12,9 @@ from twisted.logger import Logger
 
 from buildbot.config.errors import error
 from buildbot.data.base import Events
-from buildbot.process.background import in_background
 from buildbot.process.claimed import ClaimedPart
 from buildbot.process.configured import checked_name
+from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
 _log = Logger()

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import wraps
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import Deferred, succeed
@@ -20,6 +21,31 @@ V = TypeVar("V")
 
 #: objects that a cache keeps alive itself; beyond them only what somebody else holds
 STRONG_SIZE = 512
+
+
+def first_id(key: tuple[str, ...], message: Any) -> list[int]:
+    """The id that is the second segment of a routing key."""
+    return [int(key[1])]
+
+
+def everything(key: tuple[str, ...], message: Any) -> list[None]:
+    """None, which empties a whole cache."""
+    return [None]
+
+
+@dataclass(frozen=True)
+class Invalidation:
+    """Events after which objects in a cache may be old.
+
+    Attributes:
+        cache: the name that `cached` was given.
+        pattern: of routing keys; None matches any one segment.
+        keys: the cache's keys that an event makes old, from its routing key and message.
+    """
+
+    cache: str
+    pattern: tuple[str | None, ...]
+    keys: Callable[[tuple[str, ...], Any], Iterable[Any]] = first_id
 
 
 class Connector(Protocol):
@@ -45,6 +71,9 @@ class Connector(Protocol):
 
 class DBConnectorComponent:
     """Base class of the connector components."""
+
+    #: the events, of this and other masters, that make its caches old
+    invalidations: ClassVar[tuple[Invalidation, ...]] = ()
 
     def __init__(self, connector: Connector) -> None:
         #: the connector: ``self.db.pool``, ``self.db.model``, in rare cases ``self.db.master``
@@ -179,4 +208,4 @@ def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
     return decorate
 
 
-__all__ = ["Cache", "DBConnectorComponent", "cached"]
+__all__ = ["Cache", "Connector", "DBConnectorComponent", "Invalidation", "cached", "everything", "first_id"]

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from buildbot.db import properties as property_pairs
-from buildbot.db.base import Connector, DBConnectorComponent, cached
+from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import InHistory, NewestInHistory, fixed
 from buildbot.db.engine.rows import own_row
@@ -96,6 +96,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
     """
 
     db: _Connector
+    invalidations = (Invalidation("chdicts", ("changes", None, "deleted")),)
 
     def thdAddChange(
         self,

@@ -6,7 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import Cache
+from buildbot.db.base import Cache, DBConnectorComponent, Invalidation
 from buildbot.db.branches import BranchesConnectorComponent
 from buildbot.db.build_data import BuildDataConnectorComponent
 from buildbot.db.builders import BuildersConnectorComponent
@@ -82,6 +82,12 @@ class DBConnector:
         self.test_result_sets = TestResultSetsConnectorComponent(self)
         self.test_results = TestResultsConnectorComponent(self)
         self.retention = RetentionConnectorComponent(self)
+
+    @property
+    def invalidations(self) -> list[Invalidation]:
+        """The events that make caches of the components old."""
+        components = (each for each in vars(self).values() if isinstance(each, DBConnectorComponent))
+        return [invalidation for each in components for invalidation in each.invalidations]
 
     def invalidate(self, cache_name: str, key: Any = None) -> None:
         """Forget what a cache holds for a key, or all of it."""

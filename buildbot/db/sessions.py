@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.base import DBConnectorComponent, Invalidation, cached, everything
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
@@ -38,6 +38,8 @@ class SessionsConnectorComponent(DBConnectorComponent):
     A session has the keys ``sessionid``, ``user_info`` (what the login said about the user) and ``expires_at``
     (integer Unix seconds). Its end is announced as ``sessions/N/ended``; nothing else about it is.
     """
+
+    invalidations = (Invalidation("sessions", ("sessions", None, "ended"), everything),)
 
     def thdAddSession(self, conn: Connection, token: str, user_info: Mapping[str, Any], lifetime_s: int) -> int:
         """Begin a session, and forget those that have expired; the sessionid.

@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import Connector, DBConnectorComponent, cached
+from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import Entity, nester
@@ -107,6 +107,10 @@ class SsList(list[SsDict]):
     """The source stamps of a set."""
 
 
+def _stamps_of_buildset(key: tuple[str, ...], message: dict[str, Any]) -> list[int]:
+    return [stamp["ssid"] for stamp in message["sourcestamps"]]
+
+
 class _Connector(Connector, Protocol):
     """The connector, with the other components that this one calls."""
 
@@ -122,6 +126,11 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
     """
 
     db: _Connector
+    invalidations = (
+        # A stamp of a new buildset may belong to further changes now.
+        Invalidation("ssdicts", ("buildsets", None, "new"), _stamps_of_buildset),
+        Invalidation("ssdicts", ("sourcestamps", None, "deleted")),
+    )
 
     def thdAddSourceStamp(
         self,

@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import DBConnectorComponent, cached
+from buildbot.db.base import DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import fixed
@@ -64,6 +64,8 @@ class UsersConnectorComponent(DBConnectorComponent):
     A usdict has the keys ``uid``, ``identifier``, ``bb_username``, ``bb_password`` (a hash) and one for each attribute
     type; types that collide with the former are ignored.
     """
+
+    invalidations = (Invalidation("usdicts", ("users", None, "updated")),)
 
     def thdFindUserByAttr(self, conn: Connection, identifier: str, attr_type: str, attr_data: str) -> int:
         """The uid of the user with this attribute; a user is added if there is none.

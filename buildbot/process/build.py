@@ -23,12 +23,12 @@ from twisted.python.failure import Failure
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties, resolved
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker
+from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import (
     CANCELLED,

@@ -13,10 +13,10 @@ from twisted.logger import Logger
 from buildbot.config.builder import BuilderConfig
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
 from buildbot.process.build import Build
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.util.background import in_background
 from buildbot.util.results import RETRY
 
 _log = Logger()

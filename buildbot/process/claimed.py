@@ -23,8 +23,8 @@ from twisted.internet.defer import DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
 from buildbot.process.configured import Configured
+from buildbot.util.background import in_background
 
 _log = Logger()
 

@@ -21,11 +21,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
 from buildbot.process.builder import Builder
 from buildbot.process.properties import resolved
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.util.background import in_background
 
 _log = Logger()
 _PAGE = 20

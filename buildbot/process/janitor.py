@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from buildbot.config.retention import Retention
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
+from buildbot.util.background import in_background
 
 _log = Logger()
 

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
-from buildbot.process.background import in_background
+from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
 #: seconds between the end of one write and the next

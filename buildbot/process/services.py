@@ -24,11 +24,11 @@ from twisted.logger import Logger
 
 from buildbot.data.exceptions import InvalidControlError
 from buildbot.interfaces import Forcible
-from buildbot.process.background import in_background
 from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.distributor import Distributor
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.util.background import in_background
 from buildbot.util.results import RETRY
 
 _log = Logger()

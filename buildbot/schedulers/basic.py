@@ -10,9 +10,9 @@ from twisted.logger import Logger
 from buildbot.changes.changes import Change
 from buildbot.changes.filter import ChangeFilter, NotABranch
 from buildbot.config.errors import error
-from buildbot.process.background import in_background
 from buildbot.schedulers.base import REASON
 from buildbot.schedulers.feed import ChangeScheduler
+from buildbot.util.background import in_background
 
 _log = Logger()
 

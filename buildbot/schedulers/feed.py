@@ -49,9 +49,9 @@ from buildbot.config.errors import error
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.mq.log import Event
-from buildbot.process.background import in_background
 from buildbot.process.configured import checked_function
 from buildbot.schedulers.base import PAGE, BaseScheduler
+from buildbot.util.background import in_background
 
 _log = Logger()
 _UNNOTED = 100

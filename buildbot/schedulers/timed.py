@@ -18,9 +18,9 @@ from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
 from buildbot.config.errors import error
-from buildbot.process.background import in_background
 from buildbot.schedulers.base import REASON
 from buildbot.schedulers.feed import ChangeScheduler
+from buildbot.util.background import in_background
 
 _log = Logger()
 _LONGEST_TIMER_S = 3600.0

@@ -16,6 +16,7 @@ from buildbot.db.dialects.context import dialect_of
 from buildbot.db.model import upgrade
 from buildbot.mq.connector import MQConnector
 from buildbot.resources import clock, metadata
+from buildbot.state import StateLayer
 from buildbot.test.fake.fakedb import make_master
 from buildbot.util.metrics import Metrics
 from tests.support.databases import database_url, selected_backends
@@ -61,8 +62,6 @@ class Database:
             return
         master = self._masters.get(name)
         if master is None:
-            from buildbot.master import StateLayer  # imports all parts; the other tests need only their own
-
             master = self._masters[name] = StateLayer(self.url, name, reactor)
         run(_start_anew(master))
         try:

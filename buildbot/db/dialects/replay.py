@@ -48,7 +48,7 @@ class ReplayReader:
     ) -> Deferred[Any] | None:
         """As ``ReactorReader.read``."""
         reading = _Reading(self.asker, Replay(self._core, self._state), function, args, kwargs)
-        return reading.done if reading.rehearse() else None
+        return reading.done if reading.run() else None
 
     def close(self) -> None:
         """As ``ReactorReader.close``."""
@@ -58,22 +58,22 @@ class ReplayReader:
 class _Reading:
     """One call, until it has all answers; nothing of it refers to itself, so that it is gone with the last one."""
 
-    __slots__ = ("_args", "_asker", "_function", "_kwargs", "_rehearsal", "done")
+    __slots__ = ("_args", "_asker", "_function", "_kwargs", "_replay", "done")
 
     def __init__(
-        self, asker: AsyncQuery, rehearsal: Replay, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+        self, asker: AsyncQuery, replay: Replay, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
     ) -> None:
         self._asker = asker
-        self._rehearsal = rehearsal
+        self._replay = replay
         self._function = function
         self._args = args
         self._kwargs = kwargs
         self.done: Deferred[Any] = Deferred()
 
-    def rehearse(self) -> bool:
+    def run(self) -> bool:
         """Go as far as the answers do; false if this is a thread's business."""
         try:
-            outcome = self._rehearsal.run(self._function, self._args, self._kwargs)
+            outcome = self._replay.run(self._function, self._args, self._kwargs)
         except NeedRows as asked:
             answering = self._asker.ask(asked.text, asked.arguments)
             if answering is None:
@@ -88,8 +88,8 @@ class _Reading:
         return True
 
     def _answered(self, rows: list[tuple[Any, ...]]) -> None:
-        self._rehearsal.answer(rows)
-        if not self.rehearse():
+        self._replay.answer(rows)
+        if not self.run():
             self.done.errback(NOT_ANSWERED)
 
 
@@ -158,13 +158,13 @@ class Replay:
 class _Cursor:
     """Stands in for the driver's."""
 
-    def __init__(self, rehearsal: Replay) -> None:
-        self._rehearsal = rehearsal
+    def __init__(self, replay: Replay) -> None:
+        self._replay = replay
         self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, text: str, arguments: Any) -> None:
         """Have the rows, if they are there."""
-        self._rows = self._rehearsal.rows(text, arguments)
+        self._rows = self._replay.rows(text, arguments)
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """The rows."""

@@ -18,8 +18,8 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildbot.interfaces import ConfiguredWorker, Master
-from buildbot.process.background import in_background
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.util.background import in_background
 
 #: seconds that a worker has to answer a question that costs it nothing
 ANSWER_TIMEOUT_S = 30

@@ -11,10 +11,10 @@ from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
 from buildbot.interfaces import Master
-from buildbot.process.background import in_background
 from buildbot.process.workers import pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.managed import ManagedWorker, directories_of
+from buildbot.util.background import in_background
 from buildbot.util.metrics import Family, gauge
 
 _log = Logger()

@@ -24,34 +24,21 @@ from sqlalchemy import Column, Table
 from sqlalchemy import insert as insert_into
 from sqlalchemy.engine import Connection, Engine
 
-from buildbot.data.connector import DataConnector
 from buildbot.db.changes import history_hash
-from buildbot.db.connector import DBConnector
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import upgrade
-from buildbot.mq.connector import MQConnector
 from buildbot.resources import metadata
 from buildbot.resources.types import Blob, Flag, Hash, JsonText, ListText, UnixTime
+from buildbot.state import StateLayer
 from buildbot.util import checks
-from buildbot.util.metrics import Metrics
 
 
-class FakeMaster:
+class FakeMaster(StateLayer):
     """The state layer of a master, on a database in memory."""
 
     def __init__(self, reactor: Any, name: str) -> None:
-        self.name = name
-        self.reactor = reactor
-        self.db = DBConnector(self, "sqlite://", reactor)
+        super().__init__("sqlite://", name, reactor)
         load_template(self.db.pool.engine)
-        self.mq = MQConnector(self.db, reactor)
-        self.data = DataConnector(self.db, self.mq)
-        self.metrics = Metrics(self.db.pool.metrics, self.mq.metrics, self.data.metrics)
-
-    @property
-    def masterid(self) -> int:
-        """The id of this master."""
-        return self.db.masterid
 
 
 def make_master(reactor: Any = None, name: str = "host:/basedir") -> FakeMaster:
