@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from buildbot.util.metrics import Metrics
-
 
 @runtime_checkable
 class WorkerLike(Protocol):
@@ -41,7 +39,7 @@ class Forcible(Protocol):
 
     name: str
 
-    async def force(self, args: dict[str, Any]) -> list[Any]:
+    async def force(self, args: Mapping[str, Any]) -> list[Any]:
         """Build what was submitted; returns ``[bsid, {builderid as text: buildrequestid}]``."""
 
 
@@ -66,38 +64,3 @@ class AuthzLike(Protocol):
 
     rules: Sequence[Any]
     role_matchers: Sequence[Any]
-
-
-class Master(Protocol):
-    """What the parts of a master may ask of it: the state layer, and where it lives.
-
-    The connectors are typed loosely here, since they live in higher layers.
-    """
-
-    @property
-    def name(self) -> str:
-        """Host name and directory unless configured; unique in the installation."""
-
-    @property
-    def masterid(self) -> int:
-        """Its id."""
-
-    @property
-    def db(self) -> Any:
-        """``buildbot.db.connector.DBConnector``."""
-
-    @property
-    def mq(self) -> Any:
-        """``buildbot.mq.connector.MQConnector``."""
-
-    @property
-    def data(self) -> Any:
-        """``buildbot.data.connector.DataConnector``."""
-
-    @property
-    def metrics(self) -> Metrics:
-        """What it says of itself in numbers."""
-
-    @property
-    def reactor(self) -> Any:
-        """Twisted's reactor, or a Clock in tests."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
@@ -15,6 +15,7 @@ from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.resources.base import Resource
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -108,7 +109,9 @@ class Transacts(Protocol):
     _db: DBConnector
     claims: dict[str, int]
 
-    def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def transact(
+        self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
 
     def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:

@@ -31,7 +31,7 @@ class BuildsetUpdates(Transacts):
         """
         return self.transact(self.thdAddBuildset, **buildset)
 
-    def thdAddBuildset(self, conn: Connection, events: Events, **buildset: Any) -> tuple[int, dict[str, int]]:
+    def thdAddBuildset(self, conn: Connection, events: Events, /, **buildset: Any) -> tuple[int, dict[str, int]]:
         """As ``addBuildset``, in a transaction that does more."""
         # of a new buildset the results are None, not -1 (http-api 6)
         differs: dict[str, Any] = {"results": None}

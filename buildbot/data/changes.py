@@ -51,7 +51,7 @@ class ChangeUpdates(Transacts):
             return []
         return [self.thdAddChange(conn, events, **change) for change in changes]
 
-    def thdAddChange(self, conn: Connection, events: Events, **change: Any) -> int:
+    def thdAddChange(self, conn: Connection, events: Events, /, **change: Any) -> int:
         """As ``addChange``, in a transaction that does more."""
         changeid = self._db.changes.thdAddChange(conn, **_completed(change))
         events.announce(CHANGE, "new", changeid)

@@ -80,7 +80,7 @@ class RetentionUpdates(Transacts):
         """Remove some buildsets that were complete so many seconds ago and none of whose builds is there any more, with
         their requests. Events: ``buildrequests/N/deleted``, ``buildsets/N/deleted``.
         """
-        return self.transact(self._thdPruneBuildsets, *_checked(seconds), place)
+        return self.transact(self._thdPruneBuildsets, _checked_age(seconds), place)
 
     def _thdPruneBuildsets(self, conn: Connection, events: Events, seconds: int, place: Place) -> Place | None:
         retention = self._db.retention
@@ -95,7 +95,7 @@ class RetentionUpdates(Transacts):
         """Remove some changes of so many seconds ago that no buildset came from and no scheduler waits to build. Event:
         ``changes/N/deleted``.
         """
-        return self.transact(self._thdPruneChanges, *_checked(seconds), place)
+        return self.transact(self._thdPruneChanges, _checked_age(seconds), place)
 
     def _thdPruneChanges(self, conn: Connection, events: Events, seconds: int, place: Place) -> Place | None:
         changeids, following = self._db.retention.thdOldChanges(conn, _before(conn, seconds), place)
@@ -108,7 +108,7 @@ class RetentionUpdates(Transacts):
         """Remove some source stamps made so many seconds ago that nothing refers to; those that others could still find
         go when this is done once more from the start. Event: ``sourcestamps/N/deleted``.
         """
-        return self.transact(self._thdPruneSourceStamps, *_checked(seconds), place)
+        return self.transact(self._thdPruneSourceStamps, _checked_age(seconds), place)
 
     def _thdPruneSourceStamps(self, conn: Connection, events: Events, seconds: int, place: Place) -> Place | None:
         ssids, through = self._db.retention.thdOldStamps(conn, _before(conn, seconds), place[1])
@@ -126,11 +126,12 @@ class RetentionUpdates(Transacts):
         return self._db.retention.thdRemoveChunks(conn, logids)
 
 
-def _checked(seconds: int, *keep: int) -> tuple[int, ...]:
-    return (
-        checks.integer(seconds, "seconds", maximum=checks.MAX_INT),
-        *(checks.integer(number, "keep", maximum=checks.MAX_INT) for number in keep),
-    )
+def _checked_age(seconds: int) -> int:
+    return checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
+
+
+def _checked(seconds: int, keep: int) -> tuple[int, int]:
+    return _checked_age(seconds), checks.integer(keep, "keep", maximum=checks.MAX_INT)
 
 
 def _before(conn: Connection, seconds: int) -> int:

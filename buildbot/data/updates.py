@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred, fail
@@ -38,6 +38,7 @@ from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
 from buildbot.util import checks, clock
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -72,7 +73,9 @@ class Updates(
         #: claims of this master: tried and had, tried and lost to another master
         self.claims = {"won": 0, "lost": 0}
 
-    def transact(self, thd: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def transact(
+        self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
         return self._db.pool.do(_with_events, thd, args, kwargs)
 

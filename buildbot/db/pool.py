@@ -26,10 +26,10 @@ import threading
 import time
 from collections import ChainMap
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.logger import Logger
@@ -44,6 +44,7 @@ from buildbot.db.transaction import Committed, Outbox, OutboxEntry, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
+P = ParamSpec("P")
 T = TypeVar("T")
 log = Logger()
 
@@ -53,7 +54,9 @@ MAX_ATTEMPTS = 12
 FIND_S = 60.0
 
 
-def in_snapshot(conn: Connection, function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+def in_snapshot(
+    conn: Connection, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
+) -> T:
     """What ``function(conn, …)`` gives: all SELECTs in it see one and the same moment. On connections for reading."""
     dialect = dialect_of(conn)
     if dialect.in_memory:  # one connection, so nobody writes meanwhile
@@ -115,7 +118,9 @@ class DBThreadPool:
 
     # -- the public calls ---------------------------------------------------------------------------
 
-    def do(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def do(
+        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run ``callable(conn, …)`` in a thread, in a transaction.
 
         Args:
@@ -139,11 +144,15 @@ class DBThreadPool:
         """
         return self._submit(Call(callable, (ids, *args), {}, joins=True), write=True)
 
-    def read(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def read(
+        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
         return self._submit(Call(callable, args, kwargs), write=False)
 
-    def read_short(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def read_short(
+        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
         driver can, on the reactor's thread. It may be called several times.
         """
@@ -158,7 +167,9 @@ class DBThreadPool:
         failure.trap(NotAnsweredError)
         return self.read(callable, *args, **kwargs)
 
-    def snapshot(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def snapshot(
+        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
         return self._submit(Call(in_snapshot, (callable, *args), kwargs), write=False)
 
@@ -195,7 +206,9 @@ class DBThreadPool:
         doc = "calls that wait for a connection to the database"
         yield Family("database_queue", "gauge", doc, ("lane",), waiting)
 
-    def do_with_engine(self, callable: Callable[..., T], *args: Any, **kwargs: Any) -> Deferred[T]:
+    def do_with_engine(
+        self, callable: Callable[Concatenate[Engine, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
         """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
 
         Source: specification 001, DBThreadPool.

@@ -21,8 +21,8 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.interfaces import Master
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties, resolved
 from buildbot.process.step import BuildStep, StepFactory

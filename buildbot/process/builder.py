@@ -11,8 +11,8 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.interfaces import Master
 from buildbot.process.build import Build
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager

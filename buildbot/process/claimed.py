@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.process.configured import Configured
 from buildbot.util.background import in_background
 

@@ -20,7 +20,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.process.builder import Builder
 from buildbot.process.properties import resolved
 from buildbot.process.workers.managed import ManagedWorker

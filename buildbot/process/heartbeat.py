@@ -15,7 +15,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 
 log = Logger()
 

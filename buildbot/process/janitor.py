@@ -15,7 +15,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from buildbot.config.retention import Retention
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.util.background import in_background
 
 _log = Logger()

@@ -203,7 +203,7 @@ class ProcessLayer:
             if scheduler["master"] is None and scheduler["name"] not in self._config.schedulers:
                 await self.master.data.update.setForceScheduler(scheduler["schedulerid"], None)
 
-    async def _force(self, args: dict[str, Any], entity: dict[str, Any]) -> list[Any]:
+    async def _force(self, args: Mapping[str, Any], entity: dict[str, Any]) -> list[Any]:
         # any master that has the scheduler in its configuration can serve its form, whoever claimed it
         scheduler = self.schedulers.get(entity["name"])
         if not isinstance(scheduler, Forcible):

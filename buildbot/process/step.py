@@ -16,8 +16,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.config.errors import error
+from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.interfaces import Master
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import IRenderable, Properties, resolved
 from buildbot.process.remotecommand import RemoteCommand

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from buildbot.config.errors import error
@@ -114,7 +114,7 @@ class ForceScheduler(BaseScheduler):
         """Show the form."""
         await self.master.data.update.setForceScheduler(self.schedulerid, self.describe())
 
-    async def force(self, args: dict[str, Any]) -> list[Any]:
+    async def force(self, args: Mapping[str, Any]) -> list[Any]:
         """Build what was submitted.
 
         Args:
@@ -155,7 +155,7 @@ class ForceScheduler(BaseScheduler):
         )
         return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
 
-    async def _chosen_builders(self, args: dict[str, Any]) -> list[str]:
+    async def _chosen_builders(self, args: Mapping[str, Any]) -> list[str]:
         names = args.get("builderNames")
         builderid = args.get("builderid")
         if names is not None:

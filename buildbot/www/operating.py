@@ -12,7 +12,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.process_collector import ProcessCollector
 from twisted.internet.defer import CancelledError
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.util.metrics import Family, Histogram
 from buildbot.util.singleflight import SingleFlight, TimeoutError
 from buildbot.www import jsonbody

@@ -9,7 +9,7 @@ from twisted.internet import endpoints
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.util.metrics import Family, counter, gauge
 from buildbot.www.api.jsonrpc import JsonRpc
 from buildbot.www.api.openapi import OpenApi

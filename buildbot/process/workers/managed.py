@@ -17,7 +17,8 @@ from twisted.internet.defer import DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from buildbot.interfaces import ConfiguredWorker, Master
+from buildbot.data.interfaces import Master
+from buildbot.interfaces import ConfiguredWorker
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.util.background import in_background
 

@@ -10,7 +10,7 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
-from buildbot.interfaces import Master
+from buildbot.data.interfaces import Master
 from buildbot.process.workers import pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.managed import ManagedWorker, directories_of

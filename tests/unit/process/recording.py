@@ -22,7 +22,7 @@ class Recording:
         self.state = make_master()
         self.name = self.state.name
         self.db, self.mq, self.reactor = self.state.db, self.state.mq, self.state.reactor
-        self.data = RecordedData(self.state.data, self)
+        self.data: Any = RecordedData(self.state.data, self)
         self.masterid = self.state.masterid
         self.metrics = self.state.metrics
         self.calls: list[tuple[Any, ...]] = []
