@@ -1,0 +1,166 @@
+"""Arguments of the kinds that a configuration names: steps, schedulers, change sources, workers, reporters.
+
+A kind declares each argument once, in its class body::
+
+    class Lint(BuildStep):
+        files = argument((), checks.list_of(checks.text), rendered=True, doc="the files to look at")
+        strict = argument(False, checks.boolean, doc="warnings are failures")
+
+`Declared.__init__` takes the arguments that a configuration gives, checks them and sets them as attributes. An
+argument that was not given has the value of the class attribute, so a subclass changes a default with
+``strict = True``. An attribute that ``__init__`` of a subclass has set before stays. Mistakes name class, argument and
+value, and say what is allowed.
+
+A declaration is a descriptor that gives the default; attributes of instances and of subclasses hide it as they hide
+any class attribute.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from buildbot.config.checks import anything, suggestion
+from buildbot.config.errors import error
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+#: the default of an argument that must be given
+REQUIRED: Any = _Required()
+
+
+@dataclass(frozen=True, eq=False)
+class Argument:
+    """The declaration of one argument.
+
+    Attributes:
+        default: its value where it is not given; `REQUIRED` if it must be.
+        check: gives back the value to keep, or raises ValueError with words that follow the argument's name.
+        rendered: whether a renderable may stand for the value, or in it.
+        doc: what it means, for the reference pages.
+    """
+
+    default: Any
+    check: Callable[[Any], Any]
+    rendered: bool
+    doc: str
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        return None if self.default is REQUIRED else self.default
+
+    def checked(self, value: Any) -> Any:
+        """The value to keep; ValueError if it is none. A renderable is checked once it is rendered."""
+        if has_renderable(value):
+            if not self.rendered:
+                raise ValueError(f"must be known when the configuration is read, so it cannot be {value!r}")
+            return value
+        return self.check(value)
+
+
+def argument(default: Any, check: Callable[[Any], Any] = anything, *, doc: str, rendered: bool = False) -> Any:
+    """Declare an argument in the body of a class; see `Argument`. The default itself is not checked."""
+    return Argument(default, check, rendered, " ".join(doc.split()))
+
+
+def is_renderable(value: object) -> bool:
+    """Whether a value is filled in when a build runs."""
+    return not isinstance(value, type) and hasattr(type(value), "getRenderingFor")
+
+
+def has_renderable(value: object) -> bool:
+    """Whether a value is a renderable, or a list, tuple or dictionary that holds one."""
+    if isinstance(value, (list, tuple)):
+        return any(map(has_renderable, value))
+    if isinstance(value, Mapping):
+        return any(has_renderable(each) for pair in value.items() for each in pair)
+    return is_renderable(value)
+
+
+def arguments_of(kind: type) -> dict[str, Argument]:
+    """The declared arguments of a class by name, its base classes' first."""
+    found: dict[str, Argument] = {}
+    for base in reversed(kind.__mro__):
+        found |= {name: each for name, each in vars(base).items() if isinstance(each, Argument)}
+    return found
+
+
+def rendered_names(kind: type) -> list[str]:
+    """The attributes of a class that are rendered: declared so, or listed in a ``renderables`` of it or of a base."""
+    names = dict.fromkeys(name for name, each in arguments_of(kind).items() if each.rendered)
+    for base in kind.__mro__:
+        names |= dict.fromkeys(vars(base).get("renderables", ()))
+    return list(names)
+
+
+class Declared:
+    """Base of the kinds whose arguments are declared."""
+
+    #: the arguments that may be given by position, in this order
+    positional: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        declared = arguments_of(type(self))
+        given = self._by_name(args, kwargs)
+        for unknown in sorted(given.keys() - declared.keys()):
+            error(f"{self._called(given)}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
+        for name, each in declared.items():
+            self._take(name, each, given)
+
+    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        given = dict(zip(self.positional, args, strict=False))
+        if len(args) > len(self.positional):
+            allowed = ", ".join(self.positional) or "none"
+            error(f"{type(self).__name__}: arguments by position: at most {allowed}; {len(args)} are given")
+        for twice in sorted(given.keys() & kwargs.keys()):
+            error(f"{self._called(kwargs)}: argument {twice!r} is given twice")
+        return {**given, **kwargs}
+
+    def _take(self, name: str, declared: Argument, given: Mapping[str, Any]) -> None:
+        if name in given:
+            value = given[name]
+        elif name in vars(self):
+            return
+        elif inspect.getattr_static(type(self), name) is not declared:
+            value = getattr(type(self), name)  # a subclass's own default
+        else:
+            if declared.default is REQUIRED:
+                error(f"{self._called(given)}: argument {name!r} is missing ({declared.doc})")
+            return
+        try:
+            setattr(self, name, declared.checked(value))
+        except ValueError as reason:
+            error(f"{self._called(given)}: {name} {reason}")
+
+    def _called(self, given: Mapping[str, Any]) -> str:
+        """The class and, where it has one, the name of this object, for messages."""
+        name = given.get("name")
+        return f"{type(self).__name__} {name!r}" if isinstance(name, str) else type(self).__name__
+
+
+def documented(kind: type) -> Iterator[str]:
+    """The arguments of a class as lines of Markdown, those of its base classes last."""
+    own = [name for name in arguments_of(kind) if name in vars(kind)]
+    for name, each in arguments_of(kind).items():
+        if name in own:
+            default = "required" if each.default is REQUIRED else f"default `{each.default!r}`"
+            renderable = ", may be a renderable" if each.rendered else ""
+            yield f"- `{name}` ({default}{renderable}): {each.doc}"
+
+
+__all__ = [
+    "REQUIRED",
+    "Argument",
+    "Declared",
+    "argument",
+    "arguments_of",
+    "documented",
+    "has_renderable",
+    "is_renderable",
+    "rendered_names",
+]
