@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from bench import history, http, http_items, items, page, report, rounds, stream, stream_items
+from bench import decisions, history, http, http_items, items, page, report, rounds, stream, stream_items
 from bench.cast import comparison
 from bench.databases import BACKENDS, NoServerError
 from bench.process import ROOT, ActorError
@@ -23,7 +23,7 @@ def main() -> int:
     options.directory.mkdir(parents=True, exist_ok=True)
     machine = report.machine(options.directory)
     print(f"{machine['cpus']} CPUs, load {machine['load'][0]}, fdatasync {machine['fdatasync_us']} µs")
-    runs = {"db": _compare, "history": _age, "http": _serve, "page": _look, "stream": _stream}
+    runs = {"db": _compare, "decisions": _decide, "history": _age, "http": _serve, "page": _look, "stream": _stream}
     run = runs[options.command]
     code, measured = 0, []
     for backend in options.backends:
@@ -62,6 +62,12 @@ def _age(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
         for a in found
     ]
     return entries, all(a.all_well for a in found)
+
+
+def _decide(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    found = decisions.measure(backend, options.directory, options.rounds, options.secs)
+    print(f"\n{backend}\n{decisions.table(found)}")
+    return [{"backend": backend, "name": one.name, "plain": one.plain, "ratio": one.ratio} for one in found], True
 
 
 def _serve(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
@@ -111,6 +117,7 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
     age = commands.add_parser("history", parents=[shared], help="with a short and a long history")
     age.add_argument("--history", type=int, default=1_000_000, metavar="N", help="finished requests; default: 10⁶")
+    commands.add_parser("decisions", parents=[shared], help="each bold piece beside the plain way to do the same")
     look = commands.add_parser("page", parents=[shared], help="the page in Chromium: from the click to the data")
     look.add_argument("--quick", action="store_true", help="a small farm")
     for command in (db, age):
