@@ -14,6 +14,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.resources.base import Resource
+from buildbot.util import jsontext
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -55,13 +56,20 @@ class Events:
         self._announced = transaction_of(conn).events
 
     def announce(
-        self, resource: Resource, event: str, ids: Iterable[int] | int, changes: Mapping[str, Any] | None = None
+        self,
+        resource: Resource,
+        event: str,
+        ids: Iterable[int] | int,
+        changes: Mapping[str, Any] | None = None,
+        asides: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> list[Entity]:
         """Announce an event of resources as they are now; those that do not exist are left out.
 
         Args:
             event: the last segment of the routing key; one of the noun's declared events.
             changes: attributes that differ in the message, or are known and need not be read.
+            asides: by id, attributes as they were until now, or that the message does not have, for the subscriptions
+                to paths that they decide about.
 
         Returns:
             the messages.
@@ -78,6 +86,8 @@ class Events:
             keys = routing_keys(resource, entity, event)
             if changes is not None:
                 entity = {**entity, **changes}
+            if asides and (aside := asides.get(identifier)):
+                keys = (*keys, jsontext.encoded(dict(aside)).decode())
             self._announced.append((keys, entity))
             messages.append(entity)
         return messages

@@ -46,9 +46,13 @@ class BuilderUpdates(Transacts):
         names = [builder["name"] for builder in builders]
         ids = connector.thdFindBuilderIds(conn, names) if names else {}
         self._db.projects.thdCheck(conn, {b["projectid"] for b in builders if b.get("projectid") is not None})
+        projects = connector.thdGetProjects(conn, ids.values())
         described = {ids[b["name"]] for b in builders if connector.thdDescribe(conn, ids[b["name"]], b)}
         changed = connector.thdSetOfMaster(conn, self._db.masterid, ids.values())
-        events.announce(BUILDER, "update", sorted(described | changed))
-        events.announce(BUILDER, "started", sorted(changed & set(ids.values())))
-        events.announce(BUILDER, "stopped", sorted(changed - set(ids.values())))
+        started, stopped = changed & set(ids.values()), changed - set(ids.values())
+        run_here: dict[int, dict[str, Any]] = {builderid: {"masterids": [self._db.masterid]} for builderid in stopped}
+        asides = run_here | {builderid: {"projectid": projects.get(builderid)} for builderid in described}
+        events.announce(BUILDER, "update", sorted(described | changed), asides=asides)
+        events.announce(BUILDER, "started", sorted(started))
+        events.announce(BUILDER, "stopped", sorted(stopped), asides=run_here)
         return {name: ids[name] for name in names}

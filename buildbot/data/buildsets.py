@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -33,10 +34,12 @@ class BuildsetUpdates(Transacts):
 
     def thdAddBuildset(self, conn: Connection, events: Events, /, **buildset: Any) -> tuple[int, dict[str, int]]:
         """As ``addBuildset``, in a transaction that does more."""
-        # of a new buildset the results are None, not -1 (http-api 6)
-        differs: dict[str, Any] = {"results": None}
+        differs: dict[str, Any] = {}
         stamps = buildset.pop("sourcestamps", None)
+        changeids: list[int] | None = None
         if stamps is not None:
+            stamps = list(stamps)
+            changeids = sorted({changeid for stamp in stamps for changeid in stamp.get("changeids", ())})
             if buildset.get("sourcestampsetid") is not None:
                 raise ValueError("sourcestamps: give either sourcestamps or sourcestampsetid")
             buildset["sourcestampsetid"], known = self._db.sourcestamps.thdAddSet(conn, stamps)
@@ -45,10 +48,19 @@ class BuildsetUpdates(Transacts):
         buildset.setdefault("properties", {})
         buildset.setdefault("reason", "")
         bsid, brids = self._db.buildsets.thdAddBuildset(conn, **buildset)
-        events.announce(BUILDSET, "new", bsid, differs)
+        if changeids is None:
+            changeids = self._db.sourcestamps.thdGetChangesOfSet(conn, buildset["sourcestampsetid"])
+        announce_new(events, bsid, changeids, differs)
         if brids:
             events.announce(BUILDREQUEST, "new", sorted(brids.values()))
         else:  # nothing to wait for
             self._db.buildsets.thdCompleteBuildset(conn, bsid, 0)
             events.announce(BUILDSET, "complete", bsid)
         return bsid, brids
+
+
+def announce_new(events: Events, bsid: int, changeids: list[int], changes: Mapping[str, Any] | None = None) -> None:
+    """Announce a new buildset, and for those who follow what is built of a change, which changes it comes from."""
+    # of a new buildset the results are None, not -1 (http-api 6)
+    asides = {bsid: {"changeids": changeids}} if changeids else None
+    events.announce(BUILDSET, "new", bsid, {"results": None, **(changes or {})}, asides)

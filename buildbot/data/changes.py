@@ -83,8 +83,9 @@ class ChangeUpdates(Transacts):
     def _thdSetChangeSourceMaster(
         self, conn: Connection, events: Events, changesourceid: int, masterid: int | None
     ) -> None:
-        self._db.changesources.thdSetChangeSourceMaster(conn, changesourceid, masterid)
-        events.announce(CHANGESOURCE, "updated", changesourceid)
+        until_now = self._db.changesources.thdMoveToMaster(conn, changesourceid, masterid)
+        asides = None if until_now is None else {changesourceid: {"master": {"masterid": until_now}}}
+        events.announce(CHANGESOURCE, "updated", changesourceid, asides=asides)
 
 
 def _completed(change: Mapping[str, Any]) -> dict[str, Any]:

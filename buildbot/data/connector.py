@@ -18,6 +18,7 @@ from buildbot.data.exceptions import (
     SinceTooOldError,
     UnknownActionError,
 )
+from buildbot.data.heard import Filter, identifier_of
 from buildbot.data.metrics import StateMetrics
 from buildbot.data.updates import Updates
 from buildbot.db.connector import DBConnector
@@ -25,7 +26,7 @@ from buildbot.db.engine.query import Query
 from buildbot.db.logsearch import Found, thd_search
 from buildbot.db.pool import in_snapshot
 from buildbot.mq.connector import Callback, MQConnector
-from buildbot.mq.log import Event
+from buildbot.mq.log import Event, thdClock
 from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.util.deferreds import deferred
@@ -183,12 +184,51 @@ class DataConnector:
         Source: specification 003, startConsuming; readings, Callbacks.
         """
         since = _since(options)
-        pattern = await self._pattern(path)
+        endpoint, variables = self._endpoints.find(path)
+        heard = endpoint.heard
+        if heard is None:
+            return await self.subscribe([_own_pattern(endpoint, path)], _delivers(callback), since)
+        return await self._follow(Filter(heard, variables), _delivers(callback), since)
 
-        def deliver(event: Event, key: tuple[str, ...]) -> None:
-            callback(key, event.message)
+    async def follow(self, path: str, deliver: Deliver, since: int | None) -> Subscription:
+        """As ``subscribe``, for a path as clients write it, with slashes and ``*``.
 
-        return await self.subscribe([pattern], deliver, since)
+        It is what is at a path of the API, an event's name, after the identifier of an element of a list, may follow,
+        and ``*`` stands for any. Every other text is a pattern of routing keys, in which ``*`` is any one segment.
+        """
+        filter = self._filter(path.split("/"))
+        if filter is None:
+            pattern = tuple(None if segment == "*" else segment for segment in path.split("/"))
+            return await self.subscribe([pattern], deliver, since)
+        return await self._follow(filter, deliver, since)
+
+    def _filter(self, segments: list[str]) -> Filter | None:
+        """What decides about a path as clients write it, if it begins with one of the API."""
+        for ending in range(3):
+            beginning, end = segments[: len(segments) - ending], segments[len(segments) - ending :]
+            found = None if "*" in beginning else self._endpoints.at(beginning)
+            heard = None if found is None else found[0].heard
+            if found is None or heard is None:
+                continue
+            endpoint, variables = found
+            event = end[-1] if end and end[-1] != "*" else None
+            if (event is not None and event not in heard.names) or (ending and endpoint.is_collection != (ending == 2)):
+                continue
+            identifier = None
+            if ending == 2 and end[0] != "*":
+                identifier = identifier_of(endpoint.resource, heard.key, end[0])
+                if identifier is None:
+                    continue
+            return Filter(heard, variables, event, identifier)
+        return None
+
+    async def _follow(self, filter: Filter, deliver: Deliver, since: int | None) -> Subscription:
+        if filter.asks:
+            # what it finds is of the clock at which it begins, or later
+            clock = await self._db.pool.snapshot(_read_filter, filter)
+            since = clock if since is None else since
+        patterns, hear = filter.subscribe(deliver)
+        return await self.subscribe(patterns, hear, since)
 
     async def subscribe(self, patterns: Sequence[Pattern], deliver: Deliver, since: int | None) -> Subscription:
         """As ``startConsuming``, for several patterns of routing keys and with events as they are in the log."""
@@ -210,13 +250,8 @@ class DataConnector:
 
         Source: readings, Snapshots.
         """
-        pattern = await self._pattern(path)
         data, clock = await self._read(options, path)
-
-        def deliver(event: Event, key: tuple[str, ...]) -> None:
-            callback(key, event.message)
-
-        return Watch(data, await self._mq.subscribe([pattern], deliver, clock))
+        return Watch(data, await self.startConsuming(callback, {"since": clock}, path))
 
     @deferred
     async def control(self, action: str, args: Mapping[str, Any], path: Sequence[Any]) -> Any:
@@ -265,12 +300,24 @@ class DataConnector:
         read = self._db.pool.read_short if endpoint.asks_short(query) else self._db.pool.read
         return read(thd, endpoint, variables, query, *args)
 
-    async def _pattern(self, path: Sequence[Any]) -> Pattern:
-        endpoint, variables = self._endpoints.find(path)
-        segments: list[str] = []
-        for part, given in zip(endpoint.path.parts, path, strict=False):
-            segments.append(str(variables[part.partition(":")[2]]) if ":" in part else str(given))
-        return (*segments, None) if endpoint.kind != "collection" else (*segments, None, None)
+
+def _own_pattern(endpoint: Endpoint, path: Sequence[Any]) -> Pattern:
+    """The pattern of routing keys at a path where nothing happens by itself, for what others announce there."""
+    segments = tuple(str(segment) for segment in path)
+    return (*segments, None, None) if endpoint.is_collection else (*segments, None)
+
+
+def _delivers(callback: Callback) -> Deliver:
+    def deliver(event: Event, key: tuple[str, ...]) -> None:
+        callback(key, event.message)
+
+    return deliver
+
+
+def _read_filter(conn: Connection, filter: Filter) -> int:
+    clock, _ = thdClock(conn)
+    filter.read(conn)
+    return clock
 
 
 def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:

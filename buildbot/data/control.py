@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy.engine import Connection
 
 from buildbot.data.base import Events, Transacts
+from buildbot.data.buildsets import announce_new
 from buildbot.data.exceptions import InvalidControlError
 from buildbot.db.connector import DBConnector
 from buildbot.db.engine.rows import Entity
@@ -144,7 +145,7 @@ class Control:
             parent_relationship=buildset["parent_relationship"],
             rebuilt_buildid=buildset["rebuilt_buildid"] or build["buildid"],
         )
-        events.announce(BUILDSET, "new", bsid, {"results": None})
+        announce_new(events, bsid, db.sourcestamps.thdGetChangesOfSet(conn, buildset["sourcestampsetid"]))
         events.announce(BUILDREQUEST, "new", sorted(brids.values()))
         return [bsid, {str(request["builderid"]): brids[request["buildername"]]}]
 
@@ -158,7 +159,7 @@ class Control:
         if state[1] is None:
             db.buildrequests.thdCompleteUnclaimed(conn, [brid], CANCELLED)
             completed = events.announce(BUILDREQUEST, "complete", brid)
-            events.announce_message(f"buildrequests/{brid}/cancel", {"buildrequestid": brid})
+            events.announce(BUILDREQUEST, "cancel", brid)
             at = completed[0]["complete_at"]
             bsids = [completed[0]["buildsetid"]]
             events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))

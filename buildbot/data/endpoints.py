@@ -7,23 +7,29 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_type_hints
 
+from sqlalchemy import select
 from sqlalchemy.engine import Connection
 
 from buildbot.data import links, options, spec
 from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError, InvalidPathError
+from buildbot.data.heard import Heard, heard_at, properties_heard_at
 from buildbot.db.connector import DBConnector
+from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.query import Condition, Page, Query, count, fetch, fetch_one, in_one_statement, only_one
 from buildbot.mq.log import thdClock
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Kind, Path, Resource
 from buildbot.resources.build_data import BUILD_DATA
+from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
-from buildbot.resources.buildsets import BUILDSET
+from buildbot.resources.buildsets import BUILDSET, buildsets
 from buildbot.resources.changes import CHANGE
-from buildbot.resources.codebases import CODEBASE
-from buildbot.resources.commits import CommitGraphDict
+from buildbot.resources.codebases import CODEBASE, codebases
+from buildbot.resources.commits import CommitGraphDict, commits
 from buildbot.resources.logs import LOG
+from buildbot.resources.paths import Among, Element
+from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET
 from buildbot.util import checks, jsontext
@@ -65,6 +71,11 @@ class Endpoint:
     @property
     def resource(self) -> Resource | None:
         """The noun that is there, if it is one."""
+        return None
+
+    @property
+    def heard(self) -> Heard | None:
+        """What subscriptions to it hear; None if nothing ever happens there."""
         return None
 
     @property
@@ -117,6 +128,11 @@ class ResourceEndpoint(Endpoint):
     def fields(self) -> dict[str, Kind]:
         """As ``Endpoint.fields``."""
         return self._fields
+
+    @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``."""
+        return heard_at(self._resource, self.path)
 
     @property
     def type_spec(self) -> dict[str, Any]:
@@ -219,6 +235,11 @@ class PropertiesEndpoint(Endpoint):
         self._owner_path = path
 
     @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``."""
+        return properties_heard_at(self._owner, self._owner_path)
+
+    @property
     def type_spec(self) -> dict[str, Any]:
         """As ``Endpoint.type_spec``; it has whatever attributes there are."""
         return {"name": "sourcedproperties"}
@@ -243,6 +264,11 @@ class PropertyListEndpoint(Endpoint):
         super().__init__(db, Path(f"{path.pattern}/{last}"), "_properties", "_property")
         self._owner = owner
         self._owner_path = path
+
+    @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``."""
+        return properties_heard_at(self._owner, self._owner_path)
 
     @property
     def fields(self) -> dict[str, Kind]:
@@ -294,6 +320,11 @@ class LogLinesEndpoint(Endpoint):
         super().__init__(db, Path(f"{path.pattern}/{last}", where=path.where, single=True), "logchunks", "logchunk")
         self._log_path = path
         self.kind = kind
+
+    @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``: what happens to the log."""
+        return heard_at(LOG, self._log_path)
 
     @property
     def fields(self) -> dict[str, Kind]:
@@ -384,6 +415,11 @@ class BuildDataValueEndpoint(Endpoint):
         self._data_path = path
 
     @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``: what happens to the data."""
+        return heard_at(BUILD_DATA, self._data_path)
+
+    @property
     def fields(self) -> dict[str, Kind]:
         """As ``Endpoint.fields``."""
         return {"name": "str", "value": "json"}
@@ -424,6 +460,19 @@ class CommitGraphEndpoint(Endpoint):
         return self._db.commits.thdGetCommitGraph(conn, variables["commitid1"], variables["commitid2"])
 
 
+_OF_STAMPS = Element("sourcestamps", ("codebase", "revision"))
+_OF_COMMITS = Path(
+    BUILDSET.plural,
+    where=buildsets.c.sourcestampsetid.in_(
+        select(sourcestampset_members.c.sourcestampsetid)
+        .join(sourcestamps, sourcestamps.c.id == sourcestampset_members.c.ssid)
+        .join(codebases, codebases.c.name == sourcestamps.c.codebase)
+        .join(commits, (commits.c.codebaseid == codebases.c.id) & (commits.c.revision == sourcestamps.c.revision))
+        .where(IdIn(commits.c.id))
+    ),
+)
+
+
 class CommitRangeEndpoint(ResourceEndpoint):
     """Test result sets of builds of any commit between two and their common ancestor, all included."""
 
@@ -433,6 +482,24 @@ class CommitRangeEndpoint(ResourceEndpoint):
     def __init__(self, db: DBConnector) -> None:
         super().__init__(db, TEST_RESULT_SET, Path(f"{_RANGE}/test_result_sets"), {})
         self._all = next(path for path in TEST_RESULT_SET.paths if not path.variables)
+
+    @property
+    def heard(self) -> Heard:
+        """As ``Endpoint.heard``: which commits there are between two stays the same."""
+        of_stamps = Among("buildsetid", BUILDSET.plural, "bsid", _OF_STAMPS, found_by=_OF_COMMITS)
+        of_requests = Among("buildrequestid", BUILDREQUEST.plural, "buildrequestid", of_stamps)
+        condition = Among("buildid", BUILD.plural, "buildid", of_requests)
+        resource = TEST_RESULT_SET
+        return Heard(resource.events, condition, resource.event_names, resource.key, more=self._stamps)
+
+    def _stamps(self, conn: Connection, variables: Variables) -> dict[str, Any]:
+        """What source stamps of these commits have, and the commits' ids."""
+        codebase = self._db.codebases.thdGetCodebase(conn, variables["codebaseid"])
+        if codebase is None or not _in_codebase(self._db, conn, variables):
+            return {}
+        ids = self._db.commits.thdGetRange(conn, variables["commitid1"], variables["commitid2"])
+        revisions = frozenset(self._db.commits.thdGetRevisions(conn, ids))
+        return {"codebase": codebase["name"], "revision": revisions, "ids": ids}
 
     def read(self, conn: Connection, variables: Variables, query: Query) -> ResourceList:
         """As ``Endpoint.read``."""
@@ -530,13 +597,20 @@ class Endpoints:
         """
         if isinstance(path, str | bytes) or not isinstance(path, list | tuple):
             raise InvalidPathError(f"the path must be a tuple, not {path!r}")
+        found = self.at(path)
+        if found is None:
+            raise InvalidPathError(f"Invalid path: {'/'.join(map(str, path))}")
+        return found
+
+    def at(self, path: Sequence[Any]) -> tuple[Endpoint, dict[str, Any]] | None:
+        """As ``find``; None if nothing is there, ever."""
         segments = tuple(path)
         first = segments[0] if segments and isinstance(segments[0], str) else ""
         for parts, endpoint in self._by_start.get((len(segments), first), ()):
             variables: dict[str, Any] = {}
             if all(_fits(part, segment, variables) for part, segment in zip(parts, segments, strict=True)):
                 return endpoint, variables
-        raise InvalidPathError(f"Invalid path: {'/'.join(map(str, segments))}")
+        return None
 
 
 def _endpoints(db: DBConnector) -> Iterator[Endpoint]:

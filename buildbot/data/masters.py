@@ -107,14 +107,15 @@ class MasterUpdates(Transacts):
         self._thdCleanUp(conn, events, masterid)
         schedulers, sources = self._parts(conn, masterid)
         builders = sorted(db.builders.thdSetOfMaster(conn, masterid, ()))
-        workers = sorted(db.workers.thdConfigure(conn, masterid, {}))
+        workers = db.workers.thdConfigure(conn, masterid, {})
         if db.masters.thdSetMasterState(conn, masterid, False):
             events.announce(SCHEDULER, "updated", schedulers)
             events.announce(CHANGESOURCE, "updated", sources)
-            events.announce(BUILDER, "update", builders)
-            events.announce(BUILDER, "stopped", builders)
-            events.announce(WORKER, "state_updated", workers)
-            events.announce(MASTER, "stopped", masterid)
+            run_here = {builderid: {"masterids": [masterid]} for builderid in builders}
+            events.announce(BUILDER, "update", builders, asides=run_here)
+            events.announce(BUILDER, "stopped", builders, asides=run_here)
+            events.announce(WORKER, "state_updated", sorted(workers), asides=workers)
+            events.announce(MASTER, "stopped", masterid, asides={masterid: {"builderids": builders}})
 
     def _parts(self, conn: Connection, masterid: int) -> tuple[list[int], list[int]]:
         """Ids of the schedulers and change sources that a master runs; locked."""

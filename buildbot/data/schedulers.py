@@ -42,8 +42,9 @@ class SchedulerUpdates(Transacts):
         return True
 
     def _thdSetSchedulerMaster(self, conn: Connection, events: Events, schedulerid: int, masterid: int | None) -> None:
-        self._db.schedulers.thdSetSchedulerMaster(conn, schedulerid, masterid)
-        events.announce(SCHEDULER, "updated", schedulerid)
+        until_now = self._db.schedulers.thdMoveToMaster(conn, schedulerid, masterid)
+        asides = None if until_now is None else {schedulerid: {"master": {"masterid": until_now}}}
+        events.announce(SCHEDULER, "updated", schedulerid, asides=asides)
 
     def schedulerEnable(self, schedulerid: int, enabled: bool) -> Deferred[None]:
         """Switch a scheduler on or off. Event: ``schedulers/N/updated``."""

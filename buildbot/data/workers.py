@@ -40,7 +40,7 @@ class WorkerUpdates(Transacts):
         changed = self._db.workers.thdConfigure(
             conn, self._db.masterid, {ids[name]: builderids for name, builderids in configured.items()}
         )
-        events.announce(WORKER, "state_updated", sorted(changed))
+        events.announce(WORKER, "state_updated", sorted(changed), asides=changed)
         return ids
 
     def workerConnected(self, workerid: int, workerinfo: Mapping[str, Any]) -> Deferred[None]:

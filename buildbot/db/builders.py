@@ -29,6 +29,7 @@ _describe = Statement(
     )
     .values({name: bindparam(f"new_{name}") for name in _described})
 )
+_projects_of = Statement(select(builders.c.id, builders.c.projectid).where(IdIn(builders.c.id)))
 _of_master = Statement(select(builder_masters.c.builderid).where(builder_masters.c.masterid == bindparam("masterid")))
 _link = Statement(insert(builder_masters).values(builderid=bindparam("builderid"), masterid=bindparam("masterid")))
 _unlink = Statement(
@@ -84,6 +85,11 @@ class BuildersConnectorComponent(DBConnectorComponent):
         values["new_projectid"] = described.get("projectid")
         values["new_tags"] = jsontext.dump_list(checks.texts(described.get("tags") or (), "tags"))
         return _describe.count(conn, builderid=builderid, **values) == 1
+
+    def thdGetProjects(self, conn: Connection, builderids: Iterable[int]) -> dict[int, int | None]:
+        """The projects of these builders, by id."""
+        ids = list(builderids)
+        return {row[0]: row[1] for row in _projects_of.all(conn, ids=ids)} if ids else {}
 
     def thdSetOfMaster(self, conn: Connection, masterid: int, builderids: Iterable[int]) -> set[int]:
         """Make these the builders that a master runs; ids of those for which that changed."""

@@ -39,9 +39,13 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
 
         Source: specification 002.
         """
-        _things.set_master(conn, changesourceid, masterid)
+        self.thdMoveToMaster(conn, changesourceid, masterid)
 
     setChangeSourceMaster = writes(thdSetChangeSourceMaster)
+
+    def thdMoveToMaster(self, conn: Connection, changesourceid: int, masterid: int | None) -> int | None:
+        """As ``thdSetChangeSourceMaster``; the master that ran it until now."""
+        return _things.set_master(conn, changesourceid, masterid)
 
     def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
         """Ids of the change sources that a master runs; locked."""

@@ -55,8 +55,8 @@ class ClaimedByOne:
         self._link = Statement(insert(links).values({what: bindparam("thing"), "masterid": bindparam("masterid")}))
         self._filtered: dict[tuple[bool | None, bool], Statement] = {}
 
-    def set_master(self, conn: Connection, thing: int, masterid: int | None) -> None:
-        """Set or unset the master of a thing; refused while another active master has it.
+    def set_master(self, conn: Connection, thing: int, masterid: int | None) -> int | None:
+        """Set or unset the master of a thing; refused while another active master has it. Returns the one until now.
 
         Raises KeyError if there is no such thing, ValueError if there is no such master.
         """
@@ -65,19 +65,21 @@ class ClaimedByOne:
             checks.identifier(masterid, "masterid")
         if self._lock.first(conn, thing=thing) is None:
             raise KeyError(f"{self._what}: there is no {thing}")
+        holder = self._holder.first(conn, thing=thing)
+        until_now: int | None = None if holder is None else holder[0]
         if masterid is None:
             self._unlink.run(conn, thing=thing)
-            return
-        holder = self._holder.first(conn, thing=thing)
+            return until_now
         if holder is not None:
             if holder[0] == masterid:
-                return
+                return until_now
             if holder[1]:
                 raise self._refused(f"{self._what} {thing} is run by master {holder[0]}")
         if self._known_master.first(conn, masterid=masterid) is None:
             raise ValueError(f"masterid: there is no master {masterid}")
         self._unlink.run(conn, thing=thing)
         self._link.run(conn, thing=thing, masterid=masterid)
+        return until_now
 
     def lock_of_master(self, conn: Connection, masterid: int) -> list[int]:
         """The things that a master runs, by id; locked, so that nobody announces them with this master meanwhile."""

@@ -7,7 +7,7 @@ takes up to ``WINDOW`` such steps, so that neither the database nor this process
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, Protocol, cast
 
 from sqlalchemy import bindparam, case, func, insert, literal_column, select
@@ -86,6 +86,7 @@ def _back() -> Any:
     return select(line.c.id, line.c.parent).order_by(line.c.steps)
 
 
+_revisions = Statement(select(commits.c.revision).where(IdIn(commits.c.id)))
 _meet = Statement(_towards_each_other())
 _line = Statement(_back())
 _tested = Statement(
@@ -207,13 +208,24 @@ class CommitsConnectorComponent(DBConnectorComponent):
 
     def thdTestResultSets(self, conn: Connection, commitid1: int, commitid2: int) -> list[int]:
         """Ids of the test result sets of builds of any commit between two and their common ancestor, all included."""
-        common = self.thdGetCommonParent(conn, commitid1, commitid2)
         found: set[int] = set()
+        for window in self._range(conn, commitid1, commitid2):
+            found.update(row[0] for row in _tested.all(conn, ids=window))
+        return sorted(found)
+
+    def thdGetRange(self, conn: Connection, commitid1: int, commitid2: int) -> list[int]:
+        """Ids of the commits between two and their common ancestor, all included; none if they have none."""
+        return sorted({commitid for window in self._range(conn, commitid1, commitid2) for commitid in window})
+
+    def thdGetRevisions(self, conn: Connection, commitids: Collection[int]) -> list[str]:
+        """The revisions of commits."""
+        return [row[0] for row in _revisions.all(conn, ids=list(commitids))] if commitids else []
+
+    def _range(self, conn: Connection, commitid1: int, commitid2: int) -> Iterator[list[int]]:
+        common = self.thdGetCommonParent(conn, commitid1, commitid2)
         if common is not None:
             for end in (commitid1, commitid2):
-                for window in _windows(conn, end, common):
-                    found.update(row[0] for row in _tested.all(conn, ids=window))
-        return sorted(found)
+                yield from _windows(conn, end, common)
 
 
 def _windows(conn: Connection, commitid: int, ancestor: int) -> Iterator[list[int]]:

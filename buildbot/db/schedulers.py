@@ -151,9 +151,13 @@ class SchedulersConnectorComponent(DBConnectorComponent):
 
         Source: readings, schedulers.
         """
-        _things.set_master(conn, schedulerid, masterid)
+        self.thdMoveToMaster(conn, schedulerid, masterid)
 
     setSchedulerMaster = writes(thdSetSchedulerMaster)
+
+    def thdMoveToMaster(self, conn: Connection, schedulerid: int, masterid: int | None) -> int | None:
+        """As ``thdSetSchedulerMaster``; the master that ran it until now."""
+        return _things.set_master(conn, schedulerid, masterid)
 
     def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
         """Ids of the schedulers that a master runs; locked."""

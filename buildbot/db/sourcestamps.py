@@ -208,6 +208,10 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
 
     # -- for the Data layer -------------------------------------------------------------------------
 
+    def thdGetChangesOfSet(self, conn: Connection, sourcestampsetid: int) -> list[int]:
+        """The ids of the changes that a set comes from."""
+        return sorted({row[1] for row in _changes_of_set.all(conn, setid=sourcestampsetid)})
+
     def thdFindSourceStamp(
         self,
         conn: Connection,

@@ -86,8 +86,13 @@ class WorkersConnectorComponent(DBConnectorComponent):
         """Ids of the workers connected to a master."""
         return [row[0] for row in _connected_to.all(conn, masterid=masterid)]
 
-    def thdConfigure(self, conn: Connection, masterid: int, configured: Mapping[int, Iterable[int]]) -> set[int]:
-        """Make ``{workerid: builderids}`` what is configured on a master; ids of the workers for which that changed."""
+    def thdConfigure(
+        self, conn: Connection, masterid: int, configured: Mapping[int, Iterable[int]]
+    ) -> dict[int, dict[str, Any]]:
+        """Make ``{workerid: builderids}`` what is configured on a master.
+
+        Returns what was until now, ``{"configured_on": […]}``, by the ids of the workers for which that changed.
+        """
         wanted = {(workerid, builderid) for workerid, ids in configured.items() for builderid in ids}
         had = {(row[0], row[1]) for row in _configured_on.all(conn, masterid=masterid)}
         changed = sorted({workerid for workerid, _ in had ^ wanted})
@@ -96,7 +101,11 @@ class WorkersConnectorComponent(DBConnectorComponent):
         for workerid, builderid in sorted(had - wanted):
             _unconfigure.run(conn, workerid=workerid, masterid=masterid, builderid=builderid)
         _configure.many(conn, [{"workerid": w, "masterid": masterid, "builderid": b} for w, b in sorted(wanted - had)])
-        return set(changed)
+        until_now: dict[int, dict[str, Any]] = {workerid: {"configured_on": []} for workerid in changed}
+        for workerid, builderid in sorted(had):
+            if workerid in until_now:
+                until_now[workerid]["configured_on"].append({"masterid": masterid, "builderid": builderid})
+        return until_now
 
     def thdSetState(
         self,

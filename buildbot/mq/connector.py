@@ -17,7 +17,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.base import NotAnsweredError
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Statement
-from buildbot.mq.log import Event, EventLog, thdClock, thdCreatedAt, thdTrim
+from buildbot.mq.log import ASIDE, Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.mq.tail import LogTail
@@ -260,4 +260,6 @@ def _checked_key(routing_key: Sequence[str]) -> tuple[str, ...]:
         checks.text(segment, "routing_key")
         if "/" in segment or "\n" in segment:
             raise ValueError(f"routing_key: {segment!r} has a slash or line end in it")
+    if routing_key[0].startswith(ASIDE):
+        raise ValueError(f"routing_key: {routing_key[0]!r} begins with {ASIDE!r}")
     return tuple(routing_key)

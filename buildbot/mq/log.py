@@ -36,16 +36,25 @@ _set_trimmed = Statement(
 )
 
 
+#: how an aside, a JSON object, begins among the routing keys, of which it is the last; no key begins so
+ASIDE = "{"
+
+
 class Event:
     """One event: its number, its routing keys, and its message, serialized once."""
 
-    __slots__ = ("body", "keys", "message", "seq")
+    __slots__ = ("aside", "body", "keys", "message", "seq")
 
     #: the message as simple values, read when it is first asked for; shared by all who listen, so not to be changed
     message: Any
 
     def __init__(self, seq: int, keys: tuple[str, ...], body: bytes) -> None:
         self.seq = seq
+        #: what the event says of its resource beside the message: for subscriptions, not for those who listen
+        self.aside: dict[str, Any] | None = None
+        if keys and keys[-1].startswith(ASIDE):
+            self.aside = jsontext.loads(keys[-1])
+            keys = keys[:-1]
         #: each with its segments joined by slashes
         self.keys = keys
         #: JSON

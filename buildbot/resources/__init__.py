@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildbot.resources.base import Resource, metadata
+from buildbot.resources.base import DeclarationError, Resource, metadata
 from buildbot.resources.branches import BRANCH
 from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.builders import BUILDER
@@ -15,8 +15,10 @@ from buildbot.resources.codebases import CODEBASE
 from buildbot.resources.commits import COMMIT
 from buildbot.resources.deliveries import deliveries
 from buildbot.resources.events import clock, events
+from buildbot.resources.heard import condition_of
 from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
+from buildbot.resources.paths import variables_in
 from buildbot.resources.projects import PROJECT
 from buildbot.resources.schedulers import FORCESCHEDULER, SCHEDULER
 from buildbot.resources.sessions import sessions
@@ -52,7 +54,23 @@ RESOURCES: tuple[Resource, ...] = (
     TEST_RESULT,
 )
 
+#: each by its plural
+BY_PLURAL: dict[str, Resource] = {resource.plural: resource for resource in RESOURCES}
+
+
+def _check_heard() -> None:
+    """A path at which subscriptions could not tell what they hear does not import."""
+    for resource in RESOURCES:
+        for path in resource.paths if resource.events else ():
+            condition = condition_of(resource, path, BY_PLURAL)
+            if condition is None or (path.hears is None and not set(path.variables) <= set(variables_in(condition))):
+                raise DeclarationError(f"{resource.name}: nothing says what is heard at {path.pattern!r}")
+
+
+_check_heard()
+
 __all__ = [
+    "BY_PLURAL",
     "RESOURCES",
     "Resource",
     "clock",

@@ -24,10 +24,11 @@ from sqlalchemy import (
     Text,
     literal_column,
 )
-from sqlalchemy.sql.elements import BindParameter, Cast
+from sqlalchemy.sql.elements import Cast
 from sqlalchemy.sql.schema import SchemaItem
 from sqlalchemy.sql.selectable import ScalarSelect
 
+from buildbot.resources.paths import Path, bind_names
 from buildbot.resources.types import Blob, Flag, Hash, Id, JsonText, ListText, UnixTime
 
 Kind = Literal["int", "str", "bool", "time", "json", "list"]
@@ -140,35 +141,6 @@ Attribute = Field | Related | Embedded
 
 
 @dataclass(frozen=True, eq=False)
-class Path:
-    """A place where the noun is found: ``builders/n:builderid/builds``.
-
-    A variable that is a field of the noun restricts it; every other one must occur as a bind parameter in ``where``.
-    A path whose last part is a variable gives a single resource, every other a collection.
-    """
-
-    pattern: str
-    where: ColumnElement[bool] | None = None
-    single: bool | None = None
-
-    @property
-    def parts(self) -> tuple[str, ...]:
-        """Its segments, variables with their type prefix."""
-        return tuple(self.pattern.split("/"))
-
-    @property
-    def is_single(self) -> bool:
-        """Whether it gives one resource rather than a list."""
-        return ":" in self.parts[-1] if self.single is None else self.single
-
-    @property
-    def variables(self) -> dict[str, str]:
-        """Names of its variables with their type: ``n`` number, ``i`` identifier, ``s`` text."""
-        found = [part.split(":", 1) for part in self.parts if ":" in part]
-        return {name: kind for kind, name in found}
-
-
-@dataclass(frozen=True, eq=False)
 class LinkTo:
     """A link of the noun: the path of what it points to, with fields of the noun in braces."""
 
@@ -236,15 +208,6 @@ class Resource:
         """What the values of one of its fields mean."""
         attribute = self.fields[name]
         return attribute.value_kind if isinstance(attribute, Field) else attribute.kind
-
-
-def bind_names(clause: ColumnElement[bool] | None) -> set[str]:
-    """The names of the bind parameters in an expression."""
-    if clause is None:
-        return set()
-    from sqlalchemy.sql.visitors import iterate
-
-    return {element.key for element in iterate(clause) if isinstance(element, BindParameter)}
 
 
 def unset(flag: ColumnElement[Any]) -> ColumnElement[bool]:

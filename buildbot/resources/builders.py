@@ -18,6 +18,7 @@ from buildbot.resources.base import (
     id_column,
     table,
 )
+from buildbot.resources.paths import Among, Equals
 from buildbot.resources.workers import configured_workers
 
 builders = table(
@@ -47,6 +48,9 @@ _on_master = (
     .where(builder_masters.c.builderid == builders.c.id, builder_masters.c.masterid == bindparam("masterid"))
     .correlate(builders)
 )
+
+
+_hears_of_master = Equals("masterids", "masterid")
 
 
 class BuilderDict(TypedDict):
@@ -96,8 +100,8 @@ BUILDER = Resource(
         Path("builders"),
         Path("builders/n:builderid"),
         Path("builders/s:buildername", where=builders.c.name == bindparam("buildername")),
-        Path("masters/n:masterid/builders", where=_on_master),
-        Path("masters/n:masterid/builders/n:builderid", where=_on_master),
+        Path("masters/n:masterid/builders", where=_on_master, hears=_hears_of_master),
+        Path("masters/n:masterid/builders/n:builderid", where=_on_master, hears=_hears_of_master),
         Path("projects/n:projectid/builders"),
         Path(
             "workers/n:workerid/builders",
@@ -106,6 +110,7 @@ BUILDER = Resource(
                 configured_workers.c.builderid == builders.c.id, configured_workers.c.workerid == bindparam("workerid")
             )
             .correlate(builders),
+            hears=Among("builderid", "workers", "configured_on.builderid", Equals("workerid", "workerid"), single=True),
         ),
     ),
     events=("builders/{builderid}",),

@@ -23,6 +23,7 @@ from buildbot.resources.base import (
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.buildsets import buildsets
+from buildbot.resources.paths import Among, Equals
 from buildbot.resources.sourcestamps import sourcestampset_changes
 
 builds = table(
@@ -69,6 +70,26 @@ _number = builds.c.number == bindparam("build_number")
 #: the build that a path names by the variables ``builderid``, or ``buildername``, and ``build_number``
 BUILD_BY_NUMBER = select(builds.c.id).where(builds.c.builderid == bindparam("builderid"), _number)
 BUILD_BY_NAME = select(builds.c.id).where(builds.c.builderid == _named_builder, _number)
+
+#: which buildsets come from a change stands in their asides
+_of_change = Among(
+    "buildsetid",
+    "buildsets",
+    "bsid",
+    Equals("changeids", "changeid"),
+    found_by=Path(
+        "buildsets",
+        where=buildsets.c.sourcestampsetid.in_(
+            select(sourcestampset_changes.c.sourcestampsetid).where(
+                sourcestampset_changes.c.changeid == bindparam("changeid")
+            )
+        ),
+    ),
+)
+
+
+def _build_of_buildset(which: Among) -> Among:
+    return Among("buildrequestid", "buildrequests", "buildrequestid", which)
 
 
 class BuildDict(TypedDict):
@@ -145,7 +166,9 @@ BUILD = Resource(
         Path("builders/s:buildername/builds", where=builds.c.builderid == _named_builder),
         Path("builders/s:buildername/builds/n:build_number", where=and_(builds.c.builderid == _named_builder, _number)),
         Path("buildrequests/n:buildrequestid/builds"),
-        Path("changes/n:changeid/builds", where=builds.c.id.in_(_build_of_changes)),
+        Path(
+            "changes/n:changeid/builds", where=builds.c.id.in_(_build_of_changes), hears=_build_of_buildset(_of_change)
+        ),
         Path("workers/n:workerid/builds"),
         Path("masters/n:masterid/builds"),
         Path(
@@ -155,6 +178,7 @@ BUILD = Resource(
                 .join(buildsets, buildsets.c.id == buildrequests.c.buildsetid)
                 .where(buildsets.c.parent_buildid == bindparam("buildid"))
             ),
+            hears=_build_of_buildset(Among("buildsetid", "buildsets", "bsid", Equals("parent_buildid", "buildid"))),
         ),
     ),
     events=(

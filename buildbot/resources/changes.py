@@ -26,6 +26,7 @@ from buildbot.resources.base import (
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets
+from buildbot.resources.paths import Either, Equals, Known
 from buildbot.resources.sourcestamps import (
     STAMP_COLUMNS,
     SourceStampDict,
@@ -149,6 +150,7 @@ CHANGE = Resource(
                     select(sourcestampset_changes.c.changeid).where(sourcestampset_changes.c.ssid == bindparam("ssid"))
                 ),
             ),
+            hears=Either((Equals("sourcestamp.ssid", "ssid"), Known())),
         ),
         Path(
             "builds/n:buildid/changes",
@@ -159,6 +161,8 @@ CHANGE = Resource(
                 .join(builds, builds.c.buildrequestid == buildrequests.c.id)
                 .where(builds.c.id == bindparam("buildid"))
             ),
+            # a change is there before what is built of it, and after
+            hears=Known(),
         ),
         Path(
             "builders/n:builderid/builds/n:build_number/changes",
@@ -169,6 +173,7 @@ CHANGE = Resource(
                 .join(builds, builds.c.buildrequestid == buildrequests.c.id)
                 .where(builds.c.builderid == bindparam("builderid"), builds.c.number == bindparam("build_number"))
             ),
+            hears=Known(),
         ),
     ),
     events=("changes/{changeid}",),

@@ -8,6 +8,7 @@ from sqlalchemy import Column, ForeignKey, Text, bindparam, exists
 
 from buildbot.resources.base import Embedded, Field, Hash, Id, Path, Resource, id_column, table
 from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
+from buildbot.resources.paths import Equals
 
 changesources = table(
     "changesources",
@@ -32,6 +33,7 @@ _on_master = (
     )
     .correlate(changesources)
 )
+_hears_of_master = Equals("master.masterid", "masterid")
 
 
 class ChangeSourceDict(TypedDict):
@@ -69,8 +71,8 @@ CHANGESOURCE = Resource(
     paths=(
         Path("changesources"),
         Path("changesources/n:changesourceid"),
-        Path("masters/n:masterid/changesources", where=_on_master),
-        Path("masters/n:masterid/changesources/n:changesourceid", where=_on_master),
+        Path("masters/n:masterid/changesources", where=_on_master, hears=_hears_of_master),
+        Path("masters/n:masterid/changesources/n:changesourceid", where=_on_master, hears=_hears_of_master),
     ),
     events=("changesources/{changesourceid}",),
     event_names=("updated",),

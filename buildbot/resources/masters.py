@@ -9,6 +9,7 @@ from sqlalchemy import Column, ColumnElement, Integer, Text, bindparam, column, 
 from sqlalchemy import table as named_table
 
 from buildbot.resources.base import Field, Flag, Hash, Path, Resource, UnixTime, id_column, table
+from buildbot.resources.paths import Among, Either, Equals
 
 masters = table(
     "masters",
@@ -33,6 +34,15 @@ MASTER_COLUMNS: tuple[ColumnElement[object], ...] = (
     masters.c.name,
     masters.c.active,
     masters.c.last_active,
+)
+
+
+#: a master that stops says in an aside what it ran
+_hears_of_builder = Either(
+    (
+        Among("masterid", "builders", "masterids", Equals("builderid", "builderid"), single=True),
+        Equals("builderids", "builderid"),
+    )
 )
 
 
@@ -71,8 +81,8 @@ MASTER = Resource(
     paths=(
         Path("masters"),
         Path("masters/n:masterid"),
-        Path("builders/n:builderid/masters", where=_runs_builder),
-        Path("builders/n:builderid/masters/n:masterid", where=_runs_builder),
+        Path("builders/n:builderid/masters", where=_runs_builder, hears=_hears_of_builder),
+        Path("builders/n:builderid/masters/n:masterid", where=_runs_builder, hears=_hears_of_builder),
     ),
     events=("masters/{masterid}",),
     event_names=("new", "started", "stopped"),

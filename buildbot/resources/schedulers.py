@@ -9,6 +9,7 @@ from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 from buildbot.resources.base import Embedded, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
 from buildbot.resources.builders import builders
 from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
+from buildbot.resources.paths import Equals
 
 schedulers = table(
     "schedulers",
@@ -57,6 +58,7 @@ _on_master = (
     .where(scheduler_masters.c.schedulerid == schedulers.c.id, scheduler_masters.c.masterid == bindparam("masterid"))
     .correlate(schedulers)
 )
+_hears_of_master = Equals("master.masterid", "masterid")
 
 
 class SchedulerDict(TypedDict):
@@ -97,8 +99,8 @@ SCHEDULER = Resource(
     paths=(
         Path("schedulers"),
         Path("schedulers/n:schedulerid"),
-        Path("masters/n:masterid/schedulers", where=_on_master),
-        Path("masters/n:masterid/schedulers/n:schedulerid", where=_on_master),
+        Path("masters/n:masterid/schedulers", where=_on_master, hears=_hears_of_master),
+        Path("masters/n:masterid/schedulers/n:schedulerid", where=_on_master, hears=_hears_of_master),
     ),
     events=("schedulers/{schedulerid}",),
     event_names=("updated",),

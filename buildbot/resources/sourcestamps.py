@@ -21,6 +21,7 @@ from buildbot.resources.base import (
     table,
     text_index,
 )
+from buildbot.resources.paths import Known
 
 sourcestampsets = table("sourcestampsets", id_column())
 
@@ -170,6 +171,7 @@ SOURCESTAMP = Resource(
                     .scalar_subquery()
                 )
             ),
+            hears=Known(),
         ),
     ),
     events=("sourcestamps/{ssid}",),

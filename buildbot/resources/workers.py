@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
 from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+from buildbot.resources.paths import Element
 
 workers = table(
     "workers",
@@ -55,6 +56,9 @@ _for_both = (
     )
     .correlate(workers)
 )
+_hears_for_builder = Element("configured_on", ("builderid",))
+_hears_for_master = Element("configured_on", ("masterid",))
+_hears_for_both = Element("configured_on", ("masterid", "builderid"))
 
 
 class WorkerDict(TypedDict):
@@ -101,15 +105,15 @@ WORKER = Resource(
         Path("workers"),
         Path("workers/n:workerid"),
         Path("workers/i:name"),
-        Path("builders/n:builderid/workers", where=_for_builder),
-        Path("builders/n:builderid/workers/n:workerid", where=_for_builder),
-        Path("builders/n:builderid/workers/i:name", where=_for_builder),
-        Path("masters/n:masterid/workers", where=_for_master),
-        Path("masters/n:masterid/workers/n:workerid", where=_for_master),
-        Path("masters/n:masterid/workers/i:name", where=_for_master),
-        Path("masters/n:masterid/builders/n:builderid/workers", where=_for_both),
-        Path("masters/n:masterid/builders/n:builderid/workers/n:workerid", where=_for_both),
-        Path("masters/n:masterid/builders/n:builderid/workers/i:name", where=_for_both),
+        Path("builders/n:builderid/workers", where=_for_builder, hears=_hears_for_builder),
+        Path("builders/n:builderid/workers/n:workerid", where=_for_builder, hears=_hears_for_builder),
+        Path("builders/n:builderid/workers/i:name", where=_for_builder, hears=_hears_for_builder),
+        Path("masters/n:masterid/workers", where=_for_master, hears=_hears_for_master),
+        Path("masters/n:masterid/workers/n:workerid", where=_for_master, hears=_hears_for_master),
+        Path("masters/n:masterid/workers/i:name", where=_for_master, hears=_hears_for_master),
+        Path("masters/n:masterid/builders/n:builderid/workers", where=_for_both, hears=_hears_for_both),
+        Path("masters/n:masterid/builders/n:builderid/workers/n:workerid", where=_for_both, hears=_hears_for_both),
+        Path("masters/n:masterid/builders/n:builderid/workers/i:name", where=_for_both, hears=_hears_for_both),
     ),
     events=("workers/{workerid}",),
     event_names=("connected", "disconnected", "state_updated", "missing"),

@@ -122,9 +122,8 @@ class Statement:
         self.make = core if callable(core) and not isinstance(core, Executable) else None
         self.core: Executable | None = None if self.make else core
         self._compiled: dict[str, _Compiled] = {}
-        lists = [] if self.core is None else [e.name for e in iterate(self.core) if isinstance(e, IdIn)]
         #: the parameter that takes a list of ids, if there is one
-        self._ids: str | None = lists[0] if lists else None
+        self._ids: str | None = None if self.core is None else _list_in(self.core)
 
     def _prepare(self, conn: Connection) -> tuple[_Compiled, Dialect]:
         """The statement in the words of the connection's database, and that; the transaction notes what it writes."""
@@ -132,7 +131,10 @@ class Statement:
         dialect = state.dialect
         compiled = self._compiled.get(dialect.name)
         if compiled is None:
-            core = self.core if self.make is None else self.make(dialect)
+            core = self.core
+            if self.make is not None:
+                core = self.make(dialect)
+                self._ids = _list_in(core)
             compiled = self._compiled[dialect.name] = self._compile(core, dialect, conn.dialect)
         if not compiled.reads and state.transaction is not None:
             state.transaction.note_writing(compiled.table)
@@ -177,6 +179,11 @@ class Statement:
             return
         compiled, _ = self._prepare(conn)
         execute(conn, compiled.text, [compiled.arguments(row) for row in rows], many=True)
+
+
+def _list_in(core: Any) -> str | None:
+    """The parameter of a statement that takes a list of ids."""
+    return next((element.name for element in iterate(core) if isinstance(element, IdIn)), None)
 
 
 def _leave(conn: Connection, gives: OwnRow, rows: list[Row]) -> list[Row]:

@@ -8,12 +8,11 @@ and the front closes the connection: the client comes back, is told 410, and fet
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from buildbot.mq.log import Event
-from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.www.errors import RefusedError
 
@@ -24,8 +23,8 @@ Send = Callable[[Event, tuple[str, ...]], None]
 class Events(Protocol):
     """The part of the Data API that feeds need."""
 
-    def subscribe(self, patterns: Sequence[Pattern], deliver: Deliver, since: int | None) -> Awaitable[Subscription]:
-        """Deliver every later event whose key fits, from ``since`` or from now on."""
+    def follow(self, path: str, deliver: Deliver, since: int | None) -> Awaitable[Subscription]:
+        """Deliver every later event of what is at a path, from ``since`` or from now on."""
 
 
 #: no clock ever has more
@@ -38,11 +37,6 @@ class _Interest:
 
     subscription: Subscription
     resumable: bool
-
-
-def pattern_of(path: str) -> Pattern:
-    """The filter for a path of section 5.1: ``*`` is any one segment, all others are equal."""
-    return tuple(None if segment == "*" else segment for segment in path.split("/"))
 
 
 def clock_of(since: Any) -> int:
@@ -88,7 +82,7 @@ class Feed:
         if since is None and path in self._interests:
             return self._interests[path].subscription.clock
         self.stop(path)
-        subscription = await self._events.subscribe([pattern_of(path)], self._send, since)
+        subscription = await self._events.follow(path, self._send, since)
         if self._closed:
             subscription.stopConsuming()
         else:

@@ -10,7 +10,7 @@ import pytest
 from buildbot.data.exceptions import InvalidOptionError, SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.www.stream.feeds import Feed, pattern_of
+from buildbot.www.stream.feeds import Feed
 from tests.unit.www.clients import until
 
 
@@ -43,12 +43,6 @@ async def announce(master: FakeMaster, *keys: str) -> int:
 async def clock(master: FakeMaster) -> int:
     newest, _ = await master.mq.clock()
     return newest
-
-
-def test_pattern() -> None:
-    """``*`` is one segment; empty segments stay and match only themselves."""
-    assert pattern_of("builds/*/new") == ("builds", None, "new")
-    assert pattern_of("/builds") == ("", "builds")
 
 
 async def test_from_now(master: FakeMaster) -> None:

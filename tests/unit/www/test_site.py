@@ -453,6 +453,35 @@ async def test_sse(master: FakeMaster) -> None:
         assert f"id: {start + 1}" in await listen(f"/sse/builds/*/*?since={start}")
 
 
+async def test_named_paths(master: FakeMaster) -> None:
+    """A WebSocket and a stream follow what is at any path of the API, by names and numbers too, with and without the
+    wildcards of existing clients; each event comes under its own routing key.
+    """
+    update = master.data.update
+    _, brids = await update.addBuildset(sourcestamps=[{}], builderNames=["b1", "b2"])
+    await update.claimBuildRequests(list(brids.values()))
+    builds = {name: await update.newBuild(brid) for name, brid in sorted(brids.items(), reverse=True)}
+    mine, other = [(await update.newStep(builds[name], "compile"))["stepid"] for name in ("b1", "b2")]
+    for path in ("builders/b1/builds/1/steps/0", f"builds/{builds['b1']}/steps/compile"):
+        async with serving(master) as (_, port):
+            client = await connect(port)
+            for number, each in enumerate((path, f"{path}/*", f"{path}/updated", f"{path}/finished")):
+                assert (await client.ask(cmd="startConsuming", path=each, _id=number))["code"] == 200
+            assert (await client.ask(cmd="startConsuming", path="nothing/at/all", _id=9))["code"] == 200
+            before = await clock(master)
+            await update.setStepStateString(other, "theirs")
+            await update.setStepStateString(mine, "mine")
+            for _ in range(3):
+                frame = await client.frames.get()
+                assert frame["k"] in (f"steps/{mine}/updated", f"builds/{builds['b1']}/steps/{mine}/updated")
+                assert frame["m"]["state_string"] == "mine"
+            assert (await client.ask(cmd="ping", _id=10))["msg"] == "pong"
+            for each in (path, f"{path}/*"):
+                text = await raw(port, request("GET", f"/sse/listen/{each}?since={before}"), until=b'"key"')
+                assert b'"mine"' in text
+                assert b"theirs" not in text
+
+
 async def test_sse_errors(master: FakeMaster) -> None:
     """Unknown streams, missing ids and clocks that are gone are said so."""
     await master.mq.produce(("builds", "1", "new"), {})
