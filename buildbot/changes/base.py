@@ -172,7 +172,9 @@ class PollingChangeSource(ChangeSource):
 
         def ended(_: Any) -> None:
             if not self.stopping:
-                self._schedule(max(0.0, started + self.pollInterval - self.master.reactor.seconds()))
+                # a reactor may measure by a clock that is set; nobody waits longer than an interval for that
+                took_s = max(0.0, self.master.reactor.seconds() - started)
+                self._schedule(max(0.0, self.pollInterval - took_s))
 
         self.poll_now().addBoth(ended)
 

@@ -49,6 +49,7 @@ class _BasicScheduler(ChangeScheduler):
     async def start_scheduling(self) -> None:
         """Start the timers of the changes that wait since before, then follow the changes."""
         async with self.exclusive():
+            await self.forget_unwanted()
             waiting = await self.waiting_changes()
             changes = await self.read_changes(list(waiting))
             self._lines = {change.number: self.line(change) for change in changes}

@@ -3,12 +3,13 @@
 **State.** One JSON value in the database (``master.db.state``, object *name of the scheduler*, its class, key
 ``feed``)::
 
-    {"clock": 812, "changeid": 40, "enabled": true, "last": null}
+    {"clock": 812, "changeid": 40, "enabled": true, "last": null, "only_if_changed": null}
 
 *clock* is a point in the history of the installation (see the event log): every change announced up to there
 has been looked at. *changeid* is the highest id among those. *enabled* says whether the scheduler was
-switched on at that point. *last* is when a timed scheduler was last due. The changes that were looked at and
-wait for their build are in ``master.db.schedulers`` (classifications: important or not).
+switched on at that point. *last* is when a timed scheduler was last due, and *only_if_changed* whether its last
+build was made under that rule (null: there was no build, nor any change). The changes that were looked at and wait
+for their build are in ``master.db.schedulers`` (classifications: important or not).
 
 **At start** the scheduler subscribes to changes *since* its clock, so it gets first what it missed and then
 what comes, without a seam. If the log no longer reaches back to its clock it reads the changes above
@@ -65,6 +66,7 @@ class _Feed:
     changeid: int
     enabled: bool
     last: float | None = None
+    only_if_changed: bool | None = None
 
 
 class ChangeScheduler(BaseScheduler):
@@ -248,8 +250,10 @@ class ChangeScheduler(BaseScheduler):
     async def _take(self, clock: int | None, data: dict[str, Any]) -> None:
         self.feed.clock = self.feed.clock if clock is None else clock
         self.feed.changeid = max(self.feed.changeid, data["changeid"])
+        if self.feed.only_if_changed is None:
+            self.feed.only_if_changed = True  # from the first change on it is known whether there was one
         change = Change.from_data(data)
-        if self.feed.enabled and self._is_wanted(change):
+        if self.feed.enabled and self.is_wanted(change):
             important = self._is_important(change)
             if important or not self.onlyImportant:
                 await self.take_change(change, important)
@@ -258,7 +262,8 @@ class ChangeScheduler(BaseScheduler):
         if self._unnoted >= _UNNOTED:
             await self.note()
 
-    def _is_wanted(self, change: Change) -> bool:
+    def is_wanted(self, change: Change) -> bool:
+        """Whether the change is of the scheduler's codebases and its filter lets it pass."""
         if change.codebase not in self.codebases:
             return False
         try:
@@ -291,6 +296,17 @@ class ChangeScheduler(BaseScheduler):
         """The changes that wait, and whether each is important."""
         found: dict[int, bool] = await self.master.db.schedulers.getChangeClassifications(self.objectid)
         return found
+
+    async def forget_unwanted(self) -> None:
+        """Let no change wait that the scheduler, configured anew, no longer looks at."""
+        changes = await self.read_changes(list(await self.waiting_changes()))
+        unwanted = {change.number for change in changes if not self.is_wanted(change)}
+        if unwanted:
+            await self.master.db.pool.do(self._thd_forget_held, unwanted)
+
+    def _thd_forget_held(self, conn: Connection, changeids: set[int]) -> None:
+        self.thd_hold(conn)
+        self._thd_forget(conn, changeids)
 
     async def build_changes(self, changeids: Sequence[int], reason: str) -> None:
         """Make one buildset for changes, which no longer wait then.

@@ -3,27 +3,32 @@
 When one was last due is noted with its state (see `feed`), in one write with the buildset it is about to
 make: a crash neither doubles a build nor forgets one. A time that passed while the master was down is made up
 for once, at the start.
+
+The clock on the wall may be set at any time. Waiting is done by the reactor's timers, in short stretches, and the
+clock is read whenever one ends: a time that it was set over is due at once. A last time that lies in the future is
+taken back if it cannot be true (see `_Timed.believable`).
 """
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Any
 
-from cronsim import CronSim, CronSimError
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
+from buildbot.changes.filter import NotABranch
 from buildbot.config.errors import error
 from buildbot.schedulers.base import REASON
+from buildbot.schedulers.calendar import Calendar, Field
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
+from buildbot.util.clock import wall_seconds
 
 _log = Logger()
-_LONGEST_TIMER_S = 3600.0
+#: how long a clock that was set may go unnoticed
+_LONGEST_TIMER_S = 30.0
 
 
 class _Timed(ChangeScheduler):
@@ -34,36 +39,60 @@ class _Timed(ChangeScheduler):
         name: str,
         builderNames: Sequence[str],
         *,
-        branch: str | None = None,
+        branch: Any = NotABranch,
         onlyIfChanged: bool = False,
         reason: str = REASON,
         codebases: Any = None,
         **further: Any,
     ) -> None:
-        super().__init__(
-            name, builderNames, codebases={"": {"branch": branch}} if codebases is None else codebases, **further
-        )
-        if branch is not None and codebases is not None:
+        if branch is not NotABranch and codebases is not None:
             error(f"scheduler {name!r}: with codebases the branch is given there")
+        if not (branch is NotABranch or branch is None or isinstance(branch, str)):
+            error(f"scheduler {name!r}: branch must be a text or None, not {branch!r}")
+            branch = NotABranch
+        self._branch = branch
+        if codebases is None:
+            codebases = {"": {} if branch is NotABranch else {"branch": branch}}
+        super().__init__(name, builderNames, codebases=codebases, **further)
         self.onlyIfChanged = onlyIfChanged
         self.reason = self.fill_in(reason)
         self._timer: Any = None
 
+    def is_wanted(self, change: Change) -> bool:
+        """Whether its filter lets the change pass, and it is of the branch that is built.
+
+        The branch says what is built, so another one's code must not be built under that name.
+        """
+        wanted = self._branch
+        if wanted is NotABranch and self.change_filter is None:
+            wanted = self.codebases.get(change.codebase, {}).get("branch") or NotABranch
+        return super().is_wanted(change) and (wanted is NotABranch or change.branch == wanted)
+
     @abstractmethod
     def next_time(self, last: float | None, now: float) -> float:
-        """When it is due, in Unix seconds.
+        """When it is due, in Unix seconds, later than ``last``.
 
         Args:
             last: when it last was; None if never.
             now: the present time.
         """
 
+    @abstractmethod
+    def believable(self, last: float, now: float) -> float:
+        """When it last was due, if ``last`` lies in the future: the clock was set back, or had been wrong before."""
+
     async def start_scheduling(self) -> None:
         """Wait for the next time; look at changes meanwhile, if it matters whether there are any."""
         async with self.exclusive():
-            if self.feed.last is None:
-                self.feed.last = self.first_time(self._now())
+            last, now = self.feed.last, self._now()
+            if last is None:
+                self.feed.last = self.first_time(now)
+            elif last > now:
+                self.feed.last = self.believable(last, now)
+            if self.feed.last != last:
                 await self.note()
+            if self.onlyIfChanged:
+                await self.forget_unwanted()
         if self.onlyIfChanged:
             self.follow_changes()
         self._wait()
@@ -84,16 +113,24 @@ class _Timed(ChangeScheduler):
         await self.classify(change, important)
 
     def _now(self) -> float:
-        return float(self.master.reactor.seconds())
+        return wall_seconds(self.master.reactor)
+
+    def _next_time(self, now: float) -> float:
+        last = self.feed.last
+        if last is not None and last > now:
+            # the next build notes a better one; until then the answer stays the same
+            last = self.feed.last = self.believable(last, now)
+        return self.next_time(last, now)
 
     def _wait(self, at_least_s: float = 0.0) -> None:
-        delay_s = self.next_time(self.feed.last, self._now()) - self._now()
-        # a clock may be set, and a computer may sleep: look again now and then
-        self._timer = self.master.reactor.callLater(min(max(at_least_s, delay_s), _LONGEST_TIMER_S), self._timer_over)
+        now = self._now()
+        delay_s = max(at_least_s, self._next_time(now) - now)
+        self._timer = self.master.reactor.callLater(min(delay_s, _LONGEST_TIMER_S), self._timer_over)
 
     def _timer_over(self) -> None:
         self._timer = None
-        if self.next_time(self.feed.last, self._now()) <= self._now():
+        now = self._now()
+        if self._next_time(now) <= now:
             in_background(self._due(), f"{self!r}")
         else:
             self._wait()
@@ -105,7 +142,7 @@ class _Timed(ChangeScheduler):
                 if not self.working:
                     return
                 now = self._now()
-                if self.next_time(self.feed.last, now) <= now:
+                if self._next_time(now) <= now:
                     await self._build(now)
         except Exception:
             _log.failure("{part!r}: a build could not be triggered and is tried again", part=self)
@@ -116,7 +153,10 @@ class _Timed(ChangeScheduler):
     async def _build(self, now: float) -> None:
         self.feed.last = now
         waiting = await self.waiting_changes() if self.onlyIfChanged else {}
-        if self.enabled and (any(waiting.values()) or not self.onlyIfChanged):
+        # not yet built under this rule: one build needs no change
+        first = self.feed.only_if_changed is not True
+        if self.enabled and (not self.onlyIfChanged or first or any(waiting.values())):
+            self.feed.only_if_changed = self.onlyIfChanged
             await self.build_changes(list(waiting), self.reason)
         else:
             await self.note()
@@ -128,16 +168,20 @@ class Periodic(_Timed):
     Args:
         name, builderNames: see `BaseScheduler`.
         periodicBuildTimer: seconds from one build to the next.
-        branch: what to build; None is the default branch.
-        onlyIfChanged: skip a time if no important change came since the last.
+        branch: what to build; None is the default branch. With ``onlyIfChanged`` only its changes count.
+        onlyIfChanged: skip a time if no important change came since the last. While no change of any kind has come at
+            all, the first build needs none.
         reason, change_filter, fileIsImportant, onlyImportant, properties, codebases, priority: see
-            `SingleBranchScheduler`.
+            `SingleBranchScheduler`. Where there is no change_filter, a codebase that is given with a branch is only
+            changed by changes of that branch.
     """
 
     def __init__(self, name: str, builderNames: Sequence[str], periodicBuildTimer: float, **further: Any) -> None:
         super().__init__(name, builderNames, **further)
-        if not isinstance(periodicBuildTimer, int | float) or not periodicBuildTimer > 0:
-            error(f"scheduler {name!r}: periodicBuildTimer must be a number of seconds above 0")
+        number = isinstance(periodicBuildTimer, int | float) and not isinstance(periodicBuildTimer, bool)
+        if not number or not 0 < periodicBuildTimer < float("inf"):
+            given = repr(periodicBuildTimer)
+            error(f"scheduler {name!r}: periodicBuildTimer must be a number of seconds above 0, not {given}")
             periodicBuildTimer = 3600
         self.periodicBuildTimer = periodicBuildTimer
 
@@ -149,13 +193,18 @@ class Periodic(_Timed):
         """One interval after the last; at once if it never ran."""
         return now if last is None else last + self.periodicBuildTimer
 
+    def believable(self, last: float, now: float) -> float:
+        """Now: nobody knows how long ago it was, and one interval is the longest that anybody should wait."""
+        return now
+
 
 class Nightly(_Timed):
-    """Builds at the times that a calendar pattern says, in the master's local time.
+    """Builds at the times that a calendar pattern says, in the master's local time; `Calendar` says what that means
+    when clocks are set.
 
     Args:
         name, builderNames: see `BaseScheduler`.
-        minute, hour, dayOfMonth, month: a number, a list of numbers, or a text as in crontab (``*``,
+        minute, hour, dayOfMonth, month: a number, a collection of numbers, or a text as in crontab (``*``,
             ``*/15``, ``1-5,7``).
         dayOfWeek: the same, where 0 is Monday.
         branch, onlyIfChanged, **further: see `Periodic`.
@@ -165,27 +214,26 @@ class Nightly(_Timed):
         self,
         name: str,
         builderNames: Sequence[str],
-        minute: int | str | Sequence[int] = 0,
-        hour: int | str | Sequence[int] = "*",
-        dayOfMonth: int | str | Sequence[int] = "*",
-        month: int | str | Sequence[int] = "*",
-        dayOfWeek: int | str | Sequence[int] = "*",
+        minute: Field = 0,
+        hour: Field = "*",
+        dayOfMonth: Field = "*",
+        month: Field = "*",
+        dayOfWeek: Field = "*",
         **further: Any,
     ) -> None:
         super().__init__(name, builderNames, **further)
-        # crontab counts from Sunday, and takes 7 for Sunday too; the step of */2 is no day
-        days = re.sub(r"(?<![/\d])\d+", lambda day: str(int(day[0]) + 1), _cron_field(dayOfWeek))
-        self.pattern = " ".join([*map(_cron_field, (minute, hour, dayOfMonth, month)), days])
+        fields = {"minute": minute, "hour": hour, "dayOfMonth": dayOfMonth, "month": month, "dayOfWeek": dayOfWeek}
         try:
-            CronSim(self.pattern, datetime(2000, 1, 1))
-        except CronSimError as problem:
-            error(f"scheduler {name!r}: {problem} ({self.pattern!r})")
-            self.pattern = "0 0 * * *"
+            self.calendar = Calendar(**fields)
+        except ValueError as problem:
+            error(f"scheduler {name!r}: {problem}")
+            self.calendar = Calendar(minute=0, hour=0, dayOfMonth="*", month="*", dayOfWeek="*")
 
     def next_time(self, last: float | None, now: float) -> float:
         """The first time that fits after the last."""
-        return next(CronSim(self.pattern, datetime.fromtimestamp(now if last is None else last))).timestamp()
+        return self.calendar.after(now if last is None else last)
 
-
-def _cron_field(value: int | str | Sequence[int]) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    def believable(self, last: float, now: float) -> float:
+        """``last`` while not more than one time lies between, which has been built and is not built again; else now."""
+        following = self.calendar.after(now)
+        return last if following > last or self.calendar.after(following) > last else now

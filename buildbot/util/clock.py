@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 import time
+from typing import Any
+
+from twisted.internet.task import Clock
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -11,6 +14,15 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 def now() -> int:
     """Seconds since the epoch, by this machine."""
     return int(time.time())
+
+
+def wall_seconds(reactor: Any) -> float:
+    """Unix seconds, with fractions, by the clock on the wall, which people and programs may set at any time.
+
+    A reactor's own time is for intervals, and need not be this. Only where it is moved by hand (Twisted's ``Clock``)
+    there is no other.
+    """
+    return float(reactor.seconds()) if isinstance(reactor, Clock) else time.time()
 
 
 def to_datetime(seconds: int | None) -> dt.datetime | None:
