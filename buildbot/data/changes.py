@@ -42,14 +42,32 @@ class ChangeUpdates(Transacts):
         Returns:
             Deferred with the changeids, none for a delivery that is known.
         """
-        return self.transact(self._thdAddChanges, changes, delivery)
+        return self.addDelivery({delivery or "": changes}, delivery)
 
-    def _thdAddChanges(
-        self, conn: Connection, events: Events, changes: Sequence[Mapping[str, Any]], delivery: str | None
+    def addDelivery(
+        self, lines: Mapping[str, Sequence[Mapping[str, Any]]], delivery: str | None = None
+    ) -> Deferred[list[int]]:
+        """Add what a change hook was told, all or nothing. Event: ``changes/N/new`` for each change.
+
+        Args:
+            lines: what happened, by the line that it happened to (a branch of a repository): for each change the
+                arguments of ``addChange``. No changes: nothing to build, as when a branch is deleted.
+            delivery: names what brought them. Of a line nothing is added if its last delivery has the same name.
+
+        Returns:
+            Deferred with the changeids, none for lines to which this happened last.
+        """
+        return self.transact(self._thdAddDelivery, lines, delivery)
+
+    def _thdAddDelivery(
+        self, conn: Connection, events: Events, lines: Mapping[str, Sequence[Mapping[str, Any]]], delivery: str | None
     ) -> list[int]:
-        if delivery is not None and not self._db.deliveries.thdTake(conn, delivery):
-            return []
-        return [self.thdAddChange(conn, events, **change) for change in changes]
+        added = []
+        # in one order, so that two deliveries never wait for each other
+        for line in sorted(lines):
+            if delivery is None or self._db.deliveries.thdTake(conn, line, delivery):
+                added += [self.thdAddChange(conn, events, **change) for change in lines[line]]
+        return added
 
     def thdAddChange(self, conn: Connection, events: Events, /, **change: Any) -> int:
         """As ``addChange``, in a transaction that does more."""

@@ -1,11 +1,11 @@
-"""Deliveries connector: which deliveries of change hooks have been taken."""
+"""Deliveries connector: which delivery of a change hook had to do with a branch last."""
 
 from __future__ import annotations
 
 import secrets
 from typing import Any
 
-from sqlalchemy import bindparam, delete, select
+from sqlalchemy import bindparam, delete, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
@@ -26,20 +26,33 @@ def _insert(dialect: Dialect) -> Any:
 
 _add = Statement(_insert)
 _taker = Statement(select(deliveries.c.taker).where(deliveries.c.delivery_hash == bindparam("hash")))
+_follow = Statement(
+    update(deliveries)
+    .where(deliveries.c.delivery_hash == bindparam("hash"), deliveries.c.taker != bindparam("by"))
+    .values(taker=bindparam("by"), received_at=bindparam("at"))
+)
 _trim = Statement(delete(deliveries).where(deliveries.c.received_at < bindparam("before")))
 
 
 class DeliveriesConnectorComponent(DBConnectorComponent):
     """Deliveries of change hooks; at ``master.db.deliveries``."""
 
-    def thdTake(self, conn: Connection, delivery: str) -> bool:
-        """Remember a delivery for ``REMEMBERED_S``; False if it has been taken before.
+    def thdTake(self, conn: Connection, line: str, delivery: str) -> bool:
+        """Remember, for ``REMEMBERED_S``, which delivery had to do with a line last; False if it is this one already.
 
-        Of two racing calls one gets True; the other waits for its transaction.
+        Of two racing calls with one delivery one gets True; the other waits for its transaction.
+
+        Args:
+            line: what deliveries have to do with, such as a branch of a repository.
+            delivery: the delivery's name.
         """
         now = clock.now()
         _trim.run(conn, before=now - REMEMBERED_S)
-        hashed = checks.name_hash(checks.text(delivery, "delivery"))
-        taker = secrets.token_hex(16)
-        _add.run(conn, hash=hashed, taker=taker, at=now)
-        return bool(_taker.scalar(conn, hash=hashed) == taker)
+        key = checks.name_hash(checks.text(line, "line"))
+        name = checks.name_hash(checks.text(delivery, "delivery"))
+        # a row that nobody else can have made shows who was first
+        mine = secrets.token_hex(16)
+        _add.run(conn, hash=key, taker=mine, at=now)
+        first = _taker.scalar(conn, hash=key) == mine
+        follows = _follow.count(conn, hash=key, by=name, at=now) == 1
+        return first or follows

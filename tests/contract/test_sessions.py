@@ -61,6 +61,18 @@ async def test_failed_delivery_is_not_remembered(state: Any) -> None:
     assert len(await state.data.update.addChanges([change], "x")) == 1
 
 
+async def test_a_line_is_followed_by_its_deliveries(state: Any) -> None:
+    """A delivery that a line had last adds nothing to it, however many come at once; after another one it is news."""
+    lines: dict[str, list[dict[str, str]]] = {"main": [{"author": "a", "comments": "c"}], "gone": []}
+    for name, expected in (("x", 1), ("x", 0), ("y", 1), ("x", 1)):
+        added = await gatherResults([state.data.update.addDelivery(lines, name) for _ in range(4)])
+        assert sum(map(len, added)) == expected
+    other = {"main": lines["main"], "gone": lines["main"]}
+    assert len(await state.data.update.addDelivery(other, "x")) == 0
+    assert len(await state.data.update.addDelivery({"gone": []}, "z")) == 0
+    assert len(await state.data.update.addDelivery(other, "x")) == 1
+
+
 async def test_old_deliveries_are_forgotten(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are remembered for a month."""
     change = {"author": "a", "comments": "c", "files": []}

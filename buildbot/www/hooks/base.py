@@ -31,7 +31,10 @@ class BaseDialect(Dialect):
         if not all(isinstance(name, str) for name in change["files"]):
             raise RefusedDeliveryError("files must be a list of names")
         key = request.header("idempotency-key")
-        return Delivery([change], None if key is None else f"base#{key}")
+        if key is None:
+            return Delivery({"": [change]})
+        # a key stands for itself: whatever comes between, the same key is the same change
+        return Delivery({f"base#{key}": [change]}, f"base#{key}")
 
 
 def _json(fields: dict[str, str], name: str, kind: type) -> Any:

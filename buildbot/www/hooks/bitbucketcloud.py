@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from buildbot.www.hooks.dialect import (
@@ -10,10 +9,11 @@ from buildbot.www.hooks.dialect import (
     Dialect,
     RefusedDeliveryError,
     at,
+    delivered,
     maybe,
     moment,
+    optional_moment,
     parse,
-    repeated,
     require_signature,
 )
 from buildbot.www.http.messages import Request
@@ -28,43 +28,53 @@ class BitbucketCloudDialect(Dialect):
         digest = None if signature is None else signature.removeprefix("sha256=")
         require_signature(self.options.get("secret"), digest, request.body)
         payload = parse(request.body)
-        event = request.header("x-event-key") or ""
+        event = request.header("x-event-key")
+        if not event:
+            raise RefusedDeliveryError("The header X-Event-Key is missing")
         if event == "repo:push":
-            changes = self._push(payload)
-        elif event in ("pullrequest:created", "pullrequest:updated"):
-            changes = self._pull_request(payload, event)
-        elif event.startswith(("repo:", "pullrequest:")):
-            changes = iter(())
-        else:
-            raise RefusedDeliveryError(f"Unknown event: {event[:100]}")
-        return Delivery(list(changes), repeated("bitbucketcloud", request))
+            return delivered("bitbucketcloud", request, self._push(payload))
+        if event.startswith("pullrequest:") and not event.startswith("pullrequest:comment"):
+            return delivered("bitbucketcloud", request, self._pull_request(payload, event))
+        return Delivery()  # comments, forks, pings: nothing to build
 
-    def _push(self, payload: Any) -> Iterator[dict[str, Any]]:
+    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+        lines: dict[str, list[dict[str, Any]]] = {}
         for update in at(payload, "push.changes", list):
             new = maybe(update, "new", dict)
+            ref = new if new is not None else maybe(update, "old", dict)
+            if ref is None:
+                continue
+            name = f"{maybe(ref, 'type', str) or 'branch'} {at(ref, 'name', str)}"
+            changes = lines.setdefault(f"{_repository(payload)['project']} {name}", [])
             if new is None:  # the branch is gone
                 continue
             category = "tag" if at(new, "type", str) == "tag" else None
-            # A new branch, a tag: its commits are old ones, and not sent.
+            # A new branch, a tag, a branch that was moved: its commits are old ones, and not sent.
             for commit in reversed(maybe(update, "commits", list) or [at(new, "target", dict)]):
-                yield {
-                    "author": at(commit, "author.raw", str),
-                    "comments": at(commit, "message", str),
-                    "revision": at(commit, "hash", str),
-                    "when_timestamp": moment(at(commit, "date", str)),
-                    "branch": at(new, "name", str),
-                    "category": category,
-                    "files": [],
-                    "revlink": at(commit, "links.html.href", str),
-                    "properties": {"event": "repo:push"},
-                    **_repository(payload),
-                    **self.codebase(payload),
-                }
+                changes.append(
+                    {
+                        "author": _author(payload, commit),
+                        "comments": maybe(commit, "message", str) or "",
+                        "revision": at(commit, "hash", str),
+                        "when_timestamp": optional_moment(commit, "date"),
+                        "branch": at(new, "name", str),
+                        "category": category,
+                        "files": [],
+                        "revlink": maybe(commit, "links.html.href", str) or "",
+                        "properties": {"event": "repo:push"},
+                        **_repository(payload),
+                        **self.codebase(payload),
+                    }
+                )
+        return lines
 
-    def _pull_request(self, payload: Any, event: str) -> Iterator[dict[str, Any]]:
+    def _pull_request(self, payload: Any, event: str) -> dict[str, list[dict[str, Any]]]:
+        line = f"{_repository(payload)['project']} pull request {at(payload, 'pullrequest.id', int)}"
+        if event not in ("pullrequest:created", "pullrequest:updated"):
+            return {line: []}
         pull = at(payload, "pullrequest", dict)
         text = f"Bitbucket Cloud Pull Request #{at(pull, 'id', int)}\n{at(pull, 'title', str)}"
-        yield {
+        change = {
             "author": at(payload, "actor.display_name", str),
             "comments": f"{text}\n{maybe(pull, 'description', str) or ''}",
             "revision": at(pull, "source.commit.hash", str),
@@ -82,6 +92,13 @@ class BitbucketCloudDialect(Dialect):
             **_repository(payload),
             **self.codebase(payload),
         }
+        return {line: [change]}
+
+
+def _author(payload: Any, commit: Any) -> str:
+    """Who wrote a commit, or at least who pushed it."""
+    paths = ((commit, "author.raw"), (commit, "author.user.display_name"), (payload, "actor.display_name"))
+    return next((name for each, path in paths if (name := maybe(each, path, str))), "unknown")
 
 
 def _repository(payload: Any) -> dict[str, str]:

@@ -39,11 +39,13 @@ class Delivery:
     """What a request brought.
 
     Attributes:
-        changes: arguments of ``addChange``, oldest first.
-        identity: names the delivery, so that a repeated one adds nothing; None: each counts.
+        changes: arguments of ``addChange``, oldest first, by the *line* that they belong to: a branch, tag or pull
+            request of a repository. A line without changes counts too: its branch was deleted, for example.
+        identity: names the delivery. A line adds nothing if the last delivery that had to do with it has the same
+            name; once something else has happened to the line, the same delivery is news again. None: each counts.
     """
 
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     identity: str | None = None
 
 
@@ -76,9 +78,15 @@ class Dialect:
         return {} if name is None else {"codebase": name}
 
 
-def repeated(dialect: str, request: Request) -> str:
-    """The identity of a signed delivery: the very bytes that were signed, and where they were sent."""
-    return f"{dialect}?{request.query}#{sha256(request.body).hexdigest()}"
+def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str, Any]]]) -> Delivery:
+    """A signed delivery, named by the very bytes that were signed, and where they were sent.
+
+    The ids in the senders' headers are no use: some senders give a repetition a new one.
+    """
+    place = f"{dialect}?{request.query}#"
+    return Delivery(
+        {place + line: changes for line, changes in lines.items()}, place + sha256(request.body).hexdigest()
+    )
 
 
 def require_signature(secret: str | None, given: str | None, body: bytes, algorithm: str = "sha256") -> None:
@@ -156,26 +164,61 @@ def branch_of(ref: str) -> tuple[str, str | None] | None:
     return None
 
 
-def person(payload: Any, path: str) -> str:
-    """``Name <mail>`` of what is at a path."""
-    return f"{at(payload, f'{path}.name', str)} <{at(payload, f'{path}.email', str)}>"
+def is_nothing(revision: str | None) -> bool:
+    """Whether a revision stands for nothing: before a branch was made, or after it was deleted."""
+    return not revision or not revision.strip("0")
+
+
+def signed(name: str | None, mail: str | None) -> str:
+    """``Name <mail>``, or what there is of it: machines have no address, some people no name."""
+    return f"{name} <{mail}>" if name and mail else name or mail or ""
+
+
+def person(payload: Any, *paths: str) -> str:
+    """Who is at the first of these paths where anybody is; ``unknown`` if nobody is.
+
+    Whoever wrote a commit is the least that a build of it needs, so that alone is no reason to refuse it.
+    """
+    for path in paths:
+        name = maybe(payload, f"{path}.name", str) or maybe(payload, f"{path}.username", str)
+        found = signed(name or maybe(payload, f"{path}.login", str), maybe(payload, f"{path}.email", str))
+        if found:
+            return found
+    return "unknown"
+
+
+def optional_moment(payload: Any, path: str) -> int | None:
+    """Unix seconds of the time at a path; None where there is none: then it is the present time."""
+    text = maybe(payload, path, str)
+    return None if text is None else moment(text)
 
 
 def pushed(payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[str, Any]:
     """The change of a commit of a push, as GitHub and those say it who are like it."""
     return {
-        "author": person(commit, "author"),
-        "committer": person(commit, "committer"),
-        "comments": at(commit, "message", str),
+        "author": person({**commit, "pusher": maybe(payload, "pusher", dict)}, "author", "pusher"),
+        "committer": None if maybe(commit, "committer", dict) is None else person(commit, "committer"),
+        "comments": maybe(commit, "message", str) or "",
         "revision": at(commit, "id", str),
-        "when_timestamp": moment(at(commit, "timestamp", str)),
+        "when_timestamp": optional_moment(commit, "timestamp"),
         "branch": branch[0],
         "category": branch[1],
         "files": names(commit, "added", "modified", "removed"),
         "project": at(payload, "repository.full_name", str),
         "repository": at(payload, "repository.html_url", str),
-        "revlink": at(commit, "url", str),
+        "revlink": maybe(commit, "url", str) or "",
     }
+
+
+def heads(payload: Any) -> list[dict[str, Any]]:
+    """The commit that a push without commits of its own leads to: a new branch, a tag, a branch that was moved.
+
+    The list is empty if the push deleted what it names.
+    """
+    after = maybe(payload, "after", str)
+    if is_nothing(after) or maybe(payload, "deleted", bool):
+        return []
+    return [maybe(payload, "head_commit", dict) or {"id": after}]
 
 
 def form(request: Request) -> dict[str, list[str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 from buildbot.www.hooks.dialect import (
@@ -11,11 +10,12 @@ from buildbot.www.hooks.dialect import (
     RefusedDeliveryError,
     at,
     branch_of,
+    delivered,
+    heads,
     maybe,
     moment,
     parse,
     pushed,
-    repeated,
     require_signature,
 )
 from buildbot.www.http.messages import Request
@@ -28,34 +28,37 @@ class GiteaDialect(Dialect):
         """As ``Dialect.receive``."""
         require_signature(self.options.get("secret"), request.header("x-gitea-signature"), request.body)
         payload = parse(request.body)
-        event = request.header("x-gitea-event") or ""
-        if event in ("push", "create", "delete"):
-            # A new branch or tag comes with a push of its own.
-            changes = self._push(payload) if event == "push" else iter(())
-        elif event in ("pull_request", "pull_request_sync"):
-            changes = self._pull_request(payload)
-        else:
-            raise RefusedDeliveryError(f"Unknown event: {event[:100]}")
-        return Delivery(list(changes), repeated("gitea", request))
+        event = request.header("x-gitea-event")
+        if not event:
+            raise RefusedDeliveryError("The header X-Gitea-Event is missing")
+        if event == "push":
+            return delivered("gitea", request, self._push(payload))
+        if event in ("pull_request", "pull_request_sync"):
+            return delivered("gitea", request, self._pull_request(payload))
+        # A new branch or tag comes with a push of its own; issues, releases and whatever else have nothing to build.
+        return Delivery()
 
-    def _push(self, payload: Any) -> Iterator[dict[str, Any]]:
-        branch = branch_of(at(payload, "ref", str))
+    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+        ref = at(payload, "ref", str)
+        branch = branch_of(ref)
         if branch is None:
-            return
-        # Newest first.
-        for commit in reversed(maybe(payload, "commits", list) or []):
-            yield {
-                **pushed(payload, commit, branch),
-                "properties": {"event": "push"},
-                **self.codebase(payload),
-            }
+            return {}
+        # Newest first. Without any, a branch or a tag was made at, or moved to, an old commit.
+        commits = list(reversed(maybe(payload, "commits", list) or [])) or heads(payload)
+        return {
+            f"{maybe(payload, 'repository.full_name', str)} {ref}": [
+                {**pushed(payload, commit, branch), "properties": {"event": "push"}, **self.codebase(payload)}
+                for commit in commits
+            ]
+        }
 
-    def _pull_request(self, payload: Any) -> Iterator[dict[str, Any]]:
+    def _pull_request(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+        line = f"{at(payload, 'repository.full_name', str)} pull request {at(payload, 'number', int)}"
         if at(payload, "action", str) not in ("opened", "reopened", "synchronized"):
-            return
+            return {line: []}
         pull, number = at(payload, "pull_request", dict), at(payload, "number", int)
         text = f"Pull Request #{number}\n{at(pull, 'title', str)}\n{maybe(pull, 'body', str) or ''}"
-        yield {
+        change = {
             "author": at(payload, "sender.login", str),
             "comments": text,
             "revision": at(pull, "head.sha", str),
@@ -73,3 +76,4 @@ class GiteaDialect(Dialect):
             },
             **self.codebase(payload),
         }
+        return {line: [change]}

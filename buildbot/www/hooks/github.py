@@ -16,12 +16,13 @@ from buildbot.www.hooks.dialect import (
     RefusedDeliveryError,
     at,
     branch_of,
+    delivered,
     form,
+    heads,
     maybe,
     moment,
     parse,
     pushed,
-    repeated,
     require_signature,
 )
 from buildbot.www.http.messages import Request
@@ -30,7 +31,6 @@ from buildbot.www.httpclient import AnswerError, ask
 _log = Logger()
 
 _SKIPS = (r"\[ *skip *ci *\]", r"\[ *ci *skip *\]")
-_NO_CHANGES = ("ping", "workflow_run")
 
 
 class GitHubDialect(Dialect):
@@ -40,14 +40,15 @@ class GitHubDialect(Dialect):
         """As ``Dialect.receive``."""
         self._authenticate(request)
         payload = _payload(request)
-        event = request.header("x-github-event") or ""
-        if event in _NO_CHANGES:
-            return Delivery()
+        event = request.header("x-github-event")
+        if not event:
+            raise RefusedDeliveryError("The header X-GitHub-Event is missing")
         if event == "push":
-            return Delivery(list(self._push(payload)), repeated("github", request))
+            return delivered("github", request, self._push(payload))
         if event == "pull_request":
-            return Delivery(await self._pull_request(payload), repeated("github", request))
-        raise RefusedDeliveryError(f"Unknown event: {event[:100]}")
+            return delivered("github", request, await self._pull_request(payload))
+        # whatever else GitHub tells, now or in years, has nothing to be built
+        return Delivery()
 
     def _authenticate(self, request: Request) -> None:
         secret = self.options.get("secret")
@@ -66,36 +67,43 @@ class GitHubDialect(Dialect):
     def _skipped(self, message: str) -> bool:
         return any(re.search(skip, message) for skip in self.options.get("skips", _SKIPS))
 
-    def _push(self, payload: Any) -> Iterator[dict[str, Any]]:
-        branch = branch_of(at(payload, "ref", str))
-        if branch is None or maybe(payload, "deleted", bool):
-            return
+    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+        ref = at(payload, "ref", str)
+        branch = branch_of(ref)
+        if branch is None:
+            return {}
+        line = f"{at(payload, 'repository.full_name', str)} {ref}"
+        if maybe(payload, "deleted", bool):
+            return {line: []}
         head = maybe(payload, "head_commit", dict)
-        if head is not None and self._skipped(at(head, "message", str)):
-            return
+        if head is not None and self._skipped(maybe(head, "message", str) or ""):
+            return {line: []}
         commits = at(payload, "commits", list)
-        if maybe(payload, "created", bool):
-            # The commits of a new branch are old ones.
-            commits = [] if head is None else [head]
-        for commit in commits:
-            yield {
-                **pushed(payload, commit, branch),
-                "properties": {
-                    "event": "push",
-                    "github_distinct": maybe(commit, "distinct", bool) is not False,
-                    **self._chosen(payload),
-                },
-                **self.codebase(payload),
-            }
+        # The commits of a new branch and of a tag are old ones. Without any, the branch was moved to an old one.
+        if not commits or (head is not None and (maybe(payload, "created", bool) or branch[1] == "tag")):
+            commits = heads(payload)
+        return {line: [self._commit(payload, commit, branch) for commit in commits]}
 
-    async def _pull_request(self, payload: Any) -> list[dict[str, Any]]:
+    def _commit(self, payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[str, Any]:
+        return {
+            **pushed(payload, commit, branch),
+            "properties": {
+                "event": "push",
+                "github_distinct": maybe(commit, "distinct", bool) is not False,
+                **self._chosen(payload),
+            },
+            **self.codebase(payload),
+        }
+
+    async def _pull_request(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+        line = f"{at(payload, 'repository.full_name', str)} pull request {at(payload, 'number', int)}"
         if at(payload, "action", str) not in ("opened", "reopened", "synchronize"):
-            return []
+            return {line: []}
         pull = at(payload, "pull_request", dict)
         number, project = at(payload, "number", int), at(payload, "repository.full_name", str)
         revision = at(pull, "head.sha", str)
         if self._skipped(await self._message(project, revision)):
-            return []
+            return {line: []}
         text = f"GitHub Pull Request #{number} ({at(pull, 'commits', int)} commits)\n{at(pull, 'title', str)}"
         change = {
             "author": at(payload, "sender.login", str),
@@ -116,7 +124,7 @@ class GitHubDialect(Dialect):
             },
             **self.codebase(payload),
         }
-        return [change]
+        return {line: [change]}
 
     def _chosen(self, values: dict[str, Any]) -> dict[str, Any]:
         """What ``github_property_whitelist`` names, as ``github.<path>``."""

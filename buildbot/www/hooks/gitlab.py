@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Iterator
 from typing import Any
 
 from buildbot.www.hooks.dialect import (
@@ -12,16 +11,24 @@ from buildbot.www.hooks.dialect import (
     RefusedDeliveryError,
     at,
     branch_of,
+    delivered,
+    is_nothing,
     maybe,
-    moment,
     names,
+    optional_moment,
     parse,
     person,
-    repeated,
+    signed,
 )
 from buildbot.www.http.messages import Request
 
-_PUSHES = ("push", "tag_push", "Push Hook")
+#: the kinds of events by the header, for senders whose payloads do not say
+_KINDS = {
+    "Push Hook": "push",
+    "Tag Push Hook": "tag_push",
+    "Merge Request Hook": "merge_request",
+    "Note Hook": "note",
+}
 
 
 class GitLabDialect(Dialect):
@@ -34,47 +41,77 @@ class GitLabDialect(Dialect):
         if secret is not None and not hmac.compare_digest(secret.encode(), given.encode()):
             raise RefusedDeliveryError("Invalid secret")
         payload = parse(request.body)
-        kind = maybe(payload, "object_kind", str) or request.header("x-gitlab-event") or ""
-        changes: list[dict[str, Any]] = []
-        if kind in _PUSHES:
-            changes = list(self._push(payload, kind))
+        kind = maybe(payload, "object_kind", str) or _KINDS.get(request.header("x-gitlab-event") or "", "")
+        lines: dict[str, list[dict[str, Any]]] = {}
+        if kind in ("push", "tag_push"):
+            lines = self._push(payload, kind)
         elif kind == "merge_request":
-            changes = list(self._merge_request(payload, at(payload, "object_attributes", dict), kind))
+            lines = self._merge_request(payload, at(payload, "object_attributes", dict), kind)
         elif kind == "note" and maybe(payload, "merge_request", dict) is not None:
-            changes = [self._merge_request_change(payload, at(payload, "merge_request", dict), kind)]
-            changes[0]["properties"]["comments"] = at(payload, "object_attributes.note", str)
+            merge = at(payload, "merge_request", dict)
+            change = self._merge_request_change(payload, merge, kind)
+            change["properties"]["comments"] = at(payload, "object_attributes.note", str)
+            lines = {_merge_line(merge): [change]}
         codebase = dict(request.parameters()).get("codebase")
         named = self.codebase(payload) if codebase is None else {"codebase": codebase}
-        return Delivery([{**change, **named} for change in changes], repeated("gitlab", request))
+        lines = {line: [{**change, **named} for change in changes] for line, changes in lines.items()}
+        return delivered("gitlab", request, lines)
 
-    def _push(self, payload: Any, kind: str) -> Iterator[dict[str, Any]]:
-        branch = branch_of(at(payload, "ref", str))
+    def _push(self, payload: Any, kind: str) -> dict[str, list[dict[str, Any]]]:
+        ref = at(payload, "ref", str)
+        branch = branch_of(ref)
         if branch is None:
-            return
-        for commit in at(payload, "commits", list):
-            if maybe(commit, "distinct", bool) is False:
-                continue
-            yield {
+            return {}
+        common = {
+            "branch": branch[0],
+            "category": kind,
+            "project": at(payload, "repository.name", str),
+            "repository": at(payload, "repository.url", str),
+            "properties": {"event": kind},
+        }
+        commits = [each for each in at(payload, "commits", list) if maybe(each, "distinct", bool) is not False]
+        changes = [
+            {
                 "author": person(commit, "author"),
-                "comments": at(commit, "message", str),
+                "comments": maybe(commit, "message", str) or "",
                 "revision": at(commit, "id", str),
-                "when_timestamp": moment(at(commit, "timestamp", str)),
-                "branch": branch[0],
-                "category": kind,
+                "when_timestamp": optional_moment(commit, "timestamp"),
                 "files": names(commit, "added", "modified", "removed"),
-                "project": at(payload, "repository.name", str),
-                "repository": at(payload, "repository.url", str),
-                "revlink": at(commit, "url", str),
-                "properties": {"event": kind},
+                "revlink": maybe(commit, "url", str) or "",
+                **common,
             }
+            for commit in commits
+        ]
+        return {f"{common['repository']} {ref}": changes or [{**each, **common} for each in self._moved(payload)]}
 
-    def _merge_request(self, payload: Any, request: Any, kind: str) -> Iterator[dict[str, Any]]:
+    def _moved(self, payload: Any) -> list[dict[str, Any]]:
+        """Where a branch or tag is that brings no commits: it was made at, or moved to, an old one."""
+        after = maybe(payload, "after", str)
+        if is_nothing(after):  # deleted
+            return []
+        # an annotated tag is an object of its own; what is checked out is the commit
+        revision = maybe(payload, "checkout_sha", str) or after
+        name = maybe(payload, "user_name", str) or maybe(payload, "user_username", str)
+        page = maybe(payload, "project.web_url", str)
+        return [
+            {
+                "author": signed(name, maybe(payload, "user_email", str)) or "unknown",
+                "comments": maybe(payload, "message", str) or "",
+                "revision": revision,
+                "files": [],
+                "revlink": f"{page}/-/commit/{revision}" if page else "",
+            }
+        ]
+
+    def _merge_request(self, payload: Any, request: Any, kind: str) -> dict[str, list[dict[str, Any]]]:
+        line = _merge_line(request)
         if at(request, "state", str) in ("closed", "merged", "approved"):
-            return
+            return {line: []}
         action = maybe(request, "action", str)
         # Without oldrev the update is of the title or a label, not of what would be built.
         if action in ("open", "reopen") or (action == "update" and maybe(request, "oldrev", str) is not None):
-            yield self._merge_request_change(payload, request, kind)
+            return {line: [self._merge_request_change(payload, request, kind)]}
+        return {line: []}
 
     def _merge_request_change(self, payload: Any, request: Any, kind: str) -> dict[str, Any]:
         commit = at(request, "last_commit", dict)
@@ -83,7 +120,7 @@ class GitLabDialect(Dialect):
             "author": person(commit, "author"),
             "comments": f"{title}\n\n{maybe(request, 'description', str) or ''}",
             "revision": at(commit, "id", str),
-            "when_timestamp": moment(at(commit, "timestamp", str)),
+            "when_timestamp": optional_moment(commit, "timestamp"),
             "branch": at(request, "target_branch", str),
             "category": kind,
             "files": [],
@@ -102,3 +139,7 @@ class GitLabDialect(Dialect):
                 "event": kind,
             },
         }
+
+
+def _merge_line(request: Any) -> str:
+    return f"{maybe(request, 'target.git_http_url', str) or ''} merge request {at(request, 'iid', int)}"

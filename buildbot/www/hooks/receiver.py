@@ -69,7 +69,7 @@ class ChangeHooks:
             if not delivery.changes:
                 return _text(200, "no change found")
             try:
-                added = await self._data.update.addChanges(delivery.changes, delivery.identity)
+                added = await self._data.update.addDelivery(delivery.changes, delivery.identity)
             except (TypeError, ValueError) as problem:
                 # Nothing was stored: the connectors say what is wrong with a value.
                 raise RefusedDeliveryError(str(problem)) from None

@@ -184,7 +184,7 @@ SHA1 = signature(PUSH, "sha1")
         ({"secret": SECRET}, {"x_hub_signature_256": "sha256=00"}, "Hash mismatch"),
         ({"secret": SECRET}, {"x_hub_signature_256": "sha256=\xff"}, "Hash mismatch"),
         ({"secret": SECRET, "accept_sha1": True}, {"x_hub_signature": "sha1=00"}, "Hash mismatch"),
-        ({}, {"x_github_event": "issues"}, "Unknown event: issues"),
+        ({}, {"x_github_event": ""}, "The header X-GitHub-Event is missing"),
         ({}, {"content_type": "text/plain"}, "Unknown content type: 'text/plain'"),
     ],
 )
@@ -333,6 +333,185 @@ async def test_bitbucket(master: FakeMaster) -> None:
     }
     headers = {"x_event_key": "pullrequest:created", "x_hub_signature": f"sha256={signature(pull)}"}
     assert await deliver(receiver, "bitbucketcloud", pull, **headers) == (200, "1 change found")
+
+
+A, B, ZEROS = "2" * 40, "1" * 40, "0" * 40
+
+
+def gitlab_push(kind: str, ref: str, before: str, after: str, **more: Any) -> dict[str, Any]:
+    """A push that brings no commits, as GitLab describes it."""
+    return {
+        "object_kind": kind,
+        "ref": ref,
+        "before": before,
+        "after": after,
+        "checkout_sha": None if after == ZEROS else after,
+        "user_name": "Joe Doe",
+        "user_email": "joe@example.org",
+        "project": {"web_url": "https://git.example.org/acme/r"},
+        "repository": {"name": "r", "url": "r"},
+        "commits": [],
+        "total_commits_count": 0,
+        **more,
+    }
+
+
+@pytest.mark.parametrize(
+    ("payload", "branch"),
+    [
+        (gitlab_push("push", "refs/heads/new", ZEROS, B), "new"),
+        (gitlab_push("push", "refs/heads/main", A, B), "main"),
+        (gitlab_push("tag_push", "refs/tags/v1", ZEROS, B), "v1"),
+        (gitlab_push("tag_push", "refs/tags/v1", ZEROS, A, checkout_sha=B), "v1"),
+        (gitlab_push("push", "refs/heads/main", A, B, commits=[{**COMMIT, "distinct": False}]), "main"),
+        (gitlab_push("push", "refs/heads/main", A, ZEROS), None),
+        (gitlab_push("tag_push", "refs/tags/v1", A, ZEROS), None),
+    ],
+)
+async def test_gitlab_without_commits(master: FakeMaster, payload: Any, branch: str | None) -> None:
+    """A new branch, a branch moved to an old commit and a tag are a change of that commit; deletions are none."""
+    status, text = await deliver(hooks(master, {"gitlab": {}}), "gitlab", payload)
+    assert (status, text) == (200, "no change found" if branch is None else "1 change found")
+    for change in await changes(master):
+        link = f"https://git.example.org/acme/r/-/commit/{B}"
+        assert has(
+            change, branch=branch, revision=B, category=payload["object_kind"], files=[], project="r", repository="r",
+            comments="", revlink=link, when_timestamp=change["when_timestamp"],
+        )  # fmt: skip
+
+
+async def test_gitlab_says_the_kind_in_a_header(master: FakeMaster) -> None:
+    """Senders whose payload has no kind say it in the header."""
+    payload = {**gitlab_push("", "refs/tags/v1", ZEROS, B), "object_kind": None}
+    answer = await deliver(hooks(master, {"gitlab": {}}), "gitlab", payload, x_gitlab_event="Tag Push Hook")
+    assert answer == (200, "1 change found")
+    assert [change["category"] for change in await changes(master)] == ["tag_push"]
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitea"])
+@pytest.mark.parametrize(
+    ("more", "found"),
+    [
+        ({"head_commit": {**COMMIT, "id": B}}, ("main", None, "Joe Doe <joe@example.org>")),
+        ({"head_commit": {**COMMIT, "id": B}, "ref": "refs/tags/v1"}, ("v1", "tag", "Joe Doe <joe@example.org>")),
+        ({"head_commit": None}, ("main", None, "joe")),
+        ({"head_commit": None, "deleted": True, "after": ZEROS}, None),
+        ({"head_commit": None, "after": ZEROS, "ref": "refs/tags/v1"}, None),
+    ],
+)
+async def test_moved_branch(master: FakeMaster, dialect: str, more: Any, found: tuple[str, str | None, str]) -> None:
+    """A branch or tag that is moved to a commit that the forge has already is a change of it."""
+    payload = {**PUSH, "before": A, "after": B, "forced": True, "commits": [], **more}
+    status, text = await deliver(hooks(master, {dialect: {}}), dialect, payload, **{f"x_{dialect}_event": "push"})
+    assert (status, text) == (200, "1 change found" if found else "no change found")
+    for change in await changes(master):
+        assert change["revision"] == B
+        assert (change["branch"], change["category"], change["author"]) == found
+
+
+NOBODIES: list[tuple[Any, str]] = [
+    ({"name": "helper[bot]", "email": None}, "helper[bot]"),
+    ({"name": "helper[bot]"}, "helper[bot]"),
+    ({"name": "helper[bot]", "email": ""}, "helper[bot]"),
+    ({"name": None, "email": "a@b"}, "a@b"),
+    ({"name": "", "email": None, "username": "helper"}, "helper"),
+    ({}, "unknown"),
+    (None, "unknown"),
+]
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea"])
+@pytest.mark.parametrize(("author", "shown"), NOBODIES)
+async def test_author_without_address(master: FakeMaster, dialect: str, author: Any, shown: str) -> None:
+    """Who wrote a commit is the least that a build needs: nothing of the push gets lost for it."""
+    commits = [{**COMMIT, "id": digit * 40} for digit in "123"]
+    commits[1] = {**commits[1], "author": author, "committer": author}
+    if dialect == "gitea":
+        commits.reverse()
+    payload = {**PUSH, "pusher": None, "commits": commits, "repository": {**REPOSITORY, "url": "r"}}
+    payload["object_kind"] = "push"
+    headers = {} if dialect == "gitlab" else {f"x_{dialect}_event": "push"}
+    assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "3 change found")
+    assert [change["author"] for change in await changes(master)][1] == shown
+
+
+async def test_commits_that_say_little(master: FakeMaster) -> None:
+    """Message, time, link and files may be missing; a value of another kind is still refused."""
+    payload = {**PUSH, "commits": [{"id": SHA, "message": None, "committer": None, "added": None}]}
+    receiver = hooks(master, {"github": {}})
+    assert await deliver(receiver, "github", payload, x_github_event="push") == (200, "1 change found")
+    (change,) = await changes(master)
+    assert (change["author"], change["comments"], change["files"], change["revlink"]) == ("joe", "", [], "")
+    bad = {**PUSH, "commits": [{**COMMIT, "author": {"name": 1}}]}
+    answer = (400, "malformed payload: author.name is no str")
+    assert await deliver(receiver, "github", bad, x_github_event="push") == answer
+
+
+@pytest.mark.parametrize(
+    ("dialect", "headers"),
+    [
+        *(("github", {"x_github_event": each}) for each in ("merge_group", "create", "issues", "installation", "ping")),
+        *(("gitea", {"x_gitea_event": each}) for each in ("release", "issues", "create", "a_new_one")),
+        *(("bitbucketcloud", {"x_event_key": each}) for each in ("diagnostics:ping", "issue:created", "repo:fork")),
+        ("gitlab", {"x_gitlab_event": "Release Hook"}),
+    ],
+)
+async def test_other_events(master: FakeMaster, dialect: str, headers: dict[str, str]) -> None:
+    """Whatever else a forge tells has nothing to be built, and is no mistake of the forge."""
+    payload = {"action": "created", "zen": "Keep it simple"}
+    assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "no change found")
+
+
+def bitbucket_push(name: str, before: str | None, after: str | None) -> dict[str, Any]:
+    def state(revision: str | None) -> Any:
+        commit = {"hash": revision, "author": {"raw": "Joe"}}
+        return None if revision is None else {"type": "branch", "name": name, "target": commit}
+
+    repository = {"full_name": "acme/roof", "links": {"html": {"href": CHANGE["repository"]}}}
+    return {"push": {"changes": [{"old": state(before), "new": state(after)}]}, "repository": repository}
+
+
+def _pushes(dialect: str) -> tuple[Any, Any, Any]:
+    """A to B, B to A, and that the branch is deleted."""
+    if dialect == "bitbucketcloud":
+        return bitbucket_push("main", A, B), bitbucket_push("main", B, A), bitbucket_push("main", B, None)
+    if dialect == "gitlab":
+        forward = gitlab_push("push", "refs/heads/main", A, B, commits=[{**COMMIT, "id": B}])
+        ref = "refs/heads/main"
+        return forward, gitlab_push("push", ref, B, A), gitlab_push("push", ref, B, ZEROS)
+    common = {**PUSH, "head_commit": None}
+    forward = {**common, "before": A, "after": B, "commits": [{**COMMIT, "id": B}]}
+    gone = {**common, "before": B, "after": ZEROS, "deleted": True, "commits": []}
+    return forward, {**common, "before": B, "after": A, "commits": []}, gone
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea", "bitbucketcloud"])
+async def test_a_branch_that_goes_back_and_forth(master: FakeMaster, dialect: str) -> None:
+    """A delivery that comes again adds nothing, until something else has happened to its branch: then it is news."""
+    headers = {"x_github_event": "push", "x_gitea_event": "push", "x_event_key": "repo:push"}
+    forward, back, gone = _pushes(dialect)
+    other = json.loads(json.dumps(forward).replace("refs/heads/main", "refs/heads/x").replace('"main"', '"x"'))
+    receiver = hooks(master, {dialect: {}})
+    found = []
+    for payload in (forward, forward, back, back, forward, forward, gone, forward, other, forward):
+        _, text = await deliver(receiver, dialect, payload, **headers)
+        found.append(int(text[0] == "1"))
+    assert found == [1, 0, 1, 0, 1, 0, 0, 1, 1, 0]
+    assert [change["revision"] for change in await changes(master)] == [B, A, B, B, B]
+
+
+async def test_a_push_of_several_branches(master: FakeMaster) -> None:
+    """Of a delivery that comes again only what has become news since is added."""
+    main, dev = bitbucket_push("main", A, B), bitbucket_push("dev", A, B)
+    both = {**main, "push": {"changes": [*main["push"]["changes"], *dev["push"]["changes"]]}}
+    receiver = hooks(master, {"bitbucketcloud": {}})
+    headers = {"x_event_key": "repo:push"}
+    assert await deliver(receiver, "bitbucketcloud", both, **headers) == (200, "2 change found")
+    assert await deliver(receiver, "bitbucketcloud", both, **headers) == (200, "no change found")
+    back = bitbucket_push("dev", B, A)
+    assert await deliver(receiver, "bitbucketcloud", back, **headers) == (200, "1 change found")
+    assert await deliver(receiver, "bitbucketcloud", both, **headers) == (200, "1 change found")
+    assert [change["branch"] for change in await changes(master)] == ["dev", "main", "dev", "dev"]
 
 
 async def test_base(master: FakeMaster) -> None:
