@@ -17,7 +17,10 @@ from buildbot.schedulers.parameters import (
     NestedParameter,
     StringParameter,
     UserNameParameter,
+    ValidationError,
+    is_storable,
 )
+from buildbot.util.checks import MAX_SMALL
 
 SOURCE = "Force Build Form"
 
@@ -81,14 +84,11 @@ class ForceScheduler(BaseScheduler):
         self._check_names()
 
     def _check_names(self) -> None:
-        seen: set[str] = set()
-        described = [each.describe() for each in self.all_fields]
-        while described:
-            each = described.pop()
-            described += each.get("fields", ())
-            if each["type"] != "nested" and each["fullName"] in seen:
-                error(f"ForceScheduler {self.name!r}: there are two parameters named {each['fullName']!r}")
-            seen.add(each["fullName"])
+        # a property may have the name of a codebase's field: then one value is submitted for both
+        for group in (self.codebase_parameters, self.property_parameters):
+            names = [name for each in (self.all_fields[0], *group) for name in each.full_names()]
+            for name in sorted({each for each in names if names.count(each) > 1}):
+                error(f"ForceScheduler {self.name!r}: there are two parameters named {name!r}")
         try:
             json.dumps([each.describe() for each in self.all_fields], allow_nan=False)
         except (TypeError, ValueError) as problem:
@@ -135,8 +135,10 @@ class ForceScheduler(BaseScheduler):
         if owner == "anonymous":
             # Pages do not ask those who are logged in.
             owner = self.username.collect(submitted, messages)
+        elif not is_storable(owner):
+            messages["owner"] = "owner: not a text that can be stored"
         reason = self.reason.collect(submitted, messages)
-        priority = self.priority_parameter.collect(submitted, messages)
+        priority = self._priority(submitted, messages)
         stamps = [each.sourcestamp(submitted, messages) for each in self.codebase_parameters]
         values: dict[str, Any] = {}
         for each in self.property_parameters:
@@ -155,6 +157,22 @@ class ForceScheduler(BaseScheduler):
         )
         return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
 
+    def _priority(self, submitted: dict[str, Any], messages: dict[str, str]) -> int:
+        """The priority that was submitted, by a parameter of any kind."""
+        parameter, key = self.priority_parameter, self.priority_parameter.fullName or ""
+        given = parameter.collect(submitted, messages)
+        if key in messages:
+            return 0
+        wish = IntParameter(parameter.name or "priority", label=parameter.label)
+        try:
+            priority: int = wish.value([] if given is None else [given])
+        except ValidationError as problem:
+            messages[key] = str(problem)
+            return 0
+        if abs(priority) > MAX_SMALL:
+            messages[key] = f"{parameter.label}: {priority} is not between -{MAX_SMALL} and {MAX_SMALL}"
+        return priority
+
     async def _chosen_builders(self, args: Mapping[str, Any]) -> list[str]:
         names = args.get("builderNames")
         builderid = args.get("builderid")
@@ -163,7 +181,7 @@ class ForceScheduler(BaseScheduler):
         elif builderid is not None:
             try:
                 builder = await self.master.data.get({}, ("builders", int(builderid)))
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 raise InvalidControlError(f"builderid must be a number, not {builderid!r}") from None
             wanted = [builder["name"]] if builder is not None else []
         else:

@@ -6,6 +6,7 @@ Shapes and texts: http-api.md section 2 (forcescheduler) and 4.2.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -13,9 +14,15 @@ from typing import Any, Self
 
 from buildbot.config.errors import error
 from buildbot.process.configured import Configured, checked_name
+from buildbot.util import checks
+from buildbot.util.checks import MAX_SMALL
 
 #: values submitted, by full name; each a list
 Submitted = Mapping[str, Sequence[Any]]
+
+
+#: more digits than any number that somebody means
+_LONGEST_NUMBER = 1000
 
 
 class ValidationError(ValueError):
@@ -81,6 +88,10 @@ class BaseParameter(Configured):
                 "autopopulate", "tooltip", *self.extra)  # fmt: skip
         return {key: getattr(self, key) for key in keys} | {"regex": self.regex.pattern if self.regex else None}
 
+    def full_names(self) -> list[str]:
+        """The full names of the fields that are submitted for it."""
+        return [self.fullName or ""]
+
     def inside(self, prefix: str) -> Self:
         """The same parameter with the full name that it has inside a group; one parameter may stand in several."""
         inner = copy(self)
@@ -94,7 +105,7 @@ class BaseParameter(Configured):
             if self.multiple and self.fullName in submitted and not given:
                 # Somebody has taken all choices away; without any word of it the default counts.
                 return [] if not self.required else self._checked("")
-            return self.value(list(given))
+            return _storable(self.value(list(given)), self.label.rstrip(" :") or self.name)
         except ValidationError as problem:
             messages[self.fullName or ""] = str(problem)
             return None
@@ -111,7 +122,15 @@ class BaseParameter(Configured):
             return self.default
         if self.multiple:
             return [self.parse(self._checked(each)) for each in given]
+        if self.is_empty(given[0]):
+            if self.required:
+                raise ValidationError(f"'{self.label}' needs to be specified")
+            return self.default
         return self.parse(self._checked(given[0]))
+
+    def is_empty(self, given: Any) -> bool:
+        """Whether a submitted value says nothing, so that the default counts."""
+        return given is None
 
     def parse(self, given: Any) -> Any:
         """One submitted value, as it is passed on; raises ValidationError."""
@@ -152,11 +171,7 @@ class StringParameter(BaseParameter):
 
     def parse(self, given: Any) -> Any:
         """Text; numbers and the like become text."""
-        if given is None:
-            return ""
-        if isinstance(given, str | int | float):
-            return str(given)
-        raise ValidationError(f"{self.label}: not a text")
+        return _text(given, self.label.rstrip(" :"))
 
 
 class TextParameter(StringParameter):
@@ -172,21 +187,29 @@ class TextParameter(StringParameter):
 
 
 class IntParameter(StringParameter):
-    """A whole number."""
+    """A whole number. A field that is left empty has its default, or, if it is required, must be filled in."""
 
     type = "int"
 
     def __init__(self, name: str, label: str | None = None, default: int = 0, **further: Any) -> None:
         super().__init__(name, label, default=default, **further)
 
+    def is_empty(self, given: Any) -> bool:
+        """Nothing, or a text without anything to see."""
+        return given is None or (isinstance(given, str) and not given.strip())
+
     def parse(self, given: Any) -> int:
         """A number, or a text that is one."""
-        if isinstance(given, int):
+        if isinstance(given, float) and given.is_integer():
             return int(given)
-        try:
-            return int(str(given))
-        except ValueError as problem:
-            raise ValidationError(str(problem)) from None
+        if isinstance(given, int) and not isinstance(given, bool):
+            return given
+        text = _shown(given)
+        if not isinstance(given, str) or not re.fullmatch(r"\s*[+-]?[0-9]+\s*", given):
+            raise ValidationError(f"{self.label}: {text} is not a whole number")
+        if len(given) > _LONGEST_NUMBER:
+            raise ValidationError(f"{self.label}: {text} has more than {_LONGEST_NUMBER} digits")
+        return int(given)
 
 
 class BooleanParameter(BaseParameter):
@@ -243,8 +266,14 @@ class ChoiceStringParameter(BaseParameter):
         self.choices = list(choices)
         self.strict = strict
 
+    def is_empty(self, given: Any) -> bool:
+        """Nothing, unless that is one of the choices."""
+        return given is None or (given == "" and given not in self.choices)
+
     def parse(self, given: Any) -> Any:
         """One of the choices."""
+        if not self.strict and given not in self.choices:
+            return _text(given, self.label.rstrip(" :"))
         if self.strict and given not in self.choices:
             raise ValidationError(f"'{given}' does not belong to list of available choices '{self.choices}'")
         return given
@@ -257,6 +286,10 @@ class FileParameter(BaseParameter):
 
     def __init__(self, name: str, label: str | None = None, maxsize: int = 10485760, **further: Any) -> None:
         super().__init__(name, label, maxsize=maxsize, **further)
+
+    def parse(self, given: Any) -> str:
+        """The text."""
+        return _text(given, self.label.rstrip(" :"))
 
 
 class NestedParameter(BaseParameter):
@@ -295,6 +328,10 @@ class NestedParameter(BaseParameter):
     def describe(self) -> dict[str, Any]:
         """The group with its fields."""
         return super().describe() | {"fields": [each.describe() for each in self.fields]}
+
+    def full_names(self) -> list[str]:
+        """Those of the fields in it."""
+        return [name for each in self.fields for name in each.full_names()]
 
     def inside(self, prefix: str) -> Self:
         """The same group with the full name that it has inside a group, and its fields likewise."""
@@ -382,14 +419,64 @@ class CodebaseParameter(NestedParameter):
     def sourcestamp(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
         """The source stamp for what was submitted; branch and revision that are left empty are None."""
         values = self.collect(submitted, messages)
-        stamp: dict[str, Any] = {
-            "codebase": self.codebase,
-            "branch": values["branch"] or None,
-            "revision": values["revision"] or None,
-            "repository": values["repository"] or "",
-            "project": values["project"] or "",
-        }
+        stamp: dict[str, Any] = {"codebase": self.codebase}
+        for key in ("branch", "revision", "repository", "project"):
+            try:
+                text = "" if values[key] is None else _text(values[key], key)
+            except ValidationError as problem:  # a parameter of the user's own kind may give anything
+                messages[self._full_name(key)] = str(problem)
+                continue
+            stamp[key] = text or (None if key in ("branch", "revision") else "")
         patch = values.get("patch")
         if patch and patch["body"]:
+            level = patch["level"]
+            if level is not None and not 0 <= level <= MAX_SMALL:
+                messages[self._full_name("patch_level")] = f"{_shown(level)} is not between 0 and {MAX_SMALL}"
             stamp |= {f"patch_{key}": value for key, value in patch.items()}
         return stamp
+
+    def _full_name(self, key: str) -> str:
+        return f"{self.fullName}_{key}" if self.fullName else key
+
+
+def _text(given: Any, label: str) -> str:
+    """A text, or a number as one."""
+    if isinstance(given, str | int | float) and not isinstance(given, bool):
+        return str(given)
+    raise ValidationError(f"{label}: not a text")
+
+
+def _shown(given: Any) -> str:
+    """A value that is refused, as a message shows it: without Python's own words, and not too long."""
+    text = (
+        f"'{given}'"
+        if isinstance(given, str | int | float) and not isinstance(given, bool)
+        else json.dumps(given, ensure_ascii=False, default=repr)
+    )
+    return text if len(text) <= 60 else f"{text[:60]}…"
+
+
+def is_storable(value: Any) -> bool:
+    """Whether it is a text that every database can store."""
+    try:
+        checks.text(value, "")
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _storable(value: Any, label: str) -> Any:
+    """The value, if every text in it can be stored."""
+    if isinstance(value, str):
+        try:
+            return checks.text(value, label)
+        except ValueError as problem:
+            raise ValidationError(str(problem)) from None
+    if isinstance(value, Mapping):
+        for key, each in value.items():
+            _storable(key, label)
+            _storable(each, label)
+    elif isinstance(value, list | tuple):
+        for each in value:
+            _storable(each, label)
+    return value

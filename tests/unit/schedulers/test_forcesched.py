@@ -11,9 +11,11 @@ from buildbot.schedulers.forcesched import ForceScheduler
 from buildbot.schedulers.parameters import (
     AnyPropertyParameter,
     ChoiceStringParameter,
+    CodebaseParameter,
     FixedParameter,
     IntParameter,
     NestedParameter,
+    PatchParameter,
     StringParameter,
     UserNameParameter,
 )
@@ -109,8 +111,75 @@ async def test_all_mistakes_are_told_at_once_and_nothing_is_done(master: Any) ->
         await scheduler.force({"reason": "", "num": "x", "choice": "zzz", "username": "ann"})
     assert caught.value.messages == {
         "reason": "'reason:' needs to be specified",
-        "num": "invalid literal for int() with base 10: 'x'",
+        "num": "num: 'x' is not a whole number",
         "choice": "'zzz' does not belong to list of available choices '['a', 'b', 'c']'",
         "username": "username: please fill in email address in the form 'User <email@email.com>'",
     }
     assert await master.data.get({}, ("buildsets",)) == []
+
+
+TOO_MUCH = "is not between -2147483647 and 2147483647"
+
+
+@pytest.mark.parametrize(
+    ("args", "messages"),
+    [
+        ({"priority": 2147483648}, {"priority": f"priority: 2147483648 {TOO_MUCH}"}),
+        ({"priority": "-2147483649"}, {"priority": f"priority: -2147483649 {TOO_MUCH}"}),
+        ({"priority": 10**20}, {"priority": f"priority: {10**20} {TOO_MUCH}"}),
+        ({"priority": "high"}, {"priority": "priority: 'high' is not a whole number"}),
+        ({"reason": "a\0b"}, {"reason": "reason: text with U+0000 cannot be stored"}),
+        ({"reason": "\ud800"}, {"reason": "reason: text with a lone surrogate cannot be stored"}),
+        ({"project": "\0"}, {"project": "Project: text with U+0000 cannot be stored"}),
+        ({"branch": ["\ud800"]}, {"branch": "Branch: text with a lone surrogate cannot be stored"}),
+        ({"revision": {"a": 1}}, {"revision": "Revision: not a text"}),
+        ({"username": "\0 <a@b>"}, {"username": "Your name: text with U+0000 cannot be stored"}),
+        ({"owner": "a\0"}, {"owner": "owner: not a text that can be stored"}),
+        ({"owner": {"a": 1}}, {"owner": "owner: not a text that can be stored"}),
+        ({"patch_body": {"a": 1}}, {"patch_body": "body: not a text"}),
+        ({"patch_body": "x", "patch_level": 10**20}, {"patch_level": f"'{10**20}' is not between 0 and 2147483647"}),
+        ({"patch_body": "x", "patch_level": -1}, {"patch_level": "'-1' is not between 0 and 2147483647"}),
+        ({"patch_body": "x", "patch_level": "one"}, {"patch_level": "level: 'one' is not a whole number"}),
+        ({"patch_body": "x", "patch_subdir": "\0"}, {"patch_subdir": "subdir: text with U+0000 cannot be stored"}),
+        ({"any_name": "n", "any_value": "\0"}, {"any_value": "Value: text with U+0000 cannot be stored"}),
+    ],
+)
+async def test_what_cannot_be_stored_is_said_at_its_field(
+    master: Any, args: dict[str, Any], messages: dict[str, str]
+) -> None:
+    """No value that somebody submits gets as far as the database before it is refused."""
+    codebases = [CodebaseParameter("", patch=PatchParameter())]
+    scheduler = await started(master, codebases=codebases, properties=[AnyPropertyParameter("any")])
+    with pytest.raises(ControlParamsError) as caught:
+        await scheduler.force(args)
+    assert caught.value.messages == messages
+    assert await master.data.get({}, ("buildsets",)) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "args", "priority"),
+    [
+        (None, {}, 0),
+        (None, {"priority": ""}, 0),
+        (None, {"priority": None}, 0),
+        (FixedParameter("urgency", default=5), {"urgency": 7}, 5),
+        (FixedParameter("urgency", default="6"), {}, 6),
+        (ChoiceStringParameter("priority", choices=["1", "2"], default="1"), {"priority": "2"}, 2),
+        (ChoiceStringParameter("priority", choices=["1", "2"], default="1"), {"priority": ""}, 1),
+        (IntParameter("priority", default=-3), {"priority": 2147483647}, 2147483647),
+    ],
+)
+async def test_priority(master: Any, parameter: Any, args: dict[str, Any], priority: int) -> None:
+    """Whatever kind of parameter gives it, the priority is a number."""
+    await (await started(master, priority=parameter)).force(args)
+    requests = await master.data.get({}, ("buildrequests",))
+    assert {each["priority"] for each in requests} == {priority}
+
+
+async def test_a_property_may_be_called_like_a_field_of_a_codebase(master: Any) -> None:
+    """What is submitted under the name is both: the branch to build, and the property."""
+    scheduler = await started(master, properties=[StringParameter("branch"), IntParameter("lib_revision")])
+    bsid, _ = await scheduler.force({"branch": "rel", "lib_revision": 3})
+    assert (await properties_of(master, bsid))["branch"] == ["rel", "Force Build Form"]
+    (stamp,) = (await master.data.get({}, ("buildsets", bsid)))["sourcestamps"]
+    assert stamp["branch"] == "rel"
