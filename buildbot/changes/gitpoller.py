@@ -18,6 +18,9 @@ it. So a commit becomes a change once, on the first branch it is seen on; mergin
 brings the merge commit only. A rewritten history brings the commits that the old one did not have. (A branch that only
 moves among known commits brings nothing, or one change with ``buildPushesWithNoCommits``.)
 
+**What a function follows** may be any ref. The default branch, if it does not follow that, counts as seen at first
+sight, and whenever a pull request is looked at: a pull request brings its own commits, not those that it begins with.
+
 **The first sight** of a repository writes its heads and makes no changes. An empty repository has been seen too: what
 is pushed to it later is new.
 
@@ -94,8 +97,8 @@ class GitPoller(PollingChangeSource):
             the master's base directory. User and password of an HTTP address are used but never shown: the
             changes' ``repository`` has none.
         branches: list of branch names (or full refs), True for all branches, or a function that is given each
-            full ref and returns whether to follow it. Branches that do not exist are no error. Default: the
-            repository's default branch.
+            full ref of the repository (branches, tags, pull requests) and returns whether to follow it. Branches
+            that do not exist are no error. Default: the repository's default branch.
         branch: a single branch, instead of ``branches``.
         workdir: directory for the mirrors, relative to the master's base directory.
         pollInterval, pollAtLaunch, pollRandomDelayMin, pollRandomDelayMax: see `PollingChangeSource`.
@@ -196,23 +199,27 @@ class GitPoller(PollingChangeSource):
         try:
             remote = await self._ask_remote(git)
             heads = self._chosen(remote)
+            base = self._base(remote, heads)
             seen = await self._load()
-            if seen is None and not heads and remote.refs and not self.only_tags:
+            may_come = self.only_tags or callable(self.branches)
+            if seen is None and not heads and remote.refs and not may_come:
                 raise PollError(f"repository {self.repository} has none of the branches to follow")
             if seen is None:
-                await self._first_sight(git, heads)
+                await self._first_sight(git, heads, base)
             elif heads != seen.heads or seen.adding is not None:
                 lost = await self._open_mirror(git, heads, seen)
-                heads = await self._fetch(git, heads, seen, lost)
-                await self._advance(git, seen, heads, remote.default)
+                heads = await self._fetch(git, heads | base, seen, lost)
+                based = {heads.pop(ref) for ref in base if ref in heads}
+                await self._advance(git, seen, heads, remote.default, based)
         except GitError as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
 
-    async def _first_sight(self, git: Git, heads: dict[str, str]) -> None:
+    async def _first_sight(self, git: Git, heads: dict[str, str], base: dict[str, str]) -> None:
         seen = _Seen({}, [], 0)
-        if heads:
-            lost = await self._open_mirror(git, heads, seen)
-            seen.heads = await self._fetch(git, heads, seen, lost)
+        if heads or base:
+            lost = await self._open_mirror(git, heads | base, seen)
+            seen.heads = await self._fetch(git, heads | base, seen, lost)
+            seen.gone = [seen.heads.pop(ref) for ref in base if ref in seen.heads]
         seen.changeid = await self.master.db.changes.getLatestChangeid() or 0
         await self._save(seen)
         _log.info("{part!r}: first sight of the repository; what comes from now on is new", part=self)
@@ -229,6 +236,8 @@ class GitPoller(PollingChangeSource):
         patterns = ["HEAD", HEADS + "*", *([TAGS + "*"] if self.only_tags else [])]
         if isinstance(self.branches, list):
             patterns += [each for each in self.branches if each.startswith("refs/")]
+        elif callable(self.branches):
+            patterns = []  # it is given every ref that there is
         output = await git.run("ls-remote", "--symref", "--", self.repourl, *patterns)
         refs: dict[str, str] = {}
         default = head = None
@@ -250,16 +259,23 @@ class GitPoller(PollingChangeSource):
 
     def _chosen(self, remote: _Remote) -> dict[str, str]:
         """The refs to follow, of those that the remote has."""
+        if callable(self.branches):
+            return {ref: commit for ref, commit in remote.refs.items() if self.branches(ref)}
         kind = TAGS if self.only_tags else HEADS
         refs = {ref: commit for ref, commit in remote.refs.items() if ref.startswith(kind)}
         if self.only_tags or self.branches is True:
             return refs
         if self.branches is None:
             return {ref: commit for ref, commit in refs.items() if ref == remote.default}
-        if callable(self.branches):
-            return {ref: commit for ref, commit in refs.items() if self.branches(ref)}
         wanted = {each if each.startswith("refs/") else HEADS + each for each in self.branches}
         return {ref: commit for ref, commit in remote.refs.items() if ref in wanted}
+
+    def _base(self, remote: _Remote, heads: dict[str, str]) -> dict[str, str]:
+        """The default branch, where a function may not follow it: pull requests begin there, and bring their own
+        commits only."""
+        if not callable(self.branches) or remote.default is None or remote.default in heads:
+            return {}
+        return {remote.default: remote.refs[remote.default]} if remote.default in remote.refs else {}
 
     async def _fetch(self, git: Git, heads: dict[str, str], seen: _Seen, lost: set[str]) -> dict[str, str]:
         """Fetch what moved or is missing. Returns the heads as they came, which may be newer than the remote said."""
@@ -286,7 +302,9 @@ class GitPoller(PollingChangeSource):
             if ref not in wanted or _local(ref) in fetched
         }
 
-    async def _advance(self, git: Git, seen: _Seen, heads: dict[str, str], default: str | None) -> None:
+    async def _advance(
+        self, git: Git, seen: _Seen, heads: dict[str, str], default: str | None, based: set[str]
+    ) -> None:
         """Turn what is new into changes, branch by branch, and write down each branch that is done."""
         lost, known = await self._present(git, {*seen.heads.values(), *seen.gone})
         blind = bool(lost) and not known
@@ -301,7 +319,7 @@ class GitPoller(PollingChangeSource):
                     "{part!r}: the last commit seen of {ref}, {old}, is gone, and so is the mirror that had it; "
                     "starting anew at {new}", part=self, ref=ref, old=old, new=new,
                 )  # fmt: skip
-            elif not await self._add_branch(git, seen, ref, new, known):
+            elif not await self._add_branch(git, seen, ref, new, known | (based if _is_request(ref) else set())):
                 return
             await self._move(seen, ref, new, known)
         for ref in [ref for ref in seen.heads if ref not in heads]:
@@ -339,7 +357,7 @@ class GitPoller(PollingChangeSource):
             "rev-list", "--reverse", "--date-order", "--stdin", stdin=_lines(new, *(f"^{each}" for each in known))
         )
         revisions = listed.decode().split()
-        if self.only_tags and not known:
+        if not known and not ref.startswith(HEADS):
             revisions = revisions[-1:]  # the first tag ever stands for all that led to it
         rewritten = (
             old is not None
@@ -433,6 +451,11 @@ class GitPoller(PollingChangeSource):
         adding = seen.adding and (_to_json(seen.adding[0]), seen.adding[1])
         value = {"heads": heads, "gone": seen.gone, "changeid": seen.changeid, "adding": adding}
         await self.set_state(await self._objectid(), "lastRev", value)
+
+
+def _is_request(ref: str) -> bool:
+    """Whether it is neither a branch nor a tag: a pull request, or what other servers have instead."""
+    return not ref.startswith((HEADS, TAGS))
 
 
 def _local(ref: str) -> str:

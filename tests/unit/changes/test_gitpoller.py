@@ -339,6 +339,73 @@ async def test_tags(polling: Polling, repository: Repository) -> None:
     assert await polling.poll() == []
 
 
+def _all_kinds(ref: str) -> bool:
+    return ref.startswith(("refs/tags/", "refs/heads/"))
+
+
+@pytest.mark.parametrize("annotated", [False, True])
+async def test_a_function_is_asked_about_tags(polling: Polling, repository: Repository, annotated: bool) -> None:
+    """A tag on a commit that is known is a change where pushes without commits are built."""
+    polling.restart(branches=_all_kinds, buildPushesWithNoCommits=True)
+    revision = repository.commit()
+    assert await polling.poll() == []
+    repository.git("tag", *(["-a", "-m", "one"] if annotated else []), "v1", revision)
+    (change,) = await polling.poll()
+    assert (change["branch"], change["revision"]) == ("refs/tags/v1", revision)
+    assert await polling.poll() == []
+    polling.restart(branches=_all_kinds)
+    repository.git("tag", "v2", revision)
+    assert await polling.poll() == []
+
+
+async def test_a_function_is_given_every_ref(polling: Polling, repository: Repository) -> None:
+    """Branches, tags, notes and pull requests, by their full names."""
+    given: list[str] = []
+    polling.restart(branches=lambda ref: bool(given.append(ref)))  # type: ignore[func-returns-value]
+    revision = repository.commit()
+    refs = ["refs/heads/main", "refs/notes/x", "refs/pull/2/head", "refs/tags/v1"]
+    for ref in refs[1:]:
+        repository.git("update-ref", ref, revision)
+    await polling.poll()
+    assert given == refs
+
+
+async def test_pull_requests(polling: Polling, repository: Repository) -> None:
+    """A pull request brings its own commits on its own ref, whether it is new or known, and nothing of the branch that
+    it begins at or merges."""
+
+    def push(number: int, *parents: str) -> str:
+        revision = repository.commit("away", parents=list(parents))
+        repository.git("update-ref", f"refs/pull/{number}/head", revision)
+        repository.delete("away")
+        return revision
+
+    polling.restart(branches=lambda ref: ref.startswith("refs/pull/"))
+    base = [repository.commit() for _ in range(3)][-1]
+    first = push(2, base)
+    assert await polling.poll() == []
+    second = push(2, first)
+    (change,) = await polling.poll()
+    assert (change["branch"], change["revision"]) == ("refs/pull/2/head", second)
+    later = [repository.commit() for _ in range(2)][-1]
+    third, merge = push(3, later), push(2, second, later)
+    assert {(each["branch"], each["revision"]) for each in await polling.poll()} == {
+        ("refs/pull/2/head", merge),
+        ("refs/pull/3/head", third),
+    }
+
+
+async def test_the_first_pull_request_of_a_long_history(polling: Polling, repository: Repository) -> None:
+    """At first sight there was none: that is no mistake, and the first one is no history of everything."""
+    polling.restart(branches=lambda ref: ref.startswith(("refs/pull/", "refs/heads/release")))
+    base = [repository.commit() for _ in range(3)][-1]
+    assert await polling.poll() == []
+    revision = repository.commit("away", parents=[base])
+    repository.git("update-ref", "refs/pull/1/head", revision)
+    repository.git("update-ref", "refs/heads/release-1", base)
+    assert [(each["branch"], each["revision"]) for each in await polling.poll()] == [("refs/pull/1/head", revision)]
+
+
 async def test_category_project_codebase_and_time(polling: Polling, repository: Repository) -> None:
     polling.restart(
         category=lambda change: "docs" if change["files"] == ["doc"] else None,
