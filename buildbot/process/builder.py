@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from itertools import chain, repeat
 from typing import Any
 
@@ -17,6 +18,8 @@ from buildbot.process.build import Build
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
+from buildbot.util.clock import to_datetime
+from buildbot.util.deferreds import deferred
 from buildbot.util.results import RETRY
 
 _log = Logger()
@@ -62,6 +65,32 @@ class Builder:
     def can_start(self) -> bool:
         """Whether there is a worker that could take a build now."""
         return not self._stopping and bool(self._worker_manager.available(self.name))
+
+    # what users' functions ask (``prioritizeBuilders``)
+
+    @deferred
+    async def getOldestRequestTime(self) -> datetime | None:
+        """When the oldest request that waits for it was made; None if none waits."""
+        oldest = await self._first_waiting("buildrequestid")
+        return None if oldest is None else to_datetime(oldest["submitted_at"])
+
+    @deferred
+    async def get_highest_priority(self) -> int | None:
+        """The highest priority of the requests that wait for it; None if none waits."""
+        urgent = await self._first_waiting("-priority")
+        return None if urgent is None else int(urgent["priority"])
+
+    @deferred
+    async def getNewestCompleteTime(self) -> datetime | None:
+        """When the newest of its completed requests was completed; None if there is none."""
+        query = {"filters": {"complete": True}, "order": ["-buildrequestid"], "limit": 1}
+        newest = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
+        return to_datetime(newest[0]["complete_at"]) if newest else None
+
+    async def _first_waiting(self, order: str) -> Mapping[str, Any] | None:
+        query = {"filters": {"claimed": False, "complete": False}, "order": [order], "limit": 1}
+        waiting = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
+        return waiting[0] if waiting else None
 
     async def start_build(self, request: Mapping[str, Any], worker: ManagedWorker) -> None:
         """Start a build for a request that this master has claimed. It goes on in the background.

@@ -9,11 +9,15 @@ this at the same time: the claim decides, and who loses it goes on with the next
 
 A request whose build cannot be started is given back; its builder rests for a moment, so that a broken one
 does not spin.
+
+**Users' functions** (``canStartBuild``, ``nextBuild``, ``nextWorker``, ``prioritizeBuilders``…) may say no for reasons
+that nobody announces: the hour, a file, another machine. Whoever they said no to is looked at again after
+`Distributor.again_s`. One that fails is logged and counts as a no, for its builder only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +72,8 @@ class Distributor:
 
     #: how long a builder rests that could not start a build, in seconds
     rest_s = 10.0
+    #: when a builder is looked at again to which a user's function said no, in seconds
+    again_s = 30.0
 
     def __init__(self, master: Master, builders: Mapping[str, Builder], worker_manager: WorkerManager) -> None:
         self._master = master
@@ -76,6 +82,10 @@ class Distributor:
         self._subscriptions: list[Any] = []
         self._due: set[str] = set()
         self._resting: dict[str, Any] = {}
+        self._again: dict[str, Any] = {}
+        #: ``c['prioritizeBuilders']`` and ``c['select_next_worker']``
+        self.prioritize: Callable[..., Any] | None = None
+        self.next_worker: Callable[..., Any] | None = None
         self._running = False
         self._loop: Deferred[Any] | None = None
 
@@ -94,9 +104,10 @@ class Distributor:
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await maybeDeferred(subscription.stopConsuming)
-        for timer in self._resting.values():
-            timer.cancel()
-        self._resting.clear()
+        for timers in (self._resting, self._again):
+            for timer in timers.values():
+                timer.cancel()
+            timers.clear()
         if self._loop is not None:
             await self._loop
 
@@ -132,7 +143,27 @@ class Distributor:
                     self._rest(name)
 
     async def _hand_out(self, names: set[str]) -> None:
-        able = {self._builders[name].builderid: self._builders[name] for name in sorted(names & self._builders.keys())}
+        due = [self._builders[name] for name in sorted(names & self._builders.keys())]
+        if self.prioritize is None:
+            await self._hand_out_to(due)
+            return
+        for builder in await self._in_order(due):
+            await self._hand_out_to([builder])
+
+    async def _in_order(self, due: list[Builder]) -> list[Builder]:
+        """Those that are due, in the order of the user's function; who is left out gets nothing for now."""
+        try:
+            ordered = list(await self._ask(self.prioritize, self._master, list(self._builders.values())))
+        except Exception:
+            _log.failure("prioritizeBuilders failed; the most urgent requests go first")
+            return due
+        for builder in due:
+            if builder not in ordered:
+                self._look_again(builder)
+        return [builder for builder in ordered if builder in due]
+
+    async def _hand_out_to(self, builders: list[Builder]) -> None:
+        able = {builder.builderid: builder for builder in builders}
         while True:
             able = {each: builder for each, builder in able.items() if self._can_start(builder)}
             if not able:
@@ -179,23 +210,51 @@ class Distributor:
         return True
 
     async def _choose(self, builder: Builder, request: dict[str, Any]) -> tuple[dict[str, Any], ManagedWorker] | None:
-        """Which request to start on which worker, as the builder's configuration has it; None: nothing now."""
+        """Which request to start on which worker, as users' functions have it; None: nothing now."""
+        try:
+            chosen = await self._choose_by_functions(builder, request)
+        except Exception:
+            _log.failure("{builder!r}: a function of the configuration failed, which counts as a no", builder=builder)
+            chosen = None
+        if chosen is None and self._workers.available(builder.name):
+            self._look_again(builder)
+        return chosen
+
+    async def _choose_by_functions(
+        self, builder: Builder, request: dict[str, Any]
+    ) -> tuple[dict[str, Any], ManagedWorker] | None:
         config = builder.config
+        candidates = [request]
+        if config.nextBuild is not None or config.canStartBuild is not None:
+            candidates = await self._pending([builder.builderid], _CHOICE)
         if config.nextBuild is not None:
-            offered = await self._pending([builder.builderid], _CHOICE)
-            requests = {each["buildrequestid"]: each for each in offered}
-            wanted = await resolved(config.nextBuild(builder, [BuildRequest.from_data(each) for each in offered]))
-            if wanted is None or wanted.id not in requests:
-                return None
-            request = requests[wanted.id]
-        able = self._workers.available(builder.name)
-        if config.canStartBuild is not None:
-            shown = BuildRequest.from_data(request)
-            able = [worker for worker in able if await resolved(config.canStartBuild(builder, worker, shown))]
-        if config.nextWorker is not None and able:
-            worker = await resolved(config.nextWorker(builder, able, BuildRequest.from_data(request)))
-            return (request, worker) if worker in able else None
-        return (request, able[0]) if able else None
+            offered = [BuildRequest.from_data(each) for each in candidates]
+            wanted = await self._ask(config.nextBuild, builder, offered)
+            candidates = [each for each in candidates if wanted is not None and each["buildrequestid"] == wanted.id]
+        choose = config.nextWorker or self.next_worker
+        for each in candidates:
+            shown = BuildRequest.from_data(each)
+            able = self._workers.available(builder.name)
+            if config.canStartBuild is not None:
+                able = [worker for worker in able if await self._ask(config.canStartBuild, builder, worker, shown)]
+            worker = await self._ask(choose, builder, able, shown) if choose and able else next(iter(able), None)
+            if worker in able:
+                return each, worker
+        return None
+
+    async def _ask(self, function: Any, *arguments: Any) -> Any:
+        return await resolved(function(*arguments))
+
+    def _look_again(self, builder: Builder) -> None:
+        """Wake a builder after a while, although nothing may have happened by then."""
+        name = builder.name
+        if self._running and name not in self._again:
+            self._again[name] = self._master.reactor.callLater(self.again_s, self._wake_again, name)
+
+    def _wake_again(self, name: str) -> None:
+        del self._again[name]
+        if name in self._builders:
+            self.wake([name])
 
     def _rest(self, name: str) -> None:
         if self._running and name not in self._resting:

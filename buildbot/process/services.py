@@ -139,6 +139,9 @@ class ProcessLayer:
     async def _register(self) -> None:
         """Make builders and their workers those of the configuration, here and in the database."""
         config, update = self._config, self.master.data.update
+        # whoever embeds this layer need not give what has a default
+        self._distributor.prioritize = getattr(config, "prioritizeBuilders", None)
+        self._distributor.next_worker = getattr(config, "select_next_worker", None)
         projects = await self._register_projects()
         described = [
             {

@@ -375,3 +375,24 @@ class ClockInFront:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reactor, name)
+
+
+async def test_what_a_builder_says_about_its_queue() -> None:
+    """Functions that order builders are told the oldest and the most urgent waiting request, and the newest end."""
+    farm = Farm()
+    builder = farm.builder
+    asked: tuple[Any, ...] = (builder.getOldestRequestTime, builder.get_highest_priority, builder.getNewestCompleteTime)
+    update = farm.master.state.data.update
+    builder.builderid = await update.findBuilderId("b")
+    assert [await each() for each in asked] == [None, None, None]
+    stamps = [{"codebase": ""}]
+    brids = [
+        (await update.addBuildset(sourcestamps=stamps, reason="", builderNames=["b"], priority=priority))[1]["b"]
+        for priority in (0, 5, 1)
+    ]
+    await update.claimBuildRequests([brids[0]])
+    await update.completeBuildRequests([brids[0]], 0)
+    oldest, priority, ended = [await each() for each in asked]
+    row = farm.master.get("buildrequests", brids[1])
+    assert (oldest.timestamp(), priority) == (row["submitted_at"], 5)
+    assert ended.timestamp() == farm.master.get("buildrequests", brids[0])["complete_at"]

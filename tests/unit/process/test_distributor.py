@@ -222,6 +222,106 @@ async def test_users_functions_choose(farm: Farm) -> None:
     assert builder.used == ["w2", "w"]
 
 
+@pytest.mark.parametrize(
+    ("function", "no", "yes"),
+    [
+        ("canStartBuild", lambda *_: False, lambda *_: True),
+        ("nextBuild", lambda *_: None, lambda builder, requests: requests[0]),
+        ("nextWorker", lambda *_: None, lambda builder, workers, request: workers[0]),
+        ("nextWorker", lambda *_: "none of them", lambda builder, workers, request: workers[0]),
+        ("canStartBuild", lambda *_: 1 // 0, lambda *_: True),
+    ],
+)
+async def test_a_no_is_asked_again(farm: Farm, function: str, no: Any, yes: Any) -> None:
+    """What a user's function looks at is nothing that anybody announces; within a minute it is asked again."""
+    answer = [no]
+    builder = await farm.builder("b", **{function: lambda *arguments: answer[0](*arguments)})
+    with capturedLogs():
+        await farm.distributor.start()
+        brid = await farm.request("b")
+
+        async def asked() -> bool:
+            return "b" in farm.distributor._again
+
+        await until(asked)
+        farm.clock.advance(30)
+        await until(asked)
+    assert builder.started == []
+    answer[0] = yes
+    farm.clock.advance(30)
+    await farm.started(builder, brid)
+
+
+async def test_a_function_that_fails_holds_up_its_builder_only(farm: Farm) -> None:
+    """The other builders get their workers, and the failure is in the log."""
+    failing = await farm.builder("a", canStartBuild=lambda *_: 1 // 0)
+    other = await farm.builder("b")
+    await farm.request("a")
+    brid = await farm.request("b")
+    with capturedLogs() as logs:
+        await farm.distributor.start()
+        await farm.started(other, brid)
+    assert failing.started == []
+    assert any("log_failure" in each for each in logs)
+
+
+async def test_a_request_that_no_worker_may_take_does_not_hide_the_next(farm: Farm) -> None:
+    """Only this request is left out, in this round."""
+    refused: list[int] = []
+    builder = await farm.builder("b", canStartBuild=lambda builder, worker, request: request.id not in refused)
+    refused += [await farm.request("b", priority=9) for _ in range(25)]
+    brid = await farm.request("b")
+    await farm.distributor.start()
+    await farm.started(builder, brid)
+
+
+async def test_select_next_worker(farm: Farm) -> None:
+    """It chooses for builders that have no nextWorker of their own."""
+    farm.workers.places = {"w": 1, "w2": 2}
+    farm.distributor.next_worker = lambda builder, workers, request: workers[-1]
+    one = await farm.builder("b1")
+    own = await farm.builder("b2", nextWorker=lambda builder, workers, request: workers[0])
+    await farm.distributor.start()
+    first, second = await farm.request("b1"), await farm.request("b2")
+    await farm.started(one, first)
+    await farm.started(own, second)
+    assert (one.used, own.used) == (["w2"], ["w"])
+
+
+async def test_prioritize_builders(farm: Farm) -> None:
+    """Builders are served in its order, whatever their requests' priorities; who is left out gets nothing for now."""
+    order = ["b3", "b1"]
+
+    async def prioritize(master: Any, builders: list[Any]) -> list[Any]:
+        assert master is farm.master
+        assert {builder.name for builder in builders} == {"b1", "b2", "b3"}
+        return [farm.builders[name] for name in order]
+
+    farm.distributor.prioritize = prioritize
+    first, second, third = [await farm.builder(name) for name in ("b1", "b2", "b3")]
+    brids = [await farm.request(name, priority=-number) for number, name in enumerate(("b1", "b2", "b3"))]
+    await farm.distributor.start()
+    await farm.started(third, brids[2])
+    farm.free()
+    await farm.started(first, brids[0])
+    farm.free()
+    order.append("b2")
+    assert second.started == []
+    farm.clock.advance(30)
+    await farm.started(second, brids[1])
+
+
+async def test_prioritize_builders_that_fails(farm: Farm) -> None:
+    """Nothing waits for it: the most urgent request goes first."""
+    farm.distributor.prioritize = lambda master, builders: 1 // 0
+    builder = await farm.builder("b")
+    brid = await farm.request("b")
+    with capturedLogs() as logs:
+        await farm.distributor.start()
+        await farm.started(builder, brid)
+    assert any("prioritizeBuilders failed" in each["log_format"] for each in logs)
+
+
 async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) -> None:
     farm.workers.places["w"] = 2
     builder = await farm.builder("b")
