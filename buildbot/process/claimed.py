@@ -51,6 +51,8 @@ class ClaimedPart(Configured, ABC):
     master: RunningMaster
     #: how long to wait before the next try to claim what another master has, in seconds
     retry_s = 60.0
+    #: and before the next try after an error, most often of a database that is just coming back
+    failed_retry_s = 5.0
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -106,16 +108,21 @@ class ClaimedPart(Configured, ABC):
             self._cancel_retry()
             if not self._activated or self.working:
                 return
+            delay_s = self.retry_s
             try:
                 if await self.claim(self.master.masterid):
                     self.working = True
                     await self.start_work()
                     return
             except Exception:
-                _log.failure("{part!r} could not start; next try in {delay} s", part=self, delay=self.retry_s)
+                delay_s = min(self.failed_retry_s, self.retry_s)
+                _log.failure("{part!r} could not start; next try in {delay} s", part=self, delay=delay_s)
                 if self.working:
-                    await self._stop_working()
-            self._retry = self.master.reactor.callLater(self.retry_s, self._try_again)
+                    try:
+                        await self._stop_working()
+                    except Exception:
+                        _log.failure("{part!r} could not stop cleanly", part=self)
+            self._retry = self.master.reactor.callLater(delay_s, self._try_again)
 
     def _try_again(self) -> None:
         self._retry = None

@@ -34,23 +34,29 @@ class Heartbeat:
     Args:
         master: the master.
         on_lost: awaited when this master finds that it was declared dead, before it begins anew.
-        beat_s, expiry_s: the same for all masters of the installation.
+        beat_s, expiry_s: the same for all masters of the installation; default `BEAT_S` and `EXPIRY_S`.
     """
 
     def __init__(
-        self, master: Master, on_lost: Callable[[], Awaitable[None]], beat_s: float = BEAT_S, expiry_s: int = EXPIRY_S
+        self,
+        master: Master,
+        on_lost: Callable[[], Awaitable[None]],
+        beat_s: float | None = None,
+        expiry_s: int | None = None,
     ) -> None:
         self._master = master
         self._on_lost = on_lost
-        self._beat_s = beat_s
-        self._expiry_s = expiry_s
+        self._beat_s = BEAT_S if beat_s is None else beat_s
+        self._expiry_s = EXPIRY_S if expiry_s is None else expiry_s
+        self._checked_in_at: float | None = None
+        self._giving_up = False
         self._beating = LoopingCall(self._beat)
         self._trimming = LoopingCall(self._trim)
         self._beating.clock = self._trimming.clock = master.reactor
 
     async def start(self) -> None:
         """Check in for the first time, which cleans up what an earlier process left, and go on doing so."""
-        await self._master.data.update.masterActive()
+        await self._check_in()
         self._beating.start(self._beat_s, now=False)
         self._trimming.start(TRIM_S, now=True)
 
@@ -59,14 +65,37 @@ class Heartbeat:
         for loop in (self._beating, self._trimming):
             if loop.running:
                 loop.stop()
+        self._checked_in_at = None
         await self._master.data.update.masterStopped()
+
+    @property
+    def silent_s(self) -> float | None:
+        """Seconds since the last successful check-in; None before the first and after the end."""
+        return None if self._checked_in_at is None else self._master.reactor.seconds() - self._checked_in_at
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the last check-in is so long ago that the other masters may soon take this one for dead."""
+        silent_s = self.silent_s
+        return silent_s is not None and silent_s > (self._beat_s + self._expiry_s) / 2
+
+    async def _check_in(self) -> bool:
+        """False if this master was declared dead since the last time."""
+        begun = self._master.reactor.seconds()
+        alive: bool = await self._master.data.update.masterActive()
+        if alive:
+            self._checked_in_at = begun
+        return alive
 
     async def _checked(self) -> None:
         update = self._master.data.update
-        if not await update.masterActive():
+        # a call that fails half-way is made again at the next beat: nothing is begun anew before the old is given up
+        if self._giving_up or not await self._check_in():
             log.error("other masters declared this one dead; stopping its builds and beginning anew")
+            self._giving_up = True
             await self._on_lost()
-            await update.masterActive()
+            self._giving_up = False
+            await self._check_in()
         for masterid in await update.expireMasters(self._expiry_s):
             log.warn(
                 "master {masterid} has not checked in for {expiry} s; its work is released",

@@ -33,6 +33,9 @@ from buildbot.util.results import RETRY
 
 _log = Logger()
 
+#: seconds until a master that came back and could not begin to build tries again
+AGAIN_S = 5.0
+
 
 class ProcessLayer:
     """Runs what the configuration says: change sources, schedulers, workers, builders, the distributor.
@@ -58,7 +61,10 @@ class ProcessLayer:
         self._config: Any = None
         self._own_events: Any = None
         self._switching = DeferredLock()
+        #: whether the other masters took this one for dead, until it builds again
         self._lost = False
+        #: the next try to build again, after one that failed
+        self._again: Any = None
 
     async def start(self, config: Any) -> None:
         """Start everything.
@@ -99,6 +105,7 @@ class ProcessLayer:
         if self._own_events is not None:
             await maybeDeferred(self._own_events.stopConsuming)
             self._own_events = None
+        self._cancel_again()
         async with self._switching:
             await self._drop(self.change_sources, {})
             await self._drop(self.schedulers, {})
@@ -113,6 +120,7 @@ class ProcessLayer:
 
     async def declared_dead(self) -> None:
         """Stop building, since other masters took this one for dead; goes on by itself after the next check-in."""
+        self._cancel_again()
         async with self._switching:
             if self._own_events is not None and not self._lost:
                 self._lost = True
@@ -120,9 +128,25 @@ class ProcessLayer:
 
     async def _come_back(self) -> None:
         async with self._switching:
-            if self._own_events is not None and self._lost:
-                self._lost = False
+            self._cancel_again()
+            if self._own_events is None or not self._lost:
+                return
+            try:
                 await self._start_building()
+                self._lost = False
+            except Exception:
+                _log.failure("this master cannot build again yet; next try in {delay} s", delay=AGAIN_S)
+                await self._stop_building("this master could not begin to build again")
+                self._again = self.master.reactor.callLater(AGAIN_S, self._try_again)
+
+    def _try_again(self) -> None:
+        self._again = None
+        in_background(self._come_back(), "starting to build again")
+
+    def _cancel_again(self) -> None:
+        again, self._again = self._again, None
+        if again is not None:
+            again.cancel()
 
     async def _start_building(self) -> None:
         await self._register()

@@ -1,4 +1,4 @@
-"""A way to a database server on which things get lost."""
+"""A way to a database server on which things get lost, or stand still."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from contextlib import contextmanager
 class Way:
     """One connection through a proxy."""
 
-    def __init__(self, client: socket.socket, server: socket.socket) -> None:
+    def __init__(self, client: socket.socket, server: socket.socket, whole: threading.Event) -> None:
         self._client = client
         self._server = server
+        self._whole = whole
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -34,6 +35,7 @@ class Way:
         """Pass on what the client says, but for what the rule takes."""
         with contextlib.suppress(OSError):  # one of the two has gone
             while said := self._client.recv(1 << 16):
+                self._whole.wait()
                 if not rule()(self, said):
                     self.send(said)
 
@@ -41,7 +43,9 @@ class Way:
         """Pass on what the server says."""
         with contextlib.suppress(OSError):
             while said := self._server.recv(1 << 16):
+                self._whole.wait()
                 self._client.sendall(said)
+        self._whole.wait()
         with contextlib.suppress(OSError):
             self.cut()
 
@@ -57,6 +61,8 @@ class Proxy:
     def __init__(self, host: str, port: int) -> None:
         self.rule: Callable[[Way, bytes], bool] = lambda way, said: False
         self._server = (host, port)
+        self._whole = threading.Event()
+        self._whole.set()
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port = int(self._door.getsockname()[1])
         threading.Thread(target=self._serve, daemon=True).start()
@@ -65,9 +71,17 @@ class Proxy:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client, _ = self._door.accept()
-                way = Way(client, socket.create_connection(self._server))
+                way = Way(client, socket.create_connection(self._server), self._whole)
                 threading.Thread(target=way.from_client, args=(lambda: self.rule,), daemon=True).start()
                 threading.Thread(target=way.from_server, daemon=True).start()
+
+    def pull(self) -> None:
+        """Pull the cable: nothing arrives any more, in neither direction, and nobody is told."""
+        self._whole.clear()
+
+    def plug_in(self) -> None:
+        """Put the cable back: what was sent meanwhile arrives late, as TCP has it."""
+        self._whole.set()
 
     def close(self) -> None:
         """Take no more connections."""

@@ -67,13 +67,18 @@ class WorkerManager:
         await self._listen(config.protocols.get("pb", {}).get("port"))
 
     async def stop(self) -> None:
-        """Let nobody in any more, and drop all connections."""
+        """Let nobody in any more, and drop all connections; `start` lets them in again."""
         await self._listen(None)
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await maybeDeferred(subscription.stopConsuming)
-        for worker in self.workers.values():
-            await worker.close()
+        # a closed one takes no connection any more: a later `start` makes new ones
+        workers, self.workers = self.workers, {}
+        for worker in workers.values():
+            try:
+                await worker.close()
+            except Exception:
+                _log.failure("worker {name!r} could not be closed cleanly", name=worker.name)
 
     def metrics(self) -> Iterable[Family]:
         """The workers of this master, and what they do."""

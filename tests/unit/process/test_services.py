@@ -164,6 +164,38 @@ async def test_a_master_taken_for_dead_registers_anew(layer: ProcessLayer) -> No
     await layer.stop()
 
 
+async def test_a_master_that_cannot_register_at_once_tries_again(
+    layer: ProcessLayer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that fails just when a master comes back does not keep it from building for good."""
+    monkeypatch.setattr("buildbot.process.services.AGAIN_S", 0.0)
+    data, update = layer.master.data, layer.master.data.update
+    await layer.start(config())
+    failures = [OSError("gone again"), OSError("and again")]
+    register = update.setBuilders
+
+    def fails_twice(*arguments: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return register(*arguments)
+
+    monkeypatch.setattr(update, "setBuilders", fails_twice)
+    await update.masterStopped()
+
+    async def stopped() -> bool:
+        return not layer.builders
+
+    await until(stopped)
+    await update.masterActive()
+
+    async def back() -> bool:
+        return "w" in layer.workers.workers and (await data.get({}, ("builders",)))[0]["masterids"] != []
+
+    await until(back)
+    assert not failures
+    await layer.stop()
+
+
 async def test_a_real_history_through_poller_and_scheduler(
     layer: ProcessLayer, repository: Repository, tmp_path: Path
 ) -> None:

@@ -73,6 +73,17 @@ async def test_login_and_loss(farm: Managed) -> None:
     assert farm.row()["connected_to"] == [{"masterid": 1}] and farm.able("a") == ["w"]
 
 
+async def test_a_manager_that_stopped_starts_again(farm: Managed) -> None:
+    """After a stop the same manager lets its workers in again: the master was only taken for dead."""
+    connection = await farm.start()
+    await farm.manager.stop()
+    assert connection.lost
+    assert farm.row()["connected_to"] == []
+    await farm.start()
+    assert farm.row()["connected_to"] == [{"masterid": 1}]
+    assert farm.able("a") == ["w"]
+
+
 async def test_one_build_per_builder_and_max_builds(farm: Managed) -> None:
     """An agent runs one build of a builder at a time; max_builds limits them over all builders."""
     await farm.start(max_builds=1)
