@@ -66,6 +66,10 @@ class BuildMaster(StateLayer):
             await self.stop()
             raise
 
+    def is_late(self) -> bool:
+        """Whether its heartbeat has not come through for so long that the others may soon take it for dead."""
+        return self._heartbeat is not None and self._heartbeat.is_late
+
     async def reconfig(self) -> None:
         """Read the configuration again and change to it; with mistakes in it, the running one stays.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,14 @@ class StateLayer:
     def masterid(self) -> int:
         """The id of this master."""
         return self.db.masterid
+
+    def wall_seconds(self) -> float:
+        """What time it is, in Unix seconds."""
+        return time.time()
+
+    def is_late(self) -> bool:
+        """False: whoever uses the state layer alone checks in by itself."""
+        return False
 
     async def open(self, upgrade: bool = False) -> None:
         """Connect, check the schema, register this master (inactive), follow the log.

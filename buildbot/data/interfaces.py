@@ -42,4 +42,10 @@ class Master(Protocol):
 
     @property
     def reactor(self) -> Any:
-        """Twisted's reactor, or a Clock in tests."""
+        """Twisted's reactor, or a Clock in tests; its time is good for measuring only, see `wall_seconds`."""
+
+    def wall_seconds(self) -> float:
+        """What time it is, in Unix seconds; unlike the reactor's time it may be set forth and back."""
+
+    def is_late(self) -> bool:
+        """Whether it has not said for so long that it is alive that the others may soon take it for dead."""

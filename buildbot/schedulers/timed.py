@@ -24,10 +24,9 @@ from buildbot.schedulers.base import REASON
 from buildbot.schedulers.calendar import Calendar, Field
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
-from buildbot.util.clock import wall_seconds
 
 _log = Logger()
-#: how long a clock that was set may go unnoticed
+#: a clock may be set while a timer runs, which goes by another one: the time is looked at this often
 _LONGEST_TIMER_S = 30.0
 
 
@@ -113,7 +112,7 @@ class _Timed(ChangeScheduler):
         await self.classify(change, important)
 
     def _now(self) -> float:
-        return wall_seconds(self.master.reactor)
+        return self.master.wall_seconds()
 
     def _next_time(self, now: float) -> float:
         last = self.feed.last

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from buildbot.config import ConfigErrors
 from buildbot.scripts import failures, logfile
 from buildbot.scripts.basedir import Basedir
+from buildbot.util.clock import use_monotonic_time
 
 #: lines of the log that `buildbot start` and `buildbot reconfig` wait for
 UP = "BuildMaster is running"
@@ -56,6 +57,7 @@ def run(basedir: Basedir, report: Report, echo: bool = False) -> int:
         # Importing the reactor installs it, which only a process that runs one may do.
         from twisted.internet import reactor
 
+        use_monotonic_time(reactor)
         return _Process(basedir, report, reactor).run()
     finally:
         basedir.pidfile.unlink(missing_ok=True)

@@ -1,12 +1,14 @@
-"""Times: aware UTC datetimes outside, integer Unix seconds in the database and the Data API."""
+"""Times: aware UTC datetimes outside, integer Unix seconds in the database and the Data API.
+
+There are two clocks. The *wall clock* says what time it is; it may be set, forth and back. The *monotonic clock* only
+measures how long something takes. Timers go by the second, what is stored comes from the first.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import time
 from typing import Any
-
-from twisted.internet.task import Clock
 
 EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
@@ -16,13 +18,20 @@ def now() -> int:
     return int(time.time())
 
 
-def wall_seconds(reactor: Any) -> float:
-    """Unix seconds, with fractions, by the clock on the wall, which people and programs may set at any time.
+def use_monotonic_time(reactor: Any) -> None:
+    """Let a reactor's timers go by the monotonic clock.
 
-    A reactor's own time is for intervals, and need not be this. Only where it is moved by hand (Twisted's ``Clock``)
-    there is no other.
+    Twisted's go by the wall clock: set back by an hour, it makes them all wait for an hour.
+
+    Args:
+        reactor: one that nobody has used yet.
+
+    Raises:
+        RuntimeError: timers run already, by the other clock.
     """
-    return float(reactor.seconds()) if isinstance(reactor, Clock) else time.time()
+    if reactor.getDelayedCalls() and reactor.seconds is not time.monotonic:
+        raise RuntimeError("the reactor's clock cannot be changed: timers run by it already")
+    reactor.seconds = time.monotonic
 
 
 def to_datetime(seconds: int | None) -> dt.datetime | None:

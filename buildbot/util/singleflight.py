@@ -16,7 +16,7 @@ class SingleFlight(Generic[T]):
 
     Args:
         ask: gives the answer.
-        reactor: for time.
+        reactor: for time, which must be monotonic: set back, an answer would never grow old.
         keep_s: how long an answer is good.
         wait_s: how long an answer is waited for.
     """
@@ -36,7 +36,7 @@ class SingleFlight(Generic[T]):
         Raises:
             TimeoutError: of Twisted; there is none yet.
         """
-        if self._answer is not None and self._reactor.seconds() - self._answer[0] < self._keep_s:
+        if self._answer is not None and self._reactor.seconds() < self._answer[0] + self._keep_s:
             return self._answer[1]
         waiter: Deferred[T] = Deferred()
         self._waiting.append(waiter)

@@ -125,6 +125,8 @@ class Operating:
             waiting_s = await master.mq.behind()
         except Exception:
             return "the database cannot be read"
+        if master.is_late():
+            return "this master has not been able to say for a while that it is alive"
         if waiting_s > MAX_LAG_S:
             return f"events have been waiting to be delivered for {waiting_s} s"
         return None

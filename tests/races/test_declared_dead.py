@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -12,14 +13,18 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.engine import make_url
 
 from buildbot.db.dialects import dialect_for
+from buildbot.resources.events import events
 from tests.support.databases import database_url, selected_backends
 from tests.support.proxy import proxy_to
+from tests.support.servers import missing
 
 pytestmark = pytest.mark.e2e
 
@@ -62,11 +67,12 @@ class Master:
         _run(BIN / "buildbot", "upgrade-master", str(self.directory))
 
     @contextmanager
-    def running(self) -> Iterator[None]:
-        """Run it, and its workers, whose logs nobody reads."""
+    def running(self, **environment: str) -> Iterator[None]:
+        """Run it, and its workers, whose logs nobody reads; the environment is that of the master only."""
         with ExitStack() as stack:
             command = [str(BIN / "buildbot"), "start", "--nodaemon", str(self.directory)]
-            self.process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            env = os.environ | environment
+            self.process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env))
             stack.callback(self.process.kill)
             assert self.process.stdout is not None
             while "BuildMaster is running" not in (line := self.process.stdout.readline()):
@@ -81,22 +87,27 @@ class Master:
                 stack.callback(agent.kill)
             yield
 
+    def ask(self, path: str, body: bytes | None = None) -> Any:
+        """A reply as JSON."""
+        request = Request(f"http://127.0.0.1:{self.www}/{path}", body, {"Content-Type": "application/json"})
+        try:
+            with urlopen(request) as reply:
+                return json.load(reply)
+        except HTTPError as error:
+            raise AssertionError(f"{path}: {error.code} {error.read().decode()}") from None
+
     def get(self, path: str) -> Any:
         """The items of a reply of the API."""
-        with urlopen(f"http://127.0.0.1:{self.www}/api/v2/{path}") as reply:
-            return json.load(reply)[path.partition("?")[0].split("/")[0]]
+        return self.ask(f"api/v2/{path}")[path.partition("?")[0].split("/")[0]]
 
     def clock(self) -> int:
         """The number of the newest event."""
-        with urlopen(f"http://127.0.0.1:{self.www}/api/v2/masters") as reply:
-            return int(json.load(reply)["meta"]["clock"])
+        return int(self.ask("api/v2/masters")["meta"]["clock"])
 
     def force(self) -> int:
         """Ask for a build of its builder; the request's id."""
         call = {"jsonrpc": "2.0", "id": 1, "method": "force", "params": {}}
-        url = f"http://127.0.0.1:{self.www}/api/v2/forceschedulers/force-{self.name}"
-        with urlopen(Request(url, json.dumps(call).encode(), {"Content-Type": "application/json"})) as reply:
-            (brid,) = json.load(reply)["result"][1].values()
+        (brid,) = self.ask(f"api/v2/forceschedulers/force-{self.name}", json.dumps(call).encode())["result"][1].values()
         return int(brid)
 
     def wait_for(self, path: str, since: int, is_it: Callable[[str, Any], bool]) -> Any:
@@ -205,3 +216,49 @@ def test_a_master_that_was_cut_off(backend: str, tmp_path: Path) -> None:
             way = url.set(port=proxy.port).render_as_string(hide_password=False)
             with two_masters(tmp_path, way, text, 3) as (first, other):
                 check_lost_and_back(first, other, proxy.pull, proxy.plug_in)
+
+
+def fake_time(directory: Path) -> tuple[Path, dict[str, str]]:
+    """A file that says how far the wall clock of a process is set, and the environment of that process."""
+    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
+    if not libraries:
+        missing("no libfaketime on this machine (Debian: libfaketime)")
+    said = directory / "clock"
+    said.write_text("+0\n")
+    preloaded = {"LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(said)}
+    return said, preloaded | {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+@pytest.mark.parametrize("backend", selected_backends())
+def test_a_clock_that_is_set(backend: str, tmp_path: Path) -> None:
+    """A master whose clock is set forth by an hour and back again builds all the time, and is never taken for dead."""
+    said, environment = fake_time(tmp_path)
+    with database_url(backend, "clock", tmp_path) as url:
+        master = Master(tmp_path, "a", url, 3)
+        with master.running(**environment):
+            master.wait_for_workers(0)
+            since = master.clock()
+            for offset in ("+3600\n", "+0\n"):
+                assert master.build() == 0
+                said.write_text(offset)
+            assert master.build() == 0
+            # by the database's clock, which is not this process's where there is a server
+            (before,) = [each["last_active"] for each in master.get("masters")]
+            while master.get("masters")[0]["last_active"] == before:
+                assert master.build() == 0
+            assert master.ask("ready")["ready"]
+            done = master.clock()
+        # all that was said of masters meanwhile: nothing
+        assert _said_of_masters(url, since, done) == []
+
+
+def _said_of_masters(url: str, after: int, until: int) -> list[str]:
+    engine = dialect_for(url).create_engine()
+    with engine.connect() as conn:
+        found = (
+            conn.execute(select(events.c.routing_keys).where(events.c.seq > after, events.c.seq <= until))
+            .scalars()
+            .all()
+        )
+    engine.dispose()
+    return [key for key in found if str(key).startswith("masters/")]

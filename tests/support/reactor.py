@@ -9,8 +9,11 @@ from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
+from buildbot.util.clock import use_monotonic_time
+
 T = TypeVar("T")
 reactor: Any = _reactor
+use_monotonic_time(reactor)
 
 
 def fired(deferred: Deferred[Any]) -> bool:

@@ -16,6 +16,7 @@ Source: specification 001, Tests; readings, replaced techniques.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
@@ -39,6 +40,14 @@ class FakeMaster(StateLayer):
     def __init__(self, reactor: Any, name: str) -> None:
         super().__init__("sqlite://", name, reactor)
         load_template(self.db.pool.engine)
+
+    def wall_seconds(self) -> float:
+        """What time it is, in Unix seconds."""
+        return time.time()
+
+    def is_late(self) -> bool:
+        """False: it has no heartbeat."""
+        return False
 
 
 def make_master(reactor: Any = None, name: str = "host:/basedir") -> FakeMaster:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 
 from tests.support.reactor import reactor as real_reactor
 
@@ -19,6 +20,13 @@ class Running:
         self.name, self.masterid = master.name, master.masterid
         self.reactor = reactor if reactor is not None else master.reactor
         self.basedir = basedir
+
+    def wall_seconds(self) -> float:
+        """That of the clock that a test moves, where there is one."""
+        return float(self.reactor.seconds()) if isinstance(self.reactor, Clock) else time.time()
+
+    def is_late(self) -> bool:
+        return False
 
 
 async def until(check: Callable[[], Awaitable[Any]]) -> Any:

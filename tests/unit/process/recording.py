@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,14 @@ class Recording:
         self.metrics = self.state.metrics
         self.calls: list[tuple[Any, ...]] = []
         self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
+
+    def wall_seconds(self) -> float:
+        """What time it is."""
+        return time.time()
+
+    def is_late(self) -> bool:
+        """It has no heartbeat."""
+        return False
 
     def note(self, *call: Any) -> None:
         """Remember something, and wake who waits for it."""

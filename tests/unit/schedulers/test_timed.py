@@ -9,7 +9,6 @@ import pytest
 
 from buildbot.changes.filter import ChangeFilter
 from buildbot.config.errors import ConfigErrors
-from buildbot.schedulers import timed
 from buildbot.schedulers.timed import Nightly, Periodic
 from tests.unit.process.mastered import until
 from tests.unit.schedulers.farm import Farm
@@ -227,7 +226,7 @@ async def test_a_clock_that_is_set_back_while_the_master_runs(farm: Farm, set_to
 async def test_a_clock_that_is_set_is_noticed_soon(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers measure by themselves: neither hours back nor hours ahead are slept through."""
     ahead = [0.0]
-    monkeypatch.setattr(timed, "wall_seconds", lambda reactor: reactor.seconds() + ahead[0])
+    monkeypatch.setattr(farm.master, "wall_seconds", lambda: farm.clock.seconds() + ahead[0])
     farm.clock.advance(datetime(2026, 3, 5, 11, 50).timestamp())
     await farm.start(Nightly("n", ["b"], branch="main"))
     ahead[0] = 3600.0

@@ -127,6 +127,12 @@ async def test_not_active(master: FakeMaster) -> None:
     assert "not active" in await not_ready(master)
 
 
+async def test_late(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A master whose heartbeat does not come through is not ready, whatever the database still says of it."""
+    monkeypatch.setattr(master, "is_late", lambda: True)
+    assert "that it is alive" in await not_ready(master)
+
+
 async def test_old_schema(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that another version has upgraded is not this one's."""
     monkeypatch.setattr(master.db.model, "is_current", lambda: succeed(False))
