@@ -103,7 +103,9 @@ class WorkerManager:
             self._listening = self._listening_to = None
         if description is not None:
             endpoint = serverFromString(self._master.reactor, description)
-            self._listening = await endpoint.listen(pb.make_factory(self._password, self._attach, self._ask_graceful))
+            self._listening = await endpoint.listen(
+                pb.make_factory(self._master.reactor, self._password, self._attach, self._ask_graceful)
+            )
             self._listening_to = description
             _log.info("workers connect to {address}", address=self.address)
 

@@ -20,10 +20,17 @@ from twisted.python.failure import Failure
 from twisted.spread import pb
 from zope.interface import implementer
 
+from buildbot.process.workers import door
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred
+from buildbot.util.guessing import Guesses, TooManyGuessesError
 
 _log = Logger()
+
+#: what is kept and logged of the name that somebody claims to have
+_NAME_CHARS = 200
+#: what is kept of what a worker tells about itself: bytes of all keys and values, and of one value
+_INFO_BYTES = 256 * 1024
 
 #: attach(name, connection): takes a new connection into service, or raises
 Attach = Callable[[str, Connection], Awaitable[None]]
@@ -35,15 +42,16 @@ class RefusedError(UnauthorizedLogin, pb.Error):
     """A login was refused. As a `pb.Error` it goes to the agent without a traceback in the master's log."""
 
 
-def make_factory(passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> pb.PBServerFactory:
+def make_factory(reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> door.Factory:
     """The server factory that lets workers in.
 
     Args:
+        reactor: for time.
         passwords: gives the password of a worker.
         attach: called with each new connection before its login is answered; what it raises refuses the login.
         graceful: called with the name of a worker that asks to be shut down after its builds.
     """
-    return pb.PBServerFactory(Portal(_Realm(attach, graceful), [_Checker(passwords)]))
+    return door.Factory(Portal(_Realm(attach, graceful), [_Checker(passwords, Guesses(reactor))]), reactor)
 
 
 @implementer(ICredentialsChecker)
@@ -52,19 +60,31 @@ class _Checker:
 
     credentialInterfaces = [IUsernameHashedPassword]
 
-    def __init__(self, passwords: Passwords) -> None:
+    def __init__(self, passwords: Passwords, guesses: Guesses) -> None:
         self._passwords = passwords
+        self._guesses = guesses
 
     @deferred
     async def requestAvatarId(self, credentials: Any) -> bytes | tuple[()]:
-        name: str = credentials.username.decode("utf-8", "replace")
+        if not isinstance(credentials.username, bytes):
+            credentials.broker.is_refused()
+            raise RefusedError("a name is text")
+        name: str = credentials.username.decode("utf-8", "replace")[:_NAME_CHARS]
+        broker: door.Broker = credentials.broker
+        try:
+            await self._guesses.turn(broker.address, name)
+        except TooManyGuessesError as problem:
+            broker.is_refused()
+            raise RefusedError(f"worker {name!r}: {problem}") from None
         password = self._passwords(name)
-        if password is None:
-            _log.warn("worker {name} refused: master.cfg has no worker of this name", name=name)
-        elif not credentials.checkPassword(password.encode()):
-            _log.warn("worker {name} refused: wrong password", name=name)
-        else:
+        if password is not None and credentials.checkPassword(password.encode()):
+            self._guesses.right(broker.address, name)
+            broker.password_was_right()
             return bytes(credentials.username)
+        self._guesses.wrong(broker.address, name)
+        broker.is_refused()
+        why = "wrong password" if password is not None else "master.cfg has no worker of this name"
+        _log.warn("worker {name} at {address} refused: {why}", name=name, address=broker.address, why=why)
         raise RefusedError(f"worker {name!r}: unknown name or wrong password")
 
 
@@ -80,7 +100,7 @@ class _Realm:
         if not avatarId or pb.IPerspective not in interfaces or mind is None:
             raise RefusedError("only workers log in here")
         name = avatarId.decode()
-        connection = PBConnection(mind)
+        connection, broker = PBConnection(mind), mind.broker
         try:
             await self._attach(name, connection)
         except Exception as problem:
@@ -92,7 +112,9 @@ class _Realm:
             )
             if not isinstance(problem, (DuplicateWorkerError, RemoteError, WorkerLostError)):
                 _log.failure("login of worker {name}", name=name)
+            broker.is_refused()
             raise RefusedError(f"worker {name!r}: {problem}") from None
+        broker.is_in_service()
         return pb.IPerspective, _Avatar(name, self._graceful), lambda: None
 
 
@@ -150,7 +172,11 @@ class PBConnection(Connection):
             raise RemoteError(f"it does not tell about itself, an agent before 3.0? ({problem})") from None
         if not isinstance(info, dict):
             raise RemoteError(f"its information is not a dictionary but {info!r}")
-        self.info = {key: value for key, value in info.items() if key != "environ"}  # it may hold secrets
+        told = {key: value for key, value in info.items() if key != "environ"}  # it may hold secrets
+        size = len(repr(told))
+        if size > _INFO_BYTES:
+            raise RemoteError(f"its information is longer than {_INFO_BYTES} characters ({size})")
+        self.info = told
         return self.info
 
     async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.spread import pb
+from zope.interface import implementer
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.process.factory import BuildFactory
@@ -18,6 +20,7 @@ from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.util import guessing
 from buildbot.worker.base import Worker
 from tests.support.reactor import run
 from tests.unit.process.recording import Recording
@@ -145,6 +148,47 @@ async def test_refused(place: Place, name: str, password: str) -> None:
     assert "unknown name or wrong password" in str(caught.value)
     assert caught.value.remoteType == b"buildbot.process.workers.pb.RefusedError"  # type: ignore[attr-defined]
     assert place.manager.workers["w"].connection is None
+
+
+async def test_guessing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few wrong passwords the next one waits; the log says where they come from; the connection ends."""
+    waits: list[float] = []
+    monkeypatch.setattr(guessing, "FIRST_WAIT_S", 1000.0)
+    monkeypatch.setattr(guessing, "LONGEST_WAIT_S", 1000.0)
+
+    def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:
+        waits.append(seconds)
+        return succeed(None)
+
+    monkeypatch.setattr(guessing, "deferLater", wait)
+    said: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: Any) -> None:
+        said.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    for _ in range(guessing.FREE_OF_PAIR + 2):
+        with pytest.raises(Exception, match="wrong password"):
+            await place.agent().login(password="wrong")
+    globalLogPublisher.removeObserver(observe)
+    assert len(waits) == 1
+    assert said.count("worker w at 127.0.0.1 refused: wrong password") == guessing.FREE_OF_PAIR + 2
+    await place.agent().login()
+    assert place.manager.available("b")
+
+
+async def test_too_much_about_itself(place: Place) -> None:
+    """A worker that tells megabytes about itself is not let in, and they are not stored."""
+    agent = place.agent()
+    agent.info = {**INFO, "extra": "x" * 500_000}
+    with pytest.raises(Exception, match="its information is longer than"):
+        await agent.login()
+    assert place.master.get("workers", "w")["workerinfo"] == {}
+    agent = place.agent()
+    agent.info = {**INFO, **{f"extra{number}": "x" * 600_000 for number in range(10)}}
+    with pytest.raises(Exception, match=r"[Cc]onnection"):
+        await agent.login()
 
 
 async def test_refusal_is_an_unauthorized_login(place: Place) -> None:

@@ -1,0 +1,116 @@
+"""Slows down those who guess passwords.
+
+A pair of address and name that was wrong a few times waits before its next password is looked at, longer after each
+failure; an address that was wrong under many names waits too, whatever the name, but for names that it has proved to
+know. Waits are before the check, so that many guesses at the same time learn no more than one after the other. Nobody
+at another address waits because of them, and a right password is never refused, only looked at later. What is kept is
+bounded, and forgotten after a while.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+#: failures of an address with one name, and with any, that cost nothing: people mistype
+FREE_OF_PAIR = 3
+FREE_OF_ADDRESS = 20
+#: seconds to wait after the first failure beyond those; doubled by each further one, up to the longest
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
+#: how many guesses of one address may wait
+MAX_WAITING = 10
+#: seconds after which failures are forgotten, and how many addresses and pairs are remembered
+FORGOTTEN_S = 900.0
+MAX_REMEMBERED = 10_000
+
+
+class TooManyGuessesError(Exception):
+    """Too many passwords from one address wait to be looked at already."""
+
+
+@dataclass(slots=True)
+class _Record:
+    failures: int = 0
+    last_at: float = 0.0
+    #: the next guess is looked at no earlier
+    free_at: float = 0.0
+    waiting: int = 0
+    proved: bool = False
+
+
+class Guesses:
+    """Who has guessed how often.
+
+    Args:
+        reactor: for time, which must be monotonic.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._pairs: OrderedDict[tuple[str, str], _Record] = OrderedDict()
+        self._addresses: OrderedDict[str, _Record] = OrderedDict()
+
+    async def turn(self, address: str, name: str) -> None:
+        """Return when a password may be looked at.
+
+        Args:
+            address: where it comes from.
+            name: whose password it is said to be.
+
+        Raises:
+            TooManyGuessesError: it has to come again later.
+        """
+        now = self._reactor.seconds()
+        pair = _of(self._pairs, (address, name), now)
+        whole = _of(self._addresses, address, now)
+        records = [(pair, _wait_s(pair.failures - FREE_OF_PAIR))]
+        if not pair.proved:
+            records.append((whole, _wait_s(whole.failures - FREE_OF_ADDRESS)))
+        free_at = now
+        for record, wait_s in records:
+            if wait_s:
+                free_at = max(free_at, record.free_at, record.last_at + wait_s)
+        if free_at > now and whole.waiting >= MAX_WAITING:
+            raise TooManyGuessesError(f"too many logins from {address} wait already; try again later")
+        for record, wait_s in records:
+            if wait_s:
+                record.free_at = free_at + wait_s
+        if free_at <= now:
+            return
+        whole.waiting += 1
+        try:
+            await deferLater(self._reactor, free_at - now, lambda: None)
+        finally:
+            whole.waiting -= 1
+
+    def wrong(self, address: str, name: str) -> None:
+        """It was the wrong password, or there is nobody of that name."""
+        now = self._reactor.seconds()
+        for record in (_of(self._pairs, (address, name), now), _of(self._addresses, address, now)):
+            record.failures += 1
+            record.last_at = now
+
+    def right(self, address: str, name: str) -> None:
+        """It was the right password."""
+        pair = _of(self._pairs, (address, name), self._reactor.seconds())
+        pair.failures, pair.free_at, pair.proved = 0, 0.0, True
+
+
+def _wait_s(beyond: int) -> float:
+    """How long to wait after so many failures beyond those that cost nothing."""
+    return 0.0 if beyond <= 0 else float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(beyond - 1, 10)))
+
+
+def _of(records: OrderedDict[Any, _Record], key: Any, now: float) -> _Record:
+    """The record of a key, the one that was used last."""
+    record = records.get(key)
+    if record is None or (now - record.last_at > FORGOTTEN_S and not record.waiting and not record.proved):
+        record = records[key] = _Record(last_at=now)
+    records.move_to_end(key)
+    while len(records) > MAX_REMEMBERED:
+        records.popitem(last=False)
+    return record
