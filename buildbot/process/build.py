@@ -24,7 +24,8 @@ from twisted.python.failure import Failure
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.logs import storable
-from buildbot.process.properties import Properties, resolved
+from buildbot.process.properties import Properties
+from buildbot.process.rendering import is_renderable, resolved
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker
@@ -44,6 +45,16 @@ from buildbot.util.results import (
 _log = Logger()
 
 
+class SourceStamp(dict[str, Any]):
+    """A source stamp as the Data API gives it; its fields are attributes, too, as users' functions expect."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"a source stamp has no {name!r}; it has {', '.join(self)}") from None
+
+
 class Build:
     """A build.
 
@@ -57,7 +68,8 @@ class Build:
     Attributes:
         buildid, number: set by `start`.
         properties: its `Properties`.
-        sourcestamps: the source stamps of its buildset, as the Data API gives them.
+        sourcestamps: the source stamps of its buildset.
+        workdir: the factory's.
         results: its result so far.
         stop_reason: why it was asked to stop; None if it was not.
     """
@@ -79,12 +91,12 @@ class Build:
         self.buildid = 0
         self.number = 0
         self.reason = ""
-        self.sourcestamps: list[Mapping[str, Any]] = []
+        self.sourcestamps: list[SourceStamp] = []
         self.changes: list[Mapping[str, Any]] = []
         self.properties = Properties()
         self.properties.build = self
         self.env: Mapping[str, Any] = dict(self.config.env)
-        self.workdir: str = self.config.factory.workdir
+        self.workdir: Any = self.config.factory.workdir
         self.results = SUCCESS
         self.stop_reason: str | None = None
         self._stop_results = CANCELLED
@@ -107,11 +119,11 @@ class Build:
         """The name of its worker."""
         return self.worker.name
 
-    def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
+    def getSourceStamp(self, codebase: str = "") -> SourceStamp | None:
         """Its source stamp of a codebase; None if it has none."""
         return next((stamp for stamp in self.sourcestamps if stamp["codebase"] == codebase), None)
 
-    def getAllSourceStamps(self) -> list[Mapping[str, Any]]:
+    def getAllSourceStamps(self) -> list[SourceStamp]:
         """Its source stamps."""
         return list(self.sourcestamps)
 
@@ -154,6 +166,12 @@ class Build:
     def addStepsAfterLastStep(self, steps: Iterable[BuildStep | StepFactory]) -> None:
         """Run more steps at the end."""
         self._steps += _made(steps)
+
+    async def default_workdir(self) -> Any:
+        """The directory of steps that have none of their own; a text or a renderable."""
+        if callable(self.workdir) and not is_renderable(self.workdir):
+            return await resolved(self.workdir(self.getAllSourceStamps()))
+        return self.workdir
 
     async def save_properties(self) -> None:
         """Store the properties that are new or changed since the last time."""
@@ -209,6 +227,7 @@ class Build:
         except Exception:
             _log.failure("{build} failed", build=self)
             self.results = EXCEPTION
+            await self._say_exception()
         finally:
             await self._unfollow()
         return self.results
@@ -284,7 +303,7 @@ class Build:
         bsid = self.request["buildsetid"]
         buildset = await get({}, ("buildsets", bsid))
         self.reason = buildset["reason"]
-        self.sourcestamps = buildset["sourcestamps"]
+        self.sourcestamps = [SourceStamp(stamp) for stamp in buildset["sourcestamps"]]
         for stamp in self.sourcestamps:
             self.changes += await get({}, ("sourcestamps", stamp["ssid"], "changes"))
         properties = self.properties
@@ -297,6 +316,7 @@ class Build:
             for name in ("branch", "revision", "repository", "project", "codebase"):
                 properties.setProperty(name, self.sourcestamps[0][name], "Build")
         properties.setProperty("buildername", self.builder.name, "Builder")
+        properties.setProperty("builderid", self.builder.builderid, "Builder")
         properties.setProperty("buildnumber", self.number, "Build")
         properties.setProperty("workername", self.workername, "Worker")
         owners = [change["author"] for change in self.changes] + [properties.getProperty("owner")]
@@ -324,7 +344,7 @@ class Build:
         while self._steps and not self.connection.lost:
             step = self._steps.pop(0)
             await self._check_refused()
-            if (self._terminate or self.stop_reason is not None) and not step.alwaysRun:
+            if (self._terminate or self.stop_reason is not None) and not await step.always_runs(self):
                 continue
             self._current = step
             try:
@@ -358,6 +378,15 @@ class Build:
 
     async def _set_state(self, text: str) -> None:
         await self.master.data.update.setBuildStateString(self.buildid, storable(text))
+
+    async def _say_exception(self) -> None:
+        """Show that the build itself failed, not a step; why stands in the master's log."""
+        try:
+            await self._set_state("build exception")
+        except NotClaimedError:
+            raise
+        except Exception:
+            _log.failure("the end of {build} could not be shown", build=self)
 
     async def _final_text(self) -> str:
         if self.stop_reason is not None:

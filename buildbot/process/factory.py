@@ -16,10 +16,11 @@ class BuildFactory:
         steps: the first steps, in order.
 
     Attributes:
-        workdir: directory of the steps on the worker, relative to the builder's; users may set another.
+        workdir: directory of the steps on the worker that have none of their own, relative to the builder's. Users may
+            set another: a text, a renderable, or a function of the list of source stamps, called for each step.
     """
 
-    workdir = "build"
+    workdir: Any = "build"
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
         self.steps: list[StepFactory] = []
@@ -28,6 +29,7 @@ class BuildFactory:
     def addStep(self, step: Any) -> None:
         """Add a step: an instance, which serves as a description of itself."""
         if isinstance(step, BuildStep):
+            step.check_arguments()
             step = step._factory
         if not isinstance(step, StepFactory):
             error(f"a step must be an instance such as steps.ShellCommand(command=[…]), not {step!r}")

@@ -2,8 +2,9 @@
 
 The first lines are written at once; while that goes on, and for `INTERVAL_S` after it, further ones gather and go out
 together, sooner if there are `BATCH_CHARS` of them. There is never more than one write of a log under way. Each stream
-keeps its unfinished line until the rest of it comes or the log is finished. If the database is so slow that more than
-`MAX_BACKLOG_CHARS` wait, whoever feeds the log is asked to pause.
+keeps its unfinished line until the rest of it comes, `Log.flush` is called or the log is finished. A line of output
+that grows beyond `MAX_LINE_CHARS` goes on in a line of its own, so that a program that ends no line costs no memory. If
+the database is so slow that more than `MAX_BACKLOG_CHARS` wait, whoever feeds the log is asked to pause.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
+
+_log = Logger()
 
 #: seconds between the end of one write and the next
 INTERVAL_S = 0.2
@@ -25,13 +29,38 @@ BATCH_CHARS = 64 * 1024
 #: characters that may wait before whoever feeds the log is asked to pause
 MAX_BACKLOG_CHARS = 4 * 1024 * 1024
 
-#: observer(stream, line): called with each whole line, without its newline
-Observer = Callable[[str, str], None]
+#: characters of a line of output; what is longer goes on in the next line
+MAX_LINE_CHARS = 1024 * 1024
+
+#: subscriber(stream, text): called with whole lines of a stream (``o``, ``e`` or ``h``), each with its newline; at the
+#: log's end with None and None
+Subscriber = Callable[[str | None, str | None], object]
 
 
 def storable(text: str) -> str:
     """``text`` without what no database keeps: NUL and lone surrogates become U+FFFD."""
     return text.replace("\0", "\ufffd").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+class _Partial:
+    """The beginning of a line, kept in the pieces in which it came."""
+
+    def __init__(self, text: str = "") -> None:
+        self._texts, self.chars = [text], len(text)
+
+    def add(self, text: str) -> None:
+        """More of the line."""
+        self._texts.append(text)
+        self.chars += len(text)
+
+    def text(self) -> str:
+        """The line so far."""
+        return "".join(self._texts)
+
+
+def _pieces(line: str) -> list[str]:
+    """A line, cut where it is too long; at least one piece."""
+    return [line[at : at + MAX_LINE_CHARS] for at in range(0, len(line), MAX_LINE_CHARS)] or [line]
 
 
 class Log:
@@ -69,7 +98,7 @@ class Log:
         self._on_error = on_error
         self._hold_back = hold_back
         self._congested = False
-        self._partial: dict[str, str] = {}
+        self._partial: dict[str, _Partial] = {}
         self._ready: list[str] = []
         self._ready_chars = 0
         self._busy = False
@@ -77,16 +106,19 @@ class Log:
         self._waiting: list[Deferred[None]] = []
         self._timer: Any = None
         self._error: Failure | None = None
-        self._observers: list[Observer] = []
+        self._subscribers: list[Subscriber] = []
+        self._closed = False
+        self._on_closed: list[Deferred[None]] = []
+        self._late = False
 
     async def open(self) -> None:
         """Create it in the database, if that is not done yet."""
         if self.logid is None:
             self.logid = await self._update.newLog(self._stepid, storable(self.name), self.type)
 
-    def observe(self, observer: Observer) -> None:
-        """Call ``observer(stream, line)`` for each line from now on; the stream is ``o``, ``e`` or ``h``."""
-        self._observers.append(observer)
+    def subscribe(self, subscriber: Subscriber) -> None:
+        """Call ``subscriber(stream, text)`` with all lines from now on, and ``subscriber(None, None)`` at the end."""
+        self._subscribers.append(subscriber)
 
     def addStdout(self, text: str) -> Deferred[None]:
         """Add output to a stdio log."""
@@ -105,21 +137,58 @@ class Log:
         return self._add("o", text)
 
     def _add(self, stream: str, text: str) -> Deferred[None]:
+        if self._finishing:
+            raise ValueError(f"log {self.name!r} is finished, nothing can be added")
+        if not isinstance(text, str):
+            raise TypeError(f"log {self.name!r} takes texts, not {text!r}")
         self.write(stream, text)
         return succeed(None)
 
     def write(self, stream: str, text: str) -> None:
-        """Add text of a stream; returns at once."""
-        whole, newline, rest = (self._partial.pop(stream, "") + text).rpartition("\n")
+        """Add text of a stream; returns at once. What comes after `finish` is dropped, and the master's log says so."""
+        if self._finishing:
+            if not self._late:
+                _log.warn("log {name!r} of step {step} is finished; more came", name=self.name, step=self._stepid)
+            self._late = True
+            return
+        self._write(stream, text)
+
+    @deferred
+    async def flush(self) -> None:
+        """End the unfinished lines."""
+        self._end_lines()
+
+    def _end_lines(self) -> None:
+        for stream in list(self._partial):
+            self._write(stream, "\n")
+
+    def _write(self, stream: str, text: str) -> None:
+        whole, newline, rest = text.rpartition("\n")
+        lines = whole.split("\n") if newline else []
+        if stream in self._partial and lines:
+            lines[0] = self._partial.pop(stream).text() + lines[0]
         if rest:
-            self._partial[stream] = rest
-        if newline:
-            self._add_lines(stream, whole.split("\n"))
+            partial = self._partial.setdefault(stream, _Partial())
+            partial.add(rest)
+            if self.type == "s" and partial.chars > MAX_LINE_CHARS:
+                *cut, rest = _pieces(partial.text())
+                lines += cut
+                self._partial[stream] = _Partial(rest)
+        if self.type == "s":
+            lines = [piece for line in lines for piece in _pieces(line)]
+        if lines:
+            self._add_lines(stream, lines)
+
+    def _tell(self, stream: str | None, text: str | None) -> None:
+        for subscriber in self._subscribers:
+            try:
+                subscriber(stream, text)
+            except Exception:
+                _log.failure("an observer of log {name!r} failed", name=self.name)
 
     def _add_lines(self, stream: str, lines: list[str]) -> None:
-        for observer in self._observers:
-            for line in lines:
-                observer(stream, line)
+        if self._subscribers:
+            self._tell(stream, "\n".join([*lines, ""]))
         if self._error is not None:
             return
         prefix = stream if self.type == "s" else ""
@@ -168,26 +237,41 @@ class Log:
 
     @deferred
     async def finish(self) -> None:
-        """Write what is left and close the log.
+        """Write what is left and close the log. A second call waits for the end that the first one made.
 
         Raises:
-            Exception: what the first failed write raised.
+            Exception: what the first failed write raised; the first call does.
         """
+        if self._finishing:
+            if not self._closed:
+                await self._wait(self._on_closed)
+            return
+        self._end_lines()
         self._finishing = True
-        for stream in list(self._partial):
-            self.write(stream, "\n")
+        self._tell(None, None)
+        try:
+            await self._close()
+        finally:
+            self._closed = True
+            for each in self._on_closed:
+                each.callback(None)
+
+    async def _close(self) -> None:
         self._cancel_timer()
         while self._busy or self._ready:
             if self._busy:
-                written: Deferred[None] = Deferred()
-                self._waiting.append(written)
-                await written
+                await self._wait(self._waiting)
             else:
                 self._start_writing()
         if self._error is not None:
             self._error.raiseException()
         if self.logid is not None:
             await self._update.finishLog(self.logid)
+
+    async def _wait(self, waiting: list[Deferred[None]]) -> None:
+        end: Deferred[None] = Deferred()
+        waiting.append(end)
+        await end
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -1,31 +1,31 @@
 """Properties of a build, and values in a configuration that are filled in from them when the build runs.
 
-A *renderable* is anything with ``getRenderingFor(props)``: `Property`, `Interpolate`, `Transform`, a function
-decorated with `renderer`, or a user's own class. `Properties.render` replaces renderables wherever they stand in
-lists, tuples and dictionaries.
+The renderables are `Property`, `Interpolate`, `Transform`, a function decorated with `renderer`, what operators make of
+them (see `buildbot.process.rendering`), and users' own classes with ``getRenderingFor(props)``.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
-
-from twisted.internet.defer import Deferred
+from typing import Any, Protocol
 
 from buildbot.config.errors import error
+from buildbot.process.rendering import IRenderable, Renderable, rendered, resolved
 from buildbot.util.deferreds import deferred
 
-
-@runtime_checkable
-class IRenderable(Protocol):
-    """A value that becomes known when a build runs."""
-
-    def getRenderingFor(self, props: Properties) -> Any:
-        """The value for these properties, or a Deferred or coroutine that gives it."""
+__all__ = [
+    "IRenderable",
+    "Interpolate",
+    "Properties",
+    "Property",
+    "RenderingBuild",
+    "Transform",
+    "renderer",
+    "resolved",
+]
 
 
 class RenderingBuild(Protocol):
@@ -36,13 +36,6 @@ class RenderingBuild(Protocol):
 
     def getWorkerInfo(self) -> Mapping[str, Any]:
         """What the worker told about itself when it connected."""
-
-
-async def resolved(value: Any) -> Any:
-    """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
-    if isinstance(value, Deferred) or inspect.isawaitable(value):
-        return await value
-    return value
 
 
 class Properties:
@@ -121,24 +114,10 @@ class Properties:
     @deferred
     async def render(self, value: Any) -> Any:
         """``value`` with every renderable in it replaced; new lists, tuples and dictionaries, the old ones stay."""
-        return await _render(value, self)
+        return await rendered(value, self)
 
 
-async def _render(value: Any, props: Properties) -> Any:
-    if isinstance(value, (str, int, float, type(None))):
-        return value
-    if isinstance(value, list):
-        return [await _render(item, props) for item in value]
-    if isinstance(value, tuple):
-        return tuple([await _render(item, props) for item in value])
-    if isinstance(value, dict):
-        return {await _render(key, props): await _render(item, props) for key, item in value.items()}
-    if isinstance(value, IRenderable) and not isinstance(value, type):
-        return await _render(await resolved(value.getRenderingFor(props)), props)
-    return value
-
-
-class Property:
+class Property(Renderable):
     """The value of a property.
 
     Args:
@@ -162,7 +141,7 @@ class Property:
         return self.default if missing and self.default is not None else value
 
 
-class Transform:
+class Transform(Renderable):
     """A function's result for rendered arguments: ``Transform(str.upper, Property("branch"))``.
 
     Args:
@@ -174,13 +153,17 @@ class Transform:
             error(f"Transform needs a function or a renderable that gives one, not {function!r}")
         self.function, self.args, self.kwargs = function, args, kwargs
 
+    def __repr__(self) -> str:
+        arguments = [*map(repr, self.args), *(f"{name}={value!r}" for name, value in self.kwargs.items())]
+        return f"Transform({', '.join([_shown(self.function), *arguments])})"
+
     async def getRenderingFor(self, props: Properties) -> Any:
         """Call the function."""
-        function = await _render(self.function, props)
-        return await resolved(function(*await _render(self.args, props), **await _render(self.kwargs, props)))
+        function = await rendered(self.function, props)
+        return await resolved(function(*await rendered(self.args, props), **await rendered(self.kwargs, props)))
 
 
-class renderer:
+class renderer(Renderable):
     """Decorator: a function of the properties as a renderable. `withArgs` binds further arguments, rendered first."""
 
     def __init__(
@@ -189,7 +172,7 @@ class renderer:
         self.function, self.args, self.kwargs = function, args, kwargs or {}
 
     def __repr__(self) -> str:
-        return f"renderer({self.function!r})"
+        return f"renderer({_shown(self.function)})"
 
     def withArgs(self, *args: Any, **kwargs: Any) -> renderer:
         """The same function with more arguments behind the properties."""
@@ -197,10 +180,16 @@ class renderer:
 
     async def getRenderingFor(self, props: Properties) -> Any:
         """Call the function with the properties and the bound arguments."""
-        args, kwargs = await _render(self.args, props), await _render(self.kwargs, props)
+        args, kwargs = await rendered(self.args, props), await rendered(self.kwargs, props)
         return await resolved(self.function(props, *args, **kwargs))
 
 
+def _shown(function: Any) -> str:
+    """A function as messages show it: by its name, without its address."""
+    return getattr(function, "__name__", None) or repr(function)
+
+
+#: attributes of a source stamp that ``%(src:…)s`` knows
 SOURCE_ATTRIBUTES = ("branch", "revision", "repository", "project", "codebase")
 _NAME = re.compile(r"[\w. -]*\Z")
 
@@ -232,7 +221,7 @@ class _Substitution:
 
     async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:
         present, value = self.look_up(props, keywords)
-        value = await _render(value, props)
+        value = await rendered(value, props)
         if self.operator == "":
             chosen = value
         elif self.operator == "-":
@@ -241,17 +230,17 @@ class _Substitution:
             chosen = value or self.otherwise
         else:  # '+' and '?' ask whether it is there, '#?' whether it is true
             chosen = self.then if (value if self.operator == "#?" else present) else self.otherwise
-        chosen = await _render(chosen, props)
+        chosen = await rendered(chosen, props)
         return "" if chosen is None else chosen
 
 
-class Interpolate:
+class Interpolate(Renderable):
     """A format text filled in when it is rendered.
 
     ``%(prop:NAME)s``, ``%(src:CODEBASE:ATTRIBUTE)s``, ``%(worker:NAME)s`` and ``%(kw:NAME)s``; after the name may
     follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if there, else nothing),
     ``:?|yes|no`` (yes if there) or ``:#?|yes|no`` (yes if true), with any character in place of ``|``. Such a text may
-    hold further substitutions. What is missing or None becomes empty.
+    hold further substitutions. What is missing or None becomes empty, a keyword argument that is not given too.
 
     Args:
         fmtstring: the text; with positional arguments it holds plain ``%s`` instead.
@@ -265,7 +254,9 @@ class Interpolate:
         if args and kwargs:
             error(f"Interpolate({fmtstring!r}) takes either positional or keyword arguments, not both")
         try:
-            for key in [] if args else _keys(fmtstring):
+            for key, shown in [] if args else _substitutions(fmtstring):
+                if key is None:
+                    raise ValueError(f"nothing is given for {shown!r}; a percent sign is written %%")
                 self._substitutions[key] = self._parse(key)
             fmtstring % (tuple(0 for _ in args) if args else dict.fromkeys(self._substitutions, 0))
         except (TypeError, ValueError, KeyError) as problem:
@@ -288,8 +279,6 @@ class Interpolate:
                 raise ValueError(f"%({key}) needs a codebase and one of {', '.join(SOURCE_ATTRIBUTES)}")
         if not _NAME.match(name):
             raise ValueError(f"bad name {name!r} in %({key})")
-        if selector == "kw" and name not in self.kwargs:
-            raise ValueError(f"no keyword argument {name!r} for %({key})")
         operator = re.match(r"#\?|[-~+?]|\Z", tail)
         if operator is None:
             raise ValueError(f"unknown form {':' + tail!r} in %({key})")
@@ -303,7 +292,7 @@ class Interpolate:
                 then = self._inner(text)
             case "?" | "#?":
                 parts = text[1:].split(text[:1]) if text else []
-                if len(parts) != 2:
+                if len(parts) < 2:
                     raise ValueError(f"%({key}) needs two values behind {operator.group()!r}, as in :?|yes|no")
                 then, otherwise = self._inner(parts[0]), self._inner(parts[1])
         return _Substitution(selector, name, attribute, operator.group(), then, otherwise)
@@ -314,23 +303,34 @@ class Interpolate:
     async def getRenderingFor(self, props: Properties) -> str:
         """The filled-in text."""
         if self.args:
-            return self.fmtstring % tuple([await _render(value, props) for value in self.args])
+            return self.fmtstring % tuple([await rendered(value, props) for value in self.args])
         keywords = {key: await item.render(props, self.kwargs) for key, item in self._substitutions.items()}
         return self.fmtstring % keywords
 
 
-def _keys(text: str) -> Iterator[str]:
-    """The keys of ``%(key)s`` in a format text, as the ``%`` operator sees them: parentheses in a key balance."""
+#: what follows the key of a ``%`` format: flags, width, precision, length, conversion
+_FORMAT = re.compile(r"[-#0 +]*(?:\*|\d*)(?:\.(?:\*|\d*))?[hlL]?(.?)", re.DOTALL)
+
+
+def _substitutions(text: str) -> Iterator[tuple[str | None, str]]:
+    """The formats in a text but ``%%``, as the ``%`` operator sees them: the key, and how the format is written.
+
+    The key is None for a format without one, such as ``%s``. Parentheses in a key balance.
+    """
     at = 0
     while (at := text.find("%", at)) >= 0:
-        if text[at + 1 : at + 2] != "(":
-            at += 2
-            continue
-        start = at = at + 2
-        depth = 1
-        while depth:
-            if at >= len(text):
-                raise ValueError("a parenthesis is not closed")
-            depth += {"(": 1, ")": -1}.get(text[at], 0)
-            at += 1
-        yield text[start : at - 1]
+        start, key = at, None
+        at += 1
+        if text.startswith("(", at):
+            depth, at = 1, at + 1
+            while depth:
+                if at >= len(text):
+                    raise ValueError("a parenthesis is not closed")
+                depth += {"(": 1, ")": -1}.get(text[at], 0)
+                at += 1
+            key = text[start + 2 : at - 1]
+        form = _FORMAT.match(text, at)
+        assert form is not None  # every part of it may be empty
+        at = form.end()
+        if key is not None or form[1] != "%":
+            yield key, text[start:at]

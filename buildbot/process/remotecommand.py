@@ -2,20 +2,37 @@
 
 Registered before it is started (a short one ends before its start is answered), fed by updates, ended by ``complete``
 or by the loss of the connection; nothing else ends it, so that no second command meets a first one on an agent that
-can run only one at a time.
+can run only one at a time. An agent that reports what no agent does, or more than a master should keep, is asked to
+stop the command, which then fails. One that does not end a command that it was asked to stop is dropped by the step.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from buildbot.process.logs import Log
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
+from buildbot.util.background import in_background
 from buildbot.util.results import FAILURE, SUCCESS
+
+_log = Logger()
+
+#: characters of output that are collected for a step, and of other news that are kept; a command with more fails
+MAX_COLLECTED_CHARS = 32 * 1024 * 1024
+MAX_NEWS_CHARS = 16 * 1024 * 1024
+
+#: values of `RemoteCommand.failure_reason` that say that it took too long
+TIMEOUTS = ("timeout_without_output", "timeout")
+
+#: seconds that a worker has to end a command that it was asked to stop, besides what the command itself may take
+STOP_TIMEOUT_S = 60.0
+#: commands that an agent runs to their end though they were interrupted
+_NOT_STOPPED = ("rmdir", "cpdir")
 
 
 class RemoteCommand:
@@ -60,6 +77,9 @@ class RemoteCommand:
         self._end: Deferred[None] = Deferred()
         self._lost: str | None = None
         self._failure: str | None = None
+        self._spoiled: str | None = None
+        self._on_end: list[Callable[[], object]] = []
+        self._news_chars = self._collected_chars = 0
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.remote_command} rc={self.rc}>"
@@ -108,10 +128,23 @@ class RemoteCommand:
         finally:
             self._where = None
             connection.unregister(command_id)
+            for callback in self._on_end:
+                callback()
         if self._lost is not None:
             raise WorkerLostError(self._lost)
-        if self._failure is not None:
-            raise RemoteError(self._failure)
+        if self._spoiled is not None or self._failure is not None:
+            raise RemoteError(self._spoiled or self._failure)
+
+    def on_end(self, callback: Callable[[], object]) -> None:
+        """Call ``callback()`` when `run` has ended."""
+        self._on_end.append(callback)
+
+    def stop_timeout_s(self) -> float:
+        """Seconds after which a command that was asked to stop should have ended."""
+        more = self.args.get("sigtermTime")
+        if self.remote_command in _NOT_STOPPED:
+            more = self.args.get("timeout") or 20 * 60
+        return STOP_TIMEOUT_S + (more if isinstance(more, (int, float)) else 0)
 
     async def interrupt(self, why: str) -> None:
         """Ask the worker to stop it. `run` still returns at its end; one that is being started is stopped then."""
@@ -123,23 +156,61 @@ class RemoteCommand:
     def update(self, key: str, value: Any) -> None:
         """News from the worker."""
         if key in ("stdout", "stderr", "header"):
-            collected = self._output.get(key)
-            if collected is not None:
-                collected.append(value)
-            if "stdio" in self._logs:
-                self._logs["stdio"].write(key[3] if key != "header" else "h", value)
+            if isinstance(value, str):
+                self._take_output(key, value)
+            else:
+                self._spoil(f"the worker sent {_short(value)} as {key}, not a text")
         elif key == "log":
-            name, text = value
-            if name in self._logs:
-                self._logs[name].write("o", text)
+            if not isinstance(value, (list, tuple)) or [*map(type, value)] != [str, str]:
+                self._spoil(f"the worker sent {_short(value)} as log, not a name and a text")
+            elif value[0] in self._logs:
+                self._logs[value[0]].write("o", value[1])
         elif key == "rc":
-            self.rc = value
+            if type(value) is int:
+                self.rc = value
+            else:
+                self._spoil(f"the worker sent {_short(value)} as the exit status, not a number")
         else:
-            self.updates.setdefault(key, []).append(value)
+            self._news_chars += 64 + _chars(key) + _chars(value)  # and the room that any item takes
+            if self._news_chars > MAX_NEWS_CHARS:
+                self._spoil(f"the worker sent more than {MAX_NEWS_CHARS} characters of {_short(key)}")
+            else:
+                self.updates.setdefault(str(key), []).append(value)
+
+    def _take_output(self, key: str, text: str) -> None:
+        collected = self._output.get(key)
+        if collected is not None:
+            self._collected_chars += len(text)
+            if self._collected_chars > MAX_COLLECTED_CHARS:
+                self._spoil(f"more than {MAX_COLLECTED_CHARS} characters of output, too many to be collected")
+            else:
+                collected.append(text)
+        if "stdio" in self._logs:
+            self._logs["stdio"].write(key[3] if key != "header" else "h", text)
+
+    def misreported(self, problem: str) -> None:
+        """The worker sent news that cannot be read; ``problem`` says why."""
+        self._spoil(problem)
+
+    def _spoil(self, problem: str) -> None:
+        """Fail, whatever else comes, and ask the worker to stop it; the first problem counts."""
+        if self._spoiled is None:
+            self._spoiled = problem
+            in_background(self._stop_spoiled(problem), f"interruption of {self!r}")
+
+    async def _stop_spoiled(self, problem: str) -> None:
+        try:
+            await self.interrupt(problem)
+        except (WorkerLostError, RemoteError) as failed:
+            _log.warn("{command} could not be interrupted: {problem}", command=self, problem=failed)
 
     def complete(self, failure: str | None) -> None:
         """The command has ended."""
         self._failure = failure
+        if "stdio" in self._logs and self.rc is not None and not self._end.called:
+            # The words that people search for; what the program printed last stands before them.
+            self._logs["stdio"].flush()
+            self._logs["stdio"].write("h", f"program finished with exit code {self.rc}\n")
         self._finish()
 
     def connection_lost(self, reason: str) -> None:
@@ -210,6 +281,23 @@ class RemoteShellCommand(RemoteCommand):
         if interruptSignal is not None:
             args["interruptSignal"] = interruptSignal
         super().__init__("shell", args, **others)
+
+
+def _chars(value: Any) -> int:
+    """About how much room a value takes, in characters."""
+    if isinstance(value, (str, bytes)):
+        return len(value)
+    if isinstance(value, dict):
+        return 1 + sum(_chars(key) + _chars(item) for key, item in value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return 1 + sum(map(_chars, value))
+    return 8
+
+
+def _short(value: Any) -> str:
+    """A value as messages show it."""
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def is_signal(name: str) -> bool:

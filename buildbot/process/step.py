@@ -8,10 +8,11 @@ will do as well). Attributes named in ``renderables`` are rendered before ``run`
 from __future__ import annotations
 
 import traceback
-from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping
+from functools import wraps
+from typing import Any, ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -19,8 +20,9 @@ from buildbot.config.errors import error
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.logs import Log, storable
-from buildbot.process.properties import IRenderable, Properties, resolved
-from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.properties import Properties
+from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
+from buildbot.process.rendering import holds_renderable, is_renderable, resolved
 from buildbot.process.testresults import TestResults
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred
@@ -39,6 +41,8 @@ _log = Logger()
 
 #: longest name of a step
 MAX_NAME = 50
+#: names that say nothing about a step
+NO_NAMES = ("generic", "shell")
 
 
 class BuildStepFailed(Exception):
@@ -49,6 +53,16 @@ class BuildStepCancelled(Exception):
     """Raised by a step to end with CANCELLED."""
 
 
+class ILogObserver(Protocol):
+    """What sees a log while it is written; see `buildbot.process.logobserver`."""
+
+    def setStep(self, step: Any) -> None:
+        """The step that it is added to."""
+
+    def setLog(self, log: Log) -> None:
+        """The log to observe has begun."""
+
+
 class StepBuild(Protocol):
     """What a step may ask of its build; see `buildbot.process.build.Build`."""
 
@@ -56,8 +70,9 @@ class StepBuild(Protocol):
     builder: Any
     buildid: int
     properties: Properties
-    workdir: str
+    workdir: Any
     env: Mapping[str, Any]
+    worker: Any
     connection: Connection
     stop_reason: str | None
 
@@ -68,7 +83,47 @@ class StepBuild(Protocol):
 
     async def save_properties(self) -> None: ...
 
+    async def default_workdir(self) -> Any: ...
+
     def write_failed(self, failure: Failure) -> None: ...
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Call(Deferred[T]):
+    """What a call of a step's method gives; it knows whether the step waits for it."""
+
+    awaited = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended well."""
+        return self.called and not isinstance(self.result, Failure)
+
+    def __await__(self) -> Generator[Deferred[T], None, T]:
+        self.awaited = True
+        return super().__await__()
+
+
+def awaited(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable[P, Deferred[T]]:
+    """Make an ``async def`` of a step a method that returns a Deferred, which need not be waited for.
+
+    Steps may call such methods without ``await``: the work belongs to the step, which does not end before it is
+    done, and a failure that nobody took is the step's.
+    """
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
+        step: Any = args[0]
+        given: _Call[T] = _Call()
+        step._calls = [each for each in step._calls if not each.is_done]
+        step._calls.append(given)
+        ensureDeferred(function(*args, **kwargs)).addCallbacks(given.callback, given.errback)
+        return given
+
+    return call
 
 
 class StepFactory:
@@ -95,7 +150,8 @@ class BuildStep:
         descriptionSuffix: put behind either.
         doStepIf: whether to run it at all: True, False, a renderable, or ``f(step)``.
         hideStepIf: whether pages hide it: True, False, or ``f(results, step)``, asked at the end.
-        haltOnFailure: a failure ends the build (steps with alwaysRun excepted).
+        haltOnFailure: a failure ends the build (steps with alwaysRun excepted). This flag and the following ones may be
+            renderables, rendered before the step runs.
         flunkOnWarnings, flunkOnFailure: warnings, a failure of the step make the build fail.
         warnOnWarnings, warnOnFailure: they make the build end with warnings.
         alwaysRun: run even after the build was halted or stopped.
@@ -107,6 +163,9 @@ class BuildStep:
         build, master, worker, workername: where it runs; set before ``run``.
         results: its result code; None while it runs.
         stopped: whether it was asked to stop.
+        cmd: the command on the worker that runs, or ran last; None before the first.
+        timed_out: whether the worker ended a command because it took too long.
+        rendered: whether its arguments are rendered; until then they may still hold renderables.
     """
 
     name: Any = "generic"
@@ -115,12 +174,12 @@ class BuildStep:
     descriptionSuffix: Any = None
     doStepIf: Any = True
     hideStepIf: Any = False
-    haltOnFailure = False
-    flunkOnWarnings = False
-    flunkOnFailure = True
-    warnOnWarnings = False
-    warnOnFailure = False
-    alwaysRun = False
+    haltOnFailure: Any = False
+    flunkOnWarnings: Any = False
+    flunkOnFailure: Any = True
+    warnOnWarnings: Any = False
+    warnOnFailure: Any = False
+    alwaysRun: Any = False
     updateBuildSummaryPolicy: Collection[int] | bool | None = None
     workdir: Any = None
 
@@ -141,6 +200,8 @@ class BuildStep:
         "updateBuildSummaryPolicy",
         "workdir",
     )
+    #: names of the arguments that say what its result means for the build
+    flags = ("haltOnFailure", "flunkOnWarnings", "flunkOnFailure", "warnOnWarnings", "warnOnFailure", "alwaysRun")
     #: names of attributes that are rendered before ``run``; those of base classes count too
     renderables: Collection[str] = ("description", "descriptionDone", "descriptionSuffix", "workdir")
 
@@ -157,23 +218,30 @@ class BuildStep:
                 setattr(self, parameter, kwargs.pop(parameter))
         if kwargs:
             error(f"{type(self).__name__}: unknown argument {', '.join(map(repr, sorted(kwargs)))}")
-        if not isinstance(self.name, str) and not isinstance(self.name, IRenderable):
+        if not isinstance(self.name, str) and not is_renderable(self.name):
             error(f"{type(self).__name__}: the name must be a text or a renderable, not {self.name!r}")
         self.stepid = 0
         self.number = -1
         self.results: int | None = None
         self.stopped = False
-        self._properties_set = False
+        self.rendered = False
         self._build: StepBuild | None = None
         self._logs: dict[str, Log] = {}
+        self._observers: dict[str, list[ILogObserver]] = {}
         self._results = TestResults()
+        self.cmd: RemoteCommand | None = None
+        self.timed_out = False
         self._command: RemoteCommand | None = None
         self._waiting: Deferred[Any] | None = None
+        self._calls: list[_Call[Any]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
 
     # what users' steps override
+
+    def check_arguments(self) -> None:
+        """Report, with `buildbot.config.errors.error`, what is wrong with the whole step; called by factories."""
 
     async def run(self) -> int:
         """Do the work; returns a result code. Raise `BuildStepFailed` to fail, anything else to end in EXCEPTION."""
@@ -181,25 +249,52 @@ class BuildStep:
 
     def getCurrentSummary(self) -> Any:
         """``{"step": text}`` shown while it runs; may return a Deferred."""
-        return {"step": self._described(self.description) or "running"}
+        return {"step": self.describe(self.description, "running")}
 
     def getResultSummary(self) -> Any:
         """``{"step": text}`` shown at its end, and ``"build"``, the words about it in the build's final text."""
-        text = self._described(self.descriptionDone or self.description) or "finished"
-        return {"step": with_result(text, self.results)}
+        return self.summary_of_result()
+
+    def summary_of_result(self, shown: str = "", why: str = "") -> dict[str, str]:
+        """What `getResultSummary` gives: the description or what it shows instead, why it failed, and the result.
+
+        In the build's text a step without a description is called by its name, if it has one of its own.
+        """
+        given = described(self.descriptionDone) or described(self.description)
+        named = described(self.name) if self.name not in NO_NAMES else ""
+        return {
+            "step": with_result(self.describe(given, shown, "finished", why=why), self.results),
+            "build": with_result(self.describe(given, named, shown, "finished", why=why), self.results),
+        }
 
     @deferred
     async def interrupt(self, reason: str | Failure) -> None:
-        """Stop what it is doing: its command on the worker, or its wait. Called once."""
+        """Stop what it is doing: its command on the worker, or its wait. Called once.
+
+        A worker that does not end the command in time loses its connection.
+        """
         self.stopped = True
         text = str(reason.value) if isinstance(reason, Failure) else reason
         if self._waiting is not None:
             self._waiting.cancel()
         if self._command is not None:
+            self._expect_end(self._command)
             try:
                 await self._command.interrupt(text)
             except (WorkerLostError, RemoteError) as problem:
                 _log.warn("{step} could not be interrupted: {problem}", step=self, problem=problem)
+
+    def _expect_end(self, command: RemoteCommand) -> None:
+        """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
+
+        def give_up() -> None:
+            if self._command is command:
+                _log.warn("worker {worker} does not stop {command}", worker=self.workername, command=command)
+                self.worker.drop(self.build.connection, f"it did not stop a command within {timeout_s:.0f} s")
+
+        timeout_s = command.stop_timeout_s()
+        timer = self.master.reactor.callLater(timeout_s, give_up)
+        command.on_end(lambda: timer.active() and timer.cancel())
 
     # what users' steps call
 
@@ -225,6 +320,16 @@ class BuildStep:
         """The worker that it runs on."""
         return self.build.worker
 
+    def describe(self, *choices: Any, why: str = "") -> str:
+        """The first of several descriptions that says something, the suffix, and ``why``, as one text.
+
+        A description is a text or a list of words. One that still holds a renderable says nothing: the step ended
+        before it was rendered.
+        """
+        text = next(filter(None, map(described, choices)), "")
+        whole = " ".join(filter(None, (text, described(self.descriptionSuffix)))) if text else ""
+        return f"{whole}: {why}" if why else whole
+
     def getProperty(self, name: str, default: Any = None) -> Any:
         """A property of the build."""
         return self.build.properties.getProperty(name, default)
@@ -237,38 +342,54 @@ class BuildStep:
         """Set a property of the build; it is stored when the step ends. ``runtime`` has no effect."""
         self.build.properties.setProperty(name, value, source)
 
+    def directory(self) -> str:
+        """Its directory on the worker, relative to the builder's. Raises TypeError if ``workdir`` gave no text."""
+        if not isinstance(self.workdir, str) or not self.workdir:
+            raise TypeError(f"the workdir of {self!r} must be a text, not {self.workdir!r}")
+        return self.workdir
+
     def render(self, value: Any) -> Deferred[Any]:
         """``value`` with the renderables in it replaced."""
         rendering: Deferred[Any] = self.build.properties.render(value)
         return rendering
 
-    @deferred
+    @awaited
     async def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Log:
         """Begin a log. ``type``: ``s`` for output with streams, ``t`` for text, ``h`` for HTML."""
         log = self._make_log(name, type)
         await log.open()
         return log
 
-    @deferred
+    @awaited
     async def addCompleteLog(self, name: str, text: str) -> None:
         """Add a finished text log."""
         await self._complete_log(name, "t", text)
 
-    @deferred
+    @awaited
     async def addHTMLLog(self, name: str, html: str) -> None:
         """Add a finished HTML log."""
         await self._complete_log(name, "h", html)
+
+    def addLogObserver(self, logname: str, observer: ILogObserver) -> None:
+        """Let an observer (see `buildbot.process.logobserver`) see what goes to a log from now on.
+
+        The log may be one that is added later.
+        """
+        observer.setStep(self)
+        self._observers.setdefault(logname, []).append(observer)
+        if logname in self._logs:
+            observer.setLog(self._logs[logname])
 
     def getLog(self, name: str) -> Log:
         """A log of this step; KeyError if there is none of this name."""
         return self._logs[name]
 
-    @deferred
+    @awaited
     async def addURL(self, name: str, url: str) -> None:
         """Show a link beside the step."""
         await self.master.data.update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
 
-    @deferred
+    @awaited
     async def setBuildData(self, name: str, value: bytes, source: str) -> None:
         """Leave bytes behind under a name, in place of what the build had there.
 
@@ -279,7 +400,7 @@ class BuildStep:
         """
         await self.master.data.update.setBuildData(self.build.buildid, name, value, source)
 
-    @deferred
+    @awaited
     async def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> int:
         """Begin a set of test results, which is complete when the step ends.
 
@@ -323,14 +444,17 @@ class BuildStep:
             },
         )
 
-    @deferred
+    @awaited
     async def finishTestResultSets(self) -> None:
         """Store all results and complete the sets. The end of the step does this, too."""
-        await self._results.finish(self.master.data.update)
+        await self._finish_results()
 
-    @deferred
+    @awaited
     async def updateSummary(self) -> None:
         """Show a changed `getCurrentSummary`, or `getResultSummary` once it has ended."""
+        await self._show_summary()
+
+    async def _show_summary(self) -> None:
         getter = self.getCurrentSummary if self.results is None else self.getResultSummary
         summary: dict[str, str] = await resolved(getter())
         await self.master.data.update.setStepStateString(self.stepid, storable(summary.get("step", "finished")))
@@ -352,12 +476,13 @@ class BuildStep:
             if command.stdioLogName not in self._logs:
                 await self.addLog(command.stdioLogName)
             command.useLog(self._logs[command.stdioLogName])
-        self._command = command
+        self._command = self.cmd = command
         try:
             if not self.stopped:  # while the log was made
                 await command.run(self.build.connection, self.build.builder.name)
         finally:
             self._command = None
+            self.timed_out = self.timed_out or command.failure_reason() in TIMEOUTS
         if self.stopped:
             raise BuildStepCancelled
         return command.results()
@@ -390,28 +515,67 @@ class BuildStep:
         self._build = build
         update = self.master.data.update
         problem = await self._try(self._render_name())
+        problem = await self._try(self._render_flags()) or problem
         row = await update.newStep(build.buildid, self.name)
         self.stepid, self.number, self.name = row["stepid"], row["number"], row["name"]
         await update.startStep(self.stepid)
-        results: Any = EXCEPTION
+        results = EXCEPTION
         if problem is None:
             results, problem = await self._run()
-        self.results = results
-        problem = await self._try(self._leave(problem)) or problem
-        if problem is not None and self.results not in (RETRY, CANCELLED):
-            self.results = EXCEPTION
-        hidden = False
-        try:
-            await self.updateSummary()
-            hide = self.hideStepIf
-            hidden = bool(await resolved(hide(self.results, self)) if callable(hide) else hide)
-        except NotClaimedError:
-            raise
-        except Exception:
-            _log.failure("the summary or hideStepIf of {step} failed", step=self)
-            self.results = EXCEPTION
+        hidden = await self._end(results, problem)
         await update.finishStep(self.stepid, self.results, hidden)
-        return int(self.results)
+        assert self.results is not None
+        return self.results
+
+    async def _end(self, results: int, problem: Failure | None) -> bool:
+        """Close what it left open, and say how it ended; whether pages hide it.
+
+        Whatever fails here makes the result EXCEPTION, but for a step that was cancelled or lost its worker, and
+        stands in the log ``err.text``.
+        """
+        self.results = results
+        problems = [problem]
+        for work in (self._finish_calls, self._close_logs, self._finish_results, self.build.save_properties):
+            problems.append(await self._try(work()))
+        hidden: list[bool] = []
+        problems.append(await self._try(self._ask_hidden(hidden)))
+        if any(problems) and self.results not in (RETRY, CANCELLED):
+            self.results = EXCEPTION
+        unclear = await self._try(self._show_summary())
+        if unclear is not None:
+            self.results = EXCEPTION
+            text = with_result("finished", EXCEPTION)
+            problems.append(await self._try(self.master.data.update.setStepStateString(self.stepid, text)))
+        for said in (self._say_cancelled(), self._say_problems([*filter(None, problems), *filter(None, [unclear])])):
+            failed = await self._try(said)
+            if failed is not None:
+                _log.failure("the end of {step} could not be written to its logs", failed, step=self)
+        return any(hidden)
+
+    async def _ask_hidden(self, hidden: list[bool]) -> None:
+        hidden.append(await self._asked(self.hideStepIf, self.results, self))
+
+    async def always_runs(self, build: StepBuild) -> bool:
+        """Whether it runs though the build was halted or stopped; also if that cannot be rendered: its run says why."""
+        try:
+            return bool(await build.properties.render(self.alwaysRun))
+        except Exception:
+            return True
+
+    async def _render_flags(self) -> None:
+        """Make plain True and False of the flags; one that cannot be rendered gets its class's default."""
+        problem: Exception | None = None
+        for flag in self.flags:
+            given = getattr(self, flag)
+            try:
+                setattr(self, flag, bool(await self.render(given)))
+            except NotClaimedError:
+                raise
+            except Exception as failed:
+                problem = failed
+                setattr(self, flag, getattr(BuildStep, flag))
+        if problem is not None:
+            raise problem
 
     async def _render_name(self) -> None:
         name, self.name = self.name, type(self).__name__  # which it keeps if the name cannot be rendered
@@ -430,15 +594,14 @@ class BuildStep:
     async def _run(self) -> tuple[int, Failure | None]:
         """Decide whether to run, render, run; the result code, and what went wrong unexpectedly."""
         try:
-            condition = self.doStepIf
-            if callable(condition) and not isinstance(condition, IRenderable):
-                condition = await resolved(condition(self))
-            if not await self.render(condition):
+            if not await self._asked(self.doStepIf, self):
+                await self._render_what_can_be()
                 return SKIPPED, None
             await self._render_attributes()
-            await self.updateSummary()
+            await self._show_summary()
             results = await resolved(self.run())
-            await self.finishTestResultSets()
+            await self._finish_calls()
+            await self._finish_results()
             if self.stopped:
                 return CANCELLED, None
             if type(results) is not int or results not in range(7):
@@ -457,29 +620,75 @@ class BuildStep:
         except Exception:
             return (CANCELLED if self.stopped else EXCEPTION), Failure()
 
-    async def _render_attributes(self) -> None:
-        for base in type(self).__mro__:
-            for attribute in base.__dict__.get("renderables", ()):
-                setattr(self, attribute, await self.render(getattr(self, attribute)))
+    async def _asked(self, condition: Any, *args: Any) -> bool:
+        """What a condition says: True or False, a renderable, or a function of ``args``."""
+        if callable(condition) and not is_renderable(condition):
+            condition = await resolved(condition(*args))
+        return bool(await self.render(condition))
 
-    async def _leave(self, problem: Failure | None) -> None:
-        """Say what ended it, close its logs, store its properties."""
+    def _renderable_attributes(self) -> Iterator[str]:
+        for base in type(self).__mro__:
+            yield from base.__dict__.get("renderables", ())
+
+    async def _render_attributes(self) -> None:
+        if self.workdir is None:
+            self.workdir = await self.build.default_workdir()
+        for attribute in self._renderable_attributes():
+            setattr(self, attribute, await self.render(getattr(self, attribute)))
+        if not self.workdir:
+            self.workdir = await self.render(await self.build.default_workdir())
+        self.rendered = True
+
+    async def _render_what_can_be(self) -> None:
+        """Render for the summary of a step that does not run; what cannot be rendered is of no interest then."""
+        whole = True
+        for attribute in self._renderable_attributes():
+            try:
+                setattr(self, attribute, await self.render(getattr(self, attribute)))
+            except Exception:
+                whole = False
+        self.rendered = whole
+
+    async def _finish_calls(self) -> None:
+        """Wait for the calls of its methods that it did not wait for itself; the first that failed fails this."""
+        problems: list[Failure] = []
+        while self._calls:
+            call = self._calls.pop(0)
+            if not call.awaited:
+                call.addErrback(problems.append)
+            finished: Deferred[None] = Deferred()
+            call.addBoth(_fire, finished)
+            await finished
+        if problems:
+            problems[0].raiseException()
+
+    async def _close_logs(self) -> None:
+        """Finish its logs; each, even if another one cannot be finished."""
+        problems = [await self._try(log.finish()) for log in list(self._logs.values())]
+        for problem in filter(None, problems):
+            problem.raiseException()
+
+    async def _finish_results(self) -> None:
+        await self._results.finish(self.master.data.update)
+
+    async def _say_cancelled(self) -> None:
         if self.results == CANCELLED and self.build.stop_reason is not None:
             await self._complete_log("cancelled", "t", self.build.stop_reason)
-        if problem is not None:
+
+    async def _say_problems(self, problems: list[Failure]) -> None:
+        for problem in problems:
             _log.failure("{step} failed", problem, step=self)
-            text = "".join(traceback.format_exception(problem.value))
+        if problems:
+            text = "\n".join("".join(traceback.format_exception(problem.value)) for problem in problems)
             await self._complete_log("err.text", "t", text)
-        for log in list(self._logs.values()):
-            await log.finish()
-        await self.finishTestResultSets()
-        await self.build.save_properties()
 
     def _make_log(self, name: str, type: str) -> Log:
         update, reactor = self.master.data.update, self.master.reactor
         log = self._logs[name] = Log(
             update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back
         )
+        for observer in self._observers.get(name, ()):
+            observer.setLog(log)
         return log
 
     async def _complete_log(self, name: str, type: str, text: str) -> None:
@@ -488,11 +697,6 @@ class BuildStep:
         log.write("o", text)
         await log.finish()
         del self._logs[name]
-
-    def _described(self, words: Any) -> str:
-        """A description and its suffix as one text."""
-        return " ".join(" ".join(map(str, part)) if isinstance(part, (list, tuple)) else str(part)
-                        for part in (words, self.descriptionSuffix) if part and words)  # fmt: skip
 
     async def build_summary(self) -> str:
         """The words about it in the build's final text; empty for none."""
@@ -505,6 +709,17 @@ class BuildStep:
             return ""
         summary: dict[str, str] = await resolved(self.getResultSummary())
         return summary.get("build", summary.get("step", ""))
+
+
+def _fire(_: object, waiting: Deferred[None]) -> None:
+    waiting.callback(None)
+
+
+def described(words: Any) -> str:
+    """A description, which is a text or a list of words, as a text; empty if there is none or it is not rendered."""
+    if words is None or holds_renderable(words):
+        return ""
+    return " ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
 
 
 def with_result(text: str, results: int | None) -> str:

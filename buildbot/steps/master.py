@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.properties import IRenderable
+from buildbot.process.rendering import is_renderable
 from buildbot.process.step import BuildStep
 from buildbot.util.results import SUCCESS
 
@@ -50,7 +50,7 @@ class SetProperties(BuildStep):
 
     def __init__(self, properties: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(properties, Mapping) and not isinstance(properties, IRenderable):
+        if not isinstance(properties, Mapping) and not is_renderable(properties):
             error(f"SetProperties needs a dictionary or a renderable that gives one, not {properties!r}")
         self.properties = properties
 

@@ -7,16 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.properties import IRenderable, resolved
+from buildbot.process.logobserver import LogLineObserver
+from buildbot.process.rendering import is_renderable, resolved
 from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep, with_result
+from buildbot.process.step import BuildStep
 from buildbot.util.results import SUCCESS, WARNINGS, worst_status
-
-_WHY_KILLED = {
-    "timeout_without_output": "no output for {timeout} s",
-    "timeout": "took longer than {maxTime} s",
-    "max_lines_failure": "more than {max_lines} lines of output",
-}
 
 
 class ShellCommand(ShellMixin, BuildStep):
@@ -31,40 +26,26 @@ class ShellCommand(ShellMixin, BuildStep):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**self.setupShellMixin(kwargs))
-        if self.command is None:
-            error(f"{type(self).__name__} needs a command")
-        elif not isinstance(self.command, (str, list, tuple)) and not isinstance(self.command, IRenderable):
+        if self.command is not None:
+            self._check_command()
+        elif type(self).__init__ is ShellCommand.__init__:
+            self._needs_command()
+
+    def _needs_command(self) -> None:
+        error(f"{type(self).__name__} needs a command")
+
+    def _check_command(self) -> None:
+        if not isinstance(self.command, (str, list, tuple)) and not is_renderable(self.command):
             error(f"{type(self).__name__}: command must be a text, a list or a renderable, not {self.command!r}")
+
+    def check_arguments(self) -> None:
+        """Report a missing command: a subclass may set it after `__init__`, or in a ``run`` of its own."""
+        if self.command is None and type(self).run.__module__.startswith("buildbot."):
+            self._needs_command()
 
     async def run(self) -> int:
         """Run the command."""
-        command = await self.makeRemoteShellCommand()
-        results = await self.runCommand(command)
-        self._explain(command.failure_reason())
-        return results
-
-    def getCurrentSummary(self) -> dict[str, str]:
-        """The description, or the beginning of the command."""
-        return {"step": self._described(self.description or self._shown_command())}
-
-    def getResultSummary(self) -> dict[str, str]:
-        """The same with the result."""
-        text = self._described(self.descriptionDone or self.description or self._shown_command())
-        return {"step": with_result(text, self.results), "build": with_result(text, self.results)}
-
-    def _explain(self, reason: str | None) -> None:
-        """Say in the description why the worker killed the command, if it did."""
-        if reason is not None:
-            why = _WHY_KILLED.get(reason, reason).format(
-                **{name: getattr(self, name) for name in self._shell_arguments}
-            )
-            self.descriptionSuffix = f"killed: {why}"
-
-    def _shown_command(self) -> str:
-        """The first words of the command, in quotes."""
-        words = self.command.split() if isinstance(self.command, str) else list(self.command or ())
-        shown = [str(word[-1] if isinstance(word, tuple) and word else word) for word in words[:3]]
-        return f"'{' '.join(shown[:2])}{' ...' if len(shown) > 2 else ''}'" if shown else "command"
+        return await self.runCommand(await self.makeRemoteShellCommand())
 
 
 class WarningCountingShellCommand(ShellCommand):
@@ -77,8 +58,9 @@ class WarningCountingShellCommand(ShellCommand):
     The warnings go to a log ``warnings (N)``, their number to the property ``warnings-count``, summed over the build.
     """
 
+    renderables = ("warningPattern", "maxWarnCount")
     warningPattern: Any = r"(?i).*warning[: ].*"
-    maxWarnCount: int | None = None
+    maxWarnCount: Any = None
 
     def __init__(self, **kwargs: Any) -> None:
         for argument in ("warningPattern", "maxWarnCount"):
@@ -88,24 +70,33 @@ class WarningCountingShellCommand(ShellCommand):
 
     async def run(self) -> int:
         """Run the command and count."""
-        pattern, warnings = re.compile(self.warningPattern), list[str]()
-
-        def look(stream: str, line: str) -> None:
-            if stream != "h" and pattern.match(line):
-                warnings.append(line)
-
+        warnings = _Warnings(self.warningPattern)
         command = await self.makeRemoteShellCommand()
-        (await self.addLog("stdio")).observe(look)
+        self.addLogObserver("stdio", warnings)
         results = await self.runCommand(command)
-        self._explain(command.failure_reason())
-        if warnings:
-            await self.addCompleteLog(f"warnings ({len(warnings)})", "\n".join(warnings) + "\n")
-            self.setProperty("warnings-count", self.getProperty("warnings-count", 0) + len(warnings))
-            if self.maxWarnCount is not None and len(warnings) > self.maxWarnCount:
-                self.descriptionSuffix = f"{len(warnings)} warnings, more than {self.maxWarnCount}"
+        lines = warnings.lines
+        if lines:
+            await self.addCompleteLog(f"warnings ({len(lines)})", "\n".join(lines) + "\n")
+            self.setProperty("warnings-count", self.getProperty("warnings-count", 0) + len(lines))
+            if self.maxWarnCount is not None and len(lines) > self.maxWarnCount:
+                self.descriptionSuffix = f"{len(lines)} warnings, more than {self.maxWarnCount}"
                 return max(results, 2)
             results = worst_status(results, WARNINGS)
         return results
+
+
+class _Warnings(LogLineObserver):
+    """Collects the lines of output that a pattern matches."""
+
+    def __init__(self, pattern: Any) -> None:
+        self.lines: list[str] = []
+        self._pattern = re.compile(pattern)
+
+    def outLineReceived(self, line: str) -> None:
+        if self._pattern.match(line):
+            self.lines.append(line)
+
+    errLineReceived = outLineReceived
 
 
 class Compile(WarningCountingShellCommand):
@@ -163,7 +154,6 @@ class SetPropertyFromCommand(ShellCommand):
             collectStdout=self.include_stdout, collectStderr=self.include_stderr
         )
         results = await self.runCommand(command)
-        self._explain(command.failure_reason())
         values: dict[str, Any] = {}
         if self.extract_fn is not None:
             rc = -1 if command.rc is None else command.rc

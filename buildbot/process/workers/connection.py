@@ -40,6 +40,9 @@ class CommandReceiver(Protocol):
     def update(self, key: str, value: Any) -> None:
         """One piece of news (worker-protocol.md, 8.2)."""
 
+    def misreported(self, problem: str) -> None:
+        """The worker sent news that cannot be read."""
+
     def complete(self, failure: str | None) -> None:
         """The command has ended; ``failure``: what went wrong in the agent itself."""
 
@@ -105,6 +108,12 @@ class Connection(ABC):
         receiver = self._commands.get(command_id)
         if receiver is not None:
             receiver.update(key, value)
+
+    def misreported(self, command_id: str, problem: str) -> None:
+        """An adapter got news of a command that it cannot read."""
+        receiver = self._commands.get(command_id)
+        if receiver is not None:
+            receiver.misreported(problem)
 
     def complete(self, command_id: str, failure: str | None) -> None:
         """An adapter reports the end of a command."""

@@ -140,13 +140,23 @@ class _Command(pb.Referenceable):
 
     def remote_update(self, updates: Sequence[tuple[dict[str, Any], int]]) -> None:
         """News, as ``[[{key: value}, 0], …]``."""
-        for update, _ in updates:
-            for key, value in update.items():
-                self._connection.update(self._id, key, value)
+        try:
+            pairs = [pair for update, _ in updates for pair in update.items()]
+        except (TypeError, ValueError, AttributeError):
+            self._connection.misreported(self._id, f"the worker sent an update that is none: {updates!r:.100}")
+            return
+        for key, value in pairs:
+            self._connection.update(self._id, key, value)
 
-    def remote_complete(self, failure: Failure | None = None) -> None:
+    def remote_complete(self, failure: Any = None) -> None:
         """The end."""
-        self._connection.complete(self._id, None if failure is None else f"{_type(failure)}: {failure.value}")
+        if failure is None:
+            reason = None
+        elif isinstance(failure, Failure):
+            reason = f"{_type(failure)}: {getattr(failure, 'value', '')}"
+        else:
+            reason = f"the worker ended the command with {failure!r:.100}, not with a failure"
+        self._connection.complete(self._id, reason)
 
 
 class PBConnection(Connection):
@@ -222,6 +232,6 @@ class PBConnection(Connection):
 
 def _type(problem: Any) -> str:
     """The class name of a failure of the agent, which comes as text or bytes, with or without its module."""
-    name = problem.remoteType if isinstance(problem, pb.RemoteError) else problem.type
+    name = problem.remoteType if isinstance(problem, pb.RemoteError) else getattr(problem, "type", "Failure")
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
     return text.rpartition(".")[2]

@@ -10,8 +10,8 @@ from twisted.internet.task import deferLater
 
 from buildbot.config.errors import error
 from buildbot.process.commandmixin import CommandMixin
-from buildbot.process.properties import IRenderable
 from buildbot.process.remotecommand import RemoteShellCommand
+from buildbot.process.rendering import is_renderable
 from buildbot.process.step import BuildStep, BuildStepFailed, with_result
 from buildbot.util.results import SUCCESS
 
@@ -67,7 +67,7 @@ class Git(CommandMixin, BuildStep):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if not repourl or not isinstance(repourl, (str, IRenderable)):
+        if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
             error("Git needs a repourl")
         if mode not in MODES:
             error(f"Git: mode must be one of {', '.join(MODES)}, not {mode!r}")
@@ -86,7 +86,7 @@ class Git(CommandMixin, BuildStep):
 
     async def run(self) -> int:
         """Check out."""
-        workdir = self.workdir or self.build.workdir
+        workdir = self.directory()
         self._directory = "source" if self.method == "copy" else workdir
         if self.method == "clobber":
             await self.runRmdir(workdir, self.timeout)
@@ -106,12 +106,12 @@ class Git(CommandMixin, BuildStep):
 
     def getCurrentSummary(self) -> dict[str, str]:
         """The description, or "updating"."""
-        return {"step": self._described(self.description or "updating")}
+        return {"step": self.describe(self.description, "updating")}
 
     def getResultSummary(self) -> dict[str, str]:
         """The revision that was checked out, or git's complaint."""
         revision = str(self.getProperty("got_revision", ""))[:10] if self.results == SUCCESS else ""
-        text = with_result(self._described(self.descriptionDone or f"update {revision}".strip()), self.results)
+        text = with_result(self.describe(self.descriptionDone, f"update {revision}".strip()), self.results)
         return {"step": text, "build": text}
 
     async def _update(self) -> None:

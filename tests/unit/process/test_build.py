@@ -39,7 +39,7 @@ async def test_order_of_writes() -> None:
         *("workerConnected", "newBuild"),
         *("newStep", "startStep", "setBuildStateString", "setBuildProperties", "setBuildStateString"),
         *("setStepStateString", "finishStep", "setBuildStateString"),
-        *("newStep", "startStep", "setStepStateString", "newLog", "appendLog", "finishLog"),
+        *("newStep", "startStep", "setStepStateString", "newLog", "appendLog", "appendLog", "finishLog"),
         *("setStepStateString", "finishStep"),
         *("setBuildStateString", "finishBuild", "completeBuildRequests"),
     ]
@@ -73,6 +73,7 @@ async def test_properties() -> None:
         "project": ("p1", "Build"),
         "codebase": ("", "Build"),
         "buildername": ("b", "Builder"),
+        "builderid": (1, "Builder"),
         "buildnumber": (1, "Build"),
         "workername": ("w", "Worker"),
         "basedir": ("/w", "Worker"),
@@ -92,10 +93,10 @@ async def test_properties() -> None:
         ([(SUCCESS, {}), (SUCCESS, {})], SUCCESS, 2, "build successful"),
         ([], SUCCESS, 0, "build successful"),
         ([(WARNINGS, {})], SUCCESS, 1, "build successful"),
-        ([(WARNINGS, {"warnOnWarnings": True})], WARNINGS, 1, "warnings finished (warnings)"),
-        ([(WARNINGS, {"flunkOnWarnings": True})], FAILURE, 1, "failed finished (warnings)"),
-        ([(FAILURE, {}), (SUCCESS, {})], FAILURE, 2, "failed finished (failure)"),
-        ([(FAILURE, {"haltOnFailure": True}), (SUCCESS, {})], FAILURE, 1, "failed finished (failure)"),
+        ([(WARNINGS, {"warnOnWarnings": True})], WARNINGS, 1, "warnings ends (warnings)"),
+        ([(WARNINGS, {"flunkOnWarnings": True})], FAILURE, 1, "failed ends (warnings)"),
+        ([(FAILURE, {}), (SUCCESS, {})], FAILURE, 2, "failed ends (failure)"),
+        ([(FAILURE, {"haltOnFailure": True}), (SUCCESS, {})], FAILURE, 1, "failed ends (failure)"),
         ([(FAILURE, {"flunkOnFailure": False}), (SUCCESS, {})], SUCCESS, 2, "build successful"),
         (
             [(FAILURE, {"flunkOnFailure": False, "warnOnFailure": True, "descriptionDone": "lint"})],
@@ -105,10 +106,10 @@ async def test_properties() -> None:
         ([(SKIPPED, {})], SUCCESS, 1, "build successful"),
         (
             [(EXCEPTION, {}), (SUCCESS, {}), (SUCCESS, {"alwaysRun": True})],
-            EXCEPTION, 2, "exception finished (exception)",
+            EXCEPTION, 2, "exception ends (exception)",
         ),
-        ([(RETRY, {}), (SUCCESS, {})], RETRY, 1, "retry finished (retry)"),
-        ([(CANCELLED, {}), (SUCCESS, {})], CANCELLED, 1, "cancelled finished (cancelled)"),
+        ([(RETRY, {}), (SUCCESS, {})], RETRY, 1, "retry ends (retry)"),
+        ([(CANCELLED, {}), (SUCCESS, {})], CANCELLED, 1, "cancelled ends (cancelled)"),
     ],
 )  # fmt: skip
 async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, run: int, text: str) -> None:
@@ -118,6 +119,112 @@ async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, ru
     assert (row["results"], len(farm.master.steps(1)) - 1, row["state_string"]) == (results, run, text)
     assert farm.master.get("buildrequests", 1)["claimed"] is (results != RETRY)
     assert farm.master.get("buildrequests", 1)["results"] == (-1 if results == RETRY else results)
+
+
+@pytest.mark.parametrize(
+    ("flags", "properties", "results", "ran"),
+    [
+        ({"haltOnFailure": Property("halt_it")}, {}, FAILURE, 2),
+        ({"haltOnFailure": Property("halt_it")}, {"halt_it": True}, FAILURE, 1),
+        ({"flunkOnFailure": Property("f", default=False)}, {}, SUCCESS, 2),
+        ({"flunkOnFailure": Property("f", default=False)}, {"f": True}, FAILURE, 2),
+        ({"flunkOnFailure": False, "warnOnFailure": Property("branch") == "main"}, {}, WARNINGS, 2),
+        ({"flunkOnFailure": False, "warnOnFailure": Property("branch") != "main"}, {}, SUCCESS, 2),
+    ],
+)
+async def test_rendered_flags(flags: dict[str, Any], properties: dict[str, Any], results: int, ran: int) -> None:
+    """Flags that are renderables count as what they are rendered to."""
+    farm = Farm(Ends(FAILURE, **flags), Ends(SUCCESS))
+    await farm.start()
+    given = {name: (value, "Force") for name, value in properties.items()}
+    row = farm.master.build(await farm.build(branch="main", properties=given))
+    await farm.ended()
+    row = farm.master.build(1)
+    assert (row["results"], len(farm.master.steps(1)) - 1) == (results, ran)
+
+
+async def test_rendered_flags_of_warnings() -> None:
+    """The flags for warnings, and those that decide whether a step runs or is shown."""
+    main = Property("branch") == "main"
+    farm = Farm(
+        Ends(WARNINGS, name="warn", warnOnWarnings=main),
+        Ends(FAILURE, name="skip", doStepIf=Property("branch") != "main", hideStepIf=main),
+        Ends(WARNINGS, name="flunk", flunkOnWarnings=main, hideStepIf=lambda results, step: Property("none")),
+        Ends(FAILURE, name="halt", haltOnFailure=True),
+        Ends(SUCCESS, name="not always", alwaysRun=Property("none")),
+        Ends(SUCCESS, name="always", alwaysRun=main),
+    )
+    row = await farm.run(branch="main")
+    steps = [(step["name"], step["results"], step["hidden"]) for step in farm.master.steps(1)[1:]]
+    assert steps == [
+        ("warn", WARNINGS, False), ("skip", SKIPPED, True), ("flunk", WARNINGS, False), ("halt", FAILURE, False),
+        ("always", SUCCESS, False),
+    ]  # fmt: skip
+    assert row["results"] == FAILURE and "warn (warnings) flunk (warnings) halt (failure)" in row["state_string"]
+
+
+async def test_flags_that_cannot_be_rendered() -> None:
+    """Such a step ends with an exception that says why, also where it runs only if its flag says so."""
+    farm = Farm(Ends(FAILURE, haltOnFailure=True), Ends(SUCCESS, alwaysRun=Property("none") + 1))
+    row = await farm.run()
+    assert row["results"] == EXCEPTION and len(farm.master.steps(1)) == 3
+    assert "Property(none) + 1: unsupported operand" in farm.master.text(3, "err.text")
+
+
+@pytest.mark.parametrize(
+    ("workdir", "expected"),
+    [
+        (Interpolate("wd-%(prop:buildername)s"), "wd-b"),
+        (lambda stamps: f"{stamps[0].branch}-{stamps[0]['project']}-{len(stamps)}", "main-p1-1"),
+        (lambda stamps: Interpolate("%(prop:later)s"), "set"),
+        (Property("later"), "set"),
+        ("plain", "plain"),
+    ],
+)
+async def test_workdir_of_the_factory(workdir: Any, expected: str) -> None:
+    """A text, a renderable or a function of the source stamps; a step's own goes before it."""
+    farm = Farm(
+        SetProperty(property="later", value="set"),
+        ShellCommand(command="pwd"),
+        ShellCommand(command="pwd", workdir=Interpolate("own-%(prop:buildername)s")),
+        ShellCommand(command="pwd", workdir=Property("none")),
+    )
+    farm.config.factory.workdir = workdir
+    row = await farm.run(branch="main", project="p1")
+    assert row["results"] == SUCCESS
+    assert [args["workdir"] for _, args in farm.connection.started] == [expected, "own-b", expected]
+
+
+async def test_workdir_that_is_none() -> None:
+    """A directory that is no text, or cannot be found out, ends the step with an exception that says so."""
+    for workdir, text in (
+        (lambda stamps: 5, "workdir of <ShellCommand"),
+        (lambda stamps: stamps[0].nothing, "no 'nothing'"),
+    ):
+        farm = Farm(ShellCommand(command="pwd"))
+        farm.config.factory.workdir = workdir
+        assert (await farm.run())["results"] == EXCEPTION
+        assert text in farm.master.text(2, "err.text") and not farm.connection.started
+
+
+async def test_summary_that_fails_at_the_end() -> None:
+    """A build whose own end fails is not left with the text of one that runs."""
+
+    class Odd(BuildStep):
+        """Its summary works once, for the step, and then no more."""
+
+        name = "odd"
+        asked = 0
+
+        async def run(self) -> int:
+            return FAILURE
+
+        def getResultSummary(self) -> Any:
+            self.asked += 1
+            return {"step": "odd"} if self.asked == 1 else 1 / 0
+
+    row = await Farm(Odd()).run()
+    assert (row["results"], row["state_string"]) == (EXCEPTION, "build exception")
 
 
 async def test_fresh_steps_for_every_build() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
@@ -11,10 +11,13 @@ from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from buildbot.config.errors import ConfigErrors
 from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepFailed, CommandMixin, ShellMixin
 from buildbot.process.factory import BuildFactory
-from buildbot.process.properties import Interpolate, Property, renderer, resolved
+from buildbot.process.logobserver import BufferLogObserver, LineConsumerLogObserver, LogLineObserver, LogObserver
+from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.rendering import resolved
+from buildbot.process.workers.connection import WorkerLostError
 from buildbot.steps.master import SetProperties
-from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test
+from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
 from tests.unit.process.scripted import Farm
 
@@ -266,7 +269,7 @@ async def test_shell_mixin() -> None:
     assert first["command"] == ["a", "b", "c"] and first["workdir"] == "build" and first["timeout"] == 5
     assert first["env"] == {"X": "w", "Y": "1", "PATH": ["/a", "/b"]}
     assert second["command"] == "hello\n" and second["workdir"] == "other"
-    assert farm.master.text(2) == "ohello\nohello\n"
+    assert farm.master.text(2) == "ohello\nhprogram finished with exit code 0\n" * 2
     with pytest.raises(ConfigErrors, match="argument 'command' is not allowed"):
         Twice(command="x")
 
@@ -281,18 +284,23 @@ async def test_logfiles() -> None:
         ShellCommand(command="x", logfiles={"c": "c.log"}),
         script=lambda name, args: (script, 0),
     )
-    assert (farm.master.text(2, "a"), farm.master.text(2, "b"), farm.master.text(2)) == ("o1\n", "o2\n", "o3\n")
+    assert (farm.master.text(2, "a"), farm.master.text(2, "b"), farm.master.text(2)) == (
+        "o1\n", "o2\n", "o3\nhprogram finished with exit code 0\n"
+    )  # fmt: skip
     assert [log["name"] for log in farm.master.get("steps", 3, "logs")] == ["c", "stdio"]
 
 
 @pytest.mark.parametrize(
     ("step", "text"),
     [
-        (ShellCommand(command="make"), "'make' (failure)"),
-        (ShellCommand(command="make all -j 4"), "'make all ...' (failure)"),
-        (ShellCommand(command=["make", ("obfuscated", "secret", "xxx")]), "'make xxx' (failure)"),
-        (ShellCommand(command="x", description="doing", descriptionDone=["did", "it"]), "did it (failure)"),
-        (Compile(), "compile (failure)"),
+        (ShellCommand(command="make"), "'make': exit code 1 (failure)"),
+        (ShellCommand(command="make all -j 4"), "'make all ...': exit code 1 (failure)"),
+        (ShellCommand(command=["make", ("obfuscated", "secret", "xxx")]), "'make xxx': exit code 1 (failure)"),
+        (
+            ShellCommand(command="x", description="doing", descriptionDone=["did", "it"]),
+            "did it: exit code 1 (failure)",
+        ),
+        (Compile(), "compile: exit code 1 (failure)"),
     ],
 )
 async def test_shell_texts(step: Any, text: str) -> None:
@@ -301,13 +309,333 @@ async def test_shell_texts(step: Any, text: str) -> None:
     assert row["state_string"] == text
 
 
-async def test_killed_by_timeout() -> None:
-    """Why the worker killed a command is said."""
-    _, (row,) = await run(
-        ShellCommand(command="x", timeout=7),
-        script=lambda name, args: ([("failure_reason", "timeout_without_output")], -1),
+@pytest.mark.parametrize(
+    ("reason", "rc", "text", "timed_out"),
+    [
+        ("timeout_without_output", -1, "'x': timed out after 7 s without output (failure)", True),
+        ("timeout", -1, "'x': timed out after 8 s (failure)", True),
+        ("max_lines_failure", -1, "'x': killed after 9 lines of output (failure)", False),
+        (None, -1, "'x': killed by a signal (failure)", False),
+        (None, 3, "'x': exit code 3 (failure)", False),
+        (None, 4, "'x': exit code 4 (warnings)", False),
+        (None, 5, "'x'", False),
+    ],
+)
+async def test_why_it_failed(reason: str | None, rc: int, text: str, timed_out: bool) -> None:
+    """The exit code, or why the command was killed, is said in the step's text and in the log's last line."""
+    seen = []
+
+    class Looks(ShellCommand):
+        async def run(self) -> int:
+            results = await super().run()
+            seen.append(self.timed_out)
+            return results
+
+    step = Looks(command="x", timeout=7, maxTime=8, max_lines=9, decodeRC={0: SUCCESS, 4: WARNINGS, 5: SUCCESS})
+    output = [("stdout", "a\nunfinished"), *([("failure_reason", reason)] if reason else [])]
+    farm, (row,) = await run(step, script=lambda name, args: (output, rc))
+    assert (row["state_string"], seen) == (text, [timed_out])
+    assert farm.master.text(2).splitlines() == ["oa", "ounfinished", f"hprogram finished with exit code {rc}"]
+
+
+async def test_build_names_its_failed_step() -> None:
+    """The build's text calls a failed step by its name, if it has one, or by its description."""
+    for step, text in (
+        (ShellCommand(name="pytest", command="bash -c x"), "failed pytest: exit code 3 (failure)"),
+        (ShellCommand(name=Interpolate("%(prop:workername)s-t"), command="x"), "failed w-t: exit code 3 (failure)"),
+        (ShellCommand(command="bash -c x"), "failed 'bash -c ...': exit code 3 (failure)"),
+        (ShellCommand(name="pytest", command="x", descriptionDone="tests"), "failed tests: exit code 3 (failure)"),
+        (Own(lambda step: FAILURE, name="deploy"), "failed deploy (failure)"),
+    ):
+        farm, (row,) = await run(step, script=lambda name, args: ([], 3))
+        assert farm.master.build(1)["state_string"] == text
+    assert row["state_string"] == "finished (failure)"
+
+
+async def test_step_that_finishes_its_own_log() -> None:
+    """Finishing a log twice is harmless, also while the first finish is under way; adding to it then is an error."""
+
+    async def work(step: Any) -> int:
+        log = await step.addLog("l")
+        await log.addStdout("x\n")
+        first, second = log.finish(), log.finish()
+        await first
+        await second
+        await log.finish()
+        if step.name == "late":
+            await log.addStdout("y\n")
+        return SUCCESS
+
+    farm, (row, late) = await run(Own(work), Own(work, name="late"))
+    assert row["results"] == SUCCESS and farm.master.text(2, "l") == "ox\n"
+    assert len(farm.master.of("finishLog")) == 3
+    assert late["results"] == EXCEPTION
+    assert "log 'l' is finished, nothing can be added" in farm.master.text(3, "err.text")
+
+
+async def test_calls_that_nobody_waits_for() -> None:
+    """Links, logs and data that a step does not wait for belong to it all the same, in the order of the calls."""
+    started: list[Deferred[None]] = []
+
+    async def work(step: Any) -> int:
+        step.addURL("one", "http://one/")
+        step.addURL("two", "http://two/")
+        step.addCompleteLog("text", "t\n")
+        step.addHTMLLog("html", "<b>")
+        step.setBuildData("data", b"x", "own")
+        return SUCCESS
+
+    farm = Farm(Own(work), Own(lambda step: SUCCESS))
+    update = farm.master.data.update
+    add_url = update.addStepURL
+
+    async def slow(*args: Any) -> None:
+        waiting: Deferred[None] = Deferred()
+        started.append(waiting)
+        await waiting
+        await add_url(*args)
+
+    update.addStepURL = lambda *args: Deferred.fromCoroutine(slow(*args))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: bool(farm.master.of("setBuildData")))
+    assert farm.master.of("finishStep")[1:] == []
+    for each in started:
+        each.callback(None)
+    await farm.ended()
+    row = farm.master.steps(1)[1]
+    assert row["results"] == SUCCESS and [url["name"] for url in row["urls"]] == ["one", "two"]
+    assert (farm.master.text(2, "text"), farm.master.text(2, "html")) == ("t\n", "<b>\n")
+
+
+async def test_failed_call_that_nobody_waits_for() -> None:
+    """The failure of such a call ends the step with an exception; one that the step took itself does not."""
+
+    async def careless(step: Any) -> int:
+        step.setBuildData("no/good", b"x", "own")
+        return SUCCESS
+
+    async def careful(step: Any) -> int:
+        with pytest.raises(ValueError, match="no/good"):
+            await step.setBuildData("no/good", b"x", "own")
+        return SUCCESS
+
+    farm, (bad, good) = await run(Own(careless), Own(careful, alwaysRun=True))
+    assert (bad["results"], good["results"]) == (EXCEPTION, SUCCESS)
+    assert "no/good" in farm.master.text(2, "err.text")
+
+
+@pytest.mark.parametrize("what", ["hide", "summary", "log", "properties"])
+async def test_exception_is_always_explained(what: str) -> None:
+    """Whatever ends a step in EXCEPTION stands in its log err.text, also what fails after its run."""
+
+    class Odd(BuildStep):
+        name = "odd"
+
+        async def run(self) -> int:
+            self.setProperty("x", 1)
+            await (await self.addLog("l")).addStdout("x\n")
+            return SUCCESS
+
+        def getResultSummary(self) -> Any:
+            return {"step": "odd"} if what != "summary" else 1 / 0
+
+    farm = Farm(Odd(hideStepIf=lambda results, step: 1 / 0 if what == "hide" else False))
+    update = farm.master.data.update
+    broken: dict[str, tuple[str, Callable[..., bool]]] = {
+        "log": ("appendLog", lambda logid, text: logid == 1),
+        "properties": ("setBuildProperties", lambda buildid, properties: "x" in properties),
+    }
+    if what in broken:
+        method, condition = broken[what]
+        works = getattr(update, method)
+        setattr(update, method, lambda *args: 1 / 0 if condition(*args) else works(*args))
+    await farm.run()
+    row = farm.master.steps(1)[1]
+    assert row["results"] == EXCEPTION and row["complete"]
+    assert row["state_string"] == ("finished (exception)" if what == "summary" else "odd")
+    assert "ZeroDivisionError: division by zero" in farm.master.text(2, "err.text")
+
+
+async def test_skipped_step_with_renderables() -> None:
+    """A step that does not run is shown with its descriptions, or without those that cannot be rendered."""
+    bad = renderer(lambda props: props["nothing"])
+    _, steps = await run(
+        ShellCommand(command=["x", Property("workername")], doStepIf=False),
+        ShellCommand(command="x", doStepIf=False, descriptionDone=Interpolate("on %(prop:workername)s")),
+        ShellCommand(command=["x", bad], doStepIf=False, name="named"),
+        ShellCommand(command="x", doStepIf=False, description=[bad]),
     )
-    assert row["state_string"] == "'x' killed: no output for 7 s (failure)"
+    assert [(step["results"], step["state_string"]) for step in steps] == [
+        (SKIPPED, "'x w' (skipped)"),
+        (SKIPPED, "on w (skipped)"),
+        (SKIPPED, "finished (skipped)"),
+        (SKIPPED, "'x' (skipped)"),
+    ]
+
+
+async def test_log_observers() -> None:
+    """Each kind sees what the command prints, whether it was added before the log or after."""
+    seen: list[Any] = []
+
+    class Whole(LogObserver):
+        def outReceived(self, data: str) -> None:
+            seen.append(("out", data, self.step.name, self.log and self.log.name))
+
+        def finishReceived(self) -> None:
+            seen.append("end")
+
+    class Lines(LogLineObserver):
+        def outLineReceived(self, line: str) -> None:
+            seen.append(("line", line))
+
+        def headerLineReceived(self, line: str) -> None:
+            seen.append(("header", line))
+
+    class Broken(LogLineObserver):
+        def outLineReceived(self, line: str) -> None:
+            raise ZeroDivisionError
+
+    def consume() -> Generator[None, tuple[str, str], None]:
+        try:
+            while True:
+                seen.append((yield))
+        finally:
+            seen.append("closed")
+
+    class Observed(ShellMixin, BuildStep):
+        name = "observed"
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**self.setupShellMixin(kwargs))
+            self.buffer = BufferLogObserver(wantStderr=True)
+            for observer in (Broken(), Whole(), Lines(), LineConsumerLogObserver(consume)):
+                self.addLogObserver("stdio", observer)
+
+        async def run(self) -> int:
+            await self.addLog("stdio")
+            self.addLogObserver("stdio", self.buffer)
+            results = await self.runCommand(await self.makeRemoteShellCommand())
+            seen.append((self.buffer.getStdout(), self.buffer.getStderr()))
+            return results
+
+    _, (row,) = await run(
+        Observed(command="x"), script=lambda name, args: ([("stdout", "a\nb"), ("stderr", "c\n"), ("stdout", "\n")], 0)
+    )
+    assert row["results"] == SUCCESS
+    ended = "program finished with exit code 0"
+    assert [each for each in seen if each[0] == "out"] == [
+        ("out", "a\n", "observed", "stdio"),
+        ("out", "b\n", "observed", "stdio"),
+    ]
+    assert [each for each in seen if each[0] in ("line", "header")] == [("line", "a"), ("line", "b"), ("header", ended)]
+    assert [each for each in seen if len(each) == 2 and each[0] in ("o", "e", "h")] == [
+        ("o", "a"),
+        ("e", "c"),
+        ("o", "b"),
+        ("h", ended),
+    ]
+    assert ("a\nb\n", "c\n") in seen and "end" in seen and "closed" in seen
+
+
+async def test_log_observer_of_text() -> None:
+    """What goes to a log of another type is output to an observer; lines come whole."""
+    buffer = BufferLogObserver()
+
+    async def work(step: Any) -> int:
+        step.addLogObserver("notes", buffer)
+        log = await step.addLog("notes", "t")
+        await log.addContent("one\ntw")
+        await log.addContent("o")
+        await log.flush()
+        await log.addContent("three")
+        return SUCCESS
+
+    farm, _ = await run(Own(work))
+    assert buffer.getStdout() == "one\ntwo\nthree\n" and buffer.getStderr() == ""
+    assert farm.master.text(2, "notes") == "one\ntwo\nthree\n"
+
+
+async def test_command_set_later() -> None:
+    """A subclass may set the command after ShellCommand's own part; without one it is an error of the configuration."""
+
+    class After(ShellCommand):
+        def __init__(self, target: str | None = None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            if target is not None:
+                self.command = ["make", target]
+
+    class InRun(ShellCommand):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+
+        async def run(self) -> int:
+            if self.getProperty("nothing") is None and self.name == "in_run":
+                self.command = ["late"]
+            return await super().run()
+
+    farm, rows = await run(After("all"), InRun(name="in_run"), InRun(name="never"))
+    assert [args["command"] for _, args in farm.connection.started] == [["make", "all"], ["late"]]
+    assert [row["results"] for row in rows] == [SUCCESS, SUCCESS, EXCEPTION]
+    assert "has no command" in farm.master.text(4, "err.text")
+    for wrong in (After, WarningCountingShellCommand):
+        with pytest.raises(ConfigErrors, match=f"{wrong.__name__} needs a command"):
+            BuildFactory([wrong()])
+
+
+@pytest.mark.parametrize("what", ["start", "end", "interrupt"])
+async def test_agent_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """A build can be stopped though its agent answers neither the start nor the stop of a command, or never ends it."""
+    monkeypatch.setattr("buildbot.process.remotecommand.STOP_TIMEOUT_S", 0)
+    farm = Farm(ShellCommand(command="x"))
+    await farm.start()
+    connection: Any = farm.connection
+
+    async def silent(*args: Any) -> None:
+        lost: Deferred[None] = Deferred()
+        connection.on_lost(lambda reason: lost.errback(WorkerLostError(reason)))
+        await lost
+
+    async def start(builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
+        farm.master.note("started")
+        if what == "start":
+            await silent()
+
+    async def interrupt(builder: str, command_id: str, why: str) -> None:
+        if what == "interrupt":
+            await silent()
+
+    connection.start_command, connection.interrupt_command = start, interrupt
+    await farm.build()
+    await farm.master.until(lambda: bool(farm.master.of("started")))
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    row = farm.master.build(1)
+    assert (row["results"], row["state_string"]) == (CANCELLED, "cancelled: enough")
+    assert connection.lost
+
+
+@pytest.mark.parametrize(
+    ("news", "text"),
+    [
+        ([("rc", "0")], "the worker sent '0' as the exit status, not a number"),
+        ([("rc", None)], "the worker sent None as the exit status, not a number"),
+        ([("stdout", None)], "the worker sent None as stdout, not a text"),
+        ([("header", 5)], "the worker sent 5 as header, not a text"),
+        ([("log", "x")], "the worker sent 'x' as log, not a name and a text"),
+        ([("log", ("a", b"x"))], "as log, not a name and a text"),
+        ([("odd", "x" * 1000)] * 300, "characters of 'odd'"),
+        ([(f"odd{number}", None) for number in range(5000)], "characters of 'odd"),
+        ([("stdout", "x" * 1000 + "\n")] * 300, "characters of output, too many to be collected"),
+    ],
+)
+async def test_agent_that_reports_rubbish(monkeypatch: pytest.MonkeyPatch, news: Any, text: str) -> None:
+    """What no agent sends, or more than is kept, fails the command, which the agent is asked to stop."""
+    monkeypatch.setattr("buildbot.process.remotecommand.MAX_NEWS_CHARS", 200_000)
+    monkeypatch.setattr("buildbot.process.remotecommand.MAX_COLLECTED_CHARS", 200_000)
+    farm, (row,) = await run(SetPropertyFromCommand(command="x", property="p"), script=lambda name, args: (news, 0))
+    assert row["results"] == EXCEPTION and "p" not in farm.master.build(1)["properties"]
+    assert text in farm.master.text(2, "err.text")
 
 
 async def test_decode_rc() -> None:

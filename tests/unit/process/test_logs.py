@@ -105,13 +105,41 @@ async def test_too_much_for_the_database() -> None:
 async def test_streams_keep_their_unfinished_lines() -> None:
     """Pieces of lines of several streams do not mix; the last one is completed at the end."""
     logs = Logs()
-    seen: list[tuple[str, str]] = []
-    logs.log.observe(lambda stream, line: seen.append((stream, line)))
+    seen: list[tuple[str | None, str | None]] = []
+    logs.log.subscribe(lambda stream, text: seen.append((stream, text)))
     for stream, text in (("o", "a"), ("e", "x\ny"), ("o", "b\nc\n"), ("e", "z"), ("o", "")):
         logs.log.write(stream, text)
     await logs.log.finish()
     assert "".join(logs.store.appended) == "ex\noab\noc\neyz\n"
-    assert seen == [("e", "x"), ("o", "ab"), ("o", "c"), ("e", "yz")]
+    assert seen == [("e", "x\n"), ("o", "ab\nc\n"), ("e", "yz\n"), (None, None)]
+
+
+@pytest.mark.parametrize("texts", [["x" * 25], ["x"] * 25, ["xx", "x" * 21, "xx\ny"], ["x" * 9, "x" * 16 + "\n"]])
+async def test_long_lines_are_cut(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
+    """A line that grows too long goes on in the next one, however it comes; nothing of it is lost or kept back."""
+    monkeypatch.setattr("buildbot.process.logs.MAX_LINE_CHARS", 10)
+    logs = Logs()
+    for text in texts:
+        logs.log.write("o", text)
+    await logs.log.finish()
+    expected = ["o" + "x" * 10, "o" + "x" * 10, "o" + "x" * 5, *(["oy"] if texts[-1].endswith("y") else [])]
+    assert "".join(logs.store.appended).splitlines() == expected
+
+
+def test_endless_line_takes_linear_time() -> None:
+    """Output without an end of line is not joined again and again: each character is copied a few times only."""
+    logs = Logs()
+    copied = 0
+
+    class Counting(str):
+        def __add__(self, other: str) -> str:
+            nonlocal copied
+            copied += len(self) + len(other)
+            return str(self) + other
+
+    for _ in range(1000):
+        logs.log.write("o", Counting("x" * 10_000))
+    assert copied == 0 and sum(map(len, logs.store.appended)) <= 10_000_100
 
 
 async def test_text_logs_have_no_prefix() -> None:

@@ -47,11 +47,14 @@ def props() -> Properties:
         ("%(src:other:branch:-none)s%(src:other:branch)s", "none"),
         ("%(worker:name)s %(worker:admin)s%(worker:nothing)s", "w1 Jo"),
         ("%(kw:a)s %(kw:a:+and)s %(kw:b:~c)s", "x and c"),
+        ("%(kw:none)s|%(kw:absent)s|%(kw:absent:-d)s|%(kw:none:-d)s", "||d|"),
+        ("%(prop:empty:?|yes|no|more)s", "yes"),
+        ("50%% of %(prop:missing:-5%%)s", "50% of 5%"),
     ],
 )
 async def test_interpolate(props: Properties, text: str, expected: str) -> None:
     """Every form of substitution that users' configurations hold."""
-    keywords = {"a": Property("name"), "b": ""} if "kw:" in text else {}
+    keywords = {"a": Property("name"), "b": "", "none": None} if "kw:" in text else {}
     assert await props.render(Interpolate(text, **keywords)) == expected
 
 
@@ -61,13 +64,35 @@ async def test_interpolate_positional(props: Properties) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "arguments", "complaint"),
+    [
+        ("%s", {"x": 1}, "nothing is given for '%s'"),
+        ("%s %s", ("a",), "not enough arguments"),
+        ("%s", ("a", "b"), "not all arguments converted"),
+        ("%(prop:name)s", ("a",), "format requires a mapping"),
+    ],
+)
+def test_interpolate_arguments(text: str, arguments: Any, complaint: str) -> None:
+    """The formats and the arguments go together, or it is an error of the configuration."""
+    with pytest.raises(ConfigErrors) as caught:
+        Interpolate(text, **arguments) if isinstance(arguments, dict) else Interpolate(text, *arguments)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("text", "complaint"),
     [
         ("%(name)s", "needs a selector"),
         ("%(secret:x)s", "unknown selector 'secret'"),
         ("%(prop:a:=b)s", "unknown form ':=b'"),
         ("%(src:branch)s", "needs a codebase and one of"),
-        ("%(kw:x)s", "no keyword argument 'x'"),
+        ("%s", "nothing is given for '%s'"),
+        ("rm -rf %r", "nothing is given for '%r'"),
+        ("%(prop:x)s %5.2s", "nothing is given for '%5.2s'"),
+        ("100% sure", "nothing is given for '% s'"),
+        ("100%", "nothing is given for '%'"),
+        ("%(prop:x:-%a)s", "nothing is given for '%a'"),
+        ("%*d", "nothing is given for '%*d'"),
         ("%(prop:x:?|one)s", "needs two values"),
         ("%(prop:x", "a parenthesis is not closed"),
         ("%(prop:x)", "incomplete format"),
@@ -101,9 +126,9 @@ async def test_render_nested(props: Properties) -> None:
     """Lists, tuples and dictionaries are rendered through and through, and the originals stay as they are."""
     original: dict[Any, Any] = {
         "a": [Property("name"), ("b", Property("zero"))],
-        Interpolate("%(prop:name)s"): {1: None},
+        "d": {1: None},
     }
-    assert await props.render(original) == {"a": ["x", ("b", 0)], "x": {1: None}}
+    assert await props.render(original) == {"a": ["x", ("b", 0)], "d": {1: None}}
     assert isinstance(original["a"][0], Property)
 
 

@@ -231,13 +231,15 @@ async def test_command(place: Place) -> None:
         {"stdout": "late\n"},
     )
     log = Log(StoreNothing(), place.master.reactor, 1, "stdio", "s", lambda failure: None, lambda hold: None)
-    lines: list[tuple[str, str]] = []
-    log.observe(lambda stream, line: lines.append((stream, line)))
+    lines: list[tuple[str | None, str | None]] = []
+    log.subscribe(lambda stream, text: lines.append((stream, text)))
     command = RemoteShellCommand("build", ["make"], env={"A": "1"}, collectStdout=True, decodeRC={3: 1})
     command.useLog(log)
     await command.run(place.connection, "b")
     assert (command.rc, command.results(), command.stdout) == (3, 1, "a\nlate\n")
-    assert lines == [("h", "make"), ("o", "a"), ("e", "b"), ("o", "late")]
+    assert lines == [
+        ("h", "make\n"), ("o", "a\n"), ("e", "b\n"), ("o", "late\n"), ("h", "program finished with exit code 3\n")
+    ]  # fmt: skip
     assert command.updates == {"elapsed": [0.5]}
     ((name, args),) = agent.commands
     assert (name, args["command"], args["workdir"], args["env"]) == ("shell", ["make"], "build", {"A": "1"})

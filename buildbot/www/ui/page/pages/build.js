@@ -220,7 +220,9 @@ function Logs({ step, build }) {
   const logs = useQuery(stepLogs(step.stepid));
   const [chosen, setChosen] = useState(null);
   const list = logs.list;
-  const log = list.find((item) => item.logid === chosen) ?? list.find((item) => item.name === "stdio") ?? list[0];
+  const first = stateOf(step) === "exception" ? ["err.text", "stdio"] : ["stdio"];
+  const log = [(item) => item.logid === chosen, ...first.map((name) => (item) => item.name === name), () => true]
+    .map((wanted) => list.find(wanted)).find(Boolean);
   const place = { builderid: build.builderid, number: build.number, step: step.number };
   return html`<${Content} query=${logs} empty=${step.complete ? "This step has no logs." : "No output yet."}>
     ${list.length > 1 && html`<div class="log-tabs" role="group" aria-label="Logs">${list.map((item) => html`<button class="small" aria-pressed=${item === log} onClick=${() => setChosen(item.logid)}>

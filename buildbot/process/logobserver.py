@@ -1,0 +1,161 @@
+"""What steps let look at their logs while these are written.
+
+``self.addLogObserver("stdio", observer)`` attaches one, before or after the log is there; it sees what comes from then
+on. Its methods must not return Deferreds. What they raise goes to the master's log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from typing import Any
+
+from buildbot.process.logs import Log
+
+
+class LogObserver:
+    """Sees whole lines, several at once, each with its newline.
+
+    Attributes:
+        step: the step whose log it is.
+        log: the log; None until there is one.
+    """
+
+    step: Any = None
+    log: Log | None = None
+
+    def setStep(self, step: Any) -> None:
+        """The step that it is added to."""
+        self.step = step
+
+    def setLog(self, log: Log) -> None:
+        """The log has begun."""
+        self.log = log
+        log.subscribe(self._received)
+
+    def _received(self, stream: str | None, text: str | None) -> None:
+        if stream is None or text is None:
+            self.finishReceived()
+        elif stream == "e":
+            self.errReceived(text)
+        elif stream == "h":
+            self.headerReceived(text)
+        else:
+            self.outReceived(text)
+
+    def outReceived(self, data: str) -> None:
+        """Lines of standard output, or of a text or HTML log."""
+
+    def errReceived(self, data: str) -> None:
+        """Lines of error output."""
+
+    def headerReceived(self, data: str) -> None:
+        """Lines of the worker's or master's own."""
+
+    def finishReceived(self) -> None:
+        """The log has ended."""
+
+
+class LogLineObserver(LogObserver):
+    """Sees one line at a time, without its newline."""
+
+    def outReceived(self, data: str) -> None:
+        """Hand out single lines."""
+        self._each(data, self.outLineReceived)
+
+    def errReceived(self, data: str) -> None:
+        """Hand out single lines."""
+        self._each(data, self.errLineReceived)
+
+    def headerReceived(self, data: str) -> None:
+        """Hand out single lines."""
+        self._each(data, self.headerLineReceived)
+
+    def _each(self, data: str, receive: Callable[[str], object]) -> None:
+        for line in data[:-1].split("\n"):
+            receive(line)
+
+    def setMaxLineLength(self, max_length: int) -> None:
+        """Has no effect; lines are cut at `buildbot.process.logs.MAX_LINE_CHARS`."""
+
+    def outLineReceived(self, line: str) -> None:
+        """A line of standard output, or of a text or HTML log."""
+
+    def errLineReceived(self, line: str) -> None:
+        """A line of error output."""
+
+    def headerLineReceived(self, line: str) -> None:
+        """A line of the worker's or master's own."""
+
+
+class LineConsumerLogObserver(LogLineObserver):
+    """Feeds lines to a generator: ``stream, line = yield`` with ``o``, ``e`` or ``h``; GeneratorExit is the end.
+
+    Args:
+        consumerFunction: called without arguments for the generator, when the first line comes.
+    """
+
+    def __init__(self, consumerFunction: Callable[[], Generator[Any, tuple[str, str], Any]]) -> None:
+        self._function = consumerFunction
+        self._generator: Generator[Any, tuple[str, str], Any] | None = None
+        self._ended = False
+
+    def _feed(self, stream: str, line: str) -> None:
+        if self._ended:
+            return
+        try:
+            if self._generator is None:
+                self._generator = self._function()
+                next(self._generator)
+            self._generator.send((stream, line))
+        except StopIteration:
+            self._ended = True
+        except Exception:
+            self._ended = True
+            raise
+
+    def outLineReceived(self, line: str) -> None:
+        """Feed it."""
+        self._feed("o", line)
+
+    def errLineReceived(self, line: str) -> None:
+        """Feed it."""
+        self._feed("e", line)
+
+    def headerLineReceived(self, line: str) -> None:
+        """Feed it."""
+        self._feed("h", line)
+
+    def finishReceived(self) -> None:
+        """End the generator."""
+        if self._generator is not None:
+            self._generator.close()
+
+
+class BufferLogObserver(LogObserver):
+    """Keeps what it sees.
+
+    Args:
+        wantStdout, wantStderr: which streams.
+    """
+
+    def __init__(self, wantStdout: bool = True, wantStderr: bool = False) -> None:
+        self._out: list[str] | None = [] if wantStdout else None
+        self._err: list[str] | None = [] if wantStderr else None
+
+    def outReceived(self, data: str) -> None:
+        """Keep it."""
+        if self._out is not None:
+            self._out.append(data)
+
+    def errReceived(self, data: str) -> None:
+        """Keep it."""
+        if self._err is not None:
+            self._err.append(data)
+
+    def getStdout(self) -> str:
+        """Standard output so far."""
+        return "".join(self._out or ())
+
+    def getStderr(self) -> str:
+        """Error output so far."""
+        return "".join(self._err or ())

@@ -1,0 +1,213 @@
+"""Values in a configuration that become known when a build runs, and what Python's operators make of them.
+
+A *renderable* is any object with ``getRenderingFor(props)``. `rendered` replaces renderables wherever they stand in
+lists, tuples and dictionaries. The product's own ones inherit `Renderable`: comparing or computing with one gives
+another renderable, and everything that Python would decide at once (``if``, ``not``, ``in``, ``str()``) is an error of
+the configuration, because there is nothing to decide by before the build runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import operator
+from collections.abc import Callable
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+from twisted.internet.defer import Deferred
+
+from buildbot.config.errors import ConfigErrors, error
+
+
+class IProperties(Protocol):
+    """The properties that a value is rendered with; `buildbot.process.properties.Properties` is the class."""
+
+    def getProperty(self, name: str, default: Any = None) -> Any:
+        """The value of a property; ``default`` if there is none."""
+
+    def hasProperty(self, name: str) -> bool:
+        """Whether there is a property of this name."""
+
+
+@runtime_checkable
+class IRenderable(Protocol):
+    """A value that becomes known when a build runs."""
+
+    def getRenderingFor(self, props: Any) -> Any:
+        """The value for these properties (`IProperties`), or a Deferred or coroutine that gives it."""
+
+
+def is_renderable(value: object) -> bool:
+    """Whether ``value`` is a renderable itself; a list that holds one is not, nor is a class of renderables."""
+    return isinstance(value, IRenderable) and not isinstance(value, type)
+
+
+def holds_renderable(value: object) -> bool:
+    """Whether ``value`` is a renderable, or a list, tuple or dictionary with one somewhere in it."""
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_renderable, value))
+    if isinstance(value, dict):
+        return any(holds_renderable(key) or holds_renderable(item) for key, item in value.items())
+    return is_renderable(value)
+
+
+async def resolved(value: Any) -> Any:
+    """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
+    if isinstance(value, Deferred) or inspect.isawaitable(value):
+        return await value
+    return value
+
+
+async def rendered(value: Any, props: IProperties) -> Any:
+    """``value`` with every renderable in it replaced; what a renderable gives is rendered, too."""
+    if isinstance(value, (str, int, float, type(None))):
+        return value
+    if isinstance(value, list):
+        return [await rendered(item, props) for item in value]
+    if isinstance(value, tuple):
+        return tuple([await rendered(item, props) for item in value])
+    if isinstance(value, dict):
+        return {await rendered(key, props): await rendered(item, props) for key, item in value.items()}
+    if isinstance(value, IRenderable) and not isinstance(value, type):
+        return await rendered(await resolved(value.getRenderingFor(props)), props)
+    return value
+
+
+def _operation(sign: str, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Operation]:
+    """A method for an operator that is applied when the operands are rendered."""
+
+    def operate(self: Renderable, other: Any) -> Operation:
+        return Operation(sign, function, self, other)
+
+    return operate
+
+
+def _contains(item: Any, collection: Any) -> bool:
+    return item in collection
+
+
+class Renderable:
+    """Base of the product's renderables: gives them the operators.
+
+    ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``+``, ``-``, ``*``, ``/``, ``//``, ``%`` and ``in_`` give a
+    renderable, which may be used in further ones. The other operand may be a renderable as well. Every other
+    operator, and every use that needs the value at once, raises `ConfigErrors`.
+    """
+
+    __eq__ = _operation("==", operator.eq)  # type: ignore[assignment]
+    __ne__ = _operation("!=", operator.ne)  # type: ignore[assignment]
+    __lt__ = _operation("<", operator.lt)
+    __le__ = _operation("<=", operator.le)
+    __gt__ = _operation(">", operator.gt)
+    __ge__ = _operation(">=", operator.ge)
+    __add__ = _operation("+", operator.add)
+    __sub__ = _operation("-", operator.sub)
+    __mul__ = _operation("*", operator.mul)
+    __truediv__ = _operation("/", operator.truediv)
+    __floordiv__ = _operation("//", operator.floordiv)
+    __mod__ = _operation("%", operator.mod)
+
+    def in_(self, collection: Any) -> Operation:
+        """Whether the value is in a collection, which may be or hold renderables; a renderable."""
+        return Operation("in", _contains, self, collection)
+
+    def getRenderingFor(self, props: Any) -> Any:
+        """The value for these properties, or a Deferred or coroutine that gives it."""
+        raise NotImplementedError(f"{type(self).__name__} has no getRenderingFor()")
+
+    def __bool__(self) -> bool:
+        raise _refusal(
+            f"{self!r} is neither true nor false before a build runs, so if, and, or, not and in cannot ask it; "
+            "give a comparison (==, .in_([…])) as the argument itself, or a function made with util.renderer"
+        )
+
+    def __str__(self) -> str:
+        raise _refusal(
+            f"{self!r} is not a text before a build runs, so str(), f-strings and % cannot use it; "
+            "put it into a text with util.Interpolate"
+        )
+
+    def __format__(self, spec: str) -> str:
+        return str(self)
+
+    def __hash__(self) -> int:
+        raise _refusal(
+            f"{self!r} has no value before a build runs, so it cannot be looked for in a set or dictionary, "
+            "nor be a key; use .in_([…]), or a function made with util.renderer"
+        )
+
+    # Gives iteration and `x in p` their error, too. With `__iter__` it would pass for a collection.
+    def __getitem__(self, key: object) -> NoReturn:
+        raise _refusal(
+            f"{self!r} has no items before a build runs, so [], in and for cannot use it; "
+            "take them with util.Transform or a function made with util.renderer"
+        )
+
+    def __len__(self) -> int:
+        raise _refusal(
+            f"{self!r} has no length before a build runs; len({self!r}) can be had with util.Transform(len, …)"
+        )
+
+
+class Operation(Renderable):
+    """An operator and its operands: computed when it is rendered."""
+
+    def __init__(self, sign: str, function: Callable[[Any, Any], Any], left: Any, right: Any) -> None:
+        self._sign, self._function = sign, function
+        self._operands = (left, right)
+
+    def __repr__(self) -> str:
+        left, right = map(_operand, self._operands)
+        return f"{left} {self._sign} {right}"
+
+    async def getRenderingFor(self, props: IProperties) -> Any:
+        """The operator's result for the rendered operands. Raises TypeError where Python has none for them."""
+        left, right = await rendered(self._operands, props)
+        try:
+            return self._function(left, right)
+        except TypeError as problem:
+            raise TypeError(f"{self!r}: {problem}") from None
+
+
+def _operand(value: Any) -> str:
+    """An operand as an expression shows it."""
+    return f"({value!r})" if isinstance(value, Operation) else repr(value)
+
+
+def _refusal(message: str) -> ConfigErrors:
+    """The error to raise, with its place in the configuration."""
+    try:
+        error(message, always_raise=True)
+    except ConfigErrors as refusal:
+        return refusal
+    raise AssertionError
+
+
+def _refused(text: str) -> Callable[..., NoReturn]:
+    """A method for an operator that renderables do not have; ``text`` shows it with ``{0}`` and ``{1}``."""
+
+    def refuse(self: Renderable, *others: Any) -> NoReturn:
+        raise _refusal(
+            f"{text.format(*map(_operand, (self, *others)))}: this operator does not work with values that are known "
+            "only when a build runs; use util.Transform or a function made with util.renderer"
+        )
+
+    return refuse
+
+
+for _name, _sign in {
+    "and": "&",
+    "or": "|",
+    "xor": "^",
+    "lshift": "<<",
+    "rshift": ">>",
+    "pow": "**",
+    "matmul": "@",
+}.items():
+    setattr(Renderable, f"__{_name}__", _refused(f"{{0}} {_sign} {{1}}"))
+    setattr(Renderable, f"__r{_name}__", _refused(f"{{1}} {_sign} {{0}}"))
+for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%"}.items():
+    setattr(Renderable, f"__r{_name}__", _refused(f"{{1}} {_sign} {{0}}"))
+for _name, _sign in {"neg": "-{0}", "pos": "+{0}", "invert": "~{0}", "abs": "abs({0})", "int": "int({0})"}.items():
+    setattr(Renderable, f"__{_name}__", _refused(_sign))
+for _name, _sign in {"float": "float({0})", "divmod": "divmod({0}, {1})", "rdivmod": "divmod({1}, {0})"}.items():
+    setattr(Renderable, f"__{_name}__", _refused(_sign))
