@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from twisted.internet import endpoints
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
+from buildbot.util import tcp
 from buildbot.util.metrics import Family, counter, gauge
 from buildbot.www.api.jsonrpc import JsonRpc
 from buildbot.www.api.openapi import OpenApi
@@ -28,7 +28,6 @@ from buildbot.www.stream.ws import EventFactory
 from buildbot.www.ui.pages import Pages
 
 _log = Logger()
-_server_from_string: Any = endpoints.serverFromString  # has no types
 
 
 class WwwServer:
@@ -84,8 +83,7 @@ class WwwServer:
         self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
         self._sockets = EventFactory(self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s)
         self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
-        endpoint: Any = _server_from_string(reactor, self.settings.listen)
-        self._listening = await endpoint.listen(self._front)
+        self._listening = await tcp.listen(reactor, self.settings.listen, self._front)
         self._sockets.start()
         _log.info("the web server listens on {where}", where=self._listening.getHost())
 

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from twisted.spread import pb
 
 from buildbot.util.descriptors import share
+from buildbot.util.tcp import Promptness
 
 _log = Logger()
 # Twisted's have no types.
@@ -51,6 +52,7 @@ class Broker(_Broker):
 
     def connectionMade(self) -> None:
         """Somebody has come."""
+        self._promptness = Promptness(self.transport)
         self.address = address_of(self.transport.getPeer())
         self._since = self.factory.reactor.seconds()
         self._end_after(LOGIN_S, "it did not log in")
@@ -65,6 +67,7 @@ class Broker(_Broker):
 
     def dataReceived(self, chunk: bytes) -> None:
         """Bytes; before it is in service only so many."""
+        self._promptness.received()
         if not self._in_service:
             self._received += len(chunk)
             if self._received > (MAX_GUEST_BYTES if self._known else MAX_STRANGER_BYTES):

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
@@ -14,6 +13,7 @@ from buildbot.data.interfaces import Master
 from buildbot.process.workers import pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.managed import ManagedWorker, directories_of
+from buildbot.util import tcp
 from buildbot.util.background import in_background
 from buildbot.util.metrics import Family, gauge
 
@@ -102,10 +102,8 @@ class WorkerManager:
             await maybeDeferred(self._listening.stopListening)
             self._listening = self._listening_to = None
         if description is not None:
-            endpoint = serverFromString(self._master.reactor, description)
-            self._listening = await endpoint.listen(
-                pb.make_factory(self._master.reactor, self._password, self._attach, self._ask_graceful)
-            )
+            factory = pb.make_factory(self._master.reactor, self._password, self._attach, self._ask_graceful)
+            self._listening = await tcp.listen(self._master.reactor, description, factory)
             self._listening_to = description
             _log.info("workers connect to {address}", address=self.address)
 
