@@ -19,7 +19,7 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.query import Condition, Page, Query, count, fetch, fetch_one, in_one_statement, only_one
 from buildbot.mq.log import thdClock
 from buildbot.resources import RESOURCES
-from buildbot.resources.base import Kind, Path, Resource
+from buildbot.resources.base import Among, Element, Kind, Path, Resource
 from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
@@ -28,7 +28,6 @@ from buildbot.resources.changes import CHANGE
 from buildbot.resources.codebases import CODEBASE, codebases
 from buildbot.resources.commits import CommitGraphDict, commits
 from buildbot.resources.logs import LOG
-from buildbot.resources.paths import Among, Element
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET

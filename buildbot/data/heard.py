@@ -23,10 +23,9 @@ from buildbot.mq.log import Event
 from buildbot.mq.match import Pattern, matches
 from buildbot.mq.subscription import Deliver
 from buildbot.resources import BY_PLURAL
-from buildbot.resources.base import Field, Path, Resource
+from buildbot.resources.base import Among, Condition, Element, Equals, Every, Field, Known, Path, Resource
 from buildbot.resources.builds import BUILD
-from buildbot.resources.heard import condition_of
-from buildbot.resources.paths import Among, Condition, Element, Equals, Every, Known, parts_of
+from buildbot.resources.heard import condition_of, parts_of
 
 Body = Any
 

@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
+from buildbot.db.engine.races import again_if_taken, refusing_unknown
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Insert, Statement, by_name
 from buildbot.db.operations import reads, snapshots, writes
@@ -60,7 +61,9 @@ class BuildDataConnectorComponent(DBConnectorComponent):
         stored = checks.data(value, "value")
         checks.text(source, "source")
         if found is None:
-            found = _add.id(conn, buildid=buildid, name=name, name_hash=this["hash"], length=len(stored), source=source)
+            row = {"name": name, "name_hash": this["hash"], "length": len(stored), "source": source}
+            with again_if_taken(conn), refusing_unknown(conn, f"buildid: there is no build {buildid}"):
+                found = _add.id(conn, buildid=buildid, **row)
             _add_value.run(conn, build_dataid=found, value=stored)
         else:
             _change.run(conn, dataid=found, new_length=len(stored), new_source=source)

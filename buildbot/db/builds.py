@@ -14,6 +14,7 @@ from buildbot.db.base import Connector, DBConnectorComponent
 from buildbot.db.builders import BuildersConnectorComponent
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
@@ -198,9 +199,11 @@ class BuildsConnectorComponent(DBConnectorComponent):
                 stop_reason=cancel_reason,  # cancelled between the claim and now
             )
         except IntegrityError as error:
-            if self.db.dialect.is_unique_violation(error):
+            if number is not None and self.db.dialect.is_unique_violation(error):
                 raise ValueError(f"number: builder {builderid} has a build {number} already") from error
-            raise ValueError(f"workerid: there is no worker {workerid}") from error
+            if workerid is not None and self.db.dialect.is_foreign_key_violation(error):
+                raise ValueError(f"workerid: there is no worker {workerid}") from error
+            raise
 
     def thdFinishBuilds(self, conn: Connection, bids: Iterable[int], results: int | None = None) -> None:
         """Mark these builds as finished now, even those that are finished already.
@@ -301,7 +304,8 @@ class BuildsConnectorComponent(DBConnectorComponent):
                 _change_property.run(conn, **row)
             else:
                 fresh.append({**row, "name": name})
-        _add_property.many(conn, fresh)
+        with again_if_taken(conn):
+            _add_property.many(conn, fresh)
         return {name: [jsontext.loads(value), source] for name, (value, source) in changed.items()}
 
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, case, func, insert, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import Connector, DBConnectorComponent
 from buildbot.db.builders import BuildersConnectorComponent
 from buildbot.db.dialects.context import dialect_of, transaction_of
 from buildbot.db.dialects.expressions import IdIn, NoIndex
+from buildbot.db.engine.races import refusing_unknown
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update, by_name
 from buildbot.db.operations import reads_list, reads_short, writes
@@ -150,10 +150,8 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
             "submitted_at": submitted,
         }
         builders = self.db.builders.thdFindBuilderIds(conn, names) if names else {}
-        try:
+        with refusing_unknown(conn, f"sourcestampsetid: there is no set {sourcestampsetid}"):
             bsid = _add.id(conn, **row)
-        except IntegrityError as error:
-            raise ValueError(f"sourcestampsetid: there is no set {sourcestampsetid}") from error
         request["buildsetid"] = bsid
         if len(names) == 1:
             return bsid, {names[0]: _add_request.id(conn, builderid=builders[names[0]], **request)}

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 
 from sqlalchemy import Text, bindparam, cast, func, insert, literal, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from buildbot.db import properties as property_pairs
 from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import InHistory, NewestInHistory, fixed
+from buildbot.db.engine.races import refusing_unknown
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_list, reads_short, writes
@@ -170,10 +170,8 @@ class ChangesConnectorComponent(DBConnectorComponent):
         )
         changeid = _add.id(conn, **row)
         if uid is not None:
-            try:
+            with refusing_unknown(conn, f"uid: there is no user {uid}"):
                 _add_user.run(conn, changeid=changeid, uid=uid)
-            except IntegrityError as error:
-                raise ValueError(f"uid: there is no user {uid}") from error
         return changeid
 
     addChange = writes(thdAddChange)

@@ -91,7 +91,9 @@ class CodebasesConnectorComponent(DBConnectorComponent):
         except IntegrityError as error:
             if self.db.dialect.is_unique_violation(error):
                 raise ValueError(f"projectid: project {projectid} has a codebase of this name") from error
-            raise ValueError(f"projectid: there is no project {projectid}") from error
+            if self.db.dialect.is_foreign_key_violation(error):
+                raise ValueError(f"projectid: there is no project {projectid}") from error
+            raise
 
     updateCodebaseInfo = writes(thdUpdateCodebaseInfo)
 

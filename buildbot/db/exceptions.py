@@ -23,6 +23,14 @@ class SchedulerAlreadyClaimedError(Exception):
     """Raised when a scheduler is already claimed by another master."""
 
 
+class TakenMeanwhileError(Exception):
+    """Somebody else has written a row with a unique key that was not there a moment before.
+
+    The pool runs the transaction again; a caller sees it only where that does not help, with the database's error as
+    its ``__cause__``.
+    """
+
+
 class PoolClosedError(Exception):
     """The pool was closed before the call could run."""
 

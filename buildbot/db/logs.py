@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
 from buildbot.db.engine.query import CLOCK
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
@@ -230,7 +231,8 @@ class LogsConnectorComponent(DBConnectorComponent):
             suffix += 1
             slug = f"{wanted}_{suffix}"
             taken = _slug_taken.first(conn, stepid=stepid, hash=checks.name_hash(slug))
-        return _add.id(conn, name=name, slug=slug, hash=checks.name_hash(slug), stepid=stepid, type=log_type)
+        with again_if_taken(conn):
+            return _add.id(conn, name=name, slug=slug, hash=checks.name_hash(slug), stepid=stepid, type=log_type)
 
     def thdAppend(self, conn: Connection, logid: int, content: str) -> tuple[int, int]:
         """Append whole lines; the numbers of the first and the last of them."""

@@ -18,8 +18,21 @@ from buildbot.resources import metadata
 VERSION_TABLE = "alembic_version"
 
 
-class Model:
-    """The canonical description of the schema: its tables are attributes (``model.buildrequests``).
+class _Tables(type):
+    """Makes the tables attributes of the class."""
+
+    def __getattr__(cls, name: str) -> Table:
+        try:
+            return metadata.tables[name]
+        except KeyError:
+            raise AttributeError(f"the schema has no table {name!r}") from None
+
+    def __dir__(cls) -> list[str]:
+        return [*super().__dir__(), *metadata.tables]
+
+
+class Model(metaclass=_Tables):
+    """The canonical description of the schema: its tables are class variables (``Model.buildrequests``).
 
     New databases are made by the migrations, not by the model; a test holds the two together.
 
@@ -33,10 +46,7 @@ class Model:
         self._pool = pool
 
     def __getattr__(self, name: str) -> Table:
-        try:
-            return metadata.tables[name]
-        except KeyError:
-            raise AttributeError(f"the schema has no table {name!r}") from None
+        return getattr(type(self), name)  # type: ignore[no-any-return]
 
     def is_current(self) -> Deferred[bool]:
         """Whether the database has the newest schema; Deferred. Source: specification 001, Model."""

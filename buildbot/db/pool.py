@@ -7,7 +7,8 @@ transaction, one commit and one wake-up of the reactor. What a single caller can
   the whole is rolled back and run again with each call in a savepoint of its own, so that the failure touches nobody
   else.
 - Events that a call announced are written once for the group, last before the commit, with numbers from the clock.
-- A transient failure (deadlock, serialization failure, lost connection before the commit) is run again; a group that
+- A transient failure (deadlock, serialization failure, lost connection before the commit, a unique key that somebody
+  else has taken since it was looked for, ``buildbot.db.engine.races``) is run again; a group that
   meets deadlocks repeatedly is taken apart. So a callable may run more than once, and its effects outside the
   database must bear that.
 - On a remote database the events and the COMMIT go in one message, so that whoever has the clock does not keep it while
@@ -39,7 +40,7 @@ from buildbot.db.dialects.base import DataVersion, Dialect, NotAnsweredError
 from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.engine.queues import Call, PoolStats, ThreadConnection, WorkQueue, joined
-from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError
+from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError, TakenMeanwhileError
 from buildbot.db.transaction import Committed, Outbox, OutboxEntry, Transaction
 from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
@@ -311,7 +312,7 @@ class DBThreadPool:
                 careful = True
             except Exception as raised:
                 error = self._as_database_error(raised)
-                retry = isinstance(error, DBAPIError) and self._may_retry(holder, error)
+                retry = self._may_retry(holder, error)
                 if not retry or attempt == MAX_ATTEMPTS:
                     for call in calls:
                         call.outcome = self._failure(error)
@@ -337,13 +338,19 @@ class DBThreadPool:
         wrapped = DBAPIError.instance(None, None, error, family, dialect=self.engine.dialect)
         return wrapped if isinstance(wrapped, Exception) else error
 
-    def _may_retry(self, holder: ThreadConnection, error: DBAPIError) -> bool:
-        lost = self.dialect.is_disconnect(error)
+    def _may_retry(self, holder: ThreadConnection, error: Exception) -> bool:
+        lost = isinstance(error, DBAPIError) and self.dialect.is_disconnect(error)
         if lost:
             holder.drop()
-        may = lost or self.dialect.is_transient(error)
+        may = lost or self._is_transient(error)
         holder.tally.retries += may
         return may
+
+    def _is_transient(self, error: Exception) -> bool:
+        """Whether the same transaction may succeed when it is run again."""
+        if isinstance(error, TakenMeanwhileError):
+            return True
+        return isinstance(error, DBAPIError) and (self.dialect.is_disconnect(error) or self.dialect.is_transient(error))
 
     def _attempt(self, holder: ThreadConnection, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
@@ -416,11 +423,9 @@ class DBThreadPool:
         for call in joined(calls):
             try:
                 call.run(conn)
-            except DBAPIError as error:
-                if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
-                    raise
-                raise _RunCarefullyError from error
             except Exception as error:
+                if self._is_transient(error):
+                    raise
                 raise _RunCarefullyError from error
 
     def _run_in_savepoint(self, conn: Connection, transaction: Transaction, call: Call) -> None:
@@ -430,9 +435,7 @@ class DBThreadPool:
             call.run(conn)
             savepoint.commit()
         except Exception as error:
-            if isinstance(error, DBAPIError) and (
-                self.dialect.is_disconnect(error) or self.dialect.is_transient(error)
-            ):
+            if self._is_transient(error):
                 raise
             savepoint.rollback()
             transaction.written.clear()
@@ -449,7 +452,7 @@ class DBThreadPool:
                     break
                 except Exception as raised:
                     error = self._as_database_error(raised)
-                    if attempt < MAX_ATTEMPTS and isinstance(error, DBAPIError) and self._may_retry(holder, error):
+                    if attempt < MAX_ATTEMPTS and self._may_retry(holder, error):
                         continue
                     call.outcome = self._failure(error)
                     break

@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.claimed_by_one import ClaimedByOne
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.races import again_if_taken, refusing_unknown
 from buildbot.db.engine.statements import Statement
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
 from buildbot.db.operations import reads, reads_list, reads_short, writes
@@ -92,12 +92,9 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         if not rows:
             return
         _unclassify.run(conn, objectid=objectid, ids=[row["changeid"] for row in rows])
-        try:
+        unknown = f"classifications: no object {objectid}, or no such change among {list(classifications)[:5]}"
+        with again_if_taken(conn), refusing_unknown(conn, unknown):
             _classify.many(conn, rows)
-        except IntegrityError as error:
-            raise ValueError(
-                f"classifications: no object {objectid}, or no such change among {list(classifications)[:5]}"
-            ) from error
 
     classifyChanges = writes(thdClassifyChanges)
 

@@ -12,12 +12,12 @@ from typing import Any, Protocol
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 from twisted.internet.defer import Deferred
 
 from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
+from buildbot.db.engine.races import refusing_unknown
 from buildbot.db.engine.rows import Entity, nester
 from buildbot.db.engine.statements import Insert, OwnRow, Row, Statement, by_name
 from buildbot.db.operations import reads_list, writes
@@ -244,59 +244,51 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         return found[0], found
 
     def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> tuple[int, list[Entity] | None]:
-        """Add a set of these stamps: dictionaries with the arguments of ``addSourceStamp``; two codebases never alike.
+        """Add a set of these stamps: dictionaries with the arguments of ``addSourceStamp``. Equal ones are one.
 
         Returns its id, and the stamps as they are embedded in other nouns, if they are all at hand.
         """
-        rows: list[Row | None] = []
+        rows: dict[int, Row | None] = {}
         shared: dict[int, list[int]] = {}
         patched: list[dict[str, Any]] = []
-        seen: set[str] = set()
         for stamp in stamps:
             given = {"branch": None, "revision": None, "repository": "", "project": "", "codebase": "", **stamp}
             unknown = set(given) - _STAMP_ARGUMENTS
             if unknown:
                 raise TypeError(f"sourcestamps: unknown key {sorted(unknown)[0]!r}")
-            codebase = checks.text(given["codebase"], "codebase")
-            if codebase in seen:
-                raise ValueError(f"sourcestamps: the codebase {codebase!r} occurs twice")
-            seen.add(codebase)
             if given.get("patch_body") is not None:
                 patched.append(given)
-                rows.append(None)
                 continue
             ids = checks.identifiers(given.get("changeids", ()), "changeids")
             ssid, row = self.thdFindSourceStamp(
-                conn, given["branch"], given["revision"], given["repository"], given["project"], codebase
+                conn, given["branch"], given["revision"], given["repository"], given["project"], given["codebase"]
             )
-            rows.append(row)
-            shared[ssid] = ids
+            rows[ssid] = row or rows.get(ssid)
+            shared.setdefault(ssid, []).extend(ids)
         setid = self.db.sourcestampsets.thdAddSetOf(conn, list(shared))
         for ssid, ids in shared.items():
             self._add_changes(conn, setid, ssid, ids)
         for given in patched:
             self.thdAddSourceStamp(conn, **{**given, "sourcestampsetid": setid})
-        known = sorted((row for row in rows if row is not None), key=itemgetter(0))
-        return setid, [_embedded(row[1:]) for row in known] if len(known) == len(rows) else None
+        known = sorted((row for row in rows.values() if row is not None), key=itemgetter(0))
+        at_hand = not patched and len(known) == len(rows)
+        return setid, [_embedded(row[1:]) for row in known] if at_hand else None
 
     def _add(
         self, conn: Connection, values: dict[str, Any], patch: dict[str, Any] | None, setid: int, changeids: list[int]
     ) -> int:
         patchid = None if patch is None else _add_patch.id(conn, **patch)
         row = {**values, "content_hash": None, "sourcestampsetid": setid, "patchid": patchid}
-        try:
+        with refusing_unknown(conn, f"sourcestampsetid: there is no set {setid}"):
             ssid = _add.id(conn, **row, created_at=transaction_of(conn).now)
-        except IntegrityError as error:
-            raise ValueError(f"sourcestampsetid: there is no set {setid}") from error
         self.db.sourcestampsets.thdJoin(conn, setid, [ssid])
         self._add_changes(conn, setid, ssid, changeids)
         return ssid
 
     def _add_changes(self, conn: Connection, setid: int, ssid: int, changeids: list[int]) -> None:
-        try:
-            _add_change.many(conn, [{"setid": setid, "ssid": ssid, "changeid": c} for c in changeids])
-        except IntegrityError as error:
-            raise ValueError(f"changeids: a change among {changeids[:5]} does not exist") from error
+        rows = [{"setid": setid, "ssid": ssid, "changeid": changeid} for changeid in dict.fromkeys(changeids)]
+        with refusing_unknown(conn, f"changeids: a change among {changeids[:5]} does not exist"):
+            _add_change.many(conn, rows)
 
 
 _STAMP_ARGUMENTS = {

@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
 from buildbot.db.dialects.context import transaction_of
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
@@ -83,24 +84,19 @@ class StepsConnectorComponent(DBConnectorComponent):
         """Add the next step of a build: ``stepid``, ``number``, and ``name``, made unique by ``_1``, ``_2``, …"""
         wanted = unique = checks.text(name, "name")
         checks.identifier(buildid, "buildid")
-        row = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self._owner())
-        if row is None:
+        held = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self._owner())
+        if held is None:
             raise NotClaimedError(f"the request of build {buildid} is not claimed by this master")
-        last, taken = row
+        last, taken = held
         suffix = 0
         while taken:
             suffix += 1
             unique = f"{wanted}_{suffix}"
             taken = _name_taken.first(conn, buildid=buildid, hash=checks.name_hash(unique))
         number = 0 if last is None else last + 1
-        stepid = _add.id(
-            conn,
-            number=number,
-            name=unique,
-            hash=checks.name_hash(unique),
-            buildid=buildid,
-            hidden=int(checks.boolean(hidden, "hidden")),
-        )
+        row = {"number": number, "name": unique, "hash": checks.name_hash(unique), "buildid": buildid}
+        with again_if_taken(conn):
+            stepid = _add.id(conn, **row, hidden=int(checks.boolean(hidden, "hidden")))
         return {"stepid": stepid, "number": number, "name": unique}
 
     def thdStart(self, conn: Connection, stepid: int, locks_acquired: bool) -> None:

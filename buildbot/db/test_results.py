@@ -7,10 +7,10 @@ from typing import Any, cast
 
 from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
-from sqlalchemy.exc import IntegrityError
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.engine.names import NamedRows
+from buildbot.db.engine.races import refusing_unknown
 from buildbot.db.engine.rows import reader_of
 from buildbot.db.engine.statements import Statement, by_name
 from buildbot.db.operations import snapshots, writes
@@ -58,10 +58,9 @@ class TestResultsConnectorComponent(DBConnectorComponent):
             }
             for result in given
         ]
-        try:
+        unknown = f"test_result_setid: there is no test result set {test_result_setid}, or no builder {builderid}"
+        with refusing_unknown(conn, unknown):
             _add.many(conn, rows)
-        except IntegrityError as error:
-            raise ValueError(f"test_result_setid: there is no test result set {test_result_setid}") from error
 
     addTestResults = writes(thdAddTestResults)
 

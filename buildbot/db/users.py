@@ -12,6 +12,7 @@ from buildbot.db.base import DBConnectorComponent, Invalidation, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import fixed
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.users import users, users_info
@@ -182,8 +183,9 @@ class UsersConnectorComponent(DBConnectorComponent):
         owner = _find.scalar(conn, hash=attribute_hash)
         if owner is None:
             row = {"uid": uid, "type_hash": checks.name_hash(attr_type), "attr_data": attr_data, "hash": attribute_hash}
-            if not _change_attribute.count(conn, **row):
-                _add_attribute.run(conn, attr_type=attr_type, **row)
+            with again_if_taken(conn):
+                if not _change_attribute.count(conn, **row):
+                    _add_attribute.run(conn, attr_type=attr_type, **row)
             owner = _find.scalar(conn, hash=attribute_hash)
         if owner != uid:
             raise ValueError(f"attr_data: user {owner} has {attr_type} {attr_data!r}")

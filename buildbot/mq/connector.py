@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.base import NotAnsweredError
 from buildbot.db.dialects.context import transaction_of
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import ASIDE, Event, EventLog, thdClock, thdCreatedAt, thdTrim
 from buildbot.mq.match import Pattern, PatternIndex
@@ -214,7 +215,9 @@ class MQConnector:
             raise ValueError(f"persistent_name: a consumer {name!r} is running already")
 
         def thdAdd(conn: Connection, seq: int) -> None:
-            _add_cursor.run(conn, hash=name_hash, name=name, new_seq=seq)
+            with again_if_taken(conn):
+                if _cursor_of.scalar(conn, hash=name_hash) is None:
+                    _add_cursor.run(conn, hash=name_hash, name=name, new_seq=seq)
 
         def deliver(event: Event, key: tuple[str, ...]) -> None:
             callback(key, event.message)

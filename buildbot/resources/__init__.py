@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildbot.resources.base import DeclarationError, Resource, metadata
+from buildbot.resources.base import DeclarationError, Resource, metadata, variables_in
 from buildbot.resources.branches import BRANCH
 from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.builders import BUILDER
@@ -18,7 +18,6 @@ from buildbot.resources.events import clock, events
 from buildbot.resources.heard import condition_of
 from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
-from buildbot.resources.paths import variables_in
 from buildbot.resources.projects import PROJECT
 from buildbot.resources.schedulers import FORCESCHEDULER, SCHEDULER
 from buildbot.resources.sessions import sessions

@@ -7,6 +7,8 @@ from typing import TypedDict
 from sqlalchemy import Column, ForeignKey, Integer, Text, bindparam, exists, select, text
 
 from buildbot.resources.base import (
+    Among,
+    Equals,
     Field,
     Hash,
     Id,
@@ -18,7 +20,6 @@ from buildbot.resources.base import (
     id_column,
     table,
 )
-from buildbot.resources.paths import Among, Equals
 from buildbot.resources.workers import configured_workers
 
 builders = table(

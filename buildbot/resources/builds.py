@@ -8,6 +8,8 @@ from typing import Any, TypedDict
 from sqlalchemy import Column, ForeignKey, Index, Integer, Text, and_, bindparam, select, text
 
 from buildbot.resources.base import (
+    Among,
+    Equals,
     Field,
     Hash,
     Id,
@@ -23,7 +25,6 @@ from buildbot.resources.base import (
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.buildsets import buildsets
-from buildbot.resources.paths import Among, Equals
 from buildbot.resources.sourcestamps import sourcestampset_changes
 
 builds = table(

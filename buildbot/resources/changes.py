@@ -8,12 +8,15 @@ from typing import Any, TypedDict
 from sqlalchemy import Column, ForeignKey, Index, Text, bindparam, or_, select, text
 
 from buildbot.resources.base import (
+    Either,
     Embedded,
+    Equals,
     Field,
     Flag,
     Hash,
     Id,
     JsonText,
+    Known,
     LinkTo,
     ListText,
     Path,
@@ -26,7 +29,6 @@ from buildbot.resources.base import (
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import buildsets
-from buildbot.resources.paths import Either, Equals, Known
 from buildbot.resources.sourcestamps import (
     STAMP_COLUMNS,
     SourceStampDict,

@@ -6,9 +6,8 @@ from typing import TypedDict
 
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists
 
-from buildbot.resources.base import Embedded, Field, Hash, Id, Path, Resource, id_column, table
+from buildbot.resources.base import Embedded, Equals, Field, Hash, Id, Path, Resource, id_column, table
 from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
-from buildbot.resources.paths import Equals
 
 changesources = table(
     "changesources",

@@ -15,8 +15,27 @@ from sqlalchemy import Column
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, ColumnElement
 
-from buildbot.resources.base import Attribute, Resource
-from buildbot.resources.paths import Among, Condition, Equals, Every, Path, variables_in
+from buildbot.resources.base import Among, Attribute, Condition, Either, Element, Equals, Every, Known, Path, Resource
+
+
+def parts_of(condition: Condition) -> Iterator[Equals | Element | Among | Known]:
+    """The conditions that a condition is made of, those about other resources left out."""
+    if isinstance(condition, Every | Either):
+        for part in condition.parts:
+            yield from parts_of(part)
+    else:
+        yield condition
+
+
+def variables_in(condition: Condition) -> Iterator[str]:
+    """The variables that a condition asks for."""
+    for part in parts_of(condition):
+        if isinstance(part, Equals):
+            yield part.variable
+        elif isinstance(part, Element):
+            yield from part.variables
+        elif isinstance(part, Among):
+            yield from variables_in(part.condition)
 
 
 def condition_of(resource: Resource, path: Path, resources: Mapping[str, Resource]) -> Condition | None:

@@ -8,8 +8,7 @@ from typing import TypedDict
 from sqlalchemy import Column, ColumnElement, Integer, Text, bindparam, column, select, text
 from sqlalchemy import table as named_table
 
-from buildbot.resources.base import Field, Flag, Hash, Path, Resource, UnixTime, id_column, table
-from buildbot.resources.paths import Among, Either, Equals
+from buildbot.resources.base import Among, Either, Equals, Field, Flag, Hash, Path, Resource, UnixTime, id_column, table
 
 masters = table(
     "masters",

@@ -6,10 +6,22 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
-from buildbot.resources.base import Embedded, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+from buildbot.resources.base import (
+    Embedded,
+    Equals,
+    Field,
+    Flag,
+    Hash,
+    Id,
+    JsonText,
+    Path,
+    Related,
+    Resource,
+    id_column,
+    table,
+)
 from buildbot.resources.builders import builders
 from buildbot.resources.masters import MASTER_COLUMNS, MasterDict, masters
-from buildbot.resources.paths import Equals
 
 schedulers = table(
     "schedulers",

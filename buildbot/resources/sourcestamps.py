@@ -13,6 +13,7 @@ from buildbot.resources.base import (
     Field,
     Hash,
     Id,
+    Known,
     LinkTo,
     Path,
     Resource,
@@ -21,7 +22,6 @@ from buildbot.resources.base import (
     table,
     text_index,
 )
-from buildbot.resources.paths import Known
 
 sourcestampsets = table("sourcestampsets", id_column())
 

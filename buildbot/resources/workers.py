@@ -6,8 +6,7 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
-from buildbot.resources.base import Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
-from buildbot.resources.paths import Element
+from buildbot.resources.base import Element, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
 
 workers = table(
     "workers",

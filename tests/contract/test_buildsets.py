@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from buildbot.mq.log import thdEventsAfter
 from tests.support.refusals import refuses, unchanged
 from tests.support.samples import (
     JSON_VALUES,
@@ -250,3 +251,21 @@ async def test_unused_ids(state: Any) -> None:
     await refuses(state, method, NOT_ID, "rebuilt_buildid", **right)
     priorities = [("1", TypeError), (None, TypeError), (1.5, TypeError), (2**31, ValueError)]
     await refuses(state, method, priorities, "priority", **right)
+
+
+async def test_one_codebase_twice(state: Any) -> None:
+    """A set may have two stamps of one codebase, as one that is made stamp by stamp; equal ones are one."""
+    stamps = [
+        {"revision": "r1", "codebase": "c"},
+        {"revision": "r2", "codebase": "c"},
+        {"revision": "r2", "codebase": "c", "patch_body": "+x"},
+        {"revision": "r1", "codebase": "c"},
+    ]
+    clock = await state.data.clock()
+    bsid, _ = await state.data.update.addBuildset(sourcestamps=stamps, builderNames=["b"])
+    found = await state.data.get({}, ("buildsets", bsid))
+    described = [(stamp["revision"], stamp["patch"] is not None) for stamp in found["sourcestamps"]]
+    assert sorted(described) == [("r1", False), ("r2", False), ("r2", True)]
+    bodies = [event.message for event in await state.db.pool.read(thdEventsAfter, clock, 100)]
+    (announced,) = [body for body in bodies if "bsid" in body]
+    assert announced["sourcestamps"] == found["sourcestamps"]

@@ -98,7 +98,6 @@ async def test_buildset_of_nothing(state: Any) -> None:
     ("given", "named"),
     [
         ({"sourcestamps": [{"nothing": 1}]}, "nothing"),
-        ({"sourcestamps": [STAMP, STAMP]}, "codebase"),
         ({"sourcestamps": [{**STAMP, "changeids": [NOBODY]}]}, "changeids"),
         ({"sourcestamps": [STAMP], "sourcestampsetid": 1}, "sourcestamps"),
         ({"sourcestamps": [STAMP], "builderNames": "linux"}, "builderNames"),

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import MetaData, Table
 from sqlalchemy.engine import Connection
 
+from buildbot.db.model import Model
 from buildbot.resources import metadata
 
 
@@ -55,3 +56,11 @@ async def test_connector(state: Any) -> None:
         if component.__class__.__name__.endswith("ConnectorComponent"):
             assert component.db is state.db
     assert state.db.master is state
+
+
+def test_class_variables() -> None:
+    """The tables are class variables of Model; what is no table is an AttributeError."""
+    assert Model.buildrequests is metadata.tables["buildrequests"]
+    assert set(metadata.tables) <= set(dir(Model))
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = Model.nothing

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from sqlalchemy import Table, select
+from sqlalchemy import Table, insert, select
 from sqlalchemy.engine import Connection
 
-from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.dialects.expressions import IdIn
+from buildbot.db.engine.races import again_if_taken
 from buildbot.db.engine.statements import Statement
 from buildbot.util import checks
 
@@ -29,21 +29,17 @@ class NamedRows:
         self._find = Statement(select(table.c.id).where(table.c.name_hash == _bind("name_hash")))
         self._find_many = Statement(select(table.c.name, table.c.id).where(IdIn(table.c.name_hash)))
         names = ["name", "name_hash", *defaults]
-
-        def insert(dialect: Dialect) -> Any:
-            return dialect.insert_ignore(table).values({name: _bind(name) for name in names})  # type: ignore[attr-defined]
-
-        self._insert = Statement(insert)
+        self._insert = Statement(insert(table).values({name: _bind(name) for name in names}))
 
     def id(self, conn: Connection, name: str, what: str = "name") -> int:
         """The id of the row with this name, which is made if there is none."""
         name_hash = checks.name_hash(checks.text(name, what))
         found = self._find.scalar(conn, name_hash=name_hash)
         if found is None:
-            made = self._insert.count(conn, **self._row(name))
+            with again_if_taken(conn):  # so that who has made it knows that nobody else has
+                self._insert.run(conn, **self._row(name))
             found = self._find.scalar(conn, name_hash=name_hash)
-            if made == 1:
-                self._note_made(conn, [found])
+            self._note_made(conn, [found])
         return int(found)
 
     def ids(self, conn: Connection, names: list[str]) -> dict[str, int]:
@@ -61,10 +57,11 @@ class NamedRows:
         found = self.known(conn, names)
         missing = sorted(set(names) - set(found), key=checks.name_hash)
         if missing:
-            self._insert.many(conn, [self._row(name) for name in missing])
+            with again_if_taken(conn):
+                self._insert.many(conn, [self._row(name) for name in missing])
             added = self.known(conn, missing)
             found.update(added)
-            self._note_made(conn, sorted(added.values()))  # some of them by others, meanwhile, perhaps
+            self._note_made(conn, sorted(added.values()))
         return found
 
     def _note_made(self, conn: Connection, ids: Iterable[int]) -> None:

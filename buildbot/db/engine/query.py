@@ -19,9 +19,8 @@ from buildbot.db.dialects.context import dialect_of
 from buildbot.db.dialects.expressions import Contains, fixed
 from buildbot.db.engine.rows import Entity, reader_of
 from buildbot.db.engine.statements import Row, Statement
-from buildbot.resources.base import Field, Path, Related, Resource, unset
+from buildbot.resources.base import Field, Path, Related, Resource, bind_names, unset
 from buildbot.resources.events import clock
-from buildbot.resources.paths import bind_names
 from buildbot.resources.types import Flag, ListText
 from buildbot.util import jsontext
 

@@ -39,7 +39,7 @@ MAX_STRANGER_DEPTH = 20
 MAX_GUEST_BYTES = 4 * 1024 * 1024
 
 
-class Broker(_Broker):
+class Broker(_Broker):  # type: ignore[misc]
     """One connection; it ends itself if it does not become a worker in time."""
 
     factory: Factory
@@ -127,7 +127,7 @@ class Broker(_Broker):
         self.transport.loseConnection()
 
 
-class Factory(_Factory):
+class Factory(_Factory):  # type: ignore[misc]
     """Lets connections in.
 
     Args:

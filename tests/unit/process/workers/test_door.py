@@ -39,7 +39,7 @@ class Door:
 _StringTransport: Any = StringTransport  # has no types
 
 
-class Transport(_StringTransport):
+class Transport(_StringTransport):  # type: ignore[misc]
     """Knows how it was ended, and tells the protocol."""
 
     def __init__(self, broker: Any, peer: Any) -> None:
