@@ -1,9 +1,16 @@
-"""Check out a Git repository on the worker."""
+"""Check out a Git repository on the worker.
+
+What is to be built is said by people: a branch that has the name of a tag, a revision that is a tag or ``HEAD``. Git
+would look such names up in the worker's directory, where an older build left its own. So names are looked up on the
+server, a branch as ``refs/heads/NAME`` first, and only whole hashes are taken as they are.
+"""
 
 from __future__ import annotations
 
+import glob
+import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from twisted.internet.task import deferLater
@@ -17,6 +24,31 @@ from buildbot.util.results import SUCCESS
 
 MODES = ("incremental", "full")
 METHODS = ("clobber", "fresh", "clean", "copy")
+
+#: a whole hash (SHA-1 or SHA-256), and the beginning of one
+_HASH = re.compile(r"[0-9a-fA-F]{40}(?:[0-9a-fA-F]{24})?\Z")
+_SHORT_HASH = re.compile(r"[0-9a-fA-F]{4,63}\Z")
+#: a name on the server, and the steps from it: ``main~2``, ``v1^{commit}``
+_NAME = re.compile(
+    r"(?P<name>(?!.*(?:\.\.|@\{|//))[^-\s~^:?*\[\\][^\s~^:?*\[\\]*)(?P<walk>(?:~\d*|\^\d*|\^\{[a-z]*\})*)\Z"
+)
+#: names that mean the newest of the branch; in the worker's directory they are what an older build left there
+_NEWEST = ("HEAD", "FETCH_HEAD", "@")
+
+#: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
+#: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks
+_CONFIG = {
+    "fetch.recurseSubmodules": "false",
+    "submodule.recurse": "false",
+    "gc.autoDetach": "false",
+    "maintenance.autoDetach": "false",
+}
+
+#: arguments of ``git describe`` by their name in ``getDescription``: flags, then those with a value of its own word,
+#: then those with a value behind ``=``
+_DESCRIBE_FLAGS = ("all", "always", "contains", "debug", "long", "exact-match", "first-parent", "tags", "dirty")
+_DESCRIBE_WORDS = ("match", "exclude")
+_DESCRIBE_VALUES = ("abbrev", "candidates", "dirty")
 
 
 class Git(CommandMixin, BuildStep):
@@ -34,34 +66,43 @@ class Git(CommandMixin, BuildStep):
             default), ``clean`` (the same, ignored files stay), ``copy`` (kept in ``source``, copied to the workdir).
         shallow: fetch one commit only, or this number of them.
         submodules: check them out too.
+        tags: fetch all tags also where ``shallow`` is set; without it they are always fetched.
         alwaysUseLatest: take the newest of the branch, whatever revision the source stamp asks for.
+        progress: have git report its progress, so that a long fetch does not run into ``timeout``.
         codebase: whose source stamp to use.
         env: environment variables of the git commands.
         timeout: seconds without output before a git command is killed.
         retry: ``(seconds, times)`` to wait and try again when fetching fails; None: not.
+        retryFetch: try once more, at once, when fetching fails.
         clobberOnFailure: if all else fails, remove the directory and start anew.
+        getDescription: set the property ``commit-description`` (with ``-CODEBASE`` behind it if there is one) to what
+            ``git describe`` says; True, or a dictionary of its arguments: ``{"tags": True, "match": "v*"}``.
         config: ``{name: value}`` given to git as ``-c name=value``.
         logEnviron: write the environment to the log.
     """
 
     name = "git"
     haltOnFailure = True
-    renderables = ("repourl", "branch", "codebase", "env", "config")
+    renderables = ("repourl", "branch", "mode", "method", "codebase", "env", "config", "getDescription")
 
     def __init__(
         self,
         repourl: Any = None,
         branch: Any = None,
-        mode: str = "incremental",
-        method: str | None = None,
+        mode: Any = "incremental",
+        method: Any = None,
         shallow: bool | int = False,
         submodules: bool = False,
+        tags: bool = False,
         alwaysUseLatest: bool = False,
+        progress: bool = True,
         codebase: Any = "",
         env: Any = None,
         timeout: float | None = 20 * 60,
         retry: Any = None,
+        retryFetch: bool = False,
         clobberOnFailure: bool = False,
+        getDescription: Any = False,
         config: Any = None,
         logEnviron: bool = True,
         **kwargs: Any,
@@ -69,35 +110,52 @@ class Git(CommandMixin, BuildStep):
         super().__init__(**kwargs)
         if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
             error("Git needs a repourl")
-        if mode not in MODES:
-            error(f"Git: mode must be one of {', '.join(MODES)}, not {mode!r}")
-        if method is not None and (mode != "full" or method not in METHODS):
-            error(f"Git: method is for mode 'full' and one of {', '.join(METHODS)}, not {method!r}")
         if retry is not None and not (isinstance(retry, (tuple, list)) and len(retry) == 2):
             error(f"Git: retry must be (seconds, times), not {retry!r}")
         self.repourl, self.branch, self.codebase = repourl, branch, codebase
-        self.method = (method or "fresh") if mode == "full" else "incremental"
+        self.mode, self.method, self.getDescription = mode, method, getDescription
         self.depth = int(shallow)
-        self.submodules, self.alwaysUseLatest = submodules, alwaysUseLatest
+        self.submodules, self.tags, self.alwaysUseLatest = submodules, tags, alwaysUseLatest
         self.env, self.timeout, self.retry, self.logEnviron = env, timeout, retry, logEnviron
+        self.retryFetch, self.progress = retryFetch, progress
         self.clobberOnFailure = clobberOnFailure
         self.config = config
-        self._directory = ""
+        self._directory = self._how = ""
+        for problem in self._problems():
+            error(problem)
+
+    def _problems(self) -> Iterator[str]:
+        """What is wrong with arguments that may be renderables; those that still are count as right."""
+        if not is_renderable(self.mode) and self.mode not in MODES:
+            yield f"Git: mode must be one of {', '.join(MODES)}, not {self.mode!r}"
+        if self.method is not None and not is_renderable(self.method) and self.method not in METHODS:
+            yield f"Git: method must be one of {', '.join(METHODS)}, not {self.method!r}"
+        given = self.getDescription
+        if not is_renderable(given) and not isinstance(given, (bool, dict)):
+            yield f"Git: getDescription must be True, False or a dictionary, not {given!r}"
+        elif isinstance(given, dict):
+            known = {*_DESCRIBE_FLAGS, *_DESCRIBE_WORDS, *_DESCRIBE_VALUES}
+            for name in given:
+                if name not in known:
+                    yield f"Git: getDescription has no {name!r}; it has {', '.join(sorted(known))}"
 
     async def run(self) -> int:
         """Check out."""
+        for problem in self._problems():
+            raise BuildStepFailed(problem)
+        self._how = (self.method or "fresh") if self.mode == "full" else "incremental"
         workdir = self.directory()
-        self._directory = "source" if self.method == "copy" else workdir
-        if self.method == "clobber":
+        self._directory = "source" if self._how == "copy" else workdir
+        if self._how == "clobber":
             await self.runRmdir(workdir, self.timeout)
         try:
             await self._update()
         except BuildStepFailed:
-            if not self.clobberOnFailure or self.method == "clobber":
+            if not self.clobberOnFailure or self._how == "clobber":
                 raise
             await self.runRmdir(self._directory, self.timeout)
             await self._update()
-        if self.method == "copy":
+        if self._how == "copy":
             await self.runRmdir(workdir, self.timeout)
             await self.runRemoteCommand(
                 "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
@@ -119,86 +177,209 @@ class Git(CommandMixin, BuildStep):
         stamp: Mapping[str, Any] | None = self.build.getSourceStamp(self.codebase)
         if stamp is None:
             raise BuildStepFailed(f"the build has no source stamp for codebase {self.codebase!r}")
-        branch = stamp["branch"] or self.branch
-        revision = None if self.alwaysUseLatest else stamp["revision"]
-        for word in (branch, revision):
-            if word and word.startswith("-"):
+        branch = stamp["branch"] or self.branch or "HEAD"
+        revision = None if self.alwaysUseLatest else stamp["revision"] or None
+        for word in filter(None, (branch, revision)):
+            if word.startswith("-"):
                 raise BuildStepFailed(f"not the name of a branch or revision: {word!r}")
+        await self._remove_locks()
         await self._git("init", "-q")
         url = without_password(self.repourl)
         shown = self.repourl if url == self.repourl else ("obfuscated", self.repourl, url)
         await self._git("config", "remote.origin.url", shown)
-        # what a killed git leaves behind
-        await self.runRemoteCommand(
-            "rmdir",
-            {
-                "dir": [f"{self._directory}/.git/{name}.lock" for name in ("index", "shallow", "HEAD", "config")],
-                "logEnviron": False,
-            },
-        )
-        if revision is None or not await self._has(revision):
-            revision = await self._fetch(branch, revision)
+        found = await self._find(branch, revision)
         await self._clean()  # what lies in the way
-        await self._git("checkout", "-q", "-f", "--detach", revision, "--")
+        await self._git("checkout", "-q", "-f", "--detach", found, "--")
         await self._clean()  # what the other revision left
         if self.submodules:
             await self._update_submodules()
         head = await self._git("rev-parse", "HEAD")
         self._set_revision(head.stdout.strip())
+        await self._describe()
         if stamp.get("patch"):
             await self._patch(stamp["patch"])
 
-    async def _fetch(self, branch: str | None, revision: str | None) -> str:
-        """Fetch what is wanted; what to check out then."""
-        depth = [f"--depth={self.depth}"] if self.depth else []
-        newest = [*depth, *([] if depth else ["--tags"]), "origin", branch or "HEAD"]
-        if revision is None:
-            await self._fetch_one(newest, missing_is_failure=True)
-            return "FETCH_HEAD"
-        itself = [*depth, "origin", revision]
-        everything = ["--tags", "origin", "+refs/heads/*:refs/remotes/origin/*"]
-        for wanted in (itself, newest, everything) if depth else (newest, itself, everything):
-            await self._fetch_one(wanted, missing_is_failure=False)
-            if await self._has(revision):
-                return revision
-        raise BuildStepFailed(f"revision {revision} is not in {without_password(self.repourl)}")
+    async def _remove_locks(self) -> None:
+        """Remove what a killed git leaves behind, in the repository and in those of its submodules."""
+        inside = f"{glob.escape(self._directory)}/.git"
+        patterns = [f"{inside}/**/*.lock"]
+        if self.submodules:  # ** leaves out directories such as .vendor
+            patterns.append(f"{inside}/modules/**/.*/**/*.lock")
+        locks: list[str] = []
+        for pattern in patterns:
+            command = await self.runRemoteCommand("glob", {"path": pattern, "logEnviron": False}, False)
+            locks += command.updates.get("files", [[]])[-1]
+        if locks:
+            await self.runRemoteCommand("rmdir", {"dir": sorted(locks), "logEnviron": False})
 
-    async def _fetch_one(self, wanted: list[str], missing_is_failure: bool) -> None:
-        """One fetch, tried again as ``retry`` says; that a name is not there is no reason to try again."""
-        delay_s, times = self.retry or (0, 0)
+    async def _find(self, branch: str, revision: str | None) -> str:
+        """Fetch what is wanted; what to check out then."""
+        if revision is None or revision in _NEWEST:
+            await self._fetch_branch(branch)
+            return "FETCH_HEAD"
+        if _HASH.match(revision):
+            return revision if await self._has(revision) else await self._fetch_commit(branch, revision)
+        name = _NAME.match(revision)
+        if name is None:
+            raise BuildStepFailed(f"revision {revision!r} is not a commit's hash, nor the name of a branch or tag")
+        start, walk = name["name"], name["walk"]
+        if start in _NEWEST:
+            await self._fetch_branch(branch)
+            start = "FETCH_HEAD"
+        else:
+            start = await self._look_up(branch, start)
+        if walk:
+            start = await self._git_word("rev-parse", "--verify", "-q", f"{start}{walk}^{{commit}}")
+        if not start:
+            where = f"; only {self.depth} commits were fetched" if self.depth else ""
+            raise BuildStepFailed(f"there is no {revision} in {without_password(self.repourl)}{where}")
+        return start
+
+    async def _look_up(self, branch: str, name: str) -> str:
+        """Fetch the branch or tag of a name, or else the commit whose hash begins so; the commit's whole hash."""
+        full = name if name.startswith("refs/") else f"refs/tags/{name}"
+        listed = await self._git("ls-remote", "origin", full, *([] if full == name else [f"refs/heads/{name}"]))
+        wanted = {full, f"refs/heads/{name}"}
+        refs = {
+            ref: hash for hash, _, ref in (line.partition("\t") for line in listed.stdout.splitlines()) if ref in wanted
+        }
+        if len(refs) > 1:
+            raise BuildStepFailed(f"revision {name} is a branch and a tag; say {' or '.join(sorted(refs))}")
+        for ref in refs:
+            await self._fetch([*self._depth(), "origin", ref], must=True)
+            return await self._git_word("rev-parse", "--verify", "-q", "FETCH_HEAD^{commit}")
+        if not _SHORT_HASH.match(name):
+            raise BuildStepFailed(f"revision {name} is not in {without_password(self.repourl)}")
+        return await self._expand(name) or await self._fetch_commit(branch, name)
+
+    async def _fetch_commit(self, branch: str, revision: str) -> str:
+        """Fetch until there is a commit with this hash, or one that begins so; its hash."""
+        whole = _HASH.match(revision) is not None
+        everything = ["--tags", "--prune", "origin", "+refs/heads/*:refs/remotes/origin/*"]
+
+        async def found() -> str:
+            return (revision if await self._has(revision) else "") if whole else await self._expand(revision)
+
+        async def itself() -> bool:
+            return whole and await self._fetch([*self._depth(), "origin", revision])
+
+        async def newest() -> bool:
+            return await self._fetch_branch(branch, must=False)
+
+        for fetch in (itself, newest) if self.depth else (newest, itself):
+            if await fetch() and (commit := await found()):
+                return commit
+        await self._fetch(everything)
+        commit = await found()
+        if not commit:
+            raise BuildStepFailed(f"revision {revision} is not in {without_password(self.repourl)}")
+        return commit
+
+    def _depth(self) -> list[str]:
+        return [f"--depth={self.depth}"] if self.depth else []
+
+    async def _fetch_branch(self, branch: str, must: bool = True) -> bool:
+        """Fetch the newest commit of a branch, or else of what has this name on the server: a tag, another ref."""
+        options = [*self._depth(), *(["--tags"] if self.tags or not self.depth else []), "origin"]
+        if (
+            branch != "HEAD"
+            and not branch.startswith("refs/")
+            and await self._fetch([*options, f"refs/heads/{branch}"])
+        ):
+            return True
+        return await self._fetch([*options, branch], must)
+
+    async def _fetch(self, wanted: list[str], must: bool = False) -> bool:
+        """One fetch, tried again as ``retry`` says; that a name is not there is no reason to try again.
+
+        Returns:
+            False if what is wanted is not there.
+
+        Raises:
+            BuildStepFailed: it failed otherwise, or ``must`` be there.
+        """
+        delay_s, times = self.retry or (0, 1 if self.retryFetch else 0)
+        progress = ["--progress"] if self.progress else []
         for left in range(times, -1, -1):
-            command = await self._git("fetch", "-f", "--progress", *wanted, check=False)
+            command = await self._git("fetch", "-f", "--no-recurse-submodules", *progress, *wanted, check=False)
+            if not command.didFail():
+                return True
             missing = "couldn't find remote ref" in command.stderr or "not our ref" in command.stderr
-            if not command.didFail() or (missing and not missing_is_failure):
-                return
+            if missing and not must:
+                return False
             if missing or not left:
                 raise BuildStepFailed(self._complaint("fetch", command))
-            self.getLog("stdio").addHeader(f"trying again in {delay_s} s\n")
+            await self.getLog("stdio").addHeader(f"trying again in {delay_s} s\n")
             await self.wait(deferLater(self.master.reactor, delay_s, lambda: None))
+        return False
 
     async def _has(self, revision: str) -> bool:
-        """Whether the commit is here already."""
+        """Whether the commit with this whole hash is here already."""
         command = await self._git("cat-file", "-e", f"{revision}^{{commit}}", check=False, show=False)
         return not command.didFail()
 
+    async def _expand(self, short: str) -> str:
+        """The whole hash of the commit here whose hash begins so; empty if there is none.
+
+        Git's own look-up would take a branch or tag of this name that an older build left here.
+        """
+        objects = await self._git("rev-parse", f"--disambiguate={short}", check=False, show=False)
+        if not objects.stdout.strip():
+            return ""
+        listed = await self._git("cat-file", "--batch-check", stdin=objects.stdout, show=False)
+        commits = [line.split()[0] for line in listed.stdout.splitlines() if line.split()[1:2] == ["commit"]]
+        if len(commits) > 1:
+            raise BuildStepFailed(f"revision {short} is the beginning of several commits: {', '.join(sorted(commits))}")
+        return commits[0] if commits else ""
+
+    async def _git_word(self, *args: str) -> str:
+        """What a git command prints; empty if it fails."""
+        command = await self._git(*args, check=False)
+        return "" if command.didFail() else command.stdout.strip()
+
     async def _clean(self) -> None:
-        if self.method in ("fresh", "clean"):
-            await self._git("clean", "-ffdx" if self.method == "fresh" else "-ffd")
+        if self._how in ("fresh", "clean"):
+            await self._git("clean", "-ffdx" if self._how == "fresh" else "-ffd")
 
     async def _update_submodules(self) -> None:
         await self._git("submodule", "sync", "-q", "--recursive")
-        depth = [f"--depth={self.depth}"] if self.depth else []
-        await self._git("submodule", "update", "--init", "--recursive", "--force", *depth)
-        if self.method in ("fresh", "clean"):
-            flags = "-ffdx" if self.method == "fresh" else "-ffd"
+        await self._git("submodule", "update", "--init", "--recursive", "--force", *self._depth())
+        if self._how in ("fresh", "clean"):
+            flags = "-ffdx" if self._how == "fresh" else "-ffd"
             await self._git("submodule", "foreach", "-q", "--recursive", f"git clean {flags}")
 
+    async def _describe(self) -> None:
+        """Set the property that ``getDescription`` asks for; that there is nothing to describe is no failure."""
+        given = self.getDescription
+        if given is False:
+            return
+        wanted: Mapping[str, Any] = given if isinstance(given, Mapping) else {}
+        flags = [f"--{name}" for name in _DESCRIBE_FLAGS if wanted.get(name) is True]
+        words = [word for name in _DESCRIBE_WORDS if wanted.get(name) for word in (f"--{name}", str(wanted[name]))]
+        values = [
+            f"--{name}={wanted[name]}" for name in _DESCRIBE_VALUES if wanted.get(name) not in (None, False, True)
+        ]
+        described = await self._git_word("describe", *flags, *words, *values, *([] if "dirty" in wanted else ["HEAD"]))
+        if described:
+            name = f"commit-description-{self.codebase}" if self.codebase else "commit-description"
+            self.setProperty(name, described, "Git")
+
     async def _patch(self, patch: Mapping[str, Any]) -> None:
-        """Apply the source stamp's patch to the files."""
-        if not patch.get("body"):
+        """Apply the source stamp's patch to the files and the index; the next checkout takes it back."""
+        body = patch.get("body")
+        if not body:
             raise BuildStepFailed("the source stamp has a patch, but its text is not there")
-        where = [f"--directory={patch['subdir']}"] if patch.get("subdir") not in (None, "", ".") else []
-        await self._git("apply", f"-p{patch['level']}", *where, stdin=patch["body"])
+        await self.addCompleteLog("patch", body)
+        subdir = posixpath.normpath(patch.get("subdir") or ".")
+        where = [] if subdir == "." else [f"--directory={subdir}"]
+        await self._git("update-index", "-q", "--refresh", check=False, show=False)
+        complaints: list[str] = []
+        for text in spellings(body):
+            command = await self._git("apply", "--index", f"-p{patch['level']}", *where, stdin=text, check=False)
+            if not command.didFail():
+                return
+            complaints.append(self._complaint("apply", command))
+        raise BuildStepFailed(complaints[0])
 
     def _set_revision(self, revision: str) -> None:
         """Set ``got_revision``; with codebases it holds a dictionary of them, as users' configurations expect."""
@@ -212,8 +393,11 @@ class Git(CommandMixin, BuildStep):
         self, *args: Any, check: bool = True, show: bool = True, stdin: str | None = None
     ) -> RemoteShellCommand:
         """Run a git command in the directory; BuildStepFailed with git's complaint if it fails and is checked."""
-        options = [word for name, value in (self.config or {}).items() for word in ("-c", f"{name}={value}")]
-        env = {**await self.render(dict(self.build.env)), "GIT_TERMINAL_PROMPT": "0", **(self.env or {})}
+        config = {**_CONFIG, **(self.config or {})}
+        options = [word for name, value in config.items() for word in ("-c", f"{name}={value}")]
+        # Failures are told apart by git's words, which must be English then.
+        ours = {"GIT_TERMINAL_PROMPT": "0", "LANGUAGE": "en"}
+        env = {**await self.render(dict(self.build.env)), **ours, **(self.env or {})}
         command = RemoteShellCommand(
             self._directory,
             ["git", *options, *args],
@@ -237,6 +421,22 @@ class Git(CommandMixin, BuildStep):
         lines = command.stderr.strip().splitlines()
         grave = [line for line in lines if line.startswith(("fatal:", "error:"))]
         return without_password(f"git {what}: {(grave or lines[-1:] or [f'exit status {command.rc}'])[0]}")
+
+
+def spellings(patch: str) -> list[str]:
+    """A patch as git may need it, in the order to try: lines that a form or a mail client ended its way are mended.
+
+    With CRLF everywhere, the patch went through something that ends all lines so, and its files most likely do not. A
+    last line without its end is completed: git would take it for a damaged patch.
+    """
+    body = patch if patch.endswith("\n") else f"{patch}\n"
+    if "\r\n" not in body:
+        return [body]
+    plain = body.replace("\r\n", "\n")
+    if body.count("\r\n") < body.count("\n"):
+        return [body, plain]
+    content = re.sub(r"(?m)^(?!\+\+\+ |--- )([-+ ].*)$", "\\1\r", plain)
+    return [plain, content]
 
 
 def without_password(text: str) -> str:

@@ -334,3 +334,35 @@ async def test_ports(place: Place) -> None:
     config.protocols = {}
     await place.manager.reconfigure(config)
     assert place.manager.address is None
+
+
+@pytest.mark.parametrize(
+    ("report", "text"),
+    [
+        (lambda command: send(command, {"rc": 0}, failure="rubbish"), "ended the command with 'rubbish', not with"),
+        (lambda command: send(command, {"rc": 0}, failure=[1]), r"ended the command with \[1\], not with a failure"),
+        (lambda command: call(command, "update", "rubbish"), "sent an update that is none: 'rubbish'"),
+        (lambda command: call(command, "update", [[{"rc": 0}]]), "sent an update that is none"),
+        (lambda command: call(command, "update", [["rc", 0]]), "sent an update that is none"),
+        (lambda command: call(command, "update", None), "sent an update that is none: None"),
+        (lambda command: send(command, {"rc": [0]}), r"sent \[0\] as the exit status"),
+        (lambda command: send(command, {"stdout": 1}), "sent 1 as stdout, not a text"),
+    ],
+)
+async def test_rubbish(place: Place, report: Callable[[Any], None], text: str) -> None:
+    """What no agent sends fails the command, which the agent is asked to stop, and ends with its completion."""
+    agent = place.agent()
+    await agent.login()
+    agent.script = lambda command, name: report(command)
+    command = RemoteShellCommand("build", ["make"])
+    with pytest.raises(RemoteError, match=text):
+        await command.run(place.connection, "b")
+    agent.script = lambda command, name: send(command, {"rc": 0})
+    again = RemoteShellCommand("build", ["make"])
+    await again.run(place.connection, "b")
+    assert again.rc == 0
+
+
+def call(command: Any, *args: Any) -> None:
+    """Call the master's end of a command with anything; the command goes on."""
+    command.callRemote(*args).addErrback(lambda lost: None)
