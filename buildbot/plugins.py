@@ -9,10 +9,13 @@ says which ones are close.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
+
+#: a list of names that is longer than this says nothing to anybody
+_LONGEST_HINT = 200
 
 
 class Namespace:
@@ -40,9 +43,7 @@ class Namespace:
     def _from_other_packages(self, name: str) -> Any:
         for entry in entry_points(group=f"buildbot.{self._name}", name=name):
             return entry.load()
-        close = difflib.get_close_matches(name, dir(self), n=3)
-        hint = f"; did you mean {' or '.join(close)}?" if close else f"; it has {', '.join(dir(self))}"
-        raise AttributeError(f"buildbot.plugins.{self._name} has no {name!r}{hint}")
+        raise AttributeError(f"buildbot.plugins.{self._name} has no {name!r}{_hint(name, dir(self))}")
 
     def __dir__(self) -> list[str]:
         others = (entry.name for entry in entry_points(group=f"buildbot.{self._name}"))
@@ -119,10 +120,29 @@ NAMESPACES: Mapping[str, Namespace] = {
 }
 
 
+#: namespaces of the plugins of 4.3 that have nothing in them yet; ``from buildbot.plugins import *`` takes them along
+EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("reporters", "secrets", "webhooks")}
+
+__all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]  # noqa: F822
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    """What was probably meant; where nothing is close, what there is, if that is short."""
+    close = difflib.get_close_matches(name, known, n=3)
+    if close:
+        return f"; did you mean {' or '.join(close)}?"
+    if not known:
+        return "; this version has none, and no package adds one"
+    listed = ", ".join(known)
+    return f"; it has {listed}" if len(listed) <= _LONGEST_HINT else ""
+
+
 def __getattr__(name: str) -> Any:
     # An AttributeError would reach the user as a bare "cannot import name". Dunders are what Python asks.
     if name.startswith("__"):
         raise AttributeError(name)
+    if name in EMPTY:
+        return EMPTY[name]
     close = difflib.get_close_matches(name, NAMESPACES, n=1)
     hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(NAMESPACES))}"
     raise ImportError(f"buildbot.plugins has no {name!r}{hint}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import FrozenInstanceError, dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks, errors
 
@@ -28,12 +28,13 @@ def directory_name(name: str) -> str:
     return _UNSAFE.sub("_", name).strip(".") or "_"
 
 
-@dataclass(frozen=True, init=False, eq=False)
+@dataclass(init=False, eq=False)
 class BuilderConfig:
     """A builder: what is done (``factory``), and by which workers.
 
     Every mistake in the arguments is reported through `config.errors.error`, so while a master.cfg is
-    loaded all of them are shown at once.
+    loaded all of them are shown at once. A configuration may assign to the fields until it has been loaded; what it
+    assigned is checked then, as the arguments were, and stays.
 
     Attributes:
         name: unique in the configuration, not beginning with ``_``.
@@ -74,6 +75,7 @@ class BuilderConfig:
     canStartBuild: Callable[..., Any] | None
     collapseRequests: Any
     location: str | None = field(repr=False)
+    __complete: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -97,6 +99,14 @@ class BuilderConfig:
         description_format: str | None = None,
         **unknown: Any,
     ) -> None:
+        #: the arguments that are fields, for whoever assigns to some of them later
+        self.__given: dict[str, Any] = {
+            "name": name, "workernames": _several(workernames, workername), "factory": factory, "builddir": builddir,
+            "workerbuilddir": workerbuilddir, "tags": tags, "description": description,
+            "description_format": description_format, "project": project, "env": env, "properties": properties,
+            "defaultProperties": defaultProperties, "locks": locks, "nextWorker": nextWorker, "nextBuild": nextBuild,
+            "canStartBuild": canStartBuild, "collapseRequests": collapseRequests,
+        }  # fmt: skip
         valid_name = _check_name(name)
         shown = f"builder {valid_name!r}"
 
@@ -150,7 +160,40 @@ class BuilderConfig:
             "location": errors.location(),
         }
         for attribute, value in values.items():
-            object.__setattr__(self, attribute, value)
+            setattr(self, attribute, value)
+        self.__made = values
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; FrozenInstanceError for a field once the configuration has been loaded."""
+        if self.__complete and name in self.__made:
+            raise FrozenInstanceError(f"builder {self.name!r}: {name} cannot be changed, the configuration is loaded")
+        object.__setattr__(self, name, value)
+
+    def complete(self) -> None:
+        """Check what was assigned to fields since it was made; each is then what it would be as an argument, and no
+        longer changes.
+
+        Raises:
+            ConfigErrors: where nothing is being loaded.
+        """
+        if self.__complete:
+            return
+        assigned = {name: getattr(self, name) for name in self.__given if getattr(self, name) is not self.__made[name]}
+        if assigned:
+            location = self.location
+            BuilderConfig.__init__(self, **self.__given | assigned)
+            self.location = location
+        object.__setattr__(self, "_BuilderConfig__complete", True)
+
+
+def _several(workernames: Any, workername: str | None) -> Any:
+    """Both ways to name workers as one; what is neither a name nor a list is left for the check."""
+    if workername is None:
+        return workernames
+    if workernames is None:
+        return [workername]
+    listed = [workernames] if isinstance(workernames, str) else workernames
+    return [*listed, workername] if isinstance(listed, Sequence) else workernames
 
 
 def _check_name(name: object) -> str:

@@ -14,19 +14,22 @@ from __future__ import annotations
 import __future__
 
 import ast
+import contextlib
 import importlib
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from buildbot.config.errors import ConfigErrors, Loading, loading
 from buildbot.config.master import MasterConfig
-from buildbot.config.source import Effects, Source, statements
+from buildbot.config.source import Effects, Source, elements, statements
 
 #: name of the module that a master.cfg runs as
 MODULE = "buildbot_master_cfg"
@@ -53,7 +56,8 @@ def load_config(basedir: Path, configfile: str = "master.cfg") -> MasterConfig:
     path = (basedir / configfile).absolute()
     text = _read(path)
     tree, flags = _parse(path, text)
-    with loading(path) as state, _own_modules(state) as keep:
+    # What a configuration names relative to its directory is there, wherever `checkconfig` is called.
+    with contextlib.chdir(basedir), loading(path) as state, _own_modules(state) as keep:
         run = _Run(state, basedir, flags)
         run.statements(tree)
         config = run.config(Source(path.name, tree))
@@ -103,6 +107,8 @@ def _own_modules(state: Loading) -> Iterator[Any]:
     importlib.invalidate_caches()
     directory = str(state.configfile.parent)
     sys.path.insert(0, directory)
+    finder = _Finder()
+    sys.meta_path.append(finder)
     # A cached module is trusted by the second of its time stamp; an edit within it would go unseen.
     wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     kept: list[bool] = []
@@ -110,12 +116,26 @@ def _own_modules(state: Loading) -> Iterator[Any]:
         yield lambda: kept.append(True)
     finally:
         sys.dont_write_bytecode = wrote
+        sys.meta_path.remove(finder)
         if directory in sys.path:
             sys.path.remove(directory)
         if not kept:
             for name in own():
                 del sys.modules[name]
             sys.modules.update(former)
+
+
+class _Finder(MetaPathFinder, Loader):
+    """Lets a configuration reload every module beside it: it is one of these itself, and is running already."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The configuration under its own name, and nothing else."""
+        return ModuleSpec(MODULE, self) if fullname == MODULE else None
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Do nothing."""
 
 
 class _Run:
@@ -133,6 +153,8 @@ class _Run:
         self.missing: set[str] = set()
         self.partial: set[str] = set()
         self.incomplete_keys: set[str] = set()
+        #: what was said about attributes that something does not have
+        self.attributes: set[str] = set()
         # Classes defined in the file look for their module by name.
         sys.modules[MODULE] = self.module
 
@@ -149,13 +171,44 @@ class _Run:
                     self.incomplete_keys |= effects.keys
             try:
                 exec(compile(module, str(self.state.configfile), "exec", self.flags, True), self.names)
-            except ConfigErrors as reason:
-                self.state.errors.merge(reason)
-                self._failed(Effects(statement))
             except (Exception, SystemExit) as reason:
-                if not (isinstance(reason, NameError) and reason.name in self.missing):
-                    self.state.errors.addError(self._describe(reason, statement.lineno))
+                self._note(reason, statement)
+                if not isinstance(reason, SystemExit):
+                    self._look_at_elements(statement)
                 self._failed(Effects(statement))
+
+    def _note(self, reason: BaseException, where: ast.stmt | ast.expr) -> None:
+        """Note a failure, unless it follows from an earlier one."""
+        if isinstance(reason, ConfigErrors):
+            self.state.errors.merge(reason)
+        elif not self._follows(reason):
+            self.state.errors.addError(self._describe(reason, where.lineno))
+
+    def _follows(self, reason: BaseException) -> bool:
+        """Whether a failure says nothing that has not been said: its cause is an earlier one, or the same one."""
+        if isinstance(reason, NameError):
+            return reason.name in self.missing
+        if isinstance(reason, KeyError):
+            return bool(reason.args) and reason.args[0] in self.incomplete_keys
+        if isinstance(reason, AttributeError):
+            # a name that a namespace does not have is often used on many lines
+            known = str(reason) in self.attributes
+            self.attributes.add(str(reason))
+            return known
+        return False
+
+    def _look_at_elements(self, node: ast.AST) -> None:
+        """Find the mistakes of the other elements too, where one of a list made its statement fail."""
+        for element in elements(node):
+            if Effects(element).reads & (self.missing | self.partial):
+                continue
+            try:
+                # the copy holds the same lines, so that the place of the mistake is known
+                code = compile(ast.Expression(element), str(self.state.configfile), "eval", self.flags, True)
+                eval(code, self.names)
+            except Exception as reason:
+                self._note(reason, element)
+                self._look_at_elements(element)
 
     def _failed(self, effects: Effects) -> None:
         # What was bound before stays usable for what follows, only not for what this statement was to bind.

@@ -131,7 +131,7 @@ class _Reader:
         settings["codebases"] = self._codebases(checked["codebases"])
         for key in ("builders", "codebases"):
             self._known_projects(key, settings[key], settings["projects"])
-        settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"])
+        settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"], settings["multiMaster"])
         settings["change_source"] = self._change_sources(checked["change_source"])
         settings["retention"] = check_retention(checked["retention"], lambda message: self.report("retention", message))
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
@@ -273,6 +273,9 @@ class _Reader:
 
     def _builders(self, builders: list[Any], workers: Sequence[WorkerLike]) -> tuple[BuilderConfig, ...]:
         made = [self._from_dictionary(each) if isinstance(each, dict) else each for each in builders]
+        for each in made:
+            if isinstance(each, BuilderConfig):
+                self._check_again(each)
         found: list[BuilderConfig] = self._elements(
             "builders", [each for each in made if each is not None], BuilderConfig, "a util.BuilderConfig"
         )
@@ -331,7 +334,16 @@ class _Reader:
             self.report("builders", f"{checks.kind(values)} is not a builder: {reason}")
         return None
 
-    def _schedulers(self, schedulers: list[Any], builders: Sequence[BuilderConfig]) -> Mapping[str, SchedulerLike]:
+    def _check_again(self, builder: BuilderConfig) -> None:
+        """Look at a builder whose fields were assigned to after it had been made."""
+        try:
+            builder.complete()
+        except ConfigErrors as mistakes:
+            self.errors.merge(mistakes)
+
+    def _schedulers(
+        self, schedulers: list[Any], builders: Sequence[BuilderConfig], multi_master: bool
+    ) -> Mapping[str, SchedulerLike]:
         found: list[SchedulerLike] = self._elements(
             "schedulers", schedulers, SchedulerLike, "a scheduler such as schedulers.SingleBranchScheduler(…)"
         )
@@ -339,12 +351,10 @@ class _Reader:
         for scheduler in found:
             place = self._place("schedulers", scheduler)
             names = scheduler.builderNames
-            # Anything else than names is decided while the master runs.
+            # What is rendered is known only then; the builders of other masters this one does not know.
             if not isinstance(names, list | tuple):
                 continue
-            if not names:
-                self.report("schedulers", f"scheduler {scheduler.name!r} names no builder", place)
-            if "builders" in self.incomplete:
+            if "builders" in self.incomplete or multi_master:
                 continue
             for name in names:
                 if isinstance(name, str) and name not in known:

@@ -5,6 +5,12 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+#: what has names of its own
+_INNER = (
+    ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda | ast.For | ast.While | ast.With
+    | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
+)  # fmt: skip
+
 
 class Source:
     """The text of a configuration file, parsed.
@@ -86,7 +92,7 @@ class Effects:
         keys: constant keys it assigns or changes (``c['builders'].append(…)``).
     """
 
-    def __init__(self, statement: ast.stmt) -> None:
+    def __init__(self, statement: ast.AST) -> None:
         self.reads: set[str] = set()
         self.binds: set[str] = set()
         self.changes: set[str] = set()
@@ -112,3 +118,18 @@ def statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, ast.Module]]:
     """The top-level statements of a module, each with a module that holds it alone."""
     for statement in tree.body:
         yield statement, ast.Module(body=[statement], type_ignores=[])
+
+
+def elements(node: ast.AST) -> Iterator[ast.expr]:
+    """The elements of the outermost lists, tuples and dictionaries in a statement or an expression that are written
+    out, without those in functions and comprehensions, whose names are not known.
+    """
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, _INNER):
+            continue
+        if isinstance(child, ast.List | ast.Tuple) and isinstance(child.ctx, ast.Load):
+            yield from (each for each in child.elts if not isinstance(each, ast.Starred))
+        elif isinstance(child, ast.Dict):
+            yield from child.values
+        else:
+            yield from elements(child)

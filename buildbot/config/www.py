@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from importlib.metadata import entry_points
 from typing import Any
 
+from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.strcred import makeChecker
 
 from buildbot.config import checks
@@ -43,9 +45,13 @@ def _lifetime(value: Any) -> timedelta:
 def _checker(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return makeChecker(value)
+            checker = makeChecker(value)
         except Exception as reason:
             raise ValueError(f"makes no credentials checker: {value!r} ({reason or type(reason).__name__})") from None
+        if isinstance(checker, FilePasswordDB):
+            # while a configuration is loaded, relative means relative to its directory
+            checker.filename = os.path.abspath(checker.filename)
+        return checker
     if hasattr(value, "requestAvatarId"):
         return value
     raise ValueError(f"must be a credentials checker, or a text such as 'file:passwords', not {checks.kind(value)}")

@@ -11,6 +11,24 @@ from buildbot.config.errors import error
 _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
 
+class WorkerProperties(dict[str, Any]):
+    """Properties that a worker gives to its builds, by name; functions of the configuration ask them as they ask
+    those of a build. Renderables in them are rendered with each build.
+    """
+
+    def getProperty(self, name: str, default: Any = None) -> Any:
+        """The value of a property; ``default`` if there is none."""
+        return self.get(name, default)
+
+    def hasProperty(self, name: str) -> bool:
+        """Whether there is a property of this name, whatever its value."""
+        return name in self
+
+    def setProperty(self, name: str, value: Any, source: str = "Worker") -> None:
+        """Give builds that begin from now on another value. The source is ``Worker`` always."""
+        self[name] = value
+
+
 class AbstractWorker:
     """A worker that may connect: its name, its password, and how it is treated.
 
@@ -34,7 +52,7 @@ class AbstractWorker:
         defaultProperties: Mapping[str, Any] | None = None,
         keepalive_interval: float | None = None,
         missing_timeout: float | None = 3600,
-        notify_on_missing: str | Sequence[str] = (),
+        notify_on_missing: str | Sequence[str] | None = None,
     ) -> None:
         if not isinstance(name, str) or not _NAME.match(name):
             error(f"worker name {name!r} must be a letter, then letters, digits, '_', '-' and '.', at most 50 in all")
@@ -50,11 +68,15 @@ class AbstractWorker:
         self.workername = name
         self.password = password or ""
         self.max_builds = max_builds
-        self.properties = dict(properties or {})
-        self.defaultProperties = dict(defaultProperties or {})
+        self.properties = _properties(name, "properties", properties)
+        self.defaultProperties = _properties(name, "defaultProperties", defaultProperties)
         self.keepalive_interval = keepalive_interval or 120
         self.missing_timeout = missing_timeout or 0
-        self.notify_on_missing = [notify_on_missing] if isinstance(notify_on_missing, str) else list(notify_on_missing)
+        listed = [notify_on_missing] if isinstance(notify_on_missing, str) else notify_on_missing
+        if listed is not None and not (isinstance(listed, Sequence) and all(isinstance(each, str) for each in listed)):
+            error(f"worker {name!r}: notify_on_missing must be an address, a list of them or None, not {listed!r}")
+            listed = None
+        self.notify_on_missing = list(listed or ())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -66,3 +88,12 @@ class Worker(AbstractWorker):
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _properties(worker: object, argument: str, given: object) -> WorkerProperties:
+    if given is None:
+        return WorkerProperties()
+    if not isinstance(given, Mapping) or not all(isinstance(each, str) for each in given):
+        error(f"worker {worker!r}: {argument} must be a dictionary with strings as keys, not {given!r}")
+        return WorkerProperties()
+    return WorkerProperties(given)

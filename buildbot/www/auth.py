@@ -177,7 +177,8 @@ class HTPasswdAuth(PasswordAuth):
 
     def __init__(self, passwdFile: str, userInfoProvider: UserInfoProviderBase | None = None) -> None:
         super().__init__(userInfoProvider)
-        self.path = Path(passwdFile)
+        # while a configuration is loaded, relative means relative to its directory
+        self.path = Path(passwdFile).absolute()
         if not self.path.is_file():
             error(f"HTPasswdAuth: there is no file {passwdFile!r}")
 

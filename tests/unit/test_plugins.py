@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from buildbot import plugins
@@ -50,3 +52,16 @@ def test_lazy() -> None:
     assert dir(space) == ["Thing"]
     with pytest.raises(ModuleNotFoundError):
         _ = space.Thing
+
+
+def test_everything() -> None:
+    """``from buildbot.plugins import *`` gives every namespace; a name that one does not have is said shortly."""
+    names: dict[str, Any] = {}
+    exec("from buildbot.plugins import *", names)
+    assert {*NAMESPACES, "reporters", "secrets", "webhooks"} <= names.keys()
+    expected = r"buildbot\.plugins\.reporters has no 'MailNotifier'; this version has none, and no package adds one"
+    with pytest.raises(AttributeError, match=expected):
+        _ = names["reporters"].MailNotifier
+    with pytest.raises(AttributeError) as caught:
+        _ = names["util"].Qwertz
+    assert str(caught.value) == "buildbot.plugins.util has no 'Qwertz'"

@@ -80,6 +80,16 @@ class ManagedWorker:
         return self.config.name
 
     @property
+    def worker(self) -> ManagedWorker:
+        """The worker itself: users' functions are given what stands for a worker and a builder, and ask for this."""
+        return self
+
+    @property
+    def properties(self) -> Mapping[str, Any]:
+        """The properties that the configuration gives to its builds, with ``getProperty``."""
+        return self.config.properties
+
+    @property
     def info(self) -> Mapping[str, Any]:
         """What the connected worker told about itself; empty while it is offline."""
         return self.connection.info if self.connection else {}

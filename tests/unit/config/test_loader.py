@@ -115,6 +115,40 @@ def test_module_is_read_anew(tmp_path: Path) -> None:
         assert load(tmp_path, text).title == title
 
 
+def test_reloading_everything_beside_it(tmp_path: Path) -> None:
+    """A configuration may reload every module whose file lies beside it, itself included, which runs once only."""
+    (tmp_path / "mine.py").write_text("names = []\n")
+    text = """\
+        import importlib, os, sys
+        import mine
+        mine.names.append("once")
+        for module in list(sys.modules.values()):
+            if (getattr(module, "__file__", None) or "").startswith(os.path.dirname(os.path.abspath(__file__))):
+                importlib.reload(module)
+        c["title"] = " ".join(mine.names) or "reloaded"
+        """
+    assert load(tmp_path, text).title == "reloaded"
+
+
+def test_files_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    """Files that a configuration names are those of its directory, wherever it is loaded from."""
+    (tmp_path / "passwords").write_text("ann:x\n")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    text = """\
+        from buildbot.plugins import util
+        c["title"] = open("passwords").read().strip()
+        c["www"] = {"auth": util.HTPasswdAuth("passwords"), "change_hook_auth": ["file:passwords"]}
+        """
+    config = load(tmp_path, text)
+    assert config.title == "ann:x"
+    assert config.www["auth"].path == tmp_path / "passwords"
+    assert config.www["change_hook_auth"][0].filename == str(tmp_path / "passwords")
+    assert config.warnings == ()
+    assert capfd.readouterr() == ("", "")
+    assert Path.cwd() == tmp_path / "elsewhere"
+
+
 def test_failure_puts_modules_back(tmp_path: Path) -> None:
     """After a load that fails, the modules of the running configuration are the imported ones."""
     module = tmp_path / "own_kept.py"

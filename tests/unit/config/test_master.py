@@ -34,9 +34,39 @@ def test_frozen(tmp_path: Path) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         config.title = "x"  # type: ignore[misc]
     with pytest.raises(dataclasses.FrozenInstanceError):
-        config.builders[0].name = "x"  # type: ignore[misc]
+        config.builders[0].name = "x"
     with pytest.raises(TypeError):
         config.protocols["pb"] = {}  # type: ignore[index]
+
+
+def test_builders_may_be_completed_later(tmp_path: Path) -> None:
+    """A field of a builder may be assigned to while the configuration is loaded; then it is what an argument is."""
+    text = """\
+        class Own(BuilderConfig):
+            note = "mine"
+        own = Own('o', workername='w', factory=Factory())
+        own.tags = ['a', 'a']
+        own.workernames = 'w'
+        own.description = "later"
+        own.extra = 1
+        c['builders'].append(own)
+        """
+    made = load(tmp_path, text).builders[1]
+    assert (made.tags, made.workernames, made.description) == (("a",), ("w",), "later")
+    assert (made.builddir, made.location) == ("o", "master.cfg:7")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "c['schedulers'] = [Scheduler('s', [])]",
+        "c['multiMaster'] = True; c['schedulers'] = [Scheduler('s', ['elsewhere'])]",
+        "c['schedulers'] = [Scheduler('s', lambda props: ['b'])]",
+    ],
+)
+def test_schedulers_that_name_no_builder_of_this_master(tmp_path: Path, text: str) -> None:
+    """No builder at all, one of another master, and what is only known when it runs are no mistakes."""
+    assert list(load(tmp_path, text).schedulers) == ["s"]
 
 
 @pytest.mark.parametrize(

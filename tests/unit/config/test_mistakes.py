@@ -206,7 +206,6 @@ def test_good(tmp_path: Path) -> None:
             "c['schedulers'] = [Scheduler('s', ['bb'])]",
             "c['schedulers'] scheduler 's' names builder 'bb', which is not in c['builders']; did you mean 'b'?",
         ),
-        ("c['schedulers'] = [Scheduler('s', [])]", "c['schedulers'] scheduler 's' names no builder"),
         (
             "c['builders'].append(BuilderConfig('d', workernames=['x'], factory=Factory()))",
             "c['builders'] builder 'd' names worker 'x', which is not in c['workers']",
@@ -326,6 +325,63 @@ def test_all_at_once(tmp_path: Path) -> None:
         "master.cfg:5: c['titel'] is unknown; did you mean 'title'?",
         "master.cfg:9: c['www'] ['port'] must be between 1 and 65535, not '70000' (in 70000)",
         "master.cfg:9: c['www'] ['plugin'] is unknown; did you mean 'plugins'?",
+    ]
+
+
+def test_every_element_of_a_list(tmp_path: Path) -> None:
+    """The mistakes of all elements are reported, wherever in a statement the list is; what follows from them is not."""
+    text = """\
+        names = ['b']
+        c['schedulers'] = [
+            Scheduler('a'),
+            Scheduler('x', names),
+            Scheduler('b', builder=1),
+            *[Scheduler(name) for name in names],
+        ]
+        c['change_source'] = [ChangeSource('p', undefined), ChangeSource(nome='q')]
+        c['builders'].extend([BuilderConfig('d', 'w', factory=Factory(1)), BuilderConfig('e', 'w', factory=undefined)])
+        c['schedulers'].append(Scheduler('y', ['d']))
+        more = {'a': Worker('v'), 'b': Worker(3, '')}
+        c['workers'] += more.values()
+        c['schedulers'].append(Scheduler('z', [each.name for each in more]))
+        """
+    assert mistakes(tmp_path, text) == [
+        "master.cfg:7: Scheduler needs 'builderNames'",
+        "master.cfg:9: Scheduler has no argument 'builder'",
+        "master.cfg:12: NameError: name 'undefined' is not defined",
+        "master.cfg:12: ChangeSource has no argument 'nome'",
+        "master.cfg:13: TypeError: Factory() takes no arguments",
+        "master.cfg:13: NameError: name 'undefined' is not defined",
+        "master.cfg:15: Worker needs 'password'",
+        "master.cfg:15: worker 3 needs a password",
+    ]
+
+
+def test_a_missing_name_is_said_once(tmp_path: Path) -> None:
+    """Shortly, at the first line that uses it."""
+    text = """\
+        from buildbot.plugins import *
+        first = util.Qwertz("a")
+        second = util.Qwertz("b")
+        c['schedulers'] = [util.Qwertz("c"), util.Qwertz("d")]
+        c['services'] = [reporters.MailNotifier("e")]
+        """
+    assert mistakes(tmp_path, text) == [
+        "master.cfg:6: AttributeError: buildbot.plugins.util has no 'Qwertz'",
+        "master.cfg:9: AttributeError: buildbot.plugins.reporters has no 'MailNotifier'; this version has none, and no "
+        "package adds one",
+    ]
+
+
+def test_assigned_fields_are_checked(tmp_path: Path) -> None:
+    """What is assigned to a builder's fields later is looked at as its arguments were."""
+    text = """\
+        c['builders'][0].tags = 'x'
+        c['builders'][0].workernames = ['v']
+        """
+    assert mistakes(tmp_path, text) == [
+        "builder 'b': tags must be a list, not 'x' (str)",
+        "master.cfg:4: c['builders'] builder 'b' names worker 'v', which is not in c['workers']",
     ]
 
 
