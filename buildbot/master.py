@@ -57,9 +57,11 @@ class BuildMaster(StateLayer):
             self.metrics.add(self._process.workers.metrics)
             self._heartbeat = Heartbeat(self, self._declared_dead)
             self._www = WwwServer(self, config.www, config.buildbotURL, config.title, config.titleURL)
+            self._www.starting = True
             await self._www.start()
             await self._heartbeat.start()
             await self._process.start(config)
+            self._www.starting = False
             self._janitor = Janitor(self, config.retention)
             self._janitor.start()
         except BaseException:

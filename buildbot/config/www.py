@@ -68,6 +68,11 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
         checks.list_of(checks.text),
         "patterns of the origins whose pages may call the API from a browser",
     ),
+    "allowed_hosts": (
+        checks.list_of(checks.text),
+        "further names, or patterns such as `*.example.org`, by which browsers reach this server; those of"
+        " `buildbotURL`, of this machine, `localhost` and addresses are always allowed",
+    ),
     "ws_ping_interval": (checks.number(), "seconds between WebSocket pings, 0 for none"),
     "json_cache_seconds": (checks.whole_number(), "seconds for which browsers may keep API replies"),
     "rest_default_limit": (checks.whole_number(1), "rows of a growing collection when no limit is asked for"),

@@ -232,7 +232,8 @@ class ProcessLayer:
 
     async def _force(self, args: Mapping[str, Any], entity: dict[str, Any]) -> list[Any]:
         # any master that has the scheduler in its configuration can serve its form, whoever claimed it
-        scheduler = self.schedulers.get(entity["name"])
+        async with self._switching:  # while the configuration changes it may be gone for a moment
+            scheduler = self.schedulers.get(entity["name"])
         if not isinstance(scheduler, Forcible):
             raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
         if not entity["enabled"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from buildbot.resources.base import DeclarationError, Resource, metadata, variables_in
+from buildbot.resources.base import DeclarationError, Resource, metadata
 from buildbot.resources.branches import BRANCH
 from buildbot.resources.build_data import BUILD_DATA
 from buildbot.resources.builders import BUILDER

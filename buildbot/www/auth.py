@@ -16,11 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from buildbot.config.errors import error
+from buildbot.util.fairqueue import FairQueue, QueueFullError
+from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.util.passwords import check_passwd
 from buildbot.www import htpasswd
 from buildbot.www.http.messages import Request, Response
@@ -116,8 +118,8 @@ class PasswordAuth(AuthBase):
 
     def __init__(self, userInfoProvider: UserInfoProviderBase | None = None) -> None:
         super().__init__(userInfoProvider)
-        # One check at a time: hashes are slow by design, and guessing must not take all processors.
-        self._checking = DeferredLock()
+        self._checks = FairQueue()
+        self._guesses: Guesses | None = None
 
     async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """Whether this is the user's password."""
@@ -127,14 +129,39 @@ class PasswordAuth(AuthBase):
         """As ``AuthBase.login``."""
         given = basic_credentials(request)
         if given is not None:
-            async with self._checking:
-                right = await self.check(*given, desk)
+            try:
+                right = await self._is_right(request.client, given, desk)
+            except (TooManyGuessesError, QueueFullError):
+                _log.info("login refused: too many from {address} wait", address=request.client)
+                return _page(429, "Too many logins from your address wait; try again later").with_headers(
+                    ("Retry-After", "10")
+                )
             if right:
                 redirect = dict(request.parameters()).get("redirect", "")
                 return LoggedIn(await self._described({"username": given[0]}), redirect)
-            _log.info("login failed: wrong password or unknown user {name!r}", name=given[0][:100])
+            _log.info(
+                "login from {address} failed: wrong password or unknown user {name!r}",
+                address=request.client,
+                name=given[0][:100],
+            )
         challenge = ("WWW-Authenticate", 'Basic realm="buildbot", charset="UTF-8"')
         return Response(401, (("Content-Type", "text/plain; charset=utf-8"), challenge), b"Unauthorized")
+
+    async def _is_right(self, address: str, given: tuple[str, str], desk: LoginContext) -> bool:
+        """The verdict on a password, when it is the turn of its address."""
+        if self._guesses is None:
+            self._guesses = Guesses(desk.master.reactor)
+        guesses, name = self._guesses, given[0][:200]
+
+        async def check() -> bool:
+            return bool(await self.check(*given, desk))
+
+        # Whoever waits because of wrong passwords holds a place of its address meanwhile, but no thread.
+        with self._checks.place(address):
+            await guesses.turn(address, name)
+            right = await self._checks.run(address, check)
+        (guesses.right if right else guesses.wrong)(address, name)
+        return right
 
 
 class UserPasswordAuth(PasswordAuth):

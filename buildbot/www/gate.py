@@ -79,8 +79,14 @@ class Gate:
         """Who sent a request, which is then let in.
 
         Raises:
-            RefusedError: 403, its sender may not have that; 400, a page of a foreign origin wants it.
+            RefusedError: 403, its sender may not have that, or it came under a name that is not this server's; 400, a
+                page of a foreign origin wants it.
         """
+        host = request.header("host")
+        if host and not self._settings.is_known_as(host) and not _for_services(request, segments):
+            raise RefusedError(
+                403, f"this server is not known as {host[:200]!r}: add the name to allowed_hosts in c['www']"
+            )
         origin = request.header("origin")
         if origin is not None and segments[0] in _OF_PAGES and not self._own(request, origin):
             raise RefusedError(400, "invalid origin")
@@ -129,6 +135,11 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
     if root in _OPEN or (not rest and "." in root):
         return None
     return AccessRequest(segments)
+
+
+def _for_services(request: Request, segments: tuple[str, ...]) -> bool:
+    """What services ask for by whatever name they know, and browsers learn nothing from."""
+    return segments in (("health",), ("ready",)) or (segments[0] == "change_hook" and request.method == "POST")
 
 
 def follows(path: str) -> AccessRequest:

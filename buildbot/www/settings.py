@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import platform
+import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
 #: keys of ``c['www']`` that never leave the master (http-api 7.3)
 _PRIVATE_KEYS = frozenset(
     {
+        "allowed_hosts",
         "auth",
         "authz",
         "avatar_methods",
@@ -40,6 +43,7 @@ class Settings:
         ws_ping_interval_s: seconds between protocol pings, 0 for none.
         json_cache_s: seconds for the ``Expires`` header of API replies, 0 for none.
         rest_cache_bytes: what API replies that are kept while nothing changes may take together, 0 for none.
+        allowed_hosts: shell patterns of names, lower case, by which browsers may know this server.
         public: the object served at ``/config``.
     """
 
@@ -51,7 +55,17 @@ class Settings:
     ws_ping_interval_s: float = 0
     json_cache_s: int = 0
     rest_cache_bytes: int = _CACHE_BYTES
+    allowed_hosts: tuple[str, ...] = ()
     public: Mapping[str, Any] = field(default_factory=dict)
+
+    def is_known_as(self, host: str) -> bool:
+        """Whether a ``Host`` header names this server.
+
+        A page whose own name is made to point here (DNS rebinding) comes under that name, and could read what the
+        visitor's browser may read. Addresses are no names that could be made to point anywhere.
+        """
+        name = host_of(host)
+        return _is_address(name) or any(fnmatchcase(name, pattern) for pattern in self.allowed_hosts)
 
     def allows_origin(self, origin: str) -> bool:
         """True if pages of this origin may call (http-api 3.7)."""
@@ -66,7 +80,7 @@ def make_settings(
     Args:
         www: ``c['www']``: port (int: that TCP port on loopback; str: a Twisted endpoint description; None:
             no server), allowed_origins, ws_ping_interval, json_cache_seconds, rest_default_limit,
-            rest_max_limit, rest_cache_bytes, plugins and what else is shown at ``/config``.
+            rest_max_limit, rest_cache_bytes, allowed_hosts, plugins and what else is shown at ``/config``.
         buildbot_url: ``c['buildbotURL']``.
         title, title_url: ``c['title']``, ``c['titleURL']``.
     """
@@ -81,6 +95,7 @@ def make_settings(
         ws_ping_interval_s=float(www.get("ws_ping_interval") or 0),
         json_cache_s=int(www.get("json_cache_seconds") or 0),
         rest_cache_bytes=int(www.get("rest_cache_bytes", _CACHE_BYTES)),
+        allowed_hosts=_hosts(url, www),
         public=_public(www, url, title, title_url or url),
     )
 
@@ -103,6 +118,28 @@ def _own_origins(url: str) -> tuple[str, ...]:
     hosts = sorted(_LOOPBACK) if host.lower() in _LOOPBACK else [host]
     # Brackets of IPv6 addresses are a character class to fnmatch.
     return tuple(f"{parts.scheme}://{name.replace('[', '[[]')}{port}".lower() for name in hosts)
+
+
+def host_of(netloc: str) -> str:
+    """The host of ``host:port``, lower case and without the brackets of IPv6 addresses or a dot at its end."""
+    name, colon, port = netloc.strip().rpartition(":")
+    if not colon or not (port.isdigit() or not port):
+        name = netloc.strip()
+    return name.lower().removeprefix("[").removesuffix("]").removesuffix(".")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _hosts(url: str, www: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of this server: that of ``url``, this machine's, those of loopback, and what is configured."""
+    own = (host_of(urlsplit(url).netloc), host_of(socket.gethostname()), "localhost", "*.localhost")
+    return (*own, *(name.lower() for name in www.get("allowed_hosts") or ()))
 
 
 def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dict[str, Any]:

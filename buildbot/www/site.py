@@ -52,6 +52,8 @@ class WwwServer:
         self.master = master
         self.settings = make_settings(www, buildbotURL, title, titleURL)
         self._www = www
+        #: whether the master cannot do yet what it is asked for
+        self.starting = False
         self._app: App | None = None
         self._front: HttpServer | None = None
         self._gate: Gate | None = None
@@ -148,11 +150,11 @@ class WwwServer:
             settings,
             gate,
             RestApi(data, settings),
-            JsonRpc(data, gate),
+            JsonRpc(data, gate, lambda: self.starting),
             OpenApi(data, settings),
             self._streams,
             Pages(settings, gate, self._www),
             Login(gate, settings.buildbot_url),
-            ChangeHooks(data, self._www, reactor),
+            ChangeHooks(data, self._www, reactor, settings.allows_origin),
             self._operating,
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 
 from buildbot.www import jsonbody
 from buildbot.www.authz.access import AccessRequest
-from buildbot.www.errors import INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
+from buildbot.www.errors import INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Visitor
 
@@ -34,15 +35,18 @@ class JsonRpc:
     somebody's page cannot act here.
     """
 
-    def __init__(self, data: Control, gate: Check) -> None:
+    def __init__(self, data: Control, gate: Check, is_starting: Callable[[], bool] = lambda: False) -> None:
         self._data = data
         self._gate = gate
+        self._is_starting = is_starting
 
     async def handle(self, request: Request, path: tuple[str, ...], visitor: Visitor) -> Response:
         """The reply to a visitor's call of an action of ``path``, errors included."""
         call: dict[str, Any] = {}
         try:
             call = _decode(request)
+            if self._is_starting():
+                raise RefusedError(503, "this master is starting; try again", INTERNAL_ERROR)
             await self._gate.check(visitor, AccessRequest(path, call["method"], call["params"]))
             # Who acts is what the session says, never what the client says.
             arguments = {**call["params"], "owner": visitor.owner}
@@ -58,7 +62,8 @@ def error_response(error: Exception, call: dict[str, Any]) -> Response:
     body: dict[str, Any] = {"jsonrpc": "2.0", "error": {"code": problem.code, "message": problem.message}}
     if "id" in call:
         body["id"] = call["id"]
-    return _reply(problem.status, body)
+    response = _reply(problem.status, body)
+    return response.with_headers(("Retry-After", "1")) if problem.status == 503 else response
 
 
 def _reply(status: int, body: dict[str, Any]) -> Response:
@@ -83,9 +88,29 @@ def _decode(request: Request) -> dict[str, Any]:
         # bool is an int to Python and none to JSON.
         if not isinstance(call[name], kinds) or isinstance(call[name], bool):
             raise RefusedError(400, f"'{name}' must be {what}")
+    what_is_no_text = _no_text(call["params"])
+    if what_is_no_text is not None:
+        raise RefusedError(400, f"params: {what_is_no_text}", INVALID_PARAMS)
     if call["jsonrpc"] != "2.0":
         raise RefusedError(400, "only JSONRPC 2.0 is supported", INVALID_REQUEST)
     return call
+
+
+def _no_text(value: Any) -> str | None:
+    """What in a JSON value could not be stored as text; None if all can."""
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += [*each, *each.values()]
+        elif isinstance(each, list):
+            waiting += each
+        elif isinstance(each, str):
+            if "\0" in each:
+                return "a text holds the character NUL"
+            if not each.isascii() and any("\ud800" <= char <= "\udfff" for char in each):
+                return "a text holds half of a surrogate pair"
+    return None
 
 
 _MEMBERS: tuple[tuple[str, tuple[type, ...], str], ...] = (

@@ -58,6 +58,9 @@ class Dialect:
         reactor: for questions to the sender.
     """
 
+    #: whether a GET, which any link or picture of a page can make, is enough
+    takes_get = False
+
     def __init__(self, data: Data, options: Mapping[str, Any], reactor: Any) -> None:
         self.data = data
         self.options = options

@@ -9,6 +9,8 @@ from buildbot.www.http.messages import Request
 class PollerDialect(Dialect):
     """Has pollers poll, on whichever master each runs."""
 
+    takes_get = True
+
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``; the changes come later, from the pollers."""
         wanted = form(request).get("poller", [])

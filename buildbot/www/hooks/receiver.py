@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.cred import error as cred
@@ -11,6 +11,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
+from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.www.auth import basic_credentials
 from buildbot.www.hooks.base import BaseDialect
 from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
@@ -40,22 +41,26 @@ class ChangeHooks:
         data: the Data API.
         www: ``c['www']``, for ``change_hook_dialects`` and ``change_hook_auth``.
         reactor: for questions to senders.
+        allows_origin: whether pages of an origin may report changes from a browser.
     """
 
-    def __init__(self, data: Data, www: Mapping[str, Any], reactor: Any) -> None:
+    def __init__(
+        self, data: Data, www: Mapping[str, Any], reactor: Any, allows_origin: Callable[[str], bool] = lambda _: False
+    ) -> None:
+        self._allows_origin = allows_origin
         self._data = data
         self._dialects = {
             name: _DIALECTS[name](data, options, reactor)
             for name, options in (www.get("change_hook_dialects") or {}).items()
         }
         self._checkers = list(www.get("change_hook_auth") or ())
+        self._guesses = Guesses(reactor)
 
     async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
         """The reply to ``/change_hook/<path>``, errors included."""
         if request.method not in ("GET", "POST"):
             return _text(501, "only GET and POST are understood")
-        if request.header("sec-fetch-site") in ("cross-site", "same-site"):
-            # Somebody's page in a visitor's browser; services are no browsers.
+        if self._is_from_a_page(request):
             return _text(403, "not from another site's page")
         if self._checkers and not await self._authenticated(request):
             challenge = ("WWW-Authenticate", 'Basic realm="Protected area"')
@@ -65,7 +70,10 @@ class ChangeHooks:
         try:
             if name not in self._dialects:
                 raise RefusedDeliveryError(f"The dialect specified, '{name[:100]}', wasn't whitelisted in change_hook")
-            delivery = await self._dialects[name].receive(request)
+            dialect = self._dialects[name]
+            if request.method == "GET" and not dialect.takes_get:
+                return _text(405, "send a POST").with_headers(("Allow", "POST"))
+            delivery = await dialect.receive(request)
             if not delivery.changes:
                 return _text(200, "no change found")
             try:
@@ -81,9 +89,24 @@ class ChangeHooks:
             return _text(500, "Error processing changes.")
         return _text(200, f"{len(added)} change found" if added else "no change found")
 
+    def _is_from_a_page(self, request: Request) -> bool:
+        """Whether somebody's page in a visitor's browser sends it; services are no browsers.
+
+        Browsers name the page's site only where the connection is safe, but its origin with every POST.
+        """
+        if request.header("sec-fetch-site") in ("cross-site", "same-site"):
+            return True
+        origin = request.header("origin")
+        return origin is not None and not self._allows_origin(origin)
+
     async def _authenticated(self, request: Request) -> bool:
         given = basic_credentials(request)
         if given is None:
+            return False
+        address, name = request.client, given[0][:200]
+        try:
+            await self._guesses.turn(address, name)
+        except TooManyGuessesError:
             return False
         credentials = UsernamePassword(given[0].encode(), given[1].encode())
         for checker in self._checkers:
@@ -91,7 +114,10 @@ class ChangeHooks:
                 await maybeDeferred(checker.requestAvatarId, credentials)
             except (cred.UnauthorizedLogin, cred.UnhandledCredentials):
                 continue
+            self._guesses.right(address, name)
             return True
+        self._guesses.wrong(address, name)
+        _log.info("change hook: wrong password or unknown name {name!r} from {address}", name=name, address=address)
         return False
 
 

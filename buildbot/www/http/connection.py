@@ -105,7 +105,7 @@ class Connection(Protocol):
 
     def connectionMade(self) -> None:
         """A client is there."""
-        self._reader = Reader(self.factory.bodies)
+        self._reader = Reader(self.factory.bodies, str(getattr(self._transport.getPeer(), "host", "")))
         self._serving: Deferred[None] | None = None
         self._streaming = False
         self._stalled: Deferred[None] | None = None

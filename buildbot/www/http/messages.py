@@ -6,6 +6,8 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote
 
+#: where proxies on this machine come from; a Unix socket has no address
+_THIS_MACHINE = frozenset({"", "::1", "::ffff:127.0.0.1"})
 #: more parameters than this in one query string are refused
 MAX_PARAMETERS = 1000
 
@@ -20,6 +22,7 @@ class Request:
         query: what follows the first ``?``, or ``""``.
         headers: lower-case name to value; several headers of one name are joined by ``", "``.
         body: the whole body, at most ``incoming.MAX_BODY_BYTES``.
+        peer: the address that it came from; empty where that has none.
     """
 
     method: str
@@ -27,6 +30,19 @@ class Request:
     query: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b""
+    peer: str = ""
+
+    @property
+    def client(self) -> str:
+        """Whom it counts for where somebody tries too much.
+
+        Behind a proxy on this machine that is what the proxy says of its client. Who speaks to the port directly can
+        say nothing of the kind, but from this machine.
+        """
+        said = self.headers.get("x-forwarded-for")
+        if said is None or not (self.peer in _THIS_MACHINE or self.peer.startswith("127.")):
+            return self.peer
+        return said.rpartition(",")[2].strip()[:100] or self.peer
 
     def header(self, name: str) -> str | None:
         """The value of the header with this lower-case name, or None."""

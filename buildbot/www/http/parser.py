@@ -42,8 +42,9 @@ class Bodies:
 class Incoming:
     """A request while it arrives."""
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, peer: str = "") -> None:
         self._bodies = bodies
+        self._peer = peer
         self._body: list[bytes] = []
         self.method = ""
         self.target = b""
@@ -73,7 +74,12 @@ class Incoming:
         """All of it, as handlers know it."""
         path, _, query = _ABSOLUTE.sub(b"", self.target, count=1).partition(b"?")
         return Request(
-            self.method, path.decode("latin-1") or "/", query.decode("latin-1"), self.headers, self.take_body()
+            self.method,
+            path.decode("latin-1") or "/",
+            query.decode("latin-1"),
+            self.headers,
+            self.take_body(),
+            self._peer,
         )
 
     def problem(self) -> tuple[int, str] | None:
@@ -89,7 +95,7 @@ class Incoming:
 
 
 class Reader:
-    """Reads the requests of one connection.
+    """Reads the requests of one connection, which come from one ``peer``.
 
     Attributes:
         waiting: those that are here, in the order in which they came.
@@ -98,8 +104,9 @@ class Reader:
         refusal: status and reason, once something came that cannot be taken; nothing is read after that.
     """
 
-    def __init__(self, bodies: Bodies) -> None:
+    def __init__(self, bodies: Bodies, peer: str = "") -> None:
         self._bodies = bodies
+        self._peer = peer
         self._parser: Any = httptools.HttpRequestParser(self)
         self._headers_seen = 0
         self.waiting: deque[Incoming] = deque()
@@ -144,7 +151,7 @@ class Reader:
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self.incoming = Incoming(self._bodies)
+        self.incoming = Incoming(self._bodies, self._peer)
         self.in_head = True
         self._headers_seen = 0
 

@@ -87,6 +87,31 @@ async def deliver(
     return response.status, response.body.decode()
 
 
+@pytest.mark.parametrize("dialect", ["base", "github", "gitlab", "gitea", "bitbucketcloud"])
+async def test_get_brings_nothing(master: FakeMaster, dialect: str) -> None:
+    """A link or a picture on somebody's page makes no change."""
+    receiver = hooks(master, {dialect: {}})
+    request = Request("GET", f"/change_hook/{dialect}", "author=x&comments=x")
+    response = await receiver.handle(request, (dialect,))
+    assert (response.status, response.header("allow")) == (405, "POST")
+    assert await master.data.get({}, ("changes",)) == []
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://ci.example:81", "https://ci.example"])
+async def test_forms_of_other_pages(master: FakeMaster, origin: str) -> None:
+    """A form on somebody's page is known by its origin too: browsers name its site only where the link is safe."""
+    for dialect in ("base", "poller"):
+        receiver = ChangeHooks(
+            master.data,
+            {"change_hook_dialects": {dialect: {}}},
+            master.reactor,
+            lambda each: each == "http://ci.example",
+        )
+        assert (await deliver(receiver, dialect, b"author=x", origin=origin))[0] == 403
+    assert await master.data.get({}, ("changes",)) == []
+    assert (await deliver(receiver, "poller", b"", origin="http://ci.example"))[0] == 200
+
+
 def signature(payload: Any, algorithm: str = "sha256") -> str:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return hmac.new(SECRET.encode(), body, algorithm).hexdigest()

@@ -98,6 +98,27 @@ async def test_content_type() -> None:
     assert "id" not in reply
 
 
+async def test_starting() -> None:
+    """What cannot be done yet is to be tried again: it is neither unknown nor wrong."""
+    request = Request("POST", "x", headers={"content-type": "application/json"}, body=json.dumps(call("stop")).encode())
+    starting = [True]
+    rpc = JsonRpc(make_data(), Open(), lambda: starting[0])
+    response = await rpc.handle(request, ("builds", "3"), ANONYMOUS)
+    assert (response.status, response.header("retry-after")) == (503, "1")
+    starting[0] = False
+    assert (await rpc.handle(request, ("builds", "3"), ANONYMOUS)).status == 200
+
+
+@pytest.mark.parametrize("where", ["value", "name", "deep"])
+@pytest.mark.parametrize(("text", "why"), [("a\0", "NUL"), ("a\ud800", "surrogate")])
+async def test_no_text(where: str, text: str, why: str) -> None:
+    """What no database stores as text is refused, wherever it stands."""
+    values: dict[str, Any] = {"value": text, "name": {text: 1}, "deep": [{"a": ["b", {"c": text}]}]}
+    status, reply = await post(make_data(), "builds/3", call("stop", reason=values[where]))
+    assert (status, reply["error"]["code"]) == (400, -32602)
+    assert why in reply["error"]["message"]
+
+
 async def test_internal() -> None:
     """What nobody foresaw is told without its text."""
     data = make_data()

@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.data.control import ACTIONS
 from buildbot.plugins import schedulers, util
 from buildbot.test.fake.fakedb import FakeMaster
-from buildbot.util import clock
+from buildbot.util import clock, guessing
 from buildbot.util.passwords import encrypt
 from buildbot.www import htpasswd
+from buildbot.www.auth import CustomAuth
 from buildbot.www.authz.access import AccessRequest
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
 from buildbot.www.site import WwwServer
-from tests.unit.www.clients import WsClient, connecting, raw, until
+from tests.unit.www.clients import WsClient, connecting, raw, turn, until
 from tests.unit.www.farm import Farm
 from tests.unit.www.test_site import parse, request
 
@@ -124,6 +125,75 @@ async def test_login_and_logout(master: FakeMaster) -> None:
         assert (status, headers["location"]) == (302, "http://localhost:1/#/workers")
         client.cookies = stolen
         assert await client.user() == {"anonymous": True}
+
+
+class SlowAuth(CustomAuth):
+    """Checks passwords when the test says so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.checking: list[tuple[str, Deferred[bool]]] = []
+
+    def check_credentials(self, username: str, password: str) -> Deferred[bool]:
+        verdict: Deferred[bool] = Deferred()
+        self.checking.append((f"{username} {password}", verdict))
+        return verdict
+
+
+async def login_from(client: Client, address: str, name: str, password: str) -> int:
+    """By a proxy on this machine."""
+    credentials = b64encode(f"{name}:{password}".encode()).decode()
+    return await client.get("/auth/login", Authorization=f"Basic {credentials}", X_Forwarded_For=address)
+
+
+async def test_many_guesses_do_not_keep_others_out(master: FakeMaster) -> None:
+    """Whoever sends many passwords has few places; a right one from elsewhere is looked at next."""
+    auth = SlowAuth()
+    async with serving(master, auth=auth) as client:
+        guesses = [ensureDeferred(login_from(client, "192.0.2.1", "joe", f"g{number}")) for number in range(12)]
+        refused: list[int] = []
+        for guess in guesses:
+            guess.addCallback(refused.append)
+        await until(lambda: len(auth.checking) == 2 and len(refused) == 2)
+        assert refused == [429, 429]
+        right = ensureDeferred(login_from(client, "198.51.100.7", "joe", "pw"))
+        asked = [""]
+        while asked[-1] != "joe pw":
+            # the forwarded one arrives some time; then it waits for no more than one of the others
+            await turn()
+            if len(auth.checking) > len(asked) - 1:
+                name, verdict = auth.checking[len(asked) - 1]
+                asked.append(name)
+                if name != "joe pw":
+                    verdict.callback(False)
+        verdict.callback(True)
+        assert await right == 302
+        while len(refused) < 12:
+            await turn()
+            for _, verdict in auth.checking:
+                if not verdict.called:
+                    verdict.callback(False)
+
+
+async def test_guessing_becomes_slow(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a few wrong passwords the next one of that address and name has to wait, and no other."""
+    waits: list[float] = []
+    monkeypatch.setattr(guessing, "FIRST_WAIT_S", 1000.0)
+    monkeypatch.setattr(guessing, "LONGEST_WAIT_S", 1000.0)
+
+    def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:
+        waits.append(seconds)
+        return succeed(None)
+
+    monkeypatch.setattr(guessing, "deferLater", wait)
+    async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
+        for _ in range(guessing.FREE_OF_PAIR + 1):
+            assert await login_from(client, "192.0.2.1", "joe", "no") == 401
+        assert not waits
+        assert await login_from(client, "192.0.2.2", "joe", "pw") == 302
+        assert not waits
+        assert await login_from(client, "192.0.2.1", "joe", "pw") == 302
+        assert len(waits) == 1
 
 
 @pytest.mark.parametrize(
@@ -607,7 +677,7 @@ async def test_passwords_stay_out_of_the_log(master: FakeMaster) -> None:
             await client.login("joe", "hunter2")
             await client.login("joe", "pw")
     text = "".join(map(str, events))
-    assert "login failed" in text and "hunter2" not in text
+    assert "login from {address} failed" in text and "127.0.0.1" in text and "hunter2" not in text
     assert not any(value in text for value in client.cookies.values())
 
 

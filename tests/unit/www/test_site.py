@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -51,7 +52,7 @@ async def clock(master: FakeMaster) -> int:
 
 
 def request(method: str, path: str, body: bytes = b"", /, **headers: str) -> bytes:
-    lines = [f"{method} {path} HTTP/1.1", "Host: x", "Connection: close"]
+    lines = [f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     if body:
         lines.append(f"Content-Length: {len(body)}")
@@ -68,6 +69,52 @@ def parse(reply: bytes) -> tuple[int, dict[str, str], bytes]:
 async def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str], Any]:
     status, got, body = parse(await raw(port, request("GET", path, Accept="application/json", **headers)))
     return status, got, json.loads(body)
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("localhost", True),
+        ("LOCALHOST.:8010", True),
+        ("ci.localhost", True),
+        ("127.0.0.1:8010", True),
+        ("[::1]:8010", True),
+        ("192.0.2.1", True),
+        (socket.gethostname(), True),
+        ("ci.example.org", True),
+        ("a.b.example.net:80", True),
+        ("evil.example:8010", False),
+        ("example.net", False),
+        ("localhost.evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("ci.example.org.evil.example", False),
+        ("127.0.0.1@evil.example", False),
+        ("[::1].evil.example", False),
+    ],
+)
+async def test_host(master: FakeMaster, host: str, known: bool) -> None:
+    """Under a name that is not this server's nothing can be read: a page could have its own name point here."""
+    server = WwwServer(master, {"port": 0, "allowed_hosts": ["*.Example.net"]}, "https://ci.example.org/")
+    await server.start()
+    try:
+        for path in ("/api/v2/workers", "/", "/config", "/sse/listen", "/ws", "/change_hook/poller", "/metrics"):
+            sent = request("GET", path).replace(b"Host: localhost", f"Host: {host}".encode())
+            if path in ("/sse/listen", "/ws") and known:
+                continue  # would go on for ever
+            if path == "/ws":
+                upgrade = b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                sent = sent.replace(b"Connection: close\r\n", upgrade + b"Sec-WebSocket-Key: " + b"A" * 22 + b"==\r\n")
+            status = parse(await raw(server.port or 0, sent))[0]
+            assert (status == 403) is not known, path
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "stop", "params": {}}).encode()
+        sent = request("POST", "/api/v2/builds/1", body, Content_Type="application/json")
+        status = parse(await raw(server.port or 0, sent.replace(b"Host: localhost", f"Host: {host}".encode())))[0]
+        assert (status == 403) is not known
+        for path in ("/health", "/ready"):
+            sent = request("GET", path).replace(b"Host: localhost", f"Host: {host}".encode())
+            assert parse(await raw(server.port or 0, sent))[0] == 200
+    finally:
+        await server.stop()
 
 
 async def test_get_and_head(master: FakeMaster) -> None:
@@ -518,7 +565,7 @@ async def test_streams_outlive_new_settings(master: FakeMaster) -> None:
     async with serving(master) as (server, port):
         client = Client()
         await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), client)
-        client.transport.write(b"GET /sse/listen HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.transport.write(b"GET /sse/listen HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await until(lambda: b"data: " in client.data and client.data.endswith(b"\n\n\r\n"))
         identifier = client.data.rpartition(b"data: ")[2].split()[0].decode()
         await server.reconfigure({"port": 0}, "http://new.example")
@@ -530,7 +577,7 @@ async def test_streams_outlive_new_settings(master: FakeMaster) -> None:
 
 
 HANDSHAKE = (
-    b"GET /ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"GET /ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 
