@@ -15,7 +15,7 @@ from buildbot.resources.codebases import CODEBASE
 from buildbot.resources.commits import COMMIT
 from buildbot.resources.deliveries import deliveries
 from buildbot.resources.events import clock, events
-from buildbot.resources.heard import condition_of
+from buildbot.resources.heard import condition_of, variables_in
 from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
 from buildbot.resources.projects import PROJECT
