@@ -119,9 +119,7 @@ class DBThreadPool:
 
     # -- the public calls ---------------------------------------------------------------------------
 
-    def do(
-        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
+    def do(self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Run ``callable(conn, …)`` in a thread, in a transaction.
 
         Args:
@@ -145,14 +143,12 @@ class DBThreadPool:
         """
         return self._submit(Call(callable, (ids, *args), {}, joins=True), write=True)
 
-    def read(
-        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Deferred[T]:
+    def read(self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""
         return self._submit(Call(callable, args, kwargs), write=False)
 
     def read_short(
-        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
         """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
         driver can, on the reactor's thread. It may be called several times.
@@ -169,7 +165,7 @@ class DBThreadPool:
         return self.read(callable, *args, **kwargs)
 
     def snapshot(
-        self, callable: Callable[Concatenate[Connection, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
         """Run a callable that makes several SELECTs which see one and the same moment."""
         return self._submit(Call(in_snapshot, (callable, *args), kwargs), write=False)
@@ -208,7 +204,7 @@ class DBThreadPool:
         yield Family("database_queue", "gauge", doc, ("lane",), waiting)
 
     def do_with_engine(
-        self, callable: Callable[Concatenate[Engine, P], T], /, *args: P.args, **kwargs: P.kwargs
+        self, callable: Callable[Concatenate[Engine, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
         """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper
 
 #: connections that the kernel may hold that nobody has accepted yet; all agents come back at once when a master starts
@@ -45,9 +45,8 @@ class Promptness:
 
     def __init__(self, transport: Any) -> None:
         self._socket: Any = None
-        if not isinstance(
-            transport.getPeer(), IPv4Address | IPv6Address
-        ):  # Twisted's unix sockets are TCP transports too
+        # Twisted's unix sockets are TCP transports too.
+        if not ITCPTransport.providedBy(transport) or not isinstance(transport.getPeer(), IPv4Address | IPv6Address):
             return
         transport.setTcpNoDelay(True)
         while isinstance(transport, ProtocolWrapper):  # TLS
