@@ -27,10 +27,10 @@ class ConfiguredWorker(WorkerLike, Protocol):
 
 @runtime_checkable
 class SchedulerLike(Protocol):
-    """A scheduler as a configuration names it."""
+    """A scheduler as a configuration names it; ``builderNames`` is a list of names, or holds renderables."""
 
     name: str
-    builderNames: Sequence[str]
+    builderNames: Any
 
 
 @runtime_checkable

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
 from buildbot.config.errors import error
@@ -16,10 +18,14 @@ from buildbot.process.configured import checked_function, checked_name
 from buildbot.process.properties import IRenderable, Properties
 
 REASON = "The %(classname)s scheduler named %(name)r triggered this build"
+_log = Logger()
+#: what a source stamp says if nobody says more
+_STAMP: Mapping[str, Any] = MappingProxyType({"repository": "", "branch": None, "revision": None, "project": ""})
 #: how many changes are read at a time
 PAGE = 500
 
 Priority = int | Callable[[list[str], dict[str, list[Change]]], int] | None
+BuilderNames = Sequence[str | IRenderable] | IRenderable
 Codebases = Mapping[str, Mapping[str, Any]] | Sequence[str] | None
 
 
@@ -28,7 +34,9 @@ class BaseScheduler(ClaimedPart):
 
     Args:
         name: unique among the schedulers of the installation.
-        builderNames: names of the builders that it triggers.
+        builderNames: names of the builders that it triggers. A renderable that gives a list of names, or a list that
+            holds renderables, is rendered for each buildset: it is given the buildset's properties and those of its
+            changes, with ``master``, ``sourcestamps``, ``changes`` and ``files``.
         properties: properties of every buildset, by name; renderables are rendered when it is made.
         codebases: which codebases its builds are made from: a list of names, or ``{name: {repository, branch,
             revision, project}}`` with what to build of a codebase that has no change. Default: the one
@@ -42,20 +50,26 @@ class BaseScheduler(ClaimedPart):
         enabled: whether it is switched on (``schedulers/N``, action ``enable``).
     """
 
+    #: whether builderNames may be renderables
+    renders_names = True
+
     def __init__(
         self,
         name: str,
-        builderNames: Sequence[str],
+        builderNames: BuilderNames,
         properties: Mapping[str, Any] | None = None,
         codebases: Codebases = None,
         priority: Priority = None,
     ) -> None:
         kind = type(self).__name__
         super().__init__(checked_name(name, kind))
-        named = isinstance(builderNames, list | tuple) and all(isinstance(each, str) for each in builderNames)
-        if not named:
-            error(f"{kind} {name!r}: builderNames must be a list of builders' names, not {builderNames!r}")
-        self.builderNames = list(builderNames) if named else []
+        #: names of builders; a renderable, or a list that holds renderables, is rendered for each buildset
+        self.builderNames: Any = []
+        if _are_names(builderNames, self.renders_names):
+            self.builderNames = builderNames if isinstance(builderNames, IRenderable) else list(builderNames)
+        else:
+            kinds = " or a renderable that gives one" if self.renders_names else ""
+            error(f"{kind} {name!r}: builderNames must be a list of builders' names{kinds}, not {builderNames!r}")
         self.properties = dict(properties or {})
         for key, value in self.properties.items():
             if not _is_renderable(value):
@@ -148,7 +162,7 @@ class BaseScheduler(ClaimedPart):
         reason: str,
         properties: Mapping[str, tuple[Any, str]] | None = None,
         builderNames: Sequence[str] | None = None,
-        priority: int | None = None,
+        priority: int | Callable[[list[str]], int] | None = None,
         alongside: Callable[[Connection], None] | None = None,
         **further: Any,
     ) -> tuple[int, dict[str, int]]:
@@ -159,7 +173,7 @@ class BaseScheduler(ClaimedPart):
             reason: why.
             properties: ``{name: (value, source)}``, over those of the scheduler.
             builderNames: of the builders, default: the scheduler's.
-            priority: of the requests, default: the scheduler's.
+            priority: of the requests, a number or a function of the builders' names; default: the scheduler's.
             alongside: called with the connection, to write more in the same transaction.
             **further: what ``addBuildset`` takes besides (``external_idstring``, ``waited_for``,
                 ``parent_buildid``…).
@@ -171,13 +185,17 @@ class BaseScheduler(ClaimedPart):
         every = {name: (value, "Scheduler") for name, value in rendered.items()}
         every |= properties or {}
         every["scheduler"] = (self.name, "Scheduler")
+        if builderNames is None:
+            builderNames = await self.names_for(sourcestamps, every)
         if priority is None:
             priority = self.priority if isinstance(self.priority, int) else 0
+        elif callable(priority):
+            priority = priority(list(builderNames))
         buildset = {
             "sourcestamps": [dict(each) for each in sourcestamps],
             "reason": reason,
             "properties": every,
-            "builderNames": list(self.builderNames if builderNames is None else builderNames),
+            "builderNames": list(builderNames),
             "scheduler": self.name,
             "priority": priority,
             **further,
@@ -189,6 +207,29 @@ class BaseScheduler(ClaimedPart):
         else:
             made = await update.transact(self._thd_add_buildset, buildset, alongside)
         return made
+
+    async def names_for(
+        self, sourcestamps: Sequence[Mapping[str, Any]], properties: Mapping[str, tuple[Any, str]]
+    ) -> list[str]:
+        """The names of the builders for a buildset; none, and a line in the log, if they cannot be rendered.
+
+        Args:
+            sourcestamps: of the buildset.
+            properties: of the buildset, ``{name: (value, source)}``.
+        """
+        if isinstance(self.builderNames, list) and all(isinstance(each, str) for each in self.builderNames):
+            return list(self.builderNames)
+        changeids = [changeid for stamp in sourcestamps for changeid in stamp.get("changeids", ())]
+        props = BuildsetProperties(self.master, sourcestamps, await self._change_dicts(changeids), properties)
+        try:
+            names = await props.render(self.builderNames)
+            if not _are_names(names, renderable=False):
+                raise TypeError(f"builderNames must give a list of builders' names, not {names!r}")
+        except Exception:
+            # tried again it would fail again, and hold up everything that comes after
+            _log.failure("{part!r}: its builderNames cannot be rendered; nothing is built", part=self)
+            return []
+        return list(names)
 
     def _thd_add_buildset(
         self, conn: Connection, events: Events, buildset: dict[str, Any], alongside: Callable[[Connection], None]
@@ -210,10 +251,7 @@ class BaseScheduler(ClaimedPart):
         given = {each.get("codebase", ""): each for each in sourcestamps}
         names = [*self.codebases, *(name for name in given if name not in self.codebases)]
         stamps = [
-            {"repository": "", "branch": None, "revision": None, "project": ""}
-            | dict(self.codebases.get(name, {}))
-            | dict(given.get(name, {}))
-            | {"codebase": name}
+            dict(_STAMP) | dict(self.codebases.get(name, {})) | dict(given.get(name, {})) | {"codebase": name}
             for name in names
         ]
         return await self.addBuildsetForSourceStamps(stamps, reason, **further)
@@ -244,17 +282,56 @@ class BaseScheduler(ClaimedPart):
                     "changeids": [change.number for change in changes],
                 }
             )
-        if callable(self.priority):
-            further.setdefault("priority", self.priority(self.builderNames, by_codebase))
+        weigh = self.priority
+        if callable(weigh):
+            further.setdefault("priority", lambda names: weigh(names, by_codebase))
         return await self.addBuildsetForSourceStampsWithDefaults(reason, stamps, **further)
 
     async def read_changes(self, changeids: Sequence[int]) -> list[Change]:
         """The changes with these ids that still exist, ordered by id."""
+        return [Change.from_data(each) for each in await self._change_dicts(changeids)]
+
+    async def _change_dicts(self, changeids: Sequence[int]) -> list[dict[str, Any]]:
         ids, found = sorted(changeids), []
         for start in range(0, len(ids), PAGE):
             filters = {"changeid__eq": ids[start : start + PAGE]}
             found += await self.master.data.get({"filters": filters, "order": ["changeid"]}, ("changes",))
-        return [Change.from_data(each) for each in found]
+        return found
+
+
+class BuildsetProperties(Properties):
+    """What a renderable in ``builderNames`` is given.
+
+    Attributes:
+        master: the master.
+        sourcestamps: of the buildset that is about to be made, as dictionaries.
+        changes: those that it is made for, as the Data API gives them.
+        files: the names of all files that these changed, each once.
+    """
+
+    def __init__(
+        self,
+        master: Any,
+        sourcestamps: Sequence[Mapping[str, Any]],
+        changes: Sequence[Mapping[str, Any]],
+        properties: Mapping[str, tuple[Any, str]],
+    ) -> None:
+        super().__init__()
+        self.master = master
+        self.sourcestamps = [dict(_STAMP) | dict(each) for each in sourcestamps]
+        self.changes = list(changes)
+        self.files = list(dict.fromkeys(name for each in changes for name in each["files"]))
+        for values in (properties, *(each["properties"] for each in changes)):
+            for name, (value, source) in values.items():
+                self.setProperty(name, value, source)
+
+
+def _are_names(value: Any, renderable: bool) -> bool:
+    """Whether it is a list of names, or, where these are welcome, a renderable or a list with renderables."""
+    if renderable and isinstance(value, IRenderable) and not isinstance(value, type):
+        return True
+    allowed = (str, IRenderable) if renderable else (str,)
+    return isinstance(value, list | tuple) and all(isinstance(each, allowed) for each in value)
 
 
 def _is_renderable(value: Any) -> bool:

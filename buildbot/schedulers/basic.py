@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from buildbot.changes.changes import Change
 from buildbot.changes.filter import ChangeFilter, NotABranch
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON
+from buildbot.schedulers.base import REASON, BuilderNames
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
 
@@ -26,7 +26,7 @@ class _BasicScheduler(ChangeScheduler):
     def __init__(
         self,
         name: str,
-        builderNames: Sequence[str] = (),
+        builderNames: BuilderNames = (),
         treeStableTimer: float | None = None,
         reason: str = REASON,
         **further: Any,
@@ -138,7 +138,7 @@ class SingleBranchScheduler(_BasicScheduler):
         self,
         name: str,
         *,
-        builderNames: Sequence[str] = (),
+        builderNames: BuilderNames = (),
         treeStableTimer: float | None = None,
         branch: Any = NotABranch,
         branches: Any = NotABranch,

@@ -51,7 +51,7 @@ from buildbot.data.exceptions import SinceTooOldError
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.mq.log import Event
 from buildbot.process.configured import checked_function
-from buildbot.schedulers.base import PAGE, BaseScheduler
+from buildbot.schedulers.base import PAGE, BaseScheduler, BuilderNames
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -86,7 +86,7 @@ class ChangeScheduler(BaseScheduler):
     def __init__(
         self,
         name: str,
-        builderNames: Sequence[str],
+        builderNames: BuilderNames,
         *,
         change_filter: ChangeFilter | None = None,
         fileIsImportant: Callable[[Change], bool] | None = None,

@@ -39,6 +39,9 @@ class ForceScheduler(BaseScheduler):
         properties: further parameters; each becomes a property.
     """
 
+    #: the form must know them
+    renders_names = False
+
     def __init__(
         self,
         name: str,

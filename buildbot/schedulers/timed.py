@@ -12,7 +12,6 @@ taken back if it cannot be true (see `_Timed.believable`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 from twisted.logger import Logger
@@ -20,7 +19,7 @@ from twisted.logger import Logger
 from buildbot.changes.changes import Change
 from buildbot.changes.filter import NotABranch
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON
+from buildbot.schedulers.base import REASON, BuilderNames
 from buildbot.schedulers.calendar import Calendar, Field
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
@@ -36,7 +35,7 @@ class _Timed(ChangeScheduler):
     def __init__(
         self,
         name: str,
-        builderNames: Sequence[str],
+        builderNames: BuilderNames,
         *,
         branch: Any = NotABranch,
         onlyIfChanged: bool = False,
@@ -175,7 +174,7 @@ class Periodic(_Timed):
             changed by changes of that branch.
     """
 
-    def __init__(self, name: str, builderNames: Sequence[str], periodicBuildTimer: float, **further: Any) -> None:
+    def __init__(self, name: str, builderNames: BuilderNames, periodicBuildTimer: float, **further: Any) -> None:
         super().__init__(name, builderNames, **further)
         number = isinstance(periodicBuildTimer, int | float) and not isinstance(periodicBuildTimer, bool)
         if not number or not 0 < periodicBuildTimer < float("inf"):
@@ -212,7 +211,7 @@ class Nightly(_Timed):
     def __init__(
         self,
         name: str,
-        builderNames: Sequence[str],
+        builderNames: BuilderNames,
         minute: Field = 0,
         hour: Field = "*",
         dayOfMonth: Field = "*",

@@ -85,7 +85,7 @@ class ManagedWorker:
         return self
 
     @property
-    def properties(self) -> Mapping[str, Any]:
+    def properties(self) -> Any:
         """The properties that the configuration gives to its builds, with ``getProperty``."""
         return self.config.properties
 

@@ -13,7 +13,9 @@ from twisted.logger import capturedLogs
 from buildbot.changes.filter import ChangeFilter
 from buildbot.config.errors import ConfigErrors
 from buildbot.db.exceptions import NotClaimedError
+from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
+from buildbot.schedulers.forcesched import ForceScheduler
 from tests.support.reactor import reactor
 from tests.unit.process.mastered import until
 from tests.unit.schedulers.farm import Farm
@@ -380,3 +382,51 @@ async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: Farm) -> None:
     with pytest.raises(NotClaimedError):
         await scheduler.build_changes([], "too late")
     assert await data.get({}, ("buildsets",)) == []
+
+
+def by_files(props: Any) -> list[str]:
+    """Names of builders for what a buildset is of."""
+    assert props.master is not None
+    (stamp,) = props.sourcestamps
+    (change,) = props.changes
+    assert (stamp["revision"], stamp["project"], change["revision"]) == ("r", "", "r")
+    return [f"{props.getProperty('who')}-{name}" for name in props.files] if "none" not in props.files else []
+
+
+@pytest.mark.parametrize(
+    ("names", "files", "built"),
+    [
+        (renderer(by_files), ["a", "b"], ["me-a", "me-b"]),
+        (renderer(by_files), ["none"], []),
+        (["fixed", Interpolate("by-%(prop:who)s")], ["a"], ["by-me", "fixed"]),
+        (renderer(lambda props: Property("no such")), ["a"], []),
+        (renderer(lambda props: "a text"), ["a"], []),
+    ],
+)
+async def test_builder_names_are_rendered(farm: Farm, names: Any, files: list[str], built: list[str]) -> None:
+    """For each buildset, of its changes; what cannot be rendered builds nothing and holds up nothing."""
+    weighed: list[Any] = []
+
+    def weigh(names: list[str], changes: dict[str, Any]) -> int:
+        weighed.append((sorted(names), list(changes)))
+        return 4
+
+    await farm.start(single(builderNames=names, priority=weigh))
+    with capturedLogs() as logs:
+        await farm.change(files=files, properties={"who": ("me", "Change")})
+        await farm.has_built([1])
+    requests = await farm.master.data.get({}, ("buildrequests",))
+    found = [(await farm.master.data.get({}, ("builders", each["builderid"])))["name"] for each in requests]
+    assert (sorted(found), {each["priority"] for each in requests}) == (built, {4} if built else set())
+    assert weighed == [(built, [""])]
+    said = [each["log_format"] for each in logs if "cannot be rendered" in each["log_format"]]
+    assert len(said) == (not built and files == ["a"])
+
+
+@pytest.mark.parametrize("names", ["b", None, [1], [["b"]], Interpolate])
+def test_what_names_no_builders(names: Any) -> None:
+    """A plain text, and whatever is neither a name nor a renderable, is a mistake that is shown."""
+    with pytest.raises(ConfigErrors, match="builderNames must be a list of builders' names or a renderable"):
+        single(builderNames=names)
+    with pytest.raises(ConfigErrors, match="builderNames must be a list of builders' names, not"):
+        ForceScheduler("force", builderNames=renderer(lambda props: ["b"]))  # type: ignore[arg-type]

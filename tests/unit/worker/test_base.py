@@ -1,0 +1,55 @@
+"""Workers as a configuration describes them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from buildbot.config.builder import BuilderConfig
+from buildbot.config.errors import ConfigErrors
+from buildbot.process.factory import BuildFactory
+from buildbot.process.workers.manager import WorkerManager
+from buildbot.worker.base import Worker
+from tests.unit.process.recording import Recording
+
+
+@pytest.mark.parametrize(
+    ("given", "notified"), [(None, []), ("a@b", ["a@b"]), (["a@b", "c@d"], ["a@b", "c@d"]), (("a@b",), ["a@b"])]
+)
+def test_notify_on_missing(given: Any, notified: list[str]) -> None:
+    """Nobody, an address or several."""
+    assert Worker("w", "p", notify_on_missing=given).notify_on_missing == notified
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"notify_on_missing": 3}, "notify_on_missing must be an address, a list of them or None, not 3"),
+        ({"notify_on_missing": [None]}, "notify_on_missing must be an address, a list of them or None, not [None]"),
+        ({"properties": ["a"]}, "properties must be a dictionary with strings as keys, not ['a']"),
+        ({"defaultProperties": {1: 2}}, "defaultProperties must be a dictionary with strings as keys, not {1: 2}"),
+    ],
+)
+def test_mistakes_name_the_argument(arguments: dict[str, Any], message: str) -> None:
+    """A wrong value is an error with the worker's name, the argument and what is allowed."""
+    with pytest.raises(ConfigErrors) as caught:
+        Worker("w", "p", **arguments)
+    assert f"worker 'w': {message}" in str(caught.value)
+
+
+async def test_properties_are_asked_as_those_of_a_build() -> None:
+    """By functions of the configuration, of the configured worker and of what stands for it in a builder."""
+    configured = Worker("w", "p", properties={"os": "linux", "none": None})
+    assert configured.properties == {"os": "linux", "none": None}
+    manager = WorkerManager(Recording())
+    builder = BuilderConfig(name="b", workernames=["w"], factory=BuildFactory())
+    await manager.start(SimpleNamespace(workers=[configured], builders=[builder], protocols={}))
+    for properties in (configured.properties, manager.workers["w"].worker.properties):
+        assert properties.getProperty("os") == "linux"
+        assert properties.getProperty("cpus", 4) == 4
+        assert properties.hasProperty("none") and not properties.hasProperty("cpus")
+    configured.properties.setProperty("os", "plan9", "somebody")
+    assert configured.properties["os"] == "plan9"
+    await manager.stop()
