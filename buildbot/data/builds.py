@@ -9,7 +9,11 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.db.connector import DBConnector
 from buildbot.resources.builds import BUILD
+from buildbot.resources.logs import LOG
+from buildbot.resources.steps import STEP
+from buildbot.resources.test_result_sets import TEST_RESULT_SET
 
 
 class BuildUpdates(Transacts):
@@ -65,9 +69,28 @@ class BuildUpdates(Transacts):
             events.announce_message(f"builds/{buildid}/properties/update", changed)
 
     def finishBuild(self, buildid: int, results: int) -> Deferred[None]:
-        """End a build. Event: ``builds/N/finished``."""
+        """End a build, and with it whatever of its steps, logs and test result sets has not ended.
+
+        Events: ``logs/N/finished``, ``steps/N/finished`` and ``test_result_sets/N/completed`` of these, then
+        ``builds/N/finished``.
+        """
         return self.transact(self._thdFinishBuild, buildid, results)
 
     def _thdFinishBuild(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
         self._db.builds.thdFinish(conn, buildid, results)
+        close_parts(self._db, conn, events, buildid, results)
         events.announce(BUILD, "finished", buildid)
+
+
+def close_parts(db: DBConnector, conn: Connection, events: Events, buildid: int, results: int) -> None:
+    """End whatever of a build has not ended, when the build ends, whoever says so: nothing stays open for ever."""
+    stepids, logids, setids = db.builds.thdOpenParts(conn, buildid)
+    for logid in logids:
+        db.logs.thdFinishLost(conn, logid)
+        events.announce(LOG, "finished", logid)
+    for stepid in stepids:
+        db.steps.thdFinishLost(conn, stepid, results)
+        events.announce(STEP, "finished", stepid)
+    for setid in setids:
+        db.test_result_sets.thdCompleteTestResultSet(conn, setid)
+        events.announce(TEST_RESULT_SET, "completed", setid)

@@ -13,17 +13,15 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.data.builds import close_parts
 from buildbot.db.dialects.context import transaction_of
 from buildbot.resources.builders import BUILDER
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.changesources import CHANGESOURCE
-from buildbot.resources.logs import LOG
 from buildbot.resources.masters import MASTER
 from buildbot.resources.schedulers import SCHEDULER
-from buildbot.resources.steps import STEP
-from buildbot.resources.test_result_sets import TEST_RESULT_SET
 from buildbot.resources.workers import WORKER
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import CANCELLED, RETRY
@@ -131,15 +129,7 @@ class MasterUpdates(Transacts):
             results = RETRY if stop_reason is None else CANCELLED
             if stop_reason is not None:
                 cancelled.add(brid)
-            for stepid in db.steps.thdUnfinished(conn, bid):
-                for logid in db.logs.thdUnfinished(conn, stepid):
-                    db.logs.thdFinishLost(conn, logid)
-                    events.announce(LOG, "finished", logid)
-                db.steps.thdFinishLost(conn, stepid, results)
-                events.announce(STEP, "finished", stepid)
-            for setid in db.test_result_sets.thdUnfinished(conn, bid):
-                db.test_result_sets.thdCompleteTestResultSet(conn, setid)
-                events.announce(TEST_RESULT_SET, "completed", setid)
+            close_parts(db, conn, events, bid, results)
             db.builds.thdFinishLost(conn, bid, results, "master lost" if stop_reason is None else "cancelled")
             events.announce(BUILD, "finished", bid)
         cancelled.update(brid for brid, reason in requests if reason is not None)

@@ -36,7 +36,7 @@ from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.resources.masters import MASTER
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
-from buildbot.util import checks, clock
+from buildbot.util import checks
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class Updates(
         Returns:
             Deferred with the last number removed.
         """
-        before = clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
+        before = self._db.pool.clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
         return self._mq.trim(before, None if keep is None else checks.integer(keep, "keep", 0, checks.MAX_INT))
 
 

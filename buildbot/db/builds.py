@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from sqlalchemy import and_, bindparam, insert, select, update
+from sqlalchemy import and_, bindparam, insert, literal_column, select, union_all, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -19,8 +19,12 @@ from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads_short, writes
+from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, build_properties, builds
+from buildbot.resources.logs import logs
+from buildbot.resources.steps import steps
+from buildbot.resources.test_result_sets import test_result_sets
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime
 
@@ -100,6 +104,19 @@ _finish_lost = Update(
     .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
     own_row(BUILD),
     _this,
+)
+_open_parts = Statement(
+    union_all(
+        select(literal_column("0").label("kind"), steps.c.id.label("id")).where(
+            steps.c.buildid == bindparam("bid"), steps.c.complete_at.is_(None)
+        ),
+        select(literal_column("1"), logs.c.id)
+        .join_from(logs, steps, steps.c.id == logs.c.stepid)
+        .where(steps.c.buildid == bindparam("bid"), unset(logs.c.complete)),
+        select(literal_column("2"), test_result_sets.c.id).where(
+            test_result_sets.c.buildid == bindparam("bid"), unset(test_result_sets.c.complete)
+        ),
+    ).order_by("kind", "id")
 )
 _set_state = Update(update(builds).where(_this_held).values(state_string=bindparam("state")), own_row(BUILD), _this)
 _set_locks = Update(
@@ -272,6 +289,13 @@ class BuildsConnectorComponent(DBConnectorComponent):
     def thdFinishLost(self, conn: Connection, bid: int, results: int, state: str) -> None:
         """End a build whose master is dead."""
         _finish_lost.count(conn, bid=bid, at=transaction_of(conn).now, outcome=results, state=state)
+
+    def thdOpenParts(self, conn: Connection, bid: int) -> tuple[list[int], list[int], list[int]]:
+        """Ids of a build's steps, logs and test result sets that have not ended."""
+        found: tuple[list[int], list[int], list[int]] = ([], [], [])
+        for kind, identifier in _open_parts.all(conn, bid=bid):
+            found[kind].append(identifier)
+        return found
 
     def thdWantStop(self, conn: Connection, bid: int, reason: str) -> bool:
         """Note that somebody wants a build stopped; false if it has ended or is unknown."""

@@ -10,9 +10,10 @@ from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.dialects import Dialect
+from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Statement
 from buildbot.resources.deliveries import deliveries
-from buildbot.util import checks, clock
+from buildbot.util import checks
 
 #: a delivery is remembered this long, in seconds; services repeat theirs within days
 REMEMBERED_S = 30 * 24 * 3600
@@ -46,7 +47,7 @@ class DeliveriesConnectorComponent(DBConnectorComponent):
             line: what deliveries have to do with, such as a branch of a repository.
             delivery: the delivery's name.
         """
-        now = clock.now()
+        now = transaction_of(conn).now
         _trim.run(conn, before=now - REMEMBERED_S)
         key = checks.name_hash(checks.text(line, "line"))
         name = checks.name_hash(checks.text(delivery, "delivery"))

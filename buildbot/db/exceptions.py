@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
+
 
 class DatabaseNotReadyError(Exception):
     """The database's schema is not the one that this version needs; the message names the command that helps."""
@@ -21,6 +23,17 @@ class ChangeSourceAlreadyClaimedError(Exception):
 
 class SchedulerAlreadyClaimedError(Exception):
     """Raised when a scheduler is already claimed by another master."""
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Whether an error means that the database could not be asked or written, not that something was wrong with what
+    was asked: what failed with it may be done again.
+    """
+    if isinstance(error, OutcomeUnknownError | PoolClosedError):
+        return True
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or isinstance(error, OperationalError | InterfaceError | InternalError)
+    )
 
 
 class TakenMeanwhileError(Exception):

@@ -131,9 +131,6 @@ _chunks_from = Statement(
     .limit(bindparam("count"))
 )
 _size = Statement(select(func.count()).where(logchunks.c.logid == bindparam("logid")))
-_unfinished = Statement(
-    select(logs.c.id).where(logs.c.stepid == bindparam("stepid"), logs.c.complete == 0).order_by(logs.c.id)
-)
 
 
 class LogsConnectorComponent(DBConnectorComponent):
@@ -279,10 +276,6 @@ class LogsConnectorComponent(DBConnectorComponent):
         if _this_held.first(conn, logid=logid, **self._owner()):
             return ValueError(f"logid: log {logid} is finished")
         return NotClaimedError(f"the build of log {logid} is not claimed by this master")
-
-    def thdUnfinished(self, conn: Connection, stepid: int) -> list[int]:
-        """Ids of a step's logs that are not finished."""
-        return [row[0] for row in _unfinished.all(conn, stepid=stepid)]
 
     def _join_chunks(self, conn: Connection, logid: int) -> None:
         start = 0

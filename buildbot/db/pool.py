@@ -40,9 +40,9 @@ from buildbot.db.dialects.base import DataVersion, Dialect, NotAnsweredError
 from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.engine.queues import Call, PoolStats, ThreadConnection, WorkQueue, joined
+from buildbot.db.engine.serverclock import ServerClock
 from buildbot.db.exceptions import OutcomeUnknownError, PoolClosedError, TakenMeanwhileError
 from buildbot.db.transaction import Committed, Outbox, OutboxEntry, Transaction
-from buildbot.util import clock
 from buildbot.util.metrics import Family, counter
 
 P = ParamSpec("P")
@@ -51,6 +51,9 @@ log = Logger()
 
 #: how often a transaction is run before its transient failure becomes the caller's
 MAX_ATTEMPTS = 12
+#: for how long a transaction waits for room on a full disk, and how often it is tried again
+ROOM_S = 60.0
+ROOM_INTERVAL_S = 0.5
 #: how long it is tried to find out what became of a COMMIT; at least once when the server is there again
 FIND_S = 60.0
 
@@ -90,6 +93,10 @@ class DBThreadPool:
         self.outbox = outbox
         #: called in the reactor with each committed group, before its callers hear of it
         self.on_commit: Callable[[Committed], None] | None = None
+        #: the database's; transactions carry its time
+        self.clock = ServerClock(dialect)
+        #: why what is to be written waits, or could not be written the last time; None if it can be
+        self.unwritable: str | None = None
         self.engine = dialect.create_engine()
         event.listen(self.engine, "before_cursor_execute", _note_writing)
         #: kinds of lists whose last one was long; whoever asks for such keeps them
@@ -295,10 +302,15 @@ class DBThreadPool:
         """Run the calls in one transaction; every call has its outcome afterwards."""
         careful = False
         delay = 0.005
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        attempt = 0
+        deadline: float | None = None
+        while True:
+            attempt += 1
             begin = time.perf_counter()
             try:
                 committed = self._attempt(holder, calls, careful)
+                if holder.state.transaction is not None and holder.state.transaction.wrote:
+                    self.unwritable = None
                 tally = holder.tally
                 tally.groups += 1
                 tally.calls.observe(len(calls))
@@ -308,8 +320,19 @@ class DBThreadPool:
                 careful = True
             except Exception as raised:
                 error = self._as_database_error(raised)
+                if isinstance(error, DBAPIError) and self.dialect.is_out_of_room(error):
+                    self.unwritable = self.dialect.explain_failure(error) or "the database cannot be written"
+                    if deadline is None:
+                        deadline = time.monotonic() + ROOM_S
+                        log.warn("{reason}; waiting for room", reason=self.unwritable)
+                    if time.monotonic() < deadline and not self._closing.is_set():
+                        attempt = 0
+                        self._closing.wait(ROOM_INTERVAL_S)
+                        continue
                 retry = self._may_retry(holder, error)
                 if not retry or attempt == MAX_ATTEMPTS:
+                    if isinstance(error, DBAPIError):
+                        self.unwritable = self.dialect.explain_failure(error)
                     for call in calls:
                         call.outcome = self._failure(error)
                     return calls, []
@@ -317,7 +340,6 @@ class DBThreadPool:
                     return self._apart(holder, calls)
                 self._closing.wait(delay)
                 delay = min(delay * 2, 0.5)
-        raise AssertionError("unreachable")
 
     def _apart(self, holder: ThreadConnection, calls: list[Call]) -> tuple[list[Call], list[Committed]]:
         all_committed: list[Committed] = []
@@ -338,7 +360,8 @@ class DBThreadPool:
         lost = isinstance(error, DBAPIError) and self.dialect.is_disconnect(error)
         if lost:
             holder.drop()
-        may = lost or self._is_transient(error)
+        may = lost or isinstance(error, TakenMeanwhileError)
+        may = may or (isinstance(error, DBAPIError) and self.dialect.is_transient(error))
         holder.tally.retries += may
         return may
 
@@ -346,7 +369,9 @@ class DBThreadPool:
         """Whether the same transaction may succeed when it is run again."""
         if isinstance(error, TakenMeanwhileError):
             return True
-        return isinstance(error, DBAPIError) and (self.dialect.is_disconnect(error) or self.dialect.is_transient(error))
+        return isinstance(error, DBAPIError) and (
+            self.dialect.is_disconnect(error) or self.dialect.is_transient(error) or self.dialect.is_out_of_room(error)
+        )
 
     def _attempt(self, holder: ThreadConnection, calls: list[Call], careful: bool) -> Committed | None:
         conn = holder.get()
@@ -355,7 +380,12 @@ class DBThreadPool:
         except DBAPIError:
             holder.drop()  # a half-begun transaction must not be met again
             raise
-        transaction = holder.state.transaction = Transaction(clock.now(), names=ChainMap({}, self._names))
+        try:
+            self.clock.keep(conn)
+        except DBAPIError:
+            self._roll_back(holder, root)
+            raise
+        transaction = holder.state.transaction = Transaction(self.clock.now(), names=ChainMap({}, self._names))
         entry: OutboxEntry | None = None
         committed: Committed | None = None
         try:

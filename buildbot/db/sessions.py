@@ -14,7 +14,7 @@ from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.statements import Insert, Statement
 from buildbot.db.operations import writes
 from buildbot.resources.sessions import sessions
-from buildbot.util import checks, clock, jsontext
+from buildbot.util import checks, jsontext
 
 _add = Insert(
     insert(sessions).values(
@@ -48,7 +48,7 @@ class SessionsConnectorComponent(DBConnectorComponent):
             token: the secret by which the session is found; only its hash is stored.
             user_info: JSON values.
         """
-        now = clock.now()
+        now = transaction_of(conn).now
         _trim.run(conn, now=now)
         return _add.id(
             conn,

@@ -67,11 +67,6 @@ _finished: dict[str, Any] = {
 }
 _finish = Update(update(steps).where(_this_held).values(_finished), own_row(STEP), _this)
 _finish_lost = Update(update(steps).where(_this).values(_finished), own_row(STEP), _this)
-_unfinished = Statement(
-    select(steps.c.id)
-    .where(steps.c.buildid == bindparam("buildid"), steps.c.complete_at.is_(None))
-    .order_by(steps.c.id)
-)
 
 
 class StepsConnectorComponent(DBConnectorComponent):
@@ -140,7 +135,3 @@ class StepsConnectorComponent(DBConnectorComponent):
     @staticmethod
     def _not_held(stepid: int) -> NotClaimedError:
         return NotClaimedError(f"the build of step {stepid} is not claimed by this master")
-
-    def thdUnfinished(self, conn: Connection, buildid: int) -> list[int]:
-        """Ids of a build's steps that have not ended."""
-        return [row[0] for row in _unfinished.all(conn, buildid=buildid)]

@@ -38,11 +38,6 @@ _where = Statement(
         test_result_sets.c.id == bindparam("setid")
     )
 )
-_unfinished = Statement(
-    select(test_result_sets.c.id)
-    .where(test_result_sets.c.buildid == bindparam("buildid"), test_result_sets.c.complete == 0)
-    .order_by(test_result_sets.c.id)
-)
 _of_build = Statement(
     select(test_result_sets.c.id)
     .where(test_result_sets.c.buildid == bindparam("buildid"))
@@ -125,10 +120,6 @@ class TestResultSetsConnectorComponent(DBConnectorComponent):
     getTestResultSets = snapshots(thdGetTestResultSets)
 
     # -- for the Data layer -------------------------------------------------------------------------
-
-    def thdUnfinished(self, conn: Connection, buildid: int) -> list[int]:
-        """Ids of a build's sets that are not complete."""
-        return [row[0] for row in _unfinished.all(conn, buildid=buildid)]
 
     def thdHold(self, conn: Connection, test_result_setid: int) -> int:
         """Make sure that this master has claimed the set's build until this transaction ends; the set's builder.

@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildbot.db.connector import DBConnector
 from buildbot.db.transaction import Committed
@@ -14,9 +15,10 @@ from buildbot.mq.log import Event, thdClock, thdEventsAfter
 
 log = Logger()
 
-#: how often the log is looked at where the database wakes nobody, and where it does (a wake-up is a hint)
+#: how often the log is looked at where the database wakes nobody
 POLL_INTERVAL_S = 0.25
-LOOK_INTERVAL_S = 5.0
+#: and how often the clock is, where it does: who was killed between his commit and the wake-up wakes nobody
+LOOK_INTERVAL_S = 0.5
 #: the least time between two wake-ups of the other masters: one tells of all that happened meanwhile
 NOTIFY_INTERVAL_S = 0.01
 #: events read at once
@@ -27,10 +29,17 @@ class LogTail:
     """The position up to which this process has delivered events, and what moves it on."""
 
     def __init__(
-        self, db: DBConnector, reactor: Any, deliver: Callable[[Event], None], skipped: Callable[[int], None]
+        self,
+        db: DBConnector,
+        reactor: Any,
+        clock: Callable[[], Deferred[tuple[int, int]]],
+        deliver: Callable[[Event], None],
+        skipped: Callable[[int], None],
     ) -> None:
         self._db = db
         self._reactor = reactor
+        self._clock = clock
+        self._looking = False
         self._deliver = deliver
         self._skipped = skipped
         #: the number of the last event delivered
@@ -80,8 +89,21 @@ class LogTail:
         self._timer = self._reactor.callLater(interval, self._tick)
 
     def _tick(self) -> None:
-        self.wake()
+        if self._listener is None:
+            self.wake()
+        elif not self._looking:
+            self._looking = True
+            self._clock().addCallbacks(self._looked, self._not_looked)
         self._schedule()
+
+    def _looked(self, found: tuple[int, int]) -> None:
+        self._looking = False
+        if found[0] > self.position:
+            self.wake()
+
+    def _not_looked(self, failure: Failure) -> None:
+        self._looking = False  # the next look may find the database again
+        log.debug("looking at the clock failed: {f}", f=failure.value)
 
     async def _read(self) -> None:
         try:

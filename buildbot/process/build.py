@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
-from buildbot.db.exceptions import NotClaimedError
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import is_renderable, resolved
@@ -224,9 +224,9 @@ class Build:
             await self._set_state(await self._final_text())
         except NotClaimedError:
             raise
-        except Exception:
+        except Exception as problem:
             _log.failure("{build} failed", build=self)
-            self.results = EXCEPTION
+            self.results = RETRY if is_unavailable(problem) else EXCEPTION
             await self._say_exception()
         finally:
             await self._unfollow()
@@ -289,7 +289,7 @@ class Build:
             raise
         except Exception as problem:
             _log.failure("{build} could not be prepared", build=self)
-            results, text = EXCEPTION, f"preparation failed: {problem}"
+            results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
         await update.setStepStateString(stepid, storable(text))
         await update.finishStep(stepid, results)
         if results == SUCCESS:

@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from buildbot.config.errors import error
 from buildbot.data.interfaces import Master
-from buildbot.db.exceptions import NotClaimedError
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
@@ -530,8 +530,8 @@ class BuildStep:
     async def _end(self, results: int, problem: Failure | None) -> bool:
         """Close what it left open, and say how it ended; whether pages hide it.
 
-        Whatever fails here makes the result EXCEPTION, but for a step that was cancelled or lost its worker, and
-        stands in the log ``err.text``.
+        Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was cancelled
+        or lost its worker, and stands in the log ``err.text``.
         """
         self.results = results
         problems = [problem]
@@ -539,14 +539,17 @@ class BuildStep:
             problems.append(await self._try(work()))
         hidden: list[bool] = []
         problems.append(await self._try(self._ask_hidden(hidden)))
-        if any(problems) and self.results not in (RETRY, CANCELLED):
-            self.results = EXCEPTION
+        failures = [each for each in problems if each is not None]
+        if failures and self.results not in (RETRY, CANCELLED):
+            self.results = RETRY if any(is_unavailable(each.value) for each in failures) else EXCEPTION
         unclear = await self._try(self._show_summary())
         if unclear is not None:
-            self.results = EXCEPTION
-            text = with_result("finished", EXCEPTION)
-            problems.append(await self._try(self.master.data.update.setStepStateString(self.stepid, text)))
-        for said in (self._say_cancelled(), self._say_problems([*filter(None, problems), *filter(None, [unclear])])):
+            self.results = RETRY if is_unavailable(unclear.value) else EXCEPTION
+            failures.append(unclear)
+            text = with_result("finished", self.results)
+            unshown = await self._try(self.master.data.update.setStepStateString(self.stepid, text))
+            failures += [] if unshown is None else [unshown]
+        for said in (self._say_cancelled(), self._say_problems(failures)):
             failed = await self._try(said)
             if failed is not None:
                 _log.failure("the end of {step} could not be written to its logs", failed, step=self)
@@ -617,7 +620,9 @@ class BuildStep:
             return CANCELLED, None
         except WorkerLostError:
             return (CANCELLED if self.stopped else RETRY), None
-        except Exception:
+        except Exception as problem:
+            if is_unavailable(problem):
+                return (CANCELLED if self.stopped else RETRY), Failure()
             return (CANCELLED if self.stopped else EXCEPTION), Failure()
 
     async def _asked(self, condition: Any, *args: Any) -> bool:

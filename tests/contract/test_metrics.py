@@ -6,7 +6,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from buildbot.util import clock
 from buildbot.util.metrics import Histogram
 from tests.support.building import add_requests
 from tests.unit.www.clients import until
@@ -23,7 +22,7 @@ async def test_queue(state: Any, monkeypatch: Any) -> None:
     before = await numbers(state)
     assert before["queue_length"] == {(): 0}
     _, brids = await add_requests(state, "a", "b", "c")
-    monkeypatch.setattr(clock, "now", lambda now=clock.now: now() + 60)
+    monkeypatch.setattr(state.db.pool.clock, "now", lambda now=state.db.pool.clock.now: now() + 60)
     found = await numbers(state)
     assert found["queue_length"] == {(): 3}
     assert 59 <= found["queue_oldest_seconds"][()] <= 62

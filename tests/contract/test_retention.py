@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from buildbot.db import retention
-from buildbot.util import clock
 from buildbot.util.results import SUCCESS
 from tests.support.building import STAMP, Running, add_requests, run_build
 from tests.support.events import Listener, listen
@@ -17,10 +16,10 @@ YEAR = 365 * DAY
 
 
 @pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Any:
+def later(state: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets time pass."""
-    real, passed = clock.now, [0]
-    monkeypatch.setattr(clock, "now", lambda: real() + passed[0])
+    real, passed = state.db.pool.clock.now, [0]
+    monkeypatch.setattr(state.db.pool.clock, "now", lambda: real() + passed[0])
 
     def add(seconds: int) -> None:
         passed[0] += seconds

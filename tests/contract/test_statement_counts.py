@@ -33,7 +33,7 @@ BUDGETS = {
     "newLog": (4, 3, 4),
     "appendLog": (4, 3, 5),
     "finishStep": (3, 2, 4),
-    "finishBuild": (3, 2, 4),
+    "finishBuild": (4, 3, 5),
 }
 
 Count = Callable[[str, Awaitable[Any]], Awaitable[Any]]

@@ -14,7 +14,7 @@ from sqlalchemy.sql import Executable
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
-from buildbot.db.dialects.driver import CONTEXT, execute
+from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted
 from buildbot.db.transaction import Transaction
 
 #: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
@@ -130,7 +130,9 @@ class Dialect:
     writers: ClassVar[int] = 2
     #: how many connections read at once
     readers: ClassVar[int] = 2
-    #: whether the answer to a COMMIT can be lost on the way
+    #: asks for the database's clock
+    server_clock: ClassVar[str]
+    #: whether the answer to a COMMIT can be lost on the way, and the database has a clock of its own
     remote: ClassVar[bool] = True
     #: whether an INSERT tells the id of its row only by RETURNING
     ids_by_returning: ClassVar[bool] = False
@@ -152,6 +154,8 @@ class Dialect:
     obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
 
     def __init__(self, url: URL, basedir: str | None) -> None:
+        #: whether the database has been there: who finds it gone waits for it, on a new connection too
+        self.was_reached = False
         query = {key: value for key, value in url.query.items() if key not in self.obsolete_options}
         self.url = url.set(query=query)
         self.basedir = basedir
@@ -264,9 +268,15 @@ class Dialect:
         """
         return None
 
+    def server_time(self, conn: Connection) -> float:
+        """Seconds since the epoch by the database's clock, the only one that masters share; not the transaction's
+        time, which stands still.
+        """
+        return float(execute_uncounted(conn, self.server_clock).fetchall()[0][0])
+
     def server_now(self, conn: Connection) -> int:
-        """Seconds since the epoch by the database's clock, the only one that masters share."""
-        raise NotImplementedError
+        """As ``server_time``, in whole seconds."""
+        return int(execute(conn, self.server_clock).fetchall()[0][0])
 
     # -- errors -------------------------------------------------------------------------------------
 
@@ -287,6 +297,10 @@ class Dialect:
 
     def is_foreign_key_violation(self, error: DBAPIError) -> bool:
         """Whether a row refers to one that does not exist."""
+        raise NotImplementedError
+
+    def is_out_of_room(self, error: DBAPIError) -> bool:
+        """Whether the disk is full, or failed for the moment: the same transaction may succeed when there is room."""
         raise NotImplementedError
 
     def explain_failure(self, error: DBAPIError) -> str | None:

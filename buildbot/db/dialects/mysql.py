@@ -30,6 +30,8 @@ class MySQLDialect(Dialect):
     """InnoDB and utf8mb4, required; READ COMMITTED for writers, consistent snapshots for readers."""
 
     name = "mysql"
+    # NOW stands still within a statement
+    server_clock = "SELECT UNIX_TIMESTAMP(SYSDATE(3))"
     #: to MySQL, which has no such limit, the second setting is a comment
     limits_idle = "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES' /*M!100300 , idle_transaction_timeout={} */"
     writers = 2
@@ -142,11 +144,6 @@ class MySQLDialect(Dialect):
         connection.committed = True
         return int(last)
 
-    def server_now(self, conn: Connection) -> int:
-        """SYSDATE, for NOW stands still within a statement."""
-        cursor = execute(conn, "SELECT UNIX_TIMESTAMP(SYSDATE())")
-        return int(cursor.fetchall()[0][0])
-
     def _code(self, error: DBAPIError) -> int:
         arguments = getattr(error.orig, "args", ())
         return arguments[0] if arguments and isinstance(arguments[0], int) else 0
@@ -156,16 +153,21 @@ class MySQLDialect(Dialect):
         return self._code(error) in (1213, 1205, 1020)
 
     def _is_gone(self, error: DBAPIError) -> bool:
-        # 2002/2003: cannot connect; 2006/2013/2014: gone; 1053/1927/1080: shutting down or killed; 0: socket closed
+        # 2002/2003: cannot connect; 2006/2013/2014: gone; 1053/1927/1080: shutting down or killed; 0: socket closed;
+        # 1040: too many connections, 1203: of this user, 1226: it has used up what it may, 1135: no thread for it
         return self._code(error) in (
             0,
+            1040,
             1053,
             1080,
+            1135,
             1152,
             1158,
             1159,
             1160,
             1161,
+            1203,
+            1226,
             1927,
             2002,
             2003,
@@ -187,16 +189,24 @@ class MySQLDialect(Dialect):
         """By its code."""
         return self._code(error) in (1452, 1216)
 
+    def is_out_of_room(self, error: DBAPIError) -> bool:
+        """By its code."""
+        return self._code(error) in _NO_ROOM
+
     def explain_failure(self, error: DBAPIError) -> str | None:
         """As ``Dialect.explain_failure``."""
         code = self._code(error)
-        if code in (1021, 1114, 3):
+        if code in _NO_ROOM:
             return "the database server's disk is full; nothing of this transaction was kept"
         if code in (1290, 1836):
             return "the database server is read-only"
         if code == 1049:
             return f"the database {self.url.database!r} does not exist on the server; create it first"
         return None
+
+
+#: the disk or a table is full, or a file of it cannot be written
+_NO_ROOM = (1021, 1114, 3)
 
 
 def _collation(conn: Connection) -> str:

@@ -124,6 +124,7 @@ class PostgreSQLDialect(Dialect):
     """READ COMMITTED for writers, which check what they write in the writing statement; snapshots for readers."""
 
     name = "postgresql"
+    server_clock = "SELECT extract(epoch FROM clock_timestamp())"
     ids_by_returning = True
     returns_inserted = True
     returns_updated = True
@@ -238,11 +239,6 @@ class PostgreSQLDialect(Dialect):
         """As ``Dialect.end_session``."""
         return not execute(conn, _END_SESSION, (session.identifier, session.least_age)).fetchall()
 
-    def server_now(self, conn: Connection) -> int:
-        """Not the transaction's time, which stands still."""
-        cursor = execute(conn, "SELECT floor(extract(epoch FROM clock_timestamp()))::bigint")
-        return int(cursor.fetchall()[0][0])
-
     def _sqlstate(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlstate", None) or ""
 
@@ -251,9 +247,10 @@ class PostgreSQLDialect(Dialect):
         return self._sqlstate(error) in ("40P01", "40001", "55P03", _NOT_PREPARED)
 
     def _is_gone(self, error: DBAPIError) -> bool:
-        # no state: the client library lost the server; 57P0x: the server is going or coming; 08: connection
+        # no state: the client library lost the server, or got no connection; 57P0x: the server is going or coming;
+        # 08: connection; 53300: it has no connection left
         state = self._sqlstate(error)
-        return state == "" or state.startswith(("57P", "08"))
+        return state in ("", "53300") or state.startswith(("57P", "08"))
 
     def is_unique_violation(self, error: DBAPIError) -> bool:
         """By SQLSTATE."""
@@ -262,6 +259,10 @@ class PostgreSQLDialect(Dialect):
     def is_foreign_key_violation(self, error: DBAPIError) -> bool:
         """By SQLSTATE."""
         return self._sqlstate(error) == "23503"
+
+    def is_out_of_room(self, error: DBAPIError) -> bool:
+        """By SQLSTATE."""
+        return self._sqlstate(error) == "53100"
 
     def explain_failure(self, error: DBAPIError) -> str | None:
         """As ``Dialect.explain_failure``."""

@@ -15,7 +15,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import COMPILED, DataVersion, Dialect, InvalidURLError, ReactorReader
-from buildbot.db.dialects.driver import execute, execute_uncounted
+from buildbot.db.dialects.driver import execute_uncounted
 from buildbot.db.dialects.sqlite_reactor import SQLiteDataVersion, SQLiteReactorReader
 
 #: how long a writer waits for another process's transaction
@@ -32,6 +32,7 @@ class SQLiteDialect(Dialect):
     """WAL, so that readers never wait; one writer, which takes the lock at BEGIN, so that it never fails half way."""
 
     name = "sqlite"
+    server_clock = "SELECT CAST(strftime('%s', 'now') AS INTEGER)"
     writers = 1
     readers = 2
     remote = False
@@ -136,11 +137,6 @@ class SQLiteDialect(Dialect):
     def _count_up(self, column: Column[int]) -> str:
         return super()._count_up(column).replace("%s", "?")
 
-    def server_now(self, conn: Connection) -> int:
-        """This machine's clock is the database's."""
-        cursor = execute(conn, "SELECT CAST(strftime('%s', 'now') AS INTEGER)")
-        return int(cursor.fetchall()[0][0])
-
     def is_transient(self, error: DBAPIError) -> bool:
         """Another process holds the lock for longer than the timeout."""
         return isinstance(error.orig, sqlite3.OperationalError) and (
@@ -157,6 +153,10 @@ class SQLiteDialect(Dialect):
     def is_foreign_key_violation(self, error: DBAPIError) -> bool:
         """By its extended code."""
         return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
+
+    def is_out_of_room(self, error: DBAPIError) -> bool:
+        """By its code, with whatever extends it."""
+        return getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
     def explain_failure(self, error: DBAPIError) -> str | None:
         """As ``Dialect.explain_failure``."""

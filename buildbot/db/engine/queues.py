@@ -184,7 +184,6 @@ class ThreadConnection:
         #: the server's end of it, or of the last one
         self.session: Session | None = None
         self._connection: Connection | None = None
-        self._was_connected = False
         self.tally = PoolStats()
 
     def get(self) -> Connection:
@@ -196,11 +195,12 @@ class ThreadConnection:
         while True:
             try:
                 connection = self._engine.connect().execution_options(**self._options, **{CONTEXT: self.state})
-                self._connection, self._was_connected = connection, True
+                self._connection = connection
+                self._dialect.was_reached = True
                 self.session = self._dialect.session(connection)
                 return connection
             except DBAPIError as error:
-                patient = self._was_connected and self._dialect.is_disconnect(error)
+                patient = self._dialect.was_reached and self._dialect.is_disconnect(error)
                 if not patient or time.monotonic() > deadline or self._closing.is_set():
                     raise
                 log.warn("the database is away ({error}); waiting for it", error=error.orig)

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
 from buildbot.db.transaction import Committed
-from buildbot.mq.tail import NOTIFY_INTERVAL_S, LogTail
+from buildbot.mq.tail import LOOK_INTERVAL_S, NOTIFY_INTERVAL_S, LogTail
 
 
 class Database:
@@ -38,11 +38,44 @@ class Database:
         """As ``Listener.close``."""
 
 
+def nothing_new() -> Deferred[tuple[int, int]]:
+    """The clock, where nobody commits."""
+    return succeed((0, 0))
+
+
+def test_looks_at_the_clock() -> None:
+    """Where wake-ups come it looks at the clock, twice a second and one look at a time, and reads if that went on:
+    somebody may have been killed between his commit and the wake-up.
+    """
+    reactor, database = Clock(), Database()
+    looks: list[Deferred[tuple[int, int]]] = []
+
+    def look() -> Deferred[tuple[int, int]]:
+        looks.append(Deferred())
+        return looks[-1]
+
+    tail = LogTail(database, reactor, look, lambda event: None, lambda through: None)  # type: ignore[arg-type]
+    ensureDeferred(tail.start())
+    woken: list[bool] = []
+    tail.wake = lambda: woken.append(True)  # type: ignore[method-assign]
+    assert 2 * LOOK_INTERVAL_S <= 1
+    reactor.pump([LOOK_INTERVAL_S] * 3)
+    assert len(looks) == 1
+    looks.pop().callback((tail.position, 0))
+    assert not woken
+    reactor.advance(LOOK_INTERVAL_S)
+    looks.pop().errback(ConnectionError("away"))
+    reactor.advance(LOOK_INTERVAL_S)
+    looks.pop().callback((tail.position + 1, 0))
+    assert woken
+    tail.stop()
+
+
 def test_wakes_others() -> None:
     """Soon after a commit, once for all that is committed meanwhile, and for the last ones before it stops."""
     reactor, database = Clock(), Database()
     delivered: list[Any] = []
-    tail = LogTail(database, reactor, delivered.append, delivered.append)  # type: ignore[arg-type]
+    tail = LogTail(database, reactor, nothing_new, delivered.append, delivered.append)  # type: ignore[arg-type]
     ensureDeferred(tail.start())
     commit = iter(range(1, 100))
 

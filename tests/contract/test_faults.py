@@ -1,0 +1,132 @@
+"""A disk without room, clocks that are wrong, builds that end in the middle of something."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import OperationalError
+
+from buildbot.db import pool
+from buildbot.db.engine import serverclock
+from buildbot.util import clock
+from buildbot.util.results import RETRY
+from tests.support.building import add_build, run_build
+from tests.support.events import logged_after, next_turn
+
+
+class Disk:
+    """The disk of a database in a file; it is full while ``pages`` says so."""
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+
+    def fill(self) -> None:
+        """Leave no room."""
+        (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
+        self._connection.execute(f"PRAGMA max_page_count={pages}")
+
+    def clear(self) -> None:
+        """Make room; from another thread than the one that writes, which waits."""
+        self._connection.execute("PRAGMA max_page_count=1073741823")
+
+
+async def full_disk(state: Any) -> Disk:
+    """The disk, which is full now."""
+    if state.db.dialect.remote or state.db.dialect.in_memory:
+        pytest.skip("only a file's disk can be filled here")
+    disk = Disk(await state.db.pool.do(lambda conn: conn.connection.driver_connection))
+    disk.fill()
+    return disk
+
+
+async def test_waits_for_room(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A write that meets a full disk waits for room, and the pool says meanwhile that nothing can be written."""
+    monkeypatch.setattr(pool, "ROOM_INTERVAL_S", 0.01)
+    disk = await full_disk(state)
+    try:
+        adding = state.data.update.addChange(author="a", comments="x" * 8_000_000)
+        while state.db.pool.unwritable is None:
+            await next_turn()
+        assert "full" in state.db.pool.unwritable
+    finally:
+        disk.clear()
+    changeid = await adding
+    assert (await state.db.changes.getChange(changeid))["author"] == "a"
+    assert state.db.pool.unwritable is None
+
+
+async def test_not_for_ever(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the end it is the caller's error, nothing of the call is kept, and the next write that succeeds says so."""
+    monkeypatch.setattr(pool, "ROOM_S", 0.0)
+    clock_before = await state.data.clock()
+    disk = await full_disk(state)
+    try:
+        with pytest.raises(OperationalError, match="full"):
+            await state.data.update.addChange(author="a", comments="x" * 8_000_000)
+        assert state.db.pool.unwritable is not None
+    finally:
+        disk.clear()
+    assert await logged_after(state, clock_before) == []
+    await state.data.update.addChange(author="b")
+    assert state.db.pool.unwritable is None
+
+
+async def test_nothing_stays_open(state: Any) -> None:
+    """Whoever ends a build ends its steps, logs and test result sets with it, each announced; logs of steps that have
+    ended too.
+    """
+    running = await run_build(state)
+    update = state.data.update
+    setid = await update.addTestResultSet(
+        (await state.data.get({}, ("builds", running.buildid)))["builderid"],
+        running.buildid,
+        running.stepid,
+        "d",
+        "pass_fail",
+        "boolean",
+    )
+    ended = (await update.newStep(running.buildid, "ended"))["stepid"]
+    left = await update.newLog(ended, "left", "s")
+    await update.finishStep(ended, 0)
+    before = await state.data.clock()
+    await update.finishBuild(running.buildid, RETRY)
+    keys = [keys[0] for keys in await logged_after(state, before)]
+    assert keys == [
+        f"logs/{running.logid}/finished",
+        f"logs/{left}/finished",
+        f"steps/{running.stepid}/finished",
+        f"test_result_sets/{setid}/completed",
+        f"builds/{running.buildid}/finished",
+    ]
+    step = await state.data.get({}, ("steps", running.stepid))
+    assert (step["complete"], step["results"]) == (True, RETRY)
+    assert all(log["complete"] for log in await state.data.get({}, ("steps", ended, "logs")))
+
+
+async def test_dead_master_leaves_nothing_open(state: Any, second_master: Any) -> None:
+    """So does who finds a dead master's builds."""
+    running = await run_build(second_master)
+    ended = (await second_master.data.update.newStep(running.buildid, "ended"))["stepid"]
+    left = await second_master.data.update.newLog(ended, "left", "s")
+    await second_master.data.update.finishStep(ended, 0)
+    await state.db.masters.setAllMastersActiveLongTimeAgo()
+    await state.data.update.masterActive()
+    await state.data.update.expireMasters(60)
+    assert (await state.data.get({}, ("builds", running.buildid)))["results"] == RETRY
+    for logid in (running.logid, left):
+        assert (await state.data.get({}, ("logs", logid)))["complete"]
+
+
+async def test_time_of_the_database(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Times in the database are the database's, however wrong the master's clock is; those that are given stay."""
+    if not state.db.dialect.remote:
+        pytest.skip("its clock is this machine's")
+    monkeypatch.setattr(clock, "now", lambda: int(time.time()) + 3600)
+    monkeypatch.setattr(state.db.pool, "clock", serverclock.ServerClock(state.db.dialect))
+    buildid, brid = await add_build(state)
+    build = await state.data.get({}, ("builds", buildid))
+    request = await state.data.get({}, ("buildrequests", brid))
+    for at in (build["started_at"], request["submitted_at"], request["claimed_at"]):
+        assert abs(at - time.time()) < 600
