@@ -129,6 +129,12 @@ class BuilderConfig:
             errors.error(f"{shown} has no factory; give it factory=util.BuildFactory([...])")
         elif not hasattr(factory, "addStep"):
             errors.error(f"{shown}: factory must be a util.BuildFactory, not {checks.kind(factory)}")
+        else:
+            workdir = getattr(factory, "workdir", "build")
+            if not (isinstance(workdir, str) or callable(workdir) or hasattr(workdir, "getRenderingFor")):
+                errors.error(
+                    f"{shown}: factory.workdir must be a text, a renderable or a function, not {checks.kind(workdir)}"
+                )
         names = _check_workers(shown, workername, workernames)
         if not names and "slavename" not in unknown and "slavenames" not in unknown:
             errors.error(f"{shown} has no workers; name at least one in workernames")

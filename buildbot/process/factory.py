@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from buildbot.config.errors import error
@@ -36,10 +37,25 @@ class BuildFactory:
             return
         self.steps.append(step)
 
-    def addSteps(self, steps: Iterable[Any]) -> None:
-        """Add steps in their order."""
-        for step in steps:
-            self.addStep(step)
+    def addSteps(self, steps: Iterable[Any], withSecrets: Iterable[Any] | None = None) -> None:
+        """Add steps in their order.
+
+        Args:
+            steps: the steps.
+            withSecrets: ``(path, value)`` of files that hold secrets while the steps run. This version has no
+                secrets: anything in it is an error of the configuration.
+        """
+        with self.withSecrets(withSecrets or ()):
+            for step in steps:
+                self.addStep(step)
+
+    @contextmanager
+    def withSecrets(self, secrets: Iterable[Any]) -> Iterator[BuildFactory]:
+        """The steps that are added in the block run with files of secrets; see `addSteps`."""
+        files = list(secrets)
+        if files:
+            error(f"withSecrets needs secrets, which this version does not have; {len(files)} are given")
+        yield self
 
     def make_steps(self) -> list[BuildStep]:
         """Fresh steps for one build."""

@@ -226,6 +226,8 @@ class BuildStep:
         self.stopped = False
         self.rendered = False
         self._build: StepBuild | None = None
+        self._master: Any = None
+        self._worker: Any = None
         self._logs: dict[str, Log] = {}
         self._observers: dict[str, list[ILogObserver]] = {}
         self._results = TestResults()
@@ -305,10 +307,20 @@ class BuildStep:
             raise RuntimeError(f"{self!r} does not run in a build yet")
         return self._build
 
+    @build.setter
+    def build(self, build: Any) -> None:
+        self._build = build
+
+    # These three may be set, too, for a step that a step makes to do a part of its own work.
+
     @property
     def master(self) -> Any:
         """The master."""
-        return self.build.master
+        return self.build.master if self._master is None else self._master
+
+    @master.setter
+    def master(self, master: Any) -> None:
+        self._master = master
 
     @property
     def workername(self) -> str:
@@ -318,7 +330,11 @@ class BuildStep:
     @property
     def worker(self) -> Any:
         """The worker that it runs on."""
-        return self.build.worker
+        return self.build.worker if self._worker is None else self._worker
+
+    @worker.setter
+    def worker(self, worker: Any) -> None:
+        self._worker = worker
 
     def describe(self, *choices: Any, why: str = "") -> str:
         """The first of several descriptions that says something, the suffix, and ``why``, as one text.

@@ -417,16 +417,14 @@ class CodebaseParameter(NestedParameter):
         super().__init__(codebase if name is None else name, label, fields=fields, **further)
 
     def sourcestamp(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
-        """The source stamp for what was submitted; branch and revision that are left empty are None."""
+        """The source stamp for what was submitted; what is left empty is ``""``, as existing configurations expect."""
         values = self.collect(submitted, messages)
         stamp: dict[str, Any] = {"codebase": self.codebase}
         for key in ("branch", "revision", "repository", "project"):
             try:
-                text = "" if values[key] is None else _text(values[key], key)
+                stamp[key] = "" if values[key] is None else _text(values[key], key)
             except ValidationError as problem:  # a parameter of the user's own kind may give anything
                 messages[self._full_name(key)] = str(problem)
-                continue
-            stamp[key] = text or (None if key in ("branch", "revision") else "")
         patch = values.get("patch")
         if patch and patch["body"]:
             level = patch["level"]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 
+from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
 from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepFailed, CommandMixin, ShellMixin
 from buildbot.process.factory import BuildFactory
@@ -18,6 +19,7 @@ from buildbot.process.rendering import resolved
 from buildbot.process.workers.connection import WorkerLostError
 from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
+from buildbot.steps.source.git import Git
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
 from tests.unit.process.scripted import Farm
 
@@ -727,3 +729,67 @@ def test_mistakes(make: Any, complaint: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert complaint in str(caught.value)
+
+
+async def test_step_that_stands_in_for_another() -> None:
+    """A step may make another one, hand it its build, master and worker, and run it."""
+
+    class Leader(BuildStep):
+        name = "leader"
+
+        async def run(self) -> int:
+            part = SetProperties(properties={"part": 1})
+            part.build, part.master, part.worker = self.build, self.master, self.worker
+            assert (part.build, part.master, part.worker) == (self.build, self.build.master, self.build.worker)
+            return await part.run()
+
+    farm, (row,) = await run(Leader())
+    assert row["results"] == SUCCESS and farm.master.build(1)["properties"]["part"][0] == 1
+
+
+def test_secrets_of_steps() -> None:
+    """``withSecrets`` is taken; what cannot be done yet is said where it is asked for."""
+    factory = BuildFactory()
+    factory.addSteps([ShellCommand(command="a")], withSecrets=None)
+    factory.addSteps([ShellCommand(command="b")], withSecrets=[])
+    with factory.withSecrets([]):
+        factory.addStep(ShellCommand(command="c"))
+    assert len(factory.steps) == 3
+    with pytest.raises(ConfigErrors, match="withSecrets needs secrets, which this version does not have; 1 are given"):
+        factory.addSteps([ShellCommand(command="d")], withSecrets=[("/tmp/x", "value")])
+    assert len(factory.steps) == 3
+    with pytest.raises(ConfigErrors, match="withSecrets needs secrets"), factory.withSecrets([("a", "b"), ("c", "d")]):
+        pass
+
+
+@pytest.mark.parametrize("workdir", [None, 5, ["a"]])
+def test_wrong_workdir_of_a_factory(workdir: Any) -> None:
+    """A directory that can be none is an error of the configuration."""
+    factory = BuildFactory([ShellCommand(command="a")])
+    factory.workdir = workdir
+    with pytest.raises(ConfigErrors, match=r"factory\.workdir must be a text, a renderable or a function, not"):
+        BuilderConfig(name="b", workernames=["w"], factory=factory)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"mode": "fresh"}, "mode must be one of incremental, full, not 'fresh'"),
+        ({"method": "fast"}, "method must be one of clobber, fresh, clean, copy, not 'fast'"),
+        ({"mode": "full", "method": "fast"}, "method must be one of"),
+        ({"getDescription": "yes"}, "getDescription must be True, False or a dictionary, not 'yes'"),
+        ({"getDescription": {"tag": True}}, "getDescription has no 'tag'; it has abbrev, all,"),
+        ({"repourl": ""}, "Git needs a repourl"),
+        ({"repourl": 5}, "Git needs a repourl"),
+    ],
+)
+def test_git_mistakes(arguments: dict[str, Any], complaint: str) -> None:
+    """Wrong arguments of Git are errors of the configuration."""
+    with pytest.raises(ConfigErrors, match=complaint):
+        Git(**{"repourl": "/r", **arguments})
+
+
+def test_git_arguments_of_existing_configurations() -> None:
+    """What 4.3 takes is taken: a method without mode full, renderables."""
+    Git(repourl=Property("url"), method="clobber", progress=True, getDescription={}, retryFetch=True, tags=True)
+    Git(repourl=Interpolate("%(prop:url)s"), mode=Property("mode"), method=Property("method"))

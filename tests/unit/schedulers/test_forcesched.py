@@ -65,7 +65,7 @@ async def test_everything_submitted_is_built(master: Any) -> None:
     buildset = await master.data.get({}, ("buildsets", bsid))
     assert buildset["reason"] == "A build was forced by 'ann@example.org': because"
     (stamp,) = buildset["sourcestamps"]
-    assert (stamp["branch"], stamp["revision"], stamp["repository"], stamp["codebase"]) == ("main", None, "repo", "")
+    assert (stamp["branch"], stamp["revision"], stamp["repository"], stamp["codebase"]) == ("main", "", "repo", "")
     requests = await master.data.get({}, ("buildrequests",))
     assert {str(each["builderid"]): each["buildrequestid"] for each in requests} == brids
     assert {each["priority"] for each in requests} == {7}

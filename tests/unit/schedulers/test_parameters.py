@@ -186,10 +186,10 @@ def test_any_property() -> None:
 
 
 def test_source_stamps() -> None:
-    """Empty branch and revision mean the default and the latest; a patch is added if there is one."""
+    """What is left empty is an empty text, as in 4.3; a patch is added if there is one."""
     parameter = CodebaseParameter("cb", project="proj", patch=PatchParameter())
     submitted = {"cb_branch": [""], "cb_revision": ["r1"], "cb_repository": ["url"], "cb_project": ["ignored"]}
-    stamp = {"codebase": "cb", "branch": None, "revision": "r1", "repository": "url", "project": "proj"}
+    stamp = {"codebase": "cb", "branch": "", "revision": "r1", "repository": "url", "project": "proj"}
     assert parameter.sourcestamp(submitted, {}) == stamp
     patched = parameter.sourcestamp(submitted | {"cb_patch_body": ["--- a"], "cb_patch_level": ["0"]}, {})
     assert patched["patch_body"] == "--- a"

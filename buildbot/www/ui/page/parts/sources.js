@@ -7,6 +7,6 @@ import { shortRevision } from "../format.js";
 export function Stamp({ stamp }) {
   const where = [stamp.repository, stamp.project].filter(Boolean).join(", ");
   return html`<div title=${where}><dt>Source${stamp.codebase && ` of ${stamp.codebase}`}</dt>
-    <dd>${stamp.branch ?? "default branch"}${stamp.revision ? html` <code title=${stamp.revision}>${shortRevision(stamp.revision)}</code>` : " (newest)"}
+    <dd>${stamp.branch || "default branch"}${stamp.revision ? html` <code title=${stamp.revision}>${shortRevision(stamp.revision)}</code>` : " (newest)"}
       ${stamp.patch && html` <span class="tag" title=${stamp.patch.comment}>with a patch${stamp.patch.author && ` by ${stamp.patch.author}`}</span>`}</dd></div>`;
 }
