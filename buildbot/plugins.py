@@ -86,6 +86,7 @@ util = Namespace(
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
+        "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.properties": "Interpolate Properties Property Transform renderer",
         "buildbot.changes.filter": "ChangeFilter",
         "buildbot.schedulers.parameters": (

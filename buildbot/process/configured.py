@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self
 
 from buildbot.config.errors import error
+from buildbot.process.rendering import same_description
 
 
 class Configured:
@@ -24,7 +25,11 @@ class Configured:
         return self
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and isinstance(other, Configured) and self._arguments == other._arguments
+        return (
+            type(self) is type(other)
+            and isinstance(other, Configured)
+            and same_description(self._arguments, other._arguments)
+        )
 
     def __hash__(self) -> int:
         return hash(type(self))

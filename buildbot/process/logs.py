@@ -174,7 +174,7 @@ class Log:
                 *cut, rest = _pieces(partial.text())
                 lines += cut
                 self._partial[stream] = _Partial(rest)
-        if self.type == "s":
+        if self.type == "s" and lines and max(map(len, lines)) > MAX_LINE_CHARS:
             lines = [piece for line in lines for piece in _pieces(line)]
         if lines:
             self._add_lines(stream, lines)

@@ -50,6 +50,25 @@ def holds_renderable(value: object) -> bool:
     return is_renderable(value)
 
 
+def same_description(left: Any, right: Any) -> bool:
+    """Whether two values of a configuration say the same, renderables and what holds them included.
+
+    ``==`` of a renderable is a renderable itself, so it cannot tell.
+    """
+    if left is right:
+        return True
+    if isinstance(left, Renderable) or isinstance(right, Renderable):
+        return type(left) is type(right) and same_description(vars(left), vars(right))
+    if isinstance(left, (list, tuple)) and type(left) is type(right):
+        return len(left) == len(right) and all(map(same_description, left, right))
+    if isinstance(left, dict) and isinstance(right, dict):
+        return left.keys() == right.keys() and all(same_description(item, right[key]) for key, item in left.items())
+    try:
+        return bool(left == right)
+    except ConfigErrors:  # a user's object that holds renderables and compares them
+        return False
+
+
 async def resolved(value: Any) -> Any:
     """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
     if isinstance(value, Deferred) or inspect.isawaitable(value):

@@ -220,6 +220,15 @@ class BuildStep:
             error(f"{type(self).__name__}: unknown argument {', '.join(map(repr, sorted(kwargs)))}")
         if not isinstance(self.name, str) and not is_renderable(self.name):
             error(f"{type(self).__name__}: the name must be a text or a renderable, not {self.name!r}")
+        for flag in self.flags:
+            value = getattr(self, flag)
+            if callable(value) and not is_renderable(value):
+                error(f"{type(self).__name__}: {flag} must be True, False or a renderable, not {value!r}")
+        policy = self.updateBuildSummaryPolicy
+        if policy is not None and not isinstance(policy, (bool, list, tuple, set, frozenset)):
+            error(
+                f"{type(self).__name__}: updateBuildSummaryPolicy must be True, False, None or a list, not {policy!r}"
+            )
         self.stepid = 0
         self.number = -1
         self.results: int | None = None

@@ -762,6 +762,21 @@ def test_secrets_of_steps() -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("haltOnFailure", lambda step: True),
+        ("alwaysRun", bool),
+        ("updateBuildSummaryPolicy", Property("x")),
+        ("updateBuildSummaryPolicy", 2),
+    ],
+)
+def test_wrong_flags(argument: str, value: Any) -> None:
+    """A function would be a silent yes, and a renderable a policy that cannot be asked."""
+    with pytest.raises(ConfigErrors, match=f"ShellCommand: {argument} must be True, False"):
+        ShellCommand(command="x", **{argument: value})
+
+
 @pytest.mark.parametrize("workdir", [None, 5, ["a"]])
 def test_wrong_workdir_of_a_factory(workdir: Any) -> None:
     """A directory that can be none is an error of the configuration."""

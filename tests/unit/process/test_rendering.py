@@ -11,7 +11,8 @@ import pytest
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
 from buildbot.process.properties import Interpolate, Properties, Property, Transform, renderer
-from buildbot.process.rendering import holds_renderable
+from buildbot.process.rendering import holds_renderable, same_description
+from buildbot.schedulers.basic import SingleBranchScheduler
 
 P: Any = Property("branch")
 N: Any = Property("n")
@@ -130,6 +131,48 @@ def test_not_a_collection() -> None:
 
     assert not isinstance(P, Iterable) and not callable(P)
     assert holds_renderable([("x", {"a": P == 1})]) and not holds_renderable([Property, {"a": "b"}])
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: {"a": Property("x", default=[Property("y")])},
+        lambda: [Property("x") == "y", (Property("n") + 1).in_([1, Property("m")])],
+        lambda: Interpolate("%(kw:a)s", a=Property("x")),
+        lambda: (Transform(str.upper, Property("x")), size.withArgs(1, a=Property("y"))),
+    ],
+)
+def test_same_description(make: Callable[[], Any]) -> None:
+    """What is compared when a configuration is read again: two renderables that say the same are the same."""
+    assert same_description(make(), make())
+    for other in (
+        {"a": Property("x")},
+        [Property("x") != "y", 1],
+        Interpolate("%(kw:a)s", a=Property("z")),
+        None,
+        (1,),
+    ):
+        assert not same_description(make(), other) and not same_description(other, make())
+
+    class Own:
+        def __init__(self) -> None:
+            self.value = Property("x")
+
+        def __eq__(self, other: object) -> bool:
+            return bool(self.value == other)
+
+        __hash__ = None  # type: ignore[assignment]
+
+    assert not same_description([Own()], [Own()])
+
+
+def test_unchanged_scheduler() -> None:
+    """A scheduler whose properties are renderables is the same when the configuration is read again."""
+    first, second, changed = (
+        SingleBranchScheduler("s", builderNames=["b"], branch="main", properties={"p": Property("q") == value})
+        for value in (1, 1, 2)
+    )
+    assert first == second and first != changed
 
 
 def test_checkconfig(tmp_path: Path) -> None:
