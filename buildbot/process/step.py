@@ -555,8 +555,8 @@ class BuildStep:
     async def _end(self, results: int, problem: Failure | None) -> bool:
         """Close what it left open, and say how it ended; whether pages hide it.
 
-        Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was cancelled
-        or lost its worker, and stands in the log ``err.text``.
+        Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was
+        cancelled or lost its worker, and stands in the log ``err.text``.
         """
         self.results = results
         problems = [problem]
@@ -566,10 +566,10 @@ class BuildStep:
         problems.append(await self._try(self._ask_hidden(hidden)))
         failures = [each for each in problems if each is not None]
         if failures and self.results not in (RETRY, CANCELLED):
-            self.results = RETRY if any(is_unavailable(each.value) for each in failures) else EXCEPTION
+            self.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
         unclear = await self._try(self._show_summary())
         if unclear is not None:
-            self.results = RETRY if is_unavailable(unclear.value) else EXCEPTION
+            self.results = RETRY if _was_database(unclear) else EXCEPTION
             failures.append(unclear)
             text = with_result("finished", self.results)
             unshown = await self._try(self.master.data.update.setStepStateString(self.stepid, text))
@@ -750,6 +750,10 @@ def described(words: Any) -> str:
     if words is None or holds_renderable(words):
         return ""
     return " ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
+
+
+def _was_database(failure: Failure) -> bool:
+    return failure.value is not None and is_unavailable(failure.value)
 
 
 def with_result(text: str, results: int | None) -> str:
