@@ -1,4 +1,4 @@
-"""Write docs/reference/ from docstrings and declarations: the database layer, the Data API, the queue, the nouns.
+"""Write docs/reference/ from docstrings and declarations, and docs/specification.md from the contract tests.
 
 .venv/bin/python script/reference.py            write the pages
 .venv/bin/python script/reference.py --check    exit with 1 if they are not what the code says
@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from pathlib import Path
@@ -27,14 +28,43 @@ NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
 
 
 def pages() -> dict[str, str]:
-    """The text of each page by its file name."""
+    """The text of each page by its path below docs."""
     made = {
-        "database.md": _classes("The database layer", [DBConnector, DBThreadPool, *_components()]),
-        "data.md": _classes("The Data API", [DataConnector, Updates]),
-        "mq.md": _classes("The message queue", [MQConnector]),
-        "nouns.md": f"{NOTE}# Nouns of the Data API\n\n" + "\n".join(map(_noun, RESOURCES)),
+        "specification.md": _promises(),
+        "reference/database.md": _classes("The database layer", [DBConnector, DBThreadPool, *_components()]),
+        "reference/data.md": _classes("The Data API", [DataConnector, Updates]),
+        "reference/mq.md": _classes("The message queue", [MQConnector]),
+        "reference/nouns.md": f"{NOTE}# Nouns of the Data API\n\n" + "\n".join(map(_noun, RESOURCES)),
     }
     return {name: text.rstrip() + "\n" for name, text in made.items()}
+
+
+_PROMISES = """# What is promised, and the test that holds it
+
+The database layer and the Data API keep the promises of Buildbot's documentation of both, in the places where it is
+silent or contradicts itself as the sentences below say. Each line is a promise and the test that holds it, on SQLite,
+PostgreSQL, MariaDB and the fake in memory. `tests/unit/db/test_signatures.py` holds names, arguments, defaults and
+order of all methods; [reference/](reference/) has the methods themselves.
+"""
+
+
+def _promises() -> str:
+    parts = [NOTE.replace("the docstrings", "the tests' docstrings") + _PROMISES]
+    for path in sorted((ROOT / "tests" / "contract").glob("test_*.py")):
+        module = ast.parse(path.read_text(encoding="utf-8"))
+        tests = [each for each in module.body if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
+        rows = [
+            f"| {_one_line(ast.get_docstring(test))} | `{test.name}` |"
+            for test in tests
+            if test.name.startswith("test_")
+        ]
+        title = f"## tests/contract/{path.name}\n\n{ast.get_docstring(module)}\n"
+        parts.append("\n".join([title, "| promise | test |", "| --- | --- |", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _one_line(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
 
 
 def _components() -> list[type]:
@@ -101,7 +131,7 @@ def _noun(noun: Resource) -> str:
 
 def main() -> int:
     """Write the pages, or compare them."""
-    directory = ROOT / "docs" / "reference"
+    directory = ROOT / "docs"
     stale = []
     for name, text in pages().items():
         path = directory / name
@@ -109,10 +139,10 @@ def main() -> int:
             if not path.exists() or path.read_text() != text:
                 stale.append(name)
         else:
-            directory.mkdir(exist_ok=True)
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text)
     if stale:
-        print(f"docs/reference: not what the code says: {', '.join(stale)}; run script/reference.py", file=sys.stderr)
+        print(f"docs: not what the code says: {', '.join(stale)}; run script/reference.py", file=sys.stderr)
     return 1 if stale else 0
 
 
