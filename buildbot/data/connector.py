@@ -10,7 +10,8 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.control import Control
-from buildbot.data.endpoints import Endpoint, Endpoints
+from buildbot.data.endpoint import Endpoint
+from buildbot.data.endpoints import Endpoints
 from buildbot.data.exceptions import (
     InvalidControlError,
     InvalidOptionError,

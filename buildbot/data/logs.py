@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
+from buildbot.data import options
 from buildbot.data.base import Events, Transacts
+from buildbot.data.endpoint import Endpoint, EndpointKind, Variables, clock_of
+from buildbot.data.heard import Heard, heard_at
+from buildbot.db.connector import DBConnector
+from buildbot.db.engine.query import Page, Query, fetch
+from buildbot.resources.base import Kind, Path
 from buildbot.resources.logs import LOG
+from buildbot.util import checks
 
 
 class LogUpdates(Transacts):
@@ -70,3 +80,96 @@ def _has_surrogates(text: str) -> bool:
     except UnicodeEncodeError:
         return True
     return False
+
+
+_LOGCHUNK: dict[str, Kind] = {"logid": "int", "firstline": "int", "content": "str"}
+
+
+class LogLinesEndpoint(Endpoint):
+    """Lines of a log: ``offset`` and ``limit`` count lines."""
+
+    def __init__(self, db: DBConnector, path: Path, last: str, kind: EndpointKind) -> None:
+        super().__init__(db, Path(f"{path.pattern}/{last}", where=path.where, single=True), "logchunks", "logchunk")
+        self._log_path = path
+        self.kind = kind
+
+    @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``: what happens to the log."""
+        return heard_at(LOG, self._log_path)
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return _LOGCHUNK
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """Takes limit and offset, in lines."""
+        given = dict(given or {})
+        query = options.checked({k: given.pop(k) for k in ("limit", "offset") if k in given}, LOG, True)
+        super().check(given)
+        return query
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any] | None:
+        """As ``Endpoint.read``: ``logid``, ``firstline``, ``content``.
+
+        Raw kinds give the log itself, with the names of its ``step``, ``builder`` and ``worker`` and the build's
+        ``number``.
+        """
+        return self._found(conn, query, self._fetch(conn, variables))[0]
+
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """As ``Endpoint.read_at_once``: the lines are of the same moment as the log if the clock is still the same,
+        where that moves with all that is written.
+        """
+        if self.kind != "lines" or not self._db.dialect.remote:
+            return None
+        page = self._fetch(conn, variables)
+        found, clock = self._found(conn, query, page)
+        return None if clock is None or clock != page.clock else (found, clock)
+
+    def read_with_clock(
+        self, conn: Connection, variables: Variables, query: Query
+    ) -> tuple[dict[str, Any] | None, int]:
+        """As ``Endpoint.read_with_clock``."""
+        page = self._fetch(conn, variables)
+        return self._found(conn, query, page)[0], clock_of(conn, page)
+
+    def _fetch(self, conn: Connection, variables: Variables) -> Page:
+        return fetch(conn, LOG, self._log_path, variables, Query(limit=1))
+
+    def _found(self, conn: Connection, query: Query, page: Page) -> tuple[dict[str, Any] | None, int | None]:
+        """What is there, and the clock when its lines were read, if there are any."""
+        if not page.entities:
+            return None, None
+        log = page.entities[0]
+        if self.kind != "lines":
+            names = self._db.logs.thdGetOrigin(conn, log["logid"]) or (None,) * 4
+            return {**log, **dict(zip(("step", "number", "builder", "worker"), names, strict=True))}, None
+        first = query.offset
+        if query.limit is None:
+            if first and first >= log["num_lines"]:
+                return None, None
+            last = log["num_lines"] - 1
+        else:
+            if query.limit == 0:
+                return None, None
+            last = min(first + query.limit - 1, checks.MAX_INT)
+        content, clock = self._db.logs.thdGetLogLinesAt(conn, log["logid"], first, last)
+        return {"logid": log["logid"], "firstline": first, "content": content}, clock
+
+
+class LogChunksEndpoint(Endpoint):
+    """Chunks are found by their logs: there is nothing at ``/logchunks`` itself, but clients know the path."""
+
+    def __init__(self, db: DBConnector) -> None:
+        super().__init__(db, Path("logchunks", single=True), "logchunks", "logchunk")
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return _LOGCHUNK
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> None:
+        """As ``Endpoint.read``."""
+        return

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 from sqlalchemy.engine import Connection
 
-from buildbot.data.endpoints import CommitRangeEndpoint
+from buildbot.data.commits import CommitRangeEndpoint
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.db import commits as commits_connector
 from buildbot.db.engine.statements import Statement

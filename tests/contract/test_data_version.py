@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy.engine import Connection, Engine
 
-from buildbot.data import endpoints
+from buildbot.data import endpoint as endpoints
 from buildbot.db.engine.query import count
 from buildbot.mq.log import thdClock
 from tests.support.building import add_requests, run_build

@@ -13,9 +13,10 @@ from importlib.metadata import version
 from typing import Any, Protocol
 
 from buildbot.data.control import ACTIONS, Action
-from buildbot.data.endpoints import Endpoint, PropertiesEndpoint, PropertyListEndpoint
+from buildbot.data.endpoint import Endpoint
 from buildbot.data.links import target_of
 from buildbot.data.options import operators_of
+from buildbot.data.properties import PropertiesEndpoint, PropertyListEndpoint
 from buildbot.db.engine.query import OPERATORS
 from buildbot.resources.base import Field, Resource
 from buildbot.resources.build_data import BUILD_DATA

@@ -1,0 +1,213 @@
+"""A path of the Data API, and how the resources there are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from sqlalchemy.engine import Connection
+
+from buildbot.data import links, options, spec
+from buildbot.data.base import ResourceList
+from buildbot.data.exceptions import InvalidOptionError
+from buildbot.data.heard import Heard, heard_at
+from buildbot.db.connector import DBConnector
+from buildbot.db.engine.query import Page, Query, count, fetch, in_one_statement, only_one
+from buildbot.mq.log import thdClock
+from buildbot.resources.base import Kind, Path, Resource
+from buildbot.resources.logs import LOG
+from buildbot.resources.steps import STEP
+
+EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
+Variables = Mapping[str, Any]
+#: by what was asked: how many there were at which clock
+Totals = dict[str, tuple[int, int | None]]
+
+#: lists whose totals are remembered, and how long what they were asked with may be
+MAX_TOTALS = 1000
+_MAX_TOTAL_CHARACTERS = 1000
+
+
+class Endpoint:
+    """A path of the API, and how what is there is read."""
+
+    kind: EndpointKind = "single"
+    growing = False
+
+    def __init__(self, db: DBConnector, path: Path, plural: str, name: str) -> None:
+        self._db = db
+        self.path = path
+        self.plural = plural
+        self.name = name
+
+    @property
+    def is_collection(self) -> bool:
+        """Whether it gives a list."""
+        return self.kind == "collection"
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """Attributes of what is there, with their kinds."""
+        return {}
+
+    @property
+    def resource(self) -> Resource | None:
+        """The noun that is there, if it is one."""
+        return None
+
+    @property
+    def heard(self) -> Heard | None:
+        """What subscriptions to it hear; None if nothing ever happens there."""
+        return None
+
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """What is there, as ``application.spec`` describes it."""
+        return {"type": self.name, "fields": [spec.plain(name, kind) for name, kind in self.fields.items()]}
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """The options as a value; most endpoints take none."""
+        for name, value in (given or {}).items():
+            if value:
+                raise InvalidOptionError(f"{name}: {self.path.pattern} takes no options")
+        return Query()
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
+        raise NotImplementedError
+
+    def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
+        """As ``read``, with the snapshot's clock."""
+        clock, _ = thdClock(conn)
+        return self.read(conn, variables, query), clock
+
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """What is there and the clock, without a snapshot; None if it takes one."""
+        return None
+
+    def asks_short(self, query: Query) -> bool:
+        """Whether it takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
+        return False
+
+
+class ResourceEndpoint(Endpoint):
+    """One of a noun's paths."""
+
+    def __init__(self, db: DBConnector, resource: Resource, path: Path, totals: Totals) -> None:
+        super().__init__(db, path, resource.plural, resource.name)
+        self._resource = resource
+        self.kind = "single" if path.is_single else "collection"
+        self.growing = resource.growing
+        self._fields = {name: resource.kind(name) for name in resource.fields}
+        self._totals = totals
+
+    @property
+    def resource(self) -> Resource:
+        """As ``Endpoint.resource``."""
+        return self._resource
+
+    @property
+    def fields(self) -> dict[str, Kind]:
+        """As ``Endpoint.fields``."""
+        return self._fields
+
+    @property
+    def heard(self) -> Heard | None:
+        """As ``Endpoint.heard``."""
+        return heard_at(self._resource, self.path)
+
+    @property
+    def type_spec(self) -> dict[str, Any]:
+        """As ``Endpoint.type_spec``."""
+        return {"type": self.name, "fields": spec.described(self._resource)}
+
+    def check(self, given: Mapping[str, Any] | None) -> Query:
+        """As ``Endpoint.check``."""
+        return options.checked(given, self._resource, self.is_collection)
+
+    def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
+        """As ``Endpoint.read``."""
+        return self._found(conn, variables, query, self._fetch(conn, variables, query), None)
+
+    def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
+        """As ``Endpoint.read_with_clock``."""
+        page = self._fetch(conn, variables, query)
+        clock = clock_of(conn, page)
+        return self._found(conn, variables, query, page, clock), clock
+
+    def _fetch(self, conn: Connection, variables: Variables, query: Query) -> Page:
+        return fetch(conn, self._resource, self.path, variables, query if self.is_collection else only_one(query))
+
+    def _found(self, conn: Connection, variables: Variables, query: Query, page: Page, clock: int | None) -> Any:
+        if not self.is_collection:
+            self._link(conn, page.entities, query)
+            return page.entities[0] if page.entities else None
+        total = self._counted(conn, variables, query, clock)[0] if page.total is None else page.total
+        self._link(conn, page.entities, query)
+        return ResourceList(page.entities, total, self.plural)
+
+    def asks_short(self, query: Query) -> bool:
+        """As ``Endpoint.asks_short``: one resource, and what a build has few of."""
+        few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
+        return few and not query.expand and in_one_statement(self._resource, query)
+
+    def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
+        """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.
+
+        A total that takes another one is of the same moment if the clock is still the same, where that moves with all
+        that is written.
+        """
+        if query.expand or not in_one_statement(self._resource, query):
+            return None
+        if not self.is_collection:
+            page = fetch(conn, self._resource, self.path, variables, only_one(query))
+            if page.clock is None:
+                return None
+            self._link(conn, page.entities, query)
+            return page.entities[0], page.clock
+        if not self._db.dialect.remote:
+            return None
+        page = fetch(conn, self._resource, self.path, variables, query)
+        total, clock = page.total, page.clock
+        if total is None and clock is not None:
+            total, counted_at = self._counted(conn, variables, query, clock)
+            clock = clock if counted_at == clock else None
+        if total is None or clock is None:
+            return None
+        self._link(conn, page.entities, query)
+        return ResourceList(page.entities, total, self.plural), clock
+
+    def _counted(
+        self, conn: Connection, variables: Variables, query: Query, clock: int | None
+    ) -> tuple[int, int | None]:
+        """How many there are, and the clock then, where it moves with all that is written.
+
+        Counted again only when something was written: where the clock moves with all that is written, not only with
+        what is announced. Elsewhere counting is quick.
+        """
+        if clock is None or not self._db.dialect.remote:
+            return count(conn, self._resource, self.path, variables, query)
+        key = repr((self.path.pattern, variables, query.conditions))
+        found = self._totals.get(key)
+        if found is None or found[1] != clock:
+            found = count(conn, self._resource, self.path, variables, query)
+            if len(self._totals) >= MAX_TOTALS:
+                self._totals.clear()
+            if len(key) <= _MAX_TOTAL_CHARACTERS:
+                self._totals[key] = found
+        return found
+
+    def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
+        if query.links and query.fields is None:
+            links.add_links(self._resource, entities)
+        if query.expand:
+            if query.fields is not None:
+                missing = links.needed_fields(self._resource) - set(query.fields)
+                if missing:
+                    raise InvalidOptionError(f"expand: needs the fields {', '.join(sorted(missing))}")
+            links.expand(conn, self._resource, entities, query.expand, query.links)
+
+
+def clock_of(conn: Connection, page: Page) -> int:
+    """The clock of the snapshot that a page is from: with its rows, if it has any."""
+    return thdClock(conn)[0] if page.clock is None else page.clock
