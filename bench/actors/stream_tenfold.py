@@ -47,7 +47,7 @@ class TenfoldJobs(Jobs):
 
     async def offer(self, rate: int, seconds: float) -> dict[str, Any]:
         """As ``Jobs.offer``, with the times at which the numbers up to some were about to be written."""
-        outbox, numbered = self._master.db.pool.outbox, []
+        outbox, numbered = self._master.db.pool.groups.outbox, []
         append = outbox.append
 
         def noted(*arguments: Any) -> Any:

@@ -62,7 +62,7 @@ class StateMetrics:
         yield Family("claims", "counter", "claims of requests, won, or lost to another master", ("outcome",), claims)
 
     def _queried(self, state: _State) -> Iterator[Family]:
-        age = 0 if state.oldest is None else max(self._db.pool.clock.now() - state.oldest, 0)
+        age = 0 if state.oldest is None else max(self._db.pool.groups.clock.now() - state.oldest, 0)
         lag = max(state.clock - self._mq.tail.position, 0)
         yield gauge("database_up", "1 if the database answers", 1)
         yield gauge("queue_length", "requests that wait to be claimed, of all masters", state.pending)

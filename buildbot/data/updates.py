@@ -97,7 +97,7 @@ class Updates(
         Returns:
             Deferred with the last number removed.
         """
-        before = self._db.pool.clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
+        before = self._db.pool.groups.clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
         return self._mq.trim(before, None if keep is None else checks.integer(keep, "keep", 0, checks.MAX_INT))
 
 

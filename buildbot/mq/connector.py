@@ -58,7 +58,7 @@ class MQConnector:
         self._reactor = reactor
         self._index: PatternIndex[Subscription] = PatternIndex()
         self.tail = LogTail(db, reactor, self.clock, self._dispatch, self._skipped)
-        db.pool.outbox = EventLog(db, lambda: self.tail.position)
+        db.pool.groups.outbox = EventLog(db, lambda: self.tail.position)
         self._persistent: dict[str, Subscription] = {}
         #: what consumers with a name have heard from this process; the saving of it may still be on its way
         self._heard: dict[str, int] = {}
@@ -146,7 +146,7 @@ class MQConnector:
     async def behind(self) -> int:
         """For how many seconds the next event has been waiting to be delivered; 0 if none waits."""
         created_at = await self._db.pool.read(thdCreatedAt, self.tail.position + 1)
-        return 0 if created_at is None else max(self._db.pool.clock.now() - created_at, 0)
+        return 0 if created_at is None else max(self._db.pool.groups.clock.now() - created_at, 0)
 
     def trim(self, before: int, keep: int | None = None) -> Deferred[int]:
         """Remove events created at or before a time, and all but the newest ``keep``; Deferred with the last number

@@ -127,7 +127,9 @@ class Operating:
             return "the database cannot be read"
         if master.is_late():
             return "this master has not been able to say for a while that it is alive"
-        if master.db.pool.unwritable is not None:  # until something is written again: a master checks in now and then
+        if (
+            master.db.pool.groups.unwritable is not None
+        ):  # until something is written again: a master checks in now and then
             return "the database cannot be written"
         if waiting_s > MAX_LAG_S:
             return f"events have been waiting to be delivered for {waiting_s} s"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from buildbot.db import pool
+from buildbot.db import groups
 from buildbot.db.engine import serverclock
 from buildbot.util import clock
 from buildbot.util.results import RETRY
@@ -43,34 +43,34 @@ async def full_disk(state: Any) -> Disk:
 
 async def test_waits_for_room(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that meets a full disk waits for room, and the pool says meanwhile that nothing can be written."""
-    monkeypatch.setattr(pool, "ROOM_INTERVAL_S", 0.01)
+    monkeypatch.setattr(groups, "ROOM_INTERVAL_S", 0.01)
     disk = await full_disk(state)
     try:
         adding = state.data.update.addChange(author="a", comments="x" * 8_000_000)
-        while state.db.pool.unwritable is None:
+        while state.db.pool.groups.unwritable is None:
             await next_turn()
-        assert "full" in state.db.pool.unwritable
+        assert "full" in state.db.pool.groups.unwritable
     finally:
         disk.clear()
     changeid = await adding
     assert (await state.db.changes.getChange(changeid))["author"] == "a"
-    assert state.db.pool.unwritable is None
+    assert state.db.pool.groups.unwritable is None
 
 
 async def test_not_for_ever(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """In the end it is the caller's error, nothing of the call is kept, and the next write that succeeds says so."""
-    monkeypatch.setattr(pool, "ROOM_S", 0.0)
+    monkeypatch.setattr(groups, "ROOM_S", 0.0)
     clock_before = await state.data.clock()
     disk = await full_disk(state)
     try:
         with pytest.raises(OperationalError, match="full"):
             await state.data.update.addChange(author="a", comments="x" * 8_000_000)
-        assert state.db.pool.unwritable is not None
+        assert state.db.pool.groups.unwritable is not None
     finally:
         disk.clear()
     assert await logged_after(state, clock_before) == []
     await state.data.update.addChange(author="b")
-    assert state.db.pool.unwritable is None
+    assert state.db.pool.groups.unwritable is None
 
 
 async def test_nothing_stays_open(state: Any) -> None:
@@ -124,7 +124,7 @@ async def test_time_of_the_database(state: Any, monkeypatch: pytest.MonkeyPatch)
     if not state.db.dialect.remote:
         pytest.skip("its clock is this machine's")
     monkeypatch.setattr(clock, "now", lambda: int(time.time()) + 3600)
-    monkeypatch.setattr(state.db.pool, "clock", serverclock.ServerClock(state.db.dialect))
+    monkeypatch.setattr(state.db.pool.groups, "clock", serverclock.ServerClock(state.db.dialect))
     buildid, brid = await add_build(state)
     build = await state.data.get({}, ("builds", buildid))
     request = await state.data.get({}, ("buildrequests", brid))

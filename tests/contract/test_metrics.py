@@ -22,7 +22,7 @@ async def test_queue(state: Any, monkeypatch: Any) -> None:
     before = await numbers(state)
     assert before["queue_length"] == {(): 0}
     _, brids = await add_requests(state, "a", "b", "c")
-    monkeypatch.setattr(state.db.pool.clock, "now", lambda now=state.db.pool.clock.now: now() + 60)
+    monkeypatch.setattr(state.db.pool.groups.clock, "now", lambda now=state.db.pool.groups.clock.now: now() + 60)
     found = await numbers(state)
     assert found["queue_length"] == {(): 3}
     assert 59 <= found["queue_oldest_seconds"][()] <= 62

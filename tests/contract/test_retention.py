@@ -18,8 +18,8 @@ YEAR = 365 * DAY
 @pytest.fixture
 def later(state: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Lets time pass."""
-    real, passed = state.db.pool.clock.now, [0]
-    monkeypatch.setattr(state.db.pool.clock, "now", lambda: real() + passed[0])
+    real, passed = state.db.pool.groups.clock.now, [0]
+    monkeypatch.setattr(state.db.pool.groups.clock, "now", lambda: real() + passed[0])
 
     def add(seconds: int) -> None:
         passed[0] += seconds

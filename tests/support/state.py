@@ -81,7 +81,7 @@ async def _start_anew(master: Any) -> None:
     for caches in master.db.caches.values():
         for cache in caches:
             cache.invalidate()
-    master.db.pool._names.clear()  # builders are never removed but here
+    master.db.pool.groups._names.clear()  # builders are never removed but here
     master.mq = MQConnector(master.db, reactor)
     master.data = DataConnector(master.db, master.mq)
     master.metrics = Metrics(master.db.pool.metrics, master.mq.metrics, master.data.metrics)

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import OperationalError
 
-from buildbot.db import pool as pool_module
+from buildbot.db import groups as groups_module
 from buildbot.db.dialects.context import transaction_of
 from tests.support.building import add_build, add_request
 
@@ -54,7 +54,7 @@ async def test_gives_up(impatient: Any) -> None:
         attempts.clear()
         with pytest.raises(OperationalError):
             await call(thd)
-        assert len(attempts) == pool_module.MAX_ATTEMPTS
+        assert len(attempts) == groups_module.MAX_ATTEMPTS
 
 
 async def test_other_errors_are_not_retried(impatient: Any) -> None:

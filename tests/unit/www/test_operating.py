@@ -172,5 +172,5 @@ async def test_events_that_wait(master: FakeMaster, monkeypatch: pytest.MonkeyPa
     """A master that does not deliver what is in the log is not ready, however well it answers."""
     master.mq.tail.stop()
     await master.data.update.addChange()
-    monkeypatch.setattr(master.db.pool.clock, "now", lambda now=time.time: int(now()) + 60)
+    monkeypatch.setattr(master.db.pool.groups.clock, "now", lambda now=time.time: int(now()) + 60)
     assert json.dumps(await not_ready(master)).startswith('"events have been waiting')
