@@ -91,14 +91,17 @@ class StateLayer:
 
 
 @deferred
-async def openMaster(db_url: str, name: str | None = None, upgrade: bool = False) -> StateLayer:
+async def openMaster(
+    db_url: str, name: str | None = None, upgrade: bool = False, basedir: Path | None = None
+) -> StateLayer:
     """The state layer as a library: a master with ``db``, ``mq``, ``data``, ``masterid`` and ``close()``, nothing
     else running.
 
     Args:
-        db_url: as in ``master.cfg``; a relative SQLite path is relative to the current directory.
+        db_url: as in ``master.cfg``.
         name: default ``hostname:current directory``.
         upgrade: bring the schema up to date first.
+        basedir: what a relative SQLite path is relative to; default: the current directory.
 
     Returns:
         Deferred with the master. It is registered and inactive until ``master.data.update.masterActive()``.
@@ -111,7 +114,7 @@ async def openMaster(db_url: str, name: str | None = None, upgrade: bool = False
     """
     from twisted.internet import reactor
 
-    master = StateLayer(db_url, name or default_name(Path.cwd()), reactor)
+    master = StateLayer(db_url, name or default_name(Path.cwd()), reactor, basedir)
     try:
         await master.open(upgrade)
     except BaseException:

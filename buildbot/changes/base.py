@@ -14,6 +14,7 @@ from buildbot.config.errors import error
 from buildbot.data.base import Events
 from buildbot.process.claimed import ClaimedPart
 from buildbot.process.configured import checked_name
+from buildbot.util import checks
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
@@ -48,8 +49,14 @@ class ChangeSource(ClaimedPart):
     async def add_change(self, **change: Any) -> int:
         """Add a change (the arguments of ``addChange``), provided that this master still runs the source.
 
+        Comments and lists of files that are too long to be stored are cut: the change itself is not to be missed.
+
         Raises NotClaimedError if it does not, and adds nothing: another master finds the change again.
         """
+        for name, maximum in (("comments", checks.MAX_COMMENTS), ("files", checks.MAX_FILES)):
+            if isinstance(change.get(name), str | list | tuple) and len(change[name]) > maximum:
+                _log.warn("{source}: {name} of a change are cut", source=self, name=name)
+                change[name] = change[name][:maximum]
         return int(await self.master.data.update.transact(self._thd_add_change, change))
 
     def _thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:

@@ -133,7 +133,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         submitted = now if submitted_at is None else to_seconds(submitted_at, "submitted_at")
         row = {
             "external_idstring": checks.optional_text(external_idstring, "external_idstring"),
-            "reason": checks.text(reason, "reason"),
+            "reason": checks.text(reason, "reason", checks.MAX_REASON),
             "sourcestampsetid": sourcestampsetid,
             "submitted_at": submitted,
             "scheduler": checks.optional_text(scheduler, "scheduler"),

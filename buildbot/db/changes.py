@@ -148,7 +148,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
         row = {
             "author": checks.text("" if author is None else author, "author"),
             "committer": checks.optional_text(committer, "committer"),
-            "comments": checks.text("" if comments is None else comments, "comments"),
+            "comments": checks.text("" if comments is None else comments, "comments", checks.MAX_COMMENTS),
             "is_dir": int(checks.boolean(is_dir, "is_dir")),
             "revision": revision,
             "branch": branch,
@@ -158,8 +158,8 @@ class ChangesConnectorComponent(DBConnectorComponent):
             "repository": repository,
             "project": project,
             "codebase": codebase,
-            "files": jsontext.dump_list(checks.texts(() if files is None else files, "files")),
-            "links": jsontext.dump_list(checks.texts(() if links is None else links, "links")),
+            "files": jsontext.dump_list(checks.texts(() if files is None else files, "files", checks.MAX_FILES)),
+            "links": jsontext.dump_list(checks.texts(() if links is None else links, "links", checks.MAX_FILES)),
             "properties": property_pairs.dumps(pairs),
             "history_hash": line,
         }

@@ -74,7 +74,8 @@ class WorkersConnectorComponent(DBConnectorComponent):
 
     def thdConnected(self, conn: Connection, workerid: int, masterid: int, info: Mapping[str, Any]) -> None:
         """Note that a worker connected to a master, and what it said of itself; a graceful shutdown is over."""
-        _set_info.run(conn, workerid=workerid, new_info=jsontext.dumps(dict(info), "workerinfo"))
+        stored = checks.text(jsontext.dumps(dict(info), "workerinfo"), "workerinfo", checks.MAX_INFO)
+        _set_info.run(conn, workerid=workerid, new_info=stored)
         _connect.run(conn, workerid=workerid, masterid=masterid)
 
     def thdDisconnected(self, conn: Connection, workerid: int, masterid: int) -> bool:

@@ -17,14 +17,20 @@ MAX_SMALL = 2**31 - 1
 MAX_TEXT = 15_000_000
 #: the most bytes of a value: twice as many, as they are on the way to the server, are one packet too
 MAX_BYTES = 7_000_000
+#: what travels with every list of its noun is shorter: a buildset's reason, a change's comments and how many files it
+#: has, what a worker says of itself
+MAX_REASON = 100_000
+MAX_COMMENTS = 1_000_000
+MAX_FILES = 100_000
+MAX_INFO = 1_000_000
 #: the longest identifier
 MAX_IDENTIFIER = 70
 
 _IDENTIFIER = re.compile(r"[a-zA-Z_-][a-zA-Z0-9._-]*")
 
 
-def text(value: Any, what: str) -> str:
-    """``value`` if it is text that every database can store."""
+def text(value: Any, what: str, maximum: int = MAX_TEXT) -> str:
+    """``value`` if it is text of at most ``maximum`` characters that every database can store."""
     if not isinstance(value, str):
         raise TypeError(f"{what} must be text, not {type(value).__name__}")
     if "\x00" in value:
@@ -34,8 +40,8 @@ def text(value: Any, what: str) -> str:
             value.encode()
         except UnicodeEncodeError:
             raise ValueError(f"{what}: text with a lone surrogate cannot be stored") from None
-    if len(value) > MAX_TEXT:
-        raise ValueError(f"{what}: {len(value)} characters are more than {MAX_TEXT}")
+    if len(value) > maximum:
+        raise ValueError(f"{what}: {len(value)} characters are more than {maximum}")
     return value
 
 
@@ -78,11 +84,16 @@ def identifiers(values: Any, what: str) -> list[int]:
     return sorted(distinct)
 
 
-def texts(values: Any, what: str) -> list[str]:
-    """The list of texts given, in its order."""
+def texts(values: Any, what: str, maximum: int | None = None) -> list[str]:
+    """The list of texts given, in its order; ``maximum`` texts at most, of ``MAX_TEXT`` characters together."""
     if isinstance(values, str | bytes) or not isinstance(values, Iterable):
         raise TypeError(f"{what} must be a list of text, not {type(values).__name__}")
-    return [text(value, what) for value in values]
+    found = [text(value, what) for value in values]
+    if maximum is not None and len(found) > maximum:
+        raise ValueError(f"{what}: {len(found)} are more than {maximum}")
+    if sum(map(len, found)) > MAX_TEXT:
+        raise ValueError(f"{what}: {sum(map(len, found))} characters are more than {MAX_TEXT} together")
+    return found
 
 
 def path_name(value: Any, what: str) -> str:

@@ -27,6 +27,13 @@ class Disk:
         (pages,) = self._connection.execute("PRAGMA page_count").fetchone()
         self._connection.execute(f"PRAGMA max_page_count={pages}")
 
+    def too_much(self) -> str:
+        """A text that does not fit into what is free in the file."""
+        free, size = [
+            self._connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("freelist_count", "page_size")
+        ]
+        return "x" * int(free * size + 1_000_000)
+
     def clear(self) -> None:
         """Make room; from another thread than the one that writes, which waits."""
         self._connection.execute("PRAGMA max_page_count=1073741823")
@@ -44,16 +51,18 @@ async def full_disk(state: Any) -> Disk:
 async def test_waits_for_room(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A write that meets a full disk waits for room, and the pool says meanwhile that nothing can be written."""
     monkeypatch.setattr(groups, "ROOM_INTERVAL_S", 0.01)
+    objectid = await state.db.state.getObjectId("o", "C")
     disk = await full_disk(state)
+    text = disk.too_much()
     try:
-        adding = state.data.update.addChange(author="a", comments="x" * 8_000_000)
+        setting = state.db.state.setState(objectid, "n", text)
         while state.db.pool.groups.unwritable is None:
             await next_turn()
         assert "full" in state.db.pool.groups.unwritable
     finally:
         disk.clear()
-    changeid = await adding
-    assert (await state.db.changes.getChange(changeid))["author"] == "a"
+    await setting
+    assert await state.db.state.getState(objectid, "n") == text
     assert state.db.pool.groups.unwritable is None
 
 
@@ -61,14 +70,16 @@ async def test_not_for_ever(state: Any, monkeypatch: pytest.MonkeyPatch) -> None
     """In the end it is the caller's error, nothing of the call is kept, and the next write that succeeds says so."""
     monkeypatch.setattr(groups, "ROOM_S", 0.0)
     clock_before = await state.data.clock()
+    objectid = await state.db.state.getObjectId("o", "C")
     disk = await full_disk(state)
     try:
         with pytest.raises(OperationalError, match="full"):
-            await state.data.update.addChange(author="a", comments="x" * 8_000_000)
+            await state.db.state.setState(objectid, "n", disk.too_much())
         assert state.db.pool.groups.unwritable is not None
     finally:
         disk.clear()
     assert await logged_after(state, clock_before) == []
+    assert await state.db.state.getState(objectid, "n", None) is None
     await state.data.update.addChange(author="b")
     assert state.db.pool.groups.unwritable is None
 

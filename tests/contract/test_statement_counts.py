@@ -93,6 +93,7 @@ async def test_builds(state: Any, count: Count) -> None:
     logid = await count("newLog", _later(lambda: update.newLog(step["stepid"], "stdio", "s")))
     await count("appendLog", _later(lambda: update.appendLog(logid, "oline\n")))
     await count("finishStep", _later(lambda: update.finishStep(step["stepid"], 0)))
+    await update.finishLog(logid)
     await count("finishBuild", _later(lambda: update.finishBuild(buildid, 0)))
 
 

@@ -50,7 +50,7 @@ class SQLiteDialect(Dialect):
                     f"db_url: sqlite has no host ({self.url.host!r}); write sqlite:///relative.sqlite or"
                     " sqlite:////absolute.sqlite"
                 )
-            if basedir is not None:
+            if basedir is not None and not path.startswith("file:"):
                 path = os.path.join(basedir, path.replace("%(basedir)s", basedir))
             self.url = self.url.set(database=path)
 

@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Select, Table, bindparam, select
+from sqlalchemy import ColumnElement, Table, bindparam, select
 from sqlalchemy import Insert as CoreInsert
 from sqlalchemy import Update as CoreUpdate
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine import Dialect as CoreDialect
 from sqlalchemy.sql import Executable
+from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.dialects.base import Dialect
@@ -46,7 +47,7 @@ class _Compiled:
         # no columns but those that the statement names itself
         compiled = statement.compile(dialect=dialect, column_keys=[])  # type: ignore[attr-defined]
         self.text = str(compiled)
-        self.reads = isinstance(statement, Select)
+        self.reads = isinstance(statement, SelectBase)
         #: the table whose rows it changes; None if rows of others may go with them
         self.table: str | None = None
         if isinstance(statement, CoreInsert | CoreUpdate) and isinstance(statement.table, Table):

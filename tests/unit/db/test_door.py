@@ -31,6 +31,21 @@ def docstrings(tree: ast.AST) -> set[int]:
     return found
 
 
+#: rooms that tell people which URLs there are, and decide nothing by it
+SAYS = [path for room in ("config", "scripts") for path in sorted((ROOT / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", SAYS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_nothing_is_decided_by_name(path: Path) -> None:
+    """No comparison with the name of a database."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Compare):
+            continue
+        for part in ast.walk(node):
+            if isinstance(part, ast.Constant) and isinstance(part.value, str):
+                assert part.value.lower() not in NAMES, f"line {node.lineno}: {part.value!r}"
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_no_database_is_named(path: Path) -> None:
     """No name of a database in code: neither a text, nor a name, nor an import."""

@@ -6,10 +6,12 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, inlineCallbacks, succeed
+from sqlalchemy.exc import IntegrityError, OperationalError
+from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
+from buildbot.db.exceptions import OutcomeUnknownError
 from buildbot.process.buildstep import BuildStep, BuildStepCancelled, BuildStepFailed, CommandMixin, ShellMixin
 from buildbot.process.factory import BuildFactory
 from buildbot.process.logobserver import BufferLogObserver, LineConsumerLogObserver, LogLineObserver, LogObserver
@@ -20,7 +22,7 @@ from buildbot.process.workers.connection import WorkerLostError
 from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.steps.source.git import Git
-from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 from tests.unit.process.scripted import Farm
 
 
@@ -808,3 +810,32 @@ def test_git_arguments_of_existing_configurations() -> None:
     """What 4.3 takes is taken: a method without mode full, renderables."""
     Git(repourl=Property("url"), method="clobber", progress=True, getDescription={}, retryFetch=True, tags=True)
     Git(repourl=Interpolate("%(prop:url)s"), mode=Property("mode"), method=Property("method"))
+
+
+@pytest.mark.parametrize(
+    ("problem", "results"),
+    [
+        (OperationalError("INSERT", {}, Exception("database or disk is full")), RETRY),
+        (OutcomeUnknownError("nobody tells"), RETRY),
+        (IntegrityError("INSERT", {}, Exception("no")), EXCEPTION),
+        (ValueError("no"), EXCEPTION),
+    ],
+    ids=repr,
+)
+async def test_what_cannot_be_stored(problem: Exception, results: int) -> None:
+    """A step whose log cannot be written, since the database is away or full, is RETRY; a mistake is EXCEPTION."""
+
+    async def work(step: Any) -> int:
+        await step.addCompleteLog("all", "text\n")
+        return SUCCESS
+
+    farm = Farm(Own(work))
+    update = farm.master.data.update
+    refused = [problem]
+    real = update.newLog
+
+    def new_log(*args: Any) -> Any:
+        return fail(refused.pop()) if refused else real(*args)
+
+    update.newLog = new_log
+    assert (await farm.run())["results"] == results

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,28 @@ from sqlalchemy import text
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.dialects import dialect_for
+from buildbot.db.dialects import dialect_for, sqlite_reactor
 from buildbot.db.dialects.base import ReactorReader
 from buildbot.db.pool import in_snapshot
+
+
+class Stopwatch:
+    """The clock that reads are timed with: each takes as long as is said, the next ones no time."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def perf_counter(self) -> float:
+        """As of ``time``."""
+        return self.times.pop(0) if self.times else 0.0
+
+
+@pytest.fixture(autouse=True)
+def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
+    """What the reader takes for the clock, so that a busy machine changes nothing."""
+    stopwatch = Stopwatch()
+    monkeypatch.setattr(sqlite_reactor, "time", stopwatch)
+    return stopwatch
 
 
 def thd_count(conn: Connection, value: int) -> int:
@@ -96,10 +114,9 @@ def test_not_for_ever(reactor_reader: ReactorReader) -> None:
     assert [place for place, here in enumerate(answered) if not here] == [20, 41, 62]
 
 
-def test_slow_disk(reactor_reader: ReactorReader, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_disk(reactor_reader: ReactorReader, stopwatch: Stopwatch) -> None:
     """After a read that the disk kept waiting, threads read for a while."""
-    times = iter([0.0, 0.02])
-    monkeypatch.setattr(time, "perf_counter", lambda: next(times, 0.0))
+    stopwatch.times = [0.0, 0.02]
     assert read(reactor_reader, thd_numbers) == [1]
     assert [read(reactor_reader, thd_numbers) for _ in range(102)] == [None] * 101 + [[1]]
 
