@@ -149,6 +149,17 @@ async def test_broken_database(master: FakeMaster, monkeypatch: pytest.MonkeyPat
     assert await not_ready(master) == "the database cannot be read"
 
 
+async def test_full_disk(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database that could not be written the last time, until something is written again; where it lies nobody is
+    told.
+    """
+    monkeypatch.setattr(master.db.pool, "unwritable", "the disk of the database /srv/x is full")
+    assert await not_ready(master) == "the database cannot be written"
+    await master.data.update.addChange()
+    async with serving(master) as (_, port):
+        assert (await get(port, "/ready"))[0] == 200
+
+
 async def test_silent_database(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A database that does not answer is waited for a moment, by all who ask together."""
     asked: list[Deferred[bool]] = []
