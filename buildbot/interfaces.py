@@ -39,7 +39,7 @@ class Forcible(Protocol):
 
     name: str
 
-    async def force(self, args: Mapping[str, Any]) -> list[Any]:
+    async def force(self, args: Mapping[str, Any], validation: Mapping[str, Any] | None = None) -> list[Any]:
         """Build what was submitted; returns ``[bsid, {builderid as text: buildrequestid}]``."""
 
 

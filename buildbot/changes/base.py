@@ -57,7 +57,8 @@ class ChangeSource(ClaimedPart):
             if isinstance(change.get(name), str | list | tuple) and len(change[name]) > maximum:
                 _log.warn("{source}: {name} of a change are cut", source=self, name=name)
                 change[name] = change[name][:maximum]
-        return int(await self.master.data.update.transact(self._thd_add_change, change))
+        described = self.master.data.update.described(change)
+        return int(await self.master.data.update.transact(self._thd_add_change, described))
 
     def _thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
         self.thd_hold(conn)

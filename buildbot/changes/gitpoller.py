@@ -105,7 +105,7 @@ class GitPoller(PollingChangeSource):
         gitbin: the git program.
         category: of the changes; a function is given the change's attributes as a dictionary.
         project: of the changes.
-        codebase: of the changes.
+        codebase: of the changes; default: what ``c["codebaseGenerator"]`` says, or the one without a name.
         usetimestamps: date changes by their commit, otherwise by when they were found.
         encoding: of authors, comments and file names that are not UTF-8.
         only_tags: follow tags instead of branches; the change's branch is the full ref (``refs/tags/v1``).
@@ -132,7 +132,7 @@ class GitPoller(PollingChangeSource):
         only_tags: bool = False,
         pollRandomDelayMin: float = 0,
         pollRandomDelayMax: float = 0,
-        codebase: str = "",
+        codebase: str | None = None,
     ) -> None:
         if not isinstance(repourl, str) or not repourl or repourl.startswith("-") or "\0" in repourl:
             error(f"GitPoller: repourl must be the address of a repository, not {repourl!r}")
@@ -415,9 +415,12 @@ class GitPoller(PollingChangeSource):
             change["revision"]
             for change in found
             if change["project"] == self.project
-            and change["codebase"] == self.codebase
+            and change["codebase"] == self._codebase_of(change)
             and (callable(self.category) or change["category"] == self.category)
         }
+
+    def _codebase_of(self, change: dict[str, Any]) -> str:
+        return self.master.data.update.codebase_of(change) if self.codebase is None else self.codebase
 
     async def _add_change(self, commit: Commit, branch: str) -> int:
         attributes: dict[str, Any] = {

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import codecs
 import difflib
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -154,13 +156,63 @@ def list_of(check: Check) -> Check:
     return every
 
 
-def encoding(value: Any) -> str:
-    """The name of a text encoding that Python knows."""
+def only_utf8(value: Any) -> str:
+    """The name of UTF-8: whoever knows another encoding of what commands print is the worker."""
     try:
-        codecs.lookup(text(value))
+        name = codecs.lookup(text(value)).name
     except LookupError:
         raise ValueError(f"is not an encoding that Python knows: {value!r}") from None
-    return str(value)
+    if name != "utf-8":
+        raise ValueError(
+            f"must be 'utf-8', not {value!r}: workers send text; set unicode_encoding in the worker's buildbot.tac"
+        )
+    return "utf-8"
+
+
+def properties(value: Any) -> dict[str, Any]:
+    """A dictionary of property values by name: JSON, or something that is rendered to it."""
+    checked = mapping(value)
+    for name, each in checked.items():
+        try:
+            json.dumps(each, allow_nan=False, default=_renderable)
+        except (TypeError, ValueError) as reason:
+            raise ValueError(f"[{name!r}] is not a JSON value: {reason}") from None
+    return checked
+
+
+def _renderable(value: Any) -> None:
+    if not hasattr(value, "getRenderingFor") or isinstance(value, type):
+        raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+def patterns(*names: str) -> Check:
+    """A dictionary of regular expressions, texts or compiled, by some of these names; compiled."""
+
+    def check(value: Any) -> dict[str, re.Pattern[str]]:
+        compiled = {}
+        for name, each in mapping(value).items():
+            if name not in names:
+                raise ValueError(f"[{name!r}] is unknown{suggestion(name, names)}; there are {', '.join(names)}")
+            try:
+                compiled[name] = re.compile(each)
+            except (re.error, TypeError) as reason:
+                raise ValueError(f"[{name!r}] must be a regular expression, not {kind(each)} ({reason})") from None
+            if not isinstance(compiled[name].pattern, str):
+                raise ValueError(f"[{name!r}] must be a regular expression of text, not of bytes")
+        return compiled
+
+    return check
+
+
+def nothing_yet(what: str) -> Check:
+    """An empty list: what would be in it is not there in this version, and would be missed."""
+
+    def check(value: Any) -> list[Any]:
+        if sequence(value):
+            raise ValueError(f"cannot be used: this version has {what}")
+        return []
+
+    return check
 
 
 def anything(value: Any) -> Any:

@@ -35,6 +35,7 @@ class MasterConfig:
 
     Attributes:
         basedir: the master's directory.
+        configfile: the file that says all this.
         db_url: a database URL that means the same from every directory.
         protocols: ``{'pb': {'port': endpoint description}}``.
         schedulers: by name.
@@ -43,6 +44,7 @@ class MasterConfig:
     """
 
     basedir: Path
+    configfile: Path = Path("master.cfg")
     title: str = "Buildbot"
     titleURL: str = ""
     buildbotURL: str = "http://localhost:8080/"
@@ -67,6 +69,7 @@ class MasterConfig:
     logEncoding: str = "utf-8"
     select_next_worker: Callable[..., Any] | None = None
     services: Sequence[Any] = ()
+    validation: Mapping[str, Any] = field(default_factory=dict)
     caches: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
@@ -90,11 +93,12 @@ class MasterConfig:
         Raises:
             ConfigErrors: everything that is wrong.
         """
-        reader = _Reader(values, basedir, source or Source("master.cfg"), incomplete)
+        source = source or Source("master.cfg")
+        reader = _Reader(values, basedir, source, incomplete)
         settings = reader.read()
         if reader.errors:
             raise reader.errors
-        return cls(basedir=basedir, warnings=tuple(reader.warnings), **settings)
+        return cls(basedir=basedir, configfile=basedir / source.filename, warnings=tuple(reader.warnings), **settings)
 
 
 class _Reader:
@@ -135,7 +139,7 @@ class _Reader:
         settings["change_source"] = self._change_sources(checked["change_source"])
         settings["retention"] = check_retention(checked["retention"], lambda message: self.report("retention", message))
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
-        for name in ("properties", "caches"):
+        for name in ("properties", "caches", "validation"):
             settings[name] = MappingProxyType(settings[name])
         self._idle(settings)
         return settings

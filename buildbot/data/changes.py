@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
@@ -15,9 +15,51 @@ from buildbot.resources.changes import CHANGE
 from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.util.deferreds import deferred
 
+#: what a change says that says nothing
+_BARE: dict[str, Any] = {
+    "author": None, "committer": None, "files": [], "comments": "", "revision": None, "branch": None, "category": None,
+    "revlink": "", "when_timestamp": None, "repository": "", "project": "", "codebase": None, "properties": {},
+}  # fmt: skip
+
 
 class ChangeUpdates(Transacts):
-    """``addChange``, ``addChanges``, ``findChangeSourceId``, ``setChangeSourceMaster``."""
+    """``addChange``, ``addChanges``, ``findChangeSourceId``, ``setChangeSourceMaster``.
+
+    Attributes:
+        codebase_generator: ``c['codebaseGenerator']``: gives the codebase of changes that come without one.
+        revlink: ``c['revlink']``: gives the link of changes that come without one.
+    """
+
+    codebase_generator: Callable[[dict[str, Any]], str] | None = None
+    revlink: Callable[[str | None, str], str | None] | None = None
+
+    def described(self, change: Mapping[str, Any]) -> dict[str, Any]:
+        """The arguments of ``addChange`` with what the configuration's functions say of them.
+
+        They are asked here, not in the transaction, which may run in a thread and more than once.
+
+        Raises:
+            TypeError: a function gives something else than text.
+            Exception: a function's own.
+        """
+        described = dict(change)
+        if described.get("codebase") is None:
+            described["codebase"] = self.codebase_of(described)
+        if self.revlink is not None and not described.get("revlink"):
+            link = self.revlink(described.get("revision"), described.get("repository", ""))
+            if link is not None and not isinstance(link, str):
+                raise TypeError(f"c['revlink'] must give a text or None, not {link!r}")
+            described["revlink"] = link or ""
+        return described
+
+    def codebase_of(self, change: Mapping[str, Any]) -> str:
+        """The codebase of a change that comes without one; raises as `described`."""
+        if self.codebase_generator is None:
+            return ""
+        codebase = self.codebase_generator(_BARE | dict(change) | {"changeid": None})
+        if not isinstance(codebase, str):
+            raise TypeError(f"c['codebaseGenerator'] must give a text, not {codebase!r}")
+        return codebase
 
     def addChange(self, **change: Any) -> Deferred[int]:
         """Add a change. Event: ``changes/N/new``.
@@ -30,7 +72,7 @@ class ChangeUpdates(Transacts):
         Returns:
             Deferred with the changeid.
         """
-        return self.transact(self.thdAddChange, **change)
+        return maybeDeferred(lambda: self.transact(self.thdAddChange, **self.described(change)))
 
     def addChanges(self, changes: Sequence[Mapping[str, Any]], delivery: str | None = None) -> Deferred[list[int]]:
         """Add several changes, all or none. Event: ``changes/N/new`` for each.
@@ -57,7 +99,13 @@ class ChangeUpdates(Transacts):
         Returns:
             Deferred with the changeids, none for lines to which this happened last.
         """
-        return self.transact(self._thdAddDelivery, lines, delivery)
+        return maybeDeferred(
+            lambda: self.transact(
+                self._thdAddDelivery,
+                {line: [self.described(change) for change in changes] for line, changes in lines.items()},
+                delivery,
+            )
+        )
 
     def _thdAddDelivery(
         self, conn: Connection, events: Events, lines: Mapping[str, Sequence[Mapping[str, Any]]], delivery: str | None

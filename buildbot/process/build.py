@@ -60,7 +60,7 @@ class Build:
 
     Args:
         master: the master, for its ``data``, ``mq`` and ``reactor``.
-        builder: whose build it is; its ``name`` and ``config`` are used.
+        builder: whose build it is; its ``name``, ``config`` and ``defaults`` are used.
         request: the build request, as the Data API gives it.
         worker: the worker, reserved for this build.
         connection: that worker's connection.
@@ -334,6 +334,7 @@ class Build:
         ):
             properties.update(await self.render(dict(values)), source)
         for source, values in (
+            (self.builder.defaults.source, self.builder.defaults.properties),
             ("Builder", self.config.defaultProperties),
             ("Worker", self.worker.config.defaultProperties),
         ):

@@ -15,6 +15,7 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.build import Build
+from buildbot.process.defaults import BuildDefaults
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
@@ -40,6 +41,7 @@ class Builder:
         worker_manager: where the workers are.
 
     Attributes:
+        defaults: what the configuration says about all builds; a reconfiguration replaces it.
         running: its running builds by id.
         on_finished: called with the builder when a build has ended, its end stored and its worker free.
     """
@@ -47,6 +49,7 @@ class Builder:
     def __init__(self, master: Master, config: BuilderConfig, builderid: int, worker_manager: WorkerManager) -> None:
         self.master = master
         self.config = config
+        self.defaults = BuildDefaults()
         self.builderid = builderid
         self.running: dict[int, Build] = {}
         self.on_finished: Callable[[Builder], None] = lambda builder: None

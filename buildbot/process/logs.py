@@ -9,6 +9,7 @@ the database is so slow that more than `MAX_BACKLOG_CHARS` wait, whoever feeds t
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.process.defaults import NO_LIMITS, LogLimits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
@@ -74,6 +76,7 @@ class Log:
         type: ``s`` (lines with the stream they came from), ``t`` (text) or ``h`` (HTML).
         on_error: called once with the first write that failed; nothing more is written then.
         hold_back: called with True when too much waits to be written, with False when that is over.
+        limits: how much of it is kept. Words of the master and the worker (`addHeader`) always are.
 
     Attributes:
         logid: its id in the database; None until it is opened.
@@ -88,6 +91,7 @@ class Log:
         type: str,
         on_error: Callable[[Failure], None],
         hold_back: Callable[[bool], None],
+        limits: LogLimits = NO_LIMITS,
     ) -> None:
         self.name = name
         self.type = type
@@ -97,6 +101,11 @@ class Log:
         self._stepid = stepid
         self._on_error = on_error
         self._hold_back = hold_back
+        self._limits = limits
+        self._kept_bytes = 0
+        self._cut = False
+        self._tail: deque[tuple[str, str, int]] = deque()
+        self._tail_bytes = 0
         self._congested = False
         self._partial: dict[str, _Partial] = {}
         self._ready: list[str] = []
@@ -191,6 +200,46 @@ class Log:
             self._tell(stream, "\n".join([*lines, ""]))
         if self._error is not None:
             return
+        if self._limits.max_bytes is not None and not (self.type == "s" and stream == "h"):
+            lines = self._within_limits(stream, lines, self._limits.max_bytes)
+            if not lines:
+                return
+        self._keep(stream, lines)
+
+    def _within_limits(self, stream: str, lines: list[str], max_bytes: int) -> list[str]:
+        """The lines that are still kept; of the others so many as make the end of the log."""
+        kept = []
+        for line in lines:
+            size = len(line.encode("utf-8", "replace")) + 1
+            if not self._cut and self._kept_bytes + size <= max_bytes:
+                self._kept_bytes += size
+                kept.append(line)
+                continue
+            if not self._cut:
+                self._cut = True
+                self._keep(stream, kept)
+                kept = []
+                self._say(f"Output exceeded {max_bytes} bytes, remaining output has been truncated")
+            self._tail.append((stream, line, size))
+            self._tail_bytes += size
+            while self._tail_bytes > self._limits.tail_bytes:
+                self._tail_bytes -= self._tail.popleft()[2]
+        return kept
+
+    def _keep_tail(self) -> None:
+        if self._tail:
+            self._say(f"Final {self._tail_bytes} bytes follow below:")
+            for stream, line, _ in self._tail:
+                self._keep(stream, [line])
+            self._tail.clear()
+
+    def _say(self, words: str) -> None:
+        self._keep("h", [words])
+
+    def _keep(self, stream: str, lines: list[str]) -> None:
+        """Write these lines, soon."""
+        if not lines:
+            return
         prefix = stream if self.type == "s" else ""
         text = "".join(f"{prefix}{line}\n" for line in lines)
         self._ready.append(text)
@@ -247,6 +296,7 @@ class Log:
                 await self._wait(self._on_closed)
             return
         self._end_lines()
+        self._keep_tail()
         self._finishing = True
         self._tell(None, None)
         try:

@@ -26,6 +26,7 @@ from buildbot.data.exceptions import InvalidControlError
 from buildbot.interfaces import Forcible
 from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
+from buildbot.process.defaults import BuildDefaults
 from buildbot.process.distributor import Distributor
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
@@ -163,6 +164,9 @@ class ProcessLayer:
     async def _register(self) -> None:
         """Make builders and their workers those of the configuration, here and in the database."""
         config, update = self._config, self.master.data.update
+        update.codebase_generator = getattr(config, "codebaseGenerator", None)
+        update.revlink = getattr(config, "revlink", None)
+        defaults = BuildDefaults.of(config)
         # whoever embeds this layer need not give what has a default
         self._distributor.prioritize = getattr(config, "prioritizeBuilders", None)
         self._distributor.next_worker = getattr(config, "select_next_worker", None)
@@ -188,6 +192,7 @@ class ProcessLayer:
                 builder = Builder(self.master, each, ids[each.name], self.workers)
                 builder.on_finished = self._distributor.builder_finished
                 self.builders[each.name] = builder
+            self.builders[each.name].defaults = defaults
         await update.setWorkers(
             {
                 worker.name: [ids[each.name] for each in config.builders if worker.name in each.workernames]
@@ -238,7 +243,7 @@ class ProcessLayer:
             raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
         if not entity["enabled"]:
             raise InvalidControlError(f"the force scheduler {entity['name']!r} is switched off")
-        return await scheduler.force(args)
+        return await scheduler.force(args, getattr(self._config, "validation", None))
 
 
 def _by_name(parts: list[ClaimedPart]) -> dict[str, ClaimedPart]:

@@ -715,8 +715,9 @@ class BuildStep:
     def _make_log(self, name: str, type: str) -> Log:
         update, reactor = self.master.data.update, self.master.reactor
         log = self._logs[name] = Log(
-            update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back
-        )
+            update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back,
+            self.build.builder.defaults.logs,
+        )  # fmt: skip
         for observer in self._observers.get(name, ()):
             observer.setLog(log)
         return log

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -117,12 +118,15 @@ class ForceScheduler(BaseScheduler):
         """Show the form."""
         await self.master.data.update.setForceScheduler(self.schedulerid, self.describe())
 
-    async def force(self, args: Mapping[str, Any]) -> list[Any]:
+    async def force(
+        self, args: Mapping[str, Any], validation: Mapping[str, re.Pattern[str]] | None = None
+    ) -> list[Any]:
         """Build what was submitted.
 
         Args:
             args: ``owner`` (who is logged in, or ``anonymous``), ``builderNames`` or ``builderid``, and
                 values by the fields' full names, a list or a single one (http-api 4.2).
+            validation: ``c['validation']``: what branches, revisions, and properties of any name must match.
 
         Returns:
             ``[bsid, {builderid as text: buildrequestid}]``
@@ -144,10 +148,14 @@ class ForceScheduler(BaseScheduler):
         priority = self._priority(submitted, messages)
         stamps = [each.sourcestamp(submitted, messages) for each in self.codebase_parameters]
         values: dict[str, Any] = {}
+        free: list[tuple[AnyPropertyParameter, str, Any]] = []
         for each in self.property_parameters:
             found = each.collect(submitted, messages)
             flat = isinstance(each, AnyPropertyParameter) or (isinstance(each, NestedParameter) and not each.name)
             values |= found if flat else {each.name: found}
+            if isinstance(each, AnyPropertyParameter):
+                free += [(each, key, value) for key, value in found.items()]
+        self._check_patterns(stamps, free, validation or {}, messages)
         if messages:
             raise ControlParamsError(messages)
         values |= {"reason": reason, "owner": owner}
@@ -159,6 +167,27 @@ class ForceScheduler(BaseScheduler):
             priority=priority,
         )
         return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
+
+    def _check_patterns(
+        self,
+        stamps: Sequence[Mapping[str, Any]],
+        free: Sequence[tuple[AnyPropertyParameter, str, Any]],
+        validation: Mapping[str, re.Pattern[str]],
+        messages: dict[str, str],
+    ) -> None:
+        """Say at its field what does not match the configuration's patterns."""
+        asked = [
+            (name, group.full_name(name), stamp.get(name))
+            for group, stamp in zip(self.codebase_parameters, stamps, strict=True)
+            for name in ("branch", "revision")
+        ]
+        for parameter, name, value in free:
+            asked += [("property_name", parameter.full_name("name"), name)]
+            asked += [("property_value", parameter.full_name("value"), value)]
+        for kind, key, given in asked:
+            pattern = validation.get(kind)
+            if pattern is not None and given and not pattern.match(str(given)):
+                messages.setdefault(key, f"'{given}' does not match the pattern '{pattern.pattern}'")
 
     def _priority(self, submitted: dict[str, Any], messages: dict[str, str]) -> int:
         """The priority that was submitted, by a parameter of any kind."""

@@ -347,6 +347,10 @@ class NestedParameter(BaseParameter):
             values |= found if not each.name and isinstance(each, NestedParameter) else {each.name: found}
         return values
 
+    def full_name(self, field: str) -> str:
+        """The full name of a field in it."""
+        return f"{self.fullName}_{field}" if self.fullName else field
+
 
 class AnyPropertyParameter(NestedParameter):
     """A property of any name: the person gives name and value. Nothing is set if the name is left empty."""
@@ -424,17 +428,14 @@ class CodebaseParameter(NestedParameter):
             try:
                 stamp[key] = "" if values[key] is None else _text(values[key], key)
             except ValidationError as problem:  # a parameter of the user's own kind may give anything
-                messages[self._full_name(key)] = str(problem)
+                messages[self.full_name(key)] = str(problem)
         patch = values.get("patch")
         if patch and patch["body"]:
             level = patch["level"]
             if level is not None and not 0 <= level <= MAX_SMALL:
-                messages[self._full_name("patch_level")] = f"{_shown(level)} is not between 0 and {MAX_SMALL}"
+                messages[self.full_name("patch_level")] = f"{_shown(level)} is not between 0 and {MAX_SMALL}"
             stamp |= {f"patch_{key}": value for key, value in patch.items()}
         return stamp
-
-    def _full_name(self, key: str) -> str:
-        return f"{self.fullName}_{key}" if self.fullName else key
 
 
 def _text(given: Any, label: str) -> str:

@@ -87,6 +87,34 @@ def test_good(tmp_path: Path) -> None:
         ),
         ("c['properties'] = ['a']", "c['properties'] must be a dictionary, not ['a'] (list)"),
         ("c['properties'] = {1: 'a'}", "c['properties'] must have strings as keys, not 1 (int)"),
+        (
+            "c['properties'] = {'a': object}",
+            "c['properties'] ['a'] is not a JSON value: Object of type type is not JSON serializable",
+        ),
+        (
+            "c['validation'] = {'branches': 'x'}",
+            "c['validation'] ['branches'] is unknown; did you mean 'branch'?; there are branch, revision, property_name, "
+            "property_value",
+        ),
+        (
+            "c['validation'] = {'branch': '('}",
+            "c['validation'] ['branch'] must be a regular expression, not '(' (str) (missing ), unterminated subpattern at "
+            "position 0)",
+        ),
+        (
+            "c['validation'] = {'branch': b'x'}",
+            "c['validation'] ['branch'] must be a regular expression of text, not of bytes",
+        ),
+        (
+            "c['logEncoding'] = 'latin-1'",
+            "c['logEncoding'] must be 'utf-8', not 'latin-1': workers send text; set unicode_encoding in the worker's "
+            "buildbot.tac",
+        ),
+        ("c['services'] = [1]", "c['services'] cannot be used: this version has no reporters or other services"),
+        ("c['machines'] = [1]", "c['machines'] cannot be used: this version has no machines that it wakes"),
+        ("c['codebaseGenerator'] = 1", "c['codebaseGenerator'] must be a function, not 1 (int)"),
+        ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),
+        ("c['select_next_worker'] = 1", "c['select_next_worker'] must be a function, not 1 (int)"),
         ("c['prioritizeBuilders'] = 1", "c['prioritizeBuilders'] must be a function, not 1 (int)"),
         # Database
         (

@@ -8,6 +8,7 @@ import pytest
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
+from buildbot.process.defaults import BuildDefaults, LogLimits
 from buildbot.process.properties import Interpolate, Property
 from buildbot.process.workers.managed import WorkerNotAvailableError
 from buildbot.steps.master import SetProperty
@@ -503,3 +504,28 @@ async def test_what_a_builder_says_about_its_queue() -> None:
     row = farm.master.get("buildrequests", brids[1])
     assert (oldest.timestamp(), priority) == (row["submitted_at"], 5)
     assert ended.timestamp() == farm.master.get("buildrequests", brids[0])["complete_at"]
+
+
+async def test_properties_of_every_build() -> None:
+    """What the configuration says holds where nobody says anything else; defaults come after it."""
+    farm = Farm(ShellCommand(command="make"), properties={"b": 2}, defaultProperties={"a": 9, "d": 9})
+    given = {"a": 1, "b": 1, "c": Interpolate("%(prop:b)s of %(prop:buildername)s")}
+    farm.builder.defaults = BuildDefaults(given, "/srv/ci/master.cfg")
+    properties = (await farm.run())["properties"]
+    assert {name: properties[name] for name in "abcd"} == {
+        "a": (1, "/srv/ci/master.cfg"),
+        "b": (2, "Builder"),
+        "c": ("2 of b", "/srv/ci/master.cfg"),
+        "d": (9, "Builder"),
+    }
+
+
+async def test_logs_are_as_long_as_the_configuration_says() -> None:
+    """Each log of a build by itself; how the command ended is shown all the same."""
+    output = "".join(f"line {number}\n" for number in range(100))
+    farm = Farm(ShellCommand(command="make"), script=lambda name, args: ([("stdout", output)], 0))
+    farm.builder.defaults = BuildDefaults(logs=LogLimits(15, 8))
+    build = await farm.run()
+    text = farm.master.text(farm.master.steps(build["buildid"])[1]["stepid"])
+    assert [line for line in text.splitlines() if line.startswith("oline")] == ["oline 0", "oline 1", "oline 99"]
+    assert "hOutput exceeded 15 bytes, remaining output has been truncated" in text

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
+from buildbot.process.defaults import NO_LIMITS, LogLimits
 from buildbot.process.logs import BATCH_CHARS, INTERVAL_S, MAX_BACKLOG_CHARS, Log, storable
 
 
@@ -37,12 +38,12 @@ class Store:
 
 
 class Logs:
-    def __init__(self, type: str = "s") -> None:
+    def __init__(self, type: str = "s", limits: LogLimits = NO_LIMITS) -> None:
         self.store = Store()
         self.clock = Clock()
         self.errors: list[Failure] = []
         self.held: list[bool] = []
-        self.log = Log(self.store, self.clock, 3, "stdio", type, self.errors.append, self.held.append)
+        self.log = Log(self.store, self.clock, 3, "stdio", type, self.errors.append, self.held.append, limits)
 
 
 async def test_first_lines_at_once_then_in_batches() -> None:
@@ -183,3 +184,47 @@ async def test_a_failed_write_ends_it() -> None:
 def test_storable(text: str, stored: Any) -> None:
     """NUL and lone surrogates, which no database keeps, are replaced."""
     assert storable(text) == stored
+
+
+@pytest.mark.parametrize(
+    ("type", "tail", "kept"),
+    [
+        ("s", 0, ["oone", "etwo", "hOutput exceeded 9 bytes, remaining output has been truncated", "hexit code 3"]),
+        (
+            "s",
+            10,
+            [
+                "oone", "etwo", "hOutput exceeded 9 bytes, remaining output has been truncated", "hexit code 3",
+                "hFinal 9 bytes follow below:", "efour", "ofin",
+            ],
+        ),
+        (
+            "t",
+            4,
+            ["one", "two", "Output exceeded 9 bytes, remaining output has been truncated", "Final 4 bytes follow below:"]
+            + ["fin"],
+        ),
+    ],
+)  # fmt: skip
+async def test_limits(type: str, tail: int, kept: list[str]) -> None:
+    """What comes after the limit is dropped, but for the end; words of master and worker stay, and observers hear all."""
+    logs = Logs(type, LogLimits(9, tail))
+    heard: list[str] = []
+    logs.log.subscribe(lambda stream, text: heard.append(text or ""))
+    logs.log.write("o", "one\n")
+    logs.log.write("e", "two\nthrée\n")
+    if type == "s":
+        logs.log.write("h", "exit code 3\n")
+    logs.log.write("e", "four\n")
+    logs.log.write("o", "fin")
+    await logs.log.finish()
+    assert "".join(logs.store.appended).splitlines() == kept
+    assert "".join(heard).replace("exit code 3\n", "") == "one\ntwo\nthrée\nfour\nfin\n"
+
+
+async def test_within_the_limit() -> None:
+    """A log that is just as long as allowed is whole."""
+    logs = Logs("s", LogLimits(8, 4))
+    logs.log.write("o", "one\ntwo\n")
+    await logs.log.finish()
+    assert "".join(logs.store.appended) == "oone\notwo\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,11 +14,12 @@ from buildbot.changes.filter import ChangeFilter
 from buildbot.changes.gitpoller import GitPoller
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.projects import Codebase, Project
-from buildbot.data.exceptions import InvalidControlError
+from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.process.factory import BuildFactory
 from buildbot.process.services import ProcessLayer
 from buildbot.schedulers.basic import SingleBranchScheduler
 from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.schedulers.parameters import AnyPropertyParameter
 from buildbot.worker.base import Worker
 from tests.unit.changes.conftest import child_processes, repository
 from tests.unit.changes.repository import Repository
@@ -220,4 +222,65 @@ async def test_a_real_history_through_poller_and_scheduler(
     assert [stamp["revision"] for each in buildsets for stamp in each["sourcestamps"]] == wanted
     requests = await data.get({}, ("buildrequests",))
     assert sorted(each["buildsetid"] for each in requests) == [each["bsid"] for each in buildsets]
+    await layer.stop()
+
+
+async def test_what_the_configuration_says_of_changes(layer: ProcessLayer) -> None:
+    """Changes that come without a codebase or a link get those of its functions, wherever they come from."""
+    seen: list[dict[str, Any]] = []
+
+    def codebase(change: dict[str, Any]) -> Any:
+        seen.append(change)
+        return {"r": "lib", "bad": 3}.get(change["repository"], "")
+
+    def link(revision: str | None, repository: str) -> str | None:
+        return f"https://x/{repository}/{revision}" if repository else None
+
+    data = layer.master.data
+    await layer.start(config(codebaseGenerator=codebase, revlink=link))
+    change = {"author": "a", "comments": "c", "revision": "1"}
+    await data.update.addChange(**change, repository="r")
+    await data.update.addChanges([change | {"repository": "r", "codebase": "own", "revlink": "mine"}])
+    await data.update.addDelivery({"main": [change]})
+    found = await data.get({"order": ["changeid"]}, ("changes",))
+    assert [(each["codebase"], each["revlink"]) for each in found] == [
+        ("lib", "https://x/r/1"), ("own", "mine"), ("", ""),
+    ]  # fmt: skip
+    assert seen[0].items() >= {"changeid": None, "branch": None, "files": [], "repository": "r", "author": "a"}.items()
+    with pytest.raises(TypeError, match=r"c\['codebaseGenerator'\] must give a text, not 3"):
+        await data.update.addChange(**change, repository="bad")
+    await layer.reconfigure(config())
+    await data.update.addChange(**change, repository="r")
+    assert (await data.get({"order": ["-changeid"], "limit": 1}, ("changes",)))[0]["codebase"] == ""
+    await layer.stop()
+
+
+async def test_a_poller_asks_for_the_codebase(layer: ProcessLayer, repository: Repository) -> None:
+    """A source that says none leaves it to the configuration; a repeated poll knows its own changes again."""
+    repository.commit()
+    poller = GitPoller(repository.url, name="git", pollInterval=0)
+    given = config(change_source=[poller], codebaseGenerator=lambda change: "lib")
+    await layer.start(given)
+    await poller.poll_now()
+    revision = repository.commit()
+    await poller.poll_now()
+    await poller.poll_now()
+    (change,) = await layer.master.data.get({}, ("changes",))
+    assert (change["codebase"], change["revision"]) == ("lib", revision)
+    await layer.stop()
+
+
+async def test_forms_are_held_to_the_patterns(layer: ProcessLayer) -> None:
+    """What people may say in a form is what the configuration's patterns match."""
+    force = ForceScheduler("force", ["b1"], properties=[AnyPropertyParameter("any")])
+    patterns = {name: re.compile("[a-z]*$") for name in ("branch", "revision", "property_name", "property_value")}
+    await layer.start(config(schedulers=[force], validation=patterns))
+    (shown,) = await layer.master.data.get({}, ("forceschedulers",))
+    values = {"branch": "A", "revision": "1", "any_name": "B", "any_value": "2"}
+    with pytest.raises(ControlParamsError) as caught:
+        await layer.master.data.control("force", values, ("forceschedulers", shown["name"]))
+    assert caught.value.messages == {
+        name: f"'{value}' does not match the pattern '[a-z]*$'" for name, value in values.items()
+    }
+    await layer.master.data.control("force", {"branch": "a", "any_name": "b"}, ("forceschedulers", shown["name"]))
     await layer.stop()
