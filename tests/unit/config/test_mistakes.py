@@ -93,13 +93,13 @@ def test_good(tmp_path: Path) -> None:
         ),
         (
             "c['validation'] = {'branches': 'x'}",
-            "c['validation'] ['branches'] is unknown; did you mean 'branch'?; there are branch, revision, property_name, "
-            "property_value",
+            "c['validation'] ['branches'] is unknown; did you mean 'branch'?; there are branch, revision, "
+            "property_name, property_value",
         ),
         (
             "c['validation'] = {'branch': '('}",
-            "c['validation'] ['branch'] must be a regular expression, not '(' (str) (missing ), unterminated subpattern at "
-            "position 0)",
+            "c['validation'] ['branch'] must be a regular expression, not '(' (str) (missing ), unterminated "
+            "subpattern at position 0)",
         ),
         (
             "c['validation'] = {'branch': b'x'}",

@@ -201,13 +201,15 @@ def test_storable(text: str, stored: Any) -> None:
         (
             "t",
             4,
-            ["one", "two", "Output exceeded 9 bytes, remaining output has been truncated", "Final 4 bytes follow below:"]
-            + ["fin"],
+            [
+                "one", "two", "Output exceeded 9 bytes, remaining output has been truncated",
+                "Final 4 bytes follow below:", "fin",
+            ],
         ),
     ],
 )  # fmt: skip
 async def test_limits(type: str, tail: int, kept: list[str]) -> None:
-    """What comes after the limit is dropped, but for the end; words of master and worker stay, and observers hear all."""
+    """What comes after the limit is dropped, but for the end; words of master and worker stay, observers hear all."""
     logs = Logs(type, LogLimits(9, tail))
     heard: list[str] = []
     logs.log.subscribe(lambda stream, text: heard.append(text or ""))
