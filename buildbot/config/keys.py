@@ -33,7 +33,7 @@ class Key:
     has_effect: bool = True
 
 
-_collapse = checks.either(checks.boolean, checks.function, otherwise="True, False or a function")
+_collapse = checks.either(checks.off_or(checks.boolean), checks.function, otherwise="True, False or a function")
 _usage = checks.either(
     checks.optional(checks.one_of("none", "basic", "full", "custom")),
     checks.function,
@@ -69,8 +69,7 @@ _entries = (
         "collapseRequests",
         _collapse,
         False,
-        "whether requests for the same thing are built once; each is built",
-        has_effect=False,
+        "whether waiting requests for the same thing are built once: True, False or f(master, builder, new, old)",
     ),
     Key(
         "prioritizeBuilders",

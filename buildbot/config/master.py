@@ -296,10 +296,6 @@ class _Reader:
                             f"{checks.suggestion(name, known)}",
                             place,
                         )
-            if builder.collapseRequests:
-                self.warnings.append(
-                    f"{place}: builder {builder.name!r}: collapseRequests has no effect in this version"
-                )
             other = directories.setdefault(builder.builddir, builder.name)
             if other != builder.name:
                 self.report(

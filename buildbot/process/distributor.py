@@ -18,7 +18,6 @@ that nobody announces: the hour, a file, another machine. Whoever they said no t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -26,6 +25,7 @@ from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
 from buildbot.process.builder import Builder
+from buildbot.process.buildrequest import BuildRequest, Collapser
 from buildbot.process.properties import resolved
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
@@ -34,31 +34,6 @@ from buildbot.util.background import in_background
 _log = Logger()
 _PAGE = 20
 _CHOICE = 100
-
-
-@dataclass(frozen=True)
-class BuildRequest:
-    """A pending request as users' functions see it (``nextBuild``, ``nextWorker``, ``canStartBuild``).
-
-    Attributes:
-        id: the build request's id.
-        submittedAt: Unix time in seconds.
-    """
-
-    id: int
-    buildsetid: int
-    builderid: int
-    priority: int
-    submittedAt: int
-    waitedFor: bool
-
-    @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> BuildRequest:
-        """The request that the Data API describes with ``data``."""
-        return cls(
-            data["buildrequestid"], data["buildsetid"], data["builderid"], data["priority"], data["submitted_at"],
-            data["waited_for"],
-        )  # fmt: skip
 
 
 class Distributor:
@@ -83,6 +58,7 @@ class Distributor:
         self._due: set[str] = set()
         self._resting: dict[str, Any] = {}
         self._again: dict[str, Any] = {}
+        self.collapser = Collapser(master, builders)
         #: ``c['prioritizeBuilders']`` and ``c['select_next_worker']``
         self.prioritize: Callable[..., Any] | None = None
         self.next_worker: Callable[..., Any] | None = None
@@ -127,7 +103,13 @@ class Distributor:
         self.wake([builder.name])
 
     def _request_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
-        self.wake(name for name, builder in self._builders.items() if builder.builderid == message["builderid"])
+        in_background(self._request_waits(routing_key[-1], message), "distributor")
+
+    async def _request_waits(self, event: str, request: Mapping[str, Any]) -> None:
+        builderid = request["builderid"]
+        if event == "new":
+            await self.collapser.collapse(builderid, request["buildrequestid"])
+        self.wake(name for name, builder in self._builders.items() if builder.builderid == builderid)
 
     def _served(self, _: Any) -> None:
         self._loop = None

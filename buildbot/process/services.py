@@ -170,6 +170,7 @@ class ProcessLayer:
         # whoever embeds this layer need not give what has a default
         self._distributor.prioritize = getattr(config, "prioritizeBuilders", None)
         self._distributor.next_worker = getattr(config, "select_next_worker", None)
+        self._distributor.collapser.default = getattr(config, "collapseRequests", False)
         projects = await self._register_projects()
         described = [
             {

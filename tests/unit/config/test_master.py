@@ -181,10 +181,6 @@ def test_keys_of_builds(tmp_path: Path) -> None:
             "c['protocols'] = {'pb': {'port': 1}, 'null': {}}",
             "c['protocols'] ['null'] has no effect in this version; workers connect by pb",
         ),
-        (
-            "c['builders'] = [BuilderConfig('d', 'w', factory=Factory(), collapseRequests=True)]",
-            "builder 'd': collapseRequests has no effect in this version",
-        ),
     ],
 )
 def test_warnings(tmp_path: Path, line: str, warning: str) -> None:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.distributor import Distributor
 from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.util.results import SKIPPED
 from tests.support.reactor import fired
 from tests.unit.process.mastered import Running, until
 
@@ -32,6 +34,7 @@ class Builder:
 
     def __init__(self, name: str, builderid: int, workers: Workers, **config: Any) -> None:
         defaults = {"workernames": ("w",), "nextBuild": None, "nextWorker": None, "canStartBuild": None}
+        defaults["collapseRequests"] = None
         self.config = SimpleNamespace(**defaults | config)
         self.name, self.builderid, self.workers = name, builderid, workers
         self.started: list[int] = []
@@ -320,6 +323,134 @@ async def test_prioritize_builders_that_fails(farm: Farm) -> None:
         await farm.distributor.start()
         await farm.started(builder, brid)
     assert any("prioritizeBuilders failed" in each["log_format"] for each in logs)
+
+
+async def results(farm: Farm) -> list[int]:
+    rows = await farm.master.data.get({"order": ["buildrequestid"]}, ("buildrequests",))
+    return [each["results"] for each in rows]
+
+
+async def add(farm: Farm, priority: int = 0, waited_for: bool = False, properties: Any = None, **stamp: Any) -> int:
+    stamp = {"codebase": "", "branch": "main", **stamp}
+    _, brids = await farm.master.data.update.addBuildset(
+        sourcestamps=[stamp], reason="", builderNames=["b"], priority=priority, waited_for=waited_for,
+        properties={name: (value, "x") for name, value in (properties or {}).items()},
+    )  # fmt: skip
+    return int(brids["b"])
+
+
+PATCH = {"patch_body": "p", "patch_level": 1, "patch_author": "", "patch_comment": "", "patch_subdir": "."}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "collapsed"),
+    [
+        ({}, {}, True),
+        ({"revision": "1"}, {"revision": "1"}, True),
+        ({"properties": {"owner": "a", "reason": "x"}}, {"properties": {"owner": "b", "reason": "y"}}, True),
+        ({"revision": "1"}, {"revision": "2"}, False),
+        ({"branch": "a"}, {"branch": "b"}, False),
+        ({"repository": "a"}, {"repository": "b"}, False),
+        ({"project": "a"}, {"project": "b"}, False),
+        ({"codebase": "a"}, {"codebase": "b"}, False),
+        ({"properties": {"p": 1}}, {"properties": {"p": 2}}, False),
+        ({"properties": {"p": 1}}, {}, False),
+        (PATCH, PATCH, False),
+        ({"waited_for": True}, {}, False),
+        ({}, {"waited_for": True}, False),
+    ],
+)
+async def test_collapsing(farm: Farm, first: Any, second: Any, collapsed: bool) -> None:
+    """Of two that ask for the same the newer one is built; whoever asked for something of his own gets it."""
+    farm.workers.places["w"] = 0
+    builder = await farm.builder("b", collapseRequests=True)
+    await farm.distributor.start()
+    brids = [await add(farm, **first), await add(farm, **second)]
+    if collapsed:
+
+        async def skipped() -> bool:
+            return await results(farm) == [SKIPPED, -1]
+
+        await until(skipped)
+    farm.workers.places["w"] = 2
+    farm.workers.on_change("w")
+    await farm.started(builder, *brids[1 if collapsed else 0 :])
+    old = await farm.master.data.get({}, ("buildrequests", brids[0]))
+    buildset = await farm.master.data.get({}, ("buildsets", old["buildsetid"]))
+    assert (buildset["complete"], buildset["results"] == 0) == (collapsed, collapsed)
+
+
+@pytest.mark.parametrize(
+    ("default", "own", "collapsed"),
+    [
+        (False, None, False), (True, None, True), (True, False, False), (False, True, True),
+        (lambda *_: True, None, True), (lambda *_: False, None, False), (lambda *_: 1 // 0, None, False),
+    ],
+)  # fmt: skip
+async def test_whose_requests_are_collapsed(farm: Farm, default: Any, own: Any, collapsed: bool) -> None:
+    """The builder's word counts, else the installation's; a function that fails collapses nothing."""
+    farm.workers.places["w"] = 0
+    farm.distributor.collapser.default = default
+    builder = await farm.builder("b", collapseRequests=own)
+    with capturedLogs():
+        await farm.distributor.start()
+        brids = [await add(farm), await add(farm)]
+        if collapsed:
+
+            async def skipped() -> bool:
+                return await results(farm) == [SKIPPED, -1]
+
+            await until(skipped)
+        farm.workers.places["w"] = 2
+        farm.workers.on_change("w")
+        await farm.started(builder, *brids[collapsed:])
+
+
+async def test_a_function_that_collapses(farm: Farm) -> None:
+    """It is given the builder, as object and dictionary, the new request and each older one that waits; the one that
+    stays takes the highest priority."""
+    farm.workers.places["w"] = 0
+    asked: list[tuple[int, int]] = []
+
+    async def both(master: Any, builder: Any, new: Any, old: Any) -> bool:
+        assert master is farm.master
+        assert builder.name == builder["name"] == "b" and builder["builderid"] == builder.builderid
+        asked.append((new["buildrequestid"], old["buildrequestid"]))
+        return not await BuildRequest.canBeCollapsed(cast(Any, master), new, old)
+
+    await farm.builder("b", collapseRequests=both)
+    await farm.distributor.start()
+    first, second = await add(farm, priority=7, revision="1"), await add(farm, revision="2")
+
+    async def raised() -> bool:
+        row = await farm.master.data.get({}, ("buildrequests", second))
+        return bool(row["priority"] == 7)
+
+    await until(raised)
+    assert asked == [(second, first)]
+    assert await results(farm) == [SKIPPED, -1]
+    await add(farm, revision="2")
+
+    async def looked_at() -> bool:
+        return len(asked) == 2
+
+    await until(looked_at)
+    assert await results(farm) == [SKIPPED, -1, -1]
+
+
+async def test_two_masters_collapse_each_request_once(master: FakeMaster) -> None:
+    """Both look at each new request; one of them completes the older one."""
+    farms = [Farm(master, Workers(w=0)), Farm(master, Workers(w=0))]
+    for farm in farms:
+        await farm.builder("b", collapseRequests=True)
+        await farm.distributor.start()
+    for _ in range(10):
+        await add(farms[0])
+
+    async def one_is_left() -> bool:
+        return await results(farms[0]) == [SKIPPED] * 9 + [-1]
+
+    await until(one_is_left)
 
 
 async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) -> None:

@@ -1,0 +1,158 @@
+"""Pending build requests, as users' functions see them, and which of them stand for one build.
+
+**Collapsing.** When a request is added, the older ones of its builder that wait and that it stands for are completed as
+SKIPPED; the newest stays, with the highest priority of them all. ``collapseRequests`` of the builder, or of the
+installation, says which: ``True`` is the rule of `BuildRequest.canBeCollapsed`, a function decides by itself. Every
+master that has the builder looks at a new request; the claim decides which of them completes an older one, and one
+that is claimed by then is built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger
+
+from buildbot.data.interfaces import Master
+from buildbot.process.rendering import resolved
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import SKIPPED
+
+_log = Logger()
+
+#: properties of a buildset that say who wanted it and why, not what is built
+_ABOUT_PEOPLE = frozenset({"owner", "owners", "reason"})
+#: how many older requests are looked at
+_OLDER = 500
+
+
+@dataclass(frozen=True)
+class BuildRequest:
+    """A pending request as users' functions see it (``nextBuild``, ``nextWorker``, ``canStartBuild``).
+
+    Attributes:
+        id: the build request's id.
+        submittedAt: Unix time in seconds.
+    """
+
+    id: int
+    buildsetid: int
+    builderid: int
+    priority: int
+    submittedAt: int
+    waitedFor: bool
+
+    @classmethod
+    def from_data(cls, data: Mapping[str, Any]) -> BuildRequest:
+        """The request that the Data API describes with ``data``."""
+        return cls(
+            data["buildrequestid"], data["buildsetid"], data["builderid"], data["priority"], data["submitted_at"],
+            data["waited_for"],
+        )  # fmt: skip
+
+    @staticmethod
+    @deferred
+    async def canBeCollapsed(master: Master, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        """Whether one build does for both, whatever it is asked: the same code without a patch, the same properties.
+
+        Args:
+            master: the master.
+            new, old: requests, as the Data API gives them. One that somebody waits for is built by itself.
+        """
+        if new["waited_for"] or old["waited_for"]:
+            return False
+        asked = [await _asked(master, each["buildsetid"]) for each in (new, old)]
+        return asked[0] is not None and asked[0] == asked[1]
+
+
+async def _asked(master: Master, bsid: int) -> Any:
+    """What a buildset asks for, to be compared; None if that is nobody else's: it has a patch."""
+    buildset = await master.data.get({}, ("buildsets", bsid))
+    if any(stamp["patch"] is not None for stamp in buildset["sourcestamps"]):
+        return None
+    code = sorted(
+        [stamp["codebase"], stamp["repository"], stamp["project"], stamp["branch"] or "", stamp["revision"] or ""]
+        for stamp in buildset["sourcestamps"]
+    )
+    properties = await master.data.get({}, ("buildsets", bsid, "properties"))
+    return code, {name: value for name, (value, _) in properties.items() if name not in _ABOUT_PEOPLE}
+
+
+class BuilderView(dict[str, Any]):
+    """A builder as a function of ``collapseRequests`` sees it: the Data API's dictionary, with ``name`` and ``config``.
+
+    Args:
+        builder: the running builder.
+        row: what the Data API gives.
+    """
+
+    def __init__(self, builder: Any, row: Mapping[str, Any]) -> None:
+        super().__init__(row)
+        self.name: str = builder.name
+        self.builderid: int = builder.builderid
+        self.config = builder.config
+
+
+class Collapser:
+    """Completes requests that a newer one stands for.
+
+    Args:
+        master: the master, for its ``data``.
+        builders: the running builders by name.
+
+    Attributes:
+        default: ``c['collapseRequests']``, for builders that say nothing.
+    """
+
+    def __init__(self, master: Master, builders: Mapping[str, Any]) -> None:
+        self._master = master
+        self._builders = builders
+        self.default: Any = False
+
+    async def collapse(self, builderid: int, brid: int) -> None:
+        """Look at what waits for a builder beside a new request. What goes wrong is logged: all are built then."""
+        for builder in [each for each in self._builders.values() if each.builderid == builderid]:
+            rule = builder.config.collapseRequests
+            rule = self.default if rule is None else rule
+            if rule is False or rule is None:
+                return
+            try:
+                await self._collapse(builder, brid, rule)
+            except Exception:
+                _log.failure("{builder!r}: requests cannot be collapsed; each is built", builder=builder)
+
+    async def _collapse(self, builder: Any, brid: int, rule: Any) -> None:
+        waiting = await self._waiting(builder.builderid, brid)
+        new = next((each for each in waiting if each["buildrequestid"] == brid), None)
+        if new is None:  # it is being built already
+            return
+        view = BuilderView(builder, await self._master.data.get({}, ("builders", builder.builderid)))
+        for old in waiting:
+            if old["buildrequestid"] < brid and await self._stands_for(rule, view, new, old):
+                await self._skip(new, old)
+
+    async def _stands_for(self, rule: Any, view: BuilderView, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+        if callable(rule):
+            return bool(await resolved(rule(self._master, view, dict(new), dict(old))))
+        return bool(await BuildRequest.canBeCollapsed(self._master, new, old))
+
+    async def _skip(self, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+        update, brids = self._master.data.update, [old["buildrequestid"]]
+        if not await update.claimBuildRequests(brids):
+            return  # it is being built, or another master has completed it
+        await update.completeBuildRequests(brids, SKIPPED)
+        current = await self._master.data.get({}, ("buildrequests", new["buildrequestid"]))
+        if current is not None and not current["claimed"] and old["priority"] > current["priority"]:
+            path = ("buildrequests", new["buildrequestid"])
+            await self._master.data.control("set_priority", {"priority": old["priority"]}, path)
+
+    async def _waiting(self, builderid: int, brid: int) -> list[Mapping[str, Any]]:
+        query = {
+            "filters": {"builderid": builderid, "claimed": False, "complete": False, "buildrequestid__le": brid},
+            "order": ["-buildrequestid"],
+            "limit": _OLDER,
+        }
+        found: Iterable[Mapping[str, Any]] = await self._master.data.get(query, ("buildrequests",))
+        return list(found)
