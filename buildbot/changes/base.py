@@ -58,9 +58,9 @@ class ChangeSource(ClaimedPart):
                 _log.warn("{source}: {name} of a change are cut", source=self, name=name)
                 change[name] = change[name][:maximum]
         described = self.master.data.update.described(change)
-        return int(await self.master.data.update.transact(self._thd_add_change, described))
+        return int(await self.master.data.update.transact(self.__thd_add_change, described))
 
-    def _thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
+    def __thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
         self.thd_hold(conn)
         return int(self.master.data.update.thdAddChange(conn, events, **change))
 
@@ -69,9 +69,9 @@ class ChangeSource(ClaimedPart):
 
         Raises NotClaimedError as ``add_change`` does.
         """
-        await self.master.db.pool.do(self._thd_set_state, objectid, name, value)
+        await self.master.db.pool.do(self.__thd_set_state, objectid, name, value)
 
-    def _thd_set_state(self, conn: Connection, objectid: int, name: str, value: Any) -> None:
+    def __thd_set_state(self, conn: Connection, objectid: int, name: str, value: Any) -> None:
         self.thd_hold(conn)
         self.master.db.state.thdSetState(conn, objectid, name, value)
 
@@ -114,11 +114,11 @@ class PollingChangeSource(ChangeSource):
         self.pollAtLaunch = pollAtLaunch
         self.poll_random_delay = delays
         self.stopping = False
-        self._timer: Any = None
-        self._polling = DeferredLock()
-        self._askers: list[Deferred[None]] = []  # for the next poll
-        self._problem: str | None = None
-        self._wishes: Any = None
+        self.__timer: Any = None
+        self.__polling = DeferredLock()
+        self.__askers: list[Deferred[None]] = []  # for the next poll
+        self.__problem: str | None = None
+        self.__wishes: Any = None
 
     @abstractmethod
     async def poll(self) -> None:
@@ -139,9 +139,9 @@ class PollingChangeSource(ChangeSource):
             Deferred that fires when that poll has ended; what goes wrong in it is logged as always.
         """
         done: Deferred[None] = Deferred()
-        self._askers.append(done)
-        if len(self._askers) == 1:
-            in_background(self._poll_alone(), f"poll of {self!r}")
+        self.__askers.append(done)
+        if len(self.__askers) == 1:
+            in_background(self.__poll_alone(), f"poll of {self!r}")
         await done
 
     async def start_work(self) -> None:
@@ -149,70 +149,70 @@ class PollingChangeSource(ChangeSource):
         self.stopping = False
         changesourceid = await self.master.data.update.findChangeSourceId(self.name)
         key = ("control", "changesources", str(changesourceid), "poll")
-        self._wishes = await self.master.mq.startConsuming(self._wished, key)
-        self._schedule(0 if self.pollAtLaunch else self.pollInterval)
+        self.__wishes = await self.master.mq.startConsuming(self.__wished, key)
+        self.__schedule(0 if self.pollAtLaunch else self.pollInterval)
 
     async def stop_work(self) -> None:
         """Stop polling; returns when the poll that is under way has ended."""
         self.stopping = True
-        if self._wishes is not None:
-            await maybeDeferred(self._wishes.stopConsuming)
-            self._wishes = None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        async with self._polling:
-            self._problem = None
+        if self.__wishes is not None:
+            await maybeDeferred(self.__wishes.stopConsuming)
+            self.__wishes = None
+        if self.__timer is not None:
+            self.__timer.cancel()
+            self.__timer = None
+        async with self.__polling:
+            self.__problem = None
 
-    def _wished(self, key: tuple[str, ...], message: Any) -> None:
+    def __wished(self, key: tuple[str, ...], message: Any) -> None:
         # who asks again before the poll begins gets the same one
-        if not self._askers:
+        if not self.__askers:
             self.poll_now()
 
-    def _schedule(self, delay_s: float) -> None:
+    def __schedule(self, delay_s: float) -> None:
         if self.pollInterval or (self.pollAtLaunch and delay_s == 0):
             delay_s += random.uniform(*self.poll_random_delay)
-            self._timer = self.master.reactor.callLater(delay_s, self._interval_over)
+            self.__timer = self.master.reactor.callLater(delay_s, self.__interval_over)
 
-    def _interval_over(self) -> None:
-        self._timer = None
+    def __interval_over(self) -> None:
+        self.__timer = None
         started = self.master.reactor.seconds()
 
         def ended(_: Any) -> None:
             if not self.stopping:
                 # a reactor may measure by a clock that is set; nobody waits longer than an interval for that
                 took_s = max(0.0, self.master.reactor.seconds() - started)
-                self._schedule(max(0.0, self.pollInterval - took_s))
+                self.__schedule(max(0.0, self.pollInterval - took_s))
 
         self.poll_now().addBoth(ended)
 
-    async def _poll_alone(self) -> None:
-        async with self._polling:
+    async def __poll_alone(self) -> None:
+        async with self.__polling:
             # whoever asks from here on needs another poll: this one may have looked already
-            askers, self._askers = self._askers, []
+            askers, self.__askers = self.__askers, []
             if not self.stopping:
-                await self._poll_and_report()
+                await self.__poll_and_report()
         for each in askers:
             each.callback(None)
 
-    async def _poll_and_report(self) -> None:
+    async def __poll_and_report(self) -> None:
         try:
             await self.poll()
         except PollError as problem:
-            self._report(str(problem))
+            self.__report(str(problem))
         except Exception as problem:
-            if self._report(f"{type(problem).__name__}: {problem}"):
+            if self.__report(f"{type(problem).__name__}: {problem}"):
                 _log.failure("{part!r}: unexpected error in a poll", part=self)
         else:
-            self._report(None)
+            self.__report(None)
 
-    def _report(self, problem: str | None) -> bool:
-        news = problem != self._problem and not self.stopping
+    def __report(self, problem: str | None) -> bool:
+        news = problem != self.__problem and not self.stopping
         if news and problem is not None:
             _log.error("{part!r}: {problem}; nothing is lost, the next poll tries again", part=self, problem=problem)
         elif news:
             _log.info("{part!r}: works again", part=self)
-        self._problem = problem
+        self.__problem = problem
         return news
 
 

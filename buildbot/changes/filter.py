@@ -84,11 +84,11 @@ class ChangeFilter(Configured):
             given["branch"] = branch
         self.checks: list[tuple[str, Criterion]] = []
         for name, value in given.items():
-            self._add_check(name, value)
+            self.__add_check(name, value)
         self.property_checks = [(name, _property_criterion(value)) for name, value in (properties or {}).items()]
-        self._shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
+        self.__shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
 
-    def _add_check(self, name: str, value: Any) -> None:
+    def __add_check(self, name: str, value: Any) -> None:
         for attribute in ATTRIBUTES:
             make = _SUFFIXES.get(name.removeprefix(attribute)) if name.startswith(attribute) else None
             if make is None:
@@ -104,7 +104,7 @@ class ChangeFilter(Configured):
         error(f"ChangeFilter: unknown argument {name!r}")
 
     def __repr__(self) -> str:
-        return f"<ChangeFilter {self._shown or 'any'}>"
+        return f"<ChangeFilter {self.__shown or 'any'}>"
 
     def filter_change(self, change: Change) -> bool:
         """Whether the change passes."""

@@ -146,7 +146,7 @@ class GitPoller(PollingChangeSource):
         )
         self.repourl = repourl
         self.repository = public_url(repourl)
-        self.branches = self._check_branches(branches, branch, only_tags)
+        self.branches = self.__check_branches(branches, branch, only_tags)
         self.workdir = workdir or "gitpoller-work"
         self.gitbin = gitbin
         self.usetimestamps = usetimestamps
@@ -161,9 +161,9 @@ class GitPoller(PollingChangeSource):
             self.encoding = "utf-8"
         self.buildPushesWithNoCommits = buildPushesWithNoCommits
         self.only_tags = only_tags
-        self._git: Git | None = None
+        self.__git: Git | None = None
 
-    def _check_branches(self, branches: Any, branch: Any, only_tags: bool) -> Any:
+    def __check_branches(self, branches: Any, branch: Any, only_tags: bool) -> Any:
         if branch is not None and branches is not None:
             error(f"GitPoller {self.name}: give either branch or branches, not both")
         if only_tags and (branch is not None or branches is not None):
@@ -183,55 +183,55 @@ class GitPoller(PollingChangeSource):
         """Look for new commits once."""
         basedir: Path = self.master.basedir
         mirror = basedir / self.workdir / hashlib.sha256(self.repourl.encode()).hexdigest()[:20]
-        self._git = git = Git(self.master.reactor, self.gitbin, mirror, cwd=basedir)
+        self.__git = git = Git(self.master.reactor, self.gitbin, mirror, cwd=basedir)
         async with _mirrors.setdefault(mirror, DeferredLock()):
             if not self.stopping:
-                await self._poll(git)
+                await self.__poll(git)
 
     async def stop_work(self) -> None:
         """Stop polling; a poll under way ends after the change that it is adding now."""
         self.stopping = True
-        if self._git is not None:
-            self._git.stop()
+        if self.__git is not None:
+            self.__git.stop()
         await super().stop_work()
 
-    async def _poll(self, git: Git) -> None:
+    async def __poll(self, git: Git) -> None:
         try:
-            remote = await self._ask_remote(git)
-            heads = self._chosen(remote)
-            base = self._base(remote, heads)
-            seen = await self._load()
+            remote = await self.__ask_remote(git)
+            heads = self.__chosen(remote)
+            base = self.__base(remote, heads)
+            seen = await self.__load()
             may_come = self.only_tags or callable(self.branches)
             if seen is None and not heads and remote.refs and not may_come:
                 raise PollError(f"repository {self.repository} has none of the branches to follow")
             if seen is None:
-                await self._first_sight(git, heads, base)
+                await self.__first_sight(git, heads, base)
             elif heads != seen.heads or seen.adding is not None:
-                lost = await self._open_mirror(git, heads, seen)
-                heads = await self._fetch(git, heads | base, seen, lost)
+                lost = await self.__open_mirror(git, heads, seen)
+                heads = await self.__fetch(git, heads | base, seen, lost)
                 based = {heads.pop(ref) for ref in base if ref in heads}
-                await self._advance(git, seen, heads, remote.default, based)
+                await self.__advance(git, seen, heads, remote.default, based)
         except GitError as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
 
-    async def _first_sight(self, git: Git, heads: dict[str, str], base: dict[str, str]) -> None:
+    async def __first_sight(self, git: Git, heads: dict[str, str], base: dict[str, str]) -> None:
         seen = _Seen({}, [], 0)
         if heads or base:
-            lost = await self._open_mirror(git, heads | base, seen)
-            seen.heads = await self._fetch(git, heads | base, seen, lost)
+            lost = await self.__open_mirror(git, heads | base, seen)
+            seen.heads = await self.__fetch(git, heads | base, seen, lost)
             seen.gone = [seen.heads.pop(ref) for ref in base if ref in seen.heads]
         seen.changeid = await self.master.db.changes.getLatestChangeid() or 0
-        await self._save(seen)
+        await self.__save(seen)
         _log.info("{part!r}: first sight of the repository; what comes from now on is new", part=self)
 
-    async def _open_mirror(self, git: Git, heads: dict[str, str], seen: _Seen) -> set[str]:
+    async def __open_mirror(self, git: Git, heads: dict[str, str], seen: _Seen) -> set[str]:
         """Make the mirror if there is none. Returns those of the heads last seen that it does not have."""
         long_names = any(len(commit) == 64 for commit in (*heads.values(), *seen.heads.values()))
         await git.init("sha256" if long_names else "sha1")
-        lost, _ = await self._present(git, set(seen.heads.values()))
+        lost, _ = await self.__present(git, set(seen.heads.values()))
         return lost
 
-    async def _ask_remote(self, git: Git) -> _Remote:
+    async def __ask_remote(self, git: Git) -> _Remote:
         # the mirror need not exist: with an address given, ls-remote does not look at it
         patterns = ["HEAD", HEADS + "*", *([TAGS + "*"] if self.only_tags else [])]
         if isinstance(self.branches, list):
@@ -257,7 +257,7 @@ class GitPoller(PollingChangeSource):
             )
         return _Remote(refs, default)
 
-    def _chosen(self, remote: _Remote) -> dict[str, str]:
+    def __chosen(self, remote: _Remote) -> dict[str, str]:
         """The refs to follow, of those that the remote has."""
         if callable(self.branches):
             return {ref: commit for ref, commit in remote.refs.items() if self.branches(ref)}
@@ -270,14 +270,14 @@ class GitPoller(PollingChangeSource):
         wanted = {each if each.startswith("refs/") else HEADS + each for each in self.branches}
         return {ref: commit for ref, commit in remote.refs.items() if ref in wanted}
 
-    def _base(self, remote: _Remote, heads: dict[str, str]) -> dict[str, str]:
+    def __base(self, remote: _Remote, heads: dict[str, str]) -> dict[str, str]:
         """The default branch, where a function may not follow it: pull requests begin there, and bring their own
         commits only."""
         if not callable(self.branches) or remote.default is None or remote.default in heads:
             return {}
         return {remote.default: remote.refs[remote.default]} if remote.default in remote.refs else {}
 
-    async def _fetch(self, git: Git, heads: dict[str, str], seen: _Seen, lost: set[str]) -> dict[str, str]:
+    async def __fetch(self, git: Git, heads: dict[str, str], seen: _Seen, lost: set[str]) -> dict[str, str]:
         """Fetch what moved or is missing. Returns the heads as they came, which may be newer than the remote said."""
         wanted = [ref for ref, commit in heads.items() if seen.heads.get(ref) != commit or commit in lost]
         if wanted:
@@ -302,13 +302,13 @@ class GitPoller(PollingChangeSource):
             if ref not in wanted or _local(ref) in fetched
         }
 
-    async def _advance(
+    async def __advance(
         self, git: Git, seen: _Seen, heads: dict[str, str], default: str | None, based: set[str]
     ) -> None:
         """Turn what is new into changes, branch by branch, and write down each branch that is done."""
-        lost, known = await self._present(git, {*seen.heads.values(), *seen.gone})
+        lost, known = await self.__present(git, {*seen.heads.values(), *seen.gone})
         blind = bool(lost) and not known
-        if seen.adding is not None and not await self._resume(git, seen, known):
+        if seen.adding is not None and not await self.__resume(git, seen, known):
             return
         for ref in sorted(heads, key=lambda ref: (ref != default, ref)):
             old, new = seen.heads.get(ref), heads[ref]
@@ -319,28 +319,28 @@ class GitPoller(PollingChangeSource):
                     "{part!r}: the last commit seen of {ref}, {old}, is gone, and so is the mirror that had it; "
                     "starting anew at {new}", part=self, ref=ref, old=old, new=new,
                 )  # fmt: skip
-            elif not await self._add_branch(git, seen, ref, new, known | (based if _is_request(ref) else set())):
+            elif not await self.__add_branch(git, seen, ref, new, known | (based if _is_request(ref) else set())):
                 return
-            await self._move(seen, ref, new, known)
+            await self.__move(seen, ref, new, known)
         for ref in [ref for ref in seen.heads if ref not in heads]:
             seen.gone.append(seen.heads.pop(ref))
-        seen.gone = await self._unreachable(git, seen.gone, seen.heads.values())
-        await self._save(seen)
+        seen.gone = await self.__unreachable(git, seen.gone, seen.heads.values())
+        await self.__save(seen)
 
-    async def _resume(self, git: Git, seen: _Seen, known: set[str]) -> bool:
+    async def __resume(self, git: Git, seen: _Seen, known: set[str]) -> bool:
         """Finish the branch at which the last poll was interrupted; False if the master stops meanwhile."""
         assert seen.adding is not None
         ref, new = seen.adding
-        _, present = await self._present(git, {new})
+        _, present = await self.__present(git, {new})
         if not present:  # with the mirror; the remote does not have it any more
             seen.adding = None
             return True
-        if not await self._add_branch(git, seen, ref, new, known):
+        if not await self.__add_branch(git, seen, ref, new, known):
             return False
-        await self._move(seen, ref, new, known)
+        await self.__move(seen, ref, new, known)
         return True
 
-    async def _move(self, seen: _Seen, ref: str, new: str, known: set[str]) -> None:
+    async def __move(self, seen: _Seen, ref: str, new: str, known: set[str]) -> None:
         """Write down that all commits of a branch up to ``new`` have become changes."""
         old = seen.heads.get(ref)
         if old is not None:
@@ -348,9 +348,9 @@ class GitPoller(PollingChangeSource):
         known.add(new)
         seen.heads[ref] = new
         seen.adding = None
-        await self._save(seen)
+        await self.__save(seen)
 
-    async def _add_branch(self, git: Git, seen: _Seen, ref: str, new: str, known: set[str]) -> bool:
+    async def __add_branch(self, git: Git, seen: _Seen, ref: str, new: str, known: set[str]) -> bool:
         """Add a branch's new commits as changes; False if the master stops meanwhile."""
         old = seen.heads.get(ref)
         listed = await git.run(
@@ -374,26 +374,26 @@ class GitPoller(PollingChangeSource):
             revisions, after = [new], seen.changeid
         if revisions and seen.adding is None:
             seen.adding = (ref, new)
-            await self._save(seen)
+            await self.__save(seen)
         branch = ref.removeprefix(HEADS).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
         for start in range(0, len(revisions), _BATCH):
             batch = revisions[start : start + _BATCH]
-            present = await self._already_changes(branch, batch, after)
+            present = await self.__already_changes(branch, batch, after)
             for commit in await read_commits(git, [each for each in batch if each not in present], self.encoding):
                 if self.stopping:
                     return False
-                seen.changeid = max(seen.changeid, await self._add_change(commit, branch))
+                seen.changeid = max(seen.changeid, await self.__add_change(commit, branch))
         return True
 
-    async def _present(self, git: Git, commits: set[str]) -> tuple[set[str], set[str]]:
+    async def __present(self, git: Git, commits: set[str]) -> tuple[set[str], set[str]]:
         """Which of the commits the mirror does not have, and which it has."""
         said = (await git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=_lines(*commits))).decode()
         lost = {line.split(" ")[0] for line in said.splitlines() if line.endswith(" missing")}
         return lost, commits - lost
 
-    async def _unreachable(self, git: Git, candidates: Sequence[str], heads: Iterable[str]) -> list[str]:
+    async def __unreachable(self, git: Git, candidates: Sequence[str], heads: Iterable[str]) -> list[str]:
         """Those that no head leads to, the newest hundred of them."""
-        _, present = await self._present(git, set(candidates))
+        _, present = await self.__present(git, set(candidates))
         if not present:
             return []
         listed = await git.run("rev-list", "--stdin", stdin=_lines(*present, *(f"^{head}" for head in heads)))
@@ -402,7 +402,7 @@ class GitPoller(PollingChangeSource):
 
     # changes and the database
 
-    async def _already_changes(self, branch: str, revisions: Sequence[str], after: int) -> set[str]:
+    async def __already_changes(self, branch: str, revisions: Sequence[str], after: int) -> set[str]:
         """Which revisions are changes of this branch already, made by an interrupted poll or told by another source."""
         filters = {
             "repository": self.repository,
@@ -415,14 +415,14 @@ class GitPoller(PollingChangeSource):
             change["revision"]
             for change in found
             if change["project"] == self.project
-            and change["codebase"] == self._codebase_of(change)
+            and change["codebase"] == self.__codebase_of(change)
             and (callable(self.category) or change["category"] == self.category)
         }
 
-    def _codebase_of(self, change: dict[str, Any]) -> str:
+    def __codebase_of(self, change: dict[str, Any]) -> str:
         return self.master.data.update.codebase_of(change) if self.codebase is None else self.codebase
 
-    async def _add_change(self, commit: Commit, branch: str) -> int:
+    async def __add_change(self, commit: Commit, branch: str) -> int:
         attributes: dict[str, Any] = {
             "author": commit.author,
             "committer": commit.committer,
@@ -438,22 +438,22 @@ class GitPoller(PollingChangeSource):
         category = self.category(attributes) if callable(self.category) else self.category
         return await self.add_change(**attributes, category=category)
 
-    async def _objectid(self) -> int:
+    async def __objectid(self) -> int:
         return int(await self.master.db.state.getObjectId(self.name, "GitPoller"))
 
-    async def _load(self) -> _Seen | None:
-        value = await self.master.db.state.getState(await self._objectid(), "lastRev", None)
+    async def __load(self) -> _Seen | None:
+        value = await self.master.db.state.getState(await self.__objectid(), "lastRev", None)
         if value is None:
             return None
         heads = {_from_json(ref): commit for ref, commit in value["heads"].items()}
         adding = value["adding"] and (_from_json(value["adding"][0]), value["adding"][1])
         return _Seen(heads, value["gone"], value["changeid"], adding)
 
-    async def _save(self, seen: _Seen) -> None:
+    async def __save(self, seen: _Seen) -> None:
         heads = {_to_json(ref): commit for ref, commit in seen.heads.items()}
         adding = seen.adding and (_to_json(seen.adding[0]), seen.adding[1])
         value = {"heads": heads, "gone": seen.gone, "changeid": seen.changeid, "adding": adding}
-        await self.set_state(await self._objectid(), "lastRev", value)
+        await self.set_state(await self.__objectid(), "lastRev", value)
 
 
 def _is_request(ref: str) -> bool:

@@ -57,10 +57,10 @@ class ClaimedPart(Configured, ABC):
     def __init__(self, name: str) -> None:
         self.name = name
         self.working = False
-        self._activated = False
-        self._switching = DeferredLock()
-        self._retry: Any = None
-        self._masters: Any = None
+        self.__activated = False
+        self.__switching = DeferredLock()
+        self.__retry: Any = None
+        self.__masters: Any = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -80,33 +80,33 @@ class ClaimedPart(Configured, ABC):
     async def activate(self, master: RunningMaster) -> None:
         """Run the part in this master as soon as no other master runs it. Returns after the first try."""
         self.master = master
-        self._activated = True
-        self._masters = await master.mq.startConsuming(self._master_event, ("masters", None, None))
-        await self._take_up()
+        self.__activated = True
+        self.__masters = await master.mq.startConsuming(self.__master_event, ("masters", None, None))
+        await self.__take_up()
 
     async def deactivate(self) -> None:
         """Stop the part in this master and let others have it."""
-        self._activated = False
-        if self._masters is not None:
-            await maybeDeferred(self._masters.stopConsuming)
-            self._masters = None
-        async with self._switching:
-            self._cancel_retry()
+        self.__activated = False
+        if self.__masters is not None:
+            await maybeDeferred(self.__masters.stopConsuming)
+            self.__masters = None
+        async with self.__switching:
+            self.__cancel_retry()
             if self.working:
-                await self._stop_working()
+                await self.__stop_working()
                 await self.claim(None)
 
-    def _master_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+    def __master_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
         event, ours = routing_key[-1], message.get("masterid") == self.master.masterid
         if event == "stopped" and ours:
-            in_background(self._put_down(), f"stopping {self!r}")
+            in_background(self.__put_down(), f"stopping {self!r}")
         elif event == ("started" if ours else "stopped"):
-            in_background(self._take_up(), f"claiming {self!r}")
+            in_background(self.__take_up(), f"claiming {self!r}")
 
-    async def _take_up(self) -> None:
-        async with self._switching:
-            self._cancel_retry()
-            if not self._activated or self.working:
+    async def __take_up(self) -> None:
+        async with self.__switching:
+            self.__cancel_retry()
+            if not self.__activated or self.working:
                 return
             delay_s = self.retry_s
             try:
@@ -119,26 +119,26 @@ class ClaimedPart(Configured, ABC):
                 _log.failure("{part!r} could not start; next try in {delay} s", part=self, delay=delay_s)
                 if self.working:
                     try:
-                        await self._stop_working()
+                        await self.__stop_working()
                     except Exception:
                         _log.failure("{part!r} could not stop cleanly", part=self)
-            self._retry = self.master.reactor.callLater(delay_s, self._try_again)
+            self.__retry = self.master.reactor.callLater(delay_s, self.__try_again)
 
-    def _try_again(self) -> None:
-        self._retry = None
-        in_background(self._take_up(), f"claiming {self!r}")
+    def __try_again(self) -> None:
+        self.__retry = None
+        in_background(self.__take_up(), f"claiming {self!r}")
 
-    async def _put_down(self) -> None:
-        async with self._switching:
+    async def __put_down(self) -> None:
+        async with self.__switching:
             if self.working:
                 _log.warn("{part!r} stops: other masters took this one for dead", part=self)
-                await self._stop_working()
+                await self.__stop_working()
 
-    async def _stop_working(self) -> None:
+    async def __stop_working(self) -> None:
         self.working = False
         await self.stop_work()
 
-    def _cancel_retry(self) -> None:
-        if self._retry is not None:
-            self._retry.cancel()
-            self._retry = None
+    def __cancel_retry(self) -> None:
+        if self.__retry is not None:
+            self.__retry.cancel()
+            self.__retry = None

@@ -16,19 +16,19 @@ class Configured:
     one counts as changed and is restarted; a restart loses nothing, it only costs a moment.
     """
 
-    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    __arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Remember the arguments; subclasses need not know."""
         self = super().__new__(cls)
-        self._arguments = (args, kwargs)
+        self.__arguments = (args, kwargs)
         return self
 
     def __eq__(self, other: object) -> bool:
         return (
             type(self) is type(other)
             and isinstance(other, Configured)
-            and same_description(self._arguments, other._arguments)
+            and same_description(self.__arguments, other.__arguments)
         )
 
     def __hash__(self) -> int:

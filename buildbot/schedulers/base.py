@@ -77,16 +77,16 @@ class BaseScheduler(ClaimedPart):
                     Properties().setProperty(key, value, "Scheduler")
                 except TypeError as problem:
                     error(f"{kind} {name!r}: {problem}")
-        self.codebases = self._check_codebases(codebases)
+        self.codebases = self.__check_codebases(codebases)
         if not isinstance(priority, int):
             priority = checked_function(priority, f"{kind} {name!r}: priority, if it is no number,")
         self.priority: Priority = priority
         self.schedulerid = 0
         self.objectid = 0
         self.enabled = True
-        self._switches: Any = None
+        self.__switches: Any = None
 
-    def _check_codebases(self, codebases: Codebases) -> dict[str, Mapping[str, Any]]:
+    def __check_codebases(self, codebases: Codebases) -> dict[str, Mapping[str, Any]]:
         if codebases is None:
             return {"": {}}
         if isinstance(codebases, Mapping):
@@ -128,16 +128,16 @@ class BaseScheduler(ClaimedPart):
         """Begin to schedule, in the state that it was left in."""
         self.objectid = await self.master.db.state.getObjectId(self.name, type(self).__name__)
         key = ("schedulers", str(self.schedulerid), "updated")
-        self._switches = await self.master.mq.startConsuming(self._switched, key)
+        self.__switches = await self.master.mq.startConsuming(self.__switched, key)
         row = await self.master.data.get({}, ("schedulers", self.schedulerid))
         self.enabled = row["enabled"]
         await self.start_scheduling()
 
     async def stop_work(self) -> None:
         """Stop scheduling; returns when nothing is under way."""
-        if self._switches is not None:
-            await maybeDeferred(self._switches.stopConsuming)
-            self._switches = None
+        if self.__switches is not None:
+            await maybeDeferred(self.__switches.stopConsuming)
+            self.__switches = None
         await self.stop_scheduling()
 
     async def start_scheduling(self) -> None:
@@ -149,7 +149,7 @@ class BaseScheduler(ClaimedPart):
     def switched_on(self) -> None:
         """Called when the scheduler is switched on while it runs."""
 
-    def _switched(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+    def __switched(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
         before, self.enabled = self.enabled, bool(message["enabled"])
         if self.enabled and not before:
             self.switched_on()
@@ -205,7 +205,7 @@ class BaseScheduler(ClaimedPart):
         if alongside is None:
             made = await update.addBuildset(**buildset)
         else:
-            made = await update.transact(self._thd_add_buildset, buildset, alongside)
+            made = await update.transact(self.__thd_add_buildset, buildset, alongside)
         return made
 
     async def names_for(
@@ -220,7 +220,7 @@ class BaseScheduler(ClaimedPart):
         if isinstance(self.builderNames, list) and all(isinstance(each, str) for each in self.builderNames):
             return list(self.builderNames)
         changeids = [changeid for stamp in sourcestamps for changeid in stamp.get("changeids", ())]
-        props = BuildsetProperties(self.master, sourcestamps, await self._change_dicts(changeids), properties)
+        props = BuildsetProperties(self.master, sourcestamps, await self.__change_dicts(changeids), properties)
         try:
             names = await props.render(self.builderNames)
             if not _are_names(names, renderable=False):
@@ -231,7 +231,7 @@ class BaseScheduler(ClaimedPart):
             return []
         return list(names)
 
-    def _thd_add_buildset(
+    def __thd_add_buildset(
         self, conn: Connection, events: Events, buildset: dict[str, Any], alongside: Callable[[Connection], None]
     ) -> tuple[int, dict[str, int]]:
         made: tuple[int, dict[str, int]] = self.master.data.update.thdAddBuildset(conn, events, **buildset)
@@ -289,9 +289,9 @@ class BaseScheduler(ClaimedPart):
 
     async def read_changes(self, changeids: Sequence[int]) -> list[Change]:
         """The changes with these ids that still exist, ordered by id."""
-        return [Change.from_data(each) for each in await self._change_dicts(changeids)]
+        return [Change.from_data(each) for each in await self.__change_dicts(changeids)]
 
-    async def _change_dicts(self, changeids: Sequence[int]) -> list[dict[str, Any]]:
+    async def __change_dicts(self, changeids: Sequence[int]) -> list[dict[str, Any]]:
         ids, found = sorted(changeids), []
         for start in range(0, len(ids), PAGE):
             filters = {"changeid__eq": ids[start : start + PAGE]}

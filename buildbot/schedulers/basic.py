@@ -39,8 +39,8 @@ class _BasicScheduler(ChangeScheduler):
             treeStableTimer = None
         self.treeStableTimer = treeStableTimer or None
         self.reason = self.fill_in(reason)
-        self._timers: dict[Hashable, Any] = {}
-        self._lines: dict[int, Hashable] = {}  # of the changes that wait
+        self.__timers: dict[Hashable, Any] = {}
+        self.__lines: dict[int, Hashable] = {}  # of the changes that wait
 
     def line(self, change: Change) -> Hashable:
         """What a change has in common with those that are built together with it."""
@@ -52,28 +52,28 @@ class _BasicScheduler(ChangeScheduler):
             await self.forget_unwanted()
             waiting = await self.waiting_changes()
             changes = await self.read_changes(list(waiting))
-            self._lines = {change.number: self.line(change) for change in changes}
-        self._start_timers(waiting)
+            self.__lines = {change.number: self.line(change) for change in changes}
+        self.__start_timers(waiting)
         self.follow_changes()
 
     async def stop_scheduling(self) -> None:
         """Stop the timers; what waits stays in the database."""
-        for timer in self._timers.values():
+        for timer in self.__timers.values():
             timer.cancel()
-        self._timers.clear()
+        self.__timers.clear()
         await self.stop_following()
 
     def switched_on(self) -> None:
         """Let the changes that wait since before it was switched off wait once more for their timer."""
-        in_background(self._restart_timers(), f"{self!r}")
+        in_background(self.__restart_timers(), f"{self!r}")
 
-    async def _restart_timers(self) -> None:
+    async def __restart_timers(self) -> None:
         async with self.exclusive():
-            self._start_timers(await self.waiting_changes())
+            self.__start_timers(await self.waiting_changes())
 
-    def _start_timers(self, waiting: dict[int, bool]) -> None:
-        for line in {self._lines[each] for each, important in waiting.items() if important and each in self._lines}:
-            self._restart(line)
+    def __start_timers(self, waiting: dict[int, bool]) -> None:
+        for line in {self.__lines[each] for each, important in waiting.items() if important and each in self.__lines}:
+            self.__restart(line)
 
     async def take_change(self, change: Change, important: bool) -> None:
         """Build it, or let it wait until nothing has come for a while."""
@@ -83,38 +83,38 @@ class _BasicScheduler(ChangeScheduler):
                 await self.build_changes([change.number], self.reason)
             return
         line = self.line(change)
-        self._lines[change.number] = line
+        self.__lines[change.number] = line
         await self.classify(change, important)
-        if important or line in self._timers:
-            self._restart(line)
+        if important or line in self.__timers:
+            self.__restart(line)
 
-    def _restart(self, line: Hashable) -> None:
-        timer = self._timers.get(line)
+    def __restart(self, line: Hashable) -> None:
+        timer = self.__timers.get(line)
         if timer is not None:
             timer.reset(self.treeStableTimer or 0)
         else:
-            self._timers[line] = self.master.reactor.callLater(self.treeStableTimer or 0, self._stable, line)
+            self.__timers[line] = self.master.reactor.callLater(self.treeStableTimer or 0, self.__stable, line)
 
-    def _stable(self, line: Hashable) -> None:
-        del self._timers[line]
+    def __stable(self, line: Hashable) -> None:
+        del self.__timers[line]
         if self.enabled:
-            in_background(self._build_line(line), f"{self!r}")
+            in_background(self.__build_line(line), f"{self!r}")
 
-    async def _build_line(self, line: Hashable) -> None:
+    async def __build_line(self, line: Hashable) -> None:
         try:
             async with self.exclusive():
-                if line in self._timers or not self.working:
+                if line in self.__timers or not self.working:
                     return  # a change came, or the scheduler stops
                 waiting = await self.waiting_changes()
-                chosen = [each for each in waiting if self._lines.get(each) == line]
+                chosen = [each for each in waiting if self.__lines.get(each) == line]
                 if any(waiting[each] for each in chosen):
                     await self.build_changes(chosen, self.reason)
                     for each in chosen:
-                        del self._lines[each]
+                        del self.__lines[each]
         except Exception:
             _log.failure("{part!r}: a build could not be triggered and is tried again", part=self)
-            if self.working and line not in self._timers:
-                self._timers[line] = self.master.reactor.callLater(self.retry_step_s, self._stable, line)
+            if self.working and line not in self.__timers:
+                self.__timers[line] = self.master.reactor.callLater(self.retry_step_s, self.__stable, line)
 
 
 class SingleBranchScheduler(_BasicScheduler):

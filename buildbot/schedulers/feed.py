@@ -102,15 +102,15 @@ class ChangeScheduler(BaseScheduler):
         self.fileIsImportant = checked_function(fileIsImportant, f"scheduler {name!r}: fileIsImportant")
         self.onlyImportant = onlyImportant
         self.feed = _Feed(0, 0, True)
-        self._lock = DeferredLock()
-        self._stale = True
-        self._unnoted = 0
-        self._following = False
-        self._arrived: deque[tuple[int, str, dict[str, Any]]] = deque()
-        self._subscription: Any = None
-        self._catching_up: Deferred[Any] | None = None
-        self._draining: Deferred[Any] | None = None
-        self._pause: Deferred[None] | None = None
+        self.__lock = DeferredLock()
+        self.__stale = True
+        self.__unnoted = 0
+        self.__following = False
+        self.__arrived: deque[tuple[int, str, dict[str, Any]]] = deque()
+        self.__subscription: Any = None
+        self.__catching_up: Deferred[Any] | None = None
+        self.__draining: Deferred[Any] | None = None
+        self.__pause: Deferred[None] | None = None
 
     @abstractmethod
     async def take_change(self, change: Change, important: bool) -> None:
@@ -121,19 +121,19 @@ class ChangeScheduler(BaseScheduler):
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """Hold the state; it is read first if whoever held it last may or may not have written it."""
-        async with self._lock:
-            if self._stale:
-                await self._read()
-            self._stale = True
+        async with self.__lock:
+            if self.__stale:
+                await self.__read()
+            self.__stale = True
             yield
-            self._stale = False
+            self.__stale = False
 
     async def start_work(self) -> None:
         """As ``BaseScheduler.start_work``; another master may have run it since this one last did."""
-        self._stale = True
+        self.__stale = True
         await super().start_work()
 
-    async def _read(self) -> None:
+    async def __read(self) -> None:
         stored = await self.master.db.state.getState(self.objectid, "feed", None)
         if stored is None:
             newest, clock = await self.master.data.snapshot({"order": ["-changeid"], "limit": 1}, ("changes",))
@@ -141,20 +141,20 @@ class ChangeScheduler(BaseScheduler):
             await self.note()
         else:
             self.feed = _Feed(**stored)
-        self._unnoted = 0
+        self.__unnoted = 0
 
     async def note(self) -> None:
         """Write the state."""
-        await self.master.db.pool.do(self._thd_note, asdict(self.feed))
-        self._unnoted = 0
+        await self.master.db.pool.do(self.__thd_note, asdict(self.feed))
+        self.__unnoted = 0
 
-    async def _note_if_held(self) -> None:
+    async def __note_if_held(self) -> None:
         try:
             await self.note()
         except NotClaimedError:
-            self._unnoted = 0  # whoever runs it now looks at those changes again, without harm
+            self.__unnoted = 0  # whoever runs it now looks at those changes again, without harm
 
-    def _thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
+    def __thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
         self.thd_hold(conn)
         self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
 
@@ -162,104 +162,104 @@ class ChangeScheduler(BaseScheduler):
 
     def follow_changes(self) -> None:
         """Look at the changes that were missed, then at those that come."""
-        self._following = True
-        self._catching_up = in_background(self._subscribe(), f"{self!r}")
+        self.__following = True
+        self.__catching_up = in_background(self.__subscribe(), f"{self!r}")
 
     async def stop_following(self) -> None:
         """Stop looking at changes; returns when the one under way has been dealt with."""
-        self._following = False
-        self._arrived.clear()
-        if self._pause is not None:
-            self._pause.cancel()
-        if self._catching_up is not None:
-            await self._catching_up
-        if self._subscription is not None:
-            await maybeDeferred(self._subscription.stopConsuming)
-            self._subscription = None
+        self.__following = False
+        self.__arrived.clear()
+        if self.__pause is not None:
+            self.__pause.cancel()
+        if self.__catching_up is not None:
+            await self.__catching_up
+        if self.__subscription is not None:
+            await maybeDeferred(self.__subscription.stopConsuming)
+            self.__subscription = None
         async with self.exclusive():
-            if self._unnoted:
-                await self._note_if_held()
+            if self.__unnoted:
+                await self.__note_if_held()
 
-    async def _subscribe(self) -> None:
+    async def __subscribe(self) -> None:
         patterns = [("changes", None, "new"), ("schedulers", str(self.schedulerid), "updated")]
-        while self._following and self._subscription is None:
+        while self.__following and self.__subscription is None:
             try:
-                self._subscription = await self.master.data.subscribe(patterns, self._arrive, self.feed.clock)
+                self.__subscription = await self.master.data.subscribe(patterns, self.__arrive, self.feed.clock)
             except SinceTooOldError:
-                await self._catch_up()
+                await self.__catch_up()
             except Exception:
                 _log.failure("{part!r} cannot follow the changes and tries again", part=self)
-                await self._wait_before_retry()
+                await self.__wait_before_retry()
 
-    async def _catch_up(self) -> None:
-        while self._following:
+    async def __catch_up(self) -> None:
+        while self.__following:
             query = {"filters": {"changeid__gt": self.feed.changeid}, "order": ["changeid"], "limit": PAGE}
             page, clock = await self.master.data.snapshot(query, ("changes",))
             for data in page:
-                await self._take_until_done(None, "changes", data)
-            if len(page) < PAGE and self._following:
+                await self.__take_until_done(None, "changes", data)
+            if len(page) < PAGE and self.__following:
                 async with self.exclusive():
                     self.feed.clock, self.feed.enabled = clock, self.enabled
                     await self.note()
                 return
 
-    def _arrive(self, event: Event, routing_key: tuple[str, ...]) -> None:
-        if not self._following:
+    def __arrive(self, event: Event, routing_key: tuple[str, ...]) -> None:
+        if not self.__following:
             return
-        self._arrived.append((self._subscription.clock, routing_key[0], event.message))
-        if self._draining is None:
-            self._draining = in_background(self._drain(), f"{self!r}")
-            self._draining.addBoth(self._drained)
+        self.__arrived.append((self.__subscription.clock, routing_key[0], event.message))
+        if self.__draining is None:
+            self.__draining = in_background(self.__drain(), f"{self!r}")
+            self.__draining.addBoth(self.__drained)
 
-    def _drained(self, _: Any) -> None:
-        self._draining = None
+    def __drained(self, _: Any) -> None:
+        self.__draining = None
 
-    async def _drain(self) -> None:
-        while self._arrived:
-            await self._take_until_done(*self._arrived.popleft())
+    async def __drain(self) -> None:
+        while self.__arrived:
+            await self.__take_until_done(*self.__arrived.popleft())
 
-    async def _take_until_done(self, clock: int | None, kind: str, data: dict[str, Any]) -> None:
-        while self._following:
+    async def __take_until_done(self, clock: int | None, kind: str, data: dict[str, Any]) -> None:
+        while self.__following:
             try:
                 async with self.exclusive():
                     if kind == "schedulers":
                         self.feed.clock, self.feed.enabled = clock or self.feed.clock, data["enabled"]
-                        self._unnoted += 1
-                    elif not self._is_taken(clock, data["changeid"]):
-                        await self._take(clock, data)
+                        self.__unnoted += 1
+                    elif not self.__is_taken(clock, data["changeid"]):
+                        await self.__take(clock, data)
                 return
             except Exception:
                 _log.failure("{part!r}: {kind} {data} is tried again", part=self, kind=kind, data=data)
-                await self._wait_before_retry()
+                await self.__wait_before_retry()
 
-    def _is_taken(self, clock: int | None, changeid: int) -> bool:
+    def __is_taken(self, clock: int | None, changeid: int) -> bool:
         # ids may become visible out of order, so they count only where there is no clock
         return changeid <= self.feed.changeid if clock is None else clock <= self.feed.clock
 
-    async def _wait_before_retry(self) -> None:
+    async def __wait_before_retry(self) -> None:
         """Wait a little, less if the scheduler stops meanwhile."""
-        self._pause = Deferred()
-        timer = self.master.reactor.callLater(self.retry_step_s, self._pause.callback, None)
+        self.__pause = Deferred()
+        timer = self.master.reactor.callLater(self.retry_step_s, self.__pause.callback, None)
         try:
-            await self._pause
+            await self.__pause
         except CancelledError:
             timer.cancel()
         finally:
-            self._pause = None
+            self.__pause = None
 
-    async def _take(self, clock: int | None, data: dict[str, Any]) -> None:
+    async def __take(self, clock: int | None, data: dict[str, Any]) -> None:
         self.feed.clock = self.feed.clock if clock is None else clock
         self.feed.changeid = max(self.feed.changeid, data["changeid"])
         if self.feed.only_if_changed is None:
             self.feed.only_if_changed = True  # from the first change on it is known whether there was one
         change = Change.from_data(data)
         if self.feed.enabled and self.is_wanted(change):
-            important = self._is_important(change)
+            important = self.__is_important(change)
             if important or not self.onlyImportant:
                 await self.take_change(change, important)
                 return
-        self._unnoted += 1
-        if self._unnoted >= _UNNOTED:
+        self.__unnoted += 1
+        if self.__unnoted >= _UNNOTED:
             await self.note()
 
     def is_wanted(self, change: Change) -> bool:
@@ -272,7 +272,7 @@ class ChangeScheduler(BaseScheduler):
             _log.failure("{part!r}: the change filter failed; change {id} is passed over", part=self, id=change.number)
             return False
 
-    def _is_important(self, change: Change) -> bool:
+    def __is_important(self, change: Change) -> bool:
         try:
             return self.fileIsImportant is None or bool(self.fileIsImportant(change))
         except Exception:
@@ -285,12 +285,12 @@ class ChangeScheduler(BaseScheduler):
 
     async def classify(self, change: Change, important: bool) -> None:
         """Let a change wait for its build."""
-        await self.master.db.pool.do(self._thd_classify, {change.number: important}, asdict(self.feed))
-        self._unnoted = 0
+        await self.master.db.pool.do(self.__thd_classify, {change.number: important}, asdict(self.feed))
+        self.__unnoted = 0
 
-    def _thd_classify(self, conn: Connection, classifications: Mapping[int, bool], feed: dict[str, Any]) -> None:
+    def __thd_classify(self, conn: Connection, classifications: Mapping[int, bool], feed: dict[str, Any]) -> None:
         self.master.db.schedulers.thdClassifyChanges(conn, self.objectid, classifications)
-        self._thd_note(conn, feed)
+        self.__thd_note(conn, feed)
 
     async def waiting_changes(self) -> dict[int, bool]:
         """The changes that wait, and whether each is important."""
@@ -302,11 +302,11 @@ class ChangeScheduler(BaseScheduler):
         changes = await self.read_changes(list(await self.waiting_changes()))
         unwanted = {change.number for change in changes if not self.is_wanted(change)}
         if unwanted:
-            await self.master.db.pool.do(self._thd_forget_held, unwanted)
+            await self.master.db.pool.do(self.__thd_forget_held, unwanted)
 
-    def _thd_forget_held(self, conn: Connection, changeids: set[int]) -> None:
+    def __thd_forget_held(self, conn: Connection, changeids: set[int]) -> None:
         self.thd_hold(conn)
-        self._thd_forget(conn, changeids)
+        self.__thd_forget(conn, changeids)
 
     async def build_changes(self, changeids: Sequence[int], reason: str) -> None:
         """Make one buildset for changes, which no longer wait then.
@@ -318,13 +318,13 @@ class ChangeScheduler(BaseScheduler):
         feed = asdict(self.feed)
 
         def thd_alongside(conn: Connection) -> None:
-            self._thd_forget(conn, set(changeids))
-            self._thd_note(conn, feed)
+            self.__thd_forget(conn, set(changeids))
+            self.__thd_note(conn, feed)
 
         await self.addBuildsetForChanges(changeids, reason, alongside=thd_alongside)
-        self._unnoted = 0
+        self.__unnoted = 0
 
-    def _thd_forget(self, conn: Connection, changeids: set[int]) -> None:
+    def __thd_forget(self, conn: Connection, changeids: set[int]) -> None:
         schedulers = self.master.db.schedulers
         waiting: dict[int, bool] = schedulers.thdGetChangeClassifications(conn, self.objectid)
         if changeids.isdisjoint(waiting):

@@ -85,9 +85,9 @@ class ForceScheduler(BaseScheduler):
         self.property_parameters = parameters
         first = NestedParameter("", fields=[self.username, self.reason, self.priority_parameter])
         self.all_fields: list[BaseParameter] = [first, *groups, *parameters]
-        self._check_names()
+        self.__check_names()
 
-    def _check_names(self) -> None:
+    def __check_names(self) -> None:
         # a property may have the name of a codebase's field: then one value is submitted for both
         for group in (self.codebase_parameters, self.property_parameters):
             names = [name for each in (self.all_fields[0], *group) for name in each.full_names()]
@@ -135,7 +135,7 @@ class ForceScheduler(BaseScheduler):
             ControlParamsError: with a message for each field that is not valid; nothing was done.
             InvalidControlError: no such builder here.
         """
-        builders = await self._chosen_builders(args)
+        builders = await self.__chosen_builders(args)
         submitted = {key: value if isinstance(value, list) else [value] for key, value in args.items()}
         messages: dict[str, str] = {}
         owner = args.get("owner") or "anonymous"
@@ -145,7 +145,7 @@ class ForceScheduler(BaseScheduler):
         elif not is_storable(owner):
             messages["owner"] = "owner: not a text that can be stored"
         reason = self.reason.collect(submitted, messages)
-        priority = self._priority(submitted, messages)
+        priority = self.__priority(submitted, messages)
         stamps = [each.sourcestamp(submitted, messages) for each in self.codebase_parameters]
         values: dict[str, Any] = {}
         free: list[tuple[AnyPropertyParameter, str, Any]] = []
@@ -155,7 +155,7 @@ class ForceScheduler(BaseScheduler):
             values |= found if flat else {each.name: found}
             if isinstance(each, AnyPropertyParameter):
                 free += [(each, key, value) for key, value in found.items()]
-        self._check_patterns(stamps, free, validation or {}, messages)
+        self.__check_patterns(stamps, free, validation or {}, messages)
         if messages:
             raise ControlParamsError(messages)
         values |= {"reason": reason, "owner": owner}
@@ -168,7 +168,7 @@ class ForceScheduler(BaseScheduler):
         )
         return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
 
-    def _check_patterns(
+    def __check_patterns(
         self,
         stamps: Sequence[Mapping[str, Any]],
         free: Sequence[tuple[AnyPropertyParameter, str, Any]],
@@ -189,7 +189,7 @@ class ForceScheduler(BaseScheduler):
             if pattern is not None and given and not pattern.match(str(given)):
                 messages.setdefault(key, f"'{given}' does not match the pattern '{pattern.pattern}'")
 
-    def _priority(self, submitted: dict[str, Any], messages: dict[str, str]) -> int:
+    def __priority(self, submitted: dict[str, Any], messages: dict[str, str]) -> int:
         """The priority that was submitted, by a parameter of any kind."""
         parameter, key = self.priority_parameter, self.priority_parameter.fullName or ""
         given = parameter.collect(submitted, messages)
@@ -205,7 +205,7 @@ class ForceScheduler(BaseScheduler):
             messages[key] = f"{parameter.label}: {priority} is not between -{MAX_SMALL} and {MAX_SMALL}"
         return priority
 
-    async def _chosen_builders(self, args: Mapping[str, Any]) -> list[str]:
+    async def __chosen_builders(self, args: Mapping[str, Any]) -> list[str]:
         names = args.get("builderNames")
         builderid = args.get("builderid")
         if names is not None:

@@ -104,7 +104,7 @@ class BaseParameter(Configured):
             given = submitted.get(self.fullName or "", ())
             if self.multiple and self.fullName in submitted and not given:
                 # Somebody has taken all choices away; without any word of it the default counts.
-                return [] if not self.required else self._checked("")
+                return [] if not self.required else self.__checked("")
             return _storable(self.value(list(given)), self.label.rstrip(" :") or self.name)
         except ValidationError as problem:
             messages[self.fullName or ""] = str(problem)
@@ -121,12 +121,12 @@ class BaseParameter(Configured):
                 raise ValidationError(f"'{self.label}' needs to be specified")
             return self.default
         if self.multiple:
-            return [self.parse(self._checked(each)) for each in given]
+            return [self.parse(self.__checked(each)) for each in given]
         if self.is_empty(given[0]):
             if self.required:
                 raise ValidationError(f"'{self.label}' needs to be specified")
             return self.default
-        return self.parse(self._checked(given[0]))
+        return self.parse(self.__checked(given[0]))
 
     def is_empty(self, given: Any) -> bool:
         """Whether a submitted value says nothing, so that the default counts."""
@@ -136,7 +136,7 @@ class BaseParameter(Configured):
         """One submitted value, as it is passed on; raises ValidationError."""
         return given
 
-    def _checked(self, given: Any) -> Any:
+    def __checked(self, given: Any) -> Any:
         if self.required and given in ("", None):
             raise ValidationError(f"'{self.label}' needs to be specified")
         if self.maxsize is not None and isinstance(given, str) and len(given) > self.maxsize:

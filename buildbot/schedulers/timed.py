@@ -48,20 +48,20 @@ class _Timed(ChangeScheduler):
         if not (branch is NotABranch or branch is None or isinstance(branch, str)):
             error(f"scheduler {name!r}: branch must be a text or None, not {branch!r}")
             branch = NotABranch
-        self._branch = branch
+        self.__branch = branch
         if codebases is None:
             codebases = {"": {} if branch is NotABranch else {"branch": branch}}
         super().__init__(name, builderNames, codebases=codebases, **further)
         self.onlyIfChanged = onlyIfChanged
         self.reason = self.fill_in(reason)
-        self._timer: Any = None
+        self.__timer: Any = None
 
     def is_wanted(self, change: Change) -> bool:
         """Whether its filter lets the change pass, and it is of the branch that is built.
 
         The branch says what is built, so another one's code must not be built under that name.
         """
-        wanted = self._branch
+        wanted = self.__branch
         if wanted is NotABranch and self.change_filter is None:
             wanted = self.codebases.get(change.codebase, {}).get("branch") or NotABranch
         return super().is_wanted(change) and (wanted is NotABranch or change.branch == wanted)
@@ -82,7 +82,7 @@ class _Timed(ChangeScheduler):
     async def start_scheduling(self) -> None:
         """Wait for the next time; look at changes meanwhile, if it matters whether there are any."""
         async with self.exclusive():
-            last, now = self.feed.last, self._now()
+            last, now = self.feed.last, self.__now()
             if last is None:
                 self.feed.last = self.first_time(now)
             elif last > now:
@@ -93,7 +93,7 @@ class _Timed(ChangeScheduler):
                 await self.forget_unwanted()
         if self.onlyIfChanged:
             self.follow_changes()
-        self._wait()
+        self.__wait()
 
     def first_time(self, now: float) -> float | None:
         """When a scheduler that never ran counts as having been due last."""
@@ -101,54 +101,54 @@ class _Timed(ChangeScheduler):
 
     async def stop_scheduling(self) -> None:
         """Stop waiting."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.__timer is not None:
+            self.__timer.cancel()
+            self.__timer = None
         await self.stop_following()
 
     async def take_change(self, change: Change, important: bool) -> None:
         """Let it wait for the next time."""
         await self.classify(change, important)
 
-    def _now(self) -> float:
+    def __now(self) -> float:
         return self.master.wall_seconds()
 
-    def _next_time(self, now: float) -> float:
+    def __next_time(self, now: float) -> float:
         last = self.feed.last
         if last is not None and last > now:
             # the next build notes a better one; until then the answer stays the same
             last = self.feed.last = self.believable(last, now)
         return self.next_time(last, now)
 
-    def _wait(self, at_least_s: float = 0.0) -> None:
-        now = self._now()
-        delay_s = max(at_least_s, self._next_time(now) - now)
-        self._timer = self.master.reactor.callLater(min(delay_s, _LONGEST_TIMER_S), self._timer_over)
+    def __wait(self, at_least_s: float = 0.0) -> None:
+        now = self.__now()
+        delay_s = max(at_least_s, self.__next_time(now) - now)
+        self.__timer = self.master.reactor.callLater(min(delay_s, _LONGEST_TIMER_S), self.__timer_over)
 
-    def _timer_over(self) -> None:
-        self._timer = None
-        now = self._now()
-        if self._next_time(now) <= now:
-            in_background(self._due(), f"{self!r}")
+    def __timer_over(self) -> None:
+        self.__timer = None
+        now = self.__now()
+        if self.__next_time(now) <= now:
+            in_background(self.__due(), f"{self!r}")
         else:
-            self._wait()
+            self.__wait()
 
-    async def _due(self) -> None:
+    async def __due(self) -> None:
         failed = False
         try:
             async with self.exclusive():
                 if not self.working:
                     return
-                now = self._now()
-                if self._next_time(now) <= now:
-                    await self._build(now)
+                now = self.__now()
+                if self.__next_time(now) <= now:
+                    await self.__build(now)
         except Exception:
             _log.failure("{part!r}: a build could not be triggered and is tried again", part=self)
             failed = True
         if self.working:
-            self._wait(at_least_s=self.retry_step_s if failed else 0.0)
+            self.__wait(at_least_s=self.retry_step_s if failed else 0.0)
 
-    async def _build(self, now: float) -> None:
+    async def __build(self, now: float) -> None:
         self.feed.last = now
         waiting = await self.waiting_changes() if self.onlyIfChanged else {}
         # not yet built under this rule: one build needs no change

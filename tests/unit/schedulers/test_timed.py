@@ -86,7 +86,7 @@ async def noon(farm: Farm) -> None:
 
     async def noted() -> bool:
         last: float = farm.scheduler.feed.last
-        return last == farm.clock.seconds() and not farm.scheduler._lock.locked
+        return last == farm.clock.seconds() and not farm.scheduler._ChangeScheduler__lock.locked
 
     await until(noted)
 
@@ -95,7 +95,7 @@ async def seen(farm: Farm, changeid: int) -> None:
     """Wait until the scheduler has looked at a change."""
 
     async def there() -> bool:
-        return bool(farm.scheduler.feed.changeid >= changeid and not farm.scheduler._lock.locked)
+        return bool(farm.scheduler.feed.changeid >= changeid and not farm.scheduler._ChangeScheduler__lock.locked)
 
     await until(there)
 
