@@ -117,6 +117,7 @@ class Log:
         self._error: Failure | None = None
         self._subscribers: list[Subscriber] = []
         self._closed = False
+        self._not_closed: Failure | None = None
         self._on_closed: list[Deferred[None]] = []
         self._late = False
 
@@ -286,14 +287,16 @@ class Log:
 
     @deferred
     async def finish(self) -> None:
-        """Write what is left and close the log. A second call waits for the end that the first one made.
+        """Write what is left and close the log. A second call does nothing but wait for the same end.
 
         Raises:
-            Exception: what the first failed write raised; the first call does.
+            Exception: what the first failed write raised.
         """
         if self._finishing:
             if not self._closed:
                 await self._wait(self._on_closed)
+            if self._not_closed is not None:
+                self._not_closed.raiseException()
             return
         self._end_lines()
         self._keep_tail()
@@ -301,6 +304,9 @@ class Log:
         self._tell(None, None)
         try:
             await self._close()
+        except Exception:
+            self._not_closed = Failure()
+            raise
         finally:
             self._closed = True
             for each in self._on_closed:

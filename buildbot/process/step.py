@@ -298,14 +298,21 @@ class BuildStep:
     def _expect_end(self, command: RemoteCommand) -> None:
         """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
 
-        def give_up() -> None:
-            if self._command is command:
-                _log.warn("worker {worker} does not stop {command}", worker=self.workername, command=command)
-                self.worker.drop(self.build.connection, f"it did not stop a command within {timeout_s:.0f} s")
-
         timeout_s = command.stop_timeout_s()
-        timer = self.master.reactor.callLater(timeout_s, give_up)
-        command.on_end(lambda: timer.active() and timer.cancel())
+        connection, timers = self.build.connection, []
+
+        def wait() -> None:
+            timers.append(self.master.reactor.callLater(timeout_s, give_up))
+
+        def give_up() -> None:
+            if connection.held_back:  # what it says is not read, to its end neither
+                wait()
+            elif self._command is command:
+                _log.warn("worker {worker} does not stop {command}", worker=self.workername, command=command)
+                self.worker.drop(connection, f"it did not stop a command within {timeout_s:.0f} s")
+
+        wait()
+        command.on_end(lambda: timers[-1].active() and timers[-1].cancel())
 
     # what users' steps call
 

@@ -131,28 +131,26 @@ class SetPropertyFromCommand(ShellCommand):
     """
 
     name = "setproperty"
-    renderables = ("property",)
+    renderables = ("property", "strip", "includeStdout", "includeStderr")
 
     def __init__(
         self,
         property: Any = None,
         extract_fn: Callable[[int, str, str], dict[str, Any]] | None = None,
-        strip: bool = True,
-        includeStdout: bool = True,
-        includeStderr: bool = False,
+        strip: Any = True,
+        includeStdout: Any = True,
+        includeStderr: Any = False,
         **kwargs: Any,
     ) -> None:
         if (property is None) == (extract_fn is None):
             error("SetPropertyFromCommand needs either property or extract_fn")
         self.property, self.extract_fn, self.strip = property, extract_fn, strip
-        self.include_stdout, self.include_stderr = includeStdout, includeStderr or extract_fn is not None
+        self.includeStdout, self.includeStderr = includeStdout, True if extract_fn is not None else includeStderr
         super().__init__(**kwargs)
 
     async def run(self) -> int:
         """Run the command and set the properties."""
-        command = await self.makeRemoteShellCommand(
-            collectStdout=self.include_stdout, collectStderr=self.include_stderr
-        )
+        command = await self.makeRemoteShellCommand(collectStdout=self.includeStdout, collectStderr=self.includeStderr)
         results = await self.runCommand(command)
         values: dict[str, Any] = {}
         if self.extract_fn is not None:

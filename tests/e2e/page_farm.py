@@ -206,8 +206,9 @@ class Commands:
         url = f"http://127.0.0.1:{self.port}/#/buildrequests/{brid}"
         await self.master.data.update.addStepURL(steps[-1]["stepid"], f"trigger #{brid}", url)
 
-    async def log(self, step: int, text: str, kind: str = "s") -> int:
-        logid: int = await self.master.data.update.newLog(step, "stdio" if kind == "s" else "page", kind)
+    async def log(self, step: int, text: str, kind: str = "s", name: str | None = None) -> int:
+        name = name or ("stdio" if kind == "s" else "page")
+        logid: int = await self.master.data.update.newLog(step, name, kind)
         await self.master.data.update.appendLog(logid, text)
         return logid
 

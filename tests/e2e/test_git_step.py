@@ -292,6 +292,23 @@ async def test_locks_that_a_killed_git_left(
     assert not list(top.rglob("*.lock"))
 
 
+@pytest.mark.parametrize("damaged", ["", "modules/deep/inner"])
+async def test_submodule_whose_clone_was_killed(
+    farm: Farm, repository: Repository, nested: tuple[Repository, Repository], damaged: str
+) -> None:
+    """A submodule's repository that is not whole is made again."""
+    await farm.start(Git(repourl=str(repository.path), submodules=True, config={"protocol.file.allow": "always"}))
+    farm.agent()
+    await farm.connected()
+    expected = repository.git("rev-parse", "HEAD")
+    assert (await seen(farm))[0] == expected
+    top = farm.tmp_path / "w1" / "runtests" / "build"
+    (top / ".git" / "modules" / ".vendor" / "sub" / damaged / "HEAD").unlink()
+    found, text = await seen(farm)
+    assert found == expected, text
+    assert (top / ".vendor" / "sub" / "deep" / "inner" / "file").read_text() == "two\n"
+
+
 @pytest.mark.parametrize("arguments", [INCREMENTAL, FULL, {"shallow": True}])
 async def test_submodule_commits_that_exist_nowhere(
     farm: Farm, repository: Repository, nested: tuple[Repository, Repository], arguments: dict[str, Any]

@@ -197,6 +197,21 @@ def test_big_log_is_drawn_in_part(farm: Farm, visitor: Visitor) -> None:
     assert len(fetched) < 12, fetched
 
 
+def test_why_a_step_ended_in_an_exception(farm: Farm, visitor: Visitor) -> None:
+    """Of a step that ended in an exception the log that says why is open, of others what the command printed."""
+    build = farm.build(builder="linux", worker="w1")
+    for name, results in (("good", 2), ("bad", 4)):
+        step = farm.step(build=build, name=name)
+        farm.end_log(log=farm.log(step=step, text=f"oprinted by {name}\n"))
+        farm.end_log(log=farm.log(step=step, text=f"ValueError in {name}\n", kind="t", name="err.text"))
+        farm.end_step(build=build, step=step, results=results)
+    farm.end(build=build, results=4)
+    page = visitor.open(f"#/builders/{farm.builders['linux']}/builds/1")
+    expect(page.get_by_text("ValueError in bad", exact=True)).to_be_visible()
+    expect(page.get_by_text("printed by good", exact=True)).to_be_visible()
+    expect(page.get_by_text("printed by bad", exact=True)).to_have_count(0)
+
+
 def test_html_logs_have_no_rights(farm: Farm, visitor: Visitor) -> None:
     """A build's HTML is shown in a frame in which nothing runs."""
     build = farm.build(builder="linux", worker="w1")

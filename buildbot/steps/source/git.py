@@ -44,6 +44,9 @@ _CONFIG = {
     "maintenance.autoDetach": "false",
 }
 
+#: how git complains of a submodule's repository that is there, but not whole
+_DAMAGED = ("not a git repository", "could not get a repository handle")
+
 #: arguments of ``git describe`` by their name in ``getDescription``: flags, then those with a value of its own word,
 #: then those with a value behind ``=``
 _DESCRIBE_FLAGS = ("all", "always", "contains", "debug", "long", "exact-match", "first-parent", "tags", "dirty")
@@ -83,7 +86,26 @@ class Git(CommandMixin, BuildStep):
 
     name = "git"
     haltOnFailure = True
-    renderables = ("repourl", "branch", "mode", "method", "codebase", "env", "config", "getDescription")
+    renderables = (
+        "repourl",
+        "branch",
+        "mode",
+        "method",
+        "shallow",
+        "submodules",
+        "tags",
+        "alwaysUseLatest",
+        "progress",
+        "codebase",
+        "env",
+        "timeout",
+        "retry",
+        "retryFetch",
+        "clobberOnFailure",
+        "getDescription",
+        "config",
+        "logEnviron",
+    )
 
     def __init__(
         self,
@@ -91,30 +113,28 @@ class Git(CommandMixin, BuildStep):
         branch: Any = None,
         mode: Any = "incremental",
         method: Any = None,
-        shallow: bool | int = False,
-        submodules: bool = False,
-        tags: bool = False,
-        alwaysUseLatest: bool = False,
-        progress: bool = True,
+        shallow: Any = False,
+        submodules: Any = False,
+        tags: Any = False,
+        alwaysUseLatest: Any = False,
+        progress: Any = True,
         codebase: Any = "",
         env: Any = None,
-        timeout: float | None = 20 * 60,
+        timeout: Any = 20 * 60,
         retry: Any = None,
-        retryFetch: bool = False,
-        clobberOnFailure: bool = False,
+        retryFetch: Any = False,
+        clobberOnFailure: Any = False,
         getDescription: Any = False,
         config: Any = None,
-        logEnviron: bool = True,
+        logEnviron: Any = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
             error("Git needs a repourl")
-        if retry is not None and not (isinstance(retry, (tuple, list)) and len(retry) == 2):
-            error(f"Git: retry must be (seconds, times), not {retry!r}")
         self.repourl, self.branch, self.codebase = repourl, branch, codebase
         self.mode, self.method, self.getDescription = mode, method, getDescription
-        self.depth = int(shallow)
+        self.shallow, self.depth = shallow, 0
         self.submodules, self.tags, self.alwaysUseLatest = submodules, tags, alwaysUseLatest
         self.env, self.timeout, self.retry, self.logEnviron = env, timeout, retry, logEnviron
         self.retryFetch, self.progress = retryFetch, progress
@@ -130,6 +150,15 @@ class Git(CommandMixin, BuildStep):
             yield f"Git: mode must be one of {', '.join(MODES)}, not {self.mode!r}"
         if self.method is not None and not is_renderable(self.method) and self.method not in METHODS:
             yield f"Git: method must be one of {', '.join(METHODS)}, not {self.method!r}"
+        depth, retry = self.shallow, self.retry
+        if not is_renderable(depth) and depth is not None and not (isinstance(depth, int) and depth >= 0):
+            yield f"Git: shallow must be True, False or a number of commits, not {depth!r}"
+        if (
+            not is_renderable(retry)
+            and retry is not None
+            and not (isinstance(retry, (tuple, list)) and len(retry) == 2)
+        ):
+            yield f"Git: retry must be (seconds, times), not {retry!r}"
         given = self.getDescription
         if not is_renderable(given) and not isinstance(given, (bool, dict)):
             yield f"Git: getDescription must be True, False or a dictionary, not {given!r}"
@@ -143,6 +172,7 @@ class Git(CommandMixin, BuildStep):
         """Check out."""
         for problem in self._problems():
             raise BuildStepFailed(problem)
+        self.depth = int(self.shallow or 0)
         self._how = (self.method or "fresh") if self.mode == "full" else "incremental"
         workdir = self.directory()
         self._directory = "source" if self._how == "copy" else workdir
@@ -178,7 +208,7 @@ class Git(CommandMixin, BuildStep):
         if stamp is None:
             raise BuildStepFailed(f"the build has no source stamp for codebase {self.codebase!r}")
         branch = stamp["branch"] or self.branch or "HEAD"
-        revision = None if self.alwaysUseLatest else stamp["revision"] or None
+        revision = None if self.alwaysUseLatest else (stamp["revision"] or "").strip() or None
         for word in filter(None, (branch, revision)):
             if word.startswith("-"):
                 raise BuildStepFailed(f"not the name of a branch or revision: {word!r}")
@@ -342,11 +372,25 @@ class Git(CommandMixin, BuildStep):
             await self._git("clean", "-ffdx" if self._how == "fresh" else "-ffd")
 
     async def _update_submodules(self) -> None:
-        await self._git("submodule", "sync", "-q", "--recursive")
-        await self._git("submodule", "update", "--init", "--recursive", "--force", *self._depth())
+        if not await self._try_submodules(check=False):
+            # A clone that was killed is not made again by git.
+            await self.runRmdir(f"{self._directory}/.git/modules", self.timeout)
+            await self._git("submodule", "deinit", "-q", "-f", "--all", check=False)
+            await self._try_submodules(check=True)
         if self._how in ("fresh", "clean"):
             flags = "-ffdx" if self._how == "fresh" else "-ffd"
             await self._git("submodule", "foreach", "-q", "--recursive", f"git clean {flags}")
+
+    async def _try_submodules(self, check: bool) -> bool:
+        """Check out the submodules. False, unless ``check``, if one of their repositories here is damaged."""
+        update = ("update", "--init", "--recursive", "--force", *self._depth())
+        for words in (("sync", "-q", "--recursive"), update):
+            command = await self._git("submodule", *words, check=False)
+            if command.didFail():
+                if not check and any(sign in command.stderr for sign in _DAMAGED):
+                    return False
+                raise BuildStepFailed(self._complaint("submodule", command))
+        return True
 
     async def _describe(self) -> None:
         """Set the property that ``getDescription`` asks for; that there is nothing to describe is no failure."""
@@ -373,9 +417,10 @@ class Git(CommandMixin, BuildStep):
         subdir = posixpath.normpath(patch.get("subdir") or ".")
         where = [] if subdir == "." else [f"--directory={subdir}"]
         await self._git("update-index", "-q", "--refresh", check=False, show=False)
+        level = 1 if patch["level"] is None else patch["level"]
         complaints: list[str] = []
         for text in spellings(body):
-            command = await self._git("apply", "--index", f"-p{patch['level']}", *where, stdin=text, check=False)
+            command = await self._git("apply", "--index", f"-p{level}", *where, stdin=text, check=False)
             if not command.didFail():
                 return
             complaints.append(self._complaint("apply", command))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.task import deferLater
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
@@ -587,7 +588,7 @@ async def test_command_set_later() -> None:
             BuildFactory([wrong()])
 
 
-@pytest.mark.parametrize("what", ["start", "end", "interrupt"])
+@pytest.mark.parametrize("what", ["start", "end", "interrupt", "held back"])
 async def test_agent_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """A build can be stopped though its agent answers neither the start nor the stop of a command, or never ends it."""
     monkeypatch.setattr("buildbot.process.remotecommand.STOP_TIMEOUT_S", 0)
@@ -612,7 +613,14 @@ async def test_agent_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, what:
     connection.start_command, connection.interrupt_command = start, interrupt
     await farm.build()
     await farm.master.until(lambda: bool(farm.master.of("started")))
+    if what == "held back":  # its answer may be among what the master does not read now
+        connection.hold_back(True)
     await farm.master.stop_build(1, "enough")
+    if what == "held back":
+        for _ in range(3):
+            await deferLater(farm.master.reactor, 0, lambda: None)
+        assert not connection.lost and farm.builder.running
+        connection.hold_back(False)
     await farm.ended()
     row = farm.master.build(1)
     assert (row["results"], row["state_string"]) == (CANCELLED, "cancelled: enough")
@@ -796,6 +804,9 @@ def test_wrong_workdir_of_a_factory(workdir: Any) -> None:
         ({"mode": "full", "method": "fast"}, "method must be one of"),
         ({"getDescription": "yes"}, "getDescription must be True, False or a dictionary, not 'yes'"),
         ({"getDescription": {"tag": True}}, "getDescription has no 'tag'; it has abbrev, all,"),
+        ({"shallow": "deep"}, "shallow must be True, False or a number of commits, not 'deep'"),
+        ({"shallow": -1}, "shallow must be True, False or a number of commits, not -1"),
+        ({"retry": 5}, "retry must be .seconds, times., not 5"),
         ({"repourl": ""}, "Git needs a repourl"),
         ({"repourl": 5}, "Git needs a repourl"),
     ],
@@ -810,6 +821,7 @@ def test_git_arguments_of_existing_configurations() -> None:
     """What 4.3 takes is taken: a method without mode full, renderables."""
     Git(repourl=Property("url"), method="clobber", progress=True, getDescription={}, retryFetch=True, tags=True)
     Git(repourl=Interpolate("%(prop:url)s"), mode=Property("mode"), method=Property("method"))
+    Git(repourl="/r", shallow=Property("depth"), submodules=Property("s") == 1, retry=Property("r"), tags=Property("t"))
 
 
 @pytest.mark.parametrize(

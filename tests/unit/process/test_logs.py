@@ -143,6 +143,20 @@ def test_endless_line_takes_linear_time() -> None:
     assert copied == 0 and sum(map(len, logs.store.appended)) <= 10_000_100
 
 
+async def test_finish_that_fails_fails_for_all() -> None:
+    """Whoever finishes a log hears that it could not be written, also who comes second."""
+    logs = Logs()
+
+    async def broken(logid: int, text: str) -> None:
+        raise ZeroDivisionError
+
+    logs.store.appendLog = broken  # type: ignore[method-assign]
+    logs.log.write("o", "x\n")
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await logs.log.finish()
+
+
 async def test_text_logs_have_no_prefix() -> None:
     """Only stdio logs say which stream a line is of."""
     logs = Logs("t")
