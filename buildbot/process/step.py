@@ -7,6 +7,7 @@ will do as well). Attributes named in ``renderables`` are rendered before ``run`
 
 from __future__ import annotations
 
+import re
 import traceback
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping
 from functools import wraps
@@ -272,7 +273,8 @@ class BuildStep:
         In the build's text a step without a description is called by its name, if it has one of its own.
         """
         given = described(self.descriptionDone) or described(self.description)
-        named = described(self.name) if self.name not in NO_NAMES else ""
+        said = re.sub(r"_\d+\Z", "", described(self.name))  # a second one of a name has a number
+        named = described(self.name) if said not in NO_NAMES else ""
         return {
             "step": with_result(self.describe(given, shown, "finished", why=why), self.results),
             "build": with_result(self.describe(given, named, shown, "finished", why=why), self.results),

@@ -355,6 +355,10 @@ async def test_build_names_its_failed_step() -> None:
         farm, (row,) = await run(step, script=lambda name, args: ([], 3))
         assert farm.master.build(1)["state_string"] == text
     assert row["state_string"] == "finished (failure)"
+    both = [ShellCommand(command=["a"]), ShellCommand(command=["b"]), ShellCommand(name="c", command=["c"])]
+    farm, _ = await run(*both, ShellCommand(name="c", command=["d"]), script=lambda name, args: ([], 3))
+    code = "exit code 3 (failure)"
+    assert farm.master.build(1)["state_string"] == f"failed 'a': {code} 'b': {code} c: {code} c_1: {code}"
 
 
 async def test_step_that_finishes_its_own_log() -> None:
