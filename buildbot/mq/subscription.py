@@ -8,7 +8,7 @@ reads the log again when it goes on, so a slow subscriber costs a number and not
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.logger import Logger
@@ -24,6 +24,16 @@ log = Logger()
 BATCH = 100
 
 Deliver = Callable[[Event, tuple[str, ...]], Any]
+
+
+class Pace(Protocol):
+    """How fast the log may be read for somebody."""
+
+    async def wait(self) -> None:
+        """Return when it may be read."""
+
+    def took(self, seconds: float) -> None:
+        """So long it took."""
 
 
 class Subscription:
@@ -53,6 +63,8 @@ class Subscription:
         #: called if the log was trimmed past the cursor: this subscription has stopped, what it followed must be
         #: fetched again
         self.on_lost: Callable[[], Any] | None = None
+        #: asked before the log is read, and told how long that took; None: it is read as fast as it goes
+        self.pace: Pace | None = None
 
     @property
     def clock(self) -> int:
@@ -137,8 +149,16 @@ class Subscription:
             log.failure("a subscription could not read the log of events; trying again", failure)
             self._reactor.callLater(1.0, self._catch_up)
 
+    def _wants_more(self) -> bool:
+        return not (self._stopped or self._paused)
+
     async def _read(self) -> None:
-        while not (self._stopped or self._paused) and self._cursor < self._tail.position:
+        while self._wants_more() and self._cursor < self._tail.position:
+            if self.pace is not None:
+                await self.pace.wait()
+                if not self._wants_more():
+                    break
+            begun = self._reactor.seconds()
             found = await self._db.pool.read(thdEventsAfter, self._cursor, BATCH)
             if not found or found[0].seq != self._cursor + 1:
                 self._lose()
@@ -152,5 +172,7 @@ class Subscription:
                     for pattern in self._patterns:
                         if matches(pattern, key):
                             self.hear(event, key)
+            if self.pace is not None:
+                self.pace.took(self._reactor.seconds() - begun)
         self._reading = False
         self._catch_up()

@@ -23,6 +23,7 @@ from buildbot.www.login import Login
 from buildbot.www.operating import Operating, Requests
 from buildbot.www.sessions import SessionConnections
 from buildbot.www.settings import make_settings
+from buildbot.www.stream.limits import Limits
 from buildbot.www.stream.sse import EventStreams
 from buildbot.www.stream.ws import EventFactory
 from buildbot.www.ui.pages import Pages
@@ -58,8 +59,9 @@ class WwwServer:
         self._front: HttpServer | None = None
         self._gate: Gate | None = None
         self._holds = SessionConnections(master.reactor)
+        self._limits = Limits(master.reactor)
         # These outlive new settings: open streams, what was counted.
-        self._streams = EventStreams(master.data, master.reactor, self._holds.hold)
+        self._streams = EventStreams(master.data, master.reactor, self._holds.hold, self._limits)
         self._requests = Requests()
         self._operating = Operating(master)
         self._ends: Any = None
@@ -83,7 +85,9 @@ class WwwServer:
         self._app = self._make_app()
         self._gate = self._app.gate
         self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
-        self._sockets = EventFactory(self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s)
+        self._sockets = EventFactory(
+            self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s, self._limits
+        )
         self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
         self._listening = await tcp.listen(reactor, self.settings.listen, self._front)
         self._sockets.start()

@@ -27,7 +27,7 @@ WELCOME_S = 150.0
 #: seconds that a refused worker has to read why
 REFUSED_S = 2.0
 #: connections without a password, overall (a share of the descriptors: the others are for HTTP) and per address
-STRANGERS_PART = 0.2
+STRANGERS_PART = 0.15
 MAX_STRANGERS = 1000
 ADDRESS_PART = 0.5
 #: a stranger younger than this does not have to give way

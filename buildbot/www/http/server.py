@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 
+from buildbot.util.descriptors import share
 from buildbot.www.http.connection import Connection, Upgrades
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.http.parser import Bodies
@@ -23,6 +24,8 @@ from buildbot.www.http.parser import Bodies
 GRACE_S = 2.0
 #: how often deadlines are looked at
 SWEEP_S = 1.0
+#: connections, WebSockets included: a share of the descriptors, since workers, files and the database need some too
+CONNECTIONS_PART, MAX_CONNECTIONS = 0.5, 20_000
 
 Handler = Callable[[Request], Awaitable[Response]]
 #: makes the answer of a status and a text
@@ -43,6 +46,8 @@ class HttpServer(ServerFactory):
         self.refusal = refusal
         self.sockets = sockets
         self.connections: set[Connection] = set()
+        #: how many there may be; one that says nothing gives way to a new one
+        self.most = share(CONNECTIONS_PART, MAX_CONNECTIONS)
         #: bytes of bodies that are on their way in, and of answers that are not on their way out yet
         self.bodies = Bodies()
         self.unsent_bytes = 0
@@ -56,7 +61,13 @@ class HttpServer(ServerFactory):
         self._all_gone: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A new connection."""
+        """A new connection; None, which closes it at once, where there are too many and each is being answered."""
+        if len(self.connections) >= self.most:
+            idle = min(self.connections, key=lambda one: one.deadline)
+            if idle.deadline == float("inf"):
+                return None
+            idle.abort()
+            self.connections.discard(idle)
         connection = Connection()
         connection.factory = self
         return connection

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from buildbot.mq.log import Event
 from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.www.errors import RefusedError
+from buildbot.www.stream.limits import Limits, checked_path
 
 #: called with an event and the one of its keys, in segments, that was subscribed to
 Send = Callable[[Event, tuple[str, ...]], None]
@@ -54,9 +55,15 @@ class Feed:
         events: the Data API.
         send: called with every event, in order within each path.
         lost: called if the client can no longer be served without a gap.
+        limits: what all clients share; None: this one is not limited.
+        address: where the client is.
     """
 
-    def __init__(self, events: Events, send: Send, lost: Callable[[], None]) -> None:
+    def __init__(
+        self, events: Events, send: Send, lost: Callable[[], None], limits: Limits | None = None, address: str = ""
+    ) -> None:
+        self._limits = limits
+        self._pace = None if limits is None else limits.pace(address)
         self._events = events
         self._send = send
         self._lost = lost
@@ -78,14 +85,26 @@ class Feed:
         Raises:
             SinceTooOldError: events after ``since`` are gone already; nothing is followed.
             InvalidOptionError: ``since`` is in the future.
+            RefusedError: the path is longer than any, or there are too many.
         """
+        checked_path(path)
         if since is None and path in self._interests:
             return self._interests[path].subscription.clock
         self.stop(path)
-        subscription = await self._events.follow(path, self._send, since)
-        if self._closed:
+        if self._limits is not None:
+            self._limits.take_path(len(self._interests))
+        try:
+            if since is not None and self._pace is not None:
+                await self._pace.wait()
+            subscription = await self._events.follow(path, self._send, since)
+        except BaseException:
+            self._give_path()
+            raise
+        if self._closed or path in self._interests:  # the client is gone, or asked twice at the same time
             subscription.stopConsuming()
+            self._give_path()
         else:
+            subscription.pace = self._pace
             subscription.on_lost = self._lost
             self._interests[path] = _Interest(subscription, since is not None)
             if self._suspended:
@@ -98,7 +117,12 @@ class Feed:
         if interest is None:
             return False
         interest.subscription.stopConsuming()
+        self._give_path()
         return True
+
+    def _give_path(self) -> None:
+        if self._limits is not None:
+            self._limits.give_path()
 
     def bookmark(self) -> int | None:
         """The clock up to which every path begun with ``since`` has been sent; None if there is none now."""

@@ -14,15 +14,19 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 
 from buildbot.mq.log import Event
+from buildbot.util.descriptors import share
 from buildbot.www import jsonbody
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Hold, Visitor
 from buildbot.www.stream.feeds import Events, Feed, clock_of
+from buildbot.www.stream.limits import Limits
 
 #: bytes of events that may wait for a client that does not read
 MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
+#: connections, a share of the descriptors: the others are for requests and workers
+CLIENTS_PART, MAX_CLIENTS = 0.15, 10_000
 
 _STREAM_HEADERS = (
     ("Content-Type", "text/event-stream"),
@@ -41,7 +45,9 @@ class EventStreams:
         hold: has a stream ended with its visitor's session (``Gate.hold``).
     """
 
-    def __init__(self, events: Events, reactor: Any, hold: Hold) -> None:
+    def __init__(self, events: Events, reactor: Any, hold: Hold, limits: Limits | None = None) -> None:
+        self._limits = limits
+        self._most = share(CLIENTS_PART, MAX_CLIENTS)
         self._events = events
         self._hold = hold
         self._reactor = reactor
@@ -66,7 +72,9 @@ class EventStreams:
         if segments and segments[0] in ("add", "remove"):
             return await self._change(segments[0], segments[1:], visitor)
         path = segments[1:] if segments[:1] == ("listen",) else segments
-        stream = _Stream(self._events, self._reactor, visitor)
+        if len(self._streams) >= self._most:
+            raise RefusedError(503, "too many clients follow events; try again later")
+        stream = _Stream(self._events, self._reactor, visitor, self._limits, request.client)
         if path:
             await stream.feed.start("/".join(path), _since(request))
         self._streams[stream.identifier] = stream
@@ -99,10 +107,10 @@ class EventStreams:
 class _Stream:
     """One listener: events wait here until its connection takes them."""
 
-    def __init__(self, events: Events, reactor: Any, visitor: Visitor) -> None:
+    def __init__(self, events: Events, reactor: Any, visitor: Visitor, limits: Limits | None, address: str) -> None:
         self.visitor = visitor
         self.identifier = str(uuid.uuid4())
-        self.feed = Feed(events, self._take, self.end)
+        self.feed = Feed(events, self._take, self.end, limits, address)
         self._reactor = reactor
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0

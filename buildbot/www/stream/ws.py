@@ -32,18 +32,23 @@ from zope.interface import implementer
 
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
+from buildbot.util.descriptors import share
 from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
 from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.gate import Gate, follows
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.stream.feeds import Events, Feed, clock_of
+from buildbot.www.stream.limits import Limits, checked_path
 
 _log = Logger()
 
 #: a client's frame may not be longer, nor may more of its frames wait to be served
 MAX_FRAME_BYTES = 64 * 1024
 MAX_WAITING_FRAMES = 1000
+MAX_WAITING_COMMAND_BYTES = 256 * 1024
+#: connections, a share of the descriptors: the others are for requests and workers
+CLIENTS_PART, MAX_CLIENTS = 0.25, 10_000
 #: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
 MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
@@ -135,8 +140,8 @@ class Session:
 
 def _checked(path: Any) -> str:
     if not isinstance(path, str):
-        raise BadFrameError(400, f"invalid path format '{path}'")
-    return path
+        raise BadFrameError(400, f"invalid path format '{str(path)[:200]}'")
+    return checked_path(path)
 
 
 def _text_frame(payload: bytes) -> bytes:
@@ -197,6 +202,9 @@ class EventProtocol(Protocol):
             return error_response(error).with_headers(("Sec-WebSocket-Version", _VERSION))
         try:
             self._visitor = await self.factory.gate.admit(request, ("ws",))
+            self._address = request.client
+            if len(self.factory.protocols) >= self.factory.most:
+                return error_response(RefusedError(503, "too many clients follow events; try again later"))
         except RefusedError as error:
             return error_response(RefusedError(403, error.message))
         return Response(101, (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accepted)))
@@ -209,11 +217,12 @@ class EventProtocol(Protocol):
         self._is_open = True
         self._was_heard = True
         self._end: IDelayedCall | None = None
-        self._waiting: DeferredQueue[dict[str, Any] | None] = DeferredQueue(size=MAX_WAITING_FRAMES)
+        self._waiting: DeferredQueue[tuple[dict[str, Any], int] | None] = DeferredQueue(size=MAX_WAITING_FRAMES)
         self._paused = False
         self._unsent_bytes = 0
         self._suspending = False
-        self.feed = Feed(self.factory.events, self._send_event, self.abort)
+        self._waiting_bytes = 0
+        self.feed = Feed(self.factory.events, self._send_event, self.abort, self.factory.limits, self._address)
         self._session = Session(self.feed, self._send_reply, self._allow)
         self._release = self.factory.gate.hold(self._visitor, self.abort)
         self.factory.protocols.add(self)
@@ -258,10 +267,11 @@ class EventProtocol(Protocol):
             frame = None
         if not isinstance(frame, dict):
             self.abort()  # without a word, as clients know it (http-api 5.1)
-        elif len(self._waiting.pending) >= MAX_WAITING_FRAMES:
+        elif len(self._waiting.pending) >= MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_COMMAND_BYTES:
             self._close(CloseReason.POLICY_VIOLATION, "too many commands wait")
         else:
-            self._waiting.put(frame)
+            self._waiting_bytes += len(message)
+            self._waiting.put((frame, len(message)))
 
     def _close(self, code: int, reason: str) -> None:
         """Say why before the connection is dropped; what comes meanwhile is not read."""
@@ -324,7 +334,9 @@ class EventProtocol(Protocol):
         """The connection is gone; ``connectionLost`` follows."""
 
     async def _serve(self) -> None:
-        while (frame := await self._waiting.get()) is not None:
+        while (waited := await self._waiting.get()) is not None:
+            frame, size = waited
+            self._waiting_bytes -= size
             await self._session.handle(frame)
 
     async def _allow(self, path: str) -> None:
@@ -358,7 +370,11 @@ class EventProtocol(Protocol):
 class EventFactory:
     """Makes the connections and keeps what they share."""
 
-    def __init__(self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0) -> None:
+    def __init__(
+        self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0, limits: Limits | None = None
+    ) -> None:
+        self.limits = limits
+        self.most = share(CLIENTS_PART, MAX_CLIENTS)
         self.events = events
         self.gate = gate
         self.reactor = reactor

@@ -1,0 +1,131 @@
+"""What the clients that follow events may take: how many paths, and how much of the time that replays cost.
+
+Whoever subscribes with ``since`` has the log read for it. A replay takes its time from two budgets, that of its address
+and one for all: both are full at first, so that a page that comes back is served at once, and fill up again slowly, so
+that clients that ask again and again leave most of the time to everybody else.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.internet.task import deferLater
+
+from buildbot.www.errors import RefusedError
+
+#: of a path; no key of an event has so many segments
+MAX_SEGMENTS = 16
+MAX_PATH_CHARS = 1000
+#: paths of one client, and of all
+MAX_PATHS = 500
+MAX_ALL_PATHS = 20_000
+#: seconds of reading that an address, and all of them, may have at once, and per second afterwards
+ADDRESS_BURST_S, ADDRESS_SHARE = 1.0, 0.1
+BURST_S, SHARE = 2.0, 0.25
+#: addresses that are remembered
+MAX_ADDRESSES = 10_000
+
+
+def checked_path(path: str) -> str:
+    """A path that events may have; RefusedError if it is longer than any."""
+    if len(path) > MAX_PATH_CHARS or path.count("/") >= MAX_SEGMENTS:
+        raise RefusedError(400, f"a path has at most {MAX_SEGMENTS} segments and {MAX_PATH_CHARS} characters")
+    return path
+
+
+@dataclass(slots=True)
+class _Budget:
+    burst_s: float
+    share: float
+    #: what may be taken, at a time
+    left_s: float
+    at: float
+
+    def fill(self, now: float) -> None:
+        """Add what has come since the last time."""
+        self.left_s = min(self.burst_s, self.left_s + (now - self.at) * self.share)
+        self.at = now
+
+    def wait_s(self, now: float) -> float:
+        """How long until there is something to take."""
+        self.fill(now)
+        return 0.0 if self.left_s > 0 else -self.left_s / self.share + 0.001
+
+
+class Limits:
+    """What all clients share.
+
+    Args:
+        reactor: for time, which must be monotonic.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self.paths = 0
+        self._all = _Budget(BURST_S, SHARE, BURST_S, reactor.seconds())
+        self._addresses: OrderedDict[str, _Budget] = OrderedDict()
+
+    def take_path(self, taken: int) -> None:
+        """One more path for a client that has ``taken`` already; RefusedError if that is too many."""
+        if taken >= MAX_PATHS:
+            raise RefusedError(429, f"a client may follow at most {MAX_PATHS} paths")
+        if self.paths >= MAX_ALL_PATHS:
+            raise RefusedError(503, "too many paths are followed; try again later")
+        self.paths += 1
+
+    def give_path(self) -> None:
+        """A client follows one path less."""
+        self.paths -= 1
+
+    def pace(self, address: str) -> Pace:
+        """What a client at an address has to keep to when the log is read for it."""
+        return Pace(self, address)
+
+    async def wait(self, address: str) -> None:
+        """Return when an address may have something read."""
+        while True:
+            now = self._reactor.seconds()
+            wait_s = max(budget.wait_s(now) for budget in self._budgets(address))
+            if not wait_s:
+                return
+            await deferLater(self._reactor, wait_s, lambda: None)
+
+    def took(self, address: str, seconds: float) -> None:
+        """So long it was."""
+        now = self._reactor.seconds()
+        for budget in self._budgets(address):
+            budget.fill(now)
+            budget.left_s -= seconds
+
+    def _budgets(self, address: str) -> list[_Budget]:
+        # Whoever comes from this machine may be a proxy that does not say for whom: it stands for many.
+        ours = address in ("", "::1") or address.startswith("127.")
+        return [self._all] if ours else [self._budget(address), self._all]
+
+    def _budget(self, address: str) -> _Budget:
+        budget = self._addresses.get(address)
+        if budget is None:
+            budget = _Budget(ADDRESS_BURST_S, ADDRESS_SHARE, ADDRESS_BURST_S, self._reactor.seconds())
+            self._addresses[address] = budget
+        self._addresses.move_to_end(address)
+        if len(self._addresses) > MAX_ADDRESSES:
+            self._addresses.popitem(last=False)
+        return budget
+
+
+class Pace:
+    """The limits as one client meets them; what a subscription asks before and after it reads the log."""
+
+    def __init__(self, limits: Limits, address: str) -> None:
+        self._limits = limits
+        self._address = address
+
+    async def wait(self) -> None:
+        """Return when the log may be read for the client."""
+        await self._limits.wait(self._address)
+
+    def took(self, seconds: float) -> None:
+        """Reading took so long."""
+        self._limits.took(self._address, seconds)
