@@ -72,7 +72,7 @@ def command(
     except ValueError as reason:
         raise click.BadParameter(str(reason), param_hint="--db") from None
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with BasedirLock(path):
             tac = path / settings.FILE
             if force or not tac.exists():

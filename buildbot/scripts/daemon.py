@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from buildbot.scripts.basedir import Basedir, find
 from buildbot.scripts.lock import BasedirLock
-from buildbot.scripts.logfile import Follower
+from buildbot.scripts.logfile import LOG_MODE, Follower
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None]) -> O
     """
     follower = Follower(basedir.log)
     receiver, sender = os.pipe()
-    with open(basedir.log, "ab") as log:
+    with open(basedir.log, "ab", opener=lambda path, flags: os.open(path, flags, LOG_MODE)) as log:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", __name__, str(basedir.path), str(lock.fileno()), str(sender)],
             cwd=basedir.path,

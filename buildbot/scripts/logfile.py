@@ -12,6 +12,9 @@ from twisted.python.logfile import LogFile
 
 from buildbot.scripts.settings import Settings
 
+#: who may read a log: the master's account and its group
+LOG_MODE = 0o640
+
 
 def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
     """Send everything that is logged to ``path``.
@@ -28,7 +31,7 @@ def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
         str(path.parent),
         rotateLength=settings.rotateLength or None,
         maxRotatedFiles=settings.maxRotatedFiles,
-        defaultMode=0o640,
+        defaultMode=LOG_MODE,
     )
     # Twisted's stubs know neither that a LogFile is written to as a file nor what implements its interfaces.
     observers: list[Any] = [textFileLogObserver(cast(IO[Any], file))]

@@ -111,6 +111,17 @@ def test_life(master: Directory) -> None:
     assert master.run("stop") == f"No master runs in '{master.path}'.\n"
 
 
+def test_private(master: Directory) -> None:
+    """Nobody else reads the directory of a new master, nor its database, its configuration and its log."""
+    master.run("start")
+    assert master.path.stat().st_mode & 0o777 == 0o700
+    modes = {each.name: each.stat().st_mode & 0o777 for each in master.path.iterdir() if each.is_file()}
+    assert modes["state.sqlite"] == modes["state.sqlite-wal"] == modes["state.sqlite-shm"] == 0o600
+    assert modes["master.cfg"] == 0o600
+    assert modes["twistd.log"] == 0o640
+    master.run("stop")
+
+
 def test_second_start_is_refused(master: Directory) -> None:
     """There is one master in a directory, in the background or not, and no upgrade while it runs."""
     master.run("start")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from collections.abc import Sequence
 from typing import Any
 
@@ -72,6 +73,14 @@ class SQLiteDialect(Dialect):
             poolclass=StaticPool if self.in_memory else QueuePool,
             **({} if self.in_memory else {"pool_size": self.readers + self.writers + 2, "max_overflow": 5}),
         )
+
+        @event.listens_for(engine, "do_connect")
+        def make_private(dialect: Any, record: Any, cargs: Any, cparams: Any) -> None:
+            # It holds logs, hashes of passwords and the sessions' key. What SQLite puts beside it gets the same mode.
+            path = self.url.database
+            if path and not self.in_memory and not path.startswith("file:"):
+                with suppress(OSError):  # there already, or to be said by SQLite
+                    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
         @event.listens_for(engine, "connect")
         def settings(connection: sqlite3.Connection, record: Any) -> None:
