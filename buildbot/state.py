@@ -109,8 +109,6 @@ async def openMaster(
     Raises:
         DatabaseNotReadyError: the database is empty or out of date and ``upgrade`` is false.
         InvalidURLError: the connection string cannot work.
-
-    Source: design, Embedding.
     """
     from twisted.internet import reactor
 

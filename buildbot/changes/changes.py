@@ -37,7 +37,7 @@ class Change:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any]) -> Change:
-        """The change that the Data API describes with ``data`` (http-api section 2, change)."""
+        """The change that the Data API describes with ``data``."""
         properties = Properties()
         for name, (value, source) in data["properties"].items():
             properties.setProperty(name, value, source)

@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Link:
-    """The path of this or another object, as a list of path elements (specification 003, Links)."""
+    """The path of this or another object, as a list of path elements."""
 
     __slots__ = ("path",)
 

@@ -27,8 +27,6 @@ class BuildsetUpdates(Transacts):
 
         Returns:
             Deferred with ``(bsid, {builder name: brid})``.
-
-        Source: readings, More on the Data API.
         """
         return self.transact(self.thdAddBuildset, **buildset)
 
@@ -61,6 +59,6 @@ class BuildsetUpdates(Transacts):
 
 def announce_new(events: Events, bsid: int, changeids: list[int], changes: Mapping[str, Any] | None = None) -> None:
     """Announce a new buildset, and for those who follow what is built of a change, which changes it comes from."""
-    # of a new buildset the results are None, not -1 (http-api 6)
+    # of a new buildset the results are None, not -1
     asides = {bsid: {"changeids": changeids}} if changeids else None
     events.announce(BUILDSET, "new", bsid, {"results": None, **(changes or {})}, asides)

@@ -1,4 +1,4 @@
-"""The Data API, ``master.data`` (specification 003)."""
+"""The Data API, ``master.data``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Watch:
 class DataConnector:
     """What callers may ask and do: ``get``, ``startConsuming``, ``control``, ``update``.
 
-    Paths are tuples; integers in them may be given as text. Source: specification 003, Python Interface.
+    Paths are tuples; integers in them may be given as text.
     """
 
     def __init__(self, db: DBConnector, mq: MQConnector) -> None:
@@ -102,8 +102,6 @@ class DataConnector:
         Raises:
             InvalidPathError: nothing is ever at that path.
             InvalidOptionError: naming the option, field, operator or value that is wrong.
-
-        Source: specification 003, get; readings, Options of get.
         """
         data, _ = await self._read(options, path)
         return data
@@ -112,7 +110,7 @@ class DataConnector:
     async def snapshot(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
         """As ``get``, with the clock: ``(data, clock)``.
 
-        The data contains exactly the events up to that number. Source: readings, Snapshots.
+        The data contains exactly the events up to that number.
         """
         return await self._read(options, path)
 
@@ -181,8 +179,6 @@ class DataConnector:
         Raises:
             InvalidPathError, InvalidOptionError: as ``get``.
             SinceTooOldError: the log no longer holds what follows ``since``.
-
-        Source: specification 003, startConsuming; readings, Callbacks.
         """
         since = _since(options)
         endpoint, variables = self._endpoints.find(path)
@@ -248,8 +244,6 @@ class DataConnector:
         Returns:
             Deferred with an object with ``.data``, ``.clock`` and ``.stopConsuming()``; no callback runs before it
             has fired.
-
-        Source: readings, Snapshots.
         """
         data, clock = await self._read(options, path)
         return Watch(data, await self.startConsuming(callback, {"since": clock}, path))
@@ -259,19 +253,17 @@ class DataConnector:
         """Have something done: ``stop``, ``rebuild``, ``cancel``, ``force``, …
 
         Args:
-            action: a short text, one of those in http-api 4.1.
+            action: a short text, one of `buildbot.data.control.ACTIONS`.
             args: its arguments.
             path: tuple naming a single resource.
 
         Returns:
-            Deferred with what http-api 4.1 says.
+            Deferred with None, or of ``force`` and ``rebuild`` with ``[bsid, {builderid as text: buildrequestid}]``.
 
         Raises:
             InvalidPathError: as ``get``.
             InvalidControlError: there is no such action there, or its arguments are wrong; named.
             NotFoundError: the resource does not exist.
-
-        Source: specification 003, control; readings.
         """
         endpoint, variables = self._endpoints.find(path)
         if not isinstance(action, str):

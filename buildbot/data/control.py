@@ -53,14 +53,14 @@ class Action:
 
 _REASON: Mapping[str, type] = {"reason": str}
 
-#: every action, the process layer's included (http-api 4.1)
+#: every action, the process layer's included
 ACTIONS: tuple[Action, ...] = (
     Action("builds", "stop", "stop it, if it runs", {"reason": str, "results": int}),
     Action("builds", "rebuild", "build the same again", gives="buildset"),
     Action("buildrequests", "cancel", "do not build it, or stop its builds", _REASON),
     Action("buildrequests", "set_priority", "change its place", {"priority": int}, frozenset({"priority"})),
     Action("schedulers", "enable", "switch it on or off", {"enabled": bool}, frozenset({"enabled"})),
-    Action("forceschedulers", "force", "build what a form says (http-api 4.2)", None, gives="buildset"),
+    Action("forceschedulers", "force", "build what a form says", None, gives="buildset"),
     Action("changesources", "poll", "look for changes now"),
     Action("workers", "pause", "start no more builds on it", _REASON),
     Action("workers", "unpause", "start builds on it again", _REASON),
@@ -100,7 +100,7 @@ class Control:
         return (plural, action) in self._actions or (plural, action) in self.handlers
 
     async def run(self, plural: str, action: str, args: Mapping[str, Any], entity: Entity) -> Any:
-        """Do it; the result is what http-api 4.1 says.
+        """Do it, and give back what it gives.
 
         Raises:
             InvalidControlError: the arguments are not what the action takes.

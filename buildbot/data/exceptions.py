@@ -1,4 +1,4 @@
-"""What can go wrong in the Data API (specification 003, Exceptions)."""
+"""What can go wrong in the Data API."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ``application.spec`` says of a path: its type, and the types of its attributes (http-api 2, spec)."""
+"""What ``application.spec`` says of a path: its type, and the types of its attributes."""
 
 from __future__ import annotations
 

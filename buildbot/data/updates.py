@@ -62,10 +62,7 @@ class Updates(
     TestResultUpdates,
     RetentionUpdates,
 ):
-    """Every method is one transaction that writes the state and the events that announce it.
-
-    Source: specification 003, Update; readings, Update methods.
-    """
+    """Every method is one transaction that writes the state and the events that announce it."""
 
     def __init__(self, db: DBConnector, mq: MQConnector) -> None:
         self._db = db

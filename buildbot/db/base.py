@@ -198,8 +198,6 @@ def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
     The decorated method takes the key and an optional ``no_cache``; if that is true, the database is asked even if
     the key is in the cache. The method has an attribute ``cache``. What it returns must allow weak references
     (a subclass of dict), and must not be changed by callers. A ``None`` is never cached.
-
-    Source: specification 001, Caching; readings, users.
     """
 
     def decorate(method: Callable[..., Deferred[Any]]) -> _CachedMethod:

@@ -1,4 +1,4 @@
-"""Build requests connector (specification 001, buildrequests).
+"""Build requests connector.
 
 A claim is three columns of the request: the master, its epoch, and when. One UPDATE that names all ids and asks that
 each be unclaimed and incomplete decides: if it met fewer rows than ids, somebody was faster, and the transaction is
@@ -130,7 +130,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     """
 
     def thdGetBuildRequest(self, conn: Connection, brid: int) -> dict[str, Any] | None:
-        """The build request with this id, or None; never cached. Source: specification 001, buildrequests."""
+        """The build request with this id, or None; never cached."""
         found = _brdicts(_get.all(conn, brid=checks.identifier(brid, "brid")), self.db.masterid)
         return found[0] if found else None
 
@@ -158,8 +158,6 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
         Raises:
             ValueError: ``claimed`` or ``complete`` is none of the above.
-
-        Source: specification 001, buildrequests; readings, small print.
         """
         checks.one_of(complete, (None, True, False), "complete")
         checks.one_of(claimed, (None, True, False, "mine"), "claimed")
@@ -191,8 +189,6 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         Raises:
             AlreadyClaimedError: one is claimed, complete or unknown, or this master was declared dead; nothing is
                 claimed.
-
-        Source: specification 001, buildrequests; readings, buildrequests.
         """
         ids = checks.identifiers(brids, "brids")
         at = self._at(conn, claimed_at, "claimed_at")
@@ -209,8 +205,6 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
         Raises:
             AlreadyClaimedError: this master has not claimed one of them, or it does not exist; nothing is renewed.
-
-        Source: specification 001, buildrequests; readings, small print.
         """
         ids = checks.identifiers(brids, "brids")
         if not ids:
@@ -224,7 +218,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     def thdUnclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
         """Release this master's claims on these requests; those that it has not claimed are left alone.
 
-        Whether a request is complete is not checked. Source: specification 001, buildrequests.
+        Whether a request is complete is not checked.
         """
         self.thdRelease(conn, checks.identifiers(brids, "brids"))
 
@@ -248,8 +242,6 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
         Raises:
             NotClaimedError: one does not exist, is complete, or is not claimed by this master; none is completed.
-
-        Source: specification 001, buildrequests; readings, buildrequests.
         """
         ids = checks.identifiers(brids, "brids")
         outcome = checks.integer(results, "results")
@@ -268,7 +260,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         """Release claims on incomplete requests that are older than ``old`` seconds, whoever has them.
 
         The age is measured by the database server's clock, which is the only one that all masters share. What was
-        released is logged. Source: specification 001, buildrequests; readings, buildrequests.
+        released is logged.
         """
         self.thdReleaseExpired(conn, old)
 

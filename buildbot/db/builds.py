@@ -1,4 +1,4 @@
-"""Builds connector (specification 001, builds) and the properties of builds."""
+"""Builds connector and the properties of builds."""
 
 from __future__ import annotations
 
@@ -168,14 +168,14 @@ class BuildsConnectorComponent(DBConnectorComponent):
     db: _Connector
 
     def thdGetBuild(self, conn: Connection, bid: int) -> dict[str, Any] | None:
-        """The build with this id, or None. Source: specification 001, builds."""
+        """The build with this id, or None."""
         row = _get.first(conn, bid=checks.identifier(bid, "bid"))
         return None if row is None else _bdict(row)
 
     getBuild = reads_short(thdGetBuild)
 
     def thdGetBuildsForRequest(self, conn: Connection, brid: int) -> list[dict[str, Any]]:
-        """The builds of one request, by id. Source: specification 001, builds; readings, small print."""
+        """The builds of one request, by id."""
         return [_bdict(row) for row in _get_for_request.all(conn, brid=checks.identifier(brid, "brid"))]
 
     getBuildsForRequest = reads_short(thdGetBuildsForRequest)
@@ -188,8 +188,6 @@ class BuildsConnectorComponent(DBConnectorComponent):
 
         Raises:
             ValueError: there is no such request or worker, or the number is taken.
-
-        Source: specification 001, builds; readings, builds.
         """
         checks.identifier(brid, "brid")
         if number is not None:
@@ -227,8 +225,6 @@ class BuildsConnectorComponent(DBConnectorComponent):
 
         Args:
             results: a result code, stored too if given.
-
-        Source: specification 001, builds.
         """
         ids = checks.identifiers(bids, "bids")
         if not ids:

@@ -1,4 +1,4 @@
-"""Buildsets connector (specification 001, buildsets)."""
+"""Buildsets connector."""
 
 from __future__ import annotations
 
@@ -124,8 +124,6 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
         Raises:
             TypeError, ValueError: naming the argument; nothing is written. ValueError also if there is no such set.
-
-        Source: specification 001, buildsets; readings, buildsets.
         """
         checks.identifier(sourcestampsetid, "sourcestampsetid")
         names = list(dict.fromkeys(checks.texts(builderNames, "builderNames")))
@@ -170,8 +168,6 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
         Raises:
             KeyError: there is none, or it is complete.
-
-        Source: specification 001, buildsets.
         """
         checks.identifier(bsid, "bsid")
         outcome = checks.integer(results, "results")
@@ -182,17 +178,14 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
     completeBuildset = writes(thdCompleteBuildset)
 
     def thdGetBuildset(self, conn: Connection, bsid: int) -> dict[str, Any] | None:
-        """The buildset with this id, or None; never cached. Source: specification 001, buildsets."""
+        """The buildset with this id, or None; never cached."""
         row = _get.first(conn, bsid=checks.identifier(bsid, "bsid"))
         return None if row is None else _bsdict(row)
 
     getBuildset = reads_short(thdGetBuildset)
 
     def thdGetBuildsets(self, conn: Connection, complete: bool | None = None) -> list[dict[str, Any]]:
-        """All buildsets, or only the complete (true) or incomplete (false) ones, by id.
-
-        Source: specification 001, buildsets.
-        """
+        """All buildsets, or only the complete (true) or incomplete (false) ones, by id."""
         statement = select(*_columns).order_by(buildsets.c.id)
         return [_bsdict(tuple(row)) for row in conn.execute(_of_completeness(statement, complete))]
 
@@ -206,10 +199,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         repository: str | None = None,
         complete: bool | None = None,
     ) -> list[dict[str, Any]]:
-        """The newest ``count`` buildsets, ascending, of those with a source stamp of this branch and repository.
-
-        Source: specification 001, buildsets.
-        """
+        """The newest ``count`` buildsets, ascending, of those with a source stamp of this branch and repository."""
         checks.integer(count, "count", maximum=checks.MAX_INT)
         statement = _of_completeness(select(*_columns), complete)
         if branch is not None or repository is not None:
@@ -227,10 +217,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
     getRecentBuildsets = reads_list(thdGetRecentBuildsets)
 
     def thdGetBuildsetProperties(self, conn: Connection, buildsetid: int) -> dict[str, tuple[Any, str]]:
-        """The buildset's properties, ``{name: (value, source)}``; empty too if there is no such buildset.
-
-        Source: specification 001, buildsets.
-        """
+        """The buildset's properties, ``{name: (value, source)}``; empty too if there is no such buildset."""
         text = _properties.scalar(conn, bsid=checks.identifier(buildsetid, "buildsetid"))
         return {} if text is None else property_pairs.loads(text)
 

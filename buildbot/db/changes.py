@@ -1,4 +1,4 @@
-"""Changes connector (specification 001, changes)."""
+"""Changes connector."""
 
 from __future__ import annotations
 
@@ -131,8 +131,6 @@ class ChangesConnectorComponent(DBConnectorComponent):
 
         Raises:
             TypeError, ValueError: naming the argument; nothing is written.
-
-        Source: specification 001, changes; readings, changes.
         """
         pairs = property_pairs.checked({} if properties is None else properties)
         for name, (_, source) in pairs.items():
@@ -180,7 +178,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
     def getChange(self, changeid: int) -> Deferred[ChDict | None]:
         """The change with this id, or None.
 
-        ``no_cache`` asks the database even if the change is cached. Source: specification 001, changes.
+        ``no_cache`` asks the database even if the change is cached.
         """
         return self.db.pool.read_short(self.thdGetChange, changeid)
 
@@ -190,20 +188,20 @@ class ChangesConnectorComponent(DBConnectorComponent):
         return None if row is None else _chdict(row)
 
     def thdGetChangeUids(self, conn: Connection, changeid: int) -> list[int]:
-        """Ids of the users of a change. Source: specification 001, changes."""
+        """Ids of the users of a change."""
         return [row[0] for row in _uids.all(conn, changeid=checks.identifier(changeid, "changeid"))]
 
     getChangeUids = reads_short(thdGetChangeUids)
 
     def thdGetRecentChanges(self, conn: Connection, count: int) -> list[ChDict]:
-        """The newest ``count`` changes by id, ascending. Source: specification 001, changes; readings."""
+        """The newest ``count`` changes by id, ascending."""
         rows = _recent.all(conn, count=checks.integer(count, "count", maximum=checks.MAX_INT))
         return [_chdict(row) for row in reversed(rows)]
 
     getRecentChanges = reads_list(thdGetRecentChanges)
 
     def thdGetLatestChangeid(self, conn: Connection) -> int | None:
-        """The newest changeid, or None if there is no change. Source: specification 001, changes."""
+        """The newest changeid, or None if there is no change."""
         return _latest.scalar(conn)  # type: ignore[no-any-return]
 
     getLatestChangeid = reads_short(thdGetLatestChangeid)

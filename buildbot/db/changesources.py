@@ -1,4 +1,4 @@
-"""Change sources connector (specification 002)."""
+"""Change sources connector."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
     """
 
     def thdFindChangeSourceId(self, conn: Connection, name: str) -> int:
-        """The id of the change source with this name, which is added if it is new. Source: specification 002."""
+        """The id of the change source with this name, which is added if it is new."""
         return _names.id(conn, name)
 
     findChangeSourceId = writes(thdFindChangeSourceId)
@@ -36,8 +36,6 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
             ChangeSourceAlreadyClaimedError: another active master runs it.
             KeyError: there is no such change source.
             ValueError: there is no such master.
-
-        Source: specification 002.
         """
         self.thdMoveToMaster(conn, changesourceid, masterid)
 
@@ -59,7 +57,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
         _things.hold(conn, changesourceid, self.db.masterid, self.db.epoch)
 
     def thdGetChangeSource(self, conn: Connection, changesourceid: int) -> dict[str, Any] | None:
-        """The change source, or None. Source: specification 002."""
+        """The change source, or None."""
         return _things.get(conn, changesourceid, _dict)  # type: ignore[no-any-return]
 
     getChangeSource = reads_short(thdGetChangeSource)
@@ -72,8 +70,6 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
         Args:
             active: true for those that an active master runs, false for the others.
             masterid: only those of this master.
-
-        Source: specification 002; readings, small print.
         """
         return _things.get_all(conn, active, masterid, _dict)
 

@@ -38,10 +38,7 @@ from buildbot.db.workers import WorkersConnectorComponent
 
 
 class DBConnector:
-    """Holds the pool, the model and one connector component for each kind of thing.
-
-    Source: specification 001, The DB Connector and Components.
-    """
+    """Holds the pool, the model and one connector component for each kind of thing."""
 
     def __init__(self, master: Any, db_url: str, reactor: Any, basedir: str | None = None) -> None:
         """Connect nothing yet.

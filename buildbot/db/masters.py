@@ -1,4 +1,4 @@
-"""Masters connector (specification 004) and the epochs that fence masters declared dead.
+"""Masters connector and the epochs that fence masters declared dead.
 
 A master's *epoch* is raised whenever a process takes the master over or others declare it dead. What a process claims
 carries the epoch at which it runs; a write about a claim checks both, so a process that was paused past its expiry and
@@ -69,10 +69,7 @@ class MastersConnectorComponent(DBConnectorComponent):
     """Which masters there are and which of them run; at ``master.db.masters``."""
 
     def thdFindMasterId(self, conn: Connection, name: str) -> int:
-        """The id of the master with this name (generally ``hostname:basedir``); it is added, inactive, if it is new.
-
-        Source: specification 004.
-        """
+        """The id of the master with this name (generally ``hostname:basedir``); it is added, inactive, if it is new."""
         return _names.id(conn, name)
 
     findMasterId = writes(thdFindMasterId)
@@ -82,8 +79,6 @@ class MastersConnectorComponent(DBConnectorComponent):
 
         Active: it has checked in now. Inactive: its links to schedulers, change sources, builders and workers are
         deleted in the same transaction, and its epoch is raised, so that it can write nothing about its builds.
-
-        Source: specification 004; readings, changesources and masters.
         """
         checks.identifier(masterid, "masterid")
         active = checks.boolean(active, "active")
@@ -105,8 +100,6 @@ class MastersConnectorComponent(DBConnectorComponent):
         """As ``thdSetMasterState``, in a transaction of its own.
 
         A process that says so of its own master goes on at the master's new epoch; claims of the old one are over.
-
-        Source: specification 004.
         """
         changed = await self.db.pool.do(self.thdSetMasterState, masterid, active)
         if masterid == self.db.masterid:
@@ -114,26 +107,20 @@ class MastersConnectorComponent(DBConnectorComponent):
         return changed
 
     def thdGetMaster(self, conn: Connection, masterid: int) -> dict[str, Any] | None:
-        """The master with this id, or None: keys ``id``, ``name``, ``active``, ``last_active`` (datetime).
-
-        Source: specification 004.
-        """
+        """The master with this id, or None: keys ``id``, ``name``, ``active``, ``last_active`` (datetime)."""
         row = _get.first(conn, masterid=checks.identifier(masterid, "masterid"))
         return None if row is None else _master_dict(row)
 
     getMaster = reads_short(thdGetMaster)
 
     def thdGetMasters(self, conn: Connection) -> list[dict[str, Any]]:
-        """All masters, by id. Source: specification 004."""
+        """All masters, by id."""
         return [_master_dict(row) for row in _get_all.all(conn)]
 
     getMasters = reads_list(thdGetMasters)
 
     def thdSetAllMastersActiveLongTimeAgo(self, conn: Connection) -> None:
-        """Set every ``last_active`` to the epoch, so that housekeeping looks at all masters. For upgrade-master.
-
-        Source: specification 004; readings.
-        """
+        """Set every ``last_active`` to the epoch, so that housekeeping looks at all masters. For upgrade-master."""
         _forget_all.run(conn)
 
     setAllMastersActiveLongTimeAgo = writes(thdSetAllMastersActiveLongTimeAgo)

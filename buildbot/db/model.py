@@ -35,8 +35,6 @@ class Model(metaclass=_Tables):
     """The canonical description of the schema: its tables are class variables (``Model.buildrequests``).
 
     New databases are made by the migrations, not by the model; a test holds the two together.
-
-    Source: specification 001, Database Schema; readings, replaced techniques.
     """
 
     #: the tables' MetaData; not bound to an engine
@@ -49,7 +47,7 @@ class Model(metaclass=_Tables):
         return getattr(type(self), name)  # type: ignore[no-any-return]
 
     def is_current(self) -> Deferred[bool]:
-        """Whether the database has the newest schema; Deferred. Source: specification 001, Model."""
+        """Whether the database has the newest schema; Deferred."""
         return self._pool.do_with_engine(is_current)
 
     def upgrade(self, progress: Callable[[str], Any] | None = None) -> Deferred[None]:
@@ -57,8 +55,6 @@ class Model(metaclass=_Tables):
 
         Args:
             progress: called, in a thread, with a line about each migration as it begins.
-
-        Source: specification 001, Model.
         """
         return self._pool.do_with_engine(upgrade, progress)
 

@@ -51,7 +51,7 @@ def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -
 
 
 class DBThreadPool:
-    """Runs callables in threads with a database connection (specification 001, Direct Database Access)."""
+    """Runs callables in threads with a database connection."""
 
     def __init__(self, dialect: Dialect, reactor: Any, outbox: Outbox | None = None) -> None:
         self.dialect = dialect
@@ -99,8 +99,6 @@ class DBThreadPool:
             Deferred firing with its result once the transaction is committed, or failing with what it raised, in
             which case nothing that it did remains. OutcomeUnknownError: the connection was lost during COMMIT, and
             nobody can tell whether it happened; rare.
-
-        Source: specification 001, DBThreadPool.
         """
         return self._submit(Call(callable, args, kwargs), write=True)
 
@@ -175,10 +173,7 @@ class DBThreadPool:
     def do_with_engine(
         self, callable: Callable[Concatenate[Engine, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
-        """Run ``callable(engine, …)`` in a thread; only for changes of the schema.
-
-        Source: specification 001, DBThreadPool.
-        """
+        """Run ``callable(engine, …)`` in a thread; only for changes of the schema."""
         if self._closing.is_set():
             return fail(PoolClosedError("the database pool is closed"))
         if self._immediate is not None:

@@ -1,4 +1,4 @@
-"""Schedulers connector (specification 001, schedulers; readings, schedulers)."""
+"""Schedulers connector."""
 
 from __future__ import annotations
 
@@ -75,8 +75,6 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         """Record which changes are important (true) and which not; a change classified before is overwritten.
 
         Raises ValueError if there is no such object or change.
-
-        Source: specification 001, schedulers.
         """
         checks.identifier(objectid, "objectid")
         if not isinstance(classifications, Mapping):
@@ -99,10 +97,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     classifyChanges = writes(thdClassifyChanges)
 
     def thdFlushChangeClassifications(self, conn: Connection, objectid: int, less_than: int | None = None) -> None:
-        """Forget the scheduler's classifications, or only those of changes below ``less_than``.
-
-        Source: specification 001, schedulers.
-        """
+        """Forget the scheduler's classifications, or only those of changes below ``less_than``."""
         checks.identifier(objectid, "objectid")
         if less_than is None:
             _flush.run(conn, objectid=objectid)
@@ -118,8 +113,6 @@ class SchedulersConnectorComponent(DBConnectorComponent):
 
         Args:
             branch: only changes of this branch; None is the default branch, which is not the same as leaving it out.
-
-        Source: specification 001, schedulers.
         """
         checks.identifier(objectid, "objectid")
         if branch is _ANY_BRANCH:
@@ -133,7 +126,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     getChangeClassifications = reads(thdGetChangeClassifications)
 
     def thdFindSchedulerId(self, conn: Connection, name: str) -> int:
-        """The id of the scheduler with this name, which is added if it is new. Source: readings, schedulers."""
+        """The id of the scheduler with this name, which is added if it is new."""
         return _names.id(conn, name)
 
     findSchedulerId = writes(thdFindSchedulerId)
@@ -145,8 +138,6 @@ class SchedulersConnectorComponent(DBConnectorComponent):
             SchedulerAlreadyClaimedError: another active master runs it.
             KeyError: there is no such scheduler.
             ValueError: there is no such master.
-
-        Source: readings, schedulers.
         """
         self.thdMoveToMaster(conn, schedulerid, masterid)
 
@@ -168,7 +159,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
         _things.hold(conn, schedulerid, self.db.masterid, self.db.epoch)
 
     def thdGetScheduler(self, conn: Connection, schedulerid: int) -> dict[str, Any] | None:
-        """The scheduler (``id``, ``name``, ``masterid``, ``enabled``), or None. Source: readings, schedulers."""
+        """The scheduler (``id``, ``name``, ``masterid``, ``enabled``), or None."""
         return _things.get(conn, schedulerid, _dict)  # type: ignore[no-any-return]
 
     getScheduler = reads_short(thdGetScheduler)
@@ -176,7 +167,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     def thdGetSchedulers(
         self, conn: Connection, active: bool | None = None, masterid: int | None = None
     ) -> list[dict[str, Any]]:
-        """Schedulers, by id; the filters are those of change sources. Source: readings, schedulers."""
+        """Schedulers, by id; the filters are those of change sources."""
         return _things.get_all(conn, active, masterid, _dict)
 
     getSchedulers = reads_list(thdGetSchedulers)

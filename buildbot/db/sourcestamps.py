@@ -1,4 +1,4 @@
-"""Source stamps connector (specification 001, sourcestamps).
+"""Source stamps connector.
 
 Stamps added here are rows of their own. The Data layer shares them: equal code without a patch has one stamp
 (``thdFindSourceStamp``), which may belong to many sets.
@@ -159,8 +159,6 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
 
         Raises:
             ValueError: there is no such set or change.
-
-        Source: specification 001, sourcestamps; readings, sourcestamps.
         """
         values = _checked(branch, revision, repository, project, codebase)
         ids = checks.identifiers(changeids, "changeids")
@@ -177,7 +175,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
     def getSourceStamp(self, ssid: int) -> Deferred[SsDict | None]:
         """The source stamp with this id, or None.
 
-        ``no_cache`` asks the database even if the stamp is cached. Source: specification 001, sourcestamps.
+        ``no_cache`` asks the database even if the stamp is cached.
         """
         return self.db.pool.snapshot(self.thdGetSourceStamp, ssid)
 
@@ -189,10 +187,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         return SsDict(zip(_keys, row, strict=True), changeids=[r[0] for r in _changes_of.all(conn, ssid=ssid)])
 
     def thdGetSourceStamps(self, conn: Connection, sourcestampsetid: int) -> SsList:
-        """The source stamps of a set, by id; empty if there is no such set.
-
-        Source: specification 001, sourcestamps.
-        """
+        """The source stamps of a set, by id; empty if there is no such set."""
         setid = checks.identifier(sourcestampsetid, "sourcestampsetid")
         changeids: dict[int, list[int]] = {}
         for ssid, changeid in _changes_of_set.all(conn, setid=setid):

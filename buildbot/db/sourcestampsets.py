@@ -1,4 +1,4 @@
-"""Source stamp sets connector (specification 001, sourcestampset)."""
+"""Source stamp sets connector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SourceStampSetsConnectorComponent(DBConnectorComponent):
     """Sets of source stamps; at ``master.db.sourcestampsets``."""
 
     def thdAddSourceStampSet(self, conn: Connection) -> int:
-        """Add a new, empty set and return its id. Source: specification 001, sourcestampset."""
+        """Add a new, empty set and return its id."""
         return _add.id(conn)
 
     addSourceStampSet = writes(thdAddSourceStampSet)

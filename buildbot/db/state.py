@@ -1,4 +1,4 @@
-"""State connector (specification 000)."""
+"""State connector."""
 
 from __future__ import annotations
 
@@ -45,10 +45,7 @@ class StateConnectorComponent(DBConnectorComponent):
     """Arbitrary JSON values of named objects; at ``master.db.state``."""
 
     def thdGetObjectId(self, conn: Connection, name: str, class_name: str) -> int:
-        """The id of the object with this name and class, which is added if it is new.
-
-        Source: specification 000.
-        """
+        """The id of the object with this name and class, which is added if it is new."""
         object_hash = checks.name_hash(checks.text(name, "name"), checks.text(class_name, "class_name"))
         found = _find_object.scalar(conn, object_hash=object_hash)
         if found is None:
@@ -67,8 +64,6 @@ class StateConnectorComponent(DBConnectorComponent):
         Raises:
             KeyError: there is no such value and no default was given.
             TypeError: what is stored is not JSON.
-
-        Source: specification 000.
         """
         checks.identifier(objectid, "objectid")
         text = _get.scalar(conn, oid=objectid, hash=checks.name_hash(checks.text(name, "name")))
@@ -88,8 +83,6 @@ class StateConnectorComponent(DBConnectorComponent):
         Raises:
             TypeError: the value is not JSON; nothing is written.
             ValueError: there is no such object.
-
-        Source: specification 000; readings, state and small print.
         """
         checks.identifier(objectid, "objectid")
         name_hash = checks.name_hash(checks.text(name, "name"))
@@ -112,8 +105,6 @@ class StateConnectorComponent(DBConnectorComponent):
         Raises:
             TypeError: what the callback made is not JSON; nothing is written.
             ValueError: there is no such object.
-
-        Source: specification 000; readings, state.
         """
         checks.identifier(objectid, "objectid")
         name_hash = checks.name_hash(checks.text(name, "name"))

@@ -1,4 +1,4 @@
-"""Users connector (specification 001, users)."""
+"""Users connector."""
 
 from __future__ import annotations
 
@@ -73,8 +73,6 @@ class UsersConnectorComponent(DBConnectorComponent):
 
         Args:
             identifier: used only for a new user.
-
-        Source: specification 001, users; two racing calls with one attribute get one user (readings, users).
         """
         checks.text(identifier, "identifier")
         attribute_hash = _attr_hash(attr_type, attr_data)
@@ -95,7 +93,7 @@ class UsersConnectorComponent(DBConnectorComponent):
     def getUser(self, uid: int) -> Deferred[UsDict | None]:
         """The user with this id, or None.
 
-        ``no_cache`` asks the database even if the user is cached. Source: specification 001, users.
+        ``no_cache`` asks the database even if the user is cached.
         """
         return self.db.pool.snapshot(self.thdGetUser, uid)
 
@@ -107,14 +105,14 @@ class UsersConnectorComponent(DBConnectorComponent):
         return UsDict({**dict(_attributes.all(conn, uid=uid)), **_partial(row)})
 
     def thdGetUserByUsername(self, conn: Connection, username: str) -> UsDict | None:
-        """The user with this login name, or None. Source: specification 001, users."""
+        """The user with this login name, or None."""
         uid = _by_username.scalar(conn, hash=checks.name_hash(checks.text(username, "username")))
         return None if uid is None else self.thdGetUser(conn, uid)
 
     getUserByUsername = reads_short(thdGetUserByUsername)
 
     def thdGetUsers(self, conn: Connection) -> list[UsDict]:
-        """All users without their attributes, by uid. Source: specification 001, users."""
+        """All users without their attributes, by uid."""
         return [_partial(row) for row in _all.all(conn)]
 
     getUsers = reads_list(thdGetUsers)
@@ -135,8 +133,6 @@ class UsersConnectorComponent(DBConnectorComponent):
             ValueError: ``bb_username`` without ``bb_password``, one of ``attr_type`` and ``attr_data`` without the
             other, or
                 an attribute that another user has.
-
-        Source: specification 001, users; readings, users.
         """
         checks.identifier(uid, "uid")
         assert uid is not None
@@ -164,14 +160,14 @@ class UsersConnectorComponent(DBConnectorComponent):
     updateUser = writes(thdUpdateUser, forgets="usdicts")
 
     def thdRemoveUser(self, conn: Connection, uid: int) -> None:
-        """Remove a user with all that belongs to it; silent if there is none. Source: specification 001, users."""
+        """Remove a user with all that belongs to it; silent if there is none."""
         if _remove.count(conn, uid=checks.identifier(uid, "uid")):
             _announce(conn, uid)
 
     removeUser = writes(thdRemoveUser, forgets="usdicts")
 
     def thdIdentifierToUid(self, conn: Connection, identifier: str) -> int | None:
-        """The lowest uid with this identifier, or None. Source: specification 001, users; readings, users."""
+        """The lowest uid with this identifier, or None."""
         hashed = checks.name_hash(checks.text(identifier, "identifier"))
         return _lowest.scalar(conn, hash=hashed)  # type: ignore[no-any-return]
 

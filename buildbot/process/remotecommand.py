@@ -36,7 +36,7 @@ _NOT_STOPPED = ("rmdir", "cpdir")
 
 
 class RemoteCommand:
-    """A command of the worker's repertoire (worker-protocol.md, 8.1, in PB's spelling).
+    """A command of the worker's repertoire.
 
     Args:
         remote_command: its name, ``shell`` or ``mkdir`` for example.

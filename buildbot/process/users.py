@@ -1,4 +1,4 @@
-"""Passwords of users, under the name that the specification gives their place (readings, users)."""
+"""Passwords of users, under the name that the specification gives their place."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ class ForceScheduler(BaseScheduler):
             error(f"ForceScheduler {self.name!r}: a parameter cannot be shown on the page: {problem}")
 
     def describe(self) -> dict[str, Any]:
-        """The public description, without ``enabled`` (http-api section 2, forcescheduler)."""
+        """The public description, without ``enabled``."""
         return {
             "name": self.name,
             "button_name": self.buttonName,
@@ -125,7 +125,7 @@ class ForceScheduler(BaseScheduler):
 
         Args:
             args: ``owner`` (who is logged in, or ``anonymous``), ``builderNames`` or ``builderid``, and
-                values by the fields' full names, a list or a single one (http-api 4.2).
+                values by the fields' full names, a list or a single one.
             validation: ``c['validation']``: what branches, revisions, and properties of any name must match.
 
         Returns:

@@ -1,7 +1,5 @@
 """Parameters of a force scheduler's form: what the page shows of them, and what becomes of the values
 submitted.
-
-Shapes and texts: http-api.md section 2 (forcescheduler) and 4.2.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Checks of arguments, made before anything is written; each error names the argument.
 
-TypeError for a wrong type, ValueError for a wrong value (readings, common rules).
+TypeError for a wrong type, ValueError for a wrong value.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def encoded(value: Any) -> bytes:
 
 
 def loads(text: str | bytes) -> Any:
-    """The value of a JSON text; TypeError if it is none (specification, state connector)."""
+    """The value of a JSON text; TypeError if it is none."""
     # of an integer beyond 64 bits orjson makes a float
     if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
         try:

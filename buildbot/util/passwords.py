@@ -1,4 +1,4 @@
-"""Passwords of users: kept only as argon2 hashes (readings, users)."""
+"""Passwords of users: kept only as argon2 hashes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Result codes of steps, builds, requests and buildsets (specification: Build-Result-Codes; http-api.md section 2)."""
+"""Result codes of steps, builds, requests and buildsets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which way in a request takes; the one list of URL roots (http-api 1.1, 7.1)."""
+"""Which way in a request takes; the one list of URL roots."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ways to find out who a visitor is: ``c['www']['auth']`` (http-api 7.5).
+"""Ways to find out who a visitor is: ``c['www']['auth']``.
 
 An auth does one of two things. Most have ``login``, which answers ``/auth/login`` until it knows the visitor; a
 session then remembers. `RemoteUserAuth` has ``visitor`` instead: each request says by itself who sent it.

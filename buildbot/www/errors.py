@@ -21,7 +21,7 @@ from buildbot.data.exceptions import (
 
 _log = Logger()
 
-#: JSON-RPC 2.0 error codes (http-api 4)
+#: JSON-RPC 2.0 error codes
 PARSE_ERROR = -32700
 INVALID_REQUEST = -32600
 METHOD_NOT_FOUND = -32601

@@ -126,7 +126,7 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
             return None
         return AccessRequest(rest[1:], linked=_expands(request))
     if root == "ws":
-        # Whoever may read nothing has no use for a connection (http-api 5.1); each subscription is asked for too.
+        # Whoever may read nothing has no use for a connection; each subscription is asked for too.
         return AccessRequest(("masters",))
     if root == "sse":
         path = rest[:-1] if rest and rest[-1] == "" else rest

@@ -11,7 +11,7 @@ _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
 def compact(value: Any) -> bytes:
-    """``value`` with sorted keys and no blanks (http-api 3.5)."""
+    """``value`` with sorted keys and no blanks."""
     try:
         return orjson.dumps(value, option=_SORTED)
     except TypeError:
@@ -20,7 +20,7 @@ def compact(value: Any) -> bytes:
 
 
 def pretty(value: Any) -> bytes:
-    """``value`` with sorted keys, indented by two, for people (http-api 3.5)."""
+    """``value`` with sorted keys, indented by two, for people."""
     try:
         return orjson.dumps(value, option=_SORTED | orjson.OPT_INDENT_2)
     except TypeError:
@@ -28,7 +28,7 @@ def pretty(value: Any) -> bytes:
 
 
 def frame(value: Any) -> bytes:
-    """``value`` compact and in its own order, as event frames are written (http-api 5.1)."""
+    """``value`` compact and in its own order, as event frames are written."""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:

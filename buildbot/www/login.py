@@ -1,4 +1,4 @@
-"""``/auth/login`` and ``/auth/logout`` (http-api 7.5)."""
+"""``/auth/login`` and ``/auth/logout``."""
 
 from __future__ import annotations
 

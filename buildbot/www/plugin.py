@@ -1,4 +1,4 @@
-"""What the packages of the existing page and its views import (http-api 7.8)."""
+"""What the packages of the existing page and its views import."""
 
 from __future__ import annotations
 

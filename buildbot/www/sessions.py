@@ -42,7 +42,7 @@ class Visitor:
 
     @property
     def owner(self) -> str:
-        """The name under which things are done (http-api 4): e-mail address, else user name, else full name."""
+        """The name under which things are done: e-mail address, else user name, else full name."""
         for name in ("email", "username", "full_name"):
             if self.user and self.user.get(name):
                 return str(self.user[name])
@@ -50,7 +50,7 @@ class Visitor:
 
     @property
     def public(self) -> dict[str, Any]:
-        """What pages are told about the visitor (http-api 7.5)."""
+        """What pages are told about the visitor."""
         return {"anonymous": True} if self.user is None else dict(self.user)
 
 

@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-#: keys of ``c['www']`` that never leave the master (http-api 7.3)
+#: keys of ``c['www']`` that never leave the master
 _PRIVATE_KEYS = frozenset(
     {
         "allowed_hosts",
@@ -37,7 +37,7 @@ class Settings:
     Attributes:
         buildbot_url: the URL that people see, always with a slash at its end.
         listen: a Twisted endpoint description, or None for no server.
-        allowed_origins: shell patterns of origins, lower case, that browsers may call from (http-api 3.7).
+        allowed_origins: shell patterns of origins, lower case, that browsers may call from.
         default_limit: rows of a growing collection when the client names no ``limit``.
         max_limit: the highest ``limit`` a client may ask of a growing collection.
         ws_ping_interval_s: seconds between protocol pings, 0 for none.
@@ -68,7 +68,7 @@ class Settings:
         return _is_address(name) or any(fnmatchcase(name, pattern) for pattern in self.allowed_hosts)
 
     def allows_origin(self, origin: str) -> bool:
-        """True if pages of this origin may call (http-api 3.7)."""
+        """True if pages of this origin may call."""
         return any(fnmatchcase(origin.lower(), pattern) for pattern in self.allowed_origins)
 
 

@@ -1,4 +1,4 @@
-"""Build requests connector: reading and completing (specification 001, buildrequests; readings, buildrequests)."""
+"""Build requests connector: reading and completing."""
 
 from __future__ import annotations
 

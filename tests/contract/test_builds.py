@@ -1,4 +1,4 @@
-"""Builds connector (specification 001, builds; readings, builds)."""
+"""Builds connector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Buildsets connector (specification 001, buildsets; readings, buildsets)."""
+"""Buildsets connector."""
 
 from __future__ import annotations
 

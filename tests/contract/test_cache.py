@@ -1,4 +1,4 @@
-"""Caching (specification 001, Caching; readings, caches)."""
+"""Caching."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Changes connector (specification 001, changes; readings, changes)."""
+"""Changes connector."""
 
 from __future__ import annotations
 

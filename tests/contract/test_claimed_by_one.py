@@ -1,4 +1,4 @@
-"""Change sources (specification 002) and schedulers, which masters claim the same way (readings, schedulers)."""
+"""Change sources and schedulers, which masters claim the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build requests connector: claims (specification 001, buildrequests; readings, buildrequests)."""
+"""Build requests connector: claims."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedulers connector: classified changes (specification 001, schedulers; readings, schedulers)."""
+"""Schedulers connector: classified changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Control (specification 003, control; http-api 4.1; readings, Calls and shapes)."""
+"""Control."""
 
 from __future__ import annotations
 

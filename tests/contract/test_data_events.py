@@ -1,4 +1,4 @@
-"""Subscriptions (specification 003; readings, Snapshots and Callbacks; design, one transaction, one truth)."""
+"""Subscriptions."""
 
 from __future__ import annotations
 
@@ -389,7 +389,7 @@ async def test_big_numbers(state: Any) -> None:
 
 
 async def test_events_are_what_is_read(state: Any) -> None:
-    """A message is the resource as a reader finds it then, every attribute of it (design, one transaction)."""
+    """A message is the resource as a reader finds it then, every attribute of it."""
     running = await run_build(state)
     changeid = await state.data.update.addChange(author="a", properties={"p": 1})
     events = await state.db.pool.read(thdEventsAfter, 0, 1000)

@@ -1,4 +1,4 @@
-"""Filters of lists (readings, Options of get; http-api 3.2), and options that are refused."""
+"""Filters of lists, and options that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Getter (specification 003, get; readings, Options of get)."""
+"""Getter."""
 
 from __future__ import annotations
 
@@ -269,7 +269,7 @@ async def test_properties_option(state: Any) -> None:
 
 
 async def test_log_lines(state: Any) -> None:
-    """contents honours offset and limit as line numbers (http-api 1.4)."""
+    """contents honours offset and limit as line numbers."""
     running = await run_build(state, lines="oa\nob\nec\n")
     path = ("logs", running.logid, "contents")
 
@@ -313,7 +313,7 @@ async def test_sees_all_commits(state: Any, second_master: Any) -> None:
 
 
 async def test_embedded(state: Any) -> None:
-    """A buildset's ``sourcestamps``, with their patch or None (http-api 2)."""
+    """A buildset's ``sourcestamps``, with their patch or None."""
     stamps = [{**STAMP, "codebase": "a"}, {**STAMP, "codebase": "b", "patch_body": "diff", "patch_level": 1}]
     bsid, _ = await add_requests(state, "linux", sourcestamps=stamps)
     found = await state.data.get({}, ("buildsets", bsid))

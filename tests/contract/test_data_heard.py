@@ -1,4 +1,4 @@
-"""Subscriptions by the paths of the Data API: all of them, beside what ``get`` gives there (specification 003)."""
+"""Subscriptions by the paths of the Data API: all of them, beside what ``get`` gives there."""
 
 from __future__ import annotations
 

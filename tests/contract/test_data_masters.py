@@ -1,4 +1,4 @@
-"""Masters that stop, fall silent, wake up, and start again (design, Several masters; specification 004)."""
+"""Masters that stop, fall silent, wake up, and start again."""
 
 from __future__ import annotations
 

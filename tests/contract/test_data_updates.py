@@ -1,4 +1,4 @@
-"""Update methods and their events (specification 003, Update; readings, Update methods; http-api 6)."""
+"""Update methods and their events."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ async def test_add_buildset(state: Any) -> None:
 
 
 async def test_equal_code(state: Any) -> None:
-    """Equal sourcestamps are shared (http-api 2); a patch is never."""
+    """Equal sourcestamps are shared; a patch is never."""
     changeid = await state.data.update.addChange(**STAMP)
     change = await state.data.get({}, ("changes", changeid))
     ids = []

@@ -1,4 +1,4 @@
-"""Masters connector (specification 004; readings, masters)."""
+"""Masters connector."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model (specification 001, Database Schema)."""
+"""The model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Direct database access: the pool (specification 001, DBThreadPool; design, the database layer)."""
+"""Direct database access: the pool."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Projects, codebases, branches and commits (http-api 2 and 6)."""
+"""Projects, codebases, branches and commits."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ async def test_branch(state: Any) -> None:
 
 
 async def test_events(state: Any) -> None:
-    """Routing keys of http-api 6; what changes nothing announces nothing."""
+    """The routing keys that clients know; what changes nothing announces nothing."""
     update = state.data.update
     (made,) = await announced(state, update.find_project_id, "p")
     projectid = await update.find_project_id("p")

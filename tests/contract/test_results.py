@@ -1,4 +1,4 @@
-"""Build data and test results (http-api 2 and 6)."""
+"""Build data and test results."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ async def test_results_of_wrong_set(state: Any) -> None:
 
 
 async def test_events(state: Any) -> None:
-    """Sets are announced (http-api 6); build data and results are not."""
+    """Sets are announced; build data and results are not."""
     running, builderid, setid = await add_set(state)
     update = state.data.update
     made = (builderid, running.buildid, running.stepid, None, "c", "u")

@@ -1,4 +1,4 @@
-"""What is removed with age, what stays, and that whoever follows knows (design, the database layer; operating)."""
+"""What is removed with age, what stays, and that whoever follows knows."""
 
 from __future__ import annotations
 

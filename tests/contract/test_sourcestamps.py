@@ -1,4 +1,4 @@
-"""Source stamps and their sets (specification 001, sourcestamps and sourcestampset; readings, sourcestamps)."""
+"""Source stamps and their sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State connector (specification 000; readings, state)."""
+"""State connector."""
 
 from __future__ import annotations
 

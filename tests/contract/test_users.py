@@ -1,4 +1,4 @@
-"""Users connector (specification 001, users; readings, users)."""
+"""Users connector."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def comparable(resource: Resource, entity: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: _without_beats(value) for name, value in entity.items() if name in resource.fields}
     kept = {name: value for name, value in kept.items() if name not in _UNANNOUNCED}
     if resource.name == "buildset" and kept.get("results", 0) is None:
-        kept["results"] = -1  # of a new buildset messages say None (http-api 6)
+        kept["results"] = -1  # of a new buildset messages say None
     return kept
 
 

@@ -1,4 +1,4 @@
-"""The schema that the migrations make is the model's, and masters refuse any other (readings, replaced techniques)."""
+"""The schema that the migrations make is the model's, and masters refuse any other."""
 
 from __future__ import annotations
 

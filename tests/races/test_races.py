@@ -1,4 +1,4 @@
-"""Concurrency promises hold between masters (processes), not just within one (readings, common rules)."""
+"""Concurrency promises hold between masters (processes), not just within one."""
 
 from __future__ import annotations
 

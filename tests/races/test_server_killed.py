@@ -58,7 +58,7 @@ class Load:
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", [b for b in selected_backends() if b != "sqlite"])
 async def test_killed_under_load(backend: str) -> None:
-    """Transient failures are retried, lost answers resolved by looking, and nothing is applied twice (design)."""
+    """Transient failures are retried, lost answers resolved by looking, and nothing is applied twice."""
     with own_server(backend) as server:
         wait_until_it_answers(server)
         master = await openMaster(server.url, upgrade=True)

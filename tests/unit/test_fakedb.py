@@ -1,4 +1,4 @@
-"""The database for tests of plugins (specification 001, Tests; readings, replaced techniques)."""
+"""The database for tests of plugins."""
 
 from __future__ import annotations
 

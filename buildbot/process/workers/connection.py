@@ -2,7 +2,7 @@
 
 The core (manager, builds, remote commands) knows only this. A protocol has an adapter: a `Connection` whose methods
 send, and which hands on what arrives to `Connection.update`, `complete` and `closed`. Command names and arguments are
-in PB's spelling (worker-protocol.md, 8.1), paths relative to the builder's directory; an adapter for another
+in PB's spelling, paths relative to the builder's directory; an adapter for another
 protocol translates them.
 
 A command is registered before its start is sent, because a short one reports its end before the start is answered.
@@ -38,7 +38,7 @@ class CommandReceiver(Protocol):
     """Where the reports about a command go."""
 
     def update(self, key: str, value: Any) -> None:
-        """One piece of news (worker-protocol.md, 8.2)."""
+        """One piece of news."""
 
     def misreported(self, problem: str) -> None:
         """The worker sent news that cannot be read."""
@@ -57,7 +57,7 @@ class Connection(ABC):
         peer: where it connects from, for messages.
 
     Attributes:
-        info: what the worker told about itself (worker-protocol.md, 6), without its environment.
+        info: what the worker told about itself, without its environment.
         lost: whether the link is gone.
         held_back: whether nothing is read from the worker, because its output cannot be stored fast enough.
     """

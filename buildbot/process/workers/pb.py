@@ -1,4 +1,4 @@
-"""Workers over Twisted's Perspective Broker (worker-protocol.md, 4).
+"""Workers over Twisted's Perspective Broker.
 
 What an agent is answered at login decides its fate: with `UnauthorizedLogin` it stays up and tries again, after any
 other error its process ends. So every refusal, also that of a second worker of one name, is an `UnauthorizedLogin`:

@@ -9,8 +9,6 @@ For plugin authors::
 
 Calls of ``master.db`` run at once, so their Deferreds have fired when they are returned. The database is a copy of one
 migrated template. A row names the columns that its test cares about; the others get values that hold together.
-
-Source: specification 001, Tests; readings, replaced techniques.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""JSON-RPC 2.0 over POST: stop, rebuild, cancel, force and the other actions of the Data API (http-api 4)."""
+"""JSON-RPC 2.0 over POST: stop, rebuild, cancel, force and the other actions of the Data API."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ def options_of(parameters: Sequence[tuple[str, str]], fields: Mapping[str, str],
         filter names are ``field`` or ``field__op``, a value is a list where a parameter came several times.
 
     Raises:
-        RefusedError: 400, naming the parameter that is unknown or has a bad value (http-api 3.1).
+        RefusedError: 400, naming the parameter that is unknown or has a bad value.
     """
     options: dict[str, Any] = {}
     values: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""Build data as plain downloads (http-api 1.4)."""
+"""Build data as plain downloads."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Whole logs as downloads: streamed a part at a time, compressed for clients that take it, or a range of bytes.
-
-Source: http-api 1.4; ranges and codings are additions.
-"""
+"""Whole logs as downloads: streamed a part at a time, compressed for clients that take it, or a range of bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""REST v2: a GET of a path of the Data API, as JSON, with the clock at which it was true (http-api 1 to 3)."""
+"""REST v2: a GET of a path of the Data API, as JSON, with the clock at which it was true."""
 
 from __future__ import annotations
 
@@ -106,13 +106,13 @@ class RestApi:
         options = options_of(_parameters(request), endpoint.fields, endpoint.is_collection)
         self._bound(options, endpoint)
         if endpoint.kind == "single":
-            # They mean nothing for one resource and have never been an error (http-api 3.1).
+            # They mean nothing for one resource and have never been an error.
             for name in ("order", "limit", "offset"):
                 options.pop(name, None)
         return endpoint, options
 
     def _bound(self, options: dict[str, Any], endpoint: Endpoint) -> None:
-        """Growing collections are never sent without a bound (readings, HTTP and existing clients)."""
+        """Growing collections are never sent without a bound."""
         if not (endpoint.is_collection and endpoint.growing):
             return
         limit = options.setdefault("limit", self._settings.default_limit)
@@ -163,7 +163,7 @@ _ANNOUNCED = frozenset({"builds", "buildsets", "changes", "steps", "logs", "logc
 
 
 def error_response(error: Exception) -> Response:
-    """An error of GET: JSON text under a plain type, as clients know it (http-api 3.6)."""
+    """An error of GET: JSON text under a plain type, as clients know it."""
     problem = problem_of(error)
     body = jsonbody.compact({"error": problem.text})
     return Response(problem.status, (("Content-Type", "text/plain; charset=utf-8"),), body)

@@ -1,4 +1,4 @@
-"""Who may do what: ``c['www']['authz']`` (http-api 4.3)."""
+"""Who may do what: ``c['www']['authz']``."""
 
 from __future__ import annotations
 

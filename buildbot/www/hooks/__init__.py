@@ -1,1 +1,1 @@
-"""Changes that other systems report over HTTP: ``/change_hook/<dialect>`` (http-api 8)."""
+"""Changes that other systems report over HTTP: ``/change_hook/<dialect>``."""

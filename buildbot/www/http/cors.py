@@ -1,4 +1,4 @@
-"""Which browsers' pages may call the API, and how they are told (http-api 3.7)."""
+"""Which browsers' pages may call the API, and how they are told."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``/sse``: the event stream for ``EventSource`` (http-api 5.2, and ``since``/``Last-Event-ID``).
+"""``/sse``: the event stream for ``EventSource``.
 
 Each event's ``id`` is its clock. A client that comes back with ``Last-Event-ID`` or ``?since=`` gets what it missed
 first; 410 if that is gone. While nothing happens the ``id`` moves on by events named ``bookmark``.

@@ -1,4 +1,4 @@
-"""``/ws``: the event stream as WebSocket frames (http-api 5.1, and ``since``).
+"""``/ws``: the event stream as WebSocket frames.
 
 Beyond what 4.3 offers, ``startConsuming`` takes ``since``, a clock as replies and events carry it: the subscription
 then begins with the event after it, and the reply's ``clock`` says where. If those events are gone the reply is
@@ -266,7 +266,7 @@ class EventProtocol(Protocol):
         except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict):
-            self.abort()  # without a word, as clients know it (http-api 5.1)
+            self.abort()  # without a word, as clients know it
         elif len(self._waiting.pending) >= MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_COMMAND_BYTES:
             self._close(CloseReason.POLICY_VIOLATION, "too many commands wait")
         else:

@@ -1,4 +1,4 @@
-"""What browsers load first: one of two pages, with the configuration that it starts from (http-api 7.1 to 7.3, 7.7).
+"""What browsers load first: one of two pages, with the configuration that it starts from.
 
 Our own page is files of this package. The existing one, ``c['www'] = {'ui': 'buildbot-www'}``, is an installed
 package that the page's authors have published, unmodified; views are further packages.
@@ -85,7 +85,7 @@ class Pages:
         self._avatars = list(methods) if isinstance(methods, list | tuple) else [methods]
         self._public = dict(settings.public)
         if www.get("ui") is not None and "ui_default_config" in self._public:
-            # The existing page stays blank if one of these is set (http-api 7.4).
+            # The existing page stays blank if one of these is set.
             given = self._public["ui_default_config"]
             kept = {name: value for name, value in given.items() if not name.startswith("Home.")}
             self._public["ui_default_config"] = kept

@@ -1,4 +1,4 @@
-"""Every path that existing clients know (http-api, appendix A: ``paths.txt``), and no type of another name."""
+"""Every path that existing clients know, and no type of another name."""
 
 from __future__ import annotations
 

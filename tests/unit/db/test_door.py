@@ -1,4 +1,4 @@
-"""Only the dialects' folder knows databases by name (style, Databases: keep the door locked)."""
+"""Only the dialects' folder knows databases by name."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def test_others(owner: type, method: str, names: list[str]) -> None:
     ],
 )
 def test_updates(master: Any, method: str, specified: str) -> None:
-    """Signatures of the update methods (readings, More on the Data API)."""
+    """Signatures of the update methods."""
     parameters = inspect.signature(getattr(master.data.update, method)).parameters.values()
     found = [(p.name, None if p.default is inspect.Parameter.empty else str(p.default)) for p in parameters]
     assert found == arguments(specified)

@@ -1,4 +1,4 @@
-"""Nouns are declared once, and a wrong declaration does not import (design, Layers)."""
+"""Nouns are declared once, and a wrong declaration does not import."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ForceScheduler: what is submitted is built; what is wrong with it is said, all at once (http-api.md 4.2)."""
+"""ForceScheduler: what is submitted is built; what is wrong with it is said, all at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_the_form_is_shown_while_the_scheduler_runs(master: Any) -> None:
 
 
 async def test_everything_submitted_is_built(master: Any) -> None:
-    """The page's own submission (http-api 9.4): property source, reason, owner, nested groups as objects."""
+    """The page's own submission: property source, reason, owner, nested groups as objects."""
     nested = NestedParameter("nest", fields=[StringParameter("inner"), FixedParameter("fx", default="fv")])
     scheduler = await started(master, properties=[IntParameter("num"), nested, AnyPropertyParameter("any")])
     bsid, brids = await scheduler.force(

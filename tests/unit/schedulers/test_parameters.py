@@ -1,4 +1,4 @@
-"""Parameters of force schedulers: descriptions and values (http-api.md section 2 and 4.2)."""
+"""Parameters of force schedulers: descriptions and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""JSON as it is stored (readings, small print)."""
+"""JSON as it is stored."""
 
 from __future__ import annotations
 

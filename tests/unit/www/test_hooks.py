@@ -1,4 +1,4 @@
-"""Change hooks: what each sender's payloads become, and every way to be refused (http-api 8)."""
+"""Change hooks: what each sender's payloads become, and every way to be refused."""
 
 from __future__ import annotations
 

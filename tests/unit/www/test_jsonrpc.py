@@ -1,4 +1,4 @@
-"""JSON-RPC: calls, results and every way to be wrong (http-api 4)."""
+"""JSON-RPC: calls, results and every way to be wrong."""
 
 from __future__ import annotations
 

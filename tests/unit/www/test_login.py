@@ -1,4 +1,4 @@
-"""Login, sessions and authorization on real sockets (http-api 4.3, 7.5, 7.6)."""
+"""Login, sessions and authorization on real sockets."""
 
 from __future__ import annotations
 

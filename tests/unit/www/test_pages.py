@@ -1,4 +1,4 @@
-"""What browsers load first: both pages, their configuration, views, pictures (http-api 7)."""
+"""What browsers load first: both pages, their configuration, views, pictures."""
 
 from __future__ import annotations
 

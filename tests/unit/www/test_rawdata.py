@@ -1,4 +1,4 @@
-"""Build data over HTTP, and the paths that the page's About view lists (http-api 1.4 and 2)."""
+"""Build data over HTTP, and the paths that the page's About view lists."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""REST v2: replies, query language, errors (http-api 1 to 3)."""
+"""REST v2: replies, query language, errors."""
 
 from __future__ import annotations
 

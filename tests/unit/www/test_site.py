@@ -316,7 +316,7 @@ async def test_download_is_paced(master: FakeMaster, monkeypatch: pytest.MonkeyP
 
 
 async def test_ws_protocol(master: FakeMaster) -> None:
-    """Replies to commands, word by word (http-api 5.1)."""
+    """Replies to commands, word by word."""
     async with serving(master) as (_, port):
         client = await connect(port)
         assert await client.ask(cmd="ping", _id=1) == {"msg": "pong", "code": 200, "_id": 1}

@@ -1,4 +1,4 @@
-"""The PB adapter, over a real socket, with an agent that behaves as worker-protocol.md says real ones do."""
+"""The PB adapter, over a real socket, with an agent that behaves as real ones do."""
 
 from __future__ import annotations
 
