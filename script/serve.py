@@ -47,12 +47,27 @@ def arguments() -> argparse.Namespace:
 def repository(given: str | None) -> str:
     """The repository to build, as the configuration names it."""
     path = Path(given).expanduser() if given else ROOT
-    if given and not path.exists():
+    if given and not path.exists() and ":" in given:
+        check_remote(given)
         return given
     check = subprocess.run(["git", "-C", str(path), "rev-parse", "--git-dir"], capture_output=True, text=True)
     if check.returncode:
         sys.exit(f"'{path}' is not a git repository; name one with: script/serve --repo PATH_OR_URL")
     return str(path.absolute())
+
+
+def check_remote(url: str) -> None:
+    """End with what git says if there is no repository at a URL: later only the master's log would."""
+    quietly = os.environ | {"GIT_TERMINAL_PROMPT": "0", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+    try:
+        done = subprocess.run(
+            ["git", "ls-remote", "--quiet", url, "HEAD"], capture_output=True, text=True, env=quietly, timeout=60
+        )
+        problem = done.stderr.strip() if done.returncode else ""
+    except subprocess.TimeoutExpired:
+        problem = "no answer within 60 s"
+    if problem:
+        sys.exit(f"'{url}' cannot be read: {problem}")
 
 
 def create(master: Path, worker: Path, repo: str, port: int | None) -> None:

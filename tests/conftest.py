@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -17,6 +18,16 @@ def pytest_sessionfinish() -> None:
     pool = reactor.threadpool
     if pool is not None:
         pool.stop()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say why tests were skipped, a line for each reason: a missing server skips hundreds."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(" ".join(str(report.longrepr[2]).removeprefix("Skipped: ").split()) for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped")
+        for reason, count in reasons.most_common():
+            terminalreporter.write_line(f"{count} skipped: {reason}")
 
 
 @pytest.hookimpl(tryfirst=True)

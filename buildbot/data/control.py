@@ -136,7 +136,7 @@ class Control:
         bsid, brids = db.buildsets.thdAddBuildset(
             conn,
             buildset["sourcestampsetid"],
-            "rebuild",
+            f"rebuild of {request['buildername']} #{build['number']}",
             db.buildsets.thdGetBuildsetProperties(conn, buildset["bsid"]),
             [request["buildername"]],
             scheduler="rebuild",

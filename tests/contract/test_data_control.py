@@ -65,7 +65,7 @@ async def test_rebuild(state: Any) -> None:
     new = await state.data.get({"properties": ["*"]}, ("buildrequests", brids[str(old["builderid"])]))
     after = await state.data.get({}, ("buildsets", bsid))
     assert after["sourcestamps"] == before["sourcestamps"]
-    assert (after["reason"], after["rebuilt_buildid"], after["complete"]) == ("rebuild", buildid, False)
+    assert (after["reason"], after["rebuilt_buildid"], after["complete"]) == ("rebuild of linux #1", buildid, False)
     assert (new["buildsetid"], new["builderid"], new["properties"]) == (bsid, old["builderid"], {"p": [1, "s"]})
     await state.data.update.claimBuildRequests([new["buildrequestid"]])
     second = await state.data.update.newBuild(new["buildrequestid"])

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
 
 pytestmark = pytest.mark.e2e
 
@@ -88,6 +88,12 @@ class Visitor:
         self.complaints: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url.removeprefix(farm.url)))
         self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._console)
+
+    def _console(self, message: ConsoleMessage) -> None:
+        """No page leaves anything there; what tests do to the network the browser says by itself."""
+        if not message.text.startswith(("Failed to load resource", "WebSocket connection to")):
+            self.complaints.append(f"{message.type}: {message.text}")
 
     def open(self, hash: str = "#/") -> Page:
         self.page.goto(self.farm.url + hash)
@@ -144,6 +150,20 @@ def test_home_follows_a_build(farm: Farm, visitor: Visitor) -> None:
     # One request is due: how long the builder's last success took, asked when its build appeared.
     later = visitor.api_requests()[asked:]
     assert len(later) <= 1 and all("results=0" in url for url in later), later
+
+
+def test_a_long_build_that_ended_is_shown(farm: Farm, visitor: Visitor) -> None:
+    """Home shows what ended last, however many builds have begun since it began."""
+    long = farm.build(builder="linux", worker="w1")
+    for _ in range(90):
+        farm.end(build=farm.build(builder="windows", worker="w2"))
+    last = max(build["complete_at"] or 0 for build in farm.get(path=["builds"]))
+    page = visitor.page
+    page.wait_for_function("last => Date.now() / 1000 > last + 1", arg=last)  # times are whole seconds
+    farm.end(build=long, results=2)
+    visitor.open()
+    expect(rows(page, "Ended")).to_have_count(25)
+    expect(rows(page, "Ended").first).to_contain_text("linux #1")
 
 
 def test_build_page_is_live(farm: Farm, visitor: Visitor) -> None:

@@ -103,9 +103,11 @@ def test_queue_says_why(farm: Farm, visitor: Visitor) -> None:
     first, second = farm.request(builder="windows"), farm.request(builder="linux")
     waiting = rows(page, "Waiting")
     expect(waiting).to_have_count(2)
-    expect(waiting.first).to_contain_text("all workers are busy: 2 busy")
+    # a worker runs one build of a builder at a time, however much else it could take
+    expect(waiting.last).to_contain_text("no worker is free: 2 run a build of this builder")
+    expect(waiting.first).to_contain_text("no worker is free: 2 busy with other builders")
     farm.pause(worker="w2", reason="maintenance")
-    expect(waiting.first).to_contain_text("all workers are busy: 1 busy, 1 paused")
+    expect(waiting.first).to_contain_text("no worker is free: 1 busy with other builders, 1 paused")
     farm.end(build=running)
     expect(waiting.first).to_contain_text("about to start")
     farm.disconnect(worker="w1")

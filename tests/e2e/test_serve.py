@@ -106,6 +106,17 @@ def test_force_and_commit(tmp_path: Path, repository: Path) -> None:
         assert len(get(page, "masters")["masters"]) == 1
 
 
+@pytest.mark.parametrize("repo", ["/nonexistent", "file:///nonexistent", "nobody@127.0.0.1:nonexistent.git"])
+def test_no_repository(tmp_path: Path, repo: str) -> None:
+    """A repository that cannot be read is said at once, and nothing is made."""
+    done = subprocess.run(
+        [sys.executable, str(SERVE), "--repo", repo, str(tmp_path / "demo")], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"'{repo}' ")
+    assert not (tmp_path / "demo").exists()
+
+
 def test_not_a_repository(tmp_path: Path) -> None:
     """A directory that is no repository is named, and nothing is made."""
     done = subprocess.run(

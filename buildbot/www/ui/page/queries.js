@@ -38,7 +38,7 @@ export const runningBuilds = {
 };
 
 export const endedBuilds = {
-  path: `builds?complete=true&order=-buildid&limit=${ENDED}`,
+  path: `builds?complete=true&order=-complete_at&order=-buildid&limit=${ENDED}`,
   follow: "builds/*/*",
   key: "buildid",
   keep: (build) => build.complete,

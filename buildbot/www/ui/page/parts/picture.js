@@ -17,6 +17,7 @@ const TOP = 8;
 const RIGHT = 12;
 const MIN_STEP = 7;
 const MAX_STEP = 22;
+const NARROWEST = LEFT + RIGHT + 5 * MIN_STEP;
 /** seconds between which lines are drawn across the picture */
 const NICE = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 28_800, 86_400, 172_800, 604_800];
 
@@ -42,10 +43,11 @@ function told(builds) {
 
 export function Picture({ builds, builderid }) {
   const box = useRef(null);
-  const [width, setWidth] = useState(() => Math.min(900, innerWidth - 60));
+  const [width, setWidth] = useState(() => Math.max(NARROWEST, Math.min(900, innerWidth - 60)));
   const [at, setAt] = useState(null);
   useLayoutEffect(() => {
-    const observer = new ResizeObserver(([entry]) => setWidth(Math.floor(entry.contentRect.width)));
+    // it is told of no width at all while its place is not laid out
+    const observer = new ResizeObserver(([entry]) => setWidth(Math.max(NARROWEST, Math.floor(entry.contentRect.width))));
     observer.observe(box.current);
     return () => observer.disconnect();
   }, []);

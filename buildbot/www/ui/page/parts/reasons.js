@@ -13,6 +13,7 @@ const SOON_S = 20;
  */
 export function reasons({ builders, workers, masters, running }) {
   const busy = new Set(running.map((build) => build.workerid));
+  const building = new Set(running.map((build) => `${build.workerid} ${build.builderid}`));
   const active = new Set(masters.filter((master) => master.active).map((master) => master.masterid));
   const names = new Map(masters.map((master) => [master.masterid, master.name]));
   const known = new Map(builders.map((builder) => [builder.builderid, builder]));
@@ -35,7 +36,14 @@ export function reasons({ builders, workers, masters, running }) {
     const { offline = 0, paused = 0, stopping = 0, busy: working = 0, idle = 0 } = counts;
     const parts = [offline && `${offline} offline`, paused && `${paused} paused`, stopping && `${stopping} stopping`].filter(Boolean).join(", ");
     if (idle) return { text: `${count(idle, "worker")} idle`, kind: "idle" };
-    if (working) return { text: its.length === 1 ? `${its[0].name} is busy` : `all workers are busy: ${[`${working} busy`, parts].filter(Boolean).join(", ")}`, kind: "wait" };
+    if (working) {
+      // a worker runs one build of a builder at a time, whatever else it could take
+      const same = its.filter((worker) => states.get(worker.workerid) === "busy" && building.has(`${worker.workerid} ${builderid}`)).length;
+      if (its.length === 1) return { text: same ? `${its[0].name} runs a build of this builder already` : `${its[0].name} is busy with other builders`, kind: "wait" };
+      const others = working - same;
+      const told = [same && `${same} ${same === 1 ? "runs" : "run"} a build of this builder`, others && `${others} busy with other builders`, parts];
+      return { text: `no worker is free: ${told.filter(Boolean).join(", ")}`, kind: "wait" };
+    }
     if (offline === its.length) return { text: its.length === 1 ? `${its[0].name} is not connected` : `none of ${its.length} workers is connected`, kind: "stuck" };
     if (its.length === 1 && paused) return { text: `${its[0].name} is paused${its[0].pause_reason ? `: ${its[0].pause_reason}` : ""}`, kind: "stuck" };
     return { text: `no worker takes builds: ${parts}`, kind: "stuck" };
