@@ -102,12 +102,12 @@ def test_signature(master: Any, component: str, method: str, specified: str) -> 
 
 @pytest.mark.parametrize(("component", "method"), [m[:2] for m in METHODS], ids=[f"{m[0]}.{m[1]}" for m in METHODS])
 def test_twin_and_docstring(master: Any, component: str, method: str) -> None:
-    """A twin is ``thd`` plus the method's name with a capital, connection first; the docstring names the source."""
+    """A twin is ``thd`` plus the method's name with a capital, connection first; the docstring says what is promised."""
     owner = getattr(master.db, component)
     called, twin = getattr(owner, method), getattr(owner, f"thd{method[0].upper()}{method[1:]}")
     own = [p.name for p in inspect.signature(called).parameters.values() if p.name not in ("self", "no_cache")]
     assert list(inspect.signature(twin).parameters) == ["conn", *own]
-    assert "Source: " in called.__doc__
+    assert called.__doc__ is not None and called.__doc__.strip()
     assert called.__name__ == method
 
 
@@ -129,7 +129,7 @@ def test_others(owner: type, method: str, names: list[str]) -> None:
     """The Data API's and the pool's calls, with their source."""
     called = getattr(owner, method)
     assert list(inspect.signature(called).parameters)[1:] == names
-    assert "Source: " in called.__doc__
+    assert called.__doc__ is not None and called.__doc__.strip()
 
 
 @pytest.mark.parametrize(
