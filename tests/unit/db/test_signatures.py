@@ -102,7 +102,7 @@ def test_signature(master: Any, component: str, method: str, specified: str) -> 
 
 @pytest.mark.parametrize(("component", "method"), [m[:2] for m in METHODS], ids=[f"{m[0]}.{m[1]}" for m in METHODS])
 def test_twin_and_docstring(master: Any, component: str, method: str) -> None:
-    """A twin is ``thd`` plus the method's name with a capital, connection first; the docstring says what is promised."""
+    """A twin is ``thd`` plus the method's name with a capital, connection first; there is a docstring."""
     owner = getattr(master.db, component)
     called, twin = getattr(owner, method), getattr(owner, f"thd{method[0].upper()}{method[1:]}")
     own = [p.name for p in inspect.signature(called).parameters.values() if p.name not in ("self", "no_cache")]
