@@ -18,12 +18,13 @@ any class attribute.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from buildbot.config.checks import anything, suggestion
 from buildbot.config.errors import error
+from buildbot.interfaces import holds_renderable
 
 
 class _Required:
@@ -42,13 +43,16 @@ class Argument:
     Attributes:
         default: its value where it is not given; `REQUIRED` if it must be.
         check: gives back the value to keep, or raises ValueError with words that follow the argument's name.
-        rendered: whether a renderable may stand for the value, or in it.
+        rendered: whether a renderable may stand for the value, or in it; the engine replaces it before the object
+            works.
+        renderable: the same, but the object itself says when it is replaced.
         doc: what it means, for the reference pages.
     """
 
     default: Any
     check: Callable[[Any], Any]
     rendered: bool
+    renderable: bool
     doc: str
 
     def __get__(self, instance: object, owner: type | None = None) -> Any:
@@ -56,30 +60,23 @@ class Argument:
 
     def checked(self, value: Any) -> Any:
         """The value to keep; ValueError if it is none. A renderable is checked once it is rendered."""
-        if has_renderable(value):
-            if not self.rendered:
+        if holds_renderable(value):
+            if not (self.rendered or self.renderable):
                 raise ValueError(f"must be known when the configuration is read, so it cannot be {value!r}")
             return value
         return self.check(value)
 
 
-def argument(default: Any, check: Callable[[Any], Any] = anything, *, doc: str, rendered: bool = False) -> Any:
+def argument(
+    default: Any,
+    check: Callable[[Any], Any] = anything,
+    *,
+    doc: str,
+    rendered: bool = False,
+    renderable: bool = False,
+) -> Any:
     """Declare an argument in the body of a class; see `Argument`. The default itself is not checked."""
-    return Argument(default, check, rendered, " ".join(doc.split()))
-
-
-def is_renderable(value: object) -> bool:
-    """Whether a value is filled in when a build runs."""
-    return not isinstance(value, type) and hasattr(type(value), "getRenderingFor")
-
-
-def has_renderable(value: object) -> bool:
-    """Whether a value is a renderable, or a list, tuple or dictionary that holds one."""
-    if isinstance(value, (list, tuple)):
-        return any(map(has_renderable, value))
-    if isinstance(value, Mapping):
-        return any(has_renderable(each) for pair in value.items() for each in pair)
-    return is_renderable(value)
+    return Argument(default, check, rendered, renderable, " ".join(doc.split()))
 
 
 def arguments_of(kind: type) -> dict[str, Argument]:
@@ -106,13 +103,14 @@ class Declared:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         declared = arguments_of(type(self))
-        given = self._by_name(args, kwargs)
+        given = self.by_name(args, kwargs)
         for unknown in sorted(given.keys() - declared.keys()):
             error(f"{self._called(given)}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
         for name, each in declared.items():
             self._take(name, each, given)
 
-    def _by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments given by position and by name, all by name."""
         given = dict(zip(self.positional, args, strict=False))
         if len(args) > len(self.positional):
             allowed = ", ".join(self.positional) or "none"
@@ -132,10 +130,34 @@ class Declared:
             if declared.default is REQUIRED:
                 error(f"{self._called(given)}: argument {name!r} is missing ({declared.doc})")
             return
+        self._set(name, declared, value, self._called(given))
+
+    def _set(self, name: str, declared: Argument, value: Any, called: str) -> None:
         try:
             setattr(self, name, declared.checked(value))
         except ValueError as reason:
-            error(f"{self._called(given)}: {name} {reason}")
+            error(f"{called}: {name} {reason}")
+
+    def take_arguments(self, names: Iterable[str], given: Mapping[str, Any]) -> dict[str, Any]:
+        """Check and set some arguments before ``__init__``; returns the others of ``given``."""
+        declared, taken = arguments_of(type(self)), set(names)
+        for name in [name for name in given if name in taken]:
+            self._set(name, declared[name], given[name], self._called(given))
+        return {name: value for name, value in given.items() if name not in taken}
+
+    def set_rendered(self, name: str, value: Any) -> None:
+        """Set an attribute to what was made of a renderable.
+
+        Raises:
+            ValueError: a declared argument may not have this value; the message names both.
+        """
+        declared = arguments_of(type(self)).get(name)
+        if declared is not None and value is not None:
+            try:
+                value = declared.check(value)
+            except ValueError as reason:
+                raise ValueError(f"{name} {reason}") from None
+        setattr(self, name, value)
 
     def _called(self, given: Mapping[str, Any]) -> str:
         """The class and, where it has one, the name of this object, for messages."""
@@ -149,7 +171,7 @@ def documented(kind: type) -> Iterator[str]:
     for name, each in arguments_of(kind).items():
         if name in own:
             default = "required" if each.default is REQUIRED else f"default `{each.default!r}`"
-            renderable = ", may be a renderable" if each.rendered else ""
+            renderable = ", may be a renderable" if each.rendered or each.renderable else ""
             yield f"- `{name}` ({default}{renderable}): {each.doc}"
 
 
@@ -160,7 +182,5 @@ __all__ = [
     "argument",
     "arguments_of",
     "documented",
-    "has_renderable",
-    "is_renderable",
     "rendered_names",
 ]

@@ -55,6 +55,13 @@ def boolean(value: Any) -> bool:
     return value
 
 
+def flag(value: Any) -> Any:
+    """True or False, in any spelling that Python takes for one, but no function: it would always count as True."""
+    if callable(value):
+        raise ValueError(f"must be True, False or a renderable, not {kind(value)}")
+    return value
+
+
 def whole_number(minimum: int = 0) -> Check:
     """An int of at least ``minimum``."""
 
@@ -139,6 +146,13 @@ def mapping(value: Any) -> dict[str, Any]:
         if not isinstance(key, str):
             raise ValueError(f"must have strings as keys, not {kind(key)}")
     return dict(value)
+
+
+def dictionary(value: Any) -> Any:
+    """A dictionary with keys of any kind, as it is."""
+    if not isinstance(value, Mapping):
+        raise ValueError(f"must be a dictionary, not {kind(value)}")
+    return value
 
 
 def list_of(check: Check) -> Check:

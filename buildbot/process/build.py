@@ -23,9 +23,10 @@ from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.interfaces import is_renderable
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
-from buildbot.process.rendering import is_renderable, resolved
+from buildbot.process.rendering import resolved
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from buildbot.config.errors import error
-from buildbot.process.rendering import IRenderable, Renderable, rendered, resolved
+from buildbot.interfaces import IRenderable
+from buildbot.process.rendering import Renderable, rendered, resolved
 from buildbot.util.deferreds import deferred
 
 __all__ = [

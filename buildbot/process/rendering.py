@@ -11,43 +11,12 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Callable
-from typing import Any, NoReturn, Protocol, runtime_checkable
+from typing import Any, NoReturn
 
 from twisted.internet.defer import Deferred
 
 from buildbot.config.errors import ConfigErrors, error
-
-
-class IProperties(Protocol):
-    """The properties that a value is rendered with; `buildbot.process.properties.Properties` is the class."""
-
-    def getProperty(self, name: str, default: Any = None) -> Any:
-        """The value of a property; ``default`` if there is none."""
-
-    def hasProperty(self, name: str) -> bool:
-        """Whether there is a property of this name."""
-
-
-@runtime_checkable
-class IRenderable(Protocol):
-    """A value that becomes known when a build runs."""
-
-    def getRenderingFor(self, props: Any) -> Any:
-        """The value for these properties (`IProperties`), or a Deferred or coroutine that gives it."""
-
-
-def is_renderable(value: object) -> bool:
-    """Whether ``value`` is a renderable itself; a list that holds one is not, nor is a class of renderables."""
-    return isinstance(value, IRenderable) and not isinstance(value, type)
-
-
-def holds_renderable(value: object) -> bool:
-    """Whether ``value`` is a renderable, or a list, tuple or dictionary with one somewhere in it."""
-    if isinstance(value, (list, tuple)):
-        return any(map(holds_renderable, value))
-    if isinstance(value, dict):
-        return any(holds_renderable(key) or holds_renderable(item) for key, item in value.items())
-    return is_renderable(value)
+from buildbot.interfaces import IProperties, IRenderable
 
 
 def same_description(left: Any, right: Any) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from types import MappingProxyType
 from typing import Any
 
+from buildbot.config import checks
+from buildbot.config.arguments import argument, arguments_of
 from buildbot.config.errors import error
+from buildbot.interfaces import holds_renderable
 from buildbot.process.remotecommand import RemoteShellCommand, flattened, is_signal
-from buildbot.process.rendering import holds_renderable, is_renderable
 from buildbot.process.step import BuildStep
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import CANCELLED, RETRY, SKIPPED, SUCCESS
@@ -19,6 +22,18 @@ _WHY_KILLED = {
 }
 
 
+def _command(value: Any) -> Any:
+    if value is not None and not isinstance(value, (str, list, tuple)):
+        raise ValueError(f"must be a text, a list or a renderable, not {checks.kind(value)}")
+    return value
+
+
+def _signal(value: Any) -> Any:
+    if not is_signal(value):
+        raise ValueError(f"must be the name of a signal without 'SIG', or its number, not {checks.kind(value)}")
+    return value
+
+
 class ShellMixin:
     """For steps that run programs on the worker: the arguments of ShellCommand, and commands made from them.
 
@@ -26,53 +41,60 @@ class ShellMixin:
     ``await self.makeRemoteShellCommand(command=…)`` in ``run`` makes a command for `BuildStep.runCommand`.
     """
 
-    command: Any = None
     workdir: Any
-    env: Any = {}
-    want_stdout = True
-    want_stderr = True
-    usePTY = False
-    logfiles: Any = {}
-    lazylogfiles = False
-    timeout: Any = 20 * 60
-    maxTime: Any = None
-    max_lines: Any = None
-    logEnviron = True
-    interruptSignal = "KILL"
-    sigtermTime: Any = None
-    initialStdin: Any = None
-    decodeRC: Mapping[int, int] = {0: SUCCESS}
-
-    _shell_arguments = (
-        "command",
-        "env",
-        "want_stdout",
-        "want_stderr",
-        "usePTY",
-        "logfiles",
-        "lazylogfiles",
-        "timeout",
-        "maxTime",
-        "max_lines",
-        "logEnviron",
-        "interruptSignal",
-        "sigtermTime",
-        "initialStdin",
-        "decodeRC",
+    command = argument(None, _command, rendered=True, doc="a text for the worker's shell, or a list of arguments")
+    env = argument(
+        MappingProxyType({}),
+        checks.optional(checks.mapping),
+        rendered=True,
+        doc="environment variables; a list is joined with the system's path separator, None takes a variable away",
     )
-    renderables: Collection[str] = _shell_arguments
+    want_stdout = argument(True, checks.flag, rendered=True, doc="whether its output goes to the log")
+    want_stderr = argument(True, checks.flag, rendered=True, doc="whether its error output goes to the log")
+    usePTY = argument(
+        False, checks.flag, rendered=True, doc="run it in a terminal of its own, where the worker has them"
+    )
+    logfiles = argument(
+        MappingProxyType({}),
+        checks.optional(checks.mapping),
+        rendered=True,
+        doc="""files on the worker that become logs while they are written: `{name: path}`, or
+        `{name: {"filename": path, "follow": True}}` for what comes from now on""",
+    )
+    lazylogfiles = argument(
+        False, checks.flag, rendered=True, doc="make the logs of `logfiles` only when there is something in them"
+    )
+    timeout = argument(
+        20 * 60, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"
+    )
+    maxTime = argument(None, checks.optional(checks.number()), rendered=True, doc="seconds before it is killed")
+    max_lines = argument(
+        None, checks.optional(checks.whole_number()), rendered=True, doc="lines of output before it is killed"
+    )
+    logEnviron = argument(True, checks.flag, rendered=True, doc="whether the log begins with the environment")
+    interruptSignal = argument(
+        "KILL", _signal, rendered=True, doc="the signal that stops it, by its name without `SIG` or by its number"
+    )
+    sigtermTime = argument(
+        None,
+        checks.optional(checks.number()),
+        rendered=True,
+        doc="seconds between SIGTERM and `interruptSignal`; None: no SIGTERM",
+    )
+    initialStdin = argument(None, rendered=True, doc="what it reads from its standard input")
+    decodeRC = argument(
+        MappingProxyType({0: SUCCESS}),
+        checks.dictionary,
+        rendered=True,
+        doc="which exit code means which result; those that are missing mean FAILURE",
+    )
 
     def setupShellMixin(self, constructorArgs: dict[str, Any], prohibitArgs: Collection[str] = ()) -> dict[str, Any]:
         """Take the shell arguments out of ``constructorArgs``; returns the rest, for `BuildStep`."""
-        rest = dict(constructorArgs)
-        for argument in self._shell_arguments:
-            if argument in prohibitArgs and argument in rest:
-                error(f"{type(self).__name__}: argument {argument!r} is not allowed")
-            if argument in rest:
-                setattr(self, argument, rest.pop(argument))
-        if not is_renderable(self.interruptSignal) and not is_signal(self.interruptSignal):
-            error(f"{type(self).__name__}: no signal {self.interruptSignal!r}; give its name without 'SIG'")
-        return rest
+        for name in prohibitArgs:
+            if name in constructorArgs:
+                error(f"{type(self).__name__}: argument {name!r} is not allowed")
+        return self._step.take_arguments(SHELL_ARGUMENTS, constructorArgs)
 
     def getCurrentSummary(self) -> Any:
         """The description, or the beginning of the command."""
@@ -112,7 +134,7 @@ class ShellMixin:
         **overrides: Any,
     ) -> RemoteShellCommand:
         """A command with the step's arguments, those in ``overrides`` excepted; its logs are begun."""
-        arguments = {name: getattr(self, name) for name in self._shell_arguments if name != "lazylogfiles"}
+        arguments = {name: getattr(self, name) for name in SHELL_ARGUMENTS if name != "lazylogfiles"}
         arguments["workdir"] = self._step.directory()
         arguments.update(overrides)
         if arguments["command"] is None:
@@ -133,3 +155,7 @@ class ShellMixin:
         if not isinstance(self, BuildStep):
             raise TypeError("ShellMixin is for subclasses of BuildStep")
         return self
+
+
+#: names of the arguments of `ShellMixin`
+SHELL_ARGUMENTS = tuple(arguments_of(ShellMixin))

@@ -9,21 +9,23 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
 from functools import wraps
-from typing import Any, ParamSpec, Protocol, TypeVar
+from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from buildbot.config.errors import error
+from buildbot.config import checks
+from buildbot.config.arguments import Declared, argument, arguments_of, rendered_names
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.interfaces import holds_renderable, is_renderable
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
-from buildbot.process.rendering import holds_renderable, is_renderable, resolved
+from buildbot.process.rendering import resolved
 from buildbot.process.testresults import TestResults
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred
@@ -127,6 +129,12 @@ def awaited(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable
     return call
 
 
+def _policy(value: Any) -> Collection[int] | bool | None:
+    if value is None or isinstance(value, (bool, list, tuple, set, frozenset)):
+        return value
+    raise ValueError(f"must be True, False, None or a list of result codes, not {checks.kind(value)}")
+
+
 class StepFactory:
     """The recorded call that made a step; `build` makes it again."""
 
@@ -141,24 +149,8 @@ class StepFactory:
         return self.step_class(*self.args, **self.kwargs)
 
 
-class BuildStep:
-    """A step of a build.
-
-    Args (each also a class attribute, which gives the default):
-        name: shown in pages; a repeated name gets a number. May be a renderable.
-        description: what it shows while it runs; a text or a list of words.
-        descriptionDone: what it shows at its end; None: ``description``.
-        descriptionSuffix: put behind either.
-        doStepIf: whether to run it at all: True, False, a renderable, or ``f(step)``.
-        hideStepIf: whether pages hide it: True, False, or ``f(results, step)``, asked at the end.
-        haltOnFailure: a failure ends the build (steps with alwaysRun excepted). This flag and the following ones may be
-            renderables, rendered before the step runs.
-        flunkOnWarnings, flunkOnFailure: warnings, a failure of the step make the build fail.
-        warnOnWarnings, warnOnFailure: they make the build end with warnings.
-        alwaysRun: run even after the build was halted or stopped.
-        updateBuildSummaryPolicy: with which results the build's final text mentions it; a list of result codes, True
-            for all, False for none, None for those that the build's result does not ignore.
-        workdir: its directory on the worker, relative to the builder's; None: the build's.
+class BuildStep(Declared):
+    """A step of a build. Its arguments are also class attributes, which give the defaults.
 
     Attributes:
         build, master, worker, workername: where it runs; set before ``run``.
@@ -169,42 +161,38 @@ class BuildStep:
         rendered: whether its arguments are rendered; until then they may still hold renderables.
     """
 
-    name: Any = "generic"
-    description: Any = None
-    descriptionDone: Any = None
-    descriptionSuffix: Any = None
-    doStepIf: Any = True
-    hideStepIf: Any = False
-    haltOnFailure: Any = False
-    flunkOnWarnings: Any = False
-    flunkOnFailure: Any = True
-    warnOnWarnings: Any = False
-    warnOnFailure: Any = False
-    alwaysRun: Any = False
-    updateBuildSummaryPolicy: Collection[int] | bool | None = None
-    workdir: Any = None
+    name = argument("generic", checks.text, renderable=True, doc="shown in pages; a repeated name gets a number")
+    description = argument(None, rendered=True, doc="what it shows while it runs; a text or a list of words")
+    descriptionDone = argument(None, rendered=True, doc="what it shows at its end; None: `description`")
+    descriptionSuffix = argument(None, rendered=True, doc="put behind either")
+    doStepIf = argument(True, renderable=True, doc="whether to run it at all: True, False, or `f(step)`")
+    hideStepIf = argument(
+        False, renderable=True, doc="whether pages hide it: True, False, or `f(results, step)`; asked at the end"
+    )
+    haltOnFailure = argument(
+        False, checks.flag, renderable=True, doc="a failure ends the build (steps with `alwaysRun` excepted)"
+    )
+    flunkOnWarnings = argument(False, checks.flag, renderable=True, doc="warnings of the step make the build fail")
+    flunkOnFailure = argument(True, checks.flag, renderable=True, doc="a failure of the step makes the build fail")
+    warnOnWarnings = argument(False, checks.flag, renderable=True, doc="warnings make the build end with warnings")
+    warnOnFailure = argument(False, checks.flag, renderable=True, doc="a failure makes the build end with warnings")
+    alwaysRun = argument(False, checks.flag, renderable=True, doc="run even after the build was halted or stopped")
+    updateBuildSummaryPolicy = argument(
+        None,
+        _policy,
+        doc="""with which results the build's final text mentions it: a list of result codes, True for all, False for
+        none, None for those that the build's result does not ignore""",
+    )
+    workdir = argument(
+        None, rendered=True, doc="its directory on the worker, relative to the builder's; None: the build's"
+    )
 
     #: names of the arguments that every step takes
-    parms = (
-        "name",
-        "description",
-        "descriptionDone",
-        "descriptionSuffix",
-        "doStepIf",
-        "hideStepIf",
-        "haltOnFailure",
-        "flunkOnWarnings",
-        "flunkOnFailure",
-        "warnOnWarnings",
-        "warnOnFailure",
-        "alwaysRun",
-        "updateBuildSummaryPolicy",
-        "workdir",
-    )
+    parms: ClassVar[Collection[str]]
     #: names of the arguments that say what its result means for the build
     flags = ("haltOnFailure", "flunkOnWarnings", "flunkOnFailure", "warnOnWarnings", "warnOnFailure", "alwaysRun")
-    #: names of attributes that are rendered before ``run``; those of base classes count too
-    renderables: Collection[str] = ("description", "descriptionDone", "descriptionSuffix", "workdir")
+    #: names of further attributes that are rendered before ``run``; those of base classes count too
+    renderables: ClassVar[Collection[str]] = ()
 
     _factory: StepFactory
 
@@ -213,23 +201,8 @@ class BuildStep:
         step._factory = StepFactory(cls, args, kwargs)
         return step
 
-    def __init__(self, **kwargs: Any) -> None:
-        for parameter in self.parms:
-            if parameter in kwargs:
-                setattr(self, parameter, kwargs.pop(parameter))
-        if kwargs:
-            error(f"{type(self).__name__}: unknown argument {', '.join(map(repr, sorted(kwargs)))}")
-        if not isinstance(self.name, str) and not is_renderable(self.name):
-            error(f"{type(self).__name__}: the name must be a text or a renderable, not {self.name!r}")
-        for flag in self.flags:
-            value = getattr(self, flag)
-            if callable(value) and not is_renderable(value):
-                error(f"{type(self).__name__}: {flag} must be True, False or a renderable, not {value!r}")
-        policy = self.updateBuildSummaryPolicy
-        if policy is not None and not isinstance(policy, (bool, list, tuple, set, frozenset)):
-            error(
-                f"{type(self).__name__}: updateBuildSummaryPolicy must be True, False, None or a list, not {policy!r}"
-            )
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.stepid = 0
         self.number = -1
         self.results: int | None = None
@@ -665,15 +638,11 @@ class BuildStep:
             condition = await resolved(condition(*args))
         return bool(await self.render(condition))
 
-    def _renderable_attributes(self) -> Iterator[str]:
-        for base in type(self).__mro__:
-            yield from base.__dict__.get("renderables", ())
-
     async def _render_attributes(self) -> None:
         if self.workdir is None:
             self.workdir = await self.build.default_workdir()
-        for attribute in self._renderable_attributes():
-            setattr(self, attribute, await self.render(getattr(self, attribute)))
+        for attribute in rendered_names(type(self)):
+            self.set_rendered(attribute, await self.render(getattr(self, attribute)))
         if not self.workdir:
             self.workdir = await self.render(await self.build.default_workdir())
         self.rendered = True
@@ -681,9 +650,9 @@ class BuildStep:
     async def _render_what_can_be(self) -> None:
         """Render for the summary of a step that does not run; what cannot be rendered is of no interest then."""
         whole = True
-        for attribute in self._renderable_attributes():
+        for attribute in rendered_names(type(self)):
             try:
-                setattr(self, attribute, await self.render(getattr(self, attribute)))
+                self.set_rendered(attribute, await self.render(getattr(self, attribute)))
             except Exception:
                 whole = False
         self.rendered = whole
@@ -749,6 +718,9 @@ class BuildStep:
             return ""
         summary: dict[str, str] = await resolved(self.getResultSummary())
         return summary.get("build", summary.get("step", ""))
+
+
+BuildStep.parms = tuple(arguments_of(BuildStep))
 
 
 def _fire(_: object, waiting: Deferred[None]) -> None:

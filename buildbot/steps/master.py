@@ -2,33 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from buildbot.config.errors import error
-from buildbot.process.rendering import is_renderable
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStep
 from buildbot.util.results import SUCCESS
 
 
 class SetProperty(BuildStep):
-    """Set a property.
+    """Set a property."""
 
-    Args:
-        property: its name.
-        value: its value; may be or hold renderables.
-    """
-
+    positional = ("property", "value")
     name = "SetProperty"
     description = "setting a property"
     descriptionDone = "set"
-    renderables = ("property", "value")
-
-    def __init__(self, property: Any = None, value: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if property is None:
-            error("SetProperty needs the name of a property")
-        self.property, self.value = property, value
+    property = argument(REQUIRED, checks.text, rendered=True, doc="its name")
+    value = argument(None, rendered=True, doc="its value")
 
     async def run(self) -> int:
         """Set it."""
@@ -37,22 +25,13 @@ class SetProperty(BuildStep):
 
 
 class SetProperties(BuildStep):
-    """Set several properties.
+    """Set several properties."""
 
-    Args:
-        properties: ``{name: value}``, or a renderable that gives it.
-    """
-
+    positional = ("properties",)
     name = "SetProperties"
     description = "setting properties"
     descriptionDone = "set"
-    renderables = ("properties",)
-
-    def __init__(self, properties: Any = None, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        if not isinstance(properties, Mapping) and not is_renderable(properties):
-            error(f"SetProperties needs a dictionary or a renderable that gives one, not {properties!r}")
-        self.properties = properties
+    properties = argument(REQUIRED, checks.mapping, rendered=True, doc="`{name: value}`, or a renderable that gives it")
 
     async def run(self) -> int:
         """Set them."""

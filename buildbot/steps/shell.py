@@ -3,40 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any
 
+from buildbot.config import checks
+from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.process.logobserver import LogLineObserver
-from buildbot.process.rendering import is_renderable, resolved
+from buildbot.process.rendering import resolved
 from buildbot.process.shellmixin import ShellMixin
 from buildbot.process.step import BuildStep
 from buildbot.util.results import SUCCESS, WARNINGS, worst_status
 
 
 class ShellCommand(ShellMixin, BuildStep):
-    """Run a command; its exit status decides.
-
-    Args:
-        command: a text for the worker's shell, or a list of arguments. May hold renderables.
-        others: those of `ShellMixin` (``env``, ``timeout``, ``logfiles``, …) and of `BuildStep`.
-    """
+    """Run a command; its exit status decides."""
 
     name = "shell"
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**self.setupShellMixin(kwargs))
-        if self.command is not None:
-            self._check_command()
-        elif type(self).__init__ is ShellCommand.__init__:
+        if self.command is None and type(self).__init__ is ShellCommand.__init__:
             self._needs_command()
 
     def _needs_command(self) -> None:
         error(f"{type(self).__name__} needs a command")
-
-    def _check_command(self) -> None:
-        if not isinstance(self.command, (str, list, tuple)) and not is_renderable(self.command):
-            error(f"{type(self).__name__}: command must be a text, a list or a renderable, not {self.command!r}")
 
     def check_arguments(self) -> None:
         """Report a missing command: a subclass may set it after `__init__`, or in a ``run`` of its own."""
@@ -48,25 +38,29 @@ class ShellCommand(ShellMixin, BuildStep):
         return await self.runCommand(await self.makeRemoteShellCommand())
 
 
+def _pattern(value: Any) -> Any:
+    try:
+        re.compile(value)
+    except (re.error, TypeError) as problem:
+        raise ValueError(f"must be a regular expression, not {checks.kind(value)} ({problem})") from None
+    return value
+
+
 class WarningCountingShellCommand(ShellCommand):
     """A command whose output is searched for warnings: one or more of them turn success into WARNINGS.
-
-    Args:
-        warningPattern: a regular expression, or a compiled one, matched at the beginning of each line of output.
-        maxWarnCount: with more warnings than this the step fails; None: never.
 
     The warnings go to a log ``warnings (N)``, their number to the property ``warnings-count``, summed over the build.
     """
 
-    renderables = ("warningPattern", "maxWarnCount")
-    warningPattern: Any = r"(?i).*warning[: ].*"
-    maxWarnCount: Any = None
-
-    def __init__(self, **kwargs: Any) -> None:
-        for argument in ("warningPattern", "maxWarnCount"):
-            if argument in kwargs:
-                setattr(self, argument, kwargs.pop(argument))
-        super().__init__(**kwargs)
+    warningPattern = argument(
+        r"(?i).*warning[: ].*",
+        _pattern,
+        rendered=True,
+        doc="a regular expression, or a compiled one, matched at the beginning of each line of output",
+    )
+    maxWarnCount = argument(
+        None, checks.optional(checks.whole_number()), rendered=True, doc="with more warnings than this the step fails"
+    )
 
     async def run(self) -> int:
         """Run the command and count."""
@@ -121,32 +115,30 @@ class Test(WarningCountingShellCommand):
 
 
 class SetPropertyFromCommand(ShellCommand):
-    """Run a command and make a property of its output.
+    """Run a command and make a property of its output, or several."""
 
-    Args:
-        property: the name of the property that takes the output; or
-        extract_fn: ``f(rc, stdout, stderr)`` that returns a dictionary of properties (also for a failed command).
-        strip: take white space off both ends of the output.
-        includeStdout, includeStderr: which streams count.
-    """
-
+    positional = ("property", "extract_fn", "strip", "includeStdout", "includeStderr")
     name = "setproperty"
-    renderables = ("property", "strip", "includeStdout", "includeStderr")
+    property = argument(
+        None, checks.optional(checks.text), rendered=True, doc="the name of the property that takes the output"
+    )
+    extract_fn = argument(
+        None,
+        checks.optional(checks.function),
+        doc="or `f(rc, stdout, stderr)`, which returns a dictionary of properties (of a failed command too)",
+    )
+    strip = argument(True, checks.flag, rendered=True, doc="take white space off both ends of the output")
+    includeStdout = argument(True, checks.flag, rendered=True, doc="whether the output counts")
+    includeStderr = argument(
+        False, checks.flag, rendered=True, doc="whether the error output counts; for `extract_fn` it does"
+    )
 
-    def __init__(
-        self,
-        property: Any = None,
-        extract_fn: Callable[[int, str, str], dict[str, Any]] | None = None,
-        strip: Any = True,
-        includeStdout: Any = True,
-        includeStderr: Any = False,
-        **kwargs: Any,
-    ) -> None:
-        if (property is None) == (extract_fn is None):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(**self.take_arguments(self.positional, self.by_name(args, kwargs)))
+        if (self.property is None) == (self.extract_fn is None):
             error("SetPropertyFromCommand needs either property or extract_fn")
-        self.property, self.extract_fn, self.strip = property, extract_fn, strip
-        self.includeStdout, self.includeStderr = includeStdout, True if extract_fn is not None else includeStderr
-        super().__init__(**kwargs)
+        if self.extract_fn is not None:
+            self.includeStderr = True
 
     async def run(self) -> int:
         """Run the command and set the properties."""

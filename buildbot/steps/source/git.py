@@ -10,15 +10,15 @@ from __future__ import annotations
 import glob
 import posixpath
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.task import deferLater
 
-from buildbot.config.errors import error
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.commandmixin import CommandMixin
 from buildbot.process.remotecommand import RemoteShellCommand
-from buildbot.process.rendering import is_renderable
 from buildbot.process.step import BuildStep, BuildStepFailed, with_result
 from buildbot.util.results import SUCCESS
 
@@ -54,124 +54,121 @@ _DESCRIBE_WORDS = ("match", "exclude")
 _DESCRIBE_VALUES = ("abbrev", "candidates", "dirty")
 
 
+def _address(value: Any) -> str:
+    if not checks.text(value):
+        raise ValueError("must be the address of a repository, not an empty text")
+    return str(value)
+
+
+def _depth(value: Any) -> int | None:
+    if value is not None and not (isinstance(value, int) and value >= 0):
+        raise ValueError(f"must be True, False or a number of commits, not {checks.kind(value)}")
+    return value
+
+
+def _retry(value: Any) -> Any:
+    if value is not None and not (isinstance(value, (tuple, list)) and len(value) == 2):
+        raise ValueError(f"must be (seconds, times), not {checks.kind(value)}")
+    return value
+
+
+def _description(value: Any) -> Any:
+    if not isinstance(value, (bool, dict)):
+        raise ValueError(f"must be True, False or a dictionary, not {checks.kind(value)}")
+    known = {*_DESCRIBE_FLAGS, *_DESCRIBE_WORDS, *_DESCRIBE_VALUES}
+    for name in value if isinstance(value, dict) else ():
+        if name not in known:
+            raise ValueError(f"has no {name!r}; it has {', '.join(sorted(known))}")
+    return value
+
+
 class Git(CommandMixin, BuildStep):
     """Check out the revision of the build's source stamp, or the newest of its branch, and set ``got_revision``.
 
     The directory is made into a repository and fetched into, whatever state an interrupted build left it in. The
     checkout is of a commit, not of a local branch. A revision that is on no branch any more is found as long as the
     server still gives it out.
-
-    Args:
-        repourl: where to fetch from.
-        branch: used if the source stamp has none; None: what the repository's HEAD says.
-        mode: ``incremental`` keeps files that earlier builds made; ``full`` removes them, by one of the methods:
-        method: ``clobber`` (the directory is removed first), ``fresh`` (all untracked files are removed, the
-            default), ``clean`` (the same, ignored files stay), ``copy`` (kept in ``source``, copied to the workdir).
-        shallow: fetch one commit only, or this number of them.
-        submodules: check them out too.
-        tags: fetch all tags also where ``shallow`` is set; without it they are always fetched.
-        alwaysUseLatest: take the newest of the branch, whatever revision the source stamp asks for.
-        progress: have git report its progress, so that a long fetch does not run into ``timeout``.
-        codebase: whose source stamp to use.
-        env: environment variables of the git commands.
-        timeout: seconds without output before a git command is killed.
-        retry: ``(seconds, times)`` to wait and try again when fetching fails; None: not.
-        retryFetch: try once more, at once, when fetching fails.
-        clobberOnFailure: if all else fails, remove the directory and start anew.
-        getDescription: set the property ``commit-description`` (with ``-CODEBASE`` behind it if there is one) to what
-            ``git describe`` says; True, or a dictionary of its arguments: ``{"tags": True, "match": "v*"}``.
-        config: ``{name: value}`` given to git as ``-c name=value``.
-        logEnviron: write the environment to the log.
     """
 
     name = "git"
     haltOnFailure = True
-    renderables = (
-        "repourl",
-        "branch",
-        "mode",
-        "method",
-        "shallow",
-        "submodules",
-        "tags",
-        "alwaysUseLatest",
-        "progress",
-        "codebase",
-        "env",
-        "timeout",
-        "retry",
-        "retryFetch",
-        "clobberOnFailure",
-        "getDescription",
-        "config",
-        "logEnviron",
+    positional = ("repourl",)
+    repourl = argument(REQUIRED, _address, rendered=True, doc="where to fetch from")
+    branch = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="used if the source stamp has none; None: what the repository's HEAD says",
     )
+    mode = argument(
+        "incremental",
+        checks.one_of(*MODES),
+        rendered=True,
+        doc="`incremental` keeps files that earlier builds made; `full` removes them, by one of the methods",
+    )
+    method = argument(
+        None,
+        checks.optional(checks.one_of(*METHODS)),
+        rendered=True,
+        doc="""`clobber` (the directory is removed first), `fresh` (all untracked files are removed, the default),
+        `clean` (the same, ignored files stay), `copy` (kept in `source`, copied to the workdir)""",
+    )
+    shallow = argument(False, _depth, rendered=True, doc="fetch one commit only, or this number of them")
+    submodules = argument(False, checks.flag, rendered=True, doc="check them out too")
+    tags = argument(
+        False,
+        checks.flag,
+        rendered=True,
+        doc="fetch all tags also where `shallow` is set; without it they are always fetched",
+    )
+    alwaysUseLatest = argument(
+        False,
+        checks.flag,
+        rendered=True,
+        doc="take the newest of the branch, whatever revision the source stamp asks for",
+    )
+    progress = argument(
+        True,
+        checks.flag,
+        rendered=True,
+        doc="have git report its progress, so that a long fetch does not run into `timeout`",
+    )
+    codebase = argument("", checks.text, rendered=True, doc="whose source stamp to use")
+    env = argument(
+        None, checks.optional(checks.mapping), rendered=True, doc="environment variables of the git commands"
+    )
+    timeout = argument(
+        20 * 60,
+        checks.optional(checks.number()),
+        rendered=True,
+        doc="seconds without output before a git command is killed",
+    )
+    retry = argument(
+        None, _retry, rendered=True, doc="`(seconds, times)` to wait and try again when fetching fails; None: not"
+    )
+    retryFetch = argument(False, checks.flag, rendered=True, doc="try once more, at once, when fetching fails")
+    clobberOnFailure = argument(
+        False, checks.flag, rendered=True, doc="if all else fails, remove the directory and start anew"
+    )
+    getDescription = argument(
+        False,
+        _description,
+        rendered=True,
+        doc="""set the property `commit-description` (with `-CODEBASE` behind it if there is one) to what `git describe`
+        says; True, or a dictionary of its arguments: `{"tags": True, "match": "v*"}`""",
+    )
+    config = argument(
+        None, checks.optional(checks.mapping), rendered=True, doc="`{name: value}` given to git as `-c name=value`"
+    )
+    logEnviron = argument(True, checks.flag, rendered=True, doc="write the environment to the log")
 
-    def __init__(
-        self,
-        repourl: Any = None,
-        branch: Any = None,
-        mode: Any = "incremental",
-        method: Any = None,
-        shallow: Any = False,
-        submodules: Any = False,
-        tags: Any = False,
-        alwaysUseLatest: Any = False,
-        progress: Any = True,
-        codebase: Any = "",
-        env: Any = None,
-        timeout: Any = 20 * 60,
-        retry: Any = None,
-        retryFetch: Any = False,
-        clobberOnFailure: Any = False,
-        getDescription: Any = False,
-        config: Any = None,
-        logEnviron: Any = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        if not is_renderable(repourl) and (not isinstance(repourl, str) or not repourl):
-            error("Git needs a repourl")
-        self.repourl, self.branch, self.codebase = repourl, branch, codebase
-        self.mode, self.method, self.getDescription = mode, method, getDescription
-        self.shallow, self.depth = shallow, 0
-        self.submodules, self.tags, self.alwaysUseLatest = submodules, tags, alwaysUseLatest
-        self.env, self.timeout, self.retry, self.logEnviron = env, timeout, retry, logEnviron
-        self.retryFetch, self.progress = retryFetch, progress
-        self.clobberOnFailure = clobberOnFailure
-        self.config = config
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.depth = 0
         self._directory = self._how = ""
-        for problem in self._problems():
-            error(problem)
-
-    def _problems(self) -> Iterator[str]:
-        """What is wrong with arguments that may be renderables; those that still are count as right."""
-        if not is_renderable(self.mode) and self.mode not in MODES:
-            yield f"Git: mode must be one of {', '.join(MODES)}, not {self.mode!r}"
-        if self.method is not None and not is_renderable(self.method) and self.method not in METHODS:
-            yield f"Git: method must be one of {', '.join(METHODS)}, not {self.method!r}"
-        depth, retry = self.shallow, self.retry
-        if not is_renderable(depth) and depth is not None and not (isinstance(depth, int) and depth >= 0):
-            yield f"Git: shallow must be True, False or a number of commits, not {depth!r}"
-        if (
-            not is_renderable(retry)
-            and retry is not None
-            and not (isinstance(retry, (tuple, list)) and len(retry) == 2)
-        ):
-            yield f"Git: retry must be (seconds, times), not {retry!r}"
-        given = self.getDescription
-        if not is_renderable(given) and not isinstance(given, (bool, dict)):
-            yield f"Git: getDescription must be True, False or a dictionary, not {given!r}"
-        elif isinstance(given, dict):
-            known = {*_DESCRIBE_FLAGS, *_DESCRIBE_WORDS, *_DESCRIBE_VALUES}
-            for name in given:
-                if name not in known:
-                    yield f"Git: getDescription has no {name!r}; it has {', '.join(sorted(known))}"
 
     async def run(self) -> int:
         """Check out."""
-        for problem in self._problems():
-            raise BuildStepFailed(problem)
         self.depth = int(self.shallow or 0)
         self._how = (self.method or "fresh") if self.mode == "full" else "incremental"
         workdir = self.directory()

@@ -732,8 +732,11 @@ async def test_command_mixin() -> None:
         (lambda: ShellCommand(command="x", haltOnFailur=True), "ShellCommand: unknown argument 'haltOnFailur'"),
         (lambda: ShellCommand(), "ShellCommand needs a command"),
         (lambda: ShellCommand(command=3), "command must be a text, a list or a renderable, not 3"),
-        (lambda: ShellCommand(command="x", interruptSignal="SIGTERM"), "no signal 'SIGTERM'"),
-        (lambda: ShellCommand(command="x", name=3), "the name must be a text or a renderable, not 3"),
+        (
+            lambda: ShellCommand(command="x", interruptSignal="SIGTERM"),
+            "interruptSignal must be the name of a signal without 'SIG', or its number, not 'SIGTERM'",
+        ),
+        (lambda: ShellCommand(command="x", name=3), "name must be a string, not 3 (int)"),
         (lambda: SetPropertyFromCommand(command="x"), "needs either property or extract_fn"),
         (lambda: BuildFactory([ShellCommand]), "a step must be an instance"),
     ],
@@ -787,7 +790,7 @@ def test_secrets_of_steps() -> None:
 )
 def test_wrong_flags(argument: str, value: Any) -> None:
     """A function would be a silent yes, and a renderable a policy that cannot be asked."""
-    with pytest.raises(ConfigErrors, match=f"ShellCommand: {argument} must be True, False"):
+    with pytest.raises(ConfigErrors, match=f"ShellCommand: {argument} must be (True, False|known when)"):
         ShellCommand(command="x", **{argument: value})
 
 
@@ -803,16 +806,16 @@ def test_wrong_workdir_of_a_factory(workdir: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"mode": "fresh"}, "mode must be one of incremental, full, not 'fresh'"),
-        ({"method": "fast"}, "method must be one of clobber, fresh, clean, copy, not 'fast'"),
+        ({"mode": "fresh"}, "mode must be one of 'incremental', 'full', not 'fresh'"),
+        ({"method": "fast"}, "method must be one of 'clobber', 'fresh', 'clean', 'copy', not 'fast'"),
         ({"mode": "full", "method": "fast"}, "method must be one of"),
         ({"getDescription": "yes"}, "getDescription must be True, False or a dictionary, not 'yes'"),
         ({"getDescription": {"tag": True}}, "getDescription has no 'tag'; it has abbrev, all,"),
         ({"shallow": "deep"}, "shallow must be True, False or a number of commits, not 'deep'"),
         ({"shallow": -1}, "shallow must be True, False or a number of commits, not -1"),
         ({"retry": 5}, "retry must be .seconds, times., not 5"),
-        ({"repourl": ""}, "Git needs a repourl"),
-        ({"repourl": 5}, "Git needs a repourl"),
+        ({"repourl": ""}, "Git: repourl must be the address of a repository"),
+        ({"repourl": 5}, "Git: repourl must be a string, not 5"),
     ],
 )
 def test_git_mistakes(arguments: dict[str, Any], complaint: str) -> None:

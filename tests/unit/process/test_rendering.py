@@ -10,8 +10,9 @@ import pytest
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
+from buildbot.interfaces import holds_renderable
 from buildbot.process.properties import Interpolate, Properties, Property, Transform, renderer
-from buildbot.process.rendering import holds_renderable, same_description
+from buildbot.process.rendering import same_description
 from buildbot.schedulers.basic import SingleBranchScheduler
 
 P: Any = Property("branch")
