@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
+from buildbot.config import checks
+from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.data.base import Events
 from buildbot.process.claimed import ClaimedPart
-from buildbot.process.configured import checked_name
-from buildbot.util import checks
+from buildbot.util import checks as limits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
@@ -26,14 +27,10 @@ class PollError(Exception):
 
 
 class ChangeSource(ClaimedPart):
-    """Something that tells the master about changes; one master of the installation runs it.
+    """Something that tells the master about changes; one master of the installation runs it."""
 
-    Args:
-        name: unique among the change sources of the installation.
-    """
-
-    def __init__(self, name: str) -> None:
-        super().__init__(checked_name(name, type(self).__name__))
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.changesourceid = 0
 
     async def claim(self, masterid: int | None) -> bool:
@@ -53,7 +50,7 @@ class ChangeSource(ClaimedPart):
 
         Raises NotClaimedError if it does not, and adds nothing: another master finds the change again.
         """
-        for name, maximum in (("comments", checks.MAX_COMMENTS), ("files", checks.MAX_FILES)):
+        for name, maximum in (("comments", limits.MAX_COMMENTS), ("files", limits.MAX_FILES)):
             if isinstance(change.get(name), str | list | tuple) and len(change[name]) > maximum:
                 _log.warn("{source}: {name} of a change are cut", source=self, name=name)
                 change[name] = change[name][:maximum]
@@ -81,38 +78,38 @@ class PollingChangeSource(ChangeSource):
 
     A poll that fails is logged once, however often it fails in the same way, and tried again at the next
     interval; the first one that works again is logged too.
-
-    Args:
-        name: unique among the change sources of the installation.
-        pollInterval: seconds from the beginning of one poll to that of the next; 0 polls only when told to.
-        pollAtLaunch: poll at once when the master starts, rather than after the first interval.
-        pollRandomDelayMin, pollRandomDelayMax: each poll waits for a random number of seconds between these
-            on top, so that many pollers do not ask one server at the same moment.
     """
 
-    def __init__(
-        self,
-        name: str,
-        pollInterval: float = 600,
-        pollAtLaunch: bool = False,
-        pollRandomDelayMin: float = 0,
-        pollRandomDelayMax: float = 0,
-    ) -> None:
-        super().__init__(name)
-        if not _is_number(pollInterval) or pollInterval < 0:
-            error(f"{self.name}: pollInterval must be a number of seconds, 0 or more, not {pollInterval!r}")
-            pollInterval = 600
-        delays = (pollRandomDelayMin, pollRandomDelayMax)
-        if not all(map(_is_number, delays)) or not 0 <= pollRandomDelayMin <= pollRandomDelayMax:
-            error(
-                f"{self.name}: pollRandomDelayMin and pollRandomDelayMax must be seconds, the first not above the other"
-            )
-            delays = (0, 0)
-        elif pollRandomDelayMax and pollRandomDelayMax >= pollInterval:
-            error(f"{self.name}: pollRandomDelayMax must be less than pollInterval")
-        self.pollInterval = pollInterval
-        self.pollAtLaunch = pollAtLaunch
-        self.poll_random_delay = delays
+    positional: ClassVar[tuple[str, ...]] = (
+        "name",
+        "pollInterval",
+        "pollAtLaunch",
+        "pollRandomDelayMin",
+        "pollRandomDelayMax",
+    )
+    pollInterval = argument(
+        600,
+        checks.number(),
+        doc="seconds from the beginning of one poll to that of the next; 0 polls only when told to",
+    )
+    pollAtLaunch = argument(
+        False, checks.flag, doc="poll at once when the master starts, rather than after the first interval"
+    )
+    pollRandomDelayMin = argument(
+        0,
+        checks.number(),
+        doc="""each poll waits for a random number of seconds from this one to `pollRandomDelayMax` on top, so that many
+        pollers do not ask one server at the same moment""",
+    )
+    pollRandomDelayMax = argument(0, checks.number(), doc="see `pollRandomDelayMin`")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        kind = type(self).__name__
+        if self.pollRandomDelayMin > self.pollRandomDelayMax:
+            error(f"{kind}: pollRandomDelayMin must not be above pollRandomDelayMax")
+        elif self.pollRandomDelayMax and self.pollRandomDelayMax >= self.pollInterval:
+            error(f"{kind}: pollRandomDelayMax must be less than pollInterval")
         self.stopping = False
         self.__timer: Any = None
         self.__polling = DeferredLock()
@@ -171,7 +168,7 @@ class PollingChangeSource(ChangeSource):
 
     def __schedule(self, delay_s: float) -> None:
         if self.pollInterval or (self.pollAtLaunch and delay_s == 0):
-            delay_s += random.uniform(*self.poll_random_delay)
+            delay_s += random.uniform(self.pollRandomDelayMin, self.pollRandomDelayMax)
             self.__timer = self.master.reactor.callLater(delay_s, self.__interval_over)
 
     def __interval_over(self) -> None:
@@ -214,7 +211,3 @@ class PollingChangeSource(ChangeSource):
             _log.info("{part!r}: works again", part=self)
         self.__problem = problem
         return news
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -42,12 +42,11 @@ Git 2.31 or newer is needed.
 
 from __future__ import annotations
 
-import codecs
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, unquote
 from weakref import WeakValueDictionary
 
@@ -57,6 +56,8 @@ from twisted.logger import Logger
 from buildbot.changes.base import PollError, PollingChangeSource
 from buildbot.changes.commits import Commit, read_commits
 from buildbot.changes.git import Git, GitError, public_url
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 
 _log = Logger()
@@ -89,93 +90,83 @@ class _Seen:
     adding: tuple[str, str] | None = None
 
 
+def _address(value: Any) -> str:
+    if not isinstance(value, str) or not value or value.startswith("-") or "\0" in value:
+        raise ValueError(f"must be the address of a repository, not {checks.kind(value)}")
+    return value
+
+
+def _branches(value: Any) -> Any:
+    if value is None or value is True or callable(value):
+        return value
+    names = sorted(value) if isinstance(value, set | frozenset) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(each, str) and each for each in names):
+        raise ValueError(f"must be a list of names, True or a function, not {checks.kind(value)}")
+    return sorted(names) if isinstance(names, tuple) else names
+
+
 class GitPoller(PollingChangeSource):
-    """Polls a git repository for commits and tells the master about each.
+    """Polls a git repository for commits and tells the master about each."""
 
-    Args:
-        repourl: address of the repository, anything that ``git fetch`` understands; a relative path starts at
-            the master's base directory. User and password of an HTTP address are used but never shown: the
-            changes' ``repository`` has none.
-        branches: list of branch names (or full refs), True for all branches, or a function that is given each
-            full ref of the repository (branches, tags, pull requests) and returns whether to follow it. Branches
-            that do not exist are no error. Default: the repository's default branch.
-        branch: a single branch, instead of ``branches``.
-        workdir: directory for the mirrors, relative to the master's base directory.
-        pollInterval, pollAtLaunch, pollRandomDelayMin, pollRandomDelayMax: see `PollingChangeSource`.
-        gitbin: the git program.
-        category: of the changes; a function is given the change's attributes as a dictionary.
-        project: of the changes.
-        codebase: of the changes; default: what ``c["codebaseGenerator"]`` says, or the one without a name.
-        usetimestamps: date changes by their commit, otherwise by when they were found.
-        encoding: of authors, comments and file names that are not UTF-8.
-        only_tags: follow tags instead of branches; the change's branch is the full ref (``refs/tags/v1``).
-        buildPushesWithNoCommits: a branch that appears at, or moves to, a known commit brings a change for
-            it.
-        name: unique among change sources; default: the address.
-    """
+    positional: ClassVar[tuple[str, ...]] = ("repourl", "branches", "branch")
+    repourl = argument(
+        REQUIRED,
+        _address,
+        doc="""address of the repository, anything that `git fetch` understands; a relative path starts at the master's
+        base directory. User and password of an HTTP address are used but never shown: the changes' `repository` has
+        none""",
+    )
+    branches = argument(
+        None,
+        _branches,
+        doc="""list of branch names (or full refs), True for all branches, or a function that is given each full ref of
+        the repository (branches, tags, pull requests) and returns whether to follow it. Branches that do not exist are
+        no error. None: the repository's default branch""",
+    )
+    branch = argument(None, checks.optional(checks.name), doc="a single branch, instead of `branches`")
+    workdir = argument(
+        None,
+        checks.optional(checks.name),
+        doc="directory for the mirrors, relative to the master's base directory; None: `gitpoller-work`",
+    )
+    gitbin = argument("git", checks.name, doc="the git program")
+    usetimestamps = argument(True, checks.flag, doc="date changes by their commit, otherwise by when they were found")
+    category = argument(
+        None,
+        checks.optional(checks.either(checks.text, checks.function, otherwise="a text or a function")),
+        doc="of the changes; a function is given the change's attributes as a dictionary",
+    )
+    project = argument(None, checks.optional(checks.text), doc="of the changes")
+    encoding = argument("utf-8", checks.encoding, doc="of authors, comments and file names that are not UTF-8")
+    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
+    buildPushesWithNoCommits = argument(
+        False, checks.flag, doc="a branch that appears at, or moves to, a known commit brings a change for it"
+    )
+    only_tags = argument(
+        False,
+        checks.flag,
+        doc="follow tags instead of branches; the change's branch is the full ref (`refs/tags/v1`)",
+    )
+    codebase = argument(
+        None,
+        checks.optional(checks.text),
+        doc="of the changes; None: what `c['codebaseGenerator']` says, or the one without a name",
+    )
 
-    def __init__(
-        self,
-        repourl: str,
-        branches: Sequence[str] | bool | Callable[[str], bool] | None = None,
-        branch: str | None = None,
-        workdir: str | None = None,
-        pollInterval: float = 600,
-        gitbin: str = "git",
-        usetimestamps: bool = True,
-        category: Category = None,
-        project: str | None = None,
-        encoding: str = "utf-8",
-        name: str | None = None,
-        pollAtLaunch: bool = False,
-        buildPushesWithNoCommits: bool = False,
-        only_tags: bool = False,
-        pollRandomDelayMin: float = 0,
-        pollRandomDelayMax: float = 0,
-        codebase: str | None = None,
-    ) -> None:
-        if not isinstance(repourl, str) or not repourl or repourl.startswith("-") or "\0" in repourl:
-            error(f"GitPoller: repourl must be the address of a repository, not {repourl!r}")
-            repourl = "invalid"
-        super().__init__(
-            name if name is not None else public_url(repourl),
-            pollInterval=pollInterval,
-            pollAtLaunch=pollAtLaunch,
-            pollRandomDelayMin=pollRandomDelayMin,
-            pollRandomDelayMax=pollRandomDelayMax,
-        )
-        self.repourl = repourl
-        self.repository = public_url(repourl)
-        self.branches = self.__check_branches(branches, branch, only_tags)
-        self.workdir = workdir or "gitpoller-work"
-        self.gitbin = gitbin
-        self.usetimestamps = usetimestamps
-        self.category = category
-        self.project = project or ""
-        self.codebase = codebase
-        self.encoding = encoding
-        try:
-            codecs.lookup(encoding)
-        except LookupError:
-            error(f"GitPoller {self.name}: there is no encoding {encoding!r}")
-            self.encoding = "utf-8"
-        self.buildPushesWithNoCommits = buildPushesWithNoCommits
-        self.only_tags = only_tags
-        self.__git: Git | None = None
-
-    def __check_branches(self, branches: Any, branch: Any, only_tags: bool) -> Any:
-        if branch is not None and branches is not None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.repository = public_url(self.repourl or "invalid")
+        if self.name is None:
+            self.name = self.repository
+        if self.branch is not None and self.branches is not None:
             error(f"GitPoller {self.name}: give either branch or branches, not both")
-        if only_tags and (branch is not None or branches is not None):
+        if self.only_tags and (self.branch is not None or self.branches is not None):
             error(f"GitPoller {self.name}: with only_tags there can be neither branch nor branches")
-        chosen = [branch] if branch is not None else branches
-        if isinstance(chosen, tuple | set | frozenset):
-            chosen = sorted(chosen)
-        names = isinstance(chosen, list) and all(isinstance(each, str) and each for each in chosen)
-        if not (chosen is None or chosen is True or names or callable(chosen)):
-            error(f"GitPoller {self.name}: branches must be a list of names, True or a function, not {chosen!r}")
-            return None
-        return chosen
+        if self.branch is not None:
+            self.branches = [self.branch]
+        self.workdir = self.workdir or "gitpoller-work"
+        self.project = self.project or ""
+        self.__git: Git | None = None
 
     # one poll
 

@@ -34,6 +34,13 @@ def text(value: Any) -> str:
     return value
 
 
+def name(value: Any) -> str:
+    """A text that is not empty."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"must be a text that is not empty, not {kind(value)}")
+    return value
+
+
 def url(value: Any) -> str:
     """An http or https URL, as written."""
     parts = urlsplit(text(value))
@@ -86,6 +93,14 @@ def number(minimum: float = 0) -> Check:
         return value
 
     return check
+
+
+def positive(value: Any) -> int | float:
+    """A finite number above 0."""
+    checked: int | float = number(float("-inf"))(value)
+    if not 0 < checked < float("inf"):
+        raise ValueError(f"must be a number above 0, not {value!r}")
+    return checked
 
 
 def optional(check: Check) -> Check:
@@ -168,6 +183,15 @@ def list_of(check: Check) -> Check:
         return checked
 
     return every
+
+
+def encoding(value: Any) -> str:
+    """The name of a text encoding that Python knows."""
+    try:
+        codecs.lookup(text(value))
+    except LookupError:
+        raise ValueError(f"is not an encoding that Python knows: {value!r}") from None
+    return str(value)
 
 
 def only_utf8(value: Any) -> str:

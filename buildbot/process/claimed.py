@@ -17,11 +17,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import DeferredLock, maybeDeferred
 from twisted.logger import Logger
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.data.interfaces import Master
 from buildbot.process.configured import Configured
 from buildbot.util.background import in_background
@@ -37,11 +39,8 @@ class RunningMaster(Master, Protocol):
         """The master's directory."""
 
 
-class ClaimedPart(Configured, ABC):
+class ClaimedPart(Declared, Configured, ABC):
     """A configured part that at most one master runs at a time.
-
-    Args:
-        name: unique among the parts of its kind in the installation.
 
     Attributes:
         master: the master that it was activated in.
@@ -54,8 +53,11 @@ class ClaimedPart(Configured, ABC):
     #: and before the next try after an error, most often of a database that is just coming back
     failed_retry_s = 5.0
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    positional: ClassVar[tuple[str, ...]] = ("name",)
+    name = argument(REQUIRED, checks.name, doc="unique among the parts of its kind in the installation")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.working = False
         self.__activated = False
         self.__switching = DeferredLock()

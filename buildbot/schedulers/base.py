@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.data.base import Events
+from buildbot.interfaces import holds_renderable
 from buildbot.process.claimed import ClaimedPart
-from buildbot.process.configured import checked_function, checked_name
 from buildbot.process.properties import IRenderable, Properties
 
 REASON = "The %(classname)s scheduler named %(name)r triggered this build"
@@ -29,20 +31,33 @@ BuilderNames = Sequence[str | IRenderable] | IRenderable
 Codebases = Mapping[str, Mapping[str, Any]] | Sequence[str] | None
 
 
+def _number(value: Any) -> int:
+    if not isinstance(value, int):
+        raise ValueError("must be a number")
+    return value
+
+
+def _codebases(value: Any) -> dict[str, Mapping[str, Any]] | None:
+    """The settings of each codebase by its name."""
+    if value is None:
+        return None
+    if isinstance(value, Mapping):
+        settings = dict(value)
+    elif isinstance(value, list | tuple):
+        settings = {each: {} for each in value if isinstance(each, str)}
+    else:
+        settings = {}
+    if not settings:
+        raise ValueError(f"must be a list of names or a dictionary, and not empty, not {checks.kind(value)}")
+    for name, setting in settings.items():
+        unknown = set(checks.mapping(setting)) - {"repository", "branch", "revision", "project"}
+        if unknown:
+            raise ValueError(f"codebase {name!r} has unknown settings {sorted(unknown)}")
+    return settings
+
+
 class BaseScheduler(ClaimedPart):
     """Something that decides what is built; one master of the installation runs it.
-
-    Args:
-        name: unique among the schedulers of the installation.
-        builderNames: names of the builders that it triggers. A renderable that gives a list of names, or a list that
-            holds renderables, is rendered for each buildset: it is given the buildset's properties and those of its
-            changes, with ``master``, ``sourcestamps``, ``changes`` and ``files``.
-        properties: properties of every buildset, by name; renderables are rendered when it is made.
-        codebases: which codebases its builds are made from: a list of names, or ``{name: {repository, branch,
-            revision, project}}`` with what to build of a codebase that has no change. Default: the one
-            without a name.
-        priority: of its build requests, a number or a function of the builders' names and ``{codebase:
-            changes}``.
 
     Attributes:
         schedulerid: id in the schedulers table, once activated.
@@ -50,59 +65,59 @@ class BaseScheduler(ClaimedPart):
         enabled: whether it is switched on (``schedulers/N``, action ``enable``).
     """
 
-    #: whether builderNames may be renderables
-    renders_names = True
+    positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "properties", "codebases", "priority")
+    builderNames = argument(
+        REQUIRED,
+        checks.list_of(checks.text),
+        renderable=True,
+        doc="""names of the builders that it triggers. A renderable that gives a list of names, or a list that holds
+        renderables, is rendered for each buildset: it is given the buildset's properties and those of its changes, with
+        `master`, `sourcestamps`, `changes` and `files`""",
+    )
+    properties = argument(
+        None,
+        checks.optional(checks.mapping),
+        renderable=True,
+        doc="properties of every buildset, by name; renderables are rendered when it is made",
+    )
+    codebases = argument(
+        None,
+        _codebases,
+        doc="""which codebases its builds are made from: a list of names, or `{name: {repository, branch, revision,
+        project}}` with what to build of a codebase that has no change. None: the one without a name""",
+    )
+    priority = argument(
+        None,
+        checks.optional(checks.either(_number, checks.function, otherwise="a number or a function")),
+        doc="of its build requests, a number or a function of the builders' names and `{codebase: changes}`",
+    )
 
-    def __init__(
-        self,
-        name: str,
-        builderNames: BuilderNames,
-        properties: Mapping[str, Any] | None = None,
-        codebases: Codebases = None,
-        priority: Priority = None,
-    ) -> None:
-        kind = type(self).__name__
-        super().__init__(checked_name(name, kind))
-        #: names of builders; a renderable, or a list that holds renderables, is rendered for each buildset
-        self.builderNames: Any = []
-        if _are_names(builderNames, self.renders_names):
-            self.builderNames = builderNames if isinstance(builderNames, IRenderable) else list(builderNames)
-        else:
-            kinds = " or a renderable that gives one" if self.renders_names else ""
-            error(f"{kind} {name!r}: builderNames must be a list of builders' names{kinds}, not {builderNames!r}")
-        self.properties = dict(properties or {})
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if isinstance(self.builderNames, tuple):
+            self.builderNames = list(self.builderNames)
+        elif self.builderNames is None:
+            self.builderNames = []
+        self.properties = self.stated_properties()
         for key, value in self.properties.items():
-            if not _is_renderable(value):
+            if not holds_renderable(value):
                 try:
                     Properties().setProperty(key, value, "Scheduler")
                 except TypeError as problem:
-                    error(f"{kind} {name!r}: {problem}")
-        self.codebases = self.__check_codebases(codebases)
-        if not isinstance(priority, int):
-            priority = checked_function(priority, f"{kind} {name!r}: priority, if it is no number,")
-        self.priority: Priority = priority
+                    error(f"{type(self).__name__} {self.name!r}: {problem}")
+        self.codebases = self.stated_codebases()
         self.schedulerid = 0
         self.objectid = 0
         self.enabled = True
         self.__switches: Any = None
 
-    def __check_codebases(self, codebases: Codebases) -> dict[str, Mapping[str, Any]]:
-        if codebases is None:
-            return {"": {}}
-        if isinstance(codebases, Mapping):
-            settings: dict[str, Mapping[str, Any]] = dict(codebases)
-        elif isinstance(codebases, list | tuple):
-            settings = {each: {} for each in codebases if isinstance(each, str)}
-        else:
-            settings = {}
-        for name, setting in settings.items():
-            unknown = set(setting) - {"repository", "branch", "revision", "project"}
-            if unknown:
-                error(f"scheduler {self.name!r}: codebase {name!r} has unknown settings {sorted(unknown)}")
-        if not settings:
-            error(f"scheduler {self.name!r}: codebases must be a list of names or a dictionary, and not empty")
-            return {"": {}}
-        return settings
+    def stated_properties(self) -> dict[str, Any]:
+        """The properties of every buildset, from the arguments."""
+        return dict(self.properties or {})
+
+    def stated_codebases(self) -> dict[str, Mapping[str, Any]]:
+        """The settings of each codebase, from the arguments."""
+        return {"": {}} if self.codebases is None else self.codebases
 
     def fill_in(self, reason: str) -> str:
         """A configured reason with ``%(name)s`` and ``%(classname)s`` filled in."""
@@ -222,14 +237,12 @@ class BaseScheduler(ClaimedPart):
         changeids = [changeid for stamp in sourcestamps for changeid in stamp.get("changeids", ())]
         props = BuildsetProperties(self.master, sourcestamps, await self.__change_dicts(changeids), properties)
         try:
-            names = await props.render(self.builderNames)
-            if not _are_names(names, renderable=False):
-                raise TypeError(f"builderNames must give a list of builders' names, not {names!r}")
+            names: list[str] = checks.list_of(checks.text)(await props.render(self.builderNames))
         except Exception:
             # tried again it would fail again, and hold up everything that comes after
             _log.failure("{part!r}: its builderNames cannot be rendered; nothing is built", part=self)
             return []
-        return list(names)
+        return names
 
     def __thd_add_buildset(
         self, conn: Connection, events: Events, buildset: dict[str, Any], alongside: Callable[[Connection], None]
@@ -324,19 +337,3 @@ class BuildsetProperties(Properties):
         for values in (properties, *(each["properties"] for each in changes)):
             for name, (value, source) in values.items():
                 self.setProperty(name, value, source)
-
-
-def _are_names(value: Any, renderable: bool) -> bool:
-    """Whether it is a list of names, or, where these are welcome, a renderable or a list with renderables."""
-    if renderable and isinstance(value, IRenderable) and not isinstance(value, type):
-        return True
-    allowed = (str, IRenderable) if renderable else (str,)
-    return isinstance(value, list | tuple) and all(isinstance(each, allowed) for each in value)
-
-
-def _is_renderable(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return any(map(_is_renderable, value))
-    if isinstance(value, dict):
-        return any(map(_is_renderable, value.values()))
-    return isinstance(value, IRenderable)

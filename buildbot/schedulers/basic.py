@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from collections.abc import Hashable
+from typing import Any, ClassVar
 
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
 from buildbot.changes.filter import ChangeFilter, NotABranch
+from buildbot.config import checks
+from buildbot.config.arguments import argument
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON, BuilderNames
+from buildbot.schedulers.base import REASON
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
 
@@ -23,22 +25,19 @@ class _BasicScheduler(ChangeScheduler):
     With a timer the changes of one *line* are built together: `line` says what stands for one.
     """
 
-    def __init__(
-        self,
-        name: str,
-        builderNames: BuilderNames = (),
-        treeStableTimer: float | None = None,
-        reason: str = REASON,
-        **further: Any,
-    ) -> None:
-        super().__init__(name, builderNames, **further)
-        if treeStableTimer is not None and (
-            not isinstance(treeStableTimer, int | float) or isinstance(treeStableTimer, bool) or treeStableTimer < 0
-        ):
-            error(f"scheduler {name!r}: treeStableTimer must be a number of seconds or None, not {treeStableTimer!r}")
-            treeStableTimer = None
-        self.treeStableTimer = treeStableTimer or None
-        self.reason = self.fill_in(reason)
+    builderNames = argument((), checks.list_of(checks.text), renderable=True, doc="see `BaseScheduler`")
+    treeStableTimer = argument(
+        None,
+        checks.optional(checks.number()),
+        doc="""seconds without a change before what came is built, all together. None or 0: each important change is
+        built at once, alone""",
+    )
+    reason = argument(REASON, checks.text, doc="of the buildset; `%(name)s` and `%(classname)s` are filled in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.treeStableTimer = self.treeStableTimer or None
+        self.reason = self.fill_in(self.reason)
         self.__timers: dict[Hashable, Any] = {}
         self.__lines: dict[int, Hashable] = {}  # of the changes that wait
 
@@ -118,55 +117,24 @@ class _BasicScheduler(ChangeScheduler):
 
 
 class SingleBranchScheduler(_BasicScheduler):
-    """Builds the changes that pass its filter, usually those of one branch.
+    """Builds the changes that pass its filter, usually those of one branch."""
 
-    Args:
-        name: unique among schedulers.
-        builderNames: names of the builders to trigger.
-        treeStableTimer: seconds without a change before what came is built, all together. None: each
-            important change is built at once, alone.
-        change_filter: a `ChangeFilter`; or instead of it
-        branch, branches, categories: a branch (None is the default branch), or lists.
-        fileIsImportant: function of a `Change`, whether it is worth a build; the others wait for the next
-            important one.
-        onlyImportant: do not even build the others along.
-        reason: of the buildset; ``%(name)s`` and ``%(classname)s`` are filled in.
-        properties, codebases, priority: see `BaseScheduler`.
-    """
+    positional: ClassVar[tuple[str, ...]] = ("name",)
+    branch = argument(NotABranch, doc="the branch whose changes it looks at; None is the default branch")
+    branches = argument(NotABranch, doc="the same, a list")
+    categories = argument(None, doc="a list of the categories whose changes it looks at")
 
-    def __init__(
-        self,
-        name: str,
-        *,
-        builderNames: BuilderNames = (),
-        treeStableTimer: float | None = None,
-        branch: Any = NotABranch,
-        branches: Any = NotABranch,
-        categories: Sequence[str] | None = None,
-        change_filter: ChangeFilter | None = None,
-        fileIsImportant: Callable[[Change], bool] | None = None,
-        onlyImportant: bool = False,
-        reason: str = REASON,
-        **further: Any,
-    ) -> None:
-        if branch is not NotABranch and branches is not NotABranch:
-            error(f"scheduler {name!r}: give either branch or branches, not both")
-        chosen = branch if branch is not NotABranch else branches
-        if chosen is not NotABranch or categories is not None:
-            if change_filter is not None:
-                error(f"scheduler {name!r}: with a change_filter there can be no branch, branches or categories")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        called = f"{type(self).__name__} {self.name!r}"
+        if self.branch is not NotABranch and self.branches is not NotABranch:
+            error(f"{called}: give either branch or branches, not both")
+        chosen = self.branch if self.branch is not NotABranch else self.branches
+        if chosen is not NotABranch or self.categories is not None:
+            if self.change_filter is not None:
+                error(f"{called}: with a change_filter there can be no branch, branches or categories")
             else:
-                change_filter = ChangeFilter(branch=chosen, category=categories)
-        super().__init__(
-            name,
-            builderNames,
-            treeStableTimer=treeStableTimer,
-            change_filter=change_filter,
-            fileIsImportant=fileIsImportant,
-            onlyImportant=onlyImportant,
-            reason=reason,
-            **further,
-        )
+                self.change_filter = ChangeFilter(branch=chosen, category=self.categories)
 
 
 class AnyBranchScheduler(SingleBranchScheduler):

@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -45,13 +45,12 @@ from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybe
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
-from buildbot.changes.filter import ChangeFilter
-from buildbot.config.errors import error
+from buildbot.config import checks
+from buildbot.config.arguments import argument
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.mq.log import Event
-from buildbot.process.configured import checked_function
-from buildbot.schedulers.base import PAGE, BaseScheduler, BuilderNames
+from buildbot.schedulers.base import PAGE, BaseScheduler
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -69,38 +68,29 @@ class _Feed:
     only_if_changed: bool | None = None
 
 
-class ChangeScheduler(BaseScheduler):
-    """A scheduler that looks at changes; `take_change` says what it does with one.
+def _filter(value: Any) -> Any:
+    if value is not None and not hasattr(value, "filter_change"):
+        raise ValueError(f"must be a util.ChangeFilter, not {checks.kind(value)}")
+    return value
 
-    Args:
-        name, builderNames, **further: see `BaseScheduler`.
-        change_filter: which changes it looks at, default: all.
-        fileIsImportant: function of a `Change`, whether it is worth a build; the others are built along with
-            the next important one. Default: all are.
-        onlyImportant: do not even build the others along.
-    """
+
+class ChangeScheduler(BaseScheduler):
+    """A scheduler that looks at changes; `take_change` says what it does with one."""
 
     #: how long to wait after an error before a change or a buildset is tried again, in seconds
     retry_step_s = 10.0
 
-    def __init__(
-        self,
-        name: str,
-        builderNames: BuilderNames,
-        *,
-        change_filter: ChangeFilter | None = None,
-        fileIsImportant: Callable[[Change], bool] | None = None,
-        onlyImportant: bool = False,
-        **further: Any,
-    ) -> None:
-        super().__init__(name, builderNames, **further)
-        self.change_filter: ChangeFilter | None = None
-        if change_filter is None or hasattr(change_filter, "filter_change"):
-            self.change_filter = change_filter
-        else:
-            error(f"scheduler {name!r}: change_filter must be a util.ChangeFilter, not {change_filter!r}")
-        self.fileIsImportant = checked_function(fileIsImportant, f"scheduler {name!r}: fileIsImportant")
-        self.onlyImportant = onlyImportant
+    change_filter = argument(None, _filter, doc="a `ChangeFilter`: which changes it looks at; None: all")
+    fileIsImportant = argument(
+        None,
+        checks.optional(checks.function),
+        doc="""function of a `Change`, whether it is worth a build; the others are built along with the next important
+        one. None: all are""",
+    )
+    onlyImportant = argument(False, checks.flag, doc="do not even build the others along")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.feed = _Feed(0, 0, True)
         self.__lock = DeferredLock()
         self.__stale = True

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.schedulers.base import BaseScheduler
@@ -26,66 +28,80 @@ from buildbot.util.checks import MAX_SMALL
 SOURCE = "Force Build Form"
 
 
+def _one_parameter(value: Any) -> BaseParameter:
+    if not isinstance(value, BaseParameter):
+        raise ValueError(f"must be a parameter (util.StringParameter(...), …), not {checks.kind(value)}")
+    return value
+
+
+def _parameter(value: Any) -> BaseParameter | None:
+    return None if value is None else _one_parameter(value)
+
+
+def _codebases(value: Any) -> list[CodebaseParameter] | None:
+    if value is None:
+        return None
+    groups = [CodebaseParameter(each) if isinstance(each, str) else each for each in checks.sequence(value)]
+    if not groups or not all(isinstance(each, CodebaseParameter) for each in groups):
+        raise ValueError("must be a list of names or CodebaseParameters, and not empty")
+    return groups
+
+
+def _reason(value: Any) -> str:
+    try:
+        checks.text(value) % {"owner": "", "reason": ""}
+    except (KeyError, TypeError) as problem:
+        raise ValueError(f"may hold %(owner)s and %(reason)s ({problem!r})") from None
+    return str(value)
+
+
 class ForceScheduler(BaseScheduler):
-    """Shows a form and builds what people fill in.
+    """Shows a form and builds what people fill in."""
 
-    Args:
-        name: unique among schedulers.
-        builderNames: names of the builders that it may force.
-        username, reason, priority: parameters of the form's first group.
-        reasonString: of the buildset; ``%(owner)s`` and ``%(reason)s`` are filled in.
-        buttonName, label: texts of the page, default: the name.
-        codebases: `CodebaseParameter` per codebase, or its name; default: one for the codebase without a
-            name.
-        properties: further parameters; each becomes a property.
-    """
+    positional: ClassVar[tuple[str, ...]] = ("name", "builderNames")
+    builderNames = argument(REQUIRED, checks.list_of(checks.text), doc="names of the builders that it may force")
+    username = argument(None, _parameter, doc="the parameter of the form that says who forces; None: a text field")
+    reason = argument(None, _parameter, doc="the parameter of the reason; None: a text field")
+    priority = argument(None, _parameter, doc="the parameter of the priority; None: a number field")
+    reasonString = argument(
+        "A build was forced by '%(owner)s': %(reason)s",
+        _reason,
+        doc="of the buildset; `%(owner)s` and `%(reason)s` are filled in",
+    )
+    buttonName = argument(None, checks.optional(checks.text), doc="of the page's button; None: the name")
+    label = argument(None, checks.optional(checks.text), doc="of the form; None: the name")
+    codebases = argument(
+        None,
+        _codebases,
+        doc="`CodebaseParameter` of each codebase, or its name; None: one for the codebase without a name",
+    )
+    properties = argument(
+        None,
+        checks.optional(checks.list_of(_one_parameter)),
+        doc="further parameters; each becomes a property",
+    )
 
-    #: the form must know them
-    renders_names = False
-
-    def __init__(
-        self,
-        name: str,
-        builderNames: Sequence[str],
-        username: BaseParameter | None = None,
-        reason: BaseParameter | None = None,
-        reasonString: str = "A build was forced by '%(owner)s': %(reason)s",
-        buttonName: str | None = None,
-        codebases: Sequence[str | CodebaseParameter] | None = None,
-        label: str | None = None,
-        properties: Sequence[BaseParameter] | None = None,
-        priority: BaseParameter | None = None,
-    ) -> None:
-        stated = [] if properties is None else list(properties)
-        parameters = [each for each in stated if isinstance(each, BaseParameter)]
-        if len(parameters) != len(stated):
-            error(f"ForceScheduler {name!r}: properties must be a list of parameters (util.StringParameter(...), …)")
-        groups = [
-            CodebaseParameter(each) if isinstance(each, str) else each
-            for each in ([""] if codebases is None else codebases)
-        ]
-        if not groups or not all(isinstance(each, CodebaseParameter) for each in groups):
-            error(f"ForceScheduler {name!r}: codebases must be a list of names or CodebaseParameters, and not empty")
-            groups = [CodebaseParameter("")]
-        super().__init__(name, builderNames, codebases=[each.codebase for each in groups])
-        self.username = username or UserNameParameter()
-        self.reason = reason or StringParameter("reason", default="force build", size=20)
-        self.priority_parameter = priority or IntParameter("priority", default=0)
-        self.reasonString = reasonString
-        try:
-            reasonString % {"owner": "", "reason": ""}
-        except (KeyError, TypeError, ValueError) as problem:
-            error(
-                f"ForceScheduler {name!r}: reasonString may hold %(owner)s and %(reason)s and is a string ({problem!r})"
-            )
-            self.reasonString = "%(reason)s"
-        self.buttonName = buttonName or name
-        self.label = label or name
-        self.codebase_parameters = groups
-        self.property_parameters = parameters
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.username = self.username or UserNameParameter()
+        self.reason = self.reason or StringParameter("reason", default="force build", size=20)
+        self.priority_parameter = self.priority or IntParameter("priority", default=0)
+        self.priority = None
+        self.buttonName = self.buttonName or self.name
+        self.label = self.label or self.name
         first = NestedParameter("", fields=[self.username, self.reason, self.priority_parameter])
-        self.all_fields: list[BaseParameter] = [first, *groups, *parameters]
+        self.all_fields: list[BaseParameter] = [first, *self.codebase_parameters, *self.property_parameters]
         self.__check_names()
+
+    def stated_properties(self) -> dict[str, Any]:
+        """None: what is submitted becomes the properties."""
+        self.property_parameters: list[BaseParameter] = list(self.properties or ())
+        return {}
+
+    def stated_codebases(self) -> dict[str, Mapping[str, Any]]:
+        """The codebases of the form's parameters."""
+        self.codebase_parameters: list[CodebaseParameter] = self.codebases or [CodebaseParameter("")]
+        return {each.codebase: {} for each in self.codebase_parameters}
 
     def __check_names(self) -> None:
         # a property may have the name of a codebase's field: then one value is submitted for both

@@ -12,15 +12,18 @@ taken back if it cannot be true (see `_Timed.believable`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
 from buildbot.changes.filter import NotABranch
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON, BuilderNames
-from buildbot.schedulers.calendar import Calendar, Field
+from buildbot.schedulers.base import REASON
+from buildbot.schedulers.calendar import Calendar
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
 
@@ -32,36 +35,38 @@ _LONGEST_TIMER_S = 30.0
 class _Timed(ChangeScheduler):
     """Builds when it is due; `next_time` says when that is."""
 
-    def __init__(
-        self,
-        name: str,
-        builderNames: BuilderNames,
-        *,
-        branch: Any = NotABranch,
-        onlyIfChanged: bool = False,
-        reason: str = REASON,
-        codebases: Any = None,
-        **further: Any,
-    ) -> None:
-        if branch is not NotABranch and codebases is not None:
-            error(f"scheduler {name!r}: with codebases the branch is given there")
-        if not (branch is NotABranch or branch is None or isinstance(branch, str)):
-            error(f"scheduler {name!r}: branch must be a text or None, not {branch!r}")
-            branch = NotABranch
-        self.__branch = branch
-        if codebases is None:
-            codebases = {"": {} if branch is NotABranch else {"branch": branch}}
-        super().__init__(name, builderNames, codebases=codebases, **further)
-        self.onlyIfChanged = onlyIfChanged
-        self.reason = self.fill_in(reason)
+    branch = argument(
+        NotABranch,
+        checks.optional(checks.text),
+        doc="what to build; None is the default branch. With `onlyIfChanged` only its changes count",
+    )
+    onlyIfChanged = argument(
+        False,
+        checks.flag,
+        doc="""skip a time if no important change came since the last. While no change of any kind has come at all, the
+        first build needs none""",
+    )
+    reason = argument(REASON, checks.text, doc="of the buildset; `%(name)s` and `%(classname)s` are filled in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reason = self.fill_in(self.reason)
         self.__timer: Any = None
+
+    def stated_codebases(self) -> dict[str, Mapping[str, Any]]:
+        """As ``BaseScheduler.stated_codebases``; the branch is that of the codebase without a name."""
+        if self.branch is NotABranch:
+            return super().stated_codebases()
+        if self.codebases is not None:
+            error(f"{type(self).__name__} {self.name!r}: with codebases the branch is given there")
+        return {"": {"branch": self.branch}}
 
     def is_wanted(self, change: Change) -> bool:
         """Whether its filter lets the change pass, and it is of the branch that is built.
 
         The branch says what is built, so another one's code must not be built under that name.
         """
-        wanted = self.__branch
+        wanted = self.branch
         if wanted is NotABranch and self.change_filter is None:
             wanted = self.codebases.get(change.codebase, {}).get("branch") or NotABranch
         return super().is_wanted(change) and (wanted is NotABranch or change.branch == wanted)
@@ -163,25 +168,11 @@ class _Timed(ChangeScheduler):
 class Periodic(_Timed):
     """Builds every ``periodicBuildTimer`` seconds, for the first time at once.
 
-    Args:
-        name, builderNames: see `BaseScheduler`.
-        periodicBuildTimer: seconds from one build to the next.
-        branch: what to build; None is the default branch. With ``onlyIfChanged`` only its changes count.
-        onlyIfChanged: skip a time if no important change came since the last. While no change of any kind has come at
-            all, the first build needs none.
-        reason, change_filter, fileIsImportant, onlyImportant, properties, codebases, priority: see
-            `SingleBranchScheduler`. Where there is no change_filter, a codebase that is given with a branch is only
-            changed by changes of that branch.
+    Where there is no change_filter, a codebase that is given with a branch is only changed by changes of that branch.
     """
 
-    def __init__(self, name: str, builderNames: BuilderNames, periodicBuildTimer: float, **further: Any) -> None:
-        super().__init__(name, builderNames, **further)
-        number = isinstance(periodicBuildTimer, int | float) and not isinstance(periodicBuildTimer, bool)
-        if not number or not 0 < periodicBuildTimer < float("inf"):
-            given = repr(periodicBuildTimer)
-            error(f"scheduler {name!r}: periodicBuildTimer must be a number of seconds above 0, not {given}")
-            periodicBuildTimer = 3600
-        self.periodicBuildTimer = periodicBuildTimer
+    positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "periodicBuildTimer")
+    periodicBuildTimer = argument(REQUIRED, checks.positive, doc="seconds from one build to the next")
 
     def first_time(self, now: float) -> float | None:
         """Never: the first build is due at once."""
@@ -199,32 +190,30 @@ class Periodic(_Timed):
 class Nightly(_Timed):
     """Builds at the times that a calendar pattern says, in the master's local time; `Calendar` says what that means
     when clocks are set.
-
-    Args:
-        name, builderNames: see `BaseScheduler`.
-        minute, hour, dayOfMonth, month: a number, a collection of numbers, or a text as in crontab (``*``,
-            ``*/15``, ``1-5,7``).
-        dayOfWeek: the same, where 0 is Monday.
-        branch, onlyIfChanged, **further: see `Periodic`.
     """
 
-    def __init__(
-        self,
-        name: str,
-        builderNames: BuilderNames,
-        minute: Field = 0,
-        hour: Field = "*",
-        dayOfMonth: Field = "*",
-        month: Field = "*",
-        dayOfWeek: Field = "*",
-        **further: Any,
-    ) -> None:
-        super().__init__(name, builderNames, **further)
-        fields = {"minute": minute, "hour": hour, "dayOfMonth": dayOfMonth, "month": month, "dayOfWeek": dayOfWeek}
+    positional: ClassVar[tuple[str, ...]] = (
+        "name",
+        "builderNames",
+        "minute",
+        "hour",
+        "dayOfMonth",
+        "month",
+        "dayOfWeek",
+    )
+    minute = argument(0, doc="a number, a collection of numbers, or a text as in crontab (`*`, `*/15`, `1-5,7`)")
+    hour = argument("*", doc="the same")
+    dayOfMonth = argument("*", doc="the same")
+    month = argument("*", doc="the same")
+    dayOfWeek = argument("*", doc="the same, where 0 is Monday")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        fields = {name: getattr(self, name) for name in ("minute", "hour", "dayOfMonth", "month", "dayOfWeek")}
         try:
             self.calendar = Calendar(**fields)
         except ValueError as problem:
-            error(f"scheduler {name!r}: {problem}")
+            error(f"{type(self).__name__} {self.name!r}: {problem}")
             self.calendar = Calendar(minute=0, hour=0, dayOfMonth="*", month="*", dayOfWeek="*")
 
     def next_time(self, last: float | None, now: float) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStep
@@ -11,7 +13,7 @@ from buildbot.util.results import SUCCESS
 class SetProperty(BuildStep):
     """Set a property."""
 
-    positional = ("property", "value")
+    positional: ClassVar[tuple[str, ...]] = ("property", "value")
     name = "SetProperty"
     description = "setting a property"
     descriptionDone = "set"
@@ -27,7 +29,7 @@ class SetProperty(BuildStep):
 class SetProperties(BuildStep):
     """Set several properties."""
 
-    positional = ("properties",)
+    positional: ClassVar[tuple[str, ...]] = ("properties",)
     name = "SetProperties"
     description = "setting properties"
     descriptionDone = "set"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
@@ -117,7 +117,7 @@ class Test(WarningCountingShellCommand):
 class SetPropertyFromCommand(ShellCommand):
     """Run a command and make a property of its output, or several."""
 
-    positional = ("property", "extract_fn", "strip", "includeStdout", "includeStderr")
+    positional: ClassVar[tuple[str, ...]] = ("property", "extract_fn", "strip", "includeStdout", "includeStderr")
     name = "setproperty"
     property = argument(
         None, checks.optional(checks.text), rendered=True, doc="the name of the property that takes the output"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
-from buildbot.config.errors import error
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
 
 _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
@@ -29,54 +29,64 @@ class WorkerProperties(dict[str, Any]):
         self[name] = value
 
 
-class AbstractWorker:
-    """A worker that may connect: its name, its password, and how it is treated.
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not _NAME.match(value):
+        raise ValueError(
+            f"must be a letter, then letters, digits, '_', '-' and '.', at most 50 in all, not {checks.kind(value)}"
+        )
+    return value
 
-    Args:
-        name: what the worker calls itself; a letter, then letters, digits, ``_``, ``-`` and ``.``, at most 50.
-        password: what it proves to know at login.
-        max_builds: how many builds it runs at once; None: one for each of its builders.
-        properties: set on each build that it runs.
-        defaultProperties: the same, where the build has no such property yet.
-        keepalive_interval: seconds between the questions by which a dead connection is noticed; None: 120.
-        missing_timeout: seconds after which a worker that went away is reported in the log; 0 or None: never.
-        notify_on_missing: who should hear of it; named in that report (no mail is sent).
-    """
 
-    def __init__(
-        self,
-        name: str,
-        password: str | None,
-        max_builds: int | None = None,
-        properties: Mapping[str, Any] | None = None,
-        defaultProperties: Mapping[str, Any] | None = None,
-        keepalive_interval: float | None = None,
-        missing_timeout: float | None = 3600,
-        notify_on_missing: str | Sequence[str] | None = None,
-    ) -> None:
-        if not isinstance(name, str) or not _NAME.match(name):
-            error(f"worker name {name!r} must be a letter, then letters, digits, '_', '-' and '.', at most 50 in all")
-        if not isinstance(password, str) or not password:
-            error(f"worker {name!r} needs a password, a text that is not empty")
-        if max_builds is not None and (type(max_builds) is not int or max_builds < 1):
-            error(f"worker {name!r}: max_builds must be None or a whole number from 1, not {max_builds!r}")
-        if keepalive_interval is not None and not (_is_number(keepalive_interval) and keepalive_interval > 0):
-            error(f"worker {name!r}: keepalive_interval must be seconds above 0, not {keepalive_interval!r}")
-        if missing_timeout is not None and not (_is_number(missing_timeout) and missing_timeout >= 0):
-            error(f"worker {name!r}: missing_timeout must be seconds, not {missing_timeout!r}")
-        self.name = name
-        self.workername = name
-        self.password = password or ""
-        self.max_builds = max_builds
-        self.properties = _properties(name, "properties", properties)
-        self.defaultProperties = _properties(name, "defaultProperties", defaultProperties)
-        self.keepalive_interval = keepalive_interval or 120
-        self.missing_timeout = missing_timeout or 0
-        listed = [notify_on_missing] if isinstance(notify_on_missing, str) else notify_on_missing
-        if listed is not None and not (isinstance(listed, Sequence) and all(isinstance(each, str) for each in listed)):
-            error(f"worker {name!r}: notify_on_missing must be an address, a list of them or None, not {listed!r}")
-            listed = None
-        self.notify_on_missing = list(listed or ())
+class AbstractWorker(Declared):
+    """A worker that may connect: its name, its password, and how it is treated."""
+
+    positional: ClassVar[tuple[str, ...]] = ("name", "password")
+    name = argument(
+        REQUIRED,
+        _name,
+        doc="what the worker calls itself; a letter, then letters, digits, `_`, `-` and `.`, at most 50",
+    )
+    password = argument(REQUIRED, checks.name, doc="what it proves to know at login")
+    max_builds = argument(
+        None,
+        checks.optional(checks.whole_number(1)),
+        doc="how many builds it runs at once; None: one for each of its builders",
+    )
+    properties = argument(None, checks.optional(checks.mapping), renderable=True, doc="set on each build that it runs")
+    defaultProperties = argument(
+        None,
+        checks.optional(checks.mapping),
+        renderable=True,
+        doc="the same, where the build has no such property yet",
+    )
+    keepalive_interval = argument(
+        None,
+        checks.optional(checks.positive),
+        doc="seconds between the questions by which a dead connection is noticed; None: 120",
+    )
+    missing_timeout = argument(
+        3600,
+        checks.optional(checks.number()),
+        doc="seconds after which a worker that went away is reported in the log; 0 or None: never",
+    )
+    notify_on_missing = argument(
+        None,
+        checks.optional(
+            checks.either(checks.text, checks.list_of(checks.text), otherwise="an address or a list of addresses")
+        ),
+        doc="who should hear of it; named in that report (no mail is sent)",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.workername = self.name
+        self.password = self.password or ""
+        self.properties = WorkerProperties(self.properties or {})
+        self.defaultProperties = WorkerProperties(self.defaultProperties or {})
+        self.keepalive_interval = self.keepalive_interval or 120
+        self.missing_timeout = self.missing_timeout or 0
+        told = self.notify_on_missing
+        self.notify_on_missing = [told] if isinstance(told, str) else list(told or ())
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"
@@ -84,16 +94,3 @@ class AbstractWorker:
 
 class Worker(AbstractWorker):
     """A `buildbot-worker` agent on any machine, which connects to the master."""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
-def _properties(worker: object, argument: str, given: object) -> WorkerProperties:
-    if given is None:
-        return WorkerProperties()
-    if not isinstance(given, Mapping) or not all(isinstance(each, str) for each in given):
-        error(f"worker {worker!r}: {argument} must be a dictionary with strings as keys, not {given!r}")
-        return WorkerProperties()
-    return WorkerProperties(given)

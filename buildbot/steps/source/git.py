@@ -11,7 +11,7 @@ import glob
 import posixpath
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.internet.task import deferLater
 
@@ -92,7 +92,7 @@ class Git(CommandMixin, BuildStep):
 
     name = "git"
     haltOnFailure = True
-    positional = ("repourl",)
+    positional: ClassVar[tuple[str, ...]] = ("repourl",)
     repourl = argument(REQUIRED, _address, rendered=True, doc="where to fetch from")
     branch = argument(
         None,

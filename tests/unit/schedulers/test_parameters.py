@@ -203,7 +203,7 @@ def test_source_stamps() -> None:
         (lambda: form(StringParameter("reason")), "two parameters named 'reason'"),
         (lambda: form(reasonString="%(x)s"), "reasonString"),
         (lambda: form(codebases=[]), "codebases"),
-        (lambda: ForceScheduler("f", ["b"], properties=["x"]), "must be a list of parameters"),  # type: ignore[list-item]
+        (lambda: ForceScheduler("f", ["b"], properties=["x"]), "properties element 1 must be a parameter"),
         (lambda: StringParameter("x", regex="("), "no pattern"),
         (lambda: form(StringParameter("x", default=object())), "cannot be shown"),
         (lambda: NestedParameter("x", layout="diagonal"), "layout"),

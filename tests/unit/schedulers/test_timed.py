@@ -326,10 +326,10 @@ async def test_nightly_builds_when_due(farm: Farm) -> None:
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: periodic(periodicBuildTimer=0), "periodicBuildTimer must be a number of seconds above 0, not 0"),
-        (lambda: periodic(periodicBuildTimer="1"), "periodicBuildTimer must be a number of seconds above 0, not '1'"),
+        (lambda: periodic(periodicBuildTimer=0), "periodicBuildTimer must be a number above 0, not 0"),
+        (lambda: periodic(periodicBuildTimer="1"), "periodicBuildTimer must be a number, not '1'"),
         (lambda: periodic(codebases=["a"]), "with codebases the branch is given there"),
-        (lambda: periodic(branch=["a"]), "branch must be a text or None, not ['a']"),
+        (lambda: periodic(branch=["a"]), "branch must be a string, not ['a']"),
         (lambda: Nightly("n", ["b"], hour=25), "hour must be a number from 0 to 23, a collection of them"),
         (lambda: Nightly("n", ["b"], hour=[1, 25]), "not [1, 25]"),
         (lambda: Nightly("n", ["b"], hour=[]), "not []"),

@@ -26,17 +26,17 @@ def test_notify_on_missing(given: Any, notified: list[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"notify_on_missing": 3}, "notify_on_missing must be an address, a list of them or None, not 3"),
-        ({"notify_on_missing": [None]}, "notify_on_missing must be an address, a list of them or None, not [None]"),
-        ({"properties": ["a"]}, "properties must be a dictionary with strings as keys, not ['a']"),
-        ({"defaultProperties": {1: 2}}, "defaultProperties must be a dictionary with strings as keys, not {1: 2}"),
+        ({"notify_on_missing": 3}, "notify_on_missing must be an address or a list of addresses, not 3"),
+        ({"notify_on_missing": [None]}, "notify_on_missing must be an address or a list of addresses, not [None]"),
+        ({"properties": ["a"]}, "properties must be a dictionary, not ['a']"),
+        ({"defaultProperties": {1: 2}}, "defaultProperties must have strings as keys, not 1"),
     ],
 )
 def test_mistakes_name_the_argument(arguments: dict[str, Any], message: str) -> None:
     """A wrong value is an error with the worker's name, the argument and what is allowed."""
     with pytest.raises(ConfigErrors) as caught:
         Worker("w", "p", **arguments)
-    assert f"worker 'w': {message}" in str(caught.value)
+    assert f"Worker 'w': {message}" in str(caught.value)
 
 
 async def test_properties_are_asked_as_those_of_a_build() -> None:

@@ -280,12 +280,12 @@ async def test_refused_builders(farm: Managed) -> None:
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ({"name": "1w"}, "worker name '1w' must be a letter"),
+        ({"name": "1w"}, "Worker '1w': name must be a letter"),
         ({"name": "w" * 51}, "at most 50"),
-        ({"password": None}, "worker 'w' needs a password"),
-        ({"max_builds": 0}, "max_builds must be None or a whole number from 1, not 0"),
-        ({"keepalive_interval": -1}, "keepalive_interval must be seconds above 0"),
-        ({"missing_timeout": "1h"}, "missing_timeout must be seconds, not '1h'"),
+        ({"password": None}, "Worker 'w': password must be a text that is not empty"),
+        ({"max_builds": 0}, "max_builds must be at least 1, not 0"),
+        ({"keepalive_interval": -1}, "keepalive_interval must be a number above 0"),
+        ({"missing_timeout": "1h"}, "missing_timeout must be a number, not '1h'"),
     ],
 )
 def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
