@@ -243,9 +243,9 @@ class LogsConnectorComponent(DBConnectorComponent):
         after = grown[0][_NUM_LINES]
         line = after - more
         rows = []
-        for piece in _pieces(content):
+        for piece in pieces_of(content.encode()):
             count = piece.count(b"\n")
-            compressed, blob = _packed(piece)
+            compressed, blob = packed(piece)
             rows.append(
                 {
                     "logid": logid,
@@ -303,7 +303,7 @@ class LogsConnectorComponent(DBConnectorComponent):
     def _replace(conn: Connection, logid: int, group: list[Row]) -> None:
         if len(group) < 2:
             return
-        compressed, blob = _packed(b"".join(_bytes(row) for row in group))
+        compressed, blob = packed(b"".join(_bytes(row) for row in group))
         _remove_range.run(conn, logid=logid, first=group[0][0], last=group[-1][0])
         _add_chunk.run(
             conn,
@@ -329,8 +329,8 @@ def _slug(name: str) -> str:
     return slug if slug and not slug[0].isdigit() else f"_{slug}"[:50]
 
 
-def _pieces(content: str) -> Iterator[bytes]:
-    data = content.encode()
+def pieces_of(data: bytes) -> Iterator[bytes]:
+    """Whole lines of UTF-8, each ending in a newline, in the pieces that chunks hold."""
     while len(data) > MAX_CHUNK:
         cut = data.rfind(b"\n", 0, MAX_CHUNK) + 1
         if cut == 0:  # one line alone is longer
@@ -341,13 +341,14 @@ def _pieces(content: str) -> Iterator[bytes]:
         yield data
 
 
-def _packed(data: bytes) -> tuple[int, bytes]:
+def packed(data: bytes) -> tuple[int, bytes]:
+    """What the columns ``compressed`` and ``content`` of a chunk with this text are."""
     if len(data) >= MIN_COMPRESSED:
         if not hasattr(_codecs, "compressor"):
             _codecs.compressor = zstandard.ZstdCompressor(level=3)
-        packed: bytes = _codecs.compressor.compress(data)
-        if len(packed) < len(data):
-            return 1, packed
+        smaller: bytes = _codecs.compressor.compress(data)
+        if len(smaller) < len(data):
+            return 1, smaller
     return 0, data
 
 

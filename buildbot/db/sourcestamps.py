@@ -99,6 +99,12 @@ _changes_of_set = Statement(
 _embedded = nester(STAMP_COLUMNS)
 
 
+def content_hash(branch: str | None, revision: str | None, repository: str, project: str, codebase: str) -> str:
+    """Stands for code without a patch, which has one stamp."""
+    parts = (branch, revision, repository, project, codebase)
+    return checks.name_hash(*("0" if part is None else "1" + part for part in parts))
+
+
 class SsDict(dict[str, Any]):
     """A source stamp; allows weak references."""
 
@@ -222,18 +228,18 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         Returns its id, and its row if it is at hand.
         """
         values = _checked(branch, revision, repository, project, codebase)
-        content_hash = checks.name_hash(*("0" if v is None else "1" + v for v in values.values()))
+        digest = content_hash(branch, revision, repository, project, codebase)
         transaction = transaction_of(conn)
-        key = sourcestamps.name, content_hash
+        key = sourcestamps.name, digest
         found = transaction.found.get(key)
         if found is None and not expect_new:
-            found = _find.first(conn, content_hash=content_hash)
+            found = _find.first(conn, content_hash=digest)
         if found is None:
-            row = {**values, "content_hash": content_hash, "sourcestampsetid": None, "patchid": None}
+            row = {**values, "content_hash": digest, "sourcestampsetid": None, "patchid": None}
             ssid = _add_shared.id_unless_there(conn, **row, created_at=transaction.now)
             if ssid is not None:
                 return ssid, transaction.written.get(sourcestamps.name, {}).get(ssid)
-            found = _find.first(conn, content_hash=content_hash)
+            found = _find.first(conn, content_hash=digest)
             assert found is not None
         transaction.found[key] = found
         return found[0], found

@@ -1,11 +1,17 @@
-"""Passwords of users: kept only as argon2 hashes."""
+"""Passwords of users: kept only as argon2 hashes; those that came from a Buildbot database as they were there."""
 
 from __future__ import annotations
+
+import hashlib
+import hmac
+import re
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
+#: Buildbot's: a salt of 16 digits, and SHA-1 of password and salt
+_BUILDBOT = re.compile(r"([0-9a-f]{16})([0-9a-f]{40})")
 
 
 def encrypt(password: str) -> str:
@@ -15,6 +21,10 @@ def encrypt(password: str) -> str:
 
 def check_passwd(guess: str, stored: str) -> bool:
     """Whether a password is the one that a hash was made of; false too for what is no hash."""
+    imported = _BUILDBOT.fullmatch(stored)
+    if imported:
+        salt, digest = imported.groups()
+        return hmac.compare_digest(hashlib.sha1((guess + salt).encode()).hexdigest(), digest)
     try:
         return _hasher.verify(stored, guess)
     except (VerificationError, InvalidHashError):

@@ -150,6 +150,8 @@ class Dialect:
     updates_in_order: ClassVar[bool] = True
     #: whether writers lock rows; not where there is one writer anyway
     locks_rows: ClassVar[bool] = True
+    #: of the driver, for a value in a statement's text
+    _placeholder: ClassVar[str] = "%s"
     #: options of a connection string that old configurations carry and that mean nothing any more
     obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
 
@@ -172,6 +174,13 @@ class Dialect:
         return self._create_engine().execution_options(**{CONTEXT: ConnectionContext(self)})
 
     def _create_engine(self) -> Engine:
+        raise NotImplementedError
+
+    def create_reading_engine(self) -> Engine:
+        """An engine that only reads, in a database of whatever schema: it changes nothing there, no setting either.
+
+        Each statement sees what is committed when it begins. Text that is no UTF-8 comes as bytes.
+        """
         raise NotImplementedError
 
     @contextmanager
@@ -234,6 +243,29 @@ class Dialect:
 
     def insert_ignore(self, table: Table) -> Executable:
         """An INSERT that does nothing if a unique key is there already: no two engines spell it alike."""
+        raise NotImplementedError
+
+    def insert_many(
+        self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """Insert many rows, each with the values of these columns, in the way in which the driver is fastest."""
+        quote = conn.dialect.identifier_preparer.quote
+        names = ", ".join(map(quote, columns))
+        values = ", ".join([self._placeholder] * len(columns))
+        execute(conn, f"INSERT INTO {quote(table.name)} ({names}) VALUES ({values})", rows, many=True)
+
+    def last_id(self, conn: Connection, table: Table) -> int:
+        """The highest number that a table's ids ever had, whether its row is still there or not; 0 for none."""
+        raise NotImplementedError
+
+    def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
+        """Give no row of a table an id up to this one any more; databases differ in whether ids that were given with
+        their rows count.
+        """
+        raise NotImplementedError
+
+    def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
+        """Have the planner look at tables that were filled at once. Outside of a transaction where need be."""
         raise NotImplementedError
 
     def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:

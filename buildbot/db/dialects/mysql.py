@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -63,7 +64,7 @@ class MySQLDialect(Dialect):
                 query_cache_size=COMPILED,
             )
         except ModuleNotFoundError:
-            raise InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'") from None
+            raise _no_driver() from None
 
         @event.listens_for(engine, "do_connect")
         def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
@@ -92,6 +93,18 @@ class MySQLDialect(Dialect):
             return statement, parameters
 
         return engine
+
+    def create_reading_engine(self) -> Engine:
+        """As ``Dialect.create_reading_engine``."""
+        try:
+            return create_engine(
+                self.url,
+                isolation_level="AUTOCOMMIT",
+                pool_size=1,
+                connect_args={"connect_timeout": 10, "init_command": "SET SESSION TRANSACTION READ ONLY"},
+            )
+        except ModuleNotFoundError:
+            raise _no_driver() from None
 
     def end_session(self, conn: Connection, session: Session) -> bool:
         """As ``Dialect.end_session``; numbers of sessions begin anew with the server."""
@@ -143,6 +156,23 @@ class MySQLDialect(Dialect):
         connection: Any = conn.connection.dbapi_connection
         connection.committed = True
         return int(last)
+
+    def last_id(self, conn: Connection, table: Table) -> int:
+        """As ``Dialect.last_id``; what the server says of its tables it otherwise remembers for a day."""
+        shown = execute(conn, f"SHOW CREATE TABLE {conn.dialect.identifier_preparer.quote(table.name)}").fetchone()[1]
+        found = re.search(r"\bAUTO_INCREMENT=(\d+)", shown)
+        return int(found[1]) - 1 if found else 0
+
+    def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
+        """As ``Dialect.skip_ids``; rows with ids of their own count here. It commits, as every ALTER does."""
+        if through > self.last_id(conn, table):
+            quoted = conn.dialect.identifier_preparer.quote(table.name)
+            execute(conn, f"ALTER TABLE {quoted} AUTO_INCREMENT = {through + 1}")
+
+    def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
+        """As ``Dialect.analyze``."""
+        names = ", ".join(conn.dialect.identifier_preparer.quote(table.name) for table in tables)
+        execute(conn, f"ANALYZE TABLE {names}").fetchall()
 
     def _code(self, error: DBAPIError) -> int:
         arguments = getattr(error.orig, "args", ())
@@ -207,6 +237,10 @@ class MySQLDialect(Dialect):
 
 #: the disk or a table is full, or a file of it cannot be written
 _NO_ROOM = (1021, 1114, 3)
+
+
+def _no_driver() -> InvalidURLError:
+    return InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'")
 
 
 def _collation(conn: Connection) -> str:

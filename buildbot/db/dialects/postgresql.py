@@ -26,7 +26,7 @@ from buildbot.db.dialects.base import (
     ReactorReader,
     Session,
 )
-from buildbot.db.dialects.driver import execute, execute_uncounted
+from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted, wrapped
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.dialects.replay import ReplayReader
 
@@ -153,7 +153,7 @@ class PostgreSQLDialect(Dialect):
                 query_cache_size=COMPILED,
             )
         except ModuleNotFoundError:
-            raise InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'") from None
+            raise _no_driver() from None
 
         @event.listens_for(engine, "do_connect")
         def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
@@ -176,6 +176,18 @@ class PostgreSQLDialect(Dialect):
         casts = {kind: spec for kind, spec in engine.dialect.colspecs.items() if kind not in (Integer, SmallInteger)}
         engine.dialect.colspecs = casts
         return engine
+
+    def create_reading_engine(self) -> Engine:
+        """As ``Dialect.create_reading_engine``."""
+        try:
+            return create_engine(
+                self.url,
+                isolation_level="AUTOCOMMIT",
+                pool_size=1,
+                connect_args={"connect_timeout": 10, "options": "-c default_transaction_read_only=on"},
+            )
+        except ModuleNotFoundError:
+            raise _no_driver() from None
 
     def begin_snapshot(self) -> str:
         """As ``Dialect.begin_snapshot``."""
@@ -202,6 +214,41 @@ class PostgreSQLDialect(Dialect):
     def insert_ignore(self, table: Table) -> Executable:
         """As ``Dialect.insert_ignore``."""
         return insert(table).on_conflict_do_nothing()
+
+    def insert_many(
+        self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
+    ) -> None:
+        """By COPY, which takes a fraction of the time of INSERT."""
+        quote = conn.dialect.identifier_preparer.quote
+        text = f"COPY {quote(table.name)} ({', '.join(map(quote, columns))}) FROM STDIN"
+        conn.get_execution_options()[CONTEXT].statements += 1
+        cursor: Any = conn.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
+        try:
+            with cursor.copy(text) as copy:
+                for row in rows:
+                    copy.write_row(row)
+        except Exception as error:
+            raise wrapped(conn, text, (), error) from error
+
+    def last_id(self, conn: Connection, table: Table) -> int:
+        """As ``Dialect.last_id``."""
+        name = self._sequence(conn, table)
+        last, called = execute(conn, f"SELECT last_value, is_called FROM {name}").fetchone()
+        return int(last) if called else int(last) - 1
+
+    def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
+        """As ``Dialect.skip_ids``: the sequence knows nothing of rows that came with an id of their own."""
+        if through > self.last_id(conn, table):
+            execute(conn, "SELECT setval(%s, %s)", (self._sequence(conn, table), through))
+
+    @staticmethod
+    def _sequence(conn: Connection, table: Table) -> str:
+        return str(execute(conn, "SELECT pg_get_serial_sequence(%s, 'id')", (table.name,)).fetchone()[0])
+
+    def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
+        """As ``Dialect.analyze``."""
+        names = ", ".join(conn.dialect.identifier_preparer.quote(table.name) for table in tables)
+        execute(conn, f"ANALYZE {names}")
 
     def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
         """NULL is the highest here unless told otherwise; said only where it can occur, for indexes are the other
@@ -274,6 +321,10 @@ class PostgreSQLDialect(Dialect):
         if state == "3D000" or ("does not exist" in str(error.orig) and "database" in str(error.orig)):
             return f"the database {self.url.database!r} does not exist on the server; create it first"
         return None
+
+
+def _no_driver() -> InvalidURLError:
+    return InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'")
 
 
 @cache

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import Column, Table, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
@@ -16,7 +17,7 @@ from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import COMPILED, DataVersion, Dialect, InvalidURLError, ReactorReader
-from buildbot.db.dialects.driver import execute_uncounted
+from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.sqlite_reactor import SQLiteDataVersion, SQLiteReactorReader
 
 #: how long a writer waits for another process's transaction
@@ -40,6 +41,7 @@ class SQLiteDialect(Dialect):
     returns_inserted = True
     returns_updated = True
     locks_rows = False
+    _placeholder = "?"
     obsolete_options = Dialect.obsolete_options | {"serialize_access", "journal_mode"}
 
     def __init__(self, url: URL, basedir: str | None) -> None:
@@ -103,6 +105,24 @@ class SQLiteDialect(Dialect):
 
         return engine
 
+    def create_reading_engine(self) -> Engine:
+        """As ``Dialect.create_reading_engine``.
+
+        A reader of a file that others may write keeps notes beside it (``-wal``, ``-shm``). None is needed, or
+        possible, where file or directory are read-only.
+        """
+        path = os.path.abspath(self.url.database or "")
+        address = f"file:{quote(path)}?mode=ro" + ("&immutable=1" if _is_at_rest(path) else "")
+
+        def connect() -> sqlite3.Connection:
+            connection = sqlite3.connect(
+                address, uri=True, timeout=BUSY_TIMEOUT_MS / 1000, isolation_level=None, check_same_thread=False
+            )
+            connection.text_factory = _text_or_bytes
+            return connection
+
+        return create_engine("sqlite+pysqlite://", creator=connect, poolclass=StaticPool)
+
     @staticmethod
     def _use_wal(cursor: sqlite3.Cursor) -> None:
         try:
@@ -146,6 +166,20 @@ class SQLiteDialect(Dialect):
     def _count_up(self, column: Column[int]) -> str:
         return super()._count_up(column).replace("%s", "?")
 
+    def last_id(self, conn: Connection, table: Table) -> int:
+        """As ``Dialect.last_id``."""
+        counted = execute(conn, "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).fetchone()
+        return int(counted[0]) if counted else 0
+
+    def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
+        """As ``Dialect.skip_ids``: rows with ids of their own count here, but not those that are gone."""
+        if through > self.last_id(conn, table):
+            execute(conn, "DELETE FROM sqlite_sequence WHERE name = ?", (table.name,))
+            execute(conn, "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, through))
+
+    def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
+        """Nothing: the plans that are asked for here are right without."""
+
     def is_transient(self, error: DBAPIError) -> bool:
         """Another process holds the lock for longer than the timeout."""
         return isinstance(error.orig, sqlite3.OperationalError) and (
@@ -178,3 +212,22 @@ class SQLiteDialect(Dialect):
         if "is full" in said or "disk I/O" in said:
             return f"the disk of the database {path} is full or failing ({said}); nothing of this transaction was kept"
         return None
+
+
+def _is_at_rest(path: str) -> bool:
+    """Whether nobody can be writing a file, and nothing of it stands elsewhere."""
+    try:
+        if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
+            return False
+        # root may write everything, and is not to where nobody else may
+        read_only = any(not os.stat(each).st_mode & 0o222 for each in (path, os.path.dirname(path)))
+    except OSError:
+        return False
+    return read_only or not os.access(os.path.dirname(path), os.W_OK)
+
+
+def _text_or_bytes(raw: bytes) -> str | bytes:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw

@@ -1,0 +1,187 @@
+"""The database that is read: a page of rows at a time, by their numbers, and what belongs to them.
+
+Nothing is locked and no transaction is held: the old master may go on writing meanwhile. How far a run reads is decided
+at its begin (`Source.bounds`): first for what refers to others, then for what is referred to, so that whatever is read
+has what it refers to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, TableClause, bindparam, func, inspect, select
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.sql import Select
+
+from buildbot.db.dialects import dialect_for
+from buildbot.importing import upstream
+from buildbot.importing.report import ImportRefusedError
+
+Row = Sequence[Any]
+
+#: how many reads of a table may fail before the rest of it is given up
+MAX_FAILURES = 500
+#: how many numbers one statement asks for
+_MANY = 500
+
+
+@dataclass
+class Page:
+    """Rows of a table with the numbers that follow ``after``, up to and with ``last``."""
+
+    after: int
+    last: int
+    rows: list[Row]
+    #: ranges of numbers that the database cannot read
+    unreadable: list[tuple[int, int]] = field(default_factory=list)
+
+
+class Source:
+    """A database of Buildbot's.
+
+    Attributes:
+        version: of its schema.
+    """
+
+    def __init__(self, db_url: str) -> None:
+        self.dialect = dialect_for(db_url)
+        self.engine = self.dialect.create_reading_engine()
+        self.conn: Connection
+        self.version = ""
+        self._failures: dict[str, int] = {}
+        self._statements: dict[tuple[str, ...], Select[Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """Its URL as it may be shown."""
+        return self.dialect.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def opened(self) -> Iterator[None]:
+        """Connect and look at the version; disconnect at the end of the block.
+
+        Raises:
+            ImportRefusedError: it cannot be read, or is no database of Buildbot 4.
+        """
+        try:
+            try:
+                with self.engine.connect() as self.conn:
+                    self.version = self._version()
+                    yield
+            except DBAPIError as error:
+                said = str(error.orig).strip().splitlines()[0]
+                raise ImportRefusedError(f"{self.name} cannot be read: {said}") from error
+        finally:
+            self.engine.dispose()
+
+    def _version(self) -> str:
+        if not inspect(self.conn).has_table(upstream.alembic_version.name):
+            raise ImportRefusedError(
+                f"{self.name} is no database of Buildbot 4: it has no table alembic_version. Older ones have to be"
+                " upgraded first: install Buildbot 4.3 and run its 'buildbot upgrade-master'"
+            )
+        if inspect(self.conn).has_table("sourcestampsets") and inspect(self.conn).has_table("clock"):
+            raise ImportRefusedError(
+                f"{self.name} is a database of Tenfold's own; move it to another with: buildbot copy-db"
+            )
+        found = self.conn.scalars(select(upstream.alembic_version.c.version_num)).all()
+        version = str(found[0]) if len(found) == 1 else ""
+        if version in upstream.VERSIONS:
+            return version
+        known = " and ".join(upstream.VERSIONS)
+        if version.isdigit() and version < upstream.VERSIONS[0]:
+            raise ImportRefusedError(
+                f"{self.name} has version {version} of Buildbot's schema; {known} can be read. Upgrade it first:"
+                " install Buildbot 4.3 and run its 'buildbot upgrade-master'"
+            )
+        raise ImportRefusedError(
+            f"{self.name} has version {version or found!r} of Buildbot's schema, which is not known here;"
+            f" {known} can be read"
+        )
+
+    def bounds(self, tables: Sequence[TableClause]) -> dict[str, int]:
+        """The highest numbers of tables now, asked for in this order."""
+        return {table.name: int(self.conn.scalar(select(func.max(_key(table)))) or 0) for table in tables}
+
+    def page(self, table: TableClause, after: int, upto: int, size: int) -> Page:
+        """At most ``size`` rows with numbers above ``after`` and up to ``upto``, by number."""
+        key = _key(table)
+        try:
+            rows = self._ask((table.name, "page"), lambda: (
+                select(table).where(key > bindparam("after"), key <= bindparam("upto")).order_by(key)
+                .limit(bindparam("size"))
+            ), after=after, upto=upto, size=size)  # fmt: skip
+        except DBAPIError as error:
+            self._raise_if_gone(error)
+            return self._readable(table, after, min(after + size, upto))
+        return Page(after, int(rows[-1][0]) if len(rows) == size else upto, rows)
+
+    def _readable(self, table: TableClause, after: int, upto: int) -> Page:
+        """What can be read of a range, where something in it cannot."""
+        page = Page(after, upto, [])
+        ranges = [(after + 1, upto)]
+        while ranges:
+            first, last = ranges.pop()
+            try:
+                page.rows += self.children(table, _key(table), first - 1, last)
+                continue
+            except DBAPIError as error:
+                self._raise_if_gone(error)
+            failures = self._failures[table.name] = self._failures.get(table.name, 0) + 1
+            if first == last or failures > MAX_FAILURES:
+                page.unreadable.append((first, last))
+            else:
+                middle = (first + last) // 2
+                ranges += [(middle + 1, last), (first, middle)]
+        return page
+
+    def children(self, table: TableClause, parent: ColumnElement[Any], after: int, upto: int) -> list[Row]:
+        """Rows that belong to the numbers above ``after`` and up to ``upto``, by these."""
+        return self._ask(
+            (table.name, parent.key or "", "children"),
+            lambda: select(table).where(parent > bindparam("after"), parent <= bindparam("upto")).order_by(parent),
+            after=after, upto=upto,
+        )  # fmt: skip
+
+    def of(self, table: TableClause, column: ColumnElement[Any], values: Sequence[Any]) -> list[Row]:
+        """Rows that have one of some values in a column, by the table's first column."""
+        rows: list[Row] = []
+        for start in range(0, len(values), _MANY):
+            rows += self._ask(
+                (table.name, column.key or "", "of"),
+                lambda: (
+                    select(table).where(column.in_(bindparam("them", expanding=True))).order_by(table.columns[0])
+                ),
+                them=list(values[start : start + _MANY]),
+            )  # fmt: skip
+        return rows
+
+    def all(self, table: TableClause) -> list[Row]:
+        """All rows of a small table, by its first column."""
+        return self._ask((table.name, "all"), lambda: select(table).order_by(table.columns[0]))
+
+    def ask(self, statement: Select[Any], **values: Any) -> list[Row]:
+        """The rows of another statement."""
+        return list(self.conn.execute(statement, values))
+
+    def has_codebases(self) -> bool:
+        """Whether its schema has the tables of codebases."""
+        return self.version == upstream.WITH_CODEBASES
+
+    def _ask(self, name: tuple[str, ...], make: Callable[[], Select[Any]], **values: Any) -> list[Row]:
+        statement = self._statements.get(name)
+        if statement is None:
+            statement = self._statements[name] = make()
+        return list(self.conn.execute(statement, values))
+
+    def _raise_if_gone(self, error: DBAPIError) -> None:
+        if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
+            raise error
+
+
+def _key(table: TableClause) -> ColumnElement[Any]:
+    return next(iter(table.columns))

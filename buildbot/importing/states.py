@@ -1,0 +1,135 @@
+"""What schedulers, pollers and others remember: Buildbot's objects and their state, as ours read them.
+
+Most values are kept as they are, for whatever asks for them by the same name and class. A GitPoller's position and a
+scheduler's place in the history of changes have another shape here (`buildbot.changes.gitpoller`,
+`buildbot.schedulers.feed`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from buildbot.importing import upstream
+from buildbot.importing.source import Row
+from buildbot.util import checks, jsontext
+
+#: where our parts look for theirs
+_POLLER, _POSITION, _FEED = "GitPoller", "lastRev", "feed"
+_HEADS = "refs/heads/"
+
+
+class State(NamedTuple):
+    """A value that an object remembers, or only that there is such an object."""
+
+    name: str
+    class_name: str
+    key: str | None
+    value: Any
+
+
+class Problem(NamedTuple):
+    """A state that cannot be brought over: its object, its key and why."""
+
+    row: str
+    reason: str
+
+
+class Skipped(NamedTuple):
+    """A state that is left behind on purpose."""
+
+    row: str
+    reason: str
+
+
+def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Problem | Skipped]:
+    """The objects and what they remember, but for the places of schedulers.
+
+    Args:
+        objects, values: all rows of both tables.
+    """
+    named: dict[Any, tuple[str, str]] = {}
+    for number, name, class_name in objects:
+        try:
+            named[number] = checks.text(name, "name"), checks.text(class_name, "class_name")
+        except (TypeError, ValueError) as error:
+            yield Problem(f"{number}", str(error))
+            continue
+        yield State(*named[number], None, None)
+    for number, key, value_json in values:
+        row = f"{number} {key!r}"
+        if number not in named:
+            yield Problem(row, f"object {number} is not there; it does not exist, or was left out")
+            continue
+        name, class_name = named[number]
+        if upstream.is_secret(class_name, key):
+            yield Skipped(row, "the old master's secret, by which it signs its sessions")
+            continue
+        try:
+            value = jsontext.loads(checks.text(value_json, "value_json"))
+            jsontext.dumps(value)
+            if upstream.is_git_poller(class_name, checks.text(key, "name")):
+                yield State(_public(name), _POLLER, _POSITION, git_position(value))
+            else:
+                yield State(name, class_name, key, value)
+        except (TypeError, ValueError) as error:
+            yield Problem(row, str(error))
+
+
+def git_position(last: Any) -> dict[str, Any]:
+    """The position of a GitPoller of ours, which has seen what theirs saw.
+
+    ``changeid`` 0 makes it look once among all changes for those that it finds next: the old master may have been
+    killed after it added changes, and before it noted where it was.
+
+    Raises:
+        ValueError: it is no dictionary of branches and revisions.
+    """
+    if not isinstance(last, dict) or not all(isinstance(revision, str) for revision in last.values()):
+        raise ValueError("the position of a GitPoller must be a dictionary of branches and revisions")
+    heads = {
+        _quoted(branch if branch.startswith("refs/") else _HEADS + branch): revision
+        for branch, revision in last.items()
+    }
+    return {"heads": heads, "gone": [], "changeid": 0, "adding": None}
+
+
+def kinds_of_schedulers(objects: Sequence[Row], names: Iterable[Any]) -> dict[str, list[str]]:
+    """The kinds of each scheduler that looks at changes, by its name; several if it was another kind once."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for _, name, class_name in objects:
+        kind = upstream.scheduler_kind(class_name) if isinstance(class_name, str) and name in found else None
+        if kind is not None and kind not in found[name]:
+            found[name].append(kind)
+    return {name: kinds for name, kinds in found.items() if kinds}
+
+
+def last_builds(found: Iterable[State | Problem | Skipped]) -> Mapping[tuple[str, str], float]:
+    """When timed schedulers last built, by their name and kind."""
+    return {
+        (each.name, each.class_name.rpartition(".")[2]): float(each.value)
+        for each in found
+        if isinstance(each, State) and each.key == upstream.LAST_BUILD and isinstance(each.value, int | float)
+    }
+
+
+def feed(name: str, kind: str, clock: int, changeid: int, enabled: bool, last: float | None) -> State:
+    """The place of a scheduler that has looked at all changes up to ``changeid``.
+
+    Args:
+        clock: the database's, at the end of the import.
+        last: when it last built, if its kind does so at certain times.
+    """
+    return State(name, kind, _FEED, {"clock": clock, "changeid": changeid, "enabled": enabled, "last": last})
+
+
+def _public(name: str) -> str:
+    # as GitPoller names itself by its address
+    return re.sub(r"\b((?:https?|ftps?)://)[^/@\s]*@", r"\1", name, flags=re.IGNORECASE)
+
+
+def _quoted(ref: str) -> str:
+    # as GitPoller keeps refs, whose bytes may be in any encoding
+    return quote(ref, safe="/!#$&'()+,;=@{}", errors="surrogateescape")

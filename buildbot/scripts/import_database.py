@@ -1,0 +1,71 @@
+"""``buildbot import``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.config import ConfigErrors, load_config
+from buildbot.db.dialects import InvalidURLError
+from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.importing.run import Import
+from buildbot.importing.source import Source
+from buildbot.importing.target import Target
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import failures
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.scripts.options import quiet_option
+
+#: holds every row that was left out, with the reason
+LEFT_OUT = "import-left-out.txt"
+#: of the process, where not all could be brought over
+INCOMPLETE = 3
+
+
+@click.command("import")
+@click.argument("directory", type=click.Path(file_okay=False))
+@click.option("--from", "source_url", required=True, metavar="URL", help="The database of the Buildbot installation.")
+@quiet_option
+def command(directory: str, source_url: str, quiet: bool) -> None:
+    """Bring the database of a Buildbot 4 installation into that of the master in DIRECTORY.
+
+    Everything keeps its number, so links stay. The old master may run meanwhile; the new one must not, and must never
+    have run on its database. Run the command again to bring over what has come since, and again after it was
+    interrupted. What was running when it was read ends with RETRY, unless a later run finds it ended.
+
+    URL is the old master's db_url, for example postgresql://user:password@host/buildbot or
+    sqlite:////path/to/the/old/master/state.sqlite. Nothing is changed there.
+
+    Exit codes: 0 everything was brought over; 1 it could not be done, the message says why; 2 the command line is
+    wrong; 3 done, but some rows were left out: they are listed in import-left-out.txt in DIRECTORY.
+    """
+    found = basedirs.find(directory)
+    say = (lambda _: None) if quiet else click.echo
+    try:
+        with BasedirLock(found.path):
+            report = _imported(found, source_url, Progress(say))
+    except (ImportRefusedError, InvalidURLError) as reason:
+        raise click.ClickException(str(reason)) from None
+    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, found.path)) from None
+    for line in report.lines():
+        say(line)
+    if report.left_out:
+        say(f"All of them are listed in '{found.path / LEFT_OUT}'.")
+        raise click.exceptions.Exit(INCOMPLETE)
+
+
+def _imported(found: Basedir, source_url: str, progress: Progress) -> Report:
+    config = load_config(found.path, found.settings.configfile)
+    source, target = Source(source_url), Target(config.db_url)
+    listing: Path = found.path / LEFT_OUT
+    with source.opened(), target.opened():
+        report = Import(source, target, progress).run()
+    if report.left_out:
+        listing.write_text("".join(f"{each}\n" for each in report.left_out), encoding="utf-8")
+    else:
+        listing.unlink(missing_ok=True)
+    return report

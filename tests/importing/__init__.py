@@ -1,0 +1,1 @@
+"""Databases brought over from Buildbot, and from one of ours to another."""

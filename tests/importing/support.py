@@ -1,0 +1,130 @@
+"""Sources to import, imports of them, and what is in a database."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, select
+from sqlalchemy.engine import Engine
+
+from buildbot.db.dialects import dialect_for
+from buildbot.importing.report import Progress, Report
+from buildbot.importing.run import Import
+from buildbot.importing.source import Source
+from buildbot.importing.target import Target
+from buildbot.resources import metadata
+from tests.support.databases import database_url
+
+SAMPLE = Path(__file__).with_name("sample")
+#: the end of what was running when it was imported
+NOW = 1_800_000_000
+
+
+def sample_copy(directory: Path) -> Path:
+    """A copy of the sample that a test may change."""
+    directory.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy(SAMPLE / "state.sqlite", directory / "source.sqlite"))
+
+
+@contextmanager
+def changed(path: Path) -> Iterator[sqlite3.Connection]:
+    """A connection to a SQLite database whose changes are committed; nothing is checked, as in a damaged one."""
+    with closing(sqlite3.connect(path)) as connection:
+        yield connection
+        connection.commit()
+
+
+def run_import(source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None) -> Report:
+    """One run."""
+    source, target = Source(source_url), Target(target_url)
+    with source.opened(), target.opened():
+        return Import(source, target, Progress(say, every_s=0), now=lambda: NOW).run()
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A database of ours that was filled from another one."""
+
+    backend: str
+    url: str
+    report: Report
+
+    @property
+    def engine(self) -> Engine:
+        """A new one."""
+        return dialect_for(self.url).create_engine()
+
+
+@contextmanager
+def imported(backend: str, source: Path, directory: Path) -> Iterator[Imported]:
+    """The import of a SQLite database into a new one, which is dropped at the end of the block."""
+    with database_url(backend, "import", directory) as url:
+        yield Imported(backend, url, run_import(f"sqlite:///{source}", url))
+
+
+def contents(url: str, without: tuple[str, ...] = ()) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of a database of ours, by table; without what runs of an import remember, and some tables."""
+    engine = dialect_for(url).create_engine()
+    found = {}
+    with engine.connect() as conn:
+        objects = metadata.tables["objects"]
+        ours = conn.scalar(select(objects.c.id).where(objects.c.class_name == "buildbot.importing"))
+        for table in metadata.sorted_tables:
+            if table.name in without:
+                continue
+            statement = select(table)
+            if table.name == "object_state":
+                statement = statement.where(table.c.objectid != (ours or 0))
+            rows = [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
+                    for row in conn.execute(statement)]  # fmt: skip
+            found[table.name] = sorted(rows, key=repr)
+    engine.dispose()
+    return found
+
+
+def named_objects(found: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
+    """The same with objects by name: their numbers are nobody's business, and depend on the order of the runs."""
+    names = {row[0]: row[1:3] for row in found["objects"]}
+    tests = {table: {row[0]: row[1] for row in found[table]} for table in ("test_names", "test_code_paths")}
+    result = {table: rows for table, rows in found.items() if table not in ("objects", *tests)}
+    for table in ("object_state", "scheduler_changes"):
+        result[table] = sorted(((*names[row[0]], *row[1:]) for row in found[table]), key=repr)
+    result["test_results"] = [
+        (*row[:3], tests["test_names"].get(row[3]), tests["test_code_paths"].get(row[4]), *row[5:])
+        for row in found["test_results"]
+    ]
+    return result
+
+
+def source_rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
+    """What a statement gives of a source."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        return connection.execute(statement).fetchall()
+
+
+def tables_of_readme() -> dict[str, list[list[str]]]:
+    """The tables of the sample's README, by the heading above them: rows of cells."""
+    found: dict[str, list[list[str]]] = {}
+    heading = ""
+    for line in (SAMPLE / "README.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            heading = line.removeprefix("## ")
+        elif line.startswith("| ") and not re.fullmatch(r"[| -]+", line):
+            found.setdefault(heading, []).append([cell.strip() for cell in line.strip("| ").split(" | ")])
+    return {heading: rows[1:] for heading, rows in found.items()}
+
+
+def scalar(url: str, statement: Any) -> Any:
+    """One value of a database of ours."""
+    engine = create_engine(dialect_for(url).url)
+    with engine.connect() as conn:
+        found = conn.scalar(statement)
+    engine.dispose()
+    return found
