@@ -20,7 +20,17 @@ from buildbot.util.results import RETRY
 LOST = "master lost"
 
 _MAX = checks.MAX_INT
-_text, _optional, _hash = checks.text, checks.optional_text, checks.name_hash
+_hash = checks.name_hash
+
+
+def _text(value: Any, what: str) -> str:
+    if isinstance(value, bytes):
+        raise ValueError(f"{what} is no UTF-8")
+    return checks.text(value, what)
+
+
+def _optional(value: Any, what: str) -> str | None:
+    return None if value is None else _text(value, what)
 
 
 def _number(value: Any, what: str) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Table, TableClause, bindparam, select
 
 from buildbot.importing import convert, upstream
+from buildbot.importing.report import missing
 from buildbot.importing.source import Row, Source
 from buildbot.importing.target import Step
 from buildbot.resources import metadata
@@ -57,6 +58,7 @@ class Part:
         size: how many rows one step reads.
         weight: what one row costs, with all that belongs to it, against others.
         unfinished: whether a row may still change.
+        children: the tables of what belongs to a row, and their columns that say to which.
     """
 
     source: TableClause
@@ -64,6 +66,7 @@ class Part:
     size: int
     weight: float
     unfinished: Callable[[Row], bool] = lambda row: False
+    children: tuple[tuple[TableClause, str], ...] = ()
 
     @property
     def name(self) -> str:
@@ -79,16 +82,28 @@ def _incomplete(column: str, source: TableClause) -> Callable[[Row], bool]:
 COMMITS = Part(upstream.codebase_commits, T["commits"], 5000, 1)
 PATCHES = Part(upstream.patches, T["patches"], 200, 2)
 SOURCESTAMPS = Part(upstream.sourcestamps, T["sourcestamps"], 5000, 1)
-CHANGES = Part(upstream.changes, T["changes"], 2000, 3)
+CHANGES = Part(
+    upstream.changes, T["changes"], 2000, 3,
+    children=tuple(
+        (table, "changeid") for table in (upstream.change_files, upstream.change_properties, upstream.change_users)
+    ),
+)  # fmt: skip
 BUILDSETS = Part(
-    upstream.buildsets, T["buildsets"], 2000, 4, _incomplete("complete", upstream.buildsets)
+    upstream.buildsets, T["buildsets"], 2000, 4, _incomplete("complete", upstream.buildsets),
+    ((upstream.buildset_properties, "buildsetid"), (upstream.buildset_sourcestamps, "buildsetid")),
 )  # fmt: skip
 BUILDREQUESTS = Part(
-    upstream.buildrequests, T["buildrequests"], 5000, 2, _incomplete("complete", upstream.buildrequests)
-)
-BUILDS = Part(upstream.builds, T["builds"], 1000, 10, _incomplete("complete_at", upstream.builds))
+    upstream.buildrequests, T["buildrequests"], 5000, 2, _incomplete("complete", upstream.buildrequests),
+    ((upstream.buildrequest_claims, "brid"),),
+)  # fmt: skip
+BUILDS = Part(
+    upstream.builds, T["builds"], 1000, 10, _incomplete("complete_at", upstream.builds),
+    ((upstream.build_properties, "buildid"), (upstream.build_data, "buildid")),
+)  # fmt: skip
 STEPS = Part(upstream.steps, T["steps"], 5000, 1, _incomplete("complete_at", upstream.steps))
-LOGS = Part(upstream.logs, T["logs"], 1000, 4, _incomplete("complete", upstream.logs))
+LOGS = Part(
+    upstream.logs, T["logs"], 1000, 4, _incomplete("complete", upstream.logs), ((upstream.logchunks, "logid"),)
+)  # fmt: skip
 TEST_RESULT_SETS = Part(
     upstream.test_result_sets, T["test_result_sets"], 5000, 1, _incomplete("complete", upstream.test_result_sets)
 )
@@ -118,7 +133,7 @@ def by_parent(step: Step, rows: Sequence[Row], children: Sequence[Row], source: 
     parents = {row[0] for row in rows}
     found = {parent: list(own) for parent, own in groupby(children, itemgetter(0))}
     for parent in found.keys() - parents:
-        step.leave_out(source.name, parent, f"{next(iter(source.columns)).name} {parent} is not there")
+        step.leave_out(source.name, parent, missing(next(iter(source.columns)).name, parent))
     return found
 
 
@@ -223,7 +238,7 @@ class Converter:
         for row in rows:
             add_converted(step, found, row, row[0], lambda row: convert.buildrequest(row, claims.pop(row[0], None)))
         for brid in claims:
-            step.leave_out("buildrequest_claims", brid, f"brid {brid} is not there; it does not exist, or was left out")
+            step.leave_out("buildrequest_claims", brid, missing("brid", brid))
         return [found]
 
     def _builds(self, step: Step, rows: Sequence[Row], children: Children) -> list[Rows]:
@@ -254,7 +269,7 @@ class Converter:
         def converted(row: Row) -> tuple[Any, ...]:
             for what, number, known in (("test_nameid", row[3], names), ("test_code_pathid", row[4], paths)):
                 if number is not None and number not in known:
-                    raise ValueError(f"{what} {number} is not there; it does not exist, or was left out")
+                    raise ValueError(missing(what, number))
             return convert.test_result(row, names.get(row[3]), paths.get(row[4]))
 
         for row in rows:

@@ -131,3 +131,8 @@ def duration(seconds: float) -> str:
     if whole < 100:
         return f"{whole} s"
     return f"{round(whole / 60)} min" if whole < 6000 else f"{whole / 3600:.1f} h"
+
+
+def missing(column: str, number: Any) -> str:
+    """Why a row is left out that refers to one that is not here."""
+    return f"{column} {number} is not there; it does not exist, or was left out"

@@ -24,7 +24,7 @@ from buildbot.importing import convert, upstream
 from buildbot.importing.ending import Ending
 from buildbot.importing.logs import LogGroup, LogReader
 from buildbot.importing.parts import BUILDS, CHANGES, COMMITS, LOGS, PARTS, Converter, Part, Rows, add_converted
-from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.importing.report import ImportRefusedError, Progress, Report, missing
 from buildbot.importing.source import Page, Row, Source
 from buildbot.importing.target import Step, Target
 from buildbot.resources import clock, metadata
@@ -40,13 +40,22 @@ class Import:
         source, target: both opened.
         progress: hears how far it is.
         now: Unix seconds, at which ends what was running.
+        most: how many rows one transaction brings at the most, and what belongs to them.
     """
 
-    def __init__(self, source: Source, target: Target, progress: Progress, now: Callable[[], int] = time_now) -> None:
+    def __init__(
+        self,
+        source: Source,
+        target: Target,
+        progress: Progress,
+        now: Callable[[], int] = time_now,
+        most: int = 5000,
+    ) -> None:
         self._source = source
         self._target = target
         self._progress = progress
         self._now = now
+        self._most = most
         self._bounds: dict[str, int] = {}
         self._masters: dict[str, str] = {}
         self._logs = LogReader(source)
@@ -66,10 +75,13 @@ class Import:
         newest = self._bounds[CHANGES.name]
         self._converter = Converter(self._source, newest, self._now)
         self._progress.expect(sum(part.weight * (self._bounds[part.name] - self._position(part)) for part in parts))
+        target.wait_for_disk(False)
         target.step(self._small_tables)
         for part in parts:
             self._refresh(part)
             self._scan(part)
+            target.step(partial(self._tell_orphans, part))
+        target.wait_for_disk(True)
         target.step(partial(self._finish, newest))
         last = {T[name]: self._last(T[name]) for name in T if "id" in T[name].columns and T[name] is not clock}
         target.after_all(last)
@@ -134,7 +146,7 @@ class Import:
             if tagid in tags:
                 tagged.setdefault(builderid, []).append(tags[tagid])
             else:
-                step.leave_out("builders_tags", number, f"tagid {tagid} is not there")
+                step.leave_out("builders_tags", number, missing("tagid", tagid))
         self._put(
             step, T["builders"], convert.BUILDERS, upstream.builders,
             lambda row: convert.builder(row, tagged.get(row[0], ())),
@@ -185,7 +197,7 @@ class Import:
     def _scan(self, part: Part) -> None:
         bound = self._bounds[part.name]
         while (position := self._position(part)) < bound:
-            page = self._source.page(part.source, position, bound, part.size)
+            page = self._source.page(part.source, position, bound, min(part.size, self._most))
             if part is LOGS:
                 self._bring_logs(page)
             else:
@@ -212,6 +224,13 @@ class Import:
         for first, last in page.unreadable:
             row = f"{first}" if first == last else f"{first} to {last}"
             step.leave_out(part.name, row, "the source database is damaged there: it cannot read them")
+
+    def _tell_orphans(self, part: Part, step: Step) -> None:
+        """Leave out what belongs to rows that are neither here nor still to come."""
+        for table, column in part.children:
+            for row in self._source.orphans(table, table.c[column], part.source, self._bounds[part.name]):
+                parent = row[[each.name for each in table.columns].index(column)]
+                step.leave_out(table.name, f"{row[0]}", missing(column, parent))
 
     def _refresh(self, part: Part) -> None:
         """Read again what was unfinished when it was read."""

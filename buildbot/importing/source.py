@@ -147,6 +147,13 @@ class Source:
             after=after, upto=upto,
         )  # fmt: skip
 
+    def orphans(self, table: TableClause, column: ColumnElement[Any], parent: TableClause, after: int) -> list[Row]:
+        """Rows that belong to numbers above ``after`` that no row of ``parent`` has."""
+        key = _key(parent)
+        return self.ask(
+            select(table).where(column > after, ~select(key).where(key == column).exists()).order_by(column)
+        )
+
     def of(self, table: TableClause, column: ColumnElement[Any], values: Sequence[Any]) -> list[Row]:
         """Rows that have one of some values in a column, by the table's first column."""
         rows: list[Row] = []

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from buildbot.importing import upstream
+from buildbot.importing.report import missing
 from buildbot.importing.source import Row
 from buildbot.util import checks, jsontext
 
@@ -61,7 +62,7 @@ def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Pr
     for number, key, value_json in values:
         row = f"{number} {key!r}"
         if number not in named:
-            yield Problem(row, f"object {number} is not there; it does not exist, or was left out")
+            yield Problem(row, missing("objectid", number))
             continue
         name, class_name = named[number]
         if upstream.is_secret(class_name, key):

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import is_current, upgrade
-from buildbot.importing.report import LEFT_OUT, ImportRefusedError, LeftOut, Report
+from buildbot.importing.report import LEFT_OUT, ImportRefusedError, LeftOut, Report, missing
 from buildbot.resources import clock, events, metadata, object_state, objects
 from buildbot.resources.masters import MASTER
 from buildbot.util import checks, jsontext
@@ -42,7 +42,7 @@ class Step:
     def __init__(self, target: Target, conn: Connection, careful: bool) -> None:
         self.conn = conn
         self.rows: dict[str, int] = {}
-        self._left_out: list[LeftOut] = []
+        self._left_out: dict[str, LeftOut] = {}
         self._notes: dict[str, Any] = {}
         self._target = target
         self._careful = careful
@@ -187,7 +187,7 @@ class Step:
         for key in table.foreign_keys:
             value = row.get(key.parent.name)
             if value is not None and self.conn.scalar(select(key.column).where(key.column == value)) is None:
-                return f"{key.parent.name} {value} is not there; it does not exist, or was left out"
+                return missing(key.parent.name, value)
         if self._target.dialect.is_unique_violation(error):
             names = [name for name in ("name", "slug", "number", "revision", "identifier", "attr_data") if name in row]
             said = ", ".join(f"{name} {row[name]!r}" for name in names)
@@ -195,8 +195,10 @@ class Step:
         return f"the database does not take it: {_said(error)}"
 
     def leave_out(self, table: str, row: Any, reason: str) -> None:
-        """Remember that a row of the source was left out, and why."""
-        self._left_out.append(LeftOut(table, str(row), reason))
+        """Remember that a row of the source was left out, and why; there may be several reasons."""
+        left = LeftOut(table, str(row), reason)
+        earlier = self._left_out.get(left.key)
+        self._left_out[left.key] = left if earlier is None else left._replace(reason=f"{earlier.reason}; {reason}")
 
     def note(self, key: str, value: Any) -> None:
         """Remember a JSON value for later runs."""
@@ -204,7 +206,7 @@ class Step:
 
     def finish(self) -> tuple[list[LeftOut], dict[str, Any]]:
         """Write what is to be remembered. Returns the rows that no earlier run left out, and all that is new."""
-        new = {each.key: each for each in self._left_out if each.key not in self._target.notes}
+        new = {key: each for key, each in self._left_out.items() if key not in self._target.notes}
         notes = {**self._notes, **{key: each.reason for key, each in new.items()}}
         if notes:
             self._target.write_notes(self.conn, notes)
@@ -239,6 +241,7 @@ class Target:
                 self._read_notes()
                 self.conn.commit()
                 yield
+                self.conn.rollback()
         finally:
             self.engine.dispose()
 
@@ -316,6 +319,8 @@ class Target:
         careful = False
         for attempt in range(1, MAX_ATTEMPTS + 1):
             step = Step(self, self.conn, careful)
+            self.conn.rollback()
+            self.conn.begin()  # statements in the driver's own words begin nothing
             try:
                 result = work(step)
                 new, notes = step.finish()
@@ -343,13 +348,18 @@ class Target:
                 return result
         raise AssertionError("the last attempt returns or raises")
 
+    def wait_for_disk(self, wait: bool) -> None:
+        """Whether steps wait until they are on the disk; see `Dialect.wait_for_disk`."""
+        self.conn.rollback()
+        self.dialect.wait_for_disk(self.conn, wait)
+
     def after_all(self, last_ids: Mapping[Table, int]) -> None:
         """Give out no id up to those of the source, and have the planner look at what is new."""
         for table, last in last_ids.items():
-            self.dialect.skip_ids(self.conn, table, last)
-            self.conn.commit()
-        self.dialect.analyze(self.conn, list(metadata.sorted_tables))
-        self.conn.commit()
+            with self.conn.begin():
+                self.dialect.skip_ids(self.conn, table, last)
+        with self.conn.begin():
+            self.dialect.analyze(self.conn, list(metadata.sorted_tables))
 
 
 def _said(error: DBAPIError) -> str:

@@ -33,6 +33,44 @@ def sample_copy(directory: Path) -> Path:
     return Path(shutil.copy(SAMPLE / "state.sqlite", directory / "source.sqlite"))
 
 
+def turn_back(path: Path, moment: int) -> None:
+    """Make of the sample what it was at a moment: what came later is not there, what ended later is running."""
+    later = "(SELECT id FROM {} WHERE {} > :t)"
+    with changed(path) as connection:
+        for statement in (
+            f"DELETE FROM builds WHERE id IN {later.format('builds', 'started_at')}",
+            "UPDATE builds SET complete_at = NULL, results = NULL, state_string = 'building' WHERE complete_at > :t",
+            "DELETE FROM build_properties WHERE buildid NOT IN (SELECT id FROM builds)",
+            "DELETE FROM build_properties WHERE name = 'got_revision' AND buildid IN"
+            " (SELECT id FROM builds WHERE complete_at IS NULL)",
+            "DELETE FROM build_data WHERE buildid NOT IN (SELECT id FROM builds WHERE complete_at IS NOT NULL)",
+            "DELETE FROM steps WHERE started_at > :t OR buildid NOT IN (SELECT id FROM builds)",
+            "UPDATE steps SET complete_at = NULL, results = NULL, state_string = 'running' WHERE complete_at > :t",
+            "DELETE FROM logs WHERE stepid NOT IN (SELECT id FROM steps)",
+            "UPDATE logs SET complete = 0, num_lines = 0 WHERE stepid IN (SELECT id FROM steps WHERE results IS NULL)",
+            "DELETE FROM logchunks WHERE logid NOT IN (SELECT id FROM logs WHERE complete = 1)",
+            "DELETE FROM buildrequest_claims WHERE claimed_at > :t",
+            "DELETE FROM buildrequests WHERE submitted_at > :t",
+            "UPDATE buildrequests SET complete = 0, results = -1, complete_at = NULL WHERE complete_at > :t",
+            f"DELETE FROM buildset_properties WHERE buildsetid IN {later.format('buildsets', 'submitted_at')}",
+            f"DELETE FROM buildset_sourcestamps WHERE buildsetid IN {later.format('buildsets', 'submitted_at')}",
+            "DELETE FROM buildsets WHERE submitted_at > :t",
+            "UPDATE buildsets SET complete = 0, results = -1, complete_at = NULL WHERE complete_at > :t",
+            "DELETE FROM changes WHERE sourcestampid IN (SELECT id FROM sourcestamps WHERE created_at > :t)",
+            "DELETE FROM sourcestamps WHERE created_at > :t",
+            *(
+                f"DELETE FROM {table} WHERE changeid NOT IN (SELECT changeid FROM changes)"
+                for table in ("change_files", "change_users", "change_properties", "scheduler_changes")
+            ),
+            "DELETE FROM codebase_branches",
+            "DELETE FROM codebase_commits",
+            'UPDATE object_state SET value_json = \'{"main": "571e3f8f47beafb97dcb882c4f68b4e455098ff1"}\''
+            " WHERE name = 'lastRev'",
+            "UPDATE workers SET paused = 0, pause_reason = NULL",
+        ):
+            connection.execute(statement, {"t": moment} if ":t" in statement else {})
+
+
 @contextmanager
 def changed(path: Path) -> Iterator[sqlite3.Connection]:
     """A connection to a SQLite database whose changes are committed; nothing is checked, as in a damaged one."""
@@ -41,11 +79,13 @@ def changed(path: Path) -> Iterator[sqlite3.Connection]:
         connection.commit()
 
 
-def run_import(source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None) -> Report:
-    """One run."""
+def run_import(
+    source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None, most: int = 5000
+) -> Report:
+    """One run, with a line for each step."""
     source, target = Source(source_url), Target(target_url)
     with source.opened(), target.opened():
-        return Import(source, target, Progress(say, every_s=0), now=lambda: NOW).run()
+        return Import(source, target, Progress(say, every_s=0), now=lambda: NOW, most=most).run()
 
 
 @dataclass(frozen=True)

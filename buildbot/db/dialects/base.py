@@ -254,6 +254,12 @@ class Dialect:
         values = ", ".join([self._placeholder] * len(columns))
         execute(conn, f"INSERT INTO {quote(table.name)} ({names}) VALUES ({values})", rows, many=True)
 
+    def wait_for_disk(self, conn: Connection, wait: bool) -> None:
+        """Whether commits of a connection, outside of a transaction, wait until they are on the disk. Where they do
+        not, a power failure may lose the newest ones, whole ones and in their order; the next one that waits saves all
+        before it. Databases that only ask the whole server to do so wait anyway.
+        """
+
     def last_id(self, conn: Connection, table: Table) -> int:
         """The highest number that a table's ids ever had, whether its row is still there or not; 0 for none."""
         raise NotImplementedError

@@ -230,6 +230,11 @@ class PostgreSQLDialect(Dialect):
         except Exception as error:
             raise wrapped(conn, text, (), error) from error
 
+    def wait_for_disk(self, conn: Connection, wait: bool) -> None:
+        """As ``Dialect.wait_for_disk``."""
+        with conn.begin():
+            execute_uncounted(conn, f"SET synchronous_commit={'on' if wait else 'off'}")
+
     def last_id(self, conn: Connection, table: Table) -> int:
         """As ``Dialect.last_id``."""
         name = self._sequence(conn, table)

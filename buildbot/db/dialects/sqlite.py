@@ -166,6 +166,10 @@ class SQLiteDialect(Dialect):
     def _count_up(self, column: Column[int]) -> str:
         return super()._count_up(column).replace("%s", "?")
 
+    def wait_for_disk(self, conn: Connection, wait: bool) -> None:
+        """As ``Dialect.wait_for_disk``."""
+        execute_uncounted(conn, f"PRAGMA synchronous={'FULL' if wait else 'NORMAL'}")
+
     def last_id(self, conn: Connection, table: Table) -> int:
         """As ``Dialect.last_id``."""
         counted = execute(conn, "SELECT seq FROM sqlite_sequence WHERE name = ?", (table.name,)).fetchone()
