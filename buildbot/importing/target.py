@@ -80,7 +80,7 @@ class Step:
                     self._insert(table, columns, rows[part], source, ids[part])
                 return
             savepoint.commit()
-        self._count(table, len(rows))
+        self.count(table, len(rows))
 
     def put(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], source: str, ids: Sequence[Any]
@@ -177,9 +177,10 @@ class Step:
             savepoint.commit()
         else:
             self.conn.execute(statement, values)
-        self._count(table, 1)
+        self.count(table, 1)
 
-    def _count(self, table: Table, rows: int) -> None:
+    def count(self, table: Table, rows: int) -> None:
+        """So many rows of a table were written."""
         self.rows[table.name] = self.rows.get(table.name, 0) + rows
 
     def _reason(self, table: Table, row: Mapping[str, Any], error: DBAPIError) -> str:
@@ -205,10 +206,13 @@ class Step:
         self._notes[key] = value
 
     def finish(self) -> tuple[list[LeftOut], dict[str, Any]]:
-        """Write what is to be remembered. Returns the rows that no earlier run left out, and all that is new."""
+        """Write what is to be remembered, if runs remember anything here (`Target.begin`).
+
+        Returns the rows that no earlier run left out, and all that is new.
+        """
         new = {key: each for key, each in self._left_out.items() if key not in self._target.notes}
         notes = {**self._notes, **{key: each.reason for key, each in new.items()}}
-        if notes:
+        if notes and self._target.remembers:
             self._target.write_notes(self.conn, notes)
         return list(new.values()), notes
 
@@ -232,20 +236,30 @@ class Target:
         self._objectid: int | None = None
 
     @contextmanager
-    def opened(self) -> Iterator[None]:
-        """Bring the schema up to date and connect; disconnect at the end of the block."""
+    def opened(self, remembers: bool = True) -> Iterator[None]:
+        """Bring the schema up to date and connect; disconnect at the end of the block.
+
+        Args:
+            remembers: read what earlier runs remember.
+        """
         try:
             if not is_current(self.engine):
                 upgrade(self.engine)
             with self.engine.connect() as self.conn, self.dialect.unhurried(self.conn):
-                self._read_notes()
-                self.conn.commit()
+                if remembers:
+                    self._read_notes()
+                    self.conn.commit()
                 yield
                 self.conn.rollback()
         finally:
             self.engine.dispose()
 
     # what runs remember
+
+    @property
+    def remembers(self) -> bool:
+        """Whether there is a place for that."""
+        return self._objectid is not None
 
     def begin(self) -> None:
         """Make the place where runs keep what they remember."""

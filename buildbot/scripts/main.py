@@ -15,6 +15,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "create-master": ("create_master", "Make a master in a directory, with a sample configuration."),
     "upgrade-master": ("upgrade_master", "Bring the database of a master up to date."),
     "import": ("import_database", "Bring over the database of a Buildbot installation."),
+    "copy-db": ("copy_db", "Copy the database of a master to another one."),
     "checkconfig": ("checkconfig", "Say everything that is wrong with a configuration."),
     "start": ("start", "Start a master and wait until it is up."),
     "stop": ("stop", "Stop a running master."),
@@ -57,5 +58,5 @@ def main() -> None:
     """The Tenfold master: runs the builds of a continuous-integration farm.
 
     Exit codes: 0 all well; 1 it could not be done, the message says why; 2 the command line is wrong; 3 done, but
-    not for all rows (import).
+    not for all rows (import, copy-db).
     """

@@ -15,6 +15,7 @@ from sqlalchemy import create_engine, select
 from sqlalchemy.engine import Engine
 
 from buildbot.db.dialects import dialect_for
+from buildbot.importing.copying import Copy, Original
 from buildbot.importing.report import Progress, Report
 from buildbot.importing.run import Import
 from buildbot.importing.source import Source
@@ -88,6 +89,15 @@ def run_import(
         return Import(source, target, Progress(say, every_s=0), now=lambda: NOW, most=most).run()
 
 
+def run_copy(
+    source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None, most: int = 2000
+) -> Report:
+    """One copy of a database of ours, with a line for each page."""
+    source, target = Original(source_url), Target(target_url)
+    with source.opened(), target.opened(remembers=False):
+        return Copy(source, target, Progress(say, every_s=0), most=most).run()
+
+
 @dataclass(frozen=True)
 class Imported:
     """A database of ours that was filled from another one."""
@@ -109,8 +119,8 @@ def imported(backend: str, source: Path, directory: Path) -> Iterator[Imported]:
         yield Imported(backend, url, run_import(f"sqlite:///{source}", url))
 
 
-def contents(url: str, without: tuple[str, ...] = ()) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of a database of ours, by table; without what runs of an import remember, and some tables."""
+def contents(url: str, without: tuple[str, ...] = (), everything: bool = False) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of a database of ours, by table; without some tables, and what runs of an import remember."""
     engine = dialect_for(url).create_engine()
     found = {}
     with engine.connect() as conn:
@@ -120,7 +130,7 @@ def contents(url: str, without: tuple[str, ...] = ()) -> dict[str, list[tuple[An
             if table.name in without:
                 continue
             statement = select(table)
-            if table.name == "object_state":
+            if table.name == "object_state" and not everything:
                 statement = statement.where(table.c.objectid != (ours or 0))
             rows = [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
                     for row in conn.execute(statement)]  # fmt: skip

@@ -74,7 +74,7 @@ def test_killed_at_any_moment(
     seed = random.randrange(1_000_000)
     with database_url(backend, "killed", tmp_path) as url:
         subprocess.run(
-            [sys.executable, "-m", "tests.importing.killed", f"sqlite:///{sample}", url, str(seed)],
+            [sys.executable, "-m", "tests.importing.killed", "import", f"sqlite:///{sample}", url, str(seed)],
             check=True, timeout=100,
         )  # fmt: skip
         assert whole(url) == at_once, f"seed {seed}"

@@ -181,6 +181,9 @@ class Dialect:
 
         Each statement sees what is committed when it begins. Text that is no UTF-8 comes as bytes.
         """
+        return self._create_reading_engine().execution_options(**{CONTEXT: ConnectionContext(self)})
+
+    def _create_reading_engine(self) -> Engine:
         raise NotImplementedError
 
     @contextmanager

@@ -94,8 +94,7 @@ class MySQLDialect(Dialect):
 
         return engine
 
-    def create_reading_engine(self) -> Engine:
-        """As ``Dialect.create_reading_engine``."""
+    def _create_reading_engine(self) -> Engine:
         try:
             return create_engine(
                 self.url,

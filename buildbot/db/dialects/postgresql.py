@@ -177,8 +177,7 @@ class PostgreSQLDialect(Dialect):
         engine.dialect.colspecs = casts
         return engine
 
-    def create_reading_engine(self) -> Engine:
-        """As ``Dialect.create_reading_engine``."""
+    def _create_reading_engine(self) -> Engine:
         try:
             return create_engine(
                 self.url,

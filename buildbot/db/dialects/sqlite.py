@@ -105,12 +105,9 @@ class SQLiteDialect(Dialect):
 
         return engine
 
-    def create_reading_engine(self) -> Engine:
-        """As ``Dialect.create_reading_engine``.
-
-        A reader of a file that others may write keeps notes beside it (``-wal``, ``-shm``). None is needed, or
-        possible, where file or directory are read-only.
-        """
+    def _create_reading_engine(self) -> Engine:
+        # A reader of a file that others may write keeps notes beside it (-wal, -shm). None is needed, or possible,
+        # where file or directory are read-only.
         path = os.path.abspath(self.url.database or "")
         address = f"file:{quote(path)}?mode=ro" + ("&immutable=1" if _is_at_rest(path) else "")
 

@@ -1,0 +1,63 @@
+"""``buildbot copy-db``"""
+
+from __future__ import annotations
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.config import ConfigErrors, database_url, load_config
+from buildbot.db.dialects import InvalidURLError
+from buildbot.importing.copying import Copy, Original
+from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.importing.target import Target
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import failures
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.scripts.options import basedir_argument, quiet_option
+
+#: of the process, where the copy is not equal
+UNEQUAL = 3
+
+
+@click.command("copy-db")
+@click.argument("destination_url", metavar="DESTINATION_URL")
+@basedir_argument
+@quiet_option
+def command(destination_url: str, basedir: str, quiet: bool) -> None:
+    """Copy the database of the master in BASEDIR to another one, of the same kind or not.
+
+    DESTINATION_URL is an empty database, for example postgresql://user:password@host/buildbot. Every row is copied,
+    the log of events and its clock too, so that clients go on where they were; then all is compared. All masters of
+    the database must be stopped. Run the command again after it was interrupted, or to bring the copy up to date; a
+    copy on which a master has run is not written over. To use the copy, write its URL as db_url into master.cfg.
+
+    Exit codes: 0 the copy is equal; 1 it could not be made, the message says why; 2 the command line is wrong; 3 it is
+    not equal, and the rows are named.
+    """
+    found = basedirs.find(basedir)
+    say = (lambda _: None) if quiet else click.echo
+    try:
+        with BasedirLock(found.path):
+            report = _copied(found, destination_url, Progress(say))
+    except (ImportRefusedError, InvalidURLError) as reason:
+        raise click.ClickException(str(reason)) from None
+    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, found.path)) from None
+    for line in report.lines():
+        say(line)
+    if report.left_out:
+        raise click.exceptions.Exit(UNEQUAL)
+
+
+def _copied(found: Basedir, destination_url: str, progress: Progress) -> Report:
+    try:
+        destination = database_url.resolve(destination_url, found.path)
+    except ValueError as reason:
+        raise click.BadParameter(str(reason), param_hint="DESTINATION_URL") from None
+    source_url = load_config(found.path, found.settings.configfile).db_url
+    if destination == source_url:
+        raise ImportRefusedError("DESTINATION_URL is the database that is to be copied")
+    source, target = Original(source_url), Target(destination)
+    with source.opened(), target.opened(remembers=False):
+        return Copy(source, target, progress).run()
