@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench import decisions, history, http, http_items, items, page, report, rounds, stream, stream_items
+from bench import decisions, history, http, http_items, imports, items, page, report, rounds, stream, stream_items
 from bench.cast import comparison
 from bench.databases import BACKENDS, NoServerError
 from bench.process import ROOT, ActorError
@@ -23,7 +23,15 @@ def main() -> int:
     options.directory.mkdir(parents=True, exist_ok=True)
     machine = report.machine(options.directory)
     print(f"{machine['cpus']} CPUs, load {machine['load'][0]}, fdatasync {machine['fdatasync_us']} µs")
-    runs = {"db": _compare, "decisions": _decide, "history": _age, "http": _serve, "page": _look, "stream": _stream}
+    runs = {
+        "db": _compare,
+        "decisions": _decide,
+        "history": _age,
+        "http": _serve,
+        "import": _import,
+        "page": _look,
+        "stream": _stream,
+    }
     run = runs[options.command]
     code, measured = 0, []
     for backend in options.backends:
@@ -79,6 +87,12 @@ def _serve(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
     return http.as_json(backend, found), not missed
 
 
+def _import(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    found = imports.measure(backend, options.directory, options.builds)
+    print(f"\n{backend}\n{imports.table(found)}")
+    return [{"backend": backend, **asdict(found)}], found.rows / found.seconds >= imports.GOAL
+
+
 def _look(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
     found = page.measure(backend, options.directory, options.rounds, options.quick)
     print(f"\n{backend}\n{page.table(found)}")
@@ -117,6 +131,8 @@ def _arguments() -> argparse.Namespace:
         command.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
     age = commands.add_parser("history", parents=[shared], help="with a short and a long history")
     age.add_argument("--history", type=int, default=1_000_000, metavar="N", help="finished requests; default: 10⁶")
+    bring = commands.add_parser("import", parents=[shared], help="a Buildbot database with many builds")
+    bring.add_argument("--builds", type=int, default=1_000_000, metavar="N", help="default: 10⁶")
     commands.add_parser("decisions", parents=[shared], help="each bold piece beside the plain way to do the same")
     look = commands.add_parser("page", parents=[shared], help="the page in Chromium: from the click to the data")
     look.add_argument("--quick", action="store_true", help="a small farm")

@@ -32,13 +32,14 @@ class UpstreamEnvironment:
 
     def prepare(self, backend: str) -> None:
         """Install what is missing for a backend. Raises NoUpstreamError."""
-        stamp = self._directory / f".installed-{VERSION}-www-{backend}"
+        stamp = self._directory / f".installed-{VERSION}-worker-{backend}"
         if stamp.exists():
             return
         if not self.python.exists():
             print(f"making the virtual environment of Buildbot {VERSION}, once", file=sys.stderr)
             _run([sys.executable, "-m", "venv", str(self._directory)])
-        packages = [f"buildbot=={VERSION}", f"buildbot-www=={VERSION}", *filter(None, [_DRIVERS[backend]])]
+        packages = [f"{name}=={VERSION}" for name in ("buildbot", "buildbot-www", "buildbot-worker")]
+        packages += filter(None, [_DRIVERS[backend]])
         _run([str(self.python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages])
         stamp.touch()
 

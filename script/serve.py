@@ -29,6 +29,8 @@ def main() -> int:
         create(master, worker, repository(options.repo), options.port)
     elif options.repo or options.port:
         print(f"{master}/master.cfg is kept; to use --repo or --port, edit it or name another directory")
+    if options.source:
+        bring(master, options.source)
     return run(master, worker)
 
 
@@ -41,6 +43,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("directory", nargs="?", type=Path, default=ROOT / "var" / "demo", help="default: var/demo")
     parser.add_argument("--repo", metavar="PATH_OR_URL", help="git repository to build; default: this clone")
     parser.add_argument("--port", type=int, help="port of the page; default: 8010, or the next free one")
+    parser.add_argument(
+        "--import", dest="source", metavar="URL",
+        help="first bring over the database of a Buildbot installation; only into a DIRECTORY whose master never ran",
+    )  # fmt: skip
     return parser.parse_args()
 
 
@@ -103,6 +109,13 @@ def create(master: Path, worker: Path, repo: str, port: int | None) -> None:
             password,
         ]
     )
+
+
+def bring(master: Path, source: str) -> None:
+    """Bring a Buildbot database into the master's; that some rows were left out is told, and no reason to stop."""
+    done = subprocess.run([str(BIN / "buildbot"), "import", "--from", source, str(master)])
+    if done.returncode not in (0, 3):
+        sys.exit(done.returncode)
 
 
 def run_or_exit(command: Sequence[str]) -> None:

@@ -9,6 +9,10 @@ class DatabaseNotReadyError(Exception):
     """The database's schema is not the one that this version needs; the message names the command that helps."""
 
 
+class UnknownSchemaError(Exception):
+    """The database's schema is none of this program's; the message says whose it may be and what to do."""
+
+
 class AlreadyClaimedError(Exception):
     """Raised when a build request is already claimed, usually by another master."""
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from twisted.internet.defer import Deferred
 
 from buildbot.db.dialects.context import dialect_of
+from buildbot.db.exceptions import UnknownSchemaError
 from buildbot.db.pool import DBThreadPool
 from buildbot.resources import metadata
 
@@ -63,19 +64,24 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def versions(engine: Engine) -> tuple[str | None, str]:
-    """The revision that a database has (None: empty) and the newest one."""
+    """The revision that a database has (None: empty) and the newest one. UnknownSchemaError if it is another's."""
     with engine.connect() as conn:
         version = table(VERSION_TABLE, column("version_num"))
         found = conn.scalar(select(version.c.version_num)) if inspect(conn).has_table(VERSION_TABLE) else None
-    return found, _newest()
+    if found is not None and found not in _known():
+        raise UnknownSchemaError(
+            f"the database has version {found} of a schema that is not of this program: it is one of Buildbot's, or of"
+            " a newer version. Give this master a database of its own; buildbot import brings over one of Buildbot's"
+        )
+    return found, max(_known())
 
 
 @cache
-def _newest() -> str:
-    """The highest number of a migration's file, which is its revision: alembic, which takes megabytes, is imported
+def _known() -> frozenset[str]:
+    """The numbers of the migrations' files, which are their revisions: alembic, which takes megabytes, is imported
     only where there is something to upgrade.
     """
-    return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("*_*.py"))
+    return frozenset(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("*_*.py"))
 
 
 def is_current(engine: Engine) -> bool:

@@ -42,10 +42,10 @@ _masters = MASTER.table
 
 
 class Original:
-    """The database that is copied; it is only read."""
+    """The database that is copied; it is only read. Arguments as those of `Target`."""
 
-    def __init__(self, db_url: str) -> None:
-        self.dialect = dialect_for(db_url)
+    def __init__(self, db_url: str, basedir: str | None = None) -> None:
+        self.dialect = dialect_for(db_url, basedir)
         self._engine = self.dialect.create_reading_engine()
         self.conn: Connection
 

@@ -220,6 +220,10 @@ class Step:
 class Target:
     """A database of ours that is being filled.
 
+    Args:
+        db_url: its URL.
+        basedir: what a relative SQLite path is relative to, by default the current directory.
+
     Attributes:
         dialect: its database.
         conn: the one connection that writes.
@@ -227,8 +231,8 @@ class Target:
         report: of this run.
     """
 
-    def __init__(self, db_url: str) -> None:
-        self.dialect = dialect_for(db_url)
+    def __init__(self, db_url: str, basedir: str | None = None) -> None:
+        self.dialect = dialect_for(db_url, basedir)
         self.engine = self.dialect.create_engine()
         self.conn: Connection
         self.notes: dict[str, Any] = {}

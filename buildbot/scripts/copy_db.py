@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors, database_url, load_config
+from buildbot.config import ConfigErrors, load_config
 from buildbot.db.dialects import InvalidURLError
+from buildbot.db.exceptions import UnknownSchemaError
 from buildbot.importing.copying import Copy, Original
 from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.importing.target import Target
@@ -42,7 +43,7 @@ def command(destination_url: str, basedir: str, quiet: bool) -> None:
             report = _copied(found, destination_url, Progress(say))
     except (ImportRefusedError, InvalidURLError) as reason:
         raise click.ClickException(str(reason)) from None
-    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
+    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
     for line in report.lines():
         say(line)
@@ -51,13 +52,10 @@ def command(destination_url: str, basedir: str, quiet: bool) -> None:
 
 
 def _copied(found: Basedir, destination_url: str, progress: Progress) -> Report:
-    try:
-        destination = database_url.resolve(destination_url, found.path)
-    except ValueError as reason:
-        raise click.BadParameter(str(reason), param_hint="DESTINATION_URL") from None
-    source_url = load_config(found.path, found.settings.configfile).db_url
-    if destination == source_url:
+    basedir = str(found.path)
+    source = Original(load_config(found.path, found.settings.configfile).db_url, basedir)
+    target = Target(destination_url, basedir)
+    if source.dialect.url == target.dialect.url:
         raise ImportRefusedError("DESTINATION_URL is the database that is to be copied")
-    source, target = Original(source_url), Target(destination)
     with source.opened(), target.opened(remembers=False):
         return Copy(source, target, progress).run()

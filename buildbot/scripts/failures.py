@@ -9,7 +9,7 @@ from sqlalchemy.exc import DBAPIError
 from twisted.internet.error import CannotListenError
 
 from buildbot.config import ConfigErrors
-from buildbot.db.exceptions import DatabaseNotReadyError
+from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
 from buildbot.scripts.lock import BasedirBusyError
 
 
@@ -25,6 +25,8 @@ def describe(reason: BaseException, basedir: Path) -> str:
     if isinstance(reason, DatabaseNotReadyError):
         # The message names the command; with the directory it can be copied.
         return f"{reason}\nBring the database up to date with: buildbot upgrade-master '{basedir}'"
+    if isinstance(reason, UnknownSchemaError):
+        return f"{reason}. Look at db_url in master.cfg"
     if isinstance(reason, BasedirBusyError):
         return f"a master already runs in '{basedir}'; stop it with: buildbot stop '{basedir}'"
     if isinstance(reason, CannotListenError):
@@ -39,8 +41,8 @@ def describe(reason: BaseException, basedir: Path) -> str:
 
 def is_expected(reason: BaseException) -> bool:
     """Whether `describe` says all that is useful, so that no traceback is needed."""
-    known = (ConfigErrors, DatabaseNotReadyError, BasedirBusyError, CannotListenError, DBAPIError, OSError)
-    return isinstance(reason, known)
+    known = (ConfigErrors, DatabaseNotReadyError, UnknownSchemaError, BasedirBusyError, CannotListenError, DBAPIError)
+    return isinstance(reason, (*known, OSError))
 
 
 def _port(reason: CannotListenError) -> str:

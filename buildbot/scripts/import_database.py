@@ -9,6 +9,7 @@ from sqlalchemy.exc import DBAPIError
 
 from buildbot.config import ConfigErrors, load_config
 from buildbot.db.dialects import InvalidURLError
+from buildbot.db.exceptions import UnknownSchemaError
 from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.importing.run import Import
 from buildbot.importing.source import Source
@@ -49,7 +50,7 @@ def command(directory: str, source_url: str, quiet: bool) -> None:
             report = _imported(found, source_url, Progress(say))
     except (ImportRefusedError, InvalidURLError) as reason:
         raise click.ClickException(str(reason)) from None
-    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
+    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
     for line in report.lines():
         say(line)
@@ -60,7 +61,7 @@ def command(directory: str, source_url: str, quiet: bool) -> None:
 
 def _imported(found: Basedir, source_url: str, progress: Progress) -> Report:
     config = load_config(found.path, found.settings.configfile)
-    source, target = Source(source_url), Target(config.db_url)
+    source, target = Source(source_url), Target(config.db_url, str(found.path))
     listing: Path = found.path / LEFT_OUT
     with source.opened(), target.opened():
         report = Import(source, target, progress).run()

@@ -192,7 +192,7 @@ async def test_schedulers_and_pollers_go_on(sample_imported: Imported) -> None:
     async with opened(sample_imported) as master:
         poller = GitPoller("file:///srv/git/widget", branches=["main"])
         poller.master = master
-        seen = await poller._load()
+        seen = await poller._GitPoller__load()  # type: ignore[attr-defined]
         assert seen is not None
         assert seen.heads == {"refs/heads/main": "52f0502bad963b08014b52e856f4f44f7b7ec257"}
         _, clock = await master.data.snapshot({}, ("changes",))
