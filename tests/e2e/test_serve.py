@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import signal
@@ -14,6 +15,8 @@ from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
+
+from tests.importing.support import sample_copy
 
 pytestmark = pytest.mark.e2e
 
@@ -127,3 +130,18 @@ def test_not_a_repository(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr == (f"'{tmp_path}' is not a git repository; name one with: script/serve --repo PATH_OR_URL\n")
     assert not (tmp_path / "demo").exists()
+
+
+def test_import(tmp_path: Path, repository: Path) -> None:
+    """--import brings a Buildbot database in first: its builds are served under their numbers, and new ones follow.
+    Where the master has run since, it is refused."""
+    source = f"sqlite:///{sample_copy(tmp_path)}"
+    arguments = (tmp_path / "demo", "--repo", str(repository), "--import", source)
+    with serving(*arguments) as page:
+        assert get(page, "builds/48")["builds"][0]["number"] == 16
+        text = get(page, "logs/139/contents")["logchunks"][0]["content"]
+        assert hashlib.sha256(text.encode()).hexdigest().startswith("e41f57c4f4d2967f")
+    refused = subprocess.run(
+        [sys.executable, str(SERVE), "--import", source, str(tmp_path / "demo")], capture_output=True, text=True
+    )
+    assert refused.returncode == 1 and "has run on this database since it was imported" in refused.stderr
