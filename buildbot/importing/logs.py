@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sqlalchemy import bindparam, func, select, update
-from sqlalchemy.exc import DBAPIError
 
 from buildbot.importing import chunks, convert, upstream
 from buildbot.importing.parts import LOGS, Rows, add_converted, by_parent
-from buildbot.importing.source import Page, Row, Source
+from buildbot.importing.source import DamagedSourceError, Page, Row, Source
 from buildbot.importing.target import Step
 from buildbot.resources import metadata
 
@@ -101,9 +100,7 @@ class LogReader:
         while True:
             try:
                 read = self._source.ask(statement, first=first)
-            except DBAPIError as error:
-                if self._source.dialect.is_disconnect(error):
-                    raise
+            except DamagedSourceError:
                 text.problems.append(f"from line {first} on the source database is damaged: it cannot read it")
                 read = []
             self._insert_chunks(step, row[0], list(text.add(read)))
@@ -138,7 +135,5 @@ class LogReader:
         try:
             return {logid: int(size or 0) for logid, size in
                     self._source.ask(statement, after=page.after, upto=page.last)}  # fmt: skip
-        except DBAPIError as error:
-            if self._source.dialect.is_disconnect(error):
-                raise
+        except DamagedSourceError:
             return dict.fromkeys((row[0] for row in page.rows), GROUP_BYTES)  # each alone

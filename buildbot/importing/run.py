@@ -83,8 +83,7 @@ class Import:
             target.step(partial(self._tell_orphans, part))
         target.wait_for_disk(True)
         target.step(partial(self._finish, newest))
-        last = {T[name]: self._last(T[name]) for name in T if "id" in T[name].columns and T[name] is not clock}
-        target.after_all(last)
+        target.after_all()
         target.report.left_out = target.left_out()
         target.report.notes = self._notes()
         target.report.seconds = self._progress.seconds
@@ -94,11 +93,10 @@ class Import:
         if self._source.has_codebases():
             self._put(step, T["branches"], convert.BRANCHES, upstream.codebase_branches, convert.branch)
         Ending(self._source, newest_change).write(step)
-
-    def _last(self, table: Table) -> int:
-        last = int(self._target.conn.scalar(select(func.max(table.c.id))) or 0)
-        self._target.conn.commit()
-        return last
+        for table in metadata.sorted_tables:
+            if "id" in table.columns and table is not clock:
+                last = int(step.conn.scalar(select(func.max(table.c.id))) or 0)
+                self._target.dialect.skip_ids(step.conn, table, last)
 
     def _notes(self) -> list[str]:
         skipped = self._target.notes.get("skipped", [])
@@ -206,12 +204,14 @@ class Import:
 
     def _bring_page(self, part: Part, page: Page, step: Step) -> None:
         def children(table: TableClause, column: str) -> list[Row]:
-            return self._source.children(table, table.c[column], page.after, page.last)
+            found = self._source.children(table, table.c[column], page.after, page.last)
+            self._tell_unreadable(step, found, table)
+            return found.rows
 
         for rows in self._converter.converted(step, part, page.rows, children):
             step.insert(rows.table, rows.columns, rows.rows, rows.source.name, rows.ids)
         self._note_page(step, part, page.rows, page.last)
-        self._tell_unreadable(step, page, part)
+        self._tell_unreadable(step, page, part.source)
 
     def _note_page(self, step: Step, part: Part, rows: Sequence[Row], last: int) -> None:
         step.note(f"position {part.name}", last)
@@ -220,10 +220,10 @@ class Import:
             step.note(f"unfinished {part.name}", self._unfinished(part) + unfinished)
 
     @staticmethod
-    def _tell_unreadable(step: Step, page: Page, part: Part) -> None:
+    def _tell_unreadable(step: Step, page: Page, table: TableClause) -> None:
         for first, last in page.unreadable:
             row = f"{first}" if first == last else f"{first} to {last}"
-            step.leave_out(part.name, row, "the source database is damaged there: it cannot read them")
+            step.leave_out(table.name, row, "the source database is damaged there: it cannot read them")
 
     def _tell_orphans(self, part: Part, step: Step) -> None:
         """Leave out what belongs to rows that are neither here nor still to come."""
@@ -274,4 +274,4 @@ class Import:
         self._logs.bring(step, group)
         self._note_page(step, LOGS, group.rows, group.last)
         if group.last == page.last:
-            self._tell_unreadable(step, page, LOGS)
+            self._tell_unreadable(step, page, LOGS.source)

@@ -40,6 +40,10 @@ class Page:
     unreadable: list[tuple[int, int]] = field(default_factory=list)
 
 
+class DamagedSourceError(Exception):
+    """The database cannot read some of its rows; the message is its own."""
+
+
 class Source:
     """A database of Buildbot's.
 
@@ -75,6 +79,10 @@ class Source:
             except DBAPIError as error:
                 said = str(error.orig).strip().splitlines()[0]
                 raise ImportRefusedError(f"{self.name} cannot be read: {said}") from error
+            except DamagedSourceError as error:
+                raise ImportRefusedError(
+                    f"{self.name} is damaged where nothing can be left out: {error}; repair or restore it first"
+                ) from error
         finally:
             self.engine.dispose()
 
@@ -115,37 +123,41 @@ class Source:
                 select(table).where(key > bindparam("after"), key <= bindparam("upto")).order_by(key)
                 .limit(bindparam("size"))
             ), after=after, upto=upto, size=size)  # fmt: skip
-        except DBAPIError as error:
-            self._raise_if_gone(error)
-            return self._readable(table, after, min(after + size, upto))
+        except DamagedSourceError:
+            return self._readable(table, key, after, min(after + size, upto))
         return Page(after, int(rows[-1][0]) if len(rows) == size else upto, rows)
 
-    def _readable(self, table: TableClause, after: int, upto: int) -> Page:
+    def children(self, table: TableClause, parent: ColumnElement[Any], after: int, upto: int) -> Page:
+        """Rows that belong to the numbers above ``after`` and up to ``upto``, by these."""
+        try:
+            return Page(after, upto, self._range(table, parent, after, upto))
+        except DamagedSourceError:
+            return self._readable(table, parent, after, upto)
+
+    def _range(self, table: TableClause, column: ColumnElement[Any], after: int, upto: int) -> list[Row]:
+        return self._ask(
+            (table.name, column.key or "", "range"),
+            lambda: select(table).where(column > bindparam("after"), column <= bindparam("upto")).order_by(column),
+            after=after, upto=upto,
+        )  # fmt: skip
+
+    def _readable(self, table: TableClause, column: ColumnElement[Any], after: int, upto: int) -> Page:
         """What can be read of a range, where something in it cannot."""
         page = Page(after, upto, [])
         ranges = [(after + 1, upto)]
         while ranges:
             first, last = ranges.pop()
             try:
-                page.rows += self.children(table, _key(table), first - 1, last)
+                page.rows += self._range(table, column, first - 1, last)
                 continue
-            except DBAPIError as error:
-                self._raise_if_gone(error)
-            failures = self._failures[table.name] = self._failures.get(table.name, 0) + 1
+            except DamagedSourceError:
+                failures = self._failures[table.name] = self._failures.get(table.name, 0) + 1
             if first == last or failures > MAX_FAILURES:
                 page.unreadable.append((first, last))
             else:
                 middle = (first + last) // 2
                 ranges += [(middle + 1, last), (first, middle)]
         return page
-
-    def children(self, table: TableClause, parent: ColumnElement[Any], after: int, upto: int) -> list[Row]:
-        """Rows that belong to the numbers above ``after`` and up to ``upto``, by these."""
-        return self._ask(
-            (table.name, parent.key or "", "children"),
-            lambda: select(table).where(parent > bindparam("after"), parent <= bindparam("upto")).order_by(parent),
-            after=after, upto=upto,
-        )  # fmt: skip
 
     def orphans(self, table: TableClause, column: ColumnElement[Any], parent: TableClause, after: int) -> list[Row]:
         """Rows that belong to numbers above ``after`` that no row of ``parent`` has."""
@@ -172,8 +184,18 @@ class Source:
         return self._ask((table.name, "all"), lambda: select(table).order_by(table.columns[0]))
 
     def ask(self, statement: Select[Any], **values: Any) -> list[Row]:
-        """The rows of another statement."""
-        return list(self.conn.execute(statement, values))
+        """The rows of another statement.
+
+        As all that reads, it raises DamagedSourceError for what the database cannot read, and ImportRefusedError where
+        it cannot be asked.
+        """
+        try:
+            return list(self.conn.execute(statement, values))
+        except DBAPIError as error:
+            said = str(error.orig).strip().splitlines()[0]
+            if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
+                raise ImportRefusedError(f"{self.name} does not answer any more ({said}); run this again") from error
+            raise DamagedSourceError(said) from error
 
     def has_codebases(self) -> bool:
         """Whether its schema has the tables of codebases."""
@@ -183,11 +205,7 @@ class Source:
         statement = self._statements.get(name)
         if statement is None:
             statement = self._statements[name] = make()
-        return list(self.conn.execute(statement, values))
-
-    def _raise_if_gone(self, error: DBAPIError) -> None:
-        if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
-            raise error
+        return self.ask(statement, **values)
 
 
 def _key(table: TableClause) -> ColumnElement[Any]:

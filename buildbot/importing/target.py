@@ -371,9 +371,9 @@ class Target:
         self.conn.rollback()
         self.dialect.wait_for_disk(self.conn, wait)
 
-    def after_all(self, last_ids: Mapping[Table, int]) -> None:
-        """Give out no id up to those of the source, and have the planner look at what is new."""
-        for table, last in last_ids.items():
+    def after_all(self, last_ids: Mapping[Table, int] | None = None) -> None:
+        """Have the planner look at what is new, and give out no ids up to these."""
+        for table, last in (last_ids or {}).items():
             with self.conn.begin():
                 self.dialect.skip_ids(self.conn, table, last)
         with self.conn.begin():

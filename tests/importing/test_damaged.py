@@ -122,25 +122,31 @@ def test_everything_at_once(backend: str, tmp_path: Path) -> None:
         assert contents(found.url)["steps"] == rows["steps"]
 
 
-def test_a_file_that_is_damaged(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "told"), [("steps", "steps"), ("build_properties", "build_properties"), ("logchunks", "logs")]
+)
+def test_a_file_that_is_damaged(table: str, told: str, tmp_path: Path) -> None:
     """Rows that SQLite cannot read are told by their numbers; what it can read is there."""
     path = sample_copy(tmp_path)
     with changed(path) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
         (size,) = connection.execute("PRAGMA page_size").fetchone()
-        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'steps'").fetchone()[0]
+        root = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
         leaves = _children(path, size, root)
     with path.open("r+b") as file:
         file.seek((leaves[1] - 1) * size)
         file.write(b"\xff" * 100)
     with imported("sqlite", path, tmp_path) as found:
-        told = [
-            each for each in found.report.left_out if each.reason.startswith("the source database is damaged there")
-        ]
-        assert told and {each.table for each in told} == {"steps"}
-        lost = {number for each in told for number in _range(each.row)}
-        assert {row[0] for row in contents(found.url)["steps"]} == set(range(1, 380)) - lost
+        damaged = [each for each in found.report.left_out if "the source database is damaged" in each.reason]
+        assert damaged and {each.table for each in damaged} == {told}
+        lost = {number for each in damaged for number in _range(each.row)}
         assert 0 < len(lost) < 100
+        rows = contents(found.url)
+        assert {row[0] for row in rows["steps"]} == set(range(1, 380)) - (lost if table == "steps" else set())
+        if table == "build_properties":
+            assert {row[0] for row in rows[table]} == set(range(1, 49)) - lost
+        if table == "logchunks":
+            assert len(rows["logs"]) == 151 and 100 < len({row[0] for row in rows[table]}) < 147
 
 
 def _range(row: str) -> range:
