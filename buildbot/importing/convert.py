@@ -33,6 +33,16 @@ def _optional(value: Any, what: str) -> str | None:
     return None if value is None else _text(value, what)
 
 
+def readable(row: Row) -> Row:
+    """A row of a small table, on which others depend, with what can be read of its texts."""
+    return [
+        value.decode(errors="backslashreplace") if isinstance(value, bytes)
+        else value.replace("\x00", r"\x00") if isinstance(value, str)
+        else value
+        for value in row
+    ]  # fmt: skip
+
+
 def _number(value: Any, what: str) -> int:
     if type(value) is int and -_MAX <= value <= _MAX:
         return value
@@ -78,6 +88,11 @@ def worker(row: Row) -> tuple[Any, ...]:
         number, _text(name, "name"), _hash(name), upstream.json_text(info, "info"), _flag(paused, "paused"),
         _optional(reason, "pause_reason"), _flag(graceful, "graceful"),
     )  # fmt: skip
+
+
+def worker_without_info(row: Row) -> tuple[Any, ...]:
+    """A worker of which nothing can be read that it says of itself."""
+    return worker([*row[:2], "{}", *row[3:]])
 
 
 PROJECTS = ("id", "name", "name_hash", "slug", "description", "description_format", "description_html")

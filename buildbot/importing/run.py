@@ -23,7 +23,7 @@ from sqlalchemy import Table, TableClause, delete, func, or_, select
 from buildbot.importing import convert, upstream
 from buildbot.importing.ending import Ending
 from buildbot.importing.logs import LogGroup, LogReader
-from buildbot.importing.parts import BUILDS, CHANGES, COMMITS, LOGS, PARTS, Converter, Part, Rows, add_converted
+from buildbot.importing.parts import BUILDS, CHANGES, COMMITS, LOGS, PARTS, Converter, Part, Rows
 from buildbot.importing.report import ImportRefusedError, Progress, Report, missing
 from buildbot.importing.source import Page, Row, Source
 from buildbot.importing.target import Step, Target
@@ -181,8 +181,24 @@ class Import:
     ) -> None:
         rows = Rows(table, columns, source)
         for row in self._source.all(source):
-            add_converted(step, rows, row, identify(row), converted)
+            try:
+                rows.add(converted(row), identify(row))
+            except (TypeError, ValueError) as error:
+                step.leave_out(source.name, identify(row), f"{error}; it is here with what can be read of it")
+                self._rescue(step, rows, row, identify(row), converted)
         step.put(table, columns, rows.rows, source.name, rows.ids)
+
+    @staticmethod
+    def _rescue(step: Step, rows: Rows, row: Row, identifier: Any, converted: Callable[[Row], tuple[Any, ...]]) -> None:
+        """Bring what can be read of a row: without a builder or a worker, all that it did would be lost."""
+        attempts = [converted, convert.worker_without_info] if rows.source is upstream.workers else [converted]
+        for place, attempt in enumerate(attempts):
+            try:
+                rows.add(attempt(convert.readable(row)), identifier)
+                return
+            except (TypeError, ValueError) as error:
+                if place == len(attempts) - 1:
+                    step.leave_out(rows.source.name, identifier, f"or rather, it is not: {error}")
 
     # tables that grow
 

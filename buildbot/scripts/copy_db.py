@@ -48,6 +48,7 @@ def command(destination_url: str, basedir: str, quiet: bool) -> None:
     for line in report.lines():
         say(line)
     if report.left_out:
+        click.echo(f"The copy is not equal: {len(report.left_out):,} rows differ.", err=True)
         raise click.exceptions.Exit(UNEQUAL)
 
 

@@ -55,7 +55,8 @@ def command(directory: str, source_url: str, quiet: bool) -> None:
     for line in report.lines():
         say(line)
     if report.left_out:
-        say(f"All of them are listed in '{found.path / LEFT_OUT}'.")
+        count = len(report.left_out)
+        click.echo(f"{count:,} rows were left out or changed; listed in '{found.path / LEFT_OUT}'.", err=quiet)
         raise click.exceptions.Exit(INCOMPLETE)
 
 

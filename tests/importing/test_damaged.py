@@ -42,11 +42,17 @@ DAMAGE: list[tuple[str, list[str]]] = [
     ("UPDATE steps SET state_string = CAST(x'66ff' AS TEXT) WHERE id = 10", ["steps 10: state_string is no UTF-8"]),
     ("UPDATE changes SET author = CAST(x'66ff' AS TEXT) WHERE changeid = 4", ["changes 4: author is no UTF-8"]),
     ("UPDATE users_info SET attr_data = CAST(x'66ff' AS TEXT) WHERE uid = 4 AND attr_type = 'svn'",
-     ["users_info 4 'svn': attr_data is no UTF-8"]),
+     ["users_info 4 'svn': attr_data is no UTF-8; it is here with what can be read of it"]),
     ("UPDATE build_properties SET name = 'a' || char(0) WHERE buildid = 3 AND name = 'sleep'",
      ["build_properties 3 'a\\x00': name: text with U+0000 cannot be stored"]),
     ("UPDATE logchunks SET content = x'66ff0a61', compressed = 0, first_line = 0, last_line = 1 WHERE logid = 1",
      ["logs 1: the chunk with lines 0 to 1 is left out: its text is no UTF-8; it is here with 0 lines"]),
+    # rows on which many others depend are there with what can be read of them
+    ("UPDATE builders SET description = CAST(x'66ff' AS TEXT) WHERE id = 3",
+     ["builders 3: description is no UTF-8; it is here with what can be read of it"]),
+    ("UPDATE workers SET info = '{' WHERE id = 1",
+     ["workers 1: not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1);"
+      " it is here with what can be read of it"]),
     # logs with wrong counts and other things that are wrong with them
     ("UPDATE logs SET num_lines = 12 WHERE id = 2", ["logs 2: it says that it has 12 lines; it is here with 9 lines"]),
     ("DELETE FROM logchunks WHERE logid = 139 AND first_line = 1000",
@@ -117,6 +123,8 @@ def test_everything_at_once(backend: str, tmp_path: Path) -> None:
             theirs = {row[0] for row in source_rows(path, f"SELECT {key} FROM {table}")}
             followers = {int(each.split(" ")[1].rstrip(":")) for each in others if each.split(" ")[0] == table}
             assert {row[0] for row in rows[table]} == theirs - set(lost) - followers, table
+        assert [row[3] for row in rows["builders"] if row[0] == 3] == ["f\\xff"]
+        assert [row[3] for row in rows["workers"] if row[0] == 1] == ["{}"]
         again = run_import(f"sqlite:///{path}", found.url)
         assert sorted(map(str, again.left_out)) == sorted(told)
         assert contents(found.url)["steps"] == rows["steps"]
