@@ -9,7 +9,21 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench import decisions, history, http, http_items, imports, items, page, report, rounds, stream, stream_items
+from bench import (
+    decisions,
+    farm,
+    farm_items,
+    history,
+    http,
+    http_items,
+    imports,
+    items,
+    page,
+    report,
+    rounds,
+    stream,
+    stream_items,
+)
 from bench.cast import comparison
 from bench.databases import BACKENDS, NoServerError
 from bench.process import ROOT, ActorError
@@ -26,6 +40,7 @@ def main() -> int:
     runs = {
         "db": _compare,
         "decisions": _decide,
+        "farm": _build,
         "history": _age,
         "http": _serve,
         "import": _import,
@@ -103,6 +118,23 @@ def _look(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
     return entries, not any(one.missed for one in found)
 
 
+def _build(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
+    found = farm.measure(
+        backend,
+        options.directory,
+        options.only,
+        1 if options.quick else options.rounds,
+        options.upstream,
+        options.quick,
+        options.measured,
+    )
+    options.measured[backend] = found
+    print(f"\n{backend}\n{farm.table(found)}")
+    missed = found.missed()
+    print("\n" + ("\n".join(["Missed:", *missed]) if missed else "All goals are met."))
+    return farm.as_json(found), not missed
+
+
 def _stream(backend: str, options: argparse.Namespace) -> tuple[list[Any], bool]:
     found = stream.measure(backend, options.directory, options.only, options.rounds, options.secs, options.upstream)
     print(f"\n{backend}\n{stream.table(found)}")
@@ -127,7 +159,9 @@ def _arguments() -> argparse.Namespace:
     serve = commands.add_parser("http", parents=[shared], help="the web server, against upstream Buildbot's")
     serve.add_argument("--quick", action="store_true", help="a small farm, one short round")
     follow = commands.add_parser("stream", parents=[shared], help="the event stream, against upstream Buildbot's")
-    for command in (db, serve, follow):
+    build = commands.add_parser("farm", parents=[shared], help="whole masters with many agents, against upstream's")
+    build.add_argument("--quick", action="store_true", help="a tenth of each farm, one round")
+    for command in (db, serve, follow, build):
         command.add_argument("--no-upstream", dest="upstream", action="store_false", help="leave upstream out")
     age = commands.add_parser("history", parents=[shared], help="with a short and a long history")
     age.add_argument("--history", type=int, default=1_000_000, metavar="N", help="finished requests; default: 10⁶")
@@ -142,7 +176,9 @@ def _arguments() -> argparse.Namespace:
     follow.add_argument(
         "--only", type=_stream_items, default=list(stream_items.STREAM_ITEMS), metavar="PREFIX", help=_ONLY
     )
+    build.add_argument("--only", type=_farm_items, default=list(farm_items.FARM_ITEMS), metavar="PREFIX", help=_ONLY)
     options = parser.parse_args()
+    options.measured = {}
     options.directory = options.directory.absolute()
     return options
 
@@ -158,6 +194,13 @@ def _backends(given: str) -> list[str]:
 def _http_items(given: str) -> list[http_items.HttpItem]:
     try:
         return http_items.chosen(given)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _farm_items(given: str) -> list[farm_items.FarmItem]:
+    try:
+        return farm_items.chosen(given)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 

@@ -112,12 +112,26 @@ class _Connection:
 
 def get(port: int, path: str, **fields: str) -> tuple[int, bytes, bytes]:
     """One answer on a connection of its own: status, head, body."""
+    return ask(port, request(path, **fields))
+
+
+def ask(port: int, request: bytes) -> tuple[int, bytes, bytes]:
+    """The answer to a whole request, on a connection of its own: status, head, body."""
     connection = _Connection(port)
     with connection.socket:
-        connection.send(request(path, **fields))
+        connection.send(request)
         while not connection.receive():
             pass
         return connection.answer
+
+
+def stream(port: int, path: str) -> Iterator[str]:
+    """The lines of an answer that does not end; listening has begun when the first one is there."""
+    with socket.create_connection(("127.0.0.1", port), timeout=STALL_S) as connection:
+        connection.sendall(request(path))
+        with connection.makefile("r", encoding="utf-8", newline="\n") as lines:
+            for line in lines:
+                yield line.rstrip("\r\n")
 
 
 def request(path: str, **fields: str) -> bytes:
