@@ -14,6 +14,7 @@ from buildbot.db.base import Invalidation
 from buildbot.db.connector import DBConnector
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.mq.connector import MQConnector
+from buildbot.mq.log import Event
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 from buildbot.util.metrics import Metrics
@@ -69,11 +70,15 @@ class StateLayer:
     async def _follow(self) -> None:
         # What other masters wrote makes the caches of this one old.
         for each in self.db.invalidations:
-            await self.mq.startConsuming(self._invalidate(each), each.pattern)
+            await self.mq.subscribe([each.pattern], self._invalidate(each))
 
-    def _invalidate(self, invalidation: Invalidation) -> Callable[[tuple[str, ...], Any], None]:
-        def heard(key: tuple[str, ...], message: Any) -> None:
-            for stale in invalidation.keys(key, message):
+    def _invalidate(self, invalidation: Invalidation) -> Callable[[Event, tuple[str, ...]], None]:
+        caches = self.db.caches[invalidation.cache]
+
+        def heard(event: Event, key: tuple[str, ...]) -> None:
+            if all(cache.is_empty for cache in caches):  # most are, and need not know what the event says
+                return
+            for stale in invalidation.keys(key, event):
                 self.db.invalidate(invalidation.cache, stale)
 
         return heard

@@ -23,12 +23,20 @@ V = TypeVar("V")
 STRONG_SIZE = 512
 
 
-def first_id(key: tuple[str, ...], message: Any) -> list[int]:
+class Told(Protocol):
+    """An event, whose message is read when it is first asked for."""
+
+    @property
+    def message(self) -> Any:
+        """As simple values."""
+
+
+def first_id(key: tuple[str, ...], told: Told) -> list[int]:
     """The id that is the second segment of a routing key."""
     return [int(key[1])]
 
 
-def everything(key: tuple[str, ...], message: Any) -> list[None]:
+def everything(key: tuple[str, ...], told: Told) -> list[None]:
     """None, which empties a whole cache."""
     return [None]
 
@@ -40,12 +48,12 @@ class Invalidation:
     Attributes:
         cache: the name that `cached` was given.
         pattern: of routing keys; None matches any one segment.
-        keys: the cache's keys that an event makes old, from its routing key and message.
+        keys: the cache's keys that an event makes old, from its routing key and, if that does not say, its message.
     """
 
     cache: str
     pattern: tuple[str | None, ...]
-    keys: Callable[[tuple[str, ...], Any], Iterable[Any]] = first_id
+    keys: Callable[[tuple[str, ...], Told], Iterable[Any]] = first_id
 
 
 class Connector(Protocol):
@@ -129,6 +137,11 @@ class Cache(Generic[K, V]):
 
         self._miss(key).addBoth(arrived)
         return waiter
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing here, or on its way here, could be old."""
+        return not (self._weak or self._strong or self._waiting)
 
     def put(self, key: K, value: V) -> None:
         """Remember a value; one that cannot be referenced weakly only among the latest."""

@@ -14,7 +14,7 @@ from sqlalchemy import bindparam, insert, select
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
-from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, cached
+from buildbot.db.base import Connector, DBConnectorComponent, Invalidation, Told, cached
 from buildbot.db.dialects import Dialect
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.races import refusing_unknown
@@ -113,8 +113,8 @@ class SsList(list[SsDict]):
     """The source stamps of a set."""
 
 
-def _stamps_of_buildset(key: tuple[str, ...], message: dict[str, Any]) -> list[int]:
-    return [stamp["ssid"] for stamp in message["sourcestamps"]]
+def _stamps_of_buildset(key: tuple[str, ...], told: Told) -> list[int]:
+    return [stamp["ssid"] for stamp in told.message["sourcestamps"]]
 
 
 class _Connector(Connector, Protocol):

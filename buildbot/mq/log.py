@@ -43,17 +43,19 @@ ASIDE = "{"
 class Event:
     """One event: its number, its routing keys, and its message, serialized once."""
 
-    __slots__ = ("aside", "body", "keys", "message", "seq")
+    __slots__ = ("_aside", "aside", "body", "keys", "message", "seq")
 
     #: the message as simple values, read when it is first asked for; shared by all who listen, so not to be changed
     message: Any
+    #: what the event says of its resource beside the message, also read when it is asked for: for subscriptions, not
+    #: for those who listen
+    aside: dict[str, Any] | None
 
     def __init__(self, seq: int, keys: tuple[str, ...], body: bytes) -> None:
         self.seq = seq
-        #: what the event says of its resource beside the message: for subscriptions, not for those who listen
-        self.aside: dict[str, Any] | None = None
+        self._aside: str | None = None
         if keys and keys[-1].startswith(ASIDE):
-            self.aside = jsontext.loads(keys[-1])
+            self._aside = keys[-1]
             keys = keys[:-1]
         #: each with its segments joined by slashes
         self.keys = keys
@@ -61,10 +63,13 @@ class Event:
         self.body = body
 
     def __getattr__(self, name: str) -> Any:
-        if name != "message":
-            raise AttributeError(name)
-        self.message = jsontext.loads(self.body)
-        return self.message
+        if name == "message":
+            self.message = jsontext.loads(self.body)
+            return self.message
+        if name == "aside":
+            self.aside = None if self._aside is None else jsontext.loads(self._aside)
+            return self.aside
+        raise AttributeError(name)
 
 
 class EventLog:

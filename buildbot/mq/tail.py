@@ -21,6 +21,8 @@ POLL_INTERVAL_S = 0.25
 LOOK_INTERVAL_S = 0.5
 #: the least time between two wake-ups of the other masters: one tells of all that happened meanwhile
 NOTIFY_INTERVAL_S = 0.01
+#: the least time between two looks at the log that wake-ups cause: one reads what all the others wrote meanwhile
+READ_INTERVAL_S = 0.02
 #: events read at once
 BATCH = 1000
 
@@ -47,6 +49,8 @@ class LogTail:
         self._early: dict[int, Committed] = {}
         self._reading = False
         self._again = False
+        self._read_at = float("-inf")
+        self._reading_soon: Any = None
         self.stopped = False
         self._timer: Any = None
         self._notifying: Any = None
@@ -67,6 +71,9 @@ class LogTail:
         self._db.pool.on_commit = None
         if self._timer is not None and self._timer.active():
             self._timer.cancel()
+        if self._reading_soon is not None:
+            self._reading_soon.cancel()
+            self._reading_soon = None
         if self._notifying is not None:  # the last thing that this master did
             self._notifying.cancel()
             self._notify_now()
@@ -79,8 +86,17 @@ class LogTail:
             return
         if self._reading:
             self._again = True
-            return
+        elif self._reading_soon is None:
+            wait_s = self._read_at + READ_INTERVAL_S - self._reactor.seconds()
+            if wait_s > 0:
+                self._reading_soon = self._reactor.callLater(wait_s, self._start_reading)
+            else:
+                self._start_reading()
+
+    def _start_reading(self) -> None:
+        self._reading_soon = None
         self._reading = True
+        self._read_at = self._reactor.seconds()
         d: Deferred[None] = ensureDeferred(self._read())
         d.addErrback(lambda failure: log.failure("reading the log of events failed; trying again", failure))
 
@@ -116,10 +132,12 @@ class LogTail:
                     if event.seq > self.position:
                         self._advance(event)
                 self._drop_early()
-                if len(found) < BATCH and not self._again:
+                if len(found) < BATCH:
                     return
         finally:
             self._reading = False
+            if self._again:
+                self.wake()
 
     def _committed(self, group: Committed) -> None:
         """A group of this process was committed; the pool says so before the callers hear of it."""

@@ -16,6 +16,7 @@ from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.build import Build
 from buildbot.process.defaults import BuildDefaults
+from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
@@ -95,19 +96,22 @@ class Builder:
         waiting = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
         return waiting[0] if waiting else None
 
-    async def start_build(self, request: Mapping[str, Any], worker: ManagedWorker) -> None:
+    async def start_build(
+        self, request: Mapping[str, Any], worker: ManagedWorker, reserved: Connection | None = None
+    ) -> None:
         """Start a build for a request that this master has claimed. It goes on in the background.
 
         Args:
             request: the build request, as the Data API gives it.
             worker: one of `WorkerManager.available`.
+            reserved: what `ManagedWorker.reserve` gave, if that is done already.
 
         Raises:
             WorkerNotAvailableError: the worker went away or is busy; nothing was done.
             Exception: whatever kept the build from being stored; the worker is free again. In both cases the request
                 is still claimed.
         """
-        connection = worker.reserve(self.name)
+        connection = worker.reserve(self.name) if reserved is None else reserved
         build = Build(self.master, self, request, worker, connection)
         try:
             await build.start()

@@ -100,28 +100,29 @@ class Collapser:
 
     Args:
         master: the master, for its ``data``.
-        builders: the running builders by name.
 
     Attributes:
         default: ``c['collapseRequests']``, for builders that say nothing.
     """
 
-    def __init__(self, master: Master, builders: Mapping[str, Any]) -> None:
+    def __init__(self, master: Master) -> None:
         self._master = master
-        self._builders = builders
         self.default: Any = False
 
-    async def collapse(self, builderid: int, brid: int) -> None:
+    def rule_of(self, builder: Any) -> Any:
+        """The rule for a builder: True, a function, or False."""
+        rule = builder.config.collapseRequests
+        return (self.default if rule is None else rule) or False
+
+    async def collapse(self, builder: Any, brid: int) -> None:
         """Look at what waits for a builder beside a new request. What goes wrong is logged: all are built then."""
-        for builder in [each for each in self._builders.values() if each.builderid == builderid]:
-            rule = builder.config.collapseRequests
-            rule = self.default if rule is None else rule
-            if rule is False or rule is None:
-                return
-            try:
-                await self._collapse(builder, brid, rule)
-            except Exception:
-                _log.failure("{builder!r}: requests cannot be collapsed; each is built", builder=builder)
+        rule = self.rule_of(builder)
+        if rule is False:
+            return
+        try:
+            await self._collapse(builder, brid, rule)
+        except Exception:
+            _log.failure("{builder!r}: requests cannot be collapsed; each is built", builder=builder)
 
     async def _collapse(self, builder: Any, brid: int, rule: Any) -> None:
         waiting = await self._waiting(builder.builderid, brid)

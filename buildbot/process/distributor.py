@@ -1,39 +1,61 @@
 """The distributor: hands build requests to builders whose workers can take them.
 
-It looks for work when something may have changed: a request is new or was given back, a worker may take a
-build (it connected, was unpaused, ended a build). Each of these makes some builders *due*. One loop serves
-what is due: it asks which of them can start a build, reads their pending requests, the most urgent first
-(priority, then age) and few at a time, so that its cost does not grow with the queue; claims a request, and
-hands it to its builder. Several masters may do
-this at the same time: the claim decides, and who loses it goes on with the next request.
+Builders with the same workers form a *pool*. A pool is *due* when something may have changed for it: a request is new
+or was given back, a worker may take a build (it connected, was unpaused, ended a build). One loop serves what is due:
+as long as a pool has an idle worker it takes the most urgent request of the builders in it (priority, then age),
+reserves the worker, and goes on; all requests that are handed out in one go are claimed side by side, which is one
+transaction. Several masters may do this at the same time: the claim decides, and who loses it goes on with the next
+request.
 
-A request whose build cannot be started is given back; its builder rests for a moment, so that a broken one
-does not spin.
+No step looks at all builders, at all workers or at the whole queue: `waiting` knows the most urgent requests,
+`workers.idle` the idle workers, and events of requests come by the routing keys of this master's builders.
+
+A builder is *aside* while its requests are not looked at: no worker that is idle may build it, or a user's function
+said no. It comes back when something changes for it. A request whose build cannot be started is given back; its builder
+rests for a moment, so that a broken one does not spin.
 
 **Users' functions** (``canStartBuild``, ``nextBuild``, ``nextWorker``, ``prioritizeBuilders``…) may say no for reasons
 that nobody announces: the hour, a file, another machine. Whoever they said no to is looked at again after
-`Distributor.again_s`. One that fails is logged and counts as a no, for its builder only.
+`Distributor.again_s`. One that fails is logged and counts as a no, for its builder only. Where there are such
+functions, builds are started one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
+from buildbot.mq.log import Event
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import BuildRequest, Collapser
 from buildbot.process.properties import resolved
+from buildbot.process.waiting import WaitingRequests, urgency_of
+from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
 
 _log = Logger()
-_PAGE = 20
 _CHOICE = 100
+
+
+class _Pool:
+    """Builders with the same workers.
+
+    Attributes:
+        workers: those.
+        waiting: the requests of its builders, but for those aside.
+        aside: builders whose requests are not looked at for now.
+    """
+
+    def __init__(self, workers: WorkerPool, waiting: WaitingRequests) -> None:
+        self.workers = workers
+        self.waiting = waiting
+        self.aside: dict[str, None] = {}
 
 
 class Distributor:
@@ -41,7 +63,7 @@ class Distributor:
 
     Args:
         master: the master, for its ``data``, ``mq`` and ``reactor``.
-        builders: the running builders by name; may change while it runs (then call `wake`).
+        builders: the running builders by name; may change while it runs (then call `configure`).
         worker_manager: where the workers are; its ``on_change`` is taken.
     """
 
@@ -54,11 +76,15 @@ class Distributor:
         self._master = master
         self._builders = builders
         self._workers = worker_manager
-        self._subscriptions: list[Any] = []
-        self._due: set[str] = set()
+        self._subscription: Any = None
+        self._by_id: dict[int, Builder] = {}
+        self._pools: dict[WorkerPool, _Pool] = {}
+        self._pool_of: dict[str, _Pool] = {}
+        self._pools_of_worker: dict[str, list[_Pool]] = {}
+        self._due: set[_Pool] = set()
         self._resting: dict[str, Any] = {}
         self._again: dict[str, Any] = {}
-        self.collapser = Collapser(master, builders)
+        self.collapser = Collapser(master)
         #: ``c['prioritizeBuilders']`` and ``c['select_next_worker']``
         self.prioritize: Callable[..., Any] | None = None
         self.next_worker: Callable[..., Any] | None = None
@@ -69,17 +95,12 @@ class Distributor:
         """Begin to hand out requests, those that wait already first."""
         self._running = True
         self._workers.on_change = self.worker_changed
-        for event in ("new", "unclaimed"):
-            subscription = await self._master.mq.startConsuming(self._request_event, ("buildrequests", None, event))
-            self._subscriptions.append(subscription)
-        self.wake()
+        await self.configure()
 
     async def stop(self) -> None:
-        """Hand out nothing more; returns when the request under way is started or given back."""
+        """Hand out nothing more; returns when the requests under way are started or given back."""
         self._running = False
-        subscriptions, self._subscriptions = self._subscriptions, []
-        for subscription in subscriptions:
-            await maybeDeferred(subscription.stopConsuming)
+        await self._unsubscribe()
         for timers in (self._resting, self._again):
             for timer in timers.values():
                 timer.cancel()
@@ -87,91 +108,224 @@ class Distributor:
         if self._loop is not None:
             await self._loop
 
-    def wake(self, names: Iterable[str] | None = None) -> None:
-        """Look for work for these builders, default: for all."""
-        self._due.update(self._builders if names is None else names)
+    async def configure(self) -> None:
+        """Take over the builders and workers as they are now, and look for work for all."""
+        self._by_id = {builder.builderid: builder for builder in self._builders.values()}
+        self._pools, self._pool_of, self._pools_of_worker, self._due = {}, {}, {}, set()
+        for name, builder in self._builders.items():
+            workers = self._workers.pool(builder.config.workernames)
+            pool = self._pools.get(workers)
+            if pool is None:
+                pool = self._pools[workers] = _Pool(workers, WaitingRequests(self._pending))
+                for worker in workers.names:
+                    self._pools_of_worker.setdefault(worker, []).append(pool)
+            self._pool_of[name] = pool
+        self._workers.keep_pools(self._pools)
+        await self._unsubscribe()
+        if self._running and self._by_id:
+            keys = [("builders", str(each), "buildrequests", None, None) for each in self._by_id]
+            self._subscription = await self._master.mq.subscribe(keys, self._request_event)
+        # after that, so that no request is missed between
+        self.wake(self._builders)
+
+    async def _unsubscribe(self) -> None:
+        subscription, self._subscription = self._subscription, None
+        if subscription is not None:
+            await maybeDeferred(subscription.stopConsuming)
+
+    def wake(self, names: Iterable[str]) -> None:
+        """Look for work for these builders."""
+        for name in names:
+            if name in self._pool_of and name not in self._resting:
+                pool = self._pool_of[name]
+                pool.aside.pop(name, None)
+                pool.waiting.add(self._builders[name].builderid)
+                self._due.add(pool)
+        self._serve_soon()
+
+    def _serve_soon(self) -> None:
         if self._running and self._loop is None and self._due:
             self._loop = in_background(self._serve(), "distributor")
             self._loop.addBoth(self._served)
 
     def worker_changed(self, worker: str) -> None:
         """A worker may take a build: its builders are due."""
-        self.wake(name for name, builder in self._builders.items() if worker in builder.config.workernames)
+        for pool in self._pools_of_worker.get(worker, ()):
+            self.wake(list(pool.aside))
+            self._due.add(pool)
+        self._serve_soon()
 
     def builder_finished(self, builder: Builder) -> None:
         """A build has ended: its builder is due."""
         self.wake([builder.name])
 
-    def _request_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
-        in_background(self._request_waits(routing_key[-1], message), "distributor")
+    def _request_event(self, event: Event, key: tuple[str, ...]) -> None:
+        builder = self._by_id.get(int(key[1]))
+        if builder is None:
+            return
+        if key[-1] == "new" and self.collapser.rule_of(builder):
+            in_background(self._collapse(builder, event, key), "distributor")
+        else:
+            self._request_waits(builder, event, key)
 
-    async def _request_waits(self, event: str, request: Mapping[str, Any]) -> None:
-        builderid = request["builderid"]
-        if event == "new":
-            await self.collapser.collapse(builderid, request["buildrequestid"])
-        self.wake(name for name, builder in self._builders.items() if builder.builderid == builderid)
+    async def _collapse(self, builder: Builder, event: Event, key: tuple[str, ...]) -> None:
+        await self.collapser.collapse(builder, int(key[3]))
+        self._request_waits(builder, event, key)
+
+    def _request_waits(self, builder: Builder, event: Event, key: tuple[str, ...]) -> None:
+        pool = self._pool_of.get(builder.name)
+        if pool is not None:
+            pool.waiting.hear(event, key)
+            if key[-1] in ("new", "unclaimed"):
+                self.wake([builder.name])
 
     def _served(self, _: Any) -> None:
         self._loop = None
 
     async def _serve(self) -> None:
         while self._due and self._running:
-            names, self._due = self._due, set()
+            due, self._due = self._due, set()
             try:
-                await self._hand_out(names)
+                if self.prioritize is None:
+                    await self._hand_out(due)
+                else:
+                    for builder in await self._in_order(due):
+                        await self._hand_out_to(builder)
             except Exception:
                 _log.failure("build requests could not be handed out; trying again")
-                for name in names:
-                    self._rest(name)
+                for name, pool in self._pool_of.items():
+                    if pool in due:
+                        self._rest(name)
 
-    async def _hand_out(self, names: set[str]) -> None:
-        due = [self._builders[name] for name in sorted(names & self._builders.keys())]
-        if self.prioritize is None:
-            await self._hand_out_to(due)
+    async def _hand_out(self, due: set[_Pool]) -> None:
+        """Start builds of these pools while they have idle workers, the most urgent requests first."""
+        starting: list[Deferred[bool]] = []
+        try:
+            while self._running:
+                found = await self._most_urgent(due)
+                if found is not None:
+                    await self._offer(*found, starting)
+                elif starting:
+                    ended, starting = starting, []
+                    if not any([not await each for each in ended]):
+                        return
+                else:
+                    return
+        finally:
+            for each in starting:
+                await each
+
+    async def _most_urgent(self, due: set[_Pool]) -> tuple[_Pool, Builder, dict[str, Any]] | None:
+        """The request to start next, of the pools that have an idle worker."""
+        best: tuple[_Pool, Any] | None = None
+        for pool in due:
+            if self._pools.get(pool.workers) is not pool:  # the configuration has changed
+                continue
+            request = await pool.waiting.first() if pool.workers.is_idle() else None
+            if request is not None and (best is None or urgency_of(request) < urgency_of(best[1])):
+                best = pool, request
+        if best is None:
+            return None
+        pool, request = best
+        return pool, self._by_id[request["builderid"]], request
+
+    async def _offer(
+        self, pool: _Pool, builder: Builder, request: dict[str, Any], starting: list[Deferred[bool]]
+    ) -> None:
+        """Begin to start a build for the request, or put its builder aside."""
+        if self._has_functions(builder):
+            if not await self._offer_by_functions(builder, request):
+                self._put_aside(builder)
+            elif builder.builderid in pool.waiting:  # another request may have been chosen
+                pool.waiting.again(builder.builderid)
             return
-        for builder in await self._in_order(due):
-            await self._hand_out_to([builder])
+        worker = pool.workers.first(builder.name) if self._is_wanted(builder) else None
+        if worker is None:
+            self._put_aside(builder)
+            return
+        pool.waiting.take(request)
+        starting.append(ensureDeferred(self._start(pool, builder, request, worker)))
 
-    async def _in_order(self, due: list[Builder]) -> list[Builder]:
+    async def _start(self, pool: _Pool, builder: Builder, request: dict[str, Any], worker: ManagedWorker) -> bool:
+        """Claim a request and start its build; False if another master was faster."""
+        brids = [request["buildrequestid"]]
+        connection = worker.reserve(builder.name)
+        won = False
+        try:
+            won = await self._master.data.update.claimBuildRequests(brids)
+        except Exception:
+            _log.failure("{builder!r}: request {id} could not be claimed", builder=builder, id=brids[0])
+            self._rest(builder.name)
+            pool.waiting.settle(request)
+            worker.release(builder.name)
+            return True
+        pool.waiting.settle(request)
+        if not won:
+            worker.release(builder.name)
+            return False
+        try:
+            await builder.start_build(request, worker, connection)
+        except Exception:
+            await self._give_back(builder, brids)
+        return True
+
+    async def _give_back(self, builder: Builder, brids: list[int]) -> None:
+        """No build could be started: its request waits again, while the builder rests."""
+        _log.failure("{builder!r}: no build could be started for request {id}", builder=builder, id=brids[0])
+        self._rest(builder.name)
+        try:
+            await self._master.data.update.unclaimBuildRequests(brids)
+        except Exception:
+            _log.failure("request {id} could not be given back", id=brids[0])
+
+    def _is_wanted(self, builder: Builder) -> bool:
+        return self._running and self._builders.get(builder.name) is builder and builder.name not in self._resting
+
+    def _has_functions(self, builder: Builder) -> bool:
+        config = builder.config
+        functions = (config.nextBuild, config.canStartBuild, config.nextWorker, self.next_worker)
+        return any(function is not None for function in functions)
+
+    def _put_aside(self, builder: Builder) -> None:
+        """Look at its requests no more, until something changes for it."""
+        pool = self._pool_of.get(builder.name)
+        if pool is not None:
+            pool.waiting.remove(builder.builderid)
+            pool.aside[builder.name] = None
+
+    async def _in_order(self, due: set[_Pool]) -> list[Builder]:
         """Those that are due, in the order of the user's function; who is left out gets nothing for now."""
+        builders = [builder for name, builder in self._builders.items() if self._pool_of.get(name) in due]
         try:
             ordered = list(await self._ask(self.prioritize, self._master, list(self._builders.values())))
         except Exception:
             _log.failure("prioritizeBuilders failed; the most urgent requests go first")
-            return due
-        for builder in due:
+            await self._hand_out(due)
+            return []
+        for builder in builders:
             if builder not in ordered:
                 self._look_again(builder)
-        return [builder for builder in ordered if builder in due]
+        return [builder for builder in ordered if builder in builders]
 
-    async def _hand_out_to(self, builders: list[Builder]) -> None:
-        able = {builder.builderid: builder for builder in builders}
-        while True:
-            able = {each: builder for each, builder in able.items() if self._can_start(builder)}
-            if not able:
-                return
-            page = await self._pending(list(able), _PAGE)
-            for request in page:
-                builder = able.get(request["builderid"])
-                if builder is not None and not await self._offer(builder, request):
-                    del able[builder.builderid]
-            if len(page) < _PAGE:
+    async def _hand_out_to(self, builder: Builder) -> None:
+        while self._can_start(builder):
+            page = await self._pending([builder.builderid], 1)
+            if not page or not await self._offer_by_functions(builder, page[0]):
                 return
 
     def _can_start(self, builder: Builder) -> bool:
-        wanted = self._running and self._builders.get(builder.name) is builder
-        return wanted and builder.name not in self._resting and builder.can_start()
+        return self._is_wanted(builder) and builder.can_start()
 
-    async def _pending(self, builderids: list[int], limit: int) -> list[dict[str, Any]]:
+    async def _pending(self, builderids: Sequence[int], limit: int) -> list[dict[str, Any]]:
         query = {
-            "filters": {"builderid__eq": builderids, "claimed": False, "complete": False},
+            "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False},
             "order": ["-priority", "buildrequestid"],
             "limit": limit,
         }
         found: list[dict[str, Any]] = await self._master.data.get(query, ("buildrequests",))
         return found
 
-    async def _offer(self, builder: Builder, request: dict[str, Any]) -> bool:
+    async def _offer_by_functions(self, builder: Builder, request: dict[str, Any]) -> bool:
         """Start a build for the request if possible; False if the builder can take no further request now."""
         if not self._can_start(builder):
             return False
@@ -185,9 +339,7 @@ class Distributor:
         try:
             await builder.start_build(request, worker)
         except Exception:
-            _log.failure("{builder!r}: no build could be started for request {id}", builder=builder, id=brids[0])
-            self._rest(builder.name)
-            await self._master.data.update.unclaimBuildRequests(brids)
+            await self._give_back(builder, brids)
             return False
         return True
 
@@ -239,6 +391,8 @@ class Distributor:
             self.wake([name])
 
     def _rest(self, name: str) -> None:
+        if name in self._builders:
+            self._put_aside(self._builders[name])
         if self._running and name not in self._resting:
             self._resting[name] = self._master.reactor.callLater(self.rest_s, self._rested, name)
 

@@ -97,7 +97,7 @@ class ProcessLayer:
             if not self._lost:
                 await self._register()
                 await self.workers.reconfigure(new_config)
-                self._distributor.wake()
+                await self._distributor.configure()
             await self._activate(self.schedulers, schedulers)
             await self._activate(self.change_sources, sources)
 

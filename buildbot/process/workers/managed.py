@@ -94,16 +94,19 @@ class ManagedWorker:
         """What the connected worker told about itself; empty while it is offline."""
         return self.connection.info if self.connection else {}
 
-    def can_take(self, builder: str) -> bool:
-        """Whether it may start a build of this builder now."""
+    def has_room(self) -> bool:
+        """Whether it may start a build of some builder now."""
         return (
             self.connection is not None
             and not self.paused
             and not self.graceful
-            and builder in self.directories
-            and builder not in self.builds  # an agent runs one command per builder at a time
             and (self.config.max_builds is None or len(self.builds) < self.config.max_builds)
         )
+
+    def can_take(self, builder: str) -> bool:
+        """Whether it may start a build of this builder now."""
+        # an agent runs one command per builder at a time
+        return self.has_room() and builder in self.directories and builder not in self.builds
 
     def reserve(self, builder: str) -> Connection:
         """Take the worker for a build, until `release`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from buildbot.data.interfaces import Master
 from buildbot.process.workers import pb
 from buildbot.process.workers.connection import Connection, RemoteError
+from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.managed import ManagedWorker, directories_of
 from buildbot.util import tcp
 from buildbot.util.background import in_background
@@ -34,6 +35,8 @@ class WorkerManager:
     def __init__(self, master: Master) -> None:
         self.workers: dict[str, ManagedWorker] = {}
         self.on_change: Callable[[str], None] = lambda name: None
+        self._pools: dict[frozenset[str], WorkerPool] = {}
+        self._pools_of: dict[str, list[WorkerPool]] = {}
         self._master = master
         self._listening: IListeningPort | None = None
         self._listening_to: str | None = None
@@ -93,6 +96,26 @@ class WorkerManager:
         able = [worker for worker in self.workers.values() if worker.can_take(builder)]
         return sorted(able, key=lambda worker: len(worker.builds))
 
+    def pool(self, names: Collection[str]) -> WorkerPool:
+        """The pool of these workers; one for all who ask for the same."""
+        key = frozenset(names)
+        pool = self._pools.get(key)
+        if pool is None:
+            pool = self._pools[key] = WorkerPool(key)
+            for name in key:
+                self._pools_of.setdefault(name, []).append(pool)
+                if name in self.workers:
+                    pool.offer(self.workers[name])
+        return pool
+
+    def keep_pools(self, wanted: Collection[WorkerPool]) -> None:
+        """Forget all pools but these."""
+        self._pools = {pool.names: pool for pool in wanted}
+        self._pools_of = {}
+        for pool in self._pools.values():
+            for name in pool.names:
+                self._pools_of.setdefault(name, []).append(pool)
+
     async def _listen(self, port: int | str | None) -> None:
         """Listen at ``port`` (a number or an endpoint description) and nowhere else."""
         description = None if port is None else f"tcp:{port}" if str(port).isdigit() else str(port)
@@ -132,4 +155,8 @@ class WorkerManager:
             in_background(worker.announce(), f"worker {worker.name!r}")
 
     def _changed(self, name: str) -> None:
+        worker = self.workers.get(name)
+        if worker is not None:
+            for pool in self._pools_of.get(name, ()):
+                pool.offer(worker)
         self.on_change(name)

@@ -8,7 +8,8 @@ from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
 from buildbot.db.transaction import Committed
-from buildbot.mq.tail import LOOK_INTERVAL_S, NOTIFY_INTERVAL_S, LogTail
+from buildbot.mq.log import thdEventsAfter
+from buildbot.mq.tail import LOOK_INTERVAL_S, NOTIFY_INTERVAL_S, READ_INTERVAL_S, LogTail
 
 
 class Database:
@@ -99,4 +100,36 @@ def test_wakes_others() -> None:
     committed()
     tail.stop()
     assert database.notified == 3
+    assert not reactor.getDelayedCalls()
+
+
+def test_wake_ups_side_by_side_are_one_look() -> None:
+    """The first is obeyed at once; those of the next moments are one look at the end of it, and none is forgotten."""
+    reactor, database = Clock(), Database()
+    looks: list[Deferred[list[Any]]] = []
+
+    def read(function: Any, *args: Any) -> Deferred[Any]:
+        if function is thdEventsAfter:
+            looks.append(Deferred())
+            return looks[-1]
+        return succeed((0, 0))
+
+    tail = LogTail(database, reactor, nothing_new, lambda event: None, lambda through: None)  # type: ignore[arg-type]
+    ensureDeferred(tail.start())
+    database.read = read  # type: ignore[method-assign]
+    tail.wake()
+    assert len(looks) == 1
+    tail.wake()  # while it reads
+    looks[0].callback([])
+    for _ in range(10):
+        tail.wake()
+    assert len(looks) == 1
+    reactor.advance(READ_INTERVAL_S)
+    assert len(looks) == 2
+    looks[1].callback([])
+    reactor.advance(READ_INTERVAL_S)
+    assert len(looks) == 2
+    tail.wake()
+    tail.wake()
+    tail.stop()
     assert not reactor.getDelayedCalls()

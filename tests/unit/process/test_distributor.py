@@ -12,28 +12,74 @@ from twisted.logger import capturedLogs
 
 from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.distributor import Distributor
+from buildbot.process.workers.idle import WorkerPool
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.util.results import SKIPPED
 from tests.support.reactor import fired
 from tests.unit.process.mastered import Running, until
 
 
+class Worker:
+    """A worker with a place for some builds."""
+
+    def __init__(self, name: str, places: int) -> None:
+        self.name = name
+        self.places = places
+        self.builds: dict[str, str] = {}
+        self.asked = 0
+
+    def has_room(self) -> bool:
+        self.asked += 1
+        return self.places > 0
+
+    def can_take(self, builder: str) -> bool:
+        return self.has_room()
+
+    def reserve(self, builder: str) -> str:
+        self.places -= 1
+        return "reserved"
+
+    def release(self, builder: str) -> None:
+        self.places += 1
+
+
 class Workers:
     """Workers with a place for some builds each."""
 
     def __init__(self, **places: int) -> None:
-        self.places = places
+        self.workers = {name: Worker(name, free) for name, free in places.items()}
+        self.pools: list[WorkerPool] = []
         self.on_change: Any = None
 
-    def available(self, builder: str) -> list[str]:
-        return [name for name, free in self.places.items() if free]
+    def available(self, builder: str) -> list[Worker]:
+        return [worker for worker in self.workers.values() if worker.places]
+
+    def pool(self, names: Any) -> WorkerPool:
+        pool = next((pool for pool in self.pools if pool.names == frozenset(names)), None)
+        if pool is None:
+            pool = WorkerPool(names)
+            self.pools.append(pool)
+        for name in names:
+            if name in self.workers:
+                pool.offer(self.workers[name])  # type: ignore[arg-type]
+        return pool
+
+    def keep_pools(self, pools: Any) -> None:
+        """Nothing grows here."""
+
+    def free(self, name: str) -> None:
+        self.workers[name].places += 1
+        for pool in self.pools:
+            if name in pool.names:
+                pool.offer(self.workers[name])  # type: ignore[arg-type]
+        self.on_change(name)
 
 
 class Builder:
     """A builder that takes builds as long as there is a worker, and notes which."""
 
     def __init__(self, name: str, builderid: int, workers: Workers, **config: Any) -> None:
-        defaults = {"workernames": ("w",), "nextBuild": None, "nextWorker": None, "canStartBuild": None}
+        defaults = {"workernames": tuple(workers.workers), "nextBuild": None, "nextWorker": None, "canStartBuild": None}
         defaults["collapseRequests"] = None
         self.config = SimpleNamespace(**defaults | config)
         self.name, self.builderid, self.workers = name, builderid, workers
@@ -45,12 +91,15 @@ class Builder:
     def can_start(self) -> bool:
         return bool(self.workers.available(self.name))
 
-    async def start_build(self, request: dict[str, Any], worker: str) -> None:
+    async def start_build(self, request: dict[str, Any], worker: Worker, reserved: str = "") -> None:
         if self.problem is not None:
+            if reserved:
+                worker.release(self.name)
             raise self.problem
-        self.workers.places[worker] -= 1
+        if not reserved:
+            worker.reserve(self.name)
         self.started.append(request["buildrequestid"])
-        self.used.append(worker)
+        self.used.append(worker.name)
         if self.hold is not None:
             await self.hold
 
@@ -84,8 +133,7 @@ class Farm:
         assert builder.started == list(brids)
 
     def free(self, worker: str = "w") -> None:
-        self.workers.places[worker] += 1
-        self.workers.on_change(worker)
+        self.workers.free(worker)
 
 
 @pytest.fixture(name="farm")
@@ -126,7 +174,7 @@ async def test_builders_that_share_a_worker_take_turns_by_urgency(farm: Farm) ->
 
 
 async def test_a_long_queue_is_served_in_pages(farm: Farm) -> None:
-    farm.workers.places["w"] = 45
+    farm.workers.workers["w"].places = 45
     builder = await farm.builder("b")
     brids = [await farm.request("b") for _ in range(50)]
     await farm.distributor.start()
@@ -134,7 +182,7 @@ async def test_a_long_queue_is_served_in_pages(farm: Farm) -> None:
 
 
 async def test_the_queue_of_one_builder_does_not_hide_another(farm: Farm) -> None:
-    farm.workers.places["w"] = 2
+    farm.workers.workers["w"].places = 2
     blocked = await farm.builder("blocked", canStartBuild=lambda builder, worker, request: False)
     for _ in range(30):
         await farm.request("blocked", priority=9)
@@ -190,7 +238,7 @@ async def test_a_request_given_back_is_built_again(farm: Farm) -> None:
     await farm.distributor.start()
     brid = await farm.request("b")
     await farm.started(builder, brid)
-    farm.workers.places["w"] = 1
+    farm.free()
     await farm.master.data.update.unclaimBuildRequests([brid])
     await farm.started(builder, brid, brid)
 
@@ -213,7 +261,7 @@ async def test_a_database_that_is_away_is_tried_again(farm: Farm, monkeypatch: p
 
 
 async def test_users_functions_choose(farm: Farm) -> None:
-    farm.workers.places = {"w": 1, "w2": 1}
+    farm.workers.workers["w2"] = Worker("w2", 1)
 
     async def next_worker(builder: Any, workers: list[str], request: Any) -> str:
         return workers[-1]
@@ -280,7 +328,7 @@ async def test_a_request_that_no_worker_may_take_does_not_hide_the_next(farm: Fa
 
 async def test_select_next_worker(farm: Farm) -> None:
     """It chooses for builders that have no nextWorker of their own."""
-    farm.workers.places = {"w": 1, "w2": 2}
+    farm.workers.workers["w2"] = Worker("w2", 2)
     farm.distributor.next_worker = lambda builder, workers, request: workers[-1]
     one = await farm.builder("b1")
     own = await farm.builder("b2", nextWorker=lambda builder, workers, request: workers[0])
@@ -362,7 +410,7 @@ PATCH = {"patch_body": "p", "patch_level": 1, "patch_author": "", "patch_comment
 )
 async def test_collapsing(farm: Farm, first: Any, second: Any, collapsed: bool) -> None:
     """Of two that ask for the same the newer one is built; whoever asked for something of his own gets it."""
-    farm.workers.places["w"] = 0
+    farm.workers.workers["w"].places = 0
     builder = await farm.builder("b", collapseRequests=True)
     await farm.distributor.start()
     brids = [await add(farm, **first), await add(farm, **second)]
@@ -372,8 +420,8 @@ async def test_collapsing(farm: Farm, first: Any, second: Any, collapsed: bool) 
             return await results(farm) == [SKIPPED, -1]
 
         await until(skipped)
-    farm.workers.places["w"] = 2
-    farm.workers.on_change("w")
+    farm.free()
+    farm.free()
     await farm.started(builder, *brids[1 if collapsed else 0 :])
     old = await farm.master.data.get({}, ("buildrequests", brids[0]))
     buildset = await farm.master.data.get({}, ("buildsets", old["buildsetid"]))
@@ -389,7 +437,7 @@ async def test_collapsing(farm: Farm, first: Any, second: Any, collapsed: bool) 
 )  # fmt: skip
 async def test_whose_requests_are_collapsed(farm: Farm, default: Any, own: Any, collapsed: bool) -> None:
     """The builder's word counts, else the installation's; a function that fails collapses nothing."""
-    farm.workers.places["w"] = 0
+    farm.workers.workers["w"].places = 0
     farm.distributor.collapser.default = default
     builder = await farm.builder("b", collapseRequests=own)
     with capturedLogs():
@@ -401,15 +449,15 @@ async def test_whose_requests_are_collapsed(farm: Farm, default: Any, own: Any, 
                 return await results(farm) == [SKIPPED, -1]
 
             await until(skipped)
-        farm.workers.places["w"] = 2
-        farm.workers.on_change("w")
+        farm.free()
+        farm.free()
         await farm.started(builder, *brids[collapsed:])
 
 
 async def test_a_function_that_collapses(farm: Farm) -> None:
     """It is given the builder, as object and dictionary, the new request and each older one that waits; the one that
     stays takes the highest priority."""
-    farm.workers.places["w"] = 0
+    farm.workers.workers["w"].places = 0
     asked: list[tuple[int, int]] = []
 
     async def both(master: Any, builder: Any, new: Any, old: Any) -> bool:
@@ -453,8 +501,8 @@ async def test_two_masters_collapse_each_request_once(master: FakeMaster) -> Non
     await until(one_is_left)
 
 
-async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) -> None:
-    farm.workers.places["w"] = 2
+async def test_stopping_waits_for_builds_that_are_being_started(farm: Farm) -> None:
+    farm.workers.workers["w"].places = 2
     builder = await farm.builder("b")
     builder.hold = Deferred()
     await farm.request("b")
@@ -464,7 +512,7 @@ async def test_stopping_waits_for_the_build_that_is_being_started(farm: Farm) ->
     assert not fired(stopped)
     builder.hold.callback(None)
     assert fired(stopped)
-    assert len(builder.started) == 1
+    assert len(builder.started) == 2
     assert farm.clock.getDelayedCalls() == []
 
 
@@ -481,3 +529,70 @@ async def test_two_masters_build_each_request_once(master: FakeMaster) -> None:
 
     await until(all_started)
     assert sorted(builders[0].started + builders[1].started) == brids
+
+
+async def test_requests_for_several_idle_workers_are_claimed_side_by_side(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All claims are asked for before the first is answered, so that they are one transaction; so are the starts."""
+    builder = await farm.builder("b")
+    await farm.distributor.start()
+    brids = [await farm.request("b") for _ in range(6)]
+    await farm.started(builder, brids[0])
+    claim, asked = farm.master.data.update.claimBuildRequests, Deferred[None]()
+    claims: list[int] = []
+
+    async def held(brids: list[int]) -> bool:
+        claims.extend(brids)
+        if len(claims) == 5:
+            asked.callback(None)
+        if not asked.called:
+            await asked
+        return bool(await claim(brids))
+
+    monkeypatch.setattr(farm.master.data.update, "claimBuildRequests", held)
+    farm.workers.workers["w"].places = 4
+    farm.free()
+    await farm.started(builder, *brids)
+    assert claims == brids[1:]
+
+
+async def test_an_event_costs_the_same_among_many_builders_and_workers(
+    farm: Farm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With 300 builders and 300 busy workers: a request asks no worker and no database, one that ended its build is
+    found at once, and its next request with a few statements.
+    """
+    workers = farm.workers.workers
+    workers.update({f"w{number}": Worker(f"w{number}", 0) for number in range(300)})
+    workers["w"].places = 0
+    builders = [await farm.builder(f"b{number}") for number in range(300)]
+    await farm.distributor.start()
+    get, reads = farm.master.data.get, []
+
+    def counted(*arguments: Any) -> Any:
+        reads.append(arguments)
+        return get(*arguments)
+
+    monkeypatch.setattr(farm.master.data, "get", counted)
+    for worker in workers.values():
+        worker.asked = 0
+    brids = [await farm.request(f"b{number}") for number in range(3)]
+    assert reads == [] and sum(worker.asked for worker in workers.values()) == 0
+    farm.free("w7")
+    await farm.started(builders[0], brids[0])
+    assert sum(worker.asked for worker in workers.values()) < 10
+    assert len(reads) <= 1
+    farm.free("w7")
+    await farm.started(builders[1], brids[1])
+    assert len(reads) <= 1
+
+
+async def test_a_foreign_builders_request_is_not_looked_at(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its routing key says that it is nothing for this master."""
+    await farm.builder("b")
+    await farm.distributor.start()
+    heard: list[Any] = []
+    monkeypatch.setattr(farm.distributor, "wake", heard.append)
+    await farm.request("elsewhere")
+    assert heard == []
