@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.python.failure import Failure
 
 from buildbot.data.base import Events
 from buildbot.data.branches import BranchUpdates
@@ -84,6 +86,10 @@ class Updates(
             return fail()
         return self._db.pool.do_all(_all_with_events, checked, thd, *args)
 
+    def batch(self) -> UpdateBatch:
+        """Update methods whose calls are gathered and sent as one transaction."""
+        return UpdateBatch(self._db, self._mq, self.claims)
+
     def trimEvents(self, seconds: int, keep: int | None = None) -> Deferred[int]:
         """Remove events from the log.
 
@@ -96,6 +102,111 @@ class Updates(
         """
         before = self._db.pool.groups.clock.now() - checks.integer(seconds, "seconds", maximum=checks.MAX_INT)
         return self._mq.trim(before, None if keep is None else checks.integer(keep, "keep", 0, checks.MAX_INT))
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an earlier call of the same batch gives, as an argument of a later one."""
+
+    index: int
+    key: str | None
+
+    def of(self, outcomes: list[Any]) -> Any:
+        """The value, once that call was run."""
+        return outcomes[self.index] if self.key is None else outcomes[self.index][self.key]
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    thd: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    deferred: Deferred[Any]
+
+
+class UpdateBatch(Updates):
+    """Update methods whose calls are gathered, and sent as one transaction: all of them take effect, or none.
+
+    They are run in the order of the calls, with the same checks, the same fences and the same events as alone; what
+    happens together costs one commit instead of one each::
+
+        batch = master.data.update.batch()
+        step = batch.newStep(buildid, "compile")
+        batch.startStep(batch.result(step, "stepid"))
+        await batch.send()
+        stepid = (await step)["stepid"]
+
+    A call's Deferred fires when the batch is stored, or fails with what keeps it from being stored, which nobody need
+    look at beside `send`. A batch can be filled again after it was sent.
+    """
+
+    def __init__(self, db: DBConnector, mq: MQConnector, claims: dict[str, int]) -> None:
+        super().__init__(db, mq)
+        self.claims = claims
+        self._calls: list[_Gathered] = []
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+    def result(self, call: Deferred[Any], key: str | None = None) -> Any:
+        """A stand-in for what an earlier call gives, or for the value of ``key`` in it, as an argument of a later one.
+
+        Raises ValueError if it is no call of this batch that waits to be sent.
+        """
+        for index, gathered in enumerate(self._calls):
+            if gathered.deferred is call:
+                return Result(index, key)
+        raise ValueError("call: it is none that this batch has gathered")
+
+    def transact(
+        self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Deferred[T]:
+        """Gather a call."""
+        return self._gather(thd, args, kwargs)
+
+    def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:
+        """Gather a call for several ids."""
+        try:
+            checked = checks.identifiers(ids, what)
+        except Exception:
+            return fail()
+        return self._gather(thd, (checked, *args), {})
+
+    def _gather(self, thd: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Deferred[Any]:
+        gathered = _Gathered(thd, args, kwargs, Deferred())
+        self._calls.append(gathered)
+        return gathered.deferred
+
+    def send(self) -> Deferred[None]:
+        """Store what was gathered, in one transaction.
+
+        Returns:
+            Deferred firing once all of it is committed, or failing with what the first call raised that failed; nothing
+            of the batch is stored then.
+        """
+        calls, self._calls = self._calls, []
+        if not calls:
+            return succeed(None)
+
+        def stored(outcomes: list[Any]) -> None:
+            for call, outcome in zip(calls, outcomes, strict=True):
+                call.deferred.callback(outcome)
+
+        def failed(failure: Failure) -> Failure:
+            for call in calls:
+                call.deferred.errback(failure)
+                call.deferred.addErrback(lambda _: None)
+            return failure
+
+        return self._db.pool.do(_run_all, calls).addCallbacks(stored, failed)
+
+
+def _run_all(conn: Connection, calls: list[_Gathered]) -> list[Any]:
+    outcomes: list[Any] = []
+    for call in calls:
+        args = tuple([each.of(outcomes) if isinstance(each, Result) else each for each in call.args])
+        outcomes.append(_with_events(conn, call.thd, args, call.kwargs))
+    return outcomes
 
 
 #: what announces that a row was made on first use of its name

@@ -15,14 +15,16 @@ from __future__ import annotations
 import ntpath
 import posixpath
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
-from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.data.updates import UpdateBatch
+from buildbot.db.exceptions import NotClaimedError, OutcomeUnknownError, is_unavailable
 from buildbot.interfaces import is_renderable
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
@@ -45,6 +47,9 @@ from buildbot.util.results import (
 
 _log = Logger()
 
+#: the name of the first step of every build
+PREPARATION = "worker_preparation"
+
 
 class SourceStamp(dict[str, Any]):
     """A source stamp as the Data API gives it; its fields are attributes, too, as users' functions expect."""
@@ -54,6 +59,30 @@ class SourceStamp(dict[str, Any]):
             return self[name]
         except KeyError:
             raise AttributeError(f"a source stamp has no {name!r}; it has {', '.join(self)}") from None
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """How the preparation of a build ended, to be stored with what comes next."""
+
+    buildid: int
+    stepid: int
+    results: int
+    text: str
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add it to a batch."""
+        batch.setStepStateString(self.stepid, self.text)
+        batch.finishStep(self.stepid, self.results)
+        if self.results == SUCCESS:
+            batch.setBuildStateString(self.buildid, "building")
+
+    async def end(self, update: Any) -> None:
+        """Store it piece by piece."""
+        await update.setStepStateString(self.stepid, self.text)
+        await update.finishStep(self.stepid, self.results)
+        if self.results == SUCCESS:
+            await update.setBuildStateString(self.buildid, "building")
 
 
 class Build:
@@ -106,6 +135,11 @@ class Build:
         self._current: BuildStep | None = None
         self._terminate = False
         self._refused: Failure | None = None
+        #: the id of the step that prepares it; how that ended, until that is stored
+        self._preparation = 0
+        self._prepared: _Prepared | None = None
+        #: what the results were without the last step
+        self._before = SUCCESS, False
         self._stored: dict[str, tuple[Any, str]] = {}
         self._subscriptions: list[Any] = []
         self._finished: list[Deferred[int]] = []
@@ -176,11 +210,23 @@ class Build:
 
     async def save_properties(self) -> None:
         """Store the properties that are new or changed since the last time."""
-        now = self.properties.asDict()
-        changed = {name: value for name, value in now.items() if self._stored.get(name) != value}
+        changed, now = self._changed_properties()
         if changed:
             await self.master.data.update.setBuildProperties(self.buildid, changed)
             self._stored = now
+
+    def gather_properties(self, batch: UpdateBatch) -> None:
+        """Add the properties that are new or changed to a batch."""
+        changed, now = self._changed_properties()
+        if changed:
+            batch.setBuildProperties(self.buildid, changed).addCallback(self._properties_stored, now)
+
+    def _changed_properties(self) -> tuple[dict[str, tuple[Any, str]], dict[str, tuple[Any, str]]]:
+        now = self.properties.asDict()
+        return {name: value for name, value in now.items() if self._stored.get(name) != value}, now
+
+    def _properties_stored(self, _: object, now: dict[str, tuple[Any, str]]) -> None:
+        self._stored = now
 
     def write_failed(self, failure: Failure) -> None:
         """A write in the background failed; if the build is not ours any more, what runs is interrupted."""
@@ -195,7 +241,7 @@ class Build:
         brid = self.request["buildrequestid"]
         try:
             await self._follow("buildrequests", brid, "cancel")
-            self.buildid = await self.master.data.update.newBuild(brid, workerid=self.worker.workerid)
+            await self._begin(brid)
             await self._follow("builds", self.buildid, "stop")
             row = await self.master.data.get({}, ("builds", self.buildid))
             self.number = row["number"]
@@ -215,14 +261,9 @@ class Build:
         try:
             await self._obey_earlier_stop()
             await self._prepare()
-            await self._run_steps()
+            last = await self._run_steps()
             await self._check_refused()
-            if self.stop_reason is not None:
-                self.results = self._stop_results
-            elif self.connection.lost:
-                self.results = RETRY
-            await self.save_properties()
-            await self._set_state(await self._final_text())
+            await self._store_last(last)
         except NotClaimedError:
             raise
         except Exception as problem:
@@ -270,19 +311,50 @@ class Build:
     def _on_control(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
         in_background(self.stop(message.get("reason") or "no reason"), f"stop of {self!r}")
 
+    async def _begin(self, brid: int) -> None:
+        """Store that it begins, with its first step, the preparation."""
+        update, workerid = self.master.data.update, self.worker.workerid
+        batch = update.batch()
+        build = batch.newBuild(brid, workerid=workerid)
+        step = batch.newStep(batch.result(build), PREPARATION)
+        batch.startStep(batch.result(step, "stepid"))
+        batch.setBuildStateString(batch.result(build), "preparing worker")
+        if await self._stored_together(batch):
+            self.buildid, self._preparation = await build, (await step)["stepid"]
+        else:
+            self.buildid = await update.newBuild(brid, workerid=workerid)
+
+    async def _stored_together(self, batch: UpdateBatch) -> bool:
+        """Store a batch; False if that was refused, so that its pieces are to be tried one by one."""
+        try:
+            await batch.send()
+        except (NotClaimedError, OutcomeUnknownError):
+            raise
+        except Exception as problem:
+            _log.debug("{build}: stored piece by piece, for {problem}", build=self, problem=problem)
+            return False
+        return True
+
     async def _prepare(self) -> None:
         """Step 0: gather what the build is about, and see whether its worker is there."""
         update = self.master.data.update
-        step = await update.newStep(self.buildid, "worker_preparation")
-        stepid = step["stepid"]
-        await update.startStep(stepid)
+        if not self._preparation:
+            step = await update.newStep(self.buildid, PREPARATION)
+            self._preparation = step["stepid"]
+            await update.startStep(self._preparation)
+            await self._set_state("preparing worker")
         results, text = SUCCESS, f"worker {self.workername} ready"
         try:
-            await self._set_state("preparing worker")
             await self._gather()
-            await self.save_properties()
-            await self._set_state("pinging worker")
-            if not await self.worker.check_alive(self.connection):
+            batch = update.batch()
+            self.gather_properties(batch)
+            batch.setBuildStateString(self.buildid, "pinging worker")
+            stored = ensureDeferred(self._stored_together(batch))
+            alive = await self.worker.check_alive(self.connection)  # while that is stored
+            if not await stored:
+                await self.save_properties()
+                await self._set_state("pinging worker")
+            if not alive:
                 raise WorkerLostError("it does not answer")
         except WorkerLostError as problem:
             results, text = RETRY, f"worker {self.workername} lost: {problem}"
@@ -291,10 +363,8 @@ class Build:
         except Exception as problem:
             _log.failure("{build} could not be prepared", build=self)
             results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
-        await update.setStepStateString(stepid, storable(text))
-        await update.finishStep(stepid, results)
+        self._prepared = _Prepared(self.buildid, self._preparation, results, storable(text))
         if results == SUCCESS:
-            await self._set_state("building")
             self._steps = self.config.factory.make_steps()
         self.results = results
 
@@ -342,19 +412,100 @@ class Build:
             missing = {name: value for name, value in values.items() if name not in properties}
             properties.update(await self.render(missing), source)
 
-    async def _run_steps(self) -> None:
-        while self._steps and not self.connection.lost:
-            step = self._steps.pop(0)
+    async def _run_steps(self) -> BuildStep | None:
+        """Run the steps; the last one, if its end is not stored yet.
+
+        What ends and what begins then is one transaction. If that cannot be stored as it is, the end is stored piece
+        by piece, which may change how the step ended, and so what comes next.
+        """
+        last: BuildStep | None = None
+        while True:
             await self._check_refused()
-            if (self._terminate or self.stop_reason is not None) and not await step.always_runs(self):
+            step = await self._next_step()
+            if step is None:
+                return last
+            await step.prepare_in_build(self)
+            if not await self._store_turn(last, step):
+                self._steps.insert(0, step)
+                last = None
                 continue
+            last = None
             self._current = step
             try:
-                await step.start(self)
+                await step.run_in_build()
             finally:
                 self._current = None
             self._done.append(step)
+            self._before = self.results, self._terminate
             self._weigh(step)
+            if step.has_unstored_end:
+                last = step
+
+    async def _next_step(self) -> BuildStep | None:
+        while self._steps and not self.connection.lost:
+            step = self._steps.pop(0)
+            if not (self._terminate or self.stop_reason is not None) or await step.always_runs(self):
+                return step
+        return None
+
+    async def _store_turn(self, last: BuildStep | None, step: BuildStep) -> bool:
+        """Store the end of a step and the beginning of the next; False if the end was stored otherwise, and no more."""
+        batch = self.master.data.update.batch()
+        self._gather_end(batch, last)
+        row = step.gather_beginning(batch)
+        if await self._stored_together(batch):
+            self._end_stored(last)
+            step.has_begun(await row)
+            return True
+        if await self._end_carefully(last):
+            return False
+        await step.store_beginning()
+        return True
+
+    def _gather_end(self, batch: UpdateBatch, last: BuildStep | None) -> None:
+        if self._prepared is not None:
+            self._prepared.gather_end(batch)
+        if last is not None:
+            last.gather_ending(batch)
+
+    def _end_stored(self, last: BuildStep | None) -> None:
+        self._prepared = None
+        if last is not None:
+            last.ending_stored()
+
+    async def _end_carefully(self, last: BuildStep | None) -> bool:
+        """Store the end of a step piece by piece, and weigh it again; False if there was none."""
+        if self._prepared is not None:
+            prepared, self._prepared = self._prepared, None
+            await prepared.end(self.master.data.update)
+        if last is None:
+            return False
+        await last.end_piecewise()
+        self.results, self._terminate = self._before
+        self._weigh(last)
+        return True
+
+    async def _store_last(self, last: BuildStep | None) -> None:
+        """Store the end of the last step, what remains of properties, and what the build came to."""
+        self._conclude()
+        batch = self.master.data.update.batch()
+        self._gather_end(batch, last)
+        if last is None:
+            self.gather_properties(batch)
+        batch.setBuildStateString(self.buildid, storable(await self._final_text()))
+        if await self._stored_together(batch):
+            self._end_stored(last)
+            return
+        await self._end_carefully(last)
+        self._conclude()
+        await self.save_properties()
+        await self._set_state(await self._final_text())
+
+    def _conclude(self) -> None:
+        if self.stop_reason is not None:
+            self.results = self._stop_results
+        elif self.connection.lost:
+            self.results = RETRY
 
     def _weigh(self, step: BuildStep) -> None:
         """Let a step's result count."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -164,14 +165,19 @@ class Builder:
             self.on_finished(self)
 
     async def _store_end(self, build: Build, results: int) -> None:
-        """Finish the build, and complete its request or give it back."""
+        """Finish the build, and complete its request or give it back: together, or if that fails one by one."""
         update = self.master.data.update
-        brids = [build.request["buildrequestid"]]
-        await self._stored(build, lambda: update.finishBuild(build.buildid, results))
-        if results == RETRY:
-            await self._stored(build, lambda: update.unclaimBuildRequests(brids))
-        else:
-            await self._stored(build, lambda: update.completeBuildRequests(brids, results))
+        batch = update.batch()
+        for end in _ends(batch, build, results):
+            end()
+        try:
+            await batch.send()
+        except NotClaimedError:
+            raise
+        except Exception:
+            _log.failure("the end of {build} could not be stored; trying again", build=build)
+            for end in _ends(update, build, results):
+                await self._stored(build, end)
 
     async def _stored(self, build: Build, write: Callable[[], Deferred[None]]) -> None:
         """Write until the database takes it: a request whose end is not stored would stay claimed for ever."""
@@ -186,3 +192,11 @@ class Builder:
                     raise
                 _log.failure("the end of {build} could not be stored; trying again", build=build)
                 await deferLater(self.master.reactor, delay_s, lambda: None)
+
+
+def _ends(update: Any, build: Build, results: int) -> list[Callable[[], Deferred[None]]]:
+    """What stores the end of a build."""
+    brids = [build.request["buildrequestid"]]
+    give_back = partial(update.unclaimBuildRequests, brids)
+    complete = partial(update.completeBuildRequests, brids, results)
+    return [partial(update.finishBuild, build.buildid, results), give_back if results == RETRY else complete]

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.data.updates import UpdateBatch
 from buildbot.process.defaults import NO_LIMITS, LogLimits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
@@ -112,6 +113,7 @@ class Log:
         self._ready_chars = 0
         self._busy = False
         self._finishing = False
+        self._prepared = False
         self._waiting: list[Deferred[None]] = []
         self._timer: Any = None
         self._error: Failure | None = None
@@ -292,25 +294,81 @@ class Log:
         Raises:
             Exception: what the first failed write raised.
         """
-        if self._finishing:
+        if self._finishing and not self._prepared:
             if not self._closed:
                 await self._wait(self._on_closed)
             if self._not_closed is not None:
                 self._not_closed.raiseException()
             return
-        self._end_lines()
-        self._keep_tail()
-        self._finishing = True
-        self._tell(None, None)
+        self._take_no_more()
+        self._prepared = False
         try:
             await self._close()
         except Exception:
             self._not_closed = Failure()
             raise
         finally:
-            self._closed = True
-            for each in self._on_closed:
-                each.callback(None)
+            self._has_closed()
+
+    def _take_no_more(self) -> None:
+        if not self._finishing:
+            self._end_lines()
+            self._keep_tail()
+            self._finishing = True
+            self._tell(None, None)
+
+    def _has_closed(self) -> None:
+        self._closed = True
+        for each in self._on_closed:
+            each.callback(None)
+
+    # its end together with that of its step
+
+    async def prepare_end(self) -> bool:
+        """Take nothing more, and wait for what is being written; what is left can then be stored with the step's end.
+
+        Returns:
+            False if a write failed: `finish` says so.
+        """
+        if not self._finishing:
+            self._take_no_more()
+            self._prepared = True
+        elif not self._closed and not self._prepared:
+            await self._wait(self._on_closed)
+        self._cancel_timer()
+        while self._busy:
+            await self._wait(self._waiting)
+        return self._error is None and self._not_closed is None
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add the lines that are left, and the end, to a batch; `finish` does it alone if that cannot be stored."""
+        if self._closed:
+            return
+        logid: Any = self.logid
+        if self._ready and logid is None:
+            opened = batch.newLog(self._stepid, storable(self.name), self.type)
+            opened.addCallback(self._is_open)
+            logid = batch.result(opened)
+        if self._ready:
+            batch.appendLog(logid, "".join(self._ready))
+        if logid is not None:
+            batch.finishLog(logid)
+
+    def end_stored(self) -> None:
+        """The batch is stored."""
+        if not self._closed:
+            self._ready, self._ready_chars = [], 0
+            self._prepared = False
+            self._has_closed()
+
+    def gather_open(self, batch: UpdateBatch) -> None:
+        """Add its creation to a batch."""
+        if self.logid is None:
+            batch.newLog(self._stepid, storable(self.name), self.type).addCallback(self._is_open)
+
+    def _is_open(self, logid: int | None) -> int | None:
+        self.logid = logid if logid is not None else self.logid
+        return logid
 
     async def _close(self) -> None:
         self._cancel_timer()

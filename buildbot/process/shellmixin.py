@@ -146,7 +146,7 @@ class ShellMixin:
         for name in arguments["logfiles"] or ():
             log = self._step._make_log(name, "s")
             if not self.lazylogfiles:
-                await log.open()
+                await self._step._open_log(log)
             command.useLog(log, name)
         return command
 

@@ -10,17 +10,19 @@ from __future__ import annotations
 import re
 import traceback
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.config import checks
 from buildbot.config.arguments import Declared, argument, arguments_of, rendered_names
 from buildbot.data.interfaces import Master
-from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.data.updates import UpdateBatch
+from buildbot.db.exceptions import NotClaimedError, OutcomeUnknownError, is_unavailable
 from buildbot.interfaces import holds_renderable, is_renderable
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import Properties
@@ -86,9 +88,27 @@ class StepBuild(Protocol):
 
     async def save_properties(self) -> None: ...
 
+    def gather_properties(self, batch: UpdateBatch) -> None: ...
+
     async def default_workdir(self) -> Any: ...
 
     def write_failed(self, failure: Failure) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """What a step shows first, gathered to be stored with the creation of its first log."""
+
+    batch: UpdateBatch
+    summary: str
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What is to be stored at the end of a step."""
+
+    summary: str
+    hidden: bool
 
 
 P = ParamSpec("P")
@@ -209,6 +229,13 @@ class BuildStep(Declared):
         self.stopped = False
         self.rendered = False
         self._build: StepBuild | None = None
+        self._unprepared: Failure | None = None
+        self._opening: _Opening | None = None
+        self._opening_turn = DeferredLock()
+        self._opens: Any = None
+        self._not_opened: Failure | None = None
+        self._ending: _Ending | None = None
+        self._problem: Failure | None = None
         self._master: Any = None
         self._worker: Any = None
         self._logs: dict[str, Log] = {}
@@ -364,7 +391,7 @@ class BuildStep(Declared):
     async def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Log:
         """Begin a log. ``type``: ``s`` for output with streams, ``t`` for text, ``h`` for HTML."""
         log = self._make_log(name, type)
-        await log.open()
+        await self._open_log(log)
         return log
 
     @awaited
@@ -394,7 +421,8 @@ class BuildStep(Declared):
     @awaited
     async def addURL(self, name: str, url: str) -> None:
         """Show a link beside the step."""
-        await self.master.data.update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
+        update = await self._update()
+        await update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
 
     @awaited
     async def setBuildData(self, name: str, value: bytes, source: str) -> None:
@@ -405,7 +433,8 @@ class BuildStep(Declared):
             value: at most 7,000,000 bytes.
             source: what set it.
         """
-        await self.master.data.update.setBuildData(self.build.buildid, name, value, source)
+        update = await self._update()
+        await update.setBuildData(self.build.buildid, name, value, source)
 
     @awaited
     async def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> int:
@@ -419,6 +448,7 @@ class BuildStep(Declared):
         Returns:
             The id of the set, for `addTestResult`.
         """
+        await self._open_now()
         return await self._results.begin(self, description, category, value_unit)
 
     def addTestResult(
@@ -464,7 +494,50 @@ class BuildStep(Declared):
     async def _show_summary(self) -> None:
         getter = self.getCurrentSummary if self.results is None else self.getResultSummary
         summary: dict[str, str] = await resolved(getter())
-        await self.master.data.update.setStepStateString(self.stepid, storable(summary.get("step", "finished")))
+        update = await self._update()
+        await update.setStepStateString(self.stepid, storable(summary.get("step", "finished")))
+
+    async def _show_summary_soon(self) -> None:
+        """Show `getCurrentSummary` together with what it writes first; with nothing else if that is not at once."""
+        summary: dict[str, str] = await resolved(self.getCurrentSummary())
+        text = storable(summary.get("step", "finished"))
+        batch = self.master.data.update.batch()
+        batch.setStepStateString(self.stepid, text)
+        self._opening = _Opening(batch, text)
+        self._opens = self.master.reactor.callLater(0, self._open_soon)
+
+    def _open_soon(self) -> None:
+        ensureDeferred(self._open_now()).addErrback(self.build.write_failed)
+
+    async def _open_now(self, log: Log | None = None) -> None:
+        """Store what it shows first, and with it the creation of a log; returns once that is stored, whoever did it."""
+        async with self._opening_turn:
+            opening, self._opening = self._opening, None
+            if opening is None:
+                return
+            if self._opens.active():
+                self._opens.cancel()
+            if log is not None:
+                log.gather_open(opening.batch)
+            try:
+                try:
+                    await opening.batch.send()
+                except (NotClaimedError, OutcomeUnknownError):
+                    raise
+                except Exception:  # what was wrong with one of the two is said of that one
+                    await self.master.data.update.setStepStateString(self.stepid, opening.summary)
+            except Exception:
+                self._not_opened = Failure()
+                raise
+
+    async def _open_log(self, log: Log) -> None:
+        await self._open_now(log)
+        await log.open()
+
+    async def _update(self) -> Any:
+        """The update methods, once what it shows first is stored."""
+        await self._open_now()
+        return self.master.data.update
 
     @deferred
     async def runCommand(self, command: RemoteCommand) -> int:
@@ -510,29 +583,100 @@ class BuildStep(Declared):
 
     # how the build runs it
 
-    async def start(self, build: StepBuild) -> int:
-        """Run it in a build, from its row in the database to its end.
+    # Its beginning is stored together with the end of the step before, its end with the beginning of the next: see
+    # `buildbot.process.build.Build`.
 
-        Returns:
-            Its result code; RETRY if the worker was lost.
+    async def prepare_in_build(self, build: StepBuild) -> None:
+        """Render what must be known before it begins; nothing is written."""
+        self._build = build
+        self._unprepared = await self._try(self._render_name())
+        self._unprepared = await self._try(self._render_flags()) or self._unprepared
+
+    def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
+        """Add its row and its start to a batch; what to give to `has_begun` once that is stored."""
+        row = batch.newStep(self.build.buildid, self.name)
+        batch.startStep(batch.result(row, "stepid"))
+        return row
+
+    async def store_beginning(self) -> None:
+        """Store its beginning, alone."""
+        update = self.master.data.update
+        row = await update.newStep(self.build.buildid, self.name)
+        await update.startStep(row["stepid"])
+        self.has_begun(row)
+
+    def has_begun(self, row: Mapping[str, Any]) -> None:
+        """Its beginning is stored."""
+        self.stepid, self.number, self.name = row["stepid"], row["number"], row["name"]
+
+    async def run_in_build(self) -> None:
+        """Run it in its build, once it has begun, until only its end is to be stored.
+
+        Its result code is in `results` afterwards; RETRY if the worker was lost.
 
         Raises:
             NotClaimedError: this master does not own the build any more; nothing more may be written.
         """
-        self._build = build
-        update = self.master.data.update
-        problem = await self._try(self._render_name())
-        problem = await self._try(self._render_flags()) or problem
-        row = await update.newStep(build.buildid, self.name)
-        self.stepid, self.number, self.name = row["stepid"], row["number"], row["name"]
-        await update.startStep(self.stepid)
-        results = EXCEPTION
+        results, problem = EXCEPTION, self._unprepared
         if problem is None:
             results, problem = await self._run()
-        hidden = await self._end(results, problem)
-        await update.finishStep(self.stepid, self.results, hidden)
+        opening = await self._try(self._open_now()) or self._not_opened
+        self.results = results
+        self._problem = problem or opening
+        if self._problem is None and results != CANCELLED:
+            self._ending = await self._prepare_end()
+        if self._ending is None:
+            await self.end_piecewise()
+
+    @property
+    def has_unstored_end(self) -> bool:
+        """Whether its work is done and its end is not stored yet."""
+        return self._ending is not None
+
+    async def _prepare_end(self) -> _Ending | None:
+        """Find out what is to be stored at its end; None if anything is wrong, which `end_piecewise` then says."""
+        try:
+            await self._finish_calls()
+            for log in self._logs.values():
+                if not await log.prepare_end():
+                    return None
+            await self._finish_results()
+            hidden: list[bool] = []
+            await self._ask_hidden(hidden)
+            summary: dict[str, str] = await resolved(self.getResultSummary())
+            return _Ending(storable(summary.get("step", "finished")), any(hidden))
+        except NotClaimedError:
+            raise
+        except Exception:
+            self._problem = Failure()
+            return None
+
+    def gather_ending(self, batch: UpdateBatch) -> None:
+        """Add what is left of its logs, and its end, to a batch."""
+        assert self._ending is not None and self.results is not None
+        for log in self._logs.values():
+            log.gather_end(batch)
+        self.build.gather_properties(batch)
+        batch.setStepStateString(self.stepid, self._ending.summary)
+        batch.finishStep(self.stepid, self.results, self._ending.hidden)
+
+    def ending_stored(self) -> None:
+        """Its end is stored."""
+        self._ending = None
+        for log in self._logs.values():
+            log.end_stored()
+
+    async def end_piecewise(self) -> None:
+        """Store its end piece by piece, and say what went wrong; its results may become other ones.
+
+        Raises:
+            NotClaimedError: as `run_in_build`.
+        """
         assert self.results is not None
-        return self.results
+        self._ending = None
+        problem, self._problem = self._problem, None
+        hidden = await self._end(self.results, problem)
+        await self.master.data.update.finishStep(self.stepid, self.results, hidden)
 
     async def _end(self, results: int, problem: Failure | None) -> bool:
         """Close what it left open, and say how it ended; whether pages hide it.
@@ -592,7 +736,7 @@ class BuildStep(Declared):
         self.name = str(await self.render(name))[:MAX_NAME] or self.name
 
     async def _try(self, work: Any) -> Failure | None:
-        """The failure of ``work``, if it fails with anything but `NotClaimedError`."""
+        """The failure of ``run_in_build``, if it fails with anything but `NotClaimedError`."""
         try:
             await work
         except NotClaimedError:
@@ -608,7 +752,7 @@ class BuildStep(Declared):
                 await self._render_what_can_be()
                 return SKIPPED, None
             await self._render_attributes()
-            await self._show_summary()
+            await self._show_summary_soon()
             results = await resolved(self.run())
             await self._finish_calls()
             await self._finish_results()
@@ -677,7 +821,7 @@ class BuildStep(Declared):
             problem.raiseException()
 
     async def _finish_results(self) -> None:
-        await self._results.finish(self.master.data.update)
+        await self._results.finish(await self._update())
 
     async def _say_cancelled(self) -> None:
         if self.results == CANCELLED and self.build.stop_reason is not None:
@@ -702,7 +846,7 @@ class BuildStep(Declared):
 
     async def _complete_log(self, name: str, type: str, text: str) -> None:
         log = self._make_log(name, type)
-        await log.open()
+        await self._open_log(log)
         log.write("o", text)
         await log.finish()
         del self._logs[name]

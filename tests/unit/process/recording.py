@@ -6,21 +6,22 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.python.failure import Failure
 
+from buildbot.data.updates import Result
 from buildbot.test.fake.fakedb import make_master
 
 
 class Recording:
-    """A master with a real ``data``, ``mq`` and ``db``, in memory; each update is noted when it is done.
+    """A master with a real ``data``, ``mq`` and ``db``, in memory unless given; each update is noted when it is done.
 
     Attributes:
         calls: what was written, as ``(method, *args)``; ``("refused", method)`` for what failed.
     """
 
-    def __init__(self) -> None:
-        self.state = make_master()
+    def __init__(self, state: Any = None) -> None:
+        self.state = make_master() if state is None else state
         self.name = self.state.name
         self.db, self.mq, self.reactor = self.state.db, self.state.mq, self.state.reactor
         self.data: Any = RecordedData(self.state.data, self)
@@ -124,6 +125,10 @@ class RecordedUpdate:
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
+    def batch(self) -> RecordedBatch:
+        """A batch whose calls are noted when they are stored."""
+        return RecordedBatch(self._update.batch(), self._recording, set(vars(self)))
+
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._update, name)
 
@@ -136,6 +141,48 @@ class RecordedUpdate:
             return called.addBoth(done)
 
         return call
+
+
+class RecordedBatch:
+    """A batch, noting its calls. With a call of a method that a test has set it fails: such are made alone."""
+
+    def __init__(self, batch: Any, recording: Recording, replaced: set[str]) -> None:
+        self._batch, self._recording, self._replaced = batch, recording, replaced
+        self._calls: list[tuple[str, tuple[Any, ...], Deferred[Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._batch, name)
+
+        def call(*args: Any, **kwargs: Any) -> Deferred[Any]:
+            gathered: Deferred[Any] = method(*args, **kwargs)
+            self._calls.append((name, args, gathered))
+            return gathered
+
+        return call
+
+    def result(self, call: Deferred[Any], key: str | None = None) -> Any:
+        return self._batch.result(call, key)
+
+    def send(self) -> Deferred[None]:
+        calls, self._calls = self._calls, []
+        if any(name in self._replaced for name, _, _ in calls):
+            self._batch = None
+            return fail(RuntimeError("the batch has a call that a test has replaced"))
+        outcomes: list[Any] = []
+
+        def stored(_: None) -> None:
+            for name, args, gathered in calls:
+                outcomes.append(gathered.result)
+                given = [arg.of(outcomes) if isinstance(arg, Result) else arg for arg in args]
+                self._recording.note(name, *given)
+
+        def failed(failure: Failure) -> Failure:
+            for name, _, _ in calls:
+                self._recording.note("refused", name)
+            return failure
+
+        sent: Deferred[None] = self._batch.send()
+        return sent.addCallbacks(stored, failed)
 
 
 def now(work: Any) -> Any:

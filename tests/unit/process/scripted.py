@@ -88,10 +88,10 @@ class ScriptedConnection(Connection):
 
 
 class Farm:
-    """One builder ``b`` and one worker ``w`` on a recording master."""
+    """One builder ``b`` and one worker ``w`` on a recording master, in memory unless a ``state`` is given."""
 
-    def __init__(self, *steps: Any, script: Any = None, **builder: Any) -> None:
-        self.master = Recording()
+    def __init__(self, *steps: Any, script: Any = None, state: Any = None, **builder: Any) -> None:
+        self.master = Recording(state)
         self.manager = WorkerManager(self.master)
         self.manager.on_change = lambda name: self.master.note("changed", name)
         self.connection = ScriptedConnection(script)

@@ -1,0 +1,118 @@
+"""Batches of updates: what happens together is one transaction, with the events of each, in their order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.steps.shell import ShellCommand
+from buildbot.util.results import SUCCESS
+from tests.support.building import add_build, add_request, run_build
+from tests.support.events import logged_after
+from tests.support.refusals import unchanged
+from tests.unit.process.scripted import Farm
+
+
+def transactions(state: Any) -> int:
+    """How many transactions that may write were made."""
+    return next(int(family.values[()]) for family in state.db.pool.metrics() if family.name == "commit_groups")
+
+
+async def test_one_transaction(state: Any) -> None:
+    """A batch is one transaction, however many calls it has; each gives what it gives alone, and announces the same
+    events in the order of the calls.
+    """
+    buildid, brid = await add_build(state)
+    batch = state.data.update.batch()
+    first, groups = await state.data.clock(), transactions(state)
+    step = batch.newStep(buildid, "compile")
+    batch.startStep(batch.result(step, "stepid"))
+    log = batch.newLog(batch.result(step, "stepid"), "stdio", "s")
+    lines = batch.appendLog(batch.result(log), "ohello\noworld\n")
+    batch.finishLog(batch.result(log))
+    batch.setBuildProperties(buildid, {"p": (1, "Step")})
+    batch.setStepStateString(batch.result(step, "stepid"), "done")
+    batch.finishStep(batch.result(step, "stepid"), SUCCESS, True)
+    batch.finishBuild(buildid, SUCCESS)
+    batch.completeBuildRequests([brid], SUCCESS)
+    assert len(batch) == 10
+    await batch.send()
+    assert transactions(state) == groups + 1 and len(batch) == 0
+    row, logid = await step, await log
+    assert (row["name"], row["number"], await lines) == ("compile", 0, (0, 1))
+    stored = await state.data.get({}, ("steps", row["stepid"]))
+    assert (stored["state_string"], stored["results"], stored["hidden"], stored["complete"]) == ("done", 0, True, True)
+    assert (await state.data.get({}, ("logs", logid, "contents")))["content"] == "ohello\noworld\n"
+    names = [keys[0].rpartition("/")[0].partition("/")[0] + " " + keys[0].rpartition("/")[2]
+             for keys in await logged_after(state, first)]  # fmt: skip
+    assert names == [
+        "steps new", "steps started", "logs new", "logs append", "logs finished", "builds update", "steps updated",
+        "steps finished", "builds finished", "buildrequests complete", "buildsets complete",
+    ]  # fmt: skip
+
+
+async def test_all_or_nothing(state: Any) -> None:
+    """If a call fails, ``send`` fails with what it raised, and nothing of the batch is stored or announced."""
+    buildid, _ = await add_build(state)
+    async with unchanged(state):
+        batch = state.data.update.batch()
+        step = batch.newStep(buildid, "compile")
+        batch.setStepStateString(batch.result(step, "stepid"), b"no text")
+        with pytest.raises(TypeError, match="state_string"):
+            await batch.send()
+
+
+async def test_fences(state: Any) -> None:
+    """The claim is checked in the same transaction: who lost it stores nothing of the batch."""
+    running = await run_build(state)
+    await state.data.update.unclaimBuildRequests([running.brid])
+    async with unchanged(state):
+        batch = state.data.update.batch()
+        batch.addBuildset(sourcestamps=[{}], builderNames=["linux"])
+        batch.finishStep(running.stepid, SUCCESS)
+        with pytest.raises(NotClaimedError):
+            await batch.send()
+
+
+async def test_an_empty_batch(state: Any) -> None:
+    """It is stored at once; a batch can be filled again after it was sent, and what it gave before is no result."""
+    batch = state.data.update.batch()
+    groups = transactions(state)
+    await batch.send()
+    assert transactions(state) == groups
+    brid = await add_request(state)
+    claimed = batch.claimBuildRequests([brid])
+    await batch.send()
+    assert await claimed
+    build = batch.newBuild(brid)
+    await batch.send()
+    assert (await state.data.get({}, ("builds", await build)))["buildrequestid"] == brid
+    with pytest.raises(ValueError, match="call"):
+        batch.result(build)
+
+
+def script(name: str, args: dict[str, Any]) -> Any:
+    """What the agent answers to a command: 200 lines."""
+    return ([("stdout", "".join(f"line {number}\n" for number in range(200)))], 0)
+
+
+async def test_transactions_of_a_build(state: Any) -> None:
+    """A build of five steps that print takes at most 20 transactions from its claim to its end."""
+    steps = [ShellCommand(name=f"step{number}", command=["make"]) for number in range(5)]
+    farm = Farm(*steps, script=script, state=state)
+    await farm.start()
+    request = await farm.master.add_request("b")
+    groups = transactions(state)
+    await farm.builder.start_build(request, farm.manager.workers["w"])
+    await farm.ended()
+    taken = transactions(state) - groups + 1  # the claim
+    (build,) = await state.data.get({}, ("builds",))
+    found = await state.data.get({}, ("builds", build["buildid"], "steps"))
+    assert [step["results"] for step in found] == [SUCCESS] * 6 and build["state_string"] == "build successful"
+    for step in found[1:]:
+        (log,) = await state.data.get({}, ("steps", step["stepid"], "logs"))
+        assert log["complete"] and log["num_lines"] >= 200
+    await farm.manager.stop()
+    assert taken <= 20, taken
