@@ -131,7 +131,9 @@ def table(report: FarmReport) -> str:
     shown = ""
     for result, figure, value, goal, reached in report.verdicts():
         theirs = result.median(figure.name, "upstream")
-        mark = "" if goal is None else _goal(goal) if reached is not None and goal.met(reached) else f"! {_goal(goal)}"
+        mark = ""
+        if goal is not None and reached is not None:
+            mark = _goal(goal) if goal.met(reached) else f"! {_goal(goal)}"
         ratio = report.ratio(result, figure.name, "upstream")
         name = "" if result.item.title == shown else result.item.title
         shown = result.item.title
@@ -141,7 +143,7 @@ def table(report: FarmReport) -> str:
                 figure.title,
                 figure.unit,
                 number(value),
-                mark if reached is None or goal is None or not goal.against else f"{_shown(reached, goal)} {mark}",
+                f"{_times(reached)} {mark}" if goal is not None and goal.against and reached is not None else mark,
                 "" if theirs is None else number(theirs),
                 "" if ratio is None else _times(ratio),
             )

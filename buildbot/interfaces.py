@@ -24,8 +24,14 @@ class IRenderable(Protocol):
         """The value for these properties (`IProperties`), or a Deferred or coroutine that gives it."""
 
 
+#: what most values are, for each of which a protocol would be looked for in vain, attribute by attribute
+_PLAIN = frozenset({type(None), bool, int, float, str, bytes})
+
+
 def is_renderable(value: object) -> bool:
     """Whether ``value`` is a renderable itself; a list that holds one is not, nor is a class of renderables."""
+    if type(value) in _PLAIN:
+        return False
     return isinstance(value, IRenderable) and not isinstance(value, type)
 
 

@@ -21,6 +21,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+from weakref import WeakKeyDictionary
 
 from buildbot.config.checks import anything, suggestion
 from buildbot.config.errors import error
@@ -79,11 +80,18 @@ def argument(
     return Argument(default, check, rendered, renderable, " ".join(doc.split()))
 
 
-def arguments_of(kind: type) -> dict[str, Argument]:
+#: of classes that were asked for; a configuration that is read again brings new ones
+_known: WeakKeyDictionary[type, dict[str, Argument]] = WeakKeyDictionary()
+
+
+def arguments_of(kind: type) -> Mapping[str, Argument]:
     """The declared arguments of a class by name, its base classes' first."""
-    found: dict[str, Argument] = {}
-    for base in reversed(kind.__mro__):
-        found |= {name: each for name, each in vars(base).items() if isinstance(each, Argument)}
+    found = _known.get(kind)
+    if found is None:
+        found = {}
+        for base in reversed(kind.__mro__):
+            found |= {name: each for name, each in vars(base).items() if isinstance(each, Argument)}
+        _known[kind] = found
     return found
 
 
