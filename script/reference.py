@@ -15,12 +15,14 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from buildbot.config.arguments import arguments_of, documented  # noqa: E402
 from buildbot.data.connector import DataConnector  # noqa: E402
 from buildbot.data.updates import Updates  # noqa: E402
 from buildbot.db.base import DBConnectorComponent  # noqa: E402
 from buildbot.db.connector import DBConnector  # noqa: E402
 from buildbot.db.pool import DBThreadPool  # noqa: E402
 from buildbot.mq.connector import MQConnector  # noqa: E402
+from buildbot.plugins import NAMESPACES  # noqa: E402
 from buildbot.resources import RESOURCES  # noqa: E402
 from buildbot.resources.base import Field, Resource  # noqa: E402
 
@@ -31,12 +33,38 @@ def pages() -> dict[str, str]:
     """The text of each page by its path below docs."""
     made = {
         "specification.md": _promises(),
+        "reference/kinds.md": _kinds(),
         "reference/database.md": _classes("The database layer", [DBConnector, DBThreadPool, *_components()]),
         "reference/data.md": _classes("The Data API", [DataConnector, Updates]),
         "reference/mq.md": _classes("The message queue", [MQConnector]),
         "reference/nouns.md": f"{NOTE}# Nouns of the Data API\n\n" + "\n".join(map(_noun, RESOURCES)),
     }
     return {name: text.rstrip() + "\n" for name, text in made.items()}
+
+
+_KINDS = """# Steps, schedulers, change sources, workers
+
+Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
+listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
+"""
+
+
+def _kinds() -> str:
+    """The declared arguments of all kinds that configurations name, and of their base classes."""
+    parts = [NOTE.replace("the docstrings", "the declarations") + _KINDS]
+    for room in ("steps", "schedulers", "changes", "worker"):
+        namespace = NAMESPACES[room]
+        named = {name: getattr(namespace, name) for name in dir(namespace)}
+        kinds = {each for each in named.values() if isinstance(each, type) and arguments_of(each)}
+        bases = {base for each in kinds for base in each.__mro__ if any(documented(base))} - kinds
+        parts.append(f"## {room}\n")
+        for kind in sorted(kinds | bases, key=lambda each: (each in kinds, each.__name__)):
+            above = [base.__name__ for base in kind.__mro__[1:] if any(documented(base))]
+            also = f" Further arguments: those of {', '.join(above)}." if above else ""
+            lines = list(documented(kind))
+            heading = ["**Arguments**", ""] if lines else []
+            parts.append("\n".join([f"### {kind.__name__}\n", f"{_text(kind)}{also}\n", *heading, *lines, ""]))
+    return "\n".join(parts)
 
 
 _PROMISES = """# What is promised, and the test that holds it

@@ -174,13 +174,22 @@ class Declared:
 
 
 def documented(kind: type) -> Iterator[str]:
-    """The arguments of a class as lines of Markdown, those of its base classes last."""
-    own = [name for name in arguments_of(kind) if name in vars(kind)]
+    """The arguments that a class itself declares, or has another default of, as lines of Markdown."""
     for name, each in arguments_of(kind).items():
-        if name in own:
-            default = "required" if each.default is REQUIRED else f"default `{each.default!r}`"
+        own = vars(kind).get(name, REQUIRED)
+        if own is each:
+            default = "required" if each.default is REQUIRED else f"default `{_shown(each.default)}`"
             renderable = ", may be a renderable" if each.rendered or each.renderable else ""
             yield f"- `{name}` ({default}{renderable}): {each.doc}"
+        elif name in vars(kind):
+            yield f"- `{name}`: default `{_shown(own)}`"
+
+
+def _shown(default: Any) -> str:
+    """A default as it would be written down."""
+    if isinstance(default, Mapping):
+        default = dict(default)
+    return default.__name__ if isinstance(default, type) else repr(default)
 
 
 __all__ = [
