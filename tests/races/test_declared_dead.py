@@ -22,6 +22,7 @@ from sqlalchemy.engine import make_url
 
 from buildbot.db.dialects import dialect_for
 from buildbot.resources.events import events
+from tests.support.clocks import fake_time
 from tests.support.databases import database_url, selected_backends
 from tests.support.proxy import proxy_to
 from tests.support.servers import missing
@@ -211,21 +212,13 @@ def test_a_master_that_was_cut_off(backend: str, tmp_path: Path) -> None:
                 check_lost_and_back(first, other, proxy.pull, proxy.plug_in)
 
 
-def fake_time(directory: Path) -> tuple[Path, dict[str, str]]:
-    """A file that says how far the wall clock of a process is set, and the environment of that process."""
-    libraries = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
-    if not libraries:
-        missing("no libfaketime on this machine (Debian: libfaketime)")
-    said = directory / "clock"
-    said.write_text("+0\n")
-    preloaded = {"LD_PRELOAD": str(libraries[0]), "FAKETIME_TIMESTAMP_FILE": str(said)}
-    return said, preloaded | {"FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
-
-
 @pytest.mark.parametrize("backend", selected_backends())
 def test_a_clock_that_is_set(backend: str, tmp_path: Path) -> None:
     """A master whose clock is set forth by an hour and back again builds all the time, and is never taken for dead."""
-    said, environment = fake_time(tmp_path)
+    found = fake_time(tmp_path)
+    if found is None:
+        missing("no libfaketime on this machine (Debian: libfaketime)")
+    said, environment = found
     with database_url(backend, "clock", tmp_path) as url:
         master = Master(tmp_path, "a", url, 30)
         with master.running(**environment):

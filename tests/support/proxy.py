@@ -12,10 +12,13 @@ from contextlib import contextmanager
 class Way:
     """One connection through a proxy."""
 
-    def __init__(self, client: socket.socket, server: socket.socket, whole: threading.Event) -> None:
+    def __init__(
+        self, client: socket.socket, server: socket.socket, whole: threading.Event, tells: bool = False
+    ) -> None:
         self._client = client
         self._server = server
         self._whole = whole
+        self._tells = tells
         for end in (client, server):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -38,6 +41,10 @@ class Way:
                 self._whole.wait()
                 if not rule()(self, said):
                     self.send(said)
+        if self._tells:
+            self._whole.wait()
+            with contextlib.suppress(OSError):
+                self.end()
 
     def from_server(self) -> None:
         """Pass on what the server says."""
@@ -56,9 +63,14 @@ class Proxy:
     Attributes:
         rule: called in the thread of a way with what its client says; true if it has dealt with that itself.
         port: where it listens, on 127.0.0.1.
+
+    Args:
+        host, port: of the server.
+        tells: whether the server hears that a client has hung up, as it does of a process that is killed.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, tells: bool = False) -> None:
+        self._tells = tells
         self.rule: Callable[[Way, bytes], bool] = lambda way, said: False
         self._server = (host, port)
         self._whole = threading.Event()
@@ -71,7 +83,12 @@ class Proxy:
         with contextlib.suppress(OSError):  # closed
             while True:
                 client, _ = self._door.accept()
-                way = Way(client, socket.create_connection(self._server), self._whole)
+                try:
+                    server = socket.create_connection(self._server)
+                except OSError:  # the server is down: its clients hear the same
+                    client.close()
+                    continue
+                way = Way(client, server, self._whole, self._tells)
                 threading.Thread(target=way.from_client, args=(lambda: self.rule,), daemon=True).start()
                 threading.Thread(target=way.from_server, daemon=True).start()
 
@@ -89,9 +106,9 @@ class Proxy:
 
 
 @contextmanager
-def proxy_to(host: str, port: int) -> Iterator[Proxy]:
-    """A proxy before a server."""
-    proxy = Proxy(host, port)
+def proxy_to(host: str, port: int, tells: bool = False) -> Iterator[Proxy]:
+    """A proxy before a server, see ``Proxy``."""
+    proxy = Proxy(host, port, tells)
     try:
         yield proxy
     finally:

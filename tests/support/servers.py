@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -27,6 +28,8 @@ class Server:
 
     #: the account that it runs as if the tests run as root, which servers refuse
     account = ""
+    #: asks it to cut everybody off and to end in good order
+    fast_shutdown = signal.SIGTERM
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -78,6 +81,13 @@ class Server:
         self.kill()
         self.start()
 
+    def restart_in_order(self) -> None:
+        """Cut everybody off, write everything to disk, and come back."""
+        assert self.process is not None
+        self.process.send_signal(self.fast_shutdown)
+        self.process.wait()
+        self.start()
+
     def run(self, *command: str) -> None:
         """Run a tool as the server's account."""
         done = subprocess.run(command, user=self.user, capture_output=True, text=True, cwd="/", check=False)
@@ -88,6 +98,7 @@ class PostgreSQL(Server):
     """A cluster made by initdb."""
 
     account = "postgres"
+    fast_shutdown = signal.SIGINT
 
     def _tool(self, name: str) -> str:
         found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
@@ -133,10 +144,7 @@ class MariaDB(Server):
         """Not by a crash: InnoDB shows commits to others before they are on disk, so a crash may take back what
         somebody has seen.
         """
-        assert self.process is not None
-        self.process.terminate()
-        self.process.wait()
-        self.start()
+        self.restart_in_order()
 
     @property
     def url(self) -> str:
@@ -176,7 +184,7 @@ def wait_until_it_answers(server: Server) -> None:
     engine.dispose()
 
 
-def missing(message: str) -> str:
+def missing(message: str) -> NoReturn:
     """Skip the test, or fail it where backends are required."""
     if os.environ.get("CI") or os.environ.get("TENFOLD_REQUIRE_BACKENDS"):
         pytest.fail(message, pytrace=False)
