@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from buildbot.data.connector import DataConnector
 from buildbot.db.base import Invalidation
@@ -18,6 +18,9 @@ from buildbot.mq.log import Event
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 from buildbot.util.metrics import Metrics
+
+if TYPE_CHECKING:
+    from buildbot.util.httpclient import HttpClient
 
 
 class StateLayer:
@@ -36,11 +39,22 @@ class StateLayer:
         self.mq = MQConnector(self.db, reactor)
         self.data = DataConnector(self.db, self.mq)
         self.metrics = Metrics(self.db.pool.metrics, self.mq.metrics, self.data.metrics)
+        self._http: HttpClient | None = None
 
     @property
     def masterid(self) -> int:
         """The id of this master."""
         return self.db.masterid
+
+    @property
+    def httpservice(self) -> HttpClient:
+        """The client for requests to other servers. It is closed with the master."""
+        if self._http is None:
+            # not at the top: whoever uses the state layer alone rarely needs it, and it brings an HTTP stack along
+            from buildbot.util.httpclient import HttpClient
+
+            self._http = HttpClient(self.reactor)
+        return self._http
 
     def wall_seconds(self) -> float:
         """What time it is, in Unix seconds."""
@@ -91,6 +105,8 @@ class StateLayer:
     @deferred
     async def close(self) -> None:
         """Finish what was asked for and close all connections; Deferred."""
+        if self._http is not None:
+            await self._http.close()
         self.mq.stop()
         await self.db.close()
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from buildbot.data.connector import DataConnector
 from buildbot.db.connector import DBConnector
 from buildbot.mq.connector import MQConnector
 from buildbot.util.metrics import Metrics
+
+if TYPE_CHECKING:
+    from buildbot.util.httpclient import HttpClient
 
 
 class Master(Protocol):
@@ -43,6 +46,10 @@ class Master(Protocol):
     @property
     def reactor(self) -> Any:
         """Twisted's reactor, or a Clock in tests; its time is good for measuring only, see `wall_seconds`."""
+
+    @property
+    def httpservice(self) -> HttpClient:
+        """The client for requests to other servers."""
 
     def wall_seconds(self) -> float:
         """What time it is, in Unix seconds; unlike the reactor's time it may be set forth and back."""

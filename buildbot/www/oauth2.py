@@ -10,7 +10,7 @@ from __future__ import annotations
 import hmac
 import json
 import secrets
-from base64 import b64encode, urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -19,9 +19,9 @@ from urllib.parse import quote, urlencode
 from twisted.logger import Logger
 
 from buildbot.util import clock
+from buildbot.util.httpclient import Answer, HttpClient, HttpError, UnexpectedAnswerError
 from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo, UserInfoProviderBase
 from buildbot.www.http.messages import Request, Response
-from buildbot.www.httpclient import AnswerError, ask
 from buildbot.www.sessions import cookie
 
 _log = Logger()
@@ -29,6 +29,7 @@ _log = Logger()
 _COOKIE = "tenfold_login"
 #: how long people may take at the provider
 _LOGIN_S = 600
+_JSON = {"Accept": "application/json"}
 
 
 class OAuth2Auth(AuthBase):
@@ -68,7 +69,7 @@ class OAuth2Auth(AuthBase):
         return {"name": self.name, "oauth2": True, "fa_icon": self.faIcon, "autologin": self._autologin}
 
     async def get_user(self, api: Api) -> UserInfo:
-        """What the provider says about the user; raises AnswerError."""
+        """What the provider says about the user; raises HttpError."""
         raise NotImplementedError
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
@@ -83,9 +84,9 @@ class OAuth2Auth(AuthBase):
             return _refused(403, f"{self.name} refused the login: {given.get('error', 'it gave no code')[:100]}")
         try:
             token = await self._token(given["code"], await desk.sign("pkce", given["state"]), desk)
-            user = await self.get_user(Api(desk.master.reactor, self.resourceEndpoint, token))
-        except (AnswerError, KeyError, TypeError) as problem:
-            _log.error("login by {name} failed: {problem}", name=self.name, problem=repr(problem))
+            user = await self.get_user(Api(desk.master.httpservice, self.resourceEndpoint, token))
+        except (HttpError, KeyError, TypeError) as problem:
+            _log.error("login by {name} failed: {problem!r}", name=self.name, problem=problem)
             return _refused(502, f"The login failed, since {self.name} did not answer as expected. The log says more.")
         return LoggedIn(user, redirect)
 
@@ -127,41 +128,47 @@ class OAuth2Auth(AuthBase):
             "redirect_uri": desk.url,
             "code_verifier": verifier,
         }
-        headers = {}
+        auth = None
         if self.getTokenUseAuthHeaders:
-            pair = f"{quote(self._client_id)}:{quote(self._client_secret)}".encode()
-            headers["Authorization"] = f"Basic {b64encode(pair).decode()}"
+            auth = (quote(self._client_id), quote(self._client_secret))
         else:
             form |= {"client_id": self._client_id, "client_secret": self._client_secret}
-        answer = await ask(desk.master.reactor, self.tokenUri, form, headers)
-        token = answer.get("access_token") if isinstance(answer, dict) else None
+        http: HttpClient = desk.master.httpservice
+        answer = await http.request("POST", self.tokenUri, data=form, auth=auth, headers=_JSON)
+        found = answer.require(200).json()
+        token = found.get("access_token") if isinstance(found, dict) else None
         if not isinstance(token, str):
-            raise AnswerError(f"{self.tokenUri} gave no access_token")
+            raise UnexpectedAnswerError(f"{answer.where} gave no access_token", answer.status)
         return token
 
 
 class Api:
     """The provider's API, with a user's token."""
 
-    def __init__(self, reactor: Any, base: str, token: str) -> None:
-        self._reactor = reactor
+    def __init__(self, http: HttpClient, base: str, token: str) -> None:
+        self._http = http
         self._base = base.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"}
+        self._headers = {**_JSON, "Authorization": f"Bearer {token}"}
+
+    async def _get(self, path: str) -> Answer:
+        return (await self._http.request("GET", self._base + path, headers=self._headers)).require(200)
 
     async def object(self, path: str) -> dict[str, Any]:
-        """The JSON object at a path; AnswerError if there is none."""
-        found = await ask(self._reactor, self._base + path, headers=self._headers)
+        """The JSON object at a path; HttpError if there is none."""
+        answer = await self._get(path)
+        found = answer.json()
         if not isinstance(found, dict):
-            raise AnswerError(f"{self._base}{path} is no object")
+            raise UnexpectedAnswerError(f"{answer.where} gave no object", answer.status)
         return found
 
     async def list(self, path: str) -> list[dict[str, Any]]:
-        """The JSON objects of the list at a path, up to a hundred; AnswerError if there is none."""
-        found = await ask(self._reactor, self._base + path, headers=self._headers)
+        """The JSON objects of the list at a path, up to a hundred; HttpError if there is none."""
+        answer = await self._get(path)
+        found = answer.json()
         if isinstance(found, dict):
             found = found.get("values")
         if not isinstance(found, list):
-            raise AnswerError(f"{self._base}{path} is no list")
+            raise UnexpectedAnswerError(f"{answer.where} gave no list", answer.status)
         return [each for each in found if isinstance(each, dict)]
 
 
@@ -258,7 +265,7 @@ class GoogleAuth(OAuth2Auth):
         """As ``OAuth2Auth.get_user``."""
         user = await api.object("/userinfo")
         if not user.get("email") or user.get("email_verified") is not True:
-            raise AnswerError("Google knows no confirmed e-mail address of the user")
+            raise UnexpectedAnswerError("Google knows no confirmed e-mail address of the user", 200)
         email = user["email"]
         known = {"username": email.partition("@")[0], "full_name": user.get("name"), "email": email}
         return known | {"avatar_url": user.get("picture")}

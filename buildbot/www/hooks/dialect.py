@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 
+from buildbot.util.httpclient import HttpClient
 from buildbot.www.http.messages import Request
 
 T = TypeVar("T")
@@ -55,16 +56,16 @@ class Dialect:
     Args:
         data: the Data API.
         options: of ``change_hook_dialects``, checked.
-        reactor: for questions to the sender.
+        http: for questions to the sender.
     """
 
     #: whether a GET, which any link or picture of a page can make, is enough
     takes_get = False
 
-    def __init__(self, data: Data, options: Mapping[str, Any], reactor: Any) -> None:
+    def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient) -> None:
         self.data = data
         self.options = options
-        self.reactor = reactor
+        self.http = http
 
     async def receive(self, request: Request) -> Delivery:
         """What a request brings.

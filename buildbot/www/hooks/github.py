@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from twisted.logger import Logger
 
+from buildbot.util.httpclient import HttpError
 from buildbot.www.hooks.dialect import (
     Delivery,
     Dialect,
@@ -26,7 +27,6 @@ from buildbot.www.hooks.dialect import (
     require_signature,
 )
 from buildbot.www.http.messages import Request
-from buildbot.www.httpclient import AnswerError, ask
 
 _log = Logger()
 
@@ -151,8 +151,9 @@ class GitHubDialect(Dialect):
             return None
         base = self.options.get("github_api_endpoint", "https://api.github.com").rstrip("/")
         try:
-            return await ask(self.reactor, base + path, headers={"Authorization": f"Bearer {token}"})
-        except AnswerError as problem:
+            headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+            return (await self.http.request("GET", base + path, headers=headers)).require(200).json()
+        except HttpError as problem:
             _log.warn("change hook github: {problem}; the change is taken without it", problem=problem)
             return None
 

@@ -12,6 +12,7 @@ from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
 from buildbot.util.guessing import Guesses, TooManyGuessesError
+from buildbot.util.httpclient import HttpClient
 from buildbot.www.auth import basic_credentials
 from buildbot.www.hooks.base import BaseDialect
 from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
@@ -40,17 +41,23 @@ class ChangeHooks:
     Args:
         data: the Data API.
         www: ``c['www']``, for ``change_hook_dialects`` and ``change_hook_auth``.
-        reactor: for questions to senders.
+        reactor: measures how fast passwords are guessed.
+        http: for questions to senders.
         allows_origin: whether pages of an origin may report changes from a browser.
     """
 
     def __init__(
-        self, data: Data, www: Mapping[str, Any], reactor: Any, allows_origin: Callable[[str], bool] = lambda _: False
+        self,
+        data: Data,
+        www: Mapping[str, Any],
+        reactor: Any,
+        http: HttpClient,
+        allows_origin: Callable[[str], bool] = lambda _: False,
     ) -> None:
         self._allows_origin = allows_origin
         self._data = data
         self._dialects = {
-            name: _DIALECTS[name](data, options, reactor)
+            name: _DIALECTS[name](data, options, http)
             for name, options in (www.get("change_hook_dialects") or {}).items()
         }
         self._checkers = list(www.get("change_hook_auth") or ())

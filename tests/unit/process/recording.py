@@ -27,6 +27,7 @@ class Recording:
         self.data: Any = RecordedData(self.state.data, self)
         self.masterid = self.state.masterid
         self.metrics = self.state.metrics
+        self.httpservice = self.state.httpservice
         self.calls: list[tuple[Any, ...]] = []
         self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
 

@@ -73,7 +73,7 @@ CHANGE = {
 
 
 def hooks(master: FakeMaster, dialects: dict[str, Any], **www: Any) -> ChangeHooks:
-    return ChangeHooks(master.data, {"change_hook_dialects": dialects, **www}, master.reactor)
+    return ChangeHooks(master.data, {"change_hook_dialects": dialects, **www}, master.reactor, master.httpservice)
 
 
 async def deliver(
@@ -105,6 +105,7 @@ async def test_forms_of_other_pages(master: FakeMaster, origin: str) -> None:
             master.data,
             {"change_hook_dialects": {dialect: {}}},
             master.reactor,
+            master.httpservice,
             lambda each: each == "http://ci.example",
         )
         assert (await deliver(receiver, dialect, b"author=x", origin=origin))[0] == 403

@@ -1,0 +1,482 @@
+"""Requests to other servers: one client for everything in a master that asks or tells somebody over HTTP.
+
+treq makes the requests. What it leaves open is decided here: answers have a maximum size, an exchange has one timeout
+from the first byte to the last, errors name neither query nor passwords, no cookie is remembered, and a redirect to
+another server takes no headers along.
+"""
+
+from __future__ import annotations
+
+import io
+import json as stdlib_json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any, TypeAlias
+from urllib.parse import urlencode, urlsplit
+
+from OpenSSL import SSL, crypto
+from service_identity import VerificationError
+from treq.client import HTTPClient as TreqClient
+from twisted.internet import error as network
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
+from twisted.internet.defer import TimeoutError as DeferredTimeoutError
+from twisted.internet.interfaces import IConsumer, IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.ssl import (
+    Certificate,
+    CertificateOptions,
+    KeyPair,
+    PrivateCertificate,
+    optionsForClientTLS,
+    platformTrust,
+    trustRootFromCertificates,
+)
+from twisted.python.failure import Failure
+from twisted.web.client import Agent, HTTPConnectionPool, RedirectAgent, ResponseDone
+from twisted.web.http import PotentialDataLoss
+from twisted.web.http_headers import Headers
+from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS
+from zope.interface import implementer
+
+#: how long an exchange may take, from the first byte sent to the last one received
+TIMEOUT_S = 30.0
+#: what an answer may have, unpacked
+MAX_BYTES = 10 * 1024 * 1024
+_REDIRECTS = 5
+_IDLE_S = 60
+_PER_HOST = 4
+
+_METHOD = re.compile(r"[A-Za-z][A-Za-z-]*")
+_PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+
+Params: TypeAlias = Mapping[str, object] | Sequence[tuple[str, object]]
+#: a file of a form: its content, its name and content, or an open file
+FileValue: TypeAlias = bytes | IO[bytes] | tuple[str, bytes | IO[bytes]]
+
+
+class HttpError(Exception):
+    """A request failed. The message says which and how: with server and path, without query and password."""
+
+
+class NoAnswerError(HttpError):
+    """There is no answer, or only a part of one: no connection, wrong certificate, too late, cut off."""
+
+
+class TooLargeError(HttpError):
+    """The answer has more bytes than ``max_bytes``; the connection was closed."""
+
+
+class UnexpectedAnswerError(HttpError):
+    """There is an answer, but its status or its body is not what was asked for.
+
+    Attributes:
+        status: of the answer.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a server answered.
+
+    Attributes:
+        status: 200, 404 and so on.
+        headers: by names in lower case; several of one name are joined by ``", "``.
+        body: the bytes, unpacked.
+        where: the request, as errors name it.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    where: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is 2xx."""
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """The body's JSON; UnexpectedAnswerError if it is none."""
+        try:
+            return stdlib_json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise UnexpectedAnswerError(f"{self.where} answers without JSON", self.status) from None
+
+    def require(self, *statuses: int) -> Answer:
+        """The answer itself, if its status is one of these (default: any 2xx); UnexpectedAnswerError otherwise."""
+        if self.status in statuses or (not statuses and self.ok):
+            return self
+        raise UnexpectedAnswerError(f"{self.where} answers {self.status}", self.status)
+
+
+@dataclass(frozen=True)
+class _Tls:
+    """How servers' certificates are checked, and the client's own. Connections are shared by equal values only."""
+
+    verify: bool
+    ca_file: str | None
+    cert_file: str | None
+    key_file: str | None
+
+
+class HttpClient:
+    """A client that keeps connections for the next request, until it is closed.
+
+    Args:
+        reactor: Twisted's.
+        agent: what makes the requests instead, in tests: ``treq.testing.RequestTraversalAgent(resource)``.
+    """
+
+    def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
+        self._reactor = reactor
+        self._agent = agent
+        self._agents: dict[_Tls, tuple[IAgent, HTTPConnectionPool]] = {}
+        self._running: set[Deferred[Answer]] = set()
+        self._closed = False
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: object = ...,
+        data: bytes | str | Params | None = None,
+        files: Mapping[str, FileValue] | None = None,
+        auth: tuple[str, str] | None = None,
+        timeout_s: float = TIMEOUT_S,
+        max_bytes: int = MAX_BYTES,
+        verify: bool = True,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        follow_redirects: bool = False,
+        name: str | None = None,
+    ) -> Answer:
+        """Ask a server; the answer comes whatever its status is.
+
+        Args:
+            method: ``GET``, ``POST`` and so on.
+            url: ``http://…`` or ``https://…``. A user and password in it are sent as Basic authentication.
+            params: added to the URL's query; lists give a name several times.
+            headers: of the request; a ``Content-Type`` here is the body's.
+            json: the body as JSON; ``None`` is JSON's null.
+            data: the body as it is, or the fields of a form.
+            files: files of a form (``multipart/form-data``), with ``data`` as its other fields.
+            auth: user and password for Basic authentication.
+            timeout_s: for the whole exchange, in seconds.
+            max_bytes: of the unpacked answer.
+            verify: False takes any certificate.
+            ca_file: certificates (PEM) to trust instead of the system's.
+            cert_file, key_file: the client's certificate and its key (PEM); one file may hold both.
+            follow_redirects: whether GET and HEAD go on to where a 3xx points, five times at most. Another server gets
+                none of ``headers`` and no ``auth``. Other methods give the 3xx.
+            name: what errors call the request, for a URL whose path is a secret; default: method, server and path.
+
+        Raises:
+            ValueError: an argument cannot be right; nothing was sent.
+            NoAnswerError: no answer, or a part of one. The server may have done what it was asked for.
+            TooLargeError: the answer is larger than ``max_bytes``.
+        """
+        target, login = _checked(method, url, timeout_s, max_bytes)
+        where = name or f"{method.upper()} {_public(target)}"
+        sent = {"User-Agent": "Buildbot", **(headers or {})}
+        content, fields, parts = _body(json, data, files, sent)
+        if self._closed:
+            raise NoAnswerError(f"{where}: the master stops")
+        agent = self._agent_for(_Tls(verify, ca_file, cert_file, key_file if key_file is not None else cert_file))
+        if follow_redirects and method.upper() in ("GET", "HEAD"):
+            secret = [each.encode() for each in sent]
+            agent = RedirectAgent(agent, _REDIRECTS, sensitiveHeaderNames=[*secret, b"authorization", b"cookie"])
+
+        async def exchange() -> Answer:
+            # A client of treq remembers cookies, so each request has its own; the connections are the agent's.
+            response = await TreqClient(agent, data_to_body_producer=_Whole).request(
+                method,
+                target,
+                params=_pairs(params),
+                headers=Headers({each: [text] for each, text in sent.items()}),
+                data=fields if parts else content,
+                files=parts,
+                auth=auth or login,
+                allow_redirects=False,
+                unbuffered=True,
+                reactor=self._reactor,
+            )
+            body = await _read(response, max_bytes, where)
+            raw = response.headers.getAllRawHeaders()
+            given = {key.decode("latin-1").lower(): b", ".join(all_).decode("latin-1") for key, all_ in raw}
+            return Answer(response.code, given, body, where)
+
+        asking = ensureDeferred(exchange())
+        self._running.add(asking)
+        asking.addTimeout(timeout_s, self._reactor)
+        try:
+            return await asking
+        except HttpError:
+            raise
+        except Exception as problem:
+            # What Twisted says may have the whole URL, so neither its text nor the exception goes on.
+            reason = "the master stops" if self._closed else _reason(problem, timeout_s)
+        finally:
+            self._running.discard(asking)
+        raise NoAnswerError(f"{where}: {reason}")
+
+    async def close(self) -> None:
+        """End what runs, with NoAnswerError, and close all connections; there are no requests afterwards."""
+        self._closed = True
+        for asking in list(self._running):
+            asking.cancel()
+        for _, pool in list(self._agents.values()):
+            await pool.closeCachedConnections()
+        self._agents.clear()
+
+    def _agent_for(self, tls: _Tls) -> IAgent:
+        if self._agent is not None:
+            return self._agent
+        if tls not in self._agents:
+            policy = _Policy(tls)
+            # A pool knows its connections by server only, so one whose certificate nobody checked must not be in
+            # the pool of those who check.
+            pool = HTTPConnectionPool(self._reactor)
+            pool.cachedConnectionTimeout = _IDLE_S
+            pool.maxPersistentPerHost = _PER_HOST
+            self._agents[tls] = (Agent(self._reactor, policy, pool=pool), pool)
+        return self._agents[tls][0]
+
+
+def _checked(method: str, url: str, timeout_s: float, max_bytes: int) -> tuple[str, tuple[str, str] | None]:
+    """The URL without user and password, and these; ValueError says what is wrong, without them."""
+    if not isinstance(method, str) or not _METHOD.fullmatch(method):
+        raise ValueError(f"method: {method!r} is no HTTP method")
+    if not isinstance(url, str):
+        raise ValueError(f"url: a string, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("url: its server or port cannot be read") from None
+    if parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", url):
+        raise ValueError(f"url: {_public(url)!r} is no http:// or https:// URL with a server")
+    for argument, number in (("timeout_s", timeout_s), ("max_bytes", max_bytes)):
+        if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
+            raise ValueError(f"{argument}: {number!r} is no number above 0")
+    if parts.username is None:
+        return url, None
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), (parts.username, parts.password or "")
+
+
+def _public(url: str) -> str:
+    """A URL without query, fragment, user and password."""
+    before, separator, rest = url.partition("#")[0].partition("?")[0].partition("://")
+    server, slash, path = rest.partition("/")
+    return f"{before}{separator}{server.rpartition('@')[2]}{slash}{path}"
+
+
+def _pairs(params: Params | None) -> list[tuple[str, str]]:
+    """Names and values of a query or form, a pair for each value of a list; None is left out."""
+    given = params.items() if isinstance(params, Mapping) else params or ()
+    flat: list[tuple[str, str]] = []
+    for key, value in given:
+        for each in value if isinstance(value, list | tuple) else (value,):
+            if each is not None:
+                flat.append((key, ("false", "true")[each] if isinstance(each, bool) else str(each)))
+    return flat
+
+
+def _body(
+    json: object, data: bytes | str | Params | None, files: Mapping[str, FileValue] | None, headers: dict[str, str]
+) -> tuple[bytes | None, list[tuple[str, str]], dict[str, Any] | None]:
+    """The body, or the fields and files of a form; adds its Content-Type to ``headers`` if there is none."""
+    if json is not ...:
+        if data is not None or files is not None:
+            raise ValueError("json: excludes data and files")
+        try:
+            content = stdlib_json.dumps(json, allow_nan=False, separators=(",", ":")).encode()
+        except (TypeError, ValueError) as problem:
+            raise ValueError(f"json: {problem}") from None
+        _default_type(headers, "application/json")
+        return content, [], None
+    if isinstance(data, bytes | str):
+        if files is not None:
+            raise ValueError("data: with files it must be fields, not bytes or text")
+        return data.encode() if isinstance(data, str) else data, [], None
+    fields = _pairs(data)
+    if files is not None:
+        parts = {}
+        for field, value in files.items():
+            filename, content_or_file = value if isinstance(value, tuple) else (getattr(value, "name", field), value)
+            content = content_or_file if isinstance(content_or_file, bytes) else content_or_file.read()
+            parts[field] = (str(filename).rpartition("/")[2], io.BytesIO(content))
+        return None, fields, parts
+    if data is None:
+        return None, [], None
+    _default_type(headers, "application/x-www-form-urlencoded")
+    return urlencode(fields).encode(), [], None
+
+
+def _default_type(headers: dict[str, str], content_type: str) -> None:
+    if not any(each.lower() == "content-type" for each in headers):
+        headers["Content-Type"] = content_type
+
+
+@implementer(IBodyProducer)
+class _Whole:
+    """A body that is in memory, and is handed to the connection at once."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+        self.length = len(content)
+
+    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
+        """All of it; Deferred."""
+        consumer.write(self._content)
+        return succeed(None)
+
+    def pauseProducing(self) -> None:
+        """Nothing is left to wait with."""
+
+    def resumeProducing(self) -> None:
+        """Nothing is left."""
+
+    def stopProducing(self) -> None:
+        """Nothing is left."""
+
+
+class _Body(Protocol):
+    """Collects a body up to a number of bytes."""
+
+    def __init__(self, max_bytes: int, where: str) -> None:
+        self._left = max_bytes
+        self._error = TooLargeError(f"{where}: the answer has more than {max_bytes} bytes")
+        self._chunks: list[bytes] = []
+        self.done: Deferred[bytes] = Deferred(lambda _: self.abort())
+
+    def abort(self) -> None:
+        """Close the connection, without waiting for the rest."""
+        abort: Callable[[], None] | None = getattr(self.transport, "abortConnection", None)
+        if abort is None and self.transport is not None:
+            abort = self.transport.loseConnection
+        if abort is not None:
+            abort()
+
+    def dataReceived(self, data: bytes) -> None:
+        """A part of it."""
+        self._left -= len(data)
+        if self.done.called:
+            return
+        if self._left < 0:
+            self._chunks.clear()
+            self.done.errback(self._error)
+            self.abort()
+        else:
+            self._chunks.append(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Its end. An answer without a length ends with the connection, so that is no fault."""
+        if self.done.called:
+            return
+        if reason.check(ResponseDone, PotentialDataLoss):
+            self.done.callback(b"".join(self._chunks))
+        else:
+            self.done.errback(reason)
+
+
+def _read(response: Any, max_bytes: int, where: str) -> Deferred[bytes]:
+    body = _Body(max_bytes, where)
+    if response.length is not UNKNOWN_LENGTH and response.length > max_bytes and response.request.method != b"HEAD":
+        # said to be too large: not a byte of it is read
+        body._left = -1
+    response.deliverBody(body)
+    return body.done
+
+
+def _reason(problem: BaseException, timeout_s: float) -> str:
+    """What went wrong, in words without the URL."""
+    inner = getattr(problem, "reasons", None)
+    if inner:
+        return _reason(inner[0].value, timeout_s)
+    match problem:
+        case DeferredTimeoutError() | network.TimeoutError() | network.TCPTimedOutError() | CancelledError():
+            return f"no complete answer within {timeout_s:g} s"
+        case network.ConnectionRefusedError():
+            return "the connection is refused"
+        case network.DNSLookupError():
+            return "no address is known for this server"
+        case VerificationError():
+            return "the server's certificate is for another name"
+        case SSL.Error():
+            said = ", ".join(str(each[-1]) for each in problem.args[0]) if problem.args and problem.args[0] else ""
+            return f"no TLS connection: {said or 'the server ended it'}"
+        case network.ConnectError():
+            return f"no connection: {type(problem).__name__}"
+        case network.ConnectionClosed():
+            return "the server closed the connection before its answer was complete"
+    return f"no usable answer: {type(problem).__name__}"
+
+
+@implementer(IPolicyForHTTPS)
+class _Policy:
+    """Checks certificates as `_Tls` says. ValueError if a file cannot be used."""
+
+    def __init__(self, tls: _Tls) -> None:
+        self._verify = tls.verify
+        self._trust: Any = platformTrust()
+        self._own: PrivateCertificate | None = None
+        if tls.ca_file is not None:
+            found = _PEM.findall(_content("ca_file", tls.ca_file))
+            try:
+                self._trust = trustRootFromCertificates([Certificate.loadPEM(each) for each in found])
+            except crypto.Error:
+                found = []
+            if not found:
+                raise ValueError(f"ca_file: {tls.ca_file} has no certificate (PEM) that can be read")
+        if tls.cert_file is not None and tls.key_file is not None:
+            certificate, key = _content("cert_file", tls.cert_file), _content("key_file", tls.key_file)
+            try:
+                pair = KeyPair.load(key, crypto.FILETYPE_PEM)
+                self._own = PrivateCertificate.fromCertificateAndKeyPair(Certificate.loadPEM(certificate), pair)
+            except (crypto.Error, SSL.Error, AssertionError, ValueError):
+                raise ValueError(
+                    f"cert_file: {tls.cert_file} and {tls.key_file} are no certificate and its key (PEM)"
+                ) from None
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        """What makes the connection to a server."""
+        name = hostname.decode("ascii")
+        if self._verify:
+            return optionsForClientTLS(name, self._trust, self._own)
+        own: dict[str, Any] = {}
+        if self._own is not None:
+            own = {"privateKey": self._own.privateKey.original, "certificate": self._own.original}
+        return _Unverified(name, CertificateOptions(verify=False, **own).getContext())
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """Connections that take any certificate, but say for which server they come."""
+
+    def __init__(self, hostname: str, context: SSL.Context) -> None:
+        self._hostname = hostname
+        self._context = context
+
+    def clientConnectionForTLS(self, tlsProtocol: Any) -> SSL.Connection:
+        """As `IOpenSSLClientConnectionCreator` says."""
+        connection = SSL.Connection(self._context, None)
+        if not re.fullmatch(r"[0-9.]+|.*:.*", self._hostname):
+            connection.set_tlsext_host_name(self._hostname.encode("ascii"))
+        return connection
+
+
+def _content(argument: str, path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as problem:
+        raise ValueError(f"{argument}: {path} cannot be read: {problem.strerror}") from None
