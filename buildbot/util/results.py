@@ -4,6 +4,9 @@ from __future__ import annotations
 
 SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED = range(7)
 
+ALL_RESULTS = [SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED]
+
+#: their names
 Results = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
 
 #: from harmless to grave: what decides the result of a whole from those of its parts

@@ -8,11 +8,11 @@ import pytest
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.steps.shell import ShellCommand
+from buildbot.test.steps import StepHarness
 from buildbot.util.results import SUCCESS
 from tests.support.building import add_build, add_request, run_build
 from tests.support.events import logged_after
 from tests.support.refusals import unchanged
-from tests.unit.process.scripted import Farm
 
 
 def transactions(state: Any) -> int:
@@ -101,7 +101,7 @@ def script(name: str, args: dict[str, Any]) -> Any:
 async def test_transactions_of_a_build(state: Any) -> None:
     """A build of five steps that print takes at most 20 transactions from its claim to its end."""
     steps = [ShellCommand(name=f"step{number}", command=["make"]) for number in range(5)]
-    farm = Farm(*steps, script=script, state=state)
+    farm = StepHarness(*steps, script=script, state=state)
     await farm.start()
     request = await farm.master.add_request("b")
     groups = transactions(state)

@@ -19,9 +19,9 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording
 from buildbot.util.results import RETRY
 from buildbot.worker.base import Worker
-from tests.unit.process.recording import Recording
 
 reactor: Any = _reactor
 TOOL = Path(sys.executable).with_name("buildbot-worker")

@@ -13,8 +13,8 @@ from bench.process import ROOT
 from buildbot.config.builder import BuilderConfig
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording
 from buildbot.worker.base import Worker
-from tests.unit.process.recording import Recording
 
 pytestmark = pytest.mark.e2e
 AGENTS = 600

@@ -18,9 +18,9 @@ from buildbot.changes.base import PollError
 from buildbot.changes.gitpoller import GitPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.test.fake.fakedb import make_master
+from buildbot.test.running import Running
 from tests.support.reactor import run
 from tests.unit.changes.repository import Repository
-from tests.unit.process.mastered import Running
 
 
 class Killed(Exception):

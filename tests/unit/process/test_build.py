@@ -13,8 +13,8 @@ from buildbot.process.properties import Interpolate, Property
 from buildbot.process.workers.managed import WorkerNotAvailableError
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
+from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
-from tests.unit.process.scripted import Farm
 
 
 class Ends(BuildStep):
@@ -32,7 +32,7 @@ class Ends(BuildStep):
 
 async def test_order_of_writes() -> None:
     """The life of a build as its readers see it."""
-    farm = Farm(ShellCommand(command="make"))
+    farm = StepHarness(ShellCommand(command="make"))
     row = await farm.run()
     assert row["results"] == SUCCESS
     names = [call[0] for call in farm.master.calls if call[0] not in ("changed", "finished", "findWorkerId")]
@@ -52,7 +52,7 @@ async def test_order_of_writes() -> None:
 
 async def test_properties() -> None:
     """Where the properties of a build come from, and which win."""
-    farm = Farm(
+    farm = StepHarness(
         SetProperty(property="from_step", value=Interpolate("%(prop:branch)s/%(src::project)s/%(worker:admin)s")),
         properties={"both": "builder", "p": Property("workername")},
         defaultProperties={"reason": "default", "color": "red"},
@@ -115,7 +115,7 @@ async def test_properties() -> None:
 )  # fmt: skip
 async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, run: int, text: str) -> None:
     """The flags of the steps decide how their results count."""
-    farm = Farm(*(Ends(outcome, **flags) for outcome, flags in steps))
+    farm = StepHarness(*(Ends(outcome, **flags) for outcome, flags in steps))
     row = await farm.run()
     assert (row["results"], len(farm.master.steps(1)) - 1, row["state_string"]) == (results, run, text)
     assert farm.master.get("buildrequests", 1)["claimed"] is (results != RETRY)
@@ -135,7 +135,7 @@ async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, ru
 )
 async def test_rendered_flags(flags: dict[str, Any], properties: dict[str, Any], results: int, ran: int) -> None:
     """Flags that are renderables count as what they are rendered to."""
-    farm = Farm(Ends(FAILURE, **flags), Ends(SUCCESS))
+    farm = StepHarness(Ends(FAILURE, **flags), Ends(SUCCESS))
     await farm.start()
     given = {name: (value, "Force") for name, value in properties.items()}
     row = farm.master.build(await farm.build(branch="main", properties=given))
@@ -147,7 +147,7 @@ async def test_rendered_flags(flags: dict[str, Any], properties: dict[str, Any],
 async def test_rendered_flags_of_warnings() -> None:
     """The flags for warnings, and those that decide whether a step runs or is shown."""
     main = Property("branch") == "main"
-    farm = Farm(
+    farm = StepHarness(
         Ends(WARNINGS, name="warn", warnOnWarnings=main),
         Ends(FAILURE, name="skip", doStepIf=Property("branch") != "main", hideStepIf=main),
         Ends(WARNINGS, name="flunk", flunkOnWarnings=main, hideStepIf=lambda results, step: Property("none")),
@@ -166,7 +166,7 @@ async def test_rendered_flags_of_warnings() -> None:
 
 async def test_flags_that_cannot_be_rendered() -> None:
     """Such a step ends with an exception that says why, also where it runs only if its flag says so."""
-    farm = Farm(Ends(FAILURE, haltOnFailure=True), Ends(SUCCESS, alwaysRun=Property("none") + 1))
+    farm = StepHarness(Ends(FAILURE, haltOnFailure=True), Ends(SUCCESS, alwaysRun=Property("none") + 1))
     row = await farm.run()
     assert row["results"] == EXCEPTION and len(farm.master.steps(1)) == 3
     assert "Property(none) + 1: unsupported operand" in farm.master.text(3, "err.text")
@@ -184,7 +184,7 @@ async def test_flags_that_cannot_be_rendered() -> None:
 )
 async def test_workdir_of_the_factory(workdir: Any, expected: str) -> None:
     """A text, a renderable or a function of the source stamps; a step's own goes before it."""
-    farm = Farm(
+    farm = StepHarness(
         SetProperty(property="later", value="set"),
         ShellCommand(command="pwd"),
         ShellCommand(command="pwd", workdir=Interpolate("own-%(prop:buildername)s")),
@@ -202,7 +202,7 @@ async def test_workdir_that_is_none() -> None:
         (lambda stamps: 5, "workdir of <ShellCommand"),
         (lambda stamps: stamps[0].nothing, "no 'nothing'"),
     ):
-        farm = Farm(ShellCommand(command="pwd"))
+        farm = StepHarness(ShellCommand(command="pwd"))
         farm.config.factory.workdir = workdir
         assert (await farm.run())["results"] == EXCEPTION
         assert text in farm.master.text(2, "err.text") and not farm.connection.started
@@ -224,7 +224,7 @@ async def test_summary_that_fails_at_the_end() -> None:
             self.asked += 1
             return {"step": "odd"} if self.asked == 1 else 1 / 0
 
-    row = await Farm(Odd()).run()
+    row = await StepHarness(Odd()).run()
     assert (row["results"], row["state_string"]) == (EXCEPTION, "build exception")
 
 
@@ -241,7 +241,7 @@ async def test_fresh_steps_for_every_build() -> None:
             self.setProperty("count", len(self.count))
             return SUCCESS
 
-    farm = Farm(Counts(name="c"))
+    farm = StepHarness(Counts(name="c"))
     await farm.start()
     for buildid in (1, 2):
         await farm.build()
@@ -252,7 +252,7 @@ async def test_fresh_steps_for_every_build() -> None:
 @pytest.mark.parametrize("when", ["running", "before", "cancelled"])
 async def test_stop(when: str) -> None:
     """A stop interrupts the command, skips what follows but alwaysRun, and cancels the build."""
-    farm = Farm(
+    farm = StepHarness(
         ShellCommand(command="sleep"),
         Ends(SUCCESS),
         ShellCommand(command="clean", alwaysRun=True),
@@ -287,7 +287,7 @@ async def test_stop(when: str) -> None:
 
 async def test_worker_lost() -> None:
     """A lost worker: RETRY, the request is given back, nothing further runs, not even alwaysRun."""
-    farm = Farm(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
     await farm.start()
     await farm.build()
     farm.connection.closed("cable cut")
@@ -301,7 +301,7 @@ async def test_worker_lost() -> None:
 
 async def test_worker_lost_while_a_step_runs_on_the_master() -> None:
     """A step that does not notice the loss does not hide it."""
-    farm = Farm()
+    farm = StepHarness()
 
     class Oblivious(BuildStep):
         async def run(self) -> int:
@@ -315,7 +315,7 @@ async def test_worker_lost_while_a_step_runs_on_the_master() -> None:
 
 async def test_stopped_and_lost() -> None:
     """A build that was stopped is not built again because its worker went away meanwhile."""
-    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
 
     async def no_answer(builder: str, command_id: str, why: str) -> None:
@@ -330,7 +330,7 @@ async def test_stopped_and_lost() -> None:
 
 async def test_worker_silent_at_the_start() -> None:
     """A worker that does not answer before the build is dropped, and the build is retried."""
-    farm = Farm(Ends(SUCCESS))
+    farm = StepHarness(Ends(SUCCESS))
     await farm.start()
     farm.connection.silent = True
     farm.master.reactor = clock = ClockInFront(farm.master.reactor)
@@ -345,7 +345,7 @@ async def test_worker_silent_at_the_start() -> None:
 
 async def test_not_claimed() -> None:
     """When another master owns the build, its command is interrupted and nothing more is written."""
-    farm = Farm(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))
     await farm.start()
     await farm.build()
     await farm.master.state.data.update.unclaimBuildRequests([1])
@@ -359,7 +359,7 @@ async def test_not_claimed() -> None:
 
 async def test_not_claimed_between_steps() -> None:
     """The same where the refusal meets a write of the build itself."""
-    farm = Farm()
+    farm = StepHarness()
 
     class Loses(BuildStep):
         async def run(self) -> int:
@@ -374,7 +374,7 @@ async def test_not_claimed_between_steps() -> None:
 
 async def test_start_refused() -> None:
     """A busy or absent worker takes no build; a start that fails leaves the worker free."""
-    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
     request = await farm.master.add_request("b")
     await farm.master.state.data.update.unclaimBuildRequests([request["buildrequestid"]])
@@ -391,7 +391,7 @@ async def test_start_refused() -> None:
 
 async def test_stop_all() -> None:
     """All running builds end with the given result before it returns, and none starts afterwards."""
-    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
     await farm.build()
     await farm.builder.stop_all("going down", RETRY)
@@ -403,7 +403,7 @@ async def test_stop_all() -> None:
 
 async def test_stop_all_drops_a_worker_that_does_not_end() -> None:
     """A command that cannot be interrupted does not keep the master from stopping."""
-    farm = Farm(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
 
     async def ignored(builder: str, command_id: str, why: str) -> None:
@@ -424,7 +424,7 @@ async def test_stop_all_drops_a_worker_that_does_not_end() -> None:
 
 async def test_the_end_is_stored_though_the_database_was_away() -> None:
     """A request never stays claimed because its end could not be stored at once."""
-    farm = Farm(Ends(SUCCESS))
+    farm = StepHarness(Ends(SUCCESS))
     await farm.start()
     farm.master.reactor = clock = ClockInFront(farm.master.reactor)
     update, failures = farm.master.data.update, [OSError("away"), OSError("away")]
@@ -453,7 +453,7 @@ async def test_steps_added_while_it_runs() -> None:
             self.build.addStepsAfterCurrentStep([Ends(SUCCESS, name="next")])
             return SUCCESS
 
-    farm = Farm(Adds(name="adds"), Ends(SUCCESS, name="planned"))
+    farm = StepHarness(Adds(name="adds"), Ends(SUCCESS, name="planned"))
     await farm.run()
     assert [step["name"] for step in farm.master.steps(1)][1:] == ["adds", "next", "planned", "last"]
 
@@ -466,7 +466,7 @@ async def test_preparation_fails() -> None:
 
     from buildbot.process.properties import renderer
 
-    farm = Farm(Ends(SUCCESS), properties={"x": renderer(broken)})
+    farm = StepHarness(Ends(SUCCESS), properties={"x": renderer(broken)})
     row = await farm.run()
     assert row["results"] == EXCEPTION
     assert farm.master.steps(1)[0]["state_string"] == "preparation failed: no such thing"
@@ -487,7 +487,7 @@ class ClockInFront:
 
 async def test_what_a_builder_says_about_its_queue() -> None:
     """Functions that order builders are told the oldest and the most urgent waiting request, and the newest end."""
-    farm = Farm()
+    farm = StepHarness()
     builder = farm.builder
     asked: tuple[Any, ...] = (builder.getOldestRequestTime, builder.get_highest_priority, builder.getNewestCompleteTime)
     update = farm.master.state.data.update
@@ -508,7 +508,7 @@ async def test_what_a_builder_says_about_its_queue() -> None:
 
 async def test_properties_of_every_build() -> None:
     """What the configuration says holds where nobody says anything else; defaults come after it."""
-    farm = Farm(ShellCommand(command="make"), properties={"b": 2}, defaultProperties={"a": 9, "d": 9})
+    farm = StepHarness(ShellCommand(command="make"), properties={"b": 2}, defaultProperties={"a": 9, "d": 9})
     given = {"a": 1, "b": 1, "c": Interpolate("%(prop:b)s of %(prop:buildername)s")}
     farm.builder.defaults = BuildDefaults(given, "/srv/ci/master.cfg")
     properties = (await farm.run())["properties"]
@@ -523,7 +523,7 @@ async def test_properties_of_every_build() -> None:
 async def test_logs_are_as_long_as_the_configuration_says() -> None:
     """Each log of a build by itself; how the command ended is shown all the same."""
     output = "".join(f"line {number}\n" for number in range(100))
-    farm = Farm(ShellCommand(command="make"), script=lambda name, args: ([("stdout", output)], 0))
+    farm = StepHarness(ShellCommand(command="make"), script=lambda name, args: ([("stdout", output)], 0))
     farm.builder.defaults = BuildDefaults(logs=LogLimits(15, 8))
     build = await farm.run()
     text = farm.master.text(farm.master.steps(build["buildid"])[1]["stepid"])

@@ -23,8 +23,8 @@ from buildbot.process.workers.connection import WorkerLostError
 from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.steps.source.git import Git
+from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
-from tests.unit.process.scripted import Farm
 
 
 class Own(BuildStep):
@@ -41,9 +41,9 @@ class Own(BuildStep):
         return outcome
 
 
-async def run(*steps: Any, script: Any = None) -> tuple[Farm, list[dict[str, Any]]]:
+async def run(*steps: Any, script: Any = None) -> tuple[StepHarness, list[dict[str, Any]]]:
     """Run the steps in a build; their rows."""
-    farm = Farm(*steps, script=script)
+    farm = StepHarness(*steps, script=script)
     await farm.run()
     return farm, farm.master.steps(1)[1:]
 
@@ -247,7 +247,7 @@ async def test_interrupt_a_wait() -> None:
         await step.wait(never)
         return SUCCESS
 
-    farm = Farm(Own(work))
+    farm = StepHarness(Own(work))
     await farm.start()
     await farm.build()
     await farm.master.stop_build(1, "enough")
@@ -268,7 +268,9 @@ async def test_shell_mixin() -> None:
             second = await self.makeRemoteShellCommand(command=first.stdout, workdir="other")
             return await self.runCommand(second)
 
-    farm = Farm(Twice(env={"X": Property("workername"), "PATH": ["/a", "/b"]}, timeout=5), env={"X": "0", "Y": "1"})
+    farm = StepHarness(
+        Twice(env={"X": Property("workername"), "PATH": ["/a", "/b"]}, timeout=5), env={"X": "0", "Y": "1"}
+    )
     await farm.run()
     (_, first), (_, second) = farm.connection.started
     assert first["command"] == ["a", "b", "c"] and first["workdir"] == "build" and first["timeout"] == 5
@@ -394,7 +396,7 @@ async def test_calls_that_nobody_waits_for() -> None:
         step.setBuildData("data", b"x", "own")
         return SUCCESS
 
-    farm = Farm(Own(work), Own(lambda step: SUCCESS))
+    farm = StepHarness(Own(work), Own(lambda step: SUCCESS))
     update = farm.master.data.update
     add_url = update.addStepURL
 
@@ -449,7 +451,7 @@ async def test_exception_is_always_explained(what: str) -> None:
         def getResultSummary(self) -> Any:
             return {"step": "odd"} if what != "summary" else 1 / 0
 
-    farm = Farm(Odd(hideStepIf=lambda results, step: 1 / 0 if what == "hide" else False))
+    farm = StepHarness(Odd(hideStepIf=lambda results, step: 1 / 0 if what == "hide" else False))
     update = farm.master.data.update
     broken: dict[str, tuple[str, Callable[..., bool]]] = {
         "log": ("appendLog", lambda logid, text: logid == 1),
@@ -596,7 +598,7 @@ async def test_command_set_later() -> None:
 async def test_agent_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """A build can be stopped though its agent answers neither the start nor the stop of a command, or never ends it."""
     monkeypatch.setattr("buildbot.process.remotecommand.STOP_TIMEOUT_S", 0)
-    farm = Farm(ShellCommand(command="x"))
+    farm = StepHarness(ShellCommand(command="x"))
     await farm.start()
     connection: Any = farm.connection
 
@@ -848,7 +850,7 @@ async def test_what_cannot_be_stored(problem: Exception, results: int) -> None:
         await step.addCompleteLog("all", "text\n")
         return SUCCESS
 
-    farm = Farm(Own(work))
+    farm = StepHarness(Own(work))
     update = farm.master.data.update
     refused = [problem]
     real = update.newLog

@@ -14,9 +14,9 @@ from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.distributor import Distributor
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.test.running import Running, until
 from buildbot.util.results import SKIPPED
 from tests.support.reactor import fired
-from tests.unit.process.mastered import Running, until
 
 
 class Worker:

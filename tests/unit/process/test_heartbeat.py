@@ -7,7 +7,7 @@ from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 
 from buildbot.process.heartbeat import Heartbeat
-from tests.unit.process.recording import Recording, now
+from buildbot.test.recording import Recording, now
 
 
 class Beating:

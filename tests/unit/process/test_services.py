@@ -20,11 +20,11 @@ from buildbot.process.services import ProcessLayer
 from buildbot.schedulers.basic import SingleBranchScheduler
 from buildbot.schedulers.forcesched import ForceScheduler
 from buildbot.schedulers.parameters import AnyPropertyParameter
+from buildbot.test.running import Running, until
 from buildbot.worker.base import Worker
 from tests.unit.changes.conftest import child_processes, repository
 from tests.unit.changes.repository import Repository
 from tests.unit.changes.test_gitpoller import many_commits
-from tests.unit.process.mastered import Running, until
 
 __all__ = ["child_processes", "repository"]
 

@@ -16,27 +16,27 @@ from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.schedulers.basic import AnyBranchScheduler, SingleBranchScheduler
 from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.test.running import until
+from buildbot.test.schedulers import SchedulerHarness
 from tests.support.reactor import reactor
-from tests.unit.process.mastered import until
-from tests.unit.schedulers.farm import Farm
 
 
 @pytest.fixture(name="farm")
-def make_farm(master: Any) -> Farm:
-    return Farm(master)
+def make_farm(master: Any) -> SchedulerHarness:
+    return SchedulerHarness(master)
 
 
 def single(**arguments: Any) -> SingleBranchScheduler:
     return SingleBranchScheduler("single", **({"builderNames": ["b1", "b2"]} | arguments))
 
 
-async def test_each_change_is_built_at_once(farm: Farm) -> None:
+async def test_each_change_is_built_at_once(farm: SchedulerHarness) -> None:
     await farm.start(single())
     first, second = await farm.change(revision="r1"), await farm.change(revision="r2")
     await farm.has_built([first], [second])
 
 
-async def test_the_buildset_says_what_it_is_of(farm: Farm) -> None:
+async def test_the_buildset_says_what_it_is_of(farm: SchedulerHarness) -> None:
     """Reason, source stamp, properties and a request for each builder."""
     await farm.start(single(properties={"p": 1}, priority=3))
     await farm.change(revision="r1", repository="repo", project="proj")
@@ -54,7 +54,7 @@ async def test_the_buildset_says_what_it_is_of(farm: Farm) -> None:
     assert sorted(names) == ["b1", "b2"]
 
 
-async def test_only_changes_that_pass_the_filter(farm: Farm) -> None:
+async def test_only_changes_that_pass_the_filter(farm: SchedulerHarness) -> None:
     await farm.start(single(change_filter=ChangeFilter(branch="main", category_re="do")))
     await farm.change(branch="other", category="docs")
     await farm.change(category="code")
@@ -62,7 +62,7 @@ async def test_only_changes_that_pass_the_filter(farm: Farm) -> None:
     await farm.has_built([third])
 
 
-async def test_branch_and_categories_in_place_of_a_filter(farm: Farm) -> None:
+async def test_branch_and_categories_in_place_of_a_filter(farm: SchedulerHarness) -> None:
     await farm.start(single(branches=["a", "b"], categories=["c"]))
     await farm.change(branch="a", category=None)
     await farm.change(branch="main", category="c")
@@ -70,7 +70,7 @@ async def test_branch_and_categories_in_place_of_a_filter(farm: Farm) -> None:
     await farm.has_built([third])
 
 
-async def test_changes_of_other_codebases_are_passed_over(farm: Farm) -> None:
+async def test_changes_of_other_codebases_are_passed_over(farm: SchedulerHarness) -> None:
     """A codebase without a change is built as the scheduler's settings say."""
     await farm.start(single(codebases={"one": {}, "two": {"repository": "repo2", "branch": "stable"}}))
     await farm.change(codebase="")
@@ -82,7 +82,7 @@ async def test_changes_of_other_codebases_are_passed_over(farm: Farm) -> None:
     assert (stamps["two"]["repository"], stamps["two"]["branch"]) == ("repo2", "stable")
 
 
-async def test_unimportant_changes(farm: Farm) -> None:
+async def test_unimportant_changes(farm: SchedulerHarness) -> None:
     """Without a timer they are not built."""
     await farm.start(single(fileIsImportant=lambda change: "code" in change.files))
     await farm.change(files=["doc"])
@@ -90,7 +90,7 @@ async def test_unimportant_changes(farm: Farm) -> None:
     await farm.has_built([second])
 
 
-async def test_functions_that_fail(farm: Farm) -> None:
+async def test_functions_that_fail(farm: SchedulerHarness) -> None:
     """If a filter fails the change is passed over, if fileIsImportant fails it is important; both are logged."""
 
     def passes(change: Any) -> bool:
@@ -110,7 +110,7 @@ async def test_functions_that_fail(farm: Farm) -> None:
     ]
 
 
-async def test_the_tree_must_be_stable(farm: Farm) -> None:
+async def test_the_tree_must_be_stable(farm: SchedulerHarness) -> None:
     """Changes are built together once nothing has come for a while; each one starts the wait anew."""
     await farm.start(single(treeStableTimer=10))
     first = await farm.change()
@@ -127,7 +127,7 @@ async def test_the_tree_must_be_stable(farm: Farm) -> None:
     assert buildset["sourcestamps"][0]["revision"] == "last"
 
 
-async def test_unimportant_changes_wait_for_an_important_one(farm: Farm) -> None:
+async def test_unimportant_changes_wait_for_an_important_one(farm: SchedulerHarness) -> None:
     await farm.start(single(treeStableTimer=10, fileIsImportant=lambda change: "code" in change.files))
     first = await farm.change(files=["doc"])
     await farm.is_waiting(first)
@@ -138,7 +138,7 @@ async def test_unimportant_changes_wait_for_an_important_one(farm: Farm) -> None
     await farm.has_built([first, second])
 
 
-async def test_only_important_ones(farm: Farm) -> None:
+async def test_only_important_ones(farm: SchedulerHarness) -> None:
     await farm.start(
         single(treeStableTimer=10, onlyImportant=True, fileIsImportant=lambda change: "code" in change.files)
     )
@@ -149,7 +149,7 @@ async def test_only_important_ones(farm: Farm) -> None:
     await farm.has_built([second])
 
 
-async def test_branches_have_timers_of_their_own(farm: Farm) -> None:
+async def test_branches_have_timers_of_their_own(farm: SchedulerHarness) -> None:
     await farm.start(AnyBranchScheduler("any", builderNames=["b"], treeStableTimer=10))
     first = await farm.change(branch="one")
     await farm.is_waiting(first)
@@ -162,11 +162,11 @@ async def test_branches_have_timers_of_their_own(farm: Farm) -> None:
     await farm.is_waiting()
 
 
-async def _two(farm: Farm) -> bool:
+async def _two(farm: SchedulerHarness) -> bool:
     return len(await farm.buildsets()) == 2
 
 
-async def test_building_one_branch_leaves_the_other_waiting(farm: Farm) -> None:
+async def test_building_one_branch_leaves_the_other_waiting(farm: SchedulerHarness) -> None:
     await farm.start(AnyBranchScheduler("any", builderNames=["b"], treeStableTimer=10))
     first = await farm.change(branch="slow")
     second = await farm.change(branch="fast")
@@ -181,7 +181,7 @@ async def test_building_one_branch_leaves_the_other_waiting(farm: Farm) -> None:
     await farm.has_built([second], [first, third])
 
 
-async def test_waiting_changes_survive_a_restart(farm: Farm) -> None:
+async def test_waiting_changes_survive_a_restart(farm: SchedulerHarness) -> None:
     await farm.start(single(treeStableTimer=10))
     first = await farm.change()
     await farm.is_waiting(first)
@@ -192,7 +192,7 @@ async def test_waiting_changes_survive_a_restart(farm: Farm) -> None:
     await farm.has_built([first, second])
 
 
-async def test_waiting_changes_are_built_when_the_timer_is_taken_away(farm: Farm) -> None:
+async def test_waiting_changes_are_built_when_the_timer_is_taken_away(farm: SchedulerHarness) -> None:
     await farm.start(single(treeStableTimer=10))
     first = await farm.change()
     await farm.is_waiting(first)
@@ -201,14 +201,14 @@ async def test_waiting_changes_are_built_when_the_timer_is_taken_away(farm: Farm
     await farm.has_built([first])
 
 
-async def test_changes_from_before_the_first_start_are_not_built(farm: Farm) -> None:
+async def test_changes_from_before_the_first_start_are_not_built(farm: SchedulerHarness) -> None:
     await farm.change()
     await farm.start(single())
     second = await farm.change()
     await farm.has_built([second])
 
 
-async def test_changes_that_came_while_it_was_down_are_built_at_the_start(farm: Farm) -> None:
+async def test_changes_that_came_while_it_was_down_are_built_at_the_start(farm: SchedulerHarness) -> None:
     await farm.start(single())
     first = await farm.change()
     await farm.has_built([first])
@@ -220,7 +220,7 @@ async def test_changes_that_came_while_it_was_down_are_built_at_the_start(farm: 
 
 
 async def test_changes_are_found_although_the_log_no_longer_holds_them(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch
+    farm: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await farm.start(single())
     first = await farm.change()
@@ -235,7 +235,7 @@ async def test_changes_are_found_although_the_log_no_longer_holds_them(
     await farm.has_built([first], *([each] for each in missed), [last])
 
 
-async def test_switched_off_it_lets_changes_pass(farm: Farm) -> None:
+async def test_switched_off_it_lets_changes_pass(farm: SchedulerHarness) -> None:
     scheduler = await farm.start(single())
     await farm.master.data.update.schedulerEnable(scheduler.schedulerid, False)
     await farm.change()
@@ -253,7 +253,7 @@ async def test_switched_off_it_lets_changes_pass(farm: Farm) -> None:
     await farm.has_built([second], [last])
 
 
-async def test_switched_off_while_changes_wait(farm: Farm) -> None:
+async def test_switched_off_while_changes_wait(farm: SchedulerHarness) -> None:
     """What waits is kept, and waits for its timer once more when the scheduler is switched on."""
     scheduler = await farm.start(single(treeStableTimer=10))
     first = await farm.change()
@@ -274,7 +274,7 @@ async def _is(scheduler: Any, enabled: bool) -> bool:
     return bool(scheduler.enabled is enabled)
 
 
-async def test_priority_may_be_a_function(farm: Farm) -> None:
+async def test_priority_may_be_a_function(farm: SchedulerHarness) -> None:
     def priority(builders: list[str], changes: dict[str, list[Any]]) -> int:
         assert builders == ["b1", "b2"]
         return 100 if changes[""][-1].branch == "main" else 1
@@ -289,7 +289,7 @@ async def test_priority_may_be_a_function(farm: Farm) -> None:
 @pytest.mark.parametrize("kind", [SingleBranchScheduler, AnyBranchScheduler])
 @pytest.mark.parametrize("seed", range(3))
 async def test_errors_lose_and_double_nothing(
-    farm: Farm, monkeypatch: pytest.MonkeyPatch, timer: int | None, kind: Any, seed: int
+    farm: SchedulerHarness, monkeypatch: pytest.MonkeyPatch, timer: int | None, kind: Any, seed: int
 ) -> None:
     """Whichever write fails, before or after it took effect, and however often the master restarts at any
     moment:
@@ -358,7 +358,7 @@ def test_mistakes_in_the_configuration(arguments: dict[str, Any], message: str) 
         single(**arguments)
 
 
-async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(farm: Farm) -> None:
+async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(farm: SchedulerHarness) -> None:
     """One that another master ran meanwhile builds no change again that was built there."""
     scheduler = await farm.start(single())
     first = await farm.change(revision="r1")
@@ -372,7 +372,7 @@ async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(far
     await farm.has_built([first], [second], [third])
 
 
-async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: Farm) -> None:
+async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: SchedulerHarness) -> None:
     """Its writes are refused in the database, even before it hears that it was declared dead."""
     scheduler = await farm.start(single())
     data = farm.master.data
@@ -403,7 +403,9 @@ def by_files(props: Any) -> list[str]:
         (renderer(lambda props: "a text"), ["a"], []),
     ],
 )
-async def test_builder_names_are_rendered(farm: Farm, names: Any, files: list[str], built: list[str]) -> None:
+async def test_builder_names_are_rendered(
+    farm: SchedulerHarness, names: Any, files: list[str], built: list[str]
+) -> None:
     """For each buildset, of its changes; what cannot be rendered builds nothing and holds up nothing."""
     weighed: list[Any] = []
 

@@ -19,7 +19,7 @@ from buildbot.schedulers.parameters import (
     StringParameter,
     UserNameParameter,
 )
-from tests.unit.process.mastered import Running
+from buildbot.test.running import Running
 
 
 async def started(master: Any, **arguments: Any) -> ForceScheduler:

@@ -10,20 +10,20 @@ import pytest
 from buildbot.changes.filter import ChangeFilter
 from buildbot.config.errors import ConfigErrors
 from buildbot.schedulers.timed import Nightly, Periodic
-from tests.unit.process.mastered import until
-from tests.unit.schedulers.farm import Farm
+from buildbot.test.running import until
+from buildbot.test.schedulers import SchedulerHarness
 
 
 @pytest.fixture(name="farm")
-def make_farm(master: Any) -> Farm:
-    return Farm(master)
+def make_farm(master: Any) -> SchedulerHarness:
+    return SchedulerHarness(master)
 
 
 def periodic(**arguments: Any) -> Periodic:
     return Periodic("p", ["b"], **{"periodicBuildTimer": 100, "branch": "main", **arguments})
 
 
-async def test_builds_at_once_and_then_at_intervals(farm: Farm) -> None:
+async def test_builds_at_once_and_then_at_intervals(farm: SchedulerHarness) -> None:
     await farm.start(periodic())
     farm.clock.advance(0)
     await farm.has_count(1)
@@ -34,7 +34,7 @@ async def test_builds_at_once_and_then_at_intervals(farm: Farm) -> None:
     assert (stamp["branch"], stamp["revision"]) == ("main", None)
 
 
-async def test_a_restart_does_not_build_early_and_makes_up_for_one_missed_time(farm: Farm) -> None:
+async def test_a_restart_does_not_build_early_and_makes_up_for_one_missed_time(farm: SchedulerHarness) -> None:
     await farm.start(periodic())
     farm.clock.advance(0)
     await farm.has_count(1)
@@ -53,7 +53,7 @@ async def test_a_restart_does_not_build_early_and_makes_up_for_one_missed_time(f
     assert len(await farm.buildsets()) == 3
 
 
-async def test_only_if_something_changed(farm: Farm) -> None:
+async def test_only_if_something_changed(farm: SchedulerHarness) -> None:
     """The first build needs no change; then unimportant changes wait for an important one."""
     await farm.start(periodic(onlyIfChanged=True, fileIsImportant=lambda change: "code" in change.files))
     farm.clock.advance(0)
@@ -78,7 +78,7 @@ def nightly(**arguments: Any) -> Nightly:
     return Nightly("n", ["b"], **{"hour": 12, "onlyIfChanged": True, **arguments})
 
 
-async def noon(farm: Farm) -> None:
+async def noon(farm: SchedulerHarness) -> None:
     """Let the clock come to the next noon; whatever is built then has been built."""
     now = datetime.fromtimestamp(farm.clock.seconds())
     due = now.replace(hour=12, minute=0, second=0, microsecond=0)
@@ -91,7 +91,7 @@ async def noon(farm: Farm) -> None:
     await until(noted)
 
 
-async def seen(farm: Farm, changeid: int) -> None:
+async def seen(farm: SchedulerHarness, changeid: int) -> None:
     """Wait until the scheduler has looked at a change."""
 
     async def there() -> bool:
@@ -100,7 +100,7 @@ async def seen(farm: Farm, changeid: int) -> None:
     await until(there)
 
 
-async def stamps(farm: Farm) -> list[tuple[Any, Any]]:
+async def stamps(farm: SchedulerHarness) -> list[tuple[Any, Any]]:
     return [(stamp["branch"], stamp["revision"]) for each in await farm.buildsets() for stamp in each["sourcestamps"]]
 
 
@@ -120,7 +120,10 @@ async def stamps(farm: Farm) -> list[tuple[Any, Any]]:
     ],
 )
 async def test_only_changes_of_the_branch_that_is_built_count(
-    farm: Farm, arguments: dict[str, Any], changes: list[tuple[str | None, str]], built: list[tuple[str | None, str]]
+    farm: SchedulerHarness,
+    arguments: dict[str, Any],
+    changes: list[tuple[str | None, str]],
+    built: list[tuple[str | None, str]],
 ) -> None:
     """A change of another branch neither causes a build nor is built."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
@@ -131,7 +134,7 @@ async def test_only_changes_of_the_branch_that_is_built_count(
     assert await stamps(farm) == built
 
 
-async def test_periodic_counts_only_changes_of_its_branch(farm: Farm) -> None:
+async def test_periodic_counts_only_changes_of_its_branch(farm: SchedulerHarness) -> None:
     """As Nightly does."""
     await farm.start(periodic(onlyIfChanged=True))
     farm.clock.advance(0)
@@ -147,7 +150,7 @@ async def test_periodic_counts_only_changes_of_its_branch(farm: Farm) -> None:
     assert await stamps(farm) == [("main", None), ("main", "m1")]
 
 
-async def test_waiting_changes_of_a_branch_that_is_no_longer_built_are_forgotten(farm: Farm) -> None:
+async def test_waiting_changes_of_a_branch_that_is_no_longer_built_are_forgotten(farm: SchedulerHarness) -> None:
     """A scheduler that is configured for another branch does not build what waits for the former one."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main"))
@@ -158,7 +161,7 @@ async def test_waiting_changes_of_a_branch_that_is_no_longer_built_are_forgotten
     assert await stamps(farm) == []
 
 
-async def test_the_first_build_needs_no_change(farm: Farm) -> None:
+async def test_the_first_build_needs_no_change(farm: SchedulerHarness) -> None:
     """Nobody has built it, so nobody knows whether it works; after that only changes count."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main"))
@@ -173,7 +176,7 @@ async def test_the_first_build_needs_no_change(farm: Farm) -> None:
     assert await stamps(farm) == [("main", None), ("main", "m1")]
 
 
-async def test_a_build_is_made_when_only_if_changed_is_switched_on(farm: Farm) -> None:
+async def test_a_build_is_made_when_only_if_changed_is_switched_on(farm: SchedulerHarness) -> None:
     """The last build was made without the rule, so it says nothing about changes."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main", onlyIfChanged=False))
@@ -184,7 +187,7 @@ async def test_a_build_is_made_when_only_if_changed_is_switched_on(farm: Farm) -
     assert len(await farm.buildsets()) == 2
 
 
-async def test_a_last_time_in_the_future_counts_as_now(farm: Farm) -> None:
+async def test_a_last_time_in_the_future_counts_as_now(farm: SchedulerHarness) -> None:
     """The clock was wrong then: the next build comes after one interval at the latest."""
     farm.clock.advance(2_000_000_000)
     await farm.start(periodic(periodicBuildTimer=600))
@@ -208,7 +211,9 @@ async def test_a_last_time_in_the_future_counts_as_now(farm: Farm) -> None:
         (datetime(2026, 3, 5, 12, 59, 50), datetime(2026, 3, 5, 13, 0)),
     ],
 )
-async def test_a_clock_that_is_set_back_while_the_master_runs(farm: Farm, set_to: datetime, due: datetime) -> None:
+async def test_a_clock_that_is_set_back_while_the_master_runs(
+    farm: SchedulerHarness, set_to: datetime, due: datetime
+) -> None:
     """No planned time is built twice for a small correction, and none is waited for that lies beyond the next."""
     farm.clock.advance(datetime(2026, 3, 5, 11, 59).timestamp())
     await farm.start(Nightly("n", ["b"], branch="main"))
@@ -223,7 +228,7 @@ async def test_a_clock_that_is_set_back_while_the_master_runs(farm: Farm, set_to
     await farm.has_count(2)
 
 
-async def test_a_clock_that_is_set_is_noticed_soon(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_clock_that_is_set_is_noticed_soon(farm: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Timers measure by themselves: neither hours back nor hours ahead are slept through."""
     ahead = [0.0]
     monkeypatch.setattr(farm.master, "wall_seconds", lambda: farm.clock.seconds() + ahead[0])
@@ -237,7 +242,7 @@ async def test_a_clock_that_is_set_is_noticed_soon(farm: Farm, monkeypatch: pyte
     await farm.has_count(2)
 
 
-async def test_switched_off_a_time_passes(farm: Farm) -> None:
+async def test_switched_off_a_time_passes(farm: SchedulerHarness) -> None:
     scheduler = await farm.start(periodic())
     await farm.master.data.update.schedulerEnable(scheduler.schedulerid, False)
 
@@ -252,7 +257,9 @@ async def test_switched_off_a_time_passes(farm: Farm) -> None:
     assert await farm.buildsets() == []
 
 
-async def test_an_error_is_tried_again_and_doubles_nothing(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_error_is_tried_again_and_doubles_nothing(
+    farm: SchedulerHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await farm.start(periodic())
     do, lost = farm.master.db.pool.do, []
 
@@ -314,7 +321,7 @@ def test_calendar_patterns(arguments: dict[str, Any], after: datetime, expected:
     assert datetime.fromtimestamp(due) == expected
 
 
-async def test_nightly_builds_when_due(farm: Farm) -> None:
+async def test_nightly_builds_when_due(farm: SchedulerHarness) -> None:
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(Nightly("n", ["b"], hour=12))
     farm.clock.pump([1800] * 2)

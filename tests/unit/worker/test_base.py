@@ -11,8 +11,8 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording
 from buildbot.worker.base import Worker
-from tests.unit.process.recording import Recording
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.connection import DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording, now
+from buildbot.test.steps import ScriptedConnection
 from buildbot.worker.base import Worker
-from tests.unit.process.recording import Recording, now
-from tests.unit.process.scripted import ScriptedConnection
 
 
 class Managed:

@@ -20,10 +20,10 @@ from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording
 from buildbot.util import guessing
 from buildbot.worker.base import Worker
 from tests.support.reactor import run
-from tests.unit.process.recording import Recording
 
 reactor: Any = _reactor
 INFO = {"admin": "Jo\n", "version": "4.3.0", "system": "posix", "basedir": "/w", "environ": {"TOKEN": "secret"}}

@@ -7,9 +7,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+from twisted.internet import reactor as _reactor
 from twisted.internet.task import Clock, deferLater
 
-from tests.support.reactor import reactor as real_reactor
+real_reactor: Any = _reactor
 
 
 class Running:

@@ -1,4 +1,4 @@
-"""A worker whose commands do what the test says, without a network."""
+"""Steps in tests: one builder, and a worker whose commands do what the test says, without a network."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.test.recording import Recording
 from buildbot.worker.base import Worker
-from tests.unit.process.recording import Recording
 
 #: what a command answers: updates to send, and its exit status; None: it does not end by itself
 Answer = tuple[Sequence[tuple[str, Any]], int | None]
@@ -87,7 +87,7 @@ class ScriptedConnection(Connection):
         pass
 
 
-class Farm:
+class StepHarness:
     """One builder ``b`` and one worker ``w`` on a recording master, in memory unless a ``state`` is given."""
 
     def __init__(self, *steps: Any, script: Any = None, state: Any = None, **builder: Any) -> None:
@@ -126,3 +126,7 @@ class Farm:
         buildid = await self.build(**stamp)
         await self.ended()
         return self.master.build(buildid)
+
+    async def stop(self) -> None:
+        """The worker goes, and nothing is left running."""
+        await self.manager.stop()

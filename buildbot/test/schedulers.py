@@ -6,11 +6,11 @@ from typing import Any
 
 from twisted.internet.task import Clock
 
-from tests.unit.process.mastered import Running, until
+from buildbot.test.running import Running, until
 
 
-class Farm:
-    """A master with one scheduler at a time, and time that a test moves."""
+class SchedulerHarness:
+    """A master with one scheduler at a time, and time that a test moves: ``harness.clock.advance(60)``."""
 
     def __init__(self, master: Any) -> None:
         self.clock = Clock()
