@@ -93,7 +93,7 @@ class Sessions:
         if not token or not hmac.compare_digest(signature.encode(), (await self.sign(self._purpose, token)).encode()):
             return ANONYMOUS
         session = await self._db.sessions.getSession(token)
-        if session is None or session["expires_at"] <= self._db.pool.clock.now():
+        if session is None or session["expires_at"] <= self._db.pool.groups.clock.now():
             return ANONYMOUS
         return Visitor(session["user_info"], session["sessionid"], session["expires_at"])
 
