@@ -40,6 +40,7 @@ class BuildDataValueEndpoint(Endpoint):
     """The bytes of build data."""
 
     kind: EndpointKind = "raw"
+    of_builds = True
 
     def __init__(self, db: DBConnector, path: Path) -> None:
         super().__init__(

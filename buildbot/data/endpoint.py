@@ -33,6 +33,10 @@ class Endpoint:
 
     kind: EndpointKind = "single"
     growing = False
+    #: whether everything that happens to what is there is an event; see ``Resource.announced``
+    announced = False
+    #: whether there are builds, or what belongs to them
+    of_builds = False
 
     def __init__(self, db: DBConnector, path: Path, plural: str, name: str) -> None:
         self._db = db
@@ -49,6 +53,11 @@ class Endpoint:
     def fields(self) -> dict[str, Kind]:
         """Attributes of what is there, with their kinds."""
         return {}
+
+    @property
+    def compared(self) -> Mapping[str, Kind]:
+        """What filters compare the attributes with."""
+        return self.fields
 
     @property
     def resource(self) -> Resource | None:
@@ -98,8 +107,16 @@ class ResourceEndpoint(Endpoint):
         self._resource = resource
         self.kind = "single" if path.is_single else "collection"
         self.growing = resource.growing
+        self.announced = resource.announced
+        self.of_builds = resource.build_by is not None
+        self._compared = {name: resource.compared(name) for name in resource.fields}
         self._fields = {name: resource.kind(name) for name in resource.fields}
         self._totals = totals
+
+    @property
+    def compared(self) -> Mapping[str, Kind]:
+        """As ``Endpoint.compared``."""
+        return self._compared
 
     @property
     def resource(self) -> Resource:

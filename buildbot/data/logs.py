@@ -88,6 +88,9 @@ _LOGCHUNK: dict[str, Kind] = {"logid": "int", "firstline": "int", "content": "st
 class LogLinesEndpoint(Endpoint):
     """Lines of a log: ``offset`` and ``limit`` count lines."""
 
+    announced = LOG.announced
+    of_builds = True
+
     def __init__(self, db: DBConnector, path: Path, last: str, kind: EndpointKind) -> None:
         super().__init__(db, Path(f"{path.pattern}/{last}", where=path.where, single=True), "logchunks", "logchunk")
         self._log_path = path
@@ -161,6 +164,9 @@ class LogLinesEndpoint(Endpoint):
 
 class LogChunksEndpoint(Endpoint):
     """Chunks are found by their logs: there is nothing at ``/logchunks`` itself, but clients know the path."""
+
+    announced = LOG.announced
+    of_builds = True
 
     def __init__(self, db: DBConnector) -> None:
         super().__init__(db, Path("logchunks", single=True), "logchunks", "logchunk")

@@ -22,6 +22,9 @@ from buildbot.util import jsontext
 class PropertiesEndpoint(Endpoint):
     """All properties of a build or buildset: ``{name: [value, source]}``."""
 
+    #: those of a buildset and of a change become those of their builds
+    of_builds = True
+
     def __init__(self, db: DBConnector, owner: Resource, path: Path) -> None:
         super().__init__(db, Path(f"{path.pattern}/properties", single=True), "properties", "property")
         self._owner = owner
@@ -52,6 +55,7 @@ class PropertyListEndpoint(Endpoint):
     """Properties as a list of ``name``, ``source`` and ``value`` (JSON text)."""
 
     kind: EndpointKind = "collection"
+    of_builds = True
 
     def __init__(self, db: DBConnector, owner: Resource, path: Path, last: str) -> None:
         super().__init__(db, Path(f"{path.pattern}/{last}"), "_properties", "_property")

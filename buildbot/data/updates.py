@@ -32,12 +32,7 @@ from buildbot.data.workers import WorkerUpdates
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.context import transaction_of
 from buildbot.mq.connector import MQConnector
-from buildbot.resources.base import Resource
-from buildbot.resources.builders import BUILDER
-from buildbot.resources.changesources import CHANGESOURCE
-from buildbot.resources.masters import MASTER
-from buildbot.resources.schedulers import SCHEDULER
-from buildbot.resources.workers import WORKER
+from buildbot.resources import RESOURCES, Resource
 from buildbot.util import checks
 
 P = ParamSpec("P")
@@ -210,13 +205,7 @@ def _run_all(conn: Connection, calls: list[_Gathered]) -> list[Any]:
 
 
 #: what announces that a row was made on first use of its name
-_MADE: dict[str, tuple[Resource, str]] = {
-    "builders": (BUILDER, "update"),
-    "changesources": (CHANGESOURCE, "updated"),
-    "masters": (MASTER, "new"),
-    "schedulers": (SCHEDULER, "updated"),
-    "workers": (WORKER, "state_updated"),
-}
+_MADE: dict[str, tuple[Resource, str]] = {each.table.name: (each, each.made) for each in RESOURCES if each.made}
 
 
 def _all_with_events(conn: Connection, ids: list[int], thd: Callable[..., None], *args: Any) -> None:

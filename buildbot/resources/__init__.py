@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from buildbot.resources.base import DeclarationError, Resource, metadata
 from buildbot.resources.branches import BRANCH
 from buildbot.resources.build_data import BUILD_DATA
@@ -68,10 +70,38 @@ def _check_heard() -> None:
 
 _check_heard()
 
+
+def check_builds(resources: Sequence[Resource]) -> None:
+    """What belongs to a build, and does not say so, or says it wrongly, does not import: rules would not protect it."""
+    leads = {
+        each.key: f"a {each.name}"
+        for each in resources
+        if each.build_by is not None and getattr(each.fields[each.key], "expr", None) is each.id_column
+    }
+    for each in resources:
+        if each.build_by is not None and (each.build_by not in each.fields or each.build_by not in leads):
+            raise DeclarationError(f"{each.name}: {each.build_by!r} is no field of it that leads to a build")
+        found = [name for name in each.fields if name in leads]
+        if each.build_by is None and found:
+            raise DeclarationError(f"{each.name}: {found[0]!r} is the key of {leads[found[0]]}; build_by must say so")
+
+
+check_builds(RESOURCES)
+
+#: words of paths at which there are builds, or nouns that belong to builds
+WORDS_OF_BUILDS: frozenset[str] = frozenset(
+    next(part for part in reversed(path.parts) if ":" not in part)
+    for each in RESOURCES
+    if each.build_by is not None
+    for path in each.paths
+)
+
 __all__ = [
     "BY_PLURAL",
     "RESOURCES",
+    "WORDS_OF_BUILDS",
     "Resource",
+    "check_builds",
     "clock",
     "deliveries",
     "events",

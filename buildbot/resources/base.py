@@ -74,13 +74,15 @@ def kind_of(expression: ColumnElement[Any]) -> Kind:
 class Field:
     """An attribute computed from the noun's own row.
 
-    ``db_key``: the connector's name for it where the specification has another.
+    ``db_key``: the connector's name for it where the specification has another. ``of``: of a list, the kind of its
+    elements, which filters compare.
     """
 
     expr: ColumnElement[Any]
     doc: str
     db_key: str | None = None
     kind: Kind | None = None
+    of: Kind = "str"
 
     @property
     def nullable(self) -> bool:
@@ -115,6 +117,11 @@ class Related:
     on_request: bool = False
     default: Any = None
     contains: ColumnElement[bool] | None = None
+
+    @property
+    def of(self) -> Kind:
+        """The kind of the elements, which filters compare."""
+        return kind_of(list(self.statement.selected_columns)[1]) if self.shape == "values" else "str"
 
 
 @dataclass(frozen=True, eq=False)
@@ -249,6 +256,14 @@ class Resource:
     entity: type[Any]
     fields: Mapping[str, Attribute]
     paths: tuple[Path, ...]
+    #: whether every write that changes what is read of it is an event, so that the clock tells whether an answer of it
+    #: is still true. Each noun says so or not: a wrong True gives clients answers that are out of date.
+    announced: bool
+    #: what belongs to a build: the field that leads there, ``buildid`` or the key of another noun that belongs to one.
+    #: Rules about builds hold for it.
+    build_by: str | None = None
+    #: the event of a row that is made on first use of its name
+    made: str | None = None
     events: tuple[str, ...] = ()
     event_names: tuple[str, ...] = ()
     source: FromClause | None = None
@@ -268,6 +283,10 @@ class Resource:
             for name in re.findall(r"{(\w+)}", template):
                 if name not in self.fields:
                     raise DeclarationError(f"{self.name}: {template!r} names {name!r}, which is no field")
+        if self.announced and not self.event_names:
+            raise DeclarationError(f"{self.name}: it is said to be announced, but has no events")
+        if self.made is not None and self.made not in self.event_names:
+            raise DeclarationError(f"{self.name}: the event {self.made!r} of what is made is none of its events")
         for path in self.paths:
             bound = bind_names(path.where)
             for name in path.variables:
@@ -297,6 +316,11 @@ class Resource:
         """What the values of one of its fields mean."""
         attribute = self.fields[name]
         return attribute.value_kind if isinstance(attribute, Field) else attribute.kind
+
+    def compared(self, name: str) -> Kind:
+        """What a filter compares one of its fields with: its values, or the elements of its lists."""
+        attribute, kind = self.fields[name], self.kind(name)
+        return attribute.of if kind == "list" and not isinstance(attribute, Embedded) else kind
 
 
 def bind_names(clause: ColumnElement[bool] | None) -> set[str]:

@@ -35,6 +35,7 @@ BRANCH = Resource(
     "branches",
     table=branches,
     key="branchid",
+    announced=False,
     doc="Where a line of a codebase's history ends.",
     entity=BranchDict,
     fields={

@@ -48,6 +48,8 @@ BUILD_DATA = Resource(
     "build_data",
     table=build_data,
     key="name",
+    announced=False,
+    build_by="buildid",
     doc="Bytes that a build leaves behind under a name.",
     entity=BuildDataDict,
     growing=True,

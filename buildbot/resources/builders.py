@@ -80,6 +80,8 @@ BUILDER = Resource(
     "builders",
     table=builders,
     key="builderid",
+    announced=False,
+    made="update",
     doc="Something that can be built; it stays known when it is no longer configured.",
     entity=BuilderDict,
     db_entity=DbBuilderDict,

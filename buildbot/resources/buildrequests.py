@@ -102,6 +102,7 @@ BUILDREQUEST = Resource(
     "buildrequests",
     table=buildrequests,
     key="buildrequestid",
+    announced=False,
     doc="Something that waits to be built, or was.",
     growing=True,
     entity=BuildRequestDict,

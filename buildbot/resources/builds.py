@@ -131,6 +131,8 @@ BUILD = Resource(
     "builds",
     table=builds,
     key="buildid",
+    announced=True,
+    build_by="buildid",
     doc="A run of a builder on a worker.",
     growing=True,
     entity=BuildDict,

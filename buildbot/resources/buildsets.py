@@ -87,6 +87,7 @@ BUILDSET = Resource(
     "buildsets",
     table=buildsets,
     key="bsid",
+    announced=True,
     doc="Build requests that were triggered together.",
     growing=True,
     entity=BuildsetDict,

@@ -117,6 +117,7 @@ CHANGE = Resource(
         patches, patches.c.id == sourcestamps.c.patchid
     ),
     key="changeid",
+    announced=True,
     doc="What somebody committed somewhere.",
     growing=True,
     entity=ChangeDict,
@@ -124,7 +125,7 @@ CHANGE = Resource(
     fields={
         "changeid": Field(changes.c.id, "unique in the installation"),
         "parent_changeids": Field(
-            changes.c.parent_changeids, "the change before it on the same branch, or nothing", kind="list"
+            changes.c.parent_changeids, "the change before it on the same branch, or nothing", kind="list", of="int"
         ),
         "author": Field(changes.c.author, "Name <mail>"),
         "committer": Field(changes.c.committer, "Name <mail>, if known"),

@@ -59,6 +59,8 @@ CHANGESOURCE = Resource(
         changesource_masters, changesource_masters.c.changesourceid == changesources.c.id
     ).outerjoin(masters, masters.c.id == changesource_masters.c.masterid),
     key="changesourceid",
+    announced=False,
+    made="updated",
     doc="Something that watches repositories; at most one master runs it.",
     entity=ChangeSourceDict,
     db_entity=DbChangeSourceDict,

@@ -33,6 +33,7 @@ CODEBASE = Resource(
     "codebases",
     table=codebases,
     key="codebaseid",
+    announced=False,
     doc="A repository of a project.",
     entity=CodebaseDict,
     fields={

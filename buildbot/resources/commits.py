@@ -63,6 +63,7 @@ COMMIT = Resource(
     "commits",
     table=commits,
     key="commitid",
+    announced=False,
     doc="A state in the history of a codebase.",
     entity=CommitDict,
     growing=True,

@@ -79,6 +79,8 @@ LOG = Resource(
     "logs",
     table=logs,
     key="logid",
+    announced=True,
+    build_by="stepid",
     doc="Something that a step had to say.",
     growing=True,
     entity=LogDict,

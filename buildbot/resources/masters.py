@@ -68,6 +68,8 @@ MASTER = Resource(
     "masters",
     table=masters,
     key="masterid",
+    announced=False,
+    made="new",
     doc="A process of the installation.",
     entity=MasterDict,
     db_entity=DbMasterDict,

@@ -38,6 +38,7 @@ PROJECT = Resource(
     "projects",
     table=projects,
     key="projectid",
+    announced=False,
     doc="What builders and codebases belong to.",
     entity=ProjectDict,
     fields={

@@ -99,6 +99,8 @@ SCHEDULER = Resource(
         masters, masters.c.id == scheduler_masters.c.masterid
     ),
     key="schedulerid",
+    announced=False,
+    made="updated",
     doc="Something that decides what is built; at most one master runs it.",
     entity=SchedulerDict,
     db_entity=DbSchedulerDict,
@@ -136,6 +138,7 @@ FORCESCHEDULER = Resource(
     "forceschedulers",
     table=schedulers,
     key="name",
+    announced=False,
     doc="A scheduler that people start by hand, with its form.",
     where=schedulers.c.force_fields.is_not(None),
     entity=ForceSchedulerDict,

@@ -142,6 +142,7 @@ SOURCESTAMP = Resource(
     table=sourcestamps,
     source=sourcestamps.outerjoin(patches, patches.c.id == sourcestamps.c.patchid),
     key="ssid",
+    announced=True,
     doc="What exactly is built; equal code has one stamp.",
     growing=True,
     entity=SourceStampDict,

@@ -67,6 +67,8 @@ STEP = Resource(
     "steps",
     table=steps,
     key="stepid",
+    announced=True,
+    build_by="buildid",
     doc="One thing that a build does.",
     growing=True,
     entity=StepDict,

@@ -45,6 +45,8 @@ TEST_RESULT_SET = Resource(
     "test_result_sets",
     table=test_result_sets,
     key="test_result_setid",
+    announced=False,
+    build_by="buildid",
     doc="What a step measured of one kind.",
     entity=TestResultSetDict,
     growing=True,

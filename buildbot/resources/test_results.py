@@ -57,6 +57,8 @@ TEST_RESULT = Resource(
     "test_results",
     table=test_results,
     key="test_resultid",
+    announced=False,
+    build_by="test_result_setid",
     doc="One value that a step measured.",
     entity=TestResultDict,
     growing=True,

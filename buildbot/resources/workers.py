@@ -78,6 +78,8 @@ WORKER = Resource(
     "workers",
     table=workers,
     key="workerid",
+    announced=False,
+    made="state_updated",
     doc="An agent that runs builds.",
     entity=WorkerDict,
     fields={

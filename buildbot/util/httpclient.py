@@ -226,7 +226,7 @@ class HttpClient:
             reason = "the master stops" if self._closed else _reason(problem, timeout_s)
         finally:
             self._running.discard(asking)
-        raise NoAnswerError(f"{where}: {reason}")
+        raise NoAnswerError(f"{where}: {reason}") from None
 
     async def close(self) -> None:
         """End what runs, with NoAnswerError, and close all connections; there are no requests afterwards."""

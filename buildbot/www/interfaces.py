@@ -32,8 +32,12 @@ class Endpoint(Protocol):
         """Whether there is more of it with every build."""
 
     @property
-    def fields(self) -> Mapping[str, str]:
-        """Attributes of what is there, with their kinds."""
+    def compared(self) -> Mapping[str, str]:
+        """Attributes of what is there, with the kinds of what filters compare them with."""
+
+    @property
+    def announced(self) -> bool:
+        """Whether everything that happens to what is there is an event."""
 
 
 class Data(Protocol):

@@ -73,7 +73,7 @@ def whole_reads(
 ) -> list[str]:
     """Read what is there, as the HTTP server does; what in the plans of the statements is a scan."""
     endpoint, variables = endpoints.find(path)
-    options = options_of(parameters, endpoint.fields, endpoint.is_collection)
+    options = options_of(parameters, endpoint.compared, endpoint.is_collection)
     if endpoint.is_collection and endpoint.growing:
         options.setdefault("limit", LIMIT)
     assert database.engine is not None

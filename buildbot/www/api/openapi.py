@@ -236,9 +236,8 @@ class _Components:
         return names
 
     def _filter(self, resource: Resource, field: str, operator: str) -> str:
-        kind = resource.kind(field)
-        if kind in ("int", "time") or (kind == "list" and field.endswith("ids")):
-            # A list is compared by its elements, which are numbers where its name says so.
+        kind = resource.compared(field)
+        if kind in ("int", "time"):
             value = INTEGER
         else:
             value = of_kind("bool" if kind == "bool" else "str")

@@ -85,8 +85,7 @@ def options_of(parameters: Sequence[tuple[str, str]], fields: Mapping[str, str],
             raise RefusedError(400, f"unrecognized query parameter '{name}'")
         if len(texts) > 1 and operator and not OPERATORS[operator].several:
             raise RefusedError(400, f"invalid filter value for {name}")
-        # A list is compared by its elements, which are numbers where its name says so (masterids).
-        convert = _integer if field.endswith("ids") else _CONVERTERS[fields[field]]
+        convert = _CONVERTERS[fields[field]]
         try:
             converted = [convert(text) for text in texts]
         except ValueError:

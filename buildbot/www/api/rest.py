@@ -63,7 +63,7 @@ class RestApi:
             if kept is not None:
                 return self._unchanged(sent, kept.header("ETag"), clock) or kept
         endpoint, options = self._asked(request, path)
-        announced = endpoint.plural in _ANNOUNCED and "expand" not in options
+        announced = endpoint.announced and "expand" not in options
         unchanged = self._unchanged(sent, self._validator(announced, version, clock), clock)
         if unchanged is not None:
             return unchanged
@@ -103,7 +103,7 @@ class RestApi:
 
     def _asked(self, request: Request, path: tuple[str, ...]) -> tuple[Endpoint, dict[str, Any]]:
         endpoint = self._data.endpoint(path)
-        options = options_of(_parameters(request), endpoint.fields, endpoint.is_collection)
+        options = options_of(_parameters(request), endpoint.compared, endpoint.is_collection)
         self._bound(options, endpoint)
         if endpoint.kind == "single":
             # They mean nothing for one resource and have never been an error.
@@ -157,9 +157,6 @@ def _parameters(request: Request) -> list[tuple[str, str]]:
 
 
 _NONE: frozenset[str] = frozenset()
-
-#: array keys of nouns whose every change is an event, so that the clock validates them
-_ANNOUNCED = frozenset({"builds", "buildsets", "changes", "steps", "logs", "logchunks", "sourcestamps"})
 
 
 def error_response(error: Exception) -> Response:

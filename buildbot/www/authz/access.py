@@ -9,12 +9,14 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from buildbot.data.exceptions import DataException
+from buildbot.resources import BY_PLURAL, RESOURCES, WORDS_OF_BUILDS
 
-#: what is only readable below a build, or is one
-_OF_BUILDS = frozenset(
-    {"builds", "triggered_builds", "steps", "logs", "logchunks", "contents", "raw", "raw_inline"}
-    | {"properties", "property_list", "properties_list", "data", "test_result_sets", "results"}
+#: words of paths below builds, logs and build data that name no noun
+_PARTS_OF_BUILDS = frozenset(
+    {"contents", "raw", "raw_inline", "logchunks", "value", "properties", "property_list", "properties_list"}
 )
+_BY_KEY = {each.key: each for each in RESOURCES if each.build_by is not None}
+_OF_BUILDS = WORDS_OF_BUILDS | _PARTS_OF_BUILDS
 
 
 class Data(Protocol):
@@ -132,14 +134,15 @@ async def _followed(path: tuple[str, ...], data: Data) -> tuple[Any, Any, int | 
 
 
 async def _build_of(noun: str, identifier: Any, data: Data) -> Any:
-    """The build that a log, step or build is of."""
-    for plural, parent, key in (("logs", "steps", "stepid"), ("steps", "builds", "buildid")):
-        if noun == plural:
-            child = await data.get({}, (plural, identifier))
-            if child is None:
-                return None
-            noun, identifier = parent, child[key]
-    return await data.get({}, ("builds", identifier)) if noun == "builds" else None
+    """The build that a resource belongs to, or is; None if it has nothing to do with one."""
+    resource = BY_PLURAL.get(noun)
+    while resource is not None and resource.build_by is not None:
+        found = await data.get({}, (resource.plural, identifier))
+        if found is None or resource.build_by == resource.key:
+            return found
+        identifier = found[resource.build_by]
+        resource = _BY_KEY[resource.build_by]
+    return None
 
 
 async def _stamps(build: Any, request: Any, data: Data) -> list[Any]:

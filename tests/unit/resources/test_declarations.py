@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import JSON, Column, select
 from sqlalchemy import bindparam as bound
 
-from buildbot.resources import RESOURCES
+from buildbot.resources import BY_PLURAL, RESOURCES, check_builds
 from buildbot.resources.base import DeclarationError, Field, LinkTo, Path, Related, Resource
 from buildbot.resources.builds import BUILD, builds
 
@@ -25,6 +25,8 @@ from buildbot.resources.builds import BUILD, builds
         {"paths": (Path("x/n:nothing"),)},
         {"paths": (Path("x/n:nothing", where=builds.c.id == bound("other")),)},
         {"order": ("-nothing",)},
+        {"events": (), "event_names": (), "announced": True},
+        {"made": "nothing"},
         {"fields": {**BUILD.fields, "x": Field(Column("x", JSON), "no kind")}},
         {"fields": {**BUILD.fields, "x": Related(select(builds.c.id), "values", "selects nothing")}},
     ],
@@ -45,6 +47,36 @@ def test_declared(resource: Resource) -> None:
     plurals = {other.plural for other in RESOURCES}
     assert all(path.parts[0] in plurals for path in resource.paths)
     assert bool(resource.events) == bool(resource.event_names)
+
+
+@pytest.mark.parametrize(
+    ("plural", "wrong", "words"),
+    [
+        ("steps", {"build_by": None}, "step: 'buildid' is the key of a build; build_by must say so"),
+        ("logs", {"build_by": None}, "log: 'stepid' is the key of a step; build_by must say so"),
+        ("changes", {"build_by": "buildid"}, "change: 'buildid' is no field of it that leads to a build"),
+        ("logs", {"build_by": "logid2"}, "log: 'logid2' is no field of it that leads to a build"),
+    ],
+)
+def test_what_belongs_to_builds_says_so(plural: str, wrong: dict[str, Any], words: str) -> None:
+    """A noun with the key of a build, or of something that belongs to one, and without ``build_by`` does not import."""
+    changed = [replace(each, **wrong) if each.plural == plural else each for each in RESOURCES]
+    with pytest.raises(DeclarationError, match=words):
+        check_builds(changed)
+    check_builds(RESOURCES)
+
+
+def test_announced_is_said() -> None:
+    """A noun that says nothing of whether all its changes are announced cannot be declared."""
+    given = {name: getattr(BUILD, name) for name in ("table", "key", "doc", "entity", "fields", "paths")}
+    with pytest.raises(TypeError, match="announced"):
+        Resource("x", "xs", **given)
+
+
+def test_what_filters_compare() -> None:
+    """Filters compare a list with its elements: numbers where these are numbers, whatever the field is called."""
+    assert [BY_PLURAL["builders"].compared(name) for name in ("masterids", "tags", "name")] == ["int", "str", "str"]
+    assert [BY_PLURAL["changes"].compared(name) for name in ("parent_changeids", "files")] == ["int", "str"]
 
 
 #: what the values of each kind are in Python

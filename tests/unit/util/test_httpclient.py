@@ -300,7 +300,7 @@ async def test_refused_connections() -> None:
     with pytest.raises(NoAnswerError) as caught:
         await http.request("GET", secret, params={"more": "hush4"}, headers={"X": "hush5"})
     assert str(caught.value) == f"GET {url}/p: the connection is refused"
-    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
     with pytest.raises(NoAnswerError, match=r"^the bot: the connection is refused$"):
         await http.request("GET", url + "/bothush/send", name="the bot")
 
@@ -371,7 +371,7 @@ async def test_redirects_in_a_circle() -> None:
     with pytest.raises(NoAnswerError) as caught:
         await client(Server(again)).request("GET", "http://x/", follow_redirects=True)
     assert str(caught.value) == "GET http://x/: no usable answer: InfiniteRedirection"
-    assert caught.value.__context__ is None
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
 
 
 async def test_cookies_are_not_kept() -> None:

@@ -17,13 +17,14 @@ from buildbot.data.exceptions import (
     UnknownActionError,
 )
 from buildbot.db.logsearch import Found
+from buildbot.resources import BY_PLURAL
 
 #: plural → (key, fields with their kinds, growing)
 NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
     "masters": ("masterid", {"masterid": "int", "name": "str", "active": "bool", "last_active": "time"}, False),
     "builders": (
         "builderid",
-        {"builderid": "int", "name": "str", "masterids": "list", "tags": "list", "description": "str"},
+        {"builderid": "int", "name": "str", "masterids": "int", "tags": "str", "description": "str"},
         False,
     ),
     "builds": (
@@ -68,7 +69,12 @@ class Endpoint:
     is_collection: bool
     kind: str
     growing: bool
-    fields: dict[str, str]
+    compared: dict[str, str]
+
+    @property
+    def announced(self) -> bool:
+        """As the real nouns of these names declare it."""
+        return BY_PLURAL[self.plural].announced if self.plural in BY_PLURAL else self.plural == "logchunks"
 
 
 @dataclass
