@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildbot.data.base import Events, Transacts
+from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.exceptions import AlreadyClaimedError
 from buildbot.resources.buildrequests import BUILDREQUEST
@@ -55,8 +56,7 @@ class BuildRequestUpdates(Transacts):
         return self.transact_all(self._thdUnclaim, brids, "brids")
 
     def _thdUnclaim(self, conn: Connection, events: Events, ids: list[int]) -> None:
-        released = self._db.buildrequests.thdRelease(conn, ids)
-        events.announce(BUILDREQUEST, "unclaimed", released)
+        release(self._db, conn, events, ids)
 
     def completeBuildRequests(
         self, brids: Iterable[int], results: int, complete_at: dt.datetime | None = None
@@ -73,13 +73,8 @@ class BuildRequestUpdates(Transacts):
     def _thdComplete(
         self, conn: Connection, events: Events, ids: list[int], results: int, complete_at: dt.datetime | None
     ) -> None:
-        if not ids:
-            return
-        at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
-        self._db.buildrequests.thdCompleteBuildRequests(conn, ids, results, complete_at)
-        completed = events.announce(BUILDREQUEST, "complete", ids)
-        bsids = [request["buildsetid"] for request in completed]
-        events.announce(BUILDSET, "complete", self._db.buildsets.thdCompleteFinished(conn, bsids, at))
+        if ids:
+            complete(self._db, conn, events, ids, results, complete_at)
 
     def unclaimExpiredRequests(self, old: int) -> Deferred[None]:
         """Release claims older than ``old`` seconds, whoever has them. Event: ``buildrequests/N/unclaimed``."""
@@ -87,3 +82,24 @@ class BuildRequestUpdates(Transacts):
 
     def _thdUnclaimExpired(self, conn: Connection, events: Events, old: int) -> None:
         events.announce(BUILDREQUEST, "unclaimed", self._db.buildrequests.thdReleaseExpired(conn, old))
+
+
+def release(db: DBConnector, conn: Connection, events: Events, ids: list[int]) -> None:
+    """Give requests back that this master has claimed."""
+    events.announce(BUILDREQUEST, "unclaimed", db.buildrequests.thdRelease(conn, ids))
+
+
+def complete(
+    db: DBConnector,
+    conn: Connection,
+    events: Events,
+    ids: list[int],
+    results: int,
+    complete_at: dt.datetime | None = None,
+) -> None:
+    """Complete requests that this master has claimed, and the buildsets of which they were the last."""
+    at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
+    db.buildrequests.thdCompleteBuildRequests(conn, ids, results, complete_at)
+    completed = events.announce(BUILDREQUEST, "complete", ids)
+    bsids = [request["buildsetid"] for request in completed]
+    events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))

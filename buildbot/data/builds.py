@@ -9,15 +9,19 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.data.buildrequests import complete, release
 from buildbot.db.connector import DBConnector
 from buildbot.resources.builds import BUILD
 from buildbot.resources.logs import LOG
 from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET
+from buildbot.util.results import RETRY
 
 
 class BuildUpdates(Transacts):
-    """``newBuild``, ``setBuildStateString``, ``setBuildProperties``, ``setBuildLocksDuration``, ``finishBuild``."""
+    """``newBuild``, ``setBuildStateString``, ``setBuildProperties``, ``setBuildLocksDuration``, ``finishBuild``,
+    ``endBuild``.
+    """
 
     def newBuild(self, brid: int, number: int | None = None, workerid: int | None = None) -> Deferred[int]:
         """Begin a build of a request that this master has claimed. Event: ``builds/N/new``.
@@ -80,6 +84,24 @@ class BuildUpdates(Transacts):
         self._db.builds.thdFinish(conn, buildid, results)
         close_parts(self._db, conn, events, buildid, results)
         events.announce(BUILD, "finished", buildid)
+
+    def endBuild(self, buildid: int, brid: int, results: int) -> Deferred[None]:
+        """End a build as ``finishBuild`` does, and with it its request, in one transaction: RETRY gives the request
+        back, every other result completes it. So what has been built is not built again, whenever a master is lost.
+
+        Events: those of ``finishBuild``, then ``buildrequests/N/unclaimed``, or ``buildrequests/N/complete`` and
+        perhaps ``buildsets/N/complete``.
+        """
+        return self.transact(self._thdEndBuild, buildid, brid, results)
+
+    def _thdEndBuild(self, conn: Connection, events: Events, buildid: int, brid: int, results: int) -> None:
+        # first, since the build's end only shares this lock, and whoever cancels the request waits for it
+        self._db.buildrequests.thdState(conn, brid)
+        self._thdFinishBuild(conn, events, buildid, results)
+        if results == RETRY:
+            release(self._db, conn, events, [brid])
+        else:
+            complete(self._db, conn, events, [brid], results)
 
 
 def close_parts(db: DBConnector, conn: Connection, events: Events, buildid: int, results: int) -> None:

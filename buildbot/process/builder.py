@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from functools import partial
 from itertools import chain, repeat
 from typing import Any
 
@@ -23,7 +22,6 @@ from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
 from buildbot.util.clock import to_datetime
 from buildbot.util.deferreds import deferred
-from buildbot.util.results import RETRY
 
 _log = Logger()
 
@@ -165,19 +163,9 @@ class Builder:
             self.on_finished(self)
 
     async def _store_end(self, build: Build, results: int) -> None:
-        """Finish the build, and complete its request or give it back: together, or if that fails one by one."""
-        update = self.master.data.update
-        batch = update.batch()
-        for end in _ends(batch, build, results):
-            end()
-        try:
-            await batch.send()
-        except NotClaimedError:
-            raise
-        except Exception:
-            _log.failure("the end of {build} could not be stored; trying again", build=build)
-            for end in _ends(update, build, results):
-                await self._stored(build, end)
+        """Finish the build, and complete its request or give it back."""
+        brid = build.request["buildrequestid"]
+        await self._stored(build, lambda: self.master.data.update.endBuild(build.buildid, brid, results))
 
     async def _stored(self, build: Build, write: Callable[[], Deferred[None]]) -> None:
         """Write until the database takes it: a request whose end is not stored would stay claimed for ever."""
@@ -192,11 +180,3 @@ class Builder:
                     raise
                 _log.failure("the end of {build} could not be stored; trying again", build=build)
                 await deferLater(self.master.reactor, delay_s, lambda: None)
-
-
-def _ends(update: Any, build: Build, results: int) -> list[Callable[[], Deferred[None]]]:
-    """What stores the end of a build."""
-    brids = [build.request["buildrequestid"]]
-    give_back = partial(update.unclaimBuildRequests, brids)
-    complete = partial(update.completeBuildRequests, brids, results)
-    return [partial(update.finishBuild, build.buildid, results), give_back if results == RETRY else complete]

@@ -10,8 +10,9 @@ from sqlalchemy.exc import OperationalError
 
 from buildbot.db import groups
 from buildbot.db.engine import serverclock
+from buildbot.db.exceptions import NotClaimedError
 from buildbot.util import clock
-from buildbot.util.results import RETRY
+from buildbot.util.results import RETRY, SUCCESS
 from tests.support.building import add_build, run_build
 from tests.support.events import logged_after, next_turn
 
@@ -141,3 +142,36 @@ async def test_time_of_the_database(state: Any, monkeypatch: pytest.MonkeyPatch)
     request = await state.data.get({}, ("buildrequests", brid))
     for at in (build["started_at"], request["submitted_at"], request["claimed_at"]):
         assert abs(at - time.time()) < 600
+
+
+@pytest.mark.parametrize("results", [SUCCESS, RETRY])
+async def test_a_build_and_its_request_end_together(state: Any, results: int) -> None:
+    """A build's end and that of its request are one transaction, so no loss of the master comes between the two; RETRY
+    gives the request back.
+    """
+    running = await run_build(state)
+    since = await state.data.clock()
+    await state.data.update.endBuild(running.buildid, running.brid, results)
+    build = await state.data.get({}, ("builds", running.buildid))
+    request = await state.data.get({}, ("buildrequests", running.brid))
+    assert (build["complete"], build["results"]) == (True, results)
+    assert (request["complete"], request["claimed"]) == ((True, True) if results == SUCCESS else (False, False))
+    keys = {key for keys in await logged_after(state, since) for key in keys}
+    end = f"buildrequests/{running.brid}/{'complete' if results == SUCCESS else 'unclaimed'}"
+    assert {f"builds/{running.buildid}/finished", end} <= keys
+
+
+async def test_neither_ends_if_one_cannot(state: Any, second_master: Any) -> None:
+    """Who has lost the request ends neither, and is told so; the request of a build that ended is not built again."""
+    running = await run_build(state)
+    await state.data.update.unclaimBuildRequests([running.brid])
+    assert await second_master.data.update.claimBuildRequests([running.brid])
+    with pytest.raises(NotClaimedError):
+        await state.data.update.endBuild(running.buildid, running.brid, SUCCESS)
+    assert not (await state.data.get({}, ("buildrequests", running.brid)))["complete"]
+    other = await second_master.data.update.newBuild(running.brid)
+    await second_master.data.update.endBuild(other, running.brid, SUCCESS)
+    with pytest.raises(NotClaimedError):
+        await second_master.data.update.endBuild(other, running.brid, SUCCESS)
+    request = await state.data.get({}, ("buildrequests", running.brid))
+    assert (request["complete"], request["results"]) == (True, SUCCESS)

@@ -138,6 +138,7 @@ def test_others(owner: type, method: str, names: list[str]) -> None:
         ("findBuilderId", "name"),
         ("newBuild", "brid, number=None, workerid=None"),
         ("finishBuild", "buildid, results"),
+        ("endBuild", "buildid, brid, results"),
         ("masterActive", ""),
         ("masterStopped", ""),
         ("expireMasters", "seconds=60"),

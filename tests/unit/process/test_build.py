@@ -42,7 +42,7 @@ async def test_order_of_writes() -> None:
         *("setStepStateString", "finishStep", "setBuildStateString"),
         *("newStep", "startStep", "setStepStateString", "newLog", "appendLog", "appendLog", "finishLog"),
         *("setStepStateString", "finishStep"),
-        *("setBuildStateString", "finishBuild", "completeBuildRequests"),
+        *("setBuildStateString", "endBuild"),
     ]
     assert [text for _, text in farm.master.of("setBuildStateString")] == [
         "preparing worker", "pinging worker", "building", "build successful"
@@ -282,7 +282,7 @@ async def test_stop(when: str) -> None:
         assert farm.connection.interrupted == ["enough"]
         assert farm.master.steps(1)[1]["results"] == CANCELLED
         assert farm.master.text(2, "cancelled") == "enough\n"
-    assert farm.master.of("completeBuildRequests") == [([1], CANCELLED)]
+    assert farm.master.of("endBuild") == [(1, 1, CANCELLED)]
 
 
 async def test_worker_lost() -> None:
@@ -295,7 +295,7 @@ async def test_worker_lost() -> None:
     row = farm.master.build(1)
     assert (row["results"], row["state_string"]) == (RETRY, "retry: worker w was lost")
     assert [step["results"] for step in farm.master.steps(1)] == [SUCCESS, RETRY]
-    assert farm.master.of("unclaimBuildRequests") == [([1],)] and not farm.master.of("completeBuildRequests")
+    assert farm.master.of("endBuild") == [(1, 1, RETRY)] and not farm.master.get("buildrequests", 1)["claimed"]
     assert farm.manager.available("b") == []
 
 
@@ -397,7 +397,7 @@ async def test_stop_all() -> None:
     await farm.builder.stop_all("going down", RETRY)
     row = farm.master.build(1)
     assert (row["results"], row["state_string"]) == (RETRY, "retry: going down")
-    assert farm.master.of("unclaimBuildRequests") == [([1],)] and not farm.builder.can_start()
+    assert farm.master.of("endBuild") == [(1, 1, RETRY)] and not farm.builder.can_start()
     assert farm.builder.running == {}
 
 
@@ -428,20 +428,20 @@ async def test_the_end_is_stored_though_the_database_was_away() -> None:
     await farm.start()
     farm.master.reactor = clock = ClockInFront(farm.master.reactor)
     update, failures = farm.master.data.update, [OSError("away"), OSError("away")]
-    store = update.completeBuildRequests
+    store = update.endBuild
 
-    def fails(brids: list[int], results: int) -> Any:
+    def fails(*arguments: int) -> Any:
         if failures:
             raise failures.pop()
-        return store(brids, results)
+        return store(*arguments)
 
-    update.completeBuildRequests = fails
+    update.endBuild = fails
     await farm.build()
     assert farm.builder.running
     clock.advance(1)
     clock.advance(5)
     await farm.ended()
-    assert farm.master.of("completeBuildRequests") == [([1], SUCCESS)]
+    assert farm.master.of("endBuild") == [(1, 1, SUCCESS)]
 
 
 async def test_steps_added_while_it_runs() -> None:
