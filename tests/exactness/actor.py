@@ -13,6 +13,8 @@ from buildbot.process.heartbeat import Heartbeat
 from buildbot.www.site import WwwServer
 from buildbot.www.stream import sse, ws
 from tests.exactness.broken import VARIANTS
+from tests.exactness.building import Building
+from tests.exactness.caches import Caches
 from tests.exactness.parts import parts
 from tests.exactness.processes import enter, reactor
 from tests.exactness.records import Records
@@ -39,26 +41,27 @@ async def main(settings: Settings, records: Records, chance: random.Random) -> N
     await master.open()
     www = WwwServer(master, {"port": 0, "rest_default_limit": 10**6, "rest_max_limit": 10**6}, "http://localhost/")
     await www.start()
-    heartbeat = Heartbeat(master, _nothing, settings.beat_s, settings.expiry_s)
+    building = Building(master, settings, records)
+    heartbeat = Heartbeat(master, building.declared_dead, settings.beat_s, settings.expiry_s)
     await heartbeat.start()
     records.write("started", masterid=master.masterid, epoch=master.db.epoch)
     (settings.path / f"{records.name}.port").write_text(str(www.port))
     running: list[Any] = parts(BUILDERS[:1], settings)
     for part in running:
         await part.activate(master)
-    work = ensureDeferred(Work(master, settings, records, chance).run())
+    await building.start()
+    caches = Caches(master, list(settings.ports), settings, records)
+    others = [ensureDeferred(loop()) for loop in (building.feed, caches.write, caches.read)]
+    work = ensureDeferred(Work(master, settings, records, chance, building).run())
     # in the process that writes, too: its subscribers hear of commits from memory
     watching = ensureDeferred(watch_all([Local(master.data)] * 2, settings, records, chance))
-    await gatherResults([work, watching])
+    await gatherResults([work, watching, *others])
+    await building.stop()
     for part in running:
         await part.deactivate()
     await heartbeat.stop()
     await www.stop()
     await master.close()
-
-
-async def _nothing() -> None:
-    """Builds go on until their writes are refused: nothing else stops them here."""
 
 
 if __name__ == "__main__":

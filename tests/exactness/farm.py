@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -12,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +31,11 @@ from tests.exactness.judge import Judge
 from tests.exactness.parts import SCHEDULER
 from tests.exactness.records import read_all
 from tests.exactness.replica import is_announced
-from tests.exactness.settings import Settings
+from tests.exactness.settings import OWN_WORKERS, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
+#: how long masters may take to start, on a busy machine
+_START_S = 180.0
 #: how long the work that was begun may take to end, besides the expiry
 _SETTLE_S = 60.0
 _RECOVERY_S = 10.0
@@ -48,6 +52,8 @@ class Report:
     violations: list[str]
     recoveries: list[float]
     seconds: float
+    returns: list[float] = field(default_factory=list)
+    oldest: float = 0.0
 
     def lines(self) -> list[str]:
         """For people."""
@@ -55,6 +61,10 @@ class Report:
         if self.recoveries:
             worst, mean = max(self.recoveries), sum(self.recoveries) / len(self.recoveries)
             found.append(f"{'recovery of a lost master':28}{mean:>9.1f}s mean, {worst:.1f}s at most")
+        if self.returns:
+            worst, mean = max(self.returns), sum(self.returns) / len(self.returns)
+            found.append(f"{'a lost master builds again':28}{mean:>9.1f}s mean, {worst:.1f}s at most")
+        found.append(f"{'caches are old for':28}{self.oldest:>9.1f}s at most")
         found.append(f"{'violations':28}{len(self.violations):>10,}")
         return found + [f"VIOLATION {text}" for text in self.violations[:50]]
 
@@ -84,6 +94,16 @@ class Process:
             self._child.send_signal(signal.SIGKILL)
             self._child.wait()
         self.down, self.paused = True, False
+
+    def die_after_a_write(self, seconds: float) -> None:
+        """Let it end itself as soon as a write of its own was acknowledged; after so many seconds, kill it."""
+        assert self._child is not None
+        wish = self._settings.path / f"{self.name}.last"
+        wish.touch()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._child.wait(seconds)
+        self.kill()
+        wish.unlink()
 
     def pause(self) -> None:
         """Let it stand still."""
@@ -147,6 +167,9 @@ class Farm:
         self._server = server
         self._faults = faults or Faults()
         self._chance = random.Random(settings.seed)
+        names = [f"master{number}" for number in range(masters)]
+        settings.ports = {name: _free_port() for name in names}
+        self._agents: list[subprocess.Popen[bytes]] = []
         self._masters = [Process("actor", f"master{number}", settings) for number in range(masters)]
         self._watchers = [Process("watcher", f"watcher{number}", settings) for number in range(watchers)]
         self._due: list[tuple[float, Callable[[], None]]] = []
@@ -167,6 +190,8 @@ class Farm:
         reader.start()
         try:
             self._await_started()
+            for name, port in self._settings.ports.items():
+                self._start_agents(name, port)
             self._disturb(time.monotonic() + seconds, until)
             if not until:
                 self._settle()
@@ -175,12 +200,25 @@ class Farm:
         finally:
             for process in [*self._masters, *self._watchers]:
                 process.kill()
+            for agents in self._agents:
+                agents.kill()
+                agents.communicate()
             self._reading = False
             reader.join()
         self._judge(settled=not until)
         self._engine.dispose()
         recoveries = [r.running for r in self.judge.recoveries if r.running is not None]
-        return Report(self.counts, self.judge.violations, recoveries, time.monotonic() - begun)
+        returns = [each.building for each in self.judge.returns if each.building is not None]
+        oldest = max([0.0, *self.judge.ages])
+        return Report(self.counts, self.judge.violations, recoveries, time.monotonic() - begun, returns, oldest)
+
+    def _start_agents(self, name: str, port: int) -> None:
+        """The workers of a master, in a process that nothing happens to."""
+        first = self._settings.first_worker(name)
+        command = [sys.executable, "-m", "bench.actors.agents", f"--port={port}", f"--count={OWN_WORKERS}"]
+        command += [f"--first={first}", f"--directory={self._settings.path / 'workers'}"]
+        with (self._settings.path / f"{name}-agents.log").open("ab") as log:
+            self._agents.append(subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=log, stderr=log))
 
     # the log, read beside the run
 
@@ -205,7 +243,7 @@ class Farm:
     # faults
 
     def _await_started(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _START_S
         while len(self._masterids) < len(self._masters):
             self._look_after()
             for record in read_all(self._settings.path):
@@ -269,12 +307,15 @@ class Farm:
         process = self._some_master()
         if process is None:
             return
-        process.kill()
+        if self._chance.random() < 0.5:
+            process.die_after_a_write(2.0)
+        else:
+            process.kill()
         (self._settings.path / f"{process.name}.port").write_text("")
         self.counts["kills"] += 1
         self._lost(process)
         # sometimes it is back before anybody notices
-        self._later(self._chance.uniform(0.1, 2.0 * self._settings.expiry_s), process.start)
+        self._later(self._chance.uniform(0.1, 2.0 * self._settings.expiry_s), self._back(process, process.start))
 
     def _pause_master(self) -> None:
         self._stand_still(self._settings.expiry_s + self._chance.uniform(1.5, 4.0))
@@ -290,7 +331,18 @@ class Farm:
             process.pause()
             if seconds > self._settings.expiry_s:
                 self._lost(process)
-            self._later(seconds, process.wake)
+            beyond = seconds > self._settings.expiry_s
+            self._later(seconds, self._back(process, process.wake) if beyond else process.wake)
+
+    def _back(self, process: Process, action: Callable[[], None]) -> Callable[[], None]:
+        """Let a lost master run again, and expect that it builds."""
+
+        def back() -> None:
+            action()
+            with self._lock:
+                self.judge.back(self._masterids[process.name])
+
+        return back
 
     def _lost(self, process: Process) -> None:
         with self._lock:
@@ -307,18 +359,19 @@ class Farm:
     def _kill_database(self) -> None:
         self._server.restart()
         self._database_up = time.monotonic()
+        self.judge.cuts.append(time.time())
         self.counts["database restarts"] += 1
 
     # the end
 
     def _settle(self) -> None:
-        for process in self._masters:
-            if process.paused:
-                process.wake()
-        self._due = [
-            (time.monotonic(), action) for _, action in self._due if getattr(action, "__name__", "") == "start"
-        ]
-        self._look_after()
+        due, self._due = self._due, []
+        for _, action in due:  # who is killed or paused comes back now
+            action()
+        deadline = time.monotonic() + self._limit
+        while not self._all_build() and time.monotonic() < deadline:
+            self._look_after()
+            time.sleep(0.1)
         self._settings.phase = "settle"
         deadline = time.monotonic() + self._settings.expiry_s + _SETTLE_S
         quiet_since, seen = time.monotonic(), -1
@@ -327,6 +380,10 @@ class Farm:
             if self.judge.events != seen or self._due:
                 quiet_since, seen = time.monotonic(), self.judge.events
             time.sleep(0.1)
+
+    def _all_build(self) -> bool:
+        with self._lock:
+            return all(each.interrupted or each.building is not None for each in self.judge.returns)
 
     def _settled(self) -> bool:
         with self._lock:
@@ -362,6 +419,11 @@ class Farm:
             if recovery.alone and recovery.waiting | ({0} if (recovery.running or 0) > self._limit else set()):
                 judge.violation("requests of a lost master were not taken up in time", recovery=recovery)
 
+        # one that came back has its workers and a build soon, unless the run ended before
+        for each in judge.returns:
+            if not each.interrupted and (each.building is None or each.building > self._limit):
+                judge.violation("a master that came back does not build", back=each)
+
     @property
     def _limit(self) -> float:
         return self._settings.expiry_s + _RECOVERY_S
@@ -380,6 +442,12 @@ class Farm:
             doubled = [row[0] for row in conn.execute(counted.having(func.count() > 1))]
         if doubled:
             self.judge.violation(f"{SCHEDULER!r} built changes twice", changes=doubled[:10])
+
+
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @contextmanager

@@ -6,10 +6,11 @@ What it holds the log to:
 - a request has one owner at a time; only the owner builds and completes it, unless the owner was declared dead or
   somebody cancelled it; what is complete or finished stays so, and has a result;
 - a scheduler's buildsets and a change source's changes are written by the master that runs it at that point;
-- a master that stopped leaves nothing claimed, no unfinished build, no part.
+- a master that stopped leaves nothing claimed, no unfinished build, no part; one that is back builds again.
 
 And the processes' records to the log: what they heard is what it holds, no more and no less; what was acknowledged is
-there, once. At the end, every noun's snapshot is what the events from the first on make of nothing.
+there, once; what one wrote is soon in the others' caches. At the end, every noun's snapshot is what the events from the
+first on make of nothing.
 """
 
 from __future__ import annotations
@@ -26,12 +27,24 @@ from buildbot.mq.match import Pattern, matches
 from buildbot.resources import RESOURCES
 from buildbot.util.results import CANCELLED, RETRY
 from tests.exactness.parts import SCHEDULER, SOURCE
+from tests.exactness.paths import FIELDS
 from tests.exactness.replica import Replica, checksum, is_announced
+from tests.exactness.settings import OWN
 
 #: what a log row is: number, keys, body, who wrote it
 LogRow = tuple[int, str, str, int]
 
 _SHOWN = 20
+#: others' writes are in each cache after a second; the rest is for a machine that is busy
+OLD_S = 1.0 + 1.0
+
+
+def _about(key: str, message: Any) -> tuple[str, dict[str, Any]]:
+    """The noun whose event it is, and the ids in its message."""
+    parts = key.split("/")
+    if len(parts) != 3 or not isinstance(message, dict):
+        return "", {}
+    return parts[0], {name: message[name] for name in FIELDS if name in message}
 
 
 @dataclass
@@ -40,6 +53,8 @@ class Request:
 
     owner: int | None = None
     complete: bool = False
+    #: only one master can build it
+    own: bool = False
 
 
 @dataclass
@@ -66,16 +81,34 @@ class Recovery:
 
 
 @dataclass
+class Return:
+    """A master that was lost and is back."""
+
+    masterid: int
+    since: float
+    #: lost again before it built
+    interrupted: bool = False
+    building: float | None = None
+
+
+@dataclass
 class Judge:
     """Follows the log; ``violations`` are sentences with all that is known."""
 
     seed: int = 0
     violations: list[str] = field(default_factory=list)
     recoveries: list[Recovery] = field(default_factory=list)
+    returns: list[Return] = field(default_factory=list)
     last: int = 0
     events: int = 0
     numbers: list[int] = field(default_factory=list)
     sums: list[list[tuple[str, int]]] = field(default_factory=list)
+    #: of each event: the noun, and what its message says of ids, where watchers follow those
+    about: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    #: when the database was away
+    cuts: list[float] = field(default_factory=list)
+    #: for how long others' writes were not in a cache, in seconds; less than nothing if they were there at once
+    ages: list[float] = field(default_factory=list)
     announced: Counter[tuple[str, str]] = field(default_factory=Counter)
     requests: dict[int, Request] = field(default_factory=dict)
     builds: dict[int, Thing] = field(default_factory=dict)
@@ -111,6 +144,7 @@ class Judge:
             split = keys.split("\n")
             self.numbers.append(number)
             self.sums.append([(key, checksum(key, message)) for key in split])
+            self.about.append(_about(split[0], message))
             self._follow(number, split[0], message, writer)
 
     def _follow(self, number: int, key: str, message: Any, writer: int) -> None:
@@ -171,6 +205,7 @@ class Judge:
         claimed_by = message["claimed_by_masterid"]
         if event == "new":
             self.waiting[message["buildsetid"]].add(brid)
+            request.own = self._is_own(message["builderid"])
         elif event == "claimed":
             if request.owner is not None or request.complete:
                 self.violation("claimed by two", clock=number, request=brid, first=request.owner, second=claimed_by)
@@ -212,6 +247,7 @@ class Judge:
             self.builds[buildid] = Thing(brid, writer)
             self._must_own(number, "build", buildid, brid, writer)
             self._runs_again(brid)
+            self._builds_again(writer, message["builderid"])
             return
         build = self.builds.get(buildid)
         if build is None or build.ended:
@@ -277,11 +313,26 @@ class Judge:
 
     def lost(self, masterid: int) -> None:
         """A master was killed, or paused for longer than it may: what it holds must run elsewhere."""
-        held = {brid for brid, request in self.requests.items() if request.owner == masterid}
+        for each in self.returns:
+            each.interrupted = each.interrupted or each.masterid == masterid
+        held = {brid for brid, request in self.requests.items() if request.owner == masterid and not request.own}
         for recovery in self.recoveries:
             recovery.alone = recovery.alone and not recovery.waiting
         alone = all(not recovery.waiting for recovery in self.recoveries)
         self.recoveries.append(Recovery(masterid, time.monotonic(), frozenset(held), held, alone))
+
+    def back(self, masterid: int) -> None:
+        """A lost master runs again: its own workers must come back to it and build."""
+        self.returns.append(Return(masterid, time.monotonic()))
+
+    def _builds_again(self, masterid: int, builderid: int) -> None:
+        if self._is_own(builderid):
+            for each in self.returns:
+                if each.masterid == masterid and each.building is None and not each.interrupted:
+                    each.building = time.monotonic() - each.since
+
+    def _is_own(self, builderid: int) -> bool:
+        return str(self.replicas["builders"].rows.get(builderid, {}).get("name")).startswith(OWN)
 
     def _let_go(self, brid: int) -> None:
         for recovery in self.recoveries:
@@ -301,6 +352,7 @@ class Judge:
         """Compare what the processes wrote down with the log; the sums of what they counted."""
         sums: Counter[str] = Counter()
         consumed: dict[str, list[tuple[int, int]]] = defaultdict(list)
+        seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
         for record in records:
             kind = record["kind"]
             if kind == "counts":
@@ -314,13 +366,39 @@ class Judge:
                 found = self.announced[record["noun"], str(record["name"])]
                 if found != 1:
                     self.violation("acknowledged, and not in the log once", found=found, **record)
+            elif kind in ("wrote", "saw"):
+                seen[record["name"]].append(record)
             elif kind == "consumed":
                 consumed[record["consumer"]].append((record["life"], record["number"]))
         for name, heard in consumed.items():
             self._check_consumer(name, heard)
+        for records_of_one in seen.values():
+            self._check_caches(records_of_one, sums)
         return sums
 
+    def _check_caches(self, records: list[dict[str, Any]], sums: Counter[str]) -> None:
+        """What one master wrote, and when the others, which look all the time, saw it."""
+        saw = defaultdict(list)
+        for record in records:
+            if record["kind"] == "saw":
+                saw[record["by"]].append(record)
+        for write in (record for record in records if record["kind"] == "wrote"):
+            sums["last writes of killed masters"] += write["last"]
+            for by, looks in saw.items():
+                first = next((look for look in looks if look["number"] >= write["number"]), None)
+                at = write["at"]
+                if first is None or first["steady"] > at or any(at - 2 < t < first["before"] for t in self.cuts):
+                    continue
+                self.ages.append(first["before"] - at)
+                if self.ages[-1] > OLD_S:
+                    self.violation(
+                        "a cache was old for too long", by=by, wrote=write, saw=first, seconds=round(self.ages[-1], 1)
+                    )
+
     def _check_segment(self, record: dict[str, Any]) -> None:
+        if "where" in record:
+            self._check_numbers(record)
+            return
         pattern: Pattern = (*record["path"].split("/"), None, None)
         first = bisect.bisect_right(self.numbers, record["since"])
         until = bisect.bisect_right(self.numbers, record["until"])
@@ -332,13 +410,30 @@ class Judge:
         ]
         if expected != record["heard"]:
             missing = [number for number, _ in expected if number not in {n for n, _ in record["heard"]}]
-            invented = [pair for pair in record["heard"] if pair not in expected]
-            self.violation(
-                "what was heard is not what the log holds",
-                **{name: record[name] for name in ("by", "source", "path", "since", "until")},
-                missing=missing[:_SHOWN],
-                invented=invented[:_SHOWN],
-            )
+            self._not_heard(record, missing, [pair for pair in record["heard"] if pair not in expected])
+
+    def _check_numbers(self, record: dict[str, Any]) -> None:
+        """A subscription by a path that routing keys do not have: the messages say what is there."""
+        noun, name, value = record["where"]
+        first = bisect.bisect_right(self.numbers, record["since"])
+        until = bisect.bisect_right(self.numbers, record["until"])
+        expected = [
+            self.numbers[i]
+            for i in range(first, until)
+            if self.about[i][0] == noun and self.about[i][1].get(name) == value
+        ]
+        heard = [number for number, _ in record["heard"]]
+        if expected != heard:
+            missing = [number for number in expected if number not in set(heard)]
+            self._not_heard(record, missing, [number for number in heard if number not in set(expected)])
+
+    def _not_heard(self, record: dict[str, Any], missing: list[int], invented: list[Any]) -> None:
+        self.violation(
+            "what was heard is not what the log holds",
+            **{name: record[name] for name in ("by", "source", "path", "since", "until")},
+            missing=missing[:_SHOWN],
+            invented=invented[:_SHOWN],
+        )
 
     def _check_consumer(self, name: str, heard: Sequence[tuple[int, int]]) -> None:
         """A persistent consumer hears all from its beginning on; after a kill it may hear its last few again."""

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+#: what the builders that build for real are called, before the master's name, and how many workers each has
+OWN = "own "
+OWN_WORKERS = 2
+#: the first of those workers has this number, the next master's a multiple of it
+_FIRST = 100
 
 
 @dataclass
@@ -21,6 +27,7 @@ class Settings:
         keep_s: how far the log of events reaches back; clients that come back later are told so.
         loops: how many things a master does at once.
         pace_s: the mean pause between two of them.
+        ports: where each master's workers come, by its name.
     """
 
     url: str
@@ -32,6 +39,7 @@ class Settings:
     keep_s: int = 10
     loops: int = 6
     pace_s: float = 0.05
+    ports: dict[str, int] = field(default_factory=dict)
 
     def as_text(self) -> str:
         """As JSON."""
@@ -41,6 +49,10 @@ class Settings:
     def from_text(cls, text: str) -> Settings:
         """What ``as_text`` gave."""
         return cls(**json.loads(text))
+
+    def first_worker(self, name: str) -> int:
+        """The number of the first of a master's workers."""
+        return _FIRST * (1 + list(self.ports).index(name))
 
     @property
     def path(self) -> Path:

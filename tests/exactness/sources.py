@@ -58,8 +58,8 @@ class Source(ABC):
         return None
 
     @abstractmethod
-    async def follow(self, path: Sequence[Any], since: int, hear: Hear) -> Following:
-        """Hear every event of a list's elements after ``since``.
+    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool = False) -> Following:
+        """Hear every event of a list's elements, or of a single one, after ``since``.
 
         Raises SinceTooOldError, UnreachableError.
         """
@@ -75,14 +75,14 @@ class Local(Source):
 
     async def snapshot(self, path: Sequence[Any], options: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
         """As ``Source.snapshot``."""
-        rows, clock = await self._data.snapshot(options, tuple(path))
-        return rows, clock
+        found, clock = await self._data.snapshot(options, tuple(path))
+        return found if isinstance(found, list) else [found], clock
 
     async def clock(self) -> int | None:
         """As ``Source.clock``."""
         return int(await self._data.clock())
 
-    async def follow(self, path: Sequence[Any], since: int, hear: Hear) -> Following:
+    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool = False) -> Following:
         """As ``Source.follow``."""
         following = _LocalFollowing()
 
@@ -138,9 +138,14 @@ class _Remote(Source):
             raise UnreachableError(f"{url}: {response.code} {body[:300]!r}")
         assert response.code == 200, (url, response.code, body)
         found = json.loads(body)
-        clock = found.pop("meta")["clock"]
+        found.pop("meta")
         (rows,) = found.values()
-        return rows, int(clock)
+        return rows, int(response.headers.getRawHeaders("X-Tenfold-Clock")[0])
+
+
+def _text(path: Sequence[Any], is_single: bool) -> str:
+    """What happens at a path, as clients write it."""
+    return "/".join(map(str, path)) + ("/*" if is_single else "/*/*")
 
 
 def _query(options: dict[str, Any]) -> str:
@@ -158,7 +163,7 @@ class WebSocket(_Remote):
 
     name = "websocket"
 
-    async def follow(self, path: Sequence[Any], since: int, hear: Hear) -> Following:
+    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool = False) -> Following:
         """As ``Source.follow``."""
         factory: Any = _client_factory(f"ws://127.0.0.1:{(port := self.port())}/ws", reactor=reactor)
         factory.protocol = _WebSocketClient
@@ -168,7 +173,7 @@ class WebSocket(_Remote):
         try:
             client = await endpoint.connect(factory).addTimeout(ANSWER_S, reactor)
             client.clock, client.hear = since, hear
-            answer = await client.ask("/".join(map(str, path)) + "/*/*", since).addTimeout(ANSWER_S, reactor)
+            answer = await client.ask(_text(path, is_single), since).addTimeout(ANSWER_S, reactor)
         except Exception as error:
             if client is not None:
                 client.stop()
@@ -239,13 +244,13 @@ class EventSource(_Remote):
 
     name = "sse"
 
-    async def follow(self, path: Sequence[Any], since: int, hear: Hear) -> Following:
+    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool = False) -> Following:
         """As ``Source.follow``."""
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.port(), timeout=ANSWER_S)
         client = _SseClient(since, hear)
         try:
             await connectProtocol(endpoint, client).addTimeout(ANSWER_S, reactor)
-            status = await client.ask(f"/sse/listen/{'/'.join(map(str, path))}/*/*").addTimeout(ANSWER_S, reactor)
+            status = await client.ask(f"/sse/listen/{_text(path, is_single)}").addTimeout(ANSWER_S, reactor)
         except Exception as error:
             client.stop()
             raise UnreachableError(repr(error)) from error

@@ -43,6 +43,7 @@ def test_exact(backend: str, tmp_path: Path) -> None:
     assert report.counts["events"] > 100
     assert report.counts["comparisons"] > 20
     assert report.counts["kills"] + report.counts["pauses beyond expiry"] > 0
+    assert report.counts["subscriptions by other paths"] > 0
 
 
 def caught(broken: str, url: str, directory: Path, faults: Faults, said: tuple[str, ...]) -> Report:

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Resource
+from tests.exactness.paths import choose
 from tests.exactness.processes import reactor, sleep
 from tests.exactness.records import Records
 from tests.exactness.replica import Replica, checksum, is_announced
@@ -34,11 +35,21 @@ _PATIENCE_S = 40.0
 
 @dataclass(frozen=True)
 class View:
-    """A list to look at: the noun, its path, and the id above which its elements count."""
+    """What to look at.
+
+    Attributes:
+        resource: the noun.
+        path: of a list, or of a single one.
+        above: the id above which its elements count.
+        is_single: whether it is one.
+        where: a field, and its value, of all that is there; None where routing keys say what is there.
+    """
 
     resource: Resource
     path: tuple[Any, ...]
     above: int = 0
+    is_single: bool = False
+    where: tuple[str, int] | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -88,7 +99,7 @@ class Watcher:
         rows, clock = await self._snapshot()
         replica = Replica(self._view.resource, rows, self._view.above)
         self._trail, self._last = [], clock
-        self._following = await self._source.follow(self._view.path, clock, self._hear)
+        self._following = await self._follow(clock)
         try:
             for _ in range(self._chance.randint(2, 6)):
                 await sleep(self._chance.uniform(0.05, 1.0))
@@ -101,7 +112,13 @@ class Watcher:
             self._following.stop()
 
     async def _choose(self) -> View:
-        if self._chance.random() < 0.7:
+        kind = self._chance.random()
+        if kind < 0.4:
+            place = await choose(self._source, self._chance)
+            if place is not None:
+                above = 0 if place.is_single else max(0, await self._newest_of(place.resource) - _NEWEST)
+                return View(place.resource, place.path, above, place.is_single, place.where)
+        if kind < 0.8:
             plural = self._chance.choice(_LISTS)
             resource = _BY_PLURAL[plural]
             newest = await self._newest(plural) if resource.growing else 0
@@ -119,10 +136,16 @@ class Watcher:
             above = max(0, await self._newest(inner) - _NEWEST)
         return View(_BY_PLURAL[inner], (outer, number, inner), above)
 
+    async def _newest_of(self, resource: Resource) -> int:
+        return await self._newest(resource.plural) if (resource.plural in _LISTS) else 0
+
     async def _newest(self, plural: str) -> int:
         key = _BY_PLURAL[plural].key
         rows, _ = await self._source.snapshot((plural,), {"fields": [key], "order": [f"-{key}"], "limit": 1})
         return int(rows[0][key]) if rows else 0
+
+    async def _follow(self, since: int) -> Following:
+        return await self._source.follow(self._view.path, since, self._hear, self._view.is_single)
 
     async def _snapshot(self) -> tuple[list[dict[str, Any]], int]:
         found = await self._source.snapshot(self._view.path, self._view.options)
@@ -156,7 +179,7 @@ class Watcher:
             if self._chance.random() < 0.7:
                 await sleep(self._chance.uniform(0, 0.3))
             try:
-                self._following = await self._source.follow(self._view.path, since, self._hear)
+                self._following = await self._follow(since)
                 return
             except (UnreachableError, DBAPIError):
                 if reactor.seconds() > deadline:
@@ -177,7 +200,13 @@ class Watcher:
                 replica.apply(message)
         path = "/".join(map(str, self._view.path))
         sums = [[number, checksum(key, message)] for number, key, message in seen]
-        self._records.write("segment", path=path, since=before, until=clock, heard=sums, source=self._source.name)
+        # where a field says what is there, any of an event's keys may have led to it
+        heard_as = {"where": [self._view.resource.plural, *self._view.where]} if self._view.where else {}
+        if self._view.where:
+            self._records.count("subscriptions by other paths")
+        self._records.write(
+            "segment", path=path, since=before, until=clock, heard=sums, source=self._source.name, **heard_as
+        )
         differences = replica.differences(rows)
         if differences:
             self._violation(

@@ -15,9 +15,10 @@ from twisted.logger import Logger
 from buildbot.data.exceptions import NotFoundError
 from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.util.results import FAILURE, RETRY, SUCCESS
+from tests.exactness.building import Building
 from tests.exactness.processes import sleep
 from tests.exactness.records import Records
-from tests.exactness.settings import Settings
+from tests.exactness.settings import OWN, Settings
 
 log = Logger()
 
@@ -33,9 +34,13 @@ class Work:
 
     Args:
         master: the state layer of a running master.
+        building: what builds for real in it, which stays configured.
     """
 
-    def __init__(self, master: Any, settings: Settings, records: Records, chance: random.Random) -> None:
+    def __init__(
+        self, master: Any, settings: Settings, records: Records, chance: random.Random, building: Building
+    ) -> None:
+        self._building = building
         self._master = master
         self._update = master.data.update
         self._settings = settings
@@ -45,6 +50,7 @@ class Work:
         self._names = (f"{records.name}-{os.getpid()}-{number}" for number in itertools.count())
         self._phase = settings.phase
         self._builders: list[int] = []
+        self._real: list[int] = []
         self._workers: list[int] = []
 
     async def run(self) -> None:
@@ -132,7 +138,7 @@ class Work:
 
     async def _pending(self) -> list[int]:
         query = {
-            "filters": {"claimed": False, "complete": False},
+            "filters": {"claimed": False, "complete": False, "builderid__notin": self._real},
             "fields": ["buildrequestid"],
             "order": ["buildrequestid"],
             "limit": 20,
@@ -166,6 +172,11 @@ class Work:
             workerid = chance.choice([None, *self._workers])
             buildid = await update.newBuild(brid, workerid=workerid)
             results = await self._run(buildid)
+            if chance.random() < 0.5:
+                await update.endBuild(buildid, brid, results)
+                if results != RETRY:
+                    self._records.write("ack", noun="completion", name=brid)
+                return
             await update.finishBuild(buildid, results)
             if results == RETRY:
                 await update.unclaimBuildRequests([brid])
@@ -261,13 +272,15 @@ class Work:
 
     async def _configure(self) -> None:
         chance, update = self._chance, self._update
+        self._real = [await update.findBuilderId(f"{OWN}{name}") for name in self._settings.ports]
         names = [name for name in BUILDERS if chance.random() < 0.8] or BUILDERS
         described = [{"name": name, "tags": [f"t{chance.randint(0, 2)}"]} for name in names]
-        builders = await update.setBuilders(described)
+        builders = await update.setBuilders([*described, {"name": self._building.builder}])
+        own = builders.pop(self._building.builder)
         self._builders = list(builders.values())
         wanted = {name: chance.sample(self._builders, 1) for name in WORKERS if chance.random() < 0.9}
-        workers = await update.setWorkers(wanted)
-        self._workers = list(workers.values())
+        workers = await update.setWorkers(wanted | {name: [own] for name in self._building.workers})
+        self._workers = [workers[name] for name in wanted]
         if chance.random() < 0.2:
             sourceid = await update.findChangeSourceId(f"c{chance.randint(0, 3)}")
             await update.setChangeSourceMaster(sourceid, chance.choice([None, self._master.masterid]))
