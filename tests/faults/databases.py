@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from buildbot.db.dialects import dialect_for
@@ -61,14 +61,17 @@ class Database:
         """End all sessions of the masters."""
         engine = self.connect()
         with engine.connect() as conn:
-            if self.backend == "postgresql":
-                conn.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'"))
-            else:
-                found = conn.execute(text(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}'"))
-                for number in found.scalars().all():
-                    with contextlib.suppress(DBAPIError):  # it has gone meanwhile
-                        conn.execute(text(f"KILL CONNECTION {number}"))
+            self._kill_connections(conn)
         engine.dispose()
+
+    def _kill_connections(self, conn: Connection) -> None:
+        if self.backend == "postgresql":
+            conn.execute(text(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = '{USER}'"))
+            return
+        found = conn.execute(text(f"SELECT id FROM information_schema.processlist WHERE user = '{USER}'"))
+        for number in found.scalars().all():
+            with contextlib.suppress(DBAPIError):  # it has gone meanwhile
+                conn.execute(text(f"KILL CONNECTION {number}"))
 
     @contextmanager
     def no_connections(self) -> Iterator[None]:
@@ -88,7 +91,7 @@ class Database:
                     stack.enter_context(other.connect())
                 conn.execute(text("SET GLOBAL max_connections = 10"))
                 stack.callback(conn.execute, text(f"SET GLOBAL max_connections = {usual}"))
-            self.kill_connections()
+            self._kill_connections(conn)  # a new connection would not be let in
             yield
 
     @contextmanager

@@ -133,9 +133,12 @@ class Load:
                     else:
                         forces.wrong.append(said)
                 time.sleep(0.3)
-            except (OSError, HTTPException, ValueError):  # cut off, or silent
+            except (OSError, HTTPException, ValueError) as error:
                 with self._lock:
-                    forces.unanswered += 1
+                    if isinstance(getattr(error, "reason", None), ConnectionRefusedError):
+                        forces.refused += 1  # nobody is there
+                    else:  # cut off, or silent
+                        forces.unanswered += 1
                 time.sleep(0.3)
             else:
                 with self._lock:

@@ -132,9 +132,9 @@ def _measure(farm: Farm, load: Load, row: Row, result: Result) -> None:
 
 def judge_rates(results: list[Result]) -> None:
     """Find rates that are too low: below ``ENOUGH``, and below what two undisturbed stretches of the run differ by."""
-    pairs = [result.before for result in results if min(result.before, default=0) > 0]
-    pairs += [(result.first, result.later) for result in results if result.row.name == "nothing"]
-    needed = min([ENOUGH, *(min(pair) / max(pair) for pair in pairs if max(pair))])
+    undisturbed: list[tuple[float, ...]] = [result.before for result in results]
+    undisturbed += [(result.mean, result.first, result.later) for result in results if result.row.name == "nothing"]
+    needed = min([ENOUGH, *(min(rates) / max(rates) for rates in undisturbed if min(rates))])
     for result in results:
         if not result.skipped and result.mean and result.later < needed * result.mean:
             share = result.later / result.mean

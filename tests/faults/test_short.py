@@ -54,7 +54,7 @@ def test_a_rate_that_stays_low_is_found() -> None:
 def test_a_rate_is_not_asked_for_more_than_undisturbed_stretches_have() -> None:
     """On a machine where two undisturbed stretches differ by a fifth, four fifths are enough."""
     noisy, enough, low = (
-        result("nothing", (100, 80), 90, first=100),
+        result("nothing", (100, 100), 80, first=90),
         result("network-cut", (100, 100), 80),
         result("master-killed", (100, 100), 79),
     )

@@ -39,7 +39,9 @@ class Verdict:
 
     def _look(self) -> None:
         requests = self._rows("SELECT id, complete, results FROM buildrequests WHERE id > :first")
-        builds = self._rows("SELECT id, buildrequestid, results, complete_at FROM builds WHERE buildrequestid > :first")
+        builds = self._rows(
+            "SELECT id, buildrequestid, results, complete_at, masterid FROM builds WHERE buildrequestid > :first"
+        )
         self._look_at_requests(requests)
         self._look_at_builds(requests, builds)
         self._look_at_what_is_open()
@@ -64,7 +66,8 @@ class Verdict:
             of_request[build.buildrequestid].append(build)
         done = [row.id for row in requests if row.complete]
         counted = {brid: sum(build.results != RETRY for build in of_request[brid]) for brid in done}
-        self._say("doubled: requests with several builds", [brid for brid, number in counted.items() if number > 1])
+        doubled = [brid for brid, number in counted.items() if number > 1]
+        self._say("doubled: requests with several builds", [_history(brid, of_request[brid]) for brid in doubled])
         self._say("requests ended without a build", [brid for brid, number in counted.items() if not number])
         self._say("builds ended as EXCEPTION", [build.id for build in builds if build.results == EXCEPTION])
         self._say("builds have not ended", [build.id for build in builds if build.complete_at is None])
@@ -115,3 +118,8 @@ class Verdict:
         if shown:
             some = ", ".join(map(str, shown[:_SHOWN]))
             self.faults.append(f"{what}: {len(shown)}, {some}{', …' if len(shown) > _SHOWN else ''}")
+
+
+def _history(brid: int, builds: Sequence[Any]) -> str:
+    told = [f"build {build.id} by master {build.masterid}: {statusToString(build.results)}" for build in builds]
+    return f"{brid} ({'; '.join(told)})"
