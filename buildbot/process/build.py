@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
-from buildbot.db.exceptions import NotClaimedError, OutcomeUnknownError, is_unavailable
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import is_renderable
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
@@ -325,12 +325,14 @@ class Build:
             self.buildid = await update.newBuild(brid, workerid=workerid)
 
     async def _stored_together(self, batch: UpdateBatch) -> bool:
-        """Store a batch; False if that was refused, so that its pieces are to be tried one by one."""
+        """Store a batch; False if something in it was refused, so that its pieces are to be tried one by one."""
         try:
             await batch.send()
-        except (NotClaimedError, OutcomeUnknownError):
+        except NotClaimedError:
             raise
         except Exception as problem:
+            if is_unavailable(problem):
+                raise
             _log.debug("{build}: stored piece by piece, for {problem}", build=self, problem=problem)
             return False
         return True
@@ -424,14 +426,14 @@ class Build:
             step = await self._next_step()
             if step is None:
                 return last
-            await step.prepare_in_build(self)
-            if not await self._store_turn(last, step):
-                self._steps.insert(0, step)
-                last = None
-                continue
-            last = None
-            self._current = step
+            self._current = step  # from now on it is interrupted if the build is stopped
             try:
+                await step.prepare_in_build(self)
+                if not await self._store_turn(last, step):
+                    self._steps.insert(0, step)
+                    last = None
+                    continue
+                last = None
                 await step.run_in_build()
             finally:
                 self._current = None

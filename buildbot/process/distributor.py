@@ -136,7 +136,7 @@ class Distributor:
     def wake(self, names: Iterable[str]) -> None:
         """Look for work for these builders."""
         for name in names:
-            if name in self._pool_of and name not in self._resting:
+            if name in self._pool_of and name in self._builders and name not in self._resting:
                 pool = self._pool_of[name]
                 pool.aside.pop(name, None)
                 pool.waiting.add(self._builders[name].builderid)

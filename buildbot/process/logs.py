@@ -244,7 +244,7 @@ class Log:
         if not lines:
             return
         prefix = stream if self.type == "s" else ""
-        text = "".join(f"{prefix}{line}\n" for line in lines)
+        text = prefix + ("\n" + prefix).join(lines) + "\n"
         self._ready.append(text)
         self._ready_chars += len(text)
         if self._ready_chars > MAX_BACKLOG_CHARS and not self._congested:

@@ -22,7 +22,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import Declared, argument, arguments_of, rendered_names
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
-from buildbot.db.exceptions import NotClaimedError, OutcomeUnknownError, is_unavailable
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import holds_renderable, is_renderable
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import Properties
@@ -522,9 +522,12 @@ class BuildStep(Declared):
             try:
                 try:
                     await opening.batch.send()
-                except (NotClaimedError, OutcomeUnknownError):
+                except NotClaimedError:
                     raise
-                except Exception:  # what was wrong with one of the two is said of that one
+                except Exception as problem:
+                    if is_unavailable(problem):
+                        raise
+                    # what is wrong with one of the two is said of that one
                     await self.master.data.update.setStepStateString(self.stepid, opening.summary)
             except Exception:
                 self._not_opened = Failure()

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.e2e
 AGENTS = 600
 
 
+@pytest.mark.timeout(600)
 async def test_six_hundred_agents_that_come_at_once_are_all_in_service(tmp_path: Path) -> None:
     """They knock while the master's reactor stands still, as at its start; each can take a build afterwards."""
     master = Recording()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import fail
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
@@ -15,6 +16,8 @@ from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+from tests.support.events import next_turn
+from tests.unit.process.scripted import Farm
 
 
 class Ends(BuildStep):
@@ -247,6 +250,41 @@ async def test_fresh_steps_for_every_build() -> None:
         await farm.build()
         await farm.ended()
         assert farm.master.build(buildid)["properties"]["count"] == (1, "Step")
+
+
+async def test_stop_while_a_step_begins() -> None:
+    """A stop that comes while the beginning of a step is being stored reaches that step: its command never runs."""
+    farm = Farm(ShellCommand(command="one"), ShellCommand(command="two"), ShellCommand(command="three"))
+
+    def begun(key: tuple[str, ...], message: dict[str, Any]) -> None:
+        if message["number"] == 2:
+            (build,) = farm.builder.running.values()
+            build.stopBuild("enough")
+
+    await farm.master.mq.startConsuming(begun, ("steps", None, "started"))
+    await next_turn()
+    row = await farm.run()
+    assert (row["results"], row["state_string"]) == (CANCELLED, "cancelled: enough")
+    assert [args["command"] for _, args in farm.connection.started] == ["one"]
+    steps = farm.master.steps(row["buildid"])
+    assert [step["results"] for step in steps] == [SUCCESS, SUCCESS, CANCELLED]
+    assert all(step["complete"] for step in steps)
+
+
+async def test_an_end_that_cannot_be_stored_at_once_changes_what_follows() -> None:
+    """What is wrong at the end of a step is found piece by piece; the step fails, and what it halts does not run."""
+    farm = Farm(ShellCommand(command="one", haltOnFailure=True), ShellCommand(command="two"))
+    update = farm.master.data.update
+    finish = farm.master.state.data.update.finishLog
+    update.finishLog = lambda logid: fail(ValueError("no end")) if logid == 1 else finish(logid)
+    row = await farm.run()
+    steps = farm.master.steps(row["buildid"])
+    assert [(step["name"], step["results"]) for step in steps] == [
+        ("worker_preparation", SUCCESS),
+        ("shell", EXCEPTION),
+    ]
+    assert row["results"] == EXCEPTION and all(step["complete"] for step in steps)
+    assert "no end" in farm.master.text(steps[1]["stepid"], "err.text")
 
 
 @pytest.mark.parametrize("when", ["running", "before", "cancelled"])
