@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 from twisted.spread import pb
 
+from buildbot.process.workers.banana import QuickReader
 from buildbot.util.descriptors import share
 from buildbot.util.tcp import Promptness
 
@@ -39,7 +40,7 @@ MAX_STRANGER_DEPTH = 20
 MAX_GUEST_BYTES = 4 * 1024 * 1024
 
 
-class Broker(_Broker):  # type: ignore[misc]
+class Broker(QuickReader, _Broker):  # type: ignore[misc]
     """One connection; it ends itself if it does not become a worker in time."""
 
     factory: Factory
