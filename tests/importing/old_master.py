@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -103,11 +104,13 @@ class OldMaster:
 
     def start(self) -> None:
         """Start it; returns when it is up."""
-        self.command("start", str(self.directory))
+        self.command("start", "--start_timeout", "100", str(self.directory))
 
     def stop(self) -> None:
         """Stop it; returns when it has ended."""
-        self.command("stop", str(self.directory))
+        with ending(self.directory):
+            # it gives up waiting after some seconds
+            subprocess.run([self.buildbot, "stop", str(self.directory)], cwd=self._elsewhere, capture_output=True)
 
     def start_worker(self) -> None:
         """Start the worker, which connects to whatever master listens."""
@@ -142,6 +145,17 @@ def running(master: OldMaster) -> Iterator[None]:
         master.stop_worker()
         if (master.directory / "twistd.pid").exists():
             master.stop()
+
+
+@contextmanager
+def ending(directory: Path) -> Iterator[None]:
+    """The block tells a master to stop; after it the process has ended, however long that takes."""
+    process = os.pidfd_open(int((directory / "twistd.pid").read_text()))
+    try:
+        yield
+        select.select([process], [], [], 100)
+    finally:
+        os.close(process)
 
 
 def free_ports(count: int) -> list[int]:

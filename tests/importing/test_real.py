@@ -16,7 +16,7 @@ from tests.importing.old_master import OldMaster, running
 from tests.importing.support import contents, run_import
 from tests.support.databases import database_url, selected_backends
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
 
 
 @pytest.mark.parametrize("backend", [each for each in selected_backends() if each != "sqlite"])
