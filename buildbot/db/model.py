@@ -68,7 +68,7 @@ def versions(engine: Engine) -> tuple[str | None, str]:
     with engine.connect() as conn:
         version = table(VERSION_TABLE, column("version_num"))
         found = conn.scalar(select(version.c.version_num)) if inspect(conn).has_table(VERSION_TABLE) else None
-    if found is not None and found not in _known():
+    if found is not None and found > max(_known()):
         raise UnknownSchemaError(
             f"the database has version {found} of a schema that is not of this program: it is one of Buildbot's, or of"
             " a newer version. Give this master a database of its own; buildbot import brings over one of Buildbot's"
