@@ -17,7 +17,6 @@ from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 from tests.support.events import next_turn
-from tests.unit.process.scripted import Farm
 
 
 class Ends(BuildStep):
@@ -254,7 +253,7 @@ async def test_fresh_steps_for_every_build() -> None:
 
 async def test_stop_while_a_step_begins() -> None:
     """A stop that comes while the beginning of a step is being stored reaches that step: its command never runs."""
-    farm = Farm(ShellCommand(command="one"), ShellCommand(command="two"), ShellCommand(command="three"))
+    farm = StepHarness(ShellCommand(command="one"), ShellCommand(command="two"), ShellCommand(command="three"))
 
     def begun(key: tuple[str, ...], message: dict[str, Any]) -> None:
         if message["number"] == 2:
@@ -273,7 +272,7 @@ async def test_stop_while_a_step_begins() -> None:
 
 async def test_an_end_that_cannot_be_stored_at_once_changes_what_follows() -> None:
     """What is wrong at the end of a step is found piece by piece; the step fails, and what it halts does not run."""
-    farm = Farm(ShellCommand(command="one", haltOnFailure=True), ShellCommand(command="two"))
+    farm = StepHarness(ShellCommand(command="one", haltOnFailure=True), ShellCommand(command="two"))
     update = farm.master.data.update
     finish = farm.master.state.data.update.finishLog
     update.finishLog = lambda logid: fail(ValueError("no end")) if logid == 1 else finish(logid)
