@@ -11,15 +11,17 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any
 
 from bench import http_load
 from bench.databases import new_database
 from bench.farm_items import DELAY_S, Shape
-from bench.process import ROOT, ActorError, python
+from bench.process import ROOT, ActorError, environment, python
 from bench.upstream_env import UpstreamEnvironment
 
 #: until a master answers, all agents are there, a build is done
@@ -75,7 +77,8 @@ class Farm:
             self._run("upgrade-master", str(self.base))
 
     def _run(self, *arguments: str) -> None:
-        done = subprocess.run([str(self._tool), *arguments], cwd=self._directory, capture_output=True, text=True)
+        command = [str(self._tool), *arguments]
+        done = subprocess.run(command, cwd=self._directory, env=environment(), capture_output=True, text=True)
         if done.returncode:
             raise ActorError(f"buildbot {arguments[0]}: {(done.stdout + done.stderr)[-2000:]}")
 
@@ -84,7 +87,7 @@ class Farm:
         with (self._directory / f"log{self.number}").open("ab") as log:
             command = [str(self._tool), "start", "--nodaemon", str(self.base)]
             self._process = subprocess.Popen(
-                command, cwd=self._directory, stdout=log, stderr=log, start_new_session=True
+                command, cwd=self._directory, env=environment(), stdout=log, stderr=log, start_new_session=True
             )
         self._wait(lambda: len(self.get("builders")["builders"]) >= self.shape.builders, "does not answer")
         # a command line may have started the master as its child
@@ -139,22 +142,26 @@ class Farm:
         raise ActorError(f"the master {problem} after {PATIENCE_S:g} s")
 
     def get(self, path: str) -> Any:
-        """An answer of the API; ValueError where it is none."""
-        status, _, body = http_load.get(self.http, f"/api/v2/{path}")
-        if status != 200:
-            raise ValueError(f"{path}: {status}")
-        return json.loads(body)
+        """An answer of the API."""
+        return self._ask(path)
 
     def force(self, builderid: int) -> int:
         """Ask for a build; the id of its buildset."""
-        params = {"builderid": builderid}
-        call = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "force", "params": params}).encode()
-        head = (
-            f"POST /api/v2/forceschedulers/force{self.number} HTTP/1.1\r\nHost: 127.0.0.1:{self.http}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(call)}\r\n\r\n"
-        )
-        _, _, body = http_load.ask(self.http, head.encode() + call)
-        return int(json.loads(body)["result"][0])
+        call = {"jsonrpc": "2.0", "id": 1, "method": "force", "params": {"builderid": builderid}}
+        return int(self._ask(f"forceschedulers/force{self.number}", call)["result"][0])
+
+    def _ask(self, path: str, call: dict[str, Any] | None = None) -> Any:
+        """An answer; upstream cuts one short now and then, which is asked again."""
+        body = None if call is None else json.dumps(call).encode()
+        headers = {} if body is None else {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}/api/v2/{path}", body, headers)
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=PATIENCE_S) as reply:
+                    return json.load(reply)
+            except IncompleteRead:
+                if body is not None:
+                    raise
 
     def transactions(self) -> float:
         """How many transactions that may write it has made; only ours tells."""
@@ -188,13 +195,13 @@ def farms(who: str, backend: str, shape: Shape, directory: Path) -> Iterator[lis
     tool = Path(sys.executable).with_name("buildbot")
     with ExitStack() as stack:
         elsewhere = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="farm-", dir=directory)))
-        environment = UpstreamEnvironment(directory / "upstream")
+        theirs = UpstreamEnvironment(directory / "upstream")
         if who == "upstream":
-            environment.prepare(backend)
-            tool = environment.python.with_name("buildbot")
+            theirs.prepare(backend)
+            tool = theirs.python.with_name("buildbot")
         url = ours = stack.enter_context(new_database(backend, "farm", directory))
         if who == "upstream":
-            url = environment.url(url)
+            url = theirs.url(url)
         masters = [Farm(tool, url, shape, number, elsewhere) for number in range(shape.masters)]
         if shape.waiting:
             counts = [str(shape.waiting), str(shape.builders)]
