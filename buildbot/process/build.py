@@ -16,16 +16,18 @@ import ntpath
 import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
-from buildbot.data.updates import UpdateBatch
+from buildbot.data.updates import UpdateBatch, Updates
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import is_renderable
+from buildbot.process.defaults import BuildDefaults
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import resolved
@@ -77,12 +79,24 @@ class _Prepared:
         if self.results == SUCCESS:
             batch.setBuildStateString(self.buildid, "building")
 
-    async def end(self, update: Any) -> None:
+    async def end(self, update: Updates) -> None:
         """Store it piece by piece."""
         await update.setStepStateString(self.stepid, self.text)
         await update.finishStep(self.stepid, self.results)
         if self.results == SUCCESS:
             await update.setBuildStateString(self.buildid, "building")
+
+
+class BuilderLike(Protocol):
+    """What a build reads of its builder."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    config: BuilderConfig
+    defaults: BuildDefaults
+    builderid: int
 
 
 class Build:
@@ -107,7 +121,7 @@ class Build:
     def __init__(
         self,
         master: Master,
-        builder: Any,
+        builder: BuilderLike,
         request: Mapping[str, Any],
         worker: ManagedWorker,
         connection: Connection,

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from buildbot.config.master import MasterConfig
+
 
 @dataclass(frozen=True)
 class LogLimits:
@@ -38,7 +40,7 @@ class BuildDefaults:
     logs: LogLimits = NO_LIMITS
 
     @classmethod
-    def of(cls, config: Any) -> BuildDefaults:
+    def of(cls, config: MasterConfig) -> BuildDefaults:
         """Those of a `MasterConfig`; whoever embeds the process layer may leave out what has a default."""
         limits = LogLimits(getattr(config, "logMaxSize", None), getattr(config, "logMaxTailSize", None) or 0)
         source = str(getattr(config, "configfile", "global"))

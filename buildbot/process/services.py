@@ -16,19 +16,23 @@ arguments as the running one stays as it is, and running builds always go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 from twisted.internet.defer import DeferredLock, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
+from buildbot.config.master import MasterConfig
 from buildbot.data.exceptions import InvalidControlError
-from buildbot.interfaces import Forcible
+from buildbot.interfaces import ChangeSourceLike, Forcible, SchedulerLike
+from buildbot.mq.subscription import Subscription
 from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.distributor import Distributor
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.resources.schedulers import SchedulerDict
 from buildbot.util.background import in_background
 from buildbot.util.results import RETRY
 
@@ -55,19 +59,19 @@ class ProcessLayer:
         self.master = master
         self.builders: dict[str, Builder] = {}
         self.workers = WorkerManager(master)
-        self.schedulers: dict[str, Any] = {}
-        self.change_sources: dict[str, Any] = {}
+        self.schedulers: dict[str, ClaimedPart] = {}
+        self.change_sources: dict[str, ClaimedPart] = {}
         self._distributor = Distributor(master, self.builders, self.workers)
         self._removed: list[Builder] = []
-        self._config: Any = None
-        self._own_events: Any = None
+        self._config: MasterConfig
+        self._own_events: Subscription | None = None
         self._switching = DeferredLock()
         #: whether the other masters took this one for dead, until it builds again
         self._lost = False
         #: the next try to build again, after one that failed
-        self._again: Any = None
+        self._again: IDelayedCall | None = None
 
-    async def start(self, config: Any) -> None:
+    async def start(self, config: MasterConfig) -> None:
         """Start everything.
 
         Args:
@@ -80,10 +84,10 @@ class ProcessLayer:
             self._config = config
             await self._start_building()
             await self._forget_old_forms()
-            await self._activate(self.schedulers, config.schedulers)
+            await self._activate(self.schedulers, _parts(config.schedulers))
             await self._activate(self.change_sources, _by_name(config.change_source))
 
-    async def reconfigure(self, new_config: Any) -> None:
+    async def reconfigure(self, new_config: MasterConfig) -> None:
         """Change to another configuration.
 
         Args:
@@ -91,7 +95,7 @@ class ProcessLayer:
         """
         async with self._switching:
             self._config = new_config
-            sources, schedulers = _by_name(new_config.change_source), new_config.schedulers
+            sources, schedulers = _by_name(new_config.change_source), _parts(new_config.schedulers)
             await self._drop(self.change_sources, sources)
             await self._drop(self.schedulers, schedulers)
             if not self._lost:
@@ -113,7 +117,7 @@ class ProcessLayer:
             await self._stop_building("the master is stopping")
         self.master.data.control_handlers.pop(("forceschedulers", "force"), None)
 
-    def _own_event(self, routing_key: tuple[str, ...], message: dict[str, Any]) -> None:
+    def _own_event(self, routing_key: tuple[str, ...], message: Mapping[str, object]) -> None:
         if routing_key[-1] == "stopped":
             in_background(self.declared_dead(), "giving up the builds of a master taken for dead")
         elif routing_key[-1] == "started":
@@ -203,17 +207,18 @@ class ProcessLayer:
 
     async def _register_projects(self) -> dict[str, int]:
         """Make projects and codebases known as configured; ids of the projects by name."""
-        update, ids = self.master.data.update, {}
+        update = self.master.data.update
+        ids: dict[str, int] = {}
         for each in self._config.projects:
             ids[each.name] = await update.find_project_id(each.name)
             await update.update_project_info(ids[each.name], each.slug, each.description, each.description_format)
-        for each in self._config.codebases:
-            projectid = ids[each.project]
-            codebaseid = await update.find_codebase_id(projectid=projectid, name=each.name)
-            await update.update_codebase_info(codebaseid=codebaseid, projectid=projectid, slug=each.slug)
+        for codebase in self._config.codebases:
+            projectid = ids[codebase.project]
+            codebaseid = await update.find_codebase_id(projectid=projectid, name=codebase.name)
+            await update.update_codebase_info(codebaseid=codebaseid, projectid=projectid, slug=codebase.slug)
         return ids
 
-    async def _drop(self, running: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+    async def _drop(self, running: dict[str, ClaimedPart], wanted: Mapping[str, ClaimedPart]) -> None:
         """Stop the parts that are gone or differ."""
         for name, part in list(running.items()):
             if name not in wanted or part != wanted[name]:
@@ -223,7 +228,7 @@ class ProcessLayer:
                 except Exception:
                     _log.failure("{part!r} could not be stopped cleanly", part=part)
 
-    async def _activate(self, running: dict[str, Any], wanted: Mapping[str, Any]) -> None:
+    async def _activate(self, running: dict[str, ClaimedPart], wanted: Mapping[str, ClaimedPart]) -> None:
         """Start the parts that do not run yet."""
         for name, part in wanted.items():
             if name not in running:
@@ -232,14 +237,15 @@ class ProcessLayer:
 
     async def _forget_old_forms(self) -> None:
         """Remove the forms that nobody serves: a master that was killed leaves them behind."""
-        for scheduler in await self.master.data.get({}, ("schedulers",)):
+        known: list[SchedulerDict] = await self.master.data.get({}, ("schedulers",))
+        for scheduler in known:
             if scheduler["master"] is None and scheduler["name"] not in self._config.schedulers:
                 await self.master.data.update.setForceScheduler(scheduler["schedulerid"], None)
 
     async def _force(self, args: Mapping[str, Any], entity: dict[str, Any]) -> list[Any]:
         # any master that has the scheduler in its configuration can serve its form, whoever claimed it
         async with self._switching:  # while the configuration changes it may be gone for a moment
-            scheduler = self.schedulers.get(entity["name"])
+            scheduler: object = self.schedulers.get(entity["name"])
         if not isinstance(scheduler, Forcible):
             raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
         if not entity["enabled"]:
@@ -247,5 +253,11 @@ class ProcessLayer:
         return await scheduler.force(args, getattr(self._config, "validation", None))
 
 
-def _by_name(parts: list[ClaimedPart]) -> dict[str, ClaimedPart]:
-    return {each.name: each for each in parts}
+def _parts(schedulers: Mapping[str, SchedulerLike]) -> Mapping[str, ClaimedPart]:
+    """The schedulers of a configuration as what they are; the configuration knows no more than their names."""
+    return cast("Mapping[str, ClaimedPart]", schedulers)
+
+
+def _by_name(sources: Sequence[ChangeSourceLike]) -> Mapping[str, ClaimedPart]:
+    """The change sources of a configuration by their names."""
+    return {each.name: each for each in cast("Sequence[ClaimedPart]", sources)}

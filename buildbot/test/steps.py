@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.config.master import MasterConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
@@ -106,7 +107,7 @@ class StepHarness:
 
     async def start(self, **worker: Any) -> None:
         """The worker connects."""
-        config = SimpleNamespace(workers=[Worker("w", "p", **worker)], builders=[self.config], protocols={})
+        config = MasterConfig(Path(), workers=[Worker("w", "p", **worker)], builders=[self.config], protocols={})
         await self.manager.start(config)
         await self.manager.workers["w"].attach(self.connection)
 

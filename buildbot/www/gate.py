@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from buildbot.config.ports import is_loopback
+from buildbot.data.interfaces import Master
 from buildbot.www.auth import AuthBase, NoAuth
 from buildbot.www.authz import Authz
 from buildbot.www.authz.access import AccessRequest
@@ -40,7 +41,7 @@ class Gate:
         holds: connections to close with their sessions.
     """
 
-    def __init__(self, master: Any, settings: Settings, www: Mapping[str, Any], holds: SessionConnections) -> None:
+    def __init__(self, master: Master, settings: Settings, www: Mapping[str, Any], holds: SessionConnections) -> None:
         self.master = master
         self._settings = settings
         configured: AuthBase | None = www.get("auth")

@@ -16,6 +16,7 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from buildbot.db.connector import DBConnector
 from buildbot.util import clock
 from buildbot.www.http.messages import Request
 
@@ -70,7 +71,7 @@ class Sessions:
         lifetime: of a session.
     """
 
-    def __init__(self, db: Any, realm: str, secure: bool, lifetime: timedelta = LIFETIME) -> None:
+    def __init__(self, db: DBConnector, realm: str, secure: bool, lifetime: timedelta = LIFETIME) -> None:
         self._db = db
         self._purpose = f"session {realm}"
         self._secure = secure

@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor as _reactor
@@ -16,6 +15,7 @@ from twisted.internet.process import reapAllProcesses
 from twisted.internet.protocol import ProcessProtocol
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.config.master import MasterConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
@@ -90,7 +90,8 @@ class Farm:
     async def start(self, *steps: Any, **builder: Any) -> None:
         config = BuilderConfig(name="runtests", workernames=["w1"], factory=BuildFactory(steps), **builder)
         await self.manager.start(
-            SimpleNamespace(
+            MasterConfig(
+                Path(),
                 workers=[Worker("w1", "pass")],
                 builders=[config],
                 protocols={"pb": {"port": "tcp:0:interface=127.0.0.1"}},

@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from bench.process import ROOT
 from buildbot.config.builder import BuilderConfig
+from buildbot.config.master import MasterConfig
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording
@@ -27,7 +27,8 @@ async def test_six_hundred_agents_that_come_at_once_are_all_in_service(tmp_path:
     manager = WorkerManager(master)
     names = [f"w{number}" for number in range(AGENTS)]
     await manager.start(
-        SimpleNamespace(
+        MasterConfig(
+            Path(),
             workers=[Worker(name, "pw") for name in names],
             builders=[BuilderConfig(name="b", workernames=names, factory=BuildFactory())],
             protocols={"pb": {"port": "tcp:0:interface=127.0.0.1"}},

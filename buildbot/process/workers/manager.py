@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, cast
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
 
+from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
+from buildbot.interfaces import ConfiguredWorker
 from buildbot.process.workers import pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.idle import WorkerPool
@@ -47,7 +49,7 @@ class WorkerManager:
         """Where workers connect over PB; None while nobody listens."""
         return self._listening.getHost() if self._listening else None
 
-    async def start(self, config: Any) -> None:
+    async def start(self, config: MasterConfig) -> None:
         """Let workers in as ``config`` says."""
         for callback, filter in (
             (self._on_control, ("control", "worker", None, None)),
@@ -56,9 +58,9 @@ class WorkerManager:
             self._subscriptions.append(await self._master.mq.startConsuming(callback, filter))
         await self.reconfigure(config)
 
-    async def reconfigure(self, config: Any) -> None:
+    async def reconfigure(self, config: MasterConfig) -> None:
         """Change to another configuration; workers in both stay connected."""
-        wanted = {worker.name: worker for worker in config.workers}
+        wanted = {worker.name: worker for worker in cast("Sequence[ConfiguredWorker]", config.workers)}
         for name in self.workers.keys() - wanted.keys():
             await self.workers.pop(name).close()
         for name, worker in wanted.items():

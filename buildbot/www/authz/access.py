@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from twisted.internet.defer import Deferred
 
 from buildbot.data.exceptions import DataException
 from buildbot.resources import BY_PLURAL, RESOURCES, WORDS_OF_BUILDS
+from buildbot.resources.builders import BuilderDict
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.builds import BuildDict
+from buildbot.resources.buildsets import BuildsetDict
+from buildbot.resources.schedulers import ForceSchedulerDict
+from buildbot.resources.sourcestamps import SourceStampDict
 
 #: words of paths below builds, logs and build data that name no noun
 _PARTS_OF_BUILDS = frozenset(
@@ -22,7 +28,7 @@ _OF_BUILDS = WORDS_OF_BUILDS | _PARTS_OF_BUILDS
 class Data(Protocol):
     """The part of the Data API that finding builders needs."""
 
-    def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
+    def get(self, options: dict[str, Any], path: tuple[object, ...]) -> Deferred[Any]:
         """Data."""
 
 
@@ -86,8 +92,10 @@ async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -
         owner = await _owner(build, request, data)
         if "triggered_builds" in asked.path or asked.linked:
             return [Target(None, owner)]
-        found = None if builderid is None else await data.get({}, ("builders", builderid))
-        builder = None if found is None else found["name"]
+        builder = None
+        if builderid is not None:
+            found: BuilderDict | None = await data.get({}, ("builders", builderid))
+            builder = None if found is None else found["name"]
         stamps = await _stamps(build, request, data) if with_stamps else []
         return [Target(builder, owner, stamp["branch"] or "", stamp["project"]) for stamp in stamps] or [
             Target(builder, owner)
@@ -99,60 +107,66 @@ async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -
 
 async def _forced(asked: AccessRequest, data: Data) -> list[str]:
     """Names of the builders that a force concerns, as ``ForceScheduler`` reads its arguments."""
-    scheduler = await data.get({}, asked.path)
+    scheduler: ForceSchedulerDict | None = await data.get({}, asked.path)
     if scheduler is None:
         return []
-    names, builderid = asked.params.get("builderNames"), asked.params.get("builderid")
+    names: object = asked.params.get("builderNames")
+    builderid: Any = asked.params.get("builderid")
     if names is not None:
         wanted = names if isinstance(names, list) else [names]
         return [name for name in scheduler["builder_names"] if name in wanted]
     if builderid is not None:
         try:
-            builder = await data.get({}, ("builders", int(builderid)))
+            builder: BuilderDict | None = await data.get({}, ("builders", int(builderid)))
         except (TypeError, ValueError):
             return []
         return [] if builder is None else [builder["name"]]
     return list(scheduler["builder_names"])
 
 
-async def _followed(path: tuple[str, ...], data: Data) -> tuple[Any, Any, int | None]:
+async def _followed(path: tuple[str, ...], data: Data) -> tuple[BuildDict | None, BuildRequestDict | None, int | None]:
     """The build, the request and the builder's id that a path begins with, each None if it names none."""
     head, identifier = path[:1], path[1:2]
     if not identifier or "*" in identifier:
         return None, None, None
     if head == ("builders",):
         if path[2:3] == ("builds",) and len(path) > 3 and path[3] != "*":
-            build = await data.get({}, path[:4])
+            build: BuildDict | None = await data.get({}, path[:4])
             return build, None, None if build is None else build["builderid"]
-        builder = await data.get({}, path[:2])
+        builder: BuilderDict | None = await data.get({}, path[:2])
         return None, None, None if builder is None else builder["builderid"]
     if head == ("buildrequests",):
-        request = await data.get({}, path[:2])
+        request: BuildRequestDict | None = await data.get({}, path[:2])
         return None, request, None if request is None else request["builderid"]
     build = await _build_of(head[0], identifier[0], data)
     return build, None, None if build is None else build["builderid"]
 
 
-async def _build_of(noun: str, identifier: Any, data: Data) -> Any:
+async def _build_of(noun: str, identifier: object, data: Data) -> BuildDict | None:
     """The build that a resource belongs to, or is; None if it has nothing to do with one."""
     resource = BY_PLURAL.get(noun)
     while resource is not None and resource.build_by is not None:
-        found = await data.get({}, (resource.plural, identifier))
-        if found is None or resource.build_by == resource.key:
-            return found
+        found: Mapping[str, object] | None = await data.get({}, (resource.plural, identifier))
+        if found is None:
+            return None
+        if resource.build_by == resource.key:
+            return cast(BuildDict, found)
         identifier = found[resource.build_by]
         resource = _BY_KEY[resource.build_by]
     return None
 
 
-async def _stamps(build: Any, request: Any, data: Data) -> list[Any]:
+async def _stamps(build: BuildDict | None, request: BuildRequestDict | None, data: Data) -> Sequence[SourceStampDict]:
     if build is not None:
         request = await data.get({}, ("buildrequests", build["buildrequestid"]))
-    buildset = None if request is None else await data.get({}, ("buildsets", request["buildsetid"]))
-    return [] if buildset is None else list(buildset["sourcestamps"])
+    if request is None:
+        return []
+    buildset: BuildsetDict | None = await data.get({}, ("buildsets", request["buildsetid"]))
+    return [] if buildset is None else buildset["sourcestamps"]
 
 
-async def _owner(build: Any, request: Any, data: Data) -> str | None:
+async def _owner(build: BuildDict | None, request: BuildRequestDict | None, data: Data) -> str | None:
+    properties: Mapping[str, Sequence[object]]
     if build is not None:
         properties = await data.get({}, ("builds", build["buildid"], "properties"))
     elif request is not None:

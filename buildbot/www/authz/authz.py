@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
@@ -54,24 +54,28 @@ class Authz:
 
     def __init__(
         self,
-        allowRules: Sequence[Any] | None = None,
-        roleMatchers: Sequence[Any] | None = None,
+        allowRules: Sequence[object] | None = None,
+        roleMatchers: Sequence[object] | None = None,
         stringsMatcher: Callable[[str, str], bool] = fnmatchStrMatcher,
     ) -> None:
-        self.rules: list[Any] = list(allowRules or [])
-        self.role_matchers: list[Any] = list(roleMatchers or [])
+        self.rules: list[EndpointMatcherBase] = []
+        self.role_matchers: list[RolesFromBase] = []
         self._matcher = stringsMatcher
-        for rule in self.rules:
+        for rule in allowRules or ():
             if not isinstance(rule, EndpointMatcherBase):
                 error(f"Authz: allowRules must hold matchers (util.AnyEndpointMatcher(…), …), not {rule!r}")
-            elif stringsMatcher is reStrMatcher:
+                continue
+            self.rules.append(rule)
+            if stringsMatcher is reStrMatcher:
                 for name, pattern in rule.patterns.items():
                     try:
                         re.compile(pattern)
                     except re.error as problem:
                         error(f"Authz: {type(rule).__name__}: {name} {pattern!r} is no regular expression: {problem}")
-        for matcher in self.role_matchers:
-            if not isinstance(matcher, RolesFromBase):
+        for matcher in roleMatchers or ():
+            if isinstance(matcher, RolesFromBase):
+                self.role_matchers.append(matcher)
+            else:
                 error(f"Authz: roleMatchers must hold matchers (util.RolesFromGroups(…), …), not {matcher!r}")
 
     async def check(self, visitor: Visitor, asked: AccessRequest, data: Data, anonymous_control: bool = False) -> None:

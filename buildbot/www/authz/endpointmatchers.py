@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
 
 from buildbot.www.authz.access import AccessRequest, Target
 
@@ -32,7 +32,7 @@ class EndpointMatcherBase:
         """Whether it is about such requests, whichever builder they concern."""
         raise NotImplementedError
 
-    def fits(self, asked: AccessRequest, subject: Target, matcher: Any) -> bool:
+    def fits(self, asked: AccessRequest, subject: Target, matcher: Callable[[str, str], bool]) -> bool:
         """Whether it decides about a request as far as it concerns ``subject``."""
         # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
         return self.covers(asked) and all(

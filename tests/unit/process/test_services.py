@@ -127,7 +127,9 @@ async def test_a_build_is_forced(layer: ProcessLayer) -> None:
     bsid, brids = await data.control("force", {"reason": "why"}, ("forceschedulers", "force"))
     assert (await data.get({}, ("buildsets", bsid)))["reason"] == "A build was forced by '': why"
     assert list(brids) == [str(layer.builders["b1"].builderid)]
-    schedulerid = layer.schedulers["force"].schedulerid
+    force = layer.schedulers["force"]
+    assert isinstance(force, ForceScheduler)
+    schedulerid = force.schedulerid
     await data.update.schedulerEnable(schedulerid, False)
     with pytest.raises(InvalidControlError, match="switched off"):
         await data.control("force", {}, ("forceschedulers", "force"))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
+from buildbot.config.master import MasterConfig
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording
@@ -45,7 +46,7 @@ async def test_properties_are_asked_as_those_of_a_build() -> None:
     assert configured.properties == {"os": "linux", "none": None}
     manager = WorkerManager(Recording())
     builder = BuilderConfig(name="b", workernames=["w"], factory=BuildFactory())
-    await manager.start(SimpleNamespace(workers=[configured], builders=[builder], protocols={}))
+    await manager.start(MasterConfig(Path(), workers=[configured], builders=[builder], protocols={}))
     for properties in (configured.properties, manager.workers["w"].worker.properties):
         assert properties.getProperty("os") == "linux"
         assert properties.getProperty("cpus", 4) == 4

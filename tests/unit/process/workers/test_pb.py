@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import SimpleNamespace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from twisted.spread import pb
 from zope.interface import implementer
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.config.master import MasterConfig
 from buildbot.process.factory import BuildFactory
 from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand
@@ -96,7 +98,8 @@ class Place:
 
     async def start(self) -> None:
         await self.manager.start(
-            SimpleNamespace(
+            MasterConfig(
+                Path(),
                 workers=[Worker("w", "p")],
                 builders=[BuilderConfig(name="b", workernames=["w"], factory=BuildFactory())],
                 protocols={"pb": {"port": "tcp:0:interface=127.0.0.1"}},
@@ -328,10 +331,10 @@ async def test_agent_asks_to_be_shut_down(place: Place) -> None:
 async def test_ports(place: Place) -> None:
     """A new port is listened to instead of the old one; none closes it."""
     before = place.manager.address.port  # type: ignore[union-attr]
-    config = SimpleNamespace(workers=[], builders=[], protocols={"pb": {"port": 0}})
+    config = MasterConfig(Path(), workers=[], builders=[], protocols={"pb": {"port": 0}})
     await place.manager.reconfigure(config)
     assert place.manager.address.port != before  # type: ignore[union-attr]
-    config.protocols = {}
+    config = replace(config, protocols={})
     await place.manager.reconfigure(config)
     assert place.manager.address is None
 
