@@ -330,15 +330,16 @@ class BuildsConnectorComponent(DBConnectorComponent):
 
 
 def _bdict(row: Row) -> dict[str, Any]:
+    bid, number, brid, started_at, complete_at, builderid, workerid, masterid, results, state_string = row
     return {
-        "bid": row[0],
-        "number": row[1],
-        "brid": row[2],
-        "start_time": to_datetime(row[3]),
-        "finish_time": to_datetime(row[4]),
-        "builderid": row[5],
-        "workerid": row[6],
-        "masterid": row[7],
-        "results": row[8],
-        "state_string": row[9],
+        "bid": bid,
+        "number": number,
+        "brid": brid,
+        "start_time": to_datetime(started_at),
+        "finish_time": to_datetime(complete_at),
+        "builderid": builderid,
+        "workerid": workerid,
+        "masterid": masterid,
+        "results": results,
+        "state_string": state_string,
     }

@@ -30,12 +30,11 @@ from buildbot.interfaces import is_renderable
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
-from buildbot.process.rendering import resolved
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.util.background import in_background
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
     CANCELLED,
     EXCEPTION,

@@ -16,8 +16,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
-from buildbot.process.rendering import resolved
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import SKIPPED
 
 _log = Logger()

@@ -32,12 +32,12 @@ from buildbot.data.interfaces import Master
 from buildbot.mq.log import Event
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import BuildRequest, Collapser
-from buildbot.process.properties import resolved
 from buildbot.process.waiting import WaitingRequests, urgency_of
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import resolved
 
 _log = Logger()
 _CHOICE = 100

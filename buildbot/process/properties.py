@@ -14,8 +14,8 @@ from typing import Any, Protocol
 
 from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
-from buildbot.process.rendering import Renderable, rendered, resolved
-from buildbot.util.deferreds import deferred
+from buildbot.process.rendering import Renderable, rendered
+from buildbot.util.deferreds import deferred, resolved
 
 __all__ = [
     "IRenderable",

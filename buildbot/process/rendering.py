@@ -8,15 +8,13 @@ the configuration, because there is nothing to decide by before the build runs.
 
 from __future__ import annotations
 
-import inspect
 import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
-from twisted.internet.defer import Deferred
-
 from buildbot.config.errors import ConfigErrors, error
 from buildbot.interfaces import IProperties, IRenderable
+from buildbot.util.deferreds import resolved
 
 
 def same_description(left: Any, right: Any) -> bool:
@@ -36,13 +34,6 @@ def same_description(left: Any, right: Any) -> bool:
         return bool(left == right)
     except ConfigErrors:  # a user's object that holds renderables and compares them
         return False
-
-
-async def resolved(value: Any) -> Any:
-    """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
-    if isinstance(value, Deferred) or inspect.isawaitable(value):
-        return await value
-    return value
 
 
 async def rendered(value: Any, props: IProperties) -> Any:

@@ -27,10 +27,9 @@ from buildbot.interfaces import holds_renderable, is_renderable
 from buildbot.process.logs import Log, storable
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
-from buildbot.process.rendering import resolved
 from buildbot.process.testresults import TestResults
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
     CANCELLED,
     EXCEPTION,

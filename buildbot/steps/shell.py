@@ -9,9 +9,9 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.process.logobserver import LogLineObserver
-from buildbot.process.rendering import resolved
 from buildbot.process.shellmixin import ShellMixin
 from buildbot.process.step import BuildStep
+from buildbot.util.deferreds import resolved
 from buildbot.util.results import SUCCESS, WARNINGS, worst_status
 
 

@@ -1,7 +1,8 @@
-"""The one place where coroutines become Deferreds."""
+"""Coroutines and Deferreds: the one place where the former become the latter, and what may be either."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -10,6 +11,13 @@ from twisted.internet.defer import Deferred, ensureDeferred
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+async def resolved(value: Any) -> Any:
+    """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
+    if isinstance(value, Deferred) or inspect.isawaitable(value):
+        return await value
+    return value
 
 
 def deferred(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable[P, Deferred[T]]:

@@ -91,7 +91,7 @@ class App:
             if request.method != "POST":
                 return rest.error_response(error)
             body = jsonbody.compact({"error": {"message": error.message}})
-            return Response(error.status, (("Content-Type", "text/plain; charset=utf-8"),), body)
+            return Response.text(error.status, body)
         if request.method == "POST":
             response = await self.rpc.handle(request, path, visitor)
         elif path == (openapi.NAME,):

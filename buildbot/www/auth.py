@@ -7,7 +7,6 @@ session then remembers. `RemoteUserAuth` has ``visitor`` instead: each request s
 from __future__ import annotations
 
 import hmac
-import inspect
 import re
 from base64 import b64decode
 from collections import OrderedDict
@@ -16,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from buildbot.config.errors import error
+from buildbot.util.deferreds import resolved
 from buildbot.util.fairqueue import FairQueue, QueueFullError
 from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.util.passwords import check_passwd
@@ -64,11 +63,6 @@ class LoginContext(Protocol):
         """A signature of ``text`` that only this installation can make."""
 
 
-async def resolved(value: Any) -> Any:
-    """``value``, or what it becomes: users' functions may be coroutines, or give Deferreds."""
-    return await value if inspect.isawaitable(value) or isinstance(value, Deferred) else value
-
-
 class UserInfoProviderBase:
     """Says more about a user whose name is known; derive from it and override ``getUserInfo``."""
 
@@ -103,7 +97,7 @@ class AuthBase:
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """One step of a login: its end, or what to answer meanwhile."""
-        return _page(404, "There is no login here")
+        return Response.text(404, "There is no login here")
 
     async def _described(self, user: Mapping[str, Any]) -> UserInfo:
         return {**user, **(await resolved(self.userInfoProvider.getUserInfo(user["username"])) or {})}
@@ -133,7 +127,7 @@ class PasswordAuth(AuthBase):
                 right = await self._is_right(request.client, given, desk)
             except (TooManyGuessesError, QueueFullError):
                 _log.info("login refused: too many from {address} wait", address=request.client)
-                return _page(429, "Too many logins from your address wait; try again later").with_headers(
+                return Response.text(429, "Too many logins from your address wait; try again later").with_headers(
                     ("Retry-After", "10")
                 )
             if right:
@@ -145,7 +139,7 @@ class PasswordAuth(AuthBase):
                 name=given[0][:100],
             )
         challenge = ("WWW-Authenticate", 'Basic realm="buildbot", charset="UTF-8"')
-        return Response(401, (("Content-Type", "text/plain; charset=utf-8"), challenge), b"Unauthorized")
+        return Response.text(401, "Unauthorized").with_headers(challenge)
 
     async def _is_right(self, address: str, given: tuple[str, str], desk: LoginContext) -> bool:
         """The verdict on a password, when it is the turn of its address."""
@@ -292,7 +286,7 @@ class RemoteUserAuth(AuthBase):
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``; the proxy has done it, or nobody has."""
-        return _page(403, "The proxy in front of this server did not say who you are")
+        return Response.text(403, "The proxy in front of this server did not say who you are")
 
 
 def basic_credentials(request: Request) -> tuple[str, str] | None:
@@ -318,7 +312,3 @@ def _bytes(value: str | bytes) -> bytes:
 
 def _text(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
-
-
-def _page(status: int, text: str) -> Response:
-    return Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())

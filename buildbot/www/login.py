@@ -29,7 +29,7 @@ class Login:
             return await self._login(request, visitor)
         if path == ("logout",):
             return await self._logout(request, visitor)
-        return Response(404, (("Content-Type", "text/plain"),), b"Not Found")
+        return Response.text(404, "Not Found")
 
     async def _login(self, request: Request, visitor: Visitor) -> Response:
         outcome = await self._gate.auth.login(request, self._gate)
@@ -41,7 +41,7 @@ class Login:
 
     async def _logout(self, request: Request, visitor: Visitor) -> Response:
         if request.header("sec-fetch-site") == "cross-site":
-            return Response(403, (("Content-Type", "text/plain"),), b"Log out on the page itself")
+            return Response.text(403, "Log out on the page itself")
         redirect = dict(request.parameters()).get("redirect", "")
         return self._back(redirect, await self._gate.sessions.end(visitor))
 

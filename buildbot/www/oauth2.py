@@ -79,15 +79,19 @@ class OAuth2Auth(AuthBase):
             return await self._send_away(given.get("redirect", ""), desk)
         redirect = await self._redirect_of(request, given["state"], desk)
         if redirect is None:
-            return _refused(400, "This login was not begun in this browser, or more than ten minutes ago. Try again.")
+            return Response.text(
+                400, "This login was not begun in this browser, or more than ten minutes ago. Try again."
+            )
         if "code" not in given:
-            return _refused(403, f"{self.name} refused the login: {given.get('error', 'it gave no code')[:100]}")
+            return Response.text(403, f"{self.name} refused the login: {given.get('error', 'it gave no code')[:100]}")
         try:
             token = await self._token(given["code"], await desk.sign("pkce", given["state"]), desk)
             user = await self.get_user(Api(desk.master.httpservice, self.resourceEndpoint, token))
         except (HttpError, KeyError, TypeError) as problem:
             _log.error("login by {name} failed: {problem!r}", name=self.name, problem=problem)
-            return _refused(502, f"The login failed, since {self.name} did not answer as expected. The log says more.")
+            return Response.text(
+                502, f"The login failed, since {self.name} did not answer as expected. The log says more."
+            )
         return LoggedIn(user, redirect)
 
     async def _send_away(self, redirect: str, desk: LoginContext) -> Response:
@@ -290,7 +294,3 @@ class BitbucketAuth(OAuth2Auth):
         groups = [each["slug"] for each in await api.list("/workspaces?role=member&pagelen=100")]
         email = emails[0]["email"] if emails else None
         return {"username": user["username"], "full_name": user.get("display_name"), "email": email, "groups": groups}
-
-
-def _refused(status: int, text: str) -> Response:
-    return Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())

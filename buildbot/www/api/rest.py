@@ -163,4 +163,4 @@ def error_response(error: Exception) -> Response:
     """An error of GET: JSON text under a plain type, as clients know it."""
     problem = problem_of(error)
     body = jsonbody.compact({"error": problem.text})
-    return Response(problem.status, (("Content-Type", "text/plain; charset=utf-8"),), body)
+    return Response.text(problem.status, body)

@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
-from buildbot.www.auth import resolved
+from buildbot.util.deferreds import resolved
 from buildbot.www.authz.access import AccessRequest, Data, Target, targets
 from buildbot.www.authz.endpointmatchers import ANYONE, AUTHENTICATED, EndpointMatcherBase
 from buildbot.www.authz.roles import RolesFromBase

@@ -66,12 +66,12 @@ class ChangeHooks:
     async def handle(self, request: Request, path: tuple[str, ...]) -> Response:
         """The reply to ``/change_hook/<path>``, errors included."""
         if request.method not in ("GET", "POST"):
-            return _text(501, "only GET and POST are understood")
+            return Response.text(501, "only GET and POST are understood")
         if self._is_from_a_page(request):
-            return _text(403, "not from another site's page")
+            return Response.text(403, "not from another site's page")
         if self._checkers and not await self._authenticated(request):
             challenge = ("WWW-Authenticate", 'Basic realm="Protected area"')
-            return _text(401, "Unauthorized").with_headers(challenge)
+            return Response.text(401, "Unauthorized").with_headers(challenge)
         match = re.match(r"\w*", path[0] if path else "", re.ASCII)
         name = (match[0] if match else "") or "base"
         try:
@@ -79,10 +79,10 @@ class ChangeHooks:
                 raise RefusedDeliveryError(f"The dialect specified, '{name[:100]}', wasn't whitelisted in change_hook")
             dialect = self._dialects[name]
             if request.method == "GET" and not dialect.takes_get:
-                return _text(405, "send a POST").with_headers(("Allow", "POST"))
+                return Response.text(405, "send a POST").with_headers(("Allow", "POST"))
             delivery = await dialect.receive(request)
             if not delivery.changes:
-                return _text(200, "no change found")
+                return Response.text(200, "no change found")
             try:
                 added = await self._data.update.addDelivery(delivery.changes, delivery.identity)
             except (TypeError, ValueError) as problem:
@@ -90,11 +90,11 @@ class ChangeHooks:
                 raise RefusedDeliveryError(str(problem)) from None
         except RefusedDeliveryError as problem:
             _log.info("change hook {name}: refused: {problem}", name=name[:100], problem=problem)
-            return _text(400, str(problem))
+            return Response.text(400, str(problem))
         except Exception:
             _log.failure("change hook {name} failed", name=name)
-            return _text(500, "Error processing changes.")
-        return _text(200, f"{len(added)} change found" if added else "no change found")
+            return Response.text(500, "Error processing changes.")
+        return Response.text(200, f"{len(added)} change found" if added else "no change found")
 
     def _is_from_a_page(self, request: Request) -> bool:
         """Whether somebody's page in a visitor's browser sends it; services are no browsers.
@@ -126,8 +126,3 @@ class ChangeHooks:
         self._guesses.wrong(address, name)
         _log.info("change hook: wrong password or unknown name {name!r} from {address}", name=name, address=address)
         return False
-
-
-def _text(status: int, text: str) -> Response:
-    headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
-    return Response(status, headers, text.encode("utf-8", "replace"))

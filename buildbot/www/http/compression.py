@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import re
+from functools import lru_cache
 
 import zstandard
 
@@ -12,16 +14,30 @@ from buildbot.www.http.messages import Request, Response
 CODINGS = frozenset({"zstd", "gzip"})
 #: below this, compressing costs more than it saves
 MIN_BYTES = 1400
+_MAX_REMEMBERED = 200
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
 def accepted(request: Request) -> frozenset[str]:
-    """The content codings that the client takes; one with ``q=0`` is refused by it."""
-    codings = set()
-    for part in (request.header("accept-encoding") or "").split(","):
-        coding, _, weight = part.strip().partition(";")
-        if weight.replace(" ", "") not in ("q=0", "q=0.0"):
-            codings.add(coding.strip().lower())
-    return frozenset(codings)
+    """The content codings that are spoken here and that the client takes; ``q=0`` refuses one, ``*`` is all others."""
+    header = request.header("accept-encoding") or ""
+    # Clients send few different ones, all of them short: what is long is not worth remembering.
+    return _codings(header) if len(header) <= _MAX_REMEMBERED else _codings.__wrapped__(header)
+
+
+@lru_cache(maxsize=256)
+def _codings(header: str) -> frozenset[str]:
+    taken: dict[str, bool] = {}
+    for part in header.lower().split(","):
+        coding, *parameters = (each.strip() for each in part.split(";"))
+        taken[coding.removeprefix("x-")] = all(_takes(each) for each in parameters)
+    return frozenset(each for each in CODINGS if taken.get(each, taken.get("*", False)))
+
+
+def _takes(parameter: str) -> bool:
+    """Whether a parameter of a coding is no refusal: a weight of 0, or one that is none."""
+    name, _, weight = (each.strip() for each in parameter.partition("="))
+    return name != "q" or (_WEIGHT.fullmatch(weight) is not None and float(weight) > 0)
 
 
 def compressed(request: Request, response: Response) -> Response:

@@ -64,7 +64,7 @@ class EventStreams:
             return await self._handle(request, segments, visitor)
         except Exception as error:
             problem = problem_of(error)
-            return _text(problem.status, problem.text)
+            return Response.text(problem.status, problem.text)
 
     async def _handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
         if segments and segments[-1] == "":
@@ -91,7 +91,7 @@ class EventStreams:
             await stream.feed.start(path)
         elif not stream.feed.stop(path):
             raise RefusedError(404, "consumer is not listening to this event")
-        return _text(200, "ok")
+        return Response.text(200, "ok")
 
     async def _run(self, stream: _Stream) -> AsyncGenerator[bytes, None]:
         release = self._hold(stream.visitor, stream.end)
@@ -180,7 +180,3 @@ class _Stream:
 def _since(request: Request) -> int | None:
     text = dict(request.parameters()).get("since") or request.header("last-event-id")
     return None if text is None else clock_of(text)
-
-
-def _text(status: int, text: str) -> Response:
-    return Response(status, (("Content-Type", "text/plain; charset=utf-8"),), text.encode())

@@ -18,12 +18,12 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.logobserver import BufferLogObserver, LineConsumerLogObserver, LogLineObserver, LogObserver
 from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.process.remotecommand import RemoteCommand
-from buildbot.process.rendering import resolved
 from buildbot.process.workers.connection import WorkerLostError
 from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.steps.source.git import Git
 from buildbot.test.steps import StepHarness
+from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 
