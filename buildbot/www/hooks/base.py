@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TypeVar
 
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
 from buildbot.www.http.messages import Request
 
 _TEXTS = ("committer", "revision", "branch", "category", "revlink", "repository", "project", "codebase")
+
+
+T = TypeVar("T")
 
 
 class BaseDialect(Dialect):
@@ -17,10 +20,10 @@ class BaseDialect(Dialect):
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``."""
         fields = {name: values[0] for name, values in form(request).items()}
-        change: dict[str, Any] = {name: fields[name] for name in _TEXTS if name in fields}
+        change: dict[str, object] = {name: fields[name] for name in _TEXTS if name in fields}
         change["author"] = fields.get("author", fields.get("who", ""))
         change["comments"] = fields.get("comments", "")
-        change["files"] = _json(fields, "files", list)
+        change["files"] = files = _json(fields, "files", list)
         change["properties"] = _json(fields, "properties", dict)
         when = fields.get("when_timestamp", fields.get("when"))
         if when is not None:
@@ -28,7 +31,7 @@ class BaseDialect(Dialect):
                 change["when_timestamp"] = int(float(when))
             except (ValueError, OverflowError) as problem:
                 raise RefusedDeliveryError(str(problem)) from None
-        if not all(isinstance(name, str) for name in change["files"]):
+        if not all(isinstance(name, str) for name in files):
             raise RefusedDeliveryError("files must be a list of names")
         key = request.header("idempotency-key")
         if key is None:
@@ -37,11 +40,11 @@ class BaseDialect(Dialect):
         return Delivery({f"base#{key}": [change]}, f"base#{key}")
 
 
-def _json(fields: dict[str, str], name: str, kind: type) -> Any:
+def _json(fields: dict[str, str], name: str, kind: type[T]) -> T:
     if not fields.get(name):
         return kind()
     try:
-        value = json.loads(fields[name])
+        value: object = json.loads(fields[name])
     except (ValueError, RecursionError) as problem:
         raise RefusedDeliveryError(str(problem)) from None
     if not isinstance(value, kind):

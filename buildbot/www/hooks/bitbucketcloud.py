@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildbot.www.hooks.dialect import (
     Delivery,
     Dialect,
@@ -37,8 +35,8 @@ class BitbucketCloudDialect(Dialect):
             return delivered("bitbucketcloud", request, self._pull_request(payload, event))
         return Delivery()  # comments, forks, pings: nothing to build
 
-    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
-        lines: dict[str, list[dict[str, Any]]] = {}
+    def _push(self, payload: object) -> dict[str, list[dict[str, object]]]:
+        lines: dict[str, list[dict[str, object]]] = {}
         for update in at(payload, "push.changes", list):
             new = maybe(update, "new", dict)
             ref = new if new is not None else maybe(update, "old", dict)
@@ -68,7 +66,7 @@ class BitbucketCloudDialect(Dialect):
                 )
         return lines
 
-    def _pull_request(self, payload: Any, event: str) -> dict[str, list[dict[str, Any]]]:
+    def _pull_request(self, payload: object, event: str) -> dict[str, list[dict[str, object]]]:
         line = f"{_repository(payload)['project']} pull request {at(payload, 'pullrequest.id', int)}"
         if event not in ("pullrequest:created", "pullrequest:updated"):
             return {line: []}
@@ -95,13 +93,13 @@ class BitbucketCloudDialect(Dialect):
         return {line: [change]}
 
 
-def _author(payload: Any, commit: Any) -> str:
+def _author(payload: object, commit: object) -> str:
     """Who wrote a commit, or at least who pushed it."""
     paths = ((commit, "author.raw"), (commit, "author.user.display_name"), (payload, "actor.display_name"))
     return next((name for each, path in paths if (name := maybe(each, path, str))), "unknown")
 
 
-def _repository(payload: Any) -> dict[str, str]:
+def _repository(payload: object) -> dict[str, str]:
     return {
         "project": at(payload, "repository.full_name", str),
         "repository": at(payload, "repository.links.html.href", str),

@@ -46,7 +46,7 @@ class Delivery:
             name; once something else has happened to the line, the same delivery is news again. None: each counts.
     """
 
-    changes: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    changes: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
     identity: str | None = None
 
 
@@ -75,14 +75,14 @@ class Dialect:
         """
         raise NotImplementedError
 
-    def codebase(self, payload: Any) -> dict[str, Any]:
+    def codebase(self, payload: object) -> dict[str, object]:
         """The change's codebase, if the options name one."""
         given = self.options.get("codebase")
         name = given(payload) if callable(given) else given
         return {} if name is None else {"codebase": name}
 
 
-def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str, Any]]]) -> Delivery:
+def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str, object]]]) -> Delivery:
     """A signed delivery, named by the very bytes that were signed, and where they were sent.
 
     The ids in the senders' headers are no use: some senders give a repetition a new one.
@@ -107,7 +107,7 @@ def require_signature(secret: str | None, given: str | None, body: bytes, algori
         raise RefusedDeliveryError("Hash mismatch")
 
 
-def parse(body: bytes | str) -> Any:
+def parse(body: bytes | str) -> object:
     """The payload; RefusedDeliveryError if it is no JSON."""
     try:
         return json.loads(body)
@@ -115,7 +115,7 @@ def parse(body: bytes | str) -> Any:
         raise RefusedDeliveryError(f"Error loading JSON: {problem}") from None
 
 
-def at(payload: Any, path: str, kind: type[T]) -> T:
+def at(payload: object, path: str, kind: type[T]) -> T:
     """What is at a dotted path of a payload.
 
     Raises:
@@ -130,7 +130,7 @@ def at(payload: Any, path: str, kind: type[T]) -> T:
     return found
 
 
-def maybe(payload: Any, path: str, kind: type[T]) -> T | None:
+def maybe(payload: object, path: str, kind: type[T]) -> T | None:
     """As ``at``; None where nothing is there."""
     found = payload
     for name in path.split("."):
@@ -138,7 +138,7 @@ def maybe(payload: Any, path: str, kind: type[T]) -> T | None:
     return None if found is None else at(payload, path, kind)
 
 
-def names(payload: Any, *paths: str) -> list[str]:
+def names(payload: object, *paths: str) -> list[str]:
     """The texts of several lists, some of which may be missing."""
     found = []
     for path in paths:
@@ -178,7 +178,7 @@ def signed(name: str | None, mail: str | None) -> str:
     return f"{name} <{mail}>" if name and mail else name or mail or ""
 
 
-def person(payload: Any, *paths: str) -> str:
+def person(payload: object, *paths: str) -> str:
     """Who is at the first of these paths where anybody is; ``unknown`` if nobody is.
 
     Whoever wrote a commit is the least that a build of it needs, so that alone is no reason to refuse it.
@@ -191,16 +191,18 @@ def person(payload: Any, *paths: str) -> str:
     return "unknown"
 
 
-def optional_moment(payload: Any, path: str) -> int | None:
+def optional_moment(payload: object, path: str) -> int | None:
     """Unix seconds of the time at a path; None where there is none: then it is the present time."""
     text = maybe(payload, path, str)
     return None if text is None else moment(text)
 
 
-def pushed(payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[str, Any]:
+def pushed(payload: object, commit: object, branch: tuple[str, str | None]) -> dict[str, object]:
     """The change of a commit of a push, as GitHub and those say it who are like it."""
     return {
-        "author": person({**commit, "pusher": maybe(payload, "pusher", dict)}, "author", "pusher"),
+        "author": person(
+            {"author": maybe(commit, "author", dict), "pusher": maybe(payload, "pusher", dict)}, "author", "pusher"
+        ),
         "committer": None if maybe(commit, "committer", dict) is None else person(commit, "committer"),
         "comments": maybe(commit, "message", str) or "",
         "revision": at(commit, "id", str),
@@ -214,7 +216,7 @@ def pushed(payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[st
     }
 
 
-def heads(payload: Any) -> list[dict[str, Any]]:
+def heads(payload: object) -> list[dict[str, object]]:
     """The commit that a push without commits of its own leads to: a new branch, a tag, a branch that was moved.
 
     The list is empty if the push deleted what it names.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildbot.www.hooks.dialect import (
     Delivery,
     Dialect,
@@ -38,7 +36,7 @@ class GiteaDialect(Dialect):
         # A new branch or tag comes with a push of its own; issues, releases and whatever else have nothing to build.
         return Delivery()
 
-    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+    def _push(self, payload: object) -> dict[str, list[dict[str, object]]]:
         ref = at(payload, "ref", str)
         branch = branch_of(ref)
         if branch is None:
@@ -52,7 +50,7 @@ class GiteaDialect(Dialect):
             ]
         }
 
-    def _pull_request(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+    def _pull_request(self, payload: object) -> dict[str, list[dict[str, object]]]:
         line = f"{at(payload, 'repository.full_name', str)} pull request {at(payload, 'number', int)}"
         if at(payload, "action", str) not in ("opened", "reopened", "synchronized"):
             return {line: []}

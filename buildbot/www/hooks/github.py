@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from typing import Any
 from urllib.parse import quote
 
 from twisted.logger import Logger
@@ -67,7 +66,7 @@ class GitHubDialect(Dialect):
     def _skipped(self, message: str) -> bool:
         return any(re.search(skip, message) for skip in self.options.get("skips", _SKIPS))
 
-    def _push(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+    def _push(self, payload: object) -> dict[str, list[dict[str, object]]]:
         ref = at(payload, "ref", str)
         branch = branch_of(ref)
         if branch is None:
@@ -84,7 +83,7 @@ class GitHubDialect(Dialect):
             commits = heads(payload)
         return {line: [self._commit(payload, commit, branch) for commit in commits]}
 
-    def _commit(self, payload: Any, commit: Any, branch: tuple[str, str | None]) -> dict[str, Any]:
+    def _commit(self, payload: object, commit: object, branch: tuple[str, str | None]) -> dict[str, object]:
         return {
             **pushed(payload, commit, branch),
             "properties": {
@@ -95,7 +94,7 @@ class GitHubDialect(Dialect):
             **self.codebase(payload),
         }
 
-    async def _pull_request(self, payload: Any) -> dict[str, list[dict[str, Any]]]:
+    async def _pull_request(self, payload: object) -> dict[str, list[dict[str, object]]]:
         line = f"{at(payload, 'repository.full_name', str)} pull request {at(payload, 'number', int)}"
         if at(payload, "action", str) not in ("opened", "reopened", "synchronize"):
             return {line: []}
@@ -126,10 +125,10 @@ class GitHubDialect(Dialect):
         }
         return {line: [change]}
 
-    def _chosen(self, values: dict[str, Any]) -> dict[str, Any]:
+    def _chosen(self, values: object) -> dict[str, object]:
         """What ``github_property_whitelist`` names, as ``github.<path>``."""
         patterns = self.options.get("github_property_whitelist", ())
-        if not patterns:
+        if not patterns or not isinstance(values, dict):
             return {}
         found = _flat("github", values)
         return {name: value for name, value in found if any(fnmatchcase(name, pattern) for pattern in patterns)}
@@ -144,7 +143,7 @@ class GitHubDialect(Dialect):
         files = await self._ask(f"/repos/{quote(project)}/pulls/{number}/files?per_page=100")
         return [at(each, "filename", str) for each in files] if isinstance(files, list) else []
 
-    async def _ask(self, path: str) -> Any:
+    async def _ask(self, path: str) -> object:
         """An answer of GitHub's API; None without a ``token``, or if there is none: the change counts all the same."""
         token = self.options.get("token")
         if token is None:
@@ -158,7 +157,7 @@ class GitHubDialect(Dialect):
             return None
 
 
-def _payload(request: Request) -> Any:
+def _payload(request: Request) -> object:
     content_type = (request.header("content-type") or "").partition(";")[0].strip().lower()
     if content_type == "application/json":
         return parse(request.body)
@@ -167,7 +166,7 @@ def _payload(request: Request) -> Any:
     raise RefusedDeliveryError(f"Unknown content type: {content_type[:100]!r}")
 
 
-def _flat(prefix: str, values: Any) -> Iterator[tuple[str, Any]]:
+def _flat(prefix: str, values: dict[str, object]) -> Iterator[tuple[str, object]]:
     for name, value in values.items():
         if isinstance(value, dict):
             yield from _flat(f"{prefix}.{name}", value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-from typing import Any
 
 from buildbot.www.hooks.dialect import (
     Delivery,
@@ -42,7 +41,7 @@ class GitLabDialect(Dialect):
             raise RefusedDeliveryError("Invalid secret")
         payload = parse(request.body)
         kind = maybe(payload, "object_kind", str) or _KINDS.get(request.header("x-gitlab-event") or "", "")
-        lines: dict[str, list[dict[str, Any]]] = {}
+        lines: dict[str, list[dict[str, object]]] = {}
         if kind in ("push", "tag_push"):
             lines = self._push(payload, kind)
         elif kind == "merge_request":
@@ -50,14 +49,15 @@ class GitLabDialect(Dialect):
         elif kind == "note" and maybe(payload, "merge_request", dict) is not None:
             merge = at(payload, "merge_request", dict)
             change = self._merge_request_change(payload, merge, kind)
-            change["properties"]["comments"] = at(payload, "object_attributes.note", str)
+            note = {"comments": at(payload, "object_attributes.note", str)}
+            change["properties"] = {**at(change, "properties", dict), **note}
             lines = {_merge_line(merge): [change]}
         codebase = dict(request.parameters()).get("codebase")
         named = self.codebase(payload) if codebase is None else {"codebase": codebase}
         lines = {line: [{**change, **named} for change in changes] for line, changes in lines.items()}
         return delivered("gitlab", request, lines)
 
-    def _push(self, payload: Any, kind: str) -> dict[str, list[dict[str, Any]]]:
+    def _push(self, payload: object, kind: str) -> dict[str, list[dict[str, object]]]:
         ref = at(payload, "ref", str)
         branch = branch_of(ref)
         if branch is None:
@@ -70,7 +70,7 @@ class GitLabDialect(Dialect):
             "properties": {"event": kind},
         }
         commits = [each for each in at(payload, "commits", list) if maybe(each, "distinct", bool) is not False]
-        changes = [
+        changes: list[dict[str, object]] = [
             {
                 "author": person(commit, "author"),
                 "comments": maybe(commit, "message", str) or "",
@@ -82,9 +82,10 @@ class GitLabDialect(Dialect):
             }
             for commit in commits
         ]
-        return {f"{common['repository']} {ref}": changes or [{**each, **common} for each in self._moved(payload)]}
+        changes = changes or [{**each, **common} for each in self._moved(payload)]
+        return {f"{common['repository']} {ref}": changes}
 
-    def _moved(self, payload: Any) -> list[dict[str, Any]]:
+    def _moved(self, payload: object) -> list[dict[str, object]]:
         """Where a branch or tag is that brings no commits: it was made at, or moved to, an old one."""
         after = maybe(payload, "after", str)
         if is_nothing(after):  # deleted
@@ -103,7 +104,7 @@ class GitLabDialect(Dialect):
             }
         ]
 
-    def _merge_request(self, payload: Any, request: Any, kind: str) -> dict[str, list[dict[str, Any]]]:
+    def _merge_request(self, payload: object, request: object, kind: str) -> dict[str, list[dict[str, object]]]:
         line = _merge_line(request)
         if at(request, "state", str) in ("closed", "merged", "approved"):
             return {line: []}
@@ -113,7 +114,7 @@ class GitLabDialect(Dialect):
             return {line: [self._merge_request_change(payload, request, kind)]}
         return {line: []}
 
-    def _merge_request_change(self, payload: Any, request: Any, kind: str) -> dict[str, Any]:
+    def _merge_request_change(self, payload: object, request: object, kind: str) -> dict[str, object]:
         commit = at(request, "last_commit", dict)
         title = f"MR#{at(request, 'iid', int)}: {at(request, 'title', str)}"
         return {
@@ -141,5 +142,5 @@ class GitLabDialect(Dialect):
         }
 
 
-def _merge_line(request: Any) -> str:
+def _merge_line(request: object) -> str:
     return f"{maybe(request, 'target.git_http_url', str) or ''} merge request {at(request, 'iid', int)}"

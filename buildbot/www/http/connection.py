@@ -43,13 +43,47 @@ LINGER_S = 2
 PIECE_BYTES = 128 * 1024
 
 
+class Transport(Shape):
+    """What a connection asks of TCP, TLS or a Unix socket."""
+
+    def getPeer(self) -> object:
+        """Where it comes from."""
+
+    def write(self, data: bytes) -> None:
+        """Send, or keep until it can be sent."""
+
+    def doWrite(self) -> object:
+        """Send now what is kept; something if the connection is broken. TCP only."""
+
+    def registerProducer(self, producer: object, streaming: bool) -> None:
+        """Say when to pause."""
+
+    def unregisterProducer(self) -> None:
+        """Say it no longer."""
+
+    def pauseProducing(self) -> None:
+        """Read no more for now."""
+
+    def resumeProducing(self) -> None:
+        """Read again."""
+
+    def loseConnection(self) -> None:
+        """Close once all is sent."""
+
+    def loseWriteConnection(self) -> None:
+        """Send no more once all is sent."""
+
+    def abortConnection(self) -> None:
+        """Close at once."""
+
+
 class Upgraded(Shape):
     """What a connection is handed over to when its client asks for a WebSocket."""
 
     async def handshake(self, request: Request) -> Response:
         """The answer to the client: 101 if it gets the WebSocket."""
 
-    def makeConnection(self, transport: Any) -> None:
+    def makeConnection(self, transport: Transport) -> None:
         """The client has the answer."""
 
     def dataReceived(self, data: bytes) -> None:
@@ -412,5 +446,5 @@ class Connection(Protocol):
             socket.dataReceived(behind)
 
     @property
-    def _transport(self) -> Any:
-        return self.transport
+    def _transport(self) -> Transport:
+        return self.transport  # type: ignore[return-value]  # what TCP and TLS give has more than ITransport says
