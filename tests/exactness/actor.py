@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -44,7 +45,7 @@ async def main(settings: Settings, records: Records, chance: random.Random) -> N
     building = Building(master, settings, records)
     heartbeat = Heartbeat(master, building.declared_dead, settings.beat_s, settings.expiry_s)
     await heartbeat.start()
-    records.write("started", masterid=master.masterid, epoch=master.db.epoch)
+    records.write("started", masterid=master.masterid, epoch=master.db.epoch, life=os.getpid())
     (settings.path / f"{records.name}.port").write_text(str(www.port))
     running: list[Any] = parts(BUILDERS[:1], settings)
     for part in running:

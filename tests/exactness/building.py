@@ -38,17 +38,16 @@ class Building:
         """Let the workers in and build."""
         step = ShellCommand(command=["farm", "20", "40", "0.05"], name="print", logEnviron=False)
         builder = BuilderConfig(name=self.builder, workernames=self.workers, factory=BuildFactory([step]))
-        await self._process.start(
-            SimpleNamespace(
-                workers=[Worker(name, "pw", max_builds=1) for name in self.workers],
-                builders=[builder],
-                schedulers={},
-                change_source=[],
-                projects=[],
-                codebases=[],
-                protocols={"pb": {"port": f"tcp:{self._port}:interface=127.0.0.1"}},
-            )
+        config: Any = SimpleNamespace(
+            workers=[Worker(name, "pw", max_builds=1) for name in self.workers],
+            builders=[builder],
+            schedulers={},
+            change_source=[],
+            projects=[],
+            codebases=[],
+            protocols={"pb": {"port": f"tcp:{self._port}:interface=127.0.0.1"}},
         )
+        await self._process.start(config)
 
     async def stop(self) -> None:
         """Build no more."""

@@ -118,6 +118,12 @@ class Process:
         self.paused = False
 
     @property
+    def life(self) -> int:
+        """The process's id."""
+        assert self._child is not None
+        return self._child.pid
+
+    @property
     def ended(self) -> int | None:
         """Its exit code, if it has ended by itself."""
         return None if self._child is None or self.down else self._child.poll()
@@ -368,6 +374,7 @@ class Farm:
         due, self._due = self._due, []
         for _, action in due:  # who is killed or paused comes back now
             action()
+        self._await_lives()
         deadline = time.monotonic() + self._limit
         while not self._all_build() and time.monotonic() < deadline:
             self._look_after()
@@ -379,6 +386,16 @@ class Farm:
             self._look_after()
             if self.judge.events != seen or self._due:
                 quiet_since, seen = time.monotonic(), self.judge.events
+            time.sleep(0.1)
+
+    def _await_lives(self) -> None:
+        """Wait until who was started again is up: that takes long on a busy machine."""
+        deadline = time.monotonic() + _START_S
+        while time.monotonic() < deadline:
+            self._look_after()
+            up = {record["life"] for record in read_all(self._settings.path) if record["kind"] == "started"}
+            if up >= {process.life for process in self._masters}:
+                return
             time.sleep(0.1)
 
     def _all_build(self) -> bool:

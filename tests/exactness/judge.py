@@ -298,6 +298,9 @@ class Judge:
         self.running[masterid] = bool(message["active"])
         if event not in ("started", "stopped"):
             return
+        for each in self.returns:
+            if event == "started" and each.masterid == masterid and each.building is None:
+                each.since = time.monotonic()  # until now its process was starting
         held = [brid for brid, request in self.requests.items() if request.owner == masterid and not request.complete]
         unfinished = [buildid for buildid, build in self.builds.items() if build.owner == masterid and not build.ended]
         parts = [] if event == "started" else [

@@ -21,7 +21,7 @@ async def main(settings: Settings, records: Records, chance: random.Random) -> N
     """Watch until the run ends."""
     master = StateLayer(settings.url, records.name, reactor)
     await master.open()
-    records.write("started", masterid=master.masterid, epoch=0)
+    records.write("started", masterid=master.masterid, epoch=0, life=os.getpid())
 
     def heard(key: tuple[str, ...], message: Any) -> None:
         records.write("consumed", number=consumer.clock, life=os.getpid(), consumer=name)
