@@ -131,11 +131,24 @@ async def test_set_refused(state: Any) -> None:
     for name in ("tests_passed", "tests_failed"):
         wrong = [(-1, ValueError), ("1", TypeError), (True, TypeError)]
         await refuses(state, update.completeTestResultSet, wrong, name, test_result_setid=setid)
-    await update.finishBuild(running.buildid, 0)
+    await update.unclaimBuildRequests([running.brid])
     async with unchanged(state):
         with pytest.raises(NotClaimedError):
             await update.completeTestResultSet(setid)
         with pytest.raises(NotClaimedError):
+            await update.addTestResults(builderid, setid, [{"test_name": "t", "value": "1"}])
+
+
+async def test_set_of_a_build_that_ended(state: Any) -> None:
+    """The end of a build completes its sets; nothing is added to them afterwards."""
+    running, builderid, setid = await add_set(state)
+    update = state.data.update
+    await update.finishBuild(running.buildid, 0)
+    assert (await state.db.test_result_sets.getTestResultSet(setid))["complete"]
+    async with unchanged(state):
+        with pytest.raises(ValueError, match="not complete"):
+            await update.completeTestResultSet(setid)
+        with pytest.raises(ValueError, match="not complete"):
             await update.addTestResults(builderid, setid, [{"test_name": "t", "value": "1"}])
 
 
