@@ -113,9 +113,9 @@ class Declared:
         declared = arguments_of(type(self))
         given = self.by_name(args, kwargs)
         for unknown in sorted(given.keys() - declared.keys()):
-            error(f"{self._called(given)}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
+            error(f"{self.__called(given)}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
         for name, each in declared.items():
-            self._take(name, each, given)
+            self.__take(name, each, given)
 
     def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments given by position and by name, all by name."""
@@ -124,10 +124,10 @@ class Declared:
             allowed = ", ".join(self.positional) or "none"
             error(f"{type(self).__name__}: arguments by position: at most {allowed}; {len(args)} are given")
         for twice in sorted(given.keys() & kwargs.keys()):
-            error(f"{self._called(kwargs)}: argument {twice!r} is given twice")
+            error(f"{self.__called(kwargs)}: argument {twice!r} is given twice")
         return {**given, **kwargs}
 
-    def _take(self, name: str, declared: Argument, given: Mapping[str, Any]) -> None:
+    def __take(self, name: str, declared: Argument, given: Mapping[str, Any]) -> None:
         if name in given:
             value = given[name]
         elif name in vars(self):
@@ -136,11 +136,11 @@ class Declared:
             value = getattr(type(self), name)  # a subclass's own default
         else:
             if declared.default is REQUIRED:
-                error(f"{self._called(given)}: argument {name!r} is missing ({declared.doc})")
+                error(f"{self.__called(given)}: argument {name!r} is missing ({declared.doc})")
             return
-        self._set(name, declared, value, self._called(given))
+        self.__set(name, declared, value, self.__called(given))
 
-    def _set(self, name: str, declared: Argument, value: Any, called: str) -> None:
+    def __set(self, name: str, declared: Argument, value: Any, called: str) -> None:
         try:
             setattr(self, name, declared.checked(value))
         except ValueError as reason:
@@ -150,7 +150,7 @@ class Declared:
         """Check and set some arguments before ``__init__``; returns the others of ``given``."""
         declared, taken = arguments_of(type(self)), set(names)
         for name in [name for name in given if name in taken]:
-            self._set(name, declared[name], given[name], self._called(given))
+            self.__set(name, declared[name], given[name], self.__called(given))
         return {name: value for name, value in given.items() if name not in taken}
 
     def set_rendered(self, name: str, value: Any) -> None:
@@ -167,7 +167,7 @@ class Declared:
                 raise ValueError(f"{name} {reason}") from None
         setattr(self, name, value)
 
-    def _called(self, given: Mapping[str, Any]) -> str:
+    def __called(self, given: Mapping[str, Any]) -> str:
         """The class and, where it has one, the name of this object, for messages."""
         name = given.get("name")
         return f"{type(self).__name__} {name!r}" if isinstance(name, str) else type(self).__name__

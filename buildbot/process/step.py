@@ -228,22 +228,22 @@ class BuildStep(Declared):
         self.stopped = False
         self.rendered = False
         self._build: StepBuild | None = None
-        self._unprepared: Failure | None = None
-        self._opening: _Opening | None = None
-        self._opening_turn = DeferredLock()
-        self._opens: Any = None
-        self._not_opened: Failure | None = None
-        self._ending: _Ending | None = None
-        self._problem: Failure | None = None
+        self.__unprepared: Failure | None = None
+        self.__opening: _Opening | None = None
+        self.__opening_turn = DeferredLock()
+        self.__opens: Any = None
+        self.__not_opened: Failure | None = None
+        self.__ending: _Ending | None = None
+        self.__problem: Failure | None = None
         self._master: Any = None
         self._worker: Any = None
         self._logs: dict[str, Log] = {}
-        self._observers: dict[str, list[ILogObserver]] = {}
-        self._results = TestResults()
+        self.__observers: dict[str, list[ILogObserver]] = {}
+        self.__results = TestResults()
         self.cmd: RemoteCommand | None = None
         self.timed_out = False
-        self._command: RemoteCommand | None = None
-        self._waiting: Deferred[Any] | None = None
+        self.__command: RemoteCommand | None = None
+        self.__waiting: Deferred[Any] | None = None
         self._calls: list[_Call[Any]] = []
 
     def __repr__(self) -> str:
@@ -287,16 +287,16 @@ class BuildStep(Declared):
         """
         self.stopped = True
         text = str(reason.value) if isinstance(reason, Failure) else reason
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._command is not None:
-            self._expect_end(self._command)
+        if self.__waiting is not None:
+            self.__waiting.cancel()
+        if self.__command is not None:
+            self.__expect_end(self.__command)
             try:
-                await self._command.interrupt(text)
+                await self.__command.interrupt(text)
             except (WorkerLostError, RemoteError) as problem:
                 _log.warn("{step} could not be interrupted: {problem}", step=self, problem=problem)
 
-    def _expect_end(self, command: RemoteCommand) -> None:
+    def __expect_end(self, command: RemoteCommand) -> None:
         """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
 
         timeout_s = command.stop_timeout_s()
@@ -308,7 +308,7 @@ class BuildStep(Declared):
         def give_up() -> None:
             if connection.held_back:  # what it says is not read, to its end neither
                 wait()
-            elif self._command is command:
+            elif self.__command is command:
                 _log.warn("worker {worker} does not stop {command}", worker=self.workername, command=command)
                 self.worker.drop(connection, f"it did not stop a command within {timeout_s:.0f} s")
 
@@ -396,12 +396,12 @@ class BuildStep(Declared):
     @awaited
     async def addCompleteLog(self, name: str, text: str) -> None:
         """Add a finished text log."""
-        await self._complete_log(name, "t", text)
+        await self.__complete_log(name, "t", text)
 
     @awaited
     async def addHTMLLog(self, name: str, html: str) -> None:
         """Add a finished HTML log."""
-        await self._complete_log(name, "h", html)
+        await self.__complete_log(name, "h", html)
 
     def addLogObserver(self, logname: str, observer: ILogObserver) -> None:
         """Let an observer (see `buildbot.process.logobserver`) see what goes to a log from now on.
@@ -409,7 +409,7 @@ class BuildStep(Declared):
         The log may be one that is added later.
         """
         observer.setStep(self)
-        self._observers.setdefault(logname, []).append(observer)
+        self.__observers.setdefault(logname, []).append(observer)
         if logname in self._logs:
             observer.setLog(self._logs[logname])
 
@@ -420,7 +420,7 @@ class BuildStep(Declared):
     @awaited
     async def addURL(self, name: str, url: str) -> None:
         """Show a link beside the step."""
-        update = await self._update()
+        update = await self.__update()
         await update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
 
     @awaited
@@ -432,7 +432,7 @@ class BuildStep(Declared):
             value: at most 7,000,000 bytes.
             source: what set it.
         """
-        update = await self._update()
+        update = await self.__update()
         await update.setBuildData(self.build.buildid, name, value, source)
 
     @awaited
@@ -447,8 +447,8 @@ class BuildStep(Declared):
         Returns:
             The id of the set, for `addTestResult`.
         """
-        await self._open_now()
-        return await self._results.begin(self, description, category, value_unit)
+        await self.__open_now()
+        return await self.__results.begin(self, description, category, value_unit)
 
     def addTestResult(
         self,
@@ -469,7 +469,7 @@ class BuildStep(Declared):
 
         Raises ValueError if this step has no such set. What else is wrong is said when the results are stored.
         """
-        self._results.add(
+        self.__results.add(
             setid,
             {
                 "value": value,
@@ -483,39 +483,39 @@ class BuildStep(Declared):
     @awaited
     async def finishTestResultSets(self) -> None:
         """Store all results and complete the sets. The end of the step does this, too."""
-        await self._finish_results()
+        await self.__finish_results()
 
     @awaited
     async def updateSummary(self) -> None:
         """Show a changed `getCurrentSummary`, or `getResultSummary` once it has ended."""
-        await self._show_summary()
+        await self.__show_summary()
 
-    async def _show_summary(self) -> None:
+    async def __show_summary(self) -> None:
         getter = self.getCurrentSummary if self.results is None else self.getResultSummary
         summary: dict[str, str] = await resolved(getter())
-        update = await self._update()
+        update = await self.__update()
         await update.setStepStateString(self.stepid, storable(summary.get("step", "finished")))
 
-    async def _show_summary_soon(self) -> None:
+    async def __show_summary_soon(self) -> None:
         """Show `getCurrentSummary` together with what it writes first; with nothing else if that is not at once."""
         summary: dict[str, str] = await resolved(self.getCurrentSummary())
         text = storable(summary.get("step", "finished"))
         batch = self.master.data.update.batch()
         batch.setStepStateString(self.stepid, text)
-        self._opening = _Opening(batch, text)
-        self._opens = self.master.reactor.callLater(0, self._open_soon)
+        self.__opening = _Opening(batch, text)
+        self.__opens = self.master.reactor.callLater(0, self.__open_soon)
 
-    def _open_soon(self) -> None:
-        ensureDeferred(self._open_now()).addErrback(self.build.write_failed)
+    def __open_soon(self) -> None:
+        ensureDeferred(self.__open_now()).addErrback(self.build.write_failed)
 
-    async def _open_now(self, log: Log | None = None) -> None:
+    async def __open_now(self, log: Log | None = None) -> None:
         """Store what it shows first, and with it the creation of a log; returns once that is stored, whoever did it."""
-        async with self._opening_turn:
-            opening, self._opening = self._opening, None
+        async with self.__opening_turn:
+            opening, self.__opening = self.__opening, None
             if opening is None:
                 return
-            if self._opens.active():
-                self._opens.cancel()
+            if self.__opens.active():
+                self.__opens.cancel()
             if log is not None:
                 log.gather_open(opening.batch)
             try:
@@ -529,16 +529,16 @@ class BuildStep(Declared):
                     # what is wrong with one of the two is said of that one
                     await self.master.data.update.setStepStateString(self.stepid, opening.summary)
             except Exception:
-                self._not_opened = Failure()
+                self.__not_opened = Failure()
                 raise
 
     async def _open_log(self, log: Log) -> None:
-        await self._open_now(log)
+        await self.__open_now(log)
         await log.open()
 
-    async def _update(self) -> Any:
+    async def __update(self) -> Any:
         """The update methods, once what it shows first is stored."""
-        await self._open_now()
+        await self.__open_now()
         return self.master.data.update
 
     @deferred
@@ -558,12 +558,12 @@ class BuildStep(Declared):
             if command.stdioLogName not in self._logs:
                 await self.addLog(command.stdioLogName)
             command.useLog(self._logs[command.stdioLogName])
-        self._command = self.cmd = command
+        self.__command = self.cmd = command
         try:
             if not self.stopped:  # while the log was made
                 await command.run(self.build.connection, self.build.builder.name)
         finally:
-            self._command = None
+            self.__command = None
             self.timed_out = self.timed_out or command.failure_reason() in TIMEOUTS
         if self.stopped:
             raise BuildStepCancelled
@@ -573,7 +573,7 @@ class BuildStep(Declared):
         """Wait for something that is not a command, in a way that `interrupt` can end."""
         if self.stopped:
             raise BuildStepCancelled
-        self._waiting = delay
+        self.__waiting = delay
         try:
             await delay
         except Exception:
@@ -581,7 +581,7 @@ class BuildStep(Declared):
                 raise BuildStepCancelled from None
             raise
         finally:
-            self._waiting = None
+            self.__waiting = None
 
     # how the build runs it
 
@@ -591,8 +591,8 @@ class BuildStep(Declared):
     async def prepare_in_build(self, build: StepBuild) -> None:
         """Render what must be known before it begins; nothing is written."""
         self._build = build
-        self._unprepared = await self._try(self._render_name())
-        self._unprepared = await self._try(self._render_flags()) or self._unprepared
+        self.__unprepared = await self.__try(self.__render_name())
+        self.__unprepared = await self.__try(self.__render_flags()) or self.__unprepared
 
     def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
         """Add its row and its start to a batch; what to give to `has_begun` once that is stored."""
@@ -619,52 +619,52 @@ class BuildStep(Declared):
         Raises:
             NotClaimedError: this master does not own the build any more; nothing more may be written.
         """
-        results, problem = EXCEPTION, self._unprepared
+        results, problem = EXCEPTION, self.__unprepared
         if problem is None:
-            results, problem = await self._run()
-        opening = await self._try(self._open_now()) or self._not_opened
+            results, problem = await self.__run()
+        opening = await self.__try(self.__open_now()) or self.__not_opened
         self.results = results
-        self._problem = problem or opening
-        if self._problem is None and results != CANCELLED:
-            self._ending = await self._prepare_end()
-        if self._ending is None:
+        self.__problem = problem or opening
+        if self.__problem is None and results != CANCELLED:
+            self.__ending = await self.__prepare_end()
+        if self.__ending is None:
             await self.end_piecewise()
 
     @property
     def has_unstored_end(self) -> bool:
         """Whether its work is done and its end is not stored yet."""
-        return self._ending is not None
+        return self.__ending is not None
 
-    async def _prepare_end(self) -> _Ending | None:
+    async def __prepare_end(self) -> _Ending | None:
         """Find out what is to be stored at its end; None if anything is wrong, which `end_piecewise` then says."""
         try:
-            await self._finish_calls()
+            await self.__finish_calls()
             for log in self._logs.values():
                 if not await log.prepare_end():
                     return None
-            await self._finish_results()
+            await self.__finish_results()
             hidden: list[bool] = []
-            await self._ask_hidden(hidden)
+            await self.__ask_hidden(hidden)
             summary: dict[str, str] = await resolved(self.getResultSummary())
             return _Ending(storable(summary.get("step", "finished")), any(hidden))
         except NotClaimedError:
             raise
         except Exception:
-            self._problem = Failure()
+            self.__problem = Failure()
             return None
 
     def gather_ending(self, batch: UpdateBatch) -> None:
         """Add what is left of its logs, and its end, to a batch."""
-        assert self._ending is not None and self.results is not None
+        assert self.__ending is not None and self.results is not None
         for log in self._logs.values():
             log.gather_end(batch)
         self.build.gather_properties(batch)
-        batch.setStepStateString(self.stepid, self._ending.summary)
-        batch.finishStep(self.stepid, self.results, self._ending.hidden)
+        batch.setStepStateString(self.stepid, self.__ending.summary)
+        batch.finishStep(self.stepid, self.results, self.__ending.hidden)
 
     def ending_stored(self) -> None:
         """Its end is stored."""
-        self._ending = None
+        self.__ending = None
         for log in self._logs.values():
             log.end_stored()
 
@@ -675,12 +675,12 @@ class BuildStep(Declared):
             NotClaimedError: as `run_in_build`.
         """
         assert self.results is not None
-        self._ending = None
-        problem, self._problem = self._problem, None
-        hidden = await self._end(self.results, problem)
+        self.__ending = None
+        problem, self.__problem = self.__problem, None
+        hidden = await self.__end(self.results, problem)
         await self.master.data.update.finishStep(self.stepid, self.results, hidden)
 
-    async def _end(self, results: int, problem: Failure | None) -> bool:
+    async def __end(self, results: int, problem: Failure | None) -> bool:
         """Close what it left open, and say how it ended; whether pages hide it.
 
         Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was
@@ -688,28 +688,28 @@ class BuildStep(Declared):
         """
         self.results = results
         problems = [problem]
-        for work in (self._finish_calls, self._close_logs, self._finish_results, self.build.save_properties):
-            problems.append(await self._try(work()))
+        for work in (self.__finish_calls, self.__close_logs, self.__finish_results, self.build.save_properties):
+            problems.append(await self.__try(work()))
         hidden: list[bool] = []
-        problems.append(await self._try(self._ask_hidden(hidden)))
+        problems.append(await self.__try(self.__ask_hidden(hidden)))
         failures = [each for each in problems if each is not None]
         if failures and self.results not in (RETRY, CANCELLED):
             self.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
-        unclear = await self._try(self._show_summary())
+        unclear = await self.__try(self.__show_summary())
         if unclear is not None:
             self.results = RETRY if _was_database(unclear) else EXCEPTION
             failures.append(unclear)
             text = with_result("finished", self.results)
-            unshown = await self._try(self.master.data.update.setStepStateString(self.stepid, text))
+            unshown = await self.__try(self.master.data.update.setStepStateString(self.stepid, text))
             failures += [] if unshown is None else [unshown]
-        for said in (self._say_cancelled(), self._say_problems(failures)):
-            failed = await self._try(said)
+        for said in (self.__say_cancelled(), self.__say_problems(failures)):
+            failed = await self.__try(said)
             if failed is not None:
                 _log.failure("the end of {step} could not be written to its logs", failed, step=self)
         return any(hidden)
 
-    async def _ask_hidden(self, hidden: list[bool]) -> None:
-        hidden.append(await self._asked(self.hideStepIf, self.results, self))
+    async def __ask_hidden(self, hidden: list[bool]) -> None:
+        hidden.append(await self.__asked(self.hideStepIf, self.results, self))
 
     async def always_runs(self, build: StepBuild) -> bool:
         """Whether it runs though the build was halted or stopped; also if that cannot be rendered: its run says why."""
@@ -718,7 +718,7 @@ class BuildStep(Declared):
         except Exception:
             return True
 
-    async def _render_flags(self) -> None:
+    async def __render_flags(self) -> None:
         """Make plain True and False of the flags; one that cannot be rendered gets its class's default."""
         problem: Exception | None = None
         for flag in self.flags:
@@ -733,11 +733,11 @@ class BuildStep(Declared):
         if problem is not None:
             raise problem
 
-    async def _render_name(self) -> None:
+    async def __render_name(self) -> None:
         name, self.name = self.name, type(self).__name__  # which it keeps if the name cannot be rendered
         self.name = str(await self.render(name))[:MAX_NAME] or self.name
 
-    async def _try(self, work: Any) -> Failure | None:
+    async def __try(self, work: Any) -> Failure | None:
         """The failure of ``run_in_build``, if it fails with anything but `NotClaimedError`."""
         try:
             await work
@@ -747,17 +747,17 @@ class BuildStep(Declared):
             return Failure()
         return None
 
-    async def _run(self) -> tuple[int, Failure | None]:
+    async def __run(self) -> tuple[int, Failure | None]:
         """Decide whether to run, render, run; the result code, and what went wrong unexpectedly."""
         try:
-            if not await self._asked(self.doStepIf, self):
-                await self._render_what_can_be()
+            if not await self.__asked(self.doStepIf, self):
+                await self.__render_what_can_be()
                 return SKIPPED, None
-            await self._render_attributes()
-            await self._show_summary_soon()
+            await self.__render_attributes()
+            await self.__show_summary_soon()
             results = await resolved(self.run())
-            await self._finish_calls()
-            await self._finish_results()
+            await self.__finish_calls()
+            await self.__finish_results()
             if self.stopped:
                 return CANCELLED, None
             if type(results) is not int or results not in range(7):
@@ -778,22 +778,26 @@ class BuildStep(Declared):
                 return (CANCELLED if self.stopped else RETRY), Failure()
             return (CANCELLED if self.stopped else EXCEPTION), Failure()
 
-    async def _asked(self, condition: Any, *args: Any) -> bool:
+    async def __asked(self, condition: Any, *args: Any) -> bool:
         """What a condition says: True or False, a renderable, or a function of ``args``."""
         if callable(condition) and not is_renderable(condition):
             condition = await resolved(condition(*args))
         return bool(await self.render(condition))
 
-    async def _render_attributes(self) -> None:
+    async def __render_attributes(self) -> None:
         if self.workdir is None:
             self.workdir = await self.build.default_workdir()
         for attribute in rendered_names(type(self)):
-            self.set_rendered(attribute, await self.render(getattr(self, attribute)))
+            value = await self.render(getattr(self, attribute))
+            try:
+                self.set_rendered(attribute, value)
+            except ValueError as reason:
+                raise BuildStepFailed(f"{type(self).__name__}: {reason}") from None
         if not self.workdir:
             self.workdir = await self.render(await self.build.default_workdir())
         self.rendered = True
 
-    async def _render_what_can_be(self) -> None:
+    async def __render_what_can_be(self) -> None:
         """Render for the summary of a step that does not run; what cannot be rendered is of no interest then."""
         whole = True
         for attribute in rendered_names(type(self)):
@@ -803,7 +807,7 @@ class BuildStep(Declared):
                 whole = False
         self.rendered = whole
 
-    async def _finish_calls(self) -> None:
+    async def __finish_calls(self) -> None:
         """Wait for the calls of its methods that it did not wait for itself; the first that failed fails this."""
         problems: list[Failure] = []
         while self._calls:
@@ -816,25 +820,25 @@ class BuildStep(Declared):
         if problems:
             problems[0].raiseException()
 
-    async def _close_logs(self) -> None:
+    async def __close_logs(self) -> None:
         """Finish its logs; each, even if another one cannot be finished."""
-        problems = [await self._try(log.finish()) for log in list(self._logs.values())]
+        problems = [await self.__try(log.finish()) for log in list(self._logs.values())]
         for problem in filter(None, problems):
             problem.raiseException()
 
-    async def _finish_results(self) -> None:
-        await self._results.finish(await self._update())
+    async def __finish_results(self) -> None:
+        await self.__results.finish(await self.__update())
 
-    async def _say_cancelled(self) -> None:
+    async def __say_cancelled(self) -> None:
         if self.results == CANCELLED and self.build.stop_reason is not None:
-            await self._complete_log("cancelled", "t", self.build.stop_reason)
+            await self.__complete_log("cancelled", "t", self.build.stop_reason)
 
-    async def _say_problems(self, problems: list[Failure]) -> None:
+    async def __say_problems(self, problems: list[Failure]) -> None:
         for problem in problems:
             _log.failure("{step} failed", problem, step=self)
         if problems:
             text = "\n".join("".join(traceback.format_exception(problem.value)) for problem in problems)
-            await self._complete_log("err.text", "t", text)
+            await self.__complete_log("err.text", "t", text)
 
     def _make_log(self, name: str, type: str) -> Log:
         update, reactor = self.master.data.update, self.master.reactor
@@ -842,11 +846,11 @@ class BuildStep(Declared):
             update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back,
             self.build.builder.defaults.logs,
         )  # fmt: skip
-        for observer in self._observers.get(name, ()):
+        for observer in self.__observers.get(name, ()):
             observer.setLog(log)
         return log
 
-    async def _complete_log(self, name: str, type: str, text: str) -> None:
+    async def __complete_log(self, name: str, type: str, text: str) -> None:
         log = self._make_log(name, type)
         await self._open_log(log)
         log.write("o", text)

@@ -153,7 +153,7 @@ async def test_full_disk(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) ->
     """A database that could not be written the last time, until something is written again; where it lies nobody is
     told.
     """
-    monkeypatch.setattr(master.db.pool, "unwritable", "the disk of the database /srv/x is full")
+    monkeypatch.setattr(master.db.pool.groups, "unwritable", "the disk of the database /srv/x is full")
     assert await not_ready(master) == "the database cannot be written"
     await master.data.update.addChange()
     async with serving(master) as (_, port):
