@@ -472,4 +472,4 @@ async def test_rendered_mode(farm: Farm, repository: Repository) -> None:
         await farm.ended()
         assert farm.master.build(buildid)["properties"]["left"][0] == left
     _, text = await seen(farm, properties={"mode": ("ful", "Force")})
-    assert text == "Git: mode must be one of 'incremental', 'full', not 'ful' (str) (failure)"
+    assert text == "Git: mode must be one of 'incremental', 'full', not 'ful' (str); did you mean 'full'? (failure)"
