@@ -6,6 +6,3 @@ from playwright.sync_api import expect
 
 # Other tests run beside these, with many processes; what is waited for comes, only later.
 expect.set_options(timeout=20_000)
-
-# A busy machine draws late; what never comes is a failure after half a minute as well as after five seconds.
-expect.set_options(timeout=30_000)
