@@ -106,7 +106,7 @@ def test_defaults(farm: Farm, dialog: Locator) -> None:
     expect(dialog.get_by_label("secretly")).to_have_count(0)
     properties, stamps = built(farm, dialog)
     assert properties == DEFAULTS
-    assert {name: stamp["branch"] for name, stamp in stamps.items()} == {"lib": "main", "app": None}
+    assert {name: stamp["branch"] for name, stamp in stamps.items()} == {"lib": "main", "app": ""}
     assert (stamps["lib"]["repository"], stamps["app"]["patch"]) == ("git://lib", None)
 
 
@@ -195,12 +195,12 @@ def test_what_is_wrong_stands_at_its_field(farm: Farm, dialog: Locator) -> None:
         "Your name": "please fill in email address",
         "Text": "does not match the pattern '[a-z ]+$'",
         "Lines": "longer than 20 characters",
-        "Number": "invalid literal",
+        "Number": "is not a whole number",
         "Free": "longer than 5 characters",
         "File": "longer than 10 characters",
     }
     fields = {dialog.get_by_label(re.compile(rf"^{label}( \*)?$")): text for label, text in told.items()}
-    fields[group(dialog, "Nested").get_by_label("Deep")] = "invalid literal"
+    fields[group(dialog, "Nested").get_by_label("Deep")] = "is not a whole number"
     fields[group(dialog, "Any property").get_by_label("Name")] = "bad property name='not a name'"
     for field, text in fields.items():
         expect(field).to_have_attribute("aria-invalid", "true")
