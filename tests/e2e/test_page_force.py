@@ -187,7 +187,7 @@ def test_what_is_wrong_stands_at_its_field(farm: Farm, dialog: Locator) -> None:
     group(dialog, "At least one").get_by_label("p").uncheck()
     too_big: FilePayload = {"name": "f", "mimeType": "text/plain", "buffer": b"x" * 11}
     dialog.get_by_label("File", exact=True).set_input_files(too_big)
-    group(dialog, "Nested").get_by_label("Deep").fill("")
+    group(dialog, "Nested").get_by_label("Deep").fill("far down")
     group(dialog, "Any property").get_by_label("Name").fill("not a name")
     start(dialog)
     expect(dialog.get_by_role("alert")).to_have_text("Some fields need another look.")
