@@ -119,7 +119,7 @@ async def test_worker_killed(farm: Farm) -> None:
     os.killpg(pid, signal.SIGKILL)
     assert farm.master.build(buildid)["results"] == RETRY
     assert farm.master.build(buildid)["state_string"] == "retry: worker w1 was lost"
-    assert farm.master.of("unclaimBuildRequests") == [([1],)]
+    assert not farm.master.get("buildrequests", 1)["claimed"]
     farm.agent()
     await farm.connected()
     again = await farm.build()
