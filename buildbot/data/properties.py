@@ -19,21 +19,29 @@ from buildbot.resources.changes import CHANGE
 from buildbot.util import jsontext
 
 
-class PropertiesEndpoint(Endpoint):
-    """All properties of a build or buildset: ``{name: [value, source]}``."""
+class _OfOwner(Endpoint):
+    """Properties of what is at another path."""
 
     #: those of a buildset and of a change become those of their builds
     of_builds = True
 
-    def __init__(self, db: DBConnector, owner: Resource, path: Path) -> None:
-        super().__init__(db, Path(f"{path.pattern}/properties", single=True), "properties", "property")
+    def __init__(self, db: DBConnector, owner: Resource, owner_path: Path, path: Path, plural: str, name: str) -> None:
+        super().__init__(db, path, plural, name)
         self._owner = owner
-        self._owner_path = path
+        self._owner_path = owner_path
 
     @property
     def heard(self) -> Heard | None:
         """As ``Endpoint.heard``."""
         return properties_heard_at(self._owner, self._owner_path)
+
+
+class PropertiesEndpoint(_OfOwner):
+    """All properties of a build or buildset: ``{name: [value, source]}``."""
+
+    def __init__(self, db: DBConnector, owner: Resource, path: Path) -> None:
+        own = Path(f"{path.pattern}/properties", single=True)
+        super().__init__(db, owner, path, own, "properties", "property")
 
     @property
     def type_spec(self) -> dict[str, Any]:
@@ -51,21 +59,13 @@ class PropertiesEndpoint(Endpoint):
         return {n: list(p) for n, p in found.items() if wanted is None or "*" in wanted or n in wanted}
 
 
-class PropertyListEndpoint(Endpoint):
+class PropertyListEndpoint(_OfOwner):
     """Properties as a list of ``name``, ``source`` and ``value`` (JSON text)."""
 
     kind: EndpointKind = "collection"
-    of_builds = True
 
     def __init__(self, db: DBConnector, owner: Resource, path: Path, last: str) -> None:
-        super().__init__(db, Path(f"{path.pattern}/{last}"), "_properties", "_property")
-        self._owner = owner
-        self._owner_path = path
-
-    @property
-    def heard(self) -> Heard | None:
-        """As ``Endpoint.heard``."""
-        return properties_heard_at(self._owner, self._owner_path)
+        super().__init__(db, owner, path, Path(f"{path.pattern}/{last}"), "_properties", "_property")
 
     @property
     def fields(self) -> dict[str, Kind]:
