@@ -17,7 +17,7 @@ from buildbot.config.errors import error
 from buildbot.data.base import Events
 from buildbot.interfaces import holds_renderable
 from buildbot.process.claimed import ClaimedPart
-from buildbot.process.properties import IRenderable, Properties
+from buildbot.process.properties import Properties
 
 REASON = "The %(classname)s scheduler named %(name)r triggered this build"
 _log = Logger()
@@ -27,8 +27,6 @@ _STAMP: Mapping[str, Any] = MappingProxyType({"repository": "", "branch": None, 
 PAGE = 500
 
 Priority = int | Callable[[list[str], dict[str, list[Change]]], int] | None
-BuilderNames = Sequence[str | IRenderable] | IRenderable
-Codebases = Mapping[str, Mapping[str, Any]] | Sequence[str] | None
 
 
 def _number(value: Any) -> int:
