@@ -230,8 +230,11 @@ async def test_asleep_for_too_long(state: Any, second_master: Any, monkeypatch: 
     persistent.subscription = await second_master.mq.startConsuming(persistent, ("changes", None, "new"), "persistent")
     lost: list[bool] = []
     listener.subscription.on_lost = lambda: lost.append(True)
+    tail = second_master.mq.tail
     with monkeypatch.context() as asleep:
-        asleep.setattr(second_master.mq.tail, "wake", lambda: None)
+        asleep.setattr(tail, "wake", lambda: None)
+        while tail._reading or tail._reading_soon is not None:  # woken before it fell asleep
+            await next_turn()
         await change(state)
         await state.db.users.updateUser(uid, identifier="alice")
         await state.data.update.trimEvents(0)
