@@ -17,6 +17,18 @@ from typing import Any
 #: a list of names that is longer than this says nothing to anybody
 _LONGEST_HINT = 200
 
+#: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
+LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "steps": {
+        "BuildEPYDoc": "Epydoc is no longer maintained; run another generator with ShellCommand, or use Sphinx",
+        "BuildbotCiSetupSteps": "it serves the builds of Buildbot itself; use ShellSequence or Trigger",
+        "BuildbotTestCiTrigger": "it serves the builds of Buildbot itself; use Trigger",
+        "Darcs": "run darcs with ShellCommand, or move the repository to Git or Mercurial",
+        "Monotone": "Monotone is no longer maintained; move the repository to Git or Mercurial",
+        "PyFlakes": "run pyflakes or ruff with WarningCountingShellCommand",
+    },
+}
+
 
 class Namespace:
     """Names that are imported when they are first used.
@@ -43,6 +55,8 @@ class Namespace:
     def _from_other_packages(self, name: str) -> Any:
         for entry in entry_points(group=f"buildbot.{self._name}", name=name):
             return entry.load()
+        if instead := LEFT_OUT.get(self._name, {}).get(name):
+            raise AttributeError(f"buildbot.plugins.{self._name} does not have {name!r}: {instead}")
         raise AttributeError(f"buildbot.plugins.{self._name} has no {name!r}{_hint(name, dir(self))}")
 
     def __dir__(self) -> list[str]:
