@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import click
-from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors, load_config
-from buildbot.db.dialects import InvalidURLError
-from buildbot.db.exceptions import UnknownSchemaError
+from buildbot.config import load_config
 from buildbot.importing.copying import Copy, Original
 from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.importing.target import Target
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts import failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.scripts.bringing import INCOMPLETE, bring
 from buildbot.scripts.options import basedir_argument, quiet_option
-
-#: of the process, where the copy is not equal
-UNEQUAL = 3
 
 
 @click.command("copy-db")
@@ -37,19 +30,10 @@ def command(destination_url: str, basedir: str, quiet: bool) -> None:
     not equal, and the rows are named.
     """
     found = basedirs.find(basedir)
-    say = (lambda _: None) if quiet else click.echo
-    try:
-        with BasedirLock(found.path):
-            report = _copied(found, destination_url, Progress(say))
-    except (ImportRefusedError, InvalidURLError) as reason:
-        raise click.ClickException(str(reason)) from None
-    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
-    for line in report.lines():
-        say(line)
+    report = bring(found, lambda progress: _copied(found, destination_url, progress), quiet)
     if report.left_out:
         click.echo(f"The copy is not equal: {len(report.left_out):,} rows differ.", err=True)
-        raise click.exceptions.Exit(UNEQUAL)
+        raise click.exceptions.Exit(INCOMPLETE)
 
 
 def _copied(found: Basedir, destination_url: str, progress: Progress) -> Report:

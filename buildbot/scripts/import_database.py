@@ -5,25 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors, load_config
-from buildbot.db.dialects import InvalidURLError
-from buildbot.db.exceptions import UnknownSchemaError
-from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.config import load_config
+from buildbot.importing.report import Progress, Report
 from buildbot.importing.run import Import
 from buildbot.importing.source import Source
 from buildbot.importing.target import Target
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts import failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.scripts.bringing import INCOMPLETE, bring
 from buildbot.scripts.options import quiet_option
 
 #: holds every row that was left out, with the reason
 LEFT_OUT = "import-left-out.txt"
-#: of the process, where not all could be brought over
-INCOMPLETE = 3
 
 
 @click.command("import")
@@ -44,16 +38,7 @@ def command(directory: str, source_url: str, quiet: bool) -> None:
     wrong; 3 done, but some rows were left out: they are listed in import-left-out.txt in DIRECTORY.
     """
     found = basedirs.find(directory)
-    say = (lambda _: None) if quiet else click.echo
-    try:
-        with BasedirLock(found.path):
-            report = _imported(found, source_url, Progress(say))
-    except (ImportRefusedError, InvalidURLError) as reason:
-        raise click.ClickException(str(reason)) from None
-    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
-    for line in report.lines():
-        say(line)
+    report = bring(found, lambda progress: _imported(found, source_url, progress), quiet)
     if report.left_out:
         count = len(report.left_out)
         click.echo(f"{count:,} rows were left out or changed; listed in '{found.path / LEFT_OUT}'.", err=quiet)

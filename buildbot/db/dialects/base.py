@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar, NamedTuple, Protocol
 
-from sqlalchemy import Column, ColumnElement, Table
+from sqlalchemy import Column, ColumnElement, Table, create_engine
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.sql import Executable
@@ -152,6 +152,8 @@ class Dialect:
     locks_rows: ClassVar[bool] = True
     #: of the driver, for a value in a statement's text
     _placeholder: ClassVar[str] = "%s"
+    #: for the driver, so that a connection can only read
+    reading_arguments: ClassVar[Mapping[str, str]] = {}
     #: options of a connection string that old configurations carry and that mean nothing any more
     obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
 
@@ -171,7 +173,7 @@ class Dialect:
 
     def create_engine(self) -> Engine:
         """An engine, with the settings that durability and isolation need."""
-        return self._create_engine().execution_options(**{CONTEXT: ConnectionContext(self)})
+        return self._created(self._create_engine)
 
     def _create_engine(self) -> Engine:
         raise NotImplementedError
@@ -181,10 +183,21 @@ class Dialect:
 
         Each statement sees what is committed when it begins. Text that is no UTF-8 comes as bytes.
         """
-        return self._create_reading_engine().execution_options(**{CONTEXT: ConnectionContext(self)})
+        return self._created(self._create_reading_engine)
 
     def _create_reading_engine(self) -> Engine:
-        raise NotImplementedError
+        return create_engine(
+            self.url,
+            isolation_level="AUTOCOMMIT",
+            pool_size=1,
+            connect_args={"connect_timeout": 10, **self.reading_arguments},
+        )
+
+    def _created(self, create: Callable[[], Engine]) -> Engine:
+        try:
+            return create().execution_options(**{CONTEXT: ConnectionContext(self)})
+        except ModuleNotFoundError:
+            raise InvalidURLError(f"db_url: {self.name} needs the driver; pip install 'tenfold[{self.name}]'") from None
 
     @contextmanager
     def unhurried(self, conn: Connection) -> Iterator[None]:

@@ -31,6 +31,7 @@ class MySQLDialect(Dialect):
     """InnoDB and utf8mb4, required; READ COMMITTED for writers, consistent snapshots for readers."""
 
     name = "mysql"
+    reading_arguments = {"init_command": "SET SESSION TRANSACTION READ ONLY"}
     # NOW stands still within a statement
     server_clock = "SELECT UNIX_TIMESTAMP(SYSDATE(3))"
     #: to MySQL, which has no such limit, the second setting is a comment
@@ -49,22 +50,19 @@ class MySQLDialect(Dialect):
         self.url = self.url.update_query_dict({"charset": "utf8mb4"})
 
     def _create_engine(self) -> Engine:
-        try:
-            engine = create_engine(
-                self.url,
-                pool_size=self.readers + self.writers + 2,
-                max_overflow=5,
-                pool_recycle=3600,
-                isolation_level="READ COMMITTED",
-                connect_args={
-                    "connect_timeout": 10,
-                    "init_command": self.limits_idle.format(MAX_IDLE_S),
-                    "client_flag": _FOUND_ROWS | _MULTI_STATEMENTS,
-                },
-                query_cache_size=COMPILED,
-            )
-        except ModuleNotFoundError:
-            raise _no_driver() from None
+        engine = create_engine(
+            self.url,
+            pool_size=self.readers + self.writers + 2,
+            max_overflow=5,
+            pool_recycle=3600,
+            isolation_level="READ COMMITTED",
+            connect_args={
+                "connect_timeout": 10,
+                "init_command": self.limits_idle.format(MAX_IDLE_S),
+                "client_flag": _FOUND_ROWS | _MULTI_STATEMENTS,
+            },
+            query_cache_size=COMPILED,
+        )
 
         @event.listens_for(engine, "do_connect")
         def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
@@ -93,17 +91,6 @@ class MySQLDialect(Dialect):
             return statement, parameters
 
         return engine
-
-    def _create_reading_engine(self) -> Engine:
-        try:
-            return create_engine(
-                self.url,
-                isolation_level="AUTOCOMMIT",
-                pool_size=1,
-                connect_args={"connect_timeout": 10, "init_command": "SET SESSION TRANSACTION READ ONLY"},
-            )
-        except ModuleNotFoundError:
-            raise _no_driver() from None
 
     def end_session(self, conn: Connection, session: Session) -> bool:
         """As ``Dialect.end_session``; numbers of sessions begin anew with the server."""
@@ -236,10 +223,6 @@ class MySQLDialect(Dialect):
 
 #: the disk or a table is full, or a file of it cannot be written
 _NO_ROOM = (1021, 1114, 3)
-
-
-def _no_driver() -> InvalidURLError:
-    return InvalidURLError("db_url: mysql needs the driver; pip install 'tenfold[mysql]'")
 
 
 def _collation(conn: Connection) -> str:

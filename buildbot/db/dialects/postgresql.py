@@ -124,6 +124,7 @@ class PostgreSQLDialect(Dialect):
     """READ COMMITTED for writers, which check what they write in the writing statement; snapshots for readers."""
 
     name = "postgresql"
+    reading_arguments = {"options": "-c default_transaction_read_only=on"}
     server_clock = "SELECT extract(epoch FROM clock_timestamp())"
     ids_by_returning = True
     returns_inserted = True
@@ -144,16 +145,13 @@ class PostgreSQLDialect(Dialect):
         self._own = secrets.token_hex(8)
 
     def _create_engine(self) -> Engine:
-        try:
-            engine = create_engine(
-                self.url,
-                pool_size=self.readers + self.writers + 2,
-                max_overflow=5,
-                connect_args={"connect_timeout": 10, "prepare_threshold": 3},
-                query_cache_size=COMPILED,
-            )
-        except ModuleNotFoundError:
-            raise _no_driver() from None
+        engine = create_engine(
+            self.url,
+            pool_size=self.readers + self.writers + 2,
+            max_overflow=5,
+            connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+            query_cache_size=COMPILED,
+        )
 
         @event.listens_for(engine, "do_connect")
         def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
@@ -176,17 +174,6 @@ class PostgreSQLDialect(Dialect):
         casts = {kind: spec for kind, spec in engine.dialect.colspecs.items() if kind not in (Integer, SmallInteger)}
         engine.dialect.colspecs = casts
         return engine
-
-    def _create_reading_engine(self) -> Engine:
-        try:
-            return create_engine(
-                self.url,
-                isolation_level="AUTOCOMMIT",
-                pool_size=1,
-                connect_args={"connect_timeout": 10, "options": "-c default_transaction_read_only=on"},
-            )
-        except ModuleNotFoundError:
-            raise _no_driver() from None
 
     def begin_snapshot(self) -> str:
         """As ``Dialect.begin_snapshot``."""
@@ -325,10 +312,6 @@ class PostgreSQLDialect(Dialect):
         if state == "3D000" or ("does not exist" in str(error.orig) and "database" in str(error.orig)):
             return f"the database {self.url.database!r} does not exist on the server; create it first"
         return None
-
-
-def _no_driver() -> InvalidURLError:
-    return InvalidURLError("db_url: postgresql needs the driver; pip install 'tenfold[postgresql]'")
 
 
 @cache

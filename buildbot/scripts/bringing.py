@@ -1,0 +1,43 @@
+"""How the commands that fill a database run: alone in the master's directory, with progress and a report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.config import ConfigErrors
+from buildbot.db.dialects import InvalidURLError
+from buildbot.db.exceptions import UnknownSchemaError
+from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.scripts import failures
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+
+#: the exit code where rows were left out, or differ
+INCOMPLETE = 3
+
+
+def bring(found: Basedir, work: Callable[[Progress], Report], quiet: bool) -> Report:
+    """Do ``work`` while no master runs in a directory; print its progress and its report.
+
+    Args:
+        found: the master's directory.
+        work: fills the database.
+        quiet: print nothing but mistakes.
+
+    Raises:
+        click.ClickException: it could not be done, with the reason.
+    """
+    say = (lambda _: None) if quiet else click.echo
+    try:
+        with BasedirLock(found.path):
+            report = work(Progress(say))
+    except (ImportRefusedError, InvalidURLError) as reason:
+        raise click.ClickException(str(reason)) from None
+    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, found.path)) from None
+    for line in report.lines():
+        say(line)
+    return report
