@@ -43,7 +43,7 @@ def exchange(port: int, sent: bytes, wait_s: float = 10.0, whole: bool = True) -
 
 def request(method: str, target: bytes, headers: dict[str, bytes] | None = None, body: bytes = b"") -> bytes:
     """A request after whose answer the server closes the connection."""
-    lines = [method.encode() + b" " + target + b" HTTP/1.1", b"Host: x", b"Connection: close"]
+    lines = [method.encode() + b" " + target + b" HTTP/1.1", b"Host: localhost", b"Connection: close"]
     lines += [name.encode() + b": " + value for name, value in (headers or {}).items()]
     if body or method == "POST":
         lines.append(b"Content-Length: %d" % len(body))
