@@ -102,3 +102,19 @@ class AuthzLike(Protocol):
 
     rules: Sequence[Any]
     role_matchers: Sequence[Any]
+
+
+@runtime_checkable
+class ServiceLike(Protocol):
+    """A service as a configuration names it; see `buildbot.util.service.BuildbotService`."""
+
+    name: str
+
+    def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
+        """Report what is wrong with the arguments."""
+
+    def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
+        """Take the arguments."""
+
+    def canReconfigWithSibling(self, sibling: Any) -> bool:
+        """Whether it can go on with the arguments of another one."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.logger import Logger
 
@@ -12,6 +13,7 @@ from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
+from buildbot.process.service import BuildbotService, ServiceManager
 from buildbot.process.services import ProcessLayer
 from buildbot.state import StateLayer, default_name, openMaster
 from buildbot.www.site import WwwServer
@@ -26,6 +28,7 @@ class BuildMaster(StateLayer):
         basedir: its directory.
         config: the configuration that it runs.
         failed: it had to end.
+        service_manager: runs the services of the configuration.
     """
 
     def __init__(self, basedir: Path, configfile: str, reactor: Any) -> None:
@@ -38,6 +41,12 @@ class BuildMaster(StateLayer):
         self._heartbeat: Heartbeat | None = None
         self._janitor: Janitor | None = None
         self._www: WwwServer | None = None
+        self.service_manager = ServiceManager(self)
+
+    @property
+    def namedServices(self) -> Mapping[str, Any]:
+        """The running services by name."""
+        return self.service_manager.named
 
     async def start(self) -> None:
         """Read the configuration and run it.
@@ -61,6 +70,8 @@ class BuildMaster(StateLayer):
             await self._www.start()
             await self._heartbeat.start()
             await self._process.start(config)
+            await self.service_manager.startService()
+            await self.service_manager.configure(_services(config))
             self._www.starting = False
             self._janitor = Janitor(self, config.retention)
             self._janitor.start()
@@ -83,6 +94,7 @@ class BuildMaster(StateLayer):
         assert self._process is not None and self._www is not None
         await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
         await self._process.reconfigure(config)
+        await self.service_manager.configure(_services(config))
         if self._janitor is not None:
             self._janitor.retention = config.retention
         self.config = config
@@ -91,6 +103,8 @@ class BuildMaster(StateLayer):
         """End everything that runs; builds that run are built again at the next start."""
         if self._janitor is not None:
             self._janitor.stop()
+        if self.service_manager.running:
+            await self.service_manager.stopService()
         if self._www is not None:
             await self._www.stop()
         if self._process is not None:
@@ -110,6 +124,11 @@ class BuildMaster(StateLayer):
     async def _declared_dead(self) -> None:
         assert self._process is not None
         await self._process.declared_dead()
+
+
+def _services(config: MasterConfig) -> Sequence[BuildbotService]:
+    """The services of a configuration as what they are; the configuration knows no more than their shape."""
+    return cast("Sequence[BuildbotService]", config.services)
 
 
 __all__ = ["BuildMaster", "StateLayer", "default_name", "openMaster"]

@@ -18,7 +18,7 @@ any class attribute.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -173,6 +173,52 @@ class Declared:
         return f"{type(self).__name__} {name!r}" if isinstance(name, str) else type(self).__name__
 
 
+def check_arguments(described: Declared, given: Mapping[str, Any], name: str) -> None:
+    """Report what is wrong with arguments by name, without setting any.
+
+    Args:
+        described: of the class that declares them.
+        given: by name.
+        name: what messages call it, besides its class.
+    """
+    declared = arguments_of(type(described))
+    called = f"{type(described).__name__} {name!r}"
+    for unknown in sorted(given.keys() - declared.keys()):
+        error(f"{called}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
+    for key, each in declared.items():
+        try:
+            if key in given:
+                each.checked(given[key])
+            elif inspect.getattr_static(type(described), key) is not each:
+                each.checked(getattr(type(described), key))  # a subclass's own default
+            elif each.default is REQUIRED:
+                error(f"{called}: argument {key!r} is missing ({each.doc})")
+        except ValueError as reason:
+            error(f"{called}: {key} {reason}")
+
+
+def set_arguments(described: Declared, given: Mapping[str, Any], name: str, secrets: Collection[str] = ()) -> None:
+    """Set arguments by name as attributes; one that is not given becomes its class's default again.
+
+    Args:
+        described, given, name: as for `check_arguments`.
+        secrets: arguments whose values no message shows.
+
+    Raises:
+        ValueError: a value that was known only now is not allowed; the message names it.
+    """
+    for key, each in arguments_of(type(described)).items():
+        if key not in given:
+            vars(described).pop(key, None)
+            continue
+        try:
+            value = each.checked(given[key])
+        except ValueError as reason:
+            said = "has a value that is not allowed" if key in secrets else str(reason)
+            raise ValueError(f"{type(described).__name__} {name!r}: {key} {said}") from None
+        setattr(described, key, value)
+
+
 def documented(kind: type) -> Iterator[str]:
     """The arguments that a class itself declares, or has another default of, as lines of Markdown."""
     for name, each in arguments_of(kind).items():
@@ -198,6 +244,8 @@ __all__ = [
     "Declared",
     "argument",
     "arguments_of",
+    "check_arguments",
     "documented",
     "rendered_names",
+    "set_arguments",
 ]

@@ -174,12 +174,7 @@ _entries = (
         "message queue; none is needed, masters that share a database find each other",
     ),
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
-    Key(
-        "services",
-        checks.nothing_yet("no reporters or other services"),
-        [],
-        "must be empty: there are none yet",
-    ),
+    Key("services", checks.sequence, [], "reporters and other services, each with a name of its own"),
     Key("machines", checks.nothing_yet("no machines that it wakes"), [], "must be empty: no machines are woken"),
     Key(
         "select_next_worker",

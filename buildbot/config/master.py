@@ -22,7 +22,7 @@ from buildbot.config.projects import Codebase, Project
 from buildbot.config.retention import Retention, check_retention
 from buildbot.config.source import Source
 from buildbot.config.www import WwwConfig, check_www
-from buildbot.interfaces import ChangeSourceLike, SchedulerLike, WorkerLike
+from buildbot.interfaces import ChangeSourceLike, SchedulerLike, ServiceLike, WorkerLike
 
 PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
 
@@ -68,7 +68,7 @@ class MasterConfig:
     logMaxTailSize: int | None = None
     logEncoding: str = "utf-8"
     select_next_worker: Callable[..., Any] | None = None
-    services: Sequence[Any] = ()
+    services: Sequence[ServiceLike] = ()
     validation: Mapping[str, Any] = field(default_factory=dict)
     caches: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -137,6 +137,9 @@ class _Reader:
             self._known_projects(key, settings[key], settings["projects"])
         settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"], settings["multiMaster"])
         settings["change_source"] = self._change_sources(checked["change_source"])
+        settings["services"] = tuple(
+            self._elements("services", checked["services"], ServiceLike, "a service such as a reporter")
+        )
         settings["retention"] = check_retention(checked["retention"], lambda message: self.report("retention", message))
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]
         for name in ("properties", "caches", "validation"):

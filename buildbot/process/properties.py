@@ -47,10 +47,12 @@ class Properties:
 
     Attributes:
         build: the build that these belong to; None outside of one (a scheduler's, for example).
+        master: the master in which they are rendered; None where that is the build's, or unknown.
     """
 
     def __init__(self, **values: Any) -> None:
         self.build: RenderingBuild | None = None
+        self.master: Any = None
         self._values: dict[str, tuple[Any, str]] = {}
         for name, value in values.items():
             self.setProperty(name, value, "Properties")

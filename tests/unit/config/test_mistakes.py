@@ -110,7 +110,7 @@ def test_good(tmp_path: Path) -> None:
             "c['logEncoding'] must be 'utf-8', not 'latin-1': workers send text; set unicode_encoding in the worker's "
             "buildbot.tac",
         ),
-        ("c['services'] = [1]", "c['services'] cannot be used: this version has no reporters or other services"),
+        ("c['services'] = [1]", "c['services'] element 1 must be a service such as a reporter, not 1 (int)"),
         ("c['machines'] = [1]", "c['machines'] cannot be used: this version has no machines that it wakes"),
         ("c['codebaseGenerator'] = 1", "c['codebaseGenerator'] must be a function, not 1 (int)"),
         ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),

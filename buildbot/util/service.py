@@ -1,0 +1,20 @@
+"""The public path of services; the code is in `buildbot.process.service`."""
+
+from buildbot.process.service import (
+    AsyncMultiService,
+    AsyncService,
+    BuildbotService,
+    ServiceManager,
+    SharedService,
+)
+
+BuildbotServiceManager = ServiceManager
+
+__all__ = [
+    "AsyncMultiService",
+    "AsyncService",
+    "BuildbotService",
+    "BuildbotServiceManager",
+    "ServiceManager",
+    "SharedService",
+]
