@@ -118,3 +118,11 @@ class ServiceLike(Protocol):
 
     def canReconfigWithSibling(self, sibling: Any) -> bool:
         """Whether it can go on with the arguments of another one."""
+
+
+@runtime_checkable
+class SecretProviderLike(ServiceLike, Protocol):
+    """A provider of secrets as a configuration names it; see `buildbot.secrets.providers.base`."""
+
+    def get(self, entry: str) -> Any:
+        """The value of a secret, or None."""

@@ -15,6 +15,8 @@ from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.service import BuildbotService, ServiceManager
 from buildbot.process.services import ProcessLayer
+from buildbot.secrets.manager import SecretManager
+from buildbot.secrets.providers.base import SecretProviderBase
 from buildbot.state import StateLayer, default_name, openMaster
 from buildbot.www.site import WwwServer
 
@@ -29,6 +31,7 @@ class BuildMaster(StateLayer):
         config: the configuration that it runs.
         failed: it had to end.
         service_manager: runs the services of the configuration.
+        secrets: asks its providers for secrets.
     """
 
     def __init__(self, basedir: Path, configfile: str, reactor: Any) -> None:
@@ -42,11 +45,12 @@ class BuildMaster(StateLayer):
         self._janitor: Janitor | None = None
         self._www: WwwServer | None = None
         self.service_manager = ServiceManager(self)
+        self.secrets = SecretManager(self)
 
     @property
     def namedServices(self) -> Mapping[str, Any]:
         """The running services by name."""
-        return self.service_manager.named
+        return {**self.service_manager.named, "services": self.service_manager, "secrets": self.secrets}
 
     async def start(self) -> None:
         """Read the configuration and run it.
@@ -62,6 +66,8 @@ class BuildMaster(StateLayer):
         super().__init__(config.db_url, default_name(self.basedir), self.reactor, self.basedir)
         try:
             await self.open()
+            await self.secrets.startService()
+            await self.secrets.use(_providers(config))
             self._process = ProcessLayer(self)
             self.metrics.add(self._process.workers.metrics)
             self._heartbeat = Heartbeat(self, self._declared_dead)
@@ -92,6 +98,7 @@ class BuildMaster(StateLayer):
         if config.db_url != self.config.db_url:
             raise ConfigErrors(["db_url: cannot be changed while the master runs; restart it"])
         assert self._process is not None and self._www is not None
+        await self.secrets.use(_providers(config))
         await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
         await self._process.reconfigure(config)
         await self.service_manager.configure(_services(config))
@@ -111,6 +118,8 @@ class BuildMaster(StateLayer):
             await self._process.stop()
         if self._heartbeat is not None:
             await self._heartbeat.stop()
+        if self.secrets.running:
+            await self.secrets.stopService()
         if hasattr(self, "db"):
             await self.close()
 
@@ -129,6 +138,11 @@ class BuildMaster(StateLayer):
 def _services(config: MasterConfig) -> Sequence[BuildbotService]:
     """The services of a configuration as what they are; the configuration knows no more than their shape."""
     return cast("Sequence[BuildbotService]", config.services)
+
+
+def _providers(config: MasterConfig) -> Sequence[SecretProviderBase]:
+    """The same for providers of secrets."""
+    return cast("Sequence[SecretProviderBase]", config.secretsProviders)
 
 
 __all__ = ["BuildMaster", "StateLayer", "default_name", "openMaster"]

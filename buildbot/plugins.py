@@ -101,7 +101,7 @@ util = Namespace(
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.logobserver": "LogLineObserver",
-        "buildbot.process.properties": "Interpolate Properties Property Transform renderer",
+        "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
         "buildbot.changes.filter": "ChangeFilter",
         "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
@@ -124,11 +124,23 @@ util = Namespace(
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
     },
 )
+secrets = Namespace(
+    "secrets",
+    {
+        "buildbot.secrets.providers.base": "SecretProviderBase",
+        "buildbot.secrets.providers.file": "SecretInAFile",
+        "buildbot.secrets.providers.passwordstore": "SecretInPass",
+        "buildbot.secrets.providers.vault_hvac": (
+            "HashiCorpVaultKvSecretProvider VaultAuthenticatorApprole VaultAuthenticatorToken"
+        ),
+    },
+)
 worker = Namespace("worker", {"buildbot.worker.base": "Worker"})
 
 NAMESPACES: Mapping[str, Namespace] = {
     "changes": changes,
     "schedulers": schedulers,
+    "secrets": secrets,
     "steps": steps,
     "util": util,
     "worker": worker,
@@ -136,7 +148,7 @@ NAMESPACES: Mapping[str, Namespace] = {
 
 
 #: namespaces of the plugins of 4.3 that have nothing in them yet; ``from buildbot.plugins import *`` takes them along
-EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("reporters", "secrets", "webhooks")}
+EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("reporters", "webhooks")}
 
 __all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]  # noqa: F822
 

@@ -42,7 +42,7 @@ def pages() -> dict[str, str]:
     return {name: text.rstrip() + "\n" for name, text in made.items()}
 
 
-_KINDS = """# Steps, schedulers, change sources, workers
+_KINDS = """# Steps, schedulers, change sources, workers, secrets
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -52,7 +52,7 @@ listed with the base class. `docs/configuration.md` has the keys of `master.cfg`
 def _kinds() -> str:
     """The declared arguments of all kinds that configurations name, and of their base classes."""
     parts = [NOTE.replace("the docstrings", "the declarations") + _KINDS]
-    for room in ("steps", "schedulers", "changes", "worker"):
+    for room in ("steps", "schedulers", "changes", "worker", "secrets"):
         namespace = NAMESPACES[room]
         named = {name: getattr(namespace, name) for name in dir(namespace)}
         kinds = {each for each in named.values() if isinstance(each, type) and arguments_of(each)}

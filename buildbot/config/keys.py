@@ -174,6 +174,7 @@ _entries = (
         "message queue; none is needed, masters that share a database find each other",
     ),
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
+    Key("secretsProviders", checks.sequence, [], "who is asked for secrets, in this order"),
     Key("services", checks.sequence, [], "reporters and other services, each with a name of its own"),
     Key("machines", checks.nothing_yet("no machines that it wakes"), [], "must be empty: no machines are woken"),
     Key(
@@ -201,6 +202,5 @@ RENAMED: dict[str, str] = {
     "projectName": "it is now called title",
     "projectURL": "it is now called titleURL",
     "status": "status targets became services",
-    "secretsProviders": "this version has no secrets; read them from files or the environment in master.cfg",
     "status_httpd": "write c['www'] = {'port': …}",
 }

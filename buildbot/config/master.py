@@ -22,7 +22,7 @@ from buildbot.config.projects import Codebase, Project
 from buildbot.config.retention import Retention, check_retention
 from buildbot.config.source import Source
 from buildbot.config.www import WwwConfig, check_www
-from buildbot.interfaces import ChangeSourceLike, SchedulerLike, ServiceLike, WorkerLike
+from buildbot.interfaces import ChangeSourceLike, SchedulerLike, SecretProviderLike, ServiceLike, WorkerLike
 
 PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
 
@@ -69,6 +69,7 @@ class MasterConfig:
     logEncoding: str = "utf-8"
     select_next_worker: Callable[..., Any] | None = None
     services: Sequence[ServiceLike] = ()
+    secretsProviders: Sequence[SecretProviderLike] = ()
     validation: Mapping[str, Any] = field(default_factory=dict)
     caches: Mapping[str, int] = field(default_factory=dict)
     warnings: Sequence[str] = ()
@@ -139,6 +140,14 @@ class _Reader:
         settings["change_source"] = self._change_sources(checked["change_source"])
         settings["services"] = tuple(
             self._elements("services", checked["services"], ServiceLike, "a service such as a reporter")
+        )
+        settings["secretsProviders"] = tuple(
+            self._elements(
+                "secretsProviders",
+                checked["secretsProviders"],
+                SecretProviderLike,
+                "a provider such as secrets.SecretInAFile(dirname)",
+            )
         )
         settings["retention"] = check_retention(checked["retention"], lambda message: self.report("retention", message))
         settings["titleURL"] = settings["titleURL"] or settings["buildbotURL"]

@@ -138,6 +138,7 @@ class Build:
         self.changes: list[Mapping[str, Any]] = []
         self.properties = Properties()
         self.properties.build = self
+        self.properties.master = master
         self.env: Mapping[str, Any] = dict(self.config.env)
         self.workdir: Any = self.config.factory.workdir
         self.results = SUCCESS
@@ -225,18 +226,31 @@ class Build:
         """Store the properties that are new or changed since the last time."""
         changed, now = self._changed_properties()
         if changed:
-            await self.master.data.update.setBuildProperties(self.buildid, changed)
+            await self.master.data.update.setBuildProperties(self.buildid, self._without_secrets(changed))
             self._stored = now
 
     def gather_properties(self, batch: UpdateBatch) -> None:
         """Add the properties that are new or changed to a batch."""
         changed, now = self._changed_properties()
         if changed:
-            batch.setBuildProperties(self.buildid, changed).addCallback(self._properties_stored, now)
+            stored = self._without_secrets(changed)
+            batch.setBuildProperties(self.buildid, stored).addCallback(self._properties_stored, now)
 
     def _changed_properties(self) -> tuple[dict[str, tuple[Any, str]], dict[str, tuple[Any, str]]]:
         now = self.properties.asDict()
         return {name: value for name, value in now.items() if self._stored.get(name) != value}, now
+
+    def _without_secrets(self, properties: Mapping[str, tuple[Any, str]]) -> dict[str, tuple[Any, str]]:
+        """Properties as they are stored; steps go on with the values themselves."""
+        redactor = self.properties.redactor
+        return {
+            redactor.clean(name): (redactor.clean_value(value), redactor.clean(source))
+            for name, (value, source) in properties.items()
+        }
+
+    def _kept(self, text: str) -> str:
+        """``text`` as it is stored."""
+        return storable(self.properties.redactor.clean(text))
 
     def _properties_stored(self, _: object, now: dict[str, tuple[Any, str]]) -> None:
         self._stored = now
@@ -378,7 +392,7 @@ class Build:
         except Exception as problem:
             _log.failure("{build} could not be prepared", build=self)
             results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
-        self._prepared = _Prepared(self.buildid, self._preparation, results, storable(text))
+        self._prepared = _Prepared(self.buildid, self._preparation, results, self._kept(text))
         if results == SUCCESS:
             self._steps = self.config.factory.make_steps()
         self.results = results
@@ -507,7 +521,7 @@ class Build:
         self._gather_end(batch, last)
         if last is None:
             self.gather_properties(batch)
-        batch.setBuildStateString(self.buildid, storable(await self._final_text()))
+        batch.setBuildStateString(self.buildid, self._kept(await self._final_text()))
         if await self._stored_together(batch):
             self._end_stored(last)
             return
@@ -545,7 +559,7 @@ class Build:
             self._refused.raiseException()
 
     async def _set_state(self, text: str) -> None:
-        await self.master.data.update.setBuildStateString(self.buildid, storable(text))
+        await self.master.data.update.setBuildStateString(self.buildid, self._kept(text))
 
     async def _say_exception(self) -> None:
         """Show that the build itself failed, not a step; why stands in the master's log."""

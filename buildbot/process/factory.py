@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from buildbot.config.errors import error
+from buildbot.process.secretfiles import RemoveSecretFiles, WriteSecretFiles
 from buildbot.process.step import BuildStep, StepFactory
 
 
@@ -42,8 +43,8 @@ class BuildFactory:
 
         Args:
             steps: the steps.
-            withSecrets: ``(path, value)`` of files that hold secrets while the steps run. This version has no
-                secrets: anything in it is an error of the configuration.
+            withSecrets: ``(path, value)`` of files on the worker that hold secrets while the steps run. A path is
+                relative to the build's directory, absolute, or begins with ``~/``.
         """
         with self.withSecrets(withSecrets or ()):
             for step in steps:
@@ -51,12 +52,23 @@ class BuildFactory:
 
     @contextmanager
     def withSecrets(self, secrets: Iterable[Any]) -> Iterator[BuildFactory]:
-        """The steps that are added in the block run with files of secrets; see `addSteps`."""
+        """The steps that are added in the block run with files of secrets; see `addSteps`.
+
+        A step before them writes the files, one behind them removes them, even if the build was halted or stopped.
+        """
         files = list(secrets)
         if files:
-            error(f"withSecrets needs secrets, which this version does not have; {len(files)} are given")
+            self.addStep(WriteSecretFiles(secret_files=files))
         yield self
+        if files:
+            # of the values only the paths are left: nothing is asked for again
+            self.addStep(RemoveSecretFiles(secret_files=[(path, "") for path, _ in _pairs(files)]))
 
     def make_steps(self) -> list[BuildStep]:
         """Fresh steps for one build."""
         return [step.build() for step in self.steps]
+
+
+def _pairs(files: list[Any]) -> list[tuple[Any, Any]]:
+    """Those that are pairs; the others were reported by the step that writes them."""
+    return [tuple(each) for each in files if isinstance(each, tuple | list) and len(each) == 2]

@@ -21,6 +21,7 @@ from buildbot.data.updates import UpdateBatch
 from buildbot.process.defaults import NO_LIMITS, LogLimits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
+from buildbot.util.redaction import Redactor
 
 _log = Logger()
 
@@ -78,6 +79,7 @@ class Log:
         on_error: called once with the first write that failed; nothing more is written then.
         hold_back: called with True when too much waits to be written, with False when that is over.
         limits: how much of it is kept. Words of the master and the worker (`addHeader`) always are.
+        redactor: hides secrets in it, from whoever observes it too.
 
     Attributes:
         logid: its id in the database; None until it is opened.
@@ -93,8 +95,10 @@ class Log:
         on_error: Callable[[Failure], None],
         hold_back: Callable[[bool], None],
         limits: LogLimits = NO_LIMITS,
+        redactor: Redactor | None = None,
     ) -> None:
-        self.name = name
+        self._redactor = Redactor() if redactor is None else redactor
+        self.name = self._redactor.clean(name)
         self.type = type
         self.logid: int | None = None
         self._update = update
@@ -183,13 +187,22 @@ class Log:
             partial = self._partial.setdefault(stream, _Partial())
             partial.add(rest)
             if self.type == "s" and partial.chars > MAX_LINE_CHARS:
-                *cut, rest = _pieces(partial.text())
+                *cut, rest = self._cut_off(partial.text())
                 lines += cut
                 self._partial[stream] = _Partial(rest)
+        if self._redactor:
+            lines = list(map(self._redactor.clean, lines))
         if self.type == "s" and lines and max(map(len, lines)) > MAX_LINE_CHARS:
             lines = [piece for line in lines for piece in _pieces(line)]
         if lines:
             self._add_lines(stream, lines)
+
+    def _cut_off(self, line: str) -> list[str]:
+        """The pieces of a line that goes on; a secret whose end has not come yet stays in the last one."""
+        line = self._redactor.clean(line)
+        undecided = len(line) - max(self._redactor.longest - 1, 0)
+        *cut, rest = _pieces(line[:undecided])
+        return [*cut, rest + line[undecided:]]
 
     def _tell(self, stream: str | None, text: str | None) -> None:
         for subscriber in self._subscribers:

@@ -15,7 +15,9 @@ from typing import Any, Protocol
 from buildbot.config.errors import error
 from buildbot.interfaces import IRenderable
 from buildbot.process.rendering import Renderable, rendered
+from buildbot.process.secrets import secret
 from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.redaction import Redactor
 
 __all__ = [
     "IRenderable",
@@ -23,6 +25,7 @@ __all__ = [
     "Properties",
     "Property",
     "RenderingBuild",
+    "Secret",
     "Transform",
     "renderer",
     "resolved",
@@ -47,12 +50,14 @@ class Properties:
 
     Attributes:
         build: the build that these belong to; None outside of one (a scheduler's, for example).
-        master: the master in which they are rendered; None where that is the build's, or unknown.
+        master: the master in which they are rendered, which knows secrets; None where there is none.
+        redactor: hides the secrets that were rendered with them.
     """
 
     def __init__(self, **values: Any) -> None:
         self.build: RenderingBuild | None = None
         self.master: Any = None
+        self.redactor = Redactor()
         self._values: dict[str, tuple[Any, str]] = {}
         for name, value in values.items():
             self.setProperty(name, value, "Properties")
@@ -110,6 +115,14 @@ class Properties:
         """All properties as ``(name, value, source)``, sorted by name."""
         return sorted((name, value, source) for name, (value, source) in self._values.items())
 
+    def useSecret(self, value: Any, name: str) -> None:
+        """Hide a value from now on, in what the build keeps; see `buildbot.util.redaction`."""
+        self.redactor.add(value, name)
+
+    def cleanupTextFromSecrets(self, text: str) -> str:
+        """``text`` with the names of secrets in place of their values, ``<name>``."""
+        return self.redactor.clean(text)
+
     def getBuild(self) -> RenderingBuild | None:
         """The build that these belong to, or None."""
         return self.build
@@ -142,6 +155,26 @@ class Property(Renderable):
         value = props.getProperty(self.key)
         missing = not value if self.default_when_false else self.key not in props
         return self.default if missing and self.default is not None else value
+
+
+class Secret(Renderable):
+    """A secret of ``c['secretsProviders']``, asked for when it is rendered; ``<name>`` in everything that is kept.
+
+    Args:
+        secret_name: its name.
+    """
+
+    def __init__(self, secret_name: str) -> None:
+        if not isinstance(secret_name, str) or not secret_name:
+            error(f"Secret: the name must be a text that is not empty, not {secret_name!r}")
+        self.secret_name = secret_name
+
+    def __repr__(self) -> str:
+        return f"Secret({self.secret_name})"
+
+    async def getRenderingFor(self, props: Properties) -> Any:
+        """The value. Raises KeyError if no provider has it."""
+        return await secret(props, self.secret_name)
 
 
 class Transform(Renderable):
@@ -195,6 +228,8 @@ def _shown(function: Any) -> str:
 #: attributes of a source stamp that ``%(src:…)s`` knows
 SOURCE_ATTRIBUTES = ("branch", "revision", "repository", "project", "codebase")
 _NAME = re.compile(r"[\w. -]*\Z")
+#: the colon that ends the name of a secret: what follows is an operator
+_SECRET_END = re.compile(r":(?=[-~+?]|#\?)")
 
 
 @dataclass(frozen=True)
@@ -223,7 +258,10 @@ class _Substitution:
         return stamp is not None, stamp[self.attribute] if stamp is not None else None
 
     async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:
-        present, value = self.look_up(props, keywords)
+        if self.selector == "secret":  # there is no default for one that is missing
+            present, value = True, await secret(props, self.name)
+        else:
+            present, value = self.look_up(props, keywords)
         value = await rendered(value, props)
         if self.operator == "":
             chosen = value
@@ -240,10 +278,11 @@ class _Substitution:
 class Interpolate(Renderable):
     """A format text filled in when it is rendered.
 
-    ``%(prop:NAME)s``, ``%(src:CODEBASE:ATTRIBUTE)s``, ``%(worker:NAME)s`` and ``%(kw:NAME)s``; after the name may
-    follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if there, else nothing),
-    ``:?|yes|no`` (yes if there) or ``:#?|yes|no`` (yes if true), with any character in place of ``|``. Such a text may
-    hold further substitutions. What is missing or None becomes empty, a keyword argument that is not given too.
+    ``%(prop:NAME)s``, ``%(src:CODEBASE:ATTRIBUTE)s``, ``%(worker:NAME)s``, ``%(secret:NAME)s`` and ``%(kw:NAME)s``;
+    after the name may follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if there,
+    else nothing), ``:?|yes|no`` (yes if there) or ``:#?|yes|no`` (yes if true), with any character in place of ``|``.
+    Such a text may hold further substitutions. What is missing or None becomes empty, a keyword argument that is not
+    given too; a missing secret is an error.
 
     Args:
         fmtstring: the text; with positional arguments it holds plain ``%s`` instead.
@@ -272,15 +311,19 @@ class Interpolate(Renderable):
         selector, colon, rest = key.partition(":")
         if not colon:
             raise ValueError(f"%({key}) needs a selector, as in %(prop:{key})s")
-        if selector not in ("prop", "src", "kw", "worker"):
-            raise ValueError(f"unknown selector {selector!r} in %({key}); there are prop, src, kw and worker")
+        if selector not in ("prop", "src", "kw", "worker", "secret"):
+            raise ValueError(f"unknown selector {selector!r} in %({key}); there are prop, src, kw, worker and secret")
         attribute = ""
         name, _, tail = rest.partition(":")
         if selector == "src":
             attribute, _, tail = tail.partition(":")
             if attribute not in SOURCE_ATTRIBUTES:
                 raise ValueError(f"%({key}) needs a codebase and one of {', '.join(SOURCE_ATTRIBUTES)}")
-        if not _NAME.match(name):
+        if selector == "secret":  # a name may have a colon, a slash and more in it
+            name, _, tail = _SECRET_END.sub("\0", rest, count=1).partition("\0")
+            if not name:
+                raise ValueError(f"%({key}) needs a name")
+        elif not _NAME.match(name):
             raise ValueError(f"bad name {name!r} in %({key})")
         operator = re.match(r"#\?|[-~+?]|\Z", tail)
         if operator is None:

@@ -421,7 +421,7 @@ class BuildStep(Declared):
     async def addURL(self, name: str, url: str) -> None:
         """Show a link beside the step."""
         update = await self.__update()
-        await update.addStepURL(self.stepid, storable(str(name)), storable(str(url)))
+        await update.addStepURL(self.stepid, self.__kept(str(name)), self.__kept(str(url)))
 
     @awaited
     async def setBuildData(self, name: str, value: bytes, source: str) -> None:
@@ -433,7 +433,8 @@ class BuildStep(Declared):
             source: what set it.
         """
         update = await self.__update()
-        await update.setBuildData(self.build.buildid, name, value, source)
+        redactor = self.build.properties.redactor
+        await update.setBuildData(self.build.buildid, name, redactor.clean_bytes(value), redactor.clean(source))
 
     @awaited
     async def addTestResultSet(self, description: str | None, category: str, value_unit: str) -> int:
@@ -448,6 +449,8 @@ class BuildStep(Declared):
             The id of the set, for `addTestResult`.
         """
         await self.__open_now()
+        if description is not None:
+            description = self.build.properties.redactor.clean(description)
         return await self.__results.begin(self, description, category, value_unit)
 
     def addTestResult(
@@ -471,13 +474,15 @@ class BuildStep(Declared):
         """
         self.__results.add(
             setid,
-            {
-                "value": value,
-                "test_name": test_name,
-                "test_code_path": test_code_path,
-                "line": line,
-                "duration_ns": duration_ns,
-            },
+            self.build.properties.redactor.clean_value(
+                {
+                    "value": value,
+                    "test_name": test_name,
+                    "test_code_path": test_code_path,
+                    "line": line,
+                    "duration_ns": duration_ns,
+                }
+            ),
         )
 
     @awaited
@@ -490,16 +495,20 @@ class BuildStep(Declared):
         """Show a changed `getCurrentSummary`, or `getResultSummary` once it has ended."""
         await self.__show_summary()
 
+    def __kept(self, text: str) -> str:
+        """``text`` as it is stored."""
+        return storable(self.build.properties.redactor.clean(text))
+
     async def __show_summary(self) -> None:
         getter = self.getCurrentSummary if self.results is None else self.getResultSummary
         summary: dict[str, str] = await resolved(getter())
         update = await self.__update()
-        await update.setStepStateString(self.stepid, storable(summary.get("step", "finished")))
+        await update.setStepStateString(self.stepid, self.__kept(summary.get("step", "finished")))
 
     async def __show_summary_soon(self) -> None:
         """Show `getCurrentSummary` together with what it writes first; with nothing else if that is not at once."""
         summary: dict[str, str] = await resolved(self.getCurrentSummary())
-        text = storable(summary.get("step", "finished"))
+        text = self.__kept(summary.get("step", "finished"))
         batch = self.master.data.update.batch()
         batch.setStepStateString(self.stepid, text)
         self.__opening = _Opening(batch, text)
@@ -646,7 +655,7 @@ class BuildStep(Declared):
             hidden: list[bool] = []
             await self.__ask_hidden(hidden)
             summary: dict[str, str] = await resolved(self.getResultSummary())
-            return _Ending(storable(summary.get("step", "finished")), any(hidden))
+            return _Ending(self.__kept(summary.get("step", "finished")), any(hidden))
         except NotClaimedError:
             raise
         except Exception:
@@ -735,7 +744,8 @@ class BuildStep(Declared):
 
     async def __render_name(self) -> None:
         name, self.name = self.name, type(self).__name__  # which it keeps if the name cannot be rendered
-        self.name = str(await self.render(name))[:MAX_NAME] or self.name
+        text = self.build.properties.redactor.clean(str(await self.render(name)))
+        self.name = text[:MAX_NAME] or self.name
 
     async def __try(self, work: Any) -> Failure | None:
         """The failure of ``run_in_build``, if it fails with anything but `NotClaimedError`."""
@@ -844,7 +854,7 @@ class BuildStep(Declared):
         update, reactor = self.master.data.update, self.master.reactor
         log = self._logs[name] = Log(
             update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back,
-            self.build.builder.defaults.logs,
+            self.build.builder.defaults.logs, self.build.properties.redactor,
         )  # fmt: skip
         for observer in self.__observers.get(name, ()):
             observer.setLog(log)

@@ -11,6 +11,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 from twisted.python.logfile import LogFile
 
 from buildbot.scripts.settings import Settings
+from buildbot.util.redaction import known
 
 #: who may read a log: the master's account and its group
 LOG_MODE = 0o640
@@ -34,10 +35,26 @@ def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
         defaultMode=LOG_MODE,
     )
     # Twisted's stubs know neither that a LogFile is written to as a file nor what implements its interfaces.
-    observers: list[Any] = [textFileLogObserver(cast(IO[Any], file))]
+    observers: list[Any] = [textFileLogObserver(cast(IO[Any], _WithoutSecrets(file)))]
     if echo is not None:
-        observers.append(textFileLogObserver(echo))
+        observers.append(textFileLogObserver(cast(IO[Any], _WithoutSecrets(echo))))
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=echo is None)
+
+
+class _WithoutSecrets:
+    """A file that gets texts, a whole event each, with the names of secrets in place of their values."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.encoding = getattr(file, "encoding", None)
+
+    def write(self, text: str) -> None:
+        """A text of an event."""
+        self._file.write(known.clean(text))
+
+    def flush(self) -> None:
+        """Have it written."""
+        self._file.flush()
 
 
 class Follower:

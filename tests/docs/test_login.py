@@ -14,11 +14,15 @@ from buildbot.plugins import util
 DOCS = Path(__file__).parents[2] / "docs"
 
 
+def blocks(name: str) -> list[str]:
+    """The indented blocks of a page."""
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
+    return ["\n".join(line[4:] for line in block.splitlines()).strip() for block in found]
+
+
 def examples(name: str) -> list[str]:
     """The indented blocks of a page that are Python."""
-    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", (DOCS / name).read_text(encoding="utf-8"), re.MULTILINE)
-    texts = ["\n".join(line[4:] for line in block.splitlines()).strip() for block in blocks]
-    return [text for text in texts if text.startswith(("from ", "c[", "class "))]
+    return [text for text in blocks(name) if text.startswith(("from ", "c[", "class "))]
 
 
 @pytest.mark.parametrize("text", [*examples("login.md"), *examples("hooks.md")])

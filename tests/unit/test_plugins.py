@@ -41,7 +41,7 @@ def test_close_namespaces() -> None:
     """A namespace that does not exist is an error with the one that is close, or with all."""
     with pytest.raises(ImportError, match=r"buildbot\.plugins has no 'schedulerz'; did you mean schedulers\?"):
         exec("from buildbot.plugins import schedulerz")
-    with pytest.raises(ImportError, match=r"has no 'xyz'; there are changes, schedulers, steps, util, worker"):
+    with pytest.raises(ImportError, match=r"has no 'xyz'; there are changes, schedulers, secrets, steps, util, worker"):
         exec("from buildbot.plugins import xyz")
     assert not hasattr(plugins, "__path__")
 

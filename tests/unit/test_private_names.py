@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from buildbot.changes.gitpoller import GitPoller
-from buildbot.plugins import changes, schedulers, util, worker
+from buildbot.plugins import changes, schedulers, secrets, util, worker
 
 #: classes that users inherit from, by the module that has them
-_KINDS = ("buildbot.changes", "buildbot.schedulers", "buildbot.worker")
+_KINDS = ("buildbot.changes", "buildbot.schedulers", "buildbot.worker", "buildbot.secrets")
 CLASSES = [
     value
-    for namespace in (changes, schedulers, util, worker)
+    for namespace in (changes, schedulers, secrets, util, worker)
     for name in dir(namespace)
     if isinstance(value := getattr(namespace, name), type) and value.__module__.startswith(_KINDS)
 ]

@@ -28,8 +28,7 @@ def test_good(tmp_path: Path) -> None:
         ("c['status'] = []", "c['status'] is unknown: status targets became services"),
         (
             "c['secretsProviders'] = [1]",
-            "c['secretsProviders'] is unknown: this version has no secrets; "
-            "read them from files or the environment in master.cfg",
+            "c['secretsProviders'] element 1 must be a provider such as secrets.SecretInAFile(dirname), not 1 (int)",
         ),
         # Projects and codebases
         ("c['projects'] = [1]", "c['projects'] element 1 must be a util.Project, not 1 (int)"),

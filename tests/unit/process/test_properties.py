@@ -83,7 +83,7 @@ def test_interpolate_arguments(text: str, arguments: Any, complaint: str) -> Non
     ("text", "complaint"),
     [
         ("%(name)s", "needs a selector"),
-        ("%(secret:x)s", "unknown selector 'secret'"),
+        ("%(secrets:x)s", "unknown selector 'secrets'"),
         ("%(prop:a:=b)s", "unknown form ':=b'"),
         ("%(src:branch)s", "needs a codebase and one of"),
         ("%s", "nothing is given for '%s'"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 from buildbot.scripts.logfile import Follower
@@ -46,3 +48,27 @@ def test_not_text(tmp_path: Path) -> None:
     follower = Follower(tmp_path / "twistd.log")
     (tmp_path / "twistd.log").write_bytes(b"\xff\n")
     assert list(follower.lines()) == ["\N{REPLACEMENT CHARACTER}"]
+
+
+def test_secrets(tmp_path: Path) -> None:
+    """A secret that was looked up is never in the log, in a traceback neither."""
+    program = f"""
+from pathlib import Path
+from twisted.logger import Logger
+from buildbot.scripts.logfile import begin
+from buildbot.scripts.settings import Settings
+from buildbot.util.redaction import known
+
+begin(Path({str(tmp_path / "twistd.log")!r}), Settings())
+known.add("hush hush", "token")
+log = Logger()
+log.info("a line with {{word}}", word="hush hush")
+try:
+    raise ValueError("hush hush")
+except ValueError:
+    log.failure("it failed")
+print("hush hush")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=60)
+    text = (tmp_path / "twistd.log").read_text()
+    assert "hush" not in text and text.count("<token>") == 3

@@ -1,0 +1,1 @@
+"""Secrets of the configuration: who is asked for them (``manager``), and where they are kept (``providers``)."""

@@ -1,0 +1,1 @@
+"""Where secrets are kept: ``base.py`` asks, the others answer."""
