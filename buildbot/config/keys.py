@@ -56,7 +56,12 @@ _entries = (
         "the database, for example sqlite:///state.sqlite; a relative file is in the master's directory",
     ),
     Key("db", checks.mapping, {}, "the same as a dictionary: {'db_url': …}"),
-    Key("protocols", checks.mapping, {}, "where workers connect: {'pb': {'port': 9989}}"),
+    Key(
+        "protocols",
+        checks.mapping,
+        {},
+        "where workers connect, by protocol: {'pb': {'port': 9989}}; also msgpack_experimental_v7",
+    ),
     Key("workers", checks.sequence, [], "the workers, a list of worker.Worker(name, password)"),
     Key("change_source", checks.anything, [], "one change source or a list of them"),
     Key("schedulers", checks.sequence, [], "what decides when to build"),

@@ -208,8 +208,8 @@ class _Reader:
             if name not in PROTOCOLS:
                 self.report("protocols", f"[{name!r}] is unknown{checks.suggestion(name, PROTOCOLS)}")
                 continue
-            if name != "pb":
-                self.warn("protocols", f"[{name!r}] has no effect in this version; workers connect by pb")
+            if name == "null":
+                self.warn("protocols", "['null'] has no effect: workers of the master's own need no port")
                 continue
             try:
                 options = checks.mapping(options)
@@ -220,7 +220,7 @@ class _Reader:
                 if option != "port":
                     self.report("protocols", f"[{name!r}][{option!r}] is unknown{checks.suggestion(option, ['port'])}")
             if options.get("port") is None:
-                self.report("protocols", f"[{name!r}] needs a port: {{'pb': {{'port': 9989}}}}")
+                self.report("protocols", f"[{name!r}] needs a port: {{{name!r}: {{'port': 9989}}}}")
                 continue
             try:
                 read[name] = MappingProxyType({"port": endpoint(options["port"])})
@@ -239,8 +239,16 @@ class _Reader:
 
     def _ports(self, protocols: Mapping[str, Mapping[str, Any]], www: WwwConfig) -> None:
         page = tcp_port(www.port or "")
-        if page is not None and "pb" in protocols and page == tcp_port(protocols["pb"]["port"]):
-            self.report("www", f"['port'] {page} is also the port of c['protocols']['pb']; they must differ")
+        taken: dict[int, str] = {}
+        for name, options in protocols.items():
+            port = tcp_port(options["port"])
+            if port is None:
+                continue
+            if port == page:
+                self.report("www", f"['port'] {page} is also the port of c['protocols'][{name!r}]; they must differ")
+            if port in taken:
+                self.report("protocols", f"[{name!r}]['port'] {port} is also that of {taken[port]!r}; they must differ")
+            taken[port] = name
 
     def _mq(self, mq: Mapping[str, Any]) -> None:
         if mq.get("type", "simple") != "simple":

@@ -79,12 +79,14 @@ class ReapedAtEnd(FileDescriptor):
 class Farm:
     """A master's process layer for one builder, and agents for it."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, protocol: str = "pb") -> None:
         self.tmp_path = tmp_path
+        self.protocol = protocol
         self.master = Recording()
         self.manager = WorkerManager(self.master)
         self.manager.on_change = lambda name: self.master.note("changed", name)
         self.agents: list[Agent] = []
+        self.options: list[str] = []
         self.builder: Builder
 
     async def start(self, *steps: Any, **builder: Any) -> None:
@@ -94,21 +96,27 @@ class Farm:
                 Path(),
                 workers=[Worker("w1", "pass")],
                 builders=[config],
-                protocols={"pb": {"port": "tcp:0:interface=127.0.0.1"}},
+                protocols={self.protocol: {"port": "tcp:0:interface=127.0.0.1"}},
             )
         )
         self.builder = Builder(self.master, config, 1, self.manager)
 
-    def agent(self, password: str = "pass", directory: str = "w1", loud: bool = False) -> Agent:
-        """Start an agent; a loud one prints its log, which otherwise goes to a file."""
-        port = self.manager.address.port  # type: ignore[union-attr]
+    def make(self, directory: str, password: str = "pass") -> Path:
+        """An agent's directory, made unless it is there."""
         base = self.tmp_path / directory
         if not base.exists():
+            port = self.manager.address_of(self.protocol).port  # type: ignore[union-attr]
+            options = ["--no-logrotate", f"--protocol={self.protocol}", *self.options]
             subprocess.run(
-                [TOOL, "create-worker", "--no-logrotate", base, f"127.0.0.1:{port}", "w1", password],
+                [TOOL, "create-worker", *options, base, f"127.0.0.1:{port}", "w1", password],
                 check=True,
                 capture_output=True,
             )
+        return base
+
+    def agent(self, password: str = "pass", directory: str = "w1", loud: bool = False) -> Agent:
+        """Start an agent; a loud one prints its log, which otherwise goes to a file."""
+        base = self.make(directory, password)
         agent = Agent()
         argv = [str(TOOL), "start", "--nodaemon", str(base)]
         if loud:  # what "start" runs, but for the log

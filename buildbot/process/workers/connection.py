@@ -21,6 +21,9 @@ from twisted.logger import Logger
 
 _log = Logger()
 
+#: characters that are kept of what a worker tells about itself
+_INFO_CHARS = 256 * 1024
+
 
 class WorkerLostError(Exception):
     """The connection to the worker was lost."""
@@ -176,3 +179,18 @@ class Connection(ABC):
     @abstractmethod
     def close(self) -> None:
         """Drop the link now."""
+
+
+def kept_info(info: Any) -> dict[str, Any]:
+    """What is kept of what a worker told about itself: all but its environment, which may hold secrets.
+
+    Raises:
+        RemoteError: it is no dictionary, or too long.
+    """
+    if not isinstance(info, dict):
+        raise RemoteError(f"its information is not a dictionary but {info!r:.100}")
+    told = {key: value for key, value in info.items() if key != "environ"}
+    size = len(repr(told))
+    if size > _INFO_CHARS:
+        raise RemoteError(f"its information is longer than {_INFO_CHARS} characters ({size})")
+    return told

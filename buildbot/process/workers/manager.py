@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from twisted.internet.defer import maybeDeferred
@@ -12,15 +12,23 @@ from twisted.logger import Logger
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import ConfiguredWorker
-from buildbot.process.workers import pb
+from buildbot.process.workers import messagepack, pb
 from buildbot.process.workers.connection import Connection, RemoteError
+from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.idle import WorkerPool
+from buildbot.process.workers.login import Login
 from buildbot.process.workers.managed import ManagedWorker, directories_of
 from buildbot.util import tcp
 from buildbot.util.background import in_background
 from buildbot.util.metrics import Family, gauge
 
 _log = Logger()
+
+#: what makes the connections of each protocol, by its name in ``c['protocols']``
+PROTOCOLS: Mapping[str, Callable[[Login, Strangers], Any]] = {
+    "pb": pb.make_factory,
+    "msgpack_experimental_v7": messagepack.make_factory,
+}
 
 
 class WorkerManager:
@@ -40,14 +48,19 @@ class WorkerManager:
         self._pools: dict[frozenset[str], WorkerPool] = {}
         self._pools_of: dict[str, list[WorkerPool]] = {}
         self._master = master
-        self._listening: IListeningPort | None = None
-        self._listening_to: str | None = None
+        self._ports: dict[str, tuple[str, IListeningPort]] = {}
+        self._strangers = Strangers(master.reactor)
+        self._login = Login(master.reactor, self._password, self._attach, self._ask_graceful)
         self._subscriptions: list[Any] = []
 
     @property
     def address(self) -> IAddress | None:
         """Where workers connect over PB; None while nobody listens."""
-        return self._listening.getHost() if self._listening else None
+        return self.address_of("pb")
+
+    def address_of(self, protocol: str) -> IAddress | None:
+        """Where workers connect over a protocol; None while nobody listens."""
+        return self._ports[protocol][1].getHost() if protocol in self._ports else None
 
     async def start(self, config: MasterConfig) -> None:
         """Let workers in as ``config`` says."""
@@ -69,11 +82,11 @@ class WorkerManager:
                 workerid = await self._master.data.update.findWorkerId(name)
                 managed = self.workers[name] = ManagedWorker(self._master, worker, workerid, self._changed)
             await managed.configure(worker, directories_of(name, config.builders))
-        await self._listen(config.protocols.get("pb", {}).get("port"))
+        await self._listen({name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS})
 
     async def stop(self) -> None:
         """Let nobody in any more, and drop all connections; `start` lets them in again."""
-        await self._listen(None)
+        await self._listen({})
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await maybeDeferred(subscription.stopConsuming)
@@ -118,19 +131,23 @@ class WorkerManager:
             for name in pool.names:
                 self._pools_of.setdefault(name, []).append(pool)
 
-    async def _listen(self, port: int | str | None) -> None:
-        """Listen at ``port`` (a number or an endpoint description) and nowhere else."""
-        description = None if port is None else f"tcp:{port}" if str(port).isdigit() else str(port)
-        if description == self._listening_to:
-            return
-        if self._listening is not None:
-            await maybeDeferred(self._listening.stopListening)
-            self._listening = self._listening_to = None
-        if description is not None:
-            factory = pb.make_factory(self._master.reactor, self._password, self._attach, self._ask_graceful)
-            self._listening = await tcp.listen(self._master.reactor, description, factory)
-            self._listening_to = description
-            _log.info("workers connect to {address}", address=self.address)
+    async def _listen(self, ports: Mapping[str, int | str | None]) -> None:
+        """Listen at these ports (numbers or endpoint descriptions) by protocol, and nowhere else."""
+        wanted = {
+            protocol: f"tcp:{port}" if str(port).isdigit() else str(port)
+            for protocol, port in ports.items()
+            if port is not None
+        }
+        for protocol, (description, port) in list(self._ports.items()):
+            if wanted.get(protocol) != description:
+                del self._ports[protocol]
+                await maybeDeferred(port.stopListening)
+        for protocol, description in wanted.items():
+            if protocol not in self._ports:
+                factory = PROTOCOLS[protocol](self._login, self._strangers)
+                port = await tcp.listen(self._master.reactor, description, factory)
+                self._ports[protocol] = description, port
+                _log.info("workers connect to {address} by {protocol}", address=port.getHost(), protocol=protocol)
 
     def _password(self, name: str) -> str | None:
         worker = self.workers.get(name)

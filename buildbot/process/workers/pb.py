@@ -7,7 +7,7 @@ workers come and go by themselves.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.cred.checkers import ICredentialsChecker
@@ -15,107 +15,74 @@ from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet.error import ConnectionClosed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from zope.interface import implementer
 
-from buildbot.process.workers import door
-from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.process.workers.broker import Broker, Factory
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError, kept_info
+from buildbot.process.workers.door import Strangers
+from buildbot.process.workers.login import Login, LoginRefusedError
 from buildbot.util.deferreds import deferred
-from buildbot.util.guessing import Guesses, TooManyGuessesError
-
-_log = Logger()
-
-#: what is kept and logged of the name that somebody claims to have
-_NAME_CHARS = 200
-#: what is kept of what a worker tells about itself: bytes of all keys and values, and of one value
-_INFO_BYTES = 256 * 1024
-
-#: attach(name, connection): takes a new connection into service, or raises
-Attach = Callable[[str, Connection], Awaitable[None]]
-#: passwords(name): the password of a configured worker; None for an unknown one
-Passwords = Callable[[str], str | None]
 
 
 class RefusedError(UnauthorizedLogin, pb.Error):
     """A login was refused. As a `pb.Error` it goes to the agent without a traceback in the master's log."""
 
 
-def make_factory(reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> door.Factory:
-    """The server factory that lets workers in.
+def make_factory(login: Login, strangers: Strangers) -> Factory:
+    """The server factory that lets workers in over PB.
 
     Args:
-        reactor: for time.
-        passwords: gives the password of a worker.
-        attach: called with each new connection before its login is answered; what it raises refuses the login.
-        graceful: called with the name of a worker that asks to be shut down after its builds.
+        login: says who may, and takes them into service.
+        strangers: those who have not logged in, at this port and at others.
     """
-    return door.Factory(Portal(_Realm(attach, graceful), [_Checker(passwords, Guesses(reactor))]), reactor)
+    return Factory(Portal(_Realm(login), [_Checker(login)]), strangers)
 
 
 @implementer(ICredentialsChecker)
 class _Checker:
-    """Knows who may log in. The agent hears the same about a wrong name as about a wrong password."""
+    """Knows who may log in."""
 
     credentialInterfaces = [IUsernameHashedPassword]
 
-    def __init__(self, passwords: Passwords, guesses: Guesses) -> None:
-        self._passwords = passwords
-        self._guesses = guesses
+    def __init__(self, login: Login) -> None:
+        self._login = login
 
     @deferred
     async def requestAvatarId(self, credentials: Any) -> bytes | tuple[()]:
+        broker: Broker = credentials.broker
         if not isinstance(credentials.username, bytes):
-            credentials.broker.is_refused()
-            raise RefusedError("a name is text")
-        name: str = credentials.username.decode("utf-8", "replace")[:_NAME_CHARS]
-        broker: door.Broker = credentials.broker
-        try:
-            await self._guesses.turn(broker.address, name)
-        except TooManyGuessesError as problem:
             broker.is_refused()
-            raise RefusedError(f"worker {name!r}: {problem}") from None
-        password = self._passwords(name)
-        if password is not None and credentials.checkPassword(password.encode()):
-            self._guesses.right(broker.address, name)
-            broker.password_was_right()
-            return bytes(credentials.username)
-        self._guesses.wrong(broker.address, name)
-        broker.is_refused()
-        why = "wrong password" if password is not None else "master.cfg has no worker of this name"
-        _log.warn("worker {name} at {address} refused: {why}", name=name, address=broker.address, why=why)
-        raise RefusedError(f"worker {name!r}: unknown name or wrong password")
+            raise RefusedError("a name is text")
+        try:
+            await self._login.prove(
+                broker,
+                credentials.username.decode("utf-8", "replace"),
+                lambda password: bool(credentials.checkPassword(password.encode())),
+            )
+        except LoginRefusedError as refused:
+            raise RefusedError(str(refused)) from None
+        return bytes(credentials.username)
 
 
 @implementer(IRealm)
 class _Realm:
     """Makes a connection of each login."""
 
-    def __init__(self, attach: Attach, graceful: Callable[[str], None]) -> None:
-        self._attach, self._graceful = attach, graceful
+    def __init__(self, login: Login) -> None:
+        self._login = login
 
     @deferred
     async def requestAvatar(self, avatarId: bytes | tuple[()], mind: Any, *interfaces: Any) -> Any:
         if not avatarId or pb.IPerspective not in interfaces or mind is None:
             raise RefusedError("only workers log in here")
         name = avatarId.decode()
-        connection, broker = PBConnection(mind), mind.broker
         try:
-            await self._attach(name, connection)
-        except Exception as problem:
-            _log.warn(
-                "worker {name} at {peer} refused: {problem}",
-                name=name,
-                peer=connection.peer,
-                problem=problem,
-            )
-            if not isinstance(problem, (DuplicateWorkerError, RemoteError, WorkerLostError)):
-                _log.failure("login of worker {name}", name=name)
-            broker.is_refused()
-            raise RefusedError(f"worker {name!r}: {problem}") from None
-        broker.is_in_service()
-        return pb.IPerspective, _Avatar(name, self._graceful), lambda: None
+            await self._login.enter(mind.broker, name, PBConnection(mind))
+        except LoginRefusedError as refused:
+            raise RefusedError(str(refused)) from None
+        return pb.IPerspective, _Avatar(name, self._login.graceful), lambda: None
 
 
 class _Avatar(pb.Avatar):
@@ -180,13 +147,7 @@ class PBConnection(Connection):
             info = await self._call(self._mind, "getWorkerInfo")
         except RemoteError as problem:
             raise RemoteError(f"it does not tell about itself, an agent before 3.0? ({problem})") from None
-        if not isinstance(info, dict):
-            raise RemoteError(f"its information is not a dictionary but {info!r}")
-        told = {key: value for key, value in info.items() if key != "environ"}  # it may hold secrets
-        size = len(repr(told))
-        if size > _INFO_BYTES:
-            raise RemoteError(f"its information is longer than {_INFO_BYTES} characters ({size})")
-        self.info = told
+        self.info = kept_info(info)
         return self.info
 
     async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:

@@ -25,14 +25,14 @@ from wsproto.connection import Connection as Frames
 from wsproto.connection import ConnectionState
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.events import Event as FrameEvent
-from wsproto.extensions import Extension
-from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
+from wsproto.frame_protocol import CloseReason
 from wsproto.utilities import generate_accept_token
 from zope.interface import implementer
 
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.util.descriptors import share
+from buildbot.util.websocket import FrameLimit
 from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
 from buildbot.www.errors import RefusedError, problem_of
@@ -154,23 +154,6 @@ def _text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
-class _Limit(Extension):
-    """Refuses frames that are too long by what their heads say, before they come."""
-
-    name = "limit"
-
-    def offer(self) -> bool:
-        return False
-
-    def enabled(self) -> bool:
-        return True
-
-    def frame_inbound_header(
-        self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int
-    ) -> CloseReason | RsvBits:
-        return CloseReason.MESSAGE_TOO_BIG if payload_length > MAX_FRAME_BYTES else RsvBits(False, False, False)
-
-
 def _accepted(request: Request) -> str:
     """What a client is told whose handshake is one. Raises RefusedError (RFC 6455, 4.2)."""
     if request.method != "GET":
@@ -211,7 +194,7 @@ class EventProtocol(Protocol):
 
     def connectionMade(self) -> None:
         """The client has the answer."""
-        self._frames = Frames(ConnectionType.SERVER, [_Limit()])
+        self._frames = Frames(ConnectionType.SERVER, [FrameLimit(MAX_FRAME_BYTES)])
         #: what is here of a message that comes in several frames
         self._message = bytearray()
         self._is_open = True

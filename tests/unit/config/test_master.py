@@ -179,7 +179,7 @@ def test_keys_of_builds(tmp_path: Path) -> None:
         ),
         (
             "c['protocols'] = {'pb': {'port': 1}, 'null': {}}",
-            "c['protocols'] ['null'] has no effect in this version; workers connect by pb",
+            "c['protocols'] ['null'] has no effect: workers of the master's own need no port",
         ),
     ],
 )

@@ -11,6 +11,7 @@ from twisted.internet.testing import StringTransport
 from twisted.spread import banana, pb
 from zope.interface import implementer
 
+from buildbot.process.workers import broker as pb_broker
 from buildbot.process.workers import door
 
 
@@ -25,7 +26,8 @@ class Door:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.factory = door.Factory(Root(), self.clock)
+        self.strangers = door.Strangers(self.clock)
+        self.factory = pb_broker.Factory(Root(), self.strangers)
 
     def connect(self, host: str = "192.0.2.1") -> Any:
         """A new connection, or None where it is closed at once."""
@@ -70,10 +72,10 @@ def test_who_says_nothing_is_dropped(port: Door) -> None:
     broker = port.connect()
     port.clock.advance(door.LOGIN_S - 1)
     assert not gone(broker)
-    assert port.factory.strangers == 1
+    assert port.strangers.count == 1
     port.clock.advance(1)
     assert gone(broker)
-    assert port.factory.strangers == 0
+    assert port.strangers.count == 0
 
 
 def test_who_has_logged_in_may_stay(port: Door, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +83,7 @@ def test_who_has_logged_in_may_stay(port: Door, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(door, "MAX_GUEST_BYTES", 1000)
     broker = port.connect()
     broker.password_was_right()
-    assert port.factory.strangers == 0
+    assert port.strangers.count == 0
     broker.is_in_service()
     port.clock.advance(door.WELCOME_S * 10)
     broker.dataReceived(banana.encode(b"pb"))
@@ -120,7 +122,7 @@ def test_crowds(port: Door) -> None:
     assert port.connect("192.0.2.9") is not None
     assert [gone(each) for each in crowd] == [True, False, False, False]
     assert port.connect("192.0.2.1") is not None
-    assert port.factory.strangers == 8
+    assert port.strangers.count == 8
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,85 @@
+"""A worker port's connections that speak PB: how deep they nest, besides what holds for all of them (`door`)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IAddress
+from twisted.spread import pb
+
+from buildbot.process.workers.banana import QuickReader
+from buildbot.process.workers.door import Guest, Strangers
+from buildbot.util.tcp import Promptness
+
+# Twisted's have no types.
+_Broker: Any = pb.Broker
+_Factory: Any = pb.PBServerFactory
+
+#: how lists may be nested in lists before the password was right
+MAX_STRANGER_DEPTH = 20
+
+
+class Broker(Guest, QuickReader, _Broker):  # type: ignore[misc]
+    """One connection."""
+
+    factory: Factory
+
+    def connectionMade(self) -> None:
+        """Somebody has come."""
+        self._promptness = Promptness(self.transport)
+        self.has_come(self.factory.strangers)
+        super().connectionMade()
+
+    def connectionLost(self, reason: Any) -> None:
+        """It has gone."""
+        self.has_gone()
+        super().connectionLost(reason)
+
+    def dataReceived(self, chunk: bytes) -> None:
+        """Bytes; before it is in service only so many."""
+        self._promptness.received()
+        if not self.may_say(len(chunk)):
+            return
+        try:
+            super().dataReceived(chunk)
+        except Exception as problem:  # bytes that are no PB
+            self.drop(f"it does not speak PB ({type(problem).__name__}: {problem})")
+            return
+        if not self.is_known and len(self.listStack) > MAX_STRANGER_DEPTH:
+            self.drop("it sends lists in lists in lists")
+
+    def callExpressionReceived(self, obj: Any) -> None:
+        """A whole message."""
+        if not self.is_known and _depth(obj) > MAX_STRANGER_DEPTH:
+            self.drop("it sends lists in lists in lists")
+        else:
+            super().callExpressionReceived(obj)
+
+
+class Factory(_Factory):  # type: ignore[misc]
+    """Lets connections in.
+
+    Args:
+        root: the portal.
+        strangers: those who have not logged in, at this port and at others.
+    """
+
+    protocol = Broker
+    noisy = False
+
+    def __init__(self, root: Any, strangers: Strangers) -> None:
+        super().__init__(root)
+        self.strangers = strangers
+
+    def buildProtocol(self, addr: IAddress | None) -> Any:
+        """A connection, or None: it is closed at once."""
+        return super().buildProtocol(addr) if self.strangers.have_room(addr) else None
+
+
+def _depth(obj: Any) -> int:
+    """How deep lists are nested in a message; it stops counting where it is too much."""
+    depth, level = 0, [obj]
+    while level and depth <= MAX_STRANGER_DEPTH:
+        level = [item for each in level if isinstance(each, list | tuple) for item in each]
+        depth += 1
+    return depth

@@ -1,0 +1,87 @@
+"""Logins of workers, whatever protocol they speak: the password, then into service."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from twisted.logger import Logger
+
+from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.process.workers.door import Guest
+from buildbot.util.guessing import Guesses, TooManyGuessesError
+
+_log = Logger()
+
+#: what is kept and logged of the name that somebody claims to have
+_NAME_CHARS = 200
+
+#: attach(name, connection): takes a new connection into service, or raises
+Attach = Callable[[str, Connection], Awaitable[None]]
+#: passwords(name): the password of a configured worker; None for an unknown one
+Passwords = Callable[[str], str | None]
+
+
+class LoginRefusedError(Exception):
+    """A login was refused; the text is what the agent may hear."""
+
+
+class Login:
+    """Lets workers in; one for all ports, so that guesses at one count at the others.
+
+    Args:
+        reactor: for time.
+        passwords: gives the password of a worker.
+        attach: called with each new connection before its login is over; what it raises refuses the login.
+        graceful: called with the name of a worker that asks to be shut down after its builds.
+    """
+
+    def __init__(self, reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> None:
+        self.graceful = graceful
+        self._passwords = passwords
+        self._attach = attach
+        self._guesses = Guesses(reactor)
+
+    async def prove(self, guest: Guest, name: str, knows: Callable[[str], bool]) -> None:
+        """See whether a connection knows a worker's password, which may take a while.
+
+        Args:
+            guest: the connection.
+            name: the worker that it says it is.
+            knows: whether it has shown to know this password.
+
+        Raises:
+            LoginRefusedError: it does not; a wrong name is answered as a wrong password is.
+        """
+        name = name[:_NAME_CHARS]
+        try:
+            await self._guesses.turn(guest.address, name)
+        except TooManyGuessesError as problem:
+            guest.is_refused()
+            raise LoginRefusedError(f"worker {name!r}: {problem}") from None
+        password = self._passwords(name)
+        if password is not None and knows(password):
+            self._guesses.right(guest.address, name)
+            guest.password_was_right()
+            return
+        self._guesses.wrong(guest.address, name)
+        guest.is_refused()
+        why = "wrong password" if password is not None else "master.cfg has no worker of this name"
+        _log.warn("worker {name} at {address} refused: {why}", name=name, address=guest.address, why=why)
+        raise LoginRefusedError(f"worker {name!r}: unknown name or wrong password")
+
+    async def enter(self, guest: Guest, name: str, connection: Connection) -> None:
+        """Take a worker that has proved who it is into service.
+
+        Raises:
+            LoginRefusedError: it cannot be taken.
+        """
+        try:
+            await self._attach(name, connection)
+        except Exception as problem:
+            _log.warn("worker {name} at {peer} refused: {problem}", name=name, peer=connection.peer, problem=problem)
+            if not isinstance(problem, (DuplicateWorkerError, RemoteError, WorkerLostError)):
+                _log.failure("login of worker {name}", name=name)
+            guest.is_refused()
+            raise LoginRefusedError(f"worker {name!r}: {problem}") from None
+        guest.is_in_service()

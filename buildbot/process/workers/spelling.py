@@ -1,0 +1,163 @@
+"""Commands in MessagePack's spelling.
+
+Steps spell commands as PB has them: camel-case names, paths relative to the builder's directory, which the agent joins.
+Over MessagePack names are in snake case, paths are absolute and joined here, and the ends of transfers stay with the
+master, which finds them by the command's id.
+"""
+
+from __future__ import annotations
+
+import ntpath
+import posixpath
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any
+
+from buildbot.process.workers.connection import RemoteError
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a builder's commands run on a worker.
+
+    Attributes:
+        basedir: the agent's directory, absolute.
+        directory: the builder's, relative to that.
+        system: ``posix`` or ``nt``.
+        home: what ``~`` stands for; None if that is not known.
+    """
+
+    basedir: str
+    directory: str = ""
+    system: str = "posix"
+    home: str | None = None
+
+    @property
+    def rules(self) -> ModuleType:
+        """The rules for paths there."""
+        return ntpath if self.system == "nt" else posixpath
+
+    def path(self, *parts: str) -> str:
+        """An absolute path there; an absolute part makes what is before it meaningless, as everywhere."""
+        given = [self.expanded(part) for part in (self.directory, *parts) if part]
+        return str(self.rules.join(self.basedir, *given))
+
+    def expanded(self, part: str) -> str:
+        """A path with the home directory in the place of its ``~``."""
+        if self.home is not None and (part == "~" or part[:2] in ("~/", "~\\")):
+            return self.home + part[1:]
+        return part
+
+
+@dataclass
+class Spelled:
+    """A command for the wire.
+
+    Attributes:
+        name, args: as the agent wants them.
+        transfer: the master's end of a transfer (``remote_write``, ``remote_read`` and so on); None without one.
+        hidden: what must not be shown of the arguments, and what is shown instead.
+    """
+
+    name: str
+    args: dict[str, Any]
+    transfer: Any = None
+    hidden: dict[str, str] = field(default_factory=dict)
+
+    def shown(self, text: str) -> str:
+        """A header of the agent's without what is hidden."""
+        for secret, instead in self.hidden.items():
+            text = text.replace(secret, instead)
+        return text
+
+
+def spelled(name: str, args: Mapping[str, Any], place: Place) -> Spelled:
+    """A command as MessagePack has it.
+
+    Raises:
+        RemoteError: there is no such command, or an argument that it needs is missing.
+    """
+    spell = _SPELLINGS.get(name)
+    if spell is None:
+        raise RemoteError(f"there is no command {name!r}; agents know {', '.join(_SPELLINGS)}")
+    try:
+        return spell(dict(args), place)
+    except KeyError as missing:
+        raise RemoteError(f"command {name!r} needs the argument {missing}") from None
+    except TypeError as problem:
+        raise RemoteError(f"command {name!r} has an argument of the wrong type: {problem}") from None
+
+
+def _shell(args: dict[str, Any], place: Place) -> Spelled:
+    args["workdir"] = place.path(args["workdir"])
+    made = Spelled("shell", args)
+    if isinstance(args["command"], list | tuple):
+        args["command"] = [_argument(item, made.hidden) for item in args["command"]]
+    if isinstance(args.get("initial_stdin"), bytes):
+        try:
+            args["initial_stdin"] = args["initial_stdin"].decode()
+        except UnicodeDecodeError:
+            raise RemoteError("over MessagePack agents take only text for the stdin of a command; use pb") from None
+    return made
+
+
+def _argument(item: Any, hidden: dict[str, str]) -> Any:
+    """An argument as it is; one that is ``("obfuscated", real, shown)`` has to be hidden here, for agents show it."""
+    if isinstance(item, tuple) and len(item) == 3 and item[0] == "obfuscated":
+        if item[1]:
+            hidden[str(item[1])] = str(item[2])
+        return str(item[1])
+    return item
+
+
+def _paths(name: str) -> Callable[[dict[str, Any], Place], Spelled]:
+    """One directory or several, in the argument ``dir``."""
+
+    def spell(args: dict[str, Any], place: Place) -> Spelled:
+        given = args.pop("dir")
+        given = given if isinstance(given, list | tuple) else [given]
+        return Spelled(name, {**args, "paths": [place.path(each) for each in given]})
+
+    return spell
+
+
+def _path(name: str, *keys: str) -> Callable[[dict[str, Any], Place], Spelled]:
+    """One path, made of the arguments of these names; all but the last may be missing."""
+
+    def spell(args: dict[str, Any], place: Place) -> Spelled:
+        *before, last = keys
+        path = place.path(*[args.pop(key, "") for key in before], args.pop(last))
+        return Spelled(name, {**args, "path": path})
+
+    return spell
+
+
+def _cpdir(args: dict[str, Any], place: Place) -> Spelled:
+    args["from_path"], args["to_path"] = place.path(args.pop("fromdir")), place.path(args.pop("todir"))
+    return Spelled("cpdir", args)
+
+
+def _transfer(name: str, end: str, file: str) -> Callable[[dict[str, Any], Place], Spelled]:
+    """A file or directory of the worker, in the arguments ``workdir`` and another, and the master's end."""
+
+    def spell(args: dict[str, Any], place: Place) -> Spelled:
+        transfer, path = args.pop(end), place.path(args.pop("workdir"), args.pop(file))
+        return Spelled(name, {**args, "path": path}, transfer)
+
+    return spell
+
+
+_SPELLINGS: Mapping[str, Callable[[dict[str, Any], Place], Spelled]] = {
+    "shell": _shell,
+    "mkdir": _paths("mkdir"),
+    "rmdir": _paths("rmdir"),
+    "cpdir": _cpdir,
+    "stat": _path("stat", "workdir", "file"),
+    "glob": _path("glob", "path"),
+    "listdir": _path("listdir", "dir"),
+    "rmfile": _path("rmfile", "path"),
+    "uploadFile": _transfer("upload_file", "writer", "workersrc"),
+    "uploadDirectory": _transfer("upload_directory", "writer", "workersrc"),
+    "downloadFile": _transfer("download_file", "reader", "workerdest"),
+}
