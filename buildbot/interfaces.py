@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 
@@ -61,6 +63,35 @@ class ConfiguredWorker(WorkerLike, Protocol):
     keepalive_interval: float
     missing_timeout: float
     notify_on_missing: Sequence[str]
+
+
+@dataclass(frozen=True)
+class AgentHost:
+    """Where a master runs agents of its own.
+
+    Attributes:
+        reactor: spawns processes.
+        basedir: the master's directory, absolute.
+        port: of this machine's loopback, where they connect over PB.
+    """
+
+    reactor: Any
+    basedir: Path
+    port: int
+
+
+@runtime_checkable
+class HostedWorker(Protocol):
+    """A worker whose agent the master itself runs; it needs no port in ``c['protocols']``."""
+
+    async def start_agent(self, host: AgentHost) -> None:
+        """Run the agent, unless it runs already."""
+
+    async def stop_agent(self) -> None:
+        """End the agent; returns when it is gone."""
+
+    def take_over(self, older: object) -> bool:
+        """Go on with the agent of the worker of this name in an earlier configuration; False: that one has to end."""
 
 
 @runtime_checkable

@@ -135,7 +135,7 @@ secrets = Namespace(
         ),
     },
 )
-worker = Namespace("worker", {"buildbot.worker.base": "Worker"})
+worker = Namespace("worker", {"buildbot.worker.base": "Worker", "buildbot.worker.local": "LocalWorker"})
 
 NAMESPACES: Mapping[str, Namespace] = {
     "changes": changes,

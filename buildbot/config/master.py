@@ -22,7 +22,7 @@ from buildbot.config.projects import Codebase, Project
 from buildbot.config.retention import Retention, check_retention
 from buildbot.config.source import Source
 from buildbot.config.www import WwwConfig, check_www
-from buildbot.interfaces import ChangeSourceLike, SchedulerLike, SecretProviderLike, ServiceLike, WorkerLike
+from buildbot.interfaces import ChangeSourceLike, HostedWorker, SchedulerLike, SecretProviderLike, ServiceLike, WorkerLike
 
 PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
 
@@ -291,7 +291,8 @@ class _Reader:
 
     def _workers(self, workers: list[Any]) -> tuple[WorkerLike, ...]:
         found = self._elements("workers", workers, WorkerLike, "a worker such as worker.Worker('name', 'password')")
-        if found and "protocols" not in self.values and "protocols" not in self.incomplete:
+        remote = [each for each in found if not isinstance(each, HostedWorker)]
+        if remote and "protocols" not in self.values and "protocols" not in self.incomplete:
             self.report("workers", "needs a port that workers connect to: c['protocols'] = {'pb': {'port': 9989}}")
         return tuple(found)
 

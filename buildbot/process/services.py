@@ -58,7 +58,8 @@ class ProcessLayer:
     def __init__(self, master: RunningMaster) -> None:
         self.master = master
         self.builders: dict[str, Builder] = {}
-        self.workers = WorkerManager(master)
+        # whoever embeds this layer need not have a directory
+        self.workers = WorkerManager(master, getattr(master, "basedir", None))
         self.schedulers: dict[str, ClaimedPart] = {}
         self.change_sources: dict[str, ClaimedPart] = {}
         self._distributor = Distributor(master, self.builders, self.workers)

@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
-from buildbot.interfaces import ConfiguredWorker
+from buildbot.interfaces import ConfiguredWorker, HostedWorker
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.util.background import in_background
 
@@ -133,7 +133,11 @@ class ManagedWorker:
 
     async def configure(self, config: ConfiguredWorker, directories: Mapping[str, str]) -> None:
         """Take over a new configuration; a connected worker hears of new builders at once."""
-        self.config = config
+        older, self.config = self.config, config
+        if older is not config and isinstance(older, HostedWorker):
+            goes_on = isinstance(config, HostedWorker) and config.take_over(older)
+            if not goes_on:
+                await older.stop_agent()
         self.directories = dict(directories)
         if self.connection is not None:
             self._start_keepalive(self.connection)
@@ -331,6 +335,8 @@ class ManagedWorker:
             self.drop(self._joining, reason)
         async with self._turn:  # no login is under way after this
             self.disconnect(reason)
+        if isinstance(self.config, HostedWorker):
+            await self.config.stop_agent()
         async with self._turn:  # the loss is written after this
             self._expect_back(None)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet.defer import maybeDeferred
@@ -11,7 +12,7 @@ from twisted.logger import Logger
 
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
-from buildbot.interfaces import ConfiguredWorker
+from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker
 from buildbot.process.workers import messagepack, pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.door import Strangers
@@ -29,6 +30,9 @@ PROTOCOLS: Mapping[str, Callable[[Login, Strangers], Any]] = {
     "pb": pb.make_factory,
     "msgpack_experimental_v7": messagepack.make_factory,
 }
+#: where agents connect that this master runs itself
+OWN = "its own agents"
+OWN_PORT = "tcp:0:interface=127.0.0.1"
 
 
 class WorkerManager:
@@ -36,18 +40,20 @@ class WorkerManager:
 
     Args:
         master: the master, for its ``data``, ``mq`` and ``reactor``.
+        basedir: its directory, where it may run agents of its own; None: the current one.
 
     Attributes:
         workers: the configured workers by name, connected or not.
         on_change: called with the name of a worker that may be able to take a build; set by whoever hands out builds.
     """
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, master: Master, basedir: Path | None = None) -> None:
         self.workers: dict[str, ManagedWorker] = {}
         self.on_change: Callable[[str], None] = lambda name: None
         self._pools: dict[frozenset[str], WorkerPool] = {}
         self._pools_of: dict[str, list[WorkerPool]] = {}
         self._master = master
+        self._basedir = (basedir or Path()).absolute()
         self._ports: dict[str, tuple[str, IListeningPort]] = {}
         self._strangers = Strangers(master.reactor)
         self._login = Login(master.reactor, self._password, self._attach, self._ask_graceful)
@@ -82,7 +88,12 @@ class WorkerManager:
                 workerid = await self._master.data.update.findWorkerId(name)
                 managed = self.workers[name] = ManagedWorker(self._master, worker, workerid, self._changed)
             await managed.configure(worker, directories_of(name, config.builders))
-        await self._listen({name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS})
+        hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
+        ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
+        await self._listen({**ports, OWN: OWN_PORT if hosted else None})
+        for worker in hosted:
+            port = getattr(self.address_of(OWN), "port", 0)
+            await worker.start_agent(AgentHost(self._master.reactor, self._basedir, port))
 
     async def stop(self) -> None:
         """Let nobody in any more, and drop all connections; `start` lets them in again."""
@@ -144,7 +155,7 @@ class WorkerManager:
                 await maybeDeferred(port.stopListening)
         for protocol, description in wanted.items():
             if protocol not in self._ports:
-                factory = PROTOCOLS[protocol](self._login, self._strangers)
+                factory = PROTOCOLS.get(protocol, pb.make_factory)(self._login, self._strangers)
                 port = await tcp.listen(self._master.reactor, description, factory)
                 self._ports[protocol] = description, port
                 _log.info("workers connect to {address} by {protocol}", address=port.getHost(), protocol=protocol)

@@ -1,0 +1,217 @@
+"""A worker on the master's own machine: the master runs the agent in a process beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.config.errors import error
+from buildbot.interfaces import AgentHost
+from buildbot.worker.base import AbstractWorker
+
+_log = Logger()
+
+#: seconds until an agent that ended by itself is started again, doubled each time it ends within a minute
+FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S = 1.0, 60.0, 60.0
+#: seconds that an agent has to end when it is told to, before it is killed
+END_S = 10.0
+#: what is kept of what an agent prints, for the message about its end
+_KEPT_CHARS = 2000
+
+
+def _none_given(value: Any) -> Any:
+    if value is not None:
+        raise ValueError("cannot be given: the master makes one for the agent that it runs")
+    return value
+
+
+class LocalWorker(AbstractWorker):
+    """An agent of this machine, which the master starts, and which ends with it.
+
+    It needs the package ``buildbot-worker`` (``pip install 'tenfold[worker]'``), and no port in ``c['protocols']``. Its
+    commands run under the master's account, in a process of their own.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("name", "workdir")
+    password = argument(None, _none_given, doc="made by the master")
+    workdir = argument(
+        None,
+        checks.optional(checks.name),
+        doc="the agent's directory, relative to the master's; None: `workers/` and the name",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.password = secrets.token_urlsafe(24)
+        self.__agent: Agent | None = None
+        if find_spec("buildbot_worker") is None:
+            error(
+                f"{type(self).__name__} {self.name!r} needs the package buildbot-worker, which is not installed:"
+                " pip install 'tenfold[worker]'"
+            )
+
+    async def start_agent(self, host: AgentHost) -> None:
+        """Run the agent, unless it runs already."""
+        if self.__agent is None:
+            self.__agent = Agent(
+                host, self.name, self.password, host.basedir / (self.workdir or f"workers/{self.name}")
+            )
+        self.__agent.start()
+
+    async def stop_agent(self) -> None:
+        """End the agent; returns when it is gone."""
+        agent, self.__agent = self.__agent, None
+        if agent is not None:
+            await agent.stop()
+
+    def take_over(self, older: object) -> bool:
+        """Go on with the agent of an earlier configuration if it is where this one's would be."""
+        if not isinstance(older, LocalWorker) or older.workdir != self.workdir:
+            return False
+        self.__agent, older.__agent = older.__agent, None
+        self.password = older.password
+        return True
+
+
+class Agent:
+    """A process that is started again when it ends by itself; not when it ended as it was told to.
+
+    Args:
+        host: where.
+        name, password: of the worker.
+        directory: the agent's.
+    """
+
+    def __init__(self, host: AgentHost, name: str, password: str, directory: Path) -> None:
+        self._host, self._name, self._directory = host, name, directory
+        keys = {"port": host.port, "name": name, "password": password, "directory": str(directory), "keepalive_s": 600}
+        self._orders = json.dumps(keys).encode() + b"\n"
+        self._process: AgentProcess | None = None
+        self._again: IDelayedCall | None = None
+        self._pause_s = FIRST_PAUSE_S
+        self._stopping = False
+
+    @property
+    def pid(self) -> int | None:
+        """The id of the process; None while there is none."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start the process, unless there is one."""
+        if self._process is not None:
+            return
+        self._cancel()
+        self._started_at = self._host.reactor.seconds()
+        self._process = AgentProcess(self._orders, self._ended)
+        argv = [sys.executable, "-P", str(Path(__file__).with_name("agent.py"))]
+        try:
+            spawned = self._host.reactor.spawnProcess(
+                self._process, argv[0], argv, env=dict(os.environ), path=str(self._host.basedir)
+            )
+        except OSError as problem:
+            self._process = None
+            self._try_again(f"it could not be started: {problem}")
+            return
+        _log.info("worker {name}: its agent runs as process {pid}", name=self._name, pid=spawned.pid)
+
+    async def stop(self) -> None:
+        """End the process; returns when it is gone."""
+        self._stopping = True
+        self._cancel()
+        process = self._process
+        if process is None:
+            return
+        process.end()
+        late = self._host.reactor.callLater(END_S, process.kill)
+        await process.gone
+        if late.active():
+            late.cancel()
+
+    def _cancel(self) -> None:
+        again, self._again = self._again, None
+        if again is not None and again.active():
+            again.cancel()
+
+    def _ended(self, process: AgentProcess, status: str | None) -> None:
+        self._process = None
+        if self._stopping:
+            return
+        if status is None:
+            _log.info("worker {name}: its agent ended as it was told to", name=self._name)
+            return
+        self._try_again(f"{status}; it said {process.said!r}, see {self._directory}/twistd.log")
+
+    def _try_again(self, why: str) -> None:
+        reactor = self._host.reactor
+        if reactor.seconds() - self._started_at > SETTLED_S:
+            self._pause_s = FIRST_PAUSE_S
+        _log.error(
+            "worker {name}: its agent ended: {why}; it is started again in {pause} s",
+            name=self._name,
+            why=why,
+            pause=self._pause_s,
+        )
+        self._again = reactor.callLater(self._pause_s, self.start)
+        self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
+
+
+_ProcessProtocol: Any = ProcessProtocol  # has no types
+
+
+class AgentProcess(_ProcessProtocol):  # type: ignore[misc]
+    """The process of an agent: its stdin is open for as long as it may run.
+
+    Attributes:
+        said: the end of what it printed.
+        gone: fires when it has ended.
+    """
+
+    transport: Any
+
+    def __init__(self, orders: bytes, ended: Any) -> None:
+        self.said = ""
+        self.pid: int | None = None
+        self.gone: Deferred[None] = Deferred()
+        self._orders, self._ended = orders, ended
+
+    def connectionMade(self) -> None:
+        """It runs."""
+        self.pid = self.transport.pid
+        self.transport.write(self._orders)
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        """It prints something, which it does when something is wrong."""
+        self.said = (self.said + data.decode("utf-8", "replace"))[-_KEPT_CHARS:]
+
+    def end(self) -> None:
+        """Let it end in good order."""
+        self.transport.closeStdin()
+
+    def kill(self) -> None:
+        """End it at once."""
+        try:
+            self.transport.signalProcess("KILL")
+        except ProcessExitedAlready:
+            _log.debug("process {pid} has ended meanwhile", pid=self.pid)
+
+    def processEnded(self, reason: Failure) -> None:
+        """It has ended."""
+        value: Any = reason.value
+        code, number = getattr(value, "exitCode", None), getattr(value, "signal", None)
+        status = None if code == 0 else f"signal {number}" if number else f"exit status {code}"
+        self._ended(self, status)
+        self.gone.callback(None)
