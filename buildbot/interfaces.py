@@ -157,3 +157,7 @@ class SecretProviderLike(ServiceLike, Protocol):
 
     def get(self, entry: str) -> Any:
         """The value of a secret, or None."""
+
+
+class WorkerSetupError(Exception):
+    """A worker cannot do what a step needs of it."""

@@ -22,7 +22,14 @@ from buildbot.config.projects import Codebase, Project
 from buildbot.config.retention import Retention, check_retention
 from buildbot.config.source import Source
 from buildbot.config.www import WwwConfig, check_www
-from buildbot.interfaces import ChangeSourceLike, HostedWorker, SchedulerLike, SecretProviderLike, ServiceLike, WorkerLike
+from buildbot.interfaces import (
+    ChangeSourceLike,
+    HostedWorker,
+    SchedulerLike,
+    SecretProviderLike,
+    ServiceLike,
+    WorkerLike,
+)
 
 PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
 

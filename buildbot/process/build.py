@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -183,6 +184,20 @@ class Build:
     def allFiles(self) -> list[str]:
         """The files that those changes touched, each once."""
         return list(dict.fromkeys(file for change in self.changes for file in change["files"]))
+
+    def getSummaryStatistic(self, name: str, summary_fn: Callable[[Any, Any], Any], initial_value: Any = None) -> Any:
+        """The statistics of a name that steps have set (`BuildStep.setStatistic`), put together.
+
+        Args:
+            name: the statistic's.
+            summary_fn: called with what there is so far and the next value, in the order of the steps.
+            initial_value: what there is before the first; None: the first value itself.
+        """
+        steps = [*self._done, *([self._current] if self._current is not None else [])]
+        values = [step.getStatistic(name) for step in steps if step.hasStatistic(name)]
+        if initial_value is not None:
+            values.insert(0, initial_value)
+        return reduce(summary_fn, values) if values else None
 
     def getWorkerInfo(self) -> Mapping[str, Any]:
         """What the worker told about itself, and its name."""

@@ -27,19 +27,41 @@ class CommandMixin:
         return command
 
     @deferred
-    async def runMkdir(self, path: str) -> bool:
-        """Make a directory, with its parents; True."""
-        await self.runRemoteCommand("mkdir", {"dir": path})
-        return True
+    async def runMkdir(self, dir: str, log: str | None = None, abandonOnFailure: bool = True) -> bool:
+        """Make a directory, with its parents; whether that worked.
+
+        Args:
+            dir: the directory.
+            log: has no effect; output goes to the log ``stdio``.
+            abandonOnFailure: a failure ends the step.
+        """
+        command = await self.runRemoteCommand("mkdir", {"dir": dir}, abandonOnFailure)
+        return not command.didFail()
 
     @deferred
-    async def runRmdir(self, path: str, timeout: float | None = 120) -> bool:
-        """Remove a directory or file with all that is in it, if it is there; True."""
-        await self.runRemoteCommand("rmdir", {"dir": path, "logEnviron": False, "timeout": timeout})
-        return True
+    async def runRmdir(
+        self, dir: str, timeout: float | None = 120, log: str | None = None, abandonOnFailure: bool = True
+    ) -> bool:
+        """Remove a directory or file with all that is in it, if it is there; whether that worked.
+
+        Args:
+            dir: the directory.
+            timeout: seconds without a sign of life before the worker gives up.
+            log: has no effect; output goes to the log ``stdio``.
+            abandonOnFailure: a failure ends the step.
+        """
+        args = {"dir": dir, "logEnviron": False, "timeout": timeout}
+        command = await self.runRemoteCommand("rmdir", args, abandonOnFailure)
+        return not command.didFail()
 
     @deferred
     async def pathExists(self, path: str) -> bool:
         """Whether there is such a file or directory."""
         command = await self.runRemoteCommand("stat", {"file": path}, abandonOnFailure=False)
         return not command.didFail()
+
+    @deferred
+    async def runGlob(self, path: str) -> list[str]:
+        """The paths that match a pattern, in the worker's own order."""
+        command = await self.runRemoteCommand("glob", {"path": path})
+        return command.texts("files")

@@ -159,3 +159,27 @@ class BufferLogObserver(LogObserver):
     def getStderr(self) -> str:
         """Error output so far."""
         return "".join(self._err or ())
+
+
+class OutputProgressObserver(LogObserver):
+    """Reports the number of characters so far as the progress of its step; see `BuildStep.setProgress`.
+
+    Args:
+        name: one of the step's ``progressMetrics``.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._chars = 0
+
+    def _count(self, data: str) -> None:
+        self._chars += len(data)
+        self.step.setProgress(self.name, self._chars)
+
+    def outReceived(self, data: str) -> None:
+        """Count it."""
+        self._count(data)
+
+    def errReceived(self, data: str) -> None:
+        """Count it."""
+        self._count(data)

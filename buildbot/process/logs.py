@@ -10,7 +10,7 @@ the database is so slow that more than `MAX_BACKLOG_CHARS` wait, whoever feeds t
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -39,6 +39,17 @@ MAX_LINE_CHARS = 1024 * 1024
 #: subscriber(stream, text): called with whole lines of a stream (``o``, ``e`` or ``h``), each with its newline; at the
 #: log's end with None and None
 Subscriber = Callable[[str | None, str | None], object]
+
+
+#: how bytes become text: the name of an encoding that Python knows, or a function
+Encoding = str | Callable[[bytes], str]
+
+
+def decoder_of(encoding: Encoding) -> Callable[[bytes], str]:
+    """What makes text of bytes; what cannot be read becomes U+FFFD."""
+    if callable(encoding):
+        return encoding
+    return lambda data: data.decode(encoding, "replace")
 
 
 def storable(text: str) -> str:
@@ -80,8 +91,10 @@ class Log:
         hold_back: called with True when too much waits to be written, with False when that is over.
         limits: how much of it is kept. Words of the master and the worker (`addHeader`) always are.
         redactor: hides secrets in it, from whoever observes it too.
+        encoding: of bytes that are added; the name of one that Python knows, or a function that makes text of bytes.
 
     Attributes:
+        decoder: makes text of bytes.
         logid: its id in the database; None until it is opened.
     """
 
@@ -96,10 +109,12 @@ class Log:
         hold_back: Callable[[bool], None],
         limits: LogLimits = NO_LIMITS,
         redactor: Redactor | None = None,
+        encoding: Encoding = "utf-8",
     ) -> None:
         self._redactor = Redactor() if redactor is None else redactor
         self.name = self._redactor.clean(name)
         self.type = type
+        self.decoder = decoder_of(encoding)
         self.logid: int | None = None
         self._update = update
         self._reactor = reactor
@@ -136,25 +151,35 @@ class Log:
         """Call ``subscriber(stream, text)`` with all lines from now on, and ``subscriber(None, None)`` at the end."""
         self._subscribers.append(subscriber)
 
-    def addStdout(self, text: str) -> Deferred[None]:
+    def getName(self) -> str:
+        """Its name."""
+        return self.name
+
+    def had_errors(self) -> bool:
+        """Whether something could not be written."""
+        return self._error is not None or self._not_closed is not None
+
+    def addStdout(self, text: str | bytes) -> Deferred[None]:
         """Add output to a stdio log."""
         return self._add("o", text)
 
-    def addStderr(self, text: str) -> Deferred[None]:
+    def addStderr(self, text: str | bytes) -> Deferred[None]:
         """Add error output to a stdio log."""
         return self._add("e", text)
 
-    def addHeader(self, text: str) -> Deferred[None]:
+    def addHeader(self, text: str | bytes) -> Deferred[None]:
         """Add words of the master or the worker to a stdio log."""
         return self._add("h", text)
 
-    def addContent(self, text: str) -> Deferred[None]:
+    def addContent(self, text: str | bytes) -> Deferred[None]:
         """Add to a text or HTML log."""
         return self._add("o", text)
 
-    def _add(self, stream: str, text: str) -> Deferred[None]:
+    def _add(self, stream: str, text: str | bytes) -> Deferred[None]:
         if self._finishing:
             raise ValueError(f"log {self.name!r} is finished, nothing can be added")
+        if isinstance(text, bytes):
+            text = self.decoder(text)
         if not isinstance(text, str):
             raise TypeError(f"log {self.name!r} takes texts, not {text!r}")
         self.write(stream, text)
@@ -404,3 +429,23 @@ class Log:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+
+class PlainLog(Log):
+    """A log of text without streams."""
+
+
+class TextLog(PlainLog):
+    """A log of text."""
+
+
+class HtmlLog(PlainLog):
+    """A log that pages show as HTML."""
+
+
+class StreamLog(Log):
+    """A log of output: each line has the stream that it came from."""
+
+
+#: the class of a log of each type
+CLASSES: Mapping[str, type[Log]] = {"s": StreamLog, "t": TextLog, "h": HtmlLog}

@@ -9,7 +9,7 @@ stop the command, which then fails. One that does not end a command that it was 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -17,7 +17,9 @@ from twisted.logger import Logger
 
 from buildbot.process.logs import Log
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.transfers import Endpoint
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import resolved
 from buildbot.util.results import FAILURE, SUCCESS
 
 _log = Logger()
@@ -41,12 +43,15 @@ class RemoteCommand:
     Args:
         remote_command: its name, ``shell`` or ``mkdir`` for example.
         args: its arguments; paths are relative to the builder's directory on the worker.
+        ignore_updates: keep nothing of what it reports but its exit status.
         collectStdout: keep what it writes to stdout in `stdout`.
         collectStderr: keep what it writes to stderr in `stderr`.
         decodeRC: result codes by exit status; others are FAILURE.
         stdioLogName: the log that its output goes to; None for none.
 
     Attributes:
+        active: whether it runs.
+        logs: the logs that it writes to, by name.
         rc: its exit status; None until it is known, negative if a signal ended it.
         stdout, stderr: what was collected.
         updates: every value of every other update key, in order (``files``, ``stat``, ``elapsed``, …).
@@ -56,6 +61,7 @@ class RemoteCommand:
         self,
         remote_command: str,
         args: Mapping[str, Any],
+        ignore_updates: bool = False,
         collectStdout: bool = False,
         collectStderr: bool = False,
         decodeRC: Mapping[int, int] | None = None,
@@ -64,14 +70,20 @@ class RemoteCommand:
         self.remote_command = remote_command
         self.args = dict(args)
         self.stdioLogName = stdioLogName
+        self.active = False
         self.rc: int | None = None
+        self._ignored = ignore_updates
         self.updates: dict[str, list[Any]] = {}
         self._decode_rc = {0: SUCCESS} if decodeRC is None else dict(decodeRC)
         self._output: dict[str, list[str] | None] = {
             "stdout": [] if collectStdout else None,
             "stderr": [] if collectStderr else None,
         }
-        self._logs: dict[str, Log] = {}
+        self.logs: dict[str, Log] = {}
+        self._lazy: dict[str, Callable[[RemoteCommand], Coroutine[Deferred[Any], Any, Log]]] = {}
+        self._arriving: dict[str, list[str]] = {}
+        self._opening: list[Deferred[Any]] = []
+        self._close: list[Log] = []
         self._where: tuple[Connection, str, str] | None = None
         self._interrupted: str | None = None
         self._end: Deferred[None] = Deferred()
@@ -94,9 +106,56 @@ class RemoteCommand:
         """What it wrote to stderr, if that is collected."""
         return "".join(self._output["stderr"] or ())
 
-    def useLog(self, log: Log, logfileName: str | None = None) -> None:
-        """Send the content of a watched file to ``log``; without a file name, the command's own output."""
-        self._logs[logfileName or "stdio"] = log
+    def useLog(self, log: Log, closeWhenFinished: bool = False, logfileName: str | None = None) -> None:
+        """Send output to a log.
+
+        Args:
+            log: the log.
+            closeWhenFinished: finish the log when the command has ended.
+            logfileName: of which watched file; None: what is called like the log. The command's own output is called
+                `stdioLogName`.
+        """
+        self.logs[logfileName or log.name] = log
+        if closeWhenFinished:
+            self._close.append(log)
+
+    def useLogDelayed(
+        self,
+        logfileName: str,
+        activateCallBack: Callable[[RemoteCommand], Any],
+        closeWhenFinished: bool = False,
+    ) -> None:
+        """Send a watched file to a log that is made when something of it has come.
+
+        Args:
+            logfileName: the watched file's name.
+            activateCallBack: called with this command; gives the log, or a Deferred of it.
+            closeWhenFinished: finish the log when the command has ended.
+        """
+
+        async def activate(command: RemoteCommand) -> Log:
+            log: Log = await resolved(activateCallBack(command))
+            if closeWhenFinished:
+                self._close.append(log)
+            return log
+
+        self._lazy[logfileName] = activate
+
+    def addStdout(self, data: str) -> None:
+        """Add output, as if it came from the worker."""
+        self._take_output("stdout", data)
+
+    def addStderr(self, data: str) -> None:
+        """Add error output, as if it came from the worker."""
+        self._take_output("stderr", data)
+
+    def addHeader(self, data: str) -> None:
+        """Add words of the master's."""
+        self._take_output("header", data)
+
+    def addToLog(self, logname: str, data: str) -> None:
+        """Add to the log of a watched file, as if it came from the worker."""
+        self._take_log(logname, data)
 
     def results(self) -> int:
         """The result code; FAILURE if the command ended without an exit status."""
@@ -111,6 +170,13 @@ class RemoteCommand:
         reasons = self.updates.get("failure_reason")
         return str(reasons[-1]) if reasons else None
 
+    def texts(self, key: str) -> list[str]:
+        """The last list of texts that the worker reported under a key, such as ``files``; empty if there is none."""
+        reported = self.updates.get(key)
+        if not reported or not isinstance(reported[-1], (list, tuple)):
+            return []
+        return [each for each in reported[-1] if isinstance(each, str)]
+
     async def run(self, connection: Connection, builder: str) -> None:
         """Run it to its end on a worker.
 
@@ -119,6 +185,10 @@ class RemoteCommand:
             RemoteError: the worker refused it, or failed itself (the exit status is in `rc` if there was one).
         """
         command_id = connection.register(self)
+        endpoints = [each for each in self.args.values() if isinstance(each, Endpoint)]
+        for endpoint in endpoints:
+            endpoint.on_problem(self._stop_for)
+        self.active = True
         try:
             await connection.start_command(builder, command_id, self.remote_command, self.args)
             self._where = connection, builder, command_id
@@ -127,9 +197,16 @@ class RemoteCommand:
             await self._end
         finally:
             self._where = None
+            self.active = False
             connection.unregister(command_id)
+            for endpoint in endpoints:
+                endpoint.stop()
             for callback in self._on_end:
                 callback()
+        for opening in self._opening:
+            await opening
+        for log in self._close:
+            await log.finish()
         if self._lost is not None:
             raise WorkerLostError(self._lost)
         if self._spoiled is not None or self._failure is not None:
@@ -155,6 +232,8 @@ class RemoteCommand:
 
     def update(self, key: str, value: Any) -> None:
         """News from the worker."""
+        if self._ignored and key != "rc":
+            return
         if key in ("stdout", "stderr", "header"):
             if isinstance(value, str):
                 self._take_output(key, value)
@@ -163,8 +242,8 @@ class RemoteCommand:
         elif key == "log":
             if not isinstance(value, (list, tuple)) or [*map(type, value)] != [str, str]:
                 self._spoil(f"the worker sent {_short(value)} as log, not a name and a text")
-            elif value[0] in self._logs:
-                self._logs[value[0]].write("o", value[1])
+            else:
+                self._take_log(*value)
         elif key == "rc":
             if type(value) is int:
                 self.rc = value
@@ -185,8 +264,26 @@ class RemoteCommand:
                 self._spoil(f"more than {MAX_COLLECTED_CHARS} characters of output, too many to be collected")
             else:
                 collected.append(text)
-        if "stdio" in self._logs:
-            self._logs["stdio"].write(key[3] if key != "header" else "h", text)
+        self._write_own(key[3] if key != "header" else "h", text)
+
+    def _write_own(self, stream: str, text: str) -> None:
+        if self.stdioLogName is not None and self.stdioLogName in self.logs:
+            self.logs[self.stdioLogName].write(stream, text)
+
+    def _take_log(self, name: str, text: str) -> None:
+        if name in self.logs:
+            self.logs[name].write("o", text)
+        elif name in self._arriving:
+            self._arriving[name].append(text)
+        elif name in self._lazy:
+            self._arriving[name] = [text]
+            self._opening.append(in_background(self._activate(name), f"log {name!r} of {self!r}"))
+
+    async def _activate(self, name: str) -> None:
+        log = await self._lazy[name](self)
+        self.logs[name] = log
+        for text in self._arriving.pop(name):
+            log.write("o", text)
 
     def misreported(self, problem: str) -> None:
         """The worker sent news that cannot be read; ``problem`` says why."""
@@ -196,7 +293,10 @@ class RemoteCommand:
         """Fail, whatever else comes, and ask the worker to stop it; the first problem counts."""
         if self._spoiled is None:
             self._spoiled = problem
-            in_background(self._stop_spoiled(problem), f"interruption of {self!r}")
+            self._stop_for(problem)
+
+    def _stop_for(self, problem: str) -> None:
+        in_background(self._stop_spoiled(problem), f"interruption of {self!r}")
 
     async def _stop_spoiled(self, problem: str) -> None:
         try:
@@ -207,10 +307,11 @@ class RemoteCommand:
     def complete(self, failure: str | None) -> None:
         """The command has ended."""
         self._failure = failure
-        if "stdio" in self._logs and self.rc is not None and not self._end.called:
+        log = self.logs.get(self.stdioLogName or "")
+        if log is not None and self.rc is not None and not self._end.called:
             # The words that people search for; what the program printed last stands before them.
-            self._logs["stdio"].flush()
-            self._logs["stdio"].write("h", f"program finished with exit code {self.rc}\n")
+            log.flush()
+            log.write("h", f"program finished with exit code {self.rc}\n")
         self._finish()
 
     def connection_lost(self, reason: str) -> None:
@@ -239,7 +340,7 @@ class RemoteShellCommand(RemoteCommand):
         usePTY: run it on a terminal.
         logEnviron: write the environment at the head of the log.
         initialStdin: text for its stdin.
-        interruptSignal: the name of the signal that kills it, without ``SIG``.
+        interruptSignal: the name of the signal that kills it, without ``SIG``; None: ``KILL``.
         others: arguments of `RemoteCommand`.
     """
 
@@ -255,10 +356,12 @@ class RemoteShellCommand(RemoteCommand):
         max_lines: int | None = None,
         sigtermTime: float | None = None,
         logfiles: Mapping[str, Any] | None = None,
-        usePTY: bool = False,
+        usePTY: bool | None = None,
         logEnviron: bool = True,
-        initialStdin: str | None = None,
+        collectStdout: bool = False,
+        collectStderr: bool = False,
         interruptSignal: str | None = None,
+        initialStdin: str | None = None,
         **others: Any,
     ) -> None:
         if interruptSignal is not None and not is_signal(interruptSignal):
@@ -266,7 +369,7 @@ class RemoteShellCommand(RemoteCommand):
         args: dict[str, Any] = {
             "workdir": workdir,
             "command": command if isinstance(command, str) else flattened(command),
-            "env": dict(env or {}) or None,
+            "env": None if env is None else dict(env),
             "want_stdout": bool(want_stdout),
             "want_stderr": bool(want_stderr),
             "logfiles": dict(logfiles or {}),
@@ -277,10 +380,9 @@ class RemoteShellCommand(RemoteCommand):
             "usePTY": bool(usePTY),
             "logEnviron": bool(logEnviron),
             "initial_stdin": initialStdin,
+            "interruptSignal": "KILL" if interruptSignal is None else interruptSignal,
         }
-        if interruptSignal is not None:
-            args["interruptSignal"] = interruptSignal
-        super().__init__("shell", args, **others)
+        super().__init__("shell", args, collectStdout=collectStdout, collectStderr=collectStderr, **others)
 
 
 def _chars(value: Any) -> int:

@@ -144,10 +144,7 @@ class ShellMixin:
             collectStdout=collectStdout, collectStderr=collectStderr, stdioLogName=stdioLogName, **arguments
         )
         for name in arguments["logfiles"] or ():
-            log = self._step._make_log(name, "s")
-            if not self.lazylogfiles:
-                await self._step._open_log(log)
-            command.useLog(log, name)
+            command.useLog(await self._step.watched_log(name, self.lazylogfiles), logfileName=name)
         return command
 
     @property

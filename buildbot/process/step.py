@@ -7,6 +7,7 @@ will do as well). Attributes named in ``renderables`` are rendered before ``run`
 
 from __future__ import annotations
 
+import html
 import re
 import traceback
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
@@ -23,8 +24,9 @@ from buildbot.config.arguments import Declared, argument, arguments_of, rendered
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
-from buildbot.interfaces import holds_renderable, is_renderable
-from buildbot.process.logs import Log, storable
+from buildbot.interfaces import WorkerSetupError, holds_renderable, is_renderable
+from buildbot.process.logs import CLASSES, Log, decoder_of, storable
+from buildbot.process.progress import Progress, expected_seconds
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
 from buildbot.process.testresults import TestResults
@@ -112,6 +114,7 @@ class _Ending:
 
 P = ParamSpec("P")
 T = TypeVar("T")
+RemoteCommandT = TypeVar("RemoteCommandT", bound=RemoteCommand)
 
 
 class _Call(Deferred[T]):
@@ -148,6 +151,10 @@ def awaited(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable
     return call
 
 
+def _encoding(value: Any) -> Any:
+    return value if callable(value) else checks.encoding(value)
+
+
 def _policy(value: Any) -> Collection[int] | bool | None:
     if value is None or isinstance(value, (bool, list, tuple, set, frozenset)):
         return value
@@ -167,6 +174,10 @@ class StepFactory:
         """A fresh step."""
         return self.step_class(*self.args, **self.kwargs)
 
+    def buildStep(self) -> BuildStep:
+        """A fresh step."""
+        return self.build()
+
 
 class BuildStep(Declared):
     """A step of a build. Its arguments are also class attributes, which give the defaults.
@@ -177,6 +188,7 @@ class BuildStep(Declared):
         stopped: whether it was asked to stop.
         cmd: the command on the worker that runs, or ran last; None before the first.
         timed_out: whether the worker ended a command because it took too long.
+        progress: how far it is; see `setProgress`.
         rendered: whether its arguments are rendered; until then they may still hold renderables.
     """
 
@@ -202,6 +214,14 @@ class BuildStep(Declared):
         doc="""with which results the build's final text mentions it: a list of result codes, True for all, False for
         none, None for those that the build's result does not ignore""",
     )
+    logEncoding = argument(
+        None,
+        checks.optional(_encoding),
+        doc="""how bytes that the step adds to its logs become text: the name of an encoding, or a function; None:
+        UTF-8. What workers send is text already""",
+    )
+    progressMetrics = argument((), checks.list_of(checks.text), doc="the names that `setProgress` may be given")
+    useProgress = argument(True, checks.flag, doc="whether its end can be foretold from earlier builds")
     workdir = argument(
         None, rendered=True, doc="its directory on the worker, relative to the builder's; None: the build's"
     )
@@ -238,6 +258,9 @@ class BuildStep(Declared):
         self._master: Any = None
         self._worker: Any = None
         self._logs: dict[str, Log] = {}
+        self.__open_logs: list[Log] = []
+        self.__statistics: dict[str, Any] = {}
+        self.progress = Progress(self)
         self.__observers: dict[str, list[ILogObserver]] = {}
         self.__results = TestResults()
         self.cmd: RemoteCommand | None = None
@@ -339,6 +362,26 @@ class BuildStep(Declared):
     def master(self, master: Any) -> None:
         self._master = master
 
+    def setBuild(self, build: Any) -> None:
+        """Give it a build, as an assignment to `build` does."""
+        self.build = build
+
+    def setWorker(self, worker: Any) -> None:
+        """Give it a worker, as an assignment to `worker` does."""
+        self.worker = worker
+
+    def get_step_factory(self) -> StepFactory:
+        """What makes steps like this one: the call that made it."""
+        return self._factory
+
+    def set_step_arg(self, name: str, value: Any) -> None:
+        """Change an argument of the steps that builds make of this description."""
+        self._factory.kwargs[name] = value
+
+    def is_exact_step_class(self, cls: type) -> bool:
+        """Whether it is of this class itself, not of a subclass."""
+        return self._factory.step_class is cls
+
     @property
     def workername(self) -> str:
         """The name of the worker that it runs on."""
@@ -375,6 +418,69 @@ class BuildStep(Declared):
         """Set a property of the build; it is stored when the step ends. ``runtime`` has no effect."""
         self.build.properties.setProperty(name, value, source)
 
+    def getProperties(self) -> Properties:
+        """The properties of the build."""
+        properties: Properties = self.build.properties
+        return properties
+
+    def getWorkerName(self) -> str:
+        """The name of the worker that it runs on."""
+        return self.workername
+
+    def workerVersion(self, command: str, oldversion: str | None = None) -> str | None:
+        """The version of a command of the worker's; None if it does not have the command.
+
+        ``oldversion`` stands for that of workers which do not tell versions; there are none any more.
+        """
+        commands = self.build.connection.info.get("worker_commands")
+        version = commands.get(command) if isinstance(commands, Mapping) else None
+        return None if version is None else str(version)
+
+    def workerVersionIsOlderThan(self, command: str, minversion: str) -> bool:
+        """Whether the worker's version of a command is below this one, or the worker does not have the command."""
+        version = self.workerVersion(command)
+        return version is None or _numbers(version) < _numbers(minversion)
+
+    def checkWorkerHasCommand(self, command: str) -> None:
+        """Raise `buildbot.interfaces.WorkerSetupError`, which ends the step, if the worker does not have a command."""
+        if self.workerVersion(command) is None:
+            raise WorkerSetupError(f"worker {self.workername!r} does not have the command {command!r}")
+
+    def setStatistic(self, name: str, value: Any) -> None:
+        """Keep a number or another value about this step, in memory, for later steps and for `Build`."""
+        self.__statistics[name] = value
+
+    def getStatistic(self, name: str, default: Any = None) -> Any:
+        """A value that was kept by `setStatistic`."""
+        return self.__statistics.get(name, default)
+
+    def hasStatistic(self, name: str) -> bool:
+        """Whether there is one of this name."""
+        return name in self.__statistics
+
+    def getStatistics(self) -> dict[str, Any]:
+        """All values that were kept, by name."""
+        return dict(self.__statistics)
+
+    def setProgress(self, metric: str, value: float) -> None:
+        """Say how far it is, in a measure of its own: lines of output, tests, files.
+
+        Args:
+            metric: one of `progressMetrics`.
+            value: so much is done.
+
+        Raises:
+            ValueError: `progressMetrics` does not have it.
+        """
+        self.progress.set(metric, value)
+
+    @deferred
+    async def expectedSeconds(self) -> float | None:
+        """How long it takes in all, by the last builds of this builder in which it ended well; None: unknown."""
+        if not self.useProgress:
+            return None
+        return await expected_seconds(self.master.data, self.build.builder.builderid, self.build.buildid, self.name)
+
     def directory(self) -> str:
         """Its directory on the worker, relative to the builder's. Raises TypeError if ``workdir`` gave no text."""
         if not isinstance(self.workdir, str) or not self.workdir:
@@ -388,20 +494,51 @@ class BuildStep(Declared):
 
     @awaited
     async def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Log:
-        """Begin a log. ``type``: ``s`` for output with streams, ``t`` for text, ``h`` for HTML."""
-        log = self._make_log(name, type)
+        """Begin a log.
+
+        Args:
+            name: its name.
+            type: ``s`` for output with streams, ``t`` for text, ``h`` for HTML.
+            logEncoding: of bytes that are added to it; None: `logEncoding` of the step.
+        """
+        log = self._make_log(name, type, logEncoding)
         await self._open_log(log)
         return log
 
+    async def watched_log(self, name: str, lazy: bool = False) -> Log:
+        """The log of a file that a command watches: the open one of this name, or a new one.
+
+        A lazy one is stored when something comes.
+        """
+        log = self._logs.get(name)
+        if log is None or log not in self.__open_logs:
+            log = self._make_log(name, "s")
+        if not lazy:
+            await self._open_log(log)
+        return log
+
     @awaited
-    async def addCompleteLog(self, name: str, text: str) -> None:
-        """Add a finished text log."""
+    async def addCompleteLog(self, name: str, text: str | bytes) -> None:
+        """Add a finished text log; bytes are decoded as `logEncoding` says."""
         await self.__complete_log(name, "t", text)
 
     @awaited
-    async def addHTMLLog(self, name: str, html: str) -> None:
-        """Add a finished HTML log."""
+    async def addHTMLLog(self, name: str, html: str | bytes) -> None:
+        """Add a finished HTML log; bytes are decoded as `logEncoding` says."""
         await self.__complete_log(name, "h", html)
+
+    @awaited
+    async def addLogWithFailure(self, why: Failure | BaseException, logprefix: str = "") -> None:
+        """Add the logs ``err.text`` and ``err.html``, with ``logprefix`` before their names, that tell of a failure."""
+        problem = why.value if isinstance(why, Failure) else why
+        text = "no traceback\n" if problem is None else "".join(traceback.format_exception(problem))
+        await self.__complete_log(f"{logprefix}err.text", "t", text)
+        await self.__complete_log(f"{logprefix}err.html", "h", f"<pre>{html.escape(text)}</pre>\n")
+
+    @awaited
+    async def addLogWithException(self, why: Failure | BaseException, logprefix: str = "") -> None:
+        """As `addLogWithFailure`."""
+        await self.addLogWithFailure(why, logprefix)
 
     def addLogObserver(self, logname: str, observer: ILogObserver) -> None:
         """Let an observer (see `buildbot.process.logobserver`) see what goes to a log from now on.
@@ -551,11 +688,11 @@ class BuildStep(Declared):
         return self.master.data.update
 
     @deferred
-    async def runCommand(self, command: RemoteCommand) -> int:
+    async def runCommand(self, command: RemoteCommandT) -> RemoteCommandT:
         """Run a command on the worker to its end.
 
         Returns:
-            The command's result code.
+            The command, which knows its `RemoteCommand.results`.
 
         Raises:
             BuildStepCancelled: the step was stopped.
@@ -576,7 +713,7 @@ class BuildStep(Declared):
             self.timed_out = self.timed_out or command.failure_reason() in TIMEOUTS
         if self.stopped:
             raise BuildStepCancelled
-        return command.results()
+        return command
 
     async def wait(self, delay: Deferred[Any]) -> None:
         """Wait for something that is not a command, in a way that `interrupt` can end."""
@@ -648,7 +785,7 @@ class BuildStep(Declared):
         """Find out what is to be stored at its end; None if anything is wrong, which `end_piecewise` then says."""
         try:
             await self.__finish_calls()
-            for log in self._logs.values():
+            for log in self.__open_logs:
                 if not await log.prepare_end():
                     return None
             await self.__finish_results()
@@ -665,7 +802,7 @@ class BuildStep(Declared):
     def gather_ending(self, batch: UpdateBatch) -> None:
         """Add what is left of its logs, and its end, to a batch."""
         assert self.__ending is not None and self.results is not None
-        for log in self._logs.values():
+        for log in self.__open_logs:
             log.gather_end(batch)
         self.build.gather_properties(batch)
         batch.setStepStateString(self.stepid, self.__ending.summary)
@@ -674,7 +811,7 @@ class BuildStep(Declared):
     def ending_stored(self) -> None:
         """Its end is stored."""
         self.__ending = None
-        for log in self._logs.values():
+        for log in self.__open_logs:
             log.end_stored()
 
     async def end_piecewise(self) -> None:
@@ -832,7 +969,7 @@ class BuildStep(Declared):
 
     async def __close_logs(self) -> None:
         """Finish its logs; each, even if another one cannot be finished."""
-        problems = [await self.__try(log.finish()) for log in list(self._logs.values())]
+        problems = [await self.__try(log.finish()) for log in list(self.__open_logs)]
         for problem in filter(None, problems):
             problem.raiseException()
 
@@ -850,22 +987,28 @@ class BuildStep(Declared):
             text = "\n".join("".join(traceback.format_exception(problem.value)) for problem in problems)
             await self.__complete_log("err.text", "t", text)
 
-    def _make_log(self, name: str, type: str) -> Log:
+    def _make_log(self, name: str, type: str, encoding: str | None = None) -> Log:
         update, reactor = self.master.data.update, self.master.reactor
-        log = self._logs[name] = Log(
+        if type not in CLASSES:
+            raise ValueError(f"there are logs of the types {', '.join(CLASSES)}, not {type!r}")
+        log = self._logs[name] = CLASSES[type](
             update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back,
             self.build.builder.defaults.logs, self.build.properties.redactor,
+            encoding or self.logEncoding or "utf-8",
         )  # fmt: skip
+        self.__open_logs.append(log)
         for observer in self.__observers.get(name, ()):
             observer.setLog(log)
         return log
 
-    async def __complete_log(self, name: str, type: str, text: str) -> None:
+    async def __complete_log(self, name: str, type: str, text: str | bytes) -> None:
+        if isinstance(text, bytes):
+            text = decoder_of(self.logEncoding or "utf-8")(text)
         log = self._make_log(name, type)
         await self._open_log(log)
         log.write("o", text)
         await log.finish()
-        del self._logs[name]
+        self.__open_logs.remove(log)
 
     async def build_summary(self) -> str:
         """The words about it in the build's final text; empty for none."""
@@ -881,6 +1024,10 @@ class BuildStep(Declared):
 
 
 BuildStep.parms = tuple(arguments_of(BuildStep))
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(each) for each in re.findall(r"\d+", version)]
 
 
 def _fire(_: object, waiting: Deferred[None]) -> None:

@@ -35,7 +35,8 @@ class ShellCommand(ShellMixin, BuildStep):
 
     async def run(self) -> int:
         """Run the command."""
-        return await self.runCommand(await self.makeRemoteShellCommand())
+        command = await self.runCommand(await self.makeRemoteShellCommand())
+        return command.results()
 
 
 def _pattern(value: Any) -> Any:
@@ -67,7 +68,7 @@ class WarningCountingShellCommand(ShellCommand):
         warnings = _Warnings(self.warningPattern)
         command = await self.makeRemoteShellCommand()
         self.addLogObserver("stdio", warnings)
-        results = await self.runCommand(command)
+        results = (await self.runCommand(command)).results()
         lines = warnings.lines
         if lines:
             await self.addCompleteLog(f"warnings ({len(lines)})", "\n".join(lines) + "\n")
@@ -143,7 +144,7 @@ class SetPropertyFromCommand(ShellCommand):
     async def run(self) -> int:
         """Run the command and set the properties."""
         command = await self.makeRemoteShellCommand(collectStdout=self.includeStdout, collectStderr=self.includeStderr)
-        results = await self.runCommand(command)
+        results = (await self.runCommand(command)).results()
         values: dict[str, Any] = {}
         if self.extract_fn is not None:
             rc = -1 if command.rc is None else command.rc

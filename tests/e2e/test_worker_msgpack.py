@@ -36,27 +36,27 @@ class End:
         self.calls: list[str] = []
         self.times: Any = None
 
-    def remote_write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         self.content += data
 
-    def remote_read(self, length: int) -> bytes:
+    def read(self, length: int) -> bytes:
         piece, self.content = self.content[:length], self.content[length:]
         return piece
 
-    def remote_close(self) -> None:
+    def close(self) -> None:
         self.calls.append("close")
 
-    def remote_unpack(self) -> None:
+    def unpack(self) -> None:
         self.calls.append("unpack")
 
-    def remote_utime(self, times: Any) -> None:
+    def utime(self, times: Any) -> None:
         self.times = times
 
 
 class Broken(End):
     """One whose disk is full."""
 
-    def remote_write(self, data: bytes) -> None:
+    def write(self, data: bytes) -> None:
         raise OSError("the disk is full")
 
 

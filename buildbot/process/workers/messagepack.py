@@ -78,13 +78,13 @@ class MessagePackConnection(Connection):
         self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
             "update": self._on_update,
             "complete": self._on_complete,
-            "update_upload_file_write": lambda m: self._end_of(m).remote_write(m.get("args")),
-            "update_upload_file_close": lambda m: self._end_of(m).remote_close(),
-            "update_upload_file_utime": lambda m: self._end_of(m).remote_utime((m["access_time"], m["modified_time"])),
-            "update_upload_directory_write": lambda m: self._end_of(m).remote_write(m.get("args")),
-            "update_upload_directory_unpack": lambda m: self._end_of(m).remote_unpack(),
-            "update_read_file": lambda m: self._end_of(m).remote_read(m["length"]),
-            "update_read_file_close": lambda m: self._end_of(m).remote_close(),
+            "update_upload_file_write": lambda m: self._end_of(m).write(m.get("args")),
+            "update_upload_file_close": lambda m: self._end_of(m).close(),
+            "update_upload_file_utime": lambda m: self._end_of(m).utime((m["access_time"], m["modified_time"])),
+            "update_upload_directory_write": lambda m: self._end_of(m).write(m.get("args")),
+            "update_upload_directory_unpack": lambda m: self._end_of(m).unpack(),
+            "update_read_file": lambda m: self._end_of(m).read(m["length"]),
+            "update_read_file_close": lambda m: self._end_of(m).close(),
         }
 
     async def get_info(self) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import IUsernameHashedPassword
 from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
+from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionClosed
 from twisted.python.failure import Failure
 from twisted.spread import pb
@@ -23,6 +24,7 @@ from buildbot.process.workers.broker import Broker, Factory
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError, kept_info
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.login import Login, LoginRefusedError
+from buildbot.process.workers.transfers import Reader, Writer
 from buildbot.util.deferreds import deferred
 
 
@@ -126,6 +128,51 @@ class _Command(pb.Referenceable):
         self._connection.complete(self._id, reason)
 
 
+class _Writer(pb.Referenceable):
+    """A `Writer` as agents see it."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer = writer
+
+    def remote_write(self, data: Any) -> Deferred[None]:
+        """The next block."""
+        return self._writer.write(data)
+
+    def remote_close(self) -> Deferred[None]:
+        """The end."""
+        return self._writer.close()
+
+    def remote_utime(self, times: Any) -> Deferred[None]:
+        """When the file was read and changed."""
+        return self._writer.utime(times)
+
+    def remote_unpack(self) -> Deferred[None]:
+        """The end of an archive."""
+        return self._writer.unpack()
+
+
+class _Reader(pb.Referenceable):
+    """A `Reader` as agents see it."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+
+    def remote_read(self, size: Any) -> Deferred[bytes]:
+        """The next block."""
+        return self._reader.read(size)
+
+    def remote_close(self) -> Deferred[None]:
+        """The agent wants no more."""
+        return self._reader.close()
+
+
+def _sendable(value: Any) -> Any:
+    """An argument of a command as PB sends it."""
+    if isinstance(value, Writer):
+        return _Writer(value)
+    return _Reader(value) if isinstance(value, Reader) else value
+
+
 class PBConnection(Connection):
     """An agent over PB.
 
@@ -162,7 +209,8 @@ class PBConnection(Connection):
     async def start_command(self, builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
         if builder not in self._builders:
             raise RemoteError(f"the worker does not know builder {builder!r}")
-        await self._call(self._builders[builder], "startCommand", _Command(self, command_id), command_id, name, args)
+        sent = {key: _sendable(value) for key, value in args.items()}
+        await self._call(self._builders[builder], "startCommand", _Command(self, command_id), command_id, name, sent)
 
     async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
         if builder in self._builders and command_id in self._commands:  # the agent interrupts whatever runs

@@ -56,7 +56,7 @@ class Spelled:
 
     Attributes:
         name, args: as the agent wants them.
-        transfer: the master's end of a transfer (``remote_write``, ``remote_read`` and so on); None without one.
+        transfer: the master's end of a transfer, a `Writer` or a `Reader`; None without one.
         hidden: what must not be shown of the arguments, and what is shown instead.
     """
 

@@ -266,7 +266,7 @@ async def test_shell_mixin() -> None:
             first = await self.makeRemoteShellCommand(command=["a", ["b", "c"]], collectStdout=True)
             await self.runCommand(first)
             second = await self.makeRemoteShellCommand(command=first.stdout, workdir="other")
-            return await self.runCommand(second)
+            return (await self.runCommand(second)).results()
 
     farm = StepHarness(
         Twice(env={"X": Property("workername"), "PATH": ["/a", "/b"]}, timeout=5), env={"X": "0", "Y": "1"}
@@ -526,7 +526,7 @@ async def test_log_observers() -> None:
         async def run(self) -> int:
             await self.addLog("stdio")
             self.addLogObserver("stdio", self.buffer)
-            results = await self.runCommand(await self.makeRemoteShellCommand())
+            results: int = (await self.runCommand(await self.makeRemoteShellCommand())).results()
             seen.append((self.buffer.getStdout(), self.buffer.getStderr()))
             return results
 

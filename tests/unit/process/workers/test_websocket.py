@@ -333,7 +333,7 @@ class Slow:
     def __init__(self) -> None:
         self.waiting: list[Deferred[None]] = []
 
-    def remote_write(self, data: bytes) -> Deferred[None]:
+    def write(self, data: bytes) -> Deferred[None]:
         self.waiting.append(Deferred())
         return self.waiting[-1]
 

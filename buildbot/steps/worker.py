@@ -1,0 +1,157 @@
+"""What steps mix in that work with files on the worker, under the names that existing configurations use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from buildbot.process.logs import Log
+from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.step import BuildStep, BuildStepFailed
+from buildbot.process.workers.transfers import Endpoint, MemoryReader, MemoryWriter
+from buildbot.util.deferreds import deferred
+
+#: bytes of a file that is read into memory
+MAX_CONTENT_BYTES = 32 * 1024 * 1024
+_BLOCK_BYTES = 32 * 1024
+
+
+def _did_fail(command: RemoteCommand) -> Any:
+    return command.didFail()
+
+
+class CompositeStepMixin:
+    """For steps that do several things on the worker: `addLogForRemoteCommands` first, then the others in any order.
+
+    `runRemoteCommand`, `runMkdir`, `runRmdir` and `runRmFile` give True when the command failed. Paths are relative to
+    the builder's directory, those of `getFileContentFromWorker` and `downloadFileContentToWorker` to the step's own.
+    """
+
+    rc_log: Log | None = None
+
+    @deferred
+    async def addLogForRemoteCommands(self, logname: str) -> Log:
+        """Begin the log that the commands write to; without one, what they print is dropped."""
+        self.rc_log = await _step(self).addLog(logname)
+        return self.rc_log
+
+    @deferred
+    async def runRemoteCommand(
+        self,
+        cmd: str,
+        args: dict[str, Any],
+        abandonOnFailure: bool = True,
+        evaluateCommand: Callable[[RemoteCommand], Any] = _did_fail,
+    ) -> Any:
+        """Run a command of the worker's.
+
+        Args:
+            cmd: its name.
+            args: its arguments.
+            abandonOnFailure: a failure ends the step with FAILURE.
+            evaluateCommand: makes the result of the command that has ended; by default whether it failed.
+        """
+        return evaluateCommand(await self.__run(cmd, args, abandonOnFailure))
+
+    async def __run(self, cmd: str, args: dict[str, Any], abandon: bool) -> RemoteCommand:
+        command = RemoteCommand(cmd, args, stdioLogName=None)
+        if self.rc_log is not None:
+            command.stdioLogName = self.rc_log.name
+            command.useLog(self.rc_log)
+        await _step(self).runCommand(command)
+        problems = [each.problem for each in args.values() if isinstance(each, Endpoint) and each.problem is not None]
+        if problems:
+            raise BuildStepFailed(f"{cmd}: {problems[0]}")
+        if abandon and command.didFail():
+            raise BuildStepFailed(f"{cmd} failed")
+        return command
+
+    def __logs_environment(self) -> bool:
+        return bool(getattr(self, "logEnviron", True))
+
+    @deferred
+    async def runRmdir(self, dir: str, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Remove a directory with all that is in it; True if that failed. Others as `runRemoteCommand`."""
+        args: dict[str, Any] = {"dir": dir, "logEnviron": self.__logs_environment()}
+        if timeout is not None:
+            args["timeout"] = timeout
+        return await self.runRemoteCommand("rmdir", args, **kwargs)
+
+    @deferred
+    async def runRmFile(self, path: str, timeout: float | None = None, **kwargs: Any) -> Any:
+        """Remove a file; True if that failed. Others as `runRemoteCommand`."""
+        args: dict[str, Any] = {"path": path, "logEnviron": self.__logs_environment()}
+        if timeout is not None:
+            args["timeout"] = timeout
+        return await self.runRemoteCommand("rmfile", args, **kwargs)
+
+    @deferred
+    async def pathExists(self, path: str) -> bool:
+        """Whether there is such a file or directory."""
+        args = {"file": path, "logEnviron": self.__logs_environment()}
+        return not (await self.__run("stat", args, False)).didFail()
+
+    @deferred
+    async def runMkdir(self, _dir: str, **kwargs: Any) -> Any:
+        """Make a directory, with its parents; True if that failed. Others as `runRemoteCommand`."""
+        args = {"dir": _dir, "logEnviron": self.__logs_environment()}
+        return await self.runRemoteCommand("mkdir", args, **kwargs)
+
+    @deferred
+    async def runGlob(self, path: str, abandonOnFailure: bool = True) -> list[str]:
+        """The paths that match a pattern, in the worker's own order."""
+        args = {"path": path, "logEnviron": self.__logs_environment()}
+        return (await self.__run("glob", args, abandonOnFailure)).texts("files")
+
+    @deferred
+    async def getFileContentFromWorker(self, filename: str, abandonOnFailure: bool = False) -> str | None:
+        """The text of a file, of at most 32 MiB, which is UTF-8; None if it cannot be read."""
+        writer = MemoryWriter(MAX_CONTENT_BYTES)
+        args = {
+            "workdir": _step(self).directory(),
+            "workersrc": filename,
+            "writer": writer,
+            "maxsize": None,
+            "blocksize": _BLOCK_BYTES,
+        }
+        command = await self.__run("uploadFile", args, abandonOnFailure)
+        return None if command.didFail() or not writer.ended else writer.content.decode("utf-8", "replace")
+
+    @deferred
+    async def downloadFileContentToWorker(
+        self,
+        workerdest: str,
+        strfile: str | bytes,
+        abandonOnFailure: bool = False,
+        mode: int | None = None,
+        workdir: str | None = None,
+    ) -> bool:
+        """Write a file on the worker; True if that failed.
+
+        Args:
+            workerdest: its path.
+            strfile: its content; a text becomes UTF-8.
+            abandonOnFailure: a failure ends the step with FAILURE.
+            mode: its permission bits; None: as the worker makes files.
+            workdir: the directory that the path is relative to; None: the step's.
+        """
+        args = {
+            "workdir": _step(self).directory() if workdir is None else workdir,
+            "workerdest": workerdest,
+            "reader": MemoryReader(strfile.encode() if isinstance(strfile, str) else strfile),
+            "maxsize": None,
+            "blocksize": _BLOCK_BYTES,
+            "mode": mode,
+        }
+        return (await self.__run("downloadFile", args, abandonOnFailure)).didFail()
+
+    def workerPathToMasterPath(self, path: str) -> str:
+        """A relative path on the worker as one on the master: with the master's separators."""
+        windows = _step(self).build.connection.info.get("system") == "nt"
+        return path.replace("\\", "/") if windows else path
+
+
+def _step(mixin: CompositeStepMixin) -> BuildStep:
+    if not isinstance(mixin, BuildStep):
+        raise TypeError("CompositeStepMixin is for subclasses of BuildStep")
+    return mixin
