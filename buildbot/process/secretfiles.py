@@ -51,7 +51,7 @@ class _SecretFiles(BuildStep):
             initialStdin=stdin,
             stdioLogName=None,
         )
-        if await self.runCommand(command) != SUCCESS:
+        if (await self.runCommand(command)).results() != SUCCESS:
             raise BuildStepFailed(f"the worker cannot do that with {path}: exit code {command.rc}")
 
 
