@@ -10,6 +10,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument, arguments_of
 from buildbot.config.errors import error
 from buildbot.interfaces import holds_renderable
+from buildbot.process.environment import EnvironmentMixin
 from buildbot.process.remotecommand import RemoteShellCommand, flattened, is_signal
 from buildbot.process.step import BuildStep
 from buildbot.util.deferreds import deferred
@@ -34,7 +35,7 @@ def _signal(value: Any) -> Any:
     return value
 
 
-class ShellMixin:
+class ShellMixin(EnvironmentMixin):
     """For steps that run programs on the worker: the arguments of ShellCommand, and commands made from them.
 
     ``kwargs = self.setupShellMixin(kwargs)`` in ``__init__`` takes its arguments and returns the others;
@@ -43,12 +44,6 @@ class ShellMixin:
 
     workdir: Any
     command = argument(None, _command, rendered=True, doc="a text for the worker's shell, or a list of arguments")
-    env = argument(
-        MappingProxyType({}),
-        checks.optional(checks.mapping),
-        rendered=True,
-        doc="environment variables; a list is joined with the system's path separator, None takes a variable away",
-    )
     want_stdout = argument(True, checks.flag, rendered=True, doc="whether its output goes to the log")
     want_stderr = argument(True, checks.flag, rendered=True, doc="whether its error output goes to the log")
     usePTY = argument(
@@ -64,14 +59,10 @@ class ShellMixin:
     lazylogfiles = argument(
         False, checks.flag, rendered=True, doc="make the logs of `logfiles` only when there is something in them"
     )
-    timeout = argument(
-        20 * 60, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"
-    )
     maxTime = argument(None, checks.optional(checks.number()), rendered=True, doc="seconds before it is killed")
     max_lines = argument(
         None, checks.optional(checks.whole_number()), rendered=True, doc="lines of output before it is killed"
     )
-    logEnviron = argument(True, checks.flag, rendered=True, doc="whether the log begins with the environment")
     interruptSignal = argument(
         "KILL", _signal, rendered=True, doc="the signal that stops it, by its name without `SIG` or by its number"
     )
@@ -139,7 +130,7 @@ class ShellMixin:
         arguments.update(overrides)
         if arguments["command"] is None:
             raise ValueError(f"{self!r} has no command")
-        arguments["env"] = {**await self._step.render(dict(self._step.build.env)), **(arguments["env"] or {})}
+        arguments["env"] = await self.command_environment(arguments["env"])
         command = RemoteShellCommand(
             collectStdout=collectStdout, collectStderr=collectStderr, stdioLogName=stdioLogName, **arguments
         )

@@ -1,0 +1,32 @@
+"""What every step takes that runs programs on the worker: their environment, and how long they may be silent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.process.step import BuildStep
+
+
+class EnvironmentMixin:
+    """For steps that run programs on the worker: the arguments that concern the programs, not what they do."""
+
+    env = argument(
+        MappingProxyType({}),
+        checks.optional(checks.mapping),
+        rendered=True,
+        doc="environment variables; a list is joined with the system's path separator, None takes a variable away",
+    )
+    timeout = argument(
+        20 * 60, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"
+    )
+    logEnviron = argument(True, checks.flag, rendered=True, doc="whether the log begins with the environment")
+
+    async def command_environment(self, env: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The environment variables of a command: the builder's, overwritten by ``env``."""
+        if not isinstance(self, BuildStep):
+            raise TypeError("EnvironmentMixin is for subclasses of BuildStep")
+        return {**await self.render(dict(self.build.env)), **(env or {})}

@@ -1,0 +1,348 @@
+"""What the steps share that bring source code to the worker, and others that run a version control program.
+
+A version control system is a small subclass of `Source`: `Source.run_vc` brings the directory to a revision by the
+commands that `VersionControl.vc` runs, and says which one it is with `Source.set_revision`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, TypeVar
+
+from twisted.internet.task import deferLater
+from twisted.spread import pb
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.interfaces import is_renderable
+from buildbot.process.commandmixin import CommandMixin
+from buildbot.process.environment import EnvironmentMixin
+from buildbot.process.properties import Interpolate
+from buildbot.process.remotecommand import RemoteShellCommand
+from buildbot.process.step import BuildStep, BuildStepFailed, with_result
+from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.results import SUCCESS
+
+MODES = ("incremental", "full")
+_BLOCK_BYTES = 32 * 1024
+
+T = TypeVar("T")
+
+
+class NotThereError(BuildStepFailed):
+    """The server does not have what was asked for; to ask again does not help."""
+
+
+class Patch(NamedTuple):
+    """The patch of a source stamp; users' ``patch`` methods read it by position, too.
+
+    Attributes:
+        level: how many leading directories of its file names do not count.
+        body: its text.
+        subdir: the directory that its file names are relative to, relative to the working directory.
+    """
+
+    level: int
+    body: str
+    subdir: str
+
+
+class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
+    """A step that runs a version control program on the worker."""
+
+    #: the program, and the arguments that all its commands begin with
+    program: ClassVar[tuple[str, ...]] = ()
+    #: seconds between SIGTERM and the kill of a program that is stopped; None: no SIGTERM
+    sigterm_time_s: ClassVar[float | None] = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__environment_is_logged = False
+
+    def vc_arguments(self) -> Sequence[Any]:
+        """The program, and what comes before the command; subclasses add options."""
+        return self.program
+
+    def vc_environment(self) -> Mapping[str, Any]:
+        """Environment variables that the program needs; the step's ``env`` overwrites them."""
+        return {}
+
+    def vc_directory(self) -> str:
+        """Where its commands run."""
+        return self.directory()
+
+    @deferred
+    async def vc(
+        self,
+        *args: Any,
+        check: bool = True,
+        show: bool = True,
+        stdin: str | None = None,
+        directory: str | None = None,
+    ) -> RemoteShellCommand:
+        """Run a command of the program.
+
+        Args:
+            args: the command and its arguments; a tuple ``("obfuscated", real, shown)`` hides a word from logs.
+            check: whether its failure fails the step.
+            show: whether it goes to the log.
+            stdin: what it reads from its standard input.
+            directory: where it runs, if not in `vc_directory`.
+
+        Returns:
+            The command, with its output in ``stdout`` and ``stderr``.
+
+        Raises:
+            BuildStepFailed: with its complaint.
+        """
+        command = RemoteShellCommand(
+            self.vc_directory() if directory is None else directory,
+            [*self.vc_arguments(), *args],
+            env=await self.command_environment({**self.vc_environment(), **(self.env or {})}),
+            timeout=self.timeout,
+            sigtermTime=self.sigterm_time_s,
+            logEnviron=bool(self.logEnviron and show and not self.__environment_is_logged),
+            initialStdin=stdin,
+            collectStdout=True,
+            collectStderr=True,
+            stdioLogName="stdio" if show else None,
+        )
+        self.__environment_is_logged |= show  # it is the same for all its commands
+        await self.runCommand(command)
+        if check and command.didFail():
+            raise BuildStepFailed(self.complaint(str(args[0]), command))
+        return command
+
+    async def vc_output(self, *args: Any) -> str:
+        """What a command prints, without white space around it; empty if it fails."""
+        command = await self.vc(*args, check=False)
+        return "" if command.didFail() else command.stdout.strip()
+
+    @deferred
+    async def _dovccmd(
+        self,
+        command: Sequence[Any],
+        abandonOnFailure: bool = True,
+        collectStdout: bool = False,
+        initialStdin: str | None = None,
+    ) -> Any:
+        """`vc` as users' subclasses call it: the output with ``collectStdout``, else the exit status."""
+        done = await self.vc(*command, check=abandonOnFailure, stdin=initialStdin)
+        return done.stdout if collectStdout else done.rc
+
+    async def write_file(self, path: str, text: str, mode: int | None = None) -> None:
+        """Write a file on the worker.
+
+        Args:
+            path: absolute, or relative to the builder's directory; with slashes.
+            text: its content.
+            mode: its permissions; None: those that the worker gives to new files.
+        """
+        directory, _, name = path.rpartition("/")
+        args = {"workdir": directory, "workerdest": name, "reader": _TextReader(text)}
+        await self.runRemoteCommand("downloadFile", {**args, "maxsize": None, "blocksize": _BLOCK_BYTES, "mode": mode})
+
+    def complaint(self, what: str, command: RemoteShellCommand) -> str:
+        """Why a command failed, in one line: what killed it, or the last thing that it said."""
+        called = f"{self.program[0]} {what}"
+        if command.failure_reason() is not None:
+            return f"{called}: no output for {self.timeout} s"
+        lines = [line for line in command.stderr.splitlines() if line.strip()]
+        said = next(filter(self.is_grave, lines), lines[-1] if lines else f"exit status {command.rc}")
+        return self.without_secrets(f"{called}: {said}")
+
+    def is_grave(self, line: str) -> bool:
+        """Whether a line of error output is the reason of a failure, whatever comes after it."""
+        return line.startswith(("abort:", "error:", "fatal:"))
+
+    def without_secrets(self, text: str) -> str:
+        """``text`` as it may be shown; subclasses take out more than what stands before the ``@`` of addresses."""
+        return without_password(text)
+
+
+def _retry(value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise ValueError(f"must be (seconds, times), not {checks.kind(value)}")
+    for each, check in zip(value, (checks.number(), checks.whole_number()), strict=True):
+        try:
+            check(each)
+        except ValueError as reason:
+            raise ValueError(f"must be (seconds, times): {each!r} {reason}") from None
+    return value
+
+
+class _TextReader(pb.Referenceable):
+    """What an agent reads the content of a file from."""
+
+    def __init__(self, text: str) -> None:
+        self._rest = text.encode()
+
+    def remote_read(self, size: int) -> bytes:
+        """The next bytes; none at the end."""
+        data, self._rest = self._rest[:size], self._rest[size:]
+        return data
+
+    def remote_close(self) -> None:
+        """The agent needs no more."""
+        self._rest = b""
+
+
+class Source(VersionControl):
+    """Bring the revision of the build's source stamp, or the newest of its branch, to the worker.
+
+    The property ``got_revision`` says which one it is; with a codebase it is a dictionary of them.
+    """
+
+    name: Any = "source"
+    haltOnFailure = True
+    mode = argument(
+        "incremental",
+        checks.one_of(*MODES),
+        rendered=True,
+        doc="`incremental` keeps files that earlier builds made; `full` removes them, by one of the methods",
+    )
+    alwaysUseLatest = argument(
+        False,
+        checks.flag,
+        rendered=True,
+        doc="take the newest of the step's own branch, whatever branch and revision the source stamp asks for",
+    )
+    codebase = argument("", checks.text, rendered=True, doc="whose source stamp to use")
+    retry = argument(
+        None,
+        _retry,
+        rendered=True,
+        doc="`(seconds, times)` to wait and try again when the server cannot be read; None: not",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__revision = ""
+        self.__suffix = self.descriptionSuffix
+        if isinstance(self.codebase, str) and self.codebase:
+            if is_renderable(self.name):
+                self.name = Interpolate("%(kw:name)s-%(kw:codebase)s", name=self.name, codebase=self.codebase)
+            else:
+                self.name = f"{self.name}-{self.codebase}"
+            if self.descriptionSuffix is None:
+                self.descriptionSuffix = self.codebase
+
+    async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
+        """Bring the source to the worker.
+
+        Args:
+            branch: the source stamp's; None if it names none, or is not to be followed.
+            revision: the one that is wanted; None: the newest of the branch.
+            patch: what to apply to it, with `patch`.
+
+        Returns:
+            A result code.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no run_vc()")
+
+    async def run(self) -> int:
+        """Bring the source to the worker."""
+        try:
+            return await self.__run()
+        except BuildStepFailed:
+            self.descriptionSuffix = self.__suffix  # the name of the codebase does not belong behind a complaint
+            raise
+
+    async def __run(self) -> int:
+        stamp: Mapping[str, Any] | None = self.build.getSourceStamp(self.codebase)
+        if stamp is None:
+            raise BuildStepFailed(f"the build has no source stamp for codebase {self.codebase!r}")
+        patch = await self.__patch_of(stamp)
+        if self.alwaysUseLatest:
+            return int(await resolved(self.run_vc(None, None, patch)))
+        revision = (stamp["revision"] or "").strip()
+        return int(await resolved(self.run_vc(stamp["branch"] or None, revision or None, patch)))
+
+    async def __patch_of(self, stamp: Mapping[str, Any]) -> Patch | None:
+        given = stamp.get("patch")
+        if not given:
+            return None
+        if not given.get("body"):
+            raise BuildStepFailed("the source stamp has a patch, but its text is not there")
+        await self.addCompleteLog("patch", given["body"])
+        level = 1 if given["level"] is None else given["level"]
+        return Patch(level, given["body"], given.get("subdir") or ".")
+
+    async def apply_patch(self, patch: Patch | None) -> None:
+        """Apply the source stamp's patch, if there is one; what ``patch`` returns is of no interest."""
+        if patch is not None:
+            await resolved(self.patch(patch))
+
+    def patch(self, patch: Patch) -> Any:
+        """Apply a patch to what was checked out; BuildStepFailed if that cannot be done. May return a Deferred."""
+        raise BuildStepFailed(f"{type(self).__name__} cannot apply the source stamp's patch")
+
+    async def retried(self, attempt: Callable[[], Awaitable[T]], at_once: int = 0) -> T:
+        """What ``attempt`` gives, tried again as ``retry`` says while it raises BuildStepFailed.
+
+        Args:
+            attempt: what may fail for a reason that passes. `NotThereError` ends the attempts.
+            at_once: how often to try again, without waiting, where ``retry`` says nothing.
+        """
+        delay_s, times = self.retry or (0, at_once)
+        for _ in range(times):
+            try:
+                return await attempt()
+            except NotThereError:
+                raise
+            except BuildStepFailed:
+                self.getLog("stdio").addHeader(f"trying again in {delay_s} s\n")
+                await self.wait(deferLater(self.master.reactor, delay_s, lambda: None))
+        return await attempt()
+
+    def set_revision(self, revision: str) -> None:
+        """Set ``got_revision``."""
+        self.__revision = revision
+        self.updateSourceProperty("got_revision", revision)
+
+    def updateSourceProperty(self, name: str, value: Any, source: str = "") -> None:
+        """Set a property; with a codebase it is a dictionary, which each codebase has an entry in."""
+        if self.codebase:
+            known = self.getProperty(name)
+            value = {**(known if isinstance(known, Mapping) else {}), self.codebase: value}
+        self.setProperty(name, value, source or type(self).__name__)
+
+    def getCurrentSummary(self) -> dict[str, str]:
+        """The description, or "updating"."""
+        return {"step": self.describe(self.description, "updating")}
+
+    def getResultSummary(self) -> dict[str, str]:
+        """The description, or "update" and the revision; what went wrong."""
+        revision = self.short_revision(self.__revision) if self.results == SUCCESS else ""
+        text = with_result(self.describe(self.descriptionDone, f"update {revision}".strip()), self.results)
+        return {"step": text, "build": text}
+
+    def short_revision(self, revision: str) -> str:
+        """A revision as the step's text shows it."""
+        return revision[:10]
+
+
+def address(value: Any) -> str:
+    """Check the address of a repository: a text that no program takes for an option."""
+    if not checks.text(value) or value.startswith("-") or "\0" in value:
+        raise ValueError(f"must be the address of a repository, not {checks.kind(value)}")
+    return str(value)
+
+
+def method_of(*methods: str, default: str) -> Any:
+    """Declare the argument ``method`` of a version control system."""
+    return argument(
+        None,
+        checks.optional(checks.one_of(*methods)),
+        rendered=True,
+        doc=f"how `full` removes what earlier builds made: {', '.join(f'`{each}`' for each in methods)}; "
+        f"None: `{default}`",
+    )
+
+
+def without_password(text: str) -> str:
+    """``text`` with what stands before the ``@`` of URLs taken out."""
+    return re.sub(r"://[^/@\s']+@", "://", text)

@@ -1,0 +1,133 @@
+"""How git logs in to servers from a worker: files beside the builder's directory, for the time of a step only."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+from twisted.logger import Logger
+
+from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.step import BuildStepFailed
+from buildbot.process.workers.connection import RemoteError, WorkerLostError
+from buildbot.steps.source.base import VersionControl
+from buildbot.util.git_credential import key_text, ssh_command
+
+_log = Logger()
+
+
+class GitLogin:
+    """The files of a step's logins; an asynchronous context, in which they are on the worker.
+
+    They are removed however the step ends, also if it is stopped. Where the connection is lost instead, the worker
+    has them until the next build of the builder, which begins with removing them.
+
+    Args:
+        step: whose files they are.
+        key: a private key for ssh; None for none.
+        known_hosts: the text of ssh's file of known hosts; None: the worker's own.
+        credentials: logins for HTTP, as `git credential` reads them.
+        use_http_path: git's ``credential.useHttpPath``; None: as the worker has it.
+        port: of ssh.
+
+    Attributes:
+        options: what git commands need to use them.
+    """
+
+    def __init__(
+        self,
+        step: VersionControl,
+        key: str | None = None,
+        known_hosts: str | None = None,
+        credentials: Sequence[str] = (),
+        use_http_path: bool | None = None,
+        port: int = 22,
+    ) -> None:
+        self._step = step
+        self._files = {name: text for name, text in (("ssh-key", key), ("ssh-known-hosts", known_hosts)) if text}
+        self._credentials = credentials
+        self._use_http_path = use_http_path
+        self._port = port
+        self._there = False
+        self.options: list[str] = []
+
+    async def __aenter__(self) -> GitLogin:
+        try:
+            await self._install()
+        except BaseException:
+            await self._remove()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.options = []
+        if not await self._remove() and problem is None:
+            raise BuildStepFailed(f"the files of the login are still on the worker, in {self._directory()}")
+
+    def _directory(self) -> str:
+        """Where the files are: an absolute path, since git runs in several directories; with slashes for ssh."""
+        step = self._step
+        basedir = step.build.connection.info.get("basedir")
+        if not isinstance(basedir, str):
+            raise BuildStepFailed("the worker does not say where its directory is, so a key cannot be put there")
+        place = re.sub(r"[^\w.-]", "_", f"{step.build.builder.config.workerbuilddir}.{step.directory()}")
+        return f"{basedir}/.{place}.buildbot".replace("\\", "/")
+
+    async def _install(self) -> None:
+        if self._port != 22 and not self._files:
+            self.options += ["-c", f"core.sshCommand={ssh_command(None, None, self._port)}"]
+        if not self._files and not self._credentials:
+            return
+        directory = self._directory()
+        self._there = True
+        await self._step.runRmdir(directory)  # what a lost connection left
+        await self._step.runMkdir(directory)
+        for name, text in self._files.items():
+            await self._step.write_file(f"{directory}/{name}", text, mode=0o400)
+        if self._files:
+            paths = {name: f"{directory}/{name}" for name in self._files}
+            command = ssh_command(paths.get("ssh-key"), paths.get("ssh-known-hosts"), self._port)
+            self.options += ["-c", f"core.sshCommand={command}"]
+        if self._credentials:
+            store = f'store "--file={directory}/.git-credentials"'
+            self.options += ["-c", "credential.helper=", "-c", f"credential.helper={store}"]
+            if self._use_http_path is not None:
+                self.options += ["-c", f"credential.useHttpPath={str(self._use_http_path).lower()}"]
+        for text in self._credentials:
+            await self._step.vc("credential", "approve", stdin=text, show=False, directory=directory)
+
+    async def _remove(self) -> bool:
+        """Remove the files, also after the step was stopped; whether they are gone."""
+        if not self._there:
+            return True
+        build, directory = self._step.build, self._directory()
+        command = RemoteCommand("rmdir", {"dir": directory, "logEnviron": False, "timeout": 120}, stdioLogName=None)
+        try:
+            await command.run(build.connection, build.builder.name)
+        except (WorkerLostError, RemoteError) as problem:
+            _log.warn("{step}: {directory} may still be there: {problem}", step=self._step, directory=directory,
+                      problem=problem)  # fmt: skip
+            return False
+        self._there = command.didFail()
+        return not self._there
+
+
+def key_files(key: Any, host_key: Any, known_hosts: Any) -> dict[str, str | None]:
+    """The texts of the files for ssh, as arguments of `GitLogin`.
+
+    Raises:
+        BuildStepFailed: a renderable gave no text.
+    """
+    for name, value in (("sshPrivateKey", key), ("sshHostKey", host_key), ("sshKnownHosts", known_hosts)):
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise BuildStepFailed(f"{name} is empty")
+    if host_key is not None:
+        known_hosts = f"* {host_key.strip()}\n"
+    return {
+        "key": None if key is None else key_text(key),
+        "known_hosts": None if known_hosts is None else key_text(known_hosts),
+    }

@@ -1,0 +1,116 @@
+"""What the steps share that run git."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.config.errors import error
+from buildbot.process.step import BuildStepFailed
+from buildbot.steps.source.base import VersionControl, address, without_password
+from buildbot.steps.source.gitlogin import GitLogin, key_files
+from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_mistakes
+
+#: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
+#: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks
+_CONFIG = {
+    "fetch.recurseSubmodules": "false",
+    "submodule.recurse": "false",
+    "gc.autoDetach": "false",
+    "maintenance.autoDetach": "false",
+}
+
+
+class GitStep(VersionControl):
+    """A step that runs git in a directory of the worker."""
+
+    program = ("git",)
+    #: time for git to remove its lock files
+    sigterm_time_s: ClassVar[float | None] = 1
+    config = argument(
+        None, checks.optional(checks.mapping), rendered=True, doc="`{name: value}` given to git as `-c name=value`"
+    )
+
+    def vc_arguments(self) -> Sequence[Any]:
+        """Git, and its configuration."""
+        config = {**_CONFIG, **(self.config or {})}
+        return [*self.program, *(word for name, value in config.items() for word in ("-c", f"{name}={value}"))]
+
+    def vc_environment(self) -> Mapping[str, Any]:
+        """No questions on a terminal; failures are told apart by git's words, which must be English then."""
+        return {"GIT_TERMINAL_PROMPT": "0", "LANGUAGE": "en"}
+
+
+class GitServerStep(GitStep):
+    """A step that runs git with a server."""
+
+    repourl = argument(REQUIRED, address, rendered=True, doc="address of the repository")
+    port = argument(
+        22, checks.whole_number(1), rendered=True, doc="of the server for ssh, where `repourl` does not name it"
+    )
+    sshPrivateKey = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="a private key to log in with by ssh. It is on the worker for the time of the step only",
+    )
+    sshHostKey = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="the public key that the server must have, as `ssh-keyscan` prints it but without the name",
+    )
+    sshKnownHosts = argument(
+        None, checks.optional(checks.text), rendered=True, doc="or the text of a whole file of known hosts"
+    )
+    auth_credentials = argument(
+        None, auth_credentials, rendered=True, doc="`(user, password)` to log in with at `repourl` over HTTP"
+    )
+    git_credentials = argument(
+        None,
+        git_credentials,
+        doc="`util.GitCredentialOptions(…)`: logins over HTTP for other addresses, those of submodules for example",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__login: GitLogin | None = None
+        for mistake in ssh_mistakes(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts):
+            error(f"{type(self).__name__}: {mistake}")
+
+    def vc_arguments(self) -> Sequence[Any]:
+        """Git, its configuration, and how it logs in."""
+        return [*super().vc_arguments(), *(self.__login.options if self.__login is not None else ())]
+
+    async def login(self) -> GitLogin:
+        """The logins, to be used in ``async with``; commands inside it have them.
+
+        Raises:
+            BuildStepFailed: a renderable gave nothing that can be used.
+        """
+        given = self.git_credentials
+        try:
+            credentials = [] if given is None else [await self.render(each) for each in given.credentials]
+            if self.auth_credentials is not None:
+                user, password = self.auth_credentials
+                login = {"url": without_password(self.repourl), "username": user, "password": password}
+                credentials.append(credential_text(login))
+        except ValueError as problem:
+            raise BuildStepFailed(str(problem)) from None
+        if not all(isinstance(each, str) for each in credentials):
+            raise BuildStepFailed("git_credentials: a renderable must give the text that `git credential` reads")
+        self.__login = GitLogin(
+            self,
+            credentials=credentials,
+            use_http_path=None if given is None else given.use_http_path,
+            port=self.port,
+            **key_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts),
+        )
+        return self.__login
+
+    def shown_url(self) -> Any:
+        """The address as a word of a command, without what logs must not show of it."""
+        url = without_password(self.repourl)
+        return self.repourl if url == self.repourl else ("obfuscated", self.repourl, url)

@@ -1,0 +1,147 @@
+"""Logins for servers that git reads from or writes to, as configurations give them to git steps and pollers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buildbot.util.deferreds import resolved
+
+#: what `git credential` knows of a login, in the order to give it: ``url`` sets the others anew
+ATTRIBUTES = (
+    "url",
+    "protocol",
+    "host",
+    "path",
+    "username",
+    "password",
+    "password_expiry_utc",
+    "oauth_refresh_token",
+)
+
+
+class GitCredentialInputRenderer:
+    """A login by its attributes: ``url``, or ``protocol`` and ``host``, then ``username`` and ``password``.
+
+    Args:
+        credential_attributes: as `git credential` names them; a value may be a renderable, a secret for example.
+
+    Raises:
+        ValueError: git knows no such attribute.
+    """
+
+    def __init__(self, **credential_attributes: Any) -> None:
+        for name in credential_attributes:
+            if name not in ATTRIBUTES:
+                raise ValueError(
+                    f"GitCredentialInputRenderer: git knows no {name!r} of a login; it knows {', '.join(ATTRIBUTES)}"
+                )
+        self.__attributes = credential_attributes
+
+    def __repr__(self) -> str:
+        return f"GitCredentialInputRenderer({', '.join(self.__attributes)})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GitCredentialInputRenderer) and self.__attributes == other.__attributes
+
+    __hash__ = None  # type: ignore[assignment]
+
+    async def getRenderingFor(self, props: Any) -> str:
+        """The login as `git credential` reads it, a line for each attribute.
+
+        Raises:
+            ValueError: a value is missing, or has a line break in it.
+        """
+        values: Mapping[str, Any] = await resolved(props.render(self.__attributes))
+        return credential_text(values)
+
+
+def credential_text(values: Mapping[str, Any]) -> str:
+    """A login as `git credential` reads it; ValueError, which shows no value, if one cannot be written so."""
+    for name, value in values.items():
+        if not isinstance(value, str | int) or not str(value):
+            raise ValueError(f"the {name} of a git login must be a text that is not empty")
+        if set(str(value)) & {"\n", "\r", "\0"}:
+            raise ValueError(f"the {name} of a git login must not have a line break in it")
+    return "".join(f"{name}={values[name]}\n" for name in ATTRIBUTES if name in values)
+
+
+class GitCredentialOptions:
+    """Logins for several servers or repositories.
+
+    Args:
+        credentials: each a `GitCredentialInputRenderer`, another renderable, or the text that `git credential` reads.
+        use_http_path: whether logins of one server differ by the path of the repository; None: as git's own
+            configuration on the machine says.
+
+    Raises:
+        ValueError: an argument is of the wrong type.
+    """
+
+    def __init__(self, credentials: Sequence[Any], use_http_path: bool | None = None) -> None:
+        if isinstance(credentials, str) or not isinstance(credentials, Sequence):
+            raise ValueError(f"GitCredentialOptions: credentials must be a list, not {type(credentials).__name__}")
+        for each in credentials:
+            if not isinstance(each, str) and not hasattr(each, "getRenderingFor"):
+                raise ValueError(
+                    "GitCredentialOptions: each of credentials must be a GitCredentialInputRenderer, another "
+                    f"renderable or a text, not {type(each).__name__}"
+                )
+        if use_http_path is not None and not isinstance(use_http_path, bool):
+            raise ValueError(f"GitCredentialOptions: use_http_path must be True, False or None, not {use_http_path!r}")
+        self.credentials = list(credentials)
+        self.use_http_path = use_http_path
+
+    def __repr__(self) -> str:
+        return f"GitCredentialOptions({len(self.credentials)} logins, use_http_path={self.use_http_path})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, GitCredentialOptions) and vars(self) == vars(other)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def git_credentials(value: Any) -> GitCredentialOptions | None:
+    """Check the argument ``git_credentials``."""
+    if value is not None and not isinstance(value, GitCredentialOptions):
+        raise ValueError(f"must be util.GitCredentialOptions(…), not {type(value).__name__}")
+    return value
+
+
+def auth_credentials(value: Any) -> Any:
+    """Check the argument ``auth_credentials``."""
+    if value is not None and not (isinstance(value, (tuple, list)) and len(value) == 2):
+        raise ValueError(f"must be (user, password), not {type(value).__name__}")
+    return value
+
+
+def ssh_mistakes(key: Any, host_key: Any, known_hosts: Any) -> list[str]:
+    """What is wrong with the combination of the arguments for ssh."""
+    mistakes = []
+    if key is None and (host_key is not None or known_hosts is not None):
+        mistakes.append("sshHostKey and sshKnownHosts need an sshPrivateKey")
+    if host_key is not None and known_hosts is not None:
+        mistakes.append("give either sshHostKey or sshKnownHosts, not both")
+    return mistakes
+
+
+def ssh_command(key: str | None, known_hosts: str | None, port: int = 22) -> str:
+    """The command that git is to reach servers with by ssh.
+
+    Args:
+        key, known_hosts: paths of the files, with slashes; None for none.
+        port: of the server, where the address names none.
+    """
+    words = ["ssh", "-o", '"BatchMode=yes"']
+    if port != 22:
+        words += ["-p", str(port)]
+    if key is not None:
+        words += ["-i", f'"{key}"']
+    if known_hosts is not None:
+        words += ["-o", f'"UserKnownHostsFile={known_hosts}"']
+    return " ".join(words)
+
+
+def key_text(key: str) -> str:
+    """A private key as ssh reads it: with a line break at its end."""
+    return key if key.endswith("\n") else f"{key}\n"

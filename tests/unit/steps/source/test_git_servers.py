@@ -1,0 +1,198 @@
+"""Git steps with servers that want a login: what is put on the worker for that is there for the step only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import ensureDeferred
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.plugins import util
+from buildbot.process.properties import Interpolate, Property
+from buildbot.steps.source.git import Git
+from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
+from tests.e2e.agents import Repository
+from tests.support.git_servers import HTTPServer, SSHServer, git_over_http, sshd
+from tests.support.local_worker import LocalFarm
+
+
+@pytest.fixture(scope="module")
+def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
+    with sshd(tmp_path_factory.mktemp("ssh") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def http(tmp_path: Path) -> Iterator[HTTPServer]:
+    with git_over_http(tmp_path, "jo", "s3cret/%word") as server:
+        yield server
+
+
+def logs_of(farm: LocalFarm) -> str:
+    """What the logs of all builds hold."""
+    steps = [step for build in farm.master.get("builds") for step in farm.master.steps(build["buildid"])]
+    logs = [log for step in steps for log in farm.master.get("steps", step["stepid"], "logs")]
+    return "\n".join(farm.master.get("logs", log["logid"], "contents")["content"] for log in logs)
+
+
+async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
+    """Build; the result, and what the step says."""
+    buildid = await farm.build(**stamp)
+    await farm.ended()
+    return farm.master.build(buildid)["results"], farm.master.steps(buildid)[-1]["state_string"]
+
+
+def login_directory(farm: LocalFarm) -> Path:
+    return farm.tmp_path / "w1" / ".runtests.build.buildbot"
+
+
+@pytest.mark.parametrize("known", ["sshHostKey", "sshKnownHosts"])
+async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHServer, known: str) -> None:
+    """Only the worker's own account can read the key, while the step runs; logs do not have it."""
+    seen = []
+
+    def look(name: str, args: dict[str, Any]) -> None:
+        if "fetch" in args.get("command", ()):
+            seen.append({path.name: path.stat().st_mode & 0o777 for path in login_directory(farm).iterdir()})
+
+    farm.connection.on_command = look
+    host_key = ssh.host_key if known == "sshHostKey" else f"[127.0.0.1]:{ssh.port} {ssh.host_key}"
+    await farm.start(
+        Git(
+            repourl=ssh.url(repository.path),
+            sshPrivateKey=Interpolate("%(prop:key)s"),
+            mode=Property("mode"),
+            method=Property("method"),
+            **{known: host_key},
+        )
+    )
+    for mode, method in (("incremental", None), ("full", "clobber"), ("full", "copy")):
+        properties = {"key": (ssh.key, "Force"), "mode": (mode, "Force"), "method": (method, "Force")}
+        assert await built(farm, properties=properties) == (SUCCESS, f"update {repository.second[:10]}")
+        assert not login_directory(farm).exists()
+    assert seen[0] == {"ssh-key": 0o400, "ssh-known-hosts": 0o400}
+    assert not any(line in logs_of(farm) for line in ssh.key.splitlines())
+
+
+async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+    """A step that fails, or is stopped while git runs, leaves nothing behind."""
+    arguments = {"sshPrivateKey": ssh.key, "sshHostKey": Property("host", default=ssh.host_key)}
+    await farm.start(Git(repourl=ssh.url(repository.path), **arguments))
+    wrong = (ssh.key.splitlines()[1], "Force")
+    results, text = await built(farm, properties={"host": (f"ssh-ed25519 {wrong[0]}", "Force")})
+    assert results == FAILURE and text.startswith("git fetch: "), text
+    assert not login_directory(farm).exists()
+
+    def stop(name: str, args: dict[str, Any]) -> None:
+        if "fetch" in args.get("command", ()):
+            assert login_directory(farm).exists()
+            for build in farm.builder.running.values():
+                ensureDeferred(build.stop("enough"))
+
+    farm.connection.on_command = stop
+    assert (await built(farm))[0] == CANCELLED
+    assert not login_directory(farm).exists()
+
+
+async def test_what_a_lost_worker_left_goes_first(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+    """Files of a login that nobody could remove go at the beginning of the next build."""
+    left = login_directory(farm)
+    left.mkdir(parents=True)
+    (left / "ssh-key").write_text("old")
+    (left / "ssh-key").chmod(0o400)
+    await farm.start(Git(repourl=ssh.url(repository.path), sshPrivateKey=ssh.key, sshHostKey=ssh.host_key))
+    assert (await built(farm))[0] == SUCCESS
+    assert not left.exists()
+
+
+async def test_a_server_with_another_key(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+    """Git does not talk to a server that is not the one that was named."""
+    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nlxZmxyo0e6Ct6kOFjDCeUn8QM5SMwbONvfHcLw/0"
+    await farm.start(Git(repourl=ssh.url(repository.path), sshPrivateKey=ssh.key, sshHostKey=other))
+    results, text = await built(farm)
+    assert results == FAILURE and not (farm.directory / "file").exists(), text
+
+
+async def test_an_empty_key(farm: LocalFarm, repository: Repository) -> None:
+    """A key that is empty when it is rendered is said, before git would try without one."""
+    await farm.start(Git(repourl=str(repository.path), sshPrivateKey=Property("key", default=" ")))
+    assert await built(farm) == (FAILURE, "sshPrivateKey is empty (failure)")
+
+
+async def test_a_password_for_http(farm: LocalFarm, repository: Repository, http: HTTPServer) -> None:
+    """``auth_credentials`` is the login for the repository; a wrong one is said by git. Nobody sees the password."""
+    password = Property("password")
+    await farm.start(Git(repourl=http.url(repository.path), auth_credentials=("jo", password)))
+    results, text = await built(farm, properties={"password": ("wrong", "Force")})
+    assert results == FAILURE and "git fetch: fatal: Authentication failed" in text
+    farm.master.calls.clear()
+    results, text = await built(farm, properties={"password": ("s3cret/%word", "Force")})
+    assert (results, text) == (SUCCESS, f"update {repository.second[:10]}")
+    assert not login_directory(farm).exists()
+    assert "s3cret" not in logs_of(farm)
+
+
+async def test_logins_for_several_addresses(
+    farm: LocalFarm, repository: Repository, http: HTTPServer, tmp_path: Path
+) -> None:
+    """``git_credentials`` has a login for each server, or for each repository; submodules use it, too."""
+    sub = Repository(tmp_path / "sub")
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sub.path), "inner")
+    repository.git("config", "-f", ".gitmodules", "submodule.inner.url", "../sub")
+    repository.git("commit", "-q", "-a", "-m", "submodule")
+    logins = [
+        util.GitCredentialInputRenderer(username="jo", url=http.url(path), password=Property("password"))
+        for path in (repository.path, sub.path)
+    ]
+    credentials = util.GitCredentialOptions(credentials=logins, use_http_path=True)
+    await farm.start(Git(repourl=http.url(repository.path), submodules=True, origin="up", git_credentials=credentials))
+    results, text = await built(farm, properties={"password": ("s3cret/%word", "Force")})
+    assert results == SUCCESS, text
+    assert (farm.directory / "inner" / "file").read_text() == "two\n"
+    assert "up" in (farm.directory / ".git" / "config").read_text()
+
+
+async def test_a_login_that_is_none(farm: LocalFarm, repository: Repository) -> None:
+    """A password with a line break in it, or without a value, fails the step without being shown."""
+    await farm.start(Git(repourl=str(repository.path), auth_credentials=("jo", Property("password"))))
+    for password, complaint in (("a\nhost=evil", "must not have a line break in it"), (None, "must be a text")):
+        results, text = await built(farm, properties={"password": (password, "Force")})
+        assert results == FAILURE and text.startswith("the password of a git login") and complaint in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"sshHostKey": "x"}, "Git: sshHostKey and sshKnownHosts need an sshPrivateKey"),
+        ({"sshKnownHosts": "x"}, "Git: sshHostKey and sshKnownHosts need an sshPrivateKey"),
+        ({"sshPrivateKey": "x", "sshHostKey": "x", "sshKnownHosts": "x"}, "give either sshHostKey or sshKnownHosts"),
+        ({"sshPrivateKey": 5}, "sshPrivateKey must be a string, not 5"),
+        ({"auth_credentials": "jo"}, r"auth_credentials must be \(user, password\), not str"),
+        ({"git_credentials": {}}, r"git_credentials must be util.GitCredentialOptions\(…\), not dict"),
+        ({"port": 0}, "port must be at least 1, not 0"),
+        ({"origin": "-x"}, "origin must be a name of letters"),
+        ({"filters": "blob:none"}, "filters must be a list, not 'blob:none'"),
+    ],
+)
+def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
+    """Arguments that cannot be together, or are of the wrong type."""
+    with pytest.raises(ConfigErrors, match=complaint):
+        Git(repourl="x", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: util.GitCredentialOptions(credentials="x"), "credentials must be a list, not str"),
+        (lambda: util.GitCredentialOptions(credentials=[5]), "each of credentials must be a GitCredentialInputRend"),
+        (lambda: util.GitCredentialOptions(credentials=[], use_http_path=1), "use_http_path must be True, False or"),
+        (lambda: util.GitCredentialInputRenderer(user="x"), "git knows no 'user' of a login; it knows url, protocol"),
+    ],
+)
+def test_mistakes_in_logins(make: Any, complaint: str) -> None:
+    """Logins that git could not use."""
+    with pytest.raises(ValueError, match=complaint):
+        make()
