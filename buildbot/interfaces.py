@@ -113,6 +113,23 @@ class Forcible(Protocol):
 
 
 @runtime_checkable
+class TriggerableLike(Protocol):
+    """A scheduler that builds may trigger; see `buildbot.schedulers.triggerable.Triggerable`."""
+
+    name: str
+
+    def trigger(
+        self,
+        waited_for: bool,
+        sourcestamps: Sequence[Mapping[str, Any]] | None = None,
+        set_props: Any = None,
+        parent_buildid: int | None = None,
+        parent_relationship: str | None = None,
+    ) -> tuple[Any, Any]:
+        """Make a buildset; Deferreds with its and its requests' ids, and with its results."""
+
+
+@runtime_checkable
 class ChangeSourceLike(Protocol):
     """A change source as a configuration names it."""
 

@@ -79,8 +79,10 @@ schedulers = Namespace(
     {
         "buildbot.schedulers.base": "BaseScheduler",
         "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
+        "buildbot.schedulers.dependent": "Dependent",
         "buildbot.schedulers.forcesched": "ForceScheduler",
-        "buildbot.schedulers.timed": "Nightly Periodic",
+        "buildbot.schedulers.timed": "Nightly NightlyTriggerable Periodic",
+        "buildbot.schedulers.triggerable": "Triggerable",
     },
 )
 steps = Namespace(
@@ -88,6 +90,7 @@ steps = Namespace(
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.steps.source.git": "Git",
+        "buildbot.steps.trigger": "Trigger",
         "buildbot.steps.master": "SetProperties SetProperty",
         "buildbot.steps.shell": ("Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"),
     },

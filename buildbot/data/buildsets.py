@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.db import properties as property_pairs
+from buildbot.db.buildsets import Triggered
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 
+#: what a source stamp says about the code
+_CODE = ("codebase", "repository", "project", "branch", "revision", "patch_body", "patch_subdir")
+
 
 class BuildsetUpdates(Transacts):
-    """``addBuildset``."""
+    """``addBuildset``, ``triggerBuildset``."""
 
     def addBuildset(self, **buildset: Any) -> Deferred[tuple[int, dict[str, int]]]:
         """Add a buildset with a request for each builder. Events: ``buildsets/N/new``, ``buildrequests/N/new`` for
@@ -55,6 +61,79 @@ class BuildsetUpdates(Transacts):
             self._db.buildsets.thdCompleteBuildset(conn, bsid, 0)
             events.announce(BUILDSET, "complete", bsid)
         return bsid, brids
+
+    def triggerBuildset(
+        self, parent_buildid: int, scheduler: str, priority: int | None = None, **buildset: Any
+    ) -> Deferred[tuple[int, dict[str, int]]]:
+        """Add a buildset that a build of this master triggers, unless an earlier build of its request did already.
+
+        A build that ended with RETRY is built again, and comes to the same place again. What it triggered then, with
+        the same scheduler, source stamps and properties, becomes this build's, unless it has failed or was cancelled.
+        Events: those of ``addBuildset``, or ``buildsets/N/update``.
+
+        Args:
+            parent_buildid: the build.
+            scheduler: name of the scheduler that is triggered.
+            priority: of the requests; None: that of the build's own request.
+            buildset: what ``addBuildset`` takes besides.
+
+        Returns:
+            Deferred with ``(bsid, {builder name: brid})``.
+
+        Raises:
+            NotClaimedError: the build is not this master's any more; nothing is written.
+        """
+        return self.transact(self._thdTrigger, parent_buildid, scheduler, priority, buildset)
+
+    def _thdTrigger(
+        self,
+        conn: Connection,
+        events: Events,
+        parent: int,
+        scheduler: str,
+        priority: int | None,
+        buildset: dict[str, Any],
+    ) -> tuple[int, dict[str, int]]:
+        db = self._db
+        db.builds.thdHold(conn, parent)
+        stamps = buildset["sourcestamps"]
+        wanted = property_pairs.loads(property_pairs.dumps(buildset.get("properties", {})))
+        for each in db.buildsets.thdTriggeredBefore(conn, parent, scheduler):
+            # cheap first; mostly there is none
+            if not _says_the_same(each, wanted):
+                continue
+            if _codes(stamps) == _codes(db.sourcestamps.thdGetSourceStamps(conn, each.sourcestampsetid)):
+                db.buildsets.thdSetParent(conn, each.bsid, parent)
+                events.announce(BUILDSET, "update", each.bsid)
+                requests = db.buildrequests.thdGetBuildRequests(conn, bsid=each.bsid)
+                return each.bsid, {request["buildername"]: request["brid"] for request in requests}
+        if priority is None:
+            priority = db.buildsets.thdPriorityOfBuild(conn, parent)
+        return self.thdAddBuildset(
+            conn, events, parent_buildid=parent, scheduler=scheduler, priority=priority, **buildset
+        )
+
+
+def _says_the_same(before: Triggered, wanted: Mapping[str, tuple[Any, str]]) -> bool:
+    """Whether the properties are the same, but for the number, id and address of the build that they come from."""
+    if before.properties.keys() != wanted.keys():
+        return False
+    now = {f"/builds/{old}": f"/builds/{new}" for old, new in before.numbers.items()}
+    for name, (value, source) in before.properties.items():
+        if (value, source) == wanted[name]:
+            continue
+        if type(value) is int:
+            moved: Any = before.numbers.get(value, value)
+        else:
+            moved = re.sub(r"/builds/\d+$", lambda found: now.get(found[0], found[0]), str(value))
+        if (moved, source) != wanted[name]:
+            return False
+    return True
+
+
+def _codes(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
+    """What source stamps say about the code, to be compared."""
+    return sorted(repr([stamp.get(key) or None for key in _CODE]) for stamp in stamps)
 
 
 def announce_new(events: Events, bsid: int, changeids: list[int], changes: Mapping[str, Any] | None = None) -> None:

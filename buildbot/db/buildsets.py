@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
-from sqlalchemy import and_, bindparam, case, func, insert, select, update
+from sqlalchemy import and_, bindparam, case, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db import properties as property_pairs
@@ -20,11 +20,12 @@ from buildbot.db.engine.statements import Insert, Row, Statement, Update, by_nam
 from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
+from buildbot.resources.builds import builds
 from buildbot.resources.buildsets import BUILDSET, buildsets
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
-from buildbot.util.results import SEVERITY, SKIPPED, SUCCESS
+from buildbot.util.results import SEVERITY, SKIPPED, SUCCESS, WARNINGS
 
 _add = Insert(
     insert(buildsets).values(
@@ -78,6 +79,52 @@ _complete_finished = Update(
     own_row(BUILDSET),
     and_(IdIn(buildsets.c.id), buildsets.c.complete == 1),
 )
+
+#: the builds before this one of the same request: it was given out again each time
+_earlier_builds = builds.alias("earlier")
+_triggered_before = Statement(
+    select(
+        buildsets.c.id,
+        buildsets.c.sourcestampsetid,
+        buildsets.c.properties,
+        _earlier_builds.c.id,
+        _earlier_builds.c.number,
+        builds.c.number,
+    )
+    .join(_earlier_builds, _earlier_builds.c.id == buildsets.c.parent_buildid)
+    .join(builds, builds.c.buildrequestid == _earlier_builds.c.buildrequestid)
+    .where(
+        builds.c.id == bindparam("bid"),
+        _earlier_builds.c.id < builds.c.id,
+        buildsets.c.scheduler == bindparam("scheduler"),
+        or_(buildsets.c.complete == 0, *(buildsets.c.results == well for well in (SUCCESS, WARNINGS, SKIPPED))),
+    )
+    .order_by(buildsets.c.id)
+)
+_set_parent = Update(
+    update(buildsets).where(buildsets.c.id == bindparam("bsid")).values(parent_buildid=bindparam("parent")),
+    own_row(BUILDSET),
+    buildsets.c.id == bindparam("bsid"),
+)
+_priority_of_build = Statement(
+    select(buildrequests.c.priority)
+    .join(builds, builds.c.buildrequestid == buildrequests.c.id)
+    .where(builds.c.id == bindparam("bid"))
+)
+
+
+class Triggered(NamedTuple):
+    """A buildset that an earlier build of a request has triggered.
+
+    Attributes:
+        bsid, sourcestampsetid, properties: of the buildset.
+        numbers: what stands now for the id and the number of that build.
+    """
+
+    bsid: int
+    sourcestampsetid: int
+    properties: dict[str, tuple[Any, str]]
+    numbers: dict[int, int]
 
 
 class _Connector(Connector, Protocol):
@@ -235,6 +282,22 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         if dialect_of(conn).locks_rows:
             ids = [identifier for identifier, complete in _lock.all(conn, ids=ids) if not complete]
         return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
+
+    def thdTriggeredBefore(self, conn: Connection, buildid: int, scheduler: str) -> list[Triggered]:
+        """What earlier builds of a build's request have triggered with a scheduler and what has not failed, by id."""
+        rows = _triggered_before.all(conn, bid=checks.identifier(buildid, "buildid"), scheduler=scheduler)
+        return [
+            Triggered(bsid, setid, property_pairs.loads(text), {earlier: buildid, before: number})
+            for bsid, setid, text, earlier, before, number in rows
+        ]
+
+    def thdSetParent(self, conn: Connection, bsid: int, buildid: int) -> None:
+        """Let a buildset belong to another build."""
+        _set_parent.changed(conn, bsid=bsid, parent=buildid)
+
+    def thdPriorityOfBuild(self, conn: Connection, buildid: int) -> int:
+        """The priority of the request that a build is for; 0 if there is no such build."""
+        return int(_priority_of_build.scalar(conn, bid=buildid) or 0)
 
 
 def _of_completeness(statement: Any, complete: bool | None) -> Any:

@@ -203,6 +203,15 @@ class Build:
         """What the worker told about itself, and its name."""
         return {"name": self.worker.name, **self.connection.info}
 
+    @property
+    def goes_on_elsewhere(self) -> bool:
+        """Whether it ends here only to be built again, or because another master has taken it over."""
+        return (
+            self._refused is not None
+            or self.connection.lost
+            or (self.stop_reason is not None and self._stop_results == RETRY)
+        )
+
     def getProperties(self) -> Properties:
         """Its properties."""
         return self.properties

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
 from buildbot.db.exceptions import NotClaimedError
+from buildbot.interfaces import SchedulerLike
 from buildbot.process.build import Build
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.workers.connection import Connection
@@ -42,6 +43,7 @@ class Builder:
 
     Attributes:
         defaults: what the configuration says about all builds; a reconfiguration replaces it.
+        schedulers: those of the configuration by name, for steps that trigger them.
         running: its running builds by id.
         on_finished: called with the builder when a build has ended, its end stored and its worker free.
     """
@@ -51,6 +53,7 @@ class Builder:
         self.config = config
         self.defaults = BuildDefaults()
         self.builderid = builderid
+        self.schedulers: Mapping[str, SchedulerLike] = {}
         self.running: dict[int, Build] = {}
         self.on_finished: Callable[[Builder], None] = lambda builder: None
         self._worker_manager = worker_manager

@@ -33,15 +33,18 @@ class BuildDefaults:
         properties: of every build that has none of these names; renderables are rendered with it.
         source: where they come from, as each build shows it.
         logs: how much of its logs is kept.
+        url: ``c['buildbotURL']``, where pages are found.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)
     source: str = "global"
     logs: LogLimits = NO_LIMITS
+    url: str = MasterConfig.buildbotURL
 
     @classmethod
     def of(cls, config: MasterConfig) -> BuildDefaults:
         """Those of a `MasterConfig`; whoever embeds the process layer may leave out what has a default."""
         limits = LogLimits(getattr(config, "logMaxSize", None), getattr(config, "logMaxTailSize", None) or 0)
         source = str(getattr(config, "configfile", "global"))
-        return cls(getattr(config, "properties", {}), source, limits)
+        url = getattr(config, "buildbotURL", MasterConfig.buildbotURL)
+        return cls(getattr(config, "properties", {}), source, limits, url)

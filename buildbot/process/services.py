@@ -64,6 +64,8 @@ class ProcessLayer:
         self.change_sources: dict[str, ClaimedPart] = {}
         self._distributor = Distributor(master, self.builders, self.workers)
         self._removed: list[Builder] = []
+        #: the schedulers that builds may trigger, also while they are being started or exchanged
+        self._triggered: dict[str, SchedulerLike] = {}
         self._config: MasterConfig
         self._own_events: Subscription | None = None
         self._switching = DeferredLock()
@@ -83,6 +85,7 @@ class ProcessLayer:
         self._own_events = await self.master.mq.startConsuming(self._own_event, key)
         async with self._switching:
             self._config = config
+            self._know(config)
             await self._start_building()
             await self._forget_old_forms()
             await self._activate(self.schedulers, _parts(config.schedulers))
@@ -99,6 +102,7 @@ class ProcessLayer:
             sources, schedulers = _by_name(new_config.change_source), _parts(new_config.schedulers)
             await self._drop(self.change_sources, sources)
             await self._drop(self.schedulers, schedulers)
+            self._know(new_config)
             if not self._lost:
                 await self._register()
                 await self.workers.reconfigure(new_config)
@@ -154,6 +158,14 @@ class ProcessLayer:
         if again is not None:
             again.cancel()
 
+    def _know(self, config: MasterConfig) -> None:
+        """Let builds find the schedulers of a configuration, those that do not run yet included."""
+        self._triggered.clear()
+        for name, part in _parts(config.schedulers).items():
+            if name not in self.schedulers:
+                part.master = self.master
+            self._triggered[name] = cast("SchedulerLike", self.schedulers.get(name, part))
+
     async def _start_building(self) -> None:
         await self._register()
         await self._distributor.start()
@@ -197,6 +209,7 @@ class ProcessLayer:
             else:
                 builder = Builder(self.master, each, ids[each.name], self.workers)
                 builder.on_finished = self._distributor.builder_finished
+                builder.schedulers = self._triggered
                 self.builders[each.name] = builder
             self.builders[each.name].defaults = defaults
         await update.setWorkers(

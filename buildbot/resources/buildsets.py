@@ -120,7 +120,7 @@ BUILDSET = Resource(
     },
     paths=(Path("buildsets"), Path("buildsets/n:bsid")),
     events=("buildsets/{bsid}",),
-    event_names=("new", "complete", "deleted"),
+    event_names=("new", "update", "complete", "deleted"),
     links={
         "properties": LinkTo("buildsets/{bsid}/properties"),
         "buildrequests": LinkTo("buildsets/{bsid}/buildrequests"),

@@ -213,6 +213,17 @@ class BaseScheduler(ClaimedPart):
             "priority": priority,
             **further,
         }
+        return await self.store_buildset(buildset, alongside)
+
+    async def store_buildset(
+        self, buildset: dict[str, Any], alongside: Callable[[Connection], None] | None
+    ) -> tuple[int, dict[str, int]]:
+        """Write a buildset that is all worked out, and what is to be written in the same transaction.
+
+        Args:
+            buildset: what ``addBuildset`` takes.
+            alongside: see `addBuildsetForSourceStamps`.
+        """
         update = self.master.data.update
         made: tuple[int, dict[str, int]]
         if alongside is None:

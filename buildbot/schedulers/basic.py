@@ -13,6 +13,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.schedulers.base import REASON
+from buildbot.schedulers.dependent import Dependent
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.util.background import in_background
 
@@ -146,3 +147,5 @@ class AnyBranchScheduler(SingleBranchScheduler):
 
 
 Scheduler = SingleBranchScheduler
+
+__all__ = ["AnyBranchScheduler", "Dependent", "Scheduler", "SingleBranchScheduler"]

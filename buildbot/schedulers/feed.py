@@ -35,7 +35,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -147,6 +147,11 @@ class ChangeScheduler(BaseScheduler):
     def __thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
         self.thd_hold(conn)
         self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
+
+    def noting(self) -> Callable[[Connection], None]:
+        """What writes the state as it is now, in a transaction that does more."""
+        feed = asdict(self.feed)
+        return lambda conn: self.__thd_note(conn, feed)
 
     # following the changes
 

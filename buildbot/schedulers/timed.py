@@ -12,9 +12,10 @@ taken back if it cannot be true (see `_Timed.believable`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from sqlalchemy.engine import Connection
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
@@ -25,9 +26,12 @@ from buildbot.config.errors import error
 from buildbot.schedulers.base import REASON
 from buildbot.schedulers.calendar import Calendar
 from buildbot.schedulers.feed import ChangeScheduler
+from buildbot.schedulers.triggerable import Ids, Triggered
 from buildbot.util.background import in_background
 
 _log = Logger()
+#: the state of `NightlyTriggerable` that says what to make; None: nothing
+_LAST_TRIGGER = "lastTrigger"
 #: a clock may be set while a timer runs, which goes by another one: the time is looked at this often
 _LONGEST_TIMER_S = 30.0
 
@@ -155,14 +159,19 @@ class _Timed(ChangeScheduler):
 
     async def __build(self, now: float) -> None:
         self.feed.last = now
+        if not (self.enabled and await self.build_now()):
+            await self.note()
+
+    async def build_now(self) -> bool:
+        """Build, as the time has come; the state is written with that. False if there is nothing to build."""
         waiting = await self.waiting_changes() if self.onlyIfChanged else {}
         # not yet built under this rule: one build needs no change
         first = self.feed.only_if_changed is not True
-        if self.enabled and (not self.onlyIfChanged or first or any(waiting.values())):
-            self.feed.only_if_changed = self.onlyIfChanged
-            await self.build_changes(list(waiting), self.reason)
-        else:
-            await self.note()
+        if self.onlyIfChanged and not first and not any(waiting.values()):
+            return False
+        self.feed.only_if_changed = self.onlyIfChanged
+        await self.build_changes(list(waiting), self.reason)
+        return True
 
 
 class Periodic(_Timed):
@@ -224,3 +233,57 @@ class Nightly(_Timed):
         """``last`` while not more than one time lies between, which has been built and is not built again; else now."""
         following = self.calendar.after(now)
         return last if following > last or self.calendar.after(following) > last else now
+
+
+class NightlyTriggerable(Triggered, Nightly):
+    """Builds at the times that a calendar pattern says what a ``Trigger`` step has asked for since the last time.
+
+    Of several that have asked, the last one counts; if nobody has, nothing is built. The step does not wait for it.
+    Changes have no effect, so neither have the arguments about them.
+    """
+
+    async def make_buildset(
+        self,
+        waited_for: bool,
+        sourcestamps: Sequence[Mapping[str, Any]],
+        properties: Mapping[str, tuple[Any, str]],
+        parent_buildid: int | None,
+        parent_relationship: str | None,
+    ) -> Ids:
+        """Remember what to make at the next time."""
+        await self.check_switched_on()
+        wanted = {
+            "sourcestamps": [dict(stamp) for stamp in sourcestamps],
+            "properties": {name: list(pair) for name, pair in self.without_own(properties).items()},
+            "parent_buildid": parent_buildid,
+            "parent_relationship": parent_relationship,
+        }
+        state = self.master.db.state
+        # whichever master runs it
+        objectid = await state.getObjectId(self.name, type(self).__name__)
+        await state.setState(objectid, _LAST_TRIGGER, wanted)
+        return None, {}
+
+    async def build_now(self) -> bool:
+        """Make what was asked for last."""
+        state = self.master.db.state
+        wanted = await state.getState(self.objectid, _LAST_TRIGGER, None)
+        if wanted is None:
+            return False
+        note = self.noting()
+
+        def thd_alongside(conn: Connection) -> None:
+            note(conn)
+            # what somebody asked for meanwhile is for the next time
+            if state.thdGetState(conn, self.objectid, _LAST_TRIGGER, None) == wanted:
+                state.thdSetState(conn, self.objectid, _LAST_TRIGGER, None)
+
+        await self.addBuildsetForSourceStampsWithDefaults(
+            self.reason,
+            wanted["sourcestamps"],
+            properties={name: (value, source) for name, (value, source) in wanted["properties"].items()},
+            parent_buildid=wanted["parent_buildid"],
+            parent_relationship=wanted["parent_relationship"],
+            alongside=thd_alongside,
+        )
+        return True

@@ -34,10 +34,21 @@ c["www"] = {{"port": {www}}}
 """
 
 
+#: a builder that waits for what it triggers, which then is the one above
+PARENT = """
+waiting = util.BuildFactory([steps.Trigger(schedulerNames=["t"], waitForFinish=True)])
+c["builders"].insert(0, util.BuilderConfig(name="parent", workernames=["w"], factory=waiting))
+c["schedulers"] = [
+    schedulers.ForceScheduler(name="force", builderNames=["parent"]),
+    schedulers.Triggerable(name="t", builderNames=["b"]),
+]
+"""
+
+
 class Farm:
     """A master with one real worker, and what clients do with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, more: str = "") -> None:
         self.master = directory / "master"
         self.worker = directory / "worker"
         self.gate = directory / "gate"
@@ -46,7 +57,7 @@ class Farm:
             two.bind(("127.0.0.1", 0))
             self.www, self.pb = one.getsockname()[1], two.getsockname()[1]
         _run(BIN / "buildbot", "create-master", str(self.master))
-        (self.master / "master.cfg").write_text(CONFIG.format(pb=self.pb, www=self.www, gate=self.gate))
+        (self.master / "master.cfg").write_text(CONFIG.format(pb=self.pb, www=self.www, gate=self.gate) + more)
         _run(BIN / "buildbot-worker", "create-worker", str(self.worker), f"127.0.0.1:{self.pb}", "w", "secret")
 
     def start(self) -> None:
@@ -96,9 +107,9 @@ def _run(command: Path, *arguments: str) -> None:
 
 
 @pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
+def farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
     """A running master, stopped when the test ends."""
-    made = Farm(tmp_path)
+    made = Farm(tmp_path, getattr(request, "param", ""))
     made.start()
     yield made
     subprocess.run([str(BIN / "buildbot"), "stop", str(made.master)], capture_output=True, timeout=60)
@@ -147,3 +158,30 @@ def test_killed_in_the_middle_of_a_build(farm: Farm) -> None:
         if clock == seen[-1][0]:
             break
     assert seen == everything
+
+
+@pytest.mark.parametrize("farm", [PARENT], indirect=True, ids=["parent"])
+def test_killed_while_a_build_waits_for_another(farm: Farm) -> None:
+    """Both are built again, each for its own request: what was triggered is neither lost nor triggered twice."""
+    begin = farm.get("builds")["meta"]["clock"]
+    with farm.working():
+        brid = farm.force()
+        for _, event, log in farm.events("logs/*/*", begin):
+            if event == "append" and "two\n" in farm.get(f"logs/{log['logid']}/contents")["logchunks"][0]["content"]:
+                break
+        clock = farm.get("builds")["meta"]["clock"]
+        farm.kill()
+        farm.start()
+        farm.gate.touch()
+        for _, event, request in farm.events("buildrequests/*/*", clock):
+            if event == "complete" and request["buildrequestid"] == brid:
+                break
+
+    forced, triggered = farm.get("buildsets?order=bsid")["buildsets"]
+    parents = farm.get(f"buildrequests/{brid}/builds?order=buildid")["builds"]
+    assert [build["results"] for build in parents] == [5, 0]
+    assert (forced["scheduler"], triggered["scheduler"]) == ("force", "t")
+    assert (triggered["results"], triggered["parent_buildid"]) == (0, parents[-1]["buildid"])
+    (child,) = farm.get(f"buildsets/{triggered['bsid']}/buildrequests")["buildrequests"]
+    builds = farm.get(f"buildrequests/{child['buildrequestid']}/builds?order=buildid")["builds"]
+    assert [build["results"] for build in builds] == [5, 0]

@@ -11,9 +11,9 @@ import { HtmlLog, LogView, RemovedLog } from "../parts/logview.js";
 import { WorkerInfo } from "../parts/machines.js";
 import { Properties } from "../parts/properties.js";
 import { Stamp } from "../parts/sources.js";
-import { Triggered, requestOf } from "../parts/triggered.js";
+import { Parent, Triggered, requestOf } from "../parts/triggered.js";
 import {
-  build as oneBuild, buildChanges, buildsetRequests, logs as stepLogs, neighbours, parentBuild,
+  build as oneBuild, buildChanges, buildsetRequests, logs as stepLogs, neighbours,
   properties as allProperties, rebuilds, request as oneRequest, sameWorker, steps as allSteps, workers as allWorkers,
 } from "../queries.js";
 import { StateChip, StateIcon, stateOf } from "../results.js";
@@ -83,7 +83,7 @@ function Known({ build, route }) {
         ${revision && html`<div><dt>Revision</dt><dd><code title=${String(revision)}>${shortRevision(String(revision))}</code></dd></div>`}
         ${value("owner") && html`<div><dt>Owner</dt><dd>${value("owner")}</dd></div>`}
         ${buildset?.reason && html`<div class="wide"><dt>Reason</dt><dd>${buildset.reason}</dd></div>`}
-        ${buildset?.parent_buildid && html`<${Parent} buildid=${buildset.parent_buildid} names=${names} />`}
+        ${buildset?.parent_buildid && html`<${Parent} buildset=${buildset} names=${names} />`}
         ${(buildset?.sourcestamps ?? []).filter((stamp) => stamp.codebase || stamp.patch).map((stamp) => html`<${Stamp} key=${stamp.ssid} stamp=${stamp} />`)}
         ${build.complete && later && html`<${RebuiltAs} build=${build} />`}
         ${request && html`<div><dt>Waited</dt><dd><a href=${to.request(request.buildrequestid)}>${duration(build.started_at - request.submitted_at)}</a></dd></div>`}
@@ -101,11 +101,6 @@ function Known({ build, route }) {
     ${tab === "people" && html`<${People} changes=${changes} owners=${ownersOf(properties)} />`}
     ${tab === "properties" && html`<${Properties} properties=${properties} />`}
     ${tab === "worker" && html`<${OnWorker} build=${build} names=${names} />`}`;
-}
-
-function Parent({ buildid, names }) {
-  const parent = useQuery(parentBuild(buildid)).item;
-  return html`<div><dt>Triggered by</dt><dd>${parent ? html`<a href=${to.build(parent.builderid, parent.number)}>${names.builder(parent.builderid)} #${parent.number}</a>` : `build ${buildid}`}</dd></div>`;
 }
 
 function RebuiltAs({ build }) {

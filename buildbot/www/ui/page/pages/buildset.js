@@ -8,6 +8,7 @@ import { Ago, Content, Elapsed, Panel } from "../parts/basics.js";
 import { useNames } from "../parts/builds.js";
 import { Properties } from "../parts/properties.js";
 import { Stamp } from "../parts/sources.js";
+import { Parent } from "../parts/triggered.js";
 import { buildset as oneBuildset, buildsetProperties, buildsetRequests } from "../queries.js";
 import { NAMES, StateChip, StateIcon } from "../results.js";
 import { to } from "../router.js";
@@ -36,6 +37,7 @@ export function Buildset({ route }) {
         <div><dt>Submitted</dt><dd title=${dateTime(buildset.submitted_at)}><${Ago} at=${buildset.submitted_at} /></dd></div>
         ${buildset.complete_at && html`<div><dt>Complete</dt><dd><${Ago} at=${buildset.complete_at} /></dd></div>`}
         ${buildset.external_idstring && html`<div><dt>External id</dt><dd>${buildset.external_idstring}</dd></div>`}
+        ${buildset.parent_buildid && html`<${Parent} buildset=${buildset} names=${names} />`}
         ${buildset.sourcestamps.map((stamp) => html`<${Stamp} key=${stamp.ssid} stamp=${stamp} />`)}
       </dl>
     </section>

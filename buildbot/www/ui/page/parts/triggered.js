@@ -3,7 +3,7 @@
 import { html } from "../dom.js";
 import { duration } from "../format.js";
 import { useQuery } from "../hooks.js";
-import { request as oneRequest, requestBuilds } from "../queries.js";
+import { parentBuild, request as oneRequest, requestBuilds } from "../queries.js";
 import { NAMES, StateIcon, stateOf } from "../results.js";
 import { to } from "../router.js";
 import { Elapsed } from "./basics.js";
@@ -26,4 +26,12 @@ export function Triggered({ buildrequestid }) {
     <a class="main" href=${build ? to.build(build.builderid, build.number) : to.request(buildrequestid)}><b>${name}</b> <span class="num dim">${build ? `#${build.number}` : `request ${buildrequestid}`}</span></a>
     <span class="detail state-text">${build?.state_string ?? (request.complete ? state : "waiting")}</span>
     <span class="time num">${build ? html`<${Elapsed} from=${build.started_at} until=${build.complete_at} />` : request.complete ? duration(request.complete_at - request.submitted_at) : html`<${Elapsed} from=${request.submitted_at} />`}</span></li>`;
+}
+
+/** The build that a buildset belongs to, as one of its facts. */
+export function Parent({ buildset, names }) {
+  const buildid = buildset.parent_buildid;
+  const parent = useQuery(parentBuild(buildid)).item;
+  const how = [null, "Triggered from"].includes(buildset.parent_relationship) ? "Triggered by" : buildset.parent_relationship;
+  return html`<div><dt>${how}</dt><dd>${parent ? html`<a href=${to.build(parent.builderid, parent.number)}>${names.builder(parent.builderid)} #${parent.number}</a>` : `build ${buildid}`}</dd></div>`;
 }

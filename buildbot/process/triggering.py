@@ -1,0 +1,37 @@
+"""Buildsets that builds trigger: waiting for their ends, and cancelling what they have not done yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+
+from buildbot.data.interfaces import Master
+
+
+async def end_of_buildset(master: Master, bsid: int) -> int:
+    """Wait for the end of a buildset, whichever master builds it; its results.
+
+    Cancelling the Deferred that waits for this ends the wait, not the buildset.
+    """
+    ended: Deferred[int] = Deferred()
+
+    def complete(routing_key: tuple[str, ...], message: Mapping[str, Any]) -> None:
+        if not ended.called:
+            ended.callback(message["results"])
+
+    subscription = await master.mq.startConsuming(complete, ("buildsets", str(bsid), "complete"))
+    try:
+        # after the subscription, so that its end is not missed between
+        row = await master.data.get({}, ("buildsets", bsid))
+        return int(row["results"]) if row["complete"] else await ended
+    finally:
+        await maybeDeferred(subscription.stopConsuming)
+
+
+async def cancel_buildset(master: Master, bsid: int, reason: str) -> None:
+    """Cancel the requests of a buildset that are not complete, and stop their builds."""
+    query = {"filters": {"complete": False}, "order": ["buildrequestid"]}
+    for request in await master.data.get(query, ("buildsets", bsid, "buildrequests")):
+        await master.data.control("cancel", {"reason": reason}, ("buildrequests", request["buildrequestid"]))
