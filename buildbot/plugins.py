@@ -92,6 +92,10 @@ steps = Namespace(
         "buildbot.steps.source.git": "Git",
         "buildbot.steps.trigger": "Trigger",
         "buildbot.steps.master": "SetProperties SetProperty",
+        "buildbot.steps.transfer": (
+            "DirectoryUpload FileDownload FileUpload JSONPropertiesDownload JSONStringDownload MultipleFileUpload "
+            "StringDownload"
+        ),
         "buildbot.steps.shell": ("Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"),
     },
 )

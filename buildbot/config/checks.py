@@ -34,6 +34,13 @@ def text(value: Any) -> str:
     return value
 
 
+def bytes_(value: Any) -> bytes:
+    """Bytes."""
+    if not isinstance(value, bytes):
+        raise ValueError(f"must be bytes, not {kind(value)}")
+    return value
+
+
 def name(value: Any) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value:

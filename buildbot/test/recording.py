@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
@@ -17,6 +18,7 @@ class Recording:
     """A master with a real ``data``, ``mq`` and ``db``, in memory unless given; each update is noted when it is done.
 
     Attributes:
+        basedir: the master's directory; a test may set another.
         calls: what was written, as ``(method, *args)``; ``("refused", method)`` for what failed.
     """
 
@@ -28,6 +30,7 @@ class Recording:
         self.masterid = self.state.masterid
         self.metrics = self.state.metrics
         self.httpservice = self.state.httpservice
+        self.basedir = Path()
         self.calls: list[tuple[Any, ...]] = []
         self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
 

@@ -12,7 +12,8 @@ import pytest
 from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
-from buildbot.util.results import CANCELLED, FAILURE, RETRY, SUCCESS
+from buildbot.steps.transfer import DirectoryUpload, FileDownload, FileUpload, MultipleFileUpload, StringDownload
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
 from tests.e2e.agents import Farm
 from tests.support.reactor import run
 
@@ -162,3 +163,34 @@ async def test_why_a_command_failed(farm: Farm, step: ShellCommand, text: str) -
     assert row["state_string"] == text
     headers = [line for line in farm.master.text(2).splitlines() if line.startswith("h")]
     assert headers[-1] == f"hprogram finished with exit code {3 if 'exit' in text else -1}"
+
+
+async def test_transfers(farm: Farm) -> None:
+    """Files, directories and texts go both ways; one of exactly `maxsize` is taken, a longer one is not."""
+    farm.master.basedir = farm.tmp_path / "master"
+    farm.master.basedir.mkdir()
+    (farm.master.basedir / "script").write_bytes(bytes(range(256)) * 1000)
+    await farm.start(
+        FileDownload("script", "in/script", mode=0o755, maxsize=256_000),
+        StringDownload(Interpolate("%(prop:workername)s"), "in/text"),
+        ShellCommand(command="cat in/script in/text > out; mkdir -p site/d; ln -s d site/l; echo x > site/d/f"),
+        FileUpload("out", "up/out", maxsize=256_002, keepstamp=True),
+        DirectoryUpload("site", "up/site", compress="gz"),
+        MultipleFileUpload(["in/*", "site"], "many", glob=True, maxsize=1_000_000),
+        FileUpload("out", "up/long", maxsize=256_001, haltOnFailure=False),
+        FileUpload("missing", "up/missing", haltOnFailure=False),
+        FileDownload("script", "in/long", maxsize=255_999, haltOnFailure=False),
+        FileDownload("script", "out/below/a/file"),
+    )
+    farm.agent()
+    await farm.connected()
+    buildid = await farm.build()
+    await farm.ended()
+    results = [step["results"] for step in farm.master.steps(buildid)[1:]]
+    assert results == [SUCCESS] * 6 + [FAILURE] * 3 + [EXCEPTION]
+    up, many = farm.master.basedir / "up", farm.master.basedir / "many"
+    assert (up / "out").read_bytes() == bytes(range(256)) * 1000 + b"w1"
+    assert (up / "out").stat().st_mtime == (farm.tmp_path / "w1" / "runtests" / "build" / "out").stat().st_mtime
+    assert (up / "site" / "l" / "f").read_text() == (many / "site" / "d" / "f").read_text() == "x\n"
+    assert sorted(path.name for path in many.iterdir()) == ["script", "site", "text"]
+    assert sorted(path.name for path in up.iterdir()) == ["out", "site"]

@@ -22,6 +22,7 @@ from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.process.workers.transfers import MemoryReader, MemoryWriter
 from buildbot.test.recording import Recording
 from buildbot.util import guessing
 from buildbot.worker.base import Worker
@@ -369,3 +370,33 @@ async def test_rubbish(place: Place, report: Callable[[Any], None], text: str) -
 def call(command: Any, *args: Any) -> None:
     """Call the master's end of a command with anything; the command goes on."""
     command.callRemote(*args).addErrback(lambda lost: None)
+
+
+async def test_file_transfers(place: Place) -> None:
+    """An agent writes to the master and reads from it; what is wrong is never raised to it, since it would hang."""
+    agent = place.agent()
+    await agent.login()
+    taken = MemoryWriter(6)
+    asked: list[Any] = []
+
+    async def talk(command: Any, name: str) -> None:
+        args = agent.commands[-1][1]
+        if name == "downloadFile":
+            asked.extend([await args["reader"].callRemote("read", size) for size in (2, 1000, 2)])
+            asked.append(await args["reader"].callRemote("close"))
+            send(command, {"rc": 0})
+            return
+        for method, value in (("write", b"abc"), ("write", b"def"), ("utime", (1.0, 2.0)), ("write", b"g")):
+            asked.append(await args["writer"].callRemote(method, value))
+        await args["writer"].callRemote("close")
+        await args["writer"].callRemote("unpack")
+
+    def script(command: Any, name: str) -> None:
+        ensureDeferred(talk(command, name))
+
+    agent.script = script
+    await RemoteCommand("uploadFile", {"writer": taken}).run(place.connection, "b")
+    assert (taken.content, taken.times, taken.problem) == (b"abcdef", (1.0, 2.0), "the worker sent more than 6 bytes")
+    assert agent.interrupted == [taken.problem]
+    await RemoteCommand("downloadFile", {"reader": MemoryReader(b"12345")}).run(place.connection, "b")
+    assert asked == [None] * 4 + [b"12", b"345", b"", None]
