@@ -85,23 +85,39 @@ schedulers = Namespace(
         "buildbot.schedulers.triggerable": "Triggerable",
     },
 )
+secrets = Namespace(
+    "secrets",
+    {
+        "buildbot.secrets.providers.base": "SecretProviderBase",
+        "buildbot.secrets.providers.file": "SecretInAFile",
+        "buildbot.secrets.providers.passwordstore": "SecretInPass",
+        "buildbot.secrets.providers.vault_hvac": (
+            "HashiCorpVaultKvSecretProvider VaultAuthenticatorApprole VaultAuthenticatorToken"
+        ),
+    },
+)
 steps = Namespace(
     "steps",
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
-        "buildbot.steps.source.git": "Git",
-        "buildbot.steps.trigger": "Trigger",
+        "buildbot.steps.gitdiffinfo": "GitDiffInfo",
         "buildbot.steps.master": "SetProperties SetProperty",
+        "buildbot.steps.shell": "Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand",
+        "buildbot.steps.source.gerrit": "Gerrit",
+        "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
+        "buildbot.steps.source.github": "GitHub",
+        "buildbot.steps.source.gitlab": "GitLab",
         "buildbot.steps.transfer": (
             "DirectoryUpload FileDownload FileUpload JSONPropertiesDownload JSONStringDownload MultipleFileUpload "
             "StringDownload"
         ),
-        "buildbot.steps.shell": ("Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand"),
+        "buildbot.steps.trigger": "Trigger",
     },
 )
 util = Namespace(
     "util",
     {
+        "buildbot.changes.filter": "ChangeFilter",
         "buildbot.config.builder": "BuilderConfig",
         "buildbot.config.projects": "Codebase Project",
         "buildbot.config.retention": "JanitorConfigurator",
@@ -109,12 +125,13 @@ util = Namespace(
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
-        "buildbot.changes.filter": "ChangeFilter",
         "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
-            "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter "
-            "TextParameter UserNameParameter"
+            "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter TextParameter "
+            "UserNameParameter"
         ),
+        "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
+        "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
         "buildbot.www.auth": (
             "CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth UsersAuth"
         ),
@@ -128,22 +145,15 @@ util = Namespace(
         ),
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth OAuth2Auth",
         "buildbot.www.ui.pages": "AvatarGravatar",
-        "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
-        "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
     },
 )
-secrets = Namespace(
-    "secrets",
+worker = Namespace(
+    "worker",
     {
-        "buildbot.secrets.providers.base": "SecretProviderBase",
-        "buildbot.secrets.providers.file": "SecretInAFile",
-        "buildbot.secrets.providers.passwordstore": "SecretInPass",
-        "buildbot.secrets.providers.vault_hvac": (
-            "HashiCorpVaultKvSecretProvider VaultAuthenticatorApprole VaultAuthenticatorToken"
-        ),
+        "buildbot.worker.base": "Worker",
+        "buildbot.worker.local": "LocalWorker",
     },
 )
-worker = Namespace("worker", {"buildbot.worker.base": "Worker", "buildbot.worker.local": "LocalWorker"})
 
 NAMESPACES: Mapping[str, Namespace] = {
     "changes": changes,

@@ -77,7 +77,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         self,
         *args: Any,
         check: bool = True,
-        show: bool = True,
+        log: str | None = "stdio",
         stdin: str | None = None,
         directory: str | None = None,
     ) -> RemoteShellCommand:
@@ -86,7 +86,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         Args:
             args: the command and its arguments; a tuple ``("obfuscated", real, shown)`` hides a word from logs.
             check: whether its failure fails the step.
-            show: whether it goes to the log.
+            log: the log that its output goes to; None for none.
             stdin: what it reads from its standard input.
             directory: where it runs, if not in `vc_directory`.
 
@@ -102,13 +102,13 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             env=await self.command_environment({**self.vc_environment(), **(self.env or {})}),
             timeout=self.timeout,
             sigtermTime=self.sigterm_time_s,
-            logEnviron=bool(self.logEnviron and show and not self.__environment_is_logged),
+            logEnviron=bool(self.logEnviron and log and not self.__environment_is_logged),
             initialStdin=stdin,
             collectStdout=True,
             collectStderr=True,
-            stdioLogName="stdio" if show else None,
+            stdioLogName=log,
         )
-        self.__environment_is_logged |= show  # it is the same for all its commands
+        self.__environment_is_logged |= log is not None  # it is the same for all its commands
         await self.runCommand(command)
         if check and command.didFail():
             raise BuildStepFailed(self.complaint(str(args[0]), command))

@@ -15,10 +15,11 @@ from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import Patch, Source, address, method_of, without_password
 from buildbot.steps.source.gitfetch import GitFetch
 from buildbot.steps.source.gitstep import GitServerStep
+from buildbot.steps.source.gitwrite import GitCommit, GitPush, GitTag
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
 
-__all__ = ["Git", "spellings", "without_password"]
+__all__ = ["Git", "GitCommit", "GitPush", "GitTag", "spellings"]
 
 #: how git complains of a submodule's repository that is there, but not whole
 _DAMAGED = ("not a git repository", "could not get a repository handle")
@@ -57,9 +58,9 @@ def _description(value: Any) -> Any:
 class Git(GitServerStep, Source):
     """Check out the revision of the build's source stamp, or the newest of its branch, and set ``got_revision``.
 
-    The directory is made into a repository and fetched into, whatever state an interrupted build left it in. The
-    checkout is of a commit, not of a local branch. A revision that is on no branch any more is found as long as the
-    server still gives it out.
+    The directory is made into a repository and fetched into, whatever state an interrupted build left it in. A local
+    branch with the name of the source stamp's begins at the commit, for steps that commit and push. A revision that is
+    on no branch any more is found as long as the server still gives it out.
     """
 
     name = "git"
@@ -166,6 +167,8 @@ class Git(GitServerStep, Source):
         await self.__clean()  # what lies in the way
         await self.vc("checkout", "-q", "-f", "--detach", found, "--")
         await self.__clean()  # what the other revision left
+        if branch != "HEAD" and not branch.startswith("refs/"):
+            await self.__begin_branch(branch)
         if self.submodules:
             await self.__update_submodules()
         head = await self.vc("rev-parse", "HEAD")
@@ -208,6 +211,17 @@ class Git(GitServerStep, Source):
                 await self.write_file(alternates, f"{rules.normpath(objects)}\n".replace("\\", "/"))
                 return
         raise BuildStepFailed(f"reference {reference} is not a git repository on the worker")
+
+    async def __begin_branch(self, branch: str) -> None:
+        """Make what is checked out a local branch, for steps that commit and push; nothing else looks at it."""
+        begin = ("checkout", "-q", "-B", branch)
+        command = await self.vc(*begin, check=False)
+        if command.didFail():  # a/b cannot be there together with a
+            above = [f"refs/heads/{branch[: at.start()]}" for at in re.finditer("/", branch)]
+            listed = await self.vc("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}/", *above, log=None)
+            for ref in listed.stdout.split():
+                await self.vc("update-ref", "-d", ref)
+            await self.vc(*begin)
 
     async def __clean(self) -> None:
         if self.__how in ("fresh", "clean"):
@@ -266,7 +280,7 @@ class Git(GitServerStep, Source):
         """Apply a patch to the files and the index; the next checkout takes it back."""
         subdir = posixpath.normpath(patch.subdir)
         where = [] if subdir == "." else [f"--directory={subdir}"]
-        await self.vc("update-index", "-q", "--refresh", check=False, show=False)
+        await self.vc("update-index", "-q", "--refresh", check=False, log=None)
         complaints: list[str] = []
         for text in spellings(patch.body):
             command = await self.vc("apply", "--index", f"-p{patch.level}", *where, stdin=text, check=False)

@@ -159,7 +159,7 @@ class GitFetch:
 
     async def _has(self, revision: str) -> bool:
         """Whether the commit with this whole hash is here already."""
-        command = await self.step.vc("cat-file", "-e", f"{revision}^{{commit}}", check=False, show=False)
+        command = await self.step.vc("cat-file", "-e", f"{revision}^{{commit}}", check=False, log=None)
         return not command.didFail()
 
     async def _expand(self, short: str) -> str:
@@ -167,10 +167,10 @@ class GitFetch:
 
         Git's own look-up would take a branch or tag of this name that an older build left here.
         """
-        objects = await self.step.vc("rev-parse", f"--disambiguate={short}", check=False, show=False)
+        objects = await self.step.vc("rev-parse", f"--disambiguate={short}", check=False, log=None)
         if not objects.stdout.strip():
             return ""
-        listed = await self.step.vc("cat-file", "--batch-check", stdin=objects.stdout, show=False)
+        listed = await self.step.vc("cat-file", "--batch-check", stdin=objects.stdout, log=None)
         commits = [line.split()[0] for line in listed.stdout.splitlines() if line.split()[1:2] == ["commit"]]
         if len(commits) > 1:
             raise BuildStepFailed(f"revision {short} is the beginning of several commits: {', '.join(sorted(commits))}")

@@ -98,7 +98,7 @@ class GitLogin:
             if self._use_http_path is not None:
                 self.options += ["-c", f"credential.useHttpPath={str(self._use_http_path).lower()}"]
         for text in self._credentials:
-            await self._step.vc("credential", "approve", stdin=text, show=False, directory=directory)
+            await self._step.vc("credential", "approve", stdin=text, log=None, directory=directory)
 
     async def _remove(self) -> bool:
         """Remove the files, also after the step was stopped; whether they are gone."""

@@ -1,0 +1,113 @@
+"""Write to a Git repository: commit in the worker's directory, set a tag there, push to a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.config.errors import error
+from buildbot.interfaces import holds_renderable, is_renderable
+from buildbot.process.step import BuildStepFailed
+from buildbot.steps.source.gitstep import GitServerStep, GitStep
+from buildbot.util.results import SUCCESS
+
+EMPTY_COMMITS = ("disallow", "create-empty-commit", "ignore")
+
+
+def _ref(value: Any) -> str:
+    name = checks.name(value)
+    if name.startswith("-"):
+        raise ValueError(f"must not begin with '-': {name!r}")
+    return name
+
+
+def _some(value: Any) -> list[str]:
+    texts: list[str] = checks.list_of(checks.text)(value)
+    if not texts:
+        raise ValueError("must have at least one element")
+    return texts
+
+
+def _with_messages(messages: list[str] | None) -> list[str]:
+    return [word for message in messages or () for word in ("-m", message)]
+
+
+class GitCommit(GitStep):
+    """Commit files in the working directory, on the branch that is checked out."""
+
+    name = "gitcommit"
+    paths = argument(REQUIRED, _some, rendered=True, doc="what to commit: a list of files and directories")
+    messages = argument(REQUIRED, _some, rendered=True, doc="the paragraphs of the commit's message")
+    emptyCommits = argument(
+        "disallow",
+        checks.one_of(*EMPTY_COMMITS),
+        rendered=True,
+        doc="""what to do if nothing has changed: `disallow` (the step fails), `create-empty-commit`, or `ignore` (no
+        commit is made, the step succeeds)""",
+    )
+    no_verify = argument(False, checks.flag, rendered=True, doc="do not run the repository's hooks")
+
+    async def run(self) -> int:
+        """Commit."""
+        head = await self.vc("symbolic-ref", "HEAD", check=False)
+        if head.didFail():
+            raise BuildStepFailed("no branch is checked out, so a commit would be on none")
+        await self.vc("add", "--", *self.paths)
+        if self.emptyCommits == "ignore":
+            staged = await self.vc("diff", "--cached", "--quiet", check=False)
+            if not staged.didFail():
+                self.descriptionDone = self.descriptionDone or "nothing to commit"
+                return SUCCESS
+        empty = ["--allow-empty"] if self.emptyCommits == "create-empty-commit" else []
+        unverified = ["--no-verify"] if self.no_verify else []
+        await self.vc("commit", *_with_messages(self.messages), *empty, *unverified)
+        return SUCCESS
+
+
+class GitTag(GitStep):
+    """Set a tag on the commit that is checked out."""
+
+    name = "gittag"
+    tagName = argument(REQUIRED, _ref, rendered=True, doc="its name")
+    annotated = argument(False, checks.flag, rendered=True, doc="make it an object of its own, with `messages`")
+    messages = argument(
+        None, checks.optional(_some), rendered=True, doc="the paragraphs of its message; needs `annotated`"
+    )
+    force = argument(False, checks.flag, rendered=True, doc="move a tag of this name that is there already")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not is_renderable(self.annotated) and not holds_renderable(self.messages):
+            problem = self.__mistake()
+            if problem is not None:
+                error(f"{type(self).__name__}: {problem}")
+
+    def __mistake(self) -> str | None:
+        if self.annotated and not self.messages:
+            return "an annotated tag needs messages"
+        return "messages need annotated=True" if self.messages and not self.annotated else None
+
+    async def run(self) -> int:
+        """Set it."""
+        problem = self.__mistake()
+        if problem is not None:
+            raise BuildStepFailed(problem)
+        annotated = ["-a"] if self.annotated else []
+        force = ["--force"] if self.force else []
+        await self.vc("tag", *annotated, self.tagName, *_with_messages(self.messages), *force)
+        return SUCCESS
+
+
+class GitPush(GitServerStep):
+    """Push a local branch or tag to a server."""
+
+    name = "gitpush"
+    branch = argument(REQUIRED, _ref, rendered=True, doc="its name; `local:remote` gives it another one on the server")
+    force = argument(False, checks.flag, rendered=True, doc="also if the server's has commits that this one has not")
+
+    async def run(self) -> int:
+        """Push."""
+        async with await self.login():
+            await self.vc("push", self.shown_url(), self.branch, *(["--force"] if self.force else []))
+        return SUCCESS
