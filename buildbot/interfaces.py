@@ -60,9 +60,14 @@ class ConfiguredWorker(WorkerLike, Protocol):
     max_builds: int | None
     properties: Mapping[str, Any]
     defaultProperties: Mapping[str, Any]
-    keepalive_interval: float
+    keepalive_interval: float | None
     missing_timeout: float
     notify_on_missing: Sequence[str]
+    #: for builds on it; see `buildbot.worker.base.AbstractWorker`
+    locks: Any
+
+    def taken_into_service(self, managed: Any) -> None:
+        """The running master has this worker now, as ``managed``."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from buildbot.resources.workers import WORKER
 
 
 class WorkerUpdates(Transacts):
-    """``findWorkerId``, ``setWorkers``, ``workerConnected``, ``workerDisconnected``, ``setWorkerState``."""
+    """``findWorkerId``, ``setWorkers``, ``workerConnected``, ``workerDisconnected``, ``workerMissing``,
+    ``setWorkerState``, ``set_worker_condition``.
+    """
 
     def findWorkerId(self, name: str) -> Deferred[int]:
         """The id of the worker with this name, which is added if it is new.
@@ -79,4 +81,46 @@ class WorkerUpdates(Transacts):
         graceful: bool | None,
     ) -> None:
         if self._db.workers.thdSetState(conn, workerid, paused, pause_reason, graceful):
+            events.announce(WORKER, "state_updated", workerid)
+
+    def workerMissing(
+        self, workerid: int, masterid: int, last_connection: str, notify: Iterable[str]
+    ) -> Deferred[None]:
+        """A worker has been away for longer than its ``missing_timeout``. Event: ``workers/N/missing``, which has
+        these arguments too.
+
+        Args:
+            masterid: the master that missed it.
+            last_connection: when it was last there, as people read it.
+            notify: addresses of those who are to hear of it.
+        """
+        return self.transact(self._thdMissing, workerid, masterid, last_connection, list(notify))
+
+    def _thdMissing(
+        self,
+        conn: Connection,
+        events: Events,
+        workerid: int,
+        masterid: int,
+        last_connection: str,
+        notify: list[str],
+    ) -> None:
+        said = {"masterid": masterid, "last_connection": last_connection, "notify": notify}
+        events.announce(WORKER, "missing", workerid, changes=said)
+
+    def set_worker_condition(
+        self, workerid: int, quarantined_until: int | None = None, state_string: str | None = None
+    ) -> Deferred[None]:
+        """Say what keeps a worker from building. Event if that is new: ``workers/N/state_updated``.
+
+        Args:
+            quarantined_until: when it takes builds again after it failed, in Unix seconds; None: not in quarantine.
+            state_string: why it is in quarantine, or what one that is started on demand is doing; None: nothing.
+        """
+        return self.transact(self._thdSetCondition, workerid, quarantined_until, state_string)
+
+    def _thdSetCondition(
+        self, conn: Connection, events: Events, workerid: int, quarantined_until: int | None, state_string: str | None
+    ) -> None:
+        if self._db.workers.thdSetCondition(conn, workerid, quarantined_until, state_string):
             events.announce(WORKER, "state_updated", workerid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import Text, bindparam, delete, func, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
@@ -14,12 +14,26 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import writes
+from buildbot.resources.types import UnixTime
 from buildbot.resources.workers import configured_workers, connected_workers, workers
 from buildbot.util import checks, jsontext
 
 _names = NamedRows(workers, info="{}")
 _set_info = Statement(
     update(workers).where(workers.c.id == bindparam("workerid")).values(info=bindparam("new_info"), graceful=0)
+)
+
+
+_set_condition = Statement(
+    update(workers)
+    .where(
+        workers.c.id == bindparam("workerid"),
+        or_(
+            func.coalesce(workers.c.quarantined_until, 0) != func.coalesce(bindparam("until", type_=UnixTime()), 0),
+            func.coalesce(workers.c.state_string, "") != func.coalesce(bindparam("state", type_=Text()), ""),
+        ),
+    )
+    .values(quarantined_until=bindparam("until", type_=UnixTime()), state_string=bindparam("state", type_=Text()))
 )
 
 
@@ -129,3 +143,10 @@ class WorkersConnectorComponent(DBConnectorComponent):
             update(workers).where(workers.c.id == checks.identifier(workerid, "workerid")).values(values)
         )
         return bool(done.rowcount == 1)
+
+    def thdSetCondition(
+        self, conn: Connection, workerid: int, quarantined_until: int | None, state_string: str | None
+    ) -> bool:
+        """Store what keeps a worker from building; false if it is unknown, or that is stored already."""
+        text = checks.optional_text(state_string, "state_string")
+        return _set_condition.count(conn, workerid=workerid, until=quarantined_until, state=text) == 1

@@ -158,7 +158,7 @@ class Builder:
             _log.failure("{build} failed", build=build)
         finally:
             del self.running[build.buildid]
-            build.worker.release(self.name)
+            build.worker.release(self.name, build.results)
             if not self.running:
                 waiting, self._waiting = self._waiting, []
                 for each in waiting:

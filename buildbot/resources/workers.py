@@ -6,7 +6,20 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Column, ForeignKey, Text, bindparam, exists, select, text
 
-from buildbot.resources.base import Element, Field, Flag, Hash, Id, JsonText, Path, Related, Resource, id_column, table
+from buildbot.resources.base import (
+    Element,
+    Field,
+    Flag,
+    Hash,
+    Id,
+    JsonText,
+    Path,
+    Related,
+    Resource,
+    UnixTime,
+    id_column,
+    table,
+)
 
 workers = table(
     "workers",
@@ -17,6 +30,8 @@ workers = table(
     Column("paused", Flag, nullable=False, server_default=text("0")),
     Column("pause_reason", Text),
     Column("graceful", Flag, nullable=False, server_default=text("0")),
+    Column("quarantined_until", UnixTime),
+    Column("state_string", Text),
 )
 
 connected_workers = table(
@@ -71,6 +86,8 @@ class WorkerDict(TypedDict):
     paused: bool
     pause_reason: str | None
     graceful: bool
+    quarantined_until: int | None
+    state_string: str | None
 
 
 WORKER = Resource(
@@ -101,6 +118,14 @@ WORKER = Resource(
         "paused": Field(workers.c.paused, "true while it takes no new builds"),
         "pause_reason": Field(workers.c.pause_reason, "why it was paused"),
         "graceful": Field(workers.c.graceful, "true if it shuts down after its running builds"),
+        "quarantined_until": Field(
+            workers.c.quarantined_until,
+            "when it takes builds again after it failed; null if it did not, and in the past once it does",
+        ),
+        "state_string": Field(
+            workers.c.state_string,
+            "why it is in quarantine, or what one that is started on demand is doing; null if there is nothing to say",
+        ),
     },
     paths=(
         Path("workers"),

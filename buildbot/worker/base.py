@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
+from buildbot.process.workers.connection import Connection
+from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.quarantine import FIRST_S
+from buildbot.util.deferreds import deferred
 
 _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
@@ -37,8 +42,25 @@ def _name(value: Any) -> str:
     return value
 
 
+class Shown:
+    """An attribute that says how the running worker is. Unlike a property it gives way to one of an instance or a
+    subclass that has its name.
+    """
+
+    def __init__(self, ask: Callable[[Any], Any]) -> None:
+        self.__ask = ask
+        self.__doc__ = ask.__doc__
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        return self if instance is None else self.__ask(instance)
+
+
 class AbstractWorker(Declared):
-    """A worker that may connect: its name, its password, and how it is treated."""
+    """A worker that may connect: its name, its password, and how it is treated.
+
+    What a running master does with it can be asked and changed by its methods, in functions of the configuration and in
+    subclasses. While a configuration is only read there is no such master: it is not connected then, and not paused.
+    """
 
     positional: ClassVar[tuple[str, ...]] = ("name", "password")
     name = argument(
@@ -59,22 +81,28 @@ class AbstractWorker(Declared):
         renderable=True,
         doc="the same, where the build has no such property yet",
     )
-    keepalive_interval = argument(
+    locks = argument(
         None,
+        checks.optional(checks.sequence),
+        renderable=True,
+        doc="held by each build while it runs on this worker: accesses to locks, or a renderable that gives them",
+    )
+    keepalive_interval = argument(
+        120,
         checks.optional(checks.positive),
-        doc="seconds between the questions by which a dead connection is noticed; None: 120",
+        doc="seconds between the questions by which a dead connection is noticed; None: none are asked",
     )
     missing_timeout = argument(
         3600,
         checks.optional(checks.number()),
-        doc="seconds after which a worker that went away is reported in the log; 0 or None: never",
+        doc="seconds after which a worker that went away, or did not come, is reported as missing; 0 or None: never",
     )
     notify_on_missing = argument(
         None,
         checks.optional(
             checks.either(checks.text, checks.list_of(checks.text), otherwise="an address or a list of addresses")
         ),
-        doc="who should hear of it; named in that report (no mail is sent)",
+        doc="who should hear of it; the event `workers/N/missing` and the log name them",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -83,10 +111,99 @@ class AbstractWorker(Declared):
         self.password = self.password or ""
         self.properties = WorkerProperties(self.properties or {})
         self.defaultProperties = WorkerProperties(self.defaultProperties or {})
-        self.keepalive_interval = self.keepalive_interval or 120
         self.missing_timeout = self.missing_timeout or 0
         told = self.notify_on_missing
         self.notify_on_missing = [told] if isinstance(told, str) else list(told or ())
+        self.__managed: ManagedWorker | None = None
+        self.__quarantine_timeout: float = FIRST_S
+
+    def taken_into_service(self, managed: ManagedWorker) -> None:
+        """The running master has this worker now."""
+        if self.__managed is None and self.__quarantine_timeout != FIRST_S:
+            managed.quarantine.timeout_s = self.__quarantine_timeout
+        self.__managed = managed
+
+    def __running(self) -> ManagedWorker:
+        if self.__managed is None:
+            raise RuntimeError(f"no master runs worker {self.name!r} now: its configuration is only read")
+        return self.__managed
+
+    # what functions of the configuration and subclasses ask
+
+    def __conn(self) -> Connection | None:
+        """The connection of its agent; None while it is offline."""
+        return None if self.__managed is None else self.__managed.connection
+
+    def __info(self) -> WorkerProperties:
+        """What the connected agent told about itself; empty while it is offline."""
+        return WorkerProperties({} if self.__managed is None else self.__managed.info)
+
+    def __basedir(self) -> Any:
+        """The directory of the connected agent; None while it is offline."""
+        return self.__info().getProperty("basedir")
+
+    def __workerid(self) -> int | None:
+        """Its id in the database; None before a master runs."""
+        return None if self.__managed is None else self.__managed.workerid
+
+    conn = Shown(__conn)
+    info = Shown(__info)
+    worker_basedir = Shown(__basedir)
+    workerid = Shown(__workerid)
+
+    def isConnected(self) -> bool:
+        """Whether its agent is connected."""
+        return self.__conn() is not None
+
+    def canStartBuild(self) -> bool:
+        """Whether it may start a build now: connected, not paused, not in quarantine, not shutting down, not full."""
+        return self.__managed is not None and self.__managed.has_room()
+
+    def isPaused(self) -> bool:
+        """Whether somebody paused it."""
+        return self.__managed is not None and self.__managed.paused
+
+    @deferred
+    async def pause(self, reason: str | None = None) -> None:
+        """Start no more builds on it, until `unpause`. Running ones go on; quarantine ends."""
+        await self.__running().set_paused(True, reason)
+
+    @deferred
+    async def unpause(self) -> None:
+        """Start builds on it again; quarantine ends, too."""
+        await self.__running().set_paused(False)
+
+    @deferred
+    async def shutdown(self) -> None:
+        """Tell its agent to end itself now; builds on it end with RETRY."""
+        await self.__running().shut_down("the configuration asked for it")
+
+    @property
+    def quarantine_timeout(self) -> float:
+        """Seconds of its next quarantine; each is twice as long as the one before, up to an hour."""
+        return self.__quarantine_timeout if self.__managed is None else self.__managed.quarantine.timeout_s
+
+    @quarantine_timeout.setter
+    def quarantine_timeout(self, seconds: float) -> None:
+        self.__quarantine_timeout = seconds
+        if self.__managed is not None:
+            self.__managed.quarantine.timeout_s = seconds
+
+    def putInQuarantine(self, reason: str = "the configuration asked for it") -> None:
+        """Start no builds on it for `quarantine_timeout`."""
+        self.__running().quarantine.enter(reason)
+
+    def exitQuarantine(self) -> None:
+        """End its quarantine now; the next one is as long as it would have been."""
+        self.__running().quarantine.leave()
+
+    def stopQuarantineTimer(self) -> None:
+        """The same as `exitQuarantine`."""
+        self.__running().quarantine.leave()
+
+    def resetQuarantine(self) -> None:
+        """Make its next quarantine as short as the first."""
+        self.__running().quarantine.reset()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.name!r})"

@@ -245,7 +245,7 @@ async def test_builders(state: Any) -> None:
 
 
 async def test_workers(state: Any) -> None:
-    """workers/N/E: connected, disconnected, state_updated."""
+    """workers/N/E: connected, disconnected, state_updated, and missing, which says who is to hear of it."""
     update = state.data.update
     builderid = await update.findBuilderId("linux")
     ids = await update.setWorkers({"w": [builderid]})
@@ -259,9 +259,20 @@ async def test_workers(state: Any) -> None:
     gone = [f"workers/{ids['w']}/disconnected"]
     assert await announced(state, update.workerDisconnected, ids["w"]) == gone
     assert await announced(state, update.workerDisconnected, ids["w"]) == []
-    assert await announced(state, update.setWorkerState, ids["w"], paused=True, pause_reason="r") == [
-        f"workers/{ids['w']}/state_updated"
-    ]
+    changed = [f"workers/{ids['w']}/state_updated"]
+    assert await announced(state, update.setWorkerState, ids["w"], paused=True, pause_reason="r") == changed
+    assert await announced(state, update.set_worker_condition, ids["w"], 5, "it failed") == changed
+    assert await announced(state, update.set_worker_condition, ids["w"], 5, "it failed") == []
+    found = await state.data.get({}, path)
+    assert (found["quarantined_until"], found["state_string"]) == (5, "it failed")
+    assert await announced(state, update.set_worker_condition, ids["w"]) == changed
+    found = await state.data.get({}, path)
+    assert (found["quarantined_until"], found["state_string"]) == (None, None)
+    heard = await expecting(state, "workers", str(ids["w"]), "missing")
+    missing = [f"workers/{ids['w']}/missing"]
+    assert await announced(state, update.workerMissing, ids["w"], state.masterid, "Sat", ["a@b"]) == missing
+    _, said = await heard
+    assert (said["name"], said["last_connection"], said["notify"]) == ("w", "Sat", ["a@b"])
 
 
 async def test_schedulers(state: Any, second_master: Any) -> None:

@@ -240,6 +240,10 @@ class Commands:
     async def pause(self, worker: str, reason: str) -> None:
         await self.master.data.update.setWorkerState(self.farm.workers[worker], paused=True, pause_reason=reason)
 
+    async def quarantine(self, worker: str, seconds: int, reason: str) -> None:
+        until = int(self.master.wall_seconds()) + seconds
+        await self.master.data.update.set_worker_condition(self.farm.workers[worker], until, reason)
+
     async def get(self, path: list[Any]) -> Any:
         return await self.master.data.get({}, tuple(path))
 

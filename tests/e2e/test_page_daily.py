@@ -165,7 +165,7 @@ def test_find_in_a_big_log(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_workers_are_controlled(farm: Farm, visitor: Visitor) -> None:
-    """Pause, shut down and disconnect ask for a reason; the list follows and can be narrowed."""
+    """Pause, shut down and disconnect ask for a reason; the list follows, also quarantine, and can be narrowed."""
     page = visitor.open("#/workers")
     dialog = page.get_by_role("dialog")
     page.get_by_role("button", name="Pause w1").click()
@@ -174,6 +174,11 @@ def test_workers_are_controlled(farm: Farm, visitor: Visitor) -> None:
     expect(dialog).to_have_count(0)
     expect(rows(page, "Workers").first).to_contain_text("paused: new disk")
     page.get_by_role("button", name="Unpause w1").click()
+    expect(rows(page, "Workers").first).to_contain_text("idle")
+    farm.quarantine(worker="w1", seconds=100, reason="a build ended with an exception")
+    expect(rows(page, "Workers").first).to_contain_text("quarantined: a build ended with an exception")
+    farm.quarantine(worker="w1", seconds=-1, reason="a build ended with an exception")
+    expect(rows(page, "Workers").first).to_contain_text("idle")
     page.get_by_role("button", name="Shut down w2").click()
     dialog.get_by_role("button", name="Shut down").click()
     expect(dialog).to_have_count(0)

@@ -113,7 +113,7 @@ def test_upgrade_of_empty(engine: Engine) -> None:
     said: list[str] = []
     upgrade(engine, said.append)
     assert is_current(engine)
-    assert [line.partition(":")[0] for line in said] == ["001", "002", "003", "004", "005", "006"]
+    assert [line.partition(":")[0] for line in said] == ["001", "002", "003", "004", "005", "006", "007"]
     with engine.connect() as conn:
         assert conn.execute(select(clock)).all() == [(1, 0, 0)]
 

@@ -1,8 +1,9 @@
 """One configured worker in the running master: its connection, its builds, and whether it may take another.
 
-States: offline (no connection), connected; within connected, paused (takes no builds) and graceful (takes no builds
-and is shut down when the last one ends). The database says which of these last two hold; they are read at each login
-and follow the ``control/worker`` events.
+States: offline (no connection), connected; within connected, paused (takes no builds), graceful (takes no builds and is
+shut down when the last one ends) and quarantined (takes no builds for a while, since one failed on it). The database
+says which of the first two hold; they are read at each login and follow the ``control/worker`` events. Quarantine is
+this process's own, and shown in the database.
 
 Logins and losses of one worker are handled one after the other (`_turn`), so that what the database says in the end
 is what happened last, however fast a worker comes and goes.
@@ -19,13 +20,22 @@ from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import ConfiguredWorker, HostedWorker
+from buildbot.process.workers.absence import Absence
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
+from buildbot.process.workers.quarantine import Quarantine
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import resolved
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
 
 #: seconds that a worker has to answer a question that costs it nothing
 ANSWER_TIMEOUT_S = 30
 #: seconds that an older connection has to answer before a newer one of the same name takes its place
 DUPLICATE_TIMEOUT_S = 10
+
+#: results that say that the worker works
+_ENDED_WELL = (SUCCESS, WARNINGS, FAILURE, SKIPPED, CANCELLED)
+#: what is shown of why it does not build
+_SHOWN_CHARS = 1000
 
 T = TypeVar("T")
 _log = Logger()
@@ -64,7 +74,9 @@ class ManagedWorker:
         self._on_change = on_change
         self._turn = DeferredLock()
         self._keepalive: LoopingCall | None = None
-        self._missing: Any = None
+        self.quarantine = Quarantine(master.reactor, self._quarantine_changed)
+        self._absence = Absence(master, self._report_missing)
+        self._awaited = False
         self._told: list[tuple[str, str]] = []
         self._joining: Connection | None = None
         self._closed = False
@@ -80,9 +92,11 @@ class ManagedWorker:
         return self.config.name
 
     @property
-    def worker(self) -> ManagedWorker:
-        """The worker itself: users' functions are given what stands for a worker and a builder, and ask for this."""
-        return self
+    def worker(self) -> Any:
+        """The worker as the configuration made it: users' functions are given what stands for a worker and a builder,
+        and ask for this.
+        """
+        return self.config
 
     @property
     def properties(self) -> Any:
@@ -100,8 +114,13 @@ class ManagedWorker:
             self.connection is not None
             and not self.paused
             and not self.graceful
+            and not self.quarantine.is_on
             and (self.config.max_builds is None or len(self.builds) < self.config.max_builds)
         )
+
+    def isAvailable(self) -> bool:
+        """Whether it may start a build of some builder now, as users' functions ask."""
+        return self.has_room()
 
     def can_take(self, builder: str) -> bool:
         """Whether it may start a build of this builder now."""
@@ -119,9 +138,14 @@ class ManagedWorker:
         self.builds[builder] = self.directories[builder]
         return self.connection
 
-    def release(self, builder: str) -> None:
-        """The build has ended."""
+    def release(self, builder: str, results: int | None = None) -> None:
+        """The build has ended, with these results if it began: an exception means quarantine, success its end."""
         self.builds.pop(builder, None)
+        if results == EXCEPTION:
+            self.quarantine.enter(f"a build of {builder} ended with an exception")
+        elif results in _ENDED_WELL:
+            self.quarantine.reset()
+            self.quarantine.leave()
         in_background(self._after_build(), f"worker {self.name!r} after a build")
 
     async def _after_build(self) -> None:
@@ -139,6 +163,10 @@ class ManagedWorker:
             if not goes_on:
                 await older.stop_agent()
         self.directories = dict(directories)
+        config.taken_into_service(self)
+        if not self._awaited:  # a worker that never comes is missing too
+            self._awaited = True
+            self._absence.begin(config.missing_timeout)
         if self.connection is not None:
             self._start_keepalive(self.connection)
             await self._refresh_builders()
@@ -166,10 +194,12 @@ class ManagedWorker:
             self.graceful = False
             if row and row["graceful"]:
                 await self._master.data.update.setWorkerState(self.workerid, graceful=False)
+            if row and row["state_string"] and not self.quarantine.is_on:  # an earlier master left that
+                self.show_condition()
             await self._write_connected(connection)
             self.connection = connection
             self._start_keepalive(connection)
-            self._expect_back(None)
+            self._absence.end()
             connection.on_lost(
                 lambda reason: in_background(self._detach(connection, reason), f"loss of worker {self.name!r}")
             )
@@ -226,22 +256,46 @@ class ManagedWorker:
             if self.connection is not None:
                 return  # it is back already
             _log.info("worker {name} disconnected: {reason}", name=self.name, reason=reason)
-            self._expect_back(self.config.missing_timeout)
+            if not self._closed:
+                self._absence.begin(self.config.missing_timeout)
             await self._master.data.update.workerDisconnected(self.workerid)
 
-    def _expect_back(self, timeout_s: float | None) -> None:
-        """Report the worker as missing if it does not come back; None or 0: do not wait (any more)."""
-        if self._missing is not None and self._missing.active():
-            self._missing.cancel()
-        self._missing = self._master.reactor.callLater(timeout_s, self._report_missing) if timeout_s else None
-
-    def _report_missing(self) -> None:
+    def _report_missing(self, since: str) -> None:
         _log.warn(
-            "worker {name} has been missing for {timeout} s; to be told: {whom}",
+            "worker {name} has been missing since {since}; to be told: {whom}",
             name=self.name,
-            timeout=self.config.missing_timeout,
+            since=since,
             whom=", ".join(self.config.notify_on_missing) or "nobody",
         )
+        update, masterid = self._master.data.update, self._master.masterid
+        reported = update.workerMissing(self.workerid, masterid, since, self.config.notify_on_missing)
+        in_background(resolved(reported), f"report of the missing worker {self.name!r}")
+
+    def _quarantine_changed(self) -> None:
+        if self._closed:
+            return
+        if self.quarantine.is_on:
+            _log.warn(
+                "worker {name} takes no builds for {seconds:.0f} s: {reason}",
+                name=self.name,
+                seconds=self.quarantine.left_s,
+                reason=self.quarantine.reason,
+            )
+        else:
+            self._on_change(self.name)
+        self.show_condition()
+
+    def show_condition(self) -> None:
+        """Store what keeps it from building."""
+        until, state = None, self.state_string()
+        if self.quarantine.is_on:
+            until, state = int(self._master.wall_seconds() + self.quarantine.left_s), self.quarantine.reason
+        shown = self._master.data.update.set_worker_condition(self.workerid, until, state and state[:_SHOWN_CHARS])
+        in_background(resolved(shown), f"condition of worker {self.name!r}")
+
+    def state_string(self) -> str | None:
+        """What it is doing beyond being connected or not; None: nothing to say."""
+        return None
 
     async def _tell_builders(self, connection: Connection) -> None:
         """Send the list of builders if it changed.
@@ -267,6 +321,9 @@ class ManagedWorker:
     def _start_keepalive(self, connection: Connection) -> None:
         if self._keepalive is not None:
             self._keepalive.stop()
+            self._keepalive = None
+        if self.config.keepalive_interval is None:
+            return
         self._keepalive = LoopingCall(lambda: ensureDeferred(self.check_alive(connection)))
         self._keepalive.clock = self._master.reactor
         self._keepalive.start(self.config.keepalive_interval, now=False)
@@ -300,8 +357,10 @@ class ManagedWorker:
         """Obey a control event: ``pause``, ``unpause``, ``stop`` (after its builds) or ``kill`` (now)."""
         if action == "pause":
             self.paused = True
+            self.quarantine.leave()
         elif action == "unpause":
             self.paused = False
+            self.quarantine.leave()
             self._on_change(self.name)
         elif action == "kill":
             await self.shut_down("killed by request")
@@ -309,6 +368,11 @@ class ManagedWorker:
             self.graceful = True
             if not self.builds:
                 await self.shut_down("stopped by request")
+
+    async def set_paused(self, paused: bool, reason: str | None = None) -> None:
+        """Pause it or go on, as somebody asked in Python, and store that."""
+        await self.control("pause" if paused else "unpause")
+        await self._master.data.update.setWorkerState(self.workerid, paused=paused, pause_reason=reason)
 
     async def ask_graceful(self) -> None:
         """The agent itself asks to be shut down after its builds."""
@@ -338,7 +402,10 @@ class ManagedWorker:
         if isinstance(self.config, HostedWorker):
             await self.config.stop_agent()
         async with self._turn:  # the loss is written after this
-            self._expect_back(None)
+            self._absence.end()
+            if self.quarantine.is_on:
+                self.quarantine.leave()
+                await self._master.data.update.set_worker_condition(self.workerid)
 
     async def _answer(self, question: Coroutine[Any, Any, T], timeout_s: float) -> T:
         """The answer to a question; WorkerLostError if it does not come in time."""

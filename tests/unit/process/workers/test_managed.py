@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 
 from buildbot.config.builder import BuilderConfig
@@ -15,7 +16,9 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.connection import DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording, now
+from buildbot.test.running import until
 from buildbot.test.steps import ScriptedConnection
+from buildbot.util.results import EXCEPTION, FAILURE, RETRY
 from buildbot.worker.base import Worker
 
 
@@ -121,7 +124,15 @@ async def test_keepalive(farm: Managed) -> None:
     assert farm.able("a") == ["w"]
     farm.clock.advance(30)
     assert farm.able("a") == [] and connection.lost and farm.row()["connected_to"] == []
-    assert farm.clock.getDelayedCalls()[1:] == []  # it is expected back
+    assert len(farm.clock.getDelayedCalls()) == 2  # it is expected back, and the other one is expected
+
+
+async def test_no_keepalive(farm: Managed) -> None:
+    """None: nothing is asked, and nothing is noticed but the end of the connection."""
+    connection = await farm.start(keepalive_interval=None, missing_timeout=0)
+    connection.silent = True
+    farm.clock.advance(10_000)
+    assert farm.able("a") == ["w"]
 
 
 async def test_held_back(farm: Managed) -> None:
@@ -240,6 +251,115 @@ async def test_stop_idle_and_kill(farm: Managed) -> None:
     assert connection.shut_down and connection.lost
 
 
+async def test_quarantine_after_an_exception(farm: Managed) -> None:
+    """A build that ends with an exception takes the worker out for 10 s, the next for 20 s; others end that."""
+    await farm.start()
+    worker = farm.manager.workers["w"]
+    for wait_s in (10, 20):
+        worker.reserve("a")
+        worker.release("a", EXCEPTION)
+        assert farm.able("b") == []
+        assert farm.row()["state_string"] == "a build of a ended with an exception"
+        assert farm.row()["quarantined_until"] - farm.master.wall_seconds() == pytest.approx(wait_s, abs=2)
+        farm.changed.clear()
+        farm.clock.advance(wait_s - 1)
+        assert farm.able("b") == []
+        farm.clock.advance(1)
+        assert farm.able("b") == ["w"] and "w" in farm.changed
+        assert (farm.row()["state_string"], farm.row()["quarantined_until"]) == (None, None)
+    worker.reserve("a")
+    worker.reserve("b")
+    worker.release("a", EXCEPTION)
+    worker.release("b", RETRY)
+    assert farm.able("a") == []
+    worker.builds["b"] = "b"
+    worker.release("b", FAILURE)
+    assert farm.able("a") == ["w"] and worker.quarantine.timeout_s == 10
+
+
+async def test_longest_quarantine(farm: Managed) -> None:
+    """No quarantine is longer than an hour; pause and unpause end it, and so does the master's end."""
+    await farm.start()
+    worker, configured = farm.manager.workers["w"], farm.manager.workers["w"].worker
+    for _ in range(12):
+        configured.putInQuarantine()
+    assert worker.quarantine.left_s == 3600
+    await control(farm, "pause")
+    assert (farm.row()["paused"], farm.row()["quarantined_until"]) == (True, None)
+    configured.putInQuarantine("dust")
+    await control(farm, "unpause")
+    assert farm.able("a") == ["w"] and farm.row()["state_string"] is None
+    configured.putInQuarantine("dust")
+    await farm.manager.stop()
+    assert farm.row()["state_string"] is None and farm.clock.getDelayedCalls() == []
+
+
+async def test_what_functions_of_the_configuration_do(farm: Managed) -> None:
+    """They get the configured worker, with attributes of its class, and may pause it, leave it alone and end it."""
+
+    class Mine(Worker):
+        speed = 3
+        info = "mine"
+
+    await farm.manager.start(farm.config(("a", ["w"]), workers=[Mine("w", "p")]))
+    configured = farm.manager.workers["w"].worker
+    assert (configured.speed, configured.info) == (3, "mine")
+    assert not configured.isConnected() and not configured.canStartBuild()
+    await farm.login()
+    assert configured.isConnected() and configured.canStartBuild() and farm.manager.workers["w"].isAvailable()
+    assert (configured.worker_basedir, configured.workerid) == ("/w", 1)
+    assert configured.conn is farm.manager.workers["w"].connection
+    await configured.pause("new disk")
+    assert configured.isPaused() and not configured.canStartBuild() and farm.row()["pause_reason"] == "new disk"
+    await configured.unpause()
+    assert not configured.isPaused() and not farm.row()["paused"]
+    configured.quarantine_timeout = 100
+    configured.putInQuarantine()
+    assert not configured.canStartBuild() and configured.quarantine_timeout == 200
+    configured.resetQuarantine()
+    assert configured.quarantine_timeout == 10 and not configured.canStartBuild()
+    configured.exitQuarantine()
+    assert configured.canStartBuild()
+    connection = farm.manager.workers["w"].connection
+    await configured.shutdown()
+    assert connection is not None and connection.lost
+
+
+def test_a_worker_that_no_master_has() -> None:
+    """While the configuration is read it can be asked, and says that nothing can be done with it."""
+    worker = Worker("w", "p")
+    assert (worker.isConnected(), worker.isPaused(), worker.canStartBuild(), worker.info) == (False, False, False, {})
+    worker.quarantine_timeout = 100
+    with pytest.raises(RuntimeError, match="no master runs worker 'w' now"):
+        worker.putInQuarantine()
+
+
+@pytest.mark.parametrize("came", [False, True])
+async def test_missing(farm: Managed, came: bool) -> None:
+    """A worker that went away, or never came, is reported once, with those who are to hear of it."""
+    told: list[dict[str, Any]] = []
+    listening = await farm.master.mq.startConsuming(
+        lambda key, message: told.append(message), ("workers", None, "missing")
+    )
+    worker = Worker("w", "p", missing_timeout=60, notify_on_missing=["a@b"])
+    await farm.manager.start(farm.config(("a", ["w"]), workers=[worker]))
+    if came:
+        connection = await farm.login()
+        farm.clock.advance(100)
+        connection.closed("cable cut")
+        farm.clock.advance(59)
+        (await farm.login()).closed("cable cut again")
+    farm.clock.advance(59)
+    assert farm.master.of("workerMissing") == []
+    farm.clock.advance(100)
+    ((workerid, masterid, last, notify),) = farm.master.of("workerMissing")
+    assert (workerid, masterid, notify) == (1, 1, ["a@b"])
+    assert time.strptime(last)
+    await until(lambda: succeed(told))
+    assert told[0]["name"] == "w" and told[0]["notify"] == ["a@b"] and told[0]["last_connection"] == last
+    await listening.stopConsuming()
+
+
 async def test_reconfigure(farm: Managed) -> None:
     """New builders reach a connected worker; a removed one stays on its list until its build has ended."""
     connection = await farm.start()
@@ -284,6 +404,7 @@ async def test_refused_builders(farm: Managed) -> None:
         ({"name": "w" * 51}, "at most 50"),
         ({"password": None}, "Worker 'w': password must be a text that is not empty"),
         ({"max_builds": 0}, "max_builds must be at least 1, not 0"),
+        ({"locks": 3}, "locks must be a list, not 3"),
         ({"keepalive_interval": -1}, "keepalive_interval must be a number above 0"),
         ({"missing_timeout": "1h"}, "missing_timeout must be a number, not '1h'"),
     ],

@@ -139,7 +139,9 @@ class Port:
 
     async def start(self) -> None:
         builder = BuilderConfig(name="b", workernames=["w"], factory=BuildFactory())
-        await self.manager.start(MasterConfig(Path(), workers=[Worker("w", "p")], builders=[builder], protocols={}))
+        await self.manager.start(
+            MasterConfig(Path(), workers=[Worker("w", "p", missing_timeout=0)], builders=[builder], protocols={})
+        )
 
     def agent(self, host: str = "192.0.2.1") -> Agent:
         return Agent(self.factory, self.clock, host)

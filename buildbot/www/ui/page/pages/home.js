@@ -80,16 +80,18 @@ function Summary() {
   const now = useNow();
   const oldest = queue.list.reduce((first, request) => Math.min(first, request.submitted_at), Infinity);
   const configured = workers.list.filter((worker) => worker.configured_on.length);
-  const online = configured.filter((worker) => worker.connected_to.length);
   const busy = new Set(running.list.map((build) => build.workerid));
+  const online = configured.filter((worker) => worker.connected_to.length);
+  const here = configured.filter((worker) => worker.connected_to.length || workerState(worker, busy) === "asleep").length;
   const paused = online.filter((worker) => workerState(worker, busy) === "paused").length;
+  const quarantined = configured.filter((worker) => workerState(worker, busy) === "quarantined").length;
   return html`<div class="summary">
     <div class="tile"><span class="label"><${Icon} name="play" />Running</span><b class="num">${running.list.length}</b>
       <small class="dim">${busy.size ? `on ${count(busy.size, "worker")}` : "idle"}</small></div>
     <a class="tile" href=${to.waiting()}><span class="label"><${Icon} name="queue" />Waiting</span><b class="num">${queue.total.toLocaleString()}</b>
       <small class="dim">${queue.total && Number.isFinite(oldest) ? `oldest ${duration(now - oldest)}` : "nothing waits"}</small></a>
     <a class="tile" href=${to.workers()}><span class="label"><${Icon} name="workers" />Workers</span><b class="num">${online.length}<span class="dim">/${configured.length}</span></b>
-      <small class=${online.length < configured.length ? "wrong" : "dim"}>${configured.length - online.length ? `${configured.length - online.length} offline` : "all online"}${paused ? `, ${paused} paused` : ""}</small></a>
+      <small class=${here < configured.length ? "wrong" : "dim"}>${here < configured.length ? `${configured.length - here} offline` : online.length < here ? `${here - online.length} asleep` : "all online"}${paused ? `, ${paused} paused` : ""}${quarantined ? `, ${quarantined} in quarantine` : ""}</small></a>
     <${Recent} />
   </div>`;
 }

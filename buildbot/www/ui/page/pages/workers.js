@@ -6,7 +6,7 @@ import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { controlWorker } from "../parts/actions.js";
 import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
-import { WorkerDot, WorkerInfo, workerState } from "../parts/machines.js";
+import { WorkerDot, WorkerInfo, workerReason, workerState } from "../parts/machines.js";
 import { builders as allBuilders, masters as allMasters, runningBuilds, workerBuilds, workers as allWorkers } from "../queries.js";
 import { href, replace, to } from "../router.js";
 import { acting } from "../visitor.js";
@@ -21,7 +21,7 @@ export function Workers({ route }) {
   const masters = useQuery(allMasters);
   const names = useNames();
   const busy = new Set(running.list.map((build) => build.workerid));
-  const order = ["offline", "paused", "stopping", "busy", "idle"];
+  const order = ["offline", "quarantined", "paused", "stopping", "busy", "idle", "asleep"];
   const configured = workers.list.filter((worker) => worker.configured_on.length || worker.connected_to.length);
   const counts = order.map((state) => [state, configured.filter((worker) => workerState(worker, busy) === state).length]).filter(([, n]) => n);
   const wanted = text.toLowerCase();
@@ -40,7 +40,7 @@ export function Workers({ route }) {
             <${WorkerDot} state=${state} />
             <a class="main" href=${to.worker(worker.workerid)}><b>${worker.name}</b></a>
             <span class="detail">${builds.length ? builds.map((build) => html`<a class="tag busy" href=${to.build(build.builderid, build.number)}>${names.builder(build.builderid)} #${build.number}</a>`)
-              : html`<span class="dim">${state}${worker.paused && worker.pause_reason ? `: ${worker.pause_reason}` : ""}</span>`}</span>
+              : html`<span class="dim">${[state, workerReason(worker)].filter(Boolean).join(": ")}</span>`}</span>
             <span class="host dim">${hostOf(worker)}</span>
             <span class="time dim">${worker.connected_to.map(({ masterid }) => masters.get(masterid)?.name.split(":")[0] ?? `master ${masterid}`).join(", ")}</span>
             <${WorkerActions} worker=${worker} />
@@ -59,7 +59,7 @@ function hostOf(worker) {
 function WorkerActions({ worker }) {
   const online = worker.connected_to.length > 0;
   return html`<span class="worker-actions">
-    ${worker.paused ? html`<button class="small" ...${acting("workers/unpause")} onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
+    ${worker.paused || workerState(worker, new Set()) === "quarantined" ? html`<button class="small" ...${acting("workers/unpause")} onClick=${() => controlWorker(worker, "unpause")} aria-label="Unpause ${worker.name}">Unpause</button>`
       : html`<button class="small quiet" ...${acting("workers/pause")} onClick=${() => controlWorker(worker, "pause")} aria-label="Pause ${worker.name}">Pause</button>`}
     ${online && !worker.graceful && html`<button class="small quiet" ...${acting("workers/stop")} onClick=${() => controlWorker(worker, "stop")} aria-label="Shut down ${worker.name}">Shut down</button>`}
     ${online && worker.graceful && html`<button class="small danger-text" ...${acting("workers/kill")} onClick=${() => controlWorker(worker, "kill")} aria-label="Disconnect ${worker.name}">Disconnect</button>`}
@@ -85,7 +85,7 @@ function Known({ worker }) {
   const ids = [...new Set(worker.configured_on.map(({ builderid }) => builderid))];
   return html`<header class="page-head"><nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.workers()} data-key="up">Workers</a></nav>
       <h1>${worker.name}</h1><span class="chip worker-${state}"><${WorkerDot} state=${state} />${state}</span>
-      ${worker.paused && worker.pause_reason && html`<span class="dim">${worker.pause_reason}</span>`}
+      ${workerReason(worker) && html`<span class="dim">${workerReason(worker)}</span>`}
       <span class="grow"></span><${WorkerActions} worker=${worker} /></header>
     <div class="home">
       <div class="column"><${Panel} title="Builds">

@@ -4,12 +4,24 @@ import { html } from "../dom.js";
 import { to } from "../router.js";
 import { Ago } from "./basics.js";
 
-/** offline, paused, stopping, busy or idle. */
+/** offline, asleep (it is started when it is needed), quarantined, paused, stopping, busy or idle. */
 export function workerState(worker, busy) {
-  if (!worker.connected_to.length) return "offline";
+  if (inQuarantine(worker)) return "quarantined";
+  if (!worker.connected_to.length) return worker.state_string && !worker.quarantined_until ? "asleep" : "offline";
   if (worker.graceful) return "stopping";
   if (worker.paused) return "paused";
   return busy.has(worker.workerid) ? "busy" : "idle";
+}
+
+/** Whether it is left alone for a while, since it failed. */
+function inQuarantine(worker) {
+  return worker.quarantined_until > Date.now() / 1000;
+}
+
+/** Why it is in its state, or what it is doing, as far as somebody said so. */
+export function workerReason(worker) {
+  if (worker.paused && worker.pause_reason) return worker.pause_reason;
+  return inQuarantine(worker) || !worker.quarantined_until ? worker.state_string ?? "" : "";
 }
 
 /** A dot whose colour and shape tell a worker's state. */

@@ -1,7 +1,7 @@
 /** Why a request waits, as far as the farm's state tells. */
 
 import { count } from "../format.js";
-import { workerState } from "./machines.js";
+import { workerReason, workerState } from "./machines.js";
 
 /** after so long beside an idle worker, something else must hold a request back */
 const SOON_S = 20;
@@ -33,9 +33,10 @@ export function reasons({ builders, workers, masters, running }) {
     if (its.length === 0) return { text: "no worker is configured for this builder", kind: "stuck" };
     const counts = {};
     for (const worker of its) counts[states.get(worker.workerid)] = (counts[states.get(worker.workerid)] ?? 0) + 1;
-    const { offline = 0, paused = 0, stopping = 0, busy: working = 0, idle = 0 } = counts;
-    const parts = [offline && `${offline} offline`, paused && `${paused} paused`, stopping && `${stopping} stopping`].filter(Boolean).join(", ");
+    const { offline = 0, quarantined = 0, paused = 0, stopping = 0, busy: working = 0, idle = 0, asleep = 0 } = counts;
+    const parts = [offline && `${offline} offline`, quarantined && `${quarantined} in quarantine`, paused && `${paused} paused`, stopping && `${stopping} stopping`].filter(Boolean).join(", ");
     if (idle) return { text: `${count(idle, "worker")} idle`, kind: "idle" };
+    if (asleep) return { text: its.length === 1 ? `${its[0].name}: ${workerReason(its[0])}` : `${count(asleep, "worker")} started when needed`, kind: "idle" };
     if (working) {
       // a worker runs one build of a builder at a time, whatever else it could take
       const same = its.filter((worker) => states.get(worker.workerid) === "busy" && building.has(`${worker.workerid} ${builderid}`)).length;
@@ -46,6 +47,7 @@ export function reasons({ builders, workers, masters, running }) {
     }
     if (offline === its.length) return { text: its.length === 1 ? `${its[0].name} is not connected` : `none of ${its.length} workers is connected`, kind: "stuck" };
     if (its.length === 1 && paused) return { text: `${its[0].name} is paused${its[0].pause_reason ? `: ${its[0].pause_reason}` : ""}`, kind: "stuck" };
+    if (its.length === 1 && quarantined) return { text: `${its[0].name} is in quarantine: ${workerReason(its[0])}`, kind: "wait" };
     return { text: `no worker takes builds: ${parts}`, kind: "stuck" };
   }
 

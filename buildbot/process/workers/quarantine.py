@@ -1,0 +1,68 @@
+"""Workers that failed are left alone for a while, each time twice as long: a broken one does not eat up the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+
+#: seconds of the first quarantine, and of the longest
+FIRST_S, LONGEST_S = 10.0, 3600.0
+
+
+class Quarantine:
+    """That of one worker.
+
+    Args:
+        reactor: for time.
+        on_change: called when it begins and when it ends.
+
+    Attributes:
+        timeout_s: how long the next one lasts.
+        reason: why it is in quarantine; None while it is not.
+        ends_at: when it ends, by the reactor's clock.
+    """
+
+    def __init__(self, reactor: Any, on_change: Callable[[], None]) -> None:
+        self.timeout_s = FIRST_S
+        self.reason: str | None = None
+        self.ends_at = 0.0
+        self._reactor = reactor
+        self._on_change = on_change
+        self._timer: IDelayedCall | None = None
+
+    @property
+    def is_on(self) -> bool:
+        """Whether the worker is left alone now."""
+        return self.reason is not None
+
+    @property
+    def left_s(self) -> float:
+        """For how long it goes on."""
+        return max(0.0, self.ends_at - float(self._reactor.seconds())) if self.is_on else 0.0
+
+    def enter(self, reason: str) -> None:
+        """Begin, or begin anew; the next one takes twice as long."""
+        self._stop_timer()
+        self.reason = reason
+        self.ends_at = self._reactor.seconds() + self.timeout_s
+        self._timer = self._reactor.callLater(self.timeout_s, self.leave)
+        self.timeout_s = min(self.timeout_s * 2, LONGEST_S)
+        self._on_change()
+
+    def leave(self) -> None:
+        """End at once."""
+        self._stop_timer()
+        if self.is_on:
+            self.reason = None
+            self._on_change()
+
+    def reset(self) -> None:
+        """The next one is as short as the first."""
+        self.timeout_s = FIRST_S
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
