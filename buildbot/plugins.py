@@ -101,7 +101,7 @@ steps = Namespace(
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
-        "buildbot.steps.master": "SetProperties SetProperty",
+        "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
         "buildbot.steps.shell": "Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand",
         "buildbot.steps.source.gerrit": "Gerrit",
         "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
@@ -112,6 +112,7 @@ steps = Namespace(
             "StringDownload"
         ),
         "buildbot.steps.trigger": "Trigger",
+        "buildbot.steps.worker": "CopyDirectory FileExists MakeDirectory RemoveDirectory SetPropertiesFromEnv",
     },
 )
 util = Namespace(

@@ -120,7 +120,7 @@ class Log:
         self._reactor = reactor
         self._stepid = stepid
         self._on_error = on_error
-        self._hold_back = hold_back
+        self._holders: list[Callable[[bool], object]] = [hold_back]
         self._limits = limits
         self._kept_bytes = 0
         self._cut = False
@@ -150,6 +150,15 @@ class Log:
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber(stream, text)`` with all lines from now on, and ``subscriber(None, None)`` at the end."""
         self._subscribers.append(subscriber)
+
+    def on_hold_back(self, callback: Callable[[bool], object]) -> None:
+        """Call ``callback(True)`` when too much waits to be written, and ``callback(False)`` when that is over."""
+        self._holders.append(callback)
+
+    def _hold(self, hold: bool) -> None:
+        self._congested = hold
+        for callback in self._holders:
+            callback(hold)
 
     def getName(self) -> str:
         """Its name."""
@@ -286,8 +295,7 @@ class Log:
         self._ready.append(text)
         self._ready_chars += len(text)
         if self._ready_chars > MAX_BACKLOG_CHARS and not self._congested:
-            self._congested = True
-            self._hold_back(True)
+            self._hold(True)
         if self._busy:
             return
         if self._timer is None:
@@ -313,8 +321,7 @@ class Log:
             self._ready, self._ready_chars = [], 0
         self._busy = False
         if self._congested and self._ready_chars <= MAX_BACKLOG_CHARS:
-            self._congested = False
-            self._hold_back(False)
+            self._hold(False)
         if self._error is not None:
             self._on_error(self._error)
         elif self._ready_chars >= BATCH_CHARS:

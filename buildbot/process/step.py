@@ -418,6 +418,10 @@ class BuildStep(Declared):
         """Set a property of the build; it is stored when the step ends. ``runtime`` has no effect."""
         self.build.properties.setProperty(name, value, source)
 
+    async def default_workdir(self) -> Any:
+        """Its directory if `workdir` says none: the build's."""
+        return await self.build.default_workdir()
+
     def getProperties(self) -> Properties:
         """The properties of the build."""
         properties: Properties = self.build.properties
@@ -933,7 +937,7 @@ class BuildStep(Declared):
 
     async def __render_attributes(self) -> None:
         if self.workdir is None:
-            self.workdir = await self.build.default_workdir()
+            self.workdir = await self.default_workdir()
         for attribute in rendered_names(type(self)):
             value = await self.render(getattr(self, attribute))
             try:
@@ -941,7 +945,7 @@ class BuildStep(Declared):
             except ValueError as reason:
                 raise BuildStepFailed(f"{type(self).__name__}: {reason}") from None
         if not self.workdir:
-            self.workdir = await self.render(await self.build.default_workdir())
+            self.workdir = await self.render(await self.default_workdir())
         self.rendered = True
 
     async def __render_what_can_be(self) -> None:

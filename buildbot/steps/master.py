@@ -1,42 +1,337 @@
-"""Steps that set properties without asking the worker."""
+"""Steps that ask nothing of the worker: they run programs on the master, set properties, check and log values."""
 
 from __future__ import annotations
 
-from typing import ClassVar
+import codecs
+import os
+import pprint
+import re
+import shutil
+import signal
+import sys
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.step import BuildStep
-from buildbot.util.results import SUCCESS
+from buildbot.process.logs import Log
+from buildbot.process.remotecommand import is_signal
+from buildbot.process.step import BuildStep, BuildStepCancelled, described, with_result
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import FAILURE, SUCCESS
+
+#: seconds between the signal that stops a program and the one that it cannot ignore
+KILL_AFTER_S = 5
+#: seconds that the output of a program that has ended may still be held open by what it started
+DRAIN_S = 5
+#: what makes a session and runs a program in it
+_OWN_SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def _command(value: Any) -> Any:
+    if isinstance(value, str):
+        return checks.name(value)
+    if not checks.list_of(checks.text)(value):
+        raise ValueError("must be a text for the shell or a list of the program and its arguments, not an empty list")
+    return value
+
+
+def _signal(value: Any) -> Any:
+    if not isinstance(value, str) or not is_signal(value):
+        raise ValueError(f"must be the name of a signal without 'SIG', not {checks.kind(value)}")
+    return value
+
+
+class MasterShellCommand(BuildStep):
+    """Run a command on the master, with the rights of the master.
+
+    What it runs can read everything that the master can: never let a change or a worker say it.
+    """
+
+    name = "MasterShellCommand"
+    haltOnFailure = True
+    positional: ClassVar[tuple[str, ...]] = ("command",)
+    command = argument(REQUIRED, _command, rendered=True, doc="a text for the master's shell, or a list of arguments")
+    env = argument(
+        None,
+        checks.optional(checks.mapping),
+        rendered=True,
+        doc="""its whole environment, without the variables whose value is None; None: that of the master. `${NAME}` in
+        a value is replaced from the master's, lists are joined with `:`""",
+    )
+    workdir = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="its directory on the master, relative to the master's; None: that",
+    )
+    usePTY = argument(False, checks.flag, rendered=True, doc="run it in a terminal of its own")
+    interruptSignal = argument(
+        "KILL", _signal, rendered=True, doc="the signal that stops it when the build is stopped, without `SIG`"
+    )
+    logEnviron = argument(
+        True,
+        checks.flag,
+        rendered=True,
+        doc="whether the log begins with what `env` says; that of the master is never shown",
+    )
+    runtime_timeout = argument(
+        60 * 60, checks.optional(checks.number()), rendered=True, doc="seconds before it is ended; None: no limit"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__process: _Process | None = None
+        self.__said = ""
+
+    async def default_workdir(self) -> str:
+        """The master's directory."""
+        return str(self.master.basedir)
+
+    async def run(self) -> int:
+        """Run it."""
+        directory = os.path.join(self.master.basedir, os.path.expanduser(self.workdir))
+        argv = ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else list(self.command)
+        env = dict(os.environ) if self.env is None else _environment(self.env)
+        program = _found(argv[0], directory, env)
+        log = await self.addLog("stdio")
+        self.__head(log, argv, directory)
+        if self.stopped:
+            raise BuildStepCancelled
+        process = self.__process = _Process(log, self.master.reactor)
+        process.start([program, *argv[1:]], env, directory, bool(self.usePTY))
+        limit = None
+        if self.runtime_timeout is not None:
+            limit = self.master.reactor.callLater(self.runtime_timeout, self.__too_long, process, log)
+        try:
+            code, signaled = await process.ended
+        finally:
+            if limit is not None and limit.active():
+                limit.cancel()
+        if self.stopped:
+            raise BuildStepCancelled
+        if code == 0:
+            return SUCCESS
+        log.addHeader(f"exit status {code}\n" if signaled is None else f"signal {signaled}\n")
+        self.__said = f"failed ({code})" if signaled is None else f"killed ({signaled})"
+        return FAILURE
+
+    def __head(self, log: Log, argv: list[str], directory: str) -> None:
+        log.addHeader(f"{self.command if isinstance(self.command, str) else ' '.join(argv)}\n\n")
+        log.addHeader(f"runs on the master\n in directory {directory}\n argv: {argv}\n")
+        if self.logEnviron and self.env is not None:
+            log.addHeader(" environment:\n")
+            for name, value in sorted(_environment(self.env).items()):
+                log.addHeader(f"  {name}={value}\n")
+
+    def __too_long(self, process: _Process, log: Log) -> None:
+        log.addHeader(f"still running after {self.runtime_timeout} s, which is too long\n")
+        process.stop("TERM")
+
+    def getCurrentSummary(self) -> Any:
+        """The description, or "Running"."""
+        return {"step": self.describe(self.description, "Running")}
+
+    def getResultSummary(self) -> Any:
+        """The description, or "Ran"; how it failed, and the result."""
+        if not self.__said:
+            return self.summary_of_result("Ran")
+        summary = self.summary_of_result(why=self.__said)
+        if not described(self.descriptionDone) and not described(self.description):
+            summary["step"] = with_result(self.__said, self.results)
+        return summary
+
+    @deferred
+    async def interrupt(self, reason: str | Failure) -> None:
+        """End the program."""
+        await super().interrupt(reason)
+        if self.__process is not None:
+            self.__process.stop(self.interruptSignal)
+
+
+def _environment(given: Mapping[str, Any]) -> dict[str, str]:
+    """Environment variables as a program takes them."""
+
+    def expanded(text: str) -> str:
+        return re.sub(r"\$\{(\w*)\}", lambda match: os.environ.get(match[1], ""), text)
+
+    env = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if isinstance(value, (list, tuple)):
+            value = os.pathsep.join(map(str, value))
+        env[name] = expanded(str(value))
+    return env
+
+
+def _found(program: str, directory: str, env: Mapping[str, str]) -> str:
+    """The whole path of a program. FileNotFoundError if there is none."""
+    if "/" in program:
+        program = os.path.join(directory, program)
+    found = shutil.which(program, path=env.get("PATH", os.defpath))
+    if found is None:
+        raise FileNotFoundError(f"the master has no program {program!r} that can be run")
+    return os.path.abspath(found)
+
+
+class _Process(ProcessProtocol):
+    """A program that runs in a session of its own, so that all that it starts can be stopped with it.
+
+    Args:
+        log: where its output goes. While too much of that waits to be stored, it is not read.
+
+    Attributes:
+        ended: fires with the exit code and None, or with None and the signal that ended it.
+    """
+
+    def __init__(self, log: Log, reactor: Any) -> None:
+        self.ended: Deferred[tuple[int | None, int | None]] = Deferred()
+        self._log = log
+        self._reactor = reactor
+        self._pid = 0
+        self._timer: Any = None
+        make = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {"o": make("replace"), "e": make("replace")}
+        log.on_hold_back(self._hold_back)
+
+    def start(self, argv: list[str], env: Mapping[str, str], directory: str, terminal: bool) -> None:
+        """Start it. OSError if that cannot be done."""
+        os.listdir(directory)  # the child could only say it on its error output
+        if not terminal:  # with one it has a session
+            argv = [sys.executable, "-ISc", _OWN_SESSION, *argv]
+        process = self._reactor.spawnProcess(self, argv[0], argv, env=env, path=directory, usePTY=terminal)
+        self._pid = process.pid
+
+    def connectionMade(self) -> None:
+        """It has nothing to read."""
+        self.transport.closeStdin()  # type: ignore[union-attr]
+
+    def outReceived(self, data: bytes) -> None:
+        """It wrote to its output."""
+        self._log.write("o", self._decoders["o"].decode(data))
+
+    def errReceived(self, data: bytes) -> None:
+        """It wrote to its error output."""
+        self._log.write("e", self._decoders["e"].decode(data))
+
+    def _hold_back(self, hold: bool) -> None:
+        transport: Any = self.transport
+        if transport is not None and not self.ended.called:
+            (transport.pauseProducing if hold else transport.resumeProducing)()
+
+    def stop(self, name: str) -> None:
+        """Send it a signal; if it still runs some seconds later, the one that it cannot ignore."""
+        self._signal(name)
+        self._after(KILL_AFTER_S, self._signal, "KILL")
+
+    def _after(self, seconds: float, function: Any, *args: Any) -> None:
+        if self._timer is not None and self._timer.active():
+            self._timer.cancel()
+        self._timer = None if self.ended.called else self._reactor.callLater(seconds, function, *args)
+
+    def _signal(self, name: str) -> None:
+        number = signal.Signals[f"SIG{name}"]
+        if self._pid and not self.ended.called:
+            for send in (os.killpg, os.kill):  # at its very beginning it has no group yet
+                try:
+                    send(self._pid, number)
+                    return
+                except ProcessLookupError:
+                    continue
+
+    def processExited(self, reason: Failure) -> None:
+        """It has ended, but others may still hold its output."""
+        self._after(DRAIN_S, self.transport.loseConnection)  # type: ignore[union-attr]
+
+    def processEnded(self, reason: Failure) -> None:
+        """It has ended, and all of its output is here."""
+        for stream, decoder in self._decoders.items():
+            self._log.write(stream, decoder.decode(b"", True))
+        self._log.flush()
+        ended: Any = reason.value
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        self.ended.callback((ended.exitCode, ended.signal))
 
 
 class SetProperty(BuildStep):
     """Set a property."""
 
-    positional: ClassVar[tuple[str, ...]] = ("property", "value")
     name = "SetProperty"
-    description = "setting a property"
-    descriptionDone = "set"
+    positional: ClassVar[tuple[str, ...]] = ("property", "value")
+    description = "Setting"
+    descriptionDone = "Set"
     property = argument(REQUIRED, checks.text, rendered=True, doc="its name")
     value = argument(None, rendered=True, doc="its value")
 
     async def run(self) -> int:
         """Set it."""
-        self.setProperty(self.property, self.value, self.name)
+        self.setProperty(self.property, self.value, "SetProperty")
         return SUCCESS
 
 
 class SetProperties(BuildStep):
     """Set several properties."""
 
-    positional: ClassVar[tuple[str, ...]] = ("properties",)
     name = "SetProperties"
-    description = "setting properties"
-    descriptionDone = "set"
-    properties = argument(REQUIRED, checks.mapping, rendered=True, doc="`{name: value}`, or a renderable that gives it")
+    positional: ClassVar[tuple[str, ...]] = ("properties",)
+    description = "Setting Properties"
+    descriptionDone = "Properties Set"
+    properties = argument(
+        MappingProxyType({}),
+        checks.optional(checks.mapping),
+        rendered=True,
+        doc="`{name: value}`, or a renderable that gives it",
+    )
 
     async def run(self) -> int:
         """Set them."""
-        for name, value in self.properties.items():
-            self.setProperty(name, value, self.name)
+        for name, value in (self.properties or {}).items():
+            self.setProperty(name, value, "SetProperties")
         return SUCCESS
+
+
+class LogRenderable(BuildStep):
+    """Write a value to a log, to look at what renderables give."""
+
+    name = "LogRenderable"
+    positional: ClassVar[tuple[str, ...]] = ("content",)
+    description = "Logging"
+    descriptionDone = "Logged"
+    content = argument(REQUIRED, rendered=True, doc="the value")
+
+    async def run(self) -> int:
+        """Write it."""
+        await self.addCompleteLog("Output", pprint.pformat(self.content))
+        return SUCCESS
+
+
+class Assert(BuildStep):
+    """Fail unless a value is true."""
+
+    name = "Assert"
+    positional: ClassVar[tuple[str, ...]] = ("check",)
+    check = argument(REQUIRED, rendered=True, doc='the value, such as `util.Property("branch") == "main"`')
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__shown = repr(self.check)
+
+    async def run(self) -> int:
+        """Look at it."""
+        return SUCCESS if self.check else FAILURE
+
+    def getCurrentSummary(self) -> Any:
+        """The description, or what is checked."""
+        return {"step": self.describe(self.description, f"checking {self.__shown}")}
+
+    def getResultSummary(self) -> Any:
+        """The description, or what was checked, and the result."""
+        return self.summary_of_result(f"checked {self.__shown}")

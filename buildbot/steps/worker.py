@@ -1,15 +1,19 @@
-"""What steps mix in that work with files on the worker, under the names that existing configurations use."""
+"""Steps that work with files on the worker, and what steps of your own mix in to do so."""
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.step import BuildStep, BuildStepFailed
 from buildbot.process.workers.transfers import Endpoint, MemoryReader, MemoryWriter
 from buildbot.util.deferreds import deferred
+from buildbot.util.results import FAILURE, SUCCESS
 
 #: bytes of a file that is read into memory
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
@@ -155,3 +159,130 @@ def _step(mixin: CompositeStepMixin) -> BuildStep:
     if not isinstance(mixin, BuildStep):
         raise TypeError("CompositeStepMixin is for subclasses of BuildStep")
     return mixin
+
+
+class WorkerFileStep(BuildStep):
+    """What the steps for files on the worker have in common. Paths are relative to the builder's directory."""
+
+    haltOnFailure = True
+
+    def getCurrentSummary(self) -> Any:
+        """The description, or what is done."""
+        return {"step": self.describe(self.description, _words(self)[0])}
+
+    def getResultSummary(self) -> Any:
+        """The description, or what was done, and the result."""
+        doing, done, failed = _words(self)
+        return self.summary_of_result({SUCCESS: done, FAILURE: failed}.get(self.results or 0, doing))
+
+
+async def _ran(step: BuildStep, command: str, args: dict[str, Any]) -> int:
+    """Run a command without a log; the result code."""
+    return (await step.runCommand(RemoteCommand(command, args, stdioLogName=None))).results()
+
+
+class FileExists(WorkerFileStep):
+    """Fail unless a file is there."""
+
+    name = "FileExists"
+    positional: ClassVar[tuple[str, ...]] = ("file",)
+    file = argument(REQUIRED, checks.name, rendered=True, doc="the file")
+
+    async def run(self) -> int:
+        """Look."""
+        results = await _ran(self, "stat", {"file": self.file})
+        return results if results != SUCCESS or self.cmd is None or _is_file(self.cmd) else FAILURE
+
+
+class CopyDirectory(WorkerFileStep):
+    """Copy a directory with all that is in it."""
+
+    name = "CopyDirectory"
+    positional: ClassVar[tuple[str, ...]] = ("src", "dest")
+    src = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
+    dest = argument(REQUIRED, checks.name, rendered=True, doc="the copy; a directory that is there takes it in")
+    timeout = argument(
+        120, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"
+    )
+    maxTime = argument(None, checks.optional(checks.number()), rendered=True, doc="seconds before it is killed")
+
+    async def run(self) -> int:
+        """Copy it."""
+        args = {"fromdir": self.src, "todir": self.dest, "timeout": self.timeout}
+        if self.maxTime:
+            args["maxTime"] = self.maxTime
+        return await _ran(self, "cpdir", args)
+
+
+class RemoveDirectory(WorkerFileStep):
+    """Remove a directory or a file, with all that is in it; it need not be there."""
+
+    name = "RemoveDirectory"
+    positional: ClassVar[tuple[str, ...]] = ("dir",)
+    dir = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
+
+    async def run(self) -> int:
+        """Remove it."""
+        return await _ran(self, "rmdir", {"dir": self.dir})
+
+
+class MakeDirectory(WorkerFileStep):
+    """Make a directory, with those above it; it may be there already."""
+
+    name = "MakeDirectory"
+    positional: ClassVar[tuple[str, ...]] = ("dir",)
+    dir = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
+
+    async def run(self) -> int:
+        """Make it."""
+        return await _ran(self, "mkdir", {"dir": self.dir})
+
+
+def _is_file(command: RemoteCommand) -> bool:
+    """Whether a stat command found a file, not a directory."""
+    found = command.updates.get("stat", [()])[-1]
+    return isinstance(found, (list, tuple)) and bool(found) and type(found[0]) is int and stat.S_ISREG(found[0])
+
+
+def _words(step: WorkerFileStep) -> tuple[str, str, str]:
+    """What a step does, what it has done, and that it failed, for people."""
+    match step:
+        case FileExists():
+            return "Checking", "File found.", "File not found." if not step.cmd or step.cmd.didFail() else "Not a file."
+        case CopyDirectory():
+            what = f"{step.src} to {step.dest}"
+            return f"Copying {what}", f"Copied {what}", f"Copying {what} failed."
+        case RemoveDirectory():
+            return "Deleting", "Deleted", "Delete failed."
+        case _:
+            return "Creating", "Created", "Create failed."
+
+
+def _names(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else checks.list_of(checks.text)(value)
+
+
+class SetPropertiesFromEnv(BuildStep):
+    """Make properties of variables of the environment that the worker was started with; missing ones are left out."""
+
+    name = "SetPropertiesFromEnv"
+    haltOnFailure = True
+    description = "Setting"
+    descriptionDone = "Set"
+    positional: ClassVar[tuple[str, ...]] = ("variables", "source")
+    variables = argument(REQUIRED, _names, rendered=True, doc="the names of the variables, a list or a text")
+    source = argument("WorkerEnvironment", checks.text, rendered=True, doc="what the properties name as their source")
+
+    async def run(self) -> int:
+        """Set them."""
+        connection = self.build.connection
+        windows = connection.info.get("system") == "nt"  # where capitals do not count
+        environ = {name.upper() if windows else name: value for name, value in connection.environ.items()}
+        lines = []
+        for name in self.variables:
+            value = environ.get(name.upper() if windows else name)
+            if value is not None:
+                self.setProperty(name, value, self.source)
+                lines.append(f"{name} = {value!r}\n")
+        await self.addCompleteLog("properties", "".join(lines))
+        return SUCCESS

@@ -37,6 +37,7 @@ class ScriptedConnection(Connection):
 
     async def get_info(self) -> dict[str, Any]:
         self.info = {"version": "4.3.0", "system": "posix", "basedir": "/w", "admin": "Jo\n"}
+        self.environ = {"HOME": "/home/jo"}
         return self.info
 
     async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:

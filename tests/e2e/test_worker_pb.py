@@ -53,7 +53,7 @@ async def test_shell_steps(farm: Farm) -> None:
     steps = {step["name"]: (step["results"], step["state_string"]) for step in master.steps(buildid)}
     assert steps == {
         "worker_preparation": (0, "worker w1 ready"),
-        "SetProperty": (0, "set"),
+        "SetProperty": (0, "Set"),
         "shell": (0, "'echo hello world on w1'"),
         "env": (0, "'echo $A-$B; ...'"),
         "setproperty": (0, "'echo ' ...'"),

@@ -13,7 +13,7 @@ registered command is told so.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -23,6 +23,10 @@ _log = Logger()
 
 #: characters that are kept of what a worker tells about itself
 _INFO_CHARS = 256 * 1024
+
+
+#: characters that are kept of a worker's environment
+MAX_ENVIRON_CHARS = 256 * 1024
 
 
 class WorkerLostError(Exception):
@@ -61,6 +65,7 @@ class Connection(ABC):
 
     Attributes:
         info: what the worker told about itself, without its environment.
+        environ: its environment, which may hold secrets: it is neither stored nor shown.
         lost: whether the link is gone.
         held_back: whether nothing is read from the worker, because its output cannot be stored fast enough.
     """
@@ -68,12 +73,27 @@ class Connection(ABC):
     def __init__(self, peer: str) -> None:
         self.peer = peer
         self.info: dict[str, Any] = {}
+        self.environ: Mapping[str, str] = {}
         self.lost = False
         self._reason = ""
         self._holders = 0
         self._commands: dict[str, CommandReceiver] = {}
         self._ids = count(1)
         self._on_lost: list[Callable[[str], object]] = []
+
+    def keep_info(self, told: Any) -> None:
+        """Keep what the worker told about itself; its environment apart, as far as it is one and not too long.
+
+        Raises:
+            RemoteError: it is no dictionary, or too long.
+        """
+        if not isinstance(told, dict):
+            raise RemoteError(f"its information is not a dictionary but {told!r:.100}")
+        info = {key: value for key, value in told.items() if key != "environ"}
+        size = len(repr(info))
+        if size > _INFO_CHARS:
+            raise RemoteError(f"its information is longer than {_INFO_CHARS} characters ({size})")
+        self.info, self.environ = info, _kept_environ(told.get("environ"))
 
     def register(self, receiver: CommandReceiver) -> str:
         """The id of a command about to be started."""
@@ -181,16 +201,13 @@ class Connection(ABC):
         """Drop the link now."""
 
 
-def kept_info(info: Any) -> dict[str, Any]:
-    """What is kept of what a worker told about itself: all but its environment, which may hold secrets.
-
-    Raises:
-        RemoteError: it is no dictionary, or too long.
-    """
-    if not isinstance(info, dict):
-        raise RemoteError(f"its information is not a dictionary but {info!r:.100}")
-    told = {key: value for key, value in info.items() if key != "environ"}
-    size = len(repr(told))
-    if size > _INFO_CHARS:
-        raise RemoteError(f"its information is longer than {_INFO_CHARS} characters ({size})")
-    return told
+def _kept_environ(environ: Any) -> dict[str, str]:
+    left = MAX_ENVIRON_CHARS
+    kept = {}
+    for name, value in environ.items() if isinstance(environ, Mapping) else ():
+        if isinstance(name, str) and isinstance(value, str):
+            left -= len(name) + len(value)
+            if left < 0:
+                break
+            kept[name] = value
+    return kept

@@ -18,7 +18,7 @@ import msgpack
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError, kept_info
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.login import Login
 from buildbot.process.workers.spelling import Place, Spelled, spelled
@@ -89,13 +89,12 @@ class MessagePackConnection(Connection):
 
     async def get_info(self) -> dict[str, Any]:
         told = await self._ask("get_worker_info")
-        self.info = kept_info(told)
+        self.keep_info(told)
         basedir = self.info.get("basedir")
         if not isinstance(basedir, str) or not basedir:
             raise RemoteError("it does not tell where its directory is")
-        environ = told.get("environ")
-        home = environ.get("HOME") or environ.get("USERPROFILE") if isinstance(environ, dict) else None
-        self._place = Place(basedir, "", str(self.info.get("system")), home if isinstance(home, str) else None)
+        home = self.environ.get("HOME") or self.environ.get("USERPROFILE")
+        self._place = Place(basedir, "", str(self.info.get("system")), home)
         await self._ask("set_worker_settings", args=SETTINGS)
         return self.info
 

@@ -21,7 +21,7 @@ from twisted.spread import pb
 from zope.interface import implementer
 
 from buildbot.process.workers.broker import Broker, Factory
-from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError, kept_info
+from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.login import Login, LoginRefusedError
 from buildbot.process.workers.transfers import Reader, Writer
@@ -194,7 +194,7 @@ class PBConnection(Connection):
             info = await self._call(self._mind, "getWorkerInfo")
         except RemoteError as problem:
             raise RemoteError(f"it does not tell about itself, an agent before 3.0? ({problem})") from None
-        self.info = kept_info(info)
+        self.keep_info(info)
         return self.info
 
     async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import stat
 from typing import Any
 
+import pytest
+
+from buildbot.config.errors import ConfigErrors
 from buildbot.process.buildstep import BuildStep
-from buildbot.steps.worker import CompositeStepMixin
+from buildbot.process.properties import Interpolate
+from buildbot.steps.worker import (
+    CompositeStepMixin,
+    CopyDirectory,
+    FileExists,
+    MakeDirectory,
+    RemoveDirectory,
+    SetPropertiesFromEnv,
+)
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS
 
@@ -131,3 +143,86 @@ async def test_mixed_into_something_else() -> None:
     farm, row = await run(work)
     assert row["results"] == EXCEPTION
     assert "CompositeStepMixin is for subclasses of BuildStep" in farm.master.text(2, "err.text")
+
+
+@pytest.mark.parametrize(
+    ("step", "command", "done", "failed"),
+    [
+        (MakeDirectory(dir="d"), ("mkdir", {"dir": "d"}), "Created", "Create failed. (failure)"),
+        (RemoveDirectory("d"), ("rmdir", {"dir": "d"}), "Deleted", "Delete failed. (failure)"),
+        (
+            CopyDirectory(src="a", dest=Interpolate("%(prop:buildername)s")),
+            ("cpdir", {"fromdir": "a", "todir": "b", "timeout": 120}),
+            "Copied a to b",
+            "Copying a to b failed. (failure)",
+        ),
+        (
+            CopyDirectory("a", "b", maxTime=5, timeout=None),
+            ("cpdir", {"fromdir": "a", "todir": "b", "timeout": None, "maxTime": 5}),
+            "Copied a to b",
+            "Copying a to b failed. (failure)",
+        ),
+        (FileExists(file="f"), ("stat", {"file": "f"}), "File found.", "File not found. (failure)"),
+    ],
+)
+async def test_file_steps(step: Any, command: Any, done: str, failed: str) -> None:
+    """Each is one command of the worker's, without a log; a failure ends the build."""
+    for rc, text in ((0, done), (1, failed)):
+        farm = StepHarness(step, step, script=lambda name, args, rc=rc: ([("stat", (stat.S_IFREG,))], rc))
+        await farm.run()
+        rows = farm.master.steps(1)[1:]
+        assert farm.connection.started == [command] * (2 - rc)
+        assert (rows[0]["name"], rows[0]["state_string"]) == (type(step).__name__, text)
+        assert farm.master.get("steps", 2, "logs") == []
+
+
+@pytest.mark.parametrize("found", [(stat.S_IFDIR,), (), None, ("x",), 5])
+async def test_not_a_file(found: Any) -> None:
+    """What is there, but is no file, is none; nor is what a worker makes up."""
+    farm = StepHarness(FileExists("f"), script=lambda name, args: ([("stat", found)], 0))
+    await farm.run()
+    assert farm.master.steps(1)[1]["state_string"] == "Not a file. (failure)"
+
+
+async def test_properties_from_the_environment() -> None:
+    """Variables of the worker's environment become properties; those that are missing do not."""
+    farm = StepHarness(
+        SetPropertiesFromEnv(["HOME", "NONE"]), SetPropertiesFromEnv(variables="Path", source="mine", name="windows")
+    )
+    await farm.start()
+    await farm.build()
+    await farm.ended()
+    assert farm.master.build(1)["properties"]["HOME"] == ("/home/jo", "WorkerEnvironment")
+    assert "NONE" not in farm.master.build(1)["properties"] and "Path" not in farm.master.build(1)["properties"]
+    assert farm.master.text(2, "properties") == "HOME = '/home/jo'\n"
+    assert farm.master.steps(1)[1]["state_string"] == "Set"
+    farm.connection.info["system"] = "nt"
+    farm.connection.keep_info({"environ": {"PATH": "C:\\", "n": 5, 6: "x", "long": "x" * 300_000}})
+    await farm.build()
+    await farm.ended()
+    assert farm.master.build(2)["properties"]["Path"] == ("C:\\", "mine")
+
+
+def test_environment_that_is_none() -> None:
+    """What a worker sends in place of its environment does no harm."""
+    connection = StepHarness().connection
+    useless: tuple[Any, ...] = (None, [], "x", {5: 6})
+    for environ in useless:
+        connection.keep_info({"environ": environ})
+        assert connection.environ == {}
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: MakeDirectory(), "MakeDirectory: argument 'dir' is missing"),
+        (lambda: CopyDirectory("a"), "CopyDirectory: argument 'dest' is missing"),
+        (lambda: RemoveDirectory(dir=""), "dir must be a text that is not empty, not ''"),
+        (lambda: SetPropertiesFromEnv(variables=[1]), "variables element 1 must be a string, not 1"),
+    ],
+)
+def test_mistakes(make: Any, complaint: str) -> None:
+    """Wrong arguments are errors of the configuration that name them."""
+    with pytest.raises(ConfigErrors) as caught:
+        make()
+    assert complaint in str(caught.value)
