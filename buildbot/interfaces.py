@@ -153,8 +153,19 @@ class AuthLike(Protocol):
 class AuthzLike(Protocol):
     """Rules of who may do what, as a configuration names them (``util.Authz(…)``)."""
 
-    rules: Sequence[Any]
-    role_matchers: Sequence[Any]
+    allowRules: Sequence[Any]
+    roleMatchers: Sequence[Any]
+
+
+@runtime_checkable
+class AvatarLike(Protocol):
+    """A source of pictures of people, as a configuration names it (``util.AvatarGitHub()``)."""
+
+    def getConfigDict(self) -> dict[str, Any]:
+        """What pages are told of it."""
+
+    def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
+        """Somebody's picture."""
 
 
 @runtime_checkable

@@ -144,8 +144,8 @@ util = Namespace(
         "buildbot.www.authz.roles": (
             "RolesFromBase RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername"
         ),
-        "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth OAuth2Auth",
-        "buildbot.www.ui.pages": "AvatarGravatar",
+        "buildbot.www.avatar": "AvatarBase AvatarGitHub AvatarGravatar",
+        "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
 )
 worker = Namespace(

@@ -42,7 +42,7 @@ def pages() -> dict[str, str]:
     return {name: text.rstrip() + "\n" for name, text in made.items()}
 
 
-_KINDS = """# Steps, schedulers, change sources, workers, secrets
+_KINDS = """# Steps, schedulers, change sources, workers, secrets, ways to log in
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -52,12 +52,16 @@ listed with the base class. `docs/configuration.md` has the keys of `master.cfg`
 def _kinds() -> str:
     """The declared arguments of all kinds that configurations name, and of their base classes."""
     parts = [NOTE.replace("the docstrings", "the declarations") + _KINDS]
-    for room in ("steps", "schedulers", "changes", "worker", "secrets"):
+    for room, modules in (
+        *((name, "") for name in ("steps", "schedulers", "changes", "worker", "secrets")),
+        ("util", "buildbot.www"),
+    ):
         namespace = NAMESPACES[room]
         named = {name: getattr(namespace, name) for name in dir(namespace)}
         kinds = {each for each in named.values() if isinstance(each, type) and arguments_of(each)}
+        kinds = {each for each in kinds if each.__module__.startswith(modules)}
         bases = {base for each in kinds for base in each.__mro__ if any(documented(base))} - kinds
-        parts.append(f"## {room}\n")
+        parts.append(f"## {room}\n" if not modules else "## Of the web server (util)\n")
         for kind in sorted(kinds | bases, key=lambda each: (each in kinds, each.__name__)):
             above = [base.__name__ for base in kind.__mro__[1:] if any(documented(base))]
             also = f" Further arguments: those of {', '.join(above)}." if above else ""

@@ -235,7 +235,7 @@ def _shown(default: Any) -> str:
     """A default as it would be written down."""
     if isinstance(default, Mapping):
         default = dict(default)
-    return default.__name__ if isinstance(default, type) else repr(default)
+    return default.__name__ if isinstance(default, type) or inspect.isfunction(default) else repr(default)
 
 
 __all__ = [

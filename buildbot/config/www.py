@@ -14,7 +14,7 @@ from twisted.cred.strcred import makeChecker
 from buildbot.config import checks
 from buildbot.config.hooks import check_dialects
 from buildbot.config.ports import endpoint, is_loopback
-from buildbot.interfaces import AuthLike, AuthzLike
+from buildbot.interfaces import AuthLike, AuthzLike, AvatarLike
 
 #: the page that existing installations have, by the name of its package
 EXISTING = "buildbot-www"
@@ -34,6 +34,18 @@ def _like(kind: type, example: str) -> checks.Check:
         return value
 
     return checks.optional(check)
+
+
+def _avatar_methods(value: Any) -> list[Any]:
+    """One source of pictures or several, as a list."""
+    given = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+    for number, each in enumerate(given, 1):
+        if isinstance(each, type) or not isinstance(each, AvatarLike):
+            place = f"element {number} " if isinstance(value, list | tuple) else ""
+            raise ValueError(
+                f"{place}must be a source of pictures such as util.AvatarGitHub(), not {checks.kind(each)}"
+            )
+    return given
 
 
 def _lifetime(value: Any) -> timedelta:
@@ -91,7 +103,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     "change_hook_dialects": (check_dialects, "who may report changes over HTTP: [hooks.md](hooks.md)"),
     "change_hook_auth": (checks.list_of(_checker), "who may, by name and password: [hooks.md](hooks.md)"),
     "avatar_methods": (
-        checks.anything,
+        _avatar_methods,
         "where pictures of people come from, by default `util.AvatarGravatar()`; `[]`: nowhere",
     ),
     "cookie_secret": (checks.anything, ""),

@@ -7,17 +7,20 @@ session then remembers. `RemoteUserAuth` has ``visitor`` instead: each request s
 from __future__ import annotations
 
 import hmac
+import os
 import re
 from base64 import b64decode
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
 from buildbot.util.deferreds import resolved
 from buildbot.util.fairqueue import FairQueue, QueueFullError
@@ -32,6 +35,8 @@ _log = Logger()
 #: what is known about a user: ``username``, ``email``, ``full_name``, ``groups``, …; JSON values
 UserInfo = dict[str, Any]
 
+#: methods of 4.3 that make resources of Twisted's web server, which is not ours
+_OF_TWISTED = ("getLoginResource", "getLogoutResource", "maybeAutoLogin", "updateUserInfo")
 _REMEMBERED_USERS = 1000
 _REMEMBERED_S = 300.0
 
@@ -73,15 +78,36 @@ class UserInfoProviderBase:
         return {"email": username}
 
 
-class AuthBase:
-    """What ways to log in have in common.
+def _provider(value: Any) -> UserInfoProviderBase:
+    if isinstance(value, type) or not callable(getattr(value, "getUserInfo", None)):
+        raise ValueError(f"must be an object with a method getUserInfo, not {checks.kind(value)}")
+    return value  # type: ignore[no-any-return]
 
-    Args:
-        userInfoProvider: asked for more about users once their names are known.
-    """
 
-    def __init__(self, userInfoProvider: UserInfoProviderBase | None = None) -> None:
-        self.userInfoProvider = userInfoProvider or UserInfoProviderBase()
+class AuthBase(Declared):
+    """What ways to log in have in common; derive from it and override ``login`` or ``visitor``."""
+
+    userInfoProvider = argument(
+        None, checks.optional(_provider), doc="asked for more about users once their names are known"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in _OF_TWISTED:
+            if hasattr(self, name):
+                error(
+                    f"{type(self).__name__}: {name} is not called here: derive from util.CustomAuth and override "
+                    "check_credentials, or override login(request, desk)"
+                )
+        if self.userInfoProvider is None:
+            self.userInfoProvider = UserInfoProviderBase()
+
+    #: the master, once the web server has been made
+    master: Any = None
+
+    def reconfigAuth(self, master: Any, new_config: Any) -> None:
+        """Take the master and its configuration; called when the web server is made, and at each reconfiguration."""
+        self.master = master
 
     def getConfigDict(self) -> dict[str, Any]:
         """What pages are told: ``name``, and for OAuth2 more."""
@@ -99,8 +125,10 @@ class AuthBase:
         """One step of a login: its end, or what to answer meanwhile."""
         return Response.text(404, "There is no login here")
 
-    async def _described(self, user: Mapping[str, Any]) -> UserInfo:
-        return {**user, **(await resolved(self.userInfoProvider.getUserInfo(user["username"])) or {})}
+    async def described(self, user: Mapping[str, Any]) -> UserInfo:
+        """What is known of a user, with what ``userInfoProvider`` says."""
+        provider = self.userInfoProvider or UserInfoProviderBase()
+        return {**user, **(await resolved(provider.getUserInfo(user["username"])) or {})}
 
 
 class NoAuth(AuthBase):
@@ -110,10 +138,12 @@ class NoAuth(AuthBase):
 class PasswordAuth(AuthBase):
     """Asks for a name and a password by HTTP Basic."""
 
-    def __init__(self, userInfoProvider: UserInfoProviderBase | None = None) -> None:
-        super().__init__(userInfoProvider)
-        self._checks = FairQueue()
-        self._guesses: Guesses | None = None
+    positional: ClassVar[tuple[str, ...]] = ("userInfoProvider",)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__checks = FairQueue()
+        self.__guesses: Guesses | None = None
 
     async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """Whether this is the user's password."""
@@ -124,7 +154,7 @@ class PasswordAuth(AuthBase):
         given = basic_credentials(request)
         if given is not None:
             try:
-                right = await self._is_right(request.client, given, desk)
+                right = await self.__is_right(request.client, given, desk)
             except (TooManyGuessesError, QueueFullError):
                 _log.info("login refused: too many from {address} wait", address=request.client)
                 return Response.text(429, "Too many logins from your address wait; try again later").with_headers(
@@ -132,7 +162,7 @@ class PasswordAuth(AuthBase):
                 )
             if right:
                 redirect = dict(request.parameters()).get("redirect", "")
-                return LoggedIn(await self._described({"username": given[0]}), redirect)
+                return LoggedIn(await self.described({"username": given[0]}), redirect)
             _log.info(
                 "login from {address} failed: wrong password or unknown user {name!r}",
                 address=request.client,
@@ -141,74 +171,71 @@ class PasswordAuth(AuthBase):
         challenge = ("WWW-Authenticate", 'Basic realm="buildbot", charset="UTF-8"')
         return Response.text(401, "Unauthorized").with_headers(challenge)
 
-    async def _is_right(self, address: str, given: tuple[str, str], desk: LoginContext) -> bool:
+    async def __is_right(self, address: str, given: tuple[str, str], desk: LoginContext) -> bool:
         """The verdict on a password, when it is the turn of its address."""
-        if self._guesses is None:
-            self._guesses = Guesses(desk.master.reactor)
-        guesses, name = self._guesses, given[0][:200]
+        if self.__guesses is None:
+            self.__guesses = Guesses(desk.master.reactor)
+        guesses, name = self.__guesses, given[0][:200]
 
         async def check() -> bool:
             return bool(await self.check(*given, desk))
 
         # Whoever waits because of wrong passwords holds a place of its address meanwhile, but no thread.
-        with self._checks.place(address):
+        with self.__checks.place(address):
             await guesses.turn(address, name)
-            right = await self._checks.run(address, check)
+            right = await self.__checks.run(address, check)
         (guesses.right if right else guesses.wrong)(address, name)
         return right
 
 
+def _users(value: Any) -> dict[bytes, bytes]:
+    """Names and passwords as bytes; what is wrong is not shown, it may hold passwords."""
+    try:
+        return {_bytes(name): _bytes(password) for name, password in dict(value).items()}
+    except (TypeError, ValueError, AttributeError):
+        raise ValueError("must be a dictionary of name to password, or a list of such pairs, all text") from None
+
+
 class UserPasswordAuth(PasswordAuth):
-    """Users and passwords in the configuration.
+    """Users and passwords in the configuration."""
 
-    Args:
-        users: dictionary of name to password, or a list of such pairs.
-    """
-
-    def __init__(
-        self,
-        users: Mapping[str, str | bytes] | Mapping[bytes, str | bytes] | Iterable[tuple[str | bytes, str | bytes]],
-        userInfoProvider: UserInfoProviderBase | None = None,
-    ) -> None:
-        super().__init__(userInfoProvider)
-        try:
-            self._users = {_bytes(name): _bytes(password) for name, password in dict(users).items()}
-        except (TypeError, ValueError, AttributeError):
-            error("UserPasswordAuth: users must be a dictionary of name to password, or a list of pairs, all text")
-            self._users = {}
+    positional: ClassVar[tuple[str, ...]] = ("users", "userInfoProvider")
+    users = argument(REQUIRED, _users, doc="a dictionary of name to password, or a list of such pairs")
 
     def knows(self, user: Mapping[str, Any]) -> bool:
         """As ``AuthBase.knows``: whoever is taken out of the configuration is out."""
-        return _bytes(user["username"]) in self._users
+        return _bytes(user["username"]) in (self.users or {})
 
     async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
-        expected = self._users.get(username.encode())
+        expected = (self.users or {}).get(username.encode())
         # An unknown name takes as long as a wrong password.
         same = hmac.compare_digest(expected if expected is not None else b"", password.encode())
         return same and expected is not None
 
 
+def _password_file(value: Any) -> str:
+    # while a configuration is loaded, relative means relative to its directory
+    path = Path(checks.name(os.fspath(value) if isinstance(value, os.PathLike) else value)).absolute()
+    if not path.is_file():
+        raise ValueError(f"must be a file; there is none {value!r}")
+    return str(path)
+
+
 class HTPasswdAuth(PasswordAuth):
-    """Users and passwords in a file that Apache's ``htpasswd`` keeps: bcrypt, ``apr1`` or ``{SHA}``.
+    """Users and passwords in a file that Apache's ``htpasswd`` keeps: bcrypt, ``apr1`` or ``{SHA}``."""
 
-    Args:
-        passwdFile: its path; read at every login, so that changes count at once.
-    """
-
-    def __init__(self, passwdFile: str, userInfoProvider: UserInfoProviderBase | None = None) -> None:
-        super().__init__(userInfoProvider)
-        # while a configuration is loaded, relative means relative to its directory
-        self.path = Path(passwdFile).absolute()
-        if not self.path.is_file():
-            error(f"HTPasswdAuth: there is no file {passwdFile!r}")
+    positional: ClassVar[tuple[str, ...]] = ("passwdFile", "userInfoProvider")
+    passwdFile = argument(
+        REQUIRED, _password_file, doc="its path; it is read at every login, so that changes count at once"
+    )
 
     async def check(self, username: str, password: str, desk: LoginContext) -> bool:
         """As ``PasswordAuth.check``."""
         try:
-            return bool(await _in_thread(desk, htpasswd.check, self.path, username, password))
+            return bool(await _in_thread(desk, htpasswd.check, Path(self.passwdFile), username, password))
         except OSError as problem:
-            _log.error("login: {path} cannot be read: {reason}", path=self.path, reason=problem.strerror)
+            _log.error("login: {path} cannot be read: {reason}", path=self.passwdFile, reason=problem.strerror)
             return False
 
 
@@ -237,51 +264,54 @@ class CustomAuth(PasswordAuth):
         return await resolved(self.check_credentials(username, password)) is True
 
 
+def _header(value: Any) -> str:
+    return checks.name(_text(value) if isinstance(value, bytes) else value)
+
+
+def _header_regex(value: Any) -> re.Pattern[str]:
+    try:
+        pattern = re.compile(_text(value) if isinstance(value, bytes) else value)
+    except (re.error, TypeError) as problem:
+        raise ValueError(f"must be a regular expression, not {checks.kind(value)}: {problem}") from None
+    if "username" not in pattern.groupindex:
+        raise ValueError(f"must have a group named username, (?P<username>…), not {checks.kind(value)}")
+    return pattern
+
+
 class RemoteUserAuth(AuthBase):
     """A proxy in front of the master knows who it is, and says so in a header of every request.
 
     Whoever reaches the master around the proxy can claim to be anybody: let it listen on loopback, and let the proxy
     remove the header from what clients send.
-
-    Args:
-        header: its name.
-        headerRegex: finds ``username`` and other attributes as named groups in the header's value.
     """
 
-    header = "REMOTE_USER"
-    headerRegex = r"(?P<username>[^ @]+)@(?P<realm>[^ @]+)"
+    positional: ClassVar[tuple[str, ...]] = ("header", "headerRegex", "userInfoProvider")
+    header = argument("REMOTE_USER", _header, doc="its name")
+    headerRegex = argument(
+        r"(?P<username>[^ @]+)@(?P<realm>[^ @]+)",
+        _header_regex,
+        doc="finds `username` and other attributes as named groups in the header's value",
+    )
 
-    def __init__(
-        self,
-        header: str | bytes | None = None,
-        headerRegex: str | bytes | re.Pattern[str] | None = None,
-        userInfoProvider: UserInfoProviderBase | None = None,
-    ) -> None:
-        super().__init__(userInfoProvider)
-        self._header = _text(header or self.header).lower()
-        pattern = headerRegex or self.headerRegex
-        try:
-            self._regex = re.compile(_text(pattern) if isinstance(pattern, bytes) else pattern)
-        except re.error as problem:
-            error(f"RemoteUserAuth: headerRegex is no regular expression: {problem}")
-            self._regex = re.compile(self.headerRegex)
-        if "username" not in self._regex.groupindex:
-            error("RemoteUserAuth: headerRegex must have a group named username: (?P<username>…)")
-        self._known: OrderedDict[str, tuple[float, UserInfo]] = OrderedDict()
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self.by_name(args, kwargs)
+        super().__init__(**{name: value for name, value in given.items() if value is not None})
+        self.__regex = re.compile(self.headerRegex)
+        self.__known: OrderedDict[str, tuple[float, UserInfo]] = OrderedDict()
 
     async def visitor(self, request: Request, desk: LoginContext) -> UserInfo | None:
         """As ``AuthBase.visitor``; what the provider says of a user counts for five minutes."""
-        found = self._regex.fullmatch(request.header(self._header) or "")
+        found = self.__regex.fullmatch(request.header(self.header.lower()) or "")
         if found is None:
             return None
         now, value = desk.master.reactor.seconds(), found[0]
-        known = self._known.get(value)
+        known = self.__known.get(value)
         if known is None or known[0] < now:
             attributes = {name: text for name, text in found.groupdict().items() if text is not None}
-            known = self._known[value] = (now + _REMEMBERED_S, await self._described(attributes))
-            self._known.move_to_end(value)
-            if len(self._known) > _REMEMBERED_USERS:
-                self._known.popitem(last=False)
+            known = self.__known[value] = (now + _REMEMBERED_S, await self.described(attributes))
+            self.__known.move_to_end(value)
+            if len(self.__known) > _REMEMBERED_USERS:
+                self.__known.popitem(last=False)
         return known[1]
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:

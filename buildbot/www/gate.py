@@ -25,7 +25,7 @@ from buildbot.www.settings import Settings
 
 #: roots of what everybody gets: the pages' files, the way to log in, hooks (which have secrets of their own)
 _OPEN = frozenset(
-    {"", "page", "assets", "plugins", "config", "auth", "avatar", "change_hook", "health", "ready", "index.html"}
+    {"", "page", "assets", "plugins", "config", "auth", "avatar", "img", "change_hook", "health", "ready", "index.html"}
 )
 #: what only this server's pages may ask for; the API has rules of its own for browsers (``cors``)
 _OF_PAGES = frozenset({"auth", "config", "sse", "ws"})
@@ -46,6 +46,7 @@ class Gate:
         self._settings = settings
         configured: AuthBase | None = www.get("auth")
         self.auth: AuthBase = configured or NoAuth()
+        self.auth.reconfigAuth(master, getattr(master, "config", None))
         self._authz: Authz = www.get("authz") or Authz()
         secure = urlsplit(settings.buildbot_url).scheme == "https"
         lifetime = www.get("cookie_expiration_time") or LIFETIME
@@ -53,11 +54,12 @@ class Gate:
         self._holds = holds
         #: without a login only those who reach this machine's loopback are trusted, unless NoAuth says otherwise
         self._anonymous_control = is_loopback(settings.listen) if configured is None else isinstance(configured, NoAuth)
+        self._authz.attach(master, self._anonymous_control)
 
     @property
     def guards_reading(self) -> bool:
         """Whether some rule is about reading."""
-        return any(rule.covers(AccessRequest(("builds",))) for rule in self._authz.rules)
+        return self._authz.may_guard(AccessRequest(("builds",)))
 
     @property
     def url(self) -> str:
@@ -93,7 +95,7 @@ class Gate:
             raise RefusedError(400, "invalid origin")
         visitor = await self.visitor(request)
         # Without rules everybody may read, and this is the way of every request.
-        asked = asked_by(request, segments) if self._authz.rules else None
+        asked = asked_by(request, segments) if self._authz.decides else None
         if asked is not None:
             await self.check(visitor, asked)
         return visitor

@@ -48,5 +48,4 @@ class Login:
     def _back(self, redirect: str, cookie: tuple[str, str]) -> Response:
         # Only what follows '#' comes from the request, so that nobody is sent to another site.
         where = f"{self._home}#{_UNSAFE.sub('', redirect) or '/'}"
-        location = "".join(each if " " < each < "\x7f" else "%20" if each == " " else "" for each in where)
-        return Response(302, (("Location", location), ("Cache-Control", "no-store"), cookie))
+        return Response.redirect(where, ("Cache-Control", "no-store"), cookie)

@@ -11,16 +11,20 @@ import hmac
 import json
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.logger import Logger
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.util import clock
 from buildbot.util.httpclient import Answer, HttpClient, HttpError, UnexpectedAnswerError
-from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo, UserInfoProviderBase
+from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import cookie
 
@@ -32,14 +36,24 @@ _LOGIN_S = 600
 _JSON = {"Accept": "application/json"}
 
 
-class OAuth2Auth(AuthBase):
-    """What the providers have in common; derive from it for another one.
+def _secret(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        # What is wrong may be a secret all the same.
+        raise ValueError(f"must be a text that is not empty, not a value of type {type(value).__name__}")
+    return value
 
-    Args:
-        clientId, clientSecret: what the provider calls this installation. Its redirect URL, to be told to the
-            provider, is ``<buildbotURL>auth/login``.
-        autologin: pages send visitors to the provider without being asked.
+
+class OAuth2Auth(AuthBase):
+    """What the providers have in common; derive from it for another one, with ``get_user``.
+
+    Its redirect URL, to be told to the provider, is ``<buildbotURL>auth/login``.
     """
+
+    positional: ClassVar[tuple[str, ...]] = ("clientId", "clientSecret", "autologin", "userInfoProvider")
+    clientId = argument(REQUIRED, checks.name, doc="what the provider calls this installation")
+    clientSecret = argument(REQUIRED, _secret, doc="the secret that the provider gave with it")
+    autologin = argument(False, checks.boolean, doc="whether pages send visitors to the provider without being asked")
+    ssl_verify = argument(True, checks.boolean, doc="whether the provider's certificate is checked")
 
     name = ""
     faIcon = ""
@@ -52,32 +66,30 @@ class OAuth2Auth(AuthBase):
     #: whether the provider wants the client's secret by HTTP Basic
     getTokenUseAuthHeaders = False
 
-    def __init__(
-        self,
-        clientId: str,
-        clientSecret: str,
-        autologin: bool = False,
-        userInfoProvider: UserInfoProviderBase | None = None,
-    ) -> None:
-        super().__init__(userInfoProvider)
-        self._client_id = clientId
-        self._client_secret = clientSecret
-        self._autologin = autologin
-
     def getConfigDict(self) -> dict[str, Any]:
         """As ``AuthBase.getConfigDict``."""
-        return {"name": self.name, "oauth2": True, "fa_icon": self.faIcon, "autologin": self._autologin}
+        return {"name": self.name, "oauth2": True, "fa_icon": self.faIcon, "autologin": self.autologin}
 
     async def get_user(self, api: Api) -> UserInfo:
-        """What the provider says about the user; raises HttpError."""
-        raise NotImplementedError
+        """What the provider says about the user; raises HttpError.
+
+        A subclass that has ``getUserInfoFromOAuthClient(client)`` is asked by that, in a thread; it may use `get`.
+        """
+        ask = getattr(self, "getUserInfoFromOAuthClient", None)
+        if ask is None:
+            raise NotImplementedError
+        return await api.in_thread(ask)  # type: ignore[no-any-return]
+
+    def get(self, session: BlockingApi, path: str) -> Any:
+        """What the provider has at a path, as JSON, for ``getUserInfoFromOAuthClient``."""
+        return session.get(self.resourceEndpoint + path).json()
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``."""
         given = dict(request.parameters())
         if "state" not in given:
-            return await self._send_away(given.get("redirect", ""), desk)
-        redirect = await self._redirect_of(request, given["state"], desk)
+            return await self.__send_away(given.get("redirect", ""), desk)
+        redirect = await self.__redirect_of(request, given["state"], desk)
         if redirect is None:
             return Response.text(
                 400, "This login was not begun in this browser, or more than ten minutes ago. Try again."
@@ -85,8 +97,8 @@ class OAuth2Auth(AuthBase):
         if "code" not in given:
             return Response.text(403, f"{self.name} refused the login: {given.get('error', 'it gave no code')[:100]}")
         try:
-            token = await self._token(given["code"], await desk.sign("pkce", given["state"]), desk)
-            user = await self.get_user(Api(desk.master.httpservice, self.resourceEndpoint, token))
+            token = await self.__token(given["code"], await desk.sign("pkce", given["state"]), desk)
+            user = await self.get_user(Api(desk.master, self.resourceEndpoint, token, self.ssl_verify))
         except (HttpError, KeyError, TypeError) as problem:
             _log.error("login by {name} failed: {problem!r}", name=self.name, problem=problem)
             return Response.text(
@@ -94,12 +106,12 @@ class OAuth2Auth(AuthBase):
             )
         return LoggedIn(user, redirect)
 
-    async def _send_away(self, redirect: str, desk: LoginContext) -> Response:
+    async def __send_away(self, redirect: str, desk: LoginContext) -> Response:
         state = secrets.token_urlsafe(24)
         verifier = await desk.sign("pkce", state)
         challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
         parameters = {
-            "client_id": self._client_id,
+            "client_id": self.clientId,
             "redirect_uri": desk.url,
             "response_type": "code",
             "scope": self.scope,
@@ -114,7 +126,7 @@ class OAuth2Auth(AuthBase):
         where = f"{self.authUri}?{urlencode(parameters, quote_via=quote)}"
         return Response(302, (("Location", where), desk.sessions.set_cookie(_COOKIE, value, _LOGIN_S)))
 
-    async def _redirect_of(self, request: Request, state: str, desk: LoginContext) -> str | None:
+    async def __redirect_of(self, request: Request, state: str, desk: LoginContext) -> str | None:
         """Where to go after the login that this browser has begun with ``state``; None if it has not."""
         remembered, _, signature = cookie(request, desk.sessions.cookie_name(_COOKIE)).rpartition(".")
         if not remembered or not hmac.compare_digest(
@@ -125,7 +137,7 @@ class OAuth2Auth(AuthBase):
         same = hmac.compare_digest(expected.encode(), state.encode())
         return redirect if same and clock.now() <= until else None
 
-    async def _token(self, code: str, verifier: str, desk: LoginContext) -> str:
+    async def __token(self, code: str, verifier: str, desk: LoginContext) -> str:
         form = {
             "grant_type": "authorization_code",
             "code": code,
@@ -134,11 +146,11 @@ class OAuth2Auth(AuthBase):
         }
         auth = None
         if self.getTokenUseAuthHeaders:
-            auth = (quote(self._client_id), quote(self._client_secret))
+            auth = (quote(self.clientId), quote(self.clientSecret))
         else:
-            form |= {"client_id": self._client_id, "client_secret": self._client_secret}
+            form |= {"client_id": self.clientId, "client_secret": self.clientSecret}
         http: HttpClient = desk.master.httpservice
-        answer = await http.request("POST", self.tokenUri, data=form, auth=auth, headers=_JSON)
+        answer = await http.request("POST", self.tokenUri, data=form, auth=auth, headers=_JSON, verify=self.ssl_verify)
         found = answer.require(200).json()
         token = found.get("access_token") if isinstance(found, dict) else None
         if not isinstance(token, str):
@@ -149,13 +161,33 @@ class OAuth2Auth(AuthBase):
 class Api:
     """The provider's API, with a user's token."""
 
-    def __init__(self, http: HttpClient, base: str, token: str) -> None:
-        self._http = http
+    def __init__(self, master: Any, base: str, token: str, verify: bool = True) -> None:
+        self._reactor = master.reactor
+        self._http: HttpClient = master.httpservice
+        self._verify = verify
         self._base = base.rstrip("/")
         self._headers = {**_JSON, "Authorization": f"Bearer {token}"}
 
+    async def fetch(self, url: str) -> Answer:
+        """What is at a URL; HttpError if there is nothing."""
+        answer = await self._http.request("GET", url, headers=self._headers, verify=self._verify)
+        return answer.require(200)
+
+    async def in_thread(self, ask: Callable[[BlockingApi], Any]) -> Any:
+        """What a function that blocks finds out."""
+        return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), ask, BlockingApi(self))
+
+    def wait_for(self, url: str) -> Answer:
+        """As ``fetch``, in a thread, which waits."""
+
+        def fetch() -> Deferred[Answer]:
+            return ensureDeferred(self.fetch(url))
+
+        found: Answer = blockingCallFromThread(self._reactor, fetch)  # type: ignore[arg-type]  # Twisted's type has no answer
+        return found
+
     async def _get(self, path: str) -> Answer:
-        return (await self._http.request("GET", self._base + path, headers=self._headers)).require(200)
+        return await self.fetch(self._base + path)
 
     async def object(self, path: str) -> dict[str, Any]:
         """The JSON object at a path; HttpError if there is none."""
@@ -176,71 +208,75 @@ class Api:
         return [each for each in found if isinstance(each, dict)]
 
 
+class BlockingApi:
+    """The provider's API, with a user's token, for functions that run in a thread."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+
+    def get(self, url: str) -> Answer:
+        """What is at a URL, with ``json()`` and ``body``; HttpError if there is nothing."""
+        return self._api.wait_for(url)
+
+
 class GitHubAuth(OAuth2Auth):
-    """GitHub, or a GitHub Enterprise server. A user's organisations are groups.
+    """GitHub, or a GitHub Enterprise server. A user's organisations are groups."""
 
-    Args:
-        serverURL: of an Enterprise server.
-        getTeamsMembership: teams are groups too, as ``organisation/team``.
-        apiVersion, debug: taken for the sake of existing configurations; what is asked for is the same.
-    """
-
+    positional: ClassVar[tuple[str, ...]] = (
+        "clientId",
+        "clientSecret",
+        "serverURL",
+        "autologin",
+        "apiVersion",
+        "getTeamsMembership",
+        "debug",
+        "userInfoProvider",
+    )
+    serverURL = argument(None, checks.optional(checks.url), doc="of an Enterprise server")
+    apiVersion = argument(
+        3, checks.one_of(3, 4), doc="which of GitHub's interfaces is asked; what is asked for is the same, so 3 is used"
+    )
+    getTeamsMembership = argument(False, checks.boolean, doc="whether teams are groups too, as `organisation/team`")
+    debug = argument(False, checks.boolean, doc="whether what GitHub says of a user is logged")
     name = "GitHub"
     faIcon = "fa-github"
     scope = "user:email read:org"
 
-    def __init__(
-        self,
-        clientId: str,
-        clientSecret: str,
-        serverURL: str | None = None,
-        autologin: bool = False,
-        apiVersion: int = 4,
-        getTeamsMembership: bool = False,
-        debug: bool = False,
-        userInfoProvider: UserInfoProviderBase | None = None,
-    ) -> None:
-        super().__init__(clientId, clientSecret, autologin, userInfoProvider)
-        server = (serverURL or "https://github.com").rstrip("/")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        server = (self.serverURL or "https://github.com").rstrip("/")
         self.authUri = f"{server}/login/oauth/authorize"
         self.tokenUri = f"{server}/login/oauth/access_token"
-        self.resourceEndpoint = f"{server}/api/v3" if serverURL else "https://api.github.com"
-        self._teams = getTeamsMembership
+        self.resourceEndpoint = f"{server}/api/v3" if self.serverURL else "https://api.github.com"
 
     async def get_user(self, api: Api) -> UserInfo:
         """As ``OAuth2Auth.get_user``."""
         user = await api.object("/user")
         groups = [each["login"] for each in await api.list("/user/orgs?per_page=100")]
-        if self._teams:
+        if self.getTeamsMembership:
             teams = await api.list("/user/teams?per_page=100")
             groups += [f"{each['organization']['login']}/{each['slug']}" for each in teams]
         # Addresses that nobody has confirmed would give anybody's roles.
         emails = [each for each in await api.list("/user/emails") if each.get("verified") and each.get("primary")]
         email = emails[0]["email"] if emails else None
-        return {"username": user["login"], "full_name": user.get("name"), "email": email, "groups": groups}
+        known = {"username": user["login"], "full_name": user.get("name"), "email": email, "groups": groups}
+        if self.debug:
+            _log.info("GitHub says of a user: {known}", known=known)
+        return known
 
 
 class GitLabAuth(OAuth2Auth):
-    """A GitLab server. The groups that a user is a member of are groups, by their full paths.
+    """A GitLab server. The groups that a user is a member of are groups, by their full paths."""
 
-    Args:
-        instanceUri: its URL.
-    """
-
+    positional: ClassVar[tuple[str, ...]] = ("instanceUri", "clientId", "clientSecret", "autologin", "userInfoProvider")
+    instanceUri = argument(REQUIRED, checks.url, doc="its URL")
     name = "GitLab"
     faIcon = "fa-git"
     scope = "read_user read_api"
 
-    def __init__(
-        self,
-        instanceUri: str,
-        clientId: str,
-        clientSecret: str,
-        autologin: bool = False,
-        userInfoProvider: UserInfoProviderBase | None = None,
-    ) -> None:
-        super().__init__(clientId, clientSecret, autologin, userInfoProvider)
-        server = instanceUri.rstrip("/")
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        server = (self.instanceUri or "").rstrip("/")
         self.authUri = f"{server}/oauth/authorize"
         self.tokenUri = f"{server}/oauth/token"
         self.resourceEndpoint = f"{server}/api/v4"
@@ -294,3 +330,38 @@ class BitbucketAuth(OAuth2Auth):
         groups = [each["slug"] for each in await api.list("/workspaces?role=member&pagelen=100")]
         email = emails[0]["email"] if emails else None
         return {"username": user["username"], "full_name": user.get("display_name"), "email": email, "groups": groups}
+
+
+class KeyCloakAuth(OAuth2Auth):
+    """A realm of a Keycloak server. Groups are those that its ``groups`` mapper puts into what it says of a user."""
+
+    name = "Keycloak"
+    faIcon = "fa-key"
+    scope = "openid email profile"
+    positional: ClassVar[tuple[str, ...]] = (
+        "instance_uri",
+        "realm",
+        "client_id",
+        "client_secret",
+        "autologin",
+        "userInfoProvider",
+    )
+    instance_uri = argument(REQUIRED, checks.url, doc="its URL")
+    realm = argument(REQUIRED, checks.name, doc="the name of the realm")
+    client_id = argument(REQUIRED, checks.name, doc="what the realm calls this installation")
+    client_secret = argument(REQUIRED, _secret, doc="the secret that the realm gave with it")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self.by_name(args, kwargs)
+        super().__init__(**given, clientId=given.get("client_id", "-"), clientSecret=given.get("client_secret", "-"))
+        server = f"{(self.instance_uri or '').rstrip('/')}/realms/{quote(self.realm or '', safe='')}"
+        self.authUri = f"{server}/protocol/openid-connect/auth"
+        self.tokenUri = f"{server}/protocol/openid-connect/token"
+        self.resourceEndpoint = f"{server}/protocol/openid-connect"
+
+    async def get_user(self, api: Api) -> UserInfo:
+        """As ``OAuth2Auth.get_user``."""
+        user = await api.object("/userinfo")
+        groups = [each for each in user.get("groups") or [] if isinstance(each, str)]
+        email = user.get("email") if user.get("email_verified") is True else None
+        return {"username": user["preferred_username"], "full_name": user.get("name"), "email": email, "groups": groups}

@@ -44,10 +44,7 @@ class Visitor:
     @property
     def owner(self) -> str:
         """The name under which things are done: e-mail address, else user name, else full name."""
-        for name in ("email", "username", "full_name"):
-            if self.user and self.user.get(name):
-                return str(self.user[name])
-        return "anonymous"
+        return owner_of(self.user or {}) or "anonymous"
 
     @property
     def public(self) -> dict[str, Any]:
@@ -56,6 +53,15 @@ class Visitor:
 
 
 ANONYMOUS = Visitor()
+
+
+def owner_of(user: Mapping[str, Any]) -> str | None:
+    """The name under which a user does things: e-mail address, else user name, else full name; None without any."""
+    for name in ("email", "username", "full_name"):
+        if user.get(name):
+            return str(user[name])
+    return None
+
 
 #: has a connection closed when its visitor's session ends; gives a function that takes that back
 Hold = Callable[[Visitor, Callable[[], None]], Callable[[], None]]

@@ -147,7 +147,8 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
     return {
         "port": None,
         "plugins": {},
-        "avatar_methods": {"name": "gravatar"},
+        # What is not a list keeps the existing page from showing a picture beside the name of who is logged in.
+        "avatar_methods": _avatar_methods(www),
         "logfileName": None,
         **shown,
         "auth": {"name": "NoAuth"},
@@ -159,6 +160,11 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
         "multiMaster": False,
         "user": {"anonymous": True},
     }
+
+
+def _avatar_methods(www: Mapping[str, Any]) -> Any:
+    methods = www.get("avatar_methods")
+    return {"name": "gravatar"} if methods is None else [each.getConfigDict() for each in methods]
 
 
 def _versions() -> list[list[str]]:

@@ -13,7 +13,7 @@ from buildbot.changes.gitpoller import GitPoller
 from buildbot.plugins import changes, schedulers, secrets, util, worker
 
 #: classes that users inherit from, by the module that has them
-_KINDS = ("buildbot.changes", "buildbot.schedulers", "buildbot.worker", "buildbot.secrets")
+_KINDS = ("buildbot.changes", "buildbot.schedulers", "buildbot.worker", "buildbot.secrets", "buildbot.www")
 CLASSES = [
     value
     for namespace in (changes, schedulers, secrets, util, worker)

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from buildbot.www.authz.authz import Authz, fnmatchStrMatcher, reStrMatcher
+from buildbot.www.authz.authz import Authz, Forbidden, fnmatchStrMatcher, reStrMatcher
 
-__all__ = ["Authz", "fnmatchStrMatcher", "reStrMatcher"]
+__all__ = ["Authz", "Forbidden", "fnmatchStrMatcher", "reStrMatcher"]

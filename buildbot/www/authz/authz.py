@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import TypedDict
+from typing import Any, TypedDict
 
+from twisted.internet.defer import Deferred
+
+from buildbot.config import checks
+from buildbot.config.arguments import Declared, argument
 from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import deferred, resolved
+from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Data, Target, targets
-from buildbot.www.authz.endpointmatchers import ANYONE, AUTHENTICATED, EndpointMatcherBase
-from buildbot.www.authz.roles import RolesFromBase
+from buildbot.www.authz.endpointmatchers import (
+    ANYONE,
+    AUTHENTICATED,
+    EndpointMatcherBase,
+    decides_itself,
+    fits,
+    is_sure,
+    restrictions,
+)
+from buildbot.www.authz.roles import RolesFromBase, RolesFromOwner
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
 
@@ -40,43 +53,158 @@ def reStrMatcher(value: str, pattern: str) -> bool:
     return re.fullmatch(pattern, value) is not None
 
 
-class Authz:
+class Forbidden(RefusedError):
+    """The visitor may not do that.
+
+    Args:
+        msg: what he is told.
+    """
+
+    def __init__(self, msg: str | bytes) -> None:
+        super().__init__(403, msg.decode(errors="replace") if isinstance(msg, bytes) else msg)
+
+
+def _rule(value: Any) -> EndpointMatcherBase:
+    if not isinstance(value, EndpointMatcherBase):
+        raise ValueError(f"must be a matcher such as util.AnyEndpointMatcher(role=…), not {checks.kind(value)}")
+    return value
+
+
+def _role_matcher(value: Any) -> RolesFromBase:
+    if not isinstance(value, RolesFromBase):
+        raise ValueError(f"must be a matcher such as util.RolesFromGroups(), not {checks.kind(value)}")
+    return value
+
+
+def _none_or(check: checks.Check) -> checks.Check:
+    return lambda value: [] if value is None else check(value)
+
+
+class Authz(Declared):
     """Who may do what.
 
     The first rule that fits decides, unless the visitor lacks its role and it has ``defaultDeny=False``. Where no
     rule decides everybody may read, and whoever is logged in may control.
 
-    Args:
-        allowRules: the rules, in order.
-        roleMatchers: say which roles a user has.
-        stringsMatcher: how rules compare names, `fnmatchStrMatcher` or `reStrMatcher`.
+    Derive from it and override ``assertUserAllowed`` or ``getRolesFromUser`` for decisions of your own.
     """
 
-    def __init__(
-        self,
-        allowRules: Sequence[object] | None = None,
-        roleMatchers: Sequence[object] | None = None,
-        stringsMatcher: Callable[[str, str], bool] = fnmatchStrMatcher,
+    positional = ("allowRules", "roleMatchers", "stringsMatcher")
+    allowRules = argument((), _none_or(checks.list_of(_rule)), doc="the rules, in order")
+    roleMatchers = argument((), _none_or(checks.list_of(_role_matcher)), doc="say which roles a user has")
+    stringsMatcher = argument(
+        fnmatchStrMatcher,
+        checks.function,
+        doc="how rules compare names: `util.fnmatchStrMatcher`, `util.reStrMatcher` or another f(value, pattern)",
+    )
+
+    #: whose data rules look at; known once the web server has been made
+    master: Any = None
+    __anonymous_control = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__own_rules = {id(rule) for rule in self.allowRules if decides_itself(rule)}  # may not be hashable
+        if self.stringsMatcher is not reStrMatcher:
+            return
+        for rule in self.allowRules:
+            for name, pattern in restrictions(rule).items():
+                try:
+                    re.compile(pattern)
+                except re.error as problem:
+                    error(f"{type(rule).__name__}: {name} {pattern!r} is no regular expression: {problem}")
+
+    @property
+    def match(self) -> Callable[[str, str], bool]:
+        """Whether a name fits a pattern, in the way of these rules."""
+        return self.stringsMatcher  # type: ignore[no-any-return]
+
+    @property
+    def ownerRoleMatchers(self) -> list[RolesFromOwner]:
+        """Those of the role matchers that ask who owns what a request concerns."""
+        return [each for each in self.roleMatchers if isinstance(each, RolesFromOwner)]
+
+    def getConfigDict(self) -> dict[str, Any]:
+        """What pages are told: nothing."""
+        return {}
+
+    def setMaster(self, master: Any) -> None:
+        """Take the master whose data rules look at."""
+        self.master = master
+        for each in (*self.allowRules, *self.roleMatchers):
+            each.setAuthz(self)
+
+    def attach(self, master: Any, anonymous_control: bool) -> None:
+        """Make ready to be asked.
+
+        Args:
+            master: whose data rules look at.
+            anonymous_control: whether visitors who are not logged in may control where no rule decides.
+        """
+        self.__anonymous_control = anonymous_control
+        self.setMaster(master)
+
+    def may_guard(self, asked: AccessRequest) -> bool:
+        """Whether some rule may be about such requests."""
+        return self.__is_overridden or any(
+            id(rule) in self.__own_rules or rule.covers(asked) for rule in self.allowRules
+        )
+
+    @property
+    def decides(self) -> bool:
+        """Whether there is anything to ask: without rules everybody may read."""
+        return bool(self.allowRules) or self.__is_overridden
+
+    @property
+    def __is_overridden(self) -> bool:
+        return type(self).assertUserAllowed is not Authz.assertUserAllowed
+
+    def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> set[str] | Deferred[set[str]]:
+        """The roles that a user has everywhere; a Deferred if some role matcher takes its time."""
+        roles = {ANYONE}
+        if userDetails.get("anonymous"):
+            return roles
+        roles.add(AUTHENTICATED)
+        given = [
+            each.getRolesFromUser(userDetails) for each in self.roleMatchers if not isinstance(each, RolesFromOwner)
+        ]
+        if all(isinstance(each, list | tuple | set | frozenset) for each in given):
+            return roles.union(*given)
+        return self.__gathered(roles, given)
+
+    @deferred
+    async def __gathered(self, roles: set[str], given: Sequence[Any]) -> set[str]:
+        for each in given:
+            roles.update(await resolved(each))
+        return roles
+
+    @deferred
+    async def getOwnerRolesFromUser(self, userDetails: Mapping[str, Any], owner: str | None) -> set[str]:
+        """The roles that a user has for what ``owner`` has forced."""
+        roles: set[str] = set()
+        if owner is not None and not userDetails.get("anonymous"):
+            for each in self.ownerRoleMatchers:
+                roles.update(await resolved(each.getRolesFromUser(userDetails, owner)))
+        return roles
+
+    @deferred
+    async def assertUserAllowed(
+        self, ep: Sequence[str], action: str, options: Mapping[str, Any], userDetails: Mapping[str, Any]
     ) -> None:
-        self.rules: list[EndpointMatcherBase] = []
-        self.role_matchers: list[RolesFromBase] = []
-        self._matcher = stringsMatcher
-        for rule in allowRules or ():
-            if not isinstance(rule, EndpointMatcherBase):
-                error(f"Authz: allowRules must hold matchers (util.AnyEndpointMatcher(…), …), not {rule!r}")
-                continue
-            self.rules.append(rule)
-            if stringsMatcher is reStrMatcher:
-                for name, pattern in rule.patterns.items():
-                    try:
-                        re.compile(pattern)
-                    except re.error as problem:
-                        error(f"Authz: {type(rule).__name__}: {name} {pattern!r} is no regular expression: {problem}")
-        for matcher in roleMatchers or ():
-            if isinstance(matcher, RolesFromBase):
-                self.role_matchers.append(matcher)
-            else:
-                error(f"Authz: roleMatchers must hold matchers (util.RolesFromGroups(…), …), not {matcher!r}")
+        """Refuse what a user may not do.
+
+        Args:
+            ep: segments of the Data API's path.
+            action: ``GET``, or the name of a control action.
+            options: arguments of the action.
+            userDetails: what is known of the user; ``{"anonymous": True}`` for somebody who is not logged in.
+
+        Raises:
+            Forbidden: he may not.
+        """
+        visitor = Visitor(None if userDetails.get("anonymous") else userDetails)
+        asked = named.asked(ep, action, options)
+        await self.__decide(visitor, asked, self.master.data, self.__anonymous_control)
 
     async def check(self, visitor: Visitor, asked: AccessRequest, data: Data, anonymous_control: bool = False) -> None:
         """Refuse what the visitor may not do.
@@ -87,86 +215,130 @@ class Authz:
         Raises:
             RefusedError: 403.
         """
-        relevant = [rule for rule in self.rules if rule.covers(asked)]
+        if self.__is_overridden:
+            details = {"anonymous": True} if visitor.user is None else dict(visitor.user)
+            options = named.Options(asked)
+            await resolved(self.assertUserAllowed(asked.path, named.action_of(asked), options, details))
+        else:
+            await self.__decide(visitor, asked, data, anonymous_control)
+
+    async def __decide(self, visitor: Visitor, asked: AccessRequest, data: Data, anonymous_control: bool) -> None:
+        relevant = [rule for rule in self.allowRules if id(rule) in self.__own_rules or rule.covers(asked)]
         if relevant:
-            by_owner = any(True for matcher in self.role_matchers for _ in matcher.roles_of_owner())
-            about = {name for rule in relevant for name in rule.patterns}
-            needed = by_owner or bool(about)
-            roles = await self._roles(visitor)
+            about = {name for rule in relevant for name in restrictions(rule)}
+            roles = await self.__roles(visitor)
+            matches: dict[int, Any] = {}
             undecided = False
+            needed = bool(self.ownerRoleMatchers or about)
             for subject in await targets(asked, data, bool(about - {"builder"})) if needed else [Target()]:
-                had = roles | self._owned(visitor, subject)
-                rule = self._deciding(relevant, had, asked, subject)
-                if rule is None:
+                had = roles | await self.__owned(visitor, subject.owner)
+                if await self.__allows(relevant, had, visitor, asked, subject, matches) is None:
                     undecided = True
-                elif rule.role not in had:
-                    raise RefusedError(403, f"you need to have role '{rule.role}'")
             if not undecided:
                 return
         if not asked.reads and visitor.user is None and not anonymous_control:
-            raise RefusedError(403, "you need to be logged in")
+            raise Forbidden("you need to be logged in")
+
+    async def __allows(
+        self,
+        rules: Sequence[EndpointMatcherBase],
+        had: set[str],
+        visitor: Visitor,
+        asked: AccessRequest,
+        subject: Target,
+        matches: dict[int, Any],
+    ) -> EndpointMatcherBase | None:
+        """The rule that allows a request as far as it concerns ``subject``; None if none decides.
+
+        Args:
+            matches: by its id, what a rule that people have written said of this request; each is asked once.
+
+        Raises:
+            Forbidden: a rule refuses it.
+        """
+        for rule in rules:
+            if id(rule) in self.__own_rules:
+                if id(rule) not in matches:
+                    said = rule.match(asked.path, named.action_of(asked), named.Options(asked))
+                    matches[id(rule)] = await resolved(said)
+                if matches[id(rule)] is None:
+                    continue
+                if rule.role in had or rule.role in await self.__owned(visitor, await _owner_of(matches[id(rule)])):
+                    return rule
+            elif not fits(rule, asked, subject, self.match):
+                continue
+            elif rule.role in had:
+                if is_sure(rule, subject):
+                    return rule
+                continue  # The role is for some builds; others may be concerned too.
+            if rule.defaultDeny:
+                raise Forbidden(f"you need to have role '{rule.role}'")
+        return None
 
     async def rights(self, visitor: Visitor, data: Data, anonymous_control: bool = False) -> dict[str, Right]:
         """What the visitor may do, by action (``builds/stop``), so that pages offer no more than that.
 
-        It says in advance what `check` says of each request; arguments of an action are not known yet.
+        It says in advance what `check` says of each request; arguments of an action are not known yet. What only a
+        decision of people's own can tell counts as allowed.
 
         Args:
             anonymous_control: as for `check`.
         """
-        roles = await self._roles(visitor)
+        roles = await self.__roles(visitor)
+        own_roles = roles | await self.__owned(visitor, visitor.owner)
         otherwise = visitor.user is not None or anonymous_control
         builders: dict[int, str] | None = None
         found: dict[str, Right] = {}
         for action in ACTIONS:
+            if self.__is_overridden:
+                found[f"{action.plural}/{action.name}"] = Right(all=True, own=True)
+                continue
             asked = AccessRequest((action.plural, "1"), action.name)
-            relevant = [rule for rule in self.rules if rule.covers(asked)]
-            if any(rule.builder is not None for rule in relevant) and builders is None:
+            relevant = [rule for rule in self.allowRules if id(rule) in self.__own_rules or rule.covers(asked)]
+            by_builder = any(rule.builder is not None for rule in relevant if id(rule) not in self.__own_rules)
+            if by_builder and builders is None:
                 builders = {builder["builderid"]: builder["name"] for builder in await data.get({}, ("builders",))}
             right: dict[str, bool | list[int]] = {}
-            for whose, had in (("all", roles), ("own", roles | self._of_owner(visitor))):
-                may = partial(self._may, relevant, had, asked, otherwise)
-                if any(rule.builder is not None for rule in relevant):
+            for whose, had in (("all", roles), ("own", own_roles)):
+                may = partial(self.__may, relevant, had, asked, otherwise)
+                if by_builder:
                     right[whose] = [builderid for builderid, name in (builders or {}).items() if may(Target(name))]
                 else:
                     right[whose] = may(Target())
             found[f"{action.plural}/{action.name}"] = Right(all=right["all"], own=right["own"])
         return found
 
-    def _may(
-        self, rules: list[EndpointMatcherBase], roles: set[str], asked: AccessRequest, otherwise: bool, subject: Target
+    def __may(
+        self,
+        rules: Sequence[EndpointMatcherBase],
+        had: set[str],
+        asked: AccessRequest,
+        otherwise: bool,
+        subject: Target,
     ) -> bool:
-        rule = self._deciding(rules, roles, asked, subject)
-        return otherwise if rule is None else rule.role in roles
-
-    def _deciding(
-        self, rules: list[EndpointMatcherBase], roles: set[str], asked: AccessRequest, subject: Target
-    ) -> EndpointMatcherBase | None:
-        """The rule that decides: it allows if its role is there, and refuses otherwise."""
+        """Whether the rules let somebody who has some roles do this."""
         for rule in rules:
-            if not rule.fits(asked, subject, self._matcher):
+            own = id(rule) in self.__own_rules
+            if not own and not fits(rule, asked, subject, self.match):
                 continue
-            if rule.role in roles:
-                if rule.is_sure(subject):
-                    return rule
-                # The role is for some builds; others may be concerned too.
-            elif rule.defaultDeny:
-                return rule
-        return None
+            if rule.role in had:
+                if own or is_sure(rule, subject):
+                    return True
+            elif rule.defaultDeny and not own:
+                return False
+        return otherwise
 
-    async def _roles(self, visitor: Visitor) -> set[str]:
-        roles = {ANYONE}
-        if visitor.user is not None:
-            roles.add(AUTHENTICATED)
-            for matcher in self.role_matchers:
-                roles.update(await resolved(matcher.getRolesFromUser(visitor.user)))
-        return roles
+    async def __roles(self, visitor: Visitor) -> set[str]:
+        details = {"anonymous": True} if visitor.user is None else visitor.user
+        return set(await resolved(self.getRolesFromUser(details)))
 
-    def _owned(self, visitor: Visitor, subject: Target) -> set[str]:
-        return set() if subject.owner is None or subject.owner != visitor.owner else self._of_owner(visitor)
-
-    def _of_owner(self, visitor: Visitor) -> set[str]:
-        """The roles that the visitor has for what is his own."""
-        if visitor.user is None:
+    async def __owned(self, visitor: Visitor, owner: str | None) -> set[str]:
+        """The roles that the visitor has for what belongs to ``owner``."""
+        if visitor.user is None or owner is None:
             return set()
-        return {role for matcher in self.role_matchers for role in matcher.roles_of_owner()}
+        return set(await resolved(self.getOwnerRolesFromUser(visitor.user, owner)))
+
+
+async def _owner_of(match: Any) -> str | None:
+    owner: str | None = await resolved(match.getOwner())
+    return owner

@@ -2,55 +2,154 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
-from buildbot.www.authz.access import AccessRequest, Target
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
+from buildbot.util.deferreds import deferred, resolved
+from buildbot.www.authz import named
+from buildbot.www.authz.access import AccessRequest, Target, targets
 
 #: a role that every visitor has, and one that everybody has who is logged in
 ANYONE = "anyone"
 AUTHENTICATED = "authenticated"
 
 
-class EndpointMatcherBase:
-    """A rule of ``Authz(allowRules=[…])``.
+class Match:
+    """What a rule that people write gives for a request that it is about.
 
     Args:
-        role: whoever has it is allowed; ``anyone`` and ``authenticated`` are roles that nobody has to give.
-        defaultDeny: whoever lacks the role is refused; otherwise the next rule is asked.
+        master: the master.
+        build, buildrequest, buildset: what the request concerns, as the Data API gives it; its ``owner`` property
+            says who has roles from `RolesFromOwner`.
     """
+
+    def __init__(
+        self,
+        master: Any,
+        build: Mapping[str, Any] | None = None,
+        buildrequest: Mapping[str, Any] | None = None,
+        buildset: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.master = master
+        self.build = build
+        self.buildrequest = buildrequest
+        self.buildset = buildset
+
+    @deferred
+    async def getOwner(self) -> str | None:
+        """The ``owner`` property of what it concerns; None if there is none."""
+        bsid = None if self.buildset is None else self.buildset["bsid"]
+        request = self.buildrequest
+        if bsid is None and request is None and self.build is not None:
+            request = await self.master.data.get({}, ("buildrequests", self.build["buildrequestid"]))
+        if bsid is None and request is not None:
+            bsid = request["buildsetid"]
+        if bsid is None:
+            return None
+        properties = await self.master.data.get({}, ("buildsets", bsid, "properties"))
+        value = (properties or {}).get("owner", (None, ""))[0]
+        return value if isinstance(value, str) else None
+
+
+class _OwnedMatch(Match):
+    """A match whose owner is known already."""
+
+    def __init__(self, master: Any, owner: str | None) -> None:
+        super().__init__(master)
+        self.__owner = owner
+
+    @deferred
+    async def getOwner(self) -> str | None:
+        """As ``Match.getOwner``."""
+        return self.__owner
+
+
+class EndpointMatcherBase(Declared):
+    """A rule of ``Authz(allowRules=[…])``.
+
+    Derive from it for a rule of your own and override ``match``, or define methods for single endpoints. These are
+    named ``match_<Endpoint>_<action>`` or ``match_<Endpoint>`` (``match_BuildEndpoint_stop``,
+    ``match_WorkersEndpoint``) and called with the endpoint, the variables of its path, and the arguments of the action.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("role", "defaultDeny")
+    role = argument(
+        REQUIRED,
+        checks.name,
+        doc="whoever has it is allowed; everybody has `anyone`, and who is logged in `authenticated`",
+    )
+    defaultDeny = argument(
+        True, checks.boolean, doc="whether those without the role are refused; otherwise the next rule is asked"
+    )
 
     #: patterns of what the rule is about: names of builders, branches and projects of source stamps; None: all
     builder: str | None = None
     branch: str | None = None
     project: str | None = None
+    #: the rules that it belongs to and their master, before it is asked
+    authz: Any = None
+    master: Any = None
 
-    def __init__(self, role: str, defaultDeny: bool = True) -> None:
-        self.role = role
-        self.defaultDeny = defaultDeny
+    def setAuthz(self, authz: Any) -> None:
+        """Take the rules that it belongs to, and their master."""
+        self.authz = authz
+        self.master = authz.master
+
+    @deferred
+    async def match(self, ep: Sequence[str], action: str = "get", options: Mapping[str, Any] | None = None) -> Any:
+        """A `Match` if the rule decides about a request, else None.
+
+        Args:
+            ep: segments of the Data API's path.
+            action: ``GET``, or the name of a control action.
+            options: arguments of the action.
+        """
+        asked = named.asked(ep, action, options)
+        endpoint = named.endpoint_at(self.master, asked.path)
+        method = None if endpoint is None else endpoint.method_of(self, action)
+        if endpoint is not None and method is not None:
+            return await resolved(method(endpoint, endpoint.variables, dict(asked.params)))
+        if not self.covers(asked):
+            return None
+        for subject in await targets(asked, self.master.data, bool(restrictions(self).keys() - {"builder"})):
+            if fits(self, asked, subject, self.authz.match):
+                return _OwnedMatch(self.master, subject.owner)
+        return None
 
     def covers(self, asked: AccessRequest) -> bool:
         """Whether it is about such requests, whichever builder they concern."""
-        raise NotImplementedError
+        return False
 
-    def fits(self, asked: AccessRequest, subject: Target, matcher: Callable[[str, str], bool]) -> bool:
-        """Whether it decides about a request as far as it concerns ``subject``."""
-        # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
-        return self.covers(asked) and all(
-            value is None or matcher(value, pattern) for value, pattern in self._compared(subject)
-        )
 
-    @property
-    def patterns(self) -> dict[str, str]:
-        """By what the rule is restricted; empty: by nothing."""
-        named = {"builder": self.builder, "branch": self.branch, "project": self.project}
-        return {name: pattern for name, pattern in named.items() if pattern is not None}
+def decides_itself(rule: EndpointMatcherBase) -> bool:
+    """Whether the class of a rule says by ``match``, or by methods for endpoints, what it is about."""
+    kind = type(rule)
+    return kind.match is not EndpointMatcherBase.match or named.has_methods(kind)
 
-    def is_sure(self, subject: Target) -> bool:
-        """Whether all that the rule asks about is known of ``subject``."""
-        return all(value is not None for value, _ in self._compared(subject))
 
-    def _compared(self, subject: Target) -> list[tuple[str | None, str]]:
-        return [(getattr(subject, name), pattern) for name, pattern in self.patterns.items()]
+def restrictions(rule: EndpointMatcherBase) -> dict[str, str]:
+    """By which patterns a rule is restricted; empty: by none."""
+    patterns = {"builder": rule.builder, "branch": rule.branch, "project": rule.project}
+    return {name: pattern for name, pattern in patterns.items() if pattern is not None}
+
+
+def fits(rule: EndpointMatcherBase, asked: AccessRequest, subject: Target, matcher: Callable[[str, str], bool]) -> bool:
+    """Whether a rule decides about a request as far as it concerns ``subject``."""
+    # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
+    return rule.covers(asked) and all(
+        value is None or matcher(value, pattern) for value, pattern in _compared(rule, subject)
+    )
+
+
+def is_sure(rule: EndpointMatcherBase, subject: Target) -> bool:
+    """Whether all that a rule asks about is known of ``subject``."""
+    return all(value is not None for value, _ in _compared(rule, subject))
+
+
+def _compared(rule: EndpointMatcherBase, subject: Target) -> list[tuple[str | None, str]]:
+    return [(getattr(subject, name), pattern) for name, pattern in restrictions(rule).items()]
 
 
 class AnyEndpointMatcher(EndpointMatcherBase):
@@ -70,17 +169,12 @@ class AnyControlEndpointMatcher(EndpointMatcherBase):
 
 
 class _OfBuilder(EndpointMatcherBase):
-    """A rule that may be about the builders with some name.
+    """A rule that may be about the builders with some name."""
 
-    Args:
-        builder: a pattern of names, in the way of ``stringsMatcher``; None: all.
-    """
-
-    def __init__(self, builder: str | None = None, role: str | None = None, defaultDeny: bool = True) -> None:
-        if role is None:
-            raise TypeError(f"{type(self).__name__}: role is required")
-        super().__init__(role, defaultDeny)
-        self.builder = builder
+    positional: ClassVar[tuple[str, ...]] = ("builder", "role", "defaultDeny")
+    builder = argument(
+        None, checks.optional(checks.text), doc="a pattern of names, in the way of `stringsMatcher`; None: all builders"
+    )
 
 
 class ForceBuildEndpointMatcher(_OfBuilder):
@@ -120,23 +214,15 @@ class ViewBuildsEndpointMatcher(_OfBuilder):
 
     Rows are not filtered: a list that may hold such builds is refused as a whole. Of a build of several source stamps
     each must be allowed.
-
-    Args:
-        branch, project: patterns, of a source stamp of the build; the default branch is ``""``.
-        builder: a pattern of names of builders.
     """
 
-    def __init__(
-        self,
-        branch: str | None = None,
-        project: str | None = None,
-        builder: str | None = None,
-        role: str | None = None,
-        defaultDeny: bool = True,
-    ) -> None:
-        super().__init__(builder, role, defaultDeny)
-        self.branch = branch
-        self.project = project
+    positional: ClassVar[tuple[str, ...]] = ("branch", "project", "builder", "role", "defaultDeny")
+    branch = argument(
+        None,
+        checks.optional(checks.text),
+        doc="a pattern of the branch of a source stamp; the default branch is the empty text",
+    )
+    project = argument(None, checks.optional(checks.text), doc="a pattern of the project of a source stamp")
 
     def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""

@@ -5,89 +5,91 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
+from buildbot.www.sessions import owner_of
 
 
 class RolesFromBase:
     """Derive from it and override ``getRolesFromUser``."""
 
+    #: the rules that it belongs to and their master, before it is asked
+    authz: Any = None
+    master: Any = None
+
+    def setAuthz(self, authz: Any) -> None:
+        """Take the rules that it belongs to, and their master."""
+        self.authz = authz
+        self.master = authz.master
+
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
-        """The roles of a user; ``userDetails`` has ``username``, ``email``, ``groups`` and what else is known."""
+        """The roles of a user; ``userDetails`` has ``username``, ``email``, ``groups`` and what else is known.
+
+        May be a coroutine.
+        """
         return []
 
-    def roles_of_owner(self) -> Iterable[str]:
-        """The roles that the owner of a build or request has for it."""
-        return []
 
+class RolesFromGroups(Declared, RolesFromBase):
+    """Each of the user's groups is a role."""
 
-class RolesFromGroups(RolesFromBase):
-    """Each of the user's groups is a role.
-
-    Args:
-        groupPrefix: only groups that begin with it, without it.
-    """
-
-    def __init__(self, groupPrefix: str = "") -> None:
-        self._prefix = groupPrefix
+    positional = ("groupPrefix",)
+    groupPrefix = argument("", checks.text, doc="only groups that begin with it, and without it")
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
         """As ``RolesFromBase.getRolesFromUser``."""
         groups = userDetails.get("groups") or []
-        return [group.removeprefix(self._prefix) for group in groups if group.startswith(self._prefix)]
+        return [group.removeprefix(self.groupPrefix) for group in groups if group.startswith(self.groupPrefix)]
 
 
-class _RolesFromLists(RolesFromBase):
-    """Roles as keywords, each with a list of what gives it."""
-
-    def __init__(self, **roles: Sequence[str]) -> None:
-        for role, values in roles.items():
-            if isinstance(values, str) or not all(isinstance(each, str) for each in values):
-                error(f"{type(self).__name__}: {role} must be a list of strings")
-                roles[role] = []
-        self._roles = roles
-
-    def _roles_with(self, value: str) -> list[str]:
-        return [role for role, values in self._roles.items() if value in values]
-
-
-class RolesFromEmails(_RolesFromLists):
+class RolesFromEmails(RolesFromBase):
     """By e-mail address: ``RolesFromEmails(admins=["joe@example.org"])``."""
+
+    def __init__(self, **kwargs: Sequence[str]) -> None:
+        self.roles: dict[str, list[str]] = {}
+        for role, values in kwargs.items():
+            try:
+                self.roles[role] = checks.list_of(checks.text)(values)
+            except ValueError as reason:
+                error(f"{type(self).__name__}: {role} {reason}")
+
+    def roles_with(self, value: str) -> list[str]:
+        """The roles whose list has this value."""
+        return [role for role, values in self.roles.items() if value in values]
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
         """As ``RolesFromBase.getRolesFromUser``."""
-        return self._roles_with(userDetails["email"]) if userDetails.get("email") else []
+        return self.roles_with(userDetails["email"]) if userDetails.get("email") else []
 
 
-class RolesFromDomain(_RolesFromLists):
+class RolesFromDomain(RolesFromEmails):
     """By the domain of the e-mail address: ``RolesFromDomain(developers=["example.org"])``."""
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
         """As ``RolesFromBase.getRolesFromUser``."""
         _, at, domain = (userDetails.get("email") or "").rpartition("@")
-        return self._roles_with(domain) if at else []
+        return self.roles_with(domain) if at else []
 
 
-class RolesFromUsername(RolesFromBase):
+class RolesFromUsername(Declared, RolesFromBase):
     """Some roles for some users, by their names."""
 
-    def __init__(self, roles: Sequence[str], usernames: Sequence[str]) -> None:
-        for name, value in (("roles", roles), ("usernames", usernames)):
-            if isinstance(value, str):
-                error(f"RolesFromUsername: {name} must be a list of strings")
-        self._roles = list(roles)
-        self._usernames = frozenset(usernames)
+    positional = ("roles", "usernames")
+    roles = argument(REQUIRED, checks.list_of(checks.text), doc="the roles")
+    usernames = argument(REQUIRED, checks.list_of(checks.text), doc="who has them")
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
         """As ``RolesFromBase.getRolesFromUser``."""
-        return self._roles if userDetails.get("username") in self._usernames else []
+        return self.roles if userDetails.get("username") in self.usernames else []
 
 
-class RolesFromOwner(RolesFromBase):
+class RolesFromOwner(Declared, RolesFromBase):
     """A role for whoever has forced the build or request that it is about."""
 
-    def __init__(self, role: str) -> None:
-        self._role = role
+    positional = ("role",)
+    role = argument(REQUIRED, checks.name, doc="the role")
 
-    def roles_of_owner(self) -> Iterable[str]:
-        """As ``RolesFromBase.roles_of_owner``."""
-        return [self._role]
+    def getRolesFromUser(self, userDetails: Mapping[str, Any], owner: str | None = None) -> Iterable[str]:
+        """The roles of a user for what ``owner`` has forced."""
+        return [self.role] if owner is not None and owner_of(userDetails) == owner else []

@@ -75,6 +75,12 @@ class Response:
         headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
         return cls(status, headers, text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
 
+    @classmethod
+    def redirect(cls, url: str, *headers: tuple[str, str]) -> Response:
+        """The browser is sent to a URL, from which what no header may hold is taken out."""
+        location = "".join(each if " " < each < "\x7f" else "%20" if each == " " else "" for each in url)
+        return cls(302, (("Location", location), *headers))
+
     def with_headers(self, *headers: tuple[str, str]) -> Response:
         """The same response with these headers added."""
         return replace(self, headers=self.headers + headers) if headers else self

@@ -9,13 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from hashlib import md5
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 
 from buildbot.www import jsonbody
+from buildbot.www.avatar import NOBODY, AvatarGravatar, Avatars, nobody
 from buildbot.www.gate import Gate
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.plugin import Application, installed
@@ -46,26 +44,6 @@ THEME = {
 _COLOUR = re.compile(r"[\w#%(),. /+*-]+")
 #: each visitor's own, and never older than the session
 _PRIVATE = ("Cache-Control", "private, no-cache")
-_NOBODY = (
-    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" fill="#ccc"/>'
-    b'<circle cx="16" cy="12" r="6" fill="#888"/><path d="M4 32a12 12 0 0 1 24 0z" fill="#888"/></svg>'
-)
-
-
-@dataclass(frozen=True, slots=True)
-class AvatarGravatar:
-    """Pictures of people from gravatar.com.
-
-    Args:
-        default: what is shown for those whom it does not know.
-    """
-
-    default: str = "retro"
-
-    def picture(self, email: str, size: int) -> str:
-        """The URL of somebody's picture."""
-        digest = md5(email.strip().lower().encode(), usedforsecurity=False).hexdigest()
-        return f"//www.gravatar.com/avatar/{digest}?{urlencode({'d': self.default, 's': size})}"
 
 
 class Pages:
@@ -81,8 +59,7 @@ class Pages:
         self._settings = settings
         self._gate = gate
         self._theme = {**THEME, **{name: value for name, value in (www.get("theme") or {}).items() if name in THEME}}
-        methods = www.get("avatar_methods", AvatarGravatar())
-        self._avatars = list(methods) if isinstance(methods, list | tuple) else [methods]
+        self._avatars = Avatars(www.get("avatar_methods", [AvatarGravatar()]), settings.buildbot_url, gate.master)
         self._public = dict(settings.public)
         if www.get("ui") is not None and "ui_default_config" in self._public:
             # The existing page stays blank if one of these is set.
@@ -101,7 +78,9 @@ class Pages:
             config = jsonbody.compact(await self._config(visitor))
             return Response(200, (("Content-Type", "application/json"), _PRIVATE), config)
         if segments == ("avatar",):
-            return self._avatar(request)
+            return await self._avatars.handle(request)
+        if "/".join(segments) == NOBODY:
+            return nobody()
         if segments[0] == "plugins":
             files = self._plugins.get(segments[1]) if len(segments) > 2 else None
             return None if files is None else files.handle(request, "/".join(segments[2:]))
@@ -131,14 +110,6 @@ class Pages:
         style = f"<style>:root {{ {colours}}}</style>"
         index = files.text("index.html").replace(_CONFIG_PLACE, script)
         return _THEME_PLACE.sub(lambda _: style, index).encode()
-
-    def _avatar(self, request: Request) -> Response:
-        given = dict(request.parameters())
-        size = given.get("size", "")
-        pixels = int(size) if size.isascii() and size.isdigit() and len(size) < 5 else 32
-        for method in self._avatars:
-            return Response(302, (("Location", method.picture(given.get("email", ""), pixels)),))
-        return Response(200, (("Content-Type", "image/svg+xml"), ("Cache-Control", "max-age=86400")), _NOBODY)
 
 
 class PackageFiles:

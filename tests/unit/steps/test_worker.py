@@ -196,8 +196,7 @@ async def test_properties_from_the_environment() -> None:
     assert "NONE" not in farm.master.build(1)["properties"] and "Path" not in farm.master.build(1)["properties"]
     assert farm.master.text(2, "properties") == "HOME = '/home/jo'\n"
     assert farm.master.steps(1)[1]["state_string"] == "Set"
-    farm.connection.info["system"] = "nt"
-    farm.connection.keep_info({"environ": {"PATH": "C:\\", "n": 5, 6: "x", "long": "x" * 300_000}})
+    farm.connection.keep_info({"system": "nt", "environ": {"PATH": "C:\\", "n": 5, 6: "x", "long": "x" * 300_000}})
     await farm.build()
     await farm.ended()
     assert farm.master.build(2)["properties"]["Path"] == ("C:\\", "mine")

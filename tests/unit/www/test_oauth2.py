@@ -105,11 +105,20 @@ BITBUCKET = {
     "/workspaces?role=member&pagelen=100": {"values": [{"slug": "acme"}]},
 }
 
+KEYCLOAK = {
+    "/realms/ci/protocol/openid-connect/userinfo": {
+        "preferred_username": "joe", "email": "joe@example.org", "email_verified": True, "name": "Joe Doe",
+        "groups": ["acme"],
+    },
+}  # fmt: skip
+
 
 def made(name: str, url: str) -> Any:
     """The auth of a provider, at ``url``."""
     if name == "GitLab":
         return util.GitLabAuth(url + "/", "us", "hush")
+    if name == "Keycloak":
+        return util.KeyCloakAuth(url, "ci", "us", "hush")
     if name == "GitHub":
         return util.GitHubAuth("us", "hush", serverURL=url, getTeamsMembership=True)
     auth = getattr(util, f"{name}Auth")("us", "hush")
@@ -124,6 +133,7 @@ def made(name: str, url: str) -> Any:
         ("GitHub", GITHUB, ["acme", "acme/core"]),
         ("Google", GOOGLE, None),
         ("Bitbucket", BITBUCKET, ["acme"]),
+        ("Keycloak", KEYCLOAK, ["acme"]),
     ],
 )
 async def test_login(master: FakeMaster, name: str, answers: Any, groups: Any) -> None:
@@ -137,6 +147,30 @@ async def test_login(master: FakeMaster, name: str, answers: Any, groups: Any) -
         user = await client.user()
         assert (user["username"], user["email"], user["full_name"]) == ("joe", "joe@example.org", "Joe Doe")
         assert user.get("groups") == groups
+
+
+async def test_a_provider_of_ones_own(master: FakeMaster) -> None:
+    """A subclass says what it asks the provider, in a thread, as it does in Buildbot."""
+
+    class OurAuth(util.OAuth2Auth):  # type: ignore[misc, name-defined]
+        name = "Ours"
+        faIcon = "fa-x"
+
+        def __init__(self, url: str, **kwargs: Any) -> None:
+            super().__init__("us", "hush", **kwargs)
+            self.authUri, self.tokenUri, self.resourceEndpoint = f"{url}/auth", f"{url}/token", url
+
+        def getUserInfoFromOAuthClient(self, c: Any) -> Any:
+            user = self.get(c, "/me")
+            return {"username": user["id"], "groups": [each["name"] for each in self.get(c, "/my/teams")]}
+
+    async with providing() as (provider, url), serving(master, auth=OurAuth(url)) as client:
+        provider.answers = {"/me": {"id": "joe"}, "/my/teams": [{"name": "core"}]}
+        assert await client.get(provider.consent(await begin(client))) == 302
+        assert await client.user() == {"username": "joe", "groups": ["core"]}
+        provider.answers = {}
+        client.cookies = {}
+        assert await client.get(provider.consent(await begin(client))) == 502
 
 
 async def test_state(master: FakeMaster) -> None:

@@ -1,15 +1,13 @@
-"""What browsers load first: both pages, their configuration, views, pictures."""
+"""What browsers load first: both pages, their configuration, views."""
 
 from __future__ import annotations
 
 import json
 import re
-from hashlib import md5
 from typing import Any
 
 import pytest
 
-from buildbot.plugins import util
 from buildbot.test.fake.fakedb import FakeMaster
 from tests.unit.www.test_login import serving
 
@@ -66,28 +64,3 @@ async def test_own_page_is_the_default(master: FakeMaster) -> None:
     """Without a choice it is our own page, whatever views an existing configuration names."""
     async with serving(master, plugins={**VIEWS, "nope": {}}) as client:
         assert b'id="app"' in (await client.ask("GET", "/"))[2]
-
-
-JOE, NOBODY = (md5(email).hexdigest() for email in (b"joe@example.org", b""))
-
-
-@pytest.mark.parametrize(
-    ("methods", "path", "location"),
-    [
-        ({}, "/avatar?email=Joe@example.org&size=48", f"{JOE}?d=retro&s=48"),
-        ({}, "/avatar?size=many", f"{NOBODY}?d=retro&s=32"),
-        ({"avatar_methods": [util.AvatarGravatar(default="mp")]}, "/avatar", f"{NOBODY}?d=mp&s=32"),
-    ],
-)
-async def test_avatar(master: FakeMaster, methods: Any, path: str, location: str) -> None:
-    """Pictures come from where the configuration says."""
-    async with serving(master, **methods) as client:
-        status, headers, _ = await client.ask("GET", path)
-        assert (status, headers["location"]) == (302, f"//www.gravatar.com/avatar/{location}")
-
-
-async def test_no_avatars(master: FakeMaster) -> None:
-    """With no source of pictures nobody else is asked."""
-    async with serving(master, avatar_methods=[]) as client:
-        status, headers, _ = await client.ask("GET", "/avatar?email=joe@example.org")
-        assert (status, headers["content-type"]) == (200, "image/svg+xml")
