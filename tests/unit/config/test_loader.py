@@ -142,7 +142,7 @@ def test_files_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd:
         """
     config = load(tmp_path, text)
     assert config.title == "ann:x"
-    assert config.www["auth"].path == tmp_path / "passwords"
+    assert Path(config.www["auth"].passwdFile) == tmp_path / "passwords"
     assert config.www["change_hook_auth"][0].filename == str(tmp_path / "passwords")
     assert config.warnings == ()
     assert capfd.readouterr() == ("", "")
