@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
+from buildbot.data import resultspec
 from buildbot.data.control import Control
 from buildbot.data.endpoint import Endpoint
 from buildbot.data.endpoints import Endpoints
@@ -86,8 +87,11 @@ class DataConnector:
         return self._endpoints.all
 
     @deferred
-    async def get(self, options: Options, path: Sequence[Any]) -> Any:
+    async def get(self, options: Options | Sequence[Any], path: Any = None, **spec: Any) -> Any:
         """A resource or a list of resources.
+
+        Plugins of Buildbot 4.3 call it with the path first: ``get(path, filters=[Filter(…)], fields=…, order=…,
+        limit=…, offset=…)``, see `buildbot.data.resultspec`.
 
         Args:
             options: ``filters`` ``{field: value}`` or ``{field__op: value or list}``, ``order`` (list of fields, ``-``
@@ -103,7 +107,13 @@ class DataConnector:
             InvalidPathError: nothing is ever at that path.
             InvalidOptionError: naming the option, field, operator or value that is wrong.
         """
-        data, _ = await self._read(options, path)
+        if isinstance(options, tuple | list):
+            spec.setdefault("filters", path)
+            data, _ = await self._read(resultspec.options(**spec), options)
+        elif spec:
+            raise InvalidOptionError(f"options are a dictionary, not keywords: {', '.join(spec)}")
+        else:
+            data, _ = await self._read(cast(Options, options), path)
         return data
 
     @deferred

@@ -1,1 +1,9 @@
-"""Small rooms, each named after one thing; they import nothing of ours."""
+"""Small rooms, each named after one thing; they import nothing of ours.
+
+The functions here are those that plugins import from this path.
+"""
+
+from buildbot.util.deferreds import asyncSleep
+from buildbot.util.text import bytes2unicode, unicode2bytes
+
+__all__ = ["asyncSleep", "bytes2unicode", "unicode2bytes"]
