@@ -14,8 +14,11 @@ from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_list, reads_short, writes
-from buildbot.resources.builders import builder_masters, builders
+from buildbot.resources.builders import DbBuilderDict, builder_masters, builders
 from buildbot.util import checks, jsontext
+
+#: what getters give, under the name that plugins import it by
+BuilderModel = DbBuilderDict
 
 _names = NamedRows(builders, lasting=True, tags="[]")
 _get = Statement(select(builders.c.id, builders.c.name, builders.c.tags).where(builders.c.id == bindparam("builderid")))

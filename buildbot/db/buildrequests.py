@@ -26,12 +26,15 @@ from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.builders import builders
-from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
+from buildbot.resources.buildrequests import BUILDREQUEST, DbBuildRequestDict, buildrequests
 from buildbot.resources.buildsets import buildsets
 from buildbot.resources.masters import masters
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
+
+#: what getters give, under the name that plugins import it by
+BuildRequestModel = DbBuildRequestDict
 
 log = Logger()
 

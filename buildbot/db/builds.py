@@ -21,12 +21,15 @@ from buildbot.db.exceptions import NotClaimedError
 from buildbot.db.operations import reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import buildrequests
-from buildbot.resources.builds import BUILD, build_properties, builds
+from buildbot.resources.builds import BUILD, DbBuildDict, build_properties, builds
 from buildbot.resources.logs import logs
 from buildbot.resources.steps import steps
 from buildbot.resources.test_result_sets import test_result_sets
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime
+
+#: what getters give, under the name that plugins import it by
+BuildModel = DbBuildDict
 
 _columns = (
     builds.c.id,

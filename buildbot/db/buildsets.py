@@ -21,11 +21,14 @@ from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import BUILDREQUEST, buildrequests
 from buildbot.resources.builds import builds
-from buildbot.resources.buildsets import BUILDSET, buildsets
+from buildbot.resources.buildsets import BUILDSET, DbBuildsetDict, buildsets
 from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
 from buildbot.util.results import SEVERITY, SKIPPED, SUCCESS, WARNINGS
+
+#: what getters give, under the name that plugins import it by
+BuildSetModel = DbBuildsetDict
 
 _add = Insert(
     insert(buildsets).values(

@@ -19,10 +19,13 @@ from buildbot.db.engine.rows import own_row
 from buildbot.db.engine.statements import Insert, Row, Statement
 from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.db.sourcestamps import SourceStampsConnectorComponent
-from buildbot.resources.changes import CHANGE, changes
+from buildbot.resources.changes import CHANGE, DbChangeDict, changes
 from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime, to_seconds
+
+#: what getters give, under the name that plugins import it by
+ChangeModel = DbChangeDict
 
 _before = changes.alias("before")
 #: the newest change of the same line, as a JSON list

@@ -26,10 +26,13 @@ from buildbot.db.operations import reads, reads_short, snapshots
 from buildbot.resources.builders import builders
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import builds
-from buildbot.resources.logs import LOG, logchunks, logs
+from buildbot.resources.logs import LOG, DbLogDict, logchunks, logs
 from buildbot.resources.steps import steps
 from buildbot.resources.workers import workers
 from buildbot.util import checks
+
+#: what getters give, under the name that plugins import it by
+LogModel = DbLogDict
 
 #: bytes of text in one chunk: small enough to show its middle at once, large enough to compress well
 MAX_CHUNK = 128 * 1024

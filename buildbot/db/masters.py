@@ -20,12 +20,15 @@ from buildbot.db.engine.statements import Statement
 from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.builders import builder_masters
 from buildbot.resources.changesources import changesource_masters
-from buildbot.resources.masters import masters
+from buildbot.resources.masters import DbMasterDict, masters
 from buildbot.resources.schedulers import scheduler_masters
 from buildbot.resources.workers import configured_workers, connected_workers
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime
 from buildbot.util.deferreds import deferred
+
+#: what getters give, under the name that plugins import it by
+MasterModel = DbMasterDict
 
 _names = NamedRows(masters)
 _columns = (masters.c.id, masters.c.name, masters.c.active, masters.c.last_active)

@@ -17,8 +17,17 @@ from buildbot.db.engine.statements import Statement
 from buildbot.db.exceptions import SchedulerAlreadyClaimedError
 from buildbot.db.operations import reads, reads_list, reads_short, writes
 from buildbot.resources.changes import changes
-from buildbot.resources.schedulers import force_builders, scheduler_changes, scheduler_masters, schedulers
+from buildbot.resources.schedulers import (
+    DbSchedulerDict,
+    force_builders,
+    scheduler_changes,
+    scheduler_masters,
+    schedulers,
+)
 from buildbot.util import checks, jsontext
+
+#: what getters give, under the name that plugins import it by
+SchedulerModel = DbSchedulerDict
 
 _names = NamedRows(schedulers)
 _things = ClaimedByOne(schedulers, scheduler_masters, "schedulerid", SchedulerAlreadyClaimedError)

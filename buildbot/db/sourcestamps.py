@@ -25,12 +25,16 @@ from buildbot.db.sourcestampsets import SourceStampSetsConnectorComponent
 from buildbot.resources.sourcestamps import (
     STAMP_COLUMNS,
     UNPATCHED_COLUMNS,
+    DbSourceStampDict,
     patches,
     sourcestamps,
     sourcestampset_changes,
     sourcestampset_members,
 )
 from buildbot.util import checks
+
+#: what getters give, under the name that plugins import it by
+SourceStampModel = DbSourceStampDict
 
 _stamp_columns = [column for column in sourcestamps.columns if column.name != "id"]
 _add = Insert(insert(sourcestamps).values(by_name(_stamp_columns)))
