@@ -107,6 +107,7 @@ steps = Namespace(
         "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
         "buildbot.steps.source.github": "GitHub",
         "buildbot.steps.source.gitlab": "GitLab",
+        "buildbot.steps.source.mercurial": "Mercurial",
         "buildbot.steps.transfer": (
             "DirectoryUpload FileDownload FileUpload JSONPropertiesDownload JSONStringDownload MultipleFileUpload "
             "StringDownload"

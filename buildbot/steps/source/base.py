@@ -346,3 +346,25 @@ def method_of(*methods: str, default: str) -> Any:
 def without_password(text: str) -> str:
     """``text`` with what stands before the ``@`` of URLs taken out."""
     return re.sub(r"://[^/@\s']+@", "://", text)
+
+
+def hidden_password(url: str) -> Any:
+    """An address as a word of a command; logs do not show a password in it."""
+    shown = without_password(url)
+    return url if shown == url else ("obfuscated", url, shown)
+
+
+def spellings(patch: str) -> list[str]:
+    """A patch as git may need it, in the order to try: lines that a form or a mail client ended its way are mended.
+
+    With CRLF everywhere, the patch went through something that ends all lines so, and its files most likely do not. A
+    last line without its end is completed: git would take it for a damaged patch.
+    """
+    body = patch if patch.endswith("\n") else f"{patch}\n"
+    if "\r\n" not in body:
+        return [body]
+    plain = body.replace("\r\n", "\n")
+    if body.count("\r\n") < body.count("\n"):
+        return [body, plain]
+    content = re.sub(r"(?m)^(?!\+\+\+ |--- )([-+ ].*)$", "\\1\r", plain)
+    return [plain, content]

@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address, method_of, without_password
+from buildbot.steps.source.base import Patch, Source, address, method_of, spellings, without_password
 from buildbot.steps.source.gitfetch import GitFetch
 from buildbot.steps.source.gitstep import GitServerStep
 from buildbot.steps.source.gitwrite import GitCommit, GitPush, GitTag
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
 
-__all__ = ["Git", "GitCommit", "GitPush", "GitTag", "spellings"]
+__all__ = ["Git", "GitCommit", "GitPush", "GitTag"]
 
 #: how git complains of a submodule's repository that is there, but not whole
 _DAMAGED = ("not a git repository", "could not get a repository handle")
@@ -288,19 +288,3 @@ class Git(GitServerStep, Source):
                 return
             complaints.append(self.complaint("apply", command))
         raise BuildStepFailed(complaints[0])
-
-
-def spellings(patch: str) -> list[str]:
-    """A patch as git may need it, in the order to try: lines that a form or a mail client ended its way are mended.
-
-    With CRLF everywhere, the patch went through something that ends all lines so, and its files most likely do not. A
-    last line without its end is completed: git would take it for a damaged patch.
-    """
-    body = patch if patch.endswith("\n") else f"{patch}\n"
-    if "\r\n" not in body:
-        return [body]
-    plain = body.replace("\r\n", "\n")
-    if body.count("\r\n") < body.count("\n"):
-        return [body, plain]
-    content = re.sub(r"(?m)^(?!\+\+\+ |--- )([-+ ].*)$", "\\1\r", plain)
-    return [plain, content]

@@ -9,7 +9,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import VersionControl, address, without_password
+from buildbot.steps.source.base import VersionControl, address, hidden_password, without_password
 from buildbot.steps.source.gitlogin import GitLogin, key_files
 from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_mistakes
 
@@ -112,5 +112,4 @@ class GitServerStep(GitStep):
 
     def shown_url(self) -> Any:
         """The address as a word of a command, without what logs must not show of it."""
-        url = without_password(self.repourl)
-        return self.repourl if url == self.repourl else ("obfuscated", self.repourl, url)
+        return hidden_password(self.repourl)
