@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from zope.interface import Attribute, Interface
+
 
 class IProperties(Protocol):
     """The properties that a value is rendered with; `buildbot.process.properties.Properties` is the class."""
@@ -194,3 +196,12 @@ class SecretProviderLike(ServiceLike, Protocol):
 
 class WorkerSetupError(Exception):
     """A worker cannot do what a step needs of it."""
+
+
+class IReportGenerator(Interface):
+    """What makes reports of events; plugins declare that their generators do. See `buildbot.reporters.generators`."""
+
+    wanted_event_keys = Attribute("patterns of routing keys: tuples of text and None")
+
+    def generate(master: Any, reporter: Any, key: tuple[str, ...], message: dict[str, Any]) -> Any:
+        """The report of an event, or None; may be a Deferred."""

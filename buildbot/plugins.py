@@ -85,6 +85,22 @@ schedulers = Namespace(
         "buildbot.schedulers.triggerable": "Triggerable",
     },
 )
+reporters = Namespace(
+    "reporters",
+    {
+        "buildbot.reporters.base": "ReporterBase",
+        "buildbot.reporters.generators.build": "BuildStartEndStatusGenerator BuildStatusGenerator",
+        "buildbot.reporters.generators.buildrequest": "BuildRequestGenerator",
+        "buildbot.reporters.generators.buildset": "BuildSetCombinedStatusGenerator BuildSetStatusGenerator",
+        "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
+        "buildbot.reporters.github": "GitHubChecksPush GitHubCommentPush GitHubStatusPush",
+        "buildbot.reporters.http": "HttpStatusPush",
+        "buildbot.reporters.message": (
+            "MessageFormatter MessageFormatterEmpty MessageFormatterFunction MessageFormatterFunctionRaw "
+            "MessageFormatterMissingWorker MessageFormatterRenderable"
+        ),
+    },
+)
 secrets = Namespace(
     "secrets",
     {
@@ -159,6 +175,7 @@ worker = Namespace(
 
 NAMESPACES: Mapping[str, Namespace] = {
     "changes": changes,
+    "reporters": reporters,
     "schedulers": schedulers,
     "secrets": secrets,
     "steps": steps,
@@ -168,7 +185,7 @@ NAMESPACES: Mapping[str, Namespace] = {
 
 
 #: namespaces of the plugins of 4.3 that have nothing in them yet; ``from buildbot.plugins import *`` takes them along
-EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("reporters", "webhooks")}
+EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("webhooks",)}
 
 __all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]  # noqa: F822
 

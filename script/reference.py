@@ -42,7 +42,7 @@ def pages() -> dict[str, str]:
     return {name: text.rstrip() + "\n" for name, text in made.items()}
 
 
-_KINDS = """# Steps, schedulers, change sources, workers, secrets, ways to log in
+_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, ways to log in
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -53,7 +53,7 @@ def _kinds() -> str:
     """The declared arguments of all kinds that configurations name, and of their base classes."""
     parts = [NOTE.replace("the docstrings", "the declarations") + _KINDS]
     for room, modules in (
-        *((name, "") for name in ("steps", "schedulers", "changes", "worker", "secrets")),
+        *((name, "") for name in ("steps", "schedulers", "changes", "worker", "reporters", "secrets")),
         ("util", "buildbot.www"),
     ):
         namespace = NAMESPACES[room]

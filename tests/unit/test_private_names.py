@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from buildbot.changes.gitpoller import GitPoller
-from buildbot.plugins import changes, schedulers, secrets, util, worker
+from buildbot.plugins import changes, reporters, schedulers, secrets, util, worker
 
 #: classes that users inherit from, by the module that has them
-_KINDS = ("buildbot.changes", "buildbot.schedulers", "buildbot.worker", "buildbot.secrets", "buildbot.www")
+_KINDS = tuple(f"buildbot.{room}" for room in ("changes", "schedulers", "worker", "secrets", "reporters", "www"))
 CLASSES = [
     value
-    for namespace in (changes, schedulers, secrets, util, worker)
+    for namespace in (changes, reporters, schedulers, secrets, util, worker)
     for name in dir(namespace)
     if isinstance(value := getattr(namespace, name), type) and value.__module__.startswith(_KINDS)
 ]

@@ -12,6 +12,7 @@ import pytest
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 
 from buildbot.process.services import ProcessLayer
+from buildbot.reporters.delivery import deliveries_of
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www import operating
 from buildbot.www.authz import Authz, endpointmatchers
@@ -38,6 +39,7 @@ async def test_metrics_are_documented(master: FakeMaster) -> None:
     """The table of docs/operating.md has every metric, with its kind and its meaning, and no other."""
     process: Any = ProcessLayer(master)  # type: ignore[arg-type]
     master.metrics.add(process.workers.metrics)
+    deliveries_of(master)  # as the first reporter does
     async with serving(master) as (_, port):
         found = await metrics(port)
     rows = re.findall(r"^\| `(tenfold_\w+)`[^|]*\| (\w+) \| (.*) \|$", PAGE.read_text(), re.MULTILINE)

@@ -1,0 +1,182 @@
+"""What all reporters share: generators make reports of events, `sendMessage` sends them, a queue sees to it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, ClassVar
+
+from twisted.logger import Logger
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.db.exceptions import is_unavailable
+from buildbot.process.service import DeclaredService
+from buildbot.reporters import utils
+from buildbot.reporters.delivery import Delivery, ReportQueue
+from buildbot.util.deferreds import deferred, resolved
+
+_log = Logger()
+
+
+def _generators(value: Any) -> Any:
+    if value is None:
+        return None
+    found = checks.sequence(value)
+    for number, each in enumerate(found, 1):
+        if not hasattr(each, "generate") or not hasattr(each, "wanted_event_keys"):
+            example = "a generator such as reporters.BuildStatusGenerator()"
+            raise ValueError(f"element {number} must be {example}, not {checks.kind(each)}")
+    return found
+
+
+class ReporterBase(DeclaredService):
+    """Base of all reporters that send reports of events: a subclass supplies `sendMessage`.
+
+    An event is an occasion: each of the generators may make a report of it, and all reports of one event go to
+    `sendMessage` together. What that raises is logged. If it was about the network, or is a
+    `buildbot.reporters.delivery.SendLater`, the reports are made and sent again later, also after a restart; anything
+    else would fail again, so they are given up. See `buildbot.reporters.delivery`.
+
+    Attributes:
+        generators: as configured, or the reporter's own.
+        master: the master that it runs in.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("generators",)
+
+    generators: Any = argument(None, _generators, doc="what is reported, and when; None: see the reporter")
+
+    #: the event that is being reported
+    __delivery: Delivery | None = None
+    __queue: ReportQueue | None = None
+    __started = False
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if type(self).name is None and kwargs.get("name") is None:
+            kwargs["name"] = type(self).__name__
+        super().__init__(*args, **kwargs)
+
+    def default_generators(self) -> list[Any]:
+        """The generators of a reporter that is given none."""
+        return []
+
+    # what subclasses override
+
+    def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
+        """Look at the arguments and at the generators'."""
+        super().checkConfig(*args, **kwargs)
+        generators = self.by_name(args, kwargs).get("generators")
+        if generators is None:
+            generators = self.default_generators()
+        for generator in generators if isinstance(generators, list | tuple) else ():
+            if hasattr(generator, "check"):
+                generator.check()
+
+    @deferred
+    async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
+        """Take the arguments; from the next event on they count. Deferred."""
+        await super().reconfigService(*args, **kwargs)
+        if self.generators is None:
+            self.generators = self.default_generators()
+        await self.__listen()
+
+    def sendMessage(self, reports: list[dict[str, Any]]) -> Any:
+        """Send the reports of one event; may return a Deferred or coroutine.
+
+        Args:
+            reports: one for each generator that made one, in their order, with ``body``, ``subject``, ``type``,
+                ``results``, ``builds``, ``buildset``, ``users``, ``patches``, ``logs`` and ``extra_info``.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no sendMessage()")
+
+    def getResponsibleUsersForBuild(self, master: Any, buildid: int) -> Any:
+        """Who is responsible for a build, as a list of texts; Deferred."""
+        return utils.getResponsibleUsersForBuild(master, buildid)
+
+    # what they may call
+
+    @property
+    def idempotency_key(self) -> str:
+        """A text that is the same whenever the event that is being sent is sent again, and different for others."""
+        assert self.__delivery is not None
+        return f"{self.name}-{self.__delivery.seq}"
+
+    async def once(self, part: object, send: Callable[[], Awaitable[Any]]) -> None:
+        """Send a part of a report, unless it arrived when the report was tried before.
+
+        Args:
+            part: any name of it within the event.
+        """
+        done = set() if self.__delivery is None else self.__delivery.done
+        if part not in done:
+            await send()
+            done.add(part)
+
+    # how it runs
+
+    @deferred
+    async def startService(self) -> None:
+        """Take the arguments and go on where it stopped last; Deferred."""
+        await super().startService()
+        self.__started = True
+        await self.__listen()
+
+    @deferred
+    async def stopService(self) -> None:
+        """Stop; what waits is sent when it starts again. Deferred."""
+        self.__started = False
+        await self.__end()
+        await super().stopService()
+
+    async def __listen(self) -> None:
+        if not self.__started:
+            return
+        patterns = [tuple(key) for each in self.generators for key in each.wanted_event_keys]
+        if self.__queue is not None and set(self.__queue.patterns) == set(patterns):
+            return
+        await self.__end()
+        if patterns:
+            self.__queue = ReportQueue(self.name, patterns, self.__deliver)
+            await self.__queue.activate(self.master)
+
+    async def __end(self) -> None:
+        queue, self.__queue = self.__queue, None
+        if queue is not None:
+            await queue.deactivate()
+
+    async def __deliver(self, delivery: Delivery) -> bool:
+        """Report one event; whether there was anything to report."""
+        reports = []
+        for generator in list(self.generators):
+            if not _wants(generator, delivery.key):
+                continue
+            try:
+                report = await resolved(generator.generate(self.master, self, delivery.key, dict(delivery.message)))
+            except Exception as problem:
+                if is_unavailable(problem):
+                    raise
+                what = "/".join(delivery.key)
+                _log.failure(
+                    "reporter {name}: {generator} failed for {what}", name=self.name, generator=generator, what=what
+                )
+                continue
+            if report is not None:
+                reports.append(report)
+        if not reports:
+            return False
+        self.__delivery = delivery
+        try:
+            await resolved(self.sendMessage(reports))
+        finally:
+            self.__delivery = None
+        return True
+
+
+def _wants(generator: Any, key: Sequence[str]) -> bool:
+    return any(
+        len(pattern) == len(key) and all(want is None or want == have for want, have in zip(pattern, key, strict=True))
+        for pattern in generator.wanted_event_keys
+    )
+
+
+__all__ = ["ReporterBase"]

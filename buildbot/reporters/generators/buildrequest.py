@@ -1,0 +1,43 @@
+"""Reports of build requests: that a build waits, and that it will not come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config.arguments import argument
+from buildbot.reporters import utils
+from buildbot.reporters.generators.build import formatter
+from buildbot.reporters.generators.utils import BuildStatusGeneratorMixin
+from buildbot.reporters.message import MessageFormatterRenderable
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import CANCELLED
+
+
+class BuildRequestGenerator(BuildStatusGeneratorMixin):
+    """Reports requests when they are made, and when they are cancelled before they were built."""
+
+    positional = ("tags", "builders", "schedulers", "branches", "add_patch", "formatter")
+
+    mode = ()
+    wanted_event_keys = [("buildrequests", None, "new"), ("buildrequests", None, "cancel")]
+
+    formatter = argument(None, formatter, doc="makes the words; None: `Build pending.`")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.formatter is None:
+            self.formatter = MessageFormatterRenderable("Build pending.")
+
+    @deferred
+    async def generate(self, master: Any, reporter: Any, key: tuple[str, ...], buildrequest: dict[str, Any]) -> Any:
+        """The report of an event, or None; Deferred. What stands for a build has what is known of it."""
+        build: dict[str, Any] = {}
+        await utils.get_details_for_buildrequest(master, buildrequest, build)
+        if key[-1] == "cancel":
+            path = ("buildrequests", buildrequest["buildrequestid"], "builds")
+            if await master.data.get({"limit": 1}, path):
+                return None  # it is being built: the build says how it ends
+            build["complete"], build["results"] = True, CANCELLED
+        if not self.is_message_needed_by_props(build):
+            return None
+        return await self.build_message(self.formatter, master, reporter, build)

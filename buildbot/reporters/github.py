@@ -1,0 +1,238 @@
+"""GitHub: commit statuses, comments on pull requests, and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.properties import Interpolate, Properties
+from buildbot.reporters.generators.build import BuildStatusGenerator
+from buildbot.reporters.http import without_slash
+from buildbot.reporters.message import MessageFormatterRenderable
+from buildbot.reporters.repositories import owner_and_name, pull_request
+from buildbot.reporters.status import StatusPush, text_of
+from buildbot.util.httpclient import Answer
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+
+HOSTED_BASE_URL = "https://api.github.com"
+#: characters of a status's description; GitHub refuses what is longer
+MAX_DESCRIPTION = 140
+
+
+def shortened(text: str, longest: int) -> str:
+    """A text cut off where it gets too long."""
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
+
+
+class GitHubStatusPush(StatusPush):
+    """Sets statuses of commits on GitHub. A token needs the permission *Commit statuses: write*."""
+
+    name = "GitHubStatusPush"
+    positional = ("token", "context", "baseURL", "verbose", "debug", "verify", "generators")
+
+    token = argument(REQUIRED, checks.name, renderable=True, doc="of the GitHub user or app; asked for at each request")
+    context = argument(
+        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
+    )
+    baseURL = argument(None, checks.optional(without_slash), doc="of the API of GitHub Enterprise, `https://…/api/v3`")
+
+    states = {
+        "pending": "pending",
+        "cancelled": "error",
+        "running": "pending",
+        SUCCESS: "success",
+        WARNINGS: "success",
+        FAILURE: "failure",
+        SKIPPED: "success",
+        EXCEPTION: "error",
+        RETRY: "pending",
+        CANCELLED: "error",
+    }
+
+    async def send_status(
+        self,
+        report: Mapping[str, Any],
+        build: Mapping[str, Any],
+        stamp: Mapping[str, Any],
+        state: str,
+        props: Properties,
+    ) -> None:
+        """Create a status."""
+        repository = owner_and_name(stamp["repository"] or "")
+        if repository is None:
+            self.skipped(stamp, "its repository has no owner and name")
+            return
+        if not stamp["revision"]:
+            self.skipped(stamp, "it has no revision")
+            return
+        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
+        await self.createStatus(
+            repo_user=repository[0],
+            repo_name=repository[1],
+            sha=stamp["revision"],
+            state=state,
+            props=props,
+            target_url=build["url"],
+            context=await props.render(context),
+            issue=pull_request(stamp["branch"]),
+            description=text_of(report["body"]),
+        )
+
+    async def createStatus(
+        self,
+        repo_user: str,
+        repo_name: str,
+        sha: str,
+        state: str,
+        props: Properties,
+        target_url: str | None = None,
+        context: str | None = None,
+        issue: int | None = None,
+        description: str | None = None,
+    ) -> Any:
+        """Create one status. What goes wrong is an exception, which decides whether it is tried again."""
+        payload: dict[str, Any] = {"state": state}
+        if description is not None:
+            payload["description"] = shortened(description, MAX_DESCRIPTION)
+        if target_url is not None:
+            payload["target_url"] = target_url
+        if context is not None:
+            payload["context"] = context
+        answer = await self.github(
+            "POST", f"/repos/{quote(repo_user)}/{quote(repo_name)}/statuses/{sha}", props, payload
+        )
+        self.arrived(state, f"{repo_user}/{repo_name} at {sha}, context {context}, issue {issue}")
+        return answer
+
+    async def github(self, method: str, path: str, props: Properties, payload: Any = ...) -> Answer:
+        """A request to the API that must succeed."""
+        headers = {"Authorization": f"token {await props.render(self.token)}", "User-Agent": "Buildbot"}
+        url = f"{self.baseURL or HOSTED_BASE_URL}{path}"
+        return self.require(await self.ask(method, url, headers=headers, json=payload))
+
+
+class GitHubCommentPush(GitHubStatusPush):
+    """Comments on pull requests, when their builds end. A token needs the permission *Pull requests: write*."""
+
+    name = "GitHubCommentPush"
+
+    def default_generators(self) -> list[Any]:
+        """Ends, whatever the result."""
+        formatter = MessageFormatterRenderable("Build done.")
+        mode = ("failing", "passing", "warnings", "exception", "cancelled")
+        return [BuildStatusGenerator(mode=mode, message_formatter=formatter)]
+
+    async def send_status(
+        self,
+        report: Mapping[str, Any],
+        build: Mapping[str, Any],
+        stamp: Mapping[str, Any],
+        state: str,
+        props: Properties,
+    ) -> None:
+        """Comment on the pull request of a source stamp."""
+        if pull_request(stamp["branch"]) is None:
+            self.skipped(stamp, "its branch is not one of a pull request, refs/pull/N/merge or head")
+            return
+        if not text_of(report["body"]):
+            self.skipped(stamp, "there is nothing to say")
+            return
+        await super().send_status(report, build, {**stamp, "revision": stamp["revision"] or "HEAD"}, state, props)
+
+    async def createStatus(
+        self,
+        repo_user: str,
+        repo_name: str,
+        sha: str,
+        state: str,
+        props: Properties,
+        target_url: str | None = None,
+        context: str | None = None,
+        issue: int | None = None,
+        description: str | None = None,
+    ) -> Any:
+        """Make one comment."""
+        path = f"/repos/{quote(repo_user)}/{quote(repo_name)}/issues/{issue}/comments"
+        answer = await self.github("POST", path, props, {"body": description})
+        self.arrived("a comment", f"{repo_user}/{repo_name}, issue {issue}")
+        return answer
+
+
+class GitHubChecksPush(GitHubStatusPush):
+    """Shows builds as checks of commits on GitHub: with a title, a text in Markdown, and times.
+
+    Only a GitHub App may do that; its installation token needs the permission *Checks: write*. The text is the body of
+    the report. A check that is there already is changed, so there is one for each build.
+    """
+
+    name = "GitHubChecksPush"
+
+    #: what GitHub calls the end of a build
+    conclusions: Mapping[int, str] = {
+        SUCCESS: "success",
+        WARNINGS: "neutral",
+        FAILURE: "failure",
+        SKIPPED: "skipped",
+        EXCEPTION: "failure",
+        RETRY: "stale",
+        CANCELLED: "cancelled",
+    }
+
+    async def send_status(
+        self,
+        report: Mapping[str, Any],
+        build: Mapping[str, Any],
+        stamp: Mapping[str, Any],
+        state: str,
+        props: Properties,
+    ) -> None:
+        """Make or change the check of a build."""
+        repository = owner_and_name(stamp["repository"] or "")
+        if repository is None or not stamp["revision"]:
+            self.skipped(stamp, "it has no revision, or its repository no owner and name")
+            return
+        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
+        name = await props.render(context)
+        # a request and its builds are one check, also when it is built again
+        external_id = f"{self.name}/{build['buildrequest']['buildrequestid']}"
+        payload = {
+            "name": name,
+            "head_sha": stamp["revision"],
+            "external_id": external_id,
+            "details_url": build["url"],
+            **self.__progress(build),
+            "output": {
+                "title": shortened(str(report["subject"] or build.get("state_string") or "pending"), 255),
+                "summary": shortened(text_of(report["body"]), 65_535),
+            },
+        }
+        base = f"/repos/{quote(repository[0])}/{quote(repository[1])}"
+        known = await self.github(
+            "GET", f"{base}/commits/{stamp['revision']}/check-runs?check_name={quote(name, safe='')}", props
+        )
+        runs = [run["id"] for run in known.json()["check_runs"] if run.get("external_id") == external_id]
+        if runs:
+            await self.github("PATCH", f"{base}/check-runs/{runs[0]}", props, payload)
+        else:
+            await self.github("POST", f"{base}/check-runs", props, payload)
+        self.arrived(state, f"{repository[0]}/{repository[1]} at {stamp['revision']}, check {name}")
+
+    def __progress(self, build: Mapping[str, Any]) -> dict[str, Any]:
+        if "buildid" not in build:
+            return {"status": "completed", "conclusion": "cancelled"} if build["complete"] else {"status": "queued"}
+        begun = {"started_at": _iso(build["started_at"])}
+        if build["results"] is None or build["results"] == RETRY:
+            return {"status": "queued" if build["results"] == RETRY else "in_progress", **begun}
+        return {
+            "status": "completed",
+            "conclusion": self.conclusions[build["results"]],
+            "completed_at": _iso(build["complete_at"]),
+            **begun,
+        }
+
+
+def _iso(when: Any) -> str:
+    return f"{when:%Y-%m-%dT%H:%M:%SZ}"

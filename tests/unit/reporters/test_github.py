@@ -1,0 +1,216 @@
+"""What GitHub is sent: statuses, comments and checks, by their exact requests."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from twisted.internet.task import Clock
+
+from buildbot.config import ConfigErrors
+from buildbot.process.properties import Interpolate
+from buildbot.reporters.generators.build import BuildStartEndStatusGenerator, BuildStatusGenerator
+from buildbot.reporters.github import GitHubChecksPush, GitHubCommentPush, GitHubStatusPush
+from buildbot.reporters.message import MessageFormatterRenderable
+from buildbot.test.reporters import STAMP, HttpRecorder, ReporterHarness
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+
+
+async def harness(reporter: Any, answer: Any = lambda request: (201, b"{}")) -> ReporterHarness:
+    """One that runs."""
+    made = ReporterHarness(reporter, server=HttpRecorder(answer))
+    await made.start()
+    return made
+
+
+async def test_a_build_from_its_request_to_its_end() -> None:
+    """Pending, started, done: in this order, with headers and bodies as GitHub wants them."""
+    farm = await harness(GitHubStatusPush(token="tok"))
+    buildid = await farm.build()
+    assert buildid == 1
+    await farm.idle()
+    requests = farm.server.requests
+    assert {(each["method"], each["url"]) for each in requests} == {
+        ("POST", "https://api.github.com/repos/acme/widget/statuses/1a2b3c")
+    }
+    for each in requests:
+        assert each["headers"]["authorization"] == "token tok"
+        assert each["headers"]["user-agent"] == "Buildbot"
+        assert each["headers"]["content-type"] == "application/json"
+    build = "https://ci/#/builders/1/builds/1"
+    assert [each["json"] for each in requests] == [
+        {"state": state, "description": said, "target_url": url, "context": "buildbot/b one"}
+        for state, said, url in (
+            ("pending", "Build pending.", "https://ci/#/buildrequests/1"),
+            ("pending", "Build started.", build),
+            ("success", "Build done.", build),
+        )
+    ]
+    await farm.stop()
+
+
+@pytest.mark.parametrize(("results", "state"), [
+    (SUCCESS, "success"), (WARNINGS, "success"), (FAILURE, "failure"), (SKIPPED, "success"), (EXCEPTION, "error"),
+    (RETRY, "pending"), (CANCELLED, "error"),
+])  # fmt: skip
+async def test_states(results: int, state: str) -> None:
+    """What each result is to GitHub."""
+    farm = await harness(GitHubStatusPush("tok", generators=[BuildStartEndStatusGenerator()]))
+    await farm.build(results)
+    await farm.idle()
+    assert farm.server.requests[-1]["json"]["state"] == state
+    await farm.stop()
+
+
+async def test_a_cancelled_request() -> None:
+    """It is an error, with the request's page."""
+    farm = await harness(GitHubStatusPush("tok"))
+    brid = await farm.request()
+    await farm.master.data.control("cancel", {"reason": "no"}, ("buildrequests", brid))
+    await farm.idle()
+    states = [each["json"]["state"] for each in farm.server.requests]
+    assert states == ["pending", "error"]
+    await farm.stop()
+
+
+async def test_each_source_stamp() -> None:
+    """There is a status for each; one without revision or repository has none."""
+    stamps = [
+        {**STAMP, "codebase": "a", "repository": "git@example.org:acme/aa"},
+        {**STAMP, "codebase": "b", "repository": "ssh://git@example.org/acme/bb.git"},
+        {**STAMP, "codebase": "c", "revision": None},
+        {**STAMP, "codebase": "d", "repository": ""},
+    ]
+    farm = await harness(GitHubStatusPush("tok", generators=[BuildStatusGenerator()]))
+    await farm.build(stamps=stamps)
+    await farm.idle()
+    assert sorted(each["url"].partition("/repos/")[2] for each in farm.server.requests) == [
+        "acme/aa/statuses/1a2b3c", "acme/bb/statuses/1a2b3c",
+    ]  # fmt: skip
+    await farm.stop()
+
+
+async def test_arguments() -> None:
+    """Context and base URL; a token may be a renderable; a description is cut off where GitHub would refuse it."""
+    reporter = GitHubStatusPush(
+        token=Interpolate("t-%(prop:buildername)s"), context=Interpolate("x/%(prop:branch)s"),
+        baseURL="https://ghe/api/v3/", verbose=True, debug=True,
+        generators=[BuildStatusGenerator(message_formatter=MessageFormatterRenderable("x" * 200))],
+    )  # fmt: skip
+    farm = await harness(reporter)
+    await farm.build()
+    await farm.idle()
+    (asked,) = farm.server.requests
+    assert asked["url"] == "https://ghe/api/v3/repos/acme/widget/statuses/1a2b3c"
+    assert asked["headers"]["authorization"] == "token t-b one"
+    assert asked["json"]["context"] == "x/main" and asked["json"]["description"] == "x" * 139 + "…"
+    await farm.stop()
+
+
+async def test_a_rate_limit() -> None:
+    """GitHub says when to come back."""
+    clock = Clock()
+    answers = [(403, b"slow down", {"X-RateLimit-Remaining": "0", "Retry-After": "30"}), (201, b"{}")]
+    farm = ReporterHarness(
+        GitHubStatusPush("tok", generators=[BuildStatusGenerator()]),
+        server=HttpRecorder(lambda request: answers.pop(0)), reactor=clock,
+    )  # fmt: skip
+    await farm.start()
+    await farm.build()
+    clock.pump([0.1] * 10)
+    assert len(farm.server.requests) == 1
+    clock.advance(29)
+    assert len(farm.server.requests) == 1
+    clock.advance(5)
+    assert len(farm.server.requests) == 2 and farm.waiting() == 0
+    await farm.stop()
+
+
+class Own(GitHubStatusPush):
+    """As people have written it for Buildbot."""
+
+    name = "Own"
+
+    def checkConfig(self, *args: Any, extra: str = "", **kwargs: Any) -> None:
+        super().checkConfig(*args, **kwargs)
+
+    async def reconfigService(self, token: Any, *args: Any, extra: str = "", **kwargs: Any) -> None:  # type: ignore[override]
+        self.extra = extra
+        await super().reconfigService(token, *args, **kwargs)
+
+    async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
+        reports[0]["body"] += f" {self.extra}"
+        await super().sendMessage(reports)
+
+    async def createStatus(self, *args: Any, **kwargs: Any) -> Any:
+        kwargs["context"] = kwargs["context"].upper()
+        return await super().createStatus(*args, **kwargs)
+
+
+async def test_a_subclass() -> None:
+    """Methods that people override are called, with the arguments that they expect."""
+    said = MessageFormatterRenderable("done")
+    farm = await harness(Own("tok", extra="!", generators=[BuildStatusGenerator(message_formatter=said)]))
+    await farm.build()
+    await farm.idle()
+    (asked,) = farm.server.requests
+    assert asked["json"]["context"] == "BUILDBOT/B ONE" and asked["json"]["description"] == "done !"
+    await farm.stop()
+
+
+async def test_comments() -> None:
+    """At the end of a build of a pull request, one comment; of other branches none."""
+    farm = await harness(GitHubCommentPush("tok"))
+    for branch in ("refs/pull/34/merge", "refs/pull/35/head", "main", "refs/merge-requests/4/head"):
+        await farm.build(stamps=[{**STAMP, "branch": branch}])
+    await farm.idle()
+    assert [(each["url"], each["json"]) for each in farm.server.requests] == [
+        (f"https://api.github.com/repos/acme/widget/issues/{number}/comments", {"body": "Build done."})
+        for number in (34, 35)
+    ]
+    await farm.stop()
+
+
+async def test_checks() -> None:
+    """A request and its build are one check, which is made once and changed then."""
+    runs: list[dict[str, Any]] = []
+
+    def github(request: Any) -> Any:
+        if request.method == b"GET":
+            return json.dumps({"check_runs": runs}).encode()
+        if request.method == b"POST":
+            runs.append({"id": 7, **json.loads(request.content.getvalue())})
+        return 201, b"{}"
+
+    farm = await harness(GitHubChecksPush("tok"), github)
+    await farm.build(FAILURE, text="failed make")
+    await farm.idle()
+    asked = [each for each in farm.server.requests if each["method"] != "GET"]
+    base = "https://api.github.com/repos/acme/widget/check-runs"
+    assert [(each["method"], each["url"]) for each in asked] == [
+        ("POST", base), ("PATCH", f"{base}/7"), ("PATCH", f"{base}/7"),
+    ]  # fmt: skip
+    assert farm.server.requests[0]["url"].endswith("/commits/1a2b3c/check-runs?check_name=buildbot%2Fb%20one")
+    assert [(each["json"]["status"], each["json"].get("conclusion")) for each in asked] == [
+        ("queued", None), ("in_progress", None), ("completed", "failure"),
+    ]  # fmt: skip
+    assert asked[2]["json"]["output"] == {"title": "failed make", "summary": "Build done."}
+    assert asked[2]["json"]["completed_at"] >= asked[2]["json"]["started_at"]
+    await farm.stop()
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    ({}, "argument 'token' is missing"),
+    ({"token": ""}, "token must be a text that is not empty"),
+    ({"token": "t", "baseURL": "ftp://x"}, "baseURL must be a URL"),
+    ({"token": "t", "verify": 3}, "verify must be True, False or the path of a file"),
+    ({"token": "t", "generators": "x"}, "generators must be a list"),
+    ({"token": "t", "generators": [1]}, "generators element 1 must be a generator"),
+    ({"token": "t", "contxt": "x"}, "unknown argument 'contxt'; did you mean 'context'?"),
+])  # fmt: skip
+def test_mistakes(arguments: dict[str, Any], said: str) -> None:
+    """They are found when the configuration is read."""
+    with pytest.raises(ConfigErrors) as caught:
+        GitHubStatusPush(**arguments)
+    assert said in str(caught.value)
