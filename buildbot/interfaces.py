@@ -65,8 +65,7 @@ class ConfiguredWorker(WorkerLike, Protocol):
     keepalive_interval: float | None
     missing_timeout: float
     notify_on_missing: Sequence[str]
-    #: for builds on it; see `buildbot.worker.base.AbstractWorker`
-    locks: Any
+    locks: Sequence[Any]
 
     def taken_into_service(self, managed: Any) -> None:
         """The running master has this worker now, as ``managed``."""

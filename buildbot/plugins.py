@@ -137,6 +137,7 @@ util = Namespace(
     {
         "buildbot.changes.filter": "ChangeFilter",
         "buildbot.config.builder": "BuilderConfig",
+        "buildbot.config.locks": "MasterLock WorkerLock",
         "buildbot.config.projects": "Codebase Project",
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",

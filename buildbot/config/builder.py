@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 from buildbot.config import checks, errors
+from buildbot.config.locks import lock_list
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
@@ -47,7 +48,8 @@ class BuilderConfig:
         project: name of the project that it belongs to, one of ``c["projects"]``.
         env: environment variables of every command.
         properties: properties of every build; ``defaultProperties`` those that a request may override.
-        locks: what a whole build holds; refused by this version, so always empty.
+        locks: what a whole build holds: a list of what ``lock.access(…)`` gives, or a renderable that gives one for
+            what is known of the properties before the build begins.
         nextWorker: ``f(builder, workers, buildrequest)`` chooses the worker.
         nextBuild: ``f(builder, requests)`` chooses the request.
         canStartBuild: ``f(builder, worker, buildrequest)`` says whether this worker may take it now.
@@ -69,7 +71,7 @@ class BuilderConfig:
     env: Mapping[str, Any]
     properties: Mapping[str, Any]
     defaultProperties: Mapping[str, Any]
-    locks: tuple[Any, ...]
+    locks: Any
     nextWorker: Callable[..., Any] | None
     nextBuild: Callable[..., Any] | None
     canStartBuild: Callable[..., Any] | None
@@ -139,9 +141,6 @@ class BuilderConfig:
         if not names and "slavename" not in unknown and "slavenames" not in unknown:
             errors.error(f"{shown} has no workers; name at least one in workernames")
 
-        if locks:
-            # A build that runs beside one it must not run beside is worse than a refusal.
-            errors.error(f"{shown}: locks cannot be used: this version has none")
         directory = checked("builddir", builddir, checks.text, directory_name(valid_name))
         text_list = checks.list_of(checks.text)
         collapse = checks.either(checks.boolean, checks.function, otherwise="True, False or a function")
@@ -158,7 +157,7 @@ class BuilderConfig:
             "env": MappingProxyType(checked("env", env, checks.mapping, {})),
             "properties": MappingProxyType(checked("properties", properties, checks.mapping, {})),
             "defaultProperties": MappingProxyType(checked("defaultProperties", defaultProperties, checks.mapping, {})),
-            "locks": (),
+            "locks": checked("locks", locks, lock_list, ()),
             "nextWorker": checked("nextWorker", nextWorker, checks.function, None),
             "nextBuild": checked("nextBuild", nextBuild, checks.function, None),
             "canStartBuild": checked("canStartBuild", canStartBuild, checks.function, None),

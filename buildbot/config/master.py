@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from buildbot.config import checks, database_url
+from buildbot.config import checks, database_url, locks
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.keys import KEYS, RENAMED, Key
@@ -140,6 +140,7 @@ class _Reader:
         settings["workers"] = self._workers(checked["workers"])
         settings["projects"] = tuple(self._elements("projects", checked["projects"], Project, "a util.Project"))
         settings["builders"] = self._builders(checked["builders"], settings["workers"])
+        self._locks(settings["builders"], settings["workers"])
         settings["codebases"] = self._codebases(checked["codebases"])
         for key in ("builders", "codebases"):
             self._known_projects(key, settings[key], settings["projects"])
@@ -332,6 +333,38 @@ class _Reader:
                     place,
                 )
         return tuple(found)
+
+    def _locks(self, builders: Sequence[BuilderConfig], workers: Sequence[WorkerLike]) -> None:
+        """Locks that a build would wait for and hold itself, and those that two objects describe differently."""
+        on_worker = {worker.name: locks.known_locks(getattr(worker, "locks", ())) for worker in workers}
+        everywhere = [access for its in on_worker.values() for access in its]
+        for builder in builders:
+            place = self._place("builders", builder)
+            held: dict[tuple[str, str], str] = {}
+            for name in builder.workernames:
+                held |= {access.key: f"its worker {name!r}" for access in on_worker.get(name, ())}
+            for access in locks.known_locks(builder.locks):
+                everywhere.append(access)
+                if access.key in held:
+                    self._waits_for_itself(builder, access, held[access.key], "the builder itself", place)
+                held[access.key] = "the builder itself"
+            for step, its in getattr(builder.factory, "locks_of_steps", ()):
+                for access in locks.known_locks(its):
+                    everywhere.append(access)
+                    if access.key in held:
+                        self._waits_for_itself(builder, access, held[access.key], f"its step {step!r}", place)
+        for message in locks.differing(everywhere):
+            self.report("builders", message)
+
+    def _waits_for_itself(
+        self, builder: BuilderConfig, access: locks.LockAccess, holder: str, waiter: str, place: str
+    ) -> None:
+        self.report(
+            "builders",
+            f"builder {builder.name!r}: {waiter} wants {locks.shown(access)}, which {holder} holds: "
+            "its builds would wait for themselves",
+            place,
+        )
 
     def _codebases(self, codebases: list[Any]) -> tuple[Codebase, ...]:
         found = self._elements(

@@ -75,6 +75,8 @@ class DataConnector:
         self.metrics = self._metrics.families
         #: ``{(plural, action): async handler(args, entity)}`` for actions that the process layer implements
         self.control_handlers = self._control.handlers
+        #: what the process layer says of its locks, see `buildbot.process.locks.Locks.described`
+        self.locks: Callable[[], list[dict[str, Any]]] = list
         #: a sign of change of the database, and the clock that was read after it
         self._version: tuple[int, int] | None = None
 

@@ -35,6 +35,14 @@ class StepUpdates(Transacts):
         self._db.steps.thdStart(conn, stepid, locks_acquired)
         events.announce(STEP, "started", stepid)
 
+    def setStepLocksAcquired(self, stepid: int) -> Deferred[None]:
+        """Say that a step that has begun has its locks now. Event: ``steps/N/updated``."""
+        return self.transact(self._thdSetLocksAcquired, stepid)
+
+    def _thdSetLocksAcquired(self, conn: Connection, events: Events, stepid: int) -> None:
+        self._db.steps.thdSetLocksAcquired(conn, stepid)
+        events.announce(STEP, "updated", stepid)
+
     def setStepStateString(self, stepid: int, state_string: str) -> Deferred[None]:
         """Say what a step is doing. Event: ``steps/N/updated``."""
         return self.transact(self._thdSetStepState, stepid, state_string)

@@ -58,6 +58,9 @@ _start = Update(
     own_row(STEP),
     _this,
 )
+_set_locks = Update(
+    update(steps).where(_this_held).values(locks_acquired_at=bindparam("locks_at")), own_row(STEP), _this
+)
 _set_state = Update(update(steps).where(_this_held).values(state_string=bindparam("state")), own_row(STEP), _this)
 _set_urls = Update(update(steps).where(_this).values(urls=bindparam("new_urls")), own_row(STEP), _this)
 _finished: dict[str, Any] = {
@@ -98,6 +101,10 @@ class StepsConnectorComponent(DBConnectorComponent):
         """Begin a step now; if it has its locks, they were acquired now too."""
         now = transaction_of(conn).now
         self._change(conn, _start, stepid, at=now, locks_at=now if locks_acquired else None)
+
+    def thdSetLocksAcquired(self, conn: Connection, stepid: int) -> None:
+        """Say that a step has its locks now."""
+        self._change(conn, _set_locks, stepid, locks_at=transaction_of(conn).now)
 
     def thdSetState(self, conn: Connection, stepid: int, state: str) -> None:
         """Say what a step is doing."""

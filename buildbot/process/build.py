@@ -27,8 +27,9 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch, Updates
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
-from buildbot.interfaces import is_renderable
+from buildbot.interfaces import holds_renderable, is_renderable
 from buildbot.process.defaults import BuildDefaults
+from buildbot.process.locks import Claim
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
 from buildbot.process.step import BuildStep, StepFactory
@@ -51,6 +52,8 @@ _log = Logger()
 
 #: the name of the first step of every build
 PREPARATION = "worker_preparation"
+#: that of the second, where the builder has locks
+LOCKS = "locks_acquire"
 
 
 class SourceStamp(dict[str, Any]):
@@ -115,6 +118,8 @@ class Build:
         sourcestamps: the source stamps of its buildset.
         workdir: the factory's.
         results: its result so far.
+        locks: what it holds for its builder and its worker; None if that is nothing.
+        locks_waited_s: how long its steps have waited for theirs.
         stop_reason: why it was asked to stop; None if it was not.
     """
 
@@ -143,6 +148,8 @@ class Build:
         self.env: Mapping[str, Any] = dict(self.config.env)
         self.workdir: Any = self.config.factory.workdir
         self.results = SUCCESS
+        self.locks: Claim | None = None
+        self.locks_waited_s = 0.0
         self.stop_reason: str | None = None
         self._stop_results = CANCELLED
         self._steps: list[BuildStep] = []
@@ -296,6 +303,8 @@ class Build:
             await self._follow("builds", self.buildid, "stop")
             row = await self.master.data.get({}, ("builds", self.buildid))
             self.number = row["number"]
+            if self.locks is not None:
+                self.locks.owner = f"{self.builder.name} #{self.number}"
         except BaseException:
             await self._unfollow()
             raise
@@ -312,6 +321,8 @@ class Build:
         try:
             await self._obey_earlier_stop()
             await self._prepare()
+            if self.results == SUCCESS and (holds_renderable(self.config.locks) or self.config.locks):
+                await self._note_locks()
             last = await self._run_steps()
             await self._check_refused()
             await self._store_last(last)
@@ -398,7 +409,7 @@ class Build:
             await self._set_state("preparing worker")
         results, text = SUCCESS, f"worker {self.workername} ready"
         try:
-            await self._gather()
+            await self.gather()
             batch = update.batch()
             self.gather_properties(batch)
             batch.setBuildStateString(self.buildid, "pinging worker")
@@ -421,7 +432,26 @@ class Build:
             self._steps = self.config.factory.make_steps()
         self.results = results
 
-    async def _gather(self) -> None:
+    async def _note_locks(self) -> None:
+        """A step that says that the build has its builder's locks: it got them before it was started."""
+        update = self.master.data.update
+        batch = update.batch()
+        self._gather_end(batch, None)
+        step = batch.newStep(self.buildid, LOCKS)
+        stepid = batch.result(step, "stepid")
+        batch.startStep(stepid)
+        batch.setStepStateString(stepid, "locks acquired")
+        batch.finishStep(stepid, SUCCESS)
+        if await self._stored_together(batch):
+            self._end_stored(None)
+            return
+        await self._end_carefully(None)
+        row = await update.newStep(self.buildid, LOCKS)
+        await update.startStep(row["stepid"])
+        await update.setStepStateString(row["stepid"], "locks acquired")
+        await update.finishStep(row["stepid"], SUCCESS)
+
+    async def gather(self) -> None:
         """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
         get = self.master.data.get
         bsid = self.request["buildsetid"]
@@ -441,7 +471,8 @@ class Build:
                 properties.setProperty(name, self.sourcestamps[0][name], "Build")
         properties.setProperty("buildername", self.builder.name, "Builder")
         properties.setProperty("builderid", self.builder.builderid, "Builder")
-        properties.setProperty("buildnumber", self.number, "Build")
+        if self.number:
+            properties.setProperty("buildnumber", self.number, "Build")
         properties.setProperty("workername", self.workername, "Worker")
         owners = [change["author"] for change in self.changes] + [properties.getProperty("owner")]
         if any(owners):
@@ -450,8 +481,9 @@ class Build:
         if isinstance(info.get("basedir"), str):
             join = ntpath.join if info.get("system") == "nt" else posixpath.join
             properties.setProperty("basedir", info["basedir"], "Worker")
-            directory = self.worker.builds[self.builder.name]
-            properties.setProperty("builddir", join(info["basedir"], directory), "Worker")
+            directory = self.worker.builds.get(self.builder.name)
+            if directory is not None:
+                properties.setProperty("builddir", join(info["basedir"], directory), "Worker")
         for source, values in (
             ("Worker", self.worker.config.properties),
             ("Builder", self.config.properties),

@@ -17,8 +17,10 @@ from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import SchedulerLike
 from buildbot.process.build import Build
 from buildbot.process.defaults import BuildDefaults
+from buildbot.process.locks import Claim, Locks
+from buildbot.process.properties import Properties
 from buildbot.process.workers.connection import Connection
-from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.managed import ManagedWorker, WorkerNotAvailableError
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
 from buildbot.util.clock import to_datetime
@@ -44,6 +46,7 @@ class Builder:
     Attributes:
         defaults: what the configuration says about all builds; a reconfiguration replaces it.
         schedulers: those of the configuration by name, for steps that trigger them.
+        locks: those of the master.
         running: its running builds by id.
         on_finished: called with the builder when a build has ended, its end stored and its worker free.
     """
@@ -54,6 +57,7 @@ class Builder:
         self.defaults = BuildDefaults()
         self.builderid = builderid
         self.schedulers: Mapping[str, SchedulerLike] = {}
+        self.locks = Locks()
         self.running: dict[int, Build] = {}
         self.on_finished: Callable[[Builder], None] = lambda builder: None
         self._worker_manager = worker_manager
@@ -99,7 +103,11 @@ class Builder:
         return waiting[0] if waiting else None
 
     async def start_build(
-        self, request: Mapping[str, Any], worker: ManagedWorker, reserved: Connection | None = None
+        self,
+        request: Mapping[str, Any],
+        worker: ManagedWorker,
+        reserved: Connection | None = None,
+        locks: Claim | None = None,
     ) -> None:
         """Start a build for a request that this master has claimed. It goes on in the background.
 
@@ -107,21 +115,36 @@ class Builder:
             request: the build request, as the Data API gives it.
             worker: one of `WorkerManager.available`.
             reserved: what `ManagedWorker.reserve` gave, if that is done already.
+            locks: what the build holds to its end; released if it cannot be started.
 
         Raises:
             WorkerNotAvailableError: the worker went away or is busy; nothing was done.
             Exception: whatever kept the build from being stored; the worker is free again. In both cases the request
                 is still claimed.
         """
-        connection = worker.reserve(self.name) if reserved is None else reserved
-        build = Build(self.master, self, request, worker, connection)
         try:
-            await build.start()
+            connection = worker.reserve(self.name) if reserved is None else reserved
+            build = Build(self.master, self, request, worker, connection)
+            build.locks = locks
+            try:
+                await build.start()
+            except BaseException:
+                worker.release(self.name)
+                raise
         except BaseException:
-            worker.release(self.name)
+            if locks is not None:
+                locks.release()
             raise
         self.running[build.buildid] = build
         in_background(self._see_through(build), repr(build))
+
+    async def properties_before(self, request: Mapping[str, Any], worker: ManagedWorker) -> Properties:
+        """What is known, before it begins, of the properties of a build of a request on a connected worker."""
+        if worker.connection is None:
+            raise WorkerNotAvailableError(f"worker {worker.name!r} is not connected")
+        build = Build(self.master, self, request, worker, worker.connection)
+        await build.gather()
+        return build.properties
 
     async def stop_all(self, reason: str, results: int) -> None:
         """Stop all running builds and start no more; returns when their ends are stored.
@@ -159,6 +182,8 @@ class Builder:
         finally:
             del self.running[build.buildid]
             build.worker.release(self.name, build.results)
+            if build.locks is not None:
+                build.locks.release()
             if not self.running:
                 waiting, self._waiting = self._waiting, []
                 for each in waiting:

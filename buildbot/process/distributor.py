@@ -14,6 +14,10 @@ A builder is *aside* while its requests are not looked at: no worker that is idl
 said no. It comes back when something changes for it. A request whose build cannot be started is given back; its builder
 rests for a moment, so that a broken one does not spin.
 
+**Locks** of builders and workers are taken before a request is claimed, so no worker and no request is held while
+others have them. A builder that cannot have its locks wishes for them and stands aside. When its turn comes it holds
+them for one round, in which it must start a build; if it cannot (its workers are busy by then), others get their turn.
+
 **Users' functions** (``canStartBuild``, ``nextBuild``, ``nextWorker``, ``prioritizeBuilders``…) may say no for reasons
 that nobody announces: the hour, a file, another machine. Whoever they said no to is looked at again after
 `Distributor.again_s`. One that fails is logged and counts as a no, for its builder only. Where there are such
@@ -28,10 +32,13 @@ from typing import Any
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 
+from buildbot.config.locks import LockAccess, lock_list
 from buildbot.data.interfaces import Master
+from buildbot.interfaces import holds_renderable
 from buildbot.mq.log import Event
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import BuildRequest, Collapser
+from buildbot.process.locks import Claim, ImpossibleError, Lock, Locks, Wish
 from buildbot.process.waiting import WaitingRequests, urgency_of
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.managed import ManagedWorker
@@ -85,6 +92,10 @@ class Distributor:
         self._resting: dict[str, Any] = {}
         self._again: dict[str, Any] = {}
         self.collapser = Collapser(master)
+        self.locks = Locks()
+        #: what builders wish for by their names, and what they were granted in or before this round, for a worker
+        self._wishes: dict[str, Wish] = {}
+        self._granted: dict[str, tuple[ManagedWorker, Claim]] = {}
         #: ``c['prioritizeBuilders']`` and ``c['select_next_worker']``
         self.prioritize: Callable[..., Any] | None = None
         self.next_worker: Callable[..., Any] | None = None
@@ -105,6 +116,7 @@ class Distributor:
             for timer in timers.values():
                 timer.cancel()
             timers.clear()
+        self._drop_wishes()
         if self._loop is not None:
             await self._loop
 
@@ -112,6 +124,7 @@ class Distributor:
         """Take over the builders and workers as they are now, and look for work for all."""
         self._by_id = {builder.builderid: builder for builder in self._builders.values()}
         self._pools, self._pool_of, self._pools_of_worker, self._due = {}, {}, {}, set()
+        self._drop_wishes()
         for name, builder in self._builders.items():
             workers = self._workers.pool(builder.config.workernames)
             pool = self._pools.get(workers)
@@ -185,6 +198,7 @@ class Distributor:
     async def _serve(self) -> None:
         while self._due and self._running:
             due, self._due = self._due, set()
+            granted = dict(self._granted)
             try:
                 if self.prioritize is None:
                     await self._hand_out(due)
@@ -196,6 +210,10 @@ class Distributor:
                 for name, pool in self._pool_of.items():
                     if pool in due:
                         self._rest(name)
+            for name, unused in granted.items():
+                if self._granted.get(name) is unused:
+                    del self._granted[name]
+                    unused[1].release()
 
     async def _hand_out(self, due: set[_Pool]) -> None:
         """Start builds of these pools while they have idle workers, the most urgent requests first."""
@@ -239,14 +257,92 @@ class Distributor:
             elif builder.builderid in pool.waiting:  # another request may have been chosen
                 pool.waiting.again(builder.builderid)
             return
-        worker = pool.workers.first(builder.name) if self._is_wanted(builder) else None
-        if worker is None:
+        place = self._place(pool, builder) if self._is_wanted(builder) else None
+        if place is None:
             self._put_aside(builder)
             return
         pool.waiting.take(request)
-        starting.append(ensureDeferred(self._start(pool, builder, request, worker)))
+        starting.append(ensureDeferred(self._start(pool, builder, request, *place)))
 
-    async def _start(self, pool: _Pool, builder: Builder, request: dict[str, Any], worker: ManagedWorker) -> bool:
+    def _place(self, pool: _Pool, builder: Builder) -> tuple[ManagedWorker, Claim | None] | None:
+        """A worker that can start a build now, and the locks that it takes; None if there is none."""
+        granted = self._granted.pop(builder.name, None)
+        if granted is not None:
+            worker, claim = granted
+            if worker.can_take(builder.name):
+                return granted
+            anywhere = not worker.locks and not any(lock.worker for lock, _ in claim.accesses)
+            other = next((each for each in pool.workers.able(builder.name) if not each.locks), None)
+            if anywhere and other is not None:
+                return other, claim
+            claim.release()
+        refused: dict[ManagedWorker, list[tuple[Lock, LockAccess]]] = {}
+        for worker in pool.workers.able(builder.name):
+            if not builder.config.locks and not worker.locks:
+                return worker, None
+            accesses = self._accesses(builder, worker, builder.config.locks)
+            if accesses is None:
+                continue
+            taken = self.locks.try_claim(builder.name, accesses)
+            if taken is not None:
+                self._give_up_wish(builder.name)
+                return worker, taken
+            refused[worker] = accesses
+            if not worker.locks and not any(lock.worker for lock, _ in accesses):
+                break  # they are the same on every worker
+        self._wish(builder, refused)
+        return None
+
+    def _accesses(
+        self, builder: Builder, worker: ManagedWorker, locks: Sequence[LockAccess]
+    ) -> list[tuple[Lock, LockAccess]] | None:
+        """The locks that a build takes on a worker; None if it can never have them there."""
+        try:
+            return self.locks.of([*locks, *worker.locks], worker.name)
+        except ImpossibleError as problem:
+            _log.warn(
+                "{builder!r} cannot build on {worker}: {problem}", builder=builder, worker=worker.name, problem=problem
+            )
+            return None
+
+    def _wish(self, builder: Builder, places: dict[ManagedWorker, list[tuple[Lock, LockAccess]]]) -> None:
+        """Wait for the locks on one of some workers; a wish that is the same keeps its place."""
+        name = builder.name
+        # where several workers want the same, one of them will do
+        distinct = {tuple(accesses): worker for worker, accesses in reversed(places.items())}
+        places = {worker: list(accesses) for accesses, worker in distinct.items()}
+        wanted = {(worker, lock) for worker, accesses in places.items() for lock, _ in accesses}
+        if name in self._wishes and self._wishes[name].locks == wanted:
+            return
+        self._give_up_wish(name)
+        if wanted:
+            self._wishes[name] = Wish(self.locks, name, dict(places), lambda *it: self._wish_granted(builder, *it))
+
+    def _wish_granted(self, builder: Builder, worker: ManagedWorker, claim: Claim) -> None:
+        name = builder.name
+        self._wishes.pop(name, None)
+        if self._is_wanted(builder) and name in self._pool_of and name not in self._granted:
+            self._granted[name] = worker, claim
+            self._pool_of[name].workers.offer(worker)  # its build may have ended just now
+            self.wake([name])
+        else:
+            claim.release()
+
+    def _give_up_wish(self, name: str) -> None:
+        wish = self._wishes.pop(name, None)
+        if wish is not None:
+            wish.give_up()
+
+    def _drop_wishes(self) -> None:
+        for name in list(self._wishes):
+            self._give_up_wish(name)
+        granted, self._granted = self._granted, {}
+        for _, claim in granted.values():
+            claim.release()
+
+    async def _start(
+        self, pool: _Pool, builder: Builder, request: dict[str, Any], worker: ManagedWorker, locks: Claim | None
+    ) -> bool:
         """Claim a request and start its build; False if another master was faster."""
         brids = [request["buildrequestid"]]
         connection = worker.reserve(builder.name)
@@ -258,13 +354,15 @@ class Distributor:
             self._rest(builder.name)
             pool.waiting.settle(request)
             worker.release(builder.name)
+            _release(locks)
             return True
         pool.waiting.settle(request)
         if not won:
             worker.release(builder.name)
+            _release(locks)
             return False
         try:
-            await builder.start_build(request, worker, connection)
+            await builder.start_build(request, worker, connection, locks)
         except Exception:
             await self._give_back(builder, brids)
         return True
@@ -284,7 +382,7 @@ class Distributor:
     def _has_functions(self, builder: Builder) -> bool:
         config = builder.config
         functions = (config.nextBuild, config.canStartBuild, config.nextWorker, self.next_worker)
-        return any(function is not None for function in functions)
+        return any(function is not None for function in functions) or holds_renderable(config.locks)
 
     def _put_aside(self, builder: Builder) -> None:
         """Look at its requests no more, until something changes for it."""
@@ -332,19 +430,27 @@ class Distributor:
         chosen = await self._choose(builder, request)
         if chosen is None:
             return False
-        request, worker = chosen
+        request, worker, locks = chosen
         brids = [request["buildrequestid"]]
-        if not await self._master.data.update.claimBuildRequests(brids):
+        try:
+            won = await self._master.data.update.claimBuildRequests(brids)
+        except BaseException:
+            _release(locks)
+            raise
+        if not won:
+            _release(locks)
             return True  # another master was faster
         try:
-            await builder.start_build(request, worker)
+            await builder.start_build(request, worker, locks=locks)
         except Exception:
             await self._give_back(builder, brids)
             return False
         return True
 
-    async def _choose(self, builder: Builder, request: dict[str, Any]) -> tuple[dict[str, Any], ManagedWorker] | None:
-        """Which request to start on which worker, as users' functions have it; None: nothing now."""
+    async def _choose(
+        self, builder: Builder, request: dict[str, Any]
+    ) -> tuple[dict[str, Any], ManagedWorker, Claim | None] | None:
+        """Which request to start on which worker, as users' functions have it, with the locks; None: nothing now."""
         try:
             chosen = await self._choose_by_functions(builder, request)
         except Exception:
@@ -356,7 +462,7 @@ class Distributor:
 
     async def _choose_by_functions(
         self, builder: Builder, request: dict[str, Any]
-    ) -> tuple[dict[str, Any], ManagedWorker] | None:
+    ) -> tuple[dict[str, Any], ManagedWorker, Claim | None] | None:
         config = builder.config
         candidates = [request]
         if config.nextBuild is not None or config.canStartBuild is not None:
@@ -366,15 +472,52 @@ class Distributor:
             wanted = await self._ask(config.nextBuild, builder, offered)
             candidates = [each for each in candidates if wanted is not None and each["buildrequestid"] == wanted.id]
         choose = config.nextWorker or self.next_worker
+        refused: dict[ManagedWorker, list[tuple[Lock, LockAccess]]] = {}
         for each in candidates:
             shown = BuildRequest.from_data(each)
             able = self._workers.available(builder.name)
             if config.canStartBuild is not None:
                 able = [worker for worker in able if await self._ask(config.canStartBuild, builder, worker, shown)]
-            worker = await self._ask(choose, builder, able, shown) if choose and able else next(iter(able), None)
-            if worker in able:
-                return each, worker
+            places = {worker: await self._locks_there(builder, each, worker) for worker in able}
+            granted = self._granted.get(builder.name)
+            free: list[ManagedWorker] = []
+            for worker, accesses in places.items():
+                if accesses is not None and (
+                    self.locks.are_free(accesses) or (granted is not None and list(granted[1].accesses) == accesses)
+                ):
+                    free.append(worker)
+                elif accesses is not None:
+                    refused.setdefault(worker, accesses)
+            chosen = await self._ask(choose, builder, free, shown) if choose and free else next(iter(free), None)
+            if chosen not in free:
+                continue
+            claim = self._claimed(builder, places[chosen] or [])
+            if claim is not None:
+                return each, chosen, claim if claim.accesses else None
+        self._wish(builder, refused)
         return None
+
+    async def _locks_there(
+        self, builder: Builder, request: dict[str, Any], worker: ManagedWorker
+    ) -> list[tuple[Lock, LockAccess]] | None:
+        """The locks that a build of a request takes on a worker; None if it can never have them there."""
+        locks = builder.config.locks
+        if holds_renderable(locks):
+            properties = await builder.properties_before(request, worker)
+            locks = lock_list(await properties.render(locks))
+        return self._accesses(builder, worker, locks) if locks or worker.locks else []
+
+    def _claimed(self, builder: Builder, accesses: list[tuple[Lock, LockAccess]]) -> Claim | None:
+        """The claim to locks, what the builder was granted included; None if others were faster."""
+        granted = self._granted.pop(builder.name, None)
+        if granted is not None:
+            if list(granted[1].accesses) == accesses:
+                return granted[1]
+            granted[1].release()
+        claim = self.locks.try_claim(builder.name, accesses)
+        if claim is not None:
+            self._give_up_wish(builder.name)
+        return claim
 
     async def _ask(self, function: Any, *arguments: Any) -> Any:
         return await resolved(function(*arguments))
@@ -399,3 +542,8 @@ class Distributor:
     def _rested(self, name: str) -> None:
         del self._resting[name]
         self.wake([name])
+
+
+def _release(locks: Claim | None) -> None:
+    if locks is not None:
+        locks.release()

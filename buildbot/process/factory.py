@@ -26,12 +26,15 @@ class BuildFactory:
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
         self.steps: list[StepFactory] = []
+        #: by the names of the steps, for the check of the configuration
+        self.locks_of_steps: list[tuple[Any, Any]] = []
         self.addSteps(steps or [])
 
     def addStep(self, step: Any) -> None:
         """Add a step: an instance, which serves as a description of itself."""
         if isinstance(step, BuildStep):
             step.check_arguments()
+            self.locks_of_steps.append((step.name, step.locks))
             step = step._factory
         if not isinstance(step, StepFactory):
             error(f"a step must be an instance such as steps.ShellCommand(command=[…]), not {step!r}")

@@ -81,6 +81,7 @@ class ProcessLayer:
             config: the `MasterConfig`.
         """
         self.master.data.control_handlers["forceschedulers", "force"] = self._force
+        self.master.data.locks = self._distributor.locks.described
         key = ("masters", str(self.master.masterid), None)
         self._own_events = await self.master.mq.startConsuming(self._own_event, key)
         async with self._switching:
@@ -210,6 +211,7 @@ class ProcessLayer:
                 builder = Builder(self.master, each, ids[each.name], self.workers)
                 builder.on_finished = self._distributor.builder_finished
                 builder.schedulers = self._triggered
+                builder.locks = self._distributor.locks
                 self.builders[each.name] = builder
             self.builders[each.name].defaults = defaults
         await update.setWorkers(

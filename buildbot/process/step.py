@@ -21,10 +21,13 @@ from twisted.python.failure import Failure
 
 from buildbot.config import checks
 from buildbot.config.arguments import Declared, argument, arguments_of, rendered_names
+from buildbot.config.locks import lock_list
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import WorkerSetupError, holds_renderable, is_renderable
+from buildbot.process import steplocks
+from buildbot.process.locks import Claim
 from buildbot.process.logs import CLASSES, Log, decoder_of, storable
 from buildbot.process.progress import Progress, expected_seconds
 from buildbot.process.properties import Properties
@@ -189,6 +192,7 @@ class BuildStep(Declared):
         cmd: the command on the worker that runs, or ran last; None before the first.
         timed_out: whether the worker ended a command because it took too long.
         progress: how far it is; see `setProgress`.
+        waits_for_locks: whether it was stopped, or is, while it waits for its locks.
         rendered: whether its arguments are rendered; until then they may still hold renderables.
     """
 
@@ -222,6 +226,9 @@ class BuildStep(Declared):
     )
     progressMetrics = argument((), checks.list_of(checks.text), doc="the names that `setProgress` may be given")
     useProgress = argument(True, checks.flag, doc="whether its end can be foretold from earlier builds")
+    locks = argument(
+        (), lock_list, renderable=True, doc="what it holds while it runs: a list of what `lock.access(…)` gives"
+    )
     workdir = argument(
         None, rendered=True, doc="its directory on the worker, relative to the builder's; None: the build's"
     )
@@ -247,6 +254,8 @@ class BuildStep(Declared):
         self.results: int | None = None
         self.stopped = False
         self.rendered = False
+        self.waits_for_locks = False
+        self.__locks: Claim | None = None
         self._build: StepBuild | None = None
         self.__unprepared: Failure | None = None
         self.__opening: _Opening | None = None
@@ -747,15 +756,19 @@ class BuildStep(Declared):
     def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
         """Add its row and its start to a batch; what to give to `has_begun` once that is stored."""
         row = batch.newStep(self.build.buildid, self.name)
-        batch.startStep(batch.result(row, "stepid"))
+        batch.startStep(batch.result(row, "stepid"), not self.__has_locks)
         return row
 
     async def store_beginning(self) -> None:
         """Store its beginning, alone."""
         update = self.master.data.update
         row = await update.newStep(self.build.buildid, self.name)
-        await update.startStep(row["stepid"])
+        await update.startStep(row["stepid"], not self.__has_locks)
         self.has_begun(row)
+
+    @property
+    def __has_locks(self) -> bool:
+        return holds_renderable(self.locks) or bool(self.locks)
 
     def has_begun(self, row: Mapping[str, Any]) -> None:
         """Its beginning is stored."""
@@ -771,7 +784,11 @@ class BuildStep(Declared):
         """
         results, problem = EXCEPTION, self.__unprepared
         if problem is None:
-            results, problem = await self.__run()
+            try:
+                results, problem = await self.__run()
+            finally:
+                if self.__locks is not None:
+                    self.__locks.release()
         opening = await self.__try(self.__open_now()) or self.__not_opened
         self.results = results
         self.__problem = problem or opening
@@ -904,6 +921,9 @@ class BuildStep(Declared):
             if not await self.__asked(self.doStepIf, self):
                 await self.__render_what_can_be()
                 return SKIPPED, None
+            if self.__has_locks:
+                self.__locks = await steplocks.acquire(self)
+                await self.master.data.update.setStepLocksAcquired(self.stepid)
             await self.__render_attributes()
             await self.__show_summary_soon()
             results = await resolved(self.run())
@@ -982,7 +1002,8 @@ class BuildStep(Declared):
 
     async def __say_cancelled(self) -> None:
         if self.results == CANCELLED and self.build.stop_reason is not None:
-            await self.__complete_log("cancelled", "t", self.build.stop_reason)
+            name = "cancelled while waiting for locks" if self.waits_for_locks else "cancelled"
+            await self.__complete_log(name, "t", self.build.stop_reason)
 
     async def __say_problems(self, problems: list[Failure]) -> None:
         for problem in problems:

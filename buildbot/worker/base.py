@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
+from buildbot.config.locks import lock_list
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.quarantine import FIRST_S
@@ -81,12 +82,7 @@ class AbstractWorker(Declared):
         renderable=True,
         doc="the same, where the build has no such property yet",
     )
-    locks = argument(
-        None,
-        checks.optional(checks.sequence),
-        renderable=True,
-        doc="held by each build while it runs on this worker: accesses to locks, or a renderable that gives them",
-    )
+    locks = argument((), lock_list, doc="what each build that runs on it holds: a list of what `lock.access(…)` gives")
     keepalive_interval = argument(
         120,
         checks.optional(checks.positive),

@@ -49,6 +49,9 @@ class Data(Protocol):
     def read(self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]) -> Deferred[T]:
         """What is made of data, without links, and the clock at which it was true; in a thread."""
 
+    def locks(self) -> list[dict[str, Any]]:
+        """The locks of this master that somebody holds or waits for."""
+
     def data_version(self) -> int | None:
         """The version of the database, if it costs nothing to know; None if it is the clock."""
 

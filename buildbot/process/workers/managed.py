@@ -104,6 +104,11 @@ class ManagedWorker:
         return self.config.properties
 
     @property
+    def locks(self) -> Sequence[Any]:
+        """What each build that runs on it holds, as the configuration says."""
+        return self.config.locks
+
+    @property
     def info(self) -> Mapping[str, Any]:
         """What the connected worker told about itself; empty while it is offline."""
         return self.connection.info if self.connection else {}

@@ -20,6 +20,10 @@ from buildbot.www.settings import Settings
 
 CLOCK_HEADER = "X-Tenfold-Clock"
 
+#: the path of the locks that this master's builds and steps hold and wait for
+LOCKS = ("locks",)
+_LIVE = (("Content-Type", "application/json; charset=utf-8"), ("Cache-Control", "no-store"))
+
 
 class RestApi:
     """Answers GET and HEAD below ``/api/v2``.
@@ -50,6 +54,8 @@ class RestApi:
             return error_response(error)
 
     async def _get(self, request: Request, path: tuple[str, ...]) -> Response:
+        if path == LOCKS:
+            return Response(200, _LIVE, jsonbody.compact(self._locks()))
         if logsearch.is_search(path):
             return await self._search(request, path)
         sent = request.header("if-none-match")
@@ -95,6 +101,11 @@ class RestApi:
             # It may grow while it is sent.
             return response.with_headers((CLOCK_HEADER, str(clock)), ("Cache-Control", "no-cache"))
         return response.with_headers(*self._headers(clock, self._validator(True, 0, clock)))
+
+    def _locks(self) -> dict[str, Any]:
+        """The locks of this master; they are no part of the database, so they have no clock."""
+        found = self._data.locks()
+        return {"locks": found, "meta": {"total": len(found)}}
 
     async def _search(self, request: Request, path: tuple[str, ...]) -> Response:
         found, clock = await logsearch.search(self._data, path, _parameters(request))

@@ -307,7 +307,7 @@ def test_mistake(tmp_path: Path, line: str, message: str) -> None:
         ),
         (
             "BuilderConfig('d', 'w', factory=Factory(), locks=['x'])",
-            "builder 'd': locks cannot be used: this version has none",
+            "builder 'd': locks element 1 must be what a lock's access(…) gives, not 'x' (str)",
         ),
     ],
 )

@@ -26,6 +26,7 @@ class Worker:
         self.name = name
         self.places = places
         self.builds: dict[str, str] = {}
+        self.locks: tuple[Any, ...] = ()
         self.asked = 0
 
     def has_room(self) -> bool:
@@ -80,7 +81,7 @@ class Builder:
 
     def __init__(self, name: str, builderid: int, workers: Workers, **config: Any) -> None:
         defaults = {"workernames": tuple(workers.workers), "nextBuild": None, "nextWorker": None, "canStartBuild": None}
-        defaults["collapseRequests"] = None
+        defaults |= {"collapseRequests": None, "locks": ()}
         self.config = SimpleNamespace(**defaults | config)
         self.name, self.builderid, self.workers = name, builderid, workers
         self.started: list[int] = []
@@ -91,7 +92,7 @@ class Builder:
     def can_start(self) -> bool:
         return bool(self.workers.available(self.name))
 
-    async def start_build(self, request: dict[str, Any], worker: Worker, reserved: str = "") -> None:
+    async def start_build(self, request: dict[str, Any], worker: Worker, reserved: str = "", locks: Any = None) -> None:
         if self.problem is not None:
             if reserved:
                 worker.release(self.name)

@@ -89,6 +89,9 @@ class FakeData:
     asked: list[tuple[str, Any, tuple[Any, ...]]] = field(default_factory=list)
     broken: Exception | None = None
 
+    def locks(self) -> list[dict[str, Any]]:
+        return []
+
     def endpoint(self, path: tuple[str, ...]) -> Endpoint:
         parts = tuple(str(part) for part in path)
         if len(parts) >= 3 and parts[-1] in ("raw", "raw_inline", "contents"):

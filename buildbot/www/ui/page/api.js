@@ -70,6 +70,12 @@ export async function get(path) {
   };
 }
 
+/** The locks that builds and steps hold and wait for, of the master that answers. */
+export async function locks() {
+  const { body } = await read("locks");
+  return body.locks;
+}
+
 /** The lines of the log at a path, such as `logs/4`, from `offset` on, at most `limit`; each ends in a line feed. */
 export async function logLines(path, offset, limit) {
   const { items } = await get(`${path}/contents?offset=${offset}&limit=${limit}`);

@@ -5,6 +5,7 @@ import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { CancelButton, PriorityButton, cancelAll } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
+import { Locks } from "../parts/locks.js";
 import { Stamp } from "../parts/sources.js";
 import { QueueRow, Reason, useReasons } from "../parts/queue.js";
 import {
@@ -45,7 +46,8 @@ export function Queue({ route }) {
         <ul class="rows queue">${drawn.map((request) => html`<${QueueRow} key=${request.buildrequestid} request=${request} names=${names} why=${why} />`)}</ul>
         ${queue.total > shown.length && html`<button class="more" onClick=${() => setLimit(limit + PAGE)}>Show more: ${shown.length} of ${queue.total.toLocaleString()}</button>`}
       <//>`}
-    <//>`;
+    <//>
+    <${Locks} />`;
 }
 
 export function Request({ route }) {

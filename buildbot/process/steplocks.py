@@ -1,0 +1,53 @@
+"""How a step gets its locks: it has begun, and waits for all of them, holding none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from buildbot.config.locks import lock_list
+from buildbot.process.locks import Claim, ImpossibleError
+
+
+async def acquire(step: Any) -> Claim | None:
+    """Wait for the locks of a step; None if it has none.
+
+    Raises:
+        BuildStepCancelled: it was stopped while it waited, and holds nothing.
+        ImpossibleError, ValueError: its ``locks`` are none, or it can never have them.
+    """
+    build = step.build
+    # once more, as what was rendered may be anything
+    wanted = build.builder.locks.of(lock_list(await step.render(step.locks)), build.workername)
+    if not wanted:
+        return None
+    for lock, _ in wanted:
+        if build.locks is not None and lock in (held for held, _ in build.locks.accesses):
+            raise ImpossibleError(f"the build holds the lock {lock.name!r} already, so the step would wait for ever")
+    granted: Deferred[Claim] = Deferred()
+    owner = f"{build.builder.name} #{build.number} {step.name}"
+    claim: Claim = build.builder.locks.claim(owner, wanted, granted.callback)
+    if not claim.granted:
+        await _wait(step, claim, granted)
+    return claim
+
+
+async def _wait(step: Any, claim: Claim, granted: Deferred[Claim]) -> None:
+    build, update, reactor = step.build, step.master.data.update, step.master.reactor
+    began = reactor.seconds()
+    step.waits_for_locks = True
+    try:
+        await update.setStepStateString(step.stepid, f"waiting for locks: {claim.waits_for}")
+        await step.wait(granted)
+    except BaseException:
+        claim.release()
+        raise
+    finally:
+        build.locks_waited_s += reactor.seconds() - began
+    step.waits_for_locks = False
+    try:
+        await update.setBuildLocksDuration(build.buildid, round(build.locks_waited_s))
+    except BaseException:
+        claim.release()
+        raise
