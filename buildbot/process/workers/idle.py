@@ -38,6 +38,10 @@ class WorkerPool:
         """Whether one of them can take another build of some builder."""
         return next(self._able(), None) is not None
 
+    def first(self, builder: str) -> ManagedWorker | None:
+        """The one that should start a build of this builder: of those with the fewest builds, idle for the longest."""
+        return next(self.able(builder), None)
+
     def able(self, builder: str) -> Iterator[ManagedWorker]:
         """Those that can start a build of this builder, those with the fewest builds first."""
         return (worker for worker in self._able() if worker.can_take(builder))
