@@ -74,17 +74,6 @@ changes = Namespace(
         "buildbot.changes.gitpoller": "GitPoller",
     },
 )
-schedulers = Namespace(
-    "schedulers",
-    {
-        "buildbot.schedulers.base": "BaseScheduler",
-        "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
-        "buildbot.schedulers.dependent": "Dependent",
-        "buildbot.schedulers.forcesched": "ForceScheduler",
-        "buildbot.schedulers.timed": "Nightly NightlyTriggerable Periodic",
-        "buildbot.schedulers.triggerable": "Triggerable",
-    },
-)
 reporters = Namespace(
     "reporters",
     {
@@ -99,6 +88,17 @@ reporters = Namespace(
             "MessageFormatter MessageFormatterEmpty MessageFormatterFunction MessageFormatterFunctionRaw "
             "MessageFormatterMissingWorker MessageFormatterRenderable"
         ),
+    },
+)
+schedulers = Namespace(
+    "schedulers",
+    {
+        "buildbot.schedulers.base": "BaseScheduler",
+        "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
+        "buildbot.schedulers.dependent": "Dependent",
+        "buildbot.schedulers.forcesched": "ForceScheduler",
+        "buildbot.schedulers.timed": "Nightly NightlyTriggerable Periodic",
+        "buildbot.schedulers.triggerable": "Triggerable",
     },
 )
 secrets = Namespace(
@@ -116,9 +116,14 @@ steps = Namespace(
     "steps",
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
+        "buildbot.steps.cmake": "CMake",
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
         "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
-        "buildbot.steps.shell": "Compile SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand",
+        "buildbot.steps.shell": (
+            "Compile Configure PerlModuleTest SetPropertyFromCommand ShellCommand Test TreeSize "
+            "WarningCountingShellCommand"
+        ),
+        "buildbot.steps.shellsequence": "ShellSequence",
         "buildbot.steps.source.gerrit": "Gerrit",
         "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
         "buildbot.steps.source.github": "GitHub",
@@ -149,8 +154,9 @@ util = Namespace(
             "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter TextParameter "
             "UserNameParameter"
         ),
+        "buildbot.steps.shellsequence": "ShellArg",
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
-        "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY SKIPPED SUCCESS WARNINGS",
+        "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",
         "buildbot.www.auth": (
             "CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth UsersAuth"
         ),

@@ -120,6 +120,23 @@ def off_or(check: Check) -> Check:
     return lambda value: None if value is False or value is None else check(value)
 
 
+def regular_expression(value: Any) -> re.Pattern[str]:
+    """A regular expression of text, or a compiled one; compiled."""
+    try:
+        compiled = re.compile(value)
+    except (re.error, TypeError) as problem:
+        raise ValueError(f"must be a regular expression, not {kind(value)} ({problem})") from None
+    if not isinstance(compiled.pattern, str):
+        raise ValueError("must be a regular expression of text, not of bytes")
+    return compiled
+
+
+def pattern(value: Any) -> Any:
+    """A regular expression of text, or a compiled one, as it is."""
+    regular_expression(value)
+    return value
+
+
 def one_of(*allowed: Any) -> Check:
     """One of some values."""
 

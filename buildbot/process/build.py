@@ -44,8 +44,8 @@ from buildbot.util.results import (
     RETRY,
     SUCCESS,
     WARNINGS,
+    computeResultAndTermination,
     statusToString,
-    worst_status,
 )
 
 _log = Logger()
@@ -594,21 +594,9 @@ class Build:
 
     def _weigh(self, step: BuildStep) -> None:
         """Let a step's result count."""
-        results = step.results
-        if results == FAILURE:
-            if step.flunkOnFailure:
-                self.results = worst_status(self.results, FAILURE)
-            elif step.warnOnFailure:
-                self.results = worst_status(self.results, WARNINGS)
-            self._terminate = self._terminate or step.haltOnFailure
-        elif results == WARNINGS:
-            if step.flunkOnWarnings:
-                self.results = worst_status(self.results, FAILURE)
-            elif step.warnOnWarnings:
-                self.results = worst_status(self.results, WARNINGS)
-        elif results in (EXCEPTION, RETRY, CANCELLED):
-            self.results = worst_status(self.results, results)
-            self._terminate = True
+        if step.results is not None:
+            self.results, ends = computeResultAndTermination(step, step.results, self.results)
+            self._terminate = self._terminate or ends
 
     async def _check_refused(self) -> None:
         if self._refused is not None:

@@ -11,12 +11,24 @@ from buildbot.config.arguments import argument
 from buildbot.process.step import BuildStep
 
 
+def _environment(value: Any) -> Any:
+    checked = checks.mapping(value)
+    for name, each in checked.items():
+        if isinstance(each, bool) or not isinstance(each, (str, int, float, list, tuple, type(None))):
+            raise ValueError(f"[{name!r}] must be a text, a list of texts or None, not {checks.kind(each)}")
+        if isinstance(each, (list, tuple)):
+            checked[name] = checks.list_of(checks.text)(each)
+        elif isinstance(each, (int, float)):
+            checked[name] = str(each)  # an agent takes texts only
+    return checked
+
+
 class EnvironmentMixin:
     """For steps that run programs on the worker: the arguments that concern the programs, not what they do."""
 
     env = argument(
         MappingProxyType({}),
-        checks.optional(checks.mapping),
+        checks.optional(_environment),
         rendered=True,
         doc="environment variables; a list is joined with the system's path separator, None takes a variable away",
     )
@@ -29,4 +41,5 @@ class EnvironmentMixin:
         """The environment variables of a command: the builder's, overwritten by ``env``."""
         if not isinstance(self, BuildStep):
             raise TypeError("EnvironmentMixin is for subclasses of BuildStep")
-        return {**await self.render(dict(self.build.env)), **(env or {})}
+        checked: dict[str, Any] = _environment({**await self.render(dict(self.build.env)), **(env or {})})
+        return checked

@@ -35,7 +35,7 @@ class BuildFactory:
         if isinstance(step, BuildStep):
             step.check_arguments()
             self.locks_of_steps.append((step.name, step.locks))
-            step = step._factory
+            step = step.get_step_factory()
         if not isinstance(step, StepFactory):
             error(f"a step must be an instance such as steps.ShellCommand(command=[…]), not {step!r}")
             return

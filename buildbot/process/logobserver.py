@@ -30,9 +30,9 @@ class LogObserver:
     def setLog(self, log: Log) -> None:
         """The log has begun."""
         self.log = log
-        log.subscribe(self._received)
+        log.subscribe(self.__received)
 
-    def _received(self, stream: str | None, text: str | None) -> None:
+    def __received(self, stream: str | None, text: str | None) -> None:
         if stream is None or text is None:
             self.finishReceived()
         elif stream == "e":
@@ -60,17 +60,17 @@ class LogLineObserver(LogObserver):
 
     def outReceived(self, data: str) -> None:
         """Hand out single lines."""
-        self._each(data, self.outLineReceived)
+        self.__each(data, self.outLineReceived)
 
     def errReceived(self, data: str) -> None:
         """Hand out single lines."""
-        self._each(data, self.errLineReceived)
+        self.__each(data, self.errLineReceived)
 
     def headerReceived(self, data: str) -> None:
         """Hand out single lines."""
-        self._each(data, self.headerLineReceived)
+        self.__each(data, self.headerLineReceived)
 
-    def _each(self, data: str, receive: Callable[[str], object]) -> None:
+    def __each(self, data: str, receive: Callable[[str], object]) -> None:
         for line in data[:-1].split("\n"):
             receive(line)
 
@@ -95,40 +95,40 @@ class LineConsumerLogObserver(LogLineObserver):
     """
 
     def __init__(self, consumerFunction: Callable[[], Generator[Any, tuple[str, str], Any]]) -> None:
-        self._function = consumerFunction
-        self._generator: Generator[Any, tuple[str, str], Any] | None = None
-        self._ended = False
+        self.__function = consumerFunction
+        self.__generator: Generator[Any, tuple[str, str], Any] | None = None
+        self.__ended = False
 
-    def _feed(self, stream: str, line: str) -> None:
-        if self._ended:
+    def __feed(self, stream: str, line: str) -> None:
+        if self.__ended:
             return
         try:
-            if self._generator is None:
-                self._generator = self._function()
-                next(self._generator)
-            self._generator.send((stream, line))
+            if self.__generator is None:
+                self.__generator = self.__function()
+                next(self.__generator)
+            self.__generator.send((stream, line))
         except StopIteration:
-            self._ended = True
+            self.__ended = True
         except Exception:
-            self._ended = True
+            self.__ended = True
             raise
 
     def outLineReceived(self, line: str) -> None:
         """Feed it."""
-        self._feed("o", line)
+        self.__feed("o", line)
 
     def errLineReceived(self, line: str) -> None:
         """Feed it."""
-        self._feed("e", line)
+        self.__feed("e", line)
 
     def headerLineReceived(self, line: str) -> None:
         """Feed it."""
-        self._feed("h", line)
+        self.__feed("h", line)
 
     def finishReceived(self) -> None:
         """End the generator."""
-        if self._generator is not None:
-            self._generator.close()
+        if self.__generator is not None:
+            self.__generator.close()
 
 
 class BufferLogObserver(LogObserver):
@@ -139,26 +139,26 @@ class BufferLogObserver(LogObserver):
     """
 
     def __init__(self, wantStdout: bool = True, wantStderr: bool = False) -> None:
-        self._out: list[str] | None = [] if wantStdout else None
-        self._err: list[str] | None = [] if wantStderr else None
+        self.__out: list[str] | None = [] if wantStdout else None
+        self.__err: list[str] | None = [] if wantStderr else None
 
     def outReceived(self, data: str) -> None:
         """Keep it."""
-        if self._out is not None:
-            self._out.append(data)
+        if self.__out is not None:
+            self.__out.append(data)
 
     def errReceived(self, data: str) -> None:
         """Keep it."""
-        if self._err is not None:
-            self._err.append(data)
+        if self.__err is not None:
+            self.__err.append(data)
 
     def getStdout(self) -> str:
         """Standard output so far."""
-        return "".join(self._out or ())
+        return "".join(self.__out or ())
 
     def getStderr(self) -> str:
         """Error output so far."""
-        return "".join(self._err or ())
+        return "".join(self.__err or ())
 
 
 class OutputProgressObserver(LogObserver):
@@ -170,16 +170,16 @@ class OutputProgressObserver(LogObserver):
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._chars = 0
+        self.__chars = 0
 
-    def _count(self, data: str) -> None:
-        self._chars += len(data)
-        self.step.setProgress(self.name, self._chars)
+    def __count(self, data: str) -> None:
+        self.__chars += len(data)
+        self.step.setProgress(self.name, self.__chars)
 
     def outReceived(self, data: str) -> None:
         """Count it."""
-        self._count(data)
+        self.__count(data)
 
     def errReceived(self, data: str) -> None:
         """Count it."""
-        self._count(data)
+        self.__count(data)

@@ -9,7 +9,9 @@ from buildbot.util.results import (
     SKIPPED,
     SUCCESS,
     WARNINGS,
+    ResultComputingConfigMixin,
     Results,
+    computeResultAndTermination,
     statusToString,
     worst_status,
 )
@@ -23,7 +25,9 @@ __all__ = [
     "SKIPPED",
     "SUCCESS",
     "WARNINGS",
+    "ResultComputingConfigMixin",
     "Results",
+    "computeResultAndTermination",
     "statusToString",
     "worst_status",
 ]

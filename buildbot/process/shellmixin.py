@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -14,7 +14,7 @@ from buildbot.process.environment import EnvironmentMixin
 from buildbot.process.remotecommand import RemoteShellCommand, flattened, is_signal
 from buildbot.process.step import BuildStep
 from buildbot.util.deferreds import deferred
-from buildbot.util.results import CANCELLED, RETRY, SKIPPED, SUCCESS
+from buildbot.util.results import ALL_RESULTS, CANCELLED, RETRY, SKIPPED, SUCCESS
 
 _WHY_KILLED = {
     "timeout_without_output": "timed out after {timeout} s without output",
@@ -26,6 +26,31 @@ _WHY_KILLED = {
 def _command(value: Any) -> Any:
     if value is not None and not isinstance(value, (str, list, tuple)):
         raise ValueError(f"must be a text, a list or a renderable, not {checks.kind(value)}")
+    return value
+
+
+def _logfiles(value: Any) -> Any:
+    checked = checks.mapping(value)
+    for name, each in checked.items():
+        if isinstance(each, Mapping):
+            if "filename" not in each or each.keys() - {"filename", "follow"}:
+                raise ValueError(f"[{name!r}] must have 'filename', may have 'follow', and no more, not {each!r:.200}")
+            each = each["filename"]
+        if not isinstance(each, str) or not each:
+            raise ValueError(f"[{name!r}] must be the path of a file, not {checks.kind(each)}")
+    return checked
+
+
+def _codes(value: Any) -> Any:
+    for code, results in checks.dictionary(value).items():
+        if type(code) is not int or results not in ALL_RESULTS:
+            raise ValueError(f"must have exit codes as keys and results as values, not {code!r}: {results!r:.100}")
+    return value
+
+
+def _input(value: Any) -> Any:
+    if value is not None and not isinstance(value, (str, bytes)):
+        raise ValueError(f"must be a text, not {checks.kind(value)}")
     return value
 
 
@@ -51,7 +76,7 @@ class ShellMixin(EnvironmentMixin):
     )
     logfiles = argument(
         MappingProxyType({}),
-        checks.optional(checks.mapping),
+        checks.optional(_logfiles),
         rendered=True,
         doc="""files on the worker that become logs while they are written: `{name: path}`, or
         `{name: {"filename": path, "follow": True}}` for what comes from now on""",
@@ -72,30 +97,32 @@ class ShellMixin(EnvironmentMixin):
         rendered=True,
         doc="seconds between SIGTERM and `interruptSignal`; None: no SIGTERM",
     )
-    initialStdin = argument(None, rendered=True, doc="what it reads from its standard input")
+    initialStdin = argument(None, _input, rendered=True, doc="what it reads from its standard input")
     decodeRC = argument(
         MappingProxyType({0: SUCCESS}),
-        checks.dictionary,
+        checks.optional(_codes),
         rendered=True,
         doc="which exit code means which result; those that are missing mean FAILURE",
     )
 
-    def setupShellMixin(self, constructorArgs: dict[str, Any], prohibitArgs: Collection[str] = ()) -> dict[str, Any]:
+    def setupShellMixin(
+        self, constructorArgs: dict[str, Any], prohibitArgs: Collection[str] | None = None
+    ) -> dict[str, Any]:
         """Take the shell arguments out of ``constructorArgs``; returns the rest, for `BuildStep`."""
-        for name in prohibitArgs:
+        for name in prohibitArgs or ():
             if name in constructorArgs:
-                error(f"{type(self).__name__}: argument {name!r} is not allowed")
-        return self._step.take_arguments(SHELL_ARGUMENTS, constructorArgs)
+                error(f"invalid {type(self).__name__} argument {name!r}: argument {name!r} is not allowed")
+        return self.__step.take_arguments(SHELL_ARGUMENTS, constructorArgs)
 
     def getCurrentSummary(self) -> Any:
         """The description, or the beginning of the command."""
-        return {"step": self._step.describe(self._step.description, self._shown_command(), "running")}
+        return {"step": self.__step.describe(self.__step.description, self.__shown_command(), "running")}
 
     def getResultSummary(self) -> Any:
         """The description or the beginning of the command, why it failed, and the result."""
-        return self._step.summary_of_result(self._shown_command(), self._why_failed())
+        return self.__step.summary_of_result(self.__shown_command(), self.__why_failed())
 
-    def _shown_command(self) -> str:
+    def __shown_command(self) -> str:
         """The first words of the command, in quotes; empty if there is none, or it is not rendered."""
         if not isinstance(self.command, (str, list, tuple)) or holds_renderable(self.command):
             return ""
@@ -103,10 +130,10 @@ class ShellMixin(EnvironmentMixin):
         shown = [str(word[-1] if isinstance(word, tuple) and word else word) for word in words[:3]]
         return f"'{' '.join(shown[:2])}{' ...' if len(shown) > 2 else ''}'" if shown else ""
 
-    def _why_failed(self) -> str:
+    def __why_failed(self) -> str:
         """Why the command did not succeed, in words: it was killed, or its exit code; empty if it did."""
-        command = self._step.cmd
-        if command is None or self._step.results in (SUCCESS, SKIPPED, CANCELLED, RETRY):
+        command = self.__step.cmd
+        if not isinstance(command, RemoteShellCommand) or self.__step.results in (SUCCESS, SKIPPED, CANCELLED, RETRY):
             return ""
         reason = command.failure_reason()
         if reason is not None:
@@ -126,7 +153,7 @@ class ShellMixin(EnvironmentMixin):
     ) -> RemoteShellCommand:
         """A command with the step's arguments, those in ``overrides`` excepted; its logs are begun."""
         arguments = {name: getattr(self, name) for name in SHELL_ARGUMENTS if name != "lazylogfiles"}
-        arguments["workdir"] = self._step.directory()
+        arguments["workdir"] = self.__step.directory()
         arguments.update(overrides)
         if arguments["command"] is None:
             raise ValueError(f"{self!r} has no command")
@@ -135,11 +162,11 @@ class ShellMixin(EnvironmentMixin):
             collectStdout=collectStdout, collectStderr=collectStderr, stdioLogName=stdioLogName, **arguments
         )
         for name in arguments["logfiles"] or ():
-            command.useLog(await self._step.watched_log(name, self.lazylogfiles), logfileName=name)
+            command.useLog(await self.__step.watched_log(name, self.lazylogfiles), logfileName=name)
         return command
 
     @property
-    def _step(self) -> BuildStep:
+    def __step(self) -> BuildStep:
         if not isinstance(self, BuildStep):
             raise TypeError("ShellMixin is for subclasses of BuildStep")
         return self

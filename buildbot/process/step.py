@@ -146,8 +146,8 @@ def awaited(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable
     def call(*args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         step: Any = args[0]
         given: _Call[T] = _Call()
-        step._calls = [each for each in step._calls if not each.is_done]
-        step._calls.append(given)
+        calls = step._BuildStep__calls  # the name that Python gives it outside of the class
+        calls[:] = [*(each for each in calls if not each.is_done), given]
         ensureDeferred(function(*args, **kwargs)).addCallbacks(given.callback, given.errback)
         return given
 
@@ -240,11 +240,11 @@ class BuildStep(Declared):
     #: names of further attributes that are rendered before ``run``; those of base classes count too
     renderables: ClassVar[Collection[str]] = ()
 
-    _factory: StepFactory
+    __factory: StepFactory
 
     def __new__(cls, *args: Any, **kwargs: Any) -> BuildStep:
         step = super().__new__(cls)
-        step._factory = StepFactory(cls, args, kwargs)
+        step.__factory = StepFactory(cls, args, kwargs)
         return step
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -256,7 +256,7 @@ class BuildStep(Declared):
         self.rendered = False
         self.waits_for_locks = False
         self.__locks: Claim | None = None
-        self._build: StepBuild | None = None
+        self.__build: StepBuild | None = None
         self.__unprepared: Failure | None = None
         self.__opening: _Opening | None = None
         self.__opening_turn = DeferredLock()
@@ -264,9 +264,9 @@ class BuildStep(Declared):
         self.__not_opened: Failure | None = None
         self.__ending: _Ending | None = None
         self.__problem: Failure | None = None
-        self._master: Any = None
-        self._worker: Any = None
-        self._logs: dict[str, Log] = {}
+        self.__master: Any = None
+        self.__worker: Any = None
+        self.__logs: dict[str, Log] = {}
         self.__open_logs: list[Log] = []
         self.__statistics: dict[str, Any] = {}
         self.progress = Progress(self)
@@ -276,7 +276,7 @@ class BuildStep(Declared):
         self.timed_out = False
         self.__command: RemoteCommand | None = None
         self.__waiting: Deferred[Any] | None = None
-        self._calls: list[_Call[Any]] = []
+        self.__calls: list[_Call[Any]] = []
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"
@@ -352,24 +352,24 @@ class BuildStep(Declared):
     @property
     def build(self) -> Any:
         """The build that it belongs to."""
-        if self._build is None:
+        if self.__build is None:
             raise RuntimeError(f"{self!r} does not run in a build yet")
-        return self._build
+        return self.__build
 
     @build.setter
     def build(self, build: Any) -> None:
-        self._build = build
+        self.__build = build
 
     # These three may be set, too, for a step that a step makes to do a part of its own work.
 
     @property
     def master(self) -> Any:
         """The master."""
-        return self.build.master if self._master is None else self._master
+        return self.build.master if self.__master is None else self.__master
 
     @master.setter
     def master(self, master: Any) -> None:
-        self._master = master
+        self.__master = master
 
     def setBuild(self, build: Any) -> None:
         """Give it a build, as an assignment to `build` does."""
@@ -381,15 +381,15 @@ class BuildStep(Declared):
 
     def get_step_factory(self) -> StepFactory:
         """What makes steps like this one: the call that made it."""
-        return self._factory
+        return self.__factory
 
     def set_step_arg(self, name: str, value: Any) -> None:
         """Change an argument of the steps that builds make of this description."""
-        self._factory.kwargs[name] = value
+        self.__factory.kwargs[name] = value
 
     def is_exact_step_class(self, cls: type) -> bool:
         """Whether it is of this class itself, not of a subclass."""
-        return self._factory.step_class is cls
+        return self.__factory.step_class is cls
 
     @property
     def workername(self) -> str:
@@ -399,11 +399,11 @@ class BuildStep(Declared):
     @property
     def worker(self) -> Any:
         """The worker that it runs on."""
-        return self.build.worker if self._worker is None else self._worker
+        return self.build.worker if self.__worker is None else self.__worker
 
     @worker.setter
     def worker(self, worker: Any) -> None:
-        self._worker = worker
+        self.__worker = worker
 
     def describe(self, *choices: Any, why: str = "") -> str:
         """The first of several descriptions that says something, the suffix, and ``why``, as one text.
@@ -514,8 +514,8 @@ class BuildStep(Declared):
             type: ``s`` for output with streams, ``t`` for text, ``h`` for HTML.
             logEncoding: of bytes that are added to it; None: `logEncoding` of the step.
         """
-        log = self._make_log(name, type, logEncoding)
-        await self._open_log(log)
+        log = self.__make_log(name, type, logEncoding)
+        await self.__open_log(log)
         return log
 
     async def watched_log(self, name: str, lazy: bool = False) -> Log:
@@ -523,11 +523,11 @@ class BuildStep(Declared):
 
         A lazy one is stored when something comes.
         """
-        log = self._logs.get(name)
+        log = self.__logs.get(name)
         if log is None or log not in self.__open_logs:
-            log = self._make_log(name, "s")
+            log = self.__make_log(name, "s")
         if not lazy:
-            await self._open_log(log)
+            await self.__open_log(log)
         return log
 
     @awaited
@@ -560,12 +560,12 @@ class BuildStep(Declared):
         """
         observer.setStep(self)
         self.__observers.setdefault(logname, []).append(observer)
-        if logname in self._logs:
-            observer.setLog(self._logs[logname])
+        if logname in self.__logs:
+            observer.setLog(self.__logs[logname])
 
     def getLog(self, name: str) -> Log:
         """A log of this step; KeyError if there is none of this name."""
-        return self._logs[name]
+        return self.__logs[name]
 
     @awaited
     async def addURL(self, name: str, url: str) -> None:
@@ -691,7 +691,7 @@ class BuildStep(Declared):
                 self.__not_opened = Failure()
                 raise
 
-    async def _open_log(self, log: Log) -> None:
+    async def __open_log(self, log: Log) -> None:
         await self.__open_now(log)
         await log.open()
 
@@ -714,9 +714,9 @@ class BuildStep(Declared):
         if self.stopped:
             raise BuildStepCancelled
         if command.stdioLogName is not None:
-            if command.stdioLogName not in self._logs:
+            if command.stdioLogName not in self.__logs:
                 await self.addLog(command.stdioLogName)
-            command.useLog(self._logs[command.stdioLogName])
+            command.useLog(self.__logs[command.stdioLogName])
         self.__command = self.cmd = command
         try:
             if not self.stopped:  # while the log was made
@@ -749,7 +749,7 @@ class BuildStep(Declared):
 
     async def prepare_in_build(self, build: StepBuild) -> None:
         """Render what must be known before it begins; nothing is written."""
-        self._build = build
+        self.__build = build
         self.__unprepared = await self.__try(self.__render_name())
         self.__unprepared = await self.__try(self.__render_flags()) or self.__unprepared
 
@@ -981,8 +981,8 @@ class BuildStep(Declared):
     async def __finish_calls(self) -> None:
         """Wait for the calls of its methods that it did not wait for itself; the first that failed fails this."""
         problems: list[Failure] = []
-        while self._calls:
-            call = self._calls.pop(0)
+        while self.__calls:
+            call = self.__calls.pop(0)
             if not call.awaited:
                 call.addErrback(problems.append)
             finished: Deferred[None] = Deferred()
@@ -1012,11 +1012,11 @@ class BuildStep(Declared):
             text = "\n".join("".join(traceback.format_exception(problem.value)) for problem in problems)
             await self.__complete_log("err.text", "t", text)
 
-    def _make_log(self, name: str, type: str, encoding: str | None = None) -> Log:
+    def __make_log(self, name: str, type: str, encoding: str | None = None) -> Log:
         update, reactor = self.master.data.update, self.master.reactor
         if type not in CLASSES:
             raise ValueError(f"there are logs of the types {', '.join(CLASSES)}, not {type!r}")
-        log = self._logs[name] = CLASSES[type](
+        log = self.__logs[name] = CLASSES[type](
             update, reactor, self.stepid, name, type, self.build.write_failed, self.build.connection.hold_back,
             self.build.builder.defaults.logs, self.build.properties.redactor,
             encoding or self.logEncoding or "utf-8",
@@ -1029,8 +1029,8 @@ class BuildStep(Declared):
     async def __complete_log(self, name: str, type: str, text: str | bytes) -> None:
         if isinstance(text, bytes):
             text = decoder_of(self.logEncoding or "utf-8")(text)
-        log = self._make_log(name, type)
-        await self._open_log(log)
+        log = self.__make_log(name, type)
+        await self.__open_log(log)
         log.write("o", text)
         await log.finish()
         self.__open_logs.remove(log)
