@@ -100,6 +100,43 @@ class HostedWorker(Protocol):
         """Go on with the agent of the worker of this name in an earlier configuration; False: that one has to end."""
 
 
+class LatentWorkerFailedToSubstantiate(Exception):
+    """The instance of a worker on demand could not be started; the text says why. The build is tried again."""
+
+
+class LatentWorkerCannotSubstantiate(Exception):
+    """A worker on demand cannot run this build, now or later; the text says why. The build is not tried again."""
+
+
+class LatentWorkerSubstantiatiationCancelled(Exception):
+    """Nobody waits any more for the instance that was being started."""
+
+
+@runtime_checkable
+class LatentWorker(Protocol):
+    """A worker whose instance is started when a build needs it; see `buildbot.worker.latent.AbstractLatentWorker`."""
+
+    name: str
+    build_wait_timeout: float
+    check_instance_interval: float
+    missing_timeout: float
+
+    def start_instance(self, build: Any) -> Any:
+        """Start the instance; a Deferred, coroutine or value: False if it could not be started."""
+
+    def stop_instance(self, fast: bool = False) -> Any:
+        """Stop the instance, whatever became of its start."""
+
+    def check_instance(self) -> Any:
+        """While its agent is awaited: whether the instance is well, and what is wrong if not."""
+
+    def find_instance(self) -> Any:
+        """Whether an instance that an earlier master started is there still, which `stop_instance` can stop."""
+
+    def isCompatibleWithBuild(self, build_props: Any) -> Any:
+        """Whether a build can use the instance that runs."""
+
+
 @runtime_checkable
 class SchedulerLike(Protocol):
     """A scheduler as a configuration names it; ``builderNames`` is a list of names, or holds renderables."""

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import ntpath
 import posixpath
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
+from html import escape
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,7 +35,7 @@ from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
-from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.managed import ManagedWorker, NotPreparedError
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
@@ -159,6 +160,9 @@ class Build:
         self._refused: Failure | None = None
         #: the id of the step that prepares it; how that ended, until that is stored
         self._preparation = 0
+        #: while its worker is made ready, which a stop ends; and why it could not be
+        self._preparing: Deferred[Connection] | None = None
+        self._unprepared: NotPreparedError | None = None
         self._prepared: _Prepared | None = None
         #: what the results were without the last step
         self._before = SUCCESS, False
@@ -170,6 +174,11 @@ class Build:
         return f"<Build {self.builder.name!r} #{self.number}>"
 
     # what steps and renderables ask
+
+    @property
+    def builder_name(self) -> str:
+        """The name of its builder."""
+        return self.builder.name
 
     @property
     def workername(self) -> str:
@@ -349,6 +358,8 @@ class Build:
         await self._interrupt(reason)
 
     async def _interrupt(self, reason: str) -> None:
+        if self._preparing is not None:
+            self._preparing.cancel()
         if self._current is not None:
             await resolved(self._current.interrupt(reason))
 
@@ -410,6 +421,7 @@ class Build:
         results, text = SUCCESS, f"worker {self.workername} ready"
         try:
             await self.gather()
+            await self._make_ready()
             batch = update.batch()
             self.gather_properties(batch)
             batch.setBuildStateString(self.buildid, "pinging worker")
@@ -424,13 +436,54 @@ class Build:
             results, text = RETRY, f"worker {self.workername} lost: {problem}"
         except NotClaimedError:
             raise
+        except CancelledError:  # stopped while its worker was made ready
+            results, text = CANCELLED, "stopped before the worker was ready"
+        except NotPreparedError as problem:
+            self._unprepared = problem
+            results, text = EXCEPTION, "error while worker_prepare"
+            await self._say_unprepared(problem)
         except Exception as problem:
             _log.failure("{build} could not be prepared", build=self)
             results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
         self._prepared = _Prepared(self.buildid, self._preparation, results, self._kept(text))
         if results == SUCCESS:
             self._steps = self.config.factory.make_steps()
-        self.results = results
+        self.results = results if self._unprepared is None else self._unprepared.results
+
+    async def _make_ready(self) -> None:
+        """Have the worker made ready, and note what it tells about itself."""
+        self._preparing = ensureDeferred(self.worker.prepare(self, self.connection))
+        if self.stop_reason is not None and not self._preparing.called:
+            self._preparing.cancel()  # a worker that is there runs the steps that always run
+        try:
+            connection = await self._preparing
+        finally:
+            self._preparing = None
+        if connection is not self.connection:
+            self.connection = connection
+            given = {**self.worker.config.properties, **self.config.properties}
+            self._set_directories(leave=given)
+
+    async def _say_unprepared(self, problem: NotPreparedError) -> None:
+        """Keep the details of why the worker could not be made ready, for people and for pages."""
+        text = problem.details or str(problem)
+        for name, kind, content in (("err.text", "t", text), ("err.html", "h", f"<pre>{escape(text)}</pre>")):
+            update = self.master.data.update
+            logid = await update.newLog(self._preparation, name, kind)
+            await update.appendLog(logid, storable(content).rstrip("\n") + "\n")
+            await update.finishLog(logid)
+
+    def _set_directories(self, leave: Collection[str] = ()) -> None:
+        """Properties with the worker's directory and the builder's in it, as far as they are known."""
+        info = self.connection.info
+        if isinstance(info.get("basedir"), str):
+            join = ntpath.join if info.get("system") == "nt" else posixpath.join
+            values = {"basedir": info["basedir"]}
+            directory = self.worker.builds.get(self.builder.name)
+            if directory is not None:
+                values["builddir"] = join(info["basedir"], directory)
+            for name in values.keys() - set(leave):
+                self.properties.setProperty(name, values[name], "Worker")
 
     async def _note_locks(self) -> None:
         """A step that says that the build has its builder's locks: it got them before it was started."""
@@ -477,13 +530,7 @@ class Build:
         owners = [change["author"] for change in self.changes] + [properties.getProperty("owner")]
         if any(owners):
             properties.setProperty("owners", sorted({owner for owner in owners if owner}), "Build")
-        info = self.connection.info
-        if isinstance(info.get("basedir"), str):
-            join = ntpath.join if info.get("system") == "nt" else posixpath.join
-            properties.setProperty("basedir", info["basedir"], "Worker")
-            directory = self.worker.builds.get(self.builder.name)
-            if directory is not None:
-                properties.setProperty("builddir", join(info["basedir"], directory), "Worker")
+        self._set_directories()
         for source, values in (
             ("Worker", self.worker.config.properties),
             ("Builder", self.config.properties),
@@ -617,6 +664,8 @@ class Build:
     async def _final_text(self) -> str:
         if self.stop_reason is not None:
             return f"{statusToString(self.results)}: {self.stop_reason}"
+        if self._unprepared is not None:
+            return str(self._unprepared)
         if self.connection.lost:
             return f"retry: worker {self.workername} was lost"
         if self.results == SUCCESS:

@@ -1,5 +1,6 @@
 """Workers, as a configuration names them."""
 
 from buildbot.worker.base import AbstractWorker, Worker
+from buildbot.worker.latent import AbstractLatentWorker
 
-__all__ = ["AbstractWorker", "Worker"]
+__all__ = ["AbstractLatentWorker", "AbstractWorker", "Worker"]

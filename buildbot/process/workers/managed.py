@@ -12,7 +12,7 @@ is what happened last, however fast a worker comes and goes.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.task import LoopingCall
@@ -43,6 +43,35 @@ _log = Logger()
 
 class WorkerNotAvailableError(Exception):
     """The worker cannot take this build now: offline, paused, shutting down, or busy."""
+
+
+class BuildLike(Protocol):
+    """What a worker reads of a build: its properties, to render what depends on them."""
+
+    @property
+    def builder_name(self) -> str:
+        """The name of its builder."""
+
+    def getProperty(self, name: str, default: Any = None) -> Any:
+        """A property."""
+
+    def render(self, value: Any) -> Any:
+        """Deferred with ``value`` rendered."""
+
+
+class NotPreparedError(Exception):
+    """A worker could not be made ready for a build.
+
+    Args:
+        text: what is said of the build.
+        results: how it ends.
+        details: what is to stand in its log.
+    """
+
+    def __init__(self, text: str, results: int, details: str = "") -> None:
+        super().__init__(text)
+        self.results = results
+        self.details = details
 
 
 class ManagedWorker:
@@ -135,13 +164,35 @@ class ManagedWorker:
     def reserve(self, builder: str) -> Connection:
         """Take the worker for a build, until `release`.
 
+        Returns:
+            its connection; before the build begins to use it, it asks `prepare`.
+
         Raises:
             WorkerNotAvailableError: it cannot take it; nothing is reserved.
         """
-        if not self.can_take(builder) or self.connection is None:
+        connection = self._connection_for_builds()
+        if not self.can_take(builder) or connection is None:
             raise WorkerNotAvailableError(f"worker {self.name!r} cannot take a build of {builder!r} now")
         self.builds[builder] = self.directories[builder]
+        return connection
+
+    def _connection_for_builds(self) -> Connection | None:
         return self.connection
+
+    async def prepare(self, build: BuildLike, connection: Connection) -> Connection:
+        """Make ready what a build needs of the worker; called once for each build that was reserved for.
+
+        Args:
+            build: a build that is beginning; its properties are known but for what the worker tells about itself.
+            connection: what `reserve` gave.
+
+        Returns:
+            the connection to use.
+
+        Raises:
+            NotPreparedError: it cannot have it; how the build ends then.
+        """
+        return connection
 
     def release(self, builder: str, results: int | None = None) -> None:
         """The build has ended, with these results if it began: an exception means quarantine, success its end."""
@@ -171,7 +222,7 @@ class ManagedWorker:
         config.taken_into_service(self)
         if not self._awaited:  # a worker that never comes is missing too
             self._awaited = True
-            self._absence.begin(config.missing_timeout)
+            self._absence.begin(self._missing_timeout_s())
         if self.connection is not None:
             self._start_keepalive(self.connection)
             await self._refresh_builders()
@@ -262,8 +313,12 @@ class ManagedWorker:
                 return  # it is back already
             _log.info("worker {name} disconnected: {reason}", name=self.name, reason=reason)
             if not self._closed:
-                self._absence.begin(self.config.missing_timeout)
+                self._absence.begin(self._missing_timeout_s())
             await self._master.data.update.workerDisconnected(self.workerid)
+
+    def _missing_timeout_s(self) -> float:
+        """After how long away it is missing; 0: never."""
+        return self.config.missing_timeout
 
     def _report_missing(self, since: str) -> None:
         _log.warn(

@@ -12,11 +12,12 @@ from twisted.logger import Logger
 
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
-from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker
+from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker
 from buildbot.process.workers import messagepack, pb
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.idle import WorkerPool
+from buildbot.process.workers.latent import LatentManagedWorker
 from buildbot.process.workers.login import Login
 from buildbot.process.workers.managed import ManagedWorker, directories_of
 from buildbot.util import tcp
@@ -83,10 +84,14 @@ class WorkerManager:
         for name in self.workers.keys() - wanted.keys():
             await self.workers.pop(name).close()
         for name, worker in wanted.items():
+            kind = LatentManagedWorker if isinstance(worker, LatentWorker) else ManagedWorker
             managed = self.workers.get(name)
+            if managed is not None and type(managed) is not kind:
+                await self.workers.pop(name).close()
+                managed = None
             if managed is None:
                 workerid = await self._master.data.update.findWorkerId(name)
-                managed = self.workers[name] = ManagedWorker(self._master, worker, workerid, self._changed)
+                managed = self.workers[name] = kind(self._master, worker, workerid, self._changed)
             await managed.configure(worker, directories_of(name, config.builders))
         hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
         ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
