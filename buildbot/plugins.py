@@ -71,7 +71,9 @@ changes = Namespace(
     "changes",
     {
         "buildbot.changes.base": "ChangeSource PollingChangeSource",
+        "buildbot.changes.github": "GitHubPullrequestPoller",
         "buildbot.changes.gitpoller": "GitPoller",
+        "buildbot.changes.hgpoller": "HgPoller",
     },
 )
 reporters = Namespace(

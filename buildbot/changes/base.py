@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
@@ -15,19 +16,40 @@ from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.data.base import Events
 from buildbot.process.claimed import ClaimedPart
+from buildbot.process.properties import Properties
 from buildbot.util import checks as limits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 
 _log = Logger()
 
+#: the name that the position of a source is kept under
+POSITION = "position"
+
 
 class PollError(Exception):
     """A poll failed for a reason outside of the master, which the message says; the next interval tries again."""
 
 
+def category_argument() -> Any:
+    """Declare the argument ``category`` of a change source."""
+    return argument(
+        None,
+        checks.optional(checks.either(checks.text, checks.function, otherwise="a text or a function")),
+        doc="of the changes; a function is given the change's attributes as a dictionary",
+    )
+
+
+def categorised(change: dict[str, Any], category: Any) -> dict[str, Any]:
+    """A change with its category, which a function of users may say."""
+    return {**change, "category": category(change) if callable(category) else category}
+
+
 class ChangeSource(ClaimedPart):
     """Something that tells the master about changes; one master of the installation runs it."""
+
+    #: with its name, what its position is kept under; a subclass goes on where its base class was
+    state_class: ClassVar[str] = "ChangeSource"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,16 +72,56 @@ class ChangeSource(ClaimedPart):
 
         Raises NotClaimedError if it does not, and adds nothing: another master finds the change again.
         """
+        return int((await self.master.data.update.transact(self.__thd_add_changes, [self.__storable(change)]))[0])
+
+    def __storable(self, change: dict[str, Any]) -> dict[str, Any]:
         for name, maximum in (("comments", limits.MAX_COMMENTS), ("files", limits.MAX_FILES)):
             if isinstance(change.get(name), str | list | tuple) and len(change[name]) > maximum:
                 _log.warn("{source}: {name} of a change are cut", source=self, name=name)
                 change[name] = change[name][:maximum]
-        described = self.master.data.update.described(change)
-        return int(await self.master.data.update.transact(self.__thd_add_change, described))
+        return self.master.data.update.described(change)
 
-    def __thd_add_change(self, conn: Connection, events: Events, change: dict[str, Any]) -> int:
+    def __thd_add_changes(self, conn: Connection, events: Events, changes: Sequence[dict[str, Any]]) -> list[int]:
         self.thd_hold(conn)
-        return int(self.master.data.update.thdAddChange(conn, events, **change))
+        return [int(self.master.data.update.thdAddChange(conn, events, **change)) for change in changes]
+
+    async def get_position(self, default: Any = None) -> Any:
+        """How far the source has come: what `advance` kept last, in whichever master; ``default`` if there is none."""
+        return await self.master.db.state.getState(await self.__objectid(), POSITION, default)
+
+    async def advance(self, changes: Sequence[Mapping[str, Any]], position: Any) -> list[int]:
+        """Add changes, and keep the position that the source has come to with them: both, or neither.
+
+        A source that goes on from `get_position` tells of everything once, wherever it was interrupted.
+
+        Args:
+            changes: for each the arguments of ``addChange``; may be none.
+            position: a JSON value.
+
+        Returns:
+            The changeids.
+
+        Raises NotClaimedError as ``add_change`` does.
+        """
+        storable, objectid = [self.__storable(dict(change)) for change in changes], await self.__objectid()
+        added: list[int] = await self.master.data.update.transact(self.__thd_advance, storable, objectid, position)
+        return added
+
+    def __thd_advance(
+        self, conn: Connection, events: Events, changes: Sequence[dict[str, Any]], objectid: int, position: Any
+    ) -> list[int]:
+        added = self.__thd_add_changes(conn, events, changes)
+        self.master.db.state.thdSetState(conn, objectid, POSITION, position)
+        return added
+
+    async def __objectid(self) -> int:
+        return int(await self.master.db.state.getObjectId(self.name, self.state_class))
+
+    async def render(self, value: Any) -> Any:
+        """``value`` with the renderables in it replaced: secrets, for example; there are no properties here."""
+        properties: Any = Properties()
+        properties.master = self.master
+        return await properties.render(value)
 
     async def set_state(self, objectid: int, name: str, value: Any) -> None:
         """Keep a value of the source's (as ``state.setState``), provided that this master still runs it.

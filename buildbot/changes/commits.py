@@ -10,7 +10,7 @@ from buildbot.changes.git import Git
 #: A record is these fields, a line feed, the names of the files and, as no name is empty, an empty token.
 _FIELDS = ("%H", "%ct", "%an <%ae>", "%cn <%ce>", "%B")
 _FORMAT = "format:" + "%x00".join(_FIELDS) + "%x00"
-_LAST_SECOND = 253_402_300_799  # of the year 9999; git itself accepts any number
+LAST_SECOND = 253_402_300_799  # of the year 9999; git itself accepts any number
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def _parse(output: bytes, encoding: str) -> Iterator[Commit]:
         seconds = int(when or -1)
         yield Commit(
             revision=revision.decode("ascii"),
-            when=seconds if 0 <= seconds <= _LAST_SECOND else None,
+            when=seconds if 0 <= seconds <= LAST_SECOND else None,
             author=to_text(author, encoding),
             committer=to_text(committer, encoding),
             comments=to_text(comments, encoding).rstrip("\n"),

@@ -53,9 +53,10 @@ from weakref import WeakValueDictionary
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
-from buildbot.changes.base import PollError, PollingChangeSource
+from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
 from buildbot.changes.commits import Commit, read_commits
-from buildbot.changes.git import Git, GitError, public_url
+from buildbot.changes.git import Git
+from buildbot.changes.programs import ProgramError, public_url
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
@@ -131,11 +132,7 @@ class GitPoller(PollingChangeSource):
     )
     gitbin = argument("git", checks.name, doc="the git program")
     usetimestamps = argument(True, checks.flag, doc="date changes by their commit, otherwise by when they were found")
-    category = argument(
-        None,
-        checks.optional(checks.either(checks.text, checks.function, otherwise="a text or a function")),
-        doc="of the changes; a function is given the change's attributes as a dictionary",
-    )
+    category = category_argument()
     project = argument(None, checks.optional(checks.text), doc="of the changes")
     encoding = argument("utf-8", checks.encoding, doc="of authors, comments and file names that are not UTF-8")
     name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
@@ -202,7 +199,7 @@ class GitPoller(PollingChangeSource):
                 heads = await self.__fetch(git, heads | base, seen, lost)
                 based = {heads.pop(ref) for ref in base if ref in heads}
                 await self.__advance(git, seen, heads, remote.default, based)
-        except GitError as problem:
+        except ProgramError as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
 
     async def __first_sight(self, git: Git, heads: dict[str, str], base: dict[str, str]) -> None:
@@ -426,8 +423,7 @@ class GitPoller(PollingChangeSource):
             "project": self.project,
             "codebase": self.codebase,
         }
-        category = self.category(attributes) if callable(self.category) else self.category
-        return await self.add_change(**attributes, category=category)
+        return await self.add_change(**categorised(attributes, self.category))
 
     async def __objectid(self) -> int:
         return int(await self.master.db.state.getObjectId(self.name, "GitPoller"))

@@ -19,6 +19,7 @@ class Running:
     def __init__(self, master: Any, basedir: Path | None = None, reactor: Any = None) -> None:
         self.db, self.mq, self.data = master.db, master.mq, master.data
         self.name, self.masterid = master.name, master.masterid
+        self.httpservice = master.httpservice
         self.reactor = reactor if reactor is not None else master.reactor
         self.basedir = basedir
 

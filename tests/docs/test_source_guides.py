@@ -1,4 +1,4 @@
-"""The examples in docs/source-steps.md are configurations without a mistake."""
+"""The examples in docs/source-steps.md and docs/change-sources.md are configurations without a mistake."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from buildbot.config.loader import load_config
 
-GUIDES = ("source-steps.md",)
+GUIDES = ("source-steps.md", "change-sources.md")
 EXAMPLES = [
     pytest.param(example, id=f"{guide} {number}")
     for guide in GUIDES

@@ -1,0 +1,140 @@
+"""Programs that change sources run: without a shell, watched by the reactor, never waited for in a thread."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+
+from buildbot.changes.base import PollError
+
+
+class ProgramError(PollError):
+    """A program failed; the message holds what it said.
+
+    Attributes:
+        said: what it wrote to its error output, without passwords.
+    """
+
+    def __init__(self, message: str, said: str = "") -> None:
+        super().__init__(message)
+        self.said = said
+
+
+def public_url(url: str) -> str:
+    """A text without what must not be shown: user and password of the HTTP and FTP addresses in it."""
+    return re.sub(r"\b((?:https?|ftps?)://)[^/@\s]*@", r"\1", url, flags=re.IGNORECASE)
+
+
+class _Run(ProcessProtocol):
+    """One process: its input, its output, its end."""
+
+    transport: Any
+
+    def __init__(self, stdin: bytes) -> None:
+        self.stdin = stdin
+        self.output: list[bytes] = []
+        self.errors: list[bytes] = []
+        self.ended: Deferred[int] = Deferred(lambda _: self.kill())
+
+    def connectionMade(self) -> None:
+        self.transport.write(self.stdin)
+        self.transport.closeStdin()
+
+    def outReceived(self, data: bytes) -> None:
+        self.output.append(data)
+
+    def errReceived(self, data: bytes) -> None:
+        self.errors.append(data)
+
+    def processEnded(self, reason: Failure) -> None:
+        if not self.ended.called:
+            end: Any = reason.value  # ProcessDone or ProcessTerminated
+            self.ended.callback(end.exitCode if end.signal is None else -end.signal)
+
+    def kill(self) -> None:
+        try:
+            self.transport.signalProcess("TERM")
+        except ProcessExitedAlready:
+            return  # its end is being reported just now
+
+
+class Program:
+    """Runs a program, one process at a time.
+
+    Args:
+        reactor: starts the processes and measures the time.
+        program: its name or path.
+        cwd: working directory of the processes.
+        environment: their whole environment.
+        timeout_s: a process that takes longer is ended.
+        grave: how lines begin that say why it failed; without one the last lines do.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        program: str,
+        cwd: Path,
+        environment: Mapping[str, str],
+        timeout_s: float = 3600,
+        grave: tuple[str, ...] = ("fatal:", "error:", "abort:", "remote:"),
+    ) -> None:
+        self._reactor = reactor
+        self._program = program
+        self._cwd = cwd
+        self._environment = dict(environment)
+        self._timeout_s = timeout_s
+        self._grave = grave
+        self._running: _Run | None = None
+
+    def stop(self) -> None:
+        """End the process that is running, if any; whoever waits for it gets a `ProgramError`."""
+        if self._running is not None:
+            self._running.kill()
+
+    async def run(self, *arguments: str, what: str = "", stdin: bytes = b"", allowed: Sequence[int] = (0,)) -> bytes:
+        """What it prints.
+
+        Args:
+            what: how messages call this run; empty: by the first argument.
+            stdin: what it reads.
+            allowed: exit statuses that are no failure.
+
+        Raises:
+            ProgramError: it ended with another status, took too long or cannot be started.
+        """
+        if shutil.which(self._program) is None:
+            raise ProgramError(f"there is no program {self._program!r}")
+        run = self._running = _Run(stdin)
+        command = [self._program, *arguments]
+        self._reactor.spawnProcess(run, self._program, command, env=self._environment, path=str(self._cwd))
+        timer = self._reactor.callLater(self._timeout_s, run.kill)
+        try:
+            status = await run.ended
+        finally:
+            self._running = None
+            expired = not timer.active()
+            if not expired:
+                timer.cancel()
+        if status in allowed:
+            return b"".join(run.output)
+        said = public_url(b"".join(run.errors).decode("utf-8", "backslashreplace"))
+        called = f"{Path(self._program).name} {what or arguments[0]}"
+        raise ProgramError(self._explain(called, status, said, expired), said)
+
+    def _explain(self, what: str, status: int, said: str, expired: bool) -> str:
+        if expired:
+            return f"{what} took longer than {self._timeout_s:g} s and was ended"
+        # hints and progress come first, the reason comes with 'fatal:' or last
+        lines = [line for line in said.splitlines() if line.strip()]
+        grave = [line for line in lines if line.startswith(self._grave)] or lines[-3:]
+        ending = f"status {status}" if status > 0 else f"signal {-status}"
+        return f"{what} failed ({ending}): {'; '.join(grave[:5]) or 'no message'}"

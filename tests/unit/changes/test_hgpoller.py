@@ -1,0 +1,221 @@
+"""HgPoller on real repositories: every commit once, whatever happens in between."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.logger import capturedLogs
+
+from buildbot.changes.base import PollError
+from buildbot.changes.hgpoller import HgPoller
+from buildbot.config.errors import ConfigErrors
+from buildbot.plugins import changes as plugins
+from buildbot.test.running import Running
+from tests.support.hg import HgRepository, hg_serve
+
+
+class Polling:
+    """A poller of a repository in a master, and the changes that it made."""
+
+    def __init__(self, master: Any, basedir: Path, url: str) -> None:
+        self.master, self.url = Running(master, basedir), url
+        self.dies_after: int | None = None
+
+    async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
+        """Poll with a poller that knows only what the database and the disk have; the changes that are new."""
+        before = len(await self.changes())
+        poller = HgPoller(self.url, workdir="hg", **arguments)
+        poller.master = self.master  # type: ignore[assignment]
+        await poller.claim(self.master.masterid)
+        if self.dies_after is not None:
+            self.__mortal(poller, self.dies_after)
+        await poller.poll()
+        return (await self.changes())[before:]
+
+    def __mortal(self, poller: HgPoller, count: int) -> None:
+        advance, left = poller.advance, count
+
+        def mortal(changes: Any, position: Any) -> Any:
+            nonlocal left
+            if not left:
+                raise PollError("killed")
+            left -= 1
+            return advance(changes, position)
+
+        poller.advance = mortal  # type: ignore[method-assign]
+
+    async def changes(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = await self.master.data.get({"order": ["changeid"]}, ("changes",))
+        return found
+
+    async def revisions(self) -> list[str]:
+        return [change["revision"] for change in await self.changes()]
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> HgRepository:
+    return HgRepository(tmp_path_factory.mktemp("hg") / "repository")
+
+
+@pytest.fixture
+def hg(template: HgRepository, tmp_path: Path) -> HgRepository:
+    return template.copy(tmp_path / "repository")
+
+
+@pytest.fixture
+def polling(master: Any, tmp_path: Path, hg: HgRepository) -> Polling:
+    return Polling(master, tmp_path, str(hg.path))
+
+
+async def test_commits_once(polling: Polling, hg: HgRepository) -> None:
+    """What was there at first sight is no change; later commits are, parents first, each once."""
+    with hg_serve(hg) as address:
+        polling.url = f"{address}repository"
+        assert await polling.poll() == []
+        new = [hg.commit("file", f"{number}\n") for number in range(3)]
+        await polling.poll()
+        assert await polling.poll() == []
+        assert await polling.revisions() == new
+
+
+async def test_what_a_change_says(polling: Polling, hg: HgRepository) -> None:
+    """What the commit says: author, whole message, files, time."""
+    await polling.poll(revlink=None)
+    revision = hg.commit("ü x", "1", "Subject é\n\nBody\n  more")
+    (change,) = await polling.poll(
+        revlink=lambda branch, revision: f"{branch}:{revision}", category=lambda change: change["branch"], project="p"
+    )
+    expected = {
+        "author": "Jo <jo@example.org>",
+        "committer": None,
+        "files": ["ü x"],
+        "comments": "Subject é\n\nBody\n  more",
+        "revision": revision,
+        "branch": "default",
+        "category": "default",
+        "when_timestamp": hg.clock,
+        "repository": str(hg.path),
+        "project": "p",
+        "revlink": f"default:{revision}",
+    }
+    assert {key: change[key] for key in expected} == expected
+
+
+async def test_branches_and_bookmarks(polling: Polling, hg: HgRepository) -> None:
+    """Those that are followed, in their order; one that appears later brings all that it has; a bookmark what no branch
+    has brought."""
+    following = {"branches": ["side", "default", "ver.1+x"], "bookmarks": ["mark"]}
+    with capturedLogs() as logs:
+        await polling.poll(**following)
+    assert sum("there is no" in event.get("problem", "") for event in logs) == 3
+    third = hg.commit("file", "three\n")
+    hg.hg("branch", "-q", "side")
+    side = [hg.commit("file", "side1\n"), hg.commit("file", "side2\n")]
+    hg.hg("branch", "-q", "ver.1+x")
+    version = hg.commit("file", "v\n")
+    hg.hg("branch", "-q", "unfollowed")
+    marked = hg.commit("file", "marked\n")
+    hg.hg("bookmark", "mark")
+    changes = await polling.poll(**following)
+    assert [(change["branch"], change["revision"]) for change in changes] == [
+        ("side", side[0]), ("side", side[1]), ("default", third), ("ver.1+x", version), ("mark", marked)
+    ]  # fmt: skip
+    assert await polling.poll(**following) == []
+    # one that the configuration names later is new to the poller, not to the world
+    assert await polling.poll(branches=[*following["branches"], "unfollowed"], bookmarks=["mark"]) == []
+
+
+async def test_several_heads(polling: Polling, hg: HgRepository) -> None:
+    """A branch with several heads brings nothing until they are merged, and then all at once."""
+    await polling.poll()
+    one = hg.commit("a", "1")
+    hg.hg("update", "-q", hg.second)
+    two = hg.commit("b", "2")
+    with capturedLogs() as logs:
+        assert await polling.poll() == []
+    assert any("has 2 heads" in event.get("problem", "") for event in logs)
+    hg.hg("merge", "-q")
+    merge = hg.commit("c", "3")
+    await polling.poll()
+    assert await polling.revisions() == [one, two, merge]
+
+
+async def test_history_that_the_server_removes(polling: Polling, hg: HgRepository) -> None:
+    """What the server has removed is no head any more; what comes instead is new."""
+    await polling.poll()
+    old = hg.commit("a", "1")
+    await polling.poll()
+    hg.hg("--config", "extensions.strip=", "strip", "-q", "--no-backup", old)
+    new = hg.commit("b", "2")
+    await polling.poll()
+    assert await polling.revisions() == [old, new]
+
+
+@pytest.mark.parametrize("after", [1])
+async def test_a_poll_that_is_killed(
+    polling: Polling, hg: HgRepository, after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Changes and position are stored together: nothing is lost, nothing doubled, though the clone is lost as well."""
+    monkeypatch.setattr("buildbot.changes.hgpoller._BATCH", 1)
+    await polling.poll()
+    one = hg.commit("a", "1")
+    hg.hg("update", "-q", hg.second)
+    two = hg.commit("b", "2")
+    hg.hg("merge", "-q")
+    merge = hg.commit("c", "3")
+    polling.dies_after = after
+    with pytest.raises(PollError, match="killed"):
+        await polling.poll()
+    polling.dies_after = None
+    shutil.rmtree(tmp_path / "hg")
+    await polling.poll()
+    assert await polling.revisions() == [one, two, merge]
+
+
+async def test_a_lost_position(polling: Polling, hg: HgRepository, tmp_path: Path) -> None:
+    """Where neither server nor clone have what was seen last, the poller starts anew and says so."""
+    old = hg.commit("a", "1")
+    await polling.poll()
+    shutil.rmtree(tmp_path / "hg")
+    hg.hg("--config", "extensions.strip=", "strip", "-q", "--no-backup", old)
+    hg.commit("b", "2")
+    with capturedLogs() as logs:
+        assert await polling.poll() == []
+    assert any("starting anew" in event["log_format"] for event in logs)
+    new = hg.commit("c", "3")
+    assert [change["revision"] for change in await polling.poll()] == [new]
+
+
+async def test_a_repository_that_cannot_be_read(polling: Polling) -> None:
+    """The error says which and why, without the password."""
+    polling.url = "http://jo:s3cret@127.0.0.1:1/nothing"
+    with pytest.raises(
+        PollError, match=r"repository http://127.0.0.1:1/nothing cannot be read: hg pull failed"
+    ) as caught:
+        await polling.poll()
+    assert "s3cret" not in str(caught.value)
+    with pytest.raises(PollError, match="there is no program 'nohg'"):
+        await polling.poll(hgbin="nohg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({}, "HgPoller: argument 'workdir' is missing"),
+        ({"workdir": "w", "branch": "a", "branches": ["b"]}, "HgPoller x: give either branch or branches, not both"),
+        ({"workdir": "w", "branches": "b"}, "branches must be a list, not 'b'"),
+        ({"workdir": "w", "bookmarks": ["-b"]}, "bookmarks must not have a name that begins with '-'"),
+        ({"workdir": "w", "revlink": "x"}, "revlink must be a function, not 'x'"),
+    ],
+)
+def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ConfigErrors, match=complaint):
+        HgPoller("x", **arguments)
+
+
+def test_plugin_name() -> None:
+    assert plugins.HgPoller is HgPoller
+    assert HgPoller("http://a:b@c/d", workdir="w").name == "http://c/d"
