@@ -149,6 +149,7 @@ util = Namespace(
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
+        "buildbot.process.workerforbuilder": "enforceChosenWorker",
         "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
         "buildbot.schedulers.parameters": (

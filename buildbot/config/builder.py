@@ -53,6 +53,7 @@ class BuilderConfig:
         nextWorker: ``f(builder, workers, buildrequest)`` chooses the worker.
         nextBuild: ``f(builder, requests)`` chooses the request.
         canStartBuild: ``f(builder, worker, buildrequest)`` says whether this worker may take it now.
+        do_build_if: ``f(build)`` says whether a build runs; one that does not ends as SKIPPED, without steps.
         collapseRequests: True, False, a function, or None for the installation's ``c['collapseRequests']``.
         location: the line of the configuration that made it (``master.cfg:12``), None outside of one.
 
@@ -75,6 +76,7 @@ class BuilderConfig:
     nextWorker: Callable[..., Any] | None
     nextBuild: Callable[..., Any] | None
     canStartBuild: Callable[..., Any] | None
+    do_build_if: Callable[..., Any] | None
     collapseRequests: Any
     location: str | None = field(repr=False)
     __complete: ClassVar[bool] = False
@@ -99,6 +101,7 @@ class BuilderConfig:
         defaultProperties: Mapping[str, Any] | None = None,
         project: str | None = None,
         description_format: str | None = None,
+        do_build_if: Callable[..., Any] | None = None,
         **unknown: Any,
     ) -> None:
         #: the arguments that are fields, for whoever assigns to some of them later
@@ -107,7 +110,7 @@ class BuilderConfig:
             "workerbuilddir": workerbuilddir, "tags": tags, "description": description,
             "description_format": description_format, "project": project, "env": env, "properties": properties,
             "defaultProperties": defaultProperties, "locks": locks, "nextWorker": nextWorker, "nextBuild": nextBuild,
-            "canStartBuild": canStartBuild, "collapseRequests": collapseRequests,
+            "canStartBuild": canStartBuild, "collapseRequests": collapseRequests, "do_build_if": do_build_if,
         }  # fmt: skip
         valid_name = _check_name(name)
         shown = f"builder {valid_name!r}"
@@ -161,6 +164,7 @@ class BuilderConfig:
             "nextWorker": checked("nextWorker", nextWorker, checks.function, None),
             "nextBuild": checked("nextBuild", nextBuild, checks.function, None),
             "canStartBuild": checked("canStartBuild", canStartBuild, checks.function, None),
+            "do_build_if": checked("do_build_if", do_build_if, checks.function, None),
             "collapseRequests": checked("collapseRequests", collapseRequests, collapse, None),
             "location": errors.location(),
         }

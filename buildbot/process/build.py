@@ -15,6 +15,7 @@ from __future__ import annotations
 import ntpath
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import reduce
 from html import escape
@@ -33,6 +34,7 @@ from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Claim
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
+from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker, NotPreparedError
@@ -43,6 +45,7 @@ from buildbot.util.results import (
     EXCEPTION,
     FAILURE,
     RETRY,
+    SKIPPED,
     SUCCESS,
     WARNINGS,
     computeResultAndTermination,
@@ -55,16 +58,6 @@ _log = Logger()
 PREPARATION = "worker_preparation"
 #: that of the second, where the builder has locks
 LOCKS = "locks_acquire"
-
-
-class SourceStamp(dict[str, Any]):
-    """A source stamp as the Data API gives it; its fields are attributes, too, as users' functions expect."""
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return self[name]
-        except KeyError:
-            raise AttributeError(f"a source stamp has no {name!r}; it has {', '.join(self)}") from None
 
 
 @dataclass(frozen=True)
@@ -146,7 +139,7 @@ class Build:
         self.properties = Properties()
         self.properties.build = self
         self.properties.master = master
-        self.env: Mapping[str, Any] = dict(self.config.env)
+        self.env: Mapping[str, Any] = deepcopy(dict(self.config.env))
         self.workdir: Any = self.config.factory.workdir
         self.results = SUCCESS
         self.locks: Claim | None = None
@@ -157,6 +150,7 @@ class Build:
         self._done: list[BuildStep] = []
         self._current: BuildStep | None = None
         self._terminate = False
+        self._gathered = False
         self._refused: Failure | None = None
         #: the id of the step that prepares it; how that ended, until that is stored
         self._preparation = 0
@@ -329,6 +323,9 @@ class Build:
         """
         try:
             await self._obey_earlier_stop()
+            if not await self._is_wanted():
+                await self._set_state("build successful")
+                return SKIPPED
             await self._prepare()
             if self.results == SUCCESS and (holds_renderable(self.config.locks) or self.config.locks):
                 await self._note_locks()
@@ -385,8 +382,11 @@ class Build:
         in_background(self.stop(message.get("reason") or "no reason"), f"stop of {self!r}")
 
     async def _begin(self, brid: int) -> None:
-        """Store that it begins, with its first step, the preparation."""
+        """Store that it begins, with its first step, the preparation; without it if it may turn out not to run."""
         update, workerid = self.master.data.update, self.worker.workerid
+        if self.config.do_build_if is not None:
+            self.buildid = await update.newBuild(brid, workerid=workerid)
+            return
         batch = update.batch()
         build = batch.newBuild(brid, workerid=workerid)
         step = batch.newStep(batch.result(build), PREPARATION)
@@ -409,6 +409,13 @@ class Build:
             _log.debug("{build}: stored piece by piece, for {problem}", build=self, problem=problem)
             return False
         return True
+
+    async def _is_wanted(self) -> bool:
+        """What ``do_build_if`` says. A build that it does not want has no steps and stores no properties."""
+        if self.config.do_build_if is None:
+            return True
+        await self.gather()
+        return bool(await resolved(self.config.do_build_if(self)))
 
     async def _prepare(self) -> None:
         """Step 0: gather what the build is about, and see whether its worker is there."""
@@ -506,6 +513,9 @@ class Build:
 
     async def gather(self) -> None:
         """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
+        if self._gathered:
+            return
+        self._gathered = True
         get = self.master.data.get
         bsid = self.request["buildsetid"]
         buildset = await get({}, ("buildsets", bsid))

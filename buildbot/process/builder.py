@@ -76,7 +76,12 @@ class Builder:
         """Whether there is a worker that could take a build now."""
         return not self._stopping and bool(self._worker_manager.available(self.name))
 
-    # what users' functions ask (``prioritizeBuilders``)
+    # what users' functions ask
+
+    @property
+    def building(self) -> list[Build]:
+        """Its running builds."""
+        return list(self.running.values())
 
     @deferred
     async def getOldestRequestTime(self) -> datetime | None:

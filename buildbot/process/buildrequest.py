@@ -10,12 +10,14 @@ that is claimed by then is built.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
+from buildbot.process.properties import Properties
+from buildbot.process.sourcestamp import SourceStamp
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import SKIPPED
 
@@ -27,29 +29,52 @@ _ABOUT_PEOPLE = frozenset({"owner", "owners", "reason"})
 _OLDER = 500
 
 
-@dataclass(frozen=True)
+#: what has to be asked for, so that `BuildRequest.from_data` knows all of a request
+WHOLE: Mapping[str, Any] = MappingProxyType({"expand": ["buildset"], "properties": ["*"]})
+
+
 class BuildRequest:
     """A pending request as users' functions see it (``nextBuild``, ``nextWorker``, ``canStartBuild``).
 
     Attributes:
         id: the build request's id.
+        bsid, buildsetid: of its buildset.
+        builderid, buildername: of its builder.
+        priority: higher goes first.
         submittedAt: Unix time in seconds.
+        waitedFor: whether a build waits for it.
+        reason: why it was made.
+        properties: those of its buildset.
+        sources: its source stamps by codebase; ``source`` is the first one.
     """
 
-    id: int
-    buildsetid: int
-    builderid: int
-    priority: int
-    submittedAt: int
-    waitedFor: bool
+    def __init__(self, data: Mapping[str, Any], buildername: str = "") -> None:
+        whole = data.get("buildset")  # otherwise a link
+        buildset = whole if isinstance(whole, dict) else {}
+        self.id: int = data["buildrequestid"]
+        self.bsid: int = data["buildsetid"]
+        self.buildsetid: int = data["buildsetid"]
+        self.builderid: int = data["builderid"]
+        self.buildername = buildername
+        self.priority: int = data["priority"]
+        self.submittedAt: int = data["submitted_at"]
+        self.waitedFor: bool = data["waited_for"]
+        self.reason: str = buildset.get("reason", "")
+        self.properties = Properties.fromDict(data.get("properties") or {})
+        self.sources = {stamp["codebase"]: SourceStamp(stamp) for stamp in buildset.get("sourcestamps", ())}
+        self.source = next(iter(self.sources.values()), None)
+
+    def __repr__(self) -> str:
+        return f"<BuildRequest {self.id} of {self.buildername or self.builderid!r}>"
 
     @classmethod
-    def from_data(cls, data: Mapping[str, Any]) -> BuildRequest:
-        """The request that the Data API describes with ``data``."""
-        return cls(
-            data["buildrequestid"], data["buildsetid"], data["builderid"], data["priority"], data["submitted_at"],
-            data["waited_for"],
-        )  # fmt: skip
+    def from_data(cls, data: Mapping[str, Any], buildername: str = "") -> BuildRequest:
+        """The request that the Data API describes with ``data``, which was asked for with `WHOLE`."""
+        return cls(data, buildername)
+
+    def getSubmitTime(self) -> int:
+        """When it was made, Unix time in seconds."""
+        return self.submittedAt
 
     @staticmethod
     @deferred

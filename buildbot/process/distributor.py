@@ -27,6 +27,7 @@ functions, builds are started one after the other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -37,10 +38,11 @@ from buildbot.data.interfaces import Master
 from buildbot.interfaces import holds_renderable
 from buildbot.mq.log import Event
 from buildbot.process.builder import Builder
-from buildbot.process.buildrequest import BuildRequest, Collapser
+from buildbot.process.buildrequest import WHOLE, BuildRequest, Collapser
 from buildbot.process.locks import Claim, ImpossibleError, Lock, Locks, Wish
 from buildbot.process.waiting import WaitingRequests, urgency_of
-from buildbot.process.workers.idle import WorkerPool
+from buildbot.process.workerforbuilder import WorkerForBuilder
+from buildbot.process.workers.idle import RANDOM, WorkerPool
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
@@ -414,8 +416,11 @@ class Distributor:
     def _can_start(self, builder: Builder) -> bool:
         return self._is_wanted(builder) and builder.can_start()
 
-    async def _pending(self, builderids: Sequence[int], limit: int) -> list[dict[str, Any]]:
+    async def _pending(
+        self, builderids: Sequence[int], limit: int, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[dict[str, Any]]:
         query = {
+            **options,
             "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False},
             "order": ["-priority", "buildrequestid"],
             "limit": limit,
@@ -466,18 +471,25 @@ class Distributor:
         config = builder.config
         candidates = [request]
         if config.nextBuild is not None or config.canStartBuild is not None:
-            candidates = await self._pending([builder.builderid], _CHOICE)
+            candidates = await self._pending([builder.builderid], _CHOICE, WHOLE)
+        elif config.nextWorker is not None or self.next_worker is not None:
+            whole = await self._master.data.get(WHOLE, ("buildrequests", request["buildrequestid"]))
+            candidates = [] if whole is None else [whole]
         if config.nextBuild is not None:
-            offered = [BuildRequest.from_data(each) for each in candidates]
+            offered = [BuildRequest.from_data(each, builder.name) for each in candidates]
             wanted = await self._ask(config.nextBuild, builder, offered)
             candidates = [each for each in candidates if wanted is not None and each["buildrequestid"] == wanted.id]
         choose = config.nextWorker or self.next_worker
         refused: dict[ManagedWorker, list[tuple[Lock, LockAccess]]] = {}
         for each in candidates:
-            shown = BuildRequest.from_data(each)
+            shown = BuildRequest.from_data(each, builder.name)
             able = self._workers.available(builder.name)
+            views = {worker: WorkerForBuilder(worker, builder) for worker in able}
             if config.canStartBuild is not None:
-                able = [worker for worker in able if await self._ask(config.canStartBuild, builder, worker, shown)]
+                asked = [
+                    (worker, await self._ask(config.canStartBuild, builder, views[worker], shown)) for worker in able
+                ]
+                able = [worker for worker, answer in asked if answer]
             places = {worker: await self._locks_there(builder, each, worker) for worker in able}
             granted = self._granted.get(builder.name)
             free: list[ManagedWorker] = []
@@ -488,7 +500,7 @@ class Distributor:
                     free.append(worker)
                 elif accesses is not None:
                     refused.setdefault(worker, accesses)
-            chosen = await self._ask(choose, builder, free, shown) if choose and free else next(iter(free), None)
+            chosen = await self._chosen(choose, builder, [views[worker] for worker in free], shown)
             if chosen not in free:
                 continue
             claim = self._claimed(builder, places[chosen] or [])
@@ -496,6 +508,18 @@ class Distributor:
                 return each, chosen, claim if claim.accesses else None
         self._wish(builder, refused)
         return None
+
+    async def _chosen(
+        self, choose: Callable[..., Any] | None, builder: Builder, views: list[WorkerForBuilder], request: BuildRequest
+    ) -> ManagedWorker | None:
+        """The worker that the user's function chooses; without one, one of those with the fewest builds."""
+        if not views:
+            return None
+        if choose is None:
+            fewest = min(len(view.managed.builds) for view in views)
+            return RANDOM.choice([view for view in views if len(view.managed.builds) == fewest]).managed
+        answer = await self._ask(choose, builder, views, request)
+        return answer.managed if answer in views else None
 
     async def _locks_there(
         self, builder: Builder, request: dict[str, Any], worker: ManagedWorker

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -61,6 +61,14 @@ class Properties:
         self._values: dict[str, tuple[Any, str]] = {}
         for name, value in values.items():
             self.setProperty(name, value, "Properties")
+
+    @classmethod
+    def fromDict(cls, values: Mapping[str, Sequence[Any]]) -> Properties:
+        """Properties from ``{name: (value, source)}``."""
+        made = cls()
+        for name, (value, source) in values.items():
+            made.setProperty(name, value, source)
+        return made
 
     def __contains__(self, name: object) -> bool:
         return name in self._values

@@ -9,8 +9,44 @@ step for each pool that it is in, and choosing costs nothing for those that are 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from random import Random
 
 from buildbot.process.workers.managed import ManagedWorker
+
+#: chooses among workers that are as good as each other; tests may seed it
+RANDOM = Random()
+
+
+class _Bag:
+    """Workers, in any order; adding, removing and drawing one costs the same however many there are."""
+
+    def __init__(self) -> None:
+        self._workers: list[ManagedWorker] = []
+        self._places: dict[ManagedWorker, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._workers)
+
+    def add(self, worker: ManagedWorker) -> None:
+        self._places[worker] = len(self._workers)
+        self._workers.append(worker)
+
+    def remove(self, worker: ManagedWorker) -> None:
+        place, last = self._places.pop(worker), self._workers.pop()
+        if last is not worker:
+            self._put(last, place)
+
+    def draw(self, beyond: int) -> ManagedWorker:
+        """A random one of those that do not stand at the first ``beyond`` places; it stands behind these then."""
+        place = RANDOM.randrange(beyond, len(self._workers))
+        drawn, other = self._workers[place], self._workers[beyond]
+        self._put(other, place)
+        self._put(drawn, beyond)
+        return drawn
+
+    def _put(self, worker: ManagedWorker, place: int) -> None:
+        self._workers[place] = worker
+        self._places[worker] = place
 
 
 class WorkerPool:
@@ -22,8 +58,8 @@ class WorkerPool:
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)
-        #: by number of builds when it was put there, those that have waited longest first
-        self._by_builds: dict[int, dict[ManagedWorker, None]] = {}
+        #: by number of builds when it was put there
+        self._by_builds: dict[int, _Bag] = {}
         self._place: dict[ManagedWorker, int] = {}
 
     def offer(self, worker: ManagedWorker) -> None:
@@ -32,14 +68,14 @@ class WorkerPool:
         if self._place.get(worker) != builds:
             self._drop(worker)
             self._place[worker] = builds
-            self._by_builds.setdefault(builds, {})[worker] = None
+            self._by_builds.setdefault(builds, _Bag()).add(worker)
 
     def is_idle(self) -> bool:
         """Whether one of them can take another build of some builder."""
         return next(self._able(), None) is not None
 
     def first(self, builder: str) -> ManagedWorker | None:
-        """The one that should start a build of this builder: of those with the fewest builds, idle for the longest."""
+        """The one that should start a build of this builder: one of those with the fewest builds."""
         return next(self.able(builder), None)
 
     def able(self, builder: str) -> Iterator[ManagedWorker]:
@@ -50,19 +86,22 @@ class WorkerPool:
         builds = -1
         while more := [each for each in self._by_builds if each > builds]:
             builds = min(more)
-            for worker in list(self._by_builds[builds]):
+            bag, met = self._by_builds[builds], 0
+            while met < len(bag):
+                worker = bag.draw(met)
                 now = len(worker.builds)
                 if not worker.has_room():
                     self._drop(worker)
                     continue
                 self.offer(worker)
+                met += now == builds
                 if now <= builds:  # otherwise it is met again
                     yield worker
 
     def _drop(self, worker: ManagedWorker) -> None:
         builds = self._place.pop(worker, None)
         if builds is not None:
-            workers = self._by_builds[builds]
-            del workers[worker]
-            if not workers:
+            bag = self._by_builds[builds]
+            bag.remove(worker)
+            if not bag:
                 del self._by_builds[builds]

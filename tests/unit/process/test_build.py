@@ -566,3 +566,51 @@ async def test_logs_are_as_long_as_the_configuration_says() -> None:
     text = farm.master.text(farm.master.steps(build["buildid"])[1]["stepid"])
     assert [line for line in text.splitlines() if line.startswith("oline")] == ["oline 0", "oline 1", "oline 99"]
     assert "hOutput exceeded 15 bytes, remaining output has been truncated" in text
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_do_build_if(wanted: bool) -> None:
+    """A build that is not wanted ends as SKIPPED, without steps and properties; its request is done with."""
+    asked: list[Any] = []
+
+    async def do_build_if(build: Any) -> bool:
+        asked.append((build.getProperty("branch"), build.number, [each.branch for each in build.getAllSourceStamps()]))
+        return wanted
+
+    farm = StepHarness(ShellCommand(command=["x"]), do_build_if=do_build_if)
+    build = await farm.run(branch="main")
+    assert asked == [("main", 1, ["main"])]
+    names = [step["name"] for step in farm.master.steps(1)]
+    if wanted:
+        assert build["results"] == SUCCESS and names == ["worker_preparation", "shell"]
+        assert build["properties"]["branch"] == ("main", "Build")
+    else:
+        assert (build["results"], build["state_string"], names) == (SKIPPED, "build successful", [])
+        assert build["properties"] == {}
+        assert farm.master.get("buildrequests", build["buildrequestid"])["results"] == SKIPPED
+    await farm.stop()
+
+
+async def test_do_build_if_fails() -> None:
+    """A function that fails ends the build in EXCEPTION."""
+    farm = StepHarness(ShellCommand(command=["x"]), do_build_if=lambda build: 1 // 0)
+    build = await farm.run()
+    assert (build["results"], build["state_string"]) == (EXCEPTION, "build exception")
+    await farm.stop()
+
+
+async def test_each_build_has_its_own_environment() -> None:
+    """A step may change the environment of what follows; the next build begins with the configured one."""
+
+    class Set(BuildStep):
+        async def run(self) -> int:
+            self.build.env["LIST"].append("more")
+            return SUCCESS
+
+    farm = StepHarness(Set(), ShellCommand(command=["x"], logEnviron=False), env={"LIST": ["one"]})
+    await farm.run()
+    await farm.build()
+    await farm.ended()
+    assert farm.config.env == {"LIST": ["one"]}
+    assert [args["env"]["LIST"] for _, args in farm.connection.started] == [["one", "more"]] * 2
+    await farm.stop()

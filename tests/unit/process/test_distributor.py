@@ -10,8 +10,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
+import buildbot.buildrequest
+from buildbot.plugins import util
 from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.distributor import Distributor
+from buildbot.process.workerforbuilder import AbstractWorkerForBuilder
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.test.running import Running, until
@@ -272,6 +275,50 @@ async def test_users_functions_choose(farm: Farm) -> None:
     await farm.distributor.start()
     await farm.started(builder, second, first)
     assert builder.used == ["w2", "w"]
+
+
+async def test_what_users_functions_are_given(farm: Farm) -> None:
+    """A request with its properties, source stamps and reason, and workers for the builder."""
+    seen: list[Any] = []
+
+    def can_start(builder: Any, worker: Any, request: Any) -> bool:
+        seen.append((worker, request))
+        return True
+
+    builder = await farm.builder("b", canStartBuild=can_start)
+    _, brids = await farm.master.data.update.addBuildset(
+        sourcestamps=[{"codebase": "lib", "branch": "main", "revision": "r"}],
+        reason="because",
+        builderNames=["b"],
+        priority=4,
+        properties={"wanted": ("this", "Force Build Form")},
+    )
+    await farm.distributor.start()
+    await farm.started(builder, brids["b"])
+    ((worker, request),) = seen
+    assert (request.id, request.bsid, request.priority, request.buildername) == (brids["b"], 1, 4, "b")
+    assert (request.reason, request.waitedFor) == ("because", False)
+    assert request.properties.getProperty("wanted") == "this" and request.properties.hasProperty("wanted")
+    assert (request.sources["lib"].branch, request.source.revision) == ("main", "r")
+    assert request.getSubmitTime() == request.submittedAt > 0
+    assert (worker.workername, worker.builder_name, worker.isBusy()) == ("w", "b", False)
+    assert isinstance(worker, AbstractWorkerForBuilder)
+    assert buildbot.buildrequest.BuildRequest is BuildRequest
+
+
+async def test_enforce_chosen_worker(farm: Farm) -> None:
+    """A request that names a worker is built there, and waits for it; another one anywhere."""
+    farm.workers.workers["w2"] = Worker("w2", 0)
+    builder = await farm.builder("b", canStartBuild=util.enforceChosenWorker)
+    await farm.distributor.start()
+    _, brids = await farm.master.data.update.addBuildset(
+        sourcestamps=[{"codebase": ""}], builderNames=["b"], priority=9, properties={"workername": ("w2", "Form")}
+    )
+    anywhere = await farm.request("b")
+    await farm.started(builder, anywhere)
+    farm.free("w2")
+    await farm.started(builder, anywhere, brids["b"])
+    assert builder.used == ["w", "w2"]
 
 
 @pytest.mark.parametrize(

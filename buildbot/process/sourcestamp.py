@@ -1,0 +1,15 @@
+"""Source stamps as steps and users' functions see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class SourceStamp(dict[str, Any]):
+    """A source stamp as the Data API gives it; its fields are attributes, too, as users' functions expect."""
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(f"a source stamp has no {name!r}; it has {', '.join(self)}") from None
