@@ -308,17 +308,17 @@ class Distributor:
             return None
 
     def _wish(self, builder: Builder, places: dict[ManagedWorker, list[tuple[Lock, LockAccess]]]) -> None:
-        """Wait for the locks on one of some workers; a wish that is the same keeps its place."""
+        """Wait for the locks on one of some workers; what is wished for already keeps its place."""
         name = builder.name
-        # where several workers want the same, one of them will do
-        distinct = {tuple(accesses): worker for worker, accesses in reversed(places.items())}
-        places = {worker: list(accesses) for accesses, worker in distinct.items()}
-        wanted = {(worker, lock) for worker, accesses in places.items() for lock, _ in accesses}
-        if name in self._wishes and self._wishes[name].locks == wanted:
+        if not places:
+            self._give_up_wish(name)
             return
-        self._give_up_wish(name)
-        if wanted:
-            self._wishes[name] = Wish(self.locks, name, dict(places), lambda *it: self._wish_granted(builder, *it))
+        wish = self._wishes.get(name)
+        if wish is None:
+            wish = self._wishes[name] = Wish(self.locks, name, lambda *it: self._wish_granted(builder, *it))
+        for worker, accesses in places.items():
+            if self._wishes.get(name) is wish:  # not granted on the way
+                wish.add(worker, accesses)
 
     def _wish_granted(self, builder: Builder, worker: ManagedWorker, claim: Claim) -> None:
         name = builder.name

@@ -229,32 +229,27 @@ class Wish:
     """A builder's wish for one of several claims, whichever is granted first; the others are given up then.
 
     Args:
+        locks: those of the master.
         owner: who it is, for people.
-        alternatives: by what they are for (a worker), the locks of each.
-        on_grant: called with what it is for and the claim.
+        on_grant: called with what the claim is for, and the claim.
     """
 
-    def __init__(
-        self,
-        locks: Locks,
-        owner: str,
-        alternatives: dict[Any, Sequence[tuple[Lock, LockAccess]]],
-        on_grant: Callable[[Any, Claim], None],
-    ) -> None:
-        self.alternatives = alternatives
+    def __init__(self, locks: Locks, owner: str, on_grant: Callable[[Any, Claim], None]) -> None:
+        self._locks = locks
+        self._owner = owner
         self._on_grant = on_grant
         self._claims: dict[Claim, Any] = {}
-        for what, accesses in alternatives.items():
-            claim = locks.claim(owner, accesses, self._granted)
-            self._claims[claim] = what
-            if claim.granted:
-                self._granted(claim)
-                break
+        self._wanted: set[tuple[tuple[Lock, LockAccess], ...]] = set()
 
-    @property
-    def locks(self) -> set[tuple[Any, Lock]]:
-        """What it waits for."""
-        return {(what, lock) for what, accesses in self.alternatives.items() for lock, _ in accesses}
+    def add(self, what: Any, accesses: Sequence[tuple[Lock, LockAccess]]) -> None:
+        """Wish for these locks, too, for something (a worker); what is wished for already keeps its place."""
+        if tuple(accesses) in self._wanted:
+            return
+        self._wanted.add(tuple(accesses))
+        claim = self._locks.claim(self._owner, accesses, self._granted)
+        self._claims[claim] = what
+        if claim.granted:
+            self._granted(claim)
 
     def _granted(self, claim: Claim) -> None:
         what = self._claims.pop(claim, None)
