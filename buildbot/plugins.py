@@ -120,6 +120,7 @@ steps = Namespace(
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.steps.cmake": "CMake",
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
+        "buildbot.steps.http": "DELETE GET HEAD HTTPStep OPTIONS POST PUT",
         "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
         "buildbot.steps.shell": (
             "Compile Configure PerlModuleTest SetPropertyFromCommand ShellCommand Test TreeSize "
@@ -149,9 +150,9 @@ util = Namespace(
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
-        "buildbot.process.workerforbuilder": "enforceChosenWorker",
         "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
+        "buildbot.process.workerforbuilder": "enforceChosenWorker",
         "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
             "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter TextParameter "

@@ -728,13 +728,13 @@ class BuildStep(Declared):
             raise BuildStepCancelled
         return command
 
-    async def wait(self, delay: Deferred[Any]) -> None:
-        """Wait for something that is not a command, in a way that `interrupt` can end."""
+    async def wait(self, delay: Deferred[T]) -> T:
+        """Wait for something that is not a command, in a way that `interrupt` can end; its result."""
         if self.stopped:
             raise BuildStepCancelled
         self.__waiting = delay
         try:
-            await delay
+            return await delay
         except Exception:
             if self.stopped:
                 raise BuildStepCancelled from None

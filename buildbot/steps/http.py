@@ -1,0 +1,293 @@
+"""Steps that ask a web server, from the master."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+from twisted.internet.defer import ensureDeferred
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.config.errors import error
+from buildbot.process.logs import Log, storable
+from buildbot.process.step import BuildStep
+from buildbot.util.httpclient import Answer, HttpError
+from buildbot.util.results import FAILURE, SUCCESS
+
+METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
+
+#: headers whose values are passwords, or as good as one
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "set-cookie"})
+#: characters of a request's body that the log shows
+_SHOWN_CHARS = 10_000
+
+
+def _texts(value: Any) -> dict[str, str]:
+    checked = checks.mapping(value)
+    for name, each in checked.items():
+        if not isinstance(each, (str, int, float)) or isinstance(each, bool):
+            raise ValueError(f"[{name!r}] must be a text, not {checks.kind(each)}")
+        if re.search(r"[\r\n\0]", f"{name}{each}"):
+            raise ValueError(f"[{name!r}] must be in one line, not {checks.kind(each)}")
+    return {name: str(each) for name, each in checked.items()}
+
+
+def _fields(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return checks.mapping(value)
+    pairs = checks.sequence(value)
+    if any(not isinstance(each, (list, tuple)) or len(each) != 2 for each in pairs):
+        raise ValueError(f"must be a dictionary or a list of pairs, not {checks.kind(value)}")
+    return [tuple(each) for each in pairs]
+
+
+def _data(value: Any) -> Any:
+    return value if isinstance(value, (str, bytes)) else _fields(value)
+
+
+def _files(value: Any) -> dict[str, Any]:
+    files = {}
+    for field, each in checks.mapping(value).items():
+        name, content = each if isinstance(each, (list, tuple)) and len(each) == 2 else (field, each)
+        if not isinstance(name, str) or not isinstance(content, (str, bytes)):
+            raise ValueError(f"[{field!r}] must be a text, bytes, or (name, content), not {checks.kind(each)}")
+        files[field] = (name, content.encode() if isinstance(content, str) else content)
+    return files
+
+
+def _auth(value: Any) -> tuple[str, str]:
+    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
+        raise ValueError(f"must be (user, password), not a value of type {type(value).__name__}")
+    return value[0], value[1]
+
+
+def _timeout(value: Any) -> float:
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return sum(checks.positive(each) for each in value)
+    return checks.positive(value)
+
+
+def _cert(value: Any) -> tuple[str, str | None]:
+    if isinstance(value, str) and value:
+        return value, None
+    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
+        raise ValueError(f"must be the path of a file, or those of certificate and key, not {checks.kind(value)}")
+    return value[0], value[1]
+
+
+def _verify(value: Any) -> Any:
+    if not isinstance(value, (bool, str)):
+        raise ValueError(f"must be True, False or the path of a file of certificates, not {checks.kind(value)}")
+    return value
+
+
+def _not_possible(instead: str) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if value:
+            raise ValueError(f"is not possible here: {instead}")
+        return None
+
+    return check
+
+
+class HTTPStep(BuildStep):
+    """Ask a web server; a status below 400 is success.
+
+    The request comes from the master, not from the worker: it reaches what the master can reach. An answer has at most
+    10 MB. No cookies are remembered from one step to the next.
+    """
+
+    name = "HTTPStep"
+    positional: ClassVar[tuple[str, ...]] = ("url", "method")
+    url = argument(REQUIRED, checks.url, rendered=True, doc="what is asked for: `http://…` or `https://…`")
+    method = argument(REQUIRED, checks.one_of(*METHODS), rendered=True, doc=f"one of {', '.join(METHODS)}")
+    params = argument(None, checks.optional(_fields), rendered=True, doc="added to the query of the URL")
+    data = argument(
+        None, checks.optional(_data), rendered=True, doc="the body, as a text, bytes, or the fields of a form"
+    )
+    json = argument(None, rendered=True, doc="the body as JSON")
+    headers = argument(None, checks.optional(_texts), rendered=True, doc="headers of the request, by name")
+    cookies = argument(None, checks.optional(_texts), rendered=True, doc="cookies of the request, by name")
+    files = argument(
+        None, checks.optional(_files), rendered=True, doc="files of a form by field: the content, or `(name, content)`"
+    )
+    auth = argument(None, checks.optional(_auth), rendered=True, doc="`(user, password)`")
+    timeout = argument(20 * 60, _timeout, rendered=True, doc="seconds for the whole exchange")
+    allow_redirects = argument(
+        None,
+        checks.optional(checks.flag),
+        rendered=True,
+        doc="whether GET and HEAD go on to where the server points; None: GET does",
+    )
+    verify = argument(
+        True, _verify, rendered=True, doc="False takes any certificate; a path names a file of certificates to trust"
+    )
+    cert = argument(
+        None, checks.optional(_cert), rendered=True, doc="the client's certificate, or `(certificate, key)`: paths"
+    )
+    hide_request_headers = argument(
+        (), checks.list_of(checks.text), doc="headers whose values are not logged; those with passwords never are"
+    )
+    hide_response_headers = argument(
+        (), checks.list_of(checks.text), doc="headers of the answer whose values are not logged; cookies never are"
+    )
+    proxies = argument(None, _not_possible("requests go to the server itself"), doc="must be empty")
+    hooks = argument(None, _not_possible("make a subclass and override run instead"), doc="must be empty")
+    stream = argument(None, _not_possible("an answer comes as a whole"), doc="must be empty")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__status: int | None = None
+        self.__why = ""
+        if self.json is not None and (self.data is not None or self.files is not None):
+            error(f"{type(self).__name__}: json excludes data and files")
+
+    async def run(self) -> int:
+        """Ask."""
+        log = await self.addLog("log")
+        self.__log_request(log)
+        try:
+            answer = await self.__ask()
+        except (HttpError, ValueError) as problem:
+            self.__why = str(problem).rpartition(": ")[2]
+            log.addStderr(f"{problem}\n")
+            return FAILURE
+        self.__status = answer.status
+        await self.__log_answer(log, answer)
+        return SUCCESS if answer.status < 400 else FAILURE
+
+    async def __ask(self) -> Answer:
+        headers = dict(self.headers or {})
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        follow = self.method == "GET" if self.allow_redirects is None else bool(self.allow_redirects)
+        cert, key = self.cert or (None, None)
+        asking = ensureDeferred(
+            self.master.httpservice.request(
+                self.method,
+                self.url,
+                params=self.params,
+                headers=headers,
+                json=... if self.json is None else self.json,
+                data=self.data,
+                files=self.files,
+                auth=self.auth,
+                timeout_s=self.timeout,
+                verify=self.verify is not False,
+                ca_file=self.verify if isinstance(self.verify, str) else None,
+                cert_file=cert,
+                key_file=key,
+                follow_redirects=follow,
+            )
+        )
+        return await self.wait(asking)
+
+    def __log_request(self, log: Log) -> None:
+        log.addHeader(f"Performing {self.method} request to {_without_password(self.url)}\n")
+        if self.params:
+            log.addHeader("Parameters:\n")
+            _log_pairs(log, self.params.items() if isinstance(self.params, dict) else self.params, ())
+        body = self.data if self.json is None else json.dumps(self.json, indent=2)
+        if isinstance(body, (str, bytes)):
+            text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+            log.addHeader(f"Data:\n\t{storable(text[:_SHOWN_CHARS])}\n")
+        elif body is not None:
+            log.addHeader("Data:\n")
+            _log_pairs(log, body.items() if isinstance(body, dict) else body, ())
+        if self.headers:
+            log.addHeader("Request Headers:\n")
+            _log_pairs(log, self.headers.items(), self.hide_request_headers)
+
+    async def __log_answer(self, log: Log, answer: Answer) -> None:
+        log.addStdout(f"URL: {_without_password(self.url)}\nStatus: {answer.status}\n")
+        log.addHeader("Response Headers:\n")
+        _log_pairs(log, answer.headers.items(), self.hide_response_headers)
+        text = storable(_text(answer))
+        log.addStdout(f" ------ Content ------\n{text}\n")
+        content = await self.addLog("content")
+        content.addStdout(text)
+
+    def getCurrentSummary(self) -> Any:
+        """The description, or "Requesting"."""
+        return {"step": self.describe(self.description, "Requesting")}
+
+    def getResultSummary(self) -> Any:
+        """The description, or the status of the answer; why there is none, and the result."""
+        if self.__status is None:
+            return self.summary_of_result("Requested", self.__why)
+        return self.summary_of_result(f"Status code: {self.__status}")
+
+
+def _log_pairs(log: Log, pairs: Iterable[tuple[str, Any]], hidden: Iterable[str]) -> None:
+    """Names and values as header lines of a log; of some the values are not shown."""
+    secret = {*(name.lower() for name in hidden), *_SECRET_HEADERS}
+    for name, value in pairs:
+        shown = "<HIDDEN>" if str(name).lower() in secret else value
+        log.addHeader(f"\t{storable(f'{name}: {shown}')}\n")
+
+
+def _without_password(url: str) -> str:
+    """A URL as logs show it."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def _text(answer: Answer) -> str:
+    """The body as text, by the encoding that the server names."""
+    named = re.search(r"charset=\"?([\w.:-]+)", answer.headers.get("content-type", ""))
+    try:
+        return answer.body.decode(named[1] if named else "utf-8", "replace")
+    except LookupError:
+        return answer.body.decode("utf-8", "replace")
+
+
+class GET(HTTPStep):
+    """Get what is under a URL."""
+
+    name = "GET"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "GET"
+
+
+class POST(HTTPStep):
+    """Send something to a URL."""
+
+    name = "POST"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "POST"
+
+
+class PUT(HTTPStep):
+    """Put something under a URL."""
+
+    name = "PUT"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "PUT"
+
+
+class DELETE(HTTPStep):
+    """Delete what is under a URL."""
+
+    name = "DELETE"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "DELETE"
+
+
+class HEAD(HTTPStep):
+    """Get the headers of what is under a URL."""
+
+    name = "HEAD"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "HEAD"
+
+
+class OPTIONS(HTTPStep):
+    """Ask what can be done with a URL."""
+
+    name = "OPTIONS"
+    positional: ClassVar[tuple[str, ...]] = ("url",)
+    method = "OPTIONS"

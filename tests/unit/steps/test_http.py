@@ -1,0 +1,198 @@
+"""Steps that ask a web server, which is in memory here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from treq.testing import RequestTraversalAgent
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Site
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.process.properties import Interpolate, Property
+from buildbot.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep
+from buildbot.test.steps import StepHarness
+from buildbot.util.httpclient import HttpClient
+from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
+from tests.support.reactor import reactor
+
+
+class Server(Resource):
+    """Answers by a function, and remembers what it was asked."""
+
+    isLeaf = True
+
+    def __init__(self, answer: Callable[[Any], Any] = lambda request: b"fine\n") -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.answer = answer
+        self.asked: list[tuple[str, str, dict[str, str], bytes]] = []
+
+    def render(self, request: Any) -> Any:
+        headers = {name.decode(): values[0].decode() for name, values in request.requestHeaders.getAllRawHeaders()}
+        self.asked.append((request.method.decode(), request.uri.decode(), headers, request.content.read()))
+        return self.answer(request)
+
+
+def harness(server: Server, *steps: Any) -> StepHarness:
+    """A master whose requests go to a server in memory."""
+    farm = StepHarness(*steps)
+    agent = RequestTraversalAgent(server)  # type: ignore[no-untyped-call]
+    farm.master.httpservice = HttpClient(farm.master.reactor, agent)
+    return farm
+
+
+async def run(server: Server, *steps: Any) -> tuple[StepHarness, list[dict[str, Any]]]:
+    """Run the steps in a build; their rows."""
+    farm = harness(server, *steps)
+    await farm.run()
+    return farm, farm.master.steps(1)[1:]
+
+
+async def test_methods() -> None:
+    """Each method has a step."""
+    server = Server()
+    url = "http://there/a"
+    steps = [GET(url), POST(url, data="x"), PUT(url, json={"a": 1}), DELETE(url), HEAD(url), OPTIONS(url)]
+    _, rows = await run(server, *steps, HTTPStep(url, "PATCH"))
+    assert [method for method, *_ in server.asked] == ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"]
+    assert [row["name"] for row in rows] == ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "HTTPStep"]
+    assert {(row["results"], row["state_string"]) for row in rows} == {(SUCCESS, "Status code: 200")}
+    assert [body for *_, body in server.asked[1:3]] == [b"x", b'{"a":1}']
+
+
+async def test_what_is_sent_and_logged() -> None:
+    """Everything may be a renderable; the log shows request and answer, but no passwords."""
+
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"content-type", b"text/plain; charset=latin-1")
+        request.setHeader(b"x-token", b"hidden-in-answer")
+        request.addCookie(b"session", b"hidden-cookie")
+        return b"\xfcber\0\n"
+
+    server = Server(answer)
+    step = POST(
+        Interpolate("http://user:hidden-password@there/%(prop:buildername)s?q=1"),
+        params={"p": [Property("workername"), "x"]}, data={"field": Property("buildername")},
+        headers={"X-Mine": "shown", "X-Secret": "hidden-header", "Authorization": "hidden-auth"},
+        cookies={"c": "hidden"}, hide_request_headers=["x-secret"], hide_response_headers=["X-Token"],
+    )  # fmt: skip
+    farm, (row,) = await run(server, step)
+    ((method, uri, headers, body),) = server.asked
+    assert (method, uri, body) == ("POST", "/b?q=1&p=w&p=x", b"field=b")
+    assert headers["X-Mine"] == "shown" and headers["Cookie"] == "c=hidden"
+    log = farm.master.text(2, "log")
+    assert "hidden" not in log and row["results"] == SUCCESS
+    lines = log.splitlines()
+    for line in (
+        "hPerforming POST request to http://there/b?q=1", "h\tp: ['w', 'x']", "h\tfield: b", "h\tX-Mine: shown",
+        "h\tX-Secret: <HIDDEN>", "oURL: http://there/b?q=1", "oStatus: 200", "h\tx-token: <HIDDEN>", "o\u00fcber\ufffd",
+    ):  # fmt: skip
+        assert line in lines
+    assert farm.master.text(2, "content") == "o\u00fcber\ufffd\n"
+
+
+async def test_files_and_login() -> None:
+    """Files of a form, and a user with a password."""
+    server = Server()
+    _, (row,) = await run(server, POST("http://there/", auth=("jo", Property("none"))))
+    assert row["results"] == FAILURE and "auth must be (user, password)" in row["state_string"] and not server.asked
+    port = reactor.listenTCP(0, Site(server), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}/"
+    farm = StepHarness(POST(url, files={"f": ("n.txt", "content")}, data={"a": "b"}, auth=("jo", "pw")))
+    await farm.run()
+    await farm.master.httpservice.close()
+    await port.stopListening()
+    ((_, _, headers, body),) = server.asked
+    assert headers["Authorization"] == "Basic am86cHc=" and headers["Content-Type"].startswith("multipart/form-data")
+    assert b'filename="n.txt"' in body and b"content" in body
+
+
+@pytest.mark.parametrize("status", [301, 399, 400, 404, 500])
+async def test_status(status: int) -> None:
+    """A status of 400 and more is a failure."""
+
+    def answer(request: Any) -> bytes:
+        request.setResponseCode(status)
+        return b""
+
+    _, (row,) = await run(Server(answer), GET("http://there/", allow_redirects=False))
+    failed = status >= 400
+    assert row["results"] == (FAILURE if failed else SUCCESS)
+    assert row["state_string"] == f"Status code: {status}{' (failure)' if failed else ''}"
+
+
+@pytest.mark.parametrize(("follow", "asked"), [(None, ["/", "/there"]), (True, ["/", "/there"]), (False, ["/"])])
+async def test_redirects(follow: bool | None, asked: list[str]) -> None:
+    """A GET goes to where the server points, unless it is told not to."""
+
+    def answer(request: Any) -> bytes:
+        if request.uri == b"/":
+            request.redirect(b"/there")
+        return b""
+
+    server = Server(answer)
+    await run(server, GET("http://here/", allow_redirects=follow))
+    assert [uri for _, uri, *_ in server.asked] == asked
+
+
+async def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that would not fit into memory fails the step."""
+    farm, (row,) = await run(Server(lambda request: b"x" * 11_000_000), GET("http://there/"))
+    assert row["results"] == FAILURE
+    assert row["state_string"] == "Requested: the answer has more than 10485760 bytes (failure)"
+    assert "the answer has more than" in farm.master.text(2, "log")
+
+
+async def test_no_answer() -> None:
+    """A server that does not answer in time fails the step, which says why."""
+    farm, (row,) = await run(Server(lambda request: NOT_DONE_YET), GET("http://there/", timeout=(0.01, 0.01)))
+    assert (row["results"], row["state_string"]) == (FAILURE, "Requested: no complete answer within 0.02 s (failure)")
+    assert "eGET http://there/: no complete answer" in farm.master.text(2, "log")
+
+
+async def test_refused() -> None:
+    """So does one that is not there."""
+    farm = StepHarness(GET("http://127.0.0.1:1/"))
+    row = await farm.run()
+    await farm.master.httpservice.close()
+    assert row["state_string"] == "failed GET: the connection is refused (failure)"
+
+
+async def test_stop() -> None:
+    """A request that is under way ends when its build is stopped."""
+    farm = harness(Server(lambda request: NOT_DONE_YET), GET("http://there/"))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: any("Performing" in str(call) for call in farm.master.of("appendLog")))
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    assert farm.master.steps(1)[1]["results"] == CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: GET(), "GET: argument 'url' is missing"),
+        (lambda: GET("ftp://there"), "url must be a URL that starts with http:// or https://, not 'ftp://there'"),
+        (lambda: HTTPStep("http://there", "get"), "method must be one of 'GET', 'POST'"),
+        (lambda: GET("http://a", headers={"X": "a\nb"}), "headers ['X'] must be in one line"),
+        (lambda: GET("http://a", headers={"X": None}), "headers ['X'] must be a text, not None"),
+        (lambda: GET("http://a", params="a=b"), "params must be a list, not 'a=b'"),
+        (lambda: GET("http://a", data=5), "data must be a list, not 5"),
+        (lambda: GET("http://a", auth="jo:secret"), "auth must be (user, password), not a value of type str"),
+        (lambda: GET("http://a", timeout=0), "timeout must be a number above 0, not 0"),
+        (lambda: GET("http://a", verify=None), "verify must be True, False or the path"),
+        (lambda: GET("http://a", cert=5), "cert must be the path of a file"),
+        (lambda: GET("http://a", files={"f": 5}), "files ['f'] must be a text, bytes, or (name, content)"),
+        (lambda: GET("http://a", proxies={"http": "x"}), "proxies is not possible here"),
+        (lambda: GET("http://a", stream=True), "stream is not possible here: an answer comes as a whole"),
+        (lambda: POST("http://a", json={}, data="x"), "POST: json excludes data and files"),
+    ],
+)
+def test_mistakes(make: Any, complaint: str) -> None:
+    """Wrong arguments are errors of the configuration that name them, and no password."""
+    with pytest.raises(ConfigErrors) as caught:
+        make()
+    assert complaint in str(caught.value) and "secret" not in str(caught.value)
