@@ -148,6 +148,7 @@ util = Namespace(
         "buildbot.config.locks": "MasterLock WorkerLock",
         "buildbot.config.projects": "Codebase Project",
         "buildbot.config.retention": "JanitorConfigurator",
+        "buildbot.config.revlinks": "RevlinkMatch",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.logobserver": "LogLineObserver",

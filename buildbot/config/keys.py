@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from buildbot.config import checks
+from buildbot.config.revlinks import default_revlink_matcher
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,6 @@ _usage = checks.either(
     checks.function,
     otherwise="None, 'basic', 'full', 'custom' or a function",
 )
-
 _entries = (
     Key("title", checks.text, "Buildbot", "name of the installation, shown on every page"),
     Key("titleURL", checks.url, "", "where the title links to, by default buildbotURL"),
@@ -90,9 +90,10 @@ _entries = (
     ),
     Key(
         "revlink",
-        checks.optional(checks.function),
-        None,
-        "f(revision, repository) gives the link of a change that comes without one",
+        checks.function,
+        default_revlink_matcher,
+        "f(revision, repository) gives the link of a change that comes without one, or None; by default links to"
+        " GitHub, GitLab, Bitbucket and SourceForge",
     ),
     Key("retention", checks.mapping, {}, "how long things are kept"),
     Key("configurators", checks.sequence, [], "what extends the configuration: util.JanitorConfigurator"),

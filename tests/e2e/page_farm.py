@@ -224,9 +224,14 @@ class Commands:
     async def end(self, build: int, results: int = 0) -> None:
         await self.builds[build].end(results, "build successful" if results == 0 else "failed")
 
-    async def change(self, comments: str, revision: str = "1" * 40) -> int:
+    async def change(self, comments: str, revision: str = "1" * 40, revlink: str = "") -> int:
         changeid: int = await self.master.data.update.addChange(
-            author="Joe <joe@example.org>", comments=comments, files=["a.py"], revision=revision, branch="main"
+            author="Joe <joe@example.org>",
+            comments=comments,
+            files=["a.py"],
+            revision=revision,
+            revlink=revlink,
+            branch="main",
         )
         return changeid
 

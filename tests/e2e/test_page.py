@@ -436,6 +436,17 @@ def test_changes_arrive(farm: Farm, visitor: Visitor) -> None:
     expect(page.locator(".comments")).to_contain_text("more")
 
 
+def test_revisions_have_links(farm: Farm, visitor: Visitor) -> None:
+    """A revision links to its web view wherever a change or a source stamp is shown; no other address is a link."""
+    shown = farm.change(comments="shown", revision="2" * 40, revlink="https://x.org/2")
+    farm.change(comments="bad", revision="3" * 40, revlink="javascript:alert(1)")
+    request = farm.request_change(builder="linux", revision="2" * 40)
+    for where in ("#/changes", f"#/changes/{shown}", f"#/buildrequests/{request}"):
+        page = visitor.open(where)
+        expect(page.locator("a[href='https://x.org/2'] code")).to_contain_text("2222222")
+        expect(page.locator("a[href^=javascript]")).to_have_count(0)
+
+
 def test_keyboard(farm: Farm, visitor: Visitor) -> None:
     """Everything is reached without a mouse: search, pages, rows, builds."""
     for _ in range(2):

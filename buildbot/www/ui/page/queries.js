@@ -139,6 +139,12 @@ export const consoleBuilds = (changes) => ({
 
 export const change = (changeid) => ({ path: `changes/${changeid}`, key: "changeid" });
 
+/** A change of a source stamp, for its link. */
+export const changeOfStamp = (ssid) => ({
+  path: `sourcestamps/${ssid}/changes?limit=1${fields("changeid", "revlink")}`,
+  key: "changeid",
+});
+
 export const changeBuilds = (changeid) => ({
   path: `changes/${changeid}/builds?order=-buildid&limit=100`,
   key: "buildid",

@@ -1,7 +1,7 @@
 /** One build: steps with their logs, changes, properties. */
 
 import { html, useState } from "../dom.js";
-import { count, dateTime, duration, personName, shortRevision } from "../format.js";
+import { count, dateTime, duration, personName } from "../format.js";
 import { useLater, useQuery, useTitle } from "../hooks.js";
 import { RebuildButton, StopButton } from "../parts/actions.js";
 import { Ago, Content, Elapsed, Icon, Panel } from "../parts/basics.js";
@@ -10,7 +10,7 @@ import { ChangeRow, Person } from "../parts/changes.js";
 import { HtmlLog, LogView, RemovedLog } from "../parts/logview.js";
 import { WorkerInfo } from "../parts/machines.js";
 import { Properties } from "../parts/properties.js";
-import { Stamp } from "../parts/sources.js";
+import { Revision, Stamp, httpUrl } from "../parts/sources.js";
 import { Parent, Triggered, requestOf } from "../parts/triggered.js";
 import {
   build as oneBuild, buildChanges, buildsetRequests, logs as stepLogs, neighbours,
@@ -80,7 +80,7 @@ function Known({ build, route }) {
         ${build.complete_at && html`<div><dt>Ended</dt><dd title=${dateTime(build.complete_at)}><${Ago} at=${build.complete_at} /></dd></div>`}
         ${build.workerid && html`<div><dt>Worker</dt><dd><a href=${to.worker(build.workerid)}>${names.worker(build.workerid)}</a></dd></div>`}
         ${value("branch") && html`<div><dt>Branch</dt><dd>${value("branch")}</dd></div>`}
-        ${revision && html`<div><dt>Revision</dt><dd><code title=${String(revision)}>${shortRevision(String(revision))}</code></dd></div>`}
+        ${revision && html`<div><dt>Revision</dt><dd><${Revision} revision=${String(revision)} link=${httpUrl(changes.list.find((change) => change.revision === revision)?.revlink)} /></dd></div>`}
         ${value("owner") && html`<div><dt>Owner</dt><dd>${value("owner")}</dd></div>`}
         ${buildset?.reason && html`<div class="wide"><dt>Reason</dt><dd>${buildset.reason}</dd></div>`}
         ${buildset?.parent_buildid && html`<${Parent} buildset=${buildset} names=${names} />`}

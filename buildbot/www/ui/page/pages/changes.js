@@ -7,6 +7,7 @@ import { Content, Panel } from "../parts/basics.js";
 import { BuildRow, useNames } from "../parts/builds.js";
 import { ChangeDetails, ChangeRow } from "../parts/changes.js";
 import { Properties } from "../parts/properties.js";
+import { httpUrl } from "../parts/sources.js";
 import { CHANGE_FIELDS, PAGE_CHANGES as PAGE, change as oneChange, changeBuilds, changes as latestChanges } from "../queries.js";
 import { href, replace, to } from "../router.js";
 import { NotFound } from "./notfound.js";
@@ -53,7 +54,7 @@ export function Change({ route }) {
   useTitle(change ? firstLine(change.comments) : "Change");
   if (query.error?.status === 404) return html`<${NotFound} what=${`change ${route.segments[1]}`} />`;
   if (!change) return html`<${Content} query=${query} lines=${8} />`;
-  const link = /^https?:\/\//.test(change.revlink ?? "") ? change.revlink : null;
+  const link = httpUrl(change.revlink);
   const facts = [["Author", change.author], ["Committer", change.committer], ["When", dateTime(change.when_timestamp)], ["Branch", change.branch],
     ["Repository", change.repository], ["Project", change.project], ["Codebase", change.codebase], ["Category", change.category]];
   return html`<header class="page-head"><nav class="crumbs" aria-label="Breadcrumbs"><a href=${to.changes()} data-key="up">Changes</a></nav>

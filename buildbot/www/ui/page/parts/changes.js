@@ -4,16 +4,13 @@ import { html, useState } from "../dom.js";
 import { firstLine, personName, shortRevision } from "../format.js";
 import { to } from "../router.js";
 import { Ago, Icon } from "./basics.js";
+import { httpUrl } from "./sources.js";
 
 /** A letter on a colour of the person's own. */
 export function Person({ name }) {
   let hash = 0;
   for (const letter of name) hash = (hash * 31 + letter.codePointAt(0)) % 360;
   return html`<i class="person" aria-hidden="true" style=${{ "--hue": hash }}>${[...name][0]?.toUpperCase()}</i>`;
-}
-
-function httpUrl(url) {
-  return /^https?:\/\//.test(url ?? "") ? url : null;
 }
 
 export function ChangeRow({ change, open: openAtFirst = false }) {
