@@ -12,6 +12,7 @@ from twisted.cred.checkers import FilePasswordDB
 from twisted.cred.strcred import makeChecker
 
 from buildbot.config import checks
+from buildbot.config.badges import check_badges
 from buildbot.config.hooks import check_dialects
 from buildbot.config.ports import endpoint, is_loopback
 from buildbot.interfaces import AuthLike, AuthzLike, AvatarLike
@@ -48,6 +49,22 @@ def _avatar_methods(value: Any) -> list[Any]:
     return given
 
 
+#: plugins that need no package: the check of their options
+_OWN_PLUGINS: dict[str, checks.Check] = {"badges": check_badges}
+
+
+def _plugins(value: Any) -> dict[str, Any]:
+    """Options of plugins by name."""
+    plugins = checks.mapping(value)
+    for name, check in _OWN_PLUGINS.items():
+        if name in plugins:
+            try:
+                check(plugins[name])
+            except ValueError as reason:
+                raise ValueError(f"[{name!r}]{'' if str(reason).startswith('[') else ' '}{reason}") from None
+    return plugins
+
+
 def _lifetime(value: Any) -> timedelta:
     if not isinstance(value, timedelta) or value <= timedelta():
         raise ValueError(f"must be a datetime.timedelta above zero, not {checks.kind(value)}")
@@ -75,7 +92,11 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
         checks.optional(_port),
         "TCP port, on loopback, or an endpoint such as `tcp:8010:interface=0.0.0.0`; None: no web server",
     ),
-    "plugins": (checks.mapping, "views that the page of `buildbot-www` offers, by name; their packages must be there"),
+    "plugins": (
+        _plugins,
+        "views that the page of `buildbot-www` offers, by name; their packages must be there. Of our own:"
+        " `badges` ([dashboards.md](dashboards.md))",
+    ),
     "allowed_origins": (
         checks.list_of(checks.text),
         "patterns of the origins whose pages may call the API from a browser",
@@ -189,6 +210,6 @@ def _check_packages(checked: Mapping[str, Any], report: Callable[[str], None]) -
         return
     names = {entry.name for entry in entry_points(group="buildbot.www")}
     for name in ("base", *checked.get("plugins", {})):
-        if name not in names:
+        if name not in names and name not in _OWN_PLUGINS:
             package = EXISTING if name == "base" else f"buildbot-{name.replace('_', '-')}"
             report(f"needs {package}, which is not installed: pip install --no-deps {package}")

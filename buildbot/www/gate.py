@@ -135,6 +135,8 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
         path = rest[:-1] if rest and rest[-1] == "" else rest
         skipped = 2 if path[:1] in (("add",), ("remove",)) else 1 if path[:1] == ("listen",) else 0
         return follows("/".join(path[skipped:])) if path[skipped:] else AccessRequest(("masters",))
+    if segments[:2] == ("plugins", "badges") and len(segments) > 2:
+        return AccessRequest(("builders", "/".join(rest[1:]).rpartition(".")[0], "builds"))
     if root in _OPEN or (not rest and "." in root):
         return None
     return AccessRequest(segments)

@@ -1,4 +1,4 @@
-"""The examples of docs/login.md and docs/hooks.md are configurations that work."""
+"""The examples of docs/login.md, docs/hooks.md and docs/dashboards.md are configurations that work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def examples(name: str) -> list[str]:
     return [text for text in blocks(name) if text.startswith(("from ", "c[", "class "))]
 
 
-@pytest.mark.parametrize("text", [*examples("login.md"), *examples("hooks.md")])
+@pytest.mark.parametrize("text", [*examples("login.md"), *examples("hooks.md"), *examples("dashboards.md")])
 def test_example(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It runs, and its settings are taken without an error or a warning."""
     monkeypatch.chdir(tmp_path)
@@ -39,6 +39,6 @@ def test_example(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_names() -> None:
     """Every name of ``util`` that the pages mention is there."""
-    for name in ("login.md", "hooks.md"):
+    for name in ("login.md", "hooks.md", "dashboards.md"):
         for each in re.findall(r"`util\.(\w+)", (DOCS / name).read_text(encoding="utf-8")):
             assert getattr(util, each), each

@@ -12,8 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from buildbot.www import jsonbody
+from buildbot.www import badges, jsonbody
 from buildbot.www.avatar import NOBODY, AvatarGravatar, Avatars, nobody
+from buildbot.www.badges import Badges
 from buildbot.www.gate import Gate
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.plugin import Application, installed
@@ -69,7 +70,9 @@ class Pages:
         packages = installed()
         self._own = StaticFiles()
         self._base = PackageFiles(packages["base"].load()) if www.get("ui") == "buildbot-www" else None
-        chosen = {name: packages[name] for name in www.get("plugins") or {} if name in packages and name != "base"}
+        plugins = www.get("plugins") or {}
+        self._badges = Badges(gate.master, plugins[badges.NAME]) if badges.NAME in plugins else None
+        chosen = {name: packages[name] for name in plugins if name in packages and name not in ("base", badges.NAME)}
         self._plugins = {name: PackageFiles(entry.load()) for name, entry in chosen.items()}
 
     async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response | None:
@@ -81,6 +84,8 @@ class Pages:
             return await self._avatars.handle(request)
         if "/".join(segments) == NOBODY:
             return nobody()
+        if segments[:2] == ("plugins", badges.NAME) and self._badges is not None and len(segments) > 2:
+            return await self._badges.handle(request, "/".join(segments[2:]))
         if segments[0] == "plugins":
             files = self._plugins.get(segments[1]) if len(segments) > 2 else None
             return None if files is None else files.handle(request, "/".join(segments[2:]))
