@@ -86,6 +86,7 @@ reporters = Namespace(
         "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
         "buildbot.reporters.github": "GitHubChecksPush GitHubCommentPush GitHubStatusPush",
         "buildbot.reporters.http": "HttpStatusPush",
+        "buildbot.reporters.mail": "MailNotifier",
         "buildbot.reporters.message": (
             "MessageFormatter MessageFormatterEmpty MessageFormatterFunction MessageFormatterFunctionRaw "
             "MessageFormatterMissingWorker MessageFormatterRenderable"
