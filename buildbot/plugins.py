@@ -80,11 +80,14 @@ reporters = Namespace(
     "reporters",
     {
         "buildbot.reporters.base": "ReporterBase",
+        "buildbot.reporters.bitbucket": "BitbucketStatusPush",
         "buildbot.reporters.generators.build": "BuildStartEndStatusGenerator BuildStatusGenerator",
         "buildbot.reporters.generators.buildrequest": "BuildRequestGenerator",
         "buildbot.reporters.generators.buildset": "BuildSetCombinedStatusGenerator BuildSetStatusGenerator",
         "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
+        "buildbot.reporters.gitea": "GiteaStatusPush",
         "buildbot.reporters.github": "GitHubChecksPush GitHubCommentPush GitHubStatusPush",
+        "buildbot.reporters.gitlab": "GitLabStatusPush",
         "buildbot.reporters.http": "HttpStatusPush",
         "buildbot.reporters.mail": "MailNotifier",
         "buildbot.reporters.message": (

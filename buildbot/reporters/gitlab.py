@@ -1,0 +1,113 @@
+"""GitLab: statuses of commits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.properties import Interpolate, Properties
+from buildbot.reporters.http import without_slash
+from buildbot.reporters.repositories import owner_and_name
+from buildbot.reporters.status import Report, StatusPush, text_of
+from buildbot.util.httpclient import Answer
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+
+HOSTED_BASE_URL = "https://gitlab.com"
+#: characters of a status's description that GitLab keeps
+MAX_DESCRIPTION = 255
+
+
+class GitLabStatusPush(StatusPush):
+    """Sets statuses of commits on GitLab. A token needs the scope *api*."""
+
+    name = "GitLabStatusPush"
+    secrets = ("token",)
+    positional = ("token", "context", "baseURL", "verbose", "debug", "verify", "generators")
+
+    token = argument(REQUIRED, checks.name, renderable=True, doc="of a user, group or project")
+    context = argument(
+        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
+    )
+    baseURL = argument(None, checks.optional(without_slash), doc="of one's own GitLab; None: gitlab.com")
+
+    states = {
+        "pending": "pending",
+        "cancelled": "canceled",
+        "running": "running",
+        SUCCESS: "success",
+        WARNINGS: "success",
+        FAILURE: "failed",
+        SKIPPED: "success",
+        EXCEPTION: "failed",
+        RETRY: "pending",
+        CANCELLED: "canceled",
+    }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.__projects: dict[str, int] = {}
+        super().__init__(*args, **kwargs)
+
+    async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
+        """Create a status."""
+        if not stamp["revision"]:
+            self.skipped(stamp, "it has no revision")
+            return
+        project = await self.getProjectId(stamp)
+        if project is None:
+            return
+        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
+        await self.createStatus(
+            project_id=project,
+            branch=stamp["branch"],
+            sha=stamp["revision"],
+            state=state,
+            target_url=build["url"],
+            description=text_of(report["body"])[:MAX_DESCRIPTION],
+            context=await props.render(context),
+        )
+
+    async def getProjectId(self, sourcestamp: Mapping[str, Any]) -> int | None:
+        """GitLab's number of a project, which is asked for once; None if the repository's URL names none."""
+        repository = owner_and_name(sourcestamp["repository"] or "")
+        if repository is None:
+            self.skipped(sourcestamp, "its repository has no owner and name")
+            return None
+        path = "/".join(repository)
+        if path not in self.__projects:
+            answer = await self.__ask("GET", f"/projects/{quote(path, safe='')}")
+            self.__projects[path] = int(answer.json()["id"])
+        return self.__projects[path]
+
+    async def createStatus(
+        self,
+        project_id: int,
+        branch: str | None,
+        sha: str,
+        state: str,
+        target_url: str | None = None,
+        description: str | None = None,
+        context: str | None = None,
+    ) -> Any:
+        """Create one status. What goes wrong is an exception, which decides whether it is tried again."""
+        payload: dict[str, Any] = {"state": state}
+        for name, value in (
+            ("ref", branch),
+            ("description", description),
+            ("target_url", target_url),
+            ("name", context),
+        ):
+            if value is not None:
+                payload[name] = value
+        answer = await self.__ask("POST", f"/projects/{project_id}/statuses/{sha}", payload)
+        self.arrived(state, f"project {project_id} at {sha}, {context}")
+        return answer
+
+    async def __ask(self, method: str, path: str, payload: Any = ...) -> Answer:
+        url = f"{self.baseURL or HOSTED_BASE_URL}/api/v4{path}"
+        answer = await self.ask(method, url, headers={"Private-Token": self.token}, json=payload)
+        if answer.status == 400 and b"Cannot transition status" in answer.body:
+            return answer  # it has this state already: the report was sent before
+        return self.require(answer)
