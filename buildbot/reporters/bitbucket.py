@@ -19,7 +19,13 @@ from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED,
 
 _FAILED = dict.fromkeys((WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED), "FAILED")
 #: states of Bitbucket, in the cloud and on servers
-STATES: dict[Any, str] = {"pending": "INPROGRESS", "cancelled": "FAILED", "running": "INPROGRESS", SUCCESS: "SUCCESSFUL", **_FAILED}
+STATES: dict[Any, str] = {
+    "pending": "INPROGRESS",
+    "cancelled": "FAILED",
+    "running": "INPROGRESS",
+    SUCCESS: "SUCCESSFUL",
+    **_FAILED,
+}
 
 
 class BitbucketStatusPush(StatusPush):
