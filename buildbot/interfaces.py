@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 from zope.interface import Attribute, Interface
 
 
-class IProperties(Protocol):
+class PropertiesLike(Protocol):
     """The properties that a value is rendered with; `buildbot.process.properties.Properties` is the class."""
 
     def getProperty(self, name: str, default: Any = None) -> Any:
@@ -21,11 +21,52 @@ class IProperties(Protocol):
 
 
 @runtime_checkable
-class IRenderable(Protocol):
+class RenderableLike(Protocol):
     """A value that becomes known when a build runs."""
 
     def getRenderingFor(self, props: Any) -> Any:
-        """The value for these properties (`IProperties`), or a Deferred or coroutine that gives it."""
+        """The value for these properties (`PropertiesLike`), or a Deferred or coroutine that gives it."""
+
+
+# Interfaces that users' classes declare (``@implementer(IRenderable)``) and ask for, as in
+# ``IRenderable.providedBy(value)``. Nothing here depends on it: what has the methods will do.
+
+
+class IRenderable(Interface):
+    """A value that becomes known when a build runs."""
+
+    def getRenderingFor(props: Any) -> Any:
+        """The value for these properties, or a Deferred or coroutine that gives it."""
+
+
+class IProperties(Interface):
+    """What has properties: `buildbot.process.properties.Properties`, builds and steps."""
+
+    def getProperty(name: str, default: Any = None) -> Any:
+        """The value of a property; ``default`` if there is none."""
+
+    def hasProperty(name: str) -> bool:
+        """Whether there is a property of this name."""
+
+    def setProperty(name: str, value: Any, source: str, runtime: bool = False) -> None:
+        """Set a property."""
+
+    def getProperties() -> Any:
+        """All properties."""
+
+    def render(value: Any) -> Any:
+        """A Deferred with ``value``, the renderables in it replaced."""
+
+
+class IConfigured(Interface):
+    """What a page can be told of, as a dictionary."""
+
+    def getConfigDict() -> dict[str, Any]:
+        """What it was configured with."""
+
+
+class IBuildStep(Interface):
+    """A step of a build; see `buildbot.process.step.BuildStep`."""
 
 
 #: what most values are, for each of which a protocol would be looked for in vain, attribute by attribute
@@ -36,7 +77,7 @@ def is_renderable(value: object) -> bool:
     """Whether ``value`` is a renderable itself; a list that holds one is not, nor is a class of renderables."""
     if type(value) in _PLAIN:
         return False
-    return isinstance(value, IRenderable) and not isinstance(value, type)
+    return isinstance(value, RenderableLike) and not isinstance(value, type)
 
 
 def holds_renderable(value: object) -> bool:

@@ -157,6 +157,7 @@ util = Namespace(
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.logobserver": "LogLineObserver",
         "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
+        "buildbot.process.renderables": "FlattenList URLForBuild WithProperties",
         "buildbot.process.workerforbuilder": "enforceChosenWorker",
         "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "

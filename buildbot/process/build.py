@@ -24,12 +24,13 @@ from typing import Any, Protocol
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch, Updates
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
-from buildbot.interfaces import holds_renderable, is_renderable
+from buildbot.interfaces import IProperties, holds_renderable, is_renderable
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Claim
 from buildbot.process.logs import storable
@@ -96,6 +97,7 @@ class BuilderLike(Protocol):
     builderid: int
 
 
+@implementer(IProperties)
 class Build:
     """A build.
 
@@ -195,6 +197,10 @@ class Build:
         """The files that those changes touched, each once."""
         return list(dict.fromkeys(file for change in self.changes for file in change["files"]))
 
+    def getUrl(self) -> str:
+        """The address of its page."""
+        return f"{self.builder.defaults.url}#/builders/{self.builder.builderid}/builds/{self.number}"
+
     def getSummaryStatistic(self, name: str, summary_fn: Callable[[Any, Any], Any], initial_value: Any = None) -> Any:
         """The statistics of a name that steps have set (`BuildStep.setStatistic`), put together.
 
@@ -234,9 +240,9 @@ class Build:
         """Whether it has a property of this name."""
         return self.properties.hasProperty(name)
 
-    def setProperty(self, name: str, value: Any, source: str) -> None:
+    def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
         """Set a property; it is stored at the end of the running step."""
-        self.properties.setProperty(name, value, source)
+        self.properties.setProperty(name, value, source, runtime)
 
     def render(self, value: Any) -> Deferred[Any]:
         """``value`` with the renderables in it replaced."""
@@ -542,8 +548,8 @@ class Build:
             properties.setProperty("owners", sorted({owner for owner in owners if owner}), "Build")
         self._set_directories()
         for source, values in (
-            ("Worker", self.worker.config.properties),
             ("Builder", self.config.properties),
+            ("Worker", self.worker.config.properties),
         ):
             properties.update(await self.render(dict(values)), source)
         for source, values in (

@@ -1,5 +1,8 @@
 """The public path of what steps are made from; the code is in `step`, `shellmixin` and `commandmixin`."""
 
+from zope.interface import classImplements
+
+from buildbot.interfaces import IBuildStep
 from buildbot.process.commandmixin import CommandMixin
 from buildbot.process.shellmixin import ShellMixin
 from buildbot.process.step import MAX_NAME, BuildStep, BuildStepCancelled, BuildStepFailed, StepBuild, StepFactory
@@ -14,3 +17,5 @@ __all__ = [
     "StepBuild",
     "StepFactory",
 ]
+
+classImplements(BuildStep, IBuildStep)

@@ -12,14 +12,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from zope.interface import implementer
+
 from buildbot.config.errors import error
-from buildbot.interfaces import IRenderable
+from buildbot.interfaces import IProperties, IRenderable, holds_renderable, is_renderable
+from buildbot.process.renderables import FlattenList, URLForBuild, WithProperties
 from buildbot.process.rendering import Renderable, rendered
 from buildbot.process.secrets import secret
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.redaction import Redactor
 
 __all__ = [
+    "FlattenList",
     "IRenderable",
     "Interpolate",
     "Properties",
@@ -27,6 +31,8 @@ __all__ = [
     "RenderingBuild",
     "Secret",
     "Transform",
+    "URLForBuild",
+    "WithProperties",
     "renderer",
     "resolved",
 ]
@@ -42,14 +48,16 @@ class RenderingBuild(Protocol):
         """What the worker told about itself when it connected."""
 
 
+@implementer(IProperties)
 class Properties:
     """Named JSON values, each with the source that it came from.
 
     Args:
-        values: first properties, by name; their source is ``Properties``.
+        values: first properties, by name; their source is ``TEST``, since tests make them so.
 
     Attributes:
         build: the build that these belong to; None outside of one (a scheduler's, for example).
+        changes, files, sourcestamps: those of the build, as the Data API gives them; empty outside of one.
         master: the master in which they are rendered, which knows secrets; None where there is none.
         redactor: hides the secrets that were rendered with them.
     """
@@ -59,8 +67,9 @@ class Properties:
         self.master: Any = None
         self.redactor = Redactor()
         self._values: dict[str, tuple[Any, str]] = {}
+        self._runtime: set[str] = set()
         for name, value in values.items():
-            self.setProperty(name, value, "Properties")
+            self.setProperty(name, value, "TEST")
 
     @classmethod
     def fromDict(cls, values: Mapping[str, Sequence[Any]]) -> Properties:
@@ -69,6 +78,14 @@ class Properties:
         for name, (value, source) in values.items():
             made.setProperty(name, value, source)
         return made
+
+    def __getattr__(self, name: str) -> Any:
+        """What is the build's; whoever makes properties without a build may set these."""
+        asked = {"changes": "allChanges", "files": "allFiles", "sourcestamps": "getAllSourceStamps"}.get(name)
+        if asked is None:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        build = self.__dict__.get("build")
+        return [] if build is None else getattr(build, asked)()
 
     def __contains__(self, name: object) -> bool:
         return name in self._values
@@ -94,26 +111,48 @@ class Properties:
         """Where the value came from; KeyError if there is no such property."""
         return self._values[name][1]
 
-    def setProperty(self, name: str, value: Any, source: str) -> None:
+    def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
         """Set a property, over an older value.
 
+        Args:
+            runtime: it says something about this run only; see `updateFromPropertiesNoRuntime`.
+
         Raises:
-            TypeError: the value is not JSON, which the database could not keep.
+            TypeError: the name is no text, or the value is not JSON, which the database could not keep.
         """
+        if not isinstance(name, str):
+            raise TypeError(f"the name of a property must be a text, not {name!r}")
         try:
             json.dumps(value, allow_nan=False)
         except (TypeError, ValueError) as problem:
             raise TypeError(f"property {name!r} is not a JSON value: {problem}") from None
-        self._values[name] = (value, source)
+        self._set(name, value, source, runtime)
 
-    def update(self, values: Mapping[str, Any], source: str) -> None:
-        """Set several properties from one source."""
+    def _set(self, name: str, value: Any, source: str, runtime: bool) -> None:
+        self._values[name] = (value, source)
+        if runtime:
+            self._runtime.add(name)
+        else:
+            self._runtime.discard(name)
+
+    def update(self, values: Mapping[str, Any], source: str, runtime: bool = False) -> None:
+        """Set several properties from one source. Renderables are kept, to be rendered by whoever uses them."""
         for name, value in values.items():
-            self.setProperty(name, value, source)
+            if holds_renderable(value):
+                self._set(name, value, source, runtime)
+            else:
+                self.setProperty(name, value, source, runtime)
 
     def updateFromProperties(self, other: Properties) -> None:
         """Take over all properties of ``other`` with their sources."""
         self._values.update(other._values)
+        self._runtime = (self._runtime - other._values.keys()) | other._runtime
+
+    def updateFromPropertiesNoRuntime(self, other: Properties) -> None:
+        """Take over the properties of ``other`` but those that say something about its run only."""
+        for name, (value, source) in other._values.items():
+            if name not in other._runtime:
+                self._set(name, value, source, False)
 
     def asDict(self) -> dict[str, tuple[Any, str]]:
         """All properties as ``{name: (value, source)}``."""
@@ -122,6 +161,14 @@ class Properties:
     def asList(self) -> list[tuple[str, Any, str]]:
         """All properties as ``(name, value, source)``, sorted by name."""
         return sorted((name, value, source) for name, (value, source) in self._values.items())
+
+    def getProperties(self) -> Properties:
+        """These."""
+        return self
+
+    def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
+        """The build's source stamp of a codebase; None if it has none."""
+        return None if self.build is None else self.build.getSourceStamp(codebase)
 
     def useSecret(self, value: Any, name: str) -> None:
         """Hide a value from now on, in what the build keeps; see `buildbot.util.redaction`."""
@@ -161,7 +208,7 @@ class Property(Renderable):
     def getRenderingFor(self, props: Properties) -> Any:
         """The property's value or the default."""
         value = props.getProperty(self.key)
-        missing = not value if self.default_when_false else self.key not in props
+        missing = not value if self.default_when_false else not props.hasProperty(self.key)
         return self.default if missing and self.default is not None else value
 
 
@@ -193,7 +240,7 @@ class Transform(Renderable):
     """
 
     def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
-        if not callable(function) and not isinstance(function, IRenderable):
+        if not callable(function) and not is_renderable(function):
             error(f"Transform needs a function or a renderable that gives one, not {function!r}")
         self.function, self.args, self.kwargs = function, args, kwargs
 
@@ -254,15 +301,16 @@ class _Substitution:
     def look_up(self, props: Properties, keywords: Mapping[str, Any]) -> tuple[bool, Any]:
         """Whether there is such a value, and the value."""
         if self.selector == "prop":
-            return self.name in props, props.getProperty(self.name)
+            return props.hasProperty(self.name), props.getProperty(self.name)
         if self.selector == "kw":
             return self.name in keywords, keywords.get(self.name)
-        if props.build is None:
+        build = getattr(props, "build", None)  # users' functions may render with anything that answers getProperty
+        if build is None:
             return False, None
         if self.selector == "worker":
-            info = props.build.getWorkerInfo()
+            info = build.getWorkerInfo()
             return self.name in info, info.get(self.name)
-        stamp = props.build.getSourceStamp(self.name)
+        stamp = build.getSourceStamp(self.name)
         return stamp is not None, stamp[self.attribute] if stamp is not None else None
 
     async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:

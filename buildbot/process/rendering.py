@@ -12,8 +12,10 @@ import operator
 from collections.abc import Callable
 from typing import Any, NoReturn
 
+from zope.interface import implementer
+
 from buildbot.config.errors import ConfigErrors, error
-from buildbot.interfaces import IProperties, IRenderable
+from buildbot.interfaces import IRenderable, PropertiesLike, is_renderable
 from buildbot.util.deferreds import resolved
 
 
@@ -36,7 +38,7 @@ def same_description(left: Any, right: Any) -> bool:
         return False
 
 
-async def rendered(value: Any, props: IProperties) -> Any:
+async def rendered(value: Any, props: PropertiesLike) -> Any:
     """``value`` with every renderable in it replaced; what a renderable gives is rendered, too."""
     if isinstance(value, (str, int, float, type(None))):
         return value
@@ -46,7 +48,7 @@ async def rendered(value: Any, props: IProperties) -> Any:
         return tuple([await rendered(item, props) for item in value])
     if isinstance(value, dict):
         return {await rendered(key, props): await rendered(item, props) for key, item in value.items()}
-    if isinstance(value, IRenderable) and not isinstance(value, type):
+    if is_renderable(value):
         return await rendered(await resolved(value.getRenderingFor(props)), props)
     return value
 
@@ -64,6 +66,7 @@ def _contains(item: Any, collection: Any) -> bool:
     return item in collection
 
 
+@implementer(IRenderable)
 class Renderable:
     """Base of the product's renderables: gives them the operators.
 
@@ -138,7 +141,7 @@ class Operation(Renderable):
         left, right = map(_operand, self._operands)
         return f"{left} {self._sign} {right}"
 
-    async def getRenderingFor(self, props: IProperties) -> Any:
+    async def getRenderingFor(self, props: PropertiesLike) -> Any:
         """The operator's result for the rendered operands. Raises TypeError where Python has none for them."""
         left, right = await rendered(self._operands, props)
         try:

@@ -114,7 +114,7 @@ def test_twin_and_docstring(master: Any, component: str, method: str) -> None:
 @pytest.mark.parametrize(
     ("owner", "method", "names"),
     [
-        (DataConnector, "get", ["options", "path"]),
+        (DataConnector, "get", ["options", "path", "spec"]),
         (DataConnector, "snapshot", ["options", "path"]),
         (DataConnector, "startConsuming", ["callback", "options", "path"]),
         (DataConnector, "watch", ["callback", "options", "path"]),

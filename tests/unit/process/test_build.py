@@ -82,7 +82,7 @@ async def test_properties() -> None:
         "basedir": ("/w", "Worker"),
         "builddir": ("/w/b", "Worker"),
         "os": ("linux", "Worker"),
-        "both": ("builder", "Builder"),
+        "both": ("worker", "Worker"),
         "p": ("w", "Builder"),
         "color": ("red", "Builder"),
         "cpu": ("x", "Worker"),

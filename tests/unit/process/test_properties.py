@@ -175,7 +175,7 @@ def test_properties() -> None:
     properties.setProperty("b", [1, {"c": None}], "Test")
     other = Properties()
     other.updateFromProperties(properties)
-    assert other.asDict() == {"a": (1, "Properties"), "b": ([1, {"c": None}], "Test")}
+    assert other.asDict() == {"a": (1, "TEST"), "b": ([1, {"c": None}], "Test")}
     assert "a" in other and other["a"] == 1 and other.getPropertySource("b") == "Test"
     for wrong in (object(), float("nan"), {1, 2}):
         with pytest.raises(TypeError, match="property 'x' is not a JSON value"):
