@@ -135,6 +135,9 @@ class BuilderConfig:
         elif not hasattr(factory, "addStep"):
             errors.error(f"{shown}: factory must be a util.BuildFactory, not {checks.kind(factory)}")
         else:
+            build_class = getattr(factory, "buildClass", None)
+            if build_class is not None and not (isinstance(build_class, type) and hasattr(build_class, "stopBuild")):
+                errors.error(f"{shown}: factory.buildClass must be a subclass of Build, not {checks.kind(build_class)}")
             workdir = getattr(factory, "workdir", "build")
             if not (isinstance(workdir, str) or callable(workdir) or hasattr(workdir, "getRenderingFor")):
                 errors.error(

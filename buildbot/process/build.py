@@ -31,12 +31,14 @@ from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch, Updates
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import IProperties, holds_renderable, is_renderable
+from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Claim
 from buildbot.process.logs import storable
 from buildbot.process.properties import Properties
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.step import BuildStep, StepFactory
+from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker, NotPreparedError
 from buildbot.util.background import in_background
@@ -153,6 +155,7 @@ class Build:
         self._current: BuildStep | None = None
         self._terminate = False
         self._gathered = False
+        self._of_buildset: Mapping[str, Any] = {}
         self._refused: Failure | None = None
         #: the id of the step that prepares it; how that ended, until that is stored
         self._preparation = 0
@@ -180,6 +183,38 @@ class Build:
     def workername(self) -> str:
         """The name of its worker."""
         return self.worker.name
+
+    def getWorkerName(self) -> str:
+        """The name of its worker."""
+        return self.worker.name
+
+    @property
+    def workerforbuilder(self) -> WorkerForBuilder:
+        """Its worker, as the builder sees it."""
+        return WorkerForBuilder(self.worker, self.builder)
+
+    @property
+    def currentStep(self) -> BuildStep | None:
+        """The step that runs now."""
+        return self._current
+
+    @property
+    def executedSteps(self) -> list[BuildStep]:
+        """The steps that have ended."""
+        return list(self._done)
+
+    @property
+    def requests(self) -> list[BuildRequest]:
+        """The request that it is for, as users' functions see it, in a list; requests that were collapsed are not."""
+        buildset = {"reason": self.reason, "sourcestamps": self.sourcestamps}
+        properties = {name: self._of_buildset[name] for name in sorted(self._of_buildset)}
+        return [BuildRequest({**self.request, "buildset": buildset, "properties": properties}, self.builder.name)]
+
+    def blamelist(self) -> list[str]:
+        """The authors of its changes and patches, each once, sorted."""
+        patches = [stamp["patch"] for stamp in self.sourcestamps if stamp["patch"] is not None]
+        people = [change["author"] for change in self.changes] + [patch["author"] for patch in patches]
+        return sorted({person for person in people if person})
 
     def getSourceStamp(self, codebase: str = "") -> SourceStamp | None:
         """Its source stamp of a codebase; None if it has none."""
@@ -533,7 +568,8 @@ class Build:
         for change in self.changes:
             for name, (value, source) in change["properties"].items():
                 properties.setProperty(name, value, source)
-        for name, (value, source) in (await get({}, ("buildsets", bsid, "properties"))).items():
+        self._of_buildset = await get({}, ("buildsets", bsid, "properties"))
+        for name, (value, source) in self._of_buildset.items():
             properties.setProperty(name, value, source)
         if len(self.sourcestamps) == 1:
             for name in ("branch", "revision", "repository", "project", "codebase"):
@@ -543,7 +579,7 @@ class Build:
         if self.number:
             properties.setProperty("buildnumber", self.number, "Build")
         properties.setProperty("workername", self.workername, "Worker")
-        owners = [change["author"] for change in self.changes] + [properties.getProperty("owner")]
+        owners = [*self.blamelist(), properties.getProperty("owner")]
         if any(owners):
             properties.setProperty("owners", sorted({owner for owner in owners if owner}), "Build")
         self._set_directories()

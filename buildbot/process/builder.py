@@ -129,7 +129,7 @@ class Builder:
         """
         try:
             connection = worker.reserve(self.name) if reserved is None else reserved
-            build = Build(self.master, self, request, worker, connection)
+            build = self.config.factory.buildClass(self.master, self, request, worker, connection)
             build.locks = locks
             try:
                 await build.start()

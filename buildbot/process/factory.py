@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from buildbot.config.errors import error
+from buildbot.process.build import Build
 from buildbot.process.secretfiles import RemoveSecretFiles, WriteSecretFiles
 from buildbot.process.step import BuildStep, StepFactory
 
@@ -23,6 +24,10 @@ class BuildFactory:
     """
 
     workdir: Any = "build"
+    #: the class of the builds; a subclass of `Build` that is made with the same arguments
+    buildClass: type[Build] = Build
+    #: of older versions: how long a build will take is always known from those before
+    useProgress: Any = True
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
         self.steps: list[StepFactory] = []

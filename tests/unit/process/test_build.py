@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from twisted.internet.defer import fail
 
+from buildbot.config.builder import BuilderConfig
+from buildbot.config.errors import ConfigErrors
 from buildbot.db.exceptions import NotClaimedError
+from buildbot.process.build import Build
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
 from buildbot.process.defaults import BuildDefaults, LogLimits
+from buildbot.process.factory import BuildFactory
 from buildbot.process.properties import Interpolate, Property
 from buildbot.process.workers.managed import WorkerNotAvailableError
 from buildbot.steps.master import SetProperty
@@ -613,4 +617,53 @@ async def test_each_build_has_its_own_environment() -> None:
     await farm.ended()
     assert farm.config.env == {"LIST": ["one"]}
     assert [args["env"]["LIST"] for _, args in farm.connection.started] == [["one", "more"]] * 2
+    await farm.stop()
+
+
+async def test_a_class_of_builds() -> None:
+    """A factory may name a subclass of Build, whose methods may be overridden."""
+
+    class Mine(Build):
+        def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
+            super().setProperty(name, f"my {value}", source, runtime)
+
+    class Uses(BuildStep):
+        async def run(self) -> int:
+            self.build.setProperty("p", "x", "Uses")
+            return SUCCESS
+
+    farm = StepHarness(Uses())
+    farm.config.factory.buildClass = Mine
+    build = await farm.run()
+    assert build["properties"]["p"] == ("my x", "Uses")
+    await farm.stop()
+    with pytest.raises(ConfigErrors, match=r"factory.buildClass must be a subclass of Build, not 'Mine'"):
+        factory = BuildFactory()
+        factory.buildClass = "Mine"  # type: ignore[assignment]
+        BuilderConfig(name="b", workername="w", factory=factory)
+
+
+async def test_what_steps_ask_a_build() -> None:
+    """Its request, its worker, who is to blame, and its steps."""
+    seen: list[Any] = []
+
+    class Look(BuildStep):
+        async def run(self) -> int:
+            build = self.build
+            (request,) = build.requests
+            seen.append((request.id, request.reason, request.properties.getProperty("p"), request.source.branch))
+            seen.append((build.getWorkerName(), build.workerforbuilder.workername, build.blamelist()))
+            seen.append((build.currentStep is self, build.executedSteps, build.getUrl()))
+            return SUCCESS
+
+    farm = StepHarness(Look())
+    await farm.start()
+    change = {"author": "Al", "files": []}
+    await farm.build(branch="main", changes=[change], properties={"p": (1, "s")})
+    await farm.ended()
+    assert seen == [
+        (1, "test", 1, "main"),
+        ("w", "w", ["Al"]),
+        (True, [], "http://localhost:8080/#/builders/1/builds/1"),
+    ]
     await farm.stop()
