@@ -8,19 +8,36 @@ import pytest
 
 from buildbot.plugins import schedulers, steps, util
 
-PATHS = """
-buildbot.buildrequest.BuildRequest buildbot.config.BuilderConfig buildbot.config.builder.BuilderConfig
-buildbot.interfaces.IBuildStep buildbot.interfaces.IConfigured buildbot.interfaces.IProperties
-buildbot.interfaces.IRenderable buildbot.locks.MasterLock buildbot.locks.WorkerLock buildbot.process.build.Build
-buildbot.process.builder.Builder buildbot.process.buildrequest.BuildRequest buildbot.process.factory.BuildFactory
-buildbot.process.project.Project buildbot.process.properties.Interpolate buildbot.process.properties.Properties
-buildbot.process.properties.Property buildbot.process.properties.Transform
-buildbot.process.properties.WithProperties buildbot.process.properties.renderer
-buildbot.process.workerforbuilder.AbstractWorkerForBuilder buildbot.schedulers.basic.AnyBranchScheduler
-buildbot.schedulers.basic.Dependent buildbot.schedulers.basic.SingleBranchScheduler
-buildbot.schedulers.timed.Nightly buildbot.schedulers.timed.NightlyTriggerable
-buildbot.schedulers.triggerable.Triggerable buildbot.steps.trigger.Trigger
-""".split()
+PATHS = [
+    "buildbot.buildrequest.BuildRequest",
+    "buildbot.config.BuilderConfig",
+    "buildbot.config.builder.BuilderConfig",
+    "buildbot.interfaces.IBuildStep",
+    "buildbot.interfaces.IConfigured",
+    "buildbot.interfaces.IProperties",
+    "buildbot.interfaces.IRenderable",
+    "buildbot.locks.MasterLock",
+    "buildbot.locks.WorkerLock",
+    "buildbot.process.build.Build",
+    "buildbot.process.builder.Builder",
+    "buildbot.process.buildrequest.BuildRequest",
+    "buildbot.process.factory.BuildFactory",
+    "buildbot.process.project.Project",
+    "buildbot.process.properties.Interpolate",
+    "buildbot.process.properties.Properties",
+    "buildbot.process.properties.Property",
+    "buildbot.process.properties.Transform",
+    "buildbot.process.properties.WithProperties",
+    "buildbot.process.properties.renderer",
+    "buildbot.process.workerforbuilder.AbstractWorkerForBuilder",
+    "buildbot.schedulers.basic.AnyBranchScheduler",
+    "buildbot.schedulers.basic.Dependent",
+    "buildbot.schedulers.basic.SingleBranchScheduler",
+    "buildbot.schedulers.timed.Nightly",
+    "buildbot.schedulers.timed.NightlyTriggerable",
+    "buildbot.schedulers.triggerable.Triggerable",
+    "buildbot.steps.trigger.Trigger",
+]
 
 
 @pytest.mark.parametrize("path", PATHS)
