@@ -15,6 +15,7 @@ from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.service import BuildbotService, ServiceManager
 from buildbot.process.services import ProcessLayer
+from buildbot.process.workers.clientports import ClientPorts
 from buildbot.secrets.manager import SecretManager
 from buildbot.secrets.providers.base import SecretProviderBase
 from buildbot.state import StateLayer, default_name, openMaster
@@ -84,6 +85,12 @@ class BuildMaster(StateLayer):
         except BaseException:
             await self.stop()
             raise
+
+    @property
+    def client_ports(self) -> ClientPorts:
+        """Where programs that are no workers log in over PB."""
+        assert self._process is not None  # whose parts ask for them
+        return self._process.client_ports
 
     def is_late(self) -> bool:
         """Whether its heartbeat has not come through for so long that the others may soon take it for dead."""

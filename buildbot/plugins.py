@@ -74,6 +74,7 @@ changes = Namespace(
         "buildbot.changes.github": "GitHubPullrequestPoller",
         "buildbot.changes.gitpoller": "GitPoller",
         "buildbot.changes.hgpoller": "HgPoller",
+        "buildbot.changes.pb": "PBChangeSource",
     },
 )
 reporters = Namespace(

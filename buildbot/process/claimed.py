@@ -26,6 +26,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.data.interfaces import Master
 from buildbot.process.configured import Configured
+from buildbot.process.workers.clientports import ClientPorts
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -37,6 +38,10 @@ class RunningMaster(Master, Protocol):
     @property
     def basedir(self) -> Path:
         """The master's directory."""
+
+    @property
+    def client_ports(self) -> ClientPorts:
+        """Where programs that are no workers log in over PB."""
 
 
 class ClaimedPart(Declared, Configured, ABC):

@@ -31,6 +31,7 @@ from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.distributor import Distributor
+from buildbot.process.workers.clientports import ClientPorts
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.resources.schedulers import SchedulerDict
 from buildbot.util.background import in_background
@@ -51,6 +52,7 @@ class ProcessLayer:
     Attributes:
         builders: the running builders by name.
         workers: the worker manager.
+        client_ports: where programs that are no workers log in.
         schedulers: the schedulers of the configuration by name.
         change_sources: the change sources of the configuration by name.
     """
@@ -60,6 +62,7 @@ class ProcessLayer:
         self.builders: dict[str, Builder] = {}
         # whoever embeds this layer need not have a directory
         self.workers = WorkerManager(master, getattr(master, "basedir", None))
+        self.client_ports = ClientPorts(master.reactor, self.workers.clients)
         self.schedulers: dict[str, ClaimedPart] = {}
         self.change_sources: dict[str, ClaimedPart] = {}
         self._distributor = Distributor(master, self.builders, self.workers)

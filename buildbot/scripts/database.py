@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from twisted.internet.defer import Deferred, ensureDeferred
-from twisted.python.failure import Failure
 
 from buildbot.scripts import failures
+from buildbot.scripts.reactor import run
 
 T = TypeVar("T")
 
@@ -46,7 +45,7 @@ def upgrade(db_url: str, basedir: Path, line: Callable[[str], None]) -> None:
     logger.addHandler(steps)
     logger.setLevel(logging.INFO)
     try:
-        _run(lambda: _upgraded(db_url, basedir))
+        run(lambda: _upgraded(db_url, basedir))
     except Exception as reason:
         raise click.ClickException(failures.describe(reason, basedir)) from (
             None if failures.is_expected(reason) else reason
@@ -64,7 +63,7 @@ def run_on_database(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[
     """
     results: list[T] = []
     try:
-        _run(lambda: _worked(db_url, basedir, work, results))
+        run(lambda: _worked(db_url, basedir, work, results))
     except click.ClickException:
         raise
     except Exception as reason:
@@ -90,26 +89,3 @@ async def _upgraded(db_url: str, basedir: Path) -> None:
     # Opening registers a master; it is to be the one that will run here.
     master = await openMaster(db_url, default_name(basedir), upgrade=True, basedir=basedir)
     await master.close()
-
-
-def _run(work: Callable[[], Any]) -> None:
-    """Run a coroutine to its end on the reactor of this process, which has no other use."""
-    from twisted.internet import reactor as installed
-
-    reactor: Any = installed
-    outcome: list[Any] = []
-
-    def begin() -> None:
-        deferred: Deferred[None] = ensureDeferred(work())
-        deferred.addBoth(finish)
-
-    def finish(result: Any) -> None:
-        outcome.append(result)
-        reactor.stop()
-
-    reactor.callWhenRunning(begin)
-    reactor.run()
-    if not outcome:
-        raise click.ClickException("interrupted")
-    if isinstance(outcome[0], Failure):
-        outcome[0].raiseException()

@@ -21,6 +21,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "stop": ("stop", "Stop a running master."),
     "restart": ("restart", "Stop a master if it runs, and start it."),
     "user": ("user", "Add, change, remove or show users."),
+    "sendchange": ("sendchange", "Send a change to the PBChangeSource of a master."),
     "reconfig": ("reconfig", "Make a running master read its configuration again."),
 }
 

@@ -10,6 +10,9 @@ from typing import Any
 from twisted.internet import reactor as _reactor
 from twisted.internet.task import Clock, deferLater
 
+from buildbot.process.workers.clientports import ClientPorts
+from buildbot.process.workers.clients import Clients
+
 real_reactor: Any = _reactor
 
 
@@ -21,6 +24,7 @@ class Running:
         self.name, self.masterid = master.name, master.masterid
         self.httpservice = master.httpservice
         self.reactor = reactor if reactor is not None else master.reactor
+        self.client_ports = ClientPorts(self.reactor, Clients())
         self.basedir = basedir
 
     def wall_seconds(self) -> float:

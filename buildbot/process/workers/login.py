@@ -7,6 +7,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
+from buildbot.process.workers.clients import Clients
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.process.workers.door import Guest
 from buildbot.util.guessing import Guesses, TooManyGuessesError
@@ -34,10 +35,14 @@ class Login:
         passwords: gives the password of a worker.
         attach: called with each new connection before its login is over; what it raises refuses the login.
         graceful: called with the name of a worker that asks to be shut down after its builds.
+        clients: programs that are no workers and log in too.
     """
 
-    def __init__(self, reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None]) -> None:
+    def __init__(
+        self, reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None], clients: Clients
+    ) -> None:
         self.graceful = graceful
+        self.clients = clients
         self._passwords = passwords
         self._attach = attach
         self._guesses = Guesses(reactor)
@@ -60,6 +65,8 @@ class Login:
             guest.is_refused()
             raise LoginRefusedError(f"worker {name!r}: {problem}") from None
         password = self._passwords(name)
+        if password is None:
+            password = self.clients.password(name)
         if password is not None and knows(password):
             self._guesses.right(guest.address, name)
             guest.password_was_right()

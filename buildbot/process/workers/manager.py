@@ -14,6 +14,7 @@ from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker
 from buildbot.process.workers import messagepack, pb
+from buildbot.process.workers.clients import Clients
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.idle import WorkerPool
@@ -46,10 +47,12 @@ class WorkerManager:
     Attributes:
         workers: the configured workers by name, connected or not.
         on_change: called with the name of a worker that may be able to take a build; set by whoever hands out builds.
+        clients: the programs that log in at the same port.
     """
 
     def __init__(self, master: Master, basedir: Path | None = None) -> None:
         self.workers: dict[str, ManagedWorker] = {}
+        self.clients = Clients()
         self.on_change: Callable[[str], None] = lambda name: None
         self._pools: dict[frozenset[str], WorkerPool] = {}
         self._pools_of: dict[str, list[WorkerPool]] = {}
@@ -57,7 +60,7 @@ class WorkerManager:
         self._basedir = (basedir or Path()).absolute()
         self._ports: dict[str, tuple[str, IListeningPort]] = {}
         self._strangers = Strangers(master.reactor)
-        self._login = Login(master.reactor, self._password, self._attach, self._ask_graceful)
+        self._login = Login(master.reactor, self._password, self._attach, self._ask_graceful, self.clients)
         self._subscriptions: list[Any] = []
 
     @property

@@ -33,7 +33,7 @@ class RefusedError(UnauthorizedLogin, pb.Error):
 
 
 def make_factory(login: Login, strangers: Strangers) -> Factory:
-    """The server factory that lets workers in over PB.
+    """The server factory that lets workers in over PB, and programs that are none.
 
     Args:
         login: says who may, and takes them into service.
@@ -77,9 +77,14 @@ class _Realm:
 
     @deferred
     async def requestAvatar(self, avatarId: bytes | tuple[()], mind: Any, *interfaces: Any) -> Any:
-        if not avatarId or pb.IPerspective not in interfaces or mind is None:
+        if not avatarId or pb.IPerspective not in interfaces:
             raise RefusedError("only workers log in here")
         name = avatarId.decode()
+        if mind is None:  # a worker has one
+            perspective = self._login.clients.perspective(name)
+            if perspective is None:
+                raise RefusedError("only workers log in here")
+            return pb.IPerspective, perspective, lambda: None
         try:
             await self._login.enter(mind.broker, name, PBConnection(mind))
         except LoginRefusedError as refused:

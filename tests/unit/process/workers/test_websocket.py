@@ -134,7 +134,7 @@ class Port:
         self.manager = WorkerManager(self.master)
         self.strangers = door.Strangers(self.clock)
         manager: Any = self.manager
-        self.login = Login(self.clock, manager._password, manager._attach, manager._ask_graceful)
+        self.login = Login(self.clock, manager._password, manager._attach, manager._ask_graceful, manager.clients)
         self.factory = messagepack.make_factory(self.login, self.strangers)
 
     async def start(self) -> None:

@@ -1,0 +1,141 @@
+"""``buildbot sendchange``"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from buildbot.scripts.reactor import run
+
+SYSTEMS = ("cvs", "svn", "darcs", "hg", "bzr", "git", "mtn", "p4")
+
+
+@click.command("sendchange")
+@click.argument("files", nargs=-1)
+@click.option("-m", "--master", "address", required=True, help="Where the change source is: HOST:PORT.", metavar="H:P")
+@click.option(
+    "-a", "--auth", default="change:changepw", help="USER:PASSWORD; the password is asked for where it is left out.",
+    metavar="U:P",
+)  # fmt: skip
+@click.option("-W", "--who", required=True, help="Who made the change.")
+@click.option("-R", "--repository", default="", help="The address of the repository.")
+@click.option("-P", "--project", default="", help="The project.")
+@click.option("-b", "--branch", help="The branch.")
+@click.option("-C", "--category", help="The category.")
+@click.option("--codebase", help="The codebase.")
+@click.option("-r", "--revision", help="The revision.")
+@click.option("--revision_file", type=click.File(), help="A file that holds the revision.")
+@click.option("-p", "--property", "properties", multiple=True, help="NAME:VALUE, a property; may be repeated.")
+@click.option("-c", "--comments", help="The message of the commit.")
+@click.option("-F", "--logfile", type=click.File(), help="A file that holds the message; - for the standard input.")
+@click.option("-w", "--when", type=float, help="When it was made, in Unix seconds.")
+@click.option("-l", "--revlink", default="", help="A link to the revision.")
+@click.option("-s", "--vc", type=click.Choice(SYSTEMS), help="The system that knows the author by this name.")
+@click.option("-e", "--encoding", default="utf8", help="Of the arguments, where the terminal does not say.")
+def command(
+    files: Sequence[str],
+    address: str,
+    auth: str,
+    who: str,
+    repository: str,
+    project: str,
+    branch: str | None,
+    category: str | None,
+    codebase: str | None,
+    revision: str | None,
+    revision_file: Any,
+    properties: Sequence[str],
+    comments: str | None,
+    logfile: Any,
+    when: float | None,
+    revlink: str,
+    vc: str | None,
+    encoding: str,
+) -> None:
+    """Send a change to the PBChangeSource of a master: FILES were changed."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isdigit():
+        raise click.UsageError(f"--master must be HOST:PORT, not {address!r}")
+    user, colon, password = auth.partition(":")
+    if not colon:
+        password = click.prompt(f"Password of {user}", hide_input=True)
+    if comments is None:
+        comments = logfile.read() if logfile is not None else ""
+    if revision_file is not None:
+        revision = revision_file.read().strip()
+    change: dict[str, Any] = {
+        "who": who,
+        "files": list(files),
+        "comments": comments,
+        "branch": branch,
+        "category": category,
+        "revision": revision,
+        "project": project,
+        "repository": repository,
+        "revlink": revlink,
+        "when": when,
+        "properties": dict(_pair(each) for each in properties),
+        "src": vc,
+    }
+    if codebase is not None:
+        change["codebase"] = codebase
+    try:
+        change = {name: _text(value, encoding) for name, value in change.items()}
+    except (LookupError, UnicodeError) as reason:
+        raise click.UsageError(f"--encoding {encoding}: {reason}") from None
+    try:
+        run(lambda: _send(host, int(port), user, password, change))
+    except Exception as reason:
+        raise click.ClickException(f"change not sent: {_words(reason)}") from None
+    click.echo("change sent successfully")
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, colon, value = given.partition(":")
+    if not colon or not name:
+        raise click.UsageError(f"--property must be NAME:VALUE, not {given!r}")
+    return name, value
+
+
+def _text(value: Any, encoding: str) -> Any:
+    """A value whose texts are read in an encoding where Python could not read them."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape").decode(encoding) if not _is_clean(value) else value
+    if isinstance(value, list):
+        return [_text(each, encoding) for each in value]
+    if isinstance(value, dict):
+        return {_text(name, encoding): _text(each, encoding) for name, each in value.items()}
+    return value
+
+
+def _is_clean(text: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in text)
+
+
+async def _send(host: str, port: int, user: str, password: str, change: dict[str, Any]) -> None:
+    from twisted.cred.credentials import UsernamePassword
+    from twisted.internet import reactor as installed
+    from twisted.spread import pb
+
+    reactor: Any = installed
+    factory: Any = pb.PBClientFactory()
+    connection = reactor.connectTCP(host, port, factory)
+    try:
+        perspective = await factory.login(UsernamePassword(user.encode(), password.encode()))
+        await perspective.callRemote("addChange", change)
+    finally:
+        connection.disconnect()
+
+
+def _words(reason: Exception) -> str:
+    """What went wrong; an error of the master's comes as its class and its message."""
+    from twisted.cred.error import UnauthorizedLogin
+    from twisted.spread import pb
+
+    if isinstance(reason, UnauthorizedLogin) or getattr(reason, "remoteType", b"").endswith(b"UnauthorizedLogin"):
+        return "wrong user or password"
+    if isinstance(reason, pb.RemoteError):
+        return str(reason.args[0])
+    return str(reason) or type(reason).__name__
