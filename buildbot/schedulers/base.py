@@ -171,9 +171,9 @@ class BaseScheduler(ClaimedPart):
 
     async def addBuildsetForSourceStamps(
         self,
-        sourcestamps: Sequence[Mapping[str, Any]],
-        reason: str,
-        properties: Mapping[str, tuple[Any, str]] | None = None,
+        sourcestamps: Sequence[Mapping[str, Any]] = (),
+        reason: str = "",
+        properties: Properties | Mapping[str, tuple[Any, str]] | None = None,
         builderNames: Sequence[str] | None = None,
         priority: int | Callable[[list[str]], int] | None = None,
         alongside: Callable[[Connection], None] | None = None,
@@ -184,7 +184,7 @@ class BaseScheduler(ClaimedPart):
         Args:
             sourcestamps: one per codebase: codebase, repository, branch, revision, project, changeids.
             reason: why.
-            properties: ``{name: (value, source)}``, over those of the scheduler.
+            properties: `Properties`, or ``{name: (value, source)}``, over those of the scheduler.
             builderNames: of the builders, default: the scheduler's.
             priority: of the requests, a number or a function of the builders' names; default: the scheduler's.
             alongside: called with the connection, to write more in the same transaction.
@@ -196,12 +196,14 @@ class BaseScheduler(ClaimedPart):
         """
         rendered = await Properties().render(self.properties)
         every = {name: (value, "Scheduler") for name, value in rendered.items()}
-        every |= properties or {}
+        every |= properties.asDict() if isinstance(properties, Properties) else properties or {}
         every["scheduler"] = (self.name, "Scheduler")
         if builderNames is None:
             builderNames = await self.names_for(sourcestamps, every)
         if priority is None:
-            priority = self.priority if isinstance(self.priority, int) else 0
+            own = self.priority
+            # a function is given the changes; here there are none
+            priority = own(list(builderNames), {}) if callable(own) else own or 0
         elif callable(priority):
             priority = priority(list(builderNames))
         buildset = {
@@ -261,7 +263,7 @@ class BaseScheduler(ClaimedPart):
         return made
 
     async def addBuildsetForSourceStampsWithDefaults(
-        self, reason: str, sourcestamps: Sequence[Mapping[str, Any]] = (), **further: Any
+        self, reason: str = "", sourcestamps: Sequence[Mapping[str, Any]] | None = None, **further: Any
     ) -> tuple[int, dict[str, int]]:
         """Make a buildset with a source stamp for each of the scheduler's codebases.
 
@@ -270,16 +272,25 @@ class BaseScheduler(ClaimedPart):
             sourcestamps: what is known of some codebases; the scheduler's settings fill in what is left out.
             **further: see `addBuildsetForSourceStamps`.
         """
-        given = {each.get("codebase", ""): each for each in sourcestamps}
+        given = {each.get("codebase", ""): each for each in sourcestamps or ()}
         names = [*self.codebases, *(name for name in given if name not in self.codebases)]
         stamps = [
-            dict(_STAMP) | dict(self.codebases.get(name, {})) | dict(given.get(name, {})) | {"codebase": name}
+            dict(_STAMP) | dict(self.getCodebaseDict(name)) | dict(given.get(name, {})) | {"codebase": name}
             for name in names
         ]
         return await self.addBuildsetForSourceStamps(stamps, reason, **further)
 
+    def getCodebaseDict(self, codebase: str) -> Mapping[str, Any]:
+        """What to build of a codebase of which nothing else is known: some of branch, revision, repository, project."""
+        settings: Mapping[str, Any] = self.codebases.get(codebase, {})
+        return settings
+
+    def listBuilderNames(self) -> Any:
+        """The names of its builders, or a renderable that gives them."""
+        return self.builderNames
+
     async def addBuildsetForChanges(
-        self, changeids: Sequence[int], reason: str, **further: Any
+        self, changeids: Sequence[int] = (), reason: str = "", **further: Any
     ) -> tuple[int, dict[str, int]]:
         """Make a buildset for changes: per codebase the code of its last change, and all its changes with it.
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from cronsim import CronSim, CronSimError
 
@@ -26,6 +27,8 @@ _FIELDS = (("minute", 0, 59), ("hour", 0, 23), ("dayOfMonth", 1, 31), ("month", 
 #: how far clocks are set at most, with room
 _JUMP = timedelta(hours=3)
 _SOME_DAY = datetime(2000, 1, 1)
+#: how many times of two patterns are compared
+_COMPARED = 400
 
 
 class Calendar:
@@ -68,6 +71,13 @@ class Calendar:
             if found is not None and wall > shown + _JUMP:
                 return found
         raise ValueError(f"{self.pattern!r} is never due after {shown}")  # the year 9999
+
+    def misses(self, other: Calendar) -> datetime | None:
+        """The first of some hundred times of another pattern, as a clock shows it, that is none of this one."""
+        for wall in islice(CronSim(other.pattern, _SOME_DAY), _COMPARED):
+            if next(CronSim(self.pattern, wall - timedelta(minutes=1))) != wall:
+                return wall
+        return None
 
     def _moments(self, wall: datetime) -> Iterator[float]:
         """When a clock shows what the pattern names and it is due."""

@@ -3,12 +3,13 @@
 **State.** One JSON value in the database (``master.db.state``, object *name of the scheduler*, its class, key
 ``feed``)::
 
-    {"clock": 812, "changeid": 40, "enabled": true, "last": null, "only_if_changed": null}
+    {"clock": 812, "changeid": 40, "enabled": true, "last": null, "only_if_changed": null, "seen": {}}
 
 *clock* is a point in the history of the installation (see the event log): every change announced up to there
 has been looked at. *changeid* is the highest id among those. *enabled* says whether the scheduler was
 switched on at that point. *last* is when a timed scheduler was last due, and *only_if_changed* whether its last
-build was made under that rule (null: there was no build, nor any change). The changes that were looked at and wait
+build was made under that rule (null: there was no build, nor any change). *seen* has, with
+``createAbsoluteSourceStamps``, the code of the last change of each codebase. The changes that were looked at and wait
 for their build are in ``master.db.schedulers`` (classifications: important or not).
 
 **At start** the scheduler subscribes to changes *since* its clock, so it gets first what it missed and then
@@ -37,7 +38,7 @@ from abc import abstractmethod
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -66,6 +67,7 @@ class _Feed:
     enabled: bool
     last: float | None = None
     only_if_changed: bool | None = None
+    seen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def _filter(value: Any) -> Any:
@@ -88,6 +90,12 @@ class ChangeScheduler(BaseScheduler):
         one. None: all are""",
     )
     onlyImportant = argument(False, checks.flag, doc="do not even build the others along")
+    createAbsoluteSourceStamps = argument(
+        False,
+        checks.flag,
+        doc="""of codebases that have no change build what their last change was, whenever that came, not what
+        `codebases` says""",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -95,6 +103,7 @@ class ChangeScheduler(BaseScheduler):
         self.__lock = DeferredLock()
         self.__stale = True
         self.__unnoted = 0
+        self.__alongside: Callable[[Connection], None] | None = None
         self.__following = False
         self.__arrived: deque[tuple[int, str, dict[str, Any]]] = deque()
         self.__subscription: Any = None
@@ -249,6 +258,9 @@ class ChangeScheduler(BaseScheduler):
             self.feed.only_if_changed = True  # from the first change on it is known whether there was one
         change = Change.from_data(data)
         if self.feed.enabled and self.is_wanted(change):
+            if self.createAbsoluteSourceStamps:
+                code = {"repository": change.repository, "branch": change.branch, "revision": change.revision}
+                self.feed.seen = {**self.feed.seen, change.codebase: code}
             important = self.__is_important(change)
             if important or not self.onlyImportant:
                 await self.take_change(change, important)
@@ -316,8 +328,36 @@ class ChangeScheduler(BaseScheduler):
             self.__thd_forget(conn, set(changeids))
             self.__thd_note(conn, feed)
 
-        await self.addBuildsetForChanges(changeids, reason, alongside=thd_alongside)
+        # by keywords, and nothing of ours among them: users override it
+        self.__alongside = thd_alongside
+        try:
+            await self.addBuildsetForChanges(changeids=list(changeids), reason=reason)
+        finally:
+            left, self.__alongside = self.__alongside, None
+        if left is not None:  # whoever overrides it made no buildset
+            await self.master.db.pool.do(left)
         self.__unnoted = 0
+
+    async def store_buildset(
+        self, buildset: dict[str, Any], alongside: Callable[[Connection], None] | None
+    ) -> tuple[int, dict[str, int]]:
+        """As ``BaseScheduler.store_buildset``; what `build_changes` has to write is written with the first one."""
+        ours, self.__alongside = self.__alongside, None
+        if ours is None:
+            return await super().store_buildset(buildset, alongside)
+        also = alongside
+
+        def thd_both(conn: Connection) -> None:
+            ours(conn)
+            if also is not None:
+                also(conn)
+
+        return await super().store_buildset(buildset, thd_both)
+
+    def getCodebaseDict(self, codebase: str) -> Mapping[str, Any]:
+        """As ``BaseScheduler.getCodebaseDict``; with ``createAbsoluteSourceStamps`` the code of its last change."""
+        seen = self.feed.seen.get(codebase) if self.createAbsoluteSourceStamps else None
+        return super().getCodebaseDict(codebase) if seen is None else seen
 
     def __thd_forget(self, conn: Connection, changeids: set[int]) -> None:
         schedulers = self.master.db.schedulers

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
@@ -32,6 +33,16 @@ from buildbot.util.background import in_background
 _log = Logger()
 #: the state of `NightlyTriggerable` that says what to make; None: nothing
 _LAST_TRIGGER = "lastTrigger"
+#: the fields of a calendar, and the arguments that say when a build needs no change
+_FIELDS: Mapping[str, str] = MappingProxyType(
+    {
+        "minute": "force_at_minute",
+        "hour": "force_at_hour",
+        "dayOfMonth": "force_at_day_of_month",
+        "month": "force_at_month",
+        "dayOfWeek": "force_at_day_of_week",
+    }
+)
 #: a clock may be set while a timer runs, which goes by another one: the time is looked at this often
 _LONGEST_TIMER_S = 30.0
 
@@ -98,11 +109,16 @@ class _Timed(ChangeScheduler):
                 self.feed.last = self.believable(last, now)
             if self.feed.last != last:
                 await self.note()
-            if self.onlyIfChanged:
+            if self.looks_at_changes:
                 await self.forget_unwanted()
-        if self.onlyIfChanged:
+        if self.looks_at_changes:
             self.follow_changes()
         self.__wait()
+
+    @property
+    def looks_at_changes(self) -> bool:
+        """Whether it matters which changes come."""
+        return bool(self.onlyIfChanged or self.createAbsoluteSourceStamps)
 
     def first_time(self, now: float) -> float | None:
         """When a scheduler that never ran counts as having been due last."""
@@ -158,20 +174,29 @@ class _Timed(ChangeScheduler):
             self.__wait(at_least_s=self.retry_step_s if failed else 0.0)
 
     async def __build(self, now: float) -> None:
-        self.feed.last = now
-        if not (self.enabled and await self.build_now()):
+        last, self.feed.last = self.feed.last, now
+        if not (self.enabled and await self.build_now(last, now)):
             await self.note()
 
-    async def build_now(self) -> bool:
-        """Build, as the time has come; the state is written with that. False if there is nothing to build."""
-        waiting = await self.waiting_changes() if self.onlyIfChanged else {}
+    async def build_now(self, last: float | None, now: float) -> bool:
+        """Build, as the time has come; the state is written with that. False if there is nothing to build.
+
+        Args:
+            last: when it last was due; None if never.
+            now: the present time.
+        """
+        waiting = await self.waiting_changes() if self.looks_at_changes else {}
         # not yet built under this rule: one build needs no change
         first = self.feed.only_if_changed is not True
-        if self.onlyIfChanged and not first and not any(waiting.values()):
+        if self.onlyIfChanged and not first and not any(waiting.values()) and not self.is_forced(last, now):
             return False
         self.feed.only_if_changed = self.onlyIfChanged
         await self.build_changes(list(waiting), self.reason)
         return True
+
+    def is_forced(self, last: float | None, now: float) -> bool:
+        """Whether a build is due after ``last`` and until ``now`` that needs no change."""
+        return False
 
 
 class Periodic(_Timed):
@@ -215,15 +240,45 @@ class Nightly(_Timed):
     dayOfMonth = argument("*", doc="the same")
     month = argument("*", doc="the same")
     dayOfWeek = argument("*", doc="the same, where 0 is Monday")
+    force_at_minute = argument(
+        None,
+        doc="""with `onlyIfChanged`: at these of its times it builds without changes, too. Where one `force_at_…` is
+        given, the others are `*`, and the minute 0""",
+    )
+    force_at_hour = argument(None, doc="the same")
+    force_at_day_of_month = argument(None, doc="the same")
+    force_at_month = argument(None, doc="the same")
+    force_at_day_of_week = argument(None, doc="the same, where 0 is Monday")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        fields = {name: getattr(self, name) for name in ("minute", "hour", "dayOfMonth", "month", "dayOfWeek")}
+        self.calendar = self.__calendar({name: getattr(self, name) for name in _FIELDS}) or Calendar(
+            minute=0, hour=0, dayOfMonth="*", month="*", dayOfWeek="*"
+        )
+        self.__forced: Calendar | None = None
+        forced = {name: getattr(self, argument) for name, argument in _FIELDS.items()}
+        if any(value is not None for value in forced.values()):
+            usual = {
+                name: (0 if name == "minute" else "*") if value is None else value for name, value in forced.items()
+            }
+            self.__forced = self.__calendar(usual)
+        missed = None if self.__forced is None else self.calendar.misses(self.__forced)
+        if missed is not None:
+            error(
+                f"{type(self).__name__} {self.name!r}: the force_at_… times must be among its times; "
+                f"{missed:%A %Y-%m-%d %H:%M} is not"
+            )
+
+    def __calendar(self, fields: Mapping[str, Any]) -> Calendar | None:
         try:
-            self.calendar = Calendar(**fields)
+            return Calendar(**fields)
         except ValueError as problem:
             error(f"{type(self).__name__} {self.name!r}: {problem}")
-            self.calendar = Calendar(minute=0, hour=0, dayOfMonth="*", month="*", dayOfWeek="*")
+            return None
+
+    def is_forced(self, last: float | None, now: float) -> bool:
+        """Whether one of the ``force_at_…`` times lies between."""
+        return self.__forced is not None and self.__forced.after(now if last is None else last) <= now
 
     def next_time(self, last: float | None, now: float) -> float:
         """The first time that fits after the last."""
@@ -264,7 +319,7 @@ class NightlyTriggerable(Triggered, Nightly):
         await state.setState(objectid, _LAST_TRIGGER, wanted)
         return None, {}
 
-    async def build_now(self) -> bool:
+    async def build_now(self, last: float | None, now: float) -> bool:
         """Make what was asked for last."""
         state = self.master.db.state
         wanted = await state.getState(self.objectid, _LAST_TRIGGER, None)
