@@ -187,6 +187,7 @@ worker = Namespace(
     "worker",
     {
         "buildbot.worker.base": "Worker",
+        "buildbot.worker.docker": "DockerLatentWorker",
         "buildbot.worker.local": "LocalWorker",
     },
 )

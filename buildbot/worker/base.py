@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.locks import lock_list
+from buildbot.data.interfaces import Master
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.quarantine import FIRST_S
@@ -142,6 +143,15 @@ class AbstractWorker(Declared):
         """Its id in the database; None before a master runs."""
         return None if self.__managed is None else self.__managed.workerid
 
+    def __master(self) -> Master:
+        """The running master."""
+        return self.__running().master
+
+    def master_port(self, protocol: str) -> int | None:
+        """The port where the running master listens for agents that speak a protocol; None: it does not."""
+        return self.__running().port_of(protocol)
+
+    master = Shown(__master)
     conn = Shown(__conn)
     info = Shown(__info)
     worker_basedir = Shown(__basedir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import Any, ClassVar
 
 from buildbot.config import checks
@@ -112,11 +111,4 @@ class AbstractLatentWorker(Configured, AbstractWorker):
         return bool(await resolved(self.renderWorkerProps(build_props)) == self.__props_of_instance)
 
 
-def made_password() -> str:
-    """A password for those whose configuration names none: the same for as long as the process runs."""
-    return _MADE
-
-
-_MADE = secrets.token_urlsafe(15)
-
-__all__ = ["AbstractLatentWorker", "made_password"]
+__all__ = ["AbstractLatentWorker"]

@@ -99,7 +99,9 @@ class ManagedWorker:
         self.paused = False
         self.graceful = False
         self.builds: dict[str, str] = {}
-        self._master = master
+        self._master = self.master = master
+        #: the port of this master for agents that speak a protocol; None: it has none
+        self.port_of: Callable[[str], int | None] = lambda protocol: None
         self._on_change = on_change
         self._turn = DeferredLock()
         self._keepalive: LoopingCall | None = None

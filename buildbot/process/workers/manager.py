@@ -72,6 +72,9 @@ class WorkerManager:
         """Where workers connect over a protocol; None while nobody listens."""
         return self._ports[protocol][1].getHost() if protocol in self._ports else None
 
+    def _port_of(self, protocol: str) -> int | None:
+        return getattr(self.address_of(protocol), "port", None)
+
     async def start(self, config: MasterConfig) -> None:
         """Let workers in as ``config`` says."""
         for callback, filter in (
@@ -95,13 +98,13 @@ class WorkerManager:
             if managed is None:
                 workerid = await self._master.data.update.findWorkerId(name)
                 managed = self.workers[name] = kind(self._master, worker, workerid, self._changed)
+                managed.port_of = self._port_of
             await managed.configure(worker, directories_of(name, config.builders))
         hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
         ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
         await self._listen({**ports, OWN: OWN_PORT if hosted else None})
         for worker in hosted:
-            port = getattr(self.address_of(OWN), "port", 0)
-            await worker.start_agent(AgentHost(self._master.reactor, self._basedir, port))
+            await worker.start_agent(AgentHost(self._master.reactor, self._basedir, self._port_of(OWN) or 0))
 
     async def stop(self) -> None:
         """Let nobody in any more, and drop all connections; `start` lets them in again."""

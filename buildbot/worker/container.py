@@ -1,0 +1,78 @@
+"""What workers in containers share: how their agents learn where to log in and as whom."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import socket
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.interfaces import LatentWorkerFailedToSubstantiate
+from buildbot.worker.latent import AbstractLatentWorker
+
+_MASTER = re.compile(r"(\[[^\]]+\]|[^:\s/]+)(?::(\d+))?\Z")
+#: for workers whose configuration names none; the same for as long as the process runs
+_MADE_PASSWORD = secrets.token_urlsafe(15)
+
+
+def _master(value: Any) -> str:
+    if not isinstance(value, str) or not _MASTER.match(value):
+        raise ValueError(f"must be a host or host:port, as in 'master.example.org:9989', not {checks.kind(value)}")
+    return value
+
+
+class DockerBaseWorker(AbstractLatentWorker):
+    """A worker on demand whose agent runs in a container, and is told by its environment where to log in."""
+
+    password = argument(None, checks.optional(checks.name), doc="what the agent proves to know; None: one is made")
+    masterFQDN = argument(
+        None,
+        checks.optional(_master),
+        doc="where the agent finds the master, host or host:port; None: this machine's name and the protocol's port",
+    )
+    master_protocol = argument(
+        "pb",
+        checks.one_of("pb", "msgpack_experimental_v7"),
+        doc="the protocol that the agent speaks; `c['protocols']` must have it",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.password = self.password or _MADE_PASSWORD
+
+    def getContainerName(self) -> str:
+        """The name of its container: other masters have others."""
+        which = hashlib.sha256(self.master.name.encode()).hexdigest()[:6]
+        name = re.sub(r"[^A-Za-z0-9_.-]", "-", self.name)
+        return f"buildbot-{name}-{which}"
+
+    def createEnvironment(self, build: Any = None) -> dict[str, str]:
+        """The environment of the agent; subclasses may add to it.
+
+        Args:
+            build: the build that the instance is started for.
+
+        Raises:
+            LatentWorkerFailedToSubstantiate: the master does not listen for the agent's protocol.
+        """
+        host, port = self.__where()
+        return {
+            "BUILDMASTER": host,
+            "BUILDMASTER_PROTOCOL": self.master_protocol,
+            "BUILDMASTER_PORT": str(port),
+            "WORKERNAME": self.name,
+            "WORKERPASS": str(self.password),
+        }
+
+    def __where(self) -> tuple[str, int]:
+        match = _MASTER.match(self.masterFQDN or "")
+        host = match[1] if match else socket.getfqdn()
+        port = int(match[2]) if match and match[2] else self.master_port(self.master_protocol)
+        if port is None:
+            raise LatentWorkerFailedToSubstantiate(
+                f"c['protocols'] has no port for {self.master_protocol}, which its agent would speak"
+            )
+        return host.strip("[]"), port

@@ -1,0 +1,211 @@
+"""A Docker daemon, as `DockerLatentWorker` asks it. All functions block; each makes a connection of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import docker
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+
+from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate
+
+#: seconds that the daemon has to answer, and that an image may take between two signs of life
+ANSWER_S, IMAGE_S = 60, 3600
+#: seconds that a container has to end by itself
+END_S = 10
+#: the status of an answer to what can never be done
+BAD_REQUEST = 400
+#: lines that are shown of what a build of an image, or a container that ended, said last
+SHOWN_LINES = 10
+
+
+@dataclass(frozen=True)
+class Container:
+    """What a container is made of; see `DockerLatentWorker` for what each means."""
+
+    name: str
+    image: str | None
+    dockerfile: str | None
+    environment: Mapping[str, str]
+    command: Sequence[str] | None = None
+    volumes: Sequence[str] | None = None
+    hostconfig: Mapping[str, Any] | None = None
+    hostname: str | None = None
+    labels: Mapping[str, str] | None = None
+    autopull: bool = False
+    always_pull: bool = False
+    custom_context: bool = False
+    encoding: str = "gzip"
+    target: str = ""
+    buildargs: Mapping[str, Any] | None = field(default=None)
+
+    @property
+    def image_name(self) -> str:
+        """Its image; where none is named, one whose name depends on what it is made of."""
+        if self.image is not None:
+            return self.image
+        made_of = repr((self.dockerfile, self.target, sorted((self.buildargs or {}).items())))
+        return f"{self.name.lower()}:{hashlib.sha256(made_of.encode()).hexdigest()[:12]}"
+
+
+class Daemon:
+    """A daemon.
+
+    Args:
+        host: where it listens.
+        version: of its API; None: it is asked.
+        tls: for the connection.
+        image_s: seconds that making or pulling an image may take between two signs of life; None: `IMAGE_S`.
+    """
+
+    def __init__(self, host: str, version: str | None, tls: Any, image_s: float | None = None) -> None:
+        self._host, self._version, self._tls = host, version or "auto", tls
+        self._image_s = image_s or IMAGE_S
+
+    @contextmanager
+    def _client(self, timeout_s: float = ANSWER_S) -> Iterator[Any]:
+        """A connection; what goes wrong with it is a start that failed, with words."""
+        try:
+            client = docker.APIClient(self._host, version=self._version, tls=self._tls or False, timeout=int(timeout_s))
+            try:
+                yield client
+            finally:
+                client.close()
+        except APIError as problem:
+            if problem.status_code == BAD_REQUEST:  # it would be refused again
+                raise LatentWorkerCannotSubstantiate(f"Docker says: {problem.explanation or problem}") from problem
+            raise LatentWorkerFailedToSubstantiate(f"Docker says: {problem.explanation or problem}") from problem
+        except (DockerException, OSError) as problem:  # those of requests are OSErrors
+            raise LatentWorkerFailedToSubstantiate(f"Docker at {self._host} does not answer: {problem}") from problem
+
+    def start(self, container: Container) -> None:
+        """Make the image if it is not there, and a container of it that runs.
+
+        Raises:
+            LatentWorkerCannotSubstantiate: the image is not there and cannot be made.
+            LatentWorkerFailedToSubstantiate: anything else.
+        """
+        self.remove(container.name, fast=True)  # one that an earlier master left
+        self._provide_image(container)
+        with self._client() as client:
+            volumes = list(container.volumes or ())
+            host_config = client.create_host_config(
+                **{"init": True, **(container.hostconfig or {}), "binds": self._binds(container)}
+            )
+            made = client.create_container(
+                container.image_name,
+                list(container.command) if container.command else None,
+                name=container.name,
+                environment=dict(container.environment),
+                hostname=container.hostname,
+                labels=dict(container.labels or {}),
+                volumes=[each.split(":")[1] for each in volumes],
+                host_config=host_config,
+            )
+            client.start(made["Id"])
+
+    def _binds(self, container: Container) -> list[str]:
+        given = (container.hostconfig or {}).get("binds") or []
+        return [*given, *(container.volumes or ())] if isinstance(given, list) else given
+
+    def _provide_image(self, container: Container) -> None:
+        there = self._has_image(container.image_name)
+        if container.dockerfile is not None and not there:
+            self._make_image(container)
+        elif container.autopull and (container.always_pull or not there):
+            self._pull_image(container.image_name)
+        if not self._has_image(container.image_name):
+            raise LatentWorkerCannotSubstantiate(
+                f"there is no image {container.image_name!r} at {self._host}, and it is not to be "
+                + ("found in its registry" if container.autopull else "pulled (autopull)")
+            )
+
+    def _has_image(self, name: str) -> bool:
+        with self._client() as client:
+            try:
+                client.inspect_image(name)
+            except ImageNotFound:
+                return False
+            return True
+
+    def _make_image(self, container: Container) -> None:
+        more: dict[str, Any] = {
+            "tag": container.image_name,
+            "pull": container.always_pull,
+            "buildargs": {name: str(value) for name, value in (container.buildargs or {}).items()},
+            "target": container.target,
+            "rm": True,
+            "decode": True,
+        }
+        dockerfile = container.dockerfile or ""
+        what = f"image {container.image_name!r} could not be made"
+        with self._client(self._image_s) as client:
+            if container.custom_context:
+                try:
+                    context = Path(dockerfile).open("rb")  # noqa: SIM115
+                except OSError as problem:
+                    raise LatentWorkerCannotSubstantiate(f"dockerfile cannot be read: {problem}") from None
+                encoding = {"identity": None, "bzip": "bzip2"}.get(container.encoding, container.encoding)
+                with context:
+                    lines = client.build(fileobj=context, custom_context=True, encoding=encoding, **more)
+                    self._read_to_end(lines, what)
+            else:
+                lines = client.build(fileobj=io.BytesIO(dockerfile.encode()), **more)
+                self._read_to_end(lines, what)
+
+    def _pull_image(self, name: str) -> None:
+        with self._client(self._image_s) as client:
+            try:
+                self._read_to_end(client.pull(name, stream=True, decode=True), f"image {name!r} could not be pulled")
+            except NotFound as problem:
+                raise LatentWorkerCannotSubstantiate(f"there is no image {name!r}: {problem.explanation}") from None
+
+    def _read_to_end(self, lines: Iterator[Mapping[str, Any]], what: str) -> None:
+        said: list[str] = []
+        for line in lines:
+            if "stream" in line:
+                said.extend(str(line["stream"]).splitlines())
+                del said[:-SHOWN_LINES]
+            if "error" in line:
+                last = "\n".join(each for each in said if each.strip())
+                raise LatentWorkerCannotSubstantiate(f"{what}: {line['error']}" + (f"\n{last}" if last else ""))
+
+    def problem_of(self, name: str) -> str | None:
+        """How a container ended, and what it printed last; None while it runs."""
+        with self._client() as client:
+            try:
+                state = client.inspect_container(name)["State"]
+                if state["Running"]:
+                    return None
+                printed = client.logs(name, tail=SHOWN_LINES).decode("utf-8", "replace").strip()
+            except NotFound:
+                return "its container is gone"
+        why = state.get("Error") or f"exit status {state['ExitCode']}"
+        return f"its container ended with {why}" + (f" and printed last:\n{printed}" if printed else "")
+
+    def follow(self, name: str, say: Callable[[str], None], enough: Callable[[], bool]) -> None:
+        """Say each line that a container prints until that is ``enough``, or it ends."""
+        with self._client(self._image_s) as client:
+            rest = b""
+            for chunk in client.attach(name, stdout=True, stderr=True, stream=True, logs=True):
+                *lines, rest = (rest + chunk).split(b"\n")
+                for line in lines:
+                    say(line.decode("utf-8", "replace").rstrip())
+                if enough():
+                    return
+
+    def remove(self, name: str, fast: bool) -> None:
+        """Remove a container with its own volumes, if it is there; a fast one is not asked to end first."""
+        with self._client() as client:
+            try:
+                if not fast:
+                    client.stop(name, timeout=END_S)
+                client.remove_container(name, v=True, force=True)
+            except NotFound:
+                return
