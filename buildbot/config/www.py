@@ -13,6 +13,7 @@ from twisted.cred.strcred import makeChecker
 
 from buildbot.config import checks
 from buildbot.config.badges import check_badges
+from buildbot.config.dashboards import check_dashboards
 from buildbot.config.hooks import check_dialects
 from buildbot.config.ports import endpoint, is_loopback
 from buildbot.interfaces import AuthLike, AuthzLike, AvatarLike
@@ -50,7 +51,7 @@ def _avatar_methods(value: Any) -> list[Any]:
 
 
 #: plugins that need no package: the check of their options
-_OWN_PLUGINS: dict[str, checks.Check] = {"badges": check_badges}
+_OWN_PLUGINS: dict[str, checks.Check] = {"badges": check_badges, "wsgi_dashboards": check_dashboards}
 
 
 def _plugins(value: Any) -> dict[str, Any]:
@@ -95,7 +96,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     "plugins": (
         _plugins,
         "views that the page of `buildbot-www` offers, by name; their packages must be there. Of our own:"
-        " `badges` ([dashboards.md](dashboards.md))",
+        " `badges`, `wsgi_dashboards` ([dashboards.md](dashboards.md))",
     ),
     "allowed_origins": (
         checks.list_of(checks.text),
@@ -129,7 +130,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     ),
     "cookie_secret": (checks.anything, ""),
     "custom_templates_dir": (checks.anything, ""),
-    "debug": (checks.boolean, ""),
+    "debug": (checks.boolean, "whether pages say more of what went wrong in a dashboard"),
     "extra_headers": (checks.mapping, ""),
     "graphql": (checks.anything, ""),
     "logfileName": (checks.anything, ""),
@@ -210,6 +211,6 @@ def _check_packages(checked: Mapping[str, Any], report: Callable[[str], None]) -
         return
     names = {entry.name for entry in entry_points(group="buildbot.www")}
     for name in ("base", *checked.get("plugins", {})):
-        if name not in names and name not in _OWN_PLUGINS:
+        if name not in names and name != "badges":
             package = EXISTING if name == "base" else f"buildbot-{name.replace('_', '-')}"
             report(f"needs {package}, which is not installed: pip install --no-deps {package}")

@@ -57,6 +57,8 @@ class App:
             return await self._api(request, segments[2:], visitor)
         if root == "change_hook":
             return await self.hooks.handle(request, segments[1:])
+        if segments[:2] == ("plugins", "wsgi_dashboards"):
+            return await self.pages.handle(request, segments, visitor) or _page(404, "No Such Resource")
         if request.method not in ("GET", "HEAD"):
             return _page(405, "Method Not Allowed", ("Allow", "GET, HEAD"))
         if segments == ("api",):

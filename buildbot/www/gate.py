@@ -91,11 +91,15 @@ class Gate:
                 403, f"this server is not known as {host[:200]!r}: add the name to allowed_hosts in c['www']"
             )
         origin = request.header("origin")
-        if origin is not None and segments[0] in _OF_PAGES and not self._own(request, origin):
+        if (
+            origin is not None
+            and (segments[0] in _OF_PAGES or _is_dashboard(segments))
+            and not self._own(request, origin)
+        ):
             raise RefusedError(400, "invalid origin")
         visitor = await self.visitor(request)
         # Without rules everybody may read, and this is the way of every request.
-        asked = asked_by(request, segments) if self._authz.decides else None
+        asked = asked_by(request, segments) if self._authz.decides or _is_dashboard(segments) else None
         if asked is not None:
             await self.check(visitor, asked)
         return visitor
@@ -137,9 +141,18 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
         return follows("/".join(path[skipped:])) if path[skipped:] else AccessRequest(("masters",))
     if segments[:2] == ("plugins", "badges") and len(segments) > 2:
         return AccessRequest(("builders", "/".join(rest[1:]).rpartition(".")[0], "builds"))
+    if _is_dashboard(segments):
+        # It may show any build, and what it does with what it is sent nobody knows.
+        reads = request.method in ("GET", "HEAD")
+        return AccessRequest(("builds",)) if reads else AccessRequest(segments[:3], "act")
     if root in _OPEN or (not rest and "." in root):
         return None
     return AccessRequest(segments)
+
+
+def _is_dashboard(segments: tuple[str, ...]) -> bool:
+    """Whether it is the address of a dashboard, not of the files that show it."""
+    return segments[:2] == ("plugins", "wsgi_dashboards") and len(segments) > 3
 
 
 def _for_services(request: Request, segments: tuple[str, ...]) -> bool:

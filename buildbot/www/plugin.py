@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +45,15 @@ class Application:
 def installed() -> dict[str, EntryPoint]:
     """The installed packages by name; ``base`` is the existing page."""
     return {entry.name: entry for entry in entry_points(group=GROUP)}
+
+
+def static_files(entry: EntryPoint) -> Path:
+    """The directory of a package's files for browsers.
+
+    A package of Buildbot's own is not imported for them: what it does when it is imported is for another server.
+    """
+    if entry.name == "wsgi_dashboards":
+        found = find_spec(entry.module)
+        assert found is not None and found.submodule_search_locations
+        return Path(next(iter(found.submodule_search_locations))) / "static"
+    return Path(entry.load().static_dir)

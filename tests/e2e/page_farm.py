@@ -20,6 +20,8 @@ from twisted.protocols.basic import LineReceiver
 # Started as a script, so its neighbours are found from the top of the project.
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+import flask
+
 from buildbot.plugins import util
 from buildbot.schedulers.forcesched import ForceScheduler
 from buildbot.schedulers.parameters import ChoiceStringParameter, StringParameter
@@ -123,14 +125,21 @@ class Commands:
         self.forms[everything.name] = everything
 
     async def listen(
-        self, users: dict[str, str] | None = None, rules: list[tuple[str, dict[str, Any]]] | None = None, **more: Any
+        self,
+        users: dict[str, str] | None = None,
+        rules: list[tuple[str, dict[str, Any]]] | None = None,
+        dashboard: bool = False,
+        **more: Any,
     ) -> int:
         """Begin to serve, on the same port as before.
 
         ``users`` may log in; of the ``rules`` each is a class's name and its arguments, and whoever owns something
-        has the role ``owner`` for it; ``more`` is added to ``c['www']``.
+        has the role ``owner`` for it; with ``dashboard`` there is a page of Flask's; ``more`` is added to ``c['www']``.
         """
         www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"], **more}
+        if dashboard:
+            described = {"name": "ours", "caption": "Our page", "app": a_dashboard(), "order": 1, "icon": "area-chart"}
+            www["plugins"] = {**www.get("plugins", {}), "wsgi_dashboards": [described]}
         if rules is not None:
             allow = [getattr(util, name)(**given) for name, given in rules]
             www["authz"] = util.Authz(allow, [RolesFromOwner("owner")])
@@ -262,6 +271,22 @@ class Commands:
     def _keep(self, build: Build) -> int:
         self.builds[build.buildid] = build
         return build.buildid
+
+
+def a_dashboard() -> flask.Flask:
+    """An application that lists builders, with a style and a script of its own."""
+    app = flask.Flask("ours")
+    page = """<!doctype html><title>x</title><style>.own { color: rgb(1, 2, 3) }</style>
+        <script>document.title = "taken over"</script><ul class="own" style="margin-left: 7px">
+        {% for each in builders %}<li><a href="#/builders/{{ each.builderid }}">{{ each.name }}</a></li>{% endfor %}
+        </ul>"""
+
+    @app.route("/index.html")
+    def index() -> str:
+        builders = app.buildbot_api.dataGet("/builders", order="name")  # type: ignore[attr-defined]
+        return flask.render_template_string(page, builders=builders)
+
+    return app
 
 
 class Terminal(LineReceiver):

@@ -12,15 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from buildbot.www import badges, jsonbody
+from buildbot.www import badges, jsonbody, wsgi
 from buildbot.www.avatar import NOBODY, AvatarGravatar, Avatars, nobody
 from buildbot.www.badges import Badges
 from buildbot.www.gate import Gate
 from buildbot.www.http.messages import Request, Response
-from buildbot.www.plugin import Application, installed
+from buildbot.www.plugin import installed, static_files
 from buildbot.www.sessions import Visitor
 from buildbot.www.settings import Settings
 from buildbot.www.ui.static import File, StaticFiles, make_file, send_file
+from buildbot.www.wsgi import Dashboards
 
 _CONFIG_PLACE = " <!-- BUILDBOT_CONFIG_PLACEHOLDER -->"
 _THEME_PLACE = re.compile(
@@ -69,11 +70,14 @@ class Pages:
             self._public["ui_default_config"] = kept
         packages = installed()
         self._own = StaticFiles()
-        self._base = PackageFiles(packages["base"].load()) if www.get("ui") == "buildbot-www" else None
+        self._base = PackageFiles(static_files(packages["base"])) if www.get("ui") == "buildbot-www" else None
         plugins = www.get("plugins") or {}
         self._badges = Badges(gate.master, plugins[badges.NAME]) if badges.NAME in plugins else None
+        self._dashboards = Dashboards(
+            gate.master, plugins.get(wsgi.NAME), settings.buildbot_url, bool(www.get("debug", False))
+        )
         chosen = {name: packages[name] for name in plugins if name in packages and name not in ("base", badges.NAME)}
-        self._plugins = {name: PackageFiles(entry.load()) for name, entry in chosen.items()}
+        self._plugins = {name: PackageFiles(static_files(entry)) for name, entry in chosen.items()}
 
     async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response | None:
         """The reply to a decoded path, or None if there is nothing."""
@@ -86,6 +90,10 @@ class Pages:
             return nobody()
         if segments[:2] == ("plugins", badges.NAME) and self._badges is not None and len(segments) > 2:
             return await self._badges.handle(request, "/".join(segments[2:]))
+        if segments[:2] == ("plugins", wsgi.NAME) and len(segments) > 3 and self._dashboards.has(segments[2]):
+            return await self._dashboards.handle(request, segments[2], visitor)
+        if request.method not in ("GET", "HEAD"):
+            return None
         if segments[0] == "plugins":
             files = self._plugins.get(segments[1]) if len(segments) > 2 else None
             return None if files is None else files.handle(request, "/".join(segments[2:]))
@@ -121,11 +129,10 @@ class PackageFiles:
     """The files of an installed package, known by name from the start, so that no path leads outside.
 
     Args:
-        application: the package.
+        root: the directory of the files.
     """
 
-    def __init__(self, application: Application) -> None:
-        root = Path(application.static_dir)
+    def __init__(self, root: Path) -> None:
         self._paths = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if path.is_file()}
         self._files: dict[str, File] = {}
 

@@ -10,6 +10,7 @@ import { Builders } from "./pages/builders.js";
 import { Buildset } from "./pages/buildset.js";
 import { Change, Changes } from "./pages/changes.js";
 import { Console } from "./pages/console.js";
+import { Dashboard } from "./pages/dashboard.js";
 import { Home } from "./pages/home.js";
 import { Log } from "./pages/log.js";
 import { Masters } from "./pages/masters.js";
@@ -18,6 +19,7 @@ import { Project, Projects } from "./pages/projects.js";
 import { Queue, Request } from "./pages/queue.js";
 import { Schedulers } from "./pages/schedulers.js";
 import { Worker, Workers } from "./pages/workers.js";
+import { dashboards } from "./parts/dashboards.js";
 import { Toasts } from "./parts/dialogs.js";
 import { Frame } from "./parts/frame.js";
 import { listenToKeys } from "./parts/keys.js";
@@ -96,9 +98,10 @@ function App() {
     return () => cancelAnimationFrame(frame);
   }, [route.path]);
 
-  const Page = pageFor(route);
+  const own = route.segments.length === 1 && dashboards(config).find(({ name }) => name === route.segments[0]);
+  const Page = own ? Dashboard : pageFor(route);
   const shown = config ?? { title: "Buildbot", buildbotURL: `${location.origin}/` };
-  return html`<${Frame} config=${shown} route=${route}><${Page} key=${route.path} route=${route} config=${shown} /><//><${Toasts} />`;
+  return html`<${Frame} config=${shown} route=${route}><${Page} key=${route.path} route=${route} config=${shown} dashboard=${own || undefined} /><//><${Toasts} />`;
 }
 
 stream.connect();

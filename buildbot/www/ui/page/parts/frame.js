@@ -6,6 +6,7 @@ import { builders as allBuilders, runningBuilds, waiting } from "../queries.js";
 import { to } from "../router.js";
 import { stream } from "../stream.js";
 import { Icon } from "./basics.js";
+import { dashboards } from "./dashboards.js";
 import { openHelp } from "./keys.js";
 import { Login } from "./login.js";
 import { PAGES } from "./pages.js";
@@ -23,6 +24,8 @@ export function Frame({ config, route, children }) {
       <nav aria-label="Pages">
         ${PAGES.filter(({ rare, icon }) => !rare && (icon !== "projects" || projects)).map(({ title, icon, href, roots }) => html`<a href=${href} class="nav-${icon}" aria-current=${roots.includes(root) ? "page" : undefined}>
           <${Icon} name=${icon} /><span>${title}</span>${icon === "queue" && html`<${QueueCount} />`}</a>`)}
+        ${dashboards(config).map(({ name, caption, href }) => html`<a href=${href} class="nav-dashboard" aria-current=${root === name ? "page" : undefined}>
+          <${Icon} name="console" /><span>${caption}</span></a>`)}
       </nav>
       <div class="tools">
         <button class="search" onClick=${openPalette} aria-label="Search"><${Icon} name="search" /><span>Search</span><kbd>/</kbd></button>
