@@ -66,7 +66,34 @@ def _plugins(value: Any) -> dict[str, Any]:
     return plugins
 
 
-def _lifetime(value: Any) -> timedelta:
+def _rest_version(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 2:
+        raise ValueError(f"must be a number from 0 to 2, since there is only version 2, not {checks.kind(value)}")
+    return value
+
+
+def _versions(value: Any) -> list[tuple[str, ...]]:
+    versions = []
+    for number, each in enumerate(checks.sequence(value), 1):
+        texts = isinstance(each, list | tuple) and all(isinstance(text, str) for text in each)
+        if not texts or len(each) < 2:
+            raise ValueError(
+                f"element {number} must be a tuple of a name and at least one text, not {checks.kind(each)}"
+            )
+        versions.append(tuple(each))
+    return versions
+
+
+def _log_file(value: Any) -> str:
+    # while a configuration is loaded, relative means relative to its directory
+    if checks.text(value) and not os.path.isdir(os.path.dirname(os.path.abspath(value))):
+        raise ValueError(f"must be a file in a directory that is there, not {value!r}")
+    return str(value)
+
+
+def _lifetime(value: Any) -> timedelta | None:
+    if value is None:
+        return None
     if not isinstance(value, timedelta) or value <= timedelta():
         raise ValueError(f"must be a datetime.timedelta above zero, not {checks.kind(value)}")
     return value
@@ -112,7 +139,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     "rest_default_limit": (checks.whole_number(1), "rows of a growing collection when no limit is asked for"),
     "rest_max_limit": (checks.whole_number(1), "the highest limit that may be asked for"),
     "rest_cache_bytes": (checks.whole_number(0), "memory for replies that are given again while nothing changes"),
-    "ui_default_config": (checks.mapping, "default settings of the page"),
+    "ui_default_config": (checks.mapping, "default settings of the page of `buildbot-www`"),
     "default_page": (checks.text, "name of the view shown first"),
     "theme": (checks.mapping, "colours of the page of `buildbot-www`"),
     "ui": (
@@ -128,17 +155,40 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
         _avatar_methods,
         "where pictures of people come from, by default `util.AvatarGravatar()`; `[]`: nowhere",
     ),
-    "cookie_secret": (checks.anything, ""),
-    "custom_templates_dir": (checks.anything, ""),
     "debug": (checks.boolean, "whether pages say more of what went wrong in a dashboard"),
-    "extra_headers": (checks.mapping, ""),
+    "rest_minimum_version": (
+        _rest_version,
+        "the lowest version of the REST interface that is served, at most 2, which is the only one",
+    ),
+    "versions": (_versions, "further lines of the page About: a list of tuples of a name and one or more texts"),
+    "logfileName": (
+        checks.optional(_log_file),
+        "the log of requests, in the master's directory, `http.log` by default; None: they go to `twistd.log`",
+    ),
+    "logRotateLength": (
+        checks.optional(checks.whole_number(1)),
+        "bytes after which the log of requests is rotated; by default as `twistd.log`",
+    ),
+    "maxRotatedFiles": (
+        checks.optional(checks.whole_number(0)),
+        "how many old logs of requests are kept; by default as of `twistd.log`",
+    ),
+    "custom_templates_dir": (checks.anything, ""),
     "graphql": (checks.anything, ""),
-    "logfileName": (checks.anything, ""),
-    "logRotateLength": (checks.anything, ""),
-    "maxRotatedFiles": (checks.anything, ""),
-    "rest_minimum_version": (checks.anything, ""),
-    "versions": (checks.sequence, ""),
+    "jsonp": (checks.anything, ""),
 }
+
+
+#: keys of existing configurations that change nothing: why
+NO_EFFECT: dict[str, str] = {
+    "custom_templates_dir": "templates were those of the page of Buildbot before 4.0; see wsgi_dashboards for pages of"
+    " your own",
+    "graphql": "GraphQL has been removed from Buildbot; use REST",
+    "jsonp": "JSONP has been removed from Buildbot; use allowed_origins",
+}
+
+#: keys that nothing knows any more: what to use instead
+RENAMED: dict[str, str] = {"url": "it is c['buildbotURL']"}
 
 
 class WwwConfig(Mapping[str, Any]):
@@ -186,7 +236,8 @@ def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], N
     checked: dict[str, Any] = {}
     for key, given in checks.mapping(value).items():
         if key not in KEYS:
-            report(f"['{key}'] is unknown{checks.suggestion(key, KEYS)}")
+            hint = f": {RENAMED[key]}" if key in RENAMED else checks.suggestion(key, KEYS)
+            report(f"['{key}'] is unknown{hint}")
             continue
         check, meaning = KEYS[key]
         try:
@@ -195,7 +246,7 @@ def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], N
             report(f"['{key}'] {reason}")
         else:
             if not meaning:
-                warn(f"['{key}'] has no effect in this version")
+                warn(f"['{key}'] has no effect in this version: {NO_EFFECT[key]}")
     _check_packages(checked, report)
     if checked.get("auth") is None and checked.get("port") and not is_loopback(checked["port"]):
         warn(

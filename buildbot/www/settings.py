@@ -149,11 +149,11 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
         "plugins": {},
         # What is not a list keeps the existing page from showing a picture beside the name of who is logged in.
         "avatar_methods": _avatar_methods(www),
-        "logfileName": None,
+        "logfileName": "http.log",
         **shown,
         "auth": {"name": "NoAuth"},
         "authz": {},
-        "versions": _versions(),
+        "versions": [*_versions(), *map(list, www.get("versions") or ())],
         "buildbotURL": url,
         "title": title,
         "titleURL": title_url,

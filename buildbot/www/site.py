@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
+from twisted.python.logfile import LogFile
 
 from buildbot.data.interfaces import Master
 from buildbot.util import tcp
@@ -17,6 +19,7 @@ from buildbot.www.api.rest import RestApi
 from buildbot.www.app import App, plain_error
 from buildbot.www.gate import Gate
 from buildbot.www.hooks.receiver import ChangeHooks
+from buildbot.www.http.accesslog import AccessLog
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.http.server import HttpServer
 from buildbot.www.login import Login
@@ -67,6 +70,7 @@ class WwwServer:
         self._ends: Any = None
         self._sockets: EventFactory | None = None
         self._listening: Any = None
+        self._access: AccessLog | None = None
 
     @property
     def port(self) -> int | None:
@@ -90,6 +94,7 @@ class WwwServer:
         )
         self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
         self._listening = await tcp.listen(reactor, self.settings.listen, self._front)
+        self._access = self._access_log()
         self._sockets.start()
         _log.info("the web server listens on {where}", where=self._listening.getHost())
 
@@ -107,7 +112,9 @@ class WwwServer:
         if self._app is not None:
             self._app = None
             self.master.metrics.remove(self.metrics)
-        self._front = self._sockets = self._gate = self._ends = None
+        if self._access is not None:
+            self._access.close()
+        self._front = self._sockets = self._gate = self._ends = self._access = None
 
     async def reconfigure(
         self,
@@ -118,12 +125,16 @@ class WwwServer:
     ) -> None:
         """Take new settings; open connections stay unless the address or the pings changed."""
         old, self.settings = self.settings, make_settings(www, buildbotURL, title, titleURL)
-        self._www = www
+        logged, self._www = _logging(self._www), www
         if (old.listen, old.ws_ping_interval_s) != (self.settings.listen, self.settings.ws_ping_interval_s):
             await self.stop()
             await self.start()
         elif self._gate is not None and self._sockets is not None:
             self._app = self._make_app()
+            if logged != _logging(www):
+                before_log, self._access = self._access, self._access_log()
+                if before_log is not None:
+                    before_log.close()
             before, self._gate = self._gate, self._app.gate
             self._sockets.gate = self._gate
             if self._front is not None and (before.guards_reading or self._gate.guards_reading):
@@ -132,7 +143,28 @@ class WwwServer:
 
     async def _handle(self, request: Request) -> Response:
         assert self._app is not None
-        return await self._requests.count(self._app.handle, request)
+        response = await self._requests.count(self._app.handle, request)
+        if self._access is not None:
+            self._access.add(request, response)
+        return response
+
+    def _access_log(self) -> AccessLog | None:
+        """The log of requests; none where the master has no directory."""
+        basedir = getattr(self.master, "basedir", None)
+        if basedir is None:
+            return None
+        name, length, count = _logging(self._www)
+        if not name:
+            return AccessLog(self.master.reactor, None)
+        rotation = getattr(self.master, "log_rotation", None)
+        file = LogFile(
+            Path(basedir, name).name,
+            str(Path(basedir, name).parent),
+            rotateLength=getattr(rotation, "rotateLength", None) if length is None else length,
+            maxRotatedFiles=getattr(rotation, "maxRotatedFiles", None) if count is None else count,
+            defaultMode=0o640,
+        )
+        return AccessLog(self.master.reactor, file)
 
     def metrics(self) -> Iterable[Family]:
         """Requests and connections."""
@@ -162,3 +194,8 @@ class WwwServer:
             ChangeHooks(data, self._www, reactor, self.master.httpservice, settings.allows_origin),
             self._operating,
         )
+
+
+def _logging(www: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+    """What the configuration says of the log of requests."""
+    return www.get("logfileName", "http.log"), www.get("logRotateLength"), www.get("maxRotatedFiles")

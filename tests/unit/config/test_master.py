@@ -170,7 +170,7 @@ def test_keys_of_builds(tmp_path: Path) -> None:
         ),
         (
             "c['www'] = {'graphql': {}}",
-            "c['www'] ['graphql'] has no effect in this version",
+            "c['www'] ['graphql'] has no effect in this version: GraphQL has been removed from Buildbot; use REST",
         ),
         (
             "c['www'] = {'port': 'tcp:8010'}",
@@ -222,5 +222,5 @@ def test_error_outside() -> None:
 
 def test_www_hides_values(tmp_path: Path) -> None:
     """The web server's settings do not show their values, which may be secrets."""
-    config = load(tmp_path, "c['www'] = {'cookie_secret': 'geheim'}")
+    config = load(tmp_path, "c['www'] = {'theme': {'secret': 'geheim'}}")
     assert "geheim" not in repr(config.www)

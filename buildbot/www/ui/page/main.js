@@ -24,7 +24,7 @@ import { Toasts } from "./parts/dialogs.js";
 import { Frame } from "./parts/frame.js";
 import { listenToKeys } from "./parts/keys.js";
 import { ahead, prefetchOnIntent } from "./prefetch.js";
-import { useRoute } from "./router.js";
+import { parse, replace, useRoute } from "./router.js";
 import { stream } from "./stream.js";
 import { setVisitor } from "./visitor.js";
 
@@ -56,6 +56,12 @@ function pageFor({ segments }) {
   return found?.[1] ?? NotFound;
 }
 
+/** Go to the page that the configuration wants to be seen first, if there is one of that name. */
+function openFirst(config) {
+  const first = parse(`#/${config.default_page ?? ""}`);
+  if (first.segments.length && (pageFor(first) !== NotFound || dashboards(config).some(({ name }) => name === first.segments[0]))) replace(first.hash);
+}
+
 function App() {
   const route = useRoute(ahead);
   const [config, setConfig] = useState(null);
@@ -68,6 +74,7 @@ function App() {
         const answer = await getConfig();
         useTitle.site = answer.title;
         setVisitor(answer);
+        if (/^#?\/?$/.test(location.hash)) openFirst(answer);
         setConfig(answer);
       } catch {
         // Shown as offline by the frame; the next connection asks again.

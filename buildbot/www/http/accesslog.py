@@ -1,0 +1,93 @@
+"""The log of requests, in the combined format that programs for web servers' logs read.
+
+Lines are written together, a moment later: a write for each would cost more than many an answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Protocol
+
+from twisted.logger import Logger
+
+from buildbot.www.http.messages import Request, Response
+
+_log = Logger()
+
+#: how long lines wait for others, in seconds, and how many wait at most
+DELAY_S = 1.0
+_MOST_LINES = 500
+
+
+class LogFile(Protocol):
+    """Where lines go: `twisted.python.logfile.LogFile`."""
+
+    def write(self, data: str) -> object:
+        """Add a text."""
+
+    def close(self) -> object:
+        """Write no more."""
+
+
+class AccessLog:
+    """Writes a line for each request.
+
+    Args:
+        reactor: for the moment later.
+        file: where to; None: the master's log.
+    """
+
+    def __init__(self, reactor: Any, file: LogFile | None) -> None:
+        self._reactor = reactor
+        self._file = file
+        self._lines: list[str] = []
+        self._timer: Any = None
+        self._time = (0, "")
+
+    def add(self, request: Request, response: Response) -> None:
+        """A request has been answered."""
+        length = len(response.body) if isinstance(response.body, bytes) else "-"
+        target = f"{request.path}?{request.query}" if request.query else request.path
+        line = (
+            f'"{_plain(request.client)}" - - [{self._now()}] "{request.method} {_plain(target)} HTTP/1.1" '
+            f'{response.status} {length} "{_plain(request.header("referer") or "-")}" '
+            f'"{_plain(request.header("user-agent") or "-")}"'
+        )
+        if self._file is None:
+            _log.info("{line}", line=line)
+            return
+        self._lines.append(line)
+        if len(self._lines) >= _MOST_LINES:
+            self._write()
+        elif self._timer is None:
+            self._timer = self._reactor.callLater(DELAY_S, self._write)
+
+    def close(self) -> None:
+        """Write what waits, and no more."""
+        self._write()
+        if self._file is not None:
+            self._file.close()
+
+    def _write(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        lines, self._lines = self._lines, []
+        if lines and self._file is not None:
+            try:
+                self._file.write("\n".join(lines) + "\n")
+            except OSError as problem:
+                _log.error("the log of requests cannot be written: {reason}", reason=problem.strerror)
+
+    def _now(self) -> str:
+        now = int(time.time())
+        if now != self._time[0]:
+            self._time = (now, time.strftime("%d/%b/%Y:%H:%M:%S +0000", time.gmtime(now)))
+        return self._time[1]
+
+
+def _plain(text: str) -> str:
+    """A text that ends neither its quotes nor its line."""
+    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return text.encode("unicode_escape").decode().replace('"', '\\"')
