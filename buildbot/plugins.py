@@ -180,6 +180,7 @@ util = Namespace(
             "RolesFromBase RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername"
         ),
         "buildbot.www.avatar": "AvatarBase AvatarGitHub AvatarGravatar",
+        "buildbot.www.ldapuserinfo": "LdapUserInfo",
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
 )

@@ -22,7 +22,7 @@ def blocks(name: str) -> list[str]:
 
 def examples(name: str) -> list[str]:
     """The indented blocks of a page that are Python."""
-    return [text for text in blocks(name) if text.startswith(("from ", "c[", "class "))]
+    return [text for text in blocks(name) if text.startswith(("from ", "c[", "class ", "directory "))]
 
 
 @pytest.mark.parametrize("text", [*examples("login.md"), *examples("hooks.md"), *examples("dashboards.md")])
