@@ -13,6 +13,7 @@ from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
+from buildbot.process.properties import Properties
 from buildbot.process.service import BuildbotService, ServiceManager
 from buildbot.process.services import ProcessLayer
 from buildbot.process.workers.clientports import ClientPorts
@@ -91,6 +92,16 @@ class BuildMaster(StateLayer):
         """Where programs that are no workers log in over PB."""
         assert self._process is not None  # whose parts ask for them
         return self._process.client_ports
+
+    async def rendered(self, value: Any, properties: Mapping[str, Any] | None = None) -> Any:
+        """``value`` with the renderables in it, secrets for example, replaced; outside of any build.
+
+        Args:
+            properties: that it is rendered with, by name.
+        """
+        known = Properties(**(properties or {}))
+        known.master = self
+        return await known.render(value)
 
     def is_late(self) -> bool:
         """Whether its heartbeat has not come through for so long that the others may soon take it for dead."""

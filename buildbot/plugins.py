@@ -184,6 +184,12 @@ util = Namespace(
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
 )
+webhooks = Namespace(
+    "webhooks",
+    {
+        "buildbot.www.hooks.handlers": "base bitbucketcloud gitea github gitlab poller",
+    },
+)
 worker = Namespace(
     "worker",
     {
@@ -200,14 +206,11 @@ NAMESPACES: Mapping[str, Namespace] = {
     "secrets": secrets,
     "steps": steps,
     "util": util,
+    "webhooks": webhooks,
     "worker": worker,
 }
 
-
-#: namespaces of the plugins of 4.3 that have nothing in them yet; ``from buildbot.plugins import *`` takes them along
-EMPTY: Mapping[str, Namespace] = {name: Namespace(name, {}) for name in ("webhooks",)}
-
-__all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]  # noqa: F822
+__all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
@@ -225,8 +228,6 @@ def __getattr__(name: str) -> Any:
     # An AttributeError would reach the user as a bare "cannot import name". Dunders are what Python asks.
     if name.startswith("__"):
         raise AttributeError(name)
-    if name in EMPTY:
-        return EMPTY[name]
     close = difflib.get_close_matches(name, NAMESPACES, n=1)
     hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(NAMESPACES))}"
     raise ImportError(f"buildbot.plugins has no {name!r}{hint}")

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from buildbot.config.arguments import arguments_of, documented  # noqa: E402
+from buildbot.config.hooks import DIALECTS  # noqa: E402
 from buildbot.data.connector import DataConnector  # noqa: E402
 from buildbot.data.updates import Updates  # noqa: E402
 from buildbot.db.base import DBConnectorComponent  # noqa: E402
@@ -42,7 +43,7 @@ def pages() -> dict[str, str]:
     return {name: text.rstrip() + "\n" for name, text in made.items()}
 
 
-_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, ways to log in
+_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, hooks, ways to log in
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -68,6 +69,10 @@ def _kinds() -> str:
             lines = list(documented(kind))
             heading = ["**Arguments**", ""] if lines else []
             parts.append("\n".join([f"### {kind.__name__}\n", f"{_text(kind)}{also}\n", *heading, *lines, ""]))
+    parts.append("## webhooks\n\nOptions of the dialects in `c['www']['change_hook_dialects']`.\n")
+    for name, options in DIALECTS.items():
+        lines = [line for base in reversed(options.__mro__) for line in documented(base)]
+        parts.append("\n".join([f"### {name}\n", *lines, ""]))
     return "\n".join(parts)
 
 

@@ -3,33 +3,86 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from buildbot.config import checks
+from buildbot.config.arguments import Declared, argument, arguments_of
 
 _codebase = checks.optional(checks.either(checks.text, checks.function, otherwise="a string or a function"))
-_secret = checks.optional(checks.text)
+_secret = checks.optional(checks.name)
 _texts = checks.list_of(checks.text)
 
-#: dialect → option → check
-DIALECTS: Mapping[str, Mapping[str, checks.Check]] = {
-    "base": {},
-    "github": {
-        "secret": _secret,
-        "strict": checks.boolean,
-        "accept_sha1": checks.boolean,
-        "codebase": _codebase,
-        "github_property_whitelist": _texts,
-        "skips": _texts,
-        "pullrequest_ref": checks.one_of("merge", "head"),
-        "github_api_endpoint": checks.url,
-        "token": _secret,
-    },
-    "gitlab": {"secret": _secret, "codebase": _codebase},
-    "gitea": {"secret": _secret, "codebase": _codebase},
-    "bitbucketcloud": {"secret": _secret, "codebase": _codebase},
-    "poller": {"allowed": _texts},
+
+def _class(value: Any) -> Any:
+    if not isinstance(value, type):
+        raise ValueError(f"must be a class, not {checks.kind(value)}")
+    return value
+
+
+class HookOptions(Declared):
+    """Options of every dialect."""
+
+    custom_class = argument(
+        None, checks.optional(_class), doc="a class of your own that takes the requests, with `getChanges(request)`"
+    )
+
+
+class SignedHookOptions(HookOptions):
+    """Options of dialects whose senders sign what they send."""
+
+    secret = argument(None, _secret, renderable=True, doc="what the sender signs with, or sends along")
+    codebase = argument(None, _codebase, doc="the codebase of the changes: a name, or f(payload)")
+
+
+class GitHubOptions(SignedHookOptions):
+    """Options of ``github``."""
+
+    strict = argument(False, checks.boolean, doc="insist on a `secret`, without which nothing is signed")
+    accept_sha1 = argument(False, checks.boolean, doc="take signatures of old servers, too")
+    github_property_whitelist = argument((), _texts, doc="patterns of what of a payload becomes properties: `github.*`")
+    skips = argument(
+        (r"\[ *skip *ci *\]", r"\[ *ci *skip *\]"),
+        _texts,
+        doc="regular expressions; commits with such words are left out",
+    )
+    pullrequest_ref = argument("merge", checks.one_of("merge", "head"), doc="which ref of a pull request is built")
+    github_api_endpoint = argument("https://api.github.com", checks.url, doc="the API, for questions")
+    token = argument(
+        None, _secret, renderable=True, doc="for questions to the API; rendered with the property `full_name`"
+    )
+    debug = argument(False, checks.boolean, doc="log what comes")
+    verify = argument(True, checks.boolean, doc="check the API's certificate")
+
+
+# the name is a word of Python, so it cannot stand in the body
+setattr(
+    GitHubOptions,
+    "class",
+    argument(None, checks.optional(_class), doc="a subclass of `GitHubEventHandler` that handles events"),
+)
+
+
+class PollerOptions(HookOptions):
+    """Options of ``poller``."""
+
+    allowed = argument(None, checks.optional(_texts), doc="names of the pollers that may be told; None: all")
+
+
+#: the options of each dialect
+DIALECTS: Mapping[str, type[HookOptions]] = {
+    "base": HookOptions,
+    "github": GitHubOptions,
+    "gitlab": SignedHookOptions,
+    "gitea": SignedHookOptions,
+    "bitbucketcloud": SignedHookOptions,
+    "poller": PollerOptions,
 }
+
+
+def plugin_dialects() -> dict[str, EntryPoint]:
+    """Dialects that other packages offer, by name."""
+    return {entry.name: entry for entry in entry_points(group="buildbot.webhooks")}
 
 
 def check_dialects(value: Any) -> dict[str, dict[str, Any]]:
@@ -40,25 +93,31 @@ def check_dialects(value: Any) -> dict[str, dict[str, Any]]:
     """
     switched_on = {}
     for dialect, given in checks.mapping(value).items():
-        if dialect not in DIALECTS:
+        if dialect not in DIALECTS and dialect not in plugin_dialects() and not _has_class(given):
             known = ", ".join(DIALECTS)
             raise ValueError(f"{dialect!r} is unknown{checks.suggestion(dialect, DIALECTS)}; there are {known}")
         if given is False:
             continue
         options = {} if given is True or given is None else given
-        switched_on[dialect] = _check_options(dialect, options)
+        # what options a plugin's dialect has only the plugin knows
+        switched_on[dialect] = _check_options(dialect, options) if dialect in DIALECTS else checks.mapping(options)
     return switched_on
 
 
+def _has_class(given: Any) -> bool:
+    """Whether options name a class that takes the requests."""
+    return isinstance(given, Mapping) and isinstance(given.get("custom_class"), type)
+
+
 def _check_options(dialect: str, given: Any) -> dict[str, Any]:
-    known = DIALECTS[dialect]
+    known = arguments_of(DIALECTS[dialect])
     options = {}
     try:
         for name, value in checks.mapping(given).items():
             if name not in known:
                 raise ValueError(f"has no option {name!r}{checks.suggestion(name, known)}")
             try:
-                options[name] = known[name](value)
+                options[name] = known[name].checked(value)
             except ValueError as reason:
                 raise ValueError(f"[{name!r}] {reason}") from None
         if options.get("strict") and not options.get("secret"):

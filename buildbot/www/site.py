@@ -191,7 +191,7 @@ class WwwServer:
             self._streams,
             Pages(settings, gate, self._www),
             Login(gate, settings.buildbot_url),
-            ChangeHooks(data, self._www, reactor, self.master.httpservice, settings.allows_origin),
+            ChangeHooks(data, self._www, reactor, self.master.httpservice, settings.allows_origin, self.master),
             self._operating,
         )
 

@@ -13,7 +13,11 @@ GUIDE = Path(__file__).parents[2] / "docs" / "extending.md"
 EXAMPLES = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.S)
 
 
-@pytest.mark.parametrize("example", EXAMPLES, ids=["step", "scheduler", "change source", "worker on demand"])
+@pytest.mark.parametrize(
+    "example",
+    EXAMPLES,
+    ids=["step", "scheduler", "change source", "worker on demand", "reporter", "secret provider", "hook"],
+)
 def test_example(example: str, tmp_path: Path) -> None:
     """Each is a test that passes."""
     (tmp_path / "test_mine.py").write_text(example)

@@ -24,7 +24,7 @@ class BitbucketCloudDialect(Dialect):
         """As ``Dialect.receive``."""
         signature = request.header("x-hub-signature")
         digest = None if signature is None else signature.removeprefix("sha256=")
-        require_signature(self.options.get("secret"), digest, request.body)
+        require_signature(await self.option("secret"), digest, request.body)
         payload = parse(request.body)
         event = request.header("x-event-key")
         if not event:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 
+from buildbot.interfaces import holds_renderable
 from buildbot.util.httpclient import HttpClient
 from buildbot.www.http.messages import Request
 
@@ -57,15 +58,22 @@ class Dialect:
         data: the Data API.
         options: of ``change_hook_dialects``, checked.
         http: for questions to the sender.
+        master: the master, for options that are renderables, and for handlers of users; None where there is none.
     """
 
     #: whether a GET, which any link or picture of a page can make, is enough
     takes_get = False
 
-    def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient) -> None:
+    def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient, master: Any = None) -> None:
         self.data = data
         self.options = options
         self.http = http
+        self.master = master
+
+    async def option(self, name: str, **properties: Any) -> Any:
+        """An option that may be a secret or another renderable, rendered with some properties."""
+        value = self.options.get(name)
+        return await self.master.rendered(value, properties) if holds_renderable(value) else value
 
     async def receive(self, request: Request) -> Delivery:
         """What a request brings.

@@ -24,7 +24,7 @@ class GiteaDialect(Dialect):
 
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``."""
-        require_signature(self.options.get("secret"), request.header("x-gitea-signature"), request.body)
+        require_signature(await self.option("secret"), request.header("x-gitea-signature"), request.body)
         payload = parse(request.body)
         event = request.header("x-gitea-event")
         if not event:

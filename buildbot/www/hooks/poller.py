@@ -15,7 +15,8 @@ class PollerDialect(Dialect):
         """As ``Dialect.receive``; the changes come later, from the pollers."""
         wanted = form(request).get("poller", [])
         sources = {each["name"]: each["changesourceid"] for each in await self.data.get({}, ("changesources",))}
-        allowed = self.options.get("allowed", list(sources))
+        allowed = self.options.get("allowed")
+        allowed = list(sources) if allowed is None else allowed
         missing = [name for name in wanted if name not in sources or name not in allowed]
         if missing:
             raise RefusedDeliveryError(f"Could not find pollers: {', '.join(missing)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from twisted.cred import error as cred
@@ -11,6 +12,7 @@ from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import maybeDeferred
 from twisted.logger import Logger
 
+from buildbot.config.hooks import plugin_dialects
 from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.util.httpclient import HttpClient
 from buildbot.www.auth import basic_credentials
@@ -20,6 +22,7 @@ from buildbot.www.hooks.dialect import Data, Dialect, RefusedDeliveryError
 from buildbot.www.hooks.gitea import GiteaDialect
 from buildbot.www.hooks.github import GitHubDialect
 from buildbot.www.hooks.gitlab import GitLabDialect
+from buildbot.www.hooks.handlers import HandlerDialect
 from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.http.messages import Request, Response
 
@@ -35,6 +38,14 @@ _DIALECTS: Mapping[str, type[Dialect]] = {
 }
 
 
+def _kind(name: str, options: Mapping[str, Any]) -> Callable[..., Dialect]:
+    """What makes a dialect: ours, or one that has a handler of a user or plugin do the work."""
+    custom = options.get("custom_class")
+    if custom is None and name not in _DIALECTS:
+        custom = plugin_dialects()[name].load()
+    return _DIALECTS[name] if custom is None else partial(HandlerDialect, name, custom)
+
+
 class ChangeHooks:
     """Answers GET and POST below ``/change_hook``.
 
@@ -44,6 +55,7 @@ class ChangeHooks:
         reactor: measures how fast passwords are guessed.
         http: for questions to senders.
         allows_origin: whether pages of an origin may report changes from a browser.
+        master: for handlers of users and plugins, and for secrets; None where there is none.
     """
 
     def __init__(
@@ -53,11 +65,12 @@ class ChangeHooks:
         reactor: Any,
         http: HttpClient,
         allows_origin: Callable[[str], bool] = lambda _: False,
+        master: Any = None,
     ) -> None:
         self._allows_origin = allows_origin
         self._data = data
         self._dialects = {
-            name: _DIALECTS[name](data, options, http)
+            name: _kind(name, options)(data, options, http, master)
             for name, options in (www.get("change_hook_dialects") or {}).items()
         }
         self._checkers = list(www.get("change_hook_auth") or ())

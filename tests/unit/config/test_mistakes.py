@@ -391,11 +391,11 @@ def test_a_missing_name_is_said_once(tmp_path: Path) -> None:
         first = util.Qwertz("a")
         second = util.Qwertz("b")
         c['schedulers'] = [util.Qwertz("c"), util.Qwertz("d")]
-        c['change_source'] = steps.Qwertz("e")
+        c['services'] = [reporters.MailNotifie("e")]
         """
     assert mistakes(tmp_path, text) == [
         "master.cfg:6: AttributeError: buildbot.plugins.util has no 'Qwertz'",
-        "master.cfg:9: AttributeError: buildbot.plugins.steps has no 'Qwertz'",
+        "master.cfg:9: AttributeError: buildbot.plugins.reporters has no 'MailNotifie'; did you mean MailNotifier?",
     ]
 
 

@@ -12,7 +12,11 @@ from urllib.parse import urlencode
 import pytest
 from twisted.cred.checkers import FilePasswordDB
 
+from buildbot.config.hooks import check_dialects
+from buildbot.plugins import webhooks
+from buildbot.process.properties import Secret
 from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.www.hooks.github import GitHubEventHandler
 from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.http.messages import Request
 from tests.unit.www.clients import until
@@ -603,3 +607,120 @@ async def test_who_may_call(master: FakeMaster, tmp_path: Path) -> None:
     wrong, right = (f"Basic {b64encode(pair).decode()}" for pair in (b"joe:no", b"joe:pw"))
     assert (await deliver(guarded, "base", b"", authorization=wrong))[0] == 401
     assert await deliver(guarded, "base", b"", authorization=right) == (200, "1 change found")
+
+
+class Handler(GitHubEventHandler):
+    """As people have written it for Buildbot."""
+
+    async def handle_pull_request(self, payload: Any, event: str) -> Any:
+        changes, kind = await super().handle_pull_request(payload, event)
+        for change in changes:
+            change["category"] = f"{event} {self._has_skip('[skip ci]')}"
+        return changes, kind
+
+    def handle_release(self, payload: Any) -> Any:  # Buildbot's manual has it with one argument
+        repository = payload["repository"]["html_url"]
+        return self._process_change(payload, "joe", "r", repository, "proj", "release", {"more": 1}), "git"
+
+
+async def test_github_class(master: FakeMaster) -> None:
+    """A class of one's own handles events in its way, and others than ours; signatures are checked before."""
+    receiver = hooks(master, {"github": {"class": Handler, "secret": SECRET, "skips": []}})
+
+    async def send(event: str, payload: Any, **headers: str) -> tuple[int, str]:
+        signed = {"x_hub_signature_256": f"sha256={signature(payload)}", "x_github_event": event}
+        return await deliver(receiver, "github", payload, **{**signed, **headers})
+
+    assert (await send("pull_request", PULL, x_hub_signature_256="sha256=00"))[0] == 400
+    assert await send("pull_request", PULL) == (200, "1 change found")
+    assert await send("pull_request", PULL) == (200, "no change found")
+    assert await send("release", PUSH) == (200, "1 change found")
+    assert await send("push", PUSH) == (200, "1 change found")
+    for event in ("ping", "workflow_run", "star"):
+        assert await send(event, PUSH) == (200, "no change found")
+    pull, release, _ = await changes(master)
+    assert pull["category"] == "pull_request False"
+    assert (release["project"], release["properties"]["more"][0]) == ("proj", 1)
+
+
+class Custom:
+    """Takes requests itself."""
+
+    def __init__(self, master: Any, options: dict[str, Any]) -> None:
+        self.master, self.options = master, options
+
+    def getChanges(self, request: Any) -> Any:
+        if request.getHeader(b"X-Refuse") is not None:
+            raise ValueError("refused by the handler")
+        assert request.getAllHeaders()[b"x-who"] == b"joe" and request.method == b"POST"
+        assert request.args == {b"a": [b"1"]} and request.uri == b"/change_hook/mine?a=1"
+        return [
+            {"author": request.getHeader("X-Who"), "comments": request.content.read().decode(), **self.options}
+        ], None
+
+
+async def test_custom_class(master: FakeMaster) -> None:
+    """A class of one's own takes the requests of any dialect, one that nobody knows too."""
+    www = check_dialects({"mine": {"custom_class": Custom, "branch": "b"}})
+    receiver = hooks(master, www)
+    assert await deliver(receiver, "mine", b"text", "a=1", x_who="joe") == (200, "1 change found")
+    assert await deliver(receiver, "mine", b"text", x_refuse="1") == (400, "refused by the handler")
+    (change,) = await changes(master)
+    assert (change["author"], change["comments"], change["branch"]) == ("joe", "text", "b")
+
+
+async def test_a_plugins_dialect(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a package offers is known by its name; its options are its own."""
+
+    class Entry:
+        def load(self) -> Any:
+            return Custom
+
+    for place in ("buildbot.config.hooks", "buildbot.www.hooks.receiver"):
+        monkeypatch.setattr(f"{place}.plugin_dialects", lambda: {"mine": Entry()})
+    receiver = hooks(master, check_dialects({"mine": {"branch": "b"}}))
+    assert await deliver(receiver, "mine", b"text", "a=1", x_who="joe") == (200, "1 change found")
+    with pytest.raises(ValueError, match="'yours' is unknown"):
+        check_dialects({"yours": {}})
+
+
+class Inherits(webhooks.base):  # type: ignore[misc, name-defined]
+    """Changes what ours makes."""
+
+    async def getChanges(self, request: Any) -> Any:
+        found, kind = await super().getChanges(request)
+        return [{**change, "project": "mine"} for change in found], kind
+
+
+async def test_inheriting_a_dialect(master: FakeMaster) -> None:
+    """The dialects under the names of ``webhooks`` are classes to inherit from."""
+    receiver = ChangeHooks(
+        master.data, {"change_hook_dialects": {"base": {"custom_class": Inherits}}}, master.reactor,
+        master.httpservice, master=master,
+    )  # fmt: skip
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    assert await deliver(receiver, "base", b"author=joe&comments=c", **form) == (200, "1 change found")
+    assert (await deliver(receiver, "base", b"author=joe&files=x", **form))[0] == 400
+    (change,) = await changes(master)
+    assert change["project"] == "mine"
+
+
+async def test_secrets_of_hooks(master: FakeMaster) -> None:
+    """A secret may be one of ``secretsProviders``; it is asked for at each delivery."""
+    asked: list[Any] = []
+
+    async def rendered(value: Any, properties: Any) -> str:
+        asked.append(value)
+        return SECRET
+
+    setattr(master, "rendered", rendered)  # noqa: B010
+    options = check_dialects({"github": {"secret": Secret("github")}, "gitlab": {"secret": Secret("gitlab")}})
+    receiver = ChangeHooks(
+        master.data, {"change_hook_dialects": options}, master.reactor, master.httpservice, master=master
+    )
+    for _ in range(2):
+        headers = {"x_hub_signature_256": f"sha256={signature(PUSH)}", "x_github_event": "push"}
+        assert (await deliver(receiver, "github", PUSH, **headers))[0] == 200
+    assert (await deliver(receiver, "gitlab", {}, x_gitlab_token=SECRET))[0] == 200
+    assert (await deliver(receiver, "gitlab", {}, x_gitlab_token="x"))[0] == 400
+    assert [repr(each) for each in asked] == ["Secret(github)"] * 2 + ["Secret(gitlab)"] * 2

@@ -1,0 +1,102 @@
+"""Hooks of users and plugins: classes with ``getChanges(request)``, and ours under the names that they inherit from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from buildbot.util.deferreds import resolved
+from buildbot.www.hooks.base import BaseDialect
+from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
+from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError
+from buildbot.www.hooks.gitea import GiteaDialect
+from buildbot.www.hooks.github import GitHubDialect
+from buildbot.www.hooks.gitlab import GitLabDialect
+from buildbot.www.hooks.poller import PollerDialect
+from buildbot.www.hooks.webrequest import WebRequest
+from buildbot.www.http.messages import Request
+
+
+class HandlerDialect(Dialect):
+    """Has a handler make the changes of a request.
+
+    Args:
+        name: the dialect's.
+        handler: a class that is made with the master and the options, or an object.
+    """
+
+    def __init__(self, name: str, handler: Any, *args: Any) -> None:
+        super().__init__(*args)
+        self._name = name
+        given = {key: value for key, value in self.options.items() if key != "custom_class"}
+        self._handler = handler(self.master, given) if isinstance(handler, type) else handler
+
+    async def receive(self, request: Request) -> Delivery:
+        """As ``Dialect.receive``. A ValueError of the handler is the answer to the sender."""
+        try:
+            changes, _ = await resolved(self._handler.getChanges(WebRequest(request)))
+        except ValueError as problem:
+            raise RefusedDeliveryError(str(problem)) from None
+        return Delivery({"": [dict(change) for change in changes]} if changes else {})
+
+
+class BaseHookHandler:
+    """Base of handlers: ours make the changes of a request, a user's overrides `getChanges`.
+
+    Args:
+        master: the master.
+        options: of the dialect; True and None stand for none.
+    """
+
+    dialect: ClassVar[type[Dialect]] = BaseDialect
+
+    def __init__(self, master: Any, options: Mapping[str, Any] | bool | None = None) -> None:
+        self.master = master
+        self.options = dict(options) if isinstance(options, Mapping) else {}
+
+    async def getChanges(self, request: WebRequest) -> tuple[list[dict[str, Any]], str | None]:
+        """The changes of a request, as arguments of ``addChange``, and the kind of repository.
+
+        Raises ValueError with the answer for a sender who is refused.
+        """
+        http = getattr(self.master, "httpservice", None)
+        made: Any = self.dialect(self.master.data, self.options, http, self.master)  # type: ignore[arg-type]
+        try:
+            delivery: Delivery = await made.receive(request.request)
+        except RefusedDeliveryError as problem:
+            raise ValueError(str(problem)) from None
+        return [change for changes in delivery.changes.values() for change in changes], "git"
+
+
+class base(BaseHookHandler):
+    """``webhooks.base``"""
+
+
+class bitbucketcloud(BaseHookHandler):
+    """``webhooks.bitbucketcloud``"""
+
+    dialect = BitbucketCloudDialect
+
+
+class gitea(BaseHookHandler):
+    """``webhooks.gitea``"""
+
+    dialect = GiteaDialect
+
+
+class github(BaseHookHandler):
+    """``webhooks.github``"""
+
+    dialect = GitHubDialect
+
+
+class gitlab(BaseHookHandler):
+    """``webhooks.gitlab``"""
+
+    dialect = GitLabDialect
+
+
+class poller(BaseHookHandler):
+    """``webhooks.poller``"""
+
+    dialect = PollerDialect
