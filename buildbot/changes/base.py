@@ -19,7 +19,7 @@ from buildbot.process.claimed import ClaimedPart
 from buildbot.process.properties import Properties
 from buildbot.util import checks as limits
 from buildbot.util.background import in_background
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
 
@@ -256,7 +256,7 @@ class PollingChangeSource(ChangeSource):
 
     async def __poll_and_report(self) -> None:
         try:
-            await self.poll()
+            await resolved(self.poll())
         except PollError as problem:
             self.__report(str(problem))
         except Exception as problem:

@@ -150,7 +150,10 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     "authz": (_like(AuthzLike, "a util.Authz(…)"), "who may do what: [login.md](login.md)"),
     "cookie_expiration_time": (_lifetime, "how long a login lasts, a `datetime.timedelta`; a week by default"),
     "change_hook_dialects": (check_dialects, "who may report changes over HTTP: [hooks.md](hooks.md)"),
-    "change_hook_auth": (checks.list_of(_checker), "who may, by name and password: [hooks.md](hooks.md)"),
+    "change_hook_auth": (
+        checks.optional(checks.list_of(_checker)),
+        "who may, by name and password: [hooks.md](hooks.md)",
+    ),
     "avatar_methods": (
         _avatar_methods,
         "where pictures of people come from, by default `util.AvatarGravatar()`; `[]`: nowhere",

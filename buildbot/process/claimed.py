@@ -1,8 +1,7 @@
 """Parts of which exactly one master of the installation runs each: schedulers and change sources.
 
-Every master that has the part in its configuration activates it; the database decides who runs it.
-*Activated* means "would run it", *working* means "runs it". A master that finds the part claimed by another
-active master waits:
+Every master that has the part in its configuration would run it; the database decides who does, which is then
+*working*. A master that finds the part claimed by another active master waits:
 
 - for ``masters/N/stopped`` of another master: its claims are gone, try at once;
 - for a minute at most: a master may also give a part up because its configuration no longer has it, which is
@@ -28,6 +27,7 @@ from buildbot.data.interfaces import Master
 from buildbot.process.configured import Configured
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
 
@@ -48,7 +48,7 @@ class ClaimedPart(Declared, Configured, ABC):
     """A configured part that at most one master runs at a time.
 
     Attributes:
-        master: the master that it was activated in.
+        master: the master that would run it.
         working: whether this master runs it now.
     """
 
@@ -64,7 +64,7 @@ class ClaimedPart(Declared, Configured, ABC):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.working = False
-        self.__activated = False
+        self.__wanted = False
         self.__switching = DeferredLock()
         self.__retry: Any = None
         self.__masters: Any = None
@@ -76,24 +76,32 @@ class ClaimedPart(Declared, Configured, ABC):
     async def claim(self, masterid: int | None) -> bool:
         """Claim the part for a master, or give it up with None; False if another active master has it."""
 
-    @abstractmethod
     async def start_work(self) -> None:
         """Begin to work; the part is claimed."""
 
-    @abstractmethod
     async def stop_work(self) -> None:
         """Stop working; return when nothing is under way any more."""
 
-    async def activate(self, master: RunningMaster) -> None:
+    @deferred
+    async def activate(self) -> None:
+        """Begin to work; the part is claimed. What plugins override, and call with ``super()``; Deferred."""
+        await self.start_work()
+
+    @deferred
+    async def deactivate(self) -> None:
+        """Stop working. What plugins override, and call with ``super()``; Deferred."""
+        await self.stop_work()
+
+    async def run_in(self, master: RunningMaster) -> None:
         """Run the part in this master as soon as no other master runs it. Returns after the first try."""
         self.master = master
-        self.__activated = True
+        self.__wanted = True
         self.__masters = await master.mq.startConsuming(self.__master_event, ("masters", None, None))
         await self.__take_up()
 
-    async def deactivate(self) -> None:
+    async def stop_running(self) -> None:
         """Stop the part in this master and let others have it."""
-        self.__activated = False
+        self.__wanted = False
         if self.__masters is not None:
             await maybeDeferred(self.__masters.stopConsuming)
             self.__masters = None
@@ -113,13 +121,13 @@ class ClaimedPart(Declared, Configured, ABC):
     async def __take_up(self) -> None:
         async with self.__switching:
             self.__cancel_retry()
-            if not self.__activated or self.working:
+            if not self.__wanted or self.working:
                 return
             delay_s = self.retry_s
             try:
                 if await self.claim(self.master.masterid):
                     self.working = True
-                    await self.start_work()
+                    await resolved(self.activate())
                     return
             except Exception:
                 delay_s = min(self.failed_retry_s, self.retry_s)
@@ -143,7 +151,7 @@ class ClaimedPart(Declared, Configured, ABC):
 
     async def __stop_working(self) -> None:
         self.working = False
-        await self.stop_work()
+        await resolved(self.deactivate())
 
     def __cancel_retry(self) -> None:
         if self.__retry is not None:

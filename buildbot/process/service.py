@@ -10,6 +10,7 @@ running service of its name was made with, that one stays; otherwise the running
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
@@ -144,7 +145,18 @@ class BuildbotService(AsyncMultiService):
     # what users' services override
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Report with `buildbot.config.error` what is wrong with the arguments; nothing is started or written."""
+        """Report with `buildbot.config.error` what is wrong with the arguments; nothing is started or written.
+
+        A class that does not override it takes the arguments that its `reconfigService` takes.
+        """
+        if type(self).checkConfig is BuildbotService.checkConfig:
+            self._fits_reconfig(args, kwargs)
+
+    def _fits_reconfig(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        try:
+            inspect.signature(self.reconfigService).bind(*args, **kwargs)
+        except TypeError as problem:
+            error(f"{type(self).__name__} {self.name!r}: {problem}")
 
     def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
         """Take the arguments; called before the first start is over, and when they change. May return a Deferred."""
@@ -215,8 +227,15 @@ class DeclaredService(BuildbotService, Declared):
         BuildbotService.__init__(self, *args, **kwargs)
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Report what the declarations do not allow, or do not know."""
-        check_arguments(self, self.by_name(args, kwargs), self.name)
+        """Report what the declarations do not allow, or do not know.
+
+        A class whose `reconfigService` names arguments takes those.
+        """
+        taken = inspect.signature(self.reconfigService).parameters.values()
+        if any(each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in taken):
+            self._fits_reconfig(args, kwargs)
+        else:
+            check_arguments(self, self.by_name(args, kwargs), self.name)
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:

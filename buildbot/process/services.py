@@ -243,7 +243,7 @@ class ProcessLayer:
             if name not in wanted or part != wanted[name]:
                 del running[name]
                 try:
-                    await part.deactivate()
+                    await part.stop_running()
                 except Exception:
                     _log.failure("{part!r} could not be stopped cleanly", part=part)
 
@@ -252,7 +252,7 @@ class ProcessLayer:
         for name, part in wanted.items():
             if name not in running:
                 running[name] = part
-                await part.activate(self.master)
+                await part.run_in(self.master)
 
     async def _forget_old_forms(self) -> None:
         """Remove the forms that nobody serves: a master that was killed leaves them behind."""

@@ -137,12 +137,12 @@ class ReporterBase(DeclaredService):
         await self.__end()
         if patterns:
             self.__queue = ReportQueue(self.name, patterns, self.__deliver)
-            await self.__queue.activate(self.master)
+            await self.__queue.run_in(self.master)
 
     async def __end(self) -> None:
         queue, self.__queue = self.__queue, None
         if queue is not None:
-            await queue.deactivate()
+            await queue.stop_running()
 
     async def __deliver(self, delivery: Delivery) -> bool:
         """Report one event; whether there was anything to report."""

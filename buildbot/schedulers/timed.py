@@ -69,12 +69,11 @@ class _Timed(ChangeScheduler):
         self.__timer: Any = None
 
     def stated_codebases(self) -> dict[str, Mapping[str, Any]]:
-        """As ``BaseScheduler.stated_codebases``; the branch is that of the codebase without a name."""
+        """As ``BaseScheduler.stated_codebases``; ``branch`` is that of all codebases that have none of their own."""
+        stated = super().stated_codebases()
         if self.branch is NotABranch:
-            return super().stated_codebases()
-        if self.codebases is not None:
-            error(f"{type(self).__name__} {self.name!r}: with codebases the branch is given there")
-        return {"": {"branch": self.branch}}
+            return stated
+        return {name: {"branch": self.branch, **settings} for name, settings in stated.items()}
 
     def is_wanted(self, change: Change) -> bool:
         """Whether its filter lets the change pass, and it is of the branch that is built.

@@ -19,11 +19,11 @@ class SchedulerHarness:
 
     async def start(self, scheduler: Any) -> Any:
         self.scheduler = scheduler
-        await scheduler.activate(self.master)
+        await scheduler.run_in(self.master)
         return scheduler
 
     async def stop(self) -> None:
-        await self.scheduler.deactivate()
+        await self.scheduler.stop_running()
 
     async def restart(self, scheduler: Any) -> Any:
         await self.stop()
@@ -32,7 +32,7 @@ class SchedulerHarness:
     async def crash(self, scheduler: Any) -> None:
         """Start another scheduler over what the database holds; the old one does nothing any more."""
         self.scheduler.note = _nothing
-        await self.scheduler.deactivate()
+        await self.scheduler.stop_running()
         await self.start(scheduler)
 
     async def change(self, **attributes: Any) -> int:

@@ -54,7 +54,7 @@ class Commands:
             reason=StringParameter("reason", label="Reason", default="", required=True),
             properties=[ChoiceStringParameter("target", choices=["debug", "release"], default="debug")],
         )
-        await force.activate(self.master)  # type: ignore[arg-type]  # it has no directory
+        await force.run_in(self.master)  # type: ignore[arg-type]  # it has no directory
         self.forms = {force.name: force}
 
         async def handler(args: Any, entity: Any) -> Any:
@@ -121,7 +121,7 @@ class Commands:
             username=util.UserNameParameter(required=True),
             properties=fields,
         )
-        await everything.activate(self.master)  # type: ignore[arg-type]  # it has no directory
+        await everything.run_in(self.master)  # type: ignore[arg-type]  # it has no directory
         self.forms[everything.name] = everything
 
     async def listen(

@@ -49,7 +49,7 @@ async def main(settings: Settings, records: Records, chance: random.Random) -> N
     (settings.path / f"{records.name}.port").write_text(str(www.port))
     running: list[Any] = parts(BUILDERS[:1], settings)
     for part in running:
-        await part.activate(master)
+        await part.run_in(master)
     await building.start()
     caches = Caches(master, list(settings.ports), settings, records)
     others = [ensureDeferred(loop()) for loop in (building.feed, caches.write, caches.read)]
@@ -59,7 +59,7 @@ async def main(settings: Settings, records: Records, chance: random.Random) -> N
     await gatherResults([work, watching, *others])
     await building.stop()
     for part in running:
-        await part.deactivate()
+        await part.stop_running()
     await heartbeat.stop()
     await www.stop()
     await master.close()

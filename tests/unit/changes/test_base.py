@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, inlineCallbacks, succeed
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
 
-from buildbot.changes.base import PollError, PollingChangeSource
+from buildbot.changes.base import ChangeSource, PollError, PollingChangeSource
 from buildbot.config.errors import ConfigErrors
 from buildbot.mq.match import matches
 from tests.support.reactor import fired
@@ -92,7 +92,7 @@ def clock() -> Clock:
 
 async def started(clock: Clock, **arguments: Any) -> Source:
     source = Source(**arguments)
-    await source.activate(Database().master(1, clock))
+    await source.run_in(Database().master(1, clock))
     return source
 
 
@@ -141,12 +141,12 @@ async def test_polls_do_not_overlap(clock: Clock) -> None:
 async def test_polls_when_somebody_wishes(clock: Clock) -> None:
     """The control action ``poll``, on whichever master it was asked for, has the one that runs the poller poll."""
     database, source = Database(), Source(pollInterval=0)
-    await source.activate(database.master(1, clock))
+    await source.run_in(database.master(1, clock))
     database.announce(("control", "changesources", "8", "poll"), {})
     assert source.polls == []
     database.announce(("control", "changesources", "7", "poll"), {})
     assert source.polls == [0.0]
-    await source.deactivate()
+    await source.stop_running()
     database.announce(("control", "changesources", "7", "poll"), {})
     assert source.polls == [0.0]
 
@@ -190,7 +190,7 @@ async def test_stopping_waits_for_the_poll(clock: Clock) -> None:
     source = await started(clock, pollInterval=10)
     source.slow = True
     clock.advance(10)
-    stopped: Deferred[None] = Deferred.fromCoroutine(source.deactivate())
+    stopped: Deferred[None] = Deferred.fromCoroutine(source.stop_running())
     assert not fired(stopped)
     source.running.callback(None)  # type: ignore[union-attr]
     assert fired(stopped)
@@ -200,10 +200,10 @@ async def test_stopping_waits_for_the_poll(clock: Clock) -> None:
 async def test_one_master_works_and_the_other_takes_over(clock: Clock) -> None:
     database = Database()
     first, second = Source(), Source()
-    await first.activate(database.master(1, clock))
-    await second.activate(database.master(2, clock))
+    await first.run_in(database.master(1, clock))
+    await second.run_in(database.master(2, clock))
     assert (first.working, second.working) == (True, False)
-    await first.deactivate()
+    await first.stop_running()
     assert database.holder is None
     database.event(1, "stopped")
     assert second.working
@@ -212,7 +212,7 @@ async def test_one_master_works_and_the_other_takes_over(clock: Clock) -> None:
 async def test_a_part_that_another_master_gave_up_is_found_in_a_minute(clock: Clock) -> None:
     database = Database(holder=2)
     source = Source(pollInterval=1000)
-    await source.activate(database.master(1, clock))
+    await source.run_in(database.master(1, clock))
     assert not source.working
     database.holder = None
     clock.advance(60)
@@ -222,7 +222,7 @@ async def test_a_part_that_another_master_gave_up_is_found_in_a_minute(clock: Cl
 async def test_a_master_that_was_taken_for_dead_stops_and_comes_back(clock: Clock) -> None:
     database = Database()
     source = Source()
-    await source.activate(database.master(1, clock))
+    await source.run_in(database.master(1, clock))
     database.holder = 2
     with capturedLogs() as logs:
         database.event(1, "stopped")
@@ -240,7 +240,7 @@ async def test_a_claim_that_fails_is_tried_again(clock: Clock) -> None:
     database.fails = True
     source = Source(pollInterval=1000)
     with capturedLogs() as logs:
-        await source.activate(database.master(1, clock))
+        await source.run_in(database.master(1, clock))
     assert not source.working
     assert len(logs) == 1
     database.fails = False
@@ -254,6 +254,37 @@ async def test_a_claim_that_fails_is_tried_again(clock: Clock) -> None:
 def test_mistakes_are_named(arguments: dict[str, Any]) -> None:
     with pytest.raises(ConfigErrors):
         Source(**arguments)
+
+
+class Told(ChangeSource):
+    """One as existing plugins write them: without methods for the work, and with those that 4.3 calls."""
+
+    def __init__(self, interval: int, name: str = "told") -> None:
+        super().__init__(name=name)
+        self.interval = interval
+        self.calls: list[str] = []
+
+    @inlineCallbacks
+    def activate(self) -> Any:
+        yield super().activate()
+        self.calls.append("activate")
+
+    def deactivate(self) -> Any:
+        self.calls.append("deactivate")
+        return super().deactivate()
+
+
+async def test_what_plugins_override(clock: Clock) -> None:
+    """``activate`` is called where the source is to work, ``deactivate`` where it is not any more."""
+    database = Database()
+    source, other = Told(60), Told(60)
+    await source.run_in(database.master(1, clock))
+    await other.run_in(database.master(2, clock))
+    assert (source.calls, other.calls) == (["activate"], [])
+    await source.stop_running()
+    assert source.calls == ["activate", "deactivate"]
+    await other.stop_running()
+    await ChangeSource(name="plain").run_in(database.master(1, clock))
 
 
 def test_sources_made_alike_are_equal() -> None:

@@ -38,12 +38,12 @@ class Receiver:
         self.source = PBChangeSource(**{"port": OWN_PORT, **arguments})
 
     async def __aenter__(self) -> Receiver:
-        await self.source.activate(self.master)  # type: ignore[arg-type]
+        await self.source.run_in(self.master)  # type: ignore[arg-type]
         assert self.source.working
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.source.deactivate()
+        await self.source.stop_running()
 
     @property
     def port(self) -> int:
@@ -138,7 +138,7 @@ async def test_who_may_send(master: Any) -> None:
         factory: Any = pb.PBClientFactory()
         connection = reactor.connectTCP("127.0.0.1", port, factory)
         perspective = await factory.login(UsernamePassword(b"hook", b"s3cret"))
-        await receiver.source.deactivate()
+        await receiver.source.stop_running()
         with pytest.raises(pb.RemoteError, match="this master does not take changes now"):
             await perspective.callRemote("addChange", {"who": "late"})
         connection.disconnect()
@@ -152,17 +152,17 @@ async def test_the_port_of_the_workers(master: Any) -> None:
     running: Any = Running(master)
     running.client_ports = ClientPorts(reactor, manager.clients)
     source = PBChangeSource()
-    await source.activate(running)
+    await source.run_in(running)
     address: Any = manager.address
     await send(address.port, {"who": "x"})
     with pytest.raises(pb.RemoteError, match="only workers log in here"):
         await send(address.port, {"who": "x"}, b"w", b"p")
     other = PBChangeSource(name="other")
     with capturedLogs() as logs:
-        await other.activate(running)
+        await other.run_in(running)
     assert any("there are two programs that log in as 'change'" in str(event.get("log_failure")) for event in logs)
-    await other.deactivate()
-    await source.deactivate()
+    await other.stop_running()
+    await source.stop_running()
     with pytest.raises(pb.RemoteError, match="unknown name or wrong password"):
         await send(address.port, {"who": "x"})
     assert len(await master.data.get({}, ("changes",))) == 1

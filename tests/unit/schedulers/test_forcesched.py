@@ -24,7 +24,7 @@ from buildbot.test.running import Running
 
 async def started(master: Any, **arguments: Any) -> ForceScheduler:
     scheduler = ForceScheduler("force", ["b1", "b2"], **arguments)
-    await scheduler.activate(Running(master))  # type: ignore[arg-type]
+    await scheduler.run_in(Running(master))  # type: ignore[arg-type]
     return scheduler
 
 
@@ -38,7 +38,7 @@ async def test_the_form_is_shown_while_the_scheduler_runs(master: Any) -> None:
     expected = scheduler.describe() | {"enabled": True}
     assert {key: shown[key] for key in expected} == expected
     assert shown["button_name"] == shown["label"] == "force"
-    await scheduler.deactivate()
+    await scheduler.stop_running()
     assert await master.data.get({}, ("forceschedulers",)) == []
 
 

@@ -330,12 +330,20 @@ async def test_nightly_builds_when_due(farm: SchedulerHarness) -> None:
     await farm.has_count(1)
 
 
+def test_branch_of_codebases() -> None:
+    """The branch is that of the codebases that name none."""
+    made = periodic(codebases={"a": {}, "b": {"branch": "next"}})
+    assert {name: settings["branch"] for name, settings in made.stated_codebases().items()} == {
+        "a": "main",
+        "b": "next",
+    }
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
         (lambda: periodic(periodicBuildTimer=0), "periodicBuildTimer must be a number above 0, not 0"),
         (lambda: periodic(periodicBuildTimer="1"), "periodicBuildTimer must be a number, not '1'"),
-        (lambda: periodic(codebases=["a"]), "with codebases the branch is given there"),
         (lambda: periodic(branch=["a"]), "branch must be a string, not ['a']"),
         (lambda: Nightly("n", ["b"], hour=25), "hour must be a number from 0 to 23, a collection of them"),
         (lambda: Nightly("n", ["b"], hour=[1, 25]), "not [1, 25]"),

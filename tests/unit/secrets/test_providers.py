@@ -248,3 +248,20 @@ def test_mistakes_with_vault(arguments: dict[str, Any], said: str) -> None:
     right = {"vault_server": "http://vault", "authenticator": VaultAuthenticatorToken("x")}
     with pytest.raises(ConfigErrors, match=said):
         HashiCorpVaultKvSecretProvider(**{**right, **arguments})
+
+
+def test_providers_as_plugins_write_them() -> None:
+    """One that takes its arguments in ``reconfigService`` is checked against those."""
+
+    class Own(SecretProviderBase):
+        def reconfigService(self, values: dict[str, str], prefix: str = "") -> None:  # type: ignore[override]
+            self.values = values
+
+        def get(self, entry: str) -> str | None:
+            return self.values.get(entry)
+
+    assert Own({"a": "b"}, prefix="c").name == "Own"
+    with pytest.raises(ConfigErrors, match="Own 'Own': missing a required argument: 'values'"):
+        Own()
+    with pytest.raises(ConfigErrors, match="Own 'Own': got an unexpected keyword argument 'prefixx'"):
+        Own({}, prefixx="c")

@@ -106,7 +106,7 @@ async def a_farm(master: FakeMaster) -> int:
 
 async def a_form(master: FakeMaster) -> int:
     """A force scheduler for both builders; its id."""
-    await schedulers.ForceScheduler("force", ["open", "secret"]).activate(master)
+    await schedulers.ForceScheduler("force", ["open", "secret"]).run_in(master)
     return int(await master.data.update.findSchedulerId("force"))
 
 
