@@ -75,6 +75,7 @@ changes = Namespace(
         "buildbot.changes.gitpoller": "GitPoller",
         "buildbot.changes.hgpoller": "HgPoller",
         "buildbot.changes.pb": "PBChangeSource",
+        "buildbot.changes.svnpoller": "SVNPoller",
     },
 )
 reporters = Namespace(
@@ -137,6 +138,7 @@ steps = Namespace(
         "buildbot.steps.source.github": "GitHub",
         "buildbot.steps.source.gitlab": "GitLab",
         "buildbot.steps.source.mercurial": "Mercurial",
+        "buildbot.steps.source.svn": "SVN",
         "buildbot.steps.transfer": (
             "DirectoryUpload FileDownload FileUpload JSONPropertiesDownload JSONStringDownload MultipleFileUpload "
             "StringDownload"

@@ -1,0 +1,205 @@
+"""Check out a Subversion repository on the worker."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator
+from typing import Any, ClassVar
+from urllib.parse import quote, unquote
+from xml.etree import ElementTree
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.remotecommand import RemoteShellCommand
+from buildbot.process.step import BuildStepFailed
+from buildbot.steps.source.base import NotThereError, Patch, Source, address, method_of, spellings, without_password
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import SUCCESS
+
+DEPTHS = ("empty", "files", "immediates", "infinity")
+
+#: how svn says that the server does not have what was asked for
+_MISSING = ("E160006", "E160013", "E170000", "E195012")
+#: lines of `svn patch` that say that a part of a patch was not applied
+_NOT_APPLIED = ("C ", ">", "Skipped")
+_PATCH = ".svn/buildbot.diff"
+
+
+class SVN(Source):
+    """Check out the revision of the build's source stamp, or the newest, and set ``got_revision`` to its number.
+
+    A branch is a part of the address: ``repourl=util.Interpolate("https://…/%(src::branch:-trunk)s")``.
+    """
+
+    name = "svn"
+    program = ("svn",)
+    sigterm_time_s: ClassVar[float | None] = 1
+    positional: ClassVar[tuple[str, ...]] = ("repourl",)
+    repourl = argument(REQUIRED, address, rendered=True, doc="where to check out from, with the branch")
+    method = method_of("clobber", "fresh", "clean", "copy", "export", default="fresh")
+    username = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with")
+    password = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with; logs do not show it")
+    extra_args = argument(
+        None, checks.optional(checks.list_of(checks.text)), rendered=True, doc="further arguments of all svn commands"
+    )
+    keep_on_purge = argument(
+        None,
+        checks.optional(checks.list_of(checks.text)),
+        rendered=True,
+        doc="paths in the working directory that `fresh` and `clean` leave there",
+    )
+    depth = argument(
+        None, checks.optional(checks.one_of(*DEPTHS)), rendered=True, doc="how much of the tree to check out; None: all"
+    )
+    preferLastChangedRev = argument(
+        False,
+        checks.flag,
+        rendered=True,
+        doc="`got_revision` is the last one that changed something at `repourl`, not that of the whole repository",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__directory = ""
+
+    def vc_directory(self) -> str:
+        """Where it is checked out, before a copy is made."""
+        return self.__directory or super().vc_directory()
+
+    def is_grave(self, line: str) -> bool:
+        """None: svn says what failed first and why last."""
+        return False
+
+    def without_secrets(self, text: str) -> str:
+        """``text`` without the password."""
+        shown = super().without_secrets(text)
+        return shown.replace(self.password, "XXXXXX") if self.password else shown
+
+    def __login(self) -> list[Any]:
+        words: list[Any] = ["--username", self.username] if self.username else []
+        return [*words, *(["--password", ("obfuscated", self.password, "XXXXXX")] if self.password else [])]
+
+    def __options(self, depth: bool = False) -> list[Any]:
+        words = ["--non-interactive", "--no-auth-cache", *self.__login()]
+        words += ["--depth", self.depth] if depth and self.depth else []
+        return [*words, *(self.extra_args or ())]
+
+    async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
+        """Check out."""
+        how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        if revision is not None and revision.startswith("-"):
+            raise BuildStepFailed(f"not the name of a revision: {revision!r}")
+        workdir = self.directory()
+        self.__directory = "source" if how in ("copy", "export") else workdir
+        at = ["--revision", revision] if revision else []
+        if how == "clobber" or not await self.__is_ours():
+            await self.runRmdir(self.__directory, self.timeout)
+            await self.retried(lambda: self.__get("checkout", self.repourl, ".", *at, *self.__options(depth=True)))
+        else:
+            await self.__clean(how)
+            await self.retried(lambda: self.__get("update", *at, *self.__options(depth=True)))
+        await self.__set_revision()
+        await self.apply_patch(patch)
+        if self.__directory != workdir:
+            await self.runRmdir(workdir, self.timeout)
+            await self.__hand_over(workdir, how, at if patch is None else [])
+        return SUCCESS
+
+    async def __get(self, *words: Any) -> None:
+        """Check out or update."""
+        command = await self.vc(*words, check=False)
+        if command.didFail():
+            missing = any(code in command.stderr for code in _MISSING)
+            raise (NotThereError if missing else BuildStepFailed)(self.complaint(words[0], command))
+
+    async def __is_ours(self) -> bool:
+        """Whether the directory is a checkout of the wanted address, and in order."""
+        if not await self.pathExists(f"{self.__directory}/.svn"):
+            return False
+        await self.vc("cleanup", check=False)  # what a killed svn left
+        info = await self.vc("info", "--xml", *self.__options(), check=False)
+        if info.didFail():
+            return False
+        url = _parsed(info).findtext("entry/url")
+        return url is not None and _same(url, without_password(self.repourl))
+
+    async def __clean(self, how: str) -> None:
+        """Take back changes of files; remove what is not tracked, as the method says, and what a patch has added."""
+        ignored = ["--no-ignore"] if how == "fresh" else []
+        status = await self.vc("status", "--xml", *ignored, *self.__options())
+        kept = [posixpath.normpath(each) for each in self.keep_on_purge or ()]
+        # an entry that is kept keeps the directories that it is in
+        foreign = [
+            f"{self.__directory}/{path}"
+            for path, state in _states(status)
+            if state == "added"
+            or (
+                how in ("fresh", "clean", "copy", "export")
+                and state in ("unversioned", "ignored")
+                and not any(_is_in(path, each) or _is_in(each, path) for each in kept)
+            )
+        ]
+        await self.vc("revert", "--recursive", ".")
+        if foreign:
+            await self.runRemoteCommand("rmdir", {"dir": foreign, "logEnviron": False, "timeout": self.timeout})
+
+    async def __set_revision(self) -> None:
+        info = await self.vc("info", "--xml")
+        entry = _parsed(info).find("entry")
+        found = entry.find("commit") if entry is not None and self.preferLastChangedRev else entry
+        revision = found.get("revision") if found is not None else None
+        if not revision or not revision.isdigit():
+            raise BuildStepFailed("svn info does not say which revision was checked out")
+        self.set_revision(revision)
+
+    async def __hand_over(self, workdir: str, how: str, at: list[str]) -> None:
+        """Copy the checkout to the working directory, or only its files."""
+        if how == "export":
+            await self.vc("export", *at, *self.__login(), "source", workdir, directory="")
+        else:
+            await self.runRemoteCommand(
+                "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
+            )
+
+    @deferred
+    async def patch(self, patch: Patch) -> None:
+        """Apply a patch to the files; the next build takes it back."""
+        where = posixpath.normpath(patch.subdir)
+        path = f"{self.__directory}/{_PATCH}"
+        complaint = ""
+        for text in spellings(patch.body):
+            await self.write_file(path, text)
+            words = ("patch", "--strip", str(patch.level))
+            tried = await self.vc(*words, "--dry-run", _PATCH, where, check=False)
+            missed = [line for line in tried.stdout.splitlines() if line.startswith(_NOT_APPLIED)]
+            if not tried.didFail() and not missed and tried.stdout.strip():
+                await self.vc(*words, _PATCH, where)
+                return
+            said = self.complaint("patch", tried) if tried.didFail() else f"svn patch: {(missed or ['no change'])[0]}"
+            complaint = complaint or said
+        raise BuildStepFailed(complaint)
+
+
+def _parsed(command: RemoteShellCommand) -> ElementTree.Element:
+    try:
+        return ElementTree.fromstring(command.stdout)
+    except ElementTree.ParseError as problem:
+        raise BuildStepFailed(f"svn did not answer in XML: {problem}") from None
+
+
+def _states(command: RemoteShellCommand) -> Iterator[tuple[str, str]]:
+    """Paths and states of what ``svn status`` lists; externals are left alone."""
+    for entry in _parsed(command).iter("entry"):
+        status = entry.find("wc-status")
+        path = entry.get("path")
+        if path and status is not None:
+            yield path.replace("\\", "/"), status.get("item", "")
+
+
+def _is_in(path: str, directory: str) -> bool:
+    return path == directory or path.startswith(f"{directory}/")
+
+
+def _same(left: str, right: str) -> bool:
+    """Whether two addresses are one, however their special characters are written."""
+    return quote(unquote(left)).rstrip("/") == quote(unquote(right)).rstrip("/")
