@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,6 +12,7 @@ from twisted.logger import Logger
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.loader import load_config
 from buildbot.config.master import MasterConfig
+from buildbot.life import MasterService
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.properties import Properties
@@ -25,6 +27,19 @@ from buildbot.www.site import WwwServer
 log = Logger()
 
 
+@dataclass
+class LogRotation:
+    """How a master's logs are rotated.
+
+    Attributes:
+        rotateLength: bytes after which a log is rotated; 0 or None: never.
+        maxRotatedFiles: how many rotated ones are kept; None: all.
+    """
+
+    rotateLength: int | None = 10_000_000
+    maxRotatedFiles: int | None = 10
+
+
 class BuildMaster(StateLayer):
     """The full master of a directory: the state layer with everything that runs on it.
 
@@ -34,12 +49,27 @@ class BuildMaster(StateLayer):
         failed: it had to end.
         service_manager: runs the services of the configuration.
         secrets: asks its providers for secrets.
+        log_rotation: of its logs.
+
+    Args:
+        basedir: its directory.
+        configfile: the configuration, in that directory; default ``master.cfg``.
+        umask: of the process, where an application of Twisted's runs it; None: as it was started.
+        reactor: Twisted's; an application of Twisted's brings its own.
     """
 
-    def __init__(self, basedir: Path, configfile: str, reactor: Any) -> None:
-        self.basedir = basedir
-        self._configfile = configfile
+    def __init__(
+        self,
+        basedir: str | Path,
+        configfile: str | None = None,
+        umask: int | None = None,
+        reactor: Any = None,
+    ) -> None:
+        self.basedir = Path(basedir).absolute()
+        self._configfile = configfile or "master.cfg"
+        self._umask = umask
         self.reactor = reactor
+        self.log_rotation = LogRotation()
         self.config: MasterConfig
         self.failed = False
         self._process: ProcessLayer | None = None
@@ -53,6 +83,11 @@ class BuildMaster(StateLayer):
     def namedServices(self) -> Mapping[str, Any]:
         """The running services by name."""
         return {**self.service_manager.named, "services": self.service_manager, "secrets": self.secrets}
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Run as a part of an application of Twisted's, as a ``buildbot.tac`` does that ``twistd`` runs."""
+        service = MasterService(self, self.basedir, self._umask)
+        service.setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     async def start(self) -> None:
         """Read the configuration and run it.

@@ -26,7 +26,7 @@ class Server:
 
     def __init__(self, directory: str) -> None:
         self._lines = Lines()
-        self._master = BuildMaster(Path(directory), "master.cfg", reactor)
+        self._master = BuildMaster(Path(directory), "master.cfg", reactor=reactor)
 
     async def run(self) -> None:
         """Start, and answer until the other side closes."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 
 from buildbot.scripts import settings
-from buildbot.scripts.lock import is_locked
 from buildbot.scripts.settings import Settings
+from buildbot.util.basedirlock import is_locked
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from buildbot.db.exceptions import UnknownSchemaError
 from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.scripts import failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 #: the exit code where rows were left out, or differ
 INCOMPLETE = 3

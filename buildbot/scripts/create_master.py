@@ -10,9 +10,9 @@ import click
 from buildbot.config import database_url
 from buildbot.scripts import failures, sample, settings
 from buildbot.scripts.database import upgrade
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
 from buildbot.scripts.options import basedir_argument, quiet_option
 from buildbot.scripts.settings import Settings
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
 @click.command("create-master")

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from buildbot.scripts.basedir import Basedir, find
-from buildbot.scripts.lock import BasedirLock
 from buildbot.scripts.logfile import LOG_MODE, Follower
+from buildbot.util.basedirlock import BasedirLock
 
 
 @dataclass(frozen=True)

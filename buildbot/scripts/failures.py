@@ -10,7 +10,7 @@ from twisted.internet.error import CannotListenError
 
 from buildbot.config import ConfigErrors
 from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
-from buildbot.scripts.lock import BasedirBusyError
+from buildbot.util.basedirlock import BasedirBusyError
 
 
 def describe(reason: BaseException, basedir: Path) -> str:

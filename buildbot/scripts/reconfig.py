@@ -7,8 +7,8 @@ import time
 
 import click
 
+from buildbot import life
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts import runner
 from buildbot.scripts.basedir import Basedir
 from buildbot.scripts.logfile import Follower
 from buildbot.scripts.options import basedir_argument, quiet_option
@@ -43,15 +43,15 @@ def _done(found: Basedir, follower: Follower, timeout_s: float, quiet: bool) -> 
         # Asked before reading, so that the last words of a process that ends are read.
         running = found.running()
         for line in follower.lines():
-            begun = begun or runner.RECONFIG_BEGIN in line
+            begun = begun or life.RECONFIG_BEGIN in line
             if not begun:
                 continue
-            refused = runner.RECONFIG_REFUSED in line or runner.RECONFIG_FAILED in line
+            refused = life.RECONFIG_REFUSED in line or life.RECONFIG_FAILED in line
             if not quiet or refused:
                 click.echo(line)
             if refused:
                 return False
-            if runner.RECONFIG_DONE in line:
+            if life.RECONFIG_DONE in line:
                 return True
         if not running:
             raise click.ClickException(f"the master has ended; look at '{found.log}'")

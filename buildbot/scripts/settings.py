@@ -1,7 +1,7 @@
 """The settings of a master's process, kept in ``buildbot.tac`` beside its master.cfg.
 
-Existing master directories have such a file; it used to be a program. It is only read here: assignments of
-plain values to the names below count, everything else in it is passed over and nothing is run.
+It is a program of ``twistd``, as in existing master directories. Here it is only read: assignments of plain values to
+the names below count, everything else in it is passed over and nothing is run.
 """
 
 from __future__ import annotations
@@ -11,6 +11,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FILE = "buildbot.tac"
+
+
+#: what `twistd -ny buildbot.tac` runs; `buildbot start` does not
+_APPLICATION = """
+import os
+
+from twisted.application import service
+from twisted.logger import ILogObserver, textFileLogObserver
+from twisted.python.logfile import LogFile
+
+from buildbot.master import BuildMaster
+
+basedir = os.path.dirname(os.path.abspath(__file__))
+application = service.Application('buildmaster')
+log = LogFile('twistd.log', basedir, rotateLength=rotateLength or None, maxRotatedFiles=maxRotatedFiles)
+application.setComponent(ILogObserver, textFileLogObserver(log))
+
+m = BuildMaster(basedir, configfile, umask)
+m.setServiceParent(application)
+m.log_rotation.rotateLength = rotateLength
+m.log_rotation.maxRotatedFiles = maxRotatedFiles
+"""
 
 
 class BadSettingsError(Exception):
@@ -36,7 +58,7 @@ class Settings:
     def render(self) -> str:
         """The text of a ``buildbot.tac`` with these settings."""
         return (
-            "# Settings of this master's process, read by `buildbot start` (it does not run this file).\n"
+            "# Settings of this master's process, read by `buildbot start`.\n"
             "# The configuration file, relative to this directory.\n"
             f"configfile = {self.configfile!r}\n"
             "# Bytes after which twistd.log is rotated, 0: never; how many old ones are kept, None: all.\n"
@@ -44,6 +66,7 @@ class Settings:
             f"maxRotatedFiles = {self.maxRotatedFiles!r}\n"
             "# None: as the process was started.\n"
             f"umask = {self.umask!r}\n"
+            f"{_APPLICATION}"
         )
 
 

@@ -9,8 +9,8 @@ import click
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import daemon, failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
 from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
 @click.command("start")

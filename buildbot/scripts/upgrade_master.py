@@ -8,9 +8,9 @@ from buildbot.config import ConfigErrors, load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.database import upgrade
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock
 from buildbot.scripts.options import basedir_argument, quiet_option
 from buildbot.scripts.sample import write_sample
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
 @click.command("upgrade-master")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from buildbot.scripts.lock import BasedirLock
 from buildbot.scripts.main import main
+from buildbot.util.basedirlock import BasedirLock
 from tests.importing.support import changed, contents, sample_copy
 
 BUILDBOT = Path(sys.executable).with_name("buildbot")

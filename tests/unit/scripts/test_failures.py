@@ -14,7 +14,7 @@ from twisted.internet.error import CannotListenError
 from buildbot.config import ConfigErrors
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.scripts.failures import describe, is_expected
-from buildbot.scripts.lock import BasedirBusyError
+from buildbot.util.basedirlock import BasedirBusyError
 
 BASE = Path("/srv/ci")
 

@@ -41,6 +41,11 @@ class BasedirLock:
             raise BasedirBusyError(str(self.basedir)) from None
         self._fd = descriptor
 
+    @property
+    def is_held(self) -> bool:
+        """Whether this object has the lock."""
+        return self._fd is not None
+
     def fileno(self) -> int:
         """The descriptor that holds the lock, for a child to inherit.
 

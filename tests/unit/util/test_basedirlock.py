@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from buildbot.scripts.lock import BasedirBusyError, BasedirLock, is_locked
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock, is_locked
 
 
 def test_exclusive(tmp_path: Path) -> None:
