@@ -399,7 +399,7 @@ class Build:
         if self._preparing is not None:
             self._preparing.cancel()
         if self._current is not None:
-            await resolved(self._current.interrupt(reason))
+            await self._current.interrupt_in_build(reason)
 
     async def _follow(self, *control: str | int) -> None:
         """Obey requests to stop."""

@@ -277,10 +277,17 @@ class RemoteCommand:
             self._arriving[name].append(text)
         elif name in self._lazy:
             self._arriving[name] = [text]
-            self._opening.append(in_background(self._activate(name), f"log {name!r} of {self!r}"))
+            held = self._where[0] if self._where is not None else None
+            if held is not None:
+                held.hold_back(True)  # what comes meanwhile would have to be kept
+            self._opening.append(in_background(self._activate(name, held), f"log {name!r} of {self!r}"))
 
-    async def _activate(self, name: str) -> None:
-        log = await self._lazy[name](self)
+    async def _activate(self, name: str, held: Connection | None) -> None:
+        try:
+            log = await self._lazy[name](self)
+        finally:
+            if held is not None:
+                held.hold_back(False)
         self.logs[name] = log
         for text in self._arriving.pop(name):
             log.write("o", text)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ClassVar, ParamSpec, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred, DeferredLock, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredLock, TimeoutError, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -33,6 +33,7 @@ from buildbot.process.progress import Progress, expected_seconds
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
 from buildbot.process.testresults import TestResults
+from buildbot.process.watched import NeverEndsError, Watched
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
@@ -50,6 +51,10 @@ _log = Logger()
 
 #: longest name of a step
 MAX_NAME = 50
+#: seconds that a step without a command has to end after it was asked to stop
+STOP_TIMEOUT_S = 60.0
+#: seconds in which a step must say how it is shown at its end
+SUMMARY_TIMEOUT_S = 60.0
 #: names that say nothing about a step
 NO_NAMES = ("generic", "shell")
 
@@ -276,6 +281,7 @@ class BuildStep(Declared):
         self.timed_out = False
         self.__command: RemoteCommand | None = None
         self.__waiting: Deferred[Any] | None = None
+        self.__watched: Watched[tuple[int, Failure | None]] | None = None
         self.__calls: list[_Call[Any]] = []
 
     def __repr__(self) -> str:
@@ -327,6 +333,33 @@ class BuildStep(Declared):
                 await self.__command.interrupt(text)
             except (WorkerLostError, RemoteError) as problem:
                 _log.warn("{step} could not be interrupted: {problem}", step=self, problem=problem)
+
+    async def interrupt_in_build(self, reason: str | Failure) -> None:
+        """Interrupt it for its build, and see to it that it ends, whatever it makes of that."""
+        self.stopped = True
+        watched = self.__watched
+        if watched is not None:
+            self.__expect_end_of(watched)
+        try:
+            await resolved(self.interrupt(reason))
+        except Exception:
+            _log.failure("interrupt() of {step} failed", step=self)
+
+    def __expect_end_of(self, watched: Watched[tuple[int, Failure | None]]) -> None:
+        """End its work some time after it was asked to stop, but not while a command runs on the worker."""
+
+        def give_up() -> None:
+            if watched.ended.called:
+                return
+            if self.__command is not None:  # its own time limit ends it
+                self.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
+                return
+            _log.warn("{step} does not stop; the build goes on without it", step=self)
+            watched.end((CANCELLED, None))
+            watched.cancel()
+
+        timer = self.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
+        watched.ended.addBoth(_cancelled, timer)
 
     def __expect_end(self, command: RemoteCommand) -> None:
         """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
@@ -651,13 +684,13 @@ class BuildStep(Declared):
 
     async def __show_summary(self) -> None:
         getter = self.getCurrentSummary if self.results is None else self.getResultSummary
-        summary: dict[str, str] = await resolved(getter())
+        summary: dict[str, str] = await self.__in_time(getter(), f"{getter.__name__}()")
         update = await self.__update()
         await update.setStepStateString(self.stepid, self.__kept(summary.get("step", "finished")))
 
     async def __show_summary_soon(self) -> None:
         """Show `getCurrentSummary` together with what it writes first; with nothing else if that is not at once."""
-        summary: dict[str, str] = await resolved(self.getCurrentSummary())
+        summary: dict[str, str] = await self.__in_time(self.getCurrentSummary(), "getCurrentSummary()")
         text = self.__kept(summary.get("step", "finished"))
         batch = self.master.data.update.batch()
         batch.setStepStateString(self.stepid, text)
@@ -785,7 +818,7 @@ class BuildStep(Declared):
         results, problem = EXCEPTION, self.__unprepared
         if problem is None:
             try:
-                results, problem = await self.__run()
+                results, problem = await self.__run_watched()
             finally:
                 if self.__locks is not None:
                     self.__locks.release()
@@ -812,7 +845,7 @@ class BuildStep(Declared):
             await self.__finish_results()
             hidden: list[bool] = []
             await self.__ask_hidden(hidden)
-            summary: dict[str, str] = await resolved(self.getResultSummary())
+            summary: dict[str, str] = await self.__in_time(self.getResultSummary(), "getResultSummary()")
             return _Ending(self.__kept(summary.get("step", "finished")), any(hidden))
         except NotClaimedError:
             raise
@@ -876,7 +909,7 @@ class BuildStep(Declared):
         return any(hidden)
 
     async def __ask_hidden(self, hidden: list[bool]) -> None:
-        hidden.append(await self.__asked(self.hideStepIf, self.results, self))
+        hidden.append(await self.__in_time(self.__asked(self.hideStepIf, self.results, self), "hideStepIf"))
 
     async def always_runs(self, build: StepBuild) -> bool:
         """Whether it runs though the build was halted or stopped; also if that cannot be rendered: its run says why."""
@@ -914,6 +947,27 @@ class BuildStep(Declared):
         except Exception:
             return Failure()
         return None
+
+    async def __run_watched(self) -> tuple[int, Failure | None]:
+        """As `__run`, which may block the master, or never end."""
+        name = f"step {self.name!r} of class {type(self).__module__}.{type(self).__qualname__}"
+        waits = lambda: self.__command is not None or self.__waiting is not None  # noqa: E731
+        self.__watched = Watched(self.__run(), name, self.master.reactor, waits)
+        try:
+            return await self.__watched.ended
+        except NeverEndsError:
+            return (CANCELLED if self.stopped else EXCEPTION), Failure()
+        finally:
+            self.__watched = None
+
+    async def __in_time(self, value: Any, what: str) -> Any:
+        """What ``value`` gives; RuntimeError if that takes too long, since the end of the step waits for it."""
+        given = ensureDeferred(resolved(value))
+        given.addTimeout(SUMMARY_TIMEOUT_S, self.master.reactor)
+        try:
+            return await given
+        except TimeoutError:
+            raise RuntimeError(f"{what} of {self!r} gave nothing within {SUMMARY_TIMEOUT_S:g} s") from None
 
     async def __run(self) -> tuple[int, Failure | None]:
         """Decide whether to run, render, run; the result code, and what went wrong unexpectedly."""
@@ -1044,7 +1098,7 @@ class BuildStep(Declared):
             policy += [WARNINGS] if self.warnOnWarnings or self.flunkOnWarnings else []
         if policy is False or (policy is not True and self.results not in policy):
             return ""
-        summary: dict[str, str] = await resolved(self.getResultSummary())
+        summary: dict[str, str] = await self.__in_time(self.getResultSummary(), "getResultSummary()")
         return summary.get("build", summary.get("step", ""))
 
 
@@ -1053,6 +1107,12 @@ BuildStep.parms = tuple(arguments_of(BuildStep))
 
 def _numbers(version: str) -> list[int]:
     return [int(each) for each in re.findall(r"\d+", version)]
+
+
+def _cancelled(result: T, timer: Any) -> T:
+    if timer.active():
+        timer.cancel()
+    return result
 
 
 def _fire(_: object, waiting: Deferred[None]) -> None:

@@ -1,0 +1,225 @@
+"""Users' steps that do harm: they block the master, never end, or cannot be stopped. The build goes on."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
+from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
+from zope.interface import implementer
+
+from buildbot.process import watched
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.properties import renderer
+from buildbot.steps.master import SetProperty
+from buildbot.test.steps import StepHarness
+from buildbot.util.results import CANCELLED, EXCEPTION, SUCCESS
+
+
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """What the log says."""
+    lines: list[str] = []
+
+    @implementer(ILogObserver)
+    def observe(event: Any) -> None:
+        lines.append(formatEvent(event))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+class Clock:
+    """A clock that work can make go on, as if it took long."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 0.0
+        monkeypatch.setattr(watched, "_now", lambda: self.seconds)
+
+    def take(self, seconds: float) -> int:
+        self.seconds += seconds
+        return SUCCESS
+
+
+async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """A step that makes the master stand still is named in the log with its class, also in what it is asked before."""
+    clock = Clock(monkeypatch)
+
+    class Slow(BuildStep):
+        name = "slow"
+
+        async def run(self) -> int:
+            clock.take(0.5)
+            await deferLater(self.master.reactor, 0, lambda: None)
+            return clock.take(10)
+
+    class Plain(BuildStep):
+        @inlineCallbacks
+        def run(self) -> Any:  # type: ignore[override]
+            clock.take(20)
+            yield succeed(None)
+            return SUCCESS
+
+    farm = StepHarness(Slow(), Plain(), SetProperty("a", renderer(lambda props: clock.take(30))))
+    row = await farm.run()
+    assert row["results"] == SUCCESS
+    lines = [line for line in said if "blocked the master" in line]
+    assert [line.split(": ")[0] for line in lines] == [
+        f"step 'slow' of class {__name__}.test_blocking_is_named.<locals>.Slow blocked the master for 10.0 s",
+        f"step 'generic' of class {__name__}.test_blocking_is_named.<locals>.Plain blocked the master for 20.0 s",
+        "step 'SetProperty' of class buildbot.steps.master.SetProperty blocked the master for 30.0 s",
+    ]
+
+
+class Waits(BuildStep):
+    """Waits for what a function gives, and tells the test that it does."""
+
+    name = "waits"
+
+    def __init__(self, wait: Callable[[], Any], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.wait_for = wait
+
+    async def run(self) -> int:
+        self.master.note("waits")
+        result: int = await self.wait_for()
+        return result
+
+
+async def begun(step: Any) -> StepHarness:
+    """A build whose step waits."""
+    farm = StepHarness(step, SetProperty("next", 1, alwaysRun=True))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: bool(farm.master.of("waits")))
+    return farm
+
+
+def _plain() -> Any:
+    @inlineCallbacks
+    def wait() -> Any:
+        yield Deferred()
+
+    return wait()
+
+
+@pytest.mark.parametrize("wait", [Deferred, _plain], ids=["coroutine", "inlineCallbacks"])
+async def test_waiting_for_what_never_comes(wait: Callable[[], Any]) -> None:
+    """A step that waits for a Deferred that nobody can fire any more ends in EXCEPTION, and says so."""
+    farm = await begun(Waits(wait))
+    gc.collect()
+    await farm.ended()
+    waits, after = farm.master.steps(1)[1:]
+    assert (waits["results"], after["results"]) == (EXCEPTION, SUCCESS)
+    assert f"step 'waits' of class {__name__}.Waits waits for a Deferred that nothing can fire any more" in (
+        farm.master.text(2, "err.text")
+    )
+
+
+async def test_it_is_seen_without_garbage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether a step still can end is looked at from time to time."""
+    monkeypatch.setattr(watched, "LOOK_S", 0.01)
+    gc.disable()
+    try:
+        farm = await begun(Waits(Deferred))
+        await farm.ended()
+    finally:
+        gc.enable()
+    assert farm.master.steps(1)[1]["results"] == EXCEPTION
+
+
+async def test_waiting_for_what_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What somebody still holds may be fired, and is waited for."""
+    coming: list[Deferred[int]] = []
+
+    def wait() -> Deferred[int]:
+        coming.append(Deferred())
+        return coming[0]
+
+    farm = await begun(Waits(wait))
+    gc.collect()
+    assert farm.builder.running
+    coming[0].callback(SUCCESS)
+    await farm.ended()
+    assert farm.master.build(1)["results"] == SUCCESS
+
+
+class Stubborn(Waits):
+    """Ends for nothing."""
+
+    async def run(self) -> int:
+        self.master.note("waits")
+        while True:
+            try:
+                await self.wait_for()
+            except CancelledError:
+                continue
+
+
+class BadInterrupt(Waits):
+    """Cannot be interrupted."""
+
+    def interrupt(self, reason: Any) -> Any:
+        raise ZeroDivisionError
+
+
+class OwnInterrupt(Waits):
+    """Does nothing about it."""
+
+    def interrupt(self, reason: Any) -> Any:
+        return None
+
+
+@pytest.mark.parametrize("kind", [Waits, Stubborn, BadInterrupt, OwnInterrupt])
+async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
+    """A build can be stopped, whatever its step waits for, and whatever it does about the stop."""
+    monkeypatch.setattr("buildbot.process.step.STOP_TIMEOUT_S", 0)
+    held: list[Deferred[int]] = []
+
+    def wait() -> Deferred[int]:
+        held.append(Deferred())
+        return held[-1]
+
+    farm = await begun(kind(wait))
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    waits, after = farm.master.steps(1)[1:]
+    assert (waits["results"], after["results"]) == (CANCELLED, SUCCESS)
+    assert farm.master.build(1)["state_string"] == "cancelled: enough"
+    assert "<" + kind.__name__ + " 'waits'> does not stop; the build goes on without it" in said
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        type("Result", (SetProperty,), {"getResultSummary": lambda self: Deferred()}),
+        type("Current", (SetProperty,), {"getCurrentSummary": lambda self: Deferred()}),
+        type("Hide", (SetProperty,), {"hideStepIf": staticmethod(lambda results, step: Deferred())}),
+    ],
+)
+async def test_asked_for_ever(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
+    """A step that does not say how it is shown, or whether, ends in EXCEPTION with the reason."""
+    monkeypatch.setattr("buildbot.process.step.SUMMARY_TIMEOUT_S", 0.02)
+    farm = StepHarness(step("a", 1))
+    await farm.run()
+    (row,) = farm.master.steps(1)[1:]
+    assert row["results"] == EXCEPTION
+    assert "gave nothing within 0.02 s" in farm.master.text(2, "err.text")
+
+
+@pytest.mark.parametrize("result", [None, "SUCCESS", 7, True])
+async def test_wrong_result(result: Any) -> None:
+    """What is no result code ends the step in EXCEPTION, which says what came instead."""
+
+    async def wait() -> Any:
+        return result
+
+    farm = StepHarness(Waits(wait))
+    await farm.run()
+    assert farm.master.steps(1)[1]["results"] == EXCEPTION
+    assert f"must return a result code, not {result!r}" in farm.master.text(2, "err.text")
