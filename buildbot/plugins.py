@@ -125,9 +125,12 @@ steps = Namespace(
     {
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.steps.cmake": "CMake",
+        "buildbot.steps.cppcheck": "Cppcheck",
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
         "buildbot.steps.http": "DELETE GET HEAD HTTPStep OPTIONS POST PUT",
         "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
+        "buildbot.steps.python": "PyFlakes PyLint Sphinx",
+        "buildbot.steps.python_twisted": "RemovePYCs Trial",
         "buildbot.steps.shell": (
             "Compile Configure PerlModuleTest SetPropertyFromCommand ShellCommand Test TreeSize "
             "WarningCountingShellCommand"
@@ -139,6 +142,7 @@ steps = Namespace(
         "buildbot.steps.source.gitlab": "GitLab",
         "buildbot.steps.source.mercurial": "Mercurial",
         "buildbot.steps.source.svn": "SVN",
+        "buildbot.steps.subunit": "SubunitShellCommand",
         "buildbot.steps.transfer": (
             "DirectoryUpload FileDownload FileUpload JSONPropertiesDownload JSONStringDownload MultipleFileUpload "
             "StringDownload"
@@ -167,6 +171,7 @@ util = Namespace(
             "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter TextParameter "
             "UserNameParameter"
         ),
+        "buildbot.steps.factories": "CPAN Distutils GNUAutoconf Trial",
         "buildbot.steps.shellsequence": "ShellArg",
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",

@@ -1,0 +1,106 @@
+"""Factories for projects of the usual kinds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from buildbot.process.factory import BuildFactory
+from buildbot.steps.python_twisted import Trial as TrialStep
+from buildbot.steps.shell import Compile, Configure, PerlModuleTest, ShellCommand, Test
+
+Command = str | Sequence[Any]
+
+
+class GNUAutoconf(BuildFactory):
+    """Builds and tests what is configured by GNU autoconf.
+
+    Args:
+        source: the step that gets the sources.
+        configure: the program that configures; None leaves the step out.
+        configureEnv: environment variables of all steps but the first.
+        configureFlags: arguments of ``configure``.
+        reconf: the command that makes ``configure`` first; True for ``autoreconf -si``.
+        compile, test, distcheck: the commands; None leaves the step out.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        configure: str | None = "./configure",
+        configureEnv: Mapping[str, Any] | None = None,
+        configureFlags: Sequence[Any] | None = None,
+        reconf: bool | Command | None = None,
+        compile: Command | None = ("make", "all"),
+        test: Command | None = ("make", "check"),
+        distcheck: Command | None = ("make", "distcheck"),
+    ) -> None:
+        super().__init__([source])
+        env = dict(configureEnv or {})
+        if reconf:
+            command = ["autoreconf", "-si"] if reconf is True else reconf
+            self.addStep(ShellCommand(name="autoreconf", command=command, env=env))
+        if configure is not None:
+            self.addStep(Configure(command=[configure, *(configureFlags or ())], env=env))
+        for kind, what in ((Compile, compile), (Test, test), (Test, distcheck)):
+            if what is not None:
+                self.addStep(kind(command=what, env=env))
+
+
+class CPAN(BuildFactory):
+    """Builds and tests a Perl module.
+
+    Args:
+        source: the step that gets the sources.
+        perl: the program.
+    """
+
+    def __init__(self, source: Any, perl: str = "perl") -> None:
+        steps = [Configure(command=[perl, "Makefile.PL"]), Compile(command=["make"])]
+        super().__init__([source, *steps, PerlModuleTest(command=["make", "test"])])
+
+
+class Distutils(BuildFactory):
+    """Builds and tests a Python project by its ``setup.py``.
+
+    Args:
+        source: the step that gets the sources.
+        python: the program.
+        test: the command that tests; None: there is none.
+    """
+
+    def __init__(self, source: Any, python: str = "python", test: Command | None = None) -> None:
+        super().__init__([source, Compile(command=[python, "./setup.py", "build"])])
+        if test is not None:
+            self.addStep(Test(command=test))
+
+
+class Trial(BuildFactory):
+    """Builds a Python project by its ``setup.py`` and tests it with trial.
+
+    Args:
+        source: the step that gets the sources.
+        buildpython: the program that builds, and its arguments.
+        useTestCaseNames: run the tests that the changed files name, not ``tests``.
+        others: arguments of `buildbot.steps.python_twisted.Trial`.
+    """
+
+    def __init__(
+        self,
+        source: Any,
+        buildpython: Sequence[str] | None = None,
+        trialpython: Sequence[str] | None = None,
+        trial: str | None = None,
+        testpath: str | None = ".",
+        randomly: bool | None = None,
+        recurse: bool | None = None,
+        tests: Any = None,
+        useTestCaseNames: bool = False,
+        env: Mapping[str, Any] | None = None,
+    ) -> None:
+        env = dict(env or {})
+        super().__init__([source, Compile(command=[*(buildpython or ["python"]), "./setup.py", "build"], env=env)])
+        given = {"python": trialpython, "trial": trial, "randomly": randomly, "recurse": recurse}
+        which = {"testChanges": True} if useTestCaseNames else {"tests": tests}
+        said = {name: value for name, value in given.items() if value is not None}
+        self.addStep(TrialStep(testpath=testpath, env=env, **which, **said))

@@ -1,0 +1,57 @@
+"""What programs that look for mistakes find: sorted, counted, and kept within bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from buildbot.process.logobserver import LogLineObserver
+from buildbot.process.step import BuildStep
+
+#: characters of what was found that are kept for logs; what comes after them is counted only
+MAX_CHARS = 4 * 1024 * 1024
+
+
+class Findings(LogLineObserver):
+    """Sorts lines of output into categories. Subclasses call `add` for those that count."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.__lines: dict[str, list[str]] = {}
+        self.__chars = 0
+
+    def add(self, category: str, line: str) -> None:
+        """Count a line, and keep it if there is room."""
+        self.counts[category] = self.counts.get(category, 0) + 1
+        if self.__chars < MAX_CHARS:
+            self.__chars += len(line) + 1
+            self.__lines.setdefault(category, []).append(line)
+
+    @property
+    def total(self) -> int:
+        """How many lines count."""
+        return sum(self.counts.values())
+
+    def text(self, categories: Iterable[str]) -> str:
+        """The lines of some categories that were kept."""
+        return "".join(f"{line}\n" for category in categories for line in self.__lines.get(category, ()))
+
+    def errLineReceived(self, line: str) -> None:
+        """Error output counts like output."""
+        self.outLineReceived(line)
+
+
+async def store(step: BuildStep, findings: Findings, categories: Iterable[str], prefix: str, source: str) -> None:
+    """Write a log for each category that occurred, and properties with the number of each and of all."""
+    for category in categories:
+        number = findings.counts.get(category, 0)
+        if number:
+            await step.addCompleteLog(f"{prefix}-{category}", findings.text([category]))
+        step.setProperty(f"{prefix}-{category}", number, source)
+    step.setProperty(f"{prefix}-total", findings.total, source)
+
+
+def summary(step: BuildStep, name: str, findings: Findings, categories: Iterable[str]) -> Any:
+    """The result summary of a step: how many of each category were found."""
+    found = [f"{category}={findings.counts[category]}" for category in categories if findings.counts.get(category)]
+    return step.summary_of_result(" ".join([name, *found]))
