@@ -168,8 +168,8 @@ util = Namespace(
         "buildbot.process.workerforbuilder": "enforceChosenWorker",
         "buildbot.schedulers.parameters": (
             "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
-            "FileParameter FixedParameter IntParameter NestedParameter PatchParameter StringParameter TextParameter "
-            "UserNameParameter"
+            "FileParameter FixedParameter InheritBuildParameter IntParameter NestedParameter ParameterGroup "
+            "PatchParameter StringParameter TextParameter UserNameParameter WorkerChoiceParameter"
         ),
         "buildbot.steps.factories": "CPAN Distutils GNUAutoconf Trial",
         "buildbot.steps.shellsequence": "ShellArg",

@@ -7,25 +7,59 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from twisted.logger import Logger
+
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.schedulers.base import BaseScheduler
 from buildbot.schedulers.parameters import (
+    SOURCE,
     AnyPropertyParameter,
     BaseParameter,
+    BooleanParameter,
+    ChoiceStringParameter,
     CodebaseParameter,
+    FileParameter,
+    FixedParameter,
+    InheritBuildParameter,
     IntParameter,
     NestedParameter,
+    ParameterGroup,
+    PatchParameter,
     StringParameter,
+    TextParameter,
     UserNameParameter,
     ValidationError,
+    WorkerChoiceParameter,
     is_storable,
 )
 from buildbot.util.checks import MAX_SMALL
+from buildbot.util.deferreds import resolved
 
-SOURCE = "Force Build Form"
+__all__ = [
+    "AnyPropertyParameter",
+    "BaseParameter",
+    "BooleanParameter",
+    "ChoiceStringParameter",
+    "CodebaseParameter",
+    "FileParameter",
+    "FixedParameter",
+    "ForceScheduler",
+    "InheritBuildParameter",
+    "IntParameter",
+    "NestedParameter",
+    "ParameterGroup",
+    "PatchParameter",
+    "StringParameter",
+    "TextParameter",
+    "UserNameParameter",
+    "ValidationError",
+    "WorkerChoiceParameter",
+]
+
+_log = Logger()
 
 
 def _one_parameter(value: Any) -> BaseParameter:
@@ -132,7 +166,19 @@ class ForceScheduler(BaseScheduler):
 
     async def start_scheduling(self) -> None:
         """Show the form."""
+        await self.__refresh_choices(None)
         await self.master.data.update.setForceScheduler(self.schedulerid, self.describe())
+
+    async def __refresh_choices(self, buildername: str | None) -> None:
+        """Ask choices that are not fixed what there is to choose; what fails is logged, and stays as it was."""
+        choices = [each for each in self.all_fields if isinstance(each, ChoiceStringParameter)]
+        for group in self.all_fields:
+            choices += group.choices_in() if isinstance(group, NestedParameter) else []
+        for each in choices:
+            try:
+                await each.refresh(self.master, self, buildername)
+            except Exception:
+                _log.failure("{part!r}: the choices of {name!r} cannot be told", part=self, name=each.name)
 
     async def force(
         self, args: Mapping[str, Any], validation: Mapping[str, re.Pattern[str]] | None = None
@@ -152,6 +198,7 @@ class ForceScheduler(BaseScheduler):
             InvalidControlError: no such builder here.
         """
         builders = await self.__chosen_builders(args)
+        await self.__refresh_choices(builders[0] if len(builders) == 1 else None)
         submitted = {key: value if isinstance(value, list) else [value] for key, value in args.items()}
         messages: dict[str, str] = {}
         owner = args.get("owner") or "anonymous"
@@ -166,6 +213,9 @@ class ForceScheduler(BaseScheduler):
         values: dict[str, Any] = {}
         free: list[tuple[AnyPropertyParameter, str, Any]] = []
         for each in self.property_parameters:
+            if type(each).updateFromKwargs is not BaseParameter.updateFromKwargs:
+                await self.__update(each, values, stamps, submitted, messages)
+                continue
             found = each.collect(submitted, messages)
             flat = isinstance(each, AnyPropertyParameter) or (isinstance(each, NestedParameter) and not each.name)
             values |= found if flat else {each.name: found}
@@ -183,6 +233,29 @@ class ForceScheduler(BaseScheduler):
             priority=priority,
         )
         return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
+
+    async def __update(
+        self,
+        parameter: BaseParameter,
+        values: dict[str, Any],
+        stamps: Sequence[Mapping[str, Any]],
+        submitted: dict[str, Any],
+        messages: dict[str, str],
+    ) -> None:
+        """Let a parameter that sets properties itself do so."""
+        try:
+            await resolved(
+                parameter.updateFromKwargs(
+                    master=self.master,
+                    properties=values,
+                    changes=[],
+                    sourcestamps={stamp["codebase"]: stamp for stamp in stamps},
+                    collector=None,
+                    kwargs=submitted,
+                )
+            )
+        except ValidationError as problem:
+            messages[parameter.fullName or ""] = str(problem)
 
     def __check_patterns(
         self,

@@ -6,15 +6,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from copy import copy
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
-from buildbot.config.errors import error
-from buildbot.process.configured import Configured, checked_name
+from buildbot.config import checks as configured
+from buildbot.config.arguments import REQUIRED, Declared, argument, arguments_of
+from buildbot.process.configured import Configured
 from buildbot.util import checks
 from buildbot.util.checks import MAX_SMALL
+from buildbot.util.deferreds import resolved
 
+#: of the properties that forms set
+SOURCE = "Force Build Form"
 #: values submitted, by full name; each a list
 Submitted = Mapping[str, Sequence[Any]]
 
@@ -27,61 +31,67 @@ class ValidationError(ValueError):
     """A value that was submitted is not valid; the message says why, to the person who submitted it."""
 
 
-class BaseParameter(Configured):
+def _pattern(value: Any) -> re.Pattern[str]:
+    try:
+        found: re.Pattern[str] = re.compile(value)
+    except (re.error, TypeError) as problem:
+        raise ValueError(f"{value!r} is no pattern: {problem}") from None
+    return found
+
+
+class BaseParameter(Declared, Configured):
     """One field of the form.
 
-    Args:
-        name: of the property that it sets; with the names of the groups around it before, its full name.
-        label: text at the field, default: the name.
-        tablabel: title of a tab that shows it, default: the label.
-        regex: pattern that the submitted text must match from the beginning.
-        default: value when nothing is submitted.
-        required: whether there must be a value.
-        multiple: whether it is a list of values.
-        hide: do not show it; its default is submitted.
-        maxsize: longest text, in characters.
-        autopopulate: ``{value: {other field: value}}`` that the page fills in when a value is chosen.
-        tooltip: help text.
+    A subclass may have further arguments: what a configuration gives it by a name that is not declared is an attribute.
+    It may override `parse_from_arg` (one value), `parse_from_args` (all of them), `getFromKwargs` (whatever was
+    submitted) and `updateFromKwargs` (the properties themselves), each of which may raise `ValidationError`; and
+    `getSpec`, what the page is told.
+
+    Attributes:
+        fullName: the name with those of the groups around it before; None of a group without a name.
     """
 
     type = ""
     #: keys of the description that only this type has
     extra: tuple[str, ...] = ()
 
-    def __init__(
-        self,
-        name: str,
-        label: str | None = None,
-        tablabel: str | None = None,
-        regex: str | re.Pattern[str] | None = None,
-        default: Any = "",
-        required: bool = False,
-        multiple: bool = False,
-        hide: bool = False,
-        maxsize: int | None = None,
-        autopopulate: Mapping[str, Any] | None = None,
-        tooltip: str = "",
-    ) -> None:
-        self.name = name = checked_name(name, type(self).__name__) if name != "" else ""
-        self.fullName: str | None = name or None
-        self.label = name if label is None else label
-        self.tablabel = self.label if tablabel is None else tablabel
-        self.regex: re.Pattern[str] | None = None
-        if regex is not None:
-            try:
-                self.regex = re.compile(regex)
-            except re.error as problem:
-                error(f"{type(self).__name__} {name!r}: regex {regex!r} is no pattern: {problem}")
-        self.default = default
-        self.required = required
-        self.multiple = multiple
-        self.hide = hide
-        self.maxsize = maxsize
-        self.autopopulate = autopopulate
-        self.tooltip = tooltip
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "tablabel", "regex")
+    name = argument(REQUIRED, configured.text, doc="of the property that it sets")
+    label = argument(None, configured.optional(configured.text), doc="text at the field; None: the name")
+    tablabel = argument(None, configured.optional(configured.text), doc="title of a tab that shows it; None: the label")
+    regex = argument(
+        None, configured.optional(_pattern), doc="a pattern that the submitted text must match from the beginning"
+    )
+    default = argument("", doc="the value when nothing is submitted")
+    required = argument(False, configured.flag, doc="there must be a value")
+    multiple = argument(False, configured.flag, doc="it is a list of values")
+    hide = argument(False, configured.flag, doc="do not show it; its default is submitted")
+    maxsize = argument(None, configured.optional(configured.whole_number()), doc="longest text, in characters")
+    autopopulate = argument(
+        None,
+        configured.optional(configured.dictionary),
+        doc="`{value: {other field: value}}` that the page fills in when a value is chosen",
+    )
+    tooltip = argument("", configured.text, doc="help text")
+    debug = argument(True, doc="taken and of no effect: what is wrong is always logged")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if not type(self).__module__.startswith("buildbot."):
+            known = arguments_of(type(self))
+            for name in [name for name in kwargs if name not in known]:
+                setattr(self, name, kwargs.pop(name))
+        super().__init__(*args, **kwargs)
+        self.name = self.name or ""
+        self.fullName: str | None = self.name or None
+        self.label = self.name if self.label is None else self.label
+        self.tablabel = self.label if self.tablabel is None else self.tablabel
 
     def describe(self) -> dict[str, Any]:
         """The field as the HTTP interface shows it."""
+        return self.getSpec()
+
+    def getSpec(self) -> dict[str, Any]:
+        """What pages are told of it; overrides add to it."""
         keys = ("name", "fullName", "label", "tablabel", "type", "default", "required", "multiple", "hide", "maxsize",
                 "autopopulate", "tooltip", *self.extra)  # fmt: skip
         return {key: getattr(self, key) for key in keys} | {"regex": self.regex.pattern if self.regex else None}
@@ -103,10 +113,22 @@ class BaseParameter(Configured):
             if self.multiple and self.fullName in submitted and not given:
                 # Somebody has taken all choices away; without any word of it the default counts.
                 return [] if not self.required else self.__checked("")
-            return _storable(self.value(list(given)), self.label.rstrip(" :") or self.name)
+            return _storable(self.getFromKwargs(submitted), self.label.rstrip(" :") or self.name)
         except ValidationError as problem:
             messages[self.fullName or ""] = str(problem)
             return None
+
+    def getFromKwargs(self, kwargs: Submitted) -> Any:
+        """The value for what was submitted, by full name; raises `ValidationError`."""
+        return self.value(list(kwargs.get(self.fullName or "", ())))
+
+    async def updateFromKwargs(self, properties: dict[str, Any], kwargs: Submitted, **unused: Any) -> None:
+        """Set properties for what was submitted; raises `ValidationError`.
+
+        Overrides are given ``master``, ``properties`` (by name, to be changed), ``changes``, ``sourcestamps`` (by
+        codebase), ``collector`` and ``kwargs`` by name, and may be given more.
+        """
+        properties[self.name] = self.getFromKwargs(kwargs)
 
     def value(self, given: list[Any]) -> Any:
         """The value for the list of values submitted, empty if there are none.
@@ -119,18 +141,22 @@ class BaseParameter(Configured):
                 raise ValidationError(f"'{self.label}' needs to be specified")
             return self.default
         if self.multiple:
-            return [self.parse(self.__checked(each)) for each in given]
+            return self.parse_from_args([self.__checked(each) for each in given])
         if self.is_empty(given[0]):
             if self.required:
                 raise ValidationError(f"'{self.label}' needs to be specified")
             return self.default
-        return self.parse(self.__checked(given[0]))
+        return self.parse_from_args([self.__checked(given[0])])
+
+    def parse_from_args(self, args: list[Any]) -> Any:
+        """The value for all that was submitted; a list of values if it is ``multiple``."""
+        return [self.parse_from_arg(each) for each in args] if self.multiple else self.parse_from_arg(args[0])
 
     def is_empty(self, given: Any) -> bool:
         """Whether a submitted value says nothing, so that the default counts."""
         return given is None
 
-    def parse(self, given: Any) -> Any:
+    def parse_from_arg(self, given: Any) -> Any:
         """One submitted value, as it is passed on; raises ValidationError."""
         return given
 
@@ -148,9 +174,7 @@ class FixedParameter(BaseParameter):
     """A value that cannot be changed; what is submitted is ignored."""
 
     type = "fixed"
-
-    def __init__(self, name: str, default: Any = "", hide: bool = True, **further: Any) -> None:
-        super().__init__(name, default=default, hide=hide, **further)
+    hide = True
 
     def value(self, given: list[Any]) -> Any:
         """The default."""
@@ -158,45 +182,40 @@ class FixedParameter(BaseParameter):
 
 
 class StringParameter(BaseParameter):
-    """A line of text. ``size``: width of the field."""
+    """A line of text."""
 
     type = "text"
     extra: tuple[str, ...] = ("size",)
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "size")
+    size = argument(10, configured.whole_number(1), doc="width of the field, in characters")
 
-    def __init__(self, name: str, label: str | None = None, size: int = 10, **further: Any) -> None:
-        super().__init__(name, label, **further)
-        self.size = size
-
-    def parse(self, given: Any) -> Any:
+    def parse_from_arg(self, given: Any) -> Any:
         """Text; numbers and the like become text."""
         return _text(given, self.label.rstrip(" :"))
 
 
 class TextParameter(StringParameter):
-    """Several lines of text, in ``cols`` columns and ``rows`` rows."""
+    """Several lines of text."""
 
     type = "textarea"
     extra = ("size", "cols", "rows")
-
-    def __init__(self, name: str, label: str | None = None, cols: int = 80, rows: int = 20, **further: Any) -> None:
-        super().__init__(name, label, **further)
-        self.cols = cols
-        self.rows = rows
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "cols", "rows")
+    cols = argument(80, configured.whole_number(1), doc="width of the field, in characters")
+    rows = argument(20, configured.whole_number(1), doc="its height, in lines")
 
 
 class IntParameter(StringParameter):
     """A whole number. A field that is left empty has its default, or, if it is required, must be filled in."""
 
     type = "int"
-
-    def __init__(self, name: str, label: str | None = None, default: int = 0, **further: Any) -> None:
-        super().__init__(name, label, default=default, **further)
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "default")
+    default = 0
 
     def is_empty(self, given: Any) -> bool:
         """Nothing, or a text without anything to see."""
         return given is None or (isinstance(given, str) and not given.strip())
 
-    def parse(self, given: Any) -> int:
+    def parse_from_arg(self, given: Any) -> int:
         """A number, or a text that is one."""
         if isinstance(given, float) and given.is_integer():
             return int(given)
@@ -214,9 +233,8 @@ class BooleanParameter(BaseParameter):
     """A check box; true for JSON's ``true`` only."""
 
     type = "bool"
-
-    def __init__(self, name: str, label: str | None = None, default: bool = False, **further: Any) -> None:
-        super().__init__(name, label, default=default, **further)
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "default")
+    default = False
 
     def value(self, given: list[Any]) -> bool:
         """True or false; a box that was not submitted is not checked."""
@@ -224,51 +242,56 @@ class BooleanParameter(BaseParameter):
 
 
 class UserNameParameter(StringParameter):
-    """Who asks for the build. ``need_email``: as ``Name <mail>``."""
+    """Who asks for the build."""
 
     type = "username"
     extra = ("size", "need_email")
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "size", "need_email")
+    name = "username"
+    label = "Your name:"
+    size = 30
+    need_email = argument(True, configured.flag, doc="it must look like `Name <mail>`")
 
-    def __init__(
-        self,
-        name: str = "username",
-        label: str | None = "Your name:",
-        size: int = 30,
-        need_email: bool = True,
-        **further: Any,
-    ) -> None:
-        super().__init__(name, label, size, **further)
-        self.need_email = need_email
-
-    def parse(self, given: Any) -> str:
+    def parse_from_arg(self, given: Any) -> str:
         """The name, or nothing."""
-        text = str(super().parse(given))
+        text = str(super().parse_from_arg(given))
         if text and self.need_email and not re.search(r"\S.*<[^<>\s]+@[^<>\s]+>\s*\Z", text):
             raise ValidationError(f"{self.name}: please fill in email address in the form 'User <email@email.com>'")
         return text
 
 
 class ChoiceStringParameter(BaseParameter):
-    """A choice. ``choices``: the texts to choose from; ``strict``: nothing else may be submitted."""
+    """A choice. A subclass may override `getChoices`, which is asked when the form is made and when it is submitted."""
 
     type = "list"
     extra = ("choices", "strict")
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "choices", "strict")
+    choices = argument((), configured.sequence, doc="the texts to choose from")
+    strict = argument(True, configured.flag, doc="nothing else may be submitted")
 
-    def __init__(
-        self, name: str, label: str | None = None, choices: Sequence[str] = (), strict: bool = True, **further: Any
-    ) -> None:
-        super().__init__(name, label, **further)
-        if isinstance(choices, str) or not isinstance(choices, Sequence):
-            error(f"{type(self).__name__} {name!r}: choices must be a list, not {choices!r}")
-            choices = ()
-        self.choices = list(choices)
-        self.strict = strict
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.choices = list(self.choices)
+
+    def getChoices(self, master: Any, scheduler: Any, buildername: str | None) -> Any:
+        """The texts to choose from; a list, a Deferred or a coroutine.
+
+        Args:
+            master: the master.
+            scheduler: the force scheduler.
+            buildername: whose build is forced; None while the form is made.
+        """
+        return self.choices
+
+    async def refresh(self, master: Any, scheduler: Any, buildername: str | None) -> None:
+        """Ask `getChoices`."""
+        self.choices = list(await resolved(self.getChoices(master, scheduler, buildername)))
 
     def is_empty(self, given: Any) -> bool:
         """Nothing, unless that is one of the choices."""
         return given is None or (given == "" and given not in self.choices)
 
-    def parse(self, given: Any) -> Any:
+    def parse_from_arg(self, given: Any) -> Any:
         """One of the choices."""
         if not self.strict and given not in self.choices:
             return _text(given, self.label.rstrip(" :"))
@@ -281,51 +304,54 @@ class FileParameter(BaseParameter):
     """The content of a file, as text of up to ten megabytes."""
 
     type = "file"
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "maxsize")
+    maxsize = 10485760
 
-    def __init__(self, name: str, label: str | None = None, maxsize: int = 10485760, **further: Any) -> None:
-        super().__init__(name, label, maxsize=maxsize, **further)
-
-    def parse(self, given: Any) -> str:
+    def parse_from_arg(self, given: Any) -> str:
         """The text."""
         return _text(given, self.label.rstrip(" :"))
+
+
+def _parameter(value: Any) -> BaseParameter:
+    if not isinstance(value, BaseParameter):
+        raise ValueError(f"must be a parameter (util.StringParameter(...), …), not {configured.kind(value)}")
+    return value
 
 
 class NestedParameter(BaseParameter):
     """A group of fields, whose values become one object; of a group without a name each value stands for
     itself.
-
-    Args:
-        name: of the group, may be empty.
-        fields: the parameters in it.
-        layout: how the page arranges them: ``vertical``, ``simple`` or ``tabs``.
-        columns: in how many columns, default: two if there are more than three fields.
     """
 
     type = "nested"
     extra = ("layout", "columns")
+    positional: ClassVar[tuple[str, ...]] = ("name", "label", "fields", "layout", "columns")
+    fields = argument((), configured.list_of(_parameter), doc="the parameters in it")
+    layout = argument(
+        "vertical",
+        configured.one_of("vertical", "simple", "tabs"),
+        doc="how they are arranged: `vertical`, `simple` or `tabs`",
+    )
+    columns = argument(
+        None,
+        configured.optional(configured.whole_number(1)),
+        doc="in how many columns; None: two if there are more than three fields",
+    )
 
-    def __init__(
-        self,
-        name: str,
-        label: str | None = None,
-        fields: Sequence[BaseParameter] = (),
-        layout: str = "vertical",
-        columns: int | None = None,
-        **further: Any,
-    ) -> None:
-        super().__init__(name, label, **further)
-        if layout not in ("vertical", "simple", "tabs"):
-            error(f"{type(self).__name__} {name!r}: layout must be vertical, simple or tabs, not {layout!r}")
-        self.layout = layout
-        self.fields = [each for each in fields if isinstance(each, BaseParameter)]
-        if len(self.fields) != len(fields):
-            error(f"{type(self).__name__} {name!r}: fields must be parameters")
-        self.columns = columns or (2 if len(self.fields) > 3 else 1)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.columns = self.columns or (2 if len(self.fields) > 3 else 1)
         self.fields = [each.inside(self.name) for each in self.fields]
 
-    def describe(self) -> dict[str, Any]:
+    def choices_in(self) -> list[ChoiceStringParameter]:
+        """The choices in it, and in the groups in it."""
+        found = [each for each in self.fields if isinstance(each, ChoiceStringParameter)]
+        nested = [each for each in self.fields if isinstance(each, NestedParameter)]
+        return found + [choice for each in nested for choice in each.choices_in()]
+
+    def getSpec(self) -> dict[str, Any]:
         """The group with its fields."""
-        return super().describe() | {"fields": [each.describe() for each in self.fields]}
+        return super().getSpec() | {"fields": [each.describe() for each in self.fields]}
 
     def full_names(self) -> list[str]:
         """Those of the fields in it."""
@@ -353,9 +379,7 @@ class NestedParameter(BaseParameter):
 class AnyPropertyParameter(NestedParameter):
     """A property of any name: the person gives name and value. Nothing is set if the name is left empty."""
 
-    def __init__(self, name: str, label: str | None = None, **further: Any) -> None:
-        fields = [StringParameter("name", "Name:"), StringParameter("value", "Value:")]
-        super().__init__(name, label, fields=fields, **further)
+    fields = (StringParameter("name", "Name:"), StringParameter("value", "Value:"))
 
     def collect(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
         """The one property, ``{name: value}``, or nothing."""
@@ -371,52 +395,63 @@ class AnyPropertyParameter(NestedParameter):
         return {key: given["value"]}
 
 
-class PatchParameter(NestedParameter):
-    """A patch over the code to build."""
+_PATCH = ("body", "level", "author", "comment", "subdir")
 
-    def __init__(self, name: str = "patch", label: str | None = None, **further: Any) -> None:
-        fields = [
-            FileParameter("body"),
-            IntParameter("level", default=1),
-            StringParameter("author"),
-            StringParameter("comment"),
-            StringParameter("subdir", default="."),
-        ]
-        super().__init__(name, label, fields=fields, columns=1, **further)
+
+def _field(value: Any) -> Any:
+    if value is None or isinstance(value, str | BaseParameter):
+        return value
+    raise ValueError(f"must be a parameter, a text or None, not {configured.kind(value)}")
+
+
+class PatchParameter(NestedParameter):
+    """A patch over the code to build. Each field may be replaced by a parameter of the same name."""
+
+    name = "patch"
+    columns = 1
+    body = argument(FileParameter("body"), _parameter, doc="the field of the patch itself")
+    level = argument(IntParameter("level", default=1), _parameter, doc="that of the number of directories to strip")
+    author = argument(StringParameter("author"), _parameter, doc="that of its author")
+    comment = argument(StringParameter("comment"), _parameter, doc="that of a comment")
+    subdir = argument(StringParameter("subdir", default="."), _parameter, doc="that of the directory to apply it in")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self.by_name(args, kwargs)
+        own = {name: given.get(name, getattr(type(self), name)) for name in _PATCH}
+        wanted = [each for each in own.values() if isinstance(each, BaseParameter)]
+        super().__init__(**{"fields": wanted, **given})
 
 
 class CodebaseParameter(NestedParameter):
-    """What to build of one codebase: branch, revision, repository, project. Each is a parameter, or a fixed
-    text.
+    """What to build of one codebase: branch, revision, repository, project.
 
-    Args:
-        codebase: its name; empty for the one without.
-        name, label, **further: of the group.
-        branch, revision, repository, project: parameters; a text or None fixes the value.
-        patch: a `PatchParameter`, to let people build a patch.
+    Each is a parameter, or a text that fixes the value; None fixes none.
     """
 
-    def __init__(
-        self,
-        codebase: str,
-        name: str | None = None,
-        label: str | None = None,
-        branch: BaseParameter | str | None = StringParameter("branch", "Branch:"),  # noqa: B008 - never changed
-        revision: BaseParameter | str | None = StringParameter("revision", "Revision:"),  # noqa: B008
-        repository: BaseParameter | str | None = StringParameter("repository", "Repository:"),  # noqa: B008
-        project: BaseParameter | str | None = StringParameter("project", "Project:"),  # noqa: B008
-        patch: PatchParameter | None = None,
-        **further: Any,
-    ) -> None:
-        self.codebase = codebase
-        given = {"branch": branch, "project": project, "repository": repository, "revision": revision}
-        fields: list[BaseParameter] = [
+    positional: ClassVar[tuple[str, ...]] = (
+        "codebase", "name", "label", "branch", "revision", "repository", "project", "patch",
+    )  # fmt: skip
+    name = argument(None, configured.optional(configured.text), doc="of the group; None: the codebase's")
+    codebase = argument(REQUIRED, configured.text, doc="its name; empty for the one without")
+    branch = argument(StringParameter("branch", "Branch:"), _field, doc="the parameter of the branch, a text, or None")
+    revision = argument(StringParameter("revision", "Revision:"), _field, doc="the same of the revision")
+    repository = argument(StringParameter("repository", "Repository:"), _field, doc="the same of the repository")
+    project = argument(StringParameter("project", "Project:"), _field, doc="the same of the project")
+    patch = argument(None, configured.optional(_parameter), doc="a `PatchParameter`, to let people build a patch")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        given = self.by_name(args, kwargs)
+        if given.get("name") is None:
+            codebase = given.get("codebase", type(self).codebase)
+            given["name"] = codebase if isinstance(codebase, str) else ""
+        own = {key: given.get(key, getattr(type(self), key)) for key in ("branch", "project", "repository", "revision")}
+        fields = [
             value if isinstance(value, BaseParameter) else FixedParameter(key, default=value or "")
-            for key, value in given.items()
+            for key, value in own.items()
         ]
-        if patch is not None:
-            fields.append(patch)
-        super().__init__(codebase if name is None else name, label, fields=fields, **further)
+        patch = given.get("patch", type(self).patch)
+        fields += [patch] if isinstance(patch, BaseParameter) else []
+        super().__init__(**{"fields": fields, **given})
 
     def sourcestamp(self, submitted: Submitted, messages: dict[str, str]) -> dict[str, Any]:
         """The source stamp for what was submitted; what is left empty is ``""``, as existing configurations expect."""
@@ -434,6 +469,60 @@ class CodebaseParameter(NestedParameter):
                 messages[self.full_name("patch_level")] = f"{_shown(level)} is not between 0 and {MAX_SMALL}"
             stamp |= {f"patch_{key}": value for key, value in patch.items()}
         return stamp
+
+
+class WorkerChoiceParameter(ChoiceStringParameter):
+    """The worker to build on; ``canStartBuild=util.enforceChosenWorker`` of the builder makes it count."""
+
+    name = "workername"
+    label = "Worker"
+    strict = False
+
+    async def getChoices(self, master: Any, scheduler: Any, buildername: str | None) -> list[str]:
+        """The workers that are configured for the builder, or, while none is chosen, for any of the scheduler's; first
+        of all none.
+        """
+        names = scheduler.builderNames if buildername is None else [buildername]
+        builders = await master.data.get({}, ("builders",))
+        ids = {each["builderid"] for each in builders if each["name"] in names}
+        workers = await master.data.get({"order": ["name"]}, ("workers",))
+        return ["", *(each["name"] for each in workers if ids & {its["builderid"] for its in each["configured_on"]})]
+
+
+class InheritBuildParameter(ChoiceStringParameter):
+    """An earlier build, as ``builder/number``, whose form's properties are taken over."""
+
+    name = "inherit"
+    compatible_builds = argument(
+        None,
+        configured.optional(configured.function),
+        doc="f(master, builder's name or None) gives the builds to choose from, a list of `builder/number`",
+    )
+
+    async def getChoices(self, master: Any, scheduler: Any, buildername: str | None) -> Any:
+        """What ``compatible_builds`` gives."""
+        choose: Callable[..., Any] | None = self.compatible_builds
+        return [] if choose is None else await resolved(choose(master, buildername))
+
+    async def updateFromKwargs(
+        self, properties: dict[str, Any], kwargs: Submitted, master: Any = None, **unused: Any
+    ) -> None:
+        """Set what was submitted for that build; what the form itself says wins."""
+        chosen = self.getFromKwargs(kwargs)
+        if not chosen:
+            return
+        builder, _, number = str(chosen).rpartition("/")
+        path = ("builders", builder, "builds", number)
+        build = await master.data.get({"properties": ["*"]}, path) if builder and number.isdigit() else None
+        if build is None:
+            raise ValidationError(f"{self.label}: there is no build {chosen!r}")
+        for name, (value, source) in build["properties"].items():
+            if source == SOURCE and name not in ("owner", "reason"):
+                properties.setdefault(name, value)
+
+
+class ParameterGroup(NestedParameter):
+    """The same as `NestedParameter`, as some configurations call it."""
 
 
 def _text(given: Any, label: str) -> str:
