@@ -48,6 +48,8 @@ class Git:
         grave = ("fatal:", "error:", "remote:")
         self._program = Program(reactor, gitbin, cwd, environment, timeout_s, grave)
         self.repository = repository
+        #: what comes before every command: how it logs in, for example
+        self.options: list[str] = []
 
     def stop(self) -> None:
         """End the process that is running, if any; whoever waits for it gets a `ProgramError`."""
@@ -66,5 +68,5 @@ class Git:
         """
         settings = [word for name, value in _SETTINGS.items() for word in ("-c", f"{name}={value}")]
         return await self._program.run(
-            *settings, "--git-dir", str(self.repository), *arguments, what=arguments[0], stdin=stdin
+            *settings, *self.options, "--git-dir", str(self.repository), *arguments, what=arguments[0], stdin=stdin
         )

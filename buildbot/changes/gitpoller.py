@@ -56,10 +56,12 @@ from twisted.logger import Logger
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
 from buildbot.changes.commits import Commit, read_commits
 from buildbot.changes.git import Git
+from buildbot.changes.gitlogin import GitLogin
 from buildbot.changes.programs import ProgramError, public_url
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
+from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
 
 _log = Logger()
 
@@ -136,6 +138,27 @@ class GitPoller(PollingChangeSource):
     project = argument(None, checks.optional(checks.text), doc="of the changes")
     encoding = argument("utf-8", checks.encoding, doc="of authors, comments and file names that are not UTF-8")
     name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
+    sshPrivateKey = argument(
+        None,
+        checks.optional(checks.text),
+        renderable=True,
+        doc="a private key to log in with by ssh. It is in a file for the time of a poll only",
+    )
+    sshHostKey = argument(
+        None,
+        checks.optional(checks.text),
+        renderable=True,
+        doc="the public key that the server must have, as `ssh-keyscan` prints it but without the name",
+    )
+    sshKnownHosts = argument(
+        None, checks.optional(checks.text), renderable=True, doc="or the text of a whole file of known hosts"
+    )
+    auth_credentials = argument(
+        None, auth_credentials, renderable=True, doc="`(user, password)` to log in with at `repourl` over HTTP"
+    )
+    git_credentials = argument(
+        None, git_credentials, doc="`util.GitCredentialOptions(…)`: logins over HTTP for several addresses"
+    )
     buildPushesWithNoCommits = argument(
         False, checks.flag, doc="a branch that appears at, or moves to, a known commit brings a change for it"
     )
@@ -159,6 +182,8 @@ class GitPoller(PollingChangeSource):
             error(f"GitPoller {self.name}: give either branch or branches, not both")
         if self.only_tags and (self.branch is not None or self.branches is not None):
             error(f"GitPoller {self.name}: with only_tags there can be neither branch nor branches")
+        for mistake in ssh_mistakes(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts):
+            error(f"GitPoller {self.name}: {mistake}")
         if self.branch is not None:
             self.branches = [self.branch]
         self.workdir = self.workdir or "gitpoller-work"
@@ -174,7 +199,25 @@ class GitPoller(PollingChangeSource):
         self.__git = git = Git(self.master.reactor, self.gitbin, mirror, cwd=basedir)
         async with _mirrors.setdefault(mirror, DeferredLock()):
             if not self.stopping:
-                await self.__poll(git)
+                async with await self.__login(git):
+                    await self.__poll(git)
+
+    async def __login(self, git: Git) -> GitLogin:
+        """How git logs in."""
+        given = self.git_credentials
+        try:
+            ssh = await self.render([self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts])
+            credentials = [] if given is None else [await self.render(each) for each in given.credentials]
+            if self.auth_credentials is not None:
+                user, password = await self.render(self.auth_credentials)
+                login = {"url": self.repository, "username": user, "password": password}
+                credentials.append(credential_text(login))
+            files = ssh_files(*ssh)
+        except (TypeError, ValueError) as problem:
+            raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
+        name = hashlib.sha256(str(self.name).encode()).hexdigest()[:20]
+        directory = (self.master.basedir / self.workdir / f"{name}.login").absolute()
+        return GitLogin(git, directory, files, credentials, None if given is None else given.use_http_path)
 
     async def stop_work(self) -> None:
         """Stop polling; a poll under way ends after the change that it is adding now."""

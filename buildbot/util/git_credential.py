@@ -142,6 +142,22 @@ def ssh_command(key: str | None, known_hosts: str | None, port: int = 22) -> str
     return " ".join(words)
 
 
+def ssh_files(key: Any, host_key: Any, known_hosts: Any) -> dict[str, str]:
+    """The texts of the files for ssh by their names, ``ssh-key`` and ``ssh-known-hosts``; those that are wanted.
+
+    Raises:
+        ValueError: a renderable gave no text.
+    """
+    for name, value in (("sshPrivateKey", key), ("sshHostKey", host_key), ("sshKnownHosts", known_hosts)):
+        if value is not None and (not isinstance(value, str) or not value.strip()):
+            raise ValueError(f"{name} is empty")
+    files = {
+        "ssh-key": key,
+        "ssh-known-hosts": known_hosts if host_key is None else f"* {host_key.strip()}",
+    }
+    return {name: key_text(text) for name, text in files.items() if text is not None}
+
+
 def key_text(key: str) -> str:
     """A private key as ssh reads it: with a line break at its end."""
     return key if key.endswith("\n") else f"{key}\n"

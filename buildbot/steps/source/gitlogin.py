@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any
 
 from twisted.logger import Logger
 
@@ -13,7 +12,7 @@ from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.step import BuildStepFailed
 from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.steps.source.base import VersionControl
-from buildbot.util.git_credential import key_text, ssh_command
+from buildbot.util.git_credential import ssh_command
 
 _log = Logger()
 
@@ -26,8 +25,7 @@ class GitLogin:
 
     Args:
         step: whose files they are.
-        key: a private key for ssh; None for none.
-        known_hosts: the text of ssh's file of known hosts; None: the worker's own.
+        files: texts for ssh by name: ``ssh-key``, ``ssh-known-hosts``.
         credentials: logins for HTTP, as `git credential` reads them.
         use_http_path: git's ``credential.useHttpPath``; None: as the worker has it.
         port: of ssh.
@@ -39,14 +37,13 @@ class GitLogin:
     def __init__(
         self,
         step: VersionControl,
-        key: str | None = None,
-        known_hosts: str | None = None,
+        files: Mapping[str, str],
         credentials: Sequence[str] = (),
         use_http_path: bool | None = None,
         port: int = 22,
     ) -> None:
         self._step = step
-        self._files = {name: text for name, text in (("ssh-key", key), ("ssh-known-hosts", known_hosts)) if text}
+        self._files = files
         self._credentials = credentials
         self._use_http_path = use_http_path
         self._port = port
@@ -114,20 +111,3 @@ class GitLogin:
             return False
         self._there = command.didFail()
         return not self._there
-
-
-def key_files(key: Any, host_key: Any, known_hosts: Any) -> dict[str, str | None]:
-    """The texts of the files for ssh, as arguments of `GitLogin`.
-
-    Raises:
-        BuildStepFailed: a renderable gave no text.
-    """
-    for name, value in (("sshPrivateKey", key), ("sshHostKey", host_key), ("sshKnownHosts", known_hosts)):
-        if value is not None and (not isinstance(value, str) or not value.strip()):
-            raise BuildStepFailed(f"{name} is empty")
-    if host_key is not None:
-        known_hosts = f"* {host_key.strip()}\n"
-    return {
-        "key": None if key is None else key_text(key),
-        "known_hosts": None if known_hosts is None else key_text(known_hosts),
-    }

@@ -10,8 +10,8 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import VersionControl, address, hidden_password, without_password
-from buildbot.steps.source.gitlogin import GitLogin, key_files
-from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_mistakes
+from buildbot.steps.source.gitlogin import GitLogin
+from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
 
 #: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
 #: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks
@@ -93,6 +93,7 @@ class GitServerStep(GitStep):
         given = self.git_credentials
         try:
             credentials = [] if given is None else [await self.render(each) for each in given.credentials]
+            files = ssh_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts)
             if self.auth_credentials is not None:
                 user, password = self.auth_credentials
                 login = {"url": without_password(self.repourl), "username": user, "password": password}
@@ -103,10 +104,10 @@ class GitServerStep(GitStep):
             raise BuildStepFailed("git_credentials: a renderable must give the text that `git credential` reads")
         self.__login = GitLogin(
             self,
+            files,
             credentials=credentials,
             use_http_path=None if given is None else given.use_http_path,
             port=self.port,
-            **key_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts),
         )
         return self.__login
 
