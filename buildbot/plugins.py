@@ -175,6 +175,7 @@ util = Namespace(
         "buildbot.steps.shellsequence": "ShellArg",
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",
+        "buildbot.worker.kubeconfig": "KubeCtlProxyConfigLoader KubeHardcodedConfig KubeInClusterConfigLoader",
         "buildbot.www.auth": (
             "CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth UsersAuth"
         ),
@@ -202,6 +203,7 @@ worker = Namespace(
     {
         "buildbot.worker.base": "Worker",
         "buildbot.worker.docker": "DockerLatentWorker",
+        "buildbot.worker.kubernetes": "KubeLatentWorker",
         "buildbot.worker.local": "LocalWorker",
     },
 )

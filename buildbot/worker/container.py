@@ -18,7 +18,9 @@ _MASTER = re.compile(r"(\[[^\]]+\]|[^:\s/]+)(?::(\d+))?\Z")
 _MADE_PASSWORD = secrets.token_urlsafe(15)
 
 
-def _master(value: Any) -> str:
+def _master(value: Any) -> Any:
+    if callable(value):
+        return value
     if not isinstance(value, str) or not _MASTER.match(value):
         raise ValueError(f"must be a host or host:port, as in 'master.example.org:9989', not {checks.kind(value)}")
     return value
@@ -31,7 +33,7 @@ class DockerBaseWorker(AbstractLatentWorker):
     masterFQDN = argument(
         None,
         checks.optional(_master),
-        doc="where the agent finds the master, host or host:port; None: this machine's name and the protocol's port",
+        doc="where the agent finds the master: host, host:port or a function that gives it; None: this machine",
     )
     master_protocol = argument(
         "pb",
@@ -68,11 +70,27 @@ class DockerBaseWorker(AbstractLatentWorker):
         }
 
     def __where(self) -> tuple[str, int]:
-        match = _MASTER.match(self.masterFQDN or "")
-        host = match[1] if match else socket.getfqdn()
-        port = int(match[2]) if match and match[2] else self.master_port(self.master_protocol)
+        given = self.masterFQDN() if callable(self.masterFQDN) else self.masterFQDN or self.default_master()
+        match = _MASTER.match(str(given))
+        if match is None:
+            raise LatentWorkerFailedToSubstantiate(f"masterFQDN gives {given!r}, which is no host or host:port")
+        port = int(match[2]) if match[2] else self.master_port(self.master_protocol)
         if port is None:
             raise LatentWorkerFailedToSubstantiate(
                 f"c['protocols'] has no port for {self.master_protocol}, which its agent would speak"
             )
-        return host.strip("[]"), port
+        return match[1].strip("[]"), port
+
+    def default_master(self) -> str:
+        """Where the agent finds the master if `masterFQDN` does not say it."""
+        return self.get_fqdn()
+
+    @staticmethod
+    def get_fqdn() -> str:
+        """The name of this machine."""
+        return socket.getfqdn()
+
+    @staticmethod
+    def get_ip() -> str:
+        """The address of this machine, as its name has it."""
+        return socket.gethostbyname(socket.getfqdn())
