@@ -176,6 +176,7 @@ util = Namespace(
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",
         "buildbot.worker.kubeconfig": "KubeCtlProxyConfigLoader KubeHardcodedConfig KubeInClusterConfigLoader",
+        "buildbot.worker.libvirt": "Connection",
         "buildbot.www.auth": (
             "CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth UsersAuth"
         ),
@@ -204,6 +205,7 @@ worker = Namespace(
         "buildbot.worker.base": "Worker",
         "buildbot.worker.docker": "DockerLatentWorker",
         "buildbot.worker.kubernetes": "KubeLatentWorker",
+        "buildbot.worker.libvirt": "LibVirtWorker",
         "buildbot.worker.local": "LocalWorker",
     },
 )

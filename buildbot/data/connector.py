@@ -109,7 +109,7 @@ class DataConnector:
             InvalidPathError: nothing is ever at that path.
             InvalidOptionError: naming the option, field, operator or value that is wrong.
         """
-        if isinstance(options, tuple | list):
+        if isinstance(options, tuple | list) and all(isinstance(each, str | int) for each in options):
             spec.setdefault("filters", path)
             data, _ = await self._read(resultspec.options(**spec), options)
         elif spec:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument, arguments_of
 from buildbot.config.errors import error
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, holds_renderable
-from buildbot.util.threads import in_own_thread
+from buildbot.util.threads import OneByOne, in_own_thread
 from buildbot.worker.container import DockerBaseWorker
 
 if TYPE_CHECKING:
@@ -124,7 +122,7 @@ class DockerLatentWorker(DockerBaseWorker):
         if self.image is None and self.dockerfile is None:
             error(f"{called}: give image, dockerfile or both")
         self.__daemon: Daemon | None = None
-        self.__turn = DeferredLock()
+        self.__calls = OneByOne()
 
     async def renderWorkerProps(self, build_props: Any) -> dict[str, Any]:
         """The arguments that decide whether an instance suits a build, rendered and checked."""
@@ -152,7 +150,7 @@ class DockerLatentWorker(DockerBaseWorker):
             **{name: wanted[name] for name in RENDERED if name != "docker_host"},
         )
         self.__daemon = Daemon(wanted["docker_host"], self.version, self.tls, self.missing_timeout or None)
-        await self.__in_turn(self.__daemon.start, container)
+        await self.__calls.call(self.__daemon.start, container)
         if self.followStartupLogs:
             followed = in_own_thread(self.__daemon.follow, self.getContainerName(), self.__said, self.isConnected)
             followed.addErrback(lambda failure: _log.failure("what the container prints is not followed", failure))
@@ -165,7 +163,7 @@ class DockerLatentWorker(DockerBaseWorker):
         """Whether the container runs; if not, how it ended and what it printed last."""
         if self.__daemon is None:
             return True, ""
-        problem = await self.__in_turn(self.__daemon.problem_of, self.getContainerName())
+        problem = await self.__calls.call(self.__daemon.problem_of, self.getContainerName())
         return problem is None, problem or ""
 
     async def stop_instance(self, fast: bool = False) -> None:
@@ -173,28 +171,14 @@ class DockerLatentWorker(DockerBaseWorker):
         daemon, self.__daemon = self.__daemon, None
         self.resetWorkerPropsOnBuild()
         if daemon is not None:
-            await self.__in_turn(daemon.remove, self.getContainerName(), fast)
+            await self.__calls.call(daemon.remove, self.getContainerName(), fast)
 
     async def find_instance(self) -> bool:
         """Remove a container that an earlier master left behind: its agent may know another password."""
         if not holds_renderable(self.docker_host):
             from buildbot.worker.dockerdaemon import Daemon
 
-            await self.__in_turn(Daemon(self.docker_host, self.version, self.tls).remove, self.getContainerName(), True)
+            await self.__calls.call(
+                Daemon(self.docker_host, self.version, self.tls).remove, self.getContainerName(), True
+            )
         return False
-
-    async def __in_turn(self, function: Callable[..., Any], *args: Any) -> Any:
-        """Call a function in a thread, after those that are under way. If nobody waits for it any more it goes on all
-        the same, and the next begins after it.
-        """
-        await self.__turn.acquire()
-        answer: Deferred[Any] = Deferred(lambda _: None)
-        work = in_own_thread(function, *args)
-
-        def ended(result: Any) -> None:
-            self.__turn.release()
-            if not answer.called:
-                answer.callback(result)
-
-        work.addBoth(ended)
-        return await answer
