@@ -18,12 +18,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.config import ConfigErrors
+from buildbot.util.background import in_background
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 from buildbot.util.clock import use_monotonic_time
 
 #: lines of the log that `buildbot start`, `buildbot reconfig` and people's scripts wait for
 UP = "BuildMaster is running"
 NOT_UP = "BuildMaster startup failed"
+CLEAN = "Initiating clean shutdown"
 RECONFIG_BEGIN = "beginning configuration update"
 RECONFIG_DONE = "configuration update complete"
 RECONFIG_REFUSED = "configuration update aborted without making any changes"
@@ -68,6 +70,7 @@ class Life:
     def start(self) -> Deferred[None]:
         """Start the master; if that fails the reactor stops."""
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reconfig))
+        signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(self.stop_cleanly))
         return ensureDeferred(self._master.start()).addCallbacks(self._up, self.not_up)
 
     def _up(self, _: Any) -> None:
@@ -107,6 +110,16 @@ class Life:
             self.exit_code = self.exit_code or 1
         self.exit_code = self.exit_code or int(self._master.failed)
         _log.info("stopped")
+
+    def stop_cleanly(self) -> None:
+        """Start no more builds, and end the process when those that run have ended."""
+        _log.info(CLEAN)
+        in_background(self._drained(), "a clean shutdown")
+
+    async def _drained(self) -> None:
+        await self._master.drain()
+        if self._reactor.running:
+            self._reactor.stop()
 
     def reconfig(self) -> None:
         """Have the configuration read again, when no other reading is under way."""

@@ -159,6 +159,11 @@ class BuildMaster(StateLayer):
             self._janitor.retention = config.retention
         self.config = config
 
+    async def drain(self) -> None:
+        """Start no more builds; returns when those that run have ended by themselves."""
+        if self._process is not None:
+            await self._process.drain()
+
     async def stop(self) -> None:
         """End everything that runs; builds that run are built again at the next start."""
         if self._janitor is not None:

@@ -172,6 +172,14 @@ class Builder:
         if late.active():
             late.cancel()
 
+    async def drain(self) -> None:
+        """Start no more builds; returns when those that run have ended by themselves, and their ends are stored."""
+        self._stopping = True
+        if self.running:
+            all_ended: Deferred[None] = Deferred()
+            self._waiting.append(all_ended)
+            await all_ended
+
     def _drop_workers(self, reason: str) -> None:
         for build in list(self.running.values()):
             build.worker.drop(build.connection, reason)

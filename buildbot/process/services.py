@@ -126,6 +126,12 @@ class ProcessLayer:
             await self._stop_building("the master is stopping")
         self.master.data.control_handlers.pop(("forceschedulers", "force"), None)
 
+    async def drain(self) -> None:
+        """Start no more builds; returns when those that run have ended by themselves. Everything else goes on."""
+        await self._distributor.stop()
+        for builder in (*self.builders.values(), *self._removed):
+            await builder.drain()
+
     def _own_event(self, routing_key: tuple[str, ...], message: Mapping[str, object]) -> None:
         if routing_key[-1] == "stopped":
             in_background(self.declared_dead(), "giving up the builds of a master taken for dead")

@@ -13,7 +13,9 @@ import os
 import select
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from buildbot.scripts.basedir import Basedir, find
@@ -36,13 +38,14 @@ class Outcome:
     pid: int
 
 
-def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None]) -> Outcome:
+def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None], timeout_s: float | None = None) -> Outcome:
     """Start the master of ``basedir`` in the background and wait until it is up or has failed.
 
     Args:
         basedir: the master's directory.
         lock: its lock, held; the new process holds it too.
         line: gets each line that the master logs meanwhile.
+        timeout_s: how long to wait for that; the master may come up later all the same. None: as long as it takes.
 
     Raises:
         OSError: the log cannot be written, or no process can be started.
@@ -62,7 +65,10 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None]) -> O
         )
     os.close(sender)
     try:
-        said = _wait(receiver, follower, line)
+        said = _wait(receiver, follower, line, timeout_s)
+    except TimeoutError:
+        text = f"the master has not come up within {timeout_s:g} seconds; it may still do so"
+        return Outcome(False, text, process.pid)
     finally:
         os.close(receiver)
     if said:
@@ -78,9 +84,10 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None]) -> O
     return outcome
 
 
-def _wait(receiver: int, follower: Follower, line: Callable[[str], None]) -> bytes:
-    """What the new process said before it closed the pipe."""
+def _wait(receiver: int, follower: Follower, line: Callable[[str], None], timeout_s: float | None) -> bytes:
+    """What the new process said before it closed the pipe; TimeoutError if that takes too long."""
     said = b""
+    until = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
         ready, _, _ = select.select([receiver], [], [], 0.05)
         for text in follower.lines():
@@ -90,6 +97,8 @@ def _wait(receiver: int, follower: Follower, line: Callable[[str], None]) -> byt
             if not chunk:
                 return said
             said += chunk
+        if until is not None and time.monotonic() > until:
+            raise TimeoutError
 
 
 def main() -> int:
@@ -102,7 +111,9 @@ def main() -> int:
         os.set_inheritable(descriptor, False)
 
     def report(up: bool, text: str) -> None:
-        os.write(sender, json.dumps({"up": up, "text": text}).encode())
+        # Whoever started this process may have waited for long enough.
+        with suppress(BrokenPipeError):
+            os.write(sender, json.dumps({"up": up, "text": text}).encode())
         os.close(sender)
 
     try:

@@ -22,8 +22,17 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "restart": ("restart", "Stop a master if it runs, and start it."),
     "user": ("user", "Add, change, remove or show users."),
     "sendchange": ("sendchange", "Send a change to the PBChangeSource of a master."),
+    "dataspec": ("dataspec", "Write a description of the Data API."),
+    "tryserver": (
+        "tryserver",
+        "Take a job of `buildbot try` in by ssh.",
+    ),
     "reconfig": ("reconfig", "Make a running master read its configuration again."),
 }
+
+
+#: other names of commands, which scripts of existing installations use
+ALIASES: Mapping[str, str] = {"sighup": "reconfig"}
 
 
 class _Commands(click.Group):
@@ -31,6 +40,7 @@ class _Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"buildbot.scripts.{COMMANDS[cmd_name][0]}")

@@ -13,3 +13,12 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 basedir_argument: Decorator = click.argument("basedir", default=".", type=click.Path(file_okay=False))
 
 quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
+
+start_timeout_option: Decorator = click.option(
+    "--start_timeout",
+    "--start-timeout",
+    envvar="START_TIMEOUT",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="Seconds to wait until the master is up; default: until it is up or has failed.",
+)

@@ -17,7 +17,14 @@ from buildbot.scripts.stop import send
 
 @click.command("reconfig")
 @basedir_argument
-@click.option("--timeout", default=60.0, show_default=True, help="Seconds to wait for the answer.", metavar="S")
+@click.option(
+    "--timeout",
+    "--progress_timeout",
+    default=60.0,
+    show_default=True,
+    help="Seconds to wait for the answer.",
+    metavar="S",
+)
 @quiet_option
 def command(basedir: str, timeout: float, quiet: bool) -> None:
     """Make the running master in BASEDIR read its configuration again, without stopping builds.

@@ -5,13 +5,15 @@ from __future__ import annotations
 import click
 
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.options import basedir_argument, quiet_option, start_timeout_option
 from buildbot.scripts.start import start
 from buildbot.scripts.stop import stop
 
 
 @click.command("restart")
 @basedir_argument
+@click.option("-c", "--clean", is_flag=True, help="Let the builds that run end first; waits for them without a limit.")
+@start_timeout_option
 @click.option("--nodaemon", is_flag=True, help="Stay in the foreground after starting; Ctrl-C stops it.")
 @click.option(
     "--timeout",
@@ -21,9 +23,11 @@ from buildbot.scripts.stop import stop
     metavar="S",
 )
 @quiet_option
-def command(basedir: str, nodaemon: bool, timeout: float, quiet: bool) -> None:
+def command(
+    basedir: str, clean: bool, start_timeout: float | None, nodaemon: bool, timeout: float, quiet: bool
+) -> None:
     """Stop the master in BASEDIR if it runs, then start it and wait until it is up."""
     found = basedirs.find(basedir)
-    if stop(found, timeout) and not quiet:
+    if stop(found, timeout, clean) and not quiet:
         click.echo("The master has stopped.")
-    start(found, nodaemon, quiet)
+    start(found, nodaemon, quiet, start_timeout)

@@ -9,25 +9,32 @@ import click
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import daemon, failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.options import basedir_argument, quiet_option, start_timeout_option
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
 @click.command("start")
 @basedir_argument
 @click.option("--nodaemon", is_flag=True, help="Stay in the foreground and log to the terminal; Ctrl-C stops it.")
+@start_timeout_option
 @quiet_option
-def command(basedir: str, nodaemon: bool, quiet: bool) -> None:
+def command(basedir: str, nodaemon: bool, start_timeout: float | None, quiet: bool) -> None:
     """Start the master in BASEDIR (by default the current directory).
 
     Returns when the master is up, showing what it logs meanwhile, or fails with the reason why it is not. A
     second master in the same directory is refused. The log is twistd.log in BASEDIR.
     """
-    start(basedirs.find(basedir), nodaemon, quiet)
+    start(basedirs.find(basedir), nodaemon, quiet, start_timeout)
 
 
-def start(found: Basedir, nodaemon: bool, quiet: bool) -> None:
+def start(found: Basedir, nodaemon: bool, quiet: bool, timeout_s: float | None = None) -> None:
     """Start a master; does not return with ``nodaemon``.
+
+    Args:
+        found: where.
+        nodaemon: in this process.
+        quiet: say nothing of what goes well.
+        timeout_s: how long to wait until it is up; None: until it is up or has failed.
 
     Raises:
         click.ClickException: it could not be started.
@@ -36,13 +43,13 @@ def start(found: Basedir, nodaemon: bool, quiet: bool) -> None:
         with BasedirLock(found.path) as lock:
             if nodaemon:
                 sys.exit(_in_foreground(found, quiet))
-            _in_background(found, lock, quiet)
+            _in_background(found, lock, quiet, timeout_s)
     except (BasedirBusyError, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
 
 
-def _in_background(found: Basedir, lock: BasedirLock, quiet: bool) -> None:
-    outcome = daemon.start(found, lock, (lambda line: None) if quiet else click.echo)
+def _in_background(found: Basedir, lock: BasedirLock, quiet: bool, timeout_s: float | None) -> None:
+    outcome = daemon.start(found, lock, (lambda line: None) if quiet else click.echo, timeout_s)
     if not outcome.up:
         raise click.ClickException(f"{outcome.text}\nThe log is '{found.log}'.")
     if not quiet:

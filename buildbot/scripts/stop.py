@@ -15,6 +15,7 @@ from buildbot.scripts.options import basedir_argument, quiet_option
 
 @click.command("stop")
 @basedir_argument
+@click.option("-c", "--clean", is_flag=True, help="Let the builds that run end first; waits for them without a limit.")
 @click.option("--no-wait", is_flag=True, help="Ask the master to stop and return at once.")
 @click.option(
     "--timeout",
@@ -24,25 +25,26 @@ from buildbot.scripts.options import basedir_argument, quiet_option
     metavar="S",
 )
 @quiet_option
-def command(basedir: str, no_wait: bool, timeout: float, quiet: bool) -> None:
+def command(basedir: str, clean: bool, no_wait: bool, timeout: float, quiet: bool) -> None:
     """Stop the master in BASEDIR and wait until its process has ended.
 
-    Builds that run are given back: they are built again when a master is there. That no master runs is no
-    error.
+    Builds that run are given back: they are built again when a master is there. With --clean no more are started, and
+    those that run end first. That no master runs is no error.
     """
     found = basedirs.find(basedir)
-    if not stop(found, wait_s=None if no_wait else timeout) and not quiet:
+    if not stop(found, None if no_wait else timeout, clean) and not quiet:
         click.echo(f"No master runs in '{found.path}'.")
     elif not quiet:
         click.echo("Asked the master to stop." if no_wait else "The master has stopped.")
 
 
-def stop(found: Basedir, wait_s: float | None) -> bool:
+def stop(found: Basedir, wait_s: float | None, clean: bool = False) -> bool:
     """Stop a master.
 
     Args:
         found: where.
         wait_s: how long to wait for its end; None: not at all.
+        clean: let its builds end first, however long that takes.
 
     Returns:
         Whether one was running.
@@ -55,11 +57,11 @@ def stop(found: Basedir, wait_s: float | None) -> bool:
         found.pidfile.unlink(missing_ok=True)
         return False
     pid = found.pid()
-    send(found, pid, signal.SIGTERM)
+    send(found, pid, signal.SIGUSR1 if clean else signal.SIGTERM)
     if wait_s is not None:
         until = time.monotonic() + wait_s
         while found.running():
-            if time.monotonic() > until:
+            if time.monotonic() > until and not clean:
                 raise click.ClickException(
                     f"the master (process {pid}) has not ended within {wait_s:g} seconds; "
                     f"look at '{found.log}', and end it by force with: kill -KILL {pid}"

@@ -170,6 +170,17 @@ def test_reconfig(master: Directory) -> None:
         assert reply.status == 200
 
 
+def test_clean_stop(master: Directory) -> None:
+    """A clean stop waits for builds and says so in the log; a start that takes too long is not waited for."""
+    master.log.touch()
+    with master.log_lines() as lines:
+        assert "has not come up within 0.001 seconds" in master.run("start", "--start_timeout", "0.001", code=1)
+        wait_for(lines, "BuildMaster is running")
+    assert "The master has stopped." in master.run("restart", "--clean")
+    assert master.run("stop", "--clean") == "The master has stopped.\n"
+    assert master.log.read_text().count("Initiating clean shutdown") == 2
+
+
 def test_sighup(master: Directory) -> None:
     """SIGHUP is a reconfig whose answer is in the log."""
     master.run("start")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import fail
+from twisted.internet.defer import ensureDeferred, fail
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
@@ -442,6 +442,21 @@ async def test_stop_all() -> None:
     assert farm.builder.running == {}
 
 
+async def test_drain() -> None:
+    """Running builds end by themselves before it returns, and none starts meanwhile or afterwards."""
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.builder.drain()
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.build()
+    drained = ensureDeferred(farm.builder.drain())
+    assert not farm.builder.can_start() and not drained.called
+    farm.connection.end(0)
+    await drained
+    assert farm.master.build(1)["results"] == SUCCESS
+
+
 async def test_stop_all_drops_a_worker_that_does_not_end() -> None:
     """A command that cannot be interrupted does not keep the master from stopping."""
     farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
@@ -454,8 +469,6 @@ async def test_stop_all_drops_a_worker_that_does_not_end() -> None:
     await farm.build()
     farm.master.reactor = clock = ClockInFront(farm.master.reactor)
     stopping = farm.builder.stop_all("going down", RETRY)
-    from twisted.internet.defer import ensureDeferred
-
     waiting = ensureDeferred(stopping)
     assert not waiting.called
     clock.advance(60)

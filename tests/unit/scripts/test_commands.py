@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,39 @@ def test_create_master_refuses(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "is not a database URL" in result.output
     assert not (tmp_path / "new").exists()
+
+
+def test_other_names() -> None:
+    """A command has the names that scripts of existing installations use."""
+    assert "read its configuration again" in run("sighup", "--help").output
+    assert "--progress_timeout" in run("reconfig", "--help").output
+
+
+def test_dataspec(tmp_path: Path) -> None:
+    """The description has every path with its fields, as JSON or as a script."""
+    out = tmp_path / "spec.json"
+    assert run("dataspec", "--out", str(out)).output == f"written to {out}\n"
+    described = json.loads(out.read_text())
+    (build,) = [each for each in described if each["path"] == "builds/n:buildid"]
+    assert (build["type"], build["plural"]) == ("build", "builds")
+    assert {"name": "number", "type": "integer", "type_spec": {"name": "integer"}} in build["type_spec"]["fields"]
+    script = run("dataspec", "-o", "-", "-g", "dataspec").output
+    assert script.startswith("window.dataspec = [") and json.loads(script[18:].rstrip(";\n")) == described
+    assert run("dataspec", "-g", "a b").exit_code == 2
+
+
+def test_tryserver(tmp_path: Path) -> None:
+    """A job is put into a maildir whole; without one, or without a job, the message says what is missing."""
+    result = CliRunner().invoke(main, ["tryserver", "--jobdir", str(tmp_path)], input="job")
+    assert result.exit_code == 1 and "it has no new and no tmp" in result.output
+    for name in ("new", "tmp", "cur"):
+        (tmp_path / name).mkdir()
+    result = CliRunner().invoke(main, ["tryserver", "--jobdir", str(tmp_path)], input="")
+    assert (result.exit_code, result.output) == (1, "Error: there is no job on standard input\n")
+    for _ in range(2):
+        result = CliRunner().invoke(main, ["tryserver", "--jobdir", str(tmp_path)], input="5:1,a,\xe9")
+        assert (result.exit_code, result.output) == (0, "")
+    jobs = list((tmp_path / "new").iterdir())
+    assert [job.read_text() for job in jobs] == ["5:1,a,\xe9"] * 2
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert run("tryserver").exit_code == 2
