@@ -22,6 +22,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "restart": ("restart", "Stop a master if it runs, and start it."),
     "user": ("user", "Add, change, remove or show users."),
     "sendchange": ("sendchange", "Send a change to the PBChangeSource of a master."),
+    "cleanupdb": ("cleanupdb", "Give the room of what was removed from a database back."),
     "dataspec": ("dataspec", "Write a description of the Data API."),
     "tryserver": (
         "tryserver",

@@ -290,6 +290,13 @@ class Dialect:
         """Have the planner look at tables that were filled at once. Outside of a transaction where need be."""
         raise NotImplementedError
 
+    def compact(self, conn: Connection, tables: Sequence[Table]) -> None:
+        """Give the room of removed rows back to the file system; nobody else uses the database meanwhile.
+
+        Asked since each engine has a statement of its own for it. The connection has no transaction.
+        """
+        raise NotImplementedError
+
     def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
         """An element of ORDER BY in which NULL is lower than every value: engines disagree where it goes."""
         return expression.desc() if descending else expression.asc()

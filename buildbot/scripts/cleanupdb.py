@@ -1,0 +1,62 @@
+"""``buildbot cleanupdb``"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.config import ConfigErrors, load_config
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import failures
+from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+
+
+@click.command("cleanupdb")
+@basedir_argument
+@click.option("-f", "--force", is_flag=True, hidden=True, help="Accepted for old scripts: always so.")
+@quiet_option
+def command(basedir: str, force: bool, quiet: bool) -> None:
+    """Give the room of what was removed from the database of the master in BASEDIR back to the file system.
+
+    The master must be stopped, and so must all others that share its database. Meanwhile as much room as the database
+    takes must be free. What is removed, and when, is said by c["retention"].
+    """
+    found = basedirs.find(basedir)
+    say = (lambda _: None) if quiet else click.echo
+    try:
+        with BasedirLock(found.path):
+            config = load_config(found.path, found.settings.configfile)
+            say("writing the database anew; this may take a while")
+            compact(config.db_url, found.path)
+    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, found.path)) from None
+    say("The database takes no more room than it needs.")
+
+
+def compact(db_url: str, basedir: Path) -> None:
+    """Write a database anew.
+
+    Raises:
+        click.ClickException: it is not one of this version.
+        DBAPIError: it cannot be used.
+    """
+    from buildbot.db.dialects import dialect_for
+    from buildbot.resources import metadata
+
+    dialect = dialect_for(db_url, str(basedir))
+    engine = dialect.create_engine()
+    try:
+        with engine.connect() as conn:
+            there = set(engine.dialect.get_table_names(conn))
+            conn.rollback()
+            missing = sorted({table.name for table in metadata.sorted_tables} - there)
+            if missing:
+                raise click.ClickException(
+                    f"the database has no table {missing[0]}; run: buildbot upgrade-master '{basedir}'"
+                )
+            dialect.compact(conn, metadata.sorted_tables)
+    finally:
+        engine.dispose()
