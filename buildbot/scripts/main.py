@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "start": ("start", "Start a master and wait until it is up."),
     "stop": ("stop", "Stop a running master."),
     "restart": ("restart", "Stop a master if it runs, and start it."),
+    "container": ("container", "Be the process of a container."),
     "user": ("user", "Add, change, remove or show users."),
     "sendchange": ("sendchange", "Send a change to the PBChangeSource of a master."),
     "cleanupdb": ("cleanupdb", "Give the room of what was removed from a database back."),

@@ -1,0 +1,181 @@
+"""``buildbot container``"""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path, PurePosixPath
+
+import click
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError
+
+from buildbot.config import ConfigErrors, load_config
+from buildbot.scripts import basedir as basedirs
+from buildbot.scripts import failures, settings
+from buildbot.scripts.basedir import Basedir
+from buildbot.scripts.database import upgrade
+from buildbot.scripts.options import basedir_argument
+from buildbot.scripts.settings import Settings
+from buildbot.scripts.start import start
+from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+
+_TIMEOUT_S = 60
+_MOST_BYTES = 200_000_000
+_CONFIG = "master.cfg"
+
+
+@click.command("container")
+@basedir_argument
+@click.option(
+    "--config-url", envvar="BUILDBOT_CONFIG_URL", metavar="URL",
+    help="Where the configuration is: a .tar.gz, or a master.cfg. Default: in BASEDIR already.",
+)  # fmt: skip
+@click.option(
+    "--config-dir", envvar="BUILDBOT_CONFIG_DIR", default="config", show_default=True, metavar="DIR",
+    help="Where in BASEDIR it is put, or is.",
+)  # fmt: skip
+@click.option(
+    "--wait", default=60.0, show_default=True, metavar="S", help="Seconds to wait for the server of the database."
+)
+def command(basedir: str, config_url: str | None, config_dir: str, wait: float) -> None:
+    """Be the process of a container: make what is missing in BASEDIR, and run the master in the foreground.
+
+    The configuration is fetched if BUILDBOT_CONFIG_URL says from where. The database is waited for and brought up to
+    date. The log goes to the terminal too; SIGTERM stops the master.
+    """
+    path = Path(os.path.abspath(basedir))
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        directory = path / config_dir
+        if config_url:
+            fetch(config_url, directory)
+        found = prepared(path, directory)
+        with BasedirLock(path):
+            config = load_config(found.path, found.settings.configfile)
+            await_server(config.db_url, path, wait)
+            _upgraded(found)
+    except (BasedirBusyError, ConfigErrors, OSError) as reason:
+        raise click.ClickException(failures.describe(reason, path)) from None
+    start(found, nodaemon=True, quiet=False)
+
+
+def _upgraded(found: Basedir) -> None:
+    """Bring the database up to date, in a process of its own: one that has run a reactor cannot run another."""
+    done = subprocess.run([sys.executable, "-m", "buildbot.scripts.container", str(found.path)], check=False)
+    if done.returncode != 0:
+        raise click.ClickException("the database cannot be brought up to date")
+
+
+def prepared(basedir: Path, directory: Path) -> Basedir:
+    """The master of a directory, which gets a ``buildbot.tac`` if it has none.
+
+    Raises:
+        click.ClickException: there is no configuration.
+    """
+    tac = basedir / settings.FILE
+    if not tac.exists():
+        places = [each / _CONFIG for each in (directory, basedir)]
+        there = next((each for each in places if each.is_file()), None)
+        if there is None:
+            raise click.ClickException(
+                f"there is no configuration: no '{places[0]}', no '{places[1]}', and BUILDBOT_CONFIG_URL is not set"
+            )
+        tac.write_text(Settings(os.path.relpath(there, basedir)).render(), encoding="utf-8")
+    return basedirs.find(str(basedir))
+
+
+def fetch(url: str, directory: Path) -> None:
+    """Put the configuration at a URL into a directory.
+
+    Raises:
+        click.ClickException: it cannot be had, or is not what its name says.
+        OSError: the directory cannot be written.
+    """
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
+            content: bytes = answer.read(_MOST_BYTES + 1)
+    except (urllib.error.URLError, TimeoutError, ValueError) as reason:
+        raise click.ClickException(f"the configuration cannot be fetched from {_shown(url)}: {reason}") from None
+    if len(content) > _MOST_BYTES:
+        raise click.ClickException(f"the configuration at {_shown(url)} has more than {_MOST_BYTES} bytes")
+    directory.mkdir(parents=True, exist_ok=True)
+    if not url.partition("?")[0].endswith(".tar.gz"):
+        (directory / _CONFIG).write_bytes(content)
+        return
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as archive:
+            _unpack(archive, directory)
+    except (tarfile.TarError, EOFError, KeyError, OSError) as reason:
+        if isinstance(reason, OSError) and reason.errno is not None:
+            raise
+        raise click.ClickException(f"what is at {_shown(url)} cannot be unpacked: {reason}") from None
+
+
+def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
+    """All of an archive; if everything is in one directory, what is in that."""
+    members = archive.getmembers()
+    tops = {PurePosixPath(member.name).parts[:1] for member in members} - {()}
+    wrapped = len(tops) == 1 and not any(member.isfile() and "/" not in member.name for member in members)
+    for member in members:
+        parts = PurePosixPath(member.name).parts
+        inside = parts[1:] if wrapped else parts
+        if inside:
+            # Nothing is written outside of the directory, whatever the archive says.
+            archive.extract(member.replace(name="/".join(inside), deep=False), directory, filter="data")
+
+
+def _shown(url: str) -> str:
+    """A URL without what it may hold of passwords and tokens."""
+    scheme, _, rest = url.partition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
+
+
+def await_server(db_url: str, basedir: Path, wait_s: float) -> None:
+    """Wait until the server of a database lets somebody in.
+
+    Raises:
+        click.ClickException: it does not in time; the message says why.
+    """
+    from buildbot.db.dialects import dialect_for
+
+    if make_url(db_url).host is None:
+        return  # a file
+    engine = dialect_for(db_url, str(basedir)).create_engine()
+    until = time.monotonic() + wait_s
+    told = False
+    try:
+        while True:
+            try:
+                engine.connect().close()
+                return
+            except DBAPIError as reason:
+                if time.monotonic() > until:
+                    raise click.ClickException(failures.describe(reason, basedir)) from None
+            if not told:
+                click.echo("waiting for the database")
+                told = True
+            time.sleep(1)
+    finally:
+        engine.dispose()
+
+
+def main() -> None:
+    """The process that brings the database up to date; its argument is the master's directory, which is locked."""
+    found = basedirs.find(sys.argv[1])
+    try:
+        upgrade(load_config(found.path, found.settings.configfile).db_url, found.path, click.echo)
+    except click.ClickException as reason:
+        reason.show()
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
