@@ -136,6 +136,8 @@ steps = Namespace(
             "WarningCountingShellCommand"
         ),
         "buildbot.steps.shellsequence": "ShellSequence",
+        "buildbot.steps.source.bzr": "Bzr",
+        "buildbot.steps.source.cvs": "CVS",
         "buildbot.steps.source.gerrit": "Gerrit",
         "buildbot.steps.source.git": "Git GitCommit GitPush GitTag",
         "buildbot.steps.source.github": "GitHub",

@@ -6,6 +6,7 @@ commands that `VersionControl.vc` runs, and says which one it is with `Source.se
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
@@ -26,6 +27,8 @@ from buildbot.util.results import SUCCESS
 
 MODES = ("incremental", "full")
 _BLOCK_BYTES = 32 * 1024
+#: what says that the files in a directory have been patched
+_PATCHED = ".buildbot-patched"
 
 T = TypeVar("T")
 
@@ -96,9 +99,18 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         Raises:
             BuildStepFailed: with its complaint.
         """
+        where = self.vc_directory() if directory is None else directory
+        command = await self.__run_program([*self.vc_arguments(), *args], where, log, stdin)
+        if check and command.didFail():
+            raise BuildStepFailed(self.complaint(str(args[0]), command))
+        return command
+
+    async def __run_program(
+        self, words: Sequence[Any], directory: str, log: str | None, stdin: str | None
+    ) -> RemoteShellCommand:
         command = RemoteShellCommand(
-            self.vc_directory() if directory is None else directory,
-            [*self.vc_arguments(), *args],
+            directory,
+            words,
             env=await self.command_environment({**self.vc_environment(), **(self.env or {})}),
             timeout=self.timeout,
             sigtermTime=self.sigterm_time_s,
@@ -110,9 +122,32 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         )
         self.__environment_is_logged |= log is not None  # it is the same for all its commands
         await self.runCommand(command)
-        if check and command.didFail():
-            raise BuildStepFailed(self.complaint(str(args[0]), command))
         return command
+
+    async def patch_with_program(self, patch: Patch) -> None:
+        """Apply a patch with the program ``patch``, and mark the directory for `was_patched`."""
+        directory = self.vc_directory()
+        await self.write_file(f"{directory}/{_PATCHED}", "patched\n")
+        complaint = ""
+        for text in spellings(patch.body):
+            words = ["patch", f"-p{patch.level}", "--force", "--forward", "-d", patch.subdir or "."]
+            tried = await self.__run_program([*words, "--dry-run"], directory, "stdio", text)
+            if not tried.didFail():
+                await self.__run_program(words, directory, "stdio", text)
+                return
+            said = [
+                line for line in (tried.stdout + tried.stderr).splitlines() if "FAILED" in line or "can't find" in line
+            ]
+            complaint = complaint or (said[0] if said else f"exit status {tried.rc}")
+        raise BuildStepFailed(f"patch: {complaint}")
+
+    async def was_patched(self, directory: str) -> bool:
+        """Whether a build has applied a patch with `patch_with_program` in a directory that was not cleaned since."""
+        return bool(await self.pathExists(f"{directory}/{_PATCHED}"))
+
+    def mark_of(self, directory: str, *what: str) -> str:
+        """A file in a directory that says where its content is from, without telling a password."""
+        return f"{directory}/buildbot-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
 
     async def vc_output(self, *args: Any) -> str:
         """What a command prints, without white space around it; empty if it fails."""

@@ -6,7 +6,6 @@ another, and a name may mean something older in the worker's directory.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
@@ -120,16 +119,12 @@ class Mercurial(Source):
 
     async def __was_other(self, url: str, branch: str | None) -> bool:
         """Whether the directory is of another branch than the wanted one."""
-        if not await self.pathExists(self.__mark_of(url)):
+        if not await self.pathExists(self.mark_of(f"{self.directory()}/.hg", url)):
             return True
         if branch is None:
             return False
         template = "{branch}\n{bookmarks % '{bookmark}\n'}"
         return branch not in (await self.vc_output("log", "--rev", ".", "--template", template)).splitlines()
-
-    def __mark_of(self, url: str) -> str:
-        """A file that says which server a repository was pulled from, without telling the password of it."""
-        return f"{self.directory()}/.hg/buildbot-{hashlib.sha256(url.encode()).hexdigest()[:16]}"
 
     async def __pull(self, url: str, wanted: str, there: bool) -> None:
         """Have the wanted revision in the directory's repository."""
@@ -137,7 +132,7 @@ class Mercurial(Source):
             return
         if not there and not await self.pathExists(f"{self.directory()}/.hg"):  # an earlier attempt may have begun
             await self.vc("init", ".")
-            await self.write_file(self.__mark_of(url), "")
+            await self.write_file(self.mark_of(f"{self.directory()}/.hg", url), "")
             await self.write_file(f"{self.directory()}/.hg/hgrc", f"[paths]\ndefault = {url}\n", 0o600)
         pulled = await self.__pull_once(url, wanted if there else None)
         if pulled.didFail() and _UNFINISHED in pulled.stderr:

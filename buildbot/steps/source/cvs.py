@@ -1,0 +1,108 @@
+"""Check out a CVS module on the worker."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, ClassVar
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.step import BuildStepFailed
+from buildbot.steps.source.base import Patch, Source, address, hidden_password, method_of
+from buildbot.util.deferreds import deferred
+from buildbot.util.results import SUCCESS
+
+
+class CVS(Source):
+    """Check out a module as it is now, or as it was at the time that the source stamp's revision says.
+
+    CVS has no revisions of the whole: ``got_revision`` is the time of the checkout. Nor does it tell of ignored files,
+    so ``fresh`` removes the directory as ``clobber`` does.
+    """
+
+    name = "cvs"
+    program = ("cvs",)
+    sigterm_time_s: ClassVar[float | None] = 1
+    positional: ClassVar[tuple[str, ...]] = ("cvsroot", "cvsmodule")
+    cvsroot = argument(REQUIRED, address, rendered=True, doc="where the repository is, as `CVSROOT` has it")
+    cvsmodule = argument("", checks.text, rendered=True, doc="the module; empty: the whole repository")
+    method = method_of("clobber", "fresh", "clean", "copy", default="fresh")
+    branch = argument(None, checks.optional(checks.text), rendered=True, doc="used if the source stamp has none")
+    global_options = argument((), checks.list_of(checks.text), rendered=True, doc="options before the cvs command")
+    extra_options = argument((), checks.list_of(checks.text), rendered=True, doc="options of `cvs checkout`")
+    login = argument(None, checks.optional(checks.text), rendered=True, doc="a password to log in with first")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__directory = ""
+
+    def vc_directory(self) -> str:
+        """Where it is checked out, before a copy is made."""
+        return self.__directory or super().vc_directory()
+
+    def is_grave(self, line: str) -> bool:
+        """The line in which cvs gives up."""
+        return "aborted]:" in line
+
+    def short_revision(self, revision: str) -> str:
+        """The whole time."""
+        return revision
+
+    async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
+        """Check out."""
+        how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        branch = branch or self.branch
+        for word in filter(None, (branch, revision)):
+            if word.startswith("-"):
+                raise BuildStepFailed(f"not the name of a branch or a time: {word!r}")
+        workdir = self.directory()
+        self.__directory = "source" if how == "copy" else workdir
+        if self.login:
+            await self.vc(*self.global_options, "-d", hidden_password(self.cvsroot), "login", stdin=f"{self.login}\n",
+                          directory="")  # fmt: skip
+        when = time.strftime("%Y-%m-%d %H:%M:%S +0000", time.gmtime(self.master.wall_seconds()))
+        at = [*(["-r", branch] if branch else []), *(["-D", revision] if revision else [])]
+        mark = self.mark_of(f"{self.__directory}/CVS", self.cvsroot, self.cvsmodule)
+        if how in ("clobber", "fresh") or not await self.pathExists(mark):
+            await self.retried(lambda: self.__checkout(at))
+            await self.write_file(mark, "")
+        else:
+            await self.__clean(how)
+            # -A takes back the branch or time of an older build, -C changes of files
+            await self.retried(lambda: self.__cvs("update", "-CdP", *(at or ["-A"])))
+        self.set_revision(revision or when)
+        await self.apply_patch(patch)
+        if how == "copy":
+            await self.runRmdir(workdir, self.timeout)
+            await self.runRemoteCommand(
+                "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
+            )
+        return SUCCESS
+
+    async def __cvs(self, *words: Any, directory: str | None = None) -> None:
+        command = await self.vc(*self.global_options, "-z3", *words, check=False, directory=directory)
+        if command.didFail():
+            raise BuildStepFailed(self.complaint("update", command))
+
+    async def __checkout(self, at: list[str]) -> None:
+        await self.runRmdir(self.__directory, self.timeout)
+        root = ["-d", hidden_password(self.cvsroot)]
+        words = [*self.global_options, *root, "-z3", "checkout", "-P", "-d", self.__directory, *self.extra_options, *at]
+        command = await self.vc(*words, self.cvsmodule or ".", check=False, directory="")
+        if command.didFail():
+            raise BuildStepFailed(self.complaint("checkout", command))
+
+    async def __clean(self, how: str) -> None:
+        """Remove what is neither tracked nor ignored; in an incremental build, if a patch may have added it."""
+        if how == "incremental" and not await self.was_patched(self.__directory):
+            return
+        listed = await self.vc("-n", "-q", "update", check=False)
+        unknown = [line[2:] for line in listed.stdout.splitlines() if line.startswith("? ")]
+        if unknown:
+            gone = [f"{self.__directory}/{path}" for path in unknown]
+            await self.runRemoteCommand("rmdir", {"dir": gone, "logEnviron": False, "timeout": self.timeout})
+
+    @deferred
+    async def patch(self, patch: Patch) -> None:
+        """Apply a patch to the files."""
+        await self.patch_with_program(patch)
