@@ -25,7 +25,6 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "BuildbotTestCiTrigger": "it serves the builds of Buildbot itself; use Trigger",
         "Darcs": "run darcs with ShellCommand, or move the repository to Git or Mercurial",
         "Monotone": "Monotone is no longer maintained; move the repository to Git or Mercurial",
-        "PyFlakes": "run pyflakes or ruff with WarningCountingShellCommand",
     },
 }
 
@@ -36,17 +35,21 @@ class Namespace:
     Args:
         name: the namespace's name in `buildbot.plugins`.
         modules: module → the names taken from it, separated by blanks.
+        inner: namespaces inside this one by name: ``util.svn``.
     """
 
-    def __init__(self, name: str, modules: Mapping[str, str]) -> None:
+    def __init__(self, name: str, modules: Mapping[str, str], **inner: Namespace) -> None:
         self._name = name
         self._modules = {each: module for module, names in modules.items() for each in names.split()}
+        self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)
+        if name in self._inner:
+            return self._inner[name]
         if name in self._modules:
-            value = getattr(import_module(self._modules[name]), name)
+            value: Any = getattr(import_module(self._modules[name]), name)
         else:
             value = self._from_other_packages(name)
         setattr(self, name, value)
@@ -61,7 +64,7 @@ class Namespace:
 
     def __dir__(self) -> list[str]:
         others = (entry.name for entry in entry_points(group=f"buildbot.{self._name}"))
-        return sorted({*self._modules, *others})
+        return sorted({*self._modules, *self._inner, *others})
 
     def __repr__(self) -> str:
         return f"<buildbot.plugins.{self._name}>"
@@ -194,6 +197,12 @@ util = Namespace(
         "buildbot.www.ldapuserinfo": "LdapUserInfo",
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
+    svn=Namespace(
+        "util.svn",
+        {
+            "buildbot.changes.svnpoller": "split_file_alwaystrunk split_file_branches split_file_projects_branches",
+        },
+    ),
 )
 webhooks = Namespace(
     "webhooks",
