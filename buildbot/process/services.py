@@ -196,7 +196,7 @@ class ProcessLayer:
         defaults = BuildDefaults.of(config)
         # whoever embeds this layer need not give what has a default
         self._distributor.prioritize = getattr(config, "prioritizeBuilders", None)
-        self._distributor.next_worker = getattr(config, "select_next_worker", None)
+        self._distributor.chooser.next_worker = getattr(config, "select_next_worker", None)
         self._distributor.collapser.default = getattr(config, "collapseRequests", False)
         projects = await self._register_projects()
         described = [

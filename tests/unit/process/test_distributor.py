@@ -377,7 +377,7 @@ async def test_a_request_that_no_worker_may_take_does_not_hide_the_next(farm: Fa
 async def test_select_next_worker(farm: Farm) -> None:
     """It chooses for builders that have no nextWorker of their own."""
     farm.workers.workers["w2"] = Worker("w2", 2)
-    farm.distributor.next_worker = lambda builder, workers, request: workers[-1]
+    farm.distributor.chooser.next_worker = lambda builder, workers, request: workers[-1]
     one = await farm.builder("b1")
     own = await farm.builder("b2", nextWorker=lambda builder, workers, request: workers[0])
     await farm.distributor.start()

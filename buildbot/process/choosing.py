@@ -1,0 +1,140 @@
+"""Choosing by users' functions which request is built on which worker.
+
+They may say no for reasons that nobody announces: the hour, a file, another machine. One that fails counts as a no.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from buildbot.config.locks import lock_list
+from buildbot.data.interfaces import Master
+from buildbot.interfaces import holds_renderable
+from buildbot.process.builder import Builder
+from buildbot.process.buildrequest import WHOLE, BuildRequest
+from buildbot.process.locks import Claim
+from buildbot.process.turns import Accesses, LockTurns
+from buildbot.process.workerforbuilder import WorkerForBuilder
+from buildbot.process.workers.idle import RANDOM
+from buildbot.process.workers.managed import ManagedWorker
+from buildbot.process.workers.manager import WorkerManager
+from buildbot.util.deferreds import resolved
+
+#: how many requests functions are given
+CHOICE = 100
+
+#: a request, the worker to build it on, and the locks that this takes
+Chosen = tuple[dict[str, Any], ManagedWorker, Claim | None]
+
+
+async def pending(
+    master: Master, builderids: Sequence[int], limit: int, options: Mapping[str, Any] = MappingProxyType({})
+) -> list[dict[str, Any]]:
+    """The requests of builders that wait, the most urgent first."""
+    query = {
+        **options,
+        "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False},
+        "order": ["-priority", "buildrequestid"],
+        "limit": limit,
+    }
+    found: list[dict[str, Any]] = await master.data.get(query, ("buildrequests",))
+    return found
+
+
+class Chooser:
+    """Asks the functions of builders.
+
+    Args:
+        master: the master, for its ``data``.
+        workers: where the workers are.
+        turns: who may take which locks.
+
+    Attributes:
+        next_worker: ``c['select_next_worker']``.
+    """
+
+    def __init__(self, master: Master, workers: WorkerManager, turns: LockTurns) -> None:
+        self._master = master
+        self._workers = workers
+        self._turns = turns
+        self.next_worker: Callable[..., Any] | None = None
+
+    def is_asked_about(self, builder: Builder) -> bool:
+        """Whether a function decides about a builder, or its locks are known only with a request."""
+        config = builder.config
+        functions = (config.nextBuild, config.canStartBuild, config.nextWorker, self.next_worker)
+        return any(function is not None for function in functions) or holds_renderable(config.locks)
+
+    async def choose(self, builder: Builder, request: dict[str, Any]) -> Chosen | None:
+        """Which request to start on which worker, with the locks that are taken for it; None: nothing now.
+
+        Args:
+            builder: which can start a build.
+            request: its most urgent request.
+        """
+        refused: dict[ManagedWorker, Accesses] = {}
+        for each in await self._candidates(builder, request):
+            shown = BuildRequest.from_data(each, builder.name)
+            views = await self._able(builder, shown)
+            places = {view.managed: await self._locks_there(builder, each, view.managed) for view in views}
+            free: list[WorkerForBuilder] = []
+            for view in views:
+                accesses = places[view.managed]
+                if accesses is not None and self._turns.are_free(builder, accesses):
+                    free.append(view)
+                elif accesses is not None:
+                    refused.setdefault(view.managed, accesses)
+            worker = await self._worker(builder, free, shown)
+            if worker is None:
+                continue
+            claim = self._turns.take(builder, places[worker] or [])
+            if claim is not None:
+                return each, worker, claim if claim.accesses else None
+        self._turns.wish(builder, refused)
+        return None
+
+    async def _candidates(self, builder: Builder, request: dict[str, Any]) -> list[dict[str, Any]]:
+        """The requests that may be built, in the order in which they are tried."""
+        config = builder.config
+        if config.nextBuild is None and config.canStartBuild is None:
+            if config.nextWorker is None and self.next_worker is None:
+                return [request]
+            whole = await self._master.data.get(WHOLE, ("buildrequests", request["buildrequestid"]))
+            return [] if whole is None else [whole]
+        candidates = await pending(self._master, [builder.builderid], CHOICE, WHOLE)
+        if config.nextBuild is None:
+            return candidates
+        offered = [BuildRequest.from_data(each, builder.name) for each in candidates]
+        wanted = await resolved(config.nextBuild(builder, offered))
+        return [each for each in candidates if wanted is not None and each["buildrequestid"] == wanted.id]
+
+    async def _able(self, builder: Builder, request: BuildRequest) -> list[WorkerForBuilder]:
+        """The workers that may build a request now."""
+        can_start = builder.config.canStartBuild
+        views = [WorkerForBuilder(worker, builder) for worker in self._workers.available(builder.name)]
+        if can_start is None:
+            return views
+        return [view for view in views if await resolved(can_start(builder, view, request))]
+
+    async def _worker(
+        self, builder: Builder, views: list[WorkerForBuilder], request: BuildRequest
+    ) -> ManagedWorker | None:
+        """The worker that the user's function chooses; without one, one of those with the fewest builds."""
+        choose = builder.config.nextWorker or self.next_worker
+        if not views:
+            return None
+        if choose is None:
+            fewest = min(len(view.managed.builds) for view in views)
+            return RANDOM.choice([view for view in views if len(view.managed.builds) == fewest]).managed
+        answer = await resolved(choose(builder, views, request))
+        return answer.managed if answer in views else None
+
+    async def _locks_there(self, builder: Builder, request: dict[str, Any], worker: ManagedWorker) -> Accesses | None:
+        """The locks that a build of a request takes on a worker; None if it can never have them there."""
+        locks = builder.config.locks
+        if holds_renderable(locks):
+            properties = await builder.properties_before(request, worker)
+            locks = lock_list(await properties.render(locks))
+        return self._turns.accesses(builder, worker, locks) if locks or worker.locks else []
