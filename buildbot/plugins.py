@@ -94,6 +94,7 @@ reporters = Namespace(
         "buildbot.reporters.github": "GitHubChecksPush GitHubCommentPush GitHubStatusPush",
         "buildbot.reporters.gitlab": "GitLabStatusPush",
         "buildbot.reporters.http": "HttpStatusPush",
+        "buildbot.reporters.irc": "IRC",
         "buildbot.reporters.mail": "MailNotifier",
         "buildbot.reporters.message": (
             "MessageFormatter MessageFormatterEmpty MessageFormatterFunction MessageFormatterFunctionRaw "

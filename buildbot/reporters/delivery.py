@@ -138,7 +138,27 @@ def deliveries_of(master: Any) -> Deliveries:
     return _deliveries[master]
 
 
-class ReportQueue(ClaimedPart):
+class OfOneMaster(ClaimedPart):
+    """What one of the masters that have it runs, and whose name counts in the whole installation."""
+
+    retry_s: ClassVar[float] = 60.0  # type: ignore[misc]
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name=name)
+        self.objectid = 0
+
+    async def claim(self, masterid: int | None) -> bool:
+        """As `ClaimedPart.claim`."""
+        db = self.master.db
+        self.objectid = await db.state.getObjectId(self.name, "Reporter")
+        if masterid is None:
+            await db.pool.do(thd_release, db, self.objectid)
+            return True
+        taken: bool = await db.pool.do(thd_take, db, self.objectid)
+        return taken
+
+
+class ReportQueue(OfOneMaster):
     """The events of one reporter, while this master runs it.
 
     Args:
@@ -147,13 +167,10 @@ class ReportQueue(ClaimedPart):
         send: deals with one of them; what it raises decides whether it is tried again. True if anything was sent.
     """
 
-    retry_s: ClassVar[float] = 60.0  # type: ignore[misc]
-
     def __init__(self, name: str, patterns: Sequence[Pattern], send: Callable[[Delivery], Awaitable[bool]]) -> None:
-        super().__init__(name=name)
+        super().__init__(name)
         self.patterns = list(dict.fromkeys(patterns))
         self._send = send
-        self._objectid = 0
         self._items: dict[int, Delivery] = {}
         self._subscription: Subscription | None = None
         self._clock = 0
@@ -176,22 +193,10 @@ class ReportQueue(ClaimedPart):
         """Up to where it has heard."""
         return self._clock if self._subscription is None else self._subscription.clock
 
-    # who runs it
-
-    async def claim(self, masterid: int | None) -> bool:
-        """As `ClaimedPart.claim`."""
-        db = self.master.db
-        self._objectid = await db.state.getObjectId(self.name, "Reporter")
-        if masterid is None:
-            await db.pool.do(thd_release, db, self._objectid)
-            return True
-        taken: bool = await db.pool.do(thd_take, db, self._objectid)
-        return taken
-
     async def start_work(self) -> None:
         """Go on where whoever ran it last has stopped."""
         deliveries_of(self.master).queues[self.name] = self
-        stored = await self.master.db.state.getState(self._objectid, "feed", None)
+        stored = await self.master.db.state.getState(self.objectid, "feed", None)
         if stored is None:
             self._clock = await self.master.data.clock()
             stored = {"clock": self._clock, "waiting": {}}
@@ -364,8 +369,8 @@ class ReportQueue(ClaimedPart):
         await self.master.db.pool.do(self._thd_save, self._feed())
 
     def _thd_save(self, conn: Connection, feed: dict[str, Any]) -> None:
-        thd_hold(conn, self.master.db, self._objectid)
-        self.master.db.state.thdSetState(conn, self._objectid, "feed", feed)
+        thd_hold(conn, self.master.db, self.objectid)
+        self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
 
     def _save_soon(self) -> None:
         if self._saving:
