@@ -76,6 +76,7 @@ class BuildMaster(StateLayer):
         self._heartbeat: Heartbeat | None = None
         self._janitor: Janitor | None = None
         self._www: WwwServer | None = None
+        self._manhole: Any = None
         self.service_manager = ServiceManager(self)
         self.secrets = SecretManager(self)
 
@@ -118,6 +119,7 @@ class BuildMaster(StateLayer):
             self._www.starting = False
             self._janitor = Janitor(self, config.retention)
             self._janitor.start()
+            await self._change_manhole(config.manhole)
         except BaseException:
             await self.stop()
             raise
@@ -157,6 +159,7 @@ class BuildMaster(StateLayer):
         await self.service_manager.configure(_services(config))
         if self._janitor is not None:
             self._janitor.retention = config.retention
+        await self._change_manhole(config.manhole)
         self.config = config
 
     async def drain(self) -> None:
@@ -166,6 +169,7 @@ class BuildMaster(StateLayer):
 
     async def stop(self) -> None:
         """End everything that runs; builds that run are built again at the next start."""
+        await self._change_manhole(None)
         if self._janitor is not None:
             self._janitor.stop()
         if self.service_manager.running:
@@ -180,6 +184,15 @@ class BuildMaster(StateLayer):
             await self.secrets.stopService()
         if hasattr(self, "db"):
             await self.close()
+
+    async def _change_manhole(self, wanted: Any) -> None:
+        """Have the prompt that is configured, or none; one that stays the same stays open."""
+        if self._manhole is not None and not self._manhole.same_as(wanted):
+            manhole, self._manhole = self._manhole, None
+            await manhole.stop()
+        if self._manhole is None and wanted is not None:
+            await wanted.start(self)
+            self._manhole = wanted
 
     def _events_skipped(self) -> None:
         # Schedulers, builds and workers follow the log too. They could each begin anew, but so does a new process, and

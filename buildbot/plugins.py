@@ -19,6 +19,10 @@ _LONGEST_HINT = 200
 
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "util": {
+        "PasswordManhole": "whoever guesses the password could do everything; use AuthorizedKeysManhole",
+        "TelnetManhole": "telnet sends passwords in clear; use AuthorizedKeysManhole",
+    },
     "steps": {
         "BuildEPYDoc": "Epydoc is no longer maintained; run another generator with ShellCommand, or use Sphinx",
         "BuildbotCiSetupSteps": "it serves the builds of Buildbot itself; use ShellSequence or Trigger",
@@ -166,6 +170,7 @@ util = Namespace(
         "buildbot.config.projects": "Codebase Project",
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.config.revlinks": "RevlinkMatch",
+        "buildbot.manhole": "AuthorizedKeysManhole",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
         "buildbot.process.logobserver": "LogLineObserver",

@@ -40,6 +40,16 @@ _usage = checks.either(
     checks.function,
     otherwise="None, 'basic', 'full', 'custom' or a function",
 )
+
+
+def _manhole(value: Any) -> Any:
+    if isinstance(value, type) or not all(
+        callable(getattr(value, name, None)) for name in ("start", "stop", "same_as")
+    ):
+        raise ValueError(f"must be a util.AuthorizedKeysManhole(…), not {checks.kind(value)}")
+    return value
+
+
 _entries = (
     Key("title", checks.text, "Buildbot", "name of the installation, shown on every page"),
     Key("titleURL", checks.url, "", "where the title links to, by default buildbotURL"),
@@ -190,7 +200,12 @@ _entries = (
         "f(builder, workers, buildrequest) chooses the worker for builders without nextWorker",
     ),
     Key("user_managers", checks.sequence, [], "ways to manage users", has_effect=False),
-    Key("manhole", checks.anything, None, "an interactive prompt inside the master", has_effect=False),
+    Key(
+        "manhole",
+        checks.optional(_manhole),
+        None,
+        "an interactive prompt inside the master: a util.AuthorizedKeysManhole",
+    ),
 )
 
 #: every known key by its name

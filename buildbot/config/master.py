@@ -79,6 +79,7 @@ class MasterConfig:
     secretsProviders: Sequence[SecretProviderLike] = ()
     validation: Mapping[str, Any] = field(default_factory=dict)
     caches: Mapping[str, int] = field(default_factory=dict)
+    manhole: Any = None
     warnings: Sequence[str] = ()
 
     @classmethod

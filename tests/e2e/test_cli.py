@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
@@ -276,3 +277,27 @@ def test_sample(tmp_path: Path) -> None:
     (tmp_path / "master.cfg").write_text("mine")
     assert f"keeping {tmp_path}/master.cfg" in directory.run("create-master")
     assert (tmp_path / "master.cfg").read_text() == "mine"
+
+
+def test_manhole(master: Directory) -> None:
+    """A prompt is there as long as the configuration wants it."""
+    keygen = shutil.which("ssh-keygen")
+    if keygen is None:
+        pytest.skip("OpenSSH's client is not installed")
+    subprocess.run(
+        [keygen, "-q", "-t", "ed25519", "-N", "", "-f", str(master.path / "ssh_host_ed25519_key")], check=True
+    )
+    port = free_port()
+    manhole = f"c['manhole'] = util.AuthorizedKeysManhole({port}, 'ssh_host_ed25519_key.pub', '.')"
+    master.configure(f"from buildbot.plugins import util\n{manhole}\n")
+    master.run("start")
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        assert connection.recv(7) == b"SSH-2.0"
+        master.configure()
+        master.run("reconfig")
+        connection.settimeout(30)
+        with suppress(ConnectionResetError):
+            while connection.recv(4096):
+                pass
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
