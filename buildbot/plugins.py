@@ -137,6 +137,7 @@ steps = Namespace(
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
         "buildbot.steps.http": "DELETE GET HEAD HTTPStep OPTIONS POST PUT",
         "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
+        "buildbot.steps.mswin": "Robocopy",
         "buildbot.steps.python": "PyFlakes PyLint Sphinx",
         "buildbot.steps.python_twisted": "RemovePYCs Trial",
         "buildbot.steps.shell": (
@@ -158,6 +159,10 @@ steps = Namespace(
             "StringDownload"
         ),
         "buildbot.steps.trigger": "Trigger",
+        "buildbot.steps.vstudio": (
+            "MsBuild MsBuild12 MsBuild14 MsBuild141 MsBuild15 MsBuild16 MsBuild17 MsBuild4 VC10 VC11 VC12 VC14 VC141 "
+            "VC6 VC7 VC8 VC9 VCExpress9 VS2003 VS2005 VS2008 VS2010 VS2012 VS2013 VS2015 VS2017 VS2019 VS2022"
+        ),
         "buildbot.steps.worker": "CopyDirectory FileExists MakeDirectory RemoveDirectory SetPropertiesFromEnv",
     },
 )
