@@ -150,13 +150,7 @@ class BuildbotService(AsyncMultiService):
         A class that does not override it takes the arguments that its `reconfigService` takes.
         """
         if type(self).checkConfig is BuildbotService.checkConfig:
-            self._fits_reconfig(args, kwargs)
-
-    def _fits_reconfig(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        try:
-            inspect.signature(self.reconfigService).bind(*args, **kwargs)
-        except TypeError as problem:
-            error(f"{type(self).__name__} {self.name!r}: {problem}")
+            _check_signature(self, args, kwargs)
 
     def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
         """Take the arguments; called before the first start is over, and when they change. May return a Deferred."""
@@ -233,7 +227,7 @@ class DeclaredService(BuildbotService, Declared):
         """
         taken = inspect.signature(self.reconfigService).parameters.values()
         if any(each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in taken):
-            self._fits_reconfig(args, kwargs)
+            _check_signature(self, args, kwargs)
         else:
             check_arguments(self, self.by_name(args, kwargs), self.name)
 
@@ -401,6 +395,14 @@ def _collect(parent: AsyncMultiService, found: dict[str, Any]) -> None:
 def _pass_on(result: Any, waiting: Deferred[None]) -> Any:
     waiting.callback(None)
     return result
+
+
+def _check_signature(service: BuildbotService, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Report arguments that `reconfigService` does not take."""
+    try:
+        inspect.signature(service.reconfigService).bind(*args, **kwargs)
+    except TypeError as problem:
+        error(f"{type(service).__name__} {service.name!r}: {problem}")
 
 
 def _qualified(service: BuildbotService) -> str:

@@ -285,12 +285,12 @@ class IRC(DeclaredService):
 
     async def __begin(self) -> None:
         self.__running = _Running(self)
-        await self.__running.activate(self.master)
+        await self.__running.run_in(self.master)
 
     async def __end(self) -> None:
         running, self.__running = self.__running, None
         if running is not None:
-            await running.deactivate()
+            await running.stop_running()
 
     # what the connection tells
 
