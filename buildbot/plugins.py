@@ -82,6 +82,7 @@ changes = Namespace(
         "buildbot.changes.github": "GitHubPullrequestPoller",
         "buildbot.changes.gitpoller": "GitPoller",
         "buildbot.changes.hgpoller": "HgPoller",
+        "buildbot.changes.p4poller": "P4Source",
         "buildbot.changes.pb": "PBChangeSource",
         "buildbot.changes.svnpoller": "SVNPoller",
     },
@@ -153,6 +154,7 @@ steps = Namespace(
         "buildbot.steps.source.github": "GitHub",
         "buildbot.steps.source.gitlab": "GitLab",
         "buildbot.steps.source.mercurial": "Mercurial",
+        "buildbot.steps.source.p4": "P4",
         "buildbot.steps.source.svn": "SVN",
         "buildbot.steps.subunit": "SubunitShellCommand",
         "buildbot.steps.transfer": (

@@ -1,0 +1,46 @@
+"""A program in the place of p4: there is none to be had. It answers as the real one has been seen to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_SCRIPT = """#!/bin/sh
+cd {directory}
+echo "$*" >> calls
+case "$*" in
+  *" login"|login) cat > login; exit 0;;
+  *"client -i") cat > client; echo "Client saved."; exit 0;;
+  *"-ztag changes"*) cat head; exit 0;;
+  *"changes "*) cat changes; exit 0;;
+  *"describe -s "*) cat "describe-${{@: -1}}"; exit 0;;
+  *"sync #none") exit 0;;
+  *sync*) test -e broken && {{ echo "Perforce client error: connect failed." >&2; exit 1; }}
+          echo synced; exit 0;;
+esac
+echo "unknown: $*" >&2; exit 1
+"""
+
+
+class Perforce:
+    """The program, `path`, and what it was asked, `calls`."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.directory, self.path = directory, directory / "p4"
+        self.path.write_text(_SCRIPT.replace("#!/bin/sh", "#!/bin/bash").format(directory=directory))
+        self.path.chmod(0o755)
+        self.says("changes", "")
+        self.says("head", "... change 17\n... time 1\n")
+
+    def says(self, name: str, text: str) -> None:
+        """What it answers to a question."""
+        (self.directory / name).write_text(text)
+
+    def got(self, name: str) -> str:
+        """What it was given on its standard input."""
+        return (self.directory / name).read_text()
+
+    @property
+    def calls(self) -> list[str]:
+        calls = self.directory / "calls"
+        return calls.read_text().splitlines() if calls.exists() else []
