@@ -116,9 +116,8 @@ def test_killed_before_the_report_arrives(tmp_path: Path, receiver: Receiver, mo
     try:
         with farm.working():
             farm.force()
-            for _, event, build in farm.events("builds/*/*", 0):
-                if event == "finished":
-                    break
+            ends = (build for _, event, build in farm.events("builds/*/*", 0) if event == "finished")
+            build = next(ends)
             assert receiver.asked.get(timeout=60)
             farm.kill()
         receiver.busy = False
