@@ -85,6 +85,8 @@ changes = Namespace(
         "buildbot.changes.p4poller": "P4Source",
         "buildbot.changes.pb": "PBChangeSource",
         "buildbot.changes.svnpoller": "SVNPoller",
+        "buildbot.reporters.push": "PushjetNotifier PushoverNotifier",
+        "buildbot.reporters.zulip": "ZulipStatusPush",
     },
 )
 reporters = Namespace(
@@ -92,6 +94,9 @@ reporters = Namespace(
     {
         "buildbot.reporters.base": "ReporterBase",
         "buildbot.reporters.bitbucket": "BitbucketStatusPush",
+        "buildbot.reporters.bitbucketserver": (
+            "BitbucketServerCoreAPIStatusPush BitbucketServerPRCommentPush BitbucketServerStatusPush"
+        ),
         "buildbot.reporters.generators.build": "BuildStartEndStatusGenerator BuildStatusGenerator",
         "buildbot.reporters.generators.buildrequest": "BuildRequestGenerator",
         "buildbot.reporters.generators.buildset": "BuildSetCombinedStatusGenerator BuildSetStatusGenerator",
