@@ -23,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 import flask
 
 from buildbot.plugins import util
+from buildbot.reporters.delivery import deliveries_of
 from buildbot.schedulers.forcesched import ForceScheduler
 from buildbot.schedulers.parameters import ChoiceStringParameter, StringParameter
 from buildbot.test.fake.fakedb import make_master
@@ -260,6 +261,11 @@ class Commands:
 
     async def get(self, path: list[Any]) -> Any:
         return await self.master.data.get({}, tuple(path))
+
+    async def reports(self, name: str, sent: int, given_up: int) -> None:
+        """A reporter says what became of its reports."""
+        found = deliveries_of(self.master)
+        found.sent[name,], found.given_up[name,] = sent, given_up
 
     async def pending(self) -> list[int]:
         found = await self.master.data.get({"filters": {"complete": False, "claimed": False}}, ("buildrequests",))

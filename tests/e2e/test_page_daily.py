@@ -191,7 +191,8 @@ def test_workers_are_controlled(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_schedulers_masters_and_about(farm: Farm, visitor: Visitor) -> None:
-    """Schedulers are switched off and on; masters say what they do; About knows versions and the API."""
+    """Schedulers are switched off and on; masters say what they do; About knows versions, the API and
+    what became of reports."""
     page = visitor.open("#/schedulers")
     switch = page.get_by_role("switch", name="Enable force")
     expect(switch).to_be_checked()
@@ -204,7 +205,10 @@ def test_schedulers_masters_and_about(farm: Farm, visitor: Visitor) -> None:
     expect(master).to_contain_text("Builds running0")
     farm.build(builder="linux", worker="w1")
     expect(master).to_contain_text("Builds running1")
+    farm.reports(name='Git"Hub', sent=12, given_up=3)
     page.get_by_role("link", name="About", exact=True).click()
+    reporter = page.get_by_role("region", name="Reporters").get_by_role("row", name="Git")
+    expect(reporter).to_have_text('Git"Hub0123')
     expect(page.get_by_role("region", name="Versions")).to_contain_text("Tenfold")
     expect(page.get_by_role("region", name="API")).to_contain_text(re.compile(r"\d+ paths"))
     expect(page.get_by_role("region", name="Configuration")).to_contain_text("buildbotURL")

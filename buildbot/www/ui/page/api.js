@@ -94,6 +94,25 @@ export async function searchLog(logid, text, after = -1, limit = 1000) {
   return { matches: body.logmatches, next: body.meta.next };
 }
 
+/**
+ * The master's metrics: `{name: [{labels: {name: value}, value}]}`. Throws ApiError for visitors who may not read them.
+ */
+export async function metrics() {
+  const response = await request("metrics", {});
+  if (!response.ok) throw new ApiError(response.status, response.statusText);
+  const found = {};
+  for (const line of (await response.text()).split("\n")) {
+    const parts = /^(\w+)(?:\{(.*)\})? (\S+)$/.exec(line);
+    if (!parts) continue;
+    const labels = {};
+    for (const [, name, value] of (parts[2] ?? "").matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)) {
+      labels[name] = value.replace(/\\(.)/g, (_, escaped) => (escaped === "n" ? "\n" : escaped));
+    }
+    (found[parts[1]] ??= []).push({ labels, value: Number(parts[3]) });
+  }
+  return found;
+}
+
 let lastCall = 0;
 
 /** Act on what a path names, such as `call("builds/3", "stop", {reason: "…"})`; gives the action's result. */

@@ -4,6 +4,7 @@ import { get } from "../api.js";
 import { html, useEffect, useState } from "../dom.js";
 import { useTitle } from "../hooks.js";
 import { Panel } from "../parts/basics.js";
+import { Reporters } from "../parts/reporters.js";
 
 /** Machine-readable descriptions of the API. */
 const DOCUMENTS = [
@@ -44,6 +45,7 @@ export function About({ config }) {
           <thead><tr><th scope="col">Name</th><th scope="col">Value</th></tr></thead>
           <tbody>${settings.map(([name, value]) => html`<tr key=${name}><th scope="row">${name}</th><td><code>${text(value)}</code></td></tr>`)}</tbody>
         </table></div><//>
+        <${Reporters} />
       </div>
       <div class="column side">
         <${Panel} title="Versions"><dl class="facts stacked">${versions.map(([name, version]) => html`<div key=${name}><dt>${name}</dt><dd class="num">${version}</dd></div>`)}</dl><//>
