@@ -144,7 +144,11 @@ steps = Namespace(
         "buildbot.steps.gitdiffinfo": "GitDiffInfo",
         "buildbot.steps.http": "DELETE GET HEAD HTTPStep OPTIONS POST PUT",
         "buildbot.steps.master": "Assert LogRenderable MasterShellCommand SetProperties SetProperty",
+        "buildbot.steps.maxq": "MaxQ",
         "buildbot.steps.mswin": "Robocopy",
+        "buildbot.steps.package.deb.lintian": "DebLintian",
+        "buildbot.steps.package.deb.pbuilder": "DebCowbuilder DebPbuilder UbuCowbuilder UbuPbuilder",
+        "buildbot.steps.package.rpm": "Mock MockBuildSRPM MockRebuild RpmBuild RpmLint",
         "buildbot.steps.python": "PyFlakes PyLint Sphinx",
         "buildbot.steps.python_twisted": "RemovePYCs Trial",
         "buildbot.steps.shell": (

@@ -1,0 +1,43 @@
+"""Run tests of web sites with MaxQ."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.shellmixin import ShellMixin
+from buildbot.process.step import BuildStep
+from buildbot.steps.findings import Findings
+from buildbot.util.results import FAILURE, SUCCESS
+
+
+class MaxQ(ShellMixin, BuildStep):
+    """Run ``run_maxq.py``; a test that fails makes the step fail."""
+
+    name = "maxq"
+    flunkOnFailure = True
+    testdir = argument(REQUIRED, checks.name, rendered=True, doc="the directory of the tests")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        self.__found = _Failures()
+        self.addLogObserver("stdio", self.__found)
+
+    async def run(self) -> int:
+        """Run them."""
+        self.command = ["run_maxq.py", self.testdir]
+        ran = await self.runCommand(await self.makeRemoteShellCommand())
+        return FAILURE if ran.results() != SUCCESS or self.__found.total else SUCCESS
+
+    def getResultSummary(self) -> Any:
+        """How many tests failed."""
+        if self.results == SUCCESS:
+            return self.summary_of_result("success")
+        return self.summary_of_result(f"{max(self.__found.total, 1)} maxq failures")
+
+
+class _Failures(Findings):
+    def outLineReceived(self, line: str) -> None:
+        if line.startswith("TEST FAILURE:"):
+            self.add("failures", line)

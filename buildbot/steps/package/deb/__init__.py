@@ -1,0 +1,1 @@
+"""Steps that make and check Debian packages."""

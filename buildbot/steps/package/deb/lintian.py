@@ -1,0 +1,48 @@
+"""Check Debian packages with lintian."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.shellmixin import ShellMixin
+from buildbot.process.step import BuildStep
+from buildbot.steps.findings import Findings
+from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
+
+
+class DebLintian(ShellMixin, BuildStep):
+    """Run ``lintian``: an error that it finds is a failure."""
+
+    name = "lintian"
+    flunkOnFailure = False
+    warnOnFailure = True
+    fileloc = argument(REQUIRED, checks.name, rendered=True, doc="the package, or its .changes file")
+    suppressTags = argument((), checks.list_of(checks.text), rendered=True, doc="tags that do not count")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        self.__found = _Lintian()
+        self.addLogObserver("stdio", self.__found)
+
+    async def run(self) -> int:
+        """Run it."""
+        self.command = ["lintian", "-v", self.fileloc]
+        for tag in self.suppressTags:
+            self.command += ["--suppress-tags", tag]
+        ran = await self.runCommand(await self.makeRemoteShellCommand())
+        counts = self.__found.counts
+        for kind in ("Warnings", "Errors"):
+            if counts.get(kind):
+                await self.addCompleteLog(f"{counts[kind]} {kind}", self.__found.text([kind]))
+        if ran.results() != SUCCESS or counts.get("Errors"):
+            return FAILURE
+        return WARNINGS if counts.get("Warnings") else SUCCESS
+
+
+class _Lintian(Findings):
+    def outLineReceived(self, line: str) -> None:
+        kind = {"W:": "Warnings", "E:": "Errors"}.get(line[:2])
+        if kind is not None:
+            self.add(kind, line)

@@ -1,0 +1,61 @@
+"""Make RPM packages in a clean system with mock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.commandmixin import CommandMixin
+from buildbot.process.shellmixin import ShellMixin
+from buildbot.process.step import BuildStep
+
+#: the logs that mock writes
+_LOGS = ("build.log", "root.log", "state.log")
+
+
+class Mock(ShellMixin, CommandMixin, BuildStep):
+    """Run ``mock``, and show its logs while they are written."""
+
+    name = "mock"
+    haltOnFailure = True
+    root = argument(REQUIRED, checks.name, rendered=True, doc="the configuration of mock, such as `fedora-40-x86_64`")
+    resultdir = argument(None, checks.optional(checks.text), rendered=True, doc="where packages and logs go")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+
+    def mock_arguments(self) -> list[str]:
+        """What mock is to do."""
+        return []
+
+    async def run(self) -> int:
+        """Run it."""
+        files = {name: f"{self.resultdir}/{name}" if self.resultdir else name for name in _LOGS}
+        await self.runRemoteCommand("rmdir", {"dir": [f"{self.directory()}/{path}" for path in files.values()]})
+        self.logfiles = {**files, **(self.logfiles or {})}
+        result = ["--resultdir", self.resultdir] if self.resultdir else []
+        self.command = ["mock", "--root", self.root, *result, *self.mock_arguments()]
+        return (await self.runCommand(await self.makeRemoteShellCommand())).results()
+
+
+class MockBuildSRPM(Mock):
+    """Make a source package."""
+
+    name = "mockbuildsrpm"
+    spec = argument(REQUIRED, checks.name, rendered=True, doc="the spec file")
+    sources = argument(".", checks.name, rendered=True, doc="the directory of the sources")
+
+    def mock_arguments(self) -> list[str]:
+        """Make a source package of these."""
+        return ["--buildsrpm", "--spec", self.spec, "--sources", self.sources]
+
+
+class MockRebuild(Mock):
+    """Make packages of a source package."""
+
+    srpm = argument(REQUIRED, checks.name, rendered=True, doc="the source package")
+
+    def mock_arguments(self) -> list[str]:
+        """Make packages of this."""
+        return ["--rebuild", self.srpm]
