@@ -56,7 +56,7 @@ async def test_shell_steps(farm: Farm) -> None:
         "SetProperty": (0, "Set"),
         "shell": (0, "'echo hello world on w1'"),
         "env": (0, "'echo $A-$B; ...'"),
-        "setproperty": (0, "'echo ' ...'"),
+        "setproperty": (0, "property 'version' set"),
         "fails": (2, "'exit 3': exit code 3 (failure)"),
         "always": (0, "'echo v1'"),
     }
