@@ -25,6 +25,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "sendchange": ("sendchange", "Send a change to the PBChangeSource of a master."),
     "cleanupdb": ("cleanupdb", "Give the room of what was removed from a database back."),
     "dataspec": ("dataspec", "Write a description of the Data API."),
+    "try": ("try_", "Build a tree with its changes before they are committed."),
     "tryserver": (
         "tryserver",
         "Take a job of `buildbot try` in by ssh.",

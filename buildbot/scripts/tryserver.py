@@ -45,7 +45,7 @@ def deliver(jobdir: Path, job: bytes) -> None:
         OSError: it cannot be written.
     """
     digest = md5(job, usedforsecurity=False).hexdigest()
-    name = f"{time.time():.6f}.{os.getpid()}.{digest}"
+    name = f"{time.time():.6f}-{digest}"
     temporary = jobdir / "tmp" / name
     with temporary.open("xb") as file:
         file.write(job)
