@@ -147,9 +147,9 @@ class BuildbotService(AsyncMultiService):
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
         """Report with `buildbot.config.error` what is wrong with the arguments; nothing is started or written.
 
-        A class that does not override it takes the arguments that its `reconfigService` takes.
+        A class that overrides `reconfigService` and not this one takes the arguments that `reconfigService` takes.
         """
-        if type(self).checkConfig is BuildbotService.checkConfig:
+        if _takes_its_own(type(self)):
             _check_signature(self, args, kwargs)
 
     def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
@@ -223,10 +223,9 @@ class DeclaredService(BuildbotService, Declared):
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
         """Report what the declarations do not allow, or do not know.
 
-        A class whose `reconfigService` names arguments takes those.
+        A class that overrides `reconfigService` and not this one, and names arguments there, takes those.
         """
-        taken = inspect.signature(self.reconfigService).parameters.values()
-        if any(each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in taken):
+        if _takes_its_own(type(self)):
             _check_signature(self, args, kwargs)
         else:
             check_arguments(self, self.by_name(args, kwargs), self.name)
@@ -395,6 +394,15 @@ def _collect(parent: AsyncMultiService, found: dict[str, Any]) -> None:
 def _pass_on(result: Any, waiting: Deferred[None]) -> Any:
     waiting.callback(None)
     return result
+
+
+def _takes_its_own(kind: type[BuildbotService]) -> bool:
+    """Whether ``reconfigService`` is overridden below ``checkConfig``, with arguments that it names."""
+    below = kind.__mro__[: next(place for place, each in enumerate(kind.__mro__) if "checkConfig" in vars(each))]
+    named = inspect.signature(kind.reconfigService).parameters.values()
+    return any("reconfigService" in vars(each) for each in below) and any(
+        each.name != "self" and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD) for each in named
+    )
 
 
 def _check_signature(service: BuildbotService, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
