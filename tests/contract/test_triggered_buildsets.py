@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.util.results import FAILURE, RETRY, SUCCESS
+from buildbot.process.triggering import cancel_buildset, end_of_buildset
+from buildbot.util.results import FAILURE, RETRY, SUCCESS, WARNINGS
 from tests.support.events import listen
 
 
@@ -87,3 +89,26 @@ async def test_a_build_of_nobody(state: Any) -> None:
     with pytest.raises(NotClaimedError):
         await trigger(state, first)
     assert len(await state.data.get({}, ("buildsets",))) == 1
+
+
+async def test_another_master_builds_it(state: Any, second_master: Any) -> None:
+    """Who waits hears of the end, and who gives up stops what the other master builds."""
+    _, parent = await a_build(state)
+    bsid, brids = await trigger(state, parent)
+    waiting = ensureDeferred(end_of_buildset(state, bsid))
+    other = second_master.data.update
+    assert await other.claimBuildRequests([brids["child"]])
+    await other.completeBuildRequests([brids["child"]], WARNINGS)
+    assert await waiting == WARNINGS
+    assert await end_of_buildset(state, bsid) == WARNINGS
+
+    bsid, brids = await trigger(state, parent, "2")
+    await other.claimBuildRequests([brids["child"]])
+    buildid = await other.newBuild(brids["child"])
+    stopped: Deferred[Any] = Deferred()
+    heard = await second_master.mq.startConsuming(
+        lambda key, message: stopped.callback(message), ("control", "builds", str(buildid), "stop")
+    )
+    await cancel_buildset(state, bsid, "parent build was interrupted")
+    assert await stopped == {"reason": "parent build was interrupted"}
+    await maybeDeferred(heard.stopConsuming)
