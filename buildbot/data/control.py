@@ -69,6 +69,10 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
+#: why what a build waits for is cancelled with it
+PARENT_INTERRUPTED = "parent build was interrupted"
+
+
 class Control:
     """Actions by noun and name."""
 
@@ -126,6 +130,7 @@ class Control:
         reason = args.get("reason", "no reason")
         if self._db.builds.thdWantStop(conn, build["buildid"], reason):
             events.announce_message(f"control/builds/{build['buildid']}/stop", {"reason": reason})
+            self._cancel_left_behind(conn, events, build["buildrequestid"])
 
     def _rebuild(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> Any:
         db = self._db
@@ -169,6 +174,15 @@ class Control:
                 db.builds.thdWantStop(conn, bid, reason)
                 events.announce_message(f"control/builds/{bid}/stop", message)
         events.announce_message(f"control/buildrequests/{brid}/cancel", message)
+        self._cancel_left_behind(conn, events, brid)
+
+    def _cancel_left_behind(self, conn: Connection, events: Events, brid: int) -> None:
+        """Cancel what earlier builds of a request have triggered: no later one will wait for it any more.
+
+        What a running build waits for is cancelled by its step.
+        """
+        for child in self._db.buildsets.thdLeftBehind(conn, brid):
+            self._cancel(conn, events, {"reason": PARENT_INTERRUPTED}, {"buildrequestid": child})
 
     def _set_priority(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
         if abs(args["priority"]) > MAX_SMALL:

@@ -104,6 +104,19 @@ _triggered_before = Statement(
     )
     .order_by(buildsets.c.id)
 )
+#: what ended builds of a request have triggered and wait for, and no later build has taken over
+_left_behind = Statement(
+    select(buildrequests.c.id)
+    .join(buildsets, buildsets.c.id == buildrequests.c.buildsetid)
+    .join(builds, builds.c.id == buildsets.c.parent_buildid)
+    .where(
+        builds.c.buildrequestid == bindparam("brid"),
+        builds.c.complete_at.is_not(None),
+        buildrequests.c.waited_for == 1,
+        NoIndex(buildrequests.c.complete) == 0,
+    )
+    .order_by(buildrequests.c.id)
+)
 _set_parent = Update(
     update(buildsets).where(buildsets.c.id == bindparam("bsid")).values(parent_buildid=bindparam("parent")),
     own_row(BUILDSET),
@@ -293,6 +306,10 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
             Triggered(bsid, setid, property_pairs.loads(text), {earlier: buildid, before: number})
             for bsid, setid, text, earlier, before, number in rows
         ]
+
+    def thdLeftBehind(self, conn: Connection, brid: int) -> list[int]:
+        """The incomplete requests that builds of a request wait for which have ended, to be built again."""
+        return [row[0] for row in _left_behind.all(conn, brid=checks.identifier(brid, "brid"))]
 
     def thdSetParent(self, conn: Connection, bsid: int, buildid: int) -> None:
         """Let a buildset belong to another build."""

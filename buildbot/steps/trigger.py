@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
+from buildbot.data.control import PARENT_INTERRUPTED
 from buildbot.interfaces import TriggerableLike, holds_renderable
 from buildbot.process.properties import Properties
 from buildbot.process.step import BuildStep, BuildStepCancelled
@@ -298,7 +299,7 @@ class Trigger(BuildStep):
             return
         for child in self.__children:
             # each by itself: one that cannot be cancelled does not keep the others
-            work = cancel_buildset(self.master, child.bsid, "parent build was interrupted")
+            work = cancel_buildset(self.master, child.bsid, PARENT_INTERRUPTED)
             await in_background(work, f"cancelling of buildset {child.bsid}")
 
     # what it shows

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
 
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.process.triggering import cancel_buildset, end_of_buildset
-from buildbot.util.results import FAILURE, RETRY, SUCCESS, WARNINGS
+from buildbot.util.results import CANCELLED, FAILURE, RETRY, SUCCESS, WARNINGS
 from tests.support.events import listen
 
 
@@ -112,3 +112,35 @@ async def test_another_master_builds_it(state: Any, second_master: Any) -> None:
     await cancel_buildset(state, bsid, "parent build was interrupted")
     assert await stopped == {"reason": "parent build was interrupted"}
     await maybeDeferred(heard.stopConsuming)
+
+
+@pytest.mark.parametrize("again", [True, False], ids=["while it is built again", "while it waits"])
+async def test_nobody_waits_any_more(state: Any, again: bool) -> None:
+    """With a request that is cancelled, what its ended builds wait for is cancelled too, and what that waits for."""
+    brid, first = await a_build(state)
+    update = state.data.update
+
+    def child(buildid: int, name: str, waited_for: bool) -> Any:
+        return update.triggerBuildset(
+            parent_buildid=buildid,
+            scheduler="t",
+            sourcestamps=[{"codebase": "", "branch": "main"}],
+            builderNames=[name],
+            waited_for=waited_for,
+        )
+
+    waited = (await child(first, "waited", True))[1]["waited"]
+    free = (await child(first, "free", False))[1]["free"]
+    _, build = await a_build(state, waited)
+    deeper = (await child(build, "deeper", True))[1]["deeper"]
+    await update.endBuild(build, waited, RETRY)
+    await update.endBuild(first, brid, RETRY)
+    path: tuple[Any, ...] = ("buildrequests", brid)
+    if again:
+        _, second = await a_build(state, brid)
+        path = ("builds", second)
+    await state.data.control("stop" if again else "cancel", {"reason": "enough"}, path)
+    found = await state.data.get({"filters": {"results": CANCELLED}}, ("buildrequests",))
+    expected = {waited, deeper} if again else {brid, waited, deeper}
+    assert {each["buildrequestid"] for each in found} == expected
+    assert not (await state.data.get({}, ("buildrequests", free)))["complete"]
