@@ -164,6 +164,7 @@ steps = Namespace(
         "buildbot.steps.source.gitlab": "GitLab",
         "buildbot.steps.source.mercurial": "Mercurial",
         "buildbot.steps.source.p4": "P4",
+        "buildbot.steps.source.repo": "Repo",
         "buildbot.steps.source.svn": "SVN",
         "buildbot.steps.subunit": "SubunitShellCommand",
         "buildbot.steps.transfer": (
@@ -220,6 +221,7 @@ util = Namespace(
         "buildbot.www.ldapuserinfo": "LdapUserInfo",
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
+    repo=Namespace("util.repo", {"buildbot.steps.source.repo": "DownloadsFromChangeSource DownloadsFromProperties"}),
     svn=Namespace(
         "util.svn",
         {
