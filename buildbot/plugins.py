@@ -78,6 +78,7 @@ changes = Namespace(
     "changes",
     {
         "buildbot.changes.base": "ChangeSource PollingChangeSource",
+        "buildbot.changes.bitbucket": "BitbucketPullrequestPoller",
         "buildbot.changes.gerritchangesource": "GerritChangeSource GerritEventLogPoller",
         "buildbot.changes.github": "GitHubPullrequestPoller",
         "buildbot.changes.gitpoller": "GitPoller",

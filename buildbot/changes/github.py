@@ -8,15 +8,15 @@ interrupted.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from twisted.logger import Logger
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
+from buildbot.changes.pullrequests import chosen, kept, wanted
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.util.deferreds import resolved
@@ -27,14 +27,6 @@ _log = Logger()
 _ADDRESSES = {"https": "clone_url", "svn": "svn_url", "git": "git_url", "ssh": "ssh_url"}
 _NEXT = re.compile(r'<([^>]+)>\s*;[^,]*\brel="?next"?')
 _MAX_PAGES = 100
-#: of pull requests that are closed, so many heads are remembered: one may be opened again
-_MAX_CLOSED = 1000
-
-
-def _filter(value: Any) -> Any:
-    if not isinstance(value, bool) and not callable(value):
-        raise ValueError(f"must be True, False or a function of a pull request, not {checks.kind(value)}")
-    return value
 
 
 class GitHubPullrequestPoller(PollingChangeSource):
@@ -54,7 +46,7 @@ class GitHubPullrequestPoller(PollingChangeSource):
     )
     pullrequest_filter = argument(
         True,
-        _filter,
+        wanted,
         doc="`f(pull request)` says whether to take it, given what the API says of it; True: all",
     )
     token = argument(
@@ -119,7 +111,7 @@ class GitHubPullrequestPoller(PollingChangeSource):
                 self.__unwanted[number] = pull["updated_at"]
                 continue
             heads[number] = str(change["revision"])  # which may be newer than the list
-            await self.advance([change], _kept(heads, pulls))
+            await self.advance([change], kept(heads, [pull["number"] for pull in pulls]))
 
     async def __last(self, heads: Mapping[str, str], number: str) -> str | None:
         """The head of a pull request that became a change; also the one that Buildbot 4 has written down."""
@@ -151,20 +143,15 @@ class GitHubPullrequestPoller(PollingChangeSource):
             "repository": (base if self.magic_link else fork)[_ADDRESSES[self.repository_type]],
             "revlink": pull["html_url"],
             "project": base["full_name"] if self.project is None else self.project,
-            "properties": {"pullrequesturl": pull["html_url"], **self.__properties(pull)},
+            "properties": {
+                "pullrequesturl": pull["html_url"],
+                **chosen("github", pull, self.github_property_whitelist),
+            },
         }
         return categorised(change, self.category)
 
     async def __wants(self, pull: Mapping[str, Any]) -> bool:
         return bool(await resolved(self.pullrequest_filter(pull)))
-
-    def __properties(self, pull: Mapping[str, Any]) -> dict[str, Any]:
-        patterns = self.github_property_whitelist
-        return {
-            name: value
-            for name, value in _flat("github", pull)
-            if any(fnmatchcase(name, pattern) for pattern in patterns)
-        }
 
     def __url(self, path: str) -> str:
         return f"{self.baseURL.rstrip('/')}/repos/{quote(self.owner)}/{quote(self.repo)}/{path}"
@@ -187,21 +174,5 @@ class GitHubPullrequestPoller(PollingChangeSource):
         return found
 
 
-def _kept(heads: Mapping[str, str], open_ones: list[dict[str, Any]]) -> dict[str, str]:
-    """The heads to remember: of all open pull requests, and of those that were closed last."""
-    numbers = {str(each["number"]) for each in open_ones}
-    closed = sorted((number for number in heads if number not in numbers), key=int)[-_MAX_CLOSED:]
-    return {number: head for number, head in heads.items() if number in numbers or number in set(closed)}
-
-
 def _person(data: Mapping[str, Any]) -> str:
     return f"{data['name']} <{data['email']}>"
-
-
-def _flat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """A value and what is in it, by names joined with dots; of dictionaries only what is in them."""
-    if isinstance(value, dict):
-        for key, each in value.items():
-            yield from _flat(f"{name}.{key}", each)
-    else:
-        yield name, value
