@@ -83,6 +83,9 @@ changes = Namespace(
         "buildbot.changes.github": "GitHubPullrequestPoller",
         "buildbot.changes.gitpoller": "GitPoller",
         "buildbot.changes.hgpoller": "HgPoller",
+        "buildbot.changes.mail": (
+            "BzrLaunchpadEmailMaildirSource CVSMaildirSource MaildirSource SVNCommitEmailMaildirSource"
+        ),
         "buildbot.changes.p4poller": "P4Source",
         "buildbot.changes.pb": "PBChangeSource",
         "buildbot.changes.svnpoller": "SVNPoller",
