@@ -225,7 +225,12 @@ util = Namespace(
         "buildbot.www.ldapuserinfo": "LdapUserInfo",
         "buildbot.www.oauth2": "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth",
     },
-    repo=Namespace("util.repo", {"buildbot.steps.source.repo": "DownloadsFromChangeSource DownloadsFromProperties"}),
+    repo=Namespace(
+        "util.repo",
+        {
+            "buildbot.steps.source.repo": "DownloadsFromChangeSource DownloadsFromProperties",
+        },
+    ),
     svn=Namespace(
         "util.svn",
         {
@@ -236,7 +241,9 @@ util = Namespace(
 webhooks = Namespace(
     "webhooks",
     {
-        "buildbot.www.hooks.handlers": "base bitbucketcloud gitea github gitlab poller",
+        "buildbot.www.hooks.handlers": (
+            "base bitbucket bitbucketcloud bitbucketserver gitea github gitlab gitorious poller"
+        ),
     },
 )
 worker = Namespace(

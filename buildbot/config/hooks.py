@@ -76,6 +76,9 @@ DIALECTS: Mapping[str, type[HookOptions]] = {
     "gitlab": SignedHookOptions,
     "gitea": SignedHookOptions,
     "bitbucketcloud": SignedHookOptions,
+    "bitbucketserver": SignedHookOptions,
+    "bitbucket": HookOptions,
+    "gitorious": HookOptions,
     "poller": PollerOptions,
 }
 

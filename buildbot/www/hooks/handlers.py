@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 from buildbot.util.deferreds import resolved
 from buildbot.www.hooks.base import BaseDialect
 from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
+from buildbot.www.hooks.bitbucketserver import BitbucketServerDialect
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError
 from buildbot.www.hooks.gitea import GiteaDialect
 from buildbot.www.hooks.github import GitHubDialect
 from buildbot.www.hooks.gitlab import GitLabDialect
+from buildbot.www.hooks.oldforms import BitbucketDialect, GitoriousDialect
 from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.hooks.webrequest import WebRequest
 from buildbot.www.http.messages import Request
@@ -70,6 +72,24 @@ class BaseHookHandler:
 
 class base(BaseHookHandler):
     """``webhooks.base``"""
+
+
+class bitbucket(BaseHookHandler):
+    """``webhooks.bitbucket``"""
+
+    dialect = BitbucketDialect
+
+
+class bitbucketserver(BaseHookHandler):
+    """``webhooks.bitbucketserver``"""
+
+    dialect = BitbucketServerDialect
+
+
+class gitorious(BaseHookHandler):
+    """``webhooks.gitorious``"""
+
+    dialect = GitoriousDialect
 
 
 class bitbucketcloud(BaseHookHandler):

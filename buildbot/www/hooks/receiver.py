@@ -18,11 +18,13 @@ from buildbot.util.httpclient import HttpClient
 from buildbot.www.auth import basic_credentials
 from buildbot.www.hooks.base import BaseDialect
 from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
+from buildbot.www.hooks.bitbucketserver import BitbucketServerDialect
 from buildbot.www.hooks.dialect import Data, Dialect, RefusedDeliveryError
 from buildbot.www.hooks.gitea import GiteaDialect
 from buildbot.www.hooks.github import GitHubDialect
 from buildbot.www.hooks.gitlab import GitLabDialect
 from buildbot.www.hooks.handlers import HandlerDialect
+from buildbot.www.hooks.oldforms import BitbucketDialect, GitoriousDialect
 from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.http.messages import Request, Response
 
@@ -30,10 +32,13 @@ _log = Logger()
 
 _DIALECTS: Mapping[str, type[Dialect]] = {
     "base": BaseDialect,
+    "bitbucket": BitbucketDialect,
     "bitbucketcloud": BitbucketCloudDialect,
+    "bitbucketserver": BitbucketServerDialect,
     "gitea": GiteaDialect,
     "github": GitHubDialect,
     "gitlab": GitLabDialect,
+    "gitorious": GitoriousDialect,
     "poller": PollerDialect,
 }
 

@@ -171,7 +171,7 @@ def test_good(tmp_path: Path) -> None:
         (
             "c['www'] = {'change_hook_dialects': {'githib': True}}",
             "c['www'] ['change_hook_dialects'] 'githib' is unknown; did you mean 'github'?; there are base, github, "
-            "gitlab, gitea, bitbucketcloud, poller",
+            "gitlab, gitea, bitbucketcloud, bitbucketserver, bitbucket, gitorious, poller",
         ),
         (
             "c['www'] = {'change_hook_dialects': {'github': {'secrets': 's'}}}",

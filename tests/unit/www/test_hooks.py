@@ -724,3 +724,96 @@ async def test_secrets_of_hooks(master: FakeMaster) -> None:
     assert (await deliver(receiver, "gitlab", {}, x_gitlab_token=SECRET))[0] == 200
     assert (await deliver(receiver, "gitlab", {}, x_gitlab_token="x"))[0] == 400
     assert [repr(each) for each in asked] == ["Secret(github)"] * 2 + ["Secret(gitlab)"] * 2
+
+
+SERVER = {
+    "actor": {"displayName": "Joe Doe", "name": "joe"},
+    "repository": {
+        "slug": "roof", "project": {"key": "ACME", "name": "Acme"},
+        "links": {"self": [{"href": "https://bb.example.org/projects/ACME/repos/roof/browse"}]},
+    },
+}  # fmt: skip
+
+
+async def test_bitbucket_server_pushes(master: FakeMaster) -> None:
+    """A change for each ref, of its new head; one that is gone is a change of its old one; both forms of payloads."""
+    refs = {
+        **SERVER,
+        "changes": [
+            {"ref": {"id": "refs/heads/main"}, "fromHash": "0" * 40, "toHash": SHA, "type": "UPDATE"},
+            {"ref": {"id": "refs/heads/old"}, "fromHash": SHA, "toHash": "0" * 40, "type": "DELETE"},
+        ],
+    }
+    push = {**SERVER, "push": {"changes": [{"new": {"type": "tag", "name": "v1", "target": {"hash": SHA}}}]}}
+    receiver = hooks(master, {"bitbucketserver": {"secret": SECRET, "codebase": ""}})
+    for event, payload in (("repo:refs_changed", refs), ("repo:push", push)):
+        assert (await deliver(receiver, "bitbucketserver", payload, x_event_key=event))[0] == 400
+        headers = {"x_event_key": event, "x_hub_signature": f"sha256={signature(payload)}"}
+        assert (await deliver(receiver, "bitbucketserver", payload, **headers))[0] == 200
+        assert await deliver(receiver, "bitbucketserver", payload, **headers) == (200, "no change found")
+    found = [(each["branch"], each["category"]) for each in await changes(master)]
+    assert found == [("refs/heads/main", "push"), ("refs/heads/old", "ref-deleted"), ("refs/tags/v1", "push")]
+    first = (await changes(master))[0]
+    assert first["author"] == "Joe Doe <joe>" and first["project"] == "Acme" and first["revision"] == SHA
+    assert first["repository"] == "https://bb.example.org/projects/ACME/repos/roof/"
+    assert first["revlink"] == f"https://bb.example.org/projects/ACME/repos/roof/commits/{SHA}"
+
+
+@pytest.mark.parametrize(("event", "category", "branch"), [
+    ("pullrequest:created", "pull-created", "refs/pull-requests/21/merge"),
+    ("pullrequest:updated", "pull-updated", "refs/pull-requests/21/merge"),
+    ("pullrequest:fulfilled", "pull-fulfilled", "refs/heads/main"),
+    ("pullrequest:rejected", "pull-rejected", "refs/heads/better"),
+    ("pr:opened", "pull-created", "refs/pull-requests/21/merge"),
+    ("pr:from_ref_updated", "pull-updated", "refs/pull-requests/21/merge"),
+    ("pr:merged", "pull-fulfilled", "refs/heads/main"),
+    ("pr:declined", "pull-rejected", "refs/heads/better"),
+    ("pr:comment:added", None, None),
+    ("repo:forked", None, None),
+    ("diagnostics:ping", None, None),
+])  # fmt: skip
+async def test_bitbucket_server_pull_requests(
+    master: FakeMaster, event: str, category: str | None, branch: str | None
+) -> None:
+    """Old and new events; those that have nothing to build bring nothing."""
+    link = "https://bb.example.org/projects/ACME/repos/roof/pull-requests/21"
+    pull = {
+        "id": 21, "title": "A better roof", "link": link, "links": {"self": [{"href": link}]},
+        "fromRef": {"commit": {"hash": SHA}, "latestCommit": SHA, "displayId": "better", "branch": {"name": "better"}},
+        "toRef": {"displayId": "main", "branch": {"name": "main"}, "repository": SERVER["repository"]},
+    }  # fmt: skip
+    old = {"actor": SERVER["actor"], "repository": SERVER["repository"], "pullrequest": pull}
+    payload = {"actor": SERVER["actor"], "pullRequest": pull} if event.startswith("pr:") else old
+    receiver = hooks(master, {"bitbucketserver": {}})
+    assert (await deliver(receiver, "bitbucketserver", payload, x_event_key=event))[0] == 200
+    found = [(each["category"], each["branch"], each["revision"], each["revlink"]) for each in await changes(master)]
+    assert found == ([] if category is None else [(category, branch, SHA, link)])
+
+
+async def test_old_forms(master: FakeMaster) -> None:
+    """Bitbucket's first service and Gitorious: a change per commit."""
+    bitbucket = {
+        "canon_url": "https://bitbucket.org", "repository": {"absolute_url": "/acme/roof/"},
+        "commits": [{"raw_author": "Joe <j@x>", "raw_node": SHA, "utctimestamp": "2026-03-04 05:06:07+00:00",
+                     "branch": "main", "message": "m", "files": [{"file": "roof.c", "type": "added"}]}],
+    }  # fmt: skip
+    gitorious = {
+        "ref": "main", "project": {"name": "acme"}, "repository": {"url": "https://gitorious.example.org/acme/roof"},
+        "commits": [{"id": SHA, "message": "m", "timestamp": "2026-03-04T05:06:07Z", "url": "https://x/1",
+                     "author": {"name": "Joe", "email": "j@x"}}],
+    }  # fmt: skip
+    receiver = hooks(master, {"bitbucket": {}, "gitorious": {}})
+    kind = "application/x-www-form-urlencoded"
+    for dialect, payload in (("bitbucket", bitbucket), ("gitorious", gitorious)):
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        assert await deliver(receiver, dialect, body, "project=p", content_type=kind) == (200, "1 change found")
+        assert (await deliver(receiver, dialect, b"", content_type=kind))[0] == 400
+    first, second = await changes(master)
+    assert (first["project"], first["repository"], first["files"]) == (
+        "p",
+        "https://bitbucket.org/acme/roof/",
+        ["roof.c"],
+    )
+    assert first["revlink"] == f"https://bitbucket.org/acme/roof/commits/{SHA}"
+    assert (second["author"], second["project"], second["branch"]) == ("Joe <j@x>", "acme", "main")
+    assert first["when_timestamp"] == second["when_timestamp"] == 1772600767
