@@ -105,6 +105,7 @@ reporters = Namespace(
         "buildbot.reporters.generators.buildrequest": "BuildRequestGenerator",
         "buildbot.reporters.generators.buildset": "BuildSetCombinedStatusGenerator BuildSetStatusGenerator",
         "buildbot.reporters.generators.worker": "WorkerMissingGenerator",
+        "buildbot.reporters.gerrit": "GerritStatusPush GerritVerifyStatusPush",
         "buildbot.reporters.gitea": "GiteaStatusPush",
         "buildbot.reporters.github": "GitHubChecksPush GitHubCommentPush GitHubStatusPush",
         "buildbot.reporters.gitlab": "GitLabStatusPush",
