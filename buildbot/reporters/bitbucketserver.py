@@ -16,6 +16,7 @@ from buildbot.reporters.generators.build import BuildStartEndStatusGenerator, Bu
 from buildbot.reporters.http import HttpPush, credentials, without_slash
 from buildbot.reporters.repositories import owner_and_name
 from buildbot.reporters.status import Report, StatusPush, text_of
+from buildbot.util.deferreds import deferred
 
 _BUILDER = Interpolate("%(prop:buildername)s")
 _TESTS = {"failed": "tests_failed", "skipped": "tests_skipped", "successful": "tests_successful"}
@@ -142,6 +143,7 @@ class BitbucketServerPRCommentPush(HttpPush):
         """Ends in the default mode, in the usual words."""
         return [BuildStatusGenerator()]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Comment the first report."""
         report = reports[0]

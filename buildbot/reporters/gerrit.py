@@ -22,6 +22,7 @@ from buildbot.reporters.generators.buildset import BuildSetCombinedStatusGenerat
 from buildbot.reporters.http import HttpPush, credentials, without_slash
 from buildbot.reporters.message import MessageFormatterFunctionRaw, properties_of
 from buildbot.reporters.status import text_of
+from buildbot.util.deferreds import deferred
 from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS, WARNINGS
 
 _log = Logger()
@@ -78,6 +79,7 @@ class GerritStatusPush(ReporterBase):
         """One review for each buildset."""
         return [BuildSetCombinedStatusGenerator(MessageFormatterFunctionRaw(_summary))]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Review the changes of the first report's builds, each once."""
         report = reports[0]
@@ -162,6 +164,7 @@ class GerritVerifyStatusPush(HttpPush):
         """Beginnings and ends."""
         return [BuildStartEndStatusGenerator()]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Verify the changes of the first report's builds."""
         report = reports[0]

@@ -14,6 +14,7 @@ from buildbot.reporters.http import without_slash
 from buildbot.reporters.message import MessageFormatterRenderable
 from buildbot.reporters.repositories import owner_and_name, pull_request
 from buildbot.reporters.status import StatusPush, text_of
+from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
@@ -81,6 +82,7 @@ class GitHubStatusPush(StatusPush):
             description=text_of(report["body"]),
         )
 
+    @deferred
     async def createStatus(
         self,
         repo_user: str,
@@ -142,6 +144,7 @@ class GitHubCommentPush(GitHubStatusPush):
             return
         await super().send_status(report, build, {**stamp, "revision": stamp["revision"] or "HEAD"}, state, props)
 
+    @deferred
     async def createStatus(
         self,
         repo_user: str,

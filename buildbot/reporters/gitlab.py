@@ -12,6 +12,7 @@ from buildbot.process.properties import Interpolate, Properties
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.repositories import owner_and_name
 from buildbot.reporters.status import Report, StatusPush, text_of
+from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
@@ -69,6 +70,7 @@ class GitLabStatusPush(StatusPush):
             context=await props.render(context),
         )
 
+    @deferred
     async def getProjectId(self, sourcestamp: Mapping[str, Any]) -> int | None:
         """GitLab's number of a project, which is asked for once; None if the repository's URL names none."""
         repository = owner_and_name(sourcestamp["repository"] or "")
@@ -81,6 +83,7 @@ class GitLabStatusPush(StatusPush):
             self.__projects[path] = int(answer.json()["id"])
         return self.__projects[path]
 
+    @deferred
     async def createStatus(
         self,
         project_id: int,

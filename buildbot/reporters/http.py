@@ -17,6 +17,7 @@ from buildbot.reporters.base import ReporterBase
 from buildbot.reporters.delivery import LATER, SendLater
 from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.message import MessageFormatterFunction
+from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer, UnexpectedAnswerError
 
 _log = Logger()
@@ -166,6 +167,7 @@ class HttpStatusPush(HttpPush):
         formatter = MessageFormatterFunction(_the_build, "json")
         return [BuildStatusGenerator(report_new=True, message_formatter=formatter)]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """POST the first report's body."""
         body = reports[0]["body"]

@@ -24,7 +24,7 @@ from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.generators.utils import merged
 from buildbot.reporters.generators.worker import WorkerMissingGenerator
 from buildbot.reporters.message import MessageFormatter, MessageFormatterMissingWorker, properties_of
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import statusToString
 
 _log = Logger()
@@ -148,6 +148,7 @@ class MailNotifier(ReporterBase):
         if (given.get("smtpUser") is None) != (given.get("smtpPassword") is None):
             error(f"{type(self).__name__}: smtpUser and smtpPassword go together")
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Send the reports of an event as one mail."""
         report = merged(reports) if len(reports) > 1 else reports[0]
@@ -166,6 +167,7 @@ class MailNotifier(ReporterBase):
         await self.__extra_headers(message, report)
         await self.sendMail(message, envelope)
 
+    @deferred
     async def findInterrestedUsersEmails(self, users: Iterable[str]) -> list[str]:
         """The addresses of users, as they stand in headers, sorted. (The name is that of Buildbot.)"""
         found: set[str] = set()
@@ -194,6 +196,7 @@ class MailNotifier(ReporterBase):
         found: str | None = None if known is None else known.get("email")
         return found
 
+    @deferred
     async def createEmail(self, report: Mapping[str, Any]) -> EmailMessage:
         """The mail of a report, without its recipients. Raises ValueError for what no mail can have."""
         if report["type"] not in ("plain", "html"):
@@ -247,6 +250,7 @@ class MailNotifier(ReporterBase):
             del message[name]
             message[name] = _one_line(name, str(value))
 
+    @deferred
     async def sendMail(self, message: EmailMessage, recipients: Sequence[str]) -> None:
         """Hand a mail to the server."""
         content = message.as_bytes(policy=_LINES)

@@ -11,6 +11,7 @@ from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.http import HttpPush, without_slash
 from buildbot.reporters.message import MessageFormatter
 from buildbot.reporters.status import text_of
+from buildbot.util.deferreds import deferred
 from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS, WARNINGS
 
 _WORDS = {SUCCESS: "passing", WARNINGS: "warnings", FAILURE: "failing", EXCEPTION: "exception"}
@@ -71,6 +72,7 @@ class PushoverNotifier(_Notifier):
     )
     otherParams = argument(None, checks.optional(_other_params), doc="further parameters of Pushover's API")
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Send the first report."""
         report = reports[0]
@@ -95,6 +97,7 @@ class PushjetNotifier(_Notifier):
     )
     base_url = argument("https://api.pushjet.io", without_slash, doc="the server")
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Send the first report."""
         report = reports[0]

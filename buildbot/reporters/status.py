@@ -15,6 +15,7 @@ from buildbot.reporters.generators.build import BuildStartEndStatusGenerator
 from buildbot.reporters.generators.buildrequest import BuildRequestGenerator
 from buildbot.reporters.http import HttpPush
 from buildbot.reporters.message import properties_of
+from buildbot.util.deferreds import deferred
 
 _log = Logger()
 
@@ -34,6 +35,7 @@ class StatusPush(HttpPush):
         """Requests, beginnings and ends."""
         return [BuildRequestGenerator(), BuildStartEndStatusGenerator()]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Send the first report: a status for each source stamp of its builds."""
         report = reports[0]

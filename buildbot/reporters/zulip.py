@@ -11,6 +11,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.reporters.generators.build import BuildStartEndStatusGenerator
 from buildbot.reporters.http import HttpPush, without_slash
 from buildbot.reporters.message import MessageFormatterEmpty
+from buildbot.util.deferreds import deferred
 
 
 class ZulipStatusPush(HttpPush):
@@ -29,6 +30,7 @@ class ZulipStatusPush(HttpPush):
         empty = MessageFormatterEmpty()
         return [BuildStartEndStatusGenerator(start_formatter=empty, end_formatter=empty)]
 
+    @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
         """Tell of the first report's build."""
         build = reports[0]["builds"][0]

@@ -139,11 +139,11 @@ class Own(GitHubStatusPush):
         self.extra = extra
         await super().reconfigService(token, *args, **kwargs)
 
-    async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
+    async def sendMessage(self, reports: list[dict[str, Any]]) -> None:  # type: ignore[override]
         reports[0]["body"] += f" {self.extra}"
         await super().sendMessage(reports)
 
-    async def createStatus(self, *args: Any, **kwargs: Any) -> Any:
+    async def createStatus(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         kwargs["context"] = kwargs["context"].upper()
         return await super().createStatus(*args, **kwargs)
 
