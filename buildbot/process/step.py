@@ -304,6 +304,15 @@ class BuildStep(Declared):
         """``{"step": text}`` shown at its end, and ``"build"``, the words about it in the build's final text."""
         return self.summary_of_result()
 
+    async def getBuildResultSummary(self) -> dict[str, str]:
+        """`getResultSummary` with ``"build"``, the words about it in the build's final text."""
+        summary: dict[str, str] = dict(await resolved(self.getResultSummary()))
+        summary.setdefault("build", summary.get("step", ""))
+        return summary
+
+    def addTestResultSets(self) -> Any:
+        """Called before ``run``, for subclasses that begin their sets of test results here; may return a Deferred."""
+
     def summary_of_result(self, shown: str = "", why: str = "") -> dict[str, str]:
         """What `getResultSummary` gives: the description or what it shows instead, why it failed, and the result.
 
@@ -980,6 +989,7 @@ class BuildStep(Declared):
                 await self.master.data.update.setStepLocksAcquired(self.stepid)
             await self.__render_attributes()
             await self.__show_summary_soon()
+            await resolved(self.addTestResultSets())
             results = await resolved(self.run())
             await self.__finish_calls()
             await self.__finish_results()
@@ -1098,8 +1108,8 @@ class BuildStep(Declared):
             policy += [WARNINGS] if self.warnOnWarnings or self.flunkOnWarnings else []
         if policy is False or (policy is not True and self.results not in policy):
             return ""
-        summary: dict[str, str] = await self.__in_time(self.getResultSummary(), "getResultSummary()")
-        return summary.get("build", summary.get("step", ""))
+        summary: dict[str, str] = await self.__in_time(self.getBuildResultSummary(), "getBuildResultSummary()")
+        return str(summary.get("build", ""))
 
 
 BuildStep.parms = tuple(arguments_of(BuildStep))

@@ -1,5 +1,7 @@
 """Tell what a build changes, beside another branch."""
 
+"""Leave behind what a Git branch has changed, for reporters and pages."""
+
 from __future__ import annotations
 
 import json
@@ -152,3 +154,116 @@ def _plain(name: str) -> str:
         return chr(int(code, 8)) if len(code) == 3 else _ESCAPED.get(code, code)
 
     return _ESCAPE.sub(character, name[1:-1])
+
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.process.shellmixin import ShellMixin
+from buildbot.process.step import BuildStep
+
+#: bytes of what is left behind; with more the step fails
+MAX_DATA_BYTES = 7_000_000
+
+_HUNK = re.compile(r"@@ -(\d+)(?:,(\d+))? \+(\d+)(?:,(\d+))? @@")
+_ESCAPES = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13, '"': 34, "\\": 92}
+
+
+class GitDiffInfo(ShellMixin, BuildStep):
+    """Find out which lines the revision has changed since it left another branch, and leave that as build data.
+
+    The data is JSON: a list of ``{"source_file", "target_file", "is_binary", "is_rename", "hunks": [{"ss", "sl", "ts",
+    "tl"}]}``, where a hunk has start and length in source and target, and ``/dev/null`` stands for a file that is not
+    there. The property ``diffinfo-merge-base-commit`` is where the branches parted.
+    """
+
+    name = "GitDiffInfo"
+    compareToRef = argument("master", checks.name, rendered=True, doc="the other branch, as the worker's Git knows it")
+    dataName = argument("diffinfo-master", checks.name, rendered=True, doc="the name of the build data")
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+
+    async def run(self) -> int:
+        """Find it out."""
+        if self.compareToRef.startswith("-"):
+            raise ValueError(f"not the name of a branch: {self.compareToRef!r}")
+        self.command = ["git", "merge-base", "HEAD", self.compareToRef]
+        found = await self.makeRemoteShellCommand(collectStdout=True, stdioLogName="stdio-merge-base")
+        if (await self.runCommand(found)).didFail():
+            return found.results()
+        base = found.stdout.strip()
+        self.setProperty("diffinfo-merge-base-commit", base, type(self).__name__)
+        self.command = ["git", "diff", "--no-prefix", "-U0", base, "HEAD"]
+        diff = await self.makeRemoteShellCommand(collectStdout=True, stdioLogName="stdio-diff")
+        if (await self.runCommand(diff)).didFail():
+            return diff.results()
+        data = json.dumps(changed_files(diff.stdout)).encode()
+        if len(data) > MAX_DATA_BYTES:
+            raise ValueError(f"what was changed takes {len(data)} bytes, more than {MAX_DATA_BYTES}")
+        await self.setBuildData(self.dataName, data, type(self).__name__)
+        return diff.results()
+
+
+def changed_files(diff: str) -> list[dict[str, Any]]:
+    """The files and lines that a diff of Git (``--no-prefix -U0``) changes; see `GitDiffInfo`."""
+    files: list[dict[str, Any]] = []
+    left = [0, 0]  # lines of the hunk that are still to come, of source and target
+    for line in diff.split("\n"):
+        if any(left):  # content, whatever it looks like
+            for side, sign in enumerate("-+"):
+                left[side] -= line.startswith(sign)
+            left = [max(number, 0) for number in left]
+        elif line.startswith("diff --git "):
+            files.append({"source_file": "", "target_file": "", "is_binary": False, "is_rename": False, "hunks": []})
+            files[-1]["source_file"], files[-1]["target_file"] = _both(line.removeprefix("diff --git "))
+        elif files and (hunk := _HUNK.match(line)) is not None:
+            starts = int(hunk[1]), int(hunk[3])
+            left = [1 if length is None else int(length) for length in hunk.group(2, 4)]
+            files[-1]["hunks"].append({"ss": starts[0], "sl": left[0], "ts": starts[1], "tl": left[1]})
+        elif files:
+            _read_head(files[-1], line)
+    return files
+
+
+def _read_head(file: dict[str, Any], line: str) -> None:
+    """A line between the name of a file and its first hunk."""
+    word, _, rest = line.partition(" ")
+    if word == "---":
+        file["source_file"] = _path(rest)
+    elif word == "+++":
+        file["target_file"] = _path(rest)
+    elif line.startswith("new file mode"):
+        file["source_file"] = "/dev/null"
+    elif line.startswith("deleted file mode"):
+        file["target_file"] = "/dev/null"
+    elif line.startswith("rename from "):
+        file["is_rename"], file["source_file"] = True, _path(line.removeprefix("rename from "))
+    elif line.startswith("rename to "):
+        file["is_rename"], file["target_file"] = True, _path(line.removeprefix("rename to "))
+    elif line.startswith(("Binary files ", "GIT binary patch")):
+        file["is_binary"] = True
+
+
+def _both(names: str) -> tuple[str, str]:
+    """The two names behind ``diff --git``, which are the same unless other lines say so."""
+    half = names[: len(names) // 2]
+    return (_path(half), _path(half)) if names == f"{half} {half}" else ("", "")
+
+
+def _path(name: str) -> str:
+    """A name as Git writes it: in quotes if it has characters that are not plain, with a tab if it has blanks."""
+    name = name.removesuffix("\t")
+    if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
+        return name
+    content = bytearray()
+    for found in re.finditer(r"\\([0-7]{3})|\\(.)|([^\\]+)", name[1:-1]):
+        octal, escaped, plain = found.groups()
+        if plain is not None:
+            content += plain.encode()
+        elif octal is not None:
+            content.append(int(octal, 8) & 0xFF)
+        else:
+            content.append(_ESCAPES.get(escaped, ord(escaped) & 0xFF))
+    return content.decode("utf-8", "replace")

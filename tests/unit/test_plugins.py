@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -77,3 +78,52 @@ def test_everything() -> None:
     with pytest.raises(AttributeError) as caught:
         _ = names["util"].Qwertz
     assert str(caught.value) == "buildbot.plugins.util has no 'Qwertz'"
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        (
+            "buildbot.steps.shell",
+            "Compile Configure SetPropertyFromCommand ShellCommand Test WarningCountingShellCommand",
+        ),
+        ("buildbot.steps.shellsequence", "ShellSequence"),
+        ("buildbot.steps.cmake", "CMake"),
+        ("buildbot.steps.master", "Assert LogRenderable MasterShellCommand SetProperties SetProperty"),
+        ("buildbot.steps.transfer", "DirectoryUpload FileDownload FileUpload MultipleFileUpload StringDownload"),
+        ("buildbot.steps.worker", "CopyDirectory FileExists MakeDirectory RemoveDirectory SetPropertiesFromEnv"),
+        ("buildbot.steps.http", "DELETE GET HEAD HTTPStep OPTIONS POST PUT"),
+        ("buildbot.steps.python", "PyFlakes PyLint Sphinx"),
+        ("buildbot.steps.python_twisted", "RemovePYCs Trial"),
+        ("buildbot.steps.mswin", "Robocopy"),
+        ("buildbot.steps.package.rpm.rpmbuild", "RpmBuild"),
+        ("buildbot.steps.package.rpm.mock", "Mock MockBuildSRPM MockRebuild"),
+        ("buildbot.process.buildstep", "BuildStep"),
+    ],
+)
+def test_import_paths_of_steps(module: str, names: str) -> None:
+    """Existing configurations import steps from these modules; they are the same as the plugins."""
+    for name in names.split():
+        assert getattr(import_module(module), name) is getattr(plugins.steps, name)
+
+
+def test_import_paths_of_plugins_own_steps() -> None:
+    """What existing classes of users inherit and call can be imported where they look for it."""
+    from buildbot.interfaces import WorkerSetupError
+    from buildbot.process.buildstep import BuildStepFailed, CommandMixin, ShellMixin
+    from buildbot.process.log import StreamLog
+    from buildbot.process.logobserver import LogLineObserver
+    from buildbot.process.remotecommand import RemoteCommand
+    from buildbot.process.results import ALL_RESULTS, Results, statusToString, worst_status
+    from buildbot.steps.worker import CompositeStepMixin
+
+    assert plugins.util.LogLineObserver is LogLineObserver and plugins.util.Results is Results
+    everything: tuple[object, ...] = (
+        WorkerSetupError,
+        BuildStepFailed,
+        CommandMixin,
+        ShellMixin,
+        StreamLog,
+        RemoteCommand,
+    )
+    assert all((*everything, ALL_RESULTS, statusToString, worst_status, CompositeStepMixin))

@@ -329,3 +329,27 @@ def test_import_paths(path: str) -> None:
     from buildbot.process import log, logs
 
     assert getattr(log, path) is getattr(logs, path)
+
+
+async def test_hooks() -> None:
+    """Sets of test results are begun before the work; what the build's text says is asked for apart."""
+
+    class Hooked(Own):
+        async def addTestResultSets(self) -> None:
+            self.setid = await self.addTestResultSet("d", "pass_fail", "boolean")
+
+        def getResultSummary(self) -> Any:
+            return {"step": "for the step"}
+
+    class Built(Hooked):
+        async def getBuildResultSummary(self) -> Any:
+            return {**await super().getBuildResultSummary(), "build": "for the build"}
+
+    def work(step: Any) -> int:
+        step.addTestResult(step.setid, "1", "t")
+        return FAILURE
+
+    farm, rows = await run(Hooked(work), Built(work, name="built"))
+    assert [row["state_string"] for row in rows] == ["for the step"] * 2
+    assert farm.master.build(1)["state_string"] == "failed for the step for the build"
+    assert [each["tests_passed"] for each in farm.master.get("test_result_sets")] == [1, 1]
