@@ -72,15 +72,21 @@ class Watched(Generic[T]):
             running.cancel()
 
     def lost(self) -> None:
-        """It cannot end any more; called in any thread."""
-        problem = NeverEndsError(f"{self._name} waits for a Deferred that nothing can fire any more")
-        self._reactor.callFromThread(self.end, Failure(problem))
+        """It cannot end any more; called in any thread, while garbage is collected."""
+        self._reactor.callFromThread(_end_lost, ref(self))  # this may be garbage itself, and has to stay that
 
     def _look(self) -> None:
         self._look_s *= 2
         self._timer = self._reactor.callLater(self._look_s, self._look)
         if not self._may_wait():
             gc.collect()
+
+
+def _end_lost(watched: ReferenceType[Watched[Any]]) -> None:
+    whose = watched()
+    if whose is not None:
+        name = whose._name
+        whose.end(Failure(NeverEndsError(f"{name} waits for a Deferred that nothing can fire any more")))
 
 
 @coroutine

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.logs import Log
-from buildbot.process.remotecommand import is_signal
+from buildbot.process.remotecommand import flattened, is_signal
 from buildbot.process.step import BuildStep, BuildStepCancelled, described, with_result
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import FAILURE, SUCCESS
@@ -36,9 +36,13 @@ _OWN_SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])
 def _command(value: Any) -> Any:
     if isinstance(value, str):
         return checks.name(value)
-    if not checks.list_of(checks.text)(value):
+    words = flattened(checks.sequence(value))
+    if not words:
         raise ValueError("must be a text for the shell or a list of the program and its arguments, not an empty list")
-    return value
+    for number, word in enumerate(words, 1):
+        if isinstance(word, bool) or not isinstance(word, (str, int, float)):
+            raise ValueError(f"element {number} must be a text, not {checks.kind(word)}")
+    return [str(word) for word in words]
 
 
 def _signal(value: Any) -> Any:

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from buildbot.process.properties import Interpolate, Property
-from buildbot.steps.master import SetProperty
-from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
+from buildbot.steps.master import MasterShellCommand, SetProperty
+from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand
+from buildbot.steps.shellsequence import ShellArg, ShellSequence
 from buildbot.steps.transfer import DirectoryUpload, FileDownload, FileUpload, MultipleFileUpload, StringDownload
+from buildbot.steps.worker import CopyDirectory, FileExists, MakeDirectory, RemoveDirectory, SetPropertiesFromEnv
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
 from tests.e2e.agents import Farm
 from tests.support.reactor import run
@@ -194,3 +196,56 @@ async def test_transfers(farm: Farm) -> None:
     assert (up / "site" / "l" / "f").read_text() == (many / "site" / "d" / "f").read_text() == "x\n"
     assert sorted(path.name for path in many.iterdir()) == ["script", "site", "text"]
     assert sorted(path.name for path in up.iterdir()) == ["out", "site"]
+
+
+async def test_families_of_steps(farm: Farm) -> None:
+    """Files, environment, warnings with suppressions, sequences and programs on the master, with a real agent."""
+    farm.master.basedir = farm.tmp_path
+    prints = "echo \"make[1]: Entering directory 'sub/d'\"; echo a.c:5: warning: x; echo b.c:6: warning: y >&2"
+    await farm.start(
+        MakeDirectory(dir="build/d/e"),
+        ShellCommand(command="echo '.*/b.c : y # not a comment' > supp; echo 'sub/d/a.c : x : 1-9' >> supp; touch d/f"),
+        FileExists(file="build/d/f"),
+        CopyDirectory(src="build/d", dest="build/copy"),
+        FileExists(file="build/copy", haltOnFailure=False, flunkOnFailure=False),
+        RemoveDirectory(dir="build/d"),
+        FileExists(file="build/d/f", haltOnFailure=False, flunkOnFailure=False),
+        SetPropertiesFromEnv(variables=["SECRET_TOKEN", "NO_SUCH_VARIABLE"]),
+        Compile(
+            command=prints,
+            suppressionFile="supp",
+            warningPattern=r"(.*?):(\d+): warning: (.*)",
+            warningExtractor=Compile.warnExtractFromRegexpGroups,
+        ),
+        ShellSequence(
+            [
+                ShellArg("echo one", logname="l"),
+                ShellArg("exit 3", logname="m", flunkOnFailure=False, warnOnFailure=True),
+            ]
+        ),
+        MasterShellCommand(command=["echo", Property("warnings-count")]),
+    )
+    farm.agent()
+    await farm.connected()
+    buildid = await farm.build()
+    await farm.ended()
+    steps = farm.master.steps(buildid)[1:]
+    assert [(step["name"], step["state_string"]) for step in steps] == [
+        ("MakeDirectory", "Created"),
+        ("shell", "'echo '.*/b.c ...'"),
+        ("FileExists", "File found."),
+        ("CopyDirectory", "Copied build/d to build/copy"),
+        ("FileExists_1", "Not a file. (failure)"),
+        ("RemoveDirectory", "Deleted"),
+        ("FileExists_2", "File not found. (failure)"),
+        ("SetPropertiesFromEnv", "Set"),
+        ("compile", "compile (warnings)"),
+        ("shellsequence", "'exit 3': exit code 3 (warnings)"),
+        ("MasterShellCommand", "Ran"),
+    ]
+    properties = farm.master.build(buildid)["properties"]
+    assert properties["SECRET_TOKEN"] == ("hidden", "WorkerEnvironment")
+    assert properties["warnings-count"][0] == 1
+    assert farm.master.text(steps[8]["stepid"], "warnings (1)") == "b.c:6: warning: y\n"
+    assert "oone\n" in farm.master.text(steps[9]["stepid"], "l")
+    assert "o1\n" in farm.master.text(steps[10]["stepid"])

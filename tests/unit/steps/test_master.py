@@ -122,6 +122,12 @@ async def test_cannot_start(arguments: dict[str, Any], said: str) -> None:
     assert row["results"] == EXCEPTION and said in farm.master.text(2, "err.text")
 
 
+async def test_words_of_a_command() -> None:
+    """Lists in a list are spread out, and numbers, such as those of properties, become texts."""
+    farm, (row,) = await run(MasterShellCommand(command=["echo", [Property("buildnumber"), ["x"]], 1.5]))
+    assert row["results"] == SUCCESS and "o1 x 1.5\n" in farm.master.text(2)
+
+
 async def test_terminal() -> None:
     """With a terminal of its own, what it writes comes as output."""
     farm, (row,) = await run(MasterShellCommand(command="test -t 1 && echo yes >&2", usePTY=True))
@@ -178,6 +184,7 @@ async def test_assert() -> None:
         (lambda: MasterShellCommand(), "MasterShellCommand: argument 'command' is missing"),
         (lambda: MasterShellCommand(command=5), "command must be a list, not 5"),
         (lambda: MasterShellCommand(command=[]), "not an empty list"),
+        (lambda: MasterShellCommand(command=["a", None]), "command element 2 must be a text, not None"),
         (lambda: MasterShellCommand(command=""), "command must be a text that is not empty"),
         (lambda: MasterShellCommand("x", interruptSignal="SIGTERM"), "interruptSignal must be the name of a signal"),
         (lambda: MasterShellCommand("x", decodeRC={}), "unknown argument 'decodeRC'"),
