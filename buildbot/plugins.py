@@ -252,6 +252,7 @@ worker = Namespace(
     {
         "buildbot.worker.base": "Worker",
         "buildbot.worker.docker": "DockerLatentWorker",
+        "buildbot.worker.ec2": "EC2LatentWorker",
         "buildbot.worker.kubernetes": "KubeLatentWorker",
         "buildbot.worker.libvirt": "LibVirtWorker",
         "buildbot.worker.local": "LocalWorker",

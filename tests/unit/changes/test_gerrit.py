@@ -123,9 +123,9 @@ async def test_the_stream(master: Any, tmp_path: Path, ssh: Callable[..., Path])
         event(PUSH, refUpdate={**PUSH["refUpdate"], "newRev": "0" * 40}), event({"type": "ref-updated"}), event(PUSH),
     )  # fmt: skip
     source = GerritChangeSource("g.example", "jo", identity_file="/key", ssh_server_alive_count_max=None)
-    await source.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await source.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     first, second = await at_least(master, 2)
-    await source.deactivate()
+    await source.stop_running()
     expected = {
         "author": "Ann <ann@x>", "branch": "refs/changes/12/12/3", "revision": "abc", "comments": "subject",
         "category": "patchset-created", "project": "pr", "repository": "ssh://jo@g.example:29418/pr",
@@ -151,19 +151,19 @@ async def test_a_stream_that_ends(
     monkeypatch.setattr(gerritchangesource, "FIRST_WAIT_S", 0.0)
     calls = ssh(event(PATCH_SET), ends=True)
     source = GerritChangeSource("g.example", "jo")
-    await source.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await source.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     await at_least(master, 1)
 
     async def twice() -> bool:
         return calls.read_text().count("stream-events") >= 3
 
     await until(twice)
-    await source.deactivate()
+    await source.stop_running()
     again = GerritChangeSource("g.example", "jo")
     ssh(event(PATCH_SET), event(PUSH))
-    await again.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await again.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     await at_least(master, 2)
-    await again.deactivate()
+    await again.stop_running()
     assert [change["revision"] for change in await changes_of(master)] == ["abc", "def"]
 
 
@@ -174,14 +174,14 @@ async def test_events_that_the_stream_missed(
     ssh(event(PATCH_SET))
     gerrit.events = [event(PATCH_SET), event(PUSH)]
     source = GerritChangeSource("g.example", "jo", http_url=gerrit.url, http_auth=("jo", "pw"), http_poll_interval=0.01)
-    await source.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await source.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     await at_least(master, 2)
 
     async def asked_again() -> bool:
         return len(gerrit.asked) >= 3
 
     await until(asked_again)
-    await source.deactivate()
+    await source.stop_running()
     assert sorted(change["revision"] for change in await changes_of(master)) == ["abc", "def"]
     path, authorization = gerrit.asked[-1]
     assert path == "/a/plugins/events-log/events/?t1=2020-09-13+12%3A26%3A41" and authorization == "Basic am86cHc="
@@ -192,17 +192,17 @@ async def test_files(master: Any, tmp_path: Path, ssh: Callable[..., Path], gerr
     sets = [{"number": 2, "files": []}, {"number": 3, "files": [{"file": "/COMMIT_MSG"}, {"file": "a b"}]}]
     calls = ssh(event(PATCH_SET), query=json.dumps({"patchSets": sets}) + "\n{}\n")
     source = GerritChangeSource("g.example", "jo", get_files=True)
-    await source.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await source.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     (change,) = await at_least(master, 1)
-    await source.deactivate()
+    await source.stop_running()
     assert change["files"] == ["a b"]
     assert calls.read_text().endswith("gerrit query 12 --format JSON --files --patch-sets\n")
     gerrit.events = [event(PATCH_SET)]
     poller = GerritEventLogPoller(gerrit.url, ("jo", "pw"), gitBaseURL="https://g/", get_files=True, pollAtLaunch=False)
-    await poller.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await poller.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     await poller.poll()
     await poller.poll()
-    await poller.deactivate()
+    await poller.stop_running()
     assert [change["files"] for change in await changes_of(master)] == [["a b"], ["src/a"]]
     assert (await changes_of(master))[-1]["repository"] == "https://g/pr"
     assert gerrit.asked[1][0] == "/a/changes/12/revisions/3/files/"
@@ -223,9 +223,9 @@ async def test_handlers_of_subclasses(master: Any, tmp_path: Path, ssh: Callable
         event(PATCH_SET, type="change-merged"),
     )
     source = Own("g.example", "jo", handled_events=["comment-added", "change-merged"], debug=True)
-    await source.activate(Running(master, tmp_path))  # type: ignore[arg-type]
+    await source.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
     first, second = await at_least(master, 2)
-    await source.deactivate()
+    await source.stop_running()
     assert first["properties"]["why"] == ["asked", "Change"] and first["category"] == "comment-added"
     assert (second["branch"], "target_branch" in second["properties"]) == ("main", False)
 
