@@ -105,7 +105,8 @@ class AbstractWorker(Declared):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.workername = self.name
-        self.password = self.password or ""
+        if self.password is None:  # it may be a renderable, which cannot be asked for its truth
+            self.password = ""
         self.properties = WorkerProperties(self.properties or {})
         self.defaultProperties = WorkerProperties(self.defaultProperties or {})
         self.missing_timeout = self.missing_timeout or 0
@@ -217,3 +218,10 @@ class AbstractWorker(Declared):
 
 class Worker(AbstractWorker):
     """A `buildbot-worker` agent on any machine, which connects to the master."""
+
+    password = argument(
+        REQUIRED,
+        checks.name,
+        renderable=True,
+        doc="what it proves to know at login; a secret is asked for at each login",
+    )

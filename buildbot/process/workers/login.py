@@ -20,7 +20,7 @@ _NAME_CHARS = 200
 #: attach(name, connection): takes a new connection into service, or raises
 Attach = Callable[[str, Connection], Awaitable[None]]
 #: passwords(name): the password of a configured worker; None for an unknown one
-Passwords = Callable[[str], str | None]
+Passwords = Callable[[str], Awaitable[str | None]]
 
 
 class LoginRefusedError(Exception):
@@ -67,6 +67,7 @@ class Login:
         password = self._passwords(name)
         if password is None:
             password = self.clients.password(name)
+        password = await self._passwords(name)
         if password is not None and knows(password):
             self._guesses.right(guest.address, name)
             guest.password_was_right()

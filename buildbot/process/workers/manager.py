@@ -12,7 +12,9 @@ from twisted.logger import Logger
 
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
-from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker
+from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker, is_renderable
+from buildbot.process.properties import Properties
+from buildbot.process.rendering import rendered
 from buildbot.process.workers import messagepack, pb
 from buildbot.process.workers.clients import Clients
 from buildbot.process.workers.connection import Connection, RemoteError
@@ -171,9 +173,21 @@ class WorkerManager:
                 self._ports[protocol] = description, port
                 _log.info("workers connect to {address} by {protocol}", address=port.getHost(), protocol=protocol)
 
-    def _password(self, name: str) -> str | None:
+    async def _password(self, name: str) -> str | None:
+        """The password of a worker; one that is a secret is asked for at each login, so that it may change."""
         worker = self.workers.get(name)
-        return worker.config.password if worker else None
+        if worker is None:
+            return None
+        password: Any = worker.config.password
+        if is_renderable(password):
+            props: Any = Properties()
+            props.master = self._master  # renderables that stand for secrets ask it
+            try:
+                password = await rendered(password, props)
+            except Exception:
+                _log.failure("the password of worker {name} cannot be rendered; nobody logs in as it", name=name)
+                return None
+        return password if isinstance(password, str) and password else None
 
     async def _attach(self, name: str, connection: Connection) -> None:
         worker = self.workers.get(name)

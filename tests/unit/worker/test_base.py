@@ -11,6 +11,7 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.master import MasterConfig
 from buildbot.process.factory import BuildFactory
+from buildbot.process.properties import Property
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording
 from buildbot.worker.base import Worker
@@ -38,6 +39,12 @@ def test_mistakes_name_the_argument(arguments: dict[str, Any], message: str) -> 
     with pytest.raises(ConfigErrors) as caught:
         Worker("w", "p", **arguments)
     assert f"Worker 'w': {message}" in str(caught.value)
+
+
+def test_a_password_may_be_rendered() -> None:
+    """It need not stand in the configuration."""
+    password = Property("x")
+    assert Worker("w", password).password is password
 
 
 async def test_properties_are_asked_as_those_of_a_build() -> None:

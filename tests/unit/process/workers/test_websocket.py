@@ -9,7 +9,7 @@ from typing import Any
 import msgpack
 import pytest
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from wsproto import ConnectionType, WSConnection
@@ -201,6 +201,28 @@ def test_refused(authorization: str | None, status: int, text: str) -> None:
     assert agent.is_gone and port.connection is None
     port.clock.advance(door.LOGIN_S)
     assert port.strangers.count == 0 and port.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("value", ["changed", None, 3])
+def test_passwords_that_are_rendered(value: Any) -> None:
+    """A renderable, as a secret is one, is asked at each login; one that gives no text lets nobody in."""
+
+    class Secret:
+        value: Any = "first"
+
+        def getRenderingFor(self, props: Any) -> Any:
+            return succeed(self.value)
+
+    port, secret = new_port(), Secret()
+    port.manager.workers["w"].config.password = secret  # type: ignore[assignment]
+    agent = port.agent()
+    agent.login("w:first")
+    assert agent.saw(AcceptConnection)
+    agent.link.connectionLost(None)
+    secret.value = value
+    agent = port.agent()
+    agent.login(f"w:{value}")
+    assert bool(agent.saw(AcceptConnection)) == (value == "changed")
 
 
 def test_a_second_of_the_name() -> None:
