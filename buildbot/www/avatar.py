@@ -20,6 +20,7 @@ from buildbot.config.errors import error
 from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpError, UnexpectedAnswerError
 from buildbot.www.http.messages import Request, Response
+from buildbot.www.rendering import rendered
 from buildbot.www.resource import Redirect
 
 _log = Logger()
@@ -89,9 +90,9 @@ class AvatarGitHub(AvatarBase):
     github_api_endpoint = argument(
         None, checks.optional(checks.url), doc="of a GitHub Enterprise server; None: `https://api.github.com`"
     )
-    token = argument(None, checks.optional(checks.name), doc="a token of GitHub")
-    client_id = argument(None, checks.optional(checks.name), doc="the id of an OAuth application")
-    client_secret = argument(None, checks.optional(checks.name), doc="its secret")
+    token = argument(None, checks.optional(checks.name), renderable=True, doc="a token of GitHub")
+    client_id = argument(None, checks.optional(checks.name), renderable=True, doc="the id of an OAuth application")
+    client_secret = argument(None, checks.optional(checks.name), renderable=True, doc="its secret")
     debug = argument(False, checks.boolean, doc="whether each request and its answer are logged")
     verify = argument(True, checks.boolean, doc="whether the server's certificate is checked")
 
@@ -136,14 +137,17 @@ class AvatarGitHub(AvatarBase):
     async def __get(self, path: str, **params: str) -> Mapping[str, Any]:
         """The object at a path; empty if there is none."""
         headers = {"Accept": "application/vnd.github+json", "User-Agent": "Buildbot"}
-        if self.token is not None:
-            headers["Authorization"] = f"Bearer {self.token}"
+        token, name, secret = [
+            await rendered(self.master, each) for each in (self.token, self.client_id, self.client_secret)
+        ]
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
         answer = await self.master.httpservice.request(
             "GET",
             (self.github_api_endpoint or "https://api.github.com").rstrip("/") + path,
             params=params or None,
             headers=headers,
-            auth=None if self.client_id is None else (self.client_id, self.client_secret),
+            auth=None if name is None else (name, secret),
             verify=self.verify,
         )
         if self.debug:

@@ -26,6 +26,7 @@ from buildbot.util import clock
 from buildbot.util.httpclient import Answer, HttpClient, HttpError, UnexpectedAnswerError
 from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo
 from buildbot.www.http.messages import Request, Response
+from buildbot.www.rendering import rendered
 from buildbot.www.sessions import cookie
 
 _log = Logger()
@@ -50,8 +51,8 @@ class OAuth2Auth(AuthBase):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("clientId", "clientSecret", "autologin", "userInfoProvider")
-    clientId = argument(REQUIRED, checks.name, doc="what the provider calls this installation")
-    clientSecret = argument(REQUIRED, _secret, doc="the secret that the provider gave with it")
+    clientId = argument(REQUIRED, checks.name, renderable=True, doc="what the provider calls this installation")
+    clientSecret = argument(REQUIRED, _secret, renderable=True, doc="the secret that the provider gave with it")
     autologin = argument(False, checks.boolean, doc="whether pages send visitors to the provider without being asked")
     ssl_verify = argument(True, checks.boolean, doc="whether the provider's certificate is checked")
 
@@ -111,7 +112,7 @@ class OAuth2Auth(AuthBase):
         verifier = await desk.sign("pkce", state)
         challenge = urlsafe_b64encode(sha256(verifier.encode()).digest()).decode().rstrip("=")
         parameters = {
-            "client_id": self.clientId,
+            "client_id": await rendered(desk.master, self.clientId),
             "redirect_uri": desk.url,
             "response_type": "code",
             "scope": self.scope,
@@ -144,11 +145,12 @@ class OAuth2Auth(AuthBase):
             "redirect_uri": desk.url,
             "code_verifier": verifier,
         }
+        name, secret = [await rendered(desk.master, each) for each in (self.clientId, self.clientSecret)]
         auth = None
         if self.getTokenUseAuthHeaders:
-            auth = (quote(self.clientId), quote(self.clientSecret))
+            auth = (quote(name), quote(secret))
         else:
-            form |= {"client_id": self.clientId, "client_secret": self.clientSecret}
+            form |= {"client_id": name, "client_secret": secret}
         http: HttpClient = desk.master.httpservice
         answer = await http.request("POST", self.tokenUri, data=form, auth=auth, headers=_JSON, verify=self.ssl_verify)
         found = answer.require(200).json()
@@ -348,8 +350,8 @@ class KeyCloakAuth(OAuth2Auth):
     )
     instance_uri = argument(REQUIRED, checks.url, doc="its URL")
     realm = argument(REQUIRED, checks.name, doc="the name of the realm")
-    client_id = argument(REQUIRED, checks.name, doc="what the realm calls this installation")
-    client_secret = argument(REQUIRED, _secret, doc="the secret that the realm gave with it")
+    client_id = argument(REQUIRED, checks.name, renderable=True, doc="what the realm calls this installation")
+    client_secret = argument(REQUIRED, _secret, renderable=True, doc="the secret that the realm gave with it")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = self.by_name(args, kwargs)

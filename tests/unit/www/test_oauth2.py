@@ -173,6 +173,32 @@ async def test_a_provider_of_ones_own(master: FakeMaster) -> None:
         assert await client.get(provider.consent(await begin(client))) == 502
 
 
+class Kept:
+    """A secret that the master knows."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def getRenderingFor(self, props: Any) -> str:
+        """Nobody asks the secret itself here."""
+        raise AssertionError(self.name)
+
+
+async def test_secrets(master: FakeMaster) -> None:
+    """The client's id and secret may be secrets, which the master is asked for when they are needed."""
+
+    async def rendered(value: Kept) -> str:
+        return {"id": "us", "secret": "hush"}[value.name]
+
+    master.rendered = rendered  # type: ignore[attr-defined]
+    async with providing() as (provider, url):
+        auth = util.KeyCloakAuth(url, "ci", Kept("id"), Kept("secret"))
+        async with serving(master, auth=auth) as client:
+            provider.answers = KEYCLOAK
+            assert await client.get(provider.consent(await begin(client))) == 302
+            assert (await client.user())["username"] == "joe"
+
+
 async def test_state(master: FakeMaster) -> None:
     """A code that comes with another state, or to a browser that did not ask, logs nobody in."""
     async with providing() as (provider, url), serving(master, auth=made("GitLab", url)) as client:
