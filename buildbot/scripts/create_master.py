@@ -15,6 +15,14 @@ from buildbot.scripts.settings import Settings
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
+def _count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "None":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"must be a number above 0, or None, not {value!r}")
+    return int(value)
+
+
 @click.command("create-master")
 @basedir_argument
 @click.option("--db", "db_url", default=sample.DEFAULT_DB_URL, show_default=True, metavar="URL", help="The database.")
@@ -41,8 +49,8 @@ from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
     metavar="BYTES", help="Size at which twistd.log is rotated, 0 for never.",
 )  # fmt: skip
 @click.option(
-    "-l", "--log-count", default=Settings.maxRotatedFiles, show_default=True, type=click.IntRange(1),
-    metavar="N", help="How many rotated logs are kept.",
+    "-l", "--log-count", default=str(Settings.maxRotatedFiles), show_default=True, callback=_count,
+    metavar="N", help="How many rotated logs are kept; None for all.",
 )  # fmt: skip
 @click.option("-n", "--no-logrotate", is_flag=True, help="Never rotate twistd.log; the same as --log-size 0.")
 @click.option("-f", "--force", is_flag=True, help="Write buildbot.tac anew if it is there.")
@@ -55,7 +63,7 @@ def command(
     repository: str,
     worker_password: str,
     log_size: int,
-    log_count: int,
+    log_count: int | None,
     no_logrotate: bool,
     force: bool,
     relocatable: bool,

@@ -15,8 +15,11 @@ from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 @click.command("upgrade-master")
 @basedir_argument
+@click.option(
+    "-r", "--replace", is_flag=True, hidden=True, help="Accepted for old scripts: the sample is always renewed."
+)
 @quiet_option
-def command(basedir: str, quiet: bool) -> None:
+def command(basedir: str, replace: bool, quiet: bool) -> None:
     """Bring the database of the master in BASEDIR to the schema of this version, showing each step.
 
     The master must be stopped, and so must all others that share its database. Make a copy of the database

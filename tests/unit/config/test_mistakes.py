@@ -113,6 +113,10 @@ def test_good(tmp_path: Path) -> None:
         ("c['machines'] = [1]", "c['machines'] cannot be used: this version has no machines that it wakes"),
         ("c['codebaseGenerator'] = 1", "c['codebaseGenerator'] must be a function, not 1 (int)"),
         ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),
+        (
+            "c['user_managers'] = [1]",
+            "c['user_managers'] must be empty: run `buildbot user --op=… DIRECTORY` on the master's machine instead",
+        ),
         ("c['select_next_worker'] = 1", "c['select_next_worker'] must be a function, not 1 (int)"),
         ("c['prioritizeBuilders'] = 1", "c['prioritizeBuilders'] must be a function, not 1 (int)"),
         # Database

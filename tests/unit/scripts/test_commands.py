@@ -153,3 +153,11 @@ def test_tryserver(tmp_path: Path) -> None:
     assert [job.read_text() for job in jobs] == ["5:1,a,\xe9"] * 2
     assert list((tmp_path / "tmp").iterdir()) == []
     assert run("tryserver").exit_code == 2
+
+
+def test_rotation_of_logs(tmp_path: Path) -> None:
+    """How many old logs are kept is a number above 0, or all; anything else is refused before anything is made."""
+    for wrong in ("0", "x", "-1"):
+        result = run("create-master", "--log-count", wrong, str(tmp_path / "m"))
+        assert (result.exit_code, "must be a number above 0, or None" in result.output) == (2, True)
+    assert not (tmp_path / "m").exists()

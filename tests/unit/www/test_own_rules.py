@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Generator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -224,3 +225,32 @@ class Twisted(util.CustomAuth):  # type: ignore[misc, name-defined]
 
     def getLoginResource(self) -> Any:
         raise AssertionError("nobody calls this")
+
+
+@pytest.mark.parametrize(
+    ("module", "names"),
+    [
+        ("auth", "AuthBase CustomAuth HTPasswdAuth NoAuth RemoteUserAuth UserInfoProviderBase UserPasswordAuth"),
+        ("authz", "Authz fnmatchStrMatcher reStrMatcher"),
+        ("authz.authz", "Authz Forbidden"),
+        (
+            "authz.endpointmatchers",
+            "AnyControlEndpointMatcher AnyEndpointMatcher EnableSchedulerEndpointMatcher EndpointMatcherBase "
+            "ForceBuildEndpointMatcher Match RebuildBuildEndpointMatcher StopBuildEndpointMatcher",
+        ),
+        (
+            "authz.roles",
+            "RolesFromBase RolesFromDomain RolesFromEmails RolesFromGroups RolesFromOwner RolesFromUsername",
+        ),
+        ("avatar", "AvatarBase AvatarGitHub AvatarGravatar"),
+        ("ldapuserinfo", "LdapUserInfo"),
+        ("oauth2", "BitbucketAuth GitHubAuth GitLabAuth GoogleAuth KeyCloakAuth OAuth2Auth"),
+        ("plugin", "Application"),
+        ("resource", "Redirect"),
+    ],
+)
+def test_import_paths(module: str, names: str) -> None:
+    """Configurations find everything under Buildbot's paths, and the same under the plugin's name."""
+    found = import_module(f"buildbot.www.{module}")
+    for name in names.split():
+        assert getattr(util, name, getattr(found, name)) is getattr(found, name)
