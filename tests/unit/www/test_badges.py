@@ -72,7 +72,8 @@ async def test_styles(master: FakeMaster, style: str, height: str) -> None:
 async def test_what_a_request_may_not_say(master: FakeMaster, tmp_path: Path) -> None:
     """A wrong parameter is a 400 that names it; templates are those of the two directories and no others."""
     (tmp_path / "secret.svg.j2").write_text("secret")
-    master.basedir = tmp_path / "templates"  # type: ignore[attr-defined]
+    master.basedir = tmp_path / "below"  # type: ignore[attr-defined]
+    (tmp_path / "below" / "templates").mkdir(parents=True)
     async with serving(master, plugins={"badges": {}}) as client:
         for wrong, status in (
             ("left_color=red%22/%3E", 400), ("border_radius=x", 400), ("font_size=1e9", 400),
