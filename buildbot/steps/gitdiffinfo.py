@@ -156,8 +156,6 @@ def _plain(name: str) -> str:
     return _ESCAPE.sub(character, name[1:-1])
 
 
-from typing import Any
-
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.process.shellmixin import ShellMixin
