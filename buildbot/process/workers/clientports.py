@@ -76,7 +76,7 @@ def _description(port: int | str) -> str:
     return f"tcp:{port}" if str(port).isdigit() else str(port)
 
 
-def _no_password(name: str) -> None:
+async def _no_password(name: str) -> None:
     """No worker may log in."""
 
 

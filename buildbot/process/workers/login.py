@@ -64,10 +64,9 @@ class Login:
         except TooManyGuessesError as problem:
             guest.is_refused()
             raise LoginRefusedError(f"worker {name!r}: {problem}") from None
-        password = self._passwords(name)
+        password = await self._passwords(name)
         if password is None:
             password = self.clients.password(name)
-        password = await self._passwords(name)
         if password is not None and knows(password):
             self._guesses.right(guest.address, name)
             guest.password_was_right()
