@@ -201,10 +201,12 @@ util = Namespace(
         "buildbot.process.properties": "Interpolate Properties Property Secret Transform renderer",
         "buildbot.process.renderables": "FlattenList URLForBuild WithProperties",
         "buildbot.process.workerforbuilder": "enforceChosenWorker",
+        "buildbot.schedulers.groups": (
+            "AnyPropertyParameter CodebaseParameter NestedParameter ParameterGroup PatchParameter"
+        ),
         "buildbot.schedulers.parameters": (
-            "AnyPropertyParameter BaseParameter BooleanParameter ChoiceStringParameter CodebaseParameter "
-            "FileParameter FixedParameter InheritBuildParameter IntParameter NestedParameter ParameterGroup "
-            "PatchParameter StringParameter TextParameter UserNameParameter WorkerChoiceParameter"
+            "BaseParameter BooleanParameter ChoiceStringParameter FileParameter FixedParameter InheritBuildParameter "
+            "IntParameter StringParameter TextParameter UserNameParameter WorkerChoiceParameter"
         ),
         "buildbot.steps.factories": "CPAN Distutils GNUAutoconf Trial",
         "buildbot.steps.shellsequence": "ShellArg",

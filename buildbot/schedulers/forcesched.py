@@ -14,20 +14,22 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.schedulers.base import BaseScheduler
+from buildbot.schedulers.groups import (
+    AnyPropertyParameter,
+    CodebaseParameter,
+    NestedParameter,
+    ParameterGroup,
+    PatchParameter,
+)
 from buildbot.schedulers.parameters import (
     SOURCE,
-    AnyPropertyParameter,
     BaseParameter,
     BooleanParameter,
     ChoiceStringParameter,
-    CodebaseParameter,
     FileParameter,
     FixedParameter,
     InheritBuildParameter,
     IntParameter,
-    NestedParameter,
-    ParameterGroup,
-    PatchParameter,
     StringParameter,
     TextParameter,
     UserNameParameter,

@@ -19,7 +19,7 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.services import ProcessLayer
 from buildbot.schedulers.basic import SingleBranchScheduler
 from buildbot.schedulers.forcesched import ForceScheduler
-from buildbot.schedulers.parameters import AnyPropertyParameter
+from buildbot.schedulers.groups import AnyPropertyParameter
 from buildbot.test.running import Running, until
 from buildbot.worker.base import Worker
 from tests.unit.changes.conftest import child_processes, repository

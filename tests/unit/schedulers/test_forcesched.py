@@ -8,14 +8,11 @@ import pytest
 
 from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.schedulers.groups import AnyPropertyParameter, CodebaseParameter, NestedParameter, PatchParameter
 from buildbot.schedulers.parameters import (
-    AnyPropertyParameter,
     ChoiceStringParameter,
-    CodebaseParameter,
     FixedParameter,
     IntParameter,
-    NestedParameter,
-    PatchParameter,
     StringParameter,
     UserNameParameter,
 )

@@ -8,17 +8,14 @@ import pytest
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.schedulers.forcesched import ForceScheduler
+from buildbot.schedulers.groups import AnyPropertyParameter, CodebaseParameter, NestedParameter, PatchParameter
 from buildbot.schedulers.parameters import (
-    AnyPropertyParameter,
     BaseParameter,
     BooleanParameter,
     ChoiceStringParameter,
-    CodebaseParameter,
     FileParameter,
     FixedParameter,
     IntParameter,
-    NestedParameter,
-    PatchParameter,
     StringParameter,
     TextParameter,
     UserNameParameter,
