@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from buildbot.config.arguments import Declared, check_arguments, set_arguments
 from buildbot.config.errors import error, location
+from buildbot.db.held import thd_release, thd_take
 from buildbot.interfaces import holds_renderable
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import same_description
@@ -273,6 +274,105 @@ class SharedService(BuildbotService):
         return service
 
 
+class ClusteredBuildbotService(BuildbotService):
+    """A service that one of the masters which have it runs: the first that claims it; another, once that one is gone.
+
+    A subclass overrides `activate` and `deactivate`. It may also say itself how it is claimed.
+    """
+
+    #: seconds between two tries to claim what another master has
+    POLL_INTERVAL_SEC: ClassVar[float] = 60.0
+
+    __active = False
+    __poll: IDelayedCall | None = None
+    __own_events: Any = None
+
+    # what users' services override
+
+    def activate(self) -> Any:
+        """This master runs it from now on; may return a Deferred."""
+
+    def deactivate(self) -> Any:
+        """This master does not run it any more; may return a Deferred."""
+
+    @deferred
+    async def _getServiceId(self) -> int:
+        """What is claimed: an object of the database with this name; Deferred."""
+        found: int = await self.master.db.state.getObjectId(self.name, _qualified(self))
+        return found
+
+    @deferred
+    async def _claimService(self) -> bool:
+        """Claim it for this master; Deferred of whether that was possible."""
+        db = self.master.db
+        taken: bool = await db.pool.do(thd_take, db, await self._getServiceId())
+        return taken
+
+    @deferred
+    async def _unclaimService(self) -> None:
+        """Let others have it; Deferred."""
+        db = self.master.db
+        await db.pool.do(thd_release, db, await self._getServiceId())
+
+    def isActive(self) -> bool:
+        """Whether this master runs it."""
+        return self.__active
+
+    # how the master runs it
+
+    @deferred
+    async def startService(self) -> None:
+        """Take the arguments; run it, if no other master does. Deferred."""
+        await super().startService()
+        key = ("masters", str(self.master.masterid), "stopped")
+        self.__own_events = await self.master.mq.startConsuming(self.__taken_for_dead, key)
+        await self.__try()
+
+    @deferred
+    async def stopService(self) -> None:
+        """Stop it, and let others have it; Deferred."""
+        if self.__own_events is not None:
+            await maybeDeferred(self.__own_events.stopConsuming)
+            self.__own_events = None
+        if self.__poll is not None:
+            self.__poll.cancel()
+            self.__poll = None
+        active, self.__active = self.__active, False
+        if active:
+            await resolved(self.deactivate())
+            await resolved(self._unclaimService())
+        await super().stopService()
+
+    def __taken_for_dead(self, key: tuple[str, ...], message: Any) -> None:
+        if self.__active:  # others may run it by now
+            self.__active = False
+            in_background(self.__put_down(), f"deactivating {self!r}")
+
+    async def __put_down(self) -> None:
+        try:
+            await resolved(self.deactivate())
+        finally:
+            if self.__own_events is not None and self.__poll is None:
+                self.__poll = self.master.reactor.callLater(self.POLL_INTERVAL_SEC, self.__again)
+
+    async def __try(self) -> None:
+        try:
+            if await resolved(self._claimService()):
+                self.__active = True
+                await resolved(self.activate())
+                return
+        except Exception:
+            _log.failure(
+                "{service!r} could not be activated; next try in {s} s", service=self, s=self.POLL_INTERVAL_SEC
+            )
+            self.__active = False
+        self.__poll = self.master.reactor.callLater(self.POLL_INTERVAL_SEC, self.__again)
+
+    def __again(self) -> None:
+        self.__poll = None
+        in_background(self.__try(), f"activating {self!r}")
+
+
 class ServiceManager(AsyncMultiService):
     """Runs the services of the configuration, and those that services share.
 
@@ -421,6 +521,7 @@ __all__ = [
     "AsyncMultiService",
     "AsyncService",
     "BuildbotService",
+    "ClusteredBuildbotService",
     "DeclaredService",
     "ServiceManager",
     "SharedService",

@@ -4,6 +4,7 @@ from buildbot.process.service import (
     AsyncMultiService,
     AsyncService,
     BuildbotService,
+    ClusteredBuildbotService,
     ServiceManager,
     SharedService,
 )
@@ -15,6 +16,7 @@ __all__ = [
     "AsyncService",
     "BuildbotService",
     "BuildbotServiceManager",
+    "ClusteredBuildbotService",
     "ServiceManager",
     "SharedService",
 ]

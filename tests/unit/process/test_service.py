@@ -11,7 +11,14 @@ from twisted.internet.task import Clock
 from buildbot.config import ConfigErrors, checks, error
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.properties import renderer
-from buildbot.process.service import AGAIN_S, BuildbotService, DeclaredService, ServiceManager, SharedService
+from buildbot.process.service import (
+    AGAIN_S,
+    BuildbotService,
+    ClusteredBuildbotService,
+    DeclaredService,
+    ServiceManager,
+    SharedService,
+)
 from buildbot.test.fake.fakedb import make_master
 from buildbot.util import service as door
 
@@ -175,6 +182,48 @@ async def test_a_value_that_is_known_only_later_is_not_shown() -> None:
         await declares.configureService()
     assert "12345" not in str(caught.value)
     await services.stopService()
+
+
+class Clustered(ClusteredBuildbotService):
+    """Runs on one master."""
+
+    name = "clustered"
+    done: list[str] = []
+
+    async def activate(self) -> None:
+        self.done.append("activate")
+
+    async def deactivate(self) -> None:
+        self.done.append("deactivate")
+
+
+async def test_a_service_of_one_master() -> None:
+    """It is active where it could be claimed; elsewhere it waits until the other master is gone."""
+    clock = Clock()
+    services = manager(clock)
+    service = Clustered()
+    master = services.master
+    objectid = await master.db.state.getObjectId("clustered", f"{Clustered.__module__}.{Clustered.__qualname__}")
+    other = await master.db.masters.findMasterId("other:/master")
+    await master.db.masters.setMasterState(other, True)
+    epoch = await master.db.pool.read(master.db.masters.thdGetEpoch, other)
+    await master.db.state.setState(objectid, "held_by", [other, epoch])
+    await services.configure([service])
+    assert not service.isActive() and Clustered.done == []
+    await master.db.masters.setMasterState(other, False)
+    clock.advance(Clustered.POLL_INTERVAL_SEC)
+    assert service.isActive() and Clustered.done == ["activate"]
+    await master.db.masters.setMasterState(master.masterid, False)
+    await master.mq.produce(("masters", str(master.masterid), "stopped"), {})
+    clock.pump([0.0] * 10)
+    assert not service.isActive() and Clustered.done == ["activate", "deactivate"]
+    await master.data.update.masterActive()
+    clock.advance(Clustered.POLL_INTERVAL_SEC)
+    assert service.isActive()
+    await services.stopService()
+    assert Clustered.done == ["activate", "deactivate"] * 2
+    assert await master.db.state.getState(objectid, "held_by") is None
+    assert clock.getDelayedCalls() == []
 
 
 class Shared(SharedService):
