@@ -188,6 +188,8 @@ steps = Namespace(
 util = Namespace(
     "util",
     {
+        "buildbot.changes.ssfilter": "SourceStampFilter",
+        "buildbot.schedulers.canceller": "FailingBuildsetCanceller OldBuildCanceller",
         "buildbot.changes.filter": "ChangeFilter",
         "buildbot.config.builder": "BuilderConfig",
         "buildbot.config.locks": "MasterLock WorkerLock",

@@ -41,7 +41,7 @@ def _not(criterion: Criterion) -> Criterion:
 
 
 #: what may follow an attribute's name, and the criterion that it makes of its value
-_SUFFIXES: dict[str, Callable[[Any], Criterion]] = {
+CRITERIA: dict[str, Callable[[Any], Criterion]] = {
     "": _one_of,
     "_eq": _one_of,
     "_not_eq": lambda values: _not(_one_of(values)),
@@ -90,7 +90,7 @@ class ChangeFilter(Configured):
 
     def __add_check(self, name: str, value: Any) -> None:
         for attribute in ATTRIBUTES:
-            make = _SUFFIXES.get(name.removeprefix(attribute)) if name.startswith(attribute) else None
+            make = CRITERIA.get(name.removeprefix(attribute)) if name.startswith(attribute) else None
             if make is None:
                 continue
             if name.endswith("_fn") and not callable(value):
