@@ -128,6 +128,7 @@ schedulers = Namespace(
         "buildbot.schedulers.forcesched": "ForceScheduler",
         "buildbot.schedulers.timed": "Nightly NightlyTriggerable Periodic",
         "buildbot.schedulers.triggerable": "Triggerable",
+        "buildbot.schedulers.trysched": "Try_Jobdir Try_Userpass",
     },
 )
 secrets = Namespace(

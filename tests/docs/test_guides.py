@@ -10,7 +10,7 @@ import pytest
 from buildbot.config.loader import load_config
 
 DOCS = Path(__file__).parents[2] / "docs"
-GUIDES = ("cancelling.md", "forms.md", "locks.md", "properties.md", "triggers.md")
+GUIDES = ("cancelling.md", "forms.md", "locks.md", "properties.md", "triggers.md", "try.md")
 
 
 def examples() -> list[tuple[str, str]]:
