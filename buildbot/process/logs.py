@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
 from buildbot.process.defaults import NO_LIMITS, LogLimits
+from buildbot.process.watched import blocks_named, class_name
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
 from buildbot.util.redaction import Redactor
@@ -240,8 +241,10 @@ class Log:
 
     def _tell(self, stream: str | None, text: str | None) -> None:
         for subscriber in self._subscribers:
+            owner = type(getattr(subscriber, "__self__", subscriber))
             try:
-                subscriber(stream, text)
+                with blocks_named(f"observer {class_name(owner)} of log {self.name!r}"):
+                    subscriber(stream, text)
             except Exception:
                 _log.failure("an observer of log {name!r} failed", name=self.name)
 

@@ -33,7 +33,7 @@ from buildbot.process.progress import Progress, expected_seconds
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
 from buildbot.process.testresults import TestResults
-from buildbot.process.watched import NeverEndsError, Watched
+from buildbot.process.watched import NeverEndsError, Watched, class_name
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
@@ -959,7 +959,7 @@ class BuildStep(Declared):
 
     async def __run_watched(self) -> tuple[int, Failure | None]:
         """As `__run`, which may block the master, or never end."""
-        name = f"step {self.name!r} of class {type(self).__module__}.{type(self).__qualname__}"
+        name = f"step {self.name!r} of class {class_name(type(self))}"
         waits = lambda: self.__command is not None or self.__waiting is not None  # noqa: E731
         self.__watched = Watched(self.__run(), name, self.master.reactor, waits)
         try:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from contextlib import contextmanager
 from types import coroutine
 from typing import Any, Generic, TypeVar
 from weakref import ReferenceType, ref
@@ -82,6 +83,32 @@ class Watched(Generic[T]):
             gc.collect()
 
 
+@contextmanager
+def blocks_named(name: str) -> Iterator[None]:
+    """Name in the log what is done in the block, if the master stood still for it."""
+    begun = _now()
+    try:
+        yield
+    finally:
+        _tell_of_block(name, begun)
+
+
+def _tell_of_block(name: str, begun: float) -> None:
+    took = _now() - begun
+    if took >= BLOCKED_S:
+        _log.warn(
+            "{name} blocked the master for {took:.1f} s: nothing else ran meanwhile; long work belongs in a thread "
+            "(twisted.internet.threads.deferToThread)",
+            name=name,
+            took=took,
+        )
+
+
+def class_name(kind: type) -> str:
+    """A class with its module, as messages name it."""
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
 def _end_lost(watched: ReferenceType[Watched[Any]]) -> None:
     whose = watched()
     if whose is not None:
@@ -104,14 +131,7 @@ def _watching(
             result: T = stop.value
             return result
         finally:
-            took = _now() - begun
-            if took >= BLOCKED_S:
-                _log.warn(
-                    "{name} blocked the master for {took:.1f} s: nothing else ran meanwhile; long work belongs in a "
-                    "thread (twisted.internet.threads.deferToThread)",
-                    name=name,
-                    took=took,
-                )
+            _tell_of_block(name, begun)
         value, problem = None, None
         try:
             value = yield waiting

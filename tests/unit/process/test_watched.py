@@ -14,8 +14,10 @@ from zope.interface import implementer
 
 from buildbot.process import watched
 from buildbot.process.buildstep import BuildStep
+from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.properties import renderer
 from buildbot.steps.master import SetProperty
+from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, SUCCESS
 
@@ -74,6 +76,24 @@ async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str
         f"step 'generic' of class {__name__}.test_blocking_is_named.<locals>.Plain blocked the master for 20.0 s",
         "step 'SetProperty' of class buildbot.steps.master.SetProperty blocked the master for 30.0 s",
     ]
+
+
+async def test_blocking_observer_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """So is one that looks at a log too long."""
+    clock = Clock(monkeypatch)
+
+    class Slow(LogLineObserver):
+        def outLineReceived(self, line: str) -> None:
+            clock.take(5)
+
+    class Observed(ShellCommand):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.addLogObserver("stdio", Slow())
+
+    await StepHarness(Observed(command="x")).run()
+    line, *_ = (line for line in said if "blocked the master" in line)
+    assert line.startswith(f"observer {__name__}.test_blocking_observer_is_named.<locals>.Slow of log 'stdio' blocked")
 
 
 class Waits(BuildStep):
