@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -267,10 +268,10 @@ class _Kept(LogLineObserver):
     """Keeps the last lines of output."""
 
     def __init__(self) -> None:
-        self.lines: list[str] = []
+        self.lines: deque[str] = deque(maxlen=1000)
 
     def outLineReceived(self, line: str) -> None:
-        self.lines = [*self.lines[-999:], line[:10_000]]
+        self.lines.append(line[:10_000])
 
     errLineReceived = outLineReceived
 
