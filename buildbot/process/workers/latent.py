@@ -134,7 +134,8 @@ class LatentManagedWorker(ManagedWorker):
         """Whether it may start a build of this builder now."""
         return super().can_take(builder) and not (self.builds and builder in self._incompatible)
 
-    def _connection_for_builds(self) -> Connection:
+    def connection_for_builds(self) -> Connection:
+        """What a build that is about to begin is made with; its agent need not be there yet."""
         return self.connection or AwaitedConnection()
 
     def _missing_timeout_s(self) -> float:

@@ -172,13 +172,14 @@ class ManagedWorker:
         Raises:
             WorkerNotAvailableError: it cannot take it; nothing is reserved.
         """
-        connection = self._connection_for_builds()
+        connection = self.connection_for_builds()
         if not self.can_take(builder) or connection is None:
             raise WorkerNotAvailableError(f"worker {self.name!r} cannot take a build of {builder!r} now")
         self.builds[builder] = self.directories[builder]
         return connection
 
-    def _connection_for_builds(self) -> Connection | None:
+    def connection_for_builds(self) -> Connection | None:
+        """What a build that is about to begin is made with; None: it cannot begin now."""
         return self.connection
 
     async def prepare(self, build: BuildLike, connection: Connection) -> Connection:
