@@ -11,6 +11,9 @@ from typing import Any
 
 from buildbot.process.logs import Log
 
+#: characters that a `BufferLogObserver` keeps
+MAX_BUFFERED_CHARS = 32 * 1024 * 1024
+
 
 class LogObserver:
     """Sees whole lines, several at once, each with its newline.
@@ -132,33 +135,43 @@ class LineConsumerLogObserver(LogLineObserver):
 
 
 class BufferLogObserver(LogObserver):
-    """Keeps what it sees.
+    """Keeps what it sees, up to `MAX_BUFFERED_CHARS`.
 
     Args:
         wantStdout, wantStderr: which streams.
     """
 
     def __init__(self, wantStdout: bool = True, wantStderr: bool = False) -> None:
-        self.__out: list[str] | None = [] if wantStdout else None
-        self.__err: list[str] | None = [] if wantStderr else None
+        self.__kept: dict[str, list[str] | None] = {"o": [] if wantStdout else None, "e": [] if wantStderr else None}
+        self.__chars = 0
 
     def outReceived(self, data: str) -> None:
         """Keep it."""
-        if self.__out is not None:
-            self.__out.append(data)
+        self.__keep("o", data)
 
     def errReceived(self, data: str) -> None:
         """Keep it."""
-        if self.__err is not None:
-            self.__err.append(data)
+        self.__keep("e", data)
+
+    def __keep(self, stream: str, data: str) -> None:
+        kept = self.__kept[stream]
+        if kept is not None:
+            self.__chars += len(data)
+            if self.__chars <= MAX_BUFFERED_CHARS:
+                kept.append(data)
 
     def getStdout(self) -> str:
-        """Standard output so far."""
-        return "".join(self.__out or ())
+        """Standard output so far. ValueError if there was more than is kept."""
+        return self.__text("o")
 
     def getStderr(self) -> str:
-        """Error output so far."""
-        return "".join(self.__err or ())
+        """Error output so far. ValueError if there was more than is kept."""
+        return self.__text("e")
+
+    def __text(self, stream: str) -> str:
+        if self.__chars > MAX_BUFFERED_CHARS:
+            raise ValueError(f"more than {MAX_BUFFERED_CHARS} characters of output, too many to be kept")
+        return "".join(self.__kept[stream] or ())
 
 
 class OutputProgressObserver(LogObserver):

@@ -13,7 +13,7 @@ from buildbot.interfaces import WorkerSetupError
 from buildbot.process import results as public_results
 from buildbot.process.buildstep import BuildStep, CommandMixin, ShellMixin
 from buildbot.process.log import HtmlLog, Log, StreamLog, TextLog
-from buildbot.process.logobserver import OutputProgressObserver
+from buildbot.process.logobserver import BufferLogObserver, OutputProgressObserver
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
@@ -353,3 +353,23 @@ async def test_hooks() -> None:
     assert [row["state_string"] for row in rows] == ["for the step"] * 2
     assert farm.master.build(1)["state_string"] == "failed for the step for the build"
     assert [each["tests_passed"] for each in farm.master.get("test_result_sets")] == [1, 1]
+
+
+async def test_buffer_that_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An observer that keeps output keeps no more than the memory bears, and does not pretend that this was all."""
+    monkeypatch.setattr("buildbot.process.logobserver.MAX_BUFFERED_CHARS", 10)
+
+    async def work(step: Any) -> int:
+        kept = BufferLogObserver(wantStderr=True)
+        step.addLogObserver("l", kept)
+        log = await step.addLog("l")
+        await log.addStdout("12345\n")
+        await log.addStderr("78\n")
+        assert (kept.getStdout(), kept.getStderr()) == ("12345\n", "78\n")
+        await log.addStdout("more\n" * 1000)
+        kept.getStdout()
+        return SUCCESS
+
+    farm, (row,) = await run(Own(work))
+    assert row["results"] == EXCEPTION
+    assert "more than 10 characters of output, too many to be kept" in farm.master.text(2, "err.text")
