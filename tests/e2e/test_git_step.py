@@ -17,9 +17,9 @@ from tests.support.reactor import run
 pytestmark = pytest.mark.e2e
 
 
-@pytest.fixture
-def farm(tmp_path: Path) -> Iterator[Farm]:
-    farm = Farm(tmp_path)
+@pytest.fixture(params=["pb", "msgpack_experimental_v7"])
+def farm(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Farm]:
+    farm = Farm(tmp_path, request.param)
     yield farm
     run(farm.stop())
 

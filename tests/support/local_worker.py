@@ -21,7 +21,7 @@ from buildbot.config.master import MasterConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
-from buildbot.test.recording import Recording
+from buildbot.test.recording import Recording, now
 from buildbot.test.steps import Answer, ScriptedConnection
 from buildbot.util.results import RETRY
 from buildbot.worker.base import Worker
@@ -122,9 +122,9 @@ class LocalConnection(ScriptedConnection):
         with path.open("wb") as file:
             if args["mode"] is not None:
                 path.chmod(args["mode"])
-            while data := args["reader"].remote_read(args["blocksize"]):
+            while data := now(args["reader"].read(args["blocksize"])):
                 file.write(data)
-        args["reader"].remote_close()
+        now(args["reader"].close())
         return [], 0
 
 

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from twisted.internet.task import deferLater
-from twisted.spread import pb
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
@@ -22,6 +21,7 @@ from buildbot.process.environment import EnvironmentMixin
 from buildbot.process.properties import Interpolate
 from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.step import BuildStep, BuildStepFailed, with_result
+from buildbot.process.workers.transfers import MemoryReader
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import SUCCESS
 
@@ -175,7 +175,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             mode: its permissions; None: those that the worker gives to new files.
         """
         directory, _, name = path.rpartition("/")
-        args = {"workdir": directory, "workerdest": name, "reader": _TextReader(text)}
+        args = {"workdir": directory, "workerdest": name, "reader": MemoryReader(text.encode())}
         await self.runRemoteCommand("downloadFile", {**args, "maxsize": None, "blocksize": _BLOCK_BYTES, "mode": mode})
 
     def complaint(self, what: str, command: RemoteShellCommand) -> str:
@@ -207,22 +207,6 @@ def _retry(value: Any) -> Any:
         except ValueError as reason:
             raise ValueError(f"must be (seconds, times): {each!r} {reason}") from None
     return value
-
-
-class _TextReader(pb.Referenceable):
-    """What an agent reads the content of a file from."""
-
-    def __init__(self, text: str) -> None:
-        self._rest = text.encode()
-
-    def remote_read(self, size: int) -> bytes:
-        """The next bytes; none at the end."""
-        data, self._rest = self._rest[:size], self._rest[size:]
-        return data
-
-    def remote_close(self) -> None:
-        """The agent needs no more."""
-        self._rest = b""
 
 
 class Source(VersionControl):
