@@ -119,3 +119,53 @@ def _property_criterion(value: Any) -> Criterion:
     if isinstance(value, re.Pattern):
         return _matches(value)
     return value if callable(value) else _one_of(value)
+
+
+class GerritChangeFilter(ChangeFilter):
+    """Passes events of Gerrit: a `ChangeFilter` that knows their kinds and the branches that changes are for.
+
+    Args:
+        eventtype, eventtype_re, eventtype_fn: criteria for the kind, such as ``patchset-created``.
+        branch, branch_re, branch_fn: criteria for the branch that a change is for; of an event that is about no change,
+            the branch itself.
+        criteria: others, as for `ChangeFilter`.
+    """
+
+    def __init__(
+        self,
+        eventtype: Any = None,
+        eventtype_re: Any = None,
+        eventtype_fn: Callable[[Any], bool] | None = None,
+        branch: Any = NotABranch,
+        branch_re: Any = None,
+        branch_fn: Callable[[Any], bool] | None = None,
+        **criteria: Any,
+    ) -> None:
+        super().__init__(**criteria)
+        self.__kinds = _criteria(
+            "eventtype", NotABranch if eventtype is None else eventtype, eventtype_re, eventtype_fn
+        )
+        self.__branches = _criteria("branch", branch, branch_re, branch_fn)
+
+    def filter_change(self, change: Change) -> bool:
+        """Whether the change passes."""
+        properties = change.properties
+        branch = properties.getProperty("event.change.branch", change.branch)
+        return (
+            super().filter_change(change)
+            and all(passes(properties.getProperty("event.type")) for passes in self.__kinds)
+            and all(passes(branch) for passes in self.__branches)
+        )
+
+
+def _criteria(name: str, values: Any, patterns: Any, function: Any) -> list[Criterion]:
+    """The criteria of a value, those that are given; mistakes are reported."""
+    found = [] if isinstance(values, _NotABranch) else [_one_of(values)]
+    if patterns is not None:
+        try:
+            found.append(_matches(patterns))
+        except (re.error, TypeError) as problem:
+            error(f"GerritChangeFilter: {name}_re={patterns!r} is no pattern: {problem}")
+    if checked_function(function, f"GerritChangeFilter: {name}_fn") is not None:
+        found.append(function)
+    return found

@@ -144,10 +144,11 @@ class Builder:
         in_background(self._see_through(build), repr(build))
 
     async def properties_before(self, request: Mapping[str, Any], worker: ManagedWorker) -> Properties:
-        """What is known, before it begins, of the properties of a build of a request on a connected worker."""
-        if worker.connection is None:
+        """What is known, before it begins, of the properties of a build of a request on a worker that can take it."""
+        connection = worker.connection_for_builds()
+        if connection is None:
             raise WorkerNotAvailableError(f"worker {worker.name!r} is not connected")
-        build = Build(self.master, self, request, worker, worker.connection)
+        build = Build(self.master, self, request, worker, connection)
         await build.gather()
         return build.properties
 

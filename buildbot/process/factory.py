@@ -83,8 +83,12 @@ def _pairs(files: list[Any]) -> list[tuple[Any, Any]]:
     return [tuple(each) for each in files if isinstance(each, tuple | list) and len(each) == 2]
 
 
+#: for projects of the usual kinds; they use steps, which this room knows nothing of
+_FACTORIES = ("BasicBuildFactory", "BasicSVN", "CPAN", "Distutils", "GNUAutoconf", "QuickBuildFactory", "Trial")
+
+
 def __getattr__(name: str) -> Any:
     # Configurations look for the factories of particular kinds of projects here; nothing of ours does.
-    if name in ("CPAN", "Distutils", "GNUAutoconf", "Trial"):
+    if name in _FACTORIES:
         return getattr(import_module("buildbot.steps.factories"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

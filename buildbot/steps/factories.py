@@ -8,6 +8,8 @@ from typing import Any
 from buildbot.process.factory import BuildFactory
 from buildbot.steps.python_twisted import Trial as TrialStep
 from buildbot.steps.shell import Compile, Configure, PerlModuleTest, ShellCommand, Test
+from buildbot.steps.source.cvs import CVS
+from buildbot.steps.source.svn import SVN
 
 Command = str | Sequence[Any]
 
@@ -45,6 +47,79 @@ class GNUAutoconf(BuildFactory):
         for kind, what in ((Compile, compile), (Test, test), (Test, distcheck)):
             if what is not None:
                 self.addStep(kind(command=what, env=env))
+
+
+class _Make(GNUAutoconf):
+    """As GNUAutoconf, but nothing is configured unless that is asked for."""
+
+    def __init__(
+        self,
+        source: Any,
+        configure: str | None,
+        configureEnv: Mapping[str, Any] | None,
+        compile: Command | None,
+        test: Command | None,
+    ) -> None:
+        super().__init__(source, configure, configureEnv, compile=compile, test=test)
+
+
+class BasicBuildFactory(_Make):
+    """Builds and tests a module of CVS, checked out anew each time.
+
+    Args:
+        cvsroot, cvsmodule: where it is.
+        configure, configureEnv, compile, test: as for `GNUAutoconf`, whose ``distcheck`` there is too.
+        cvsCopy: keep a tree, and build a copy of it.
+    """
+
+    def __init__(
+        self,
+        cvsroot: str,
+        cvsmodule: str,
+        configure: str | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Command | None = "make all",
+        test: Command | None = "make check",
+        cvsCopy: bool = False,
+    ) -> None:
+        source = CVS(cvsroot=cvsroot, cvsmodule=cvsmodule, mode="full", method="copy" if cvsCopy else "clobber")
+        super().__init__(source, configure, configureEnv, compile, test)
+
+
+class QuickBuildFactory(_Make):
+    """Builds and tests a module of CVS in a tree that is brought up to date; arguments as for `BasicBuildFactory`."""
+
+    def __init__(
+        self,
+        cvsroot: str,
+        cvsmodule: str,
+        configure: str | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Command | None = "make all",
+        test: Command | None = "make check",
+    ) -> None:
+        source = CVS(cvsroot=cvsroot, cvsmodule=cvsmodule, mode="incremental")
+        super().__init__(source, configure, configureEnv, compile, test)
+        self.useProgress = False
+
+
+class BasicSVN(_Make):
+    """Builds and tests a tree of Subversion that is brought up to date.
+
+    Args:
+        svnurl: where it is.
+        others: as for `BasicBuildFactory`.
+    """
+
+    def __init__(
+        self,
+        svnurl: str,
+        configure: str | None = None,
+        configureEnv: Mapping[str, Any] | None = None,
+        compile: Command | None = "make all",
+        test: Command | None = "make check",
+    ) -> None:
+        super().__init__(SVN(repourl=svnurl, mode="incremental"), configure, configureEnv, compile, test)
 
 
 class CPAN(BuildFactory):

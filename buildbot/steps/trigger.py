@@ -164,6 +164,11 @@ class Trigger(BuildStep):
         made.update(properties, "Trigger")
         return made
 
+    def __hide_secrets(self, properties: Properties) -> None:
+        """What is triggered stores its properties: the names of secrets, not their values."""
+        for name, value, source in properties.asList():
+            properties.setProperty(name, self.build.properties.redactor.clean_value(value), source)
+
     def getSchedulerByName(self, name: str) -> Any:
         """The scheduler of the configuration with this name; ValueError if it cannot be triggered."""
         scheduler = self.build.builder.schedulers.get(name)
@@ -222,6 +227,7 @@ class Trigger(BuildStep):
         try:
             for scheduler, each in zip(schedulers, chosen, strict=True):
                 properties = self.createTriggerProperties({**copied, **each.get("props_to_set", {})})
+                self.__hide_secrets(properties)
                 ends.append(await self.__trigger(scheduler, stamps, properties, not each.get("unimportant")))
                 if self.stopped:
                     raise BuildStepCancelled

@@ -10,7 +10,7 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.process import factory as public_factory
 from buildbot.process.properties import Property
 from buildbot.steps.cppcheck import Cppcheck
-from buildbot.steps.factories import CPAN, Distutils, GNUAutoconf
+from buildbot.steps.factories import CPAN, BasicBuildFactory, BasicSVN, Distutils, GNUAutoconf, QuickBuildFactory
 from buildbot.steps.factories import Trial as TrialFactory
 from buildbot.steps.python import PyFlakes, PyLint, Sphinx
 from buildbot.steps.python_twisted import RemovePYCs, Trial
@@ -267,5 +267,16 @@ def test_factories() -> None:
     assert steps[1].command == ["python", "./setup.py", "build"]
     assert (steps[2].tests, steps[2].python, steps[2].testpath) == (["a.test"], ["py"], ".")
     assert public_factory.GNUAutoconf is GNUAutoconf
+    made: Any
+    for made, where in (
+        (BasicBuildFactory("root", "module", cvsCopy=True), ("full", "copy")),
+        (QuickBuildFactory("root", "module", configure="./configure"), ("incremental", None)),
+        (BasicSVN("svn://x/trunk"), ("incremental", None)),
+    ):
+        got = made.make_steps()[0]
+        assert (got.mode, got.method) == where
+        names = ["configure"] if isinstance(made, QuickBuildFactory) else []
+        assert [name for name, _ in commands(made)] == [*names, "compile", "test", "test"]
+        assert ("compile", "make all") in commands(made)
     with pytest.raises(AttributeError, match="has no attribute 'Nothing'"):
         _ = public_factory.Nothing

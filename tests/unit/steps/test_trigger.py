@@ -164,6 +164,21 @@ async def test_properties() -> None:
     await made.stop()
 
 
+async def test_secrets_stay_behind() -> None:
+    """What is triggered gets the name of a secret that the build has used, not its value."""
+
+    class Telling(Trigger):
+        def getSchedulersAndProperties(self) -> Any:
+            self.build.properties.useSecret("hush-hush", "token")
+            return super().getSchedulersAndProperties()
+
+    made = farm(Telling(["t"], set_properties={"a": ["is hush-hush"]}), t=Triggerable("t", ["x"]))
+    await made.run()
+    (buildset,) = made.buildsets()
+    assert tuple(made.master.get("buildsets", buildset["bsid"], "properties")["a"]) == (["is <token>"], "Trigger")
+    await made.stop()
+
+
 async def test_priority_of_the_parent() -> None:
     """A scheduler without a priority gives its requests that of the triggering build's."""
     made = farm(Trigger(["t", "own"]), t=Triggerable("t", ["x"]), own=Triggerable("own", ["x"], priority=7))

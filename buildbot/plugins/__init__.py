@@ -19,6 +19,8 @@ _LONGEST_HINT = 200
 
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
+    "reporters": {"TelegramBot": "there is none yet; IRC and HttpStatusPush tell people too"},
+    "worker": {"OpenStackLatentWorker": "there is none yet; docs/extending.md shows how to write one"},
     "util": {
         "CommandlineUserManager": "it needs a port of its own; run `buildbot user --op=… DIRECTORY`",
         "PasswordManhole": "whoever guesses the password could do everything; use AuthorizedKeysManhole",
@@ -28,6 +30,7 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "BuildEPYDoc": "Epydoc is no longer maintained; run another generator with ShellCommand, or use Sphinx",
         "BuildbotCiSetupSteps": "it serves the builds of Buildbot itself; use ShellSequence or Trigger",
         "BuildbotTestCiTrigger": "it serves the builds of Buildbot itself; use Trigger",
+        "HLint": "Lore is no longer maintained; use Sphinx, or ShellCommand for another program",
         "Darcs": "run darcs with ShellCommand, or move the repository to Git or Mercurial",
         "Monotone": "Monotone is no longer maintained; move the repository to Git or Mercurial",
     },
@@ -90,8 +93,6 @@ changes = Namespace(
         "buildbot.changes.p4poller": "P4Source",
         "buildbot.changes.pb": "PBChangeSource",
         "buildbot.changes.svnpoller": "SVNPoller",
-        "buildbot.reporters.push": "PushjetNotifier PushoverNotifier",
-        "buildbot.reporters.zulip": "ZulipStatusPush",
     },
 )
 reporters = Namespace(
@@ -112,6 +113,8 @@ reporters = Namespace(
         "buildbot.reporters.gitlab": "GitLabStatusPush",
         "buildbot.reporters.http": "HttpStatusPush",
         "buildbot.reporters.irc": "IRC",
+        "buildbot.reporters.push": "PushjetNotifier PushoverNotifier",
+        "buildbot.reporters.zulip": "ZulipStatusPush",
         "buildbot.reporters.mail": "MailNotifier",
         "buildbot.reporters.message": (
             "MessageFormatter MessageFormatterEmpty MessageFormatterFunction MessageFormatterFunctionRaw "
@@ -191,12 +194,13 @@ util = Namespace(
     {
         "buildbot.changes.ssfilter": "SourceStampFilter",
         "buildbot.schedulers.canceller": "FailingBuildsetCanceller OldBuildCanceller",
-        "buildbot.changes.filter": "ChangeFilter",
+        "buildbot.changes.filter": "ChangeFilter GerritChangeFilter",
         "buildbot.config.builder": "BuilderConfig",
         "buildbot.config.locks": "MasterLock WorkerLock",
         "buildbot.config.projects": "Codebase Project",
         "buildbot.config.retention": "JanitorConfigurator",
         "buildbot.config.revlinks": "RevlinkMatch",
+        "buildbot.db.dbconfig": "DbConfig",
         "buildbot.manhole": "AuthorizedKeysManhole",
         "buildbot.process.buildstep": "BuildStep CommandMixin ShellMixin",
         "buildbot.process.factory": "BuildFactory",
@@ -211,7 +215,7 @@ util = Namespace(
             "BaseParameter BooleanParameter ChoiceStringParameter FileParameter FixedParameter InheritBuildParameter "
             "IntParameter StringParameter TextParameter UserNameParameter WorkerChoiceParameter"
         ),
-        "buildbot.steps.factories": "CPAN Distutils GNUAutoconf Trial",
+        "buildbot.steps.factories": "BasicBuildFactory BasicSVN CPAN Distutils GNUAutoconf QuickBuildFactory Trial",
         "buildbot.steps.shellsequence": "ShellArg",
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",
