@@ -133,12 +133,12 @@ class GerritChangeFilter(ChangeFilter):
 
     def __init__(
         self,
-        eventtype: Any = None,
-        eventtype_re: Any = None,
-        eventtype_fn: Callable[[Any], bool] | None = None,
         branch: Any = NotABranch,
         branch_re: Any = None,
         branch_fn: Callable[[Any], bool] | None = None,
+        eventtype: Any = None,
+        eventtype_re: Any = None,
+        eventtype_fn: Callable[[Any], bool] | None = None,
         **criteria: Any,
     ) -> None:
         super().__init__(**criteria)

@@ -53,11 +53,7 @@ def _channels(value: Any) -> list[dict[str, Any]]:
 def _events(value: Any) -> list[str]:
     if not isinstance(value, list | tuple | set | frozenset | None):
         raise ValueError(f"must be a list or set of events, not {checks.kind(value)}")
-    for each in value or ():
-        if each not in EVENTS:
-            hint = checks.suggestion(str(each), EVENTS)
-            raise ValueError(f"has {each!r}, which is none of {', '.join(EVENTS)}{hint}")
-    return sorted(value or ())
+    return sorted(checks.list_of(checks.text)(list(value or ())))
 
 
 _nicks = checks.list_of(checks.name)
@@ -265,6 +261,8 @@ class IRC(DeclaredService):
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
         """Take the arguments and connect anew; Deferred."""
         await super().reconfigService(*args, **kwargs)
+        for word in sorted(set(self.notify_events or ()) - set(EVENTS)):
+            _log.warn("{bot}: notify_events has {word!r}, which is no event", bot=self.name, word=word)
         if self.__started:
             await self.__end()
             await self.__begin()

@@ -35,7 +35,7 @@ class NestedParameter(BaseParameter):
 
     type = "nested"
     extra = ("layout", "columns")
-    positional: ClassVar[tuple[str, ...]] = ("name", "label", "fields", "layout", "columns")
+    positional: ClassVar[tuple[str, ...]] = ("name", "fields", "label", "layout", "columns")
     fields = argument((), configured.list_of(_parameter), doc="the parameters in it")
     layout = argument(
         "vertical",

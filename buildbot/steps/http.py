@@ -102,7 +102,7 @@ class HTTPStep(BuildStep):
     """
 
     name = "HTTPStep"
-    positional: ClassVar[tuple[str, ...]] = ("url", "method")
+    positional: ClassVar[tuple[str, ...]] = ("url", "method", "hide_request_headers", "hide_response_headers")
     url = argument(REQUIRED, checks.url, rendered=True, doc="what is asked for: `http://…` or `https://…`")
     method = argument(REQUIRED, checks.one_of(*METHODS), rendered=True, doc=f"one of {', '.join(METHODS)}")
     params = argument(None, checks.optional(_fields), rendered=True, doc="added to the query of the URL")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -15,11 +15,14 @@ from buildbot.util.results import FAILURE, SUCCESS
 class MaxQ(ShellMixin, BuildStep):
     """Run ``run_maxq.py``; a test that fails makes the step fail."""
 
+    positional: ClassVar[tuple[str, ...]] = ("testdir",)
+
     name = "maxq"
     flunkOnFailure = True
     testdir = argument(REQUIRED, checks.name, rendered=True, doc="the directory of the tests")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
         self.__found = _Failures()
         self.addLogObserver("stdio", self.__found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -19,6 +19,8 @@ def _list() -> Any:
 class Robocopy(ShellMixin, BuildStep):
     """Copy a directory with ``robocopy``. Its exit codes 0 and 1 are success, 2 to 7 warnings, others a failure."""
 
+    positional: ClassVar[tuple[str, ...]] = ("source", "destination")
+
     name = "robocopy"
     decodeRC = MappingProxyType({**dict.fromkeys((0, 1), SUCCESS), **dict.fromkeys(range(2, 8), WARNINGS)})
     source = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
@@ -32,7 +34,8 @@ class Robocopy(ShellMixin, BuildStep):
     custom_opts = argument(None, _list(), rendered=True, doc="further arguments")
     verbose = argument(False, checks.flag, rendered=True, doc="tell of each file (`/V /TS /FP`)")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -74,12 +74,15 @@ class _PyFlakes(Findings):
 class PyLint(ShellCommand):
     """Run ``pylint``: errors and fatal messages are a failure, others warnings."""
 
+    positional: ClassVar[tuple[str, ...]] = ("store_results",)
+
     name = "pylint"
     store_results = argument(
         True, checks.flag, doc=f"store each message as a test result of the build; at most {MAX_RESULTS}"
     )
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.take_arguments(["store_results"], kwargs))
         self.__found = _PyLint()
         self.addLogObserver("stdio", self.__found)
@@ -119,6 +122,17 @@ class _PyLint(Findings):
 class Sphinx(ShellMixin, BuildStep):
     """Make documentation with Sphinx."""
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "sphinx_sourcedir",
+        "sphinx_builddir",
+        "sphinx_builder",
+        "sphinx",
+        "tags",
+        "defines",
+        "strict_warnings",
+        "mode",
+    )
+
     name = "sphinx"
     haltOnFailure = True
     sphinx_builddir = argument(REQUIRED, checks.name, rendered=True, doc="where the documentation goes")
@@ -134,7 +148,8 @@ class Sphinx(ShellMixin, BuildStep):
         "incremental", checks.one_of("incremental", "full"), rendered=True, doc="`full` makes everything anew"
     )
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
         self.__found = _Sphinx()
         self.addLogObserver("stdio", self.__found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
@@ -35,6 +35,20 @@ def _words(value: Any) -> list[str]:
 class Trial(ShellMixin, BuildStep):
     """Run tests with ``trial``, and show how many there were and how they ended."""
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "reactor",
+        "python",
+        "trial",
+        "testpath",
+        "tests",
+        "testChanges",
+        "recurse",
+        "randomly",
+        "trialMode",
+        "trialArgs",
+        "jobs",
+    )
+
     name = "trial"
     progressMetrics = ("output", "tests", "test.log")
     python = argument(None, checks.optional(_words), rendered=True, doc="what runs trial: a program and its arguments")
@@ -53,7 +67,8 @@ class Trial(ShellMixin, BuildStep):
     randomly = argument(False, checks.flag, rendered=True, doc="run them in random order")
     jobs = argument(None, checks.optional(checks.whole_number(1)), rendered=True, doc="how many at a time")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
         if self.tests is None and not self.testChanges:
             error(f"{type(self).__name__}: either tests or testChanges must be given")

@@ -65,6 +65,16 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
     this order when the command has ended, and use `warnCount`, the number so far.
     """
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "warningPattern",
+        "warningExtractor",
+        "maxWarnCount",
+        "directoryEnterPattern",
+        "directoryLeavePattern",
+        "suppressionFile",
+        "suppressionList",
+    )
+
     warningPattern = argument(
         r"(?i).*warning[: ].*",
         checks.optional(checks.pattern),
@@ -106,7 +116,8 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
         doc="the same as a list of `(file, text, first line, last line)`, each of which may be None",
     )
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**kwargs)
         self.warnCount = 0
         self.__lines: list[str] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
@@ -30,9 +30,12 @@ _BAD = ("failed", "errors", "unexpected successes")
 class SubunitShellCommand(ShellCommand):
     """Run a command whose output is a subunit stream, version 1; tests that fail make the step fail."""
 
+    positional: ClassVar[tuple[str, ...]] = ("failureOnNoTests",)
+
     failureOnNoTests = argument(False, checks.flag, doc="a run without a test is a failure")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.take_arguments(["failureOnNoTests"], kwargs))
         self.__stream = _Stream()
         self.addLogObserver("stdio", self.__stream)

@@ -244,7 +244,19 @@ class MultipleFileUpload(UploadStep):
     """Take several files and directories from the worker, each under its own name into one directory."""
 
     name = "upload"
-    positional: ClassVar[tuple[str, ...]] = ("workersrcs", "masterdest")
+    positional: ClassVar[tuple[str, ...]] = (
+        "workersrcs",
+        "masterdest",
+        "workdir",
+        "maxsize",
+        "blocksize",
+        "glob",
+        "mode",
+        "compress",
+        "keepstamp",
+        "url",
+        "urlText",
+    )
     workersrcs = argument(
         REQUIRED, _sources, rendered=True, doc="the files and directories, a list or a text; with `glob`: patterns"
     )

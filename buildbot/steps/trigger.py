@@ -59,7 +59,18 @@ class Trigger(BuildStep):
     A build that is stopped while it waits cancels what it waits for.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("schedulerNames",)
+    positional: ClassVar[tuple[str, ...]] = (
+        "schedulerNames",
+        "sourceStamp",
+        "sourceStamps",
+        "updateSourceStamp",
+        "alwaysUseLatest",
+        "waitForFinish",
+        "set_properties",
+        "copy_properties",
+        "parent_relationship",
+        "unimportantSchedulerNames",
+    )
     name = "trigger"
     schedulerNames = argument((), checks.list_of(checks.text), rendered=True, doc="names of the schedulers; required")
     unimportantSchedulerNames = argument(

@@ -198,7 +198,7 @@ class CopyDirectory(WorkerFileStep):
     """Copy a directory with all that is in it."""
 
     name = "CopyDirectory"
-    positional: ClassVar[tuple[str, ...]] = ("src", "dest")
+    positional: ClassVar[tuple[str, ...]] = ("src", "dest", "timeout", "maxTime")
     src = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
     dest = argument(REQUIRED, checks.name, rendered=True, doc="the copy; a directory that is there takes it in")
     timeout = argument(

@@ -18,6 +18,11 @@ from buildbot.util.deferreds import deferred
 _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
 
+def _no_machine(value: Any) -> None:
+    if value is not None:
+        raise ValueError(f"is {value!r}, but this version wakes no machines; leave it out")
+
+
 class WorkerProperties(dict[str, Any]):
     """Properties that a worker gives to its builds, by name; functions of the configuration ask them as they ask
     those of a build. Renderables in them are rendered with each build.
@@ -89,6 +94,7 @@ class AbstractWorker(Declared):
         checks.optional(checks.positive),
         doc="seconds between the questions by which a dead connection is noticed; None: none are asked",
     )
+    machine_name = argument(None, _no_machine, doc="must be None: this version wakes no machines")
     missing_timeout = argument(
         3600,
         checks.optional(checks.number()),

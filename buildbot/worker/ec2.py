@@ -64,7 +64,34 @@ class EC2LatentWorker(AbstractLatentWorker):
     worker's name and password, or finds them in `user_data`.
     """
 
-    positional: ClassVar[tuple[str, ...]] = ("name", "password", "instance_type")
+    positional: ClassVar[tuple[str, ...]] = (
+        "name",
+        "password",
+        "instance_type",
+        "ami",
+        "valid_ami_owners",
+        "valid_ami_location_regex",
+        "elastic_ip",
+        "identifier",
+        "secret_identifier",
+        "aws_id_file_path",
+        "user_data",
+        "region",
+        "keypair_name",
+        "security_name",
+        "spot_instance",
+        "max_spot_price",
+        "volumes",
+        "placement",
+        "price_multiplier",
+        "tags",
+        "product_description",
+        "subnet_id",
+        "security_group_ids",
+        "instance_profile_name",
+        "block_device_map",
+        "session",
+    )
     missing_timeout = 1200
     instance_type = argument(REQUIRED, checks.name, doc="the kind of machine, such as `m7i.large`")
     ami = argument(None, checks.optional(checks.name), doc="the id of the image")

@@ -19,7 +19,7 @@ class Bzr(Source):
     name = "bzr"
     program = ("bzr",)
     sigterm_time_s: ClassVar[float | None] = 1
-    positional: ClassVar[tuple[str, ...]] = ("repourl",)
+    positional: ClassVar[tuple[str, ...]] = ("repourl", "baseURL", "mode", "method", "defaultBranch")
     repourl = argument(None, checks.optional(address), rendered=True, doc="the address of the one branch")
     baseURL = argument(
         None,

@@ -23,7 +23,16 @@ class CVS(Source):
     name = "cvs"
     program = ("cvs",)
     sigterm_time_s: ClassVar[float | None] = 1
-    positional: ClassVar[tuple[str, ...]] = ("cvsroot", "cvsmodule")
+    positional: ClassVar[tuple[str, ...]] = (
+        "cvsroot",
+        "cvsmodule",
+        "mode",
+        "method",
+        "branch",
+        "global_options",
+        "extra_options",
+        "login",
+    )
     cvsroot = argument(REQUIRED, address, rendered=True, doc="where the repository is, as `CVSROOT` has it")
     cvsmodule = argument("", checks.text, rendered=True, doc="the module; empty: the whole repository")
     method = method_of("clobber", "fresh", "clean", "copy", default="fresh")

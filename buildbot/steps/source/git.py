@@ -64,7 +64,30 @@ class Git(GitServerStep, Source):
     """
 
     name = "git"
-    positional: ClassVar[tuple[str, ...]] = ("repourl",)
+    positional: ClassVar[tuple[str, ...]] = (
+        "repourl",
+        "port",
+        "branch",
+        "mode",
+        "method",
+        "reference",
+        "submodules",
+        "remoteSubmodules",
+        "tags",
+        "shallow",
+        "filters",
+        "progress",
+        "retryFetch",
+        "clobberOnFailure",
+        "getDescription",
+        "config",
+        "origin",
+        "sshPrivateKey",
+        "sshHostKey",
+        "sshKnownHosts",
+        "auth_credentials",
+        "git_credentials",
+    )
     repourl = argument(REQUIRED, address, rendered=True, doc="where to fetch from")
     branch = argument(
         None,

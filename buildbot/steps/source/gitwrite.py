@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -36,6 +36,18 @@ def _with_messages(messages: list[str] | None) -> list[str]:
 class GitCommit(GitStep):
     """Commit files in the working directory, on the branch that is checked out."""
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "workdir",
+        "paths",
+        "messages",
+        "env",
+        "timeout",
+        "logEnviron",
+        "emptyCommits",
+        "config",
+        "no_verify",
+    )
+
     name = "gitcommit"
     paths = argument(REQUIRED, _some, rendered=True, doc="what to commit: a list of files and directories")
     messages = argument(REQUIRED, _some, rendered=True, doc="the paragraphs of the commit's message")
@@ -67,6 +79,18 @@ class GitCommit(GitStep):
 
 class GitTag(GitStep):
     """Set a tag on the commit that is checked out."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "workdir",
+        "tagName",
+        "annotated",
+        "messages",
+        "force",
+        "env",
+        "timeout",
+        "logEnviron",
+        "config",
+    )
 
     name = "gittag"
     tagName = argument(REQUIRED, _ref, rendered=True, doc="its name")
@@ -101,6 +125,23 @@ class GitTag(GitStep):
 
 class GitPush(GitServerStep):
     """Push a local branch or tag to a server."""
+
+    positional: ClassVar[tuple[str, ...]] = (
+        "workdir",
+        "repourl",
+        "port",
+        "branch",
+        "force",
+        "env",
+        "timeout",
+        "logEnviron",
+        "sshPrivateKey",
+        "sshHostKey",
+        "sshKnownHosts",
+        "auth_credentials",
+        "git_credentials",
+        "config",
+    )
 
     name = "gitpush"
     branch = argument(REQUIRED, _ref, rendered=True, doc="its name; `local:remote` gives it another one on the server")

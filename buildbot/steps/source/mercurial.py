@@ -43,7 +43,14 @@ class Mercurial(Source):
     program = ("hg", "--verbose", "--noninteractive")
     #: time for hg to remove its lock files
     sigterm_time_s: ClassVar[float | None] = 1
-    positional: ClassVar[tuple[str, ...]] = ("repourl",)
+    positional: ClassVar[tuple[str, ...]] = (
+        "repourl",
+        "mode",
+        "method",
+        "defaultBranch",
+        "branchType",
+        "clobberOnBranchChange",
+    )
     repourl = argument(
         REQUIRED,
         address,

@@ -46,6 +46,8 @@ class P4(Source):
     The client (workspace) is made or changed by the step, with what the arguments say.
     """
 
+    positional: ClassVar[tuple[str, ...]] = ("mode",)
+
     name = "p4"
     p4base = argument(
         None, checks.optional(_base), rendered=True, doc="the path in the depot to sync: `//depot/project`"

@@ -84,7 +84,20 @@ class Repo(Source):
 
     name = "repo"
     program = ("repo",)
-    positional: ClassVar[tuple[str, ...]] = ("manifestURL",)
+    positional: ClassVar[tuple[str, ...]] = (
+        "manifestURL",
+        "manifestBranch",
+        "manifestFile",
+        "tarball",
+        "jobs",
+        "syncAllBranches",
+        "updateTarballAge",
+        "manifestOverrideUrl",
+        "repoDownloads",
+        "depth",
+        "submodules",
+        "syncQuietly",
+    )
     manifestURL = argument(REQUIRED, address, rendered=True, doc="the repository of the manifest")
     manifestBranch = argument("master", checks.name, rendered=True, doc="its branch")
     manifestFile = argument("default.xml", checks.name, rendered=True, doc="the manifest in it")

@@ -34,7 +34,17 @@ class SVN(Source):
     name = "svn"
     program = ("svn",)
     sigterm_time_s: ClassVar[float | None] = 1
-    positional: ClassVar[tuple[str, ...]] = ("repourl",)
+    positional: ClassVar[tuple[str, ...]] = (
+        "repourl",
+        "mode",
+        "method",
+        "username",
+        "password",
+        "extra_args",
+        "keep_on_purge",
+        "depth",
+        "preferLastChangedRev",
+    )
     repourl = argument(REQUIRED, address, rendered=True, doc="where to check out from, with the branch")
     method = method_of("clobber", "fresh", "clean", "copy", "export", default="fresh")
     username = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -15,13 +15,16 @@ from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 class DebLintian(ShellMixin, BuildStep):
     """Run ``lintian``: an error that it finds is a failure."""
 
+    positional: ClassVar[tuple[str, ...]] = ("fileloc", "suppressTags")
+
     name = "lintian"
     flunkOnFailure = False
     warnOnFailure = True
     fileloc = argument(REQUIRED, checks.name, rendered=True, doc="the package, or its .changes file")
     suppressTags = argument((), checks.list_of(checks.text), rendered=True, doc="tags that do not count")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
         self.__found = _Lintian()
         self.addLogObserver("stdio", self.__found)

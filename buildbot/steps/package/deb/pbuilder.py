@@ -19,6 +19,17 @@ MAX_AGE_S = 24 * 60 * 60
 class DebPbuilder(WarningCountingShellCommand):
     """Make a package in a base system of its own, which is made first and brought up to date every day."""
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "architecture",
+        "distribution",
+        "basetgz",
+        "mirror",
+        "othermirror",
+        "extrapackages",
+        "keyring",
+        "components",
+    )
+
     name = "pbuilder"
     haltOnFailure = True
     pbuilder: ClassVar[str] = "/usr/sbin/pbuilder"
@@ -34,7 +45,8 @@ class DebPbuilder(WarningCountingShellCommand):
     keyring = argument(None, checks.optional(checks.text), rendered=True, doc="the keys that packages are signed with")
     components = argument(None, checks.optional(checks.text), rendered=True, doc="the components of the distribution")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**kwargs)
         self.__changes = _Changes()
         self.addLogObserver("stdio", self.__changes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -17,12 +17,15 @@ _LOGS = ("build.log", "root.log", "state.log")
 class Mock(ShellMixin, CommandMixin, BuildStep):
     """Run ``mock``, and show its logs while they are written."""
 
+    positional: ClassVar[tuple[str, ...]] = ("root", "resultdir")
+
     name = "mock"
     haltOnFailure = True
     root = argument(REQUIRED, checks.name, rendered=True, doc="the configuration of mock, such as `fedora-40-x86_64`")
     resultdir = argument(None, checks.optional(checks.text), rendered=True, doc="where packages and logs go")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     def mock_arguments(self) -> list[str]:
@@ -42,6 +45,8 @@ class Mock(ShellMixin, CommandMixin, BuildStep):
 class MockBuildSRPM(Mock):
     """Make a source package."""
 
+    positional: ClassVar[tuple[str, ...]] = ("spec", "sources")
+
     name = "mockbuildsrpm"
     spec = argument(REQUIRED, checks.name, rendered=True, doc="the spec file")
     sources = argument(".", checks.name, rendered=True, doc="the directory of the sources")
@@ -53,6 +58,8 @@ class MockBuildSRPM(Mock):
 
 class MockRebuild(Mock):
     """Make packages of a source package."""
+
+    positional: ClassVar[tuple[str, ...]] = ("srpm",)
 
     srpm = argument(REQUIRED, checks.name, rendered=True, doc="the source package")
 

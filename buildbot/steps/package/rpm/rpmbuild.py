@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from types import MappingProxyType
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -24,6 +24,20 @@ def _directory(name: str) -> Any:
 class RpmBuild(ShellMixin, BuildStep):
     """Make packages of a spec file."""
 
+    positional: ClassVar[tuple[str, ...]] = (
+        "specfile",
+        "topdir",
+        "builddir",
+        "rpmdir",
+        "sourcedir",
+        "specdir",
+        "srcrpmdir",
+        "dist",
+        "define",
+        "autoRelease",
+        "vcsRevision",
+    )
+
     name = "rpmbuilder"
     haltOnFailure = True
     specfile = argument(REQUIRED, checks.name, rendered=True, doc="the spec file")
@@ -39,7 +53,8 @@ class RpmBuild(ShellMixin, BuildStep):
         False, checks.flag, rendered=True, doc="define `_revision` as the property `got_revision`, if there is one"
     )
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
         self.__found = _RpmOutput()
         self.addLogObserver("stdio", self.__found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
@@ -13,12 +13,15 @@ from buildbot.process.step import BuildStep
 class RpmLint(ShellMixin, BuildStep):
     """Run ``rpmlint``; its exit code decides."""
 
+    positional: ClassVar[tuple[str, ...]] = ("fileloc", "config")
+
     name = "rpmlint"
     warnOnFailure = True
     fileloc = argument(".", checks.name, rendered=True, doc="the packages, or a directory of them")
     config = argument(None, checks.optional(checks.text), rendered=True, doc="a file of rpmlint's configuration")
 
-    def __init__(self, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
