@@ -9,7 +9,7 @@ import pytest
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 
-from buildbot.util import asyncSleep, bytes2unicode, unicode2bytes
+from buildbot.util import ComparableMixin, asyncSleep, bytes2unicode, unicode2bytes
 from buildbot.util.misc import deferredLocked
 from buildbot.util.runprocess import TIMED_OUT, run_process
 from buildbot.util.twisted import async_to_deferred
@@ -24,6 +24,23 @@ def test_text() -> None:
     assert bytes2unicode(b"\xe4", errors="replace") == "\N{REPLACEMENT CHARACTER}"
     with pytest.raises(UnicodeDecodeError):
         bytes2unicode(b"\xe4")
+
+
+def test_comparing() -> None:
+    """Objects of a class are equal if the attributes are that it and its bases name; those of another class never."""
+
+    class Pair(ComparableMixin):
+        compare_attrs = ("a",)
+
+        def __init__(self, a: int, b: int = 0, c: int = 0) -> None:
+            self.a, self.b, self.c = a, b, c
+
+    class Triple(Pair):
+        compare_attrs = ("b",)
+
+    assert Pair(1, 2) == Pair(1, 3) and hash(Pair(1)) == hash(Pair(1)) and Pair(1) != Pair(2)
+    assert Triple(1, 2, 3) == Triple(1, 2, 4) and Triple(1, 2) != Triple(1, 3) and Triple(1, 2) != Triple(2, 2)
+    assert Pair(1) != Triple(1) and Pair(1) != 1
 
 
 def test_sleep() -> None:
