@@ -283,11 +283,11 @@ class Build:
         """``value`` with the renderables in it replaced."""
         return self.properties.render(value)
 
-    def addStepsAfterCurrentStep(self, steps: Iterable[BuildStep | StepFactory]) -> None:
+    def addStepsAfterCurrentStep(self, steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> None:
         """Run more steps right after the one that runs now."""
         self._steps[:0] = _made(steps)
 
-    def addStepsAfterLastStep(self, steps: Iterable[BuildStep | StepFactory]) -> None:
+    def addStepsAfterLastStep(self, steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> None:
         """Run more steps at the end."""
         self._steps += _made(steps)
 
@@ -399,7 +399,7 @@ class Build:
         if self._preparing is not None:
             self._preparing.cancel()
         if self._current is not None:
-            await self._current.interrupt_in_build(reason)
+            await self._current.run_in_build.interrupt(reason)
 
     async def _follow(self, *control: str | int) -> None:
         """Obey requests to stop."""
@@ -610,25 +610,25 @@ class Build:
                 return last
             self._current = step  # from now on it is interrupted if the build is stopped
             try:
-                await step.prepare_in_build(self)
+                await step.run_in_build.prepare(self)
                 if not await self._store_turn(last, step):
                     self._steps.insert(0, step)
                     last = None
                     continue
                 last = None
-                await step.run_in_build()
+                await step.run_in_build.to_end()
             finally:
                 self._current = None
             self._done.append(step)
             self._before = self.results, self._terminate
             self._weigh(step)
-            if step.has_unstored_end:
+            if step.run_in_build.end.is_unstored:
                 last = step
 
     async def _next_step(self) -> BuildStep | None:
         while self._steps and not self.connection.lost:
             step = self._steps.pop(0)
-            if not (self._terminate or self.stop_reason is not None) or await step.always_runs(self):
+            if not (self._terminate or self.stop_reason is not None) or await step.run_in_build.always(self):
                 return step
         return None
 
@@ -636,26 +636,26 @@ class Build:
         """Store the end of a step and the beginning of the next; False if the end was stored otherwise, and no more."""
         batch = self.master.data.update.batch()
         self._gather_end(batch, last)
-        row = step.gather_beginning(batch)
+        row = step.run_in_build.gather_beginning(batch)
         if await self._stored_together(batch):
             self._end_stored(last)
-            step.has_begun(await row)
+            step.run_in_build.has_begun(await row)
             return True
         if await self._end_carefully(last):
             return False
-        await step.store_beginning()
+        await step.run_in_build.store_beginning()
         return True
 
     def _gather_end(self, batch: UpdateBatch, last: BuildStep | None) -> None:
         if self._prepared is not None:
             self._prepared.gather_end(batch)
         if last is not None:
-            last.gather_ending(batch)
+            last.run_in_build.end.gather(batch)
 
     def _end_stored(self, last: BuildStep | None) -> None:
         self._prepared = None
         if last is not None:
-            last.ending_stored()
+            last.run_in_build.end.stored()
 
     async def _end_carefully(self, last: BuildStep | None) -> bool:
         """Store the end of a step piece by piece, and weigh it again; False if there was none."""
@@ -664,7 +664,7 @@ class Build:
             await prepared.end(self.master.data.update)
         if last is None:
             return False
-        await last.end_piecewise()
+        await last.run_in_build.end.store_piecewise()
         self.results, self._terminate = self._before
         self._weigh(last)
         return True
@@ -722,10 +722,10 @@ class Build:
             return f"retry: worker {self.workername} was lost"
         if self.results == SUCCESS:
             return "build successful"
-        texts = [await step.build_summary() for step in self._done]
+        texts = [await step.run_in_build.summary_for_build() for step in self._done]
         what = {WARNINGS: "warnings", FAILURE: "failed"}.get(self.results, statusToString(self.results))
         return " ".join([what, *filter(None, texts)])
 
 
-def _made(steps: Iterable[BuildStep | StepFactory]) -> list[BuildStep]:
+def _made(steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> list[BuildStep]:
     return [step.build() if isinstance(step, StepFactory) else step for step in steps]

@@ -31,7 +31,7 @@ class BuildFactory:
     useProgress: Any = True
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
-        self.steps: list[StepFactory] = []
+        self.steps: list[StepFactory[BuildStep]] = []
         #: by the names of the steps, for the check of the configuration
         self.locks_of_steps: list[tuple[Any, Any]] = []
         self.addSteps(steps or [])

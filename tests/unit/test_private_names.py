@@ -19,6 +19,7 @@ _KINDS = (
     "buildbot.process.logobserver",
     "buildbot.process.shellmixin",
     "buildbot.process.step",
+    "buildbot.process.stepdescription",
     "buildbot.reporters",
     "buildbot.schedulers",
     "buildbot.secrets",

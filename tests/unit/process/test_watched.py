@@ -198,7 +198,7 @@ class OwnInterrupt(Waits):
 @pytest.mark.parametrize("kind", [Waits, Stubborn, BadInterrupt, OwnInterrupt])
 async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
     """A build can be stopped, whatever its step waits for, and whatever it does about the stop."""
-    monkeypatch.setattr("buildbot.process.step.STOP_TIMEOUT_S", 0)
+    monkeypatch.setattr("buildbot.process.stepwork.STOP_TIMEOUT_S", 0)
     held: list[Deferred[int]] = []
 
     def wait() -> Deferred[int]:
@@ -224,7 +224,7 @@ async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any)
 )
 async def test_asked_for_ever(monkeypatch: pytest.MonkeyPatch, step: Any) -> None:
     """A step that does not say how it is shown, or whether, ends in EXCEPTION with the reason."""
-    monkeypatch.setattr("buildbot.process.step.SUMMARY_TIMEOUT_S", 0.02)
+    monkeypatch.setattr("buildbot.process.stepsummary.SUMMARY_TIMEOUT_S", 0.02)
     farm = StepHarness(step("a", 1))
     await farm.run()
     (row,) = farm.master.steps(1)[1:]

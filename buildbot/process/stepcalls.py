@@ -1,0 +1,74 @@
+"""Calls of a step's own methods, which it need not wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Coroutine, Generator
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.python.failure import Failure
+
+from buildbot.db.exceptions import NotClaimedError
+
+T = TypeVar("T")
+
+
+class _Call(Deferred[T]):
+    """The result of a call; it knows whether the step waits for it."""
+
+    awaited = False
+
+    @property
+    def is_done(self) -> bool:
+        """Whether it has ended well."""
+        return self.called and not isinstance(self.result, Failure)
+
+    def __await__(self) -> Generator[Deferred[T], None, T]:
+        self.awaited = True
+        return super().__await__()
+
+
+class Calls:
+    """The calls that a step has made of methods such as ``addLog`` and ``addURL``.
+
+    A step may make them without ``await``: the work belongs to the step, which does not end before the work is done. A
+    failure that the step did not handle is a failure of the step.
+    """
+
+    def __init__(self) -> None:
+        self._calls: list[_Call[Any]] = []
+
+    def begin(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
+        """Begin the work of a call; fires with its result."""
+        call: _Call[T] = _Call()
+        self._calls[:] = [*(each for each in self._calls if not each.is_done), call]
+        ensureDeferred(work).addCallbacks(call.callback, call.errback)
+        return call
+
+    async def finish(self) -> None:
+        """Wait for all calls. Raises the first failure of a call that the step did not wait for itself."""
+        problems: list[Failure] = []
+        while self._calls:
+            call = self._calls.pop(0)
+            if not call.awaited:
+                call.addErrback(problems.append)
+            finished: Deferred[None] = Deferred()
+            call.addBoth(_fire, finished)
+            await finished
+        if problems:
+            problems[0].raiseException()
+
+
+async def failure_of(work: Awaitable[object]) -> Failure | None:
+    """The failure of ``work``; None if it succeeds. NotClaimedError is raised, as nothing more may be written then."""
+    try:
+        await work
+    except NotClaimedError:
+        raise
+    except Exception:
+        return Failure()
+    return None
+
+
+def _fire(_: object, waiting: Deferred[None]) -> None:
+    waiting.callback(None)

@@ -1,0 +1,122 @@
+"""What the parts of a step ask of it, and what a step asks of its build.
+
+`buildbot.process.step.BuildStep` hands its work to objects that it owns: its logs, its summary, its work on the
+worker, its run and its end. They know the step as a `RunningStep`, which has only attributes and methods that users'
+subclasses know too and may override.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buildbot.data.interfaces import Master
+from buildbot.data.updates import UpdateBatch
+from buildbot.process.logs import Log
+from buildbot.process.properties import Properties
+from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.workers.connection import Connection
+
+
+class BuildStepFailed(Exception):
+    """Raised by a step to end with FAILURE; the text, if any, becomes its description."""
+
+
+class BuildStepCancelled(Exception):
+    """Raised by a step to end with CANCELLED."""
+
+
+class ILogObserver(Protocol):
+    """What sees a log while it is written; see `buildbot.process.logobserver`."""
+
+    def setStep(self, step: Any) -> None:
+        """The step that it is added to."""
+
+    def setLog(self, log: Log) -> None:
+        """The log to observe has begun."""
+
+
+class StepBuild(Protocol):
+    """What a step may ask of its build; see `buildbot.process.build.Build`."""
+
+    master: Master
+    builder: Any
+    buildid: int
+    properties: Properties
+    workdir: Any
+    env: Mapping[str, Any]
+    worker: Any
+    connection: Connection
+    stop_reason: str | None
+
+    @property
+    def workername(self) -> str: ...
+
+    def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None: ...
+
+    async def save_properties(self) -> None: ...
+
+    def gather_properties(self, batch: UpdateBatch) -> None: ...
+
+    async def default_workdir(self) -> Any: ...
+
+    def write_failed(self, failure: Failure) -> None: ...
+
+
+class RunningStep(Protocol):
+    """What the parts of a step ask of it; see `buildbot.process.step.BuildStep` for what each attribute means."""
+
+    name: Any
+    descriptionDone: Any
+    doStepIf: Any
+    hideStepIf: Any
+    alwaysRun: Any
+    haltOnFailure: Any
+    flunkOnFailure: Any
+    flunkOnWarnings: Any
+    warnOnFailure: Any
+    warnOnWarnings: Any
+    updateBuildSummaryPolicy: Any
+    logEncoding: Any
+    locks: Any
+    workdir: Any
+    build: Any
+    master: Any
+    worker: Any
+    stepid: int
+    number: int
+    results: int | None
+    stopped: bool
+    rendered: bool
+    waits_for_locks: bool
+    cmd: RemoteCommand | None
+    timed_out: bool
+
+    @property
+    def flags(self) -> Collection[str]: ...
+
+    @property
+    def workername(self) -> str: ...
+
+    def render(self, value: Any) -> Deferred[Any]: ...
+
+    def set_rendered(self, name: str, value: Any) -> None: ...
+
+    async def default_workdir(self) -> Any: ...
+
+    def addTestResultSets(self) -> Any: ...
+
+    def run(self) -> Any: ...
+
+    def interrupt(self, reason: str | Failure) -> Any: ...
+
+    def getCurrentSummary(self) -> Any: ...
+
+    def getResultSummary(self) -> Any: ...
+
+    async def getBuildResultSummary(self) -> dict[str, str]: ...
+
+    def addLog(self, name: str) -> Any: ...

@@ -1,0 +1,153 @@
+"""A step as a configuration describes it: its arguments, and the call that makes it again for every build."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from buildbot.config import checks
+from buildbot.config.arguments import Declared, argument, arguments_of
+from buildbot.config.locks import lock_list
+from buildbot.interfaces import holds_renderable
+from buildbot.util.results import SUCCESS, statusToString
+
+#: names that say nothing about a step
+NO_NAMES = ("generic", "shell")
+
+StepT = TypeVar("StepT", bound="StepDescription")
+
+
+def _encoding(value: Any) -> Any:
+    return value if callable(value) else checks.encoding(value)
+
+
+def _policy(value: Any) -> Collection[int] | bool | None:
+    if value is None or isinstance(value, (bool, list, tuple, set, frozenset)):
+        return value
+    raise ValueError(f"must be True, False, None or a list of result codes, not {checks.kind(value)}")
+
+
+class StepFactory(Generic[StepT]):
+    """The recorded call that made a step; `build` makes it again."""
+
+    def __init__(self, step_class: type[StepT], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self.step_class, self.args, self.kwargs = step_class, args, kwargs
+
+    def __repr__(self) -> str:
+        return f"StepFactory({self.step_class.__name__})"
+
+    def build(self) -> StepT:
+        """A fresh step."""
+        return self.step_class(*self.args, **self.kwargs)
+
+    def buildStep(self) -> StepT:
+        """A fresh step."""
+        return self.build()
+
+
+class StepDescription(Declared):
+    """The arguments that every step takes, which are also class attributes that give the defaults.
+
+    It remembers the call that made it, so that every build can make a fresh step.
+    """
+
+    name = argument("generic", checks.text, renderable=True, doc="shown in pages; a repeated name gets a number")
+    description = argument(None, rendered=True, doc="what it shows while it runs; a text or a list of words")
+    descriptionDone = argument(None, rendered=True, doc="what it shows at its end; None: `description`")
+    descriptionSuffix = argument(None, rendered=True, doc="put behind either")
+    doStepIf = argument(True, renderable=True, doc="whether to run it at all: True, False, or `f(step)`")
+    hideStepIf = argument(
+        False, renderable=True, doc="whether pages hide it: True, False, or `f(results, step)`; asked at the end"
+    )
+    haltOnFailure = argument(
+        False, checks.flag, renderable=True, doc="a failure ends the build (steps with `alwaysRun` excepted)"
+    )
+    flunkOnWarnings = argument(False, checks.flag, renderable=True, doc="warnings of the step make the build fail")
+    flunkOnFailure = argument(True, checks.flag, renderable=True, doc="a failure of the step makes the build fail")
+    warnOnWarnings = argument(False, checks.flag, renderable=True, doc="warnings make the build end with warnings")
+    warnOnFailure = argument(False, checks.flag, renderable=True, doc="a failure makes the build end with warnings")
+    alwaysRun = argument(False, checks.flag, renderable=True, doc="run even after the build was halted or stopped")
+    updateBuildSummaryPolicy = argument(
+        None,
+        _policy,
+        doc="""with which results the build's final text mentions it: a list of result codes, True for all, False for
+        none, None for those that the build's result does not ignore""",
+    )
+    logEncoding = argument(
+        None,
+        checks.optional(_encoding),
+        doc="""how bytes that the step adds to its logs become text: the name of an encoding, or a function; None:
+        UTF-8. What workers send is text already""",
+    )
+    progressMetrics = argument((), checks.list_of(checks.text), doc="the names that `setProgress` may be given")
+    useProgress = argument(True, checks.flag, doc="whether its end can be foretold from earlier builds")
+    locks = argument(
+        (), lock_list, renderable=True, doc="what it holds while it runs: a list of what `lock.access(…)` gives"
+    )
+    workdir = argument(
+        None, rendered=True, doc="its directory on the worker, relative to the builder's; None: the build's"
+    )
+
+    #: names of the arguments that every step takes
+    parms: ClassVar[Collection[str]]
+    #: names of the arguments that say what its result means for the build
+    flags = ("haltOnFailure", "flunkOnWarnings", "flunkOnFailure", "warnOnWarnings", "warnOnFailure", "alwaysRun")
+    #: names of further attributes that are rendered before ``run``; those of base classes count too
+    renderables: ClassVar[Collection[str]] = ()
+
+    __factory: StepFactory[Self]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        step = super().__new__(cls)
+        step.__factory = StepFactory(cls, args, kwargs)
+        return step
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name!r}>"
+
+    def check_arguments(self) -> None:
+        """Report, with `buildbot.config.errors.error`, what is wrong with the whole step; called by factories."""
+
+    def get_step_factory(self) -> StepFactory[Self]:
+        """What makes steps like this one: the call that made it."""
+        return self.__factory
+
+    def set_step_arg(self, name: str, value: Any) -> None:
+        """Change an argument of the steps that builds make of this description."""
+        self.__factory.kwargs[name] = value
+
+    def is_exact_step_class(self, cls: type) -> bool:
+        """Whether it is of this class itself, not of a subclass."""
+        return self.__factory.step_class is cls
+
+    def describe(self, *choices: Any, why: str = "") -> str:
+        """The first of several descriptions that says something, the suffix, and ``why``, as one text.
+
+        A description is a text or a list of words. One that still holds a renderable says nothing: the step ended
+        before it was rendered.
+        """
+        text = next(filter(None, map(described, choices)), "")
+        whole = " ".join(filter(None, (text, described(self.descriptionSuffix)))) if text else ""
+        return f"{whole}: {why}" if why else whole
+
+
+StepDescription.parms = tuple(arguments_of(StepDescription))
+
+
+def described(words: Any) -> str:
+    """A description, which is a text or a list of words, as a text; empty if there is none or it is not rendered."""
+    if words is None or holds_renderable(words):
+        return ""
+    return " ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
+
+
+def own_name(name: Any) -> str:
+    """A step's name; empty if it is one that says nothing about the step. The number of a repeated name is ignored."""
+    text = described(name)
+    return text if re.sub(r"_\d+\Z", "", text) not in NO_NAMES else ""
+
+
+def with_result(text: str, results: int | None) -> str:
+    """``text``, and in parentheses the result if it is not success."""
+    return text if results in (None, SUCCESS) else f"{text} ({statusToString(results)})"

@@ -1,0 +1,166 @@
+"""The end of a step: found out first, then stored together with the beginning of the next step, or piece by piece."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.process.stepcalls import Calls, failure_of
+from buildbot.process.stepcontract import RunningStep
+from buildbot.process.stepdescription import with_result
+from buildbot.process.steplogs import StepLogs
+from buildbot.process.steprendering import asked
+from buildbot.process.stepsummary import StepSummary, in_time
+from buildbot.process.testresults import TestResults
+from buildbot.util.results import CANCELLED, EXCEPTION, RETRY
+
+_log = Logger()
+
+
+@dataclass(frozen=True)
+class _Ending:
+    """What is to be stored at the end of a step, beside the rest of its logs."""
+
+    summary: str
+    hidden: bool
+
+
+class StepEnd:
+    """The end of a step.
+
+    Args:
+        step: whose end it is; its ``results`` are set before.
+        calls, logs, summary, results: its parts, which are finished first.
+    """
+
+    def __init__(
+        self, step: RunningStep, calls: Calls, logs: StepLogs, summary: StepSummary, results: TestResults
+    ) -> None:
+        self._step, self._calls, self._logs, self._summary, self._results = step, calls, logs, summary, results
+        self._ending: _Ending | None = None
+        self._problem: Failure | None = None
+
+    @property
+    def is_unstored(self) -> bool:
+        """Whether the step has done its work, and its end is to be stored."""
+        return self._ending is not None
+
+    async def find_out(self, problem: Failure | None) -> None:
+        """Find out what is to be stored. If anything is wrong the end is stored at once, piece by piece.
+
+        Args:
+            problem: the unexpected failure of the step, if any.
+
+        Raises:
+            NotClaimedError: this master does not own the build any more; nothing more may be written.
+        """
+        self._problem = problem
+        if problem is None and self._step.results != CANCELLED:
+            self._ending = await self._prepare()
+        if self._ending is None:
+            await self.store_piecewise()
+
+    def gather(self, batch: UpdateBatch) -> None:
+        """Add the rest of the logs, and the end of the step, to a batch."""
+        step = self._step
+        assert self._ending is not None and step.results is not None
+        self._logs.gather_end(batch)
+        step.build.gather_properties(batch)
+        batch.setStepStateString(step.stepid, self._ending.summary)
+        batch.finishStep(step.stepid, step.results, self._ending.hidden)
+
+    def stored(self) -> None:
+        """The batch of `gather` is stored."""
+        self._ending = None
+        self._logs.end_stored()
+
+    async def store_piecewise(self) -> None:
+        """Store the end piece by piece, and say what went wrong; the step's results may become other ones.
+
+        Raises:
+            NotClaimedError: as `find_out`.
+        """
+        step = self._step
+        assert step.results is not None
+        self._ending = None
+        problem, self._problem = self._problem, None
+        hidden = await self._close(problem)
+        await step.master.data.update.finishStep(step.stepid, step.results, hidden)
+
+    async def finish_results(self) -> None:
+        """Store the test results, and complete their sets."""
+        await self._results.finish(await self._summary.update())
+
+    async def _prepare(self) -> _Ending | None:
+        """What is to be stored; None if anything is wrong, which `store_piecewise` then says."""
+        try:
+            await self._calls.finish()
+            if not await self._logs.prepare_end():
+                return None
+            await self.finish_results()
+            hidden = await self._is_hidden()
+            return _Ending(await self._summary.result(), hidden)
+        except NotClaimedError:
+            raise
+        except Exception:
+            self._problem = Failure()
+            return None
+
+    async def _close(self, problem: Failure | None) -> bool:
+        """Close what the step left open, and say how it ended; whether pages hide it.
+
+        Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was
+        cancelled or lost its worker, and stands in the log ``err.text``.
+        """
+        step = self._step
+        problems = [problem]
+        for work in (self._calls.finish, self._logs.close, self.finish_results, step.build.save_properties):
+            problems.append(await failure_of(work()))
+        hidden = False
+        try:
+            hidden = await self._is_hidden()
+        except NotClaimedError:
+            raise
+        except Exception:
+            problems.append(Failure())
+        failures = [each for each in problems if each is not None]
+        if failures and step.results not in (RETRY, CANCELLED):
+            step.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
+        unclear = await failure_of(self._summary.show())
+        if unclear is not None:
+            step.results = RETRY if _was_database(unclear) else EXCEPTION
+            failures.append(unclear)
+            text = with_result("finished", step.results)
+            unshown = await failure_of(step.master.data.update.setStepStateString(step.stepid, text))
+            failures += [] if unshown is None else [unshown]
+        for said in (self._say_cancelled(), self._say_problems(failures)):
+            failed = await failure_of(said)
+            if failed is not None:
+                _log.failure("the end of {step} could not be written to its logs", failed, step=step)
+        return hidden
+
+    async def _is_hidden(self) -> bool:
+        step = self._step
+        return bool(await in_time(step, asked(step, step.hideStepIf, step.results, step), "hideStepIf"))
+
+    async def _say_cancelled(self) -> None:
+        step = self._step
+        if step.results == CANCELLED and step.build.stop_reason is not None:
+            name = "cancelled while waiting for locks" if step.waits_for_locks else "cancelled"
+            await self._logs.add_complete(name, "t", step.build.stop_reason)
+
+    async def _say_problems(self, problems: list[Failure]) -> None:
+        for problem in problems:
+            _log.failure("{step} failed", problem, step=self._step)
+        if problems:
+            text = "\n".join("".join(traceback.format_exception(problem.value)) for problem in problems)
+            await self._logs.add_complete("err.text", "t", text)
+
+
+def _was_database(failure: Failure) -> bool:
+    return failure.value is not None and is_unavailable(failure.value)

@@ -1,0 +1,119 @@
+"""The logs of a step, and the observers that see what is written to them."""
+
+from __future__ import annotations
+
+import html
+import traceback
+
+from twisted.python.failure import Failure
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.process.logs import CLASSES, Log, decoder_of
+from buildbot.process.stepcalls import failure_of
+from buildbot.process.stepcontract import ILogObserver, RunningStep
+from buildbot.process.stepsummary import StepSummary
+
+
+class StepLogs:
+    """The logs of a step.
+
+    Args:
+        step: whose logs they are.
+        summary: its first summary is stored together with the first log.
+    """
+
+    def __init__(self, step: RunningStep, summary: StepSummary) -> None:
+        self._step, self._summary = step, summary
+        self._by_name: dict[str, Log] = {}
+        self._open: list[Log] = []
+        self._observers: dict[str, list[ILogObserver]] = {}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def __getitem__(self, name: str) -> Log:
+        return self._by_name[name]
+
+    async def add(self, name: str, type: str, encoding: str | None = None) -> Log:
+        """Begin a log; see `BuildStep.addLog`."""
+        log = self._make(name, type, encoding)
+        await self._create(log)
+        return log
+
+    async def watched(self, name: str, lazy: bool) -> Log:
+        """The log of a file that a command watches: the open one of this name, or a new one.
+
+        A lazy one is stored when something is written to it.
+        """
+        log = self._by_name.get(name)
+        if log is None or log not in self._open:
+            log = self._make(name, "s")
+        if not lazy:
+            await self._create(log)
+        return log
+
+    async def add_complete(self, name: str, type: str, text: str | bytes) -> None:
+        """Add a finished log; bytes are decoded as the step's `logEncoding` says."""
+        if isinstance(text, bytes):
+            text = decoder_of(self._step.logEncoding or "utf-8")(text)
+        log = self._make(name, type)
+        await self._create(log)
+        log.write("o", text)
+        await log.finish()
+        self._open.remove(log)
+
+    async def add_failure(self, why: Failure | BaseException, prefix: str) -> None:
+        """Add the logs ``err.text`` and ``err.html``, with ``prefix`` before their names, that tell of a failure."""
+        problem = why.value if isinstance(why, Failure) else why
+        text = "no traceback\n" if problem is None else "".join(traceback.format_exception(problem))
+        await self.add_complete(f"{prefix}err.text", "t", text)
+        await self.add_complete(f"{prefix}err.html", "h", f"<pre>{html.escape(text)}</pre>\n")
+
+    def observe(self, name: str, observer: ILogObserver) -> None:
+        """Let an observer see the log of a name from now on, or once it is begun."""
+        observer.setStep(self._step)
+        self._observers.setdefault(name, []).append(observer)
+        if name in self._by_name:
+            observer.setLog(self._by_name[name])
+
+    async def prepare_end(self) -> bool:
+        """Make all open logs ready for `gather_end`; False if one of them has a problem."""
+        for log in self._open:
+            if not await log.prepare_end():
+                return False
+        return True
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add the rest of all open logs to a batch."""
+        for log in self._open:
+            log.gather_end(batch)
+
+    def end_stored(self) -> None:
+        """The batch of `gather_end` is stored."""
+        for log in self._open:
+            log.end_stored()
+
+    async def close(self) -> None:
+        """Finish all open logs; each, even if another one cannot be finished. Raises the first failure."""
+        problems = [await failure_of(log.finish()) for log in list(self._open)]
+        for problem in filter(None, problems):
+            problem.raiseException()
+
+    def _make(self, name: str, type: str, encoding: str | None = None) -> Log:
+        step = self._step
+        update, reactor = step.master.data.update, step.master.reactor
+        if type not in CLASSES:
+            raise ValueError(f"there are logs of the types {', '.join(CLASSES)}, not {type!r}")
+        log = self._by_name[name] = CLASSES[type](
+            update, reactor, step.stepid, name, type, step.build.write_failed, step.build.connection.hold_back,
+            step.build.builder.defaults.logs, step.build.properties.redactor,
+            encoding or step.logEncoding or "utf-8",
+        )  # fmt: skip
+        self._open.append(log)
+        for observer in self._observers.get(name, ()):
+            observer.setLog(log)
+        return log
+
+    async def _create(self, log: Log) -> None:
+        await self._summary.store_first(log)
+        await log.open()

@@ -1,0 +1,76 @@
+"""Rendering of a step's arguments, each at its time: name and flags before it begins, the others before its ``run``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config.arguments import rendered_names
+from buildbot.db.exceptions import NotClaimedError
+from buildbot.interfaces import holds_renderable, is_renderable
+from buildbot.process.stepcontract import BuildStepFailed, RunningStep
+from buildbot.process.stepdescription import StepDescription
+from buildbot.util.deferreds import resolved
+
+#: longest name of a step
+MAX_NAME = 50
+
+
+async def asked(step: RunningStep, condition: Any, *args: Any) -> bool:
+    """The answer of a condition, which is True or False, a renderable, or a function of ``args``."""
+    if callable(condition) and not is_renderable(condition):
+        condition = await resolved(condition(*args))
+    return bool(await step.render(condition))
+
+
+def has_locks(step: RunningStep) -> bool:
+    """Whether a step has locks, or may have some once they are rendered."""
+    return holds_renderable(step.locks) or bool(step.locks)
+
+
+async def render_name(step: RunningStep) -> None:
+    """Render the name. A step whose name cannot be rendered is called by its class."""
+    name, step.name = step.name, type(step).__name__
+    text = step.build.properties.redactor.clean(str(await step.render(name)))
+    step.name = text[:MAX_NAME] or step.name
+
+
+async def render_flags(step: RunningStep) -> None:
+    """Make True or False of each flag; one that cannot be rendered gets the default of all steps."""
+    problem: Exception | None = None
+    for flag in step.flags:
+        given = getattr(step, flag)
+        try:
+            setattr(step, flag, bool(await step.render(given)))
+        except NotClaimedError:
+            raise
+        except Exception as failed:
+            problem = failed
+            setattr(step, flag, getattr(StepDescription, flag))
+    if problem is not None:
+        raise problem
+
+
+async def render_attributes(step: RunningStep) -> None:
+    """Render all that is rendered before ``run``. Raises BuildStepFailed if a declared argument may not be so."""
+    if step.workdir is None:
+        step.workdir = await step.default_workdir()
+    for attribute in rendered_names(type(step)):
+        value = await step.render(getattr(step, attribute))
+        try:
+            step.set_rendered(attribute, value)
+        except ValueError as reason:
+            raise BuildStepFailed(f"{type(step).__name__}: {reason}") from None
+    if not step.workdir:
+        step.workdir = await step.render(await step.default_workdir())
+    step.rendered = True
+
+
+async def render_what_can_be(step: RunningStep) -> None:
+    """Render for the summary of a step that does not run; an attribute that cannot be rendered stays as it is."""
+    whole = True
+    for attribute in rendered_names(type(step)):
+        try:
+            step.set_rendered(attribute, await step.render(getattr(step, attribute)))
+        except Exception:
+            whole = False
+    step.rendered = whole

@@ -1,0 +1,148 @@
+"""A step in its build: it begins, runs, and ends.
+
+Its beginning is stored together with the end of the step before, its end with the beginning of the next: see
+`buildbot.process.build.Build`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.process import steplocks
+from buildbot.process.locks import Claim
+from buildbot.process.stepcalls import Calls, failure_of
+from buildbot.process.stepcontract import BuildStepCancelled, BuildStepFailed, RunningStep, StepBuild
+from buildbot.process.stepend import StepEnd
+from buildbot.process.steprendering import (
+    asked,
+    has_locks,
+    render_attributes,
+    render_flags,
+    render_name,
+    render_what_can_be,
+)
+from buildbot.process.stepsummary import StepSummary
+from buildbot.process.stepwork import Outcome, StepWork
+from buildbot.process.workers.connection import WorkerLostError
+from buildbot.util.deferreds import resolved
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED
+
+
+class StepRun:
+    """The run of a step, as its build drives it.
+
+    Args:
+        step: what runs.
+        work, calls, summary: its parts.
+        end: its end, which the build stores.
+    """
+
+    def __init__(self, step: RunningStep, work: StepWork, calls: Calls, summary: StepSummary, end: StepEnd) -> None:
+        self.end = end
+        self._step, self._work, self._calls, self._summary = step, work, calls, summary
+        self._locks: Claim | None = None
+        self._unprepared: Failure | None = None
+
+    async def always(self, build: StepBuild) -> bool:
+        """Whether the step runs though the build was halted or stopped; called before `prepare`.
+
+        Also if its `alwaysRun` cannot be rendered: its run says why.
+        """
+        try:
+            return bool(await build.properties.render(self._step.alwaysRun))
+        except Exception:
+            return True
+
+    async def prepare(self, build: StepBuild) -> None:
+        """Give the step its build, and render what must be known before it begins; nothing is written."""
+        self._step.build = build
+        self._unprepared = await failure_of(render_name(self._step))
+        self._unprepared = await failure_of(render_flags(self._step)) or self._unprepared
+
+    def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
+        """Add the step's row and its start to a batch; what to give to `has_begun` once that is stored."""
+        step = self._step
+        row = batch.newStep(step.build.buildid, step.name)
+        batch.startStep(batch.result(row, "stepid"), not has_locks(step))
+        return row
+
+    async def store_beginning(self) -> None:
+        """Store the beginning, alone."""
+        step = self._step
+        update = step.master.data.update
+        row = await update.newStep(step.build.buildid, step.name)
+        await update.startStep(row["stepid"], not has_locks(step))
+        self.has_begun(row)
+
+    def has_begun(self, row: Mapping[str, Any]) -> None:
+        """The beginning is stored."""
+        self._step.stepid, self._step.number, self._step.name = row["stepid"], row["number"], row["name"]
+
+    async def to_end(self) -> None:
+        """Run the step, once it has begun, until only its end is to be stored.
+
+        Its result code is in its ``results`` afterwards; RETRY if the worker was lost.
+
+        Raises:
+            NotClaimedError: this master does not own the build any more; nothing more may be written.
+        """
+        results, problem = EXCEPTION, self._unprepared
+        if problem is None:
+            try:
+                results, problem = await self._work.watch(self._run)
+            finally:
+                if self._locks is not None:
+                    self._locks.release()
+        unshown = await failure_of(self._summary.store_first()) or self._summary.failure
+        self._step.results = results
+        await self.end.find_out(problem or unshown)
+
+    async def interrupt(self, reason: str | Failure) -> None:
+        """Interrupt the step, and see to it that it ends, whatever its `interrupt` does."""
+        await self._work.interrupt_run(reason)
+
+    async def summary_for_build(self) -> str:
+        """The words about the step in the build's final text; empty for none."""
+        return await self._summary.for_build()
+
+    async def _run(self) -> Outcome:
+        """Decide whether to run, render, run; the result code, and the unexpected failure."""
+        step = self._step
+        try:
+            if not await asked(step, step.doStepIf, step):
+                await render_what_can_be(step)
+                return SKIPPED, None
+            if has_locks(step):
+                self._locks = await steplocks.acquire(step)
+                await step.master.data.update.setStepLocksAcquired(step.stepid)
+            await render_attributes(step)
+            await self._summary.show_soon()
+            await resolved(step.addTestResultSets())
+            results = await resolved(step.run())
+            await self._calls.finish()
+            await self.end.finish_results()
+            if step.stopped:
+                return CANCELLED, None
+            if type(results) is not int or results not in range(7):
+                raise TypeError(f"run() of {step!r} must return a result code, not {results!r}")
+            return results, None
+        except NotClaimedError:
+            raise
+        except BuildStepFailed as failed:
+            if str(failed):
+                step.descriptionDone = str(failed)
+            return (CANCELLED if step.stopped else FAILURE), None
+        except BuildStepCancelled:
+            return CANCELLED, None
+        except WorkerLostError:
+            return (CANCELLED if step.stopped else RETRY), None
+        except Exception as problem:
+            if is_unavailable(problem):
+                return (CANCELLED if step.stopped else RETRY), Failure()
+            return (CANCELLED if step.stopped else EXCEPTION), Failure()

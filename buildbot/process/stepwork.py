@@ -1,0 +1,155 @@
+"""What a step is busy with, a command on the worker or a wait, and how that is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
+from buildbot.process.stepcontract import BuildStepCancelled, RunningStep
+from buildbot.process.steplogs import StepLogs
+from buildbot.process.watched import NeverEndsError, Watched, class_name
+from buildbot.process.workers.connection import RemoteError, WorkerLostError
+from buildbot.util.deferreds import resolved
+from buildbot.util.results import CANCELLED, EXCEPTION
+
+_log = Logger()
+
+#: seconds that a step without a command has to end after it was asked to stop
+STOP_TIMEOUT_S = 60.0
+
+T = TypeVar("T")
+RemoteCommandT = TypeVar("RemoteCommandT", bound=RemoteCommand)
+
+#: the result code of a run, and the unexpected failure that it tells of
+Outcome = tuple[int, Failure | None]
+
+
+class StepWork:
+    """The work of a step: its run, and in it one command or one wait at a time."""
+
+    def __init__(self, step: RunningStep, logs: StepLogs) -> None:
+        self._step, self._logs = step, logs
+        self._command: RemoteCommand | None = None
+        self._waiting: Deferred[Any] | None = None
+        self._watched: Watched[Outcome] | None = None
+
+    async def command(self, command: RemoteCommandT) -> RemoteCommandT:
+        """Run a command on the worker to its end; see `BuildStep.runCommand`."""
+        step = self._step
+        if step.stopped:
+            raise BuildStepCancelled
+        if command.stdioLogName is not None:
+            if command.stdioLogName not in self._logs:
+                await step.addLog(command.stdioLogName)
+            command.useLog(self._logs[command.stdioLogName])
+        self._command = step.cmd = command
+        try:
+            if not step.stopped:  # while the log was made
+                await command.run(step.build.connection, step.build.builder.name)
+        finally:
+            self._command = None
+            step.timed_out = step.timed_out or command.failure_reason() in TIMEOUTS
+        if step.stopped:
+            raise BuildStepCancelled
+        return command
+
+    async def wait(self, delay: Deferred[T]) -> T:
+        """Wait for a Deferred in a way that `interrupt` can end; its result."""
+        if self._step.stopped:
+            raise BuildStepCancelled
+        self._waiting = delay
+        try:
+            return await delay
+        except Exception:
+            if self._step.stopped:
+                raise BuildStepCancelled from None
+            raise
+        finally:
+            self._waiting = None
+
+    async def watch(self, run: Callable[[], Coroutine[Deferred[Any], Any, Outcome]]) -> Outcome:
+        """Do the whole run of the step. Users' code in it may block the master, or wait for something for ever.
+
+        Args:
+            run: gives the coroutine of the run. Nothing here may hold the coroutine itself: see `Watched`.
+        """
+        step = self._step
+        name = f"step {step.name!r} of class {class_name(type(step))}"
+        waits = lambda: self._command is not None or self._waiting is not None  # noqa: E731
+        self._watched = Watched(run(), name, step.master.reactor, waits)
+        try:
+            return await self._watched.ended
+        except NeverEndsError:
+            return (CANCELLED if step.stopped else EXCEPTION), Failure()
+        finally:
+            self._watched = None
+
+    async def interrupt(self, reason: str | Failure) -> None:
+        """Stop the command or the wait. A worker that does not end the command in time loses its connection."""
+        self._step.stopped = True
+        text = str(reason.value) if isinstance(reason, Failure) else reason
+        if self._waiting is not None:
+            self._waiting.cancel()
+        if self._command is not None:
+            self._expect_end_of_command(self._command)
+            try:
+                await self._command.interrupt(text)
+            except (WorkerLostError, RemoteError) as problem:
+                _log.warn("{step} could not be interrupted: {problem}", step=self._step, problem=problem)
+
+    async def interrupt_run(self, reason: str | Failure) -> None:
+        """Interrupt the step for its build, and see to it that its run ends, whatever its `interrupt` does."""
+        self._step.stopped = True
+        if self._watched is not None:
+            self._expect_end_of_run(self._watched)
+        try:
+            await resolved(self._step.interrupt(reason))
+        except Exception:
+            _log.failure("interrupt() of {step} failed", step=self._step)
+
+    def _expect_end_of_run(self, watched: Watched[Outcome]) -> None:
+        """End the run some time after it was asked to stop, but not while a command runs on the worker."""
+        step = self._step
+
+        def give_up() -> None:
+            if watched.ended.called:
+                return
+            if self._command is not None:  # its own time limit ends it
+                step.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
+                return
+            _log.warn("{step} does not stop; the build goes on without it", step=step)
+            watched.end((CANCELLED, None))
+            watched.cancel()
+
+        timer = step.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
+        watched.ended.addBoth(_cancelled, timer)
+
+    def _expect_end_of_command(self, command: RemoteCommand) -> None:
+        """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
+        step = self._step
+        timeout_s = command.stop_timeout_s()
+        connection, timers = step.build.connection, []
+
+        def wait() -> None:
+            timers.append(step.master.reactor.callLater(timeout_s, give_up))
+
+        def give_up() -> None:
+            if connection.held_back:  # its messages are not read, so neither is the end of the command
+                wait()
+            elif self._command is command:
+                _log.warn("worker {worker} does not stop {command}", worker=step.workername, command=command)
+                step.worker.drop(connection, f"it did not stop a command within {timeout_s:.0f} s")
+
+        wait()
+        command.on_end(lambda: timers[-1].active() and timers[-1].cancel())
+
+
+def _cancelled(result: T, timer: Any) -> T:
+    if timer.active():
+        timer.cancel()
+    return result
