@@ -19,7 +19,6 @@ _LONGEST_HINT = 200
 
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
-    "reporters": {"TelegramBot": "there is none yet; IRC and HttpStatusPush tell people too"},
     "worker": {"OpenStackLatentWorker": "there is none yet; docs/extending.md shows how to write one"},
     "util": {
         "CommandlineUserManager": "it needs a port of its own; run `buildbot user --op=… DIRECTORY`",
@@ -114,6 +113,7 @@ reporters = Namespace(
         "buildbot.reporters.http": "HttpStatusPush",
         "buildbot.reporters.irc": "IRC",
         "buildbot.reporters.push": "PushjetNotifier PushoverNotifier",
+        "buildbot.reporters.telegram": "TelegramBot",
         "buildbot.reporters.zulip": "ZulipStatusPush",
         "buildbot.reporters.mail": "MailNotifier",
         "buildbot.reporters.message": (

@@ -6,7 +6,7 @@ import inspect
 import re
 import shlex
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from twisted.logger import Logger
 
@@ -49,7 +49,12 @@ class Commands:
         bot: who is asked.
         teller: what rooms are told.
         rules: of `buildbot.reporters.chat.authz`.
+
+    Attributes:
+        left_out: commands of this class that a subclass does not have.
     """
+
+    left_out: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, master: Any, bot: Bot, teller: Teller, rules: Mapping[str, Any]) -> None:
         self.master, self.bot, self.teller, self.rules = master, bot, teller, rules
@@ -58,7 +63,16 @@ class Commands:
     def known(self) -> dict[str, Callable[..., Awaitable[list[str]]]]:
         """The commands by name."""
         names = sorted(name for name in dir(type(self)) if name.startswith("command_"))
-        return {name.removeprefix("command_"): getattr(self, name) for name in names}
+        found = {name.removeprefix("command_"): getattr(self, name) for name in names}
+        return {name: method for name, method in found.items() if name not in self.left_out}
+
+    def person(self, user: str) -> str:
+        """What a user is called, as who asks for a build."""
+        return user
+
+    def meanings(self) -> dict[str, str]:
+        """What each command does, in a few words."""
+        return {name: _meaning(method) for name, method in self.known.items()}
 
     async def answer(self, user: str, room: Room, line: str) -> list[str]:
         """The lines of the answer to a command."""
@@ -70,7 +84,7 @@ class Commands:
         if command is None:
             return [f"I do not know {name[:50]!r}. {(await self.command_commands(user, room, []))[0]}"]
         if not may(self.rules, name, user):
-            return [f"You may not do that, {user}: {name}"]
+            return [f"You may not do that, {self.person(user)}: {name}"]
         _log.info("chat: {user} in {room}: {line}", user=user, room=room.name, line=line)
         try:
             return await command(user, room, _split(rest))
@@ -98,7 +112,7 @@ class Commands:
             if name not in self.known:
                 return [f"There is no command {name[:50]!r}."]
             return [f"Usage: {self._usage(name)} - {_meaning(self.known[name])}"]
-        return [f"{name} - {_meaning(method)}" for name, method in self.known.items()]
+        return [f"{name} - {meaning}" for name, meaning in self.meanings().items()]
 
     async def command_commands(self, user: str, room: Room, args: list[str]) -> list[str]:
         """commands
@@ -128,7 +142,7 @@ class Commands:
 
         a greeting
         """
-        return [f"Hello, {user}."]
+        return [f"Hello, {self.person(user)}."]
 
     async def command_dance(self, user: str, room: Room, args: list[str]) -> list[str]:
         """dance
@@ -295,14 +309,14 @@ class Commands:
                 raise self._wrong("force")
             properties[name] = (value, "Chat")
         reason = " ".join(words[1:])
-        properties |= {"owner": (user, "Chat"), "reason": (reason, "Chat")}
+        properties |= {"owner": (self.person(user), "Chat"), "reason": (reason, "Chat")}
         stamp = {
             "codebase": options.get("codebase", ""), "branch": options.get("branch"),
             "revision": options.get("revision"), "repository": "", "project": "",
         }  # fmt: skip
         _, brids = await self.master.data.update.addBuildset(
             sourcestamps=[stamp], builderNames=[builder["name"]], properties=properties,
-            reason=f"force: by {user} in a chat: {reason}",
+            reason=f"force: by {self.person(user)} in a chat: {reason}",
         )  # fmt: skip
         return [f"Build request {brids[builder['name']]} of `{builder['name']}` is made."]
 
@@ -316,7 +330,7 @@ class Commands:
         (builder,) = await self._named("stop", args[1:2])
         lines = []
         for build in await self._running(builder):
-            reason = f"by {user}: {' '.join(args[2:])}"
+            reason = f"by {self.person(user)}: {' '.join(args[2:])}"
             await self.master.data.control("stop", {"reason": reason}, ("builds", build["buildid"]))
             lines.append(f"{await self.teller.called(build)} of `{builder['name']}` is stopped.")
         return lines or [f"There are no builds of `{builder['name']}` running now."]

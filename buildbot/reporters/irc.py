@@ -19,12 +19,10 @@ from twisted.words.protocols.irc import IRCClient
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.process.service import DeclaredService
-from buildbot.reporters.chat import EVENTS, VERBS, Room, Teller, authz, one_line
+from buildbot.reporters.chat import VERBS, Room, one_line
+from buildbot.reporters.chatbot import ChatBot, ChatPart
 from buildbot.reporters.chatcommands import Commands
-from buildbot.reporters.delivery import OfOneMaster
 from buildbot.util.background import in_background
-from buildbot.util.deferreds import deferred
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS, WARNINGS
 
 _log = Logger()
@@ -48,12 +46,6 @@ def _channels(value: Any) -> list[dict[str, Any]]:
             )
         found.append(dict(channel))
     return found
-
-
-def _events(value: Any) -> list[str]:
-    if not isinstance(value, list | tuple | set | frozenset | None):
-        raise ValueError(f"must be a list or set of events, not {checks.kind(value)}")
-    return sorted(checks.list_of(checks.text)(list(value or ())))
 
 
 _nicks = checks.list_of(checks.name)
@@ -187,7 +179,7 @@ class _Factory(ReconnectingClientFactory):
         self._callID = self.clock.callLater(self.delay, connector.connect)
 
 
-class IRC(DeclaredService):
+class IRC(ChatBot):
     """A bot on IRC. Of several masters with a bot of one name one runs it."""
 
     name = "IRC"
@@ -211,34 +203,16 @@ class IRC(DeclaredService):
         None, checks.optional(checks.text), renderable=True, doc="of the nick, for the server and NickServ"
     )
     useSASL = argument(False, checks.boolean, doc="log in by SASL PLAIN instead")
-    notify_events = argument(
-        (),
-        _events,
-        doc="of what all places are told: `started`, `finished`, `success`, `warnings`, `failure`, `exception`, "
-        "`cancelled`, `problem`, `recovery`, `worse`, `better`, `worker`",
-    )
-    tags = argument(None, checks.optional(checks.list_of(checks.text)), doc="only builders with one of these tags")
-    showBlameList = argument(True, checks.boolean, doc="name those who caused a failed build")
-    useRevisions = argument(False, checks.boolean, doc="name builds by their revisions")
     useColors = argument(True, checks.boolean, doc="colour the results")
     noticeOnChannel = argument(False, checks.boolean, doc="speak in channels by NOTICE")
     lostDelay = argument(None, checks.optional(checks.number()), doc="seconds until it connects again; None: 1 to 5")
     failedDelay = argument(
         None, checks.optional(checks.number()), doc="seconds until the next try, if it cannot; None: 45 to 60"
     )
-    authz = argument(
-        None,
-        checks.optional(authz),
-        doc="""who may what: a command, or a tuple of commands, with True, False or nicks; `''` stands for all harmless
-        ones, `'!'` for `force`, `stop` and `shutdown`; `join` and `leave` need entries of their own""",
-    )
     allowForce = argument(None, checks.optional(checks.boolean), doc="older form: everybody may `force` and `stop`")
     allowShutdown = argument(None, checks.optional(checks.boolean), doc="older form: everybody may `shutdown`")
 
     client: _Client | None = None
-    teller: Teller
-    __running: _Running | None = None
-    __started = False
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
         """Look at the arguments together, too."""
@@ -257,38 +231,9 @@ class IRC(DeclaredService):
         force, shutdown = bool(self.allowForce), bool(self.allowShutdown)
         return {"force": force, "stop": force, "shutdown": shutdown}
 
-    @deferred
-    async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments and connect anew; Deferred."""
-        await super().reconfigService(*args, **kwargs)
-        for word in sorted(set(self.notify_events or ()) - set(EVENTS)):
-            _log.warn("{bot}: notify_events has {word!r}, which is no event", bot=self.name, word=word)
-        if self.__started:
-            await self.__end()
-            await self.__begin()
-
-    @deferred
-    async def startService(self) -> None:
-        """Take the arguments and connect; Deferred."""
-        await super().startService()
-        self.__started = True
-        await self.__begin()
-
-    @deferred
-    async def stopService(self) -> None:
-        """Leave; Deferred."""
-        self.__started = False
-        await self.__end()
-        await super().stopService()
-
-    async def __begin(self) -> None:
-        self.__running = _Running(self)
-        await self.__running.run_in(self.master)
-
-    async def __end(self) -> None:
-        running, self.__running = self.__running, None
-        if running is not None:
-            await running.stop_running()
+    def part(self) -> _Running:
+        """As `ChatBot.part`."""
+        return _Running(self)
 
     # what the connection tells
 
@@ -333,32 +278,20 @@ class IRC(DeclaredService):
         if self.client is not None:
             self.client.leave(name)
 
-    async def events_changed(self, room: Room) -> None:
-        """As `Bot.events_changed`: they are the same after a restart."""
-        assert self.__running is not None
-        await self.__running.remember(room)
 
-
-class _Running(OfOneMaster):
+class _Running(ChatPart):
     """The bot, while this master runs it."""
 
     def __init__(self, bot: IRC) -> None:
-        super().__init__(bot.name)
+        super().__init__(bot)
         self._bot = bot
         self._factory: Any = None
         self._connector: Any = None
-        self._events: dict[str, list[str]] = {}
 
     async def start_work(self) -> None:
         """Connect."""
         bot = self._bot
-        bot.teller = Teller(self.master, bot.say, bot.verb, bot.tags, bot.useRevisions, bot.showBlameList)
-        for name in (*(each["channel"] for each in bot.channels), *(bot.pm_to_nicks or ())):
-            bot.teller.room(name).events |= set(bot.notify_events or ())
-        self._events = await self.master.db.state.getState(self.objectid, "notify_events", {})
-        for name, events in self._events.items():
-            bot.teller.room(name).events = set(events)
-        await bot.teller.start()
+        await self.tell((*(each["channel"] for each in bot.channels), *(bot.pm_to_nicks or ())))
         self._factory = _Factory(bot)
         reactor = self.master.reactor
         if bot.useSSL:
@@ -366,11 +299,6 @@ class _Running(OfOneMaster):
             self._connector = reactor.connectSSL(bot.host, bot.port, self._factory, context)
         else:
             self._connector = reactor.connectTCP(bot.host, bot.port, self._factory)
-
-    async def remember(self, room: Room) -> None:
-        """Keep of what a room is told."""
-        self._events[room.name] = sorted(room.events)
-        await self.master.db.state.setState(self.objectid, "notify_events", self._events)
 
     async def stop_work(self) -> None:
         """Leave."""

@@ -1,0 +1,298 @@
+"""A bot on Telegram: tells chats of builds, and does what it is asked, with buttons.
+
+The bot asks Telegram for what is said to it (`getUpdates`), so that it needs no address that Telegram can reach. Which
+updates it has dealt with since Telegram was last told so is kept in the database: a command is done once, though the
+master stops in between.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.config.errors import error
+from buildbot.reporters.chat import VERBS
+from buildbot.reporters.chat import authz as checked_rules
+from buildbot.reporters.chatbot import ChatBot, ChatPart
+from buildbot.reporters.telegramapi import CallError, Outbox, Pauses, Telegram, chat_id
+from buildbot.reporters.telegramcommands import HIDE, Buttons, TelegramCommands
+from buildbot.util.background import in_background
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+
+_log = Logger()
+
+#: seconds that an answer may take longer than it was asked to
+_LATE_S = 15.0
+_SYMBOLS = {
+    None: "\N{BLACK RIGHT-POINTING TRIANGLE}",
+    SUCCESS: "\N{WHITE HEAVY CHECK MARK}",
+    WARNINGS: "\N{WARNING SIGN}",
+    FAILURE: "\N{HEAVY EXCLAMATION MARK SYMBOL}",
+    EXCEPTION: "\N{DOUBLE EXCLAMATION MARK}",
+    CANCELLED: "\N{NO ENTRY SIGN}",
+    RETRY: "\N{CLOCKWISE OPEN CIRCLE ARROW}",
+    SKIPPED: "\N{BLACK RIGHT-POINTING DOUBLE TRIANGLE}",
+}
+_COMMAND = re.compile(r"/(\w+)(?:@(\w+))?(?:\s+(.*))?\Z", re.DOTALL)
+
+
+def _token(value: Any) -> str:
+    # a wrong value may be a token, so it is not shown
+    if not isinstance(value, str) or not re.fullmatch(r"[\w:-]+", value, re.ASCII):
+        raise ValueError("must be the token that BotFather gives, or a Secret with it")
+    return value
+
+
+def _chats(value: Any) -> list[str]:
+    found = []
+    for number, each in enumerate(checks.sequence(value), 1):
+        is_id = isinstance(each, int) and not isinstance(each, bool)
+        if not is_id and not (isinstance(each, str) and re.fullmatch(r"-?[0-9]+|@\w+", each)):
+            raise ValueError(f"element {number} must be the number of a chat or '@channel', not {checks.kind(each)}")
+        found.append(str(each))
+    return found
+
+
+def _rules(value: Any) -> Any:
+    given = checks.dictionary(value)
+    alone = {key: [each] for key, each in given.items() if isinstance(each, int) and not isinstance(each, bool)}
+    return checked_rules({**given, **alone})
+
+
+class TelegramBot(ChatBot):
+    """A bot on Telegram. Of several masters with a bot of one name one runs it."""
+
+    name = "TelegramBot"
+    secrets = ("bot_token",)
+    positional = (
+        "bot_token", "chat_ids", "authz", "bot_username", "tags", "notify_events", "showBlameList", "useRevisions",
+        "useWebhook", "certificate", "pollTimeout", "retryDelay",
+    )  # fmt: skip
+
+    bot_token = argument(REQUIRED, _token, renderable=True, doc="what BotFather gives; whoever has it is the bot")
+    chat_ids = argument(
+        (), checks.optional(_chats), doc="who is told of `notify_events`: numbers of chats, or `@channel`"
+    )
+    authz = argument(
+        None,
+        checks.optional(_rules),
+        doc="""who may what: a command, or a tuple of commands, without slash, with True, False or ids of users, which
+        `/getid` tells; `''` stands for all harmless ones, `'!'` for `force`, `stop` and `shutdown`""",
+    )
+    bot_username = argument(None, checks.optional(checks.name), doc="what the bot is called; None: Telegram is asked")
+    useWebhook = argument(False, checks.boolean, doc="must be False: Telegram is asked, it does not call")
+    certificate = argument(None, doc="must be None: there is no webhook whose certificate Telegram would check")
+    pollTimeout = argument(120, checks.positive, doc="seconds that Telegram waits before it says that there is nothing")
+    retryDelay = argument(
+        30,
+        checks.positive,
+        doc="seconds until it asks again, if it could not; twice as many after each further failure",
+    )
+
+    outbox: Outbox | None = None
+    #: what it is called
+    nick: str = ""
+
+    def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
+        """Look at the arguments together, too."""
+        super().checkConfig(*args, **kwargs)
+        given = self.by_name(args, kwargs)
+        if given.get("useWebhook") is True or given.get("certificate") is not None:
+            error(f"{self.name}: there is no webhook; leave useWebhook and certificate out, and the bot asks Telegram")
+
+    def part(self) -> _Running:
+        """As `ChatBot.part`."""
+        return _Running(self)
+
+    @property
+    def rules(self) -> dict[str, Any]:
+        """Who may what."""
+        return dict(self.authz or {})
+
+    def verb(self, results: int | None) -> str:
+        """What a build did, with a symbol."""
+        verb = VERBS[results]
+        return f"{verb} {_SYMBOLS[results]}" if results in _SYMBOLS else verb
+
+    def say(self, room: str, text: str) -> None:
+        """Say something, as soon as Telegram takes it."""
+        if self.outbox is not None:
+            self.outbox.text(room, text)
+
+    # what commands ask
+
+    def ask(self, room: str, text: str, buttons: Buttons) -> None:
+        """As `buildbot.reporters.telegramcommands.TelegramBot.ask`."""
+        if self.outbox is not None:
+            self.outbox.text(room, text, reply_markup=_keyboard(buttons))
+
+    def redraw(self, room: str, message: int, buttons: Buttons) -> None:
+        """As `buildbot.reporters.telegramcommands.TelegramBot.redraw`."""
+        if self.outbox is not None:
+            self.outbox.put(
+                "editMessageReplyMarkup", chat_id=chat_id(room), message_id=message, reply_markup=_keyboard(buttons)
+            )
+
+    def join_room(self, name: str) -> None:
+        """As `Bot.join_room`; nobody can ask for it: people put bots into groups."""
+
+    def leave_room(self, name: str) -> None:
+        """As `Bot.leave_room`; nobody can ask for it."""
+
+
+def _keyboard(buttons: Buttons) -> dict[str, Any]:
+    rows = [[{"text": label, "callback_data": command} for label, command in row] for row in buttons]
+    return {"inline_keyboard": rows}
+
+
+class _Running(ChatPart):
+    """The bot, while this master runs it."""
+
+    def __init__(self, bot: TelegramBot) -> None:
+        super().__init__(bot)
+        self._bot = bot
+        self._telegram: Telegram
+        self._outbox: Outbox
+        self._commands: TelegramCommands
+        self._asking: Deferred[Any] | None = None
+        self._ended = False
+        #: updates that are dealt with, and that Telegram does not know to be
+        self._done: list[int] = []
+        #: the next update that it asks for; None: any that Telegram has
+        self._offset: int | None = None
+
+    async def start_work(self) -> None:
+        """Begin to ask."""
+        bot = self._bot
+        self._ended, self._offset = False, None
+        self._telegram = Telegram(self.master, bot.bot_token)
+        self._outbox = bot.outbox = Outbox(self._telegram, self.master.reactor, bot.name)
+        self._done = await self.master.db.state.getState(self.objectid, "done", [])
+        await self.tell(bot.chat_ids or ())
+        self._commands = TelegramCommands(self.master, bot, bot.teller, bot.rules)
+        self._asking = in_background(self._ask(), f"asking of {bot!r}")
+
+    async def stop_work(self) -> None:
+        """Ask no more."""
+        self._ended = True
+        await self._bot.teller.stop()
+        self._bot.outbox = None
+        await self._outbox.end()
+        asking, self._asking = self._asking, None
+        if asking is not None:
+            asking.cancel()
+            await asking
+
+    async def _ask(self) -> None:
+        bot, call = self._bot, self._telegram.call
+        bot.nick = bot.bot_username or (await self._patiently(lambda: call("getMe"))).get("username", "")
+        await self._patiently(lambda: call("deleteWebhook"))
+        commands = [{"command": name, "description": said} for name, said in self._commands.meanings().items()]
+        self._outbox.put("setMyCommands", commands=commands)
+        while not self._ended:
+            await self._patiently(self._round)
+
+    async def _round(self) -> None:
+        """Ask once what there is, and deal with it."""
+        asked: dict[str, Any] = {"timeout": self._bot.pollTimeout}
+        if self._offset is not None:
+            asked["offset"] = self._offset
+        timeout_s = self._bot.pollTimeout + _LATE_S
+        updates = await self._telegram.call("getUpdates", timeout_s=timeout_s, **asked)
+        if not isinstance(updates, list) or not all(isinstance(each, dict) for each in updates):
+            raise CallError("Telegram's getUpdates answers without a list of updates")
+        if self._offset is not None:
+            self._done.clear()
+        for each in updates:
+            await self._take(each)
+            self._offset = each["update_id"] + 1
+
+    async def _patiently(self, work: Callable[[], Awaitable[Any]]) -> Any:
+        """The result of work that is done until it succeeds."""
+        pauses = Pauses(self._bot.retryDelay)
+        while True:
+            try:
+                return await work()
+            except CancelledError:
+                raise
+            except CallError as problem:
+                if self._ended:
+                    raise CancelledError() from None
+                pause_s = pauses.after(problem)
+                _log.warn(
+                    "{bot}: {problem}; next try in {pause:.0f} s",
+                    bot=self._bot.name, problem=str(problem), pause=pause_s,
+                )  # fmt: skip
+            except Exception as problem:  # the database, most often
+                pause_s = pauses.after(CallError(str(problem)))
+                _log.failure("{bot} cannot go on; next try in {pause:.0f} s", bot=self._bot.name, pause=pause_s)
+            pause: Deferred[None] = deferLater(self.master.reactor, pause_s, lambda: None)
+            await pause
+
+    async def _take(self, update: dict[str, Any]) -> None:
+        """Deal with an update, once."""
+        if update["update_id"] in self._done:
+            return
+        await self.master.db.state.setState(self.objectid, "done", [*self._done, update["update_id"]])
+        self._done.append(update["update_id"])
+        try:
+            if "message" in update:
+                await self._message(update["message"])
+            elif "callback_query" in update:
+                await self._button(update["callback_query"])
+        except Exception:
+            _log.failure("{bot}: an update cannot be dealt with", bot=self._bot.name)
+
+    async def _message(self, message: dict[str, Any]) -> None:
+        if "from" not in message or "text" not in message:
+            return
+        text, is_private = message["text"].strip(), message["chat"]["type"] == "private"
+        found = _COMMAND.match(text)
+        more = {} if is_private else {"reply_to_message_id": message["message_id"]}
+        room = str(message["chat"]["id"])
+        if found is None:
+            user = self._user(message["from"])
+            answer = await self._commands.heard(user, self._bot.teller.room(room), text)
+            if answer is None and is_private:
+                answer = ["I do not know what you mean; /help tells what I can do."]
+            self._answer(room, answer or (), more)
+        elif not found[2] or found[2].lower() == self._bot.nick.lower():
+            if found[1] == "start":
+                self._outbox.put("setChatMenuButton", chat_id=chat_id(room), menu_button={"type": "commands"})
+            await self._command(message["from"], room, text=f"{found[1]} {found[3] or ''}", more=more)
+
+    async def _button(self, query: dict[str, Any]) -> None:
+        self._outbox.put("answerCallbackQuery", callback_query_id=query["id"])
+        message, data = query.get("message"), query.get("data", "")
+        if message is None:
+            return
+        room = str(message["chat"]["id"])
+        if data == HIDE:
+            self._outbox.put("deleteMessage", chat_id=chat_id(room), message_id=message["message_id"])
+            return
+        self._commands.pressed = message["message_id"]
+        try:
+            await self._command(query["from"], room, data.removeprefix("/"), {})
+        finally:
+            self._commands.pressed = None
+
+    async def _command(self, sender: dict[str, Any], room: str, text: str, more: dict[str, Any]) -> None:
+        user = self._user(sender)
+        self._answer(room, await self._commands.answer(user, self._bot.teller.room(room), text), more)
+
+    def _user(self, sender: dict[str, Any]) -> str:
+        """The id of a user, whose name is known from now on."""
+        user = str(sender["id"])
+        name = " ".join(str(sender[key]) for key in ("first_name", "last_name") if sender.get(key))
+        self._commands.people[user] = name or str(sender.get("username", ""))
+        return user
+
+    def _answer(self, room: str, lines: Iterable[str], more: dict[str, Any]) -> None:
+        self._outbox.text(room, "\n".join(lines), **more)
