@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socket
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -37,6 +38,7 @@ class Server:
 
     def __init__(self, directory: Path, port: int, pem: Path | None = None) -> None:
         tls = f"[SSL]\nCertFile = {pem}\nKeyFile = {pem}\nPorts = {port}\n" if pem else ""
+        self.port = port
         plain = "" if pem else f"Ports = {port}\n"
         self.config = directory / "ngircd.conf"
         self.config.write_text(
@@ -47,8 +49,14 @@ class Server:
         self.process: Any = None
 
     def start(self) -> None:
-        """Run it."""
-        self.process = subprocess.Popen([NGIRCD, "-n", "-f", str(self.config)], stdout=subprocess.DEVNULL)
+        """Run it; returns when it listens. It gives up where its former connections hold the port: it is run again."""
+        self.process = None
+        while True:
+            if self.process is None or self.process.poll() is not None:
+                self.process = subprocess.Popen([NGIRCD, "-n", "-f", str(self.config)], stdout=subprocess.DEVNULL)
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
 
     def stop(self) -> None:
         """End it."""
@@ -110,6 +118,7 @@ async def person(port: int) -> Person:
         factory.buildProtocol = lambda _, made=made: made
         failed: list[Any] = []
         factory.clientConnectionFailed = lambda _, reason, failed=failed: failed.append(reason)
+        factory.clientConnectionLost = factory.clientConnectionFailed
         reactor.connectTCP("127.0.0.1", port, factory)
 
         async def decided(made: Person = made, failed: list[Any] = failed) -> bool:

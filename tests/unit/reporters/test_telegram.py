@@ -444,7 +444,6 @@ async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     ({"useWebhook": True}, "there is no webhook"),
     ({"certificate": "f"}, "there is no webhook"),
     ({"pollTimeout": 0}, "pollTimeout must be a number above 0"),
-    ({"notify_events": ["end"]}, "notify_events has 'end', which is none of started"),
     ({"authz": {"force": 1.5}}, r"authz \['force'\] must be True, False"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
