@@ -11,6 +11,8 @@ import pytest
 
 from buildbot.changes.gitpoller import GitPoller
 from buildbot.plugins import changes, reporters, schedulers, secrets, steps, util, worker
+from buildbot.process.build import Build
+from buildbot.process.factory import BuildFactory
 
 #: classes that users inherit from, by the module that has them
 _KINDS = (
@@ -30,10 +32,14 @@ _KINDS = (
 #: private by its name in Buildbot, but what steps of users call
 _CALLED = "_dovccmd"
 CLASSES = [
-    value
-    for namespace in (changes, reporters, schedulers, secrets, steps, util, worker)
-    for name in dir(namespace)
-    if isinstance(value := getattr(namespace, name), type) and value.__module__.startswith(_KINDS)
+    Build,
+    BuildFactory,
+    *(
+        value
+        for namespace in (changes, reporters, schedulers, secrets, steps, util, worker)
+        for name in dir(namespace)
+        if isinstance(value := getattr(namespace, name), type) and value.__module__.startswith(_KINDS)
+    ),
 ]
 
 

@@ -637,6 +637,13 @@ async def test_a_class_of_builds() -> None:
     """A factory may name a subclass of Build, whose methods may be overridden."""
 
     class Mine(Build):
+        _steps = _done = _prepared = "names of a user's own"
+
+        def _prepare(self, *args: Any) -> None:
+            raise AssertionError("nobody but the subclass calls this")
+
+        _run_steps = _store_last = _begin = _set_state = _interrupt = _prepare
+
         def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
             super().setProperty(name, f"my {value}", source, runtime)
 

@@ -11,7 +11,7 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.config.locks import LockAccess, MasterLock, WorkerLock
 from buildbot.config.master import MasterConfig
 from buildbot.plugins import steps, util, worker
-from buildbot.process.build import LOCKS
+from buildbot.process.buildsequence import LOCKS
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.locks import Claim, ImpossibleError, Locks
 from buildbot.process.properties import Properties, Property, renderer

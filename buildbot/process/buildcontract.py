@@ -1,0 +1,45 @@
+"""What the parts of a build ask of it; `buildbot.process.build.Build` owns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+
+from buildbot.config.builder import BuilderConfig
+from buildbot.process.defaults import BuildDefaults
+from buildbot.process.sourcestamp import SourceStamp
+from buildbot.process.stepcontract import StepBuild
+
+
+class BuilderLike(Protocol):
+    """What a build reads of its builder."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+    config: BuilderConfig
+    defaults: BuildDefaults
+    builderid: int
+
+
+class RunningBuild(StepBuild, Protocol):
+    """What the parts of a build ask of it; see `buildbot.process.build.Build` for what each attribute means."""
+
+    config: BuilderConfig
+    request: Mapping[str, Any]
+    number: int
+    reason: str
+    sourcestamps: list[SourceStamp]
+    changes: list[Mapping[str, Any]]
+    results: int
+
+    def blamelist(self) -> list[str]: ...
+
+    def render(self, value: Any) -> Deferred[Any]: ...
+
+    async def gather(self) -> None: ...
+
+    async def stop(self, reason: str) -> None: ...

@@ -1,0 +1,146 @@
+"""The beginning of a build, and its first step: what it is about is gathered, and its worker is made ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+from twisted.logger import Logger
+
+from buildbot.data.updates import UpdateBatch, Updates
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.process.buildcontract import RunningBuild
+from buildbot.process.buildgathering import set_directories
+from buildbot.process.buildstoring import kept, set_state, stored_together
+from buildbot.process.logs import storable
+from buildbot.process.workers.connection import Connection, WorkerLostError
+from buildbot.process.workers.managed import NotPreparedError
+from buildbot.util.results import CANCELLED, EXCEPTION, RETRY, SUCCESS
+
+_log = Logger()
+
+#: the name of the first step of every build
+PREPARATION = "worker_preparation"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """How the preparation of a build ended, to be stored with what comes next."""
+
+    buildid: int
+    stepid: int
+    results: int
+    text: str
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add it to a batch."""
+        batch.setStepStateString(self.stepid, self.text)
+        batch.finishStep(self.stepid, self.results)
+        if self.results == SUCCESS:
+            batch.setBuildStateString(self.buildid, "building")
+
+    async def end(self, update: Updates) -> None:
+        """Store it piece by piece."""
+        await update.setStepStateString(self.stepid, self.text)
+        await update.finishStep(self.stepid, self.results)
+        if self.results == SUCCESS:
+            await update.setBuildStateString(self.buildid, "building")
+
+
+class Preparation:
+    """The preparation of a build.
+
+    Attributes:
+        refused: why the worker could not be made ready, and how the build ends then; None if it could.
+    """
+
+    def __init__(self, build: RunningBuild) -> None:
+        self.refused: NotPreparedError | None = None
+        self._build = build
+        self._stepid = 0
+        #: fires when the worker is made ready; None before and afterwards
+        self._making_ready: Deferred[Connection] | None = None
+
+    async def begin(self) -> None:
+        """Store that the build begins, with this step; without the step if ``do_build_if`` is still to be asked."""
+        build = self._build
+        brid, update, workerid = build.request["buildrequestid"], build.master.data.update, build.worker.workerid
+        if build.config.do_build_if is not None:
+            build.buildid = await update.newBuild(brid, workerid=workerid)
+            return
+        batch = update.batch()
+        row = batch.newBuild(brid, workerid=workerid)
+        step = batch.newStep(batch.result(row), PREPARATION)
+        batch.startStep(batch.result(step, "stepid"))
+        batch.setBuildStateString(batch.result(row), "preparing worker")
+        if await stored_together(build, batch):
+            build.buildid, self._stepid = await row, (await step)["stepid"]
+        else:
+            build.buildid = await update.newBuild(brid, workerid=workerid)
+
+    async def run(self) -> Prepared:
+        """Gather what the build is about, make its worker ready and see whether it is there; how that ended."""
+        build = self._build
+        update = build.master.data.update
+        if not self._stepid:
+            step = await update.newStep(build.buildid, PREPARATION)
+            self._stepid = step["stepid"]
+            await update.startStep(self._stepid)
+            await set_state(build, "preparing worker")
+        results, text = SUCCESS, f"worker {build.workername} ready"
+        try:
+            await build.gather()
+            await self._make_ready()
+            batch = update.batch()
+            build.gather_properties(batch)
+            batch.setBuildStateString(build.buildid, "pinging worker")
+            stored = ensureDeferred(stored_together(build, batch))
+            alive = await build.worker.check_alive(build.connection)  # while that is stored
+            if not await stored:
+                await build.save_properties()
+                await set_state(build, "pinging worker")
+            if not alive:
+                raise WorkerLostError("it does not answer")
+        except WorkerLostError as problem:
+            results, text = RETRY, f"worker {build.workername} lost: {problem}"
+        except NotClaimedError:
+            raise
+        except CancelledError:  # stopped while its worker was made ready
+            results, text = CANCELLED, "stopped before the worker was ready"
+        except NotPreparedError as problem:
+            self.refused = problem
+            results, text = EXCEPTION, "error while worker_prepare"
+            await self._say_refused(problem)
+        except Exception as problem:
+            _log.failure("{build} could not be prepared", build=build)
+            results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
+        return Prepared(build.buildid, self._stepid, results, kept(build, text))
+
+    def cancel(self) -> None:
+        """Wait no longer for the worker to be made ready."""
+        if self._making_ready is not None:
+            self._making_ready.cancel()
+
+    async def _make_ready(self) -> None:
+        """Have the worker made ready, and note what it tells about itself."""
+        build = self._build
+        self._making_ready = ensureDeferred(build.worker.prepare(build, build.connection))
+        if build.stop_reason is not None and not self._making_ready.called:
+            self._making_ready.cancel()  # a worker that is there runs the steps that always run
+        try:
+            connection = await self._making_ready
+        finally:
+            self._making_ready = None
+        if connection is not build.connection:
+            build.connection = connection
+            set_directories(build, leave={**build.worker.config.properties, **build.config.properties})
+
+    async def _say_refused(self, problem: NotPreparedError) -> None:
+        """Keep the details of why the worker could not be made ready, for people and for pages."""
+        text = problem.details or str(problem)
+        for name, kind, content in (("err.text", "t", text), ("err.html", "h", f"<pre>{escape(text)}</pre>")):
+            update = self._build.master.data.update
+            logid = await update.newLog(self._stepid, name, kind)
+            await update.appendLog(logid, storable(content).rstrip("\n") + "\n")
+            await update.finishLog(logid)

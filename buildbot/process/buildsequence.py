@@ -1,0 +1,163 @@
+"""The steps of a build, run one after the other.
+
+The end of a step is stored in one transaction with the beginning of the next. If that is refused, the end is stored
+piece by piece, which may change how the step ended, and so what comes next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.process.buildcontract import RunningBuild
+from buildbot.process.buildpreparation import Prepared
+from buildbot.process.buildstoring import stored_together
+from buildbot.process.step import BuildStep, StepFactory
+from buildbot.util.results import SUCCESS, computeResultAndTermination
+
+#: the name of the second step, where the builder has locks
+LOCKS = "locks_acquire"
+
+
+class StepSequence:
+    """The steps of a build, and what their results make of the build's.
+
+    Attributes:
+        done: the steps that have ended.
+        current: the step that runs now; it is interrupted if the build is stopped.
+        prepared: how the preparation ended, until that is stored.
+    """
+
+    def __init__(self, build: RunningBuild) -> None:
+        self.done: list[BuildStep] = []
+        self.current: BuildStep | None = None
+        self.prepared: Prepared | None = None
+        self._build = build
+        self._waiting: list[BuildStep] = []
+        self._terminate = False
+        #: the step whose end is not stored yet
+        self._last: BuildStep | None = None
+        #: the build's results, and whether it was to end, without the last step
+        self._before = SUCCESS, False
+
+    def set(self, steps: list[BuildStep]) -> None:
+        """Run these steps, in place of those that wait."""
+        self._waiting = steps
+
+    def add_next(self, steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> None:
+        """Run more steps right after the one that runs now."""
+        self._waiting[:0] = _made(steps)
+
+    def add_last(self, steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> None:
+        """Run more steps at the end."""
+        self._waiting += _made(steps)
+
+    async def run(self, check: Callable[[], None]) -> None:
+        """Run the steps; the end of the last one may not be stored afterwards.
+
+        Args:
+            check: called before each step; it raises if the build may not go on.
+        """
+        while True:
+            check()
+            step = await self._next()
+            if step is None:
+                return
+            self.current = step  # from now on it is interrupted if the build is stopped
+            try:
+                await step.run_in_build.prepare(self._build)
+                if not await self._store_turn(step):
+                    self._waiting.insert(0, step)
+                    continue
+                await step.run_in_build.to_end()
+            finally:
+                self.current = None
+            self.done.append(step)
+            self._before = self._build.results, self._terminate
+            self._weigh(step)
+            if step.run_in_build.end.is_unstored:
+                self._last = step
+
+    async def note_locks(self) -> None:
+        """A step that says that the build has its builder's locks: it got them before it was started."""
+        build = self._build
+        update = build.master.data.update
+        batch = update.batch()
+        self.gather_end(batch)
+        step = batch.newStep(build.buildid, LOCKS)
+        stepid = batch.result(step, "stepid")
+        batch.startStep(stepid)
+        batch.setStepStateString(stepid, "locks acquired")
+        batch.finishStep(stepid, SUCCESS)
+        if await stored_together(build, batch):
+            self.end_stored()
+            return
+        await self.end_piecewise()
+        row = await update.newStep(build.buildid, LOCKS)
+        await update.startStep(row["stepid"])
+        await update.setStepStateString(row["stepid"], "locks acquired")
+        await update.finishStep(row["stepid"], SUCCESS)
+
+    @property
+    def has_unstored_end(self) -> bool:
+        """Whether the end of the last step, which includes the properties of the build, is not stored yet."""
+        return self._last is not None
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add the end of the preparation or of the last step to a batch, if it is not stored yet."""
+        if self.prepared is not None:
+            self.prepared.gather_end(batch)
+        if self._last is not None:
+            self._last.run_in_build.end.gather(batch)
+
+    def end_stored(self) -> None:
+        """The batch of `gather_end` is stored."""
+        self.prepared = None
+        last, self._last = self._last, None
+        if last is not None:
+            last.run_in_build.end.stored()
+
+    async def end_piecewise(self) -> bool:
+        """Store the end of the last step piece by piece, and weigh the step again; False if there was none."""
+        if self.prepared is not None:
+            prepared, self.prepared = self.prepared, None
+            await prepared.end(self._build.master.data.update)
+        last, self._last = self._last, None
+        if last is None:
+            return False
+        await last.run_in_build.end.store_piecewise()
+        self._build.results, self._terminate = self._before
+        self._weigh(last)
+        return True
+
+    async def _next(self) -> BuildStep | None:
+        build = self._build
+        while self._waiting and not build.connection.lost:
+            step = self._waiting.pop(0)
+            if not (self._terminate or build.stop_reason is not None) or await step.run_in_build.always(build):
+                return step
+        return None
+
+    async def _store_turn(self, step: BuildStep) -> bool:
+        """Store the end of a step and the beginning of the next; False if the end was stored otherwise, and no more."""
+        batch = self._build.master.data.update.batch()
+        self.gather_end(batch)
+        row = step.run_in_build.gather_beginning(batch)
+        if await stored_together(self._build, batch):
+            self.end_stored()
+            step.run_in_build.has_begun(await row)
+            return True
+        if await self.end_piecewise():
+            return False
+        await step.run_in_build.store_beginning()
+        return True
+
+    def _weigh(self, step: BuildStep) -> None:
+        """Let a step's result count."""
+        if step.results is not None:
+            self._build.results, ends = computeResultAndTermination(step, step.results, self._build.results)
+            self._terminate = self._terminate or ends
+
+
+def _made(steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> list[BuildStep]:
+    return [step.build() if isinstance(step, StepFactory) else step for step in steps]
