@@ -1,8 +1,9 @@
 """GitPoller: finds the commits that somebody pushed to a git repository.
 
-**Where things are.** A bare repository below the master's base directory (``gitpoller-work/<hash of the address>``)
-holds what was fetched; pollers of one address share it. It is a cache: the truth about what has been seen is one
-JSON value in the database (``master.db.state``, object *name of the poller*, class ``GitPoller``, key ``lastRev``)::
+**Where things are.** A bare repository (`buildbot.changes.gitmirror`) below the master's base directory,
+``gitpoller-work/<hash of the address>``, holds what was fetched; pollers of one address share it. It is a cache: the
+truth about what has been seen is one JSON value in the database (`buildbot.changes.gitposition`; ``master.db.state``,
+object *name of the poller*, class ``GitPoller``, key ``lastRev``)::
 
     {"heads": {"refs/heads/main": "<commit>"}, "gone": ["<commit>", …], "changeid": 17, "adding": null}
 
@@ -43,20 +44,20 @@ Git 2.31 or newer is needed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
-from urllib.parse import quote, unquote
 from weakref import WeakValueDictionary
 
 from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
-from buildbot.changes.commits import Commit, read_commits
+from buildbot.changes.commits import Commit
 from buildbot.changes.git import Git
 from buildbot.changes.gitlogin import GitLogin
+from buildbot.changes.gitmirror import HEADS, TAGS, GitMirror, Remote, is_request
+from buildbot.changes.gitposition import Position
 from buildbot.changes.programs import ProgramError, public_url
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
@@ -65,32 +66,12 @@ from buildbot.util.git_credential import auth_credentials, credential_text, git_
 
 _log = Logger()
 
-HEADS = "refs/heads/"
-TAGS = "refs/tags/"
 _BATCH = 100
 _MAX_GONE = 100
 #: pollers of one address share a mirror; git does not like two fetches into one repository at a time
 _mirrors: WeakValueDictionary[Path, DeferredLock] = WeakValueDictionary()
 
 Category = str | Callable[[dict[str, Any]], str | None] | None
-
-
-@dataclass
-class _Remote:
-    """What ``ls-remote`` says: every ref with its object (annotated tags: what they point to), the default branch."""
-
-    refs: dict[str, str]
-    default: str | None
-
-
-@dataclass
-class _Seen:
-    """The position in the database (see the module's text)."""
-
-    heads: dict[str, str]
-    gone: list[str]
-    changeid: int
-    adding: tuple[str, str] | None = None
 
 
 def _address(value: Any) -> str:
@@ -200,7 +181,7 @@ class GitPoller(PollingChangeSource):
         async with _mirrors.setdefault(mirror, DeferredLock()):
             if not self.stopping:
                 async with await self.__login(git):
-                    await self.__poll(git)
+                    await self.__poll(GitMirror(git, self.repourl))
 
     async def __login(self, git: Git) -> GitLogin:
         """How git logs in."""
@@ -226,9 +207,9 @@ class GitPoller(PollingChangeSource):
             self.__git.stop()
         await super().stop_work()
 
-    async def __poll(self, git: Git) -> None:
+    async def __poll(self, mirror: GitMirror) -> None:
         try:
-            remote = await self.__ask_remote(git)
+            remote = await mirror.ask_remote(self.__patterns())
             heads = self.__chosen(remote)
             base = self.__base(remote, heads)
             seen = await self.__load()
@@ -236,59 +217,35 @@ class GitPoller(PollingChangeSource):
             if seen is None and not heads and remote.refs and not may_come:
                 raise PollError(f"repository {self.repository} has none of the branches to follow")
             if seen is None:
-                await self.__first_sight(git, heads, base)
+                await self.__first_sight(mirror, heads, base)
             elif heads != seen.heads or seen.adding is not None:
-                lost = await self.__open_mirror(git, heads, seen)
-                heads = await self.__fetch(git, heads | base, seen, lost)
+                lost = await mirror.open(heads.values(), seen.heads.values())
+                heads = await mirror.fetch(heads | base, seen.heads, lost)
                 based = {heads.pop(ref) for ref in base if ref in heads}
-                await self.__advance(git, seen, heads, remote.default, based)
+                await self.__advance(mirror, seen, heads, remote.default, based)
         except ProgramError as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
 
-    async def __first_sight(self, git: Git, heads: dict[str, str], base: dict[str, str]) -> None:
-        seen = _Seen({}, [], 0)
+    async def __first_sight(self, mirror: GitMirror, heads: dict[str, str], base: dict[str, str]) -> None:
+        seen = Position({}, [], 0)
         if heads or base:
-            lost = await self.__open_mirror(git, heads | base, seen)
-            seen.heads = await self.__fetch(git, heads | base, seen, lost)
+            lost = await mirror.open((heads | base).values(), ())
+            seen.heads = await mirror.fetch(heads | base, {}, lost)
             seen.gone = [seen.heads.pop(ref) for ref in base if ref in seen.heads]
         seen.changeid = await self.master.db.changes.getLatestChangeid() or 0
         await self.__save(seen)
         _log.info("{part!r}: first sight of the repository; what comes from now on is new", part=self)
 
-    async def __open_mirror(self, git: Git, heads: dict[str, str], seen: _Seen) -> set[str]:
-        """Make the mirror if there is none. Returns those of the heads last seen that it does not have."""
-        long_names = any(len(commit) == 64 for commit in (*heads.values(), *seen.heads.values()))
-        await git.init("sha256" if long_names else "sha1")
-        lost, _ = await self.__present(git, set(seen.heads.values()))
-        return lost
-
-    async def __ask_remote(self, git: Git) -> _Remote:
-        # the mirror need not exist: with an address given, ls-remote does not look at it
+    def __patterns(self) -> list[str]:
+        """Patterns of the refs to ask the remote for; none: all refs."""
+        if callable(self.branches):
+            return []  # it is given every ref that there is
         patterns = ["HEAD", HEADS + "*", *([TAGS + "*"] if self.only_tags else [])]
         if isinstance(self.branches, list):
             patterns += [each for each in self.branches if each.startswith("refs/")]
-        elif callable(self.branches):
-            patterns = []  # it is given every ref that there is
-        output = await git.run("ls-remote", "--symref", "--", self.repourl, *patterns)
-        refs: dict[str, str] = {}
-        default = head = None
-        for line in output.decode("utf-8", "surrogateescape").split("\n"):
-            what, _, ref = line.partition("\t")
-            if what.startswith("ref: "):
-                default = what.removeprefix("ref: ") if ref == "HEAD" else default
-            elif ref == "HEAD":
-                head = what
-            elif ref.startswith("refs/"):
-                refs[ref.removesuffix("^{}")] = what  # the line of what a tag points to comes after the tag's
-        if default is None and head is not None:
-            # a server that does not tell, or a HEAD on no branch
-            candidates = [ref for ref, commit in refs.items() if commit == head]
-            default = min(
-                candidates, key=lambda ref: (ref not in (HEADS + "main", HEADS + "master"), ref), default=None
-            )
-        return _Remote(refs, default)
+        return patterns
 
-    def __chosen(self, remote: _Remote) -> dict[str, str]:
+    def __chosen(self, remote: Remote) -> dict[str, str]:
         """The refs to follow, of those that the remote has."""
         if callable(self.branches):
             return {ref: commit for ref, commit in remote.refs.items() if self.branches(ref)}
@@ -301,45 +258,20 @@ class GitPoller(PollingChangeSource):
         wanted = {each if each.startswith("refs/") else HEADS + each for each in self.branches}
         return {ref: commit for ref, commit in remote.refs.items() if ref in wanted}
 
-    def __base(self, remote: _Remote, heads: dict[str, str]) -> dict[str, str]:
+    def __base(self, remote: Remote, heads: dict[str, str]) -> dict[str, str]:
         """The default branch, where a function may not follow it: pull requests begin there, and bring their own
         commits only."""
         if not callable(self.branches) or remote.default is None or remote.default in heads:
             return {}
         return {remote.default: remote.refs[remote.default]} if remote.default in remote.refs else {}
 
-    async def __fetch(self, git: Git, heads: dict[str, str], seen: _Seen, lost: set[str]) -> dict[str, str]:
-        """Fetch what moved or is missing. Returns the heads as they came, which may be newer than the remote said."""
-        wanted = [ref for ref, commit in heads.items() if seen.heads.get(ref) != commit or commit in lost]
-        if wanted:
-            specs = "".join(f"+{ref}:{_local(ref)}\n" for ref in wanted)
-            await git.run(
-                "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--no-recurse-submodules", "--stdin", "--",
-                self.repourl, stdin=specs.encode("utf-8", "surrogateescape"),
-            )  # fmt: skip
-        vanished = "".join(f"delete {_local(ref)}\n" for ref in seen.heads if ref not in heads)
-        if vanished:
-            await git.run("update-ref", "--stdin", stdin=vanished.encode())
-        fetched: dict[str, str] = {}
-        columns = "%(refname) %(objecttype) %(objectname) %(*objecttype) %(*objectname)"
-        for line in (await git.run("for-each-ref", f"--format={columns}", "refs/poller/")).decode().splitlines():
-            name, *objects = line.split()
-            kind, commit = objects[-2:]  # of a tag, what it points to
-            if kind == "commit":  # nothing can be built from a tag of anything else
-                fetched[name] = commit
-        return {
-            ref: fetched[_local(ref)] if ref in wanted else commit
-            for ref, commit in heads.items()
-            if ref not in wanted or _local(ref) in fetched
-        }
-
     async def __advance(
-        self, git: Git, seen: _Seen, heads: dict[str, str], default: str | None, based: set[str]
+        self, mirror: GitMirror, seen: Position, heads: dict[str, str], default: str | None, based: set[str]
     ) -> None:
         """Turn what is new into changes, branch by branch, and write down each branch that is done."""
-        lost, known = await self.__present(git, {*seen.heads.values(), *seen.gone})
+        lost, known = await mirror.present({*seen.heads.values(), *seen.gone})
         blind = bool(lost) and not known
-        if seen.adding is not None and not await self.__resume(git, seen, known):
+        if seen.adding is not None and not await self.__resume(mirror, seen, known):
             return
         for ref in sorted(heads, key=lambda ref: (ref != default, ref)):
             old, new = seen.heads.get(ref), heads[ref]
@@ -350,28 +282,28 @@ class GitPoller(PollingChangeSource):
                     "{part!r}: the last commit seen of {ref}, {old}, is gone, and so is the mirror that had it; "
                     "starting anew at {new}", part=self, ref=ref, old=old, new=new,
                 )  # fmt: skip
-            elif not await self.__add_branch(git, seen, ref, new, known | (based if _is_request(ref) else set())):
+            elif not await self.__add_branch(mirror, seen, ref, new, known | (based if is_request(ref) else set())):
                 return
             await self.__move(seen, ref, new, known)
         for ref in [ref for ref in seen.heads if ref not in heads]:
             seen.gone.append(seen.heads.pop(ref))
-        seen.gone = await self.__unreachable(git, seen.gone, seen.heads.values())
+        seen.gone = (await mirror.unreachable(seen.gone, seen.heads.values()))[-_MAX_GONE:]
         await self.__save(seen)
 
-    async def __resume(self, git: Git, seen: _Seen, known: set[str]) -> bool:
+    async def __resume(self, mirror: GitMirror, seen: Position, known: set[str]) -> bool:
         """Finish the branch at which the last poll was interrupted; False if the master stops meanwhile."""
         assert seen.adding is not None
         ref, new = seen.adding
-        _, present = await self.__present(git, {new})
+        _, present = await mirror.present({new})
         if not present:  # with the mirror; the remote does not have it any more
             seen.adding = None
             return True
-        if not await self.__add_branch(git, seen, ref, new, known):
+        if not await self.__add_branch(mirror, seen, ref, new, known):
             return False
         await self.__move(seen, ref, new, known)
         return True
 
-    async def __move(self, seen: _Seen, ref: str, new: str, known: set[str]) -> None:
+    async def __move(self, seen: Position, ref: str, new: str, known: set[str]) -> None:
         """Write down that all commits of a branch up to ``new`` have become changes."""
         old = seen.heads.get(ref)
         if old is not None:
@@ -381,19 +313,13 @@ class GitPoller(PollingChangeSource):
         seen.adding = None
         await self.__save(seen)
 
-    async def __add_branch(self, git: Git, seen: _Seen, ref: str, new: str, known: set[str]) -> bool:
+    async def __add_branch(self, mirror: GitMirror, seen: Position, ref: str, new: str, known: set[str]) -> bool:
         """Add a branch's new commits as changes; False if the master stops meanwhile."""
         old = seen.heads.get(ref)
-        listed = await git.run(
-            "rev-list", "--reverse", "--date-order", "--stdin", stdin=_lines(new, *(f"^{each}" for each in known))
-        )
-        revisions = listed.decode().split()
+        revisions = await mirror.new_commits(new, known)
         if not known and not ref.startswith(HEADS):
             revisions = revisions[-1:]  # the first tag ever stands for all that led to it
-        rewritten = (
-            old is not None
-            and (await git.run("rev-list", "--max-count=1", "--stdin", stdin=_lines(old, f"^{new}"))) != b""
-        )
+        rewritten = old is not None and not await mirror.leads_to(new, old)
         if rewritten:
             _log.warn(
                 "{part!r}: the history of {ref} was rewritten, it no longer leads to {old}; {count} commits are new",
@@ -410,26 +336,11 @@ class GitPoller(PollingChangeSource):
         for start in range(0, len(revisions), _BATCH):
             batch = revisions[start : start + _BATCH]
             present = await self.__already_changes(branch, batch, after)
-            for commit in await read_commits(git, [each for each in batch if each not in present], self.encoding):
+            for commit in await mirror.commits([each for each in batch if each not in present], self.encoding):
                 if self.stopping:
                     return False
                 seen.changeid = max(seen.changeid, await self.__add_change(commit, branch))
         return True
-
-    async def __present(self, git: Git, commits: set[str]) -> tuple[set[str], set[str]]:
-        """Which of the commits the mirror does not have, and which it has."""
-        said = (await git.run("cat-file", "--batch-check=%(objectname) %(objecttype)", stdin=_lines(*commits))).decode()
-        lost = {line.split(" ")[0] for line in said.splitlines() if line.endswith(" missing")}
-        return lost, commits - lost
-
-    async def __unreachable(self, git: Git, candidates: Sequence[str], heads: Iterable[str]) -> list[str]:
-        """Those that no head leads to, the newest hundred of them."""
-        _, present = await self.__present(git, set(candidates))
-        if not present:
-            return []
-        listed = await git.run("rev-list", "--stdin", stdin=_lines(*present, *(f"^{head}" for head in heads)))
-        unreachable = set(listed.decode().split())
-        return [each for each in dict.fromkeys(candidates) if each in unreachable][-_MAX_GONE:]
 
     # changes and the database
 
@@ -471,39 +382,9 @@ class GitPoller(PollingChangeSource):
     async def __objectid(self) -> int:
         return int(await self.master.db.state.getObjectId(self.name, "GitPoller"))
 
-    async def __load(self) -> _Seen | None:
+    async def __load(self) -> Position | None:
         value = await self.master.db.state.getState(await self.__objectid(), "lastRev", None)
-        if value is None:
-            return None
-        heads = {_from_json(ref): commit for ref, commit in value["heads"].items()}
-        adding = value["adding"] and (_from_json(value["adding"][0]), value["adding"][1])
-        return _Seen(heads, value["gone"], value["changeid"], adding)
+        return None if value is None else Position.from_json(value)
 
-    async def __save(self, seen: _Seen) -> None:
-        heads = {_to_json(ref): commit for ref, commit in seen.heads.items()}
-        adding = seen.adding and (_to_json(seen.adding[0]), seen.adding[1])
-        value = {"heads": heads, "gone": seen.gone, "changeid": seen.changeid, "adding": adding}
-        await self.set_state(await self.__objectid(), "lastRev", value)
-
-
-def _is_request(ref: str) -> bool:
-    """Whether it is neither a branch nor a tag: a pull request, or what other servers have instead."""
-    return not ref.startswith((HEADS, TAGS))
-
-
-def _local(ref: str) -> str:
-    """The mirror's name for a remote ref: flat, as ``a`` and ``a/b`` cannot be there together, even if one is gone."""
-    return "refs/poller/" + hashlib.sha256(ref.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _to_json(ref: str) -> str:
-    """A ref as the database can keep it: its bytes may be in any encoding."""
-    return quote(ref, safe="/!#$&'()+,;=@{}", errors="surrogateescape")
-
-
-def _from_json(ref: str) -> str:
-    return unquote(ref, errors="surrogateescape")
-
-
-def _lines(*words: str) -> bytes:
-    return "".join(f"{word}\n" for word in words).encode()
+    async def __save(self, seen: Position) -> None:
+        await self.set_state(await self.__objectid(), "lastRev", seen.to_json())
