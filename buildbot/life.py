@@ -40,7 +40,7 @@ _log = Logger()
 
 
 def plainly(reason: BaseException) -> tuple[str, bool]:
-    """What people are told of an error, where nobody knows better."""
+    """The message about an error that no better message is known for."""
     if isinstance(reason, ConfigErrors):
         return "the configuration has mistakes:\n" + "\n".join(f"  {line}" for line in reason.errors), True
     return f"{type(reason).__name__}: {reason}", isinstance(reason, OSError | BasedirBusyError)

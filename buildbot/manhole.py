@@ -124,7 +124,7 @@ class AuthorizedKeysManhole(Declared):
 
 @implementer(IAuthorizedKeysDB)
 class _Keys:
-    """The keys of a file, whoever says he is one of its people."""
+    """The keys of a file; each lets any user name in."""
 
     def __init__(self, path: str) -> None:
         self._path = path

@@ -50,7 +50,7 @@ class StateLayer:
     def httpservice(self) -> HttpClient:
         """The client for requests to other servers. It is closed with the master."""
         if self._http is None:
-            # not at the top: whoever uses the state layer alone rarely needs it, and it brings an HTTP stack along
+            # not at the top: programs that use the state layer alone rarely need it, and it imports an HTTP stack
             from buildbot.util.httpclient import HttpClient
 
             self._http = HttpClient(self.reactor)
@@ -61,7 +61,7 @@ class StateLayer:
         return time.time()
 
     def is_late(self) -> bool:
-        """False: whoever uses the state layer alone checks in by itself."""
+        """False: a program that uses the state layer alone checks in by itself."""
         return False
 
     async def open(self, upgrade: bool = False) -> None:

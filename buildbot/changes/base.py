@@ -247,7 +247,7 @@ class PollingChangeSource(ChangeSource):
 
     async def __poll_alone(self) -> None:
         async with self.__polling:
-            # whoever asks from here on needs another poll: this one may have looked already
+            # a caller from here on needs another poll: this one may have asked the server already
             askers, self.__askers = self.__askers, []
             if not self.stopping:
                 await self.__poll_and_report()

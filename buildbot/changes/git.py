@@ -52,7 +52,7 @@ class Git:
         self.options: list[str] = []
 
     def stop(self) -> None:
-        """End the process that is running, if any; whoever waits for it gets a `ProgramError`."""
+        """End the process that is running, if any; the coroutine that waits for it gets a `ProgramError`."""
         self._program.stop()
 
     async def init(self, object_format: str = "sha1") -> None:

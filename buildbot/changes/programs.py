@@ -96,7 +96,7 @@ class Program:
         self._running: _Run | None = None
 
     def stop(self) -> None:
-        """End the process that is running, if any; whoever waits for it gets a `ProgramError`."""
+        """End the process that is running, if any; the coroutine that waits for it gets a `ProgramError`."""
         if self._running is not None:
             self._running.kill()
 

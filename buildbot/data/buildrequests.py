@@ -77,7 +77,7 @@ class BuildRequestUpdates(Transacts):
             complete(self._db, conn, events, ids, results, complete_at)
 
     def unclaimExpiredRequests(self, old: int) -> Deferred[None]:
-        """Release claims older than ``old`` seconds, whoever has them. Event: ``buildrequests/N/unclaimed``."""
+        """Release claims older than ``old`` seconds, of any master. Event: ``buildrequests/N/unclaimed``."""
         return self.transact(self._thdUnclaimExpired, old)
 
     def _thdUnclaimExpired(self, conn: Connection, events: Events, old: int) -> None:

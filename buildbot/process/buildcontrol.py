@@ -11,7 +11,7 @@ from buildbot.util.background import in_background
 
 
 class BuildControl:
-    """Stops a build when somebody asks for that."""
+    """Stops a build on request."""
 
     def __init__(self, build: RunningBuild) -> None:
         self._build = build

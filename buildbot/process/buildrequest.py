@@ -92,7 +92,7 @@ class BuildRequest:
 
 
 async def _asked(master: Master, bsid: int) -> Any:
-    """What a buildset asks for, to be compared; None if that is nobody else's: it has a patch."""
+    """The code and the properties of a buildset, to be compared; None for one with a patch, which equals no other."""
     buildset = await master.data.get({}, ("buildsets", bsid))
     if any(stamp["patch"] is not None for stamp in buildset["sourcestamps"]):
         return None

@@ -1,4 +1,4 @@
-"""Objects that users make in master.cfg and that are compared by what they were made with."""
+"""Objects of master.cfg that are equal if they were made with the same arguments."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class BuildDefaults:
 
     @classmethod
     def of(cls, config: MasterConfig) -> BuildDefaults:
-        """Those of a `MasterConfig`; whoever embeds the process layer may leave out what has a default."""
+        """The defaults of a `MasterConfig`. An embedding program may leave out attributes that have a default."""
         limits = LogLimits(getattr(config, "logMaxSize", None), getattr(config, "logMaxTailSize", None) or 0)
         source = str(getattr(config, "configfile", "global"))
         url = getattr(config, "buildbotURL", MasterConfig.buildbotURL)

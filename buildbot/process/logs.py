@@ -31,7 +31,7 @@ INTERVAL_S = 0.2
 #: characters that are written without waiting for the interval
 BATCH_CHARS = 64 * 1024
 
-#: characters that may wait before whoever feeds the log is asked to pause
+#: characters that may wait to be written before the writer of the log is asked to pause
 MAX_BACKLOG_CHARS = 4 * 1024 * 1024
 
 #: characters of a line of output; what is longer goes on in the next line

@@ -136,7 +136,7 @@ class Properties:
             self._runtime.discard(name)
 
     def update(self, values: Mapping[str, Any], source: str, runtime: bool = False) -> None:
-        """Set several properties from one source. Renderables are kept, to be rendered by whoever uses them."""
+        """Set several properties from one source. Renderables are kept, to be rendered where they are used."""
         for name, value in values.items():
             if holds_renderable(value):
                 self._set(name, value, source, runtime)

@@ -263,7 +263,7 @@ class SharedService(BuildbotService):
         found = manager.shared.get(name)
         if found is None:
             made = cls(*args, name=name, **kwargs)
-            # whoever asks meanwhile waits for the same start
+            # callers that come meanwhile wait for the same start
             found = manager.shared[name] = made, made.setServiceParent(manager)
         service, starting = found
         if not starting.called:

@@ -60,7 +60,7 @@ class ProcessLayer:
     def __init__(self, master: RunningMaster) -> None:
         self.master = master
         self.builders: dict[str, Builder] = {}
-        # whoever embeds this layer need not have a directory
+        # a program that embeds this layer need not have a directory
         self.workers = WorkerManager(master, getattr(master, "basedir", None))
         self.client_ports = ClientPorts(master.reactor, self.workers.clients)
         self.schedulers: dict[str, ClaimedPart] = {}
@@ -194,7 +194,7 @@ class ProcessLayer:
         update.codebase_generator = getattr(config, "codebaseGenerator", None)
         update.revlink = getattr(config, "revlink", None)
         defaults = BuildDefaults.of(config)
-        # whoever embeds this layer need not give what has a default
+        # a program that embeds this layer may leave out settings that have a default
         self._distributor.prioritize = getattr(config, "prioritizeBuilders", None)
         self._distributor.chooser.next_worker = getattr(config, "select_next_worker", None)
         self._distributor.collapser.default = getattr(config, "collapseRequests", False)
@@ -261,14 +261,14 @@ class ProcessLayer:
                 await part.run_in(self.master)
 
     async def _forget_old_forms(self) -> None:
-        """Remove the forms that nobody serves: a master that was killed leaves them behind."""
+        """Remove the forms that no master serves: a master that was killed leaves them behind."""
         known: list[SchedulerDict] = await self.master.data.get({}, ("schedulers",))
         for scheduler in known:
             if scheduler["master"] is None and scheduler["name"] not in self._config.schedulers:
                 await self.master.data.update.setForceScheduler(scheduler["schedulerid"], None)
 
     async def _force(self, args: Mapping[str, Any], entity: dict[str, Any]) -> list[Any]:
-        # any master that has the scheduler in its configuration can serve its form, whoever claimed it
+        # any master that has the scheduler in its configuration can serve its form, claimed by that master or not
         async with self._switching:  # while the configuration changes it may be gone for a moment
             scheduler: object = self.schedulers.get(entity["name"])
         if not isinstance(scheduler, Forcible):

@@ -1,8 +1,8 @@
 """Work of users' code, watched: it may block the master, wait for something that never comes, or not be stopped.
 
-`Watched` runs a coroutine and tells of these: how long the master stood still while it ran, and that what it waits for
-cannot happen any more, since nothing is left that could bring it about. Python finds the latter out when it collects
-garbage, and closes the coroutine; whoever waits here is told, and the build goes on.
+`Watched` runs a coroutine. It logs how long the coroutine blocked the master, and it finds out that the coroutine waits
+for a Deferred that nothing refers to any more: then the coroutine is garbage, and Python closes it when it collects
+garbage. `Watched.ended` fails, and the build goes on.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Watched(Generic[T]):
         self._name, self._reactor, self._may_wait = name, reactor, may_wait
         self._look_s = LOOK_S
         self._timer = reactor.callLater(self._look_s, self._look)
-        # Nothing here may hold the work itself, or nobody would notice that nothing else does.
+        # No reference to the coroutine may be kept here: it is found lost when it has become garbage.
         running = ensureDeferred(_watching(work, name, self.lost))
         self._running: ReferenceType[Deferred[T]] = ref(running)
         running.addBoth(self.end)

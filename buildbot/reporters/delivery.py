@@ -194,7 +194,7 @@ class ReportQueue(OfOneMaster):
         return self._clock if self._subscription is None else self._subscription.clock
 
     async def start_work(self) -> None:
-        """Go on where whoever ran it last has stopped."""
+        """Go on where the master that ran this reporter last has stopped."""
         deliveries_of(self.master).queues[self.name] = self
         stored = await self.master.db.state.getState(self.objectid, "feed", None)
         if stored is None:

@@ -22,7 +22,7 @@ from buildbot.util.httpclient import Answer, UnexpectedAnswerError
 
 _log = Logger()
 
-#: bytes of an answer; of what is longer nobody reads more than the beginning
+#: bytes that are read of an answer; only the beginning of a longer one is used
 MAX_ANSWER_BYTES = 1_000_000
 #: characters of an answer that stand in the log
 _SHOWN = 200

@@ -21,7 +21,7 @@ from buildbot.process.properties import Properties
 
 REASON = "The %(classname)s scheduler named %(name)r triggered this build"
 _log = Logger()
-#: what a source stamp says if nobody says more
+#: attributes of a source stamp that are not given
 _STAMP: Mapping[str, Any] = MappingProxyType({"repository": "", "branch": None, "revision": None, "project": ""})
 #: how many changes are read at a time
 PAGE = 500

@@ -151,7 +151,7 @@ class ChangeScheduler(BaseScheduler):
         try:
             await self.note()
         except NotClaimedError:
-            self.__unnoted = 0  # whoever runs it now looks at those changes again, without harm
+            self.__unnoted = 0  # the master that runs it now looks at those changes again, without harm
 
     def __thd_note(self, conn: Connection, feed: dict[str, Any]) -> None:
         self.thd_hold(conn)
@@ -334,7 +334,7 @@ class ChangeScheduler(BaseScheduler):
             await self.addBuildsetForChanges(changeids=list(changeids), reason=reason)
         finally:
             left, self.__alongside = self.__alongside, None
-        if left is not None:  # whoever overrides it made no buildset
+        if left is not None:  # an overridden method made no buildset
             await self.master.db.pool.do(left)
         self.__unnoted = 0
 

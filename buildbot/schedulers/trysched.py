@@ -203,7 +203,7 @@ class Try_Userpass(_Try):
         return str(await properties.render(password))
 
     async def stop_scheduling(self) -> None:
-        """Let nobody in any more."""
+        """Accept no more logins."""
         users, self.__open = self.__open, []
         for user in users:
             await self.master.client_ports.remove(self.port, user)

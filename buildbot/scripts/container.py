@@ -119,7 +119,7 @@ def fetch(url: str, directory: Path) -> None:
 
 
 def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
-    """All of an archive; if everything is in one directory, what is in that."""
+    """Unpack an archive; of one that holds a single directory, the contents of that directory."""
     members = archive.getmembers()
     tops = {PurePosixPath(member.name).parts[:1] for member in members} - {()}
     wrapped = len(tops) == 1 and not any(member.isfile() and "/" not in member.name for member in members)

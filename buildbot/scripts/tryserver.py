@@ -39,7 +39,7 @@ def command(jobdir: Path) -> None:
 
 
 def deliver(jobdir: Path, job: bytes) -> None:
-    """Put a job into a maildir; whoever watches it sees all of the job or nothing.
+    """Put a job into a maildir; a scheduler that watches the maildir sees all of the job or nothing.
 
     Raises:
         OSError: it cannot be written.

@@ -27,7 +27,7 @@ from buildbot.util.results import FAILURE, SUCCESS
 
 #: seconds between the signal that stops a program and the one that it cannot ignore
 KILL_AFTER_S = 5
-#: seconds that the output of a program that has ended may still be held open by what it started
+#: seconds to wait for the end of a program's output after its exit, while processes that it started hold it open
 DRAIN_S = 5
 #: what makes a session and runs a program in it
 _OWN_SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"

@@ -58,7 +58,7 @@ class FairQueue:
         if self._running >= self._at_once:
             turn: Deferred[None] = Deferred(lambda cancelled: self._leave(address, cancelled))
             self._waiting.setdefault(address, deque()).append(turn)
-            await turn  # whoever gave the turn has counted it
+            await turn  # counted already, by the code that gave the turn
         else:
             self._running += 1
         try:

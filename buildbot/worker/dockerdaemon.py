@@ -21,7 +21,7 @@ ANSWER_S, IMAGE_S = 60, 3600
 END_S = 10
 #: the status of an answer to what can never be done
 BAD_REQUEST = 400
-#: lines that are shown of what a build of an image, or a container that ended, said last
+#: last lines of output that are shown of a build of an image, or of a container that ended
 SHOWN_LINES = 10
 
 

@@ -18,7 +18,7 @@ from buildbot.worker.kubeconfig import KubeConfigLoaderBase, message_of
 
 #: seconds until a pod that was deleted must be gone, and between looks
 GONE_S, LOOK_S = 60.0, 1.0
-#: lines that are shown of what a pod that ended said last
+#: last lines of the log that are shown of a pod that ended
 SHOWN_LINES = 10
 #: reasons for which a container waits that do not pass by themselves
 _STUCK = (

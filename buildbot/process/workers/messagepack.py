@@ -234,7 +234,7 @@ class MessagePackConnection(Connection):
     def _on_response(self, said: dict[str, Any]) -> None:
         asked = self._asked.pop(said["seq_number"], None)
         if asked is None:
-            return  # nobody waits for it any more
+            return  # its request waits for no answer any more
         if said.get("is_exception"):
             asked.errback(RemoteError(_error_in(said.get("result"))))
         else:
