@@ -47,9 +47,9 @@ class StepFactory(Generic[StepT]):
 
 
 class StepDescription(Declared):
-    """The arguments that every step takes, which are also class attributes that give the defaults.
+    """The arguments of every step, which `BuildStep` inherits; they are also class attributes that give the defaults.
 
-    It remembers the call that made it, so that every build can make a fresh step.
+    A step remembers the call that made it, so that every build can make a fresh step.
     """
 
     name = argument("generic", checks.text, renderable=True, doc="shown in pages; a repeated name gets a number")
