@@ -19,7 +19,6 @@ _LONGEST_HINT = 200
 
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
-    "worker": {"OpenStackLatentWorker": "there is none yet; docs/extending.md shows how to write one"},
     "util": {
         "CommandlineUserManager": "it needs a port of its own; run `buildbot user --op=… DIRECTORY`",
         "PasswordManhole": "whoever guesses the password could do everything; use AuthorizedKeysManhole",
@@ -266,6 +265,7 @@ worker = Namespace(
         "buildbot.worker.kubernetes": "KubeLatentWorker",
         "buildbot.worker.libvirt": "LibVirtWorker",
         "buildbot.worker.local": "LocalWorker",
+        "buildbot.worker.openstack": "OpenStackLatentWorker",
     },
 )
 

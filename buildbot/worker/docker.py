@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from twisted.logger import Logger
 
 from buildbot.config import checks
-from buildbot.config.arguments import REQUIRED, argument, arguments_of
+from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.interfaces import LatentWorkerCannotSubstantiate, holds_renderable
+from buildbot.interfaces import holds_renderable
 from buildbot.util.threads import OneByOne, in_own_thread
 from buildbot.worker.container import DockerBaseWorker
+from buildbot.worker.latent import rendered_arguments
 
 if TYPE_CHECKING:
     from buildbot.worker.dockerdaemon import Daemon
@@ -126,15 +127,7 @@ class DockerLatentWorker(DockerBaseWorker):
 
     async def renderWorkerProps(self, build_props: Any) -> dict[str, Any]:
         """The arguments that decide whether an instance suits a build, rendered and checked."""
-        values: dict[str, Any] = await build_props.render({name: getattr(self, name) for name in RENDERED})
-        declared = arguments_of(type(self))
-        for name, value in values.items():
-            if holds_renderable(getattr(self, name)):
-                try:
-                    values[name] = declared[name].check(value)
-                except ValueError as reason:
-                    raise LatentWorkerCannotSubstantiate(f"{name} {reason}") from None
-        return values
+        return await rendered_arguments(self, RENDERED, build_props)
 
     async def start_instance(self, build: Any) -> bool:
         """Start a container; see `AbstractLatentWorker.start_instance`."""

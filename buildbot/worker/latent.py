@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from buildbot.config import checks
-from buildbot.config.arguments import argument
+from buildbot.config.arguments import argument, arguments_of
+from buildbot.interfaces import LatentWorkerCannotSubstantiate, holds_renderable
 from buildbot.process.configured import Configured
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.worker.base import AbstractWorker
@@ -111,4 +113,21 @@ class AbstractLatentWorker(Configured, AbstractWorker):
         return bool(await resolved(self.renderWorkerProps(build_props)) == self.__props_of_instance)
 
 
-__all__ = ["AbstractLatentWorker"]
+async def rendered_arguments(worker: AbstractLatentWorker, names: Sequence[str], build_props: Any) -> dict[str, Any]:
+    """Arguments of a worker by name, rendered for a build; those that were renderables are checked now.
+
+    Raises:
+        LatentWorkerCannotSubstantiate: a value is none that the argument takes.
+    """
+    values: dict[str, Any] = await build_props.render({name: getattr(worker, name) for name in names})
+    declared = arguments_of(type(worker))
+    for name, value in values.items():
+        if holds_renderable(getattr(worker, name)):
+            try:
+                values[name] = declared[name].check(value)
+            except ValueError as reason:
+                raise LatentWorkerCannotSubstantiate(f"{name} {reason}") from None
+    return values
+
+
+__all__ = ["AbstractLatentWorker", "rendered_arguments"]
