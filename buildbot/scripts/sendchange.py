@@ -7,12 +7,39 @@ from typing import Any
 
 import click
 
+from buildbot.scripts import optionsfile
 from buildbot.scripts.reactor import run
 
 SYSTEMS = ("cvs", "svn", "darcs", "hg", "bzr", "git", "mtn", "p4")
 
 
-@click.command("sendchange")
+#: what ``.buildbot/options`` may set, by its names: the option's name here; of two names for one the first counts
+_DEFAULTS = {
+    "master": "address",
+    "who": "who",
+    "username": "who",
+    **{each: each for each in ("auth", "branch", "category", "codebase", "encoding", "project", "repository", "vc")},
+}
+
+
+class _WithDefaults(click.Command):
+    """A command whose options have the defaults of ``.buildbot/options``."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As `click.Command.make_context`."""
+        found: dict[str, str] = {}
+        for name, value in optionsfile.read().items():
+            if name in _DEFAULTS and value is not None:
+                if not isinstance(value, str):
+                    raise click.ClickException(f".buildbot/options: {name} must be a text, not {value!r}")
+                if name != "username" or "who" not in found:
+                    found[_DEFAULTS[name]] = value
+        return super().make_context(info_name, args, parent, **{**extra, "default_map": found})
+
+
+@click.command("sendchange", cls=_WithDefaults)
 @click.argument("files", nargs=-1)
 @click.option("-m", "--master", "address", required=True, help="Where the change source is: HOST:PORT.", metavar="H:P")
 @click.option(
@@ -54,7 +81,10 @@ def command(
     vc: str | None,
     encoding: str,
 ) -> None:
-    """Send a change to the PBChangeSource of a master: FILES were changed."""
+    """Send a change to the PBChangeSource of a master: FILES were changed.
+
+    Defaults are in .buildbot/options, here, above or in the home directory: master, who, auth, branch and so on.
+    """
     host, colon, port = address.rpartition(":")
     if not colon or not port.isdigit():
         raise click.UsageError(f"--master must be HOST:PORT, not {address!r}")
