@@ -12,7 +12,7 @@ from tests.faults.table import Result, judge_rates, run
 from tests.support.databases import selected_backends
 from tests.support.servers import missing
 
-#: what differs most between the databases, or is only of one; masters that stand still or are cut off are in tests/races
+#: what differs most between them; masters that stand still or are cut off have tests in tests/races
 SHORT = {"sqlite": ("disk-full",), "postgresql": ("database-killed",), "mysql": ("no-connections",)}
 SETTINGS = Settings(expiry_s=5, stretch_s=2.0, later_s=2.0, scale=0.4, workers=3, pause_s=0.2)
 
