@@ -221,6 +221,14 @@ class ChangeSourceLike(Protocol):
 
 
 @runtime_checkable
+class TakesClients(Protocol):
+    """A part to which programs log in over PB."""
+
+    def client_port(self) -> int | str | None:
+        """Where they do: a number or an endpoint description; None: at the workers' port for PB."""
+
+
+@runtime_checkable
 class AuthLike(Protocol):
     """A way to log in, as a configuration names it (``util.UserPasswordAuth({…})``)."""
 

@@ -60,6 +60,11 @@ class PBChangeSource(ChangeSource):
             self.name = f"PBChangeSource:{self.port}"
         self.__open = False
 
+    def client_port(self) -> int | str | None:
+        """As `buildbot.interfaces.TakesClients`."""
+        port: int | str | None = self.port
+        return port
+
     async def start_work(self) -> None:
         """Let clients in."""
         password = await self.render(self.passwd)

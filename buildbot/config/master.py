@@ -28,6 +28,7 @@ from buildbot.interfaces import (
     SchedulerLike,
     SecretProviderLike,
     ServiceLike,
+    TakesClients,
     WorkerLike,
 )
 
@@ -146,7 +147,7 @@ class _Reader:
         for key in ("builders", "codebases"):
             self._known_projects(key, settings[key], settings["projects"])
         settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"], settings["multiMaster"])
-        settings["change_source"] = self._change_sources(checked["change_source"])
+        settings["change_source"] = self._change_sources(checked["change_source"], checked["protocols"])
         settings["services"] = tuple(
             self._elements("services", checked["services"], ServiceLike, "a service such as a reporter")
         )
@@ -428,11 +429,19 @@ class _Reader:
                     )
         return MappingProxyType({scheduler.name: scheduler for scheduler in found})
 
-    def _change_sources(self, value: Any) -> tuple[ChangeSourceLike, ...]:
+    def _change_sources(self, value: Any, protocols: Mapping[str, Any]) -> tuple[ChangeSourceLike, ...]:
         given = list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
-        return tuple(
-            self._elements("change_source", given, ChangeSourceLike, "a change source such as changes.GitPoller(…)")
-        )
+        found = self._elements("change_source", given, ChangeSourceLike, "a change source such as changes.GitPoller(…)")
+        for each in found:
+            at_workers_port = isinstance(each, TakesClients) and each.client_port() is None
+            if at_workers_port and "pb" not in protocols and "protocols" not in self.incomplete:
+                self.report(
+                    "change_source",
+                    f"{each.name!r} needs a port that programs connect to: give it port=…, or "
+                    "c['protocols'] = {'pb': {'port': 9989}}",
+                    self._place("change_source", each),
+                )
+        return tuple(found)
 
     def _idle(self, settings: Mapping[str, Any]) -> None:
         """Say so if nothing can be built; a master may be there for its page alone."""

@@ -426,6 +426,28 @@ def test_no_port_for_workers(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize(("more", "found"), [
+    ("", ["master.cfg:3: c['change_source'] 'PBChangeSource:None' needs a port that programs connect to: "
+          "give it port=…, or c['protocols'] = {'pb': {'port': 9989}}"]),
+    ("c['protocols'] = {'msgpack_experimental_v7': {'port': 9990}}", ["PBChangeSource:None' needs a port"]),
+    ("c['protocols'] = {'pb': {'port': 9989}}", []),
+    ("c['protocols'] = missing", ["name 'missing' is not defined"]),
+])  # fmt: skip
+def test_no_port_for_changes(tmp_path: Path, more: str, found: list[str]) -> None:
+    """A change source that programs log in to at the workers' port needs one for PB; one with its own port does not."""
+    text = f"""\
+        from buildbot.plugins import changes
+        c = BuildmasterConfig = {{}}
+        c["change_source"] = [changes.PBChangeSource(), changes.PBChangeSource(port=9991)]
+        {more}
+        """
+    if not found:
+        load(tmp_path, text)
+        return
+    said = mistakes(tmp_path, text, whole=True)
+    assert len(said) == 1 and found[0] in said[0]
+
+
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     """A database URL that cannot be read is not repeated: it may hold a password."""
     (said,) = mistakes(tmp_path, "c['db_url'] = 'postgresql//joe:geheim@host/x'")
