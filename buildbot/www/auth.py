@@ -72,6 +72,8 @@ class UserInfoProviderBase:
     """Says more about a user whose name is known; derive from it and override ``getUserInfo``."""
 
     name = "noinfo"
+    #: the master, before it is asked
+    master: Any = None
 
     def getUserInfo(self, username: str) -> Any:
         """A dictionary with ``email``, ``full_name``, ``groups`` or what else there is; may be a coroutine."""
@@ -108,6 +110,8 @@ class AuthBase(Declared):
     def reconfigAuth(self, master: Any, new_config: Any) -> None:
         """Take the master and its configuration; called when the web server is made, and at each reconfiguration."""
         self.master = master
+        if isinstance(self.userInfoProvider, UserInfoProviderBase):
+            self.userInfoProvider.master = master
 
     def getConfigDict(self) -> dict[str, Any]:
         """What pages are told: ``name``, and for OAuth2 more."""

@@ -13,6 +13,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.www.auth import UserInfoProviderBase
 from buildbot.www.avatar import AvatarBase
+from buildbot.www.rendering import rendered
 from buildbot.www.resource import Redirect
 
 try:
@@ -82,7 +83,9 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
     )  # fmt: skip
     uri = argument(REQUIRED, _uri, doc="the server's address: `ldap://`, `ldaps://` or `ldapi://`")
     bindUser = argument(REQUIRED, checks.optional(checks.text), doc="as whom to ask; None: as nobody")
-    bindPw = argument(REQUIRED, checks.optional(_password), doc="that one's password")
+    bindPw = argument(
+        REQUIRED, checks.optional(_password), renderable=True, doc="that one's password, which may be a `util.Secret`"
+    )
     accountBase = argument(REQUIRED, checks.name, doc="where users are: `ou=people,dc=example,dc=org`")
     accountPattern = argument(
         REQUIRED, _pattern("username"), doc="the filter that finds a user: `(&(objectClass=person)(uid=%(username)s))`"
@@ -120,19 +123,24 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
         Raises:
             ldap3.core.exceptions.LDAPException: it does not answer, or refuses.
         """
-        return await deferToThread(self.__with_connection, self.__user, username)
+        known: dict[str, Any] = await self.__asked(self.__user, username)
+        return known
 
     async def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
         """As ``AvatarBase.getUserAvatar``."""
         if self.avatarPattern is None or not email:
             return None
-        found = await deferToThread(self.__with_connection, self.__picture, email.decode(errors="replace"))
+        found = await self.__asked(self.__picture, email.decode(errors="replace"))
         if isinstance(found, str):
             raise Redirect(found)
         return found
 
-    def __with_connection(self, ask: Callable[[Any, str], Any], about: str) -> Any:
-        connection = connect(self.uri, self.bindUser, self.bindPw, self.tls)
+    async def __asked(self, ask: Callable[[Any, str], Any], about: str) -> Any:
+        password = await rendered(self.master, self.bindPw)
+        return await deferToThread(self.__with_connection, password, ask, about)
+
+    def __with_connection(self, password: str | None, ask: Callable[[Any, str], Any], about: str) -> Any:
+        connection = connect(self.uri, self.bindUser, password, self.tls)
         try:
             return ask(connection, about)
         finally:

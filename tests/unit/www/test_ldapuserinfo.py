@@ -85,6 +85,27 @@ async def test_login(master: FakeMaster) -> None:
             assert (await client.ask("GET", f"/avatar?email={unknown}"))[1]["content-type"] == "image/svg+xml"
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["pictures", "users"])
+async def test_a_secret_password(master: FakeMaster, directory: list[Any], alone: bool) -> None:
+    """The password may be a secret, whichever of the two the directory is asked for."""
+    asked: list[Any] = []
+
+    async def rendered(value: Any) -> str:
+        asked.append(value)
+        return "hush"
+
+    setattr(master, "rendered", rendered)  # noqa: B010
+    info = util.LdapUserInfo(**{**ARGUMENTS, "bindPw": util.Secret("ldap")}, **AVATARS)
+    auth = util.UserPasswordAuth({"joe": "pw"}, userInfoProvider=None if alone else info)
+    async with serving(master, auth=auth, avatar_methods=[info] if alone else []) as client:
+        if alone:
+            assert (await client.ask("GET", "/avatar?email=joe@x.org"))[1]["content-type"] == "image/png"
+        else:
+            assert await client.login("joe", "pw") == 302
+            assert (await client.user())["full_name"] == "Joe"
+    assert asked == [info.bindPw] and len(directory) == 1
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
