@@ -72,10 +72,9 @@ def _uid() -> str:
 
 def free_port() -> int:
     """A port that nobody uses now."""
-    port = reactor.listenTCP(0, ClientFactory(), interface="127.0.0.1")
-    number: int = port.getHost().port
-    port.stopListening()
-    return number
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 Untyped: Any = IRCClient
