@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.properties import Interpolate, Properties
+from buildbot.process.properties import Properties
 from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.message import MessageFormatterRenderable
 from buildbot.reporters.repositories import owner_and_name, pull_request
-from buildbot.reporters.status import StatusPush, text_of
+from buildbot.reporters.status import StatusPush, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
@@ -69,7 +69,6 @@ class GitHubStatusPush(StatusPush):
         if not stamp["revision"]:
             self.skipped(stamp, "it has no revision")
             return
-        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
         await self.createStatus(
             repo_user=repository[0],
             repo_name=repository[1],
@@ -77,7 +76,7 @@ class GitHubStatusPush(StatusPush):
             state=state,
             props=props,
             target_url=build["url"],
-            context=await props.render(context),
+            context=await rendered_context(self.context, props),
             issue=pull_request(stamp["branch"]),
             description=text_of(report["body"]),
         )
@@ -197,8 +196,7 @@ class GitHubChecksPush(GitHubStatusPush):
         if repository is None or not stamp["revision"]:
             self.skipped(stamp, "it has no revision, or its repository no owner and name")
             return
-        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
-        name = await props.render(context)
+        name = await rendered_context(self.context, props)
         # a request and its builds are one check, also when it is built again
         external_id = f"{self.name}/{build['buildrequest']['buildrequestid']}"
         payload = {

@@ -8,10 +8,10 @@ from urllib.parse import quote
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.properties import Interpolate, Properties
+from buildbot.process.properties import Properties
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.repositories import owner_and_name
-from buildbot.reporters.status import Report, StatusPush, text_of
+from buildbot.reporters.status import Report, StatusPush, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
@@ -59,7 +59,6 @@ class GitLabStatusPush(StatusPush):
         project = await self.getProjectId(stamp)
         if project is None:
             return
-        context = self.context if self.context is not None else Interpolate("buildbot/%(prop:buildername)s")
         await self.createStatus(
             project_id=project,
             branch=stamp["branch"],
@@ -67,7 +66,7 @@ class GitLabStatusPush(StatusPush):
             state=state,
             target_url=build["url"],
             description=text_of(report["body"])[:MAX_DESCRIPTION],
-            context=await props.render(context),
+            context=await rendered_context(self.context, props),
         )
 
     @deferred

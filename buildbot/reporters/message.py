@@ -253,12 +253,8 @@ class MessageFormatterFunction(MessageFormatterBase):
         return self.function(context)
 
 
-class MessageFormatterFunctionRaw(MessageFormatterBase):
-    """A function makes the whole message: a dictionary with any of ``body``, ``type``, ``subject``, ``extra_info``."""
-
-    positional = ("function", *MessageFormatterBase.positional)
-
-    function = argument(REQUIRED, checks.function, doc="f(master, context) gives the message, or a Deferred")
+class _OfContext(MessageFormatterBase):
+    """A formatter that makes its message of the variables that templates know, in `render_message_dict`."""
 
     @deferred
     async def format_message_for_build(  # type: ignore[override]  # the callers that there are give no more
@@ -266,7 +262,7 @@ class MessageFormatterFunctionRaw(MessageFormatterBase):
     ) -> Any:
         """The message; Deferred."""
         context = create_context_for_build(mode or (), build, is_buildset, master, users or [])
-        return await self.__message(master, context)
+        return await self.render_message_dict(master, context)
 
     @deferred
     async def format_message_for_buildset(
@@ -280,9 +276,19 @@ class MessageFormatterFunctionRaw(MessageFormatterBase):
     ) -> Any:
         """The message; Deferred."""
         context = create_context_for_buildset(mode or (), buildset, builds, master, users or [])
-        return await self.__message(master, context)
+        return await self.render_message_dict(master, context)
 
-    async def __message(self, master: Any, context: dict[str, Any]) -> dict[str, Any]:
+
+class MessageFormatterFunctionRaw(_OfContext):
+    """A function makes the whole message: a dictionary with any of ``body``, ``type``, ``subject``, ``extra_info``."""
+
+    positional = ("function", *MessageFormatterBase.positional)
+
+    function = argument(REQUIRED, checks.function, doc="f(master, context) gives the message, or a Deferred")
+
+    @deferred
+    async def render_message_dict(self, master: Any, context: dict[str, Any]) -> dict[str, Any]:
+        """What the function makes; Deferred."""
         await resolved(self.buildAdditionalContext(master, context))
         made = await resolved(self.function(master, context))
         if not isinstance(made, Mapping):
@@ -402,7 +408,7 @@ def _described(context: Mapping[str, Any]) -> str:
     return "worker" if "worker" in context else "build" if "build" in context else "buildset"
 
 
-class MessageFormatter(MessageFormatterBaseJinja):
+class MessageFormatter(_OfContext, MessageFormatterBaseJinja):
     """Words about builds and buildsets, by templates of one's own or the usual ones."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -410,29 +416,13 @@ class MessageFormatter(MessageFormatterBaseJinja):
         if self.template is None:  # the usual ones list the steps
             self.want_steps = self.want_logs = True
 
-    @deferred
-    async def format_message_for_build(  # type: ignore[override]  # the callers that there are give no more
+    def format_message_for_build(  # type: ignore[override]  # as in _OfContext
         self, master: Any, build: dict[str, Any], is_buildset: bool = False, users: Any = None, mode: Any = None
     ) -> Any:
         """The message; Deferred. A request that waits is described as far as it is known."""
         if "number" not in build:
             build = {"state_string": "build pending", "steps": [], **build}
-        context = create_context_for_build(mode or (), build, is_buildset, master, users or [])
-        return await self.render_message_dict(master, context)
-
-    @deferred
-    async def format_message_for_buildset(
-        self,
-        master: Any,
-        buildset: dict[str, Any],
-        builds: list[dict[str, Any]],
-        users: Any = None,
-        mode: Any = None,
-        **kwargs: Any,
-    ) -> Any:
-        """The message; Deferred."""
-        context = create_context_for_buildset(mode or (), buildset, builds, master, users or [])
-        return await self.render_message_dict(master, context)
+        return super().format_message_for_build(master, build, is_buildset, users, mode)
 
 
 class MessageFormatterMissingWorker(MessageFormatterBaseJinja):

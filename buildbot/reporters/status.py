@@ -10,7 +10,7 @@ from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
-from buildbot.process.properties import Properties
+from buildbot.process.properties import Interpolate, Properties
 from buildbot.reporters.generators.build import BuildStartEndStatusGenerator
 from buildbot.reporters.generators.buildrequest import BuildRequestGenerator
 from buildbot.reporters.http import HttpPush
@@ -18,6 +18,8 @@ from buildbot.reporters.message import properties_of
 from buildbot.util.deferreds import deferred
 
 _log = Logger()
+
+_USUAL_CONTEXT = Interpolate("buildbot/%(prop:buildername)s")
 
 #: a report, or a build or source stamp in one
 Report = Mapping[str, Any]
@@ -74,6 +76,11 @@ class StatusPush(HttpPush):
         """Say, where that is wanted, that a status arrived."""
         if self.verbose:
             _log.info("{reporter}: {state} for {what}", reporter=self.name, state=state, what=what)
+
+
+async def rendered_context(context: Any, props: Properties) -> Any:
+    """The name of a status; ``buildbot/BUILDERNAME`` where the configuration has none."""
+    return await props.render(_USUAL_CONTEXT if context is None else context)
 
 
 def text_of(body: Any) -> str:

@@ -26,6 +26,7 @@ from buildbot.reporters.irc import IRC
 from buildbot.test.reporters import ReporterHarness
 from buildbot.test.running import until
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS, WARNINGS
+from tests.support.git_servers import free_port
 from tests.support.reactor import reactor
 from tests.unit.util.test_httpclient import make_certificate
 
@@ -68,13 +69,6 @@ def _uid() -> str:
     import getpass
 
     return getpass.getuser()
-
-
-def free_port() -> int:
-    """A port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 Untyped: Any = IRCClient
