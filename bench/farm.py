@@ -287,16 +287,23 @@ def _looking(master: Farm) -> Iterator[list[float]]:
 
 def _gap(who: str, backend: str, shape: Shape, directory: Path) -> float:
     """Milliseconds from the end of a build on a worker to its next one, the median of ``shape.builds``."""
-    with farms(who, backend, shape, directory) as masters:
+    with farms(who, backend, shape, directory, agents=False) as masters:
         (master,) = masters
-        return statistics.median(_Follower(master.http).gaps(shape.builds)) * 1e3
+        follower = _Follower(master.http)
+        with ThreadPoolExecutor(1) as pool:
+            # A short queue may be done before all agents are there.
+            started = pool.submit(master.start_agents)
+            gaps = follower.gaps(shape.builds)
+            started.result()
+        return statistics.median(gaps) * 1e3
 
 
 class _Follower:
-    """Follows the builds of a master as events."""
+    """Follows the builds of a master as events, from the moment when it is made."""
 
     def __init__(self, port: int) -> None:
         self._lines = http_load.stream(port, "/sse/listen/builds/*/*")
+        next(self._lines)
 
     def gaps(self, count: int) -> list[float]:
         """Seconds from the end of a build to the next one of the same worker."""

@@ -187,10 +187,10 @@ class Farm:
 
 
 @contextmanager
-def farms(who: str, backend: str, shape: Shape, directory: Path) -> Iterator[list[Farm]]:
-    """Masters of ``tenfold`` or ``upstream`` on a new database, with their agents.
+def farms(who: str, backend: str, shape: Shape, directory: Path, agents: bool = True) -> Iterator[list[Farm]]:
+    """Masters of ``tenfold`` or ``upstream`` on a new database.
 
-    Raises NoServerError, NoUpstreamError.
+    ``agents``: start their agents too; otherwise `Farm.start_agents` does. Raises NoServerError, NoUpstreamError.
     """
     tool = Path(sys.executable).with_name("buildbot")
     with ExitStack() as stack:
@@ -209,8 +209,9 @@ def farms(who: str, backend: str, shape: Shape, directory: Path) -> Iterator[lis
         for master in masters:
             stack.callback(master.stop)
             master.start()
-        for master in masters:
-            master.start_agents()
+        if agents:
+            for master in masters:
+                master.start_agents()
         yield masters
 
 
