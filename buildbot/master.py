@@ -16,7 +16,8 @@ from buildbot.life import MasterService
 from buildbot.process.heartbeat import Heartbeat
 from buildbot.process.janitor import Janitor
 from buildbot.process.properties import Properties
-from buildbot.process.service import BuildbotService, ServiceManager
+from buildbot.process.service import BuildbotService
+from buildbot.process.servicemanager import ServiceManager
 from buildbot.process.services import ProcessLayer
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.secrets.manager import SecretManager

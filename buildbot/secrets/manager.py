@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from buildbot.process.secrets import SecretDetails
-from buildbot.process.service import ServiceManager
+from buildbot.process.servicemanager import ServiceManager
 from buildbot.secrets.providers.base import SecretProviderBase
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.redaction import known

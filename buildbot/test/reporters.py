@@ -11,7 +11,8 @@ from treq.testing import RequestTraversalAgent
 from twisted.web.resource import Resource
 
 from buildbot.config.master import MasterConfig
-from buildbot.process.service import BuildbotService, ServiceManager
+from buildbot.process.service import BuildbotService
+from buildbot.process.servicemanager import ServiceManager
 from buildbot.reporters.delivery import deliveries_of
 from buildbot.test.fake.fakedb import make_master
 from buildbot.test.running import until

@@ -1,13 +1,10 @@
-"""The public path of services; the code is in `buildbot.process.service`."""
+"""The public path of services; the code is in `buildbot.process`."""
 
-from buildbot.process.service import (
-    AsyncMultiService,
-    AsyncService,
-    BuildbotService,
-    ClusteredBuildbotService,
-    ServiceManager,
-    SharedService,
-)
+from buildbot.process.clusteredservice import ClusteredBuildbotService
+from buildbot.process.multiservice import AsyncMultiService, AsyncService
+from buildbot.process.service import BuildbotService
+from buildbot.process.servicemanager import ServiceManager
+from buildbot.process.sharedservice import SharedService
 
 BuildbotServiceManager = ServiceManager
 

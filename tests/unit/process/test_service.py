@@ -10,15 +10,11 @@ from twisted.internet.task import Clock
 
 from buildbot.config import ConfigErrors, checks, error
 from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.clusteredservice import ClusteredBuildbotService
 from buildbot.process.properties import renderer
-from buildbot.process.service import (
-    AGAIN_S,
-    BuildbotService,
-    ClusteredBuildbotService,
-    DeclaredService,
-    ServiceManager,
-    SharedService,
-)
+from buildbot.process.service import BuildbotService, DeclaredService
+from buildbot.process.servicemanager import RETRY_S, ServiceManager
+from buildbot.process.sharedservice import SharedService
 from buildbot.test.fake.fakedb import make_master
 from buildbot.util import service as door
 
@@ -132,7 +128,7 @@ async def test_a_failing_service_does_not_hold_up_the_others() -> None:
     await services.configure([Noted(name="bad", fails=[OSError("not now")]), Noted(name="good")])
     assert not services.named["bad"].running and services.named["good"].running
     Noted.notes.clear()
-    clock.advance(AGAIN_S)
+    clock.advance(RETRY_S)
     assert services.named["bad"].running
     assert ("bad", 1, None) in Noted.notes and ("good", 1, None) not in Noted.notes
     await services.stopService()

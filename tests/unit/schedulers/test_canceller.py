@@ -12,7 +12,7 @@ from twisted.logger import capturedLogs
 from buildbot.changes.ssfilter import SourceStampFilter
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
-from buildbot.process.service import ServiceManager
+from buildbot.process.servicemanager import ServiceManager
 from buildbot.schedulers.canceller import FailingBuildsetCanceller, OldBuildCanceller, default_branch_key
 from buildbot.test.fake.fakedb import make_master
 from buildbot.test.running import until
