@@ -13,7 +13,7 @@ from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.buildcontract import RunningBuild
 from buildbot.process.buildgathering import set_directories
 from buildbot.process.buildstoring import kept, set_state, stored_together
-from buildbot.process.logs import storable
+from buildbot.process.loglines import storable
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import NotPreparedError
 from buildbot.util.results import CANCELLED, EXCEPTION, RETRY, SUCCESS

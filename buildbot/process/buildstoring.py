@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.buildcontract import RunningBuild
-from buildbot.process.logs import storable
+from buildbot.process.loglines import storable
 
 _log = Logger()
 

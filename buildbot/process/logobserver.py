@@ -78,7 +78,7 @@ class LogLineObserver(LogObserver):
             receive(line)
 
     def setMaxLineLength(self, max_length: int) -> None:
-        """Has no effect; lines are cut at `buildbot.process.logs.MAX_LINE_CHARS`."""
+        """Has no effect; lines are cut at `buildbot.process.loglines.MAX_LINE_CHARS`."""
 
     def outLineReceived(self, line: str) -> None:
         """A line of standard output, or of a text or HTML log."""

@@ -8,7 +8,8 @@ import traceback
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
-from buildbot.process.logs import CLASSES, Log, decoder_of
+from buildbot.process.loglines import decoder_of
+from buildbot.process.logs import CLASSES, Log
 from buildbot.process.stepcalls import failure_of
 from buildbot.process.stepcontract import ILogObserver, RunningStep
 from buildbot.process.stepsummary import StepSummary

@@ -10,7 +10,8 @@ from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
-from buildbot.process.logs import Log, storable
+from buildbot.process.loglines import storable
+from buildbot.process.logs import Log
 from buildbot.process.stepcontract import RunningStep
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS

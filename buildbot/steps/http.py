@@ -13,7 +13,8 @@ from twisted.internet.defer import ensureDeferred
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.process.logs import Log, storable
+from buildbot.process.loglines import storable
+from buildbot.process.logs import Log
 from buildbot.process.step import BuildStep
 from buildbot.util.httpclient import Answer, HttpError
 from buildbot.util.results import FAILURE, SUCCESS

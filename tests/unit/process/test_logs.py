@@ -10,7 +10,9 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from buildbot.process.defaults import NO_LIMITS, LogLimits
-from buildbot.process.logs import BATCH_CHARS, INTERVAL_S, MAX_BACKLOG_CHARS, Log, storable
+from buildbot.process.loglines import storable
+from buildbot.process.logs import Log
+from buildbot.process.logwriter import BATCH_CHARS, INTERVAL_S, MAX_BACKLOG_CHARS
 
 
 class Store:
@@ -118,7 +120,7 @@ async def test_streams_keep_their_unfinished_lines() -> None:
 @pytest.mark.parametrize("texts", [["x" * 25], ["x"] * 25, ["xx", "x" * 21, "xx\ny"], ["x" * 9, "x" * 16 + "\n"]])
 async def test_long_lines_are_cut(monkeypatch: pytest.MonkeyPatch, texts: list[str]) -> None:
     """A line that grows too long goes on in the next one, however it comes; nothing of it is lost or kept back."""
-    monkeypatch.setattr("buildbot.process.logs.MAX_LINE_CHARS", 10)
+    monkeypatch.setattr("buildbot.process.loglines.MAX_LINE_CHARS", 10)
     logs = Logs()
     for text in texts:
         logs.log.write("o", text)

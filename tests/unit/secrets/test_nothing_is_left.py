@@ -15,7 +15,7 @@ from buildbot.config import ConfigErrors
 from buildbot.plugins import steps, util
 from buildbot.process.buildstep import BuildStep, BuildStepFailed, ShellMixin
 from buildbot.process.factory import BuildFactory
-from buildbot.process.logs import MAX_LINE_CHARS
+from buildbot.process.loglines import MAX_LINE_CHARS
 from buildbot.process.results import EXCEPTION, FAILURE, SUCCESS
 from buildbot.secrets.manager import SecretManager
 from buildbot.test.steps import StepHarness

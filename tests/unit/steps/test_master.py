@@ -136,7 +136,7 @@ async def test_terminal() -> None:
 
 async def test_much_output(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that writes faster than can be stored is held back, and nothing is lost."""
-    monkeypatch.setattr("buildbot.process.logs.MAX_BACKLOG_CHARS", 10_000)
+    monkeypatch.setattr("buildbot.process.logwriter.MAX_BACKLOG_CHARS", 10_000)
     farm, (row,) = await run(MasterShellCommand(command="seq 10000"))
     assert row["results"] == SUCCESS
     lines = [line for line in farm.master.text(2).splitlines() if line.startswith("o")]

@@ -1,0 +1,196 @@
+"""The writes of a log to the database: few, one after the other, soon.
+
+The first text is written at once; while that goes on, and for `INTERVAL_S` after it, further text gathers and goes out
+together, sooner if there are `BATCH_CHARS` of it. If the database is so slow that more than `MAX_BACKLOG_CHARS` wait,
+the writer asks for a pause.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from twisted.python.failure import Failure
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.util.background import in_background
+
+#: seconds between the end of one write and the next
+INTERVAL_S = 0.2
+#: characters that are written without waiting for the interval
+BATCH_CHARS = 64 * 1024
+
+#: characters that may wait to be written before the writer asks for a pause
+MAX_BACKLOG_CHARS = 4 * 1024 * 1024
+
+
+class LogUpdates(Protocol):
+    """The update methods of logs; see `buildbot.data.logs.LogUpdates`."""
+
+    def newLog(self, stepid: int, name: str, type: str, /) -> Awaitable[int]:
+        """Create a log; gives its id."""
+
+    def appendLog(self, logid: int, content: str, /) -> Awaitable[object]:
+        """Append whole lines to a log."""
+
+    def finishLog(self, logid: int, /) -> Awaitable[None]:
+        """End a log."""
+
+
+class LogWriter:
+    """Stores a log.
+
+    Args:
+        update: the master's update methods.
+        reactor: for the interval between writes.
+        stepid: the step that the log belongs to.
+        name: its name, as it is stored.
+        type: ``s``, ``t`` or ``h``.
+        on_error: called once with the failure of the first write that failed; nothing more is written after it.
+        on_hold_back: called with True when too much waits to be written, and with False when that is over.
+
+    Attributes:
+        logid: the log's id in the database; None until it is created.
+        error: the failure of the first write that failed.
+    """
+
+    def __init__(
+        self,
+        update: LogUpdates,
+        reactor: Any,
+        stepid: int,
+        name: str,
+        type: str,
+        on_error: Callable[[Failure], None],
+        on_hold_back: Callable[[bool], None],
+    ) -> None:
+        self.logid: int | None = None
+        self.error: Failure | None = None
+        self._update, self._reactor = update, reactor
+        self._stepid, self._name, self._type = stepid, name, type
+        self._on_error, self._on_hold_back = on_error, on_hold_back
+        self._ready: list[str] = []
+        self._ready_chars = 0
+        self._writing = False
+        self._stopped = False
+        self._held_back = False
+        self._timer: IDelayedCall | None = None
+        self._waiting: list[Deferred[None]] = []
+
+    async def create(self) -> None:
+        """Create the log in the database, if that is not done yet."""
+        if self.logid is None:
+            self.logid = await self._update.newLog(self._stepid, self._name, self._type)
+
+    def write(self, text: str) -> None:
+        """Write text that ends with a newline, soon; returns at once. Nothing is written after an error."""
+        if self.error is not None:
+            return
+        self._ready.append(text)
+        self._ready_chars += len(text)
+        if self._ready_chars > MAX_BACKLOG_CHARS and not self._held_back:
+            self._hold_back(True)
+        if self._writing:
+            return
+        if self._timer is None:
+            self._start_writing()
+        elif self._ready_chars >= BATCH_CHARS:
+            self._timer.cancel()
+            self._start_writing()
+
+    def _hold_back(self, hold: bool) -> None:
+        self._held_back = hold
+        self._on_hold_back(hold)
+
+    def _start_writing(self) -> None:
+        self._timer = None
+        if self._ready:
+            self._writing = True
+            in_background(self._write_ready(), f"log {self._name!r}")
+
+    async def _write_ready(self) -> None:
+        text = "".join(self._ready)
+        self._discard()
+        try:
+            await self.create()
+            assert self.logid is not None
+            await self._update.appendLog(self.logid, text)
+        except Exception:
+            self.error = Failure()
+            self._discard()
+        self._writing = False
+        if self._held_back and self._ready_chars <= MAX_BACKLOG_CHARS:
+            self._hold_back(False)
+        if self.error is not None:
+            self._on_error(self.error)
+        elif self._ready_chars >= BATCH_CHARS:
+            self._start_writing()
+        elif not self._stopped:
+            self._timer = self._reactor.callLater(INTERVAL_S, self._start_writing)
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            each.callback(None)
+
+    def _discard(self) -> None:
+        self._ready, self._ready_chars = [], 0
+
+    async def _end_of_write(self) -> None:
+        end: Deferred[None] = Deferred()
+        self._waiting.append(end)
+        await end
+
+    # the end of the log
+
+    async def finish(self) -> None:
+        """Write the text that is left, then end the log, if it was created.
+
+        Raises:
+            Exception: of the first write that failed.
+        """
+        await self.stop()
+        while self._ready:
+            self._start_writing()
+            await self.stop()
+        if self.error is not None:
+            self.error.raiseException()
+        if self.logid is not None:
+            await self._update.finishLog(self.logid)
+
+    async def stop(self) -> None:
+        """Begin no further write, and wait for the end of the present one."""
+        self._stopped = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        while self._writing:
+            await self._end_of_write()
+
+    # in a batch, together with the step
+
+    def gather_creation(self, batch: UpdateBatch) -> None:
+        """Add the creation of the log to a batch, if it is not created yet."""
+        if self.logid is None:
+            self._gather_new(batch)
+
+    def gather_end(self, batch: UpdateBatch) -> None:
+        """Add the text that is left, and the end of the log, to a batch; `stop` comes first, `end_stored` after it."""
+        logid: Any = self.logid
+        if self._ready and logid is None:
+            logid = batch.result(self._gather_new(batch))
+        if self._ready:
+            batch.appendLog(logid, "".join(self._ready))
+        if logid is not None:
+            batch.finishLog(logid)
+
+    def end_stored(self) -> None:
+        """The batch of `gather_end` is stored."""
+        self._discard()
+
+    def _gather_new(self, batch: UpdateBatch) -> Deferred[int]:
+        return batch.newLog(self._stepid, self._name, self._type).addCallback(self._created)
+
+    def _created(self, logid: int) -> int:
+        self.logid = logid
+        return logid
