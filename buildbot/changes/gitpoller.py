@@ -58,11 +58,12 @@ from buildbot.changes.git import Git
 from buildbot.changes.gitlogin import GitLogin
 from buildbot.changes.gitmirror import HEADS, TAGS, GitMirror, Remote, is_request
 from buildbot.changes.gitposition import Position
-from buildbot.changes.programs import ProgramError, public_url
+from buildbot.changes.programs import ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
+from buildbot.util.urls import without_password
 
 _log = Logger()
 
@@ -156,7 +157,7 @@ class GitPoller(PollingChangeSource):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.repository = public_url(self.repourl or "invalid")
+        self.repository = without_password(self.repourl or "invalid")
         if self.name is None:
             self.name = self.repository
         if self.branch is not None and self.branches is not None:

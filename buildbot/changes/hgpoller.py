@@ -27,10 +27,11 @@ from twisted.logger import Logger
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
 from buildbot.changes.commits import LAST_SECOND, to_text
-from buildbot.changes.programs import Program, ProgramError, public_url
+from buildbot.changes.programs import Program, ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
+from buildbot.util.urls import without_password
 
 _log = Logger()
 _BATCH = 50
@@ -88,7 +89,7 @@ class HgPoller(PollingChangeSource):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.repository = public_url(self.repourl or "invalid")
+        self.repository = without_password(self.repourl or "invalid")
         if self.name is None:
             self.name = self.repository
         if self.branch is not None and self.branches is not None:

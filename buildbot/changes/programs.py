@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from buildbot.changes.base import PollError
+from buildbot.util.urls import without_password
 
 
 class ProgramError(PollError):
@@ -26,11 +26,6 @@ class ProgramError(PollError):
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)
         self.said = said
-
-
-def public_url(url: str) -> str:
-    """A text without what must not be shown: user and password of the HTTP and FTP addresses in it."""
-    return re.sub(r"\b((?:https?|ftps?)://)[^/@\s]*@", r"\1", url, flags=re.IGNORECASE)
 
 
 class _Run(ProcessProtocol):
@@ -126,7 +121,7 @@ class Program:
                 timer.cancel()
         if status in allowed:
             return b"".join(run.output)
-        said = public_url(b"".join(run.errors).decode("utf-8", "backslashreplace"))
+        said = without_password(b"".join(run.errors).decode("utf-8", "backslashreplace"))
         called = f"{Path(self._program).name} {what or arguments[0]}"
         raise ProgramError(self._explain(called, status, said, expired), said)
 

@@ -18,9 +18,10 @@ from xml.etree import ElementTree
 from twisted.logger import Logger
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
-from buildbot.changes.programs import Program, ProgramError, public_url
+from buildbot.changes.programs import Program, ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
+from buildbot.util.urls import without_password
 
 _log = Logger()
 _BATCH = 50
@@ -95,7 +96,7 @@ class SVNPoller(PollingChangeSource):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.__repository = public_url((self.repourl or "invalid").rstrip("/"))
+        self.__repository = without_password((self.repourl or "invalid").rstrip("/"))
         if self.name is None:
             self.name = self.__repository
         self.__svn: Program | None = None

@@ -7,7 +7,6 @@ scheduler's place in the history of changes have another shape here (`buildbot.c
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -16,6 +15,7 @@ from buildbot.importing import upstream
 from buildbot.importing.report import missing
 from buildbot.importing.source import Row
 from buildbot.util import checks, jsontext
+from buildbot.util.urls import without_password
 
 #: where our parts look for theirs
 _POLLER, _POSITION, _FEED = "GitPoller", "lastRev", "feed"
@@ -72,7 +72,7 @@ def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Pr
             value = jsontext.loads(checks.text(value_json, "value_json"))
             jsontext.dumps(value)
             if upstream.is_git_poller(class_name, checks.text(key, "name")):
-                yield State(_public(name), _POLLER, _POSITION, git_position(value))
+                yield State(without_password(name), _POLLER, _POSITION, git_position(value))
             else:
                 yield State(name, class_name, key, value)
         except (TypeError, ValueError) as error:
@@ -124,11 +124,6 @@ def feed(name: str, kind: str, clock: int, changeid: int, enabled: bool, last: f
         last: when it last built, if its kind does so at certain times.
     """
     return State(name, kind, _FEED, {"clock": clock, "changeid": changeid, "enabled": enabled, "last": last})
-
-
-def _public(name: str) -> str:
-    # as GitPoller names itself by its address
-    return re.sub(r"\b((?:https?|ftps?)://)[^/@\s]*@", r"\1", name, flags=re.IGNORECASE)
 
 
 def _quoted(ref: str) -> str:

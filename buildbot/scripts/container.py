@@ -25,6 +25,7 @@ from buildbot.scripts.options import basedir_argument
 from buildbot.scripts.settings import Settings
 from buildbot.scripts.start import start
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.urls import public_url
 
 _TIMEOUT_S = 60
 _MOST_BYTES = 200_000_000
@@ -102,9 +103,9 @@ def fetch(url: str, directory: Path) -> None:
         with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:
             content: bytes = answer.read(_MOST_BYTES + 1)
     except (urllib.error.URLError, TimeoutError, ValueError) as reason:
-        raise click.ClickException(f"the configuration cannot be fetched from {_shown(url)}: {reason}") from None
+        raise click.ClickException(f"the configuration cannot be fetched from {public_url(url)}: {reason}") from None
     if len(content) > _MOST_BYTES:
-        raise click.ClickException(f"the configuration at {_shown(url)} has more than {_MOST_BYTES} bytes")
+        raise click.ClickException(f"the configuration at {public_url(url)} has more than {_MOST_BYTES} bytes")
     directory.mkdir(parents=True, exist_ok=True)
     if not url.partition("?")[0].endswith(".tar.gz"):
         (directory / _CONFIG).write_bytes(content)
@@ -115,7 +116,7 @@ def fetch(url: str, directory: Path) -> None:
     except (tarfile.TarError, EOFError, KeyError, OSError) as reason:
         if isinstance(reason, OSError) and reason.errno is not None:
             raise
-        raise click.ClickException(f"what is at {_shown(url)} cannot be unpacked: {reason}") from None
+        raise click.ClickException(f"what is at {public_url(url)} cannot be unpacked: {reason}") from None
 
 
 def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
@@ -129,13 +130,6 @@ def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
         if inside:
             # Nothing is written outside of the directory, whatever the archive says.
             archive.extract(member.replace(name="/".join(inside), deep=False), directory, filter="data")
-
-
-def _shown(url: str) -> str:
-    """A URL without what it may hold of passwords and tokens."""
-    scheme, _, rest = url.partition("://")
-    place, slash, path = rest.partition("/")
-    return f"{scheme}://{place.rpartition('@')[2]}{slash}{path.partition('?')[0]}"
 
 
 def await_server(db_url: str, basedir: Path, wait_s: float) -> None:

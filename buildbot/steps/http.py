@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 
 from twisted.internet.defer import ensureDeferred
 
@@ -18,6 +17,7 @@ from buildbot.process.logs import Log
 from buildbot.process.step import BuildStep
 from buildbot.util.httpclient import Answer, HttpError
 from buildbot.util.results import FAILURE, SUCCESS
+from buildbot.util.urls import without_password
 
 METHODS = ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH")
 
@@ -188,7 +188,7 @@ class HTTPStep(BuildStep):
         return await self.wait(asking)
 
     def __log_request(self, log: Log) -> None:
-        log.addHeader(f"Performing {self.method} request to {_without_password(self.url)}\n")
+        log.addHeader(f"Performing {self.method} request to {without_password(self.url)}\n")
         if self.params:
             log.addHeader("Parameters:\n")
             _log_pairs(log, self.params.items() if isinstance(self.params, dict) else self.params, ())
@@ -204,7 +204,7 @@ class HTTPStep(BuildStep):
             _log_pairs(log, self.headers.items(), self.hide_request_headers)
 
     async def __log_answer(self, log: Log, answer: Answer) -> None:
-        log.addStdout(f"URL: {_without_password(self.url)}\nStatus: {answer.status}\n")
+        log.addStdout(f"URL: {without_password(self.url)}\nStatus: {answer.status}\n")
         log.addHeader("Response Headers:\n")
         _log_pairs(log, answer.headers.items(), self.hide_response_headers)
         text = storable(_text(answer))
@@ -229,12 +229,6 @@ def _log_pairs(log: Log, pairs: Iterable[tuple[str, Any]], hidden: Iterable[str]
     for name, value in pairs:
         shown = "<HIDDEN>" if str(name).lower() in secret else value
         log.addHeader(f"\t{storable(f'{name}: {shown}')}\n")
-
-
-def _without_password(url: str) -> str:
-    """A URL as logs show it."""
-    parts = urlsplit(url)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def _text(answer: Answer) -> str:

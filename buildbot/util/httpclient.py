@@ -39,6 +39,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
+from buildbot.util.urls import public_url
+
 #: how long an exchange may take, from the first byte sent to the last one received
 TIMEOUT_S = 30.0
 #: what an answer may have, unpacked
@@ -185,7 +187,7 @@ class HttpClient:
             TooLargeError: the answer is larger than ``max_bytes``.
         """
         target, login = _checked(method, url, timeout_s, max_bytes)
-        where = name or f"{method.upper()} {_public(target)}"
+        where = name or f"{method.upper()} {public_url(target)}"
         sent = {"User-Agent": "Buildbot", **(headers or {})}
         content, fields, parts = _body(json, data, files, sent)
         if self._closed:
@@ -263,20 +265,13 @@ def _checked(method: str, url: str, timeout_s: float, max_bytes: int) -> tuple[s
     except ValueError:
         raise ValueError("url: its server or port cannot be read") from None
     if parts.scheme not in ("http", "https") or not host or re.search(r"[\x00-\x20\x7f]", url):
-        raise ValueError(f"url: {_public(url)!r} is no http:// or https:// URL with a server")
+        raise ValueError(f"url: {public_url(url)!r} is no http:// or https:// URL with a server")
     for argument, number in (("timeout_s", timeout_s), ("max_bytes", max_bytes)):
         if isinstance(number, bool) or not isinstance(number, int | float) or not number > 0:
             raise ValueError(f"{argument}: {number!r} is no number above 0")
     if parts.username is None:
         return url, None
     return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl(), (parts.username, parts.password or "")
-
-
-def _public(url: str) -> str:
-    """A URL without query, fragment, user and password."""
-    before, separator, rest = url.partition("#")[0].partition("?")[0].partition("://")
-    server, slash, path = rest.partition("/")
-    return f"{before}{separator}{server.rpartition('@')[2]}{slash}{path}"
 
 
 def _pairs(params: Params | None) -> list[tuple[str, str]]:

@@ -24,6 +24,7 @@ from buildbot.process.step import BuildStep, BuildStepFailed, with_result
 from buildbot.process.workers.transfers import MemoryReader
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import SUCCESS
+from buildbot.util.urls import without_password
 
 MODES = ("incremental", "full")
 _BLOCK_BYTES = 32 * 1024
@@ -192,7 +193,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         return line.startswith(("abort:", "error:", "fatal:"))
 
     def without_secrets(self, text: str) -> str:
-        """``text`` as it may be shown; subclasses take out more than what stands before the ``@`` of addresses."""
+        """``text`` as it may be shown: no password in its URLs; subclasses hide more."""
         return without_password(text)
 
 
@@ -360,11 +361,6 @@ def method_of(*methods: str, default: str) -> Any:
         doc=f"how `full` removes what earlier builds made: {', '.join(f'`{each}`' for each in methods)}; "
         f"None: `{default}`",
     )
-
-
-def without_password(text: str) -> str:
-    """``text`` with what stands before the ``@`` of URLs taken out."""
-    return re.sub(r"://[^/@\s']+@", "://", text)
 
 
 def hidden_password(url: str) -> Any:

@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address, method_of, spellings, without_password
+from buildbot.steps.source.base import Patch, Source, address, method_of, spellings
 from buildbot.steps.source.gitfetch import GitFetch
 from buildbot.steps.source.gitstep import GitServerStep
 from buildbot.steps.source.gitwrite import GitCommit, GitPush, GitTag
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
+from buildbot.util.urls import without_password
 
 __all__ = ["Git", "GitCommit", "GitPush", "GitTag"]
 

@@ -9,9 +9,10 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import VersionControl, address, hidden_password, without_password
+from buildbot.steps.source.base import VersionControl, address, hidden_password
 from buildbot.steps.source.gitlogin import GitLogin
 from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
+from buildbot.util.urls import without_password
 
 #: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
 #: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks

@@ -22,10 +22,10 @@ from buildbot.steps.source.base import (
     hidden_password,
     method_of,
     spellings,
-    without_password,
 )
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
+from buildbot.util.urls import without_password
 
 BRANCH_TYPES = ("dirname", "inrepo")
 

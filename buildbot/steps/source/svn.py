@@ -12,9 +12,10 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import NotThereError, Patch, Source, address, method_of, spellings, without_password
+from buildbot.steps.source.base import NotThereError, Patch, Source, address, method_of, spellings
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
+from buildbot.util.urls import without_password
 
 DEPTHS = ("empty", "files", "immediates", "infinity")
 
@@ -131,7 +132,7 @@ class SVN(Source):
         if info.didFail():
             return False
         url = _parsed(info).findtext("entry/url")
-        return url is not None and _same(url, without_password(self.repourl))
+        return url is not None and _same(without_password(url), without_password(self.repourl))
 
     async def __clean(self, how: str) -> None:
         """Take back changes of files; remove what is not tracked, as the method says, and what a patch has added."""

@@ -1,0 +1,22 @@
+"""URLs as they may be shown."""
+
+from __future__ import annotations
+
+import re
+
+#: of a web address the user may be a token, which is as secret as a password
+_WEB_LOGIN = re.compile(r"\b((?:https?|ftps?)://)[^/?#\s]*@", re.IGNORECASE)
+_PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]*://[^/?#\s:]*):[^/?#\s]*@", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """``text`` with no password in the URLs in it.
+
+    HTTP and FTP URLs lose the user, too. Other URLs (``ssh://git@host/``) keep it.
+    """
+    return _PASSWORD.sub(r"\1@", _WEB_LOGIN.sub(r"\1", text)) if "@" in text else text
+
+
+def public_url(url: str) -> str:
+    """A URL without password, and without query and fragment, which may hold tokens."""
+    return without_password(url.partition("#")[0].partition("?")[0])
