@@ -7,12 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ProcessExitedAlready
-from twisted.internet.protocol import ProcessProtocol
-from twisted.python.failure import Failure
-
 from buildbot.changes.base import PollError
+from buildbot.util.runprocess import ProcessRun
 from buildbot.util.urls import without_password
 
 
@@ -26,39 +22,6 @@ class ProgramError(PollError):
     def __init__(self, message: str, said: str = "") -> None:
         super().__init__(message)
         self.said = said
-
-
-class _Run(ProcessProtocol):
-    """One process: its input, its output, its end."""
-
-    transport: Any
-
-    def __init__(self, stdin: bytes) -> None:
-        self.stdin = stdin
-        self.output: list[bytes] = []
-        self.errors: list[bytes] = []
-        self.ended: Deferred[int] = Deferred(lambda _: self.kill())
-
-    def connectionMade(self) -> None:
-        self.transport.write(self.stdin)
-        self.transport.closeStdin()
-
-    def outReceived(self, data: bytes) -> None:
-        self.output.append(data)
-
-    def errReceived(self, data: bytes) -> None:
-        self.errors.append(data)
-
-    def processEnded(self, reason: Failure) -> None:
-        if not self.ended.called:
-            end: Any = reason.value  # ProcessDone or ProcessTerminated
-            self.ended.callback(end.exitCode if end.signal is None else -end.signal)
-
-    def kill(self) -> None:
-        try:
-            self.transport.signalProcess("TERM")
-        except ProcessExitedAlready:
-            return  # its end is being reported just now
 
 
 class Program:
@@ -88,45 +51,42 @@ class Program:
         self._environment = dict(environment)
         self._timeout_s = timeout_s
         self._grave = grave
-        self._running: _Run | None = None
+        self._running: ProcessRun | None = None
 
     def stop(self) -> None:
         """End the process that is running, if any; the coroutine that waits for it gets a `ProgramError`."""
         if self._running is not None:
-            self._running.kill()
+            self._running.end()
 
     async def run(self, *arguments: str, what: str = "", stdin: bytes = b"", allowed: Sequence[int] = (0,)) -> bytes:
-        """What it prints.
+        """Run the program to its end; gives what it wrote to its standard output.
 
         Args:
-            what: how messages call this run; empty: by the first argument.
-            stdin: what it reads.
+            what: the name of this run in messages; empty: the first argument.
+            stdin: its input.
             allowed: exit statuses that are no failure.
 
         Raises:
-            ProgramError: it ended with another status, took too long or cannot be started.
+            ProgramError: it ended with another status, took too long or could not be started.
         """
         if shutil.which(self._program) is None:
             raise ProgramError(f"there is no program {self._program!r}")
-        run = self._running = _Run(stdin)
+        run = self._running = ProcessRun(self._reactor, stdin)
         command = [self._program, *arguments]
         self._reactor.spawnProcess(run, self._program, command, env=self._environment, path=str(self._cwd))
-        timer = self._reactor.callLater(self._timeout_s, run.kill)
+        run.limit(self._timeout_s)
         try:
             status = await run.ended
         finally:
             self._running = None
-            expired = not timer.active()
-            if not expired:
-                timer.cancel()
-        if status in allowed:
-            return b"".join(run.output)
-        said = without_password(b"".join(run.errors).decode("utf-8", "backslashreplace"))
+        if status in allowed and not run.timed_out:
+            return b"".join(run.output[1])
+        said = without_password(b"".join(run.output[2]).decode("utf-8", "backslashreplace"))
         called = f"{Path(self._program).name} {what or arguments[0]}"
-        raise ProgramError(self._explain(called, status, said, expired), said)
+        raise ProgramError(self._explain(called, status, said, run.timed_out), said)
 
-    def _explain(self, what: str, status: int, said: str, expired: bool) -> str:
-        if expired:
+    def _explain(self, what: str, status: int, said: str, timed_out: bool) -> str:
+        if timed_out:
             return f"{what} took longer than {self._timeout_s:g} s and was ended"
         # hints and progress come first, the reason comes with 'fatal:' or last
         lines = [line for line in said.splitlines() if line.strip()]

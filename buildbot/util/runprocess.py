@@ -1,9 +1,9 @@
-"""Running a program on the master, for plugins."""
+"""Running a program on the master: for change sources, and for plugins."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -16,45 +16,59 @@ from buildbot.util.text import unicode2bytes
 
 #: exit code of a program that was ended because it took too long
 TIMED_OUT = -1
+#: seconds from SIGTERM to SIGKILL
+SIGTERM_TIMEOUT_S = 5.0
 
 
-class _Run(ProcessProtocol):
-    """One process: its input, its output, its end."""
+class ProcessRun(ProcessProtocol):
+    """One process: its input, its output, its end.
+
+    Args:
+        reactor: for the times.
+        stdin: its input.
+        io_timeout_s: it is ended after so many seconds without output; None: never.
+        sigterm_timeout_s: seconds from SIGTERM to SIGKILL; None: SIGKILL at once.
+
+    Attributes:
+        output: the output so far, in the pieces in which it came, by file descriptor: 1 and 2.
+        timed_out: whether it was ended because it took too long.
+        ended: fires with the exit code, or with the negative number of the signal that ended it. If it is cancelled,
+            the process is ended.
+    """
 
     transport: Any
 
-    def __init__(self, reactor: Any, stdin: bytes, io_timeout: float | None, sigterm_timeout: float | None) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        stdin: bytes = b"",
+        io_timeout_s: float | None = None,
+        sigterm_timeout_s: float | None = SIGTERM_TIMEOUT_S,
+    ) -> None:
         self.output: dict[int, list[bytes]] = {1: [], 2: []}
         self.timed_out = False
         self.ended: Deferred[int] = Deferred(lambda _: self.end())
         self._reactor, self._stdin = reactor, stdin
-        self._io_timeout, self._sigterm_timeout = io_timeout, sigterm_timeout
+        self._io_timeout_s, self._sigterm_timeout_s = io_timeout_s, sigterm_timeout_s
         self._timers: dict[str, Any] = {}
 
-    def after(self, name: str, seconds: float | None, function: Any, *args: Any) -> None:
-        """Call a function later; a second call with this name takes the place of the first."""
-        self._cancel(name)
-        if seconds:
-            self._timers[name] = self._reactor.callLater(seconds, function, *args)
-
-    def time_out(self) -> None:
-        """It has taken too long."""
-        self.timed_out = True
-        self.end()
+    def limit(self, seconds: float | None) -> None:
+        """End it after so many seconds, with output or without; None: never."""
+        self._after("runtime", seconds, self._time_out)
 
     def end(self) -> None:
-        """Ask it to end; if it still runs later, kill it."""
-        self._signal("TERM" if self._sigterm_timeout else "KILL")
-        self.after("kill", self._sigterm_timeout, self._signal, "KILL")
+        """End it with SIGTERM; with SIGKILL if it still runs some seconds later."""
+        self._signal("TERM" if self._sigterm_timeout_s else "KILL")
+        self._after("kill", self._sigterm_timeout_s, self._signal, "KILL")
 
     def connectionMade(self) -> None:
         self.transport.write(self._stdin)
         self.transport.closeStdin()
-        self.after("io", self._io_timeout, self.time_out)
+        self._after("io", self._io_timeout_s, self._time_out)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
         self.output[childFD].append(data)
-        self.after("io", self._io_timeout, self.time_out)
+        self._after("io", self._io_timeout_s, self._time_out)
 
     def processEnded(self, reason: Failure) -> None:
         for name in list(self._timers):
@@ -62,7 +76,17 @@ class _Run(ProcessProtocol):
         if not self.ended.called:
             end: Any = reason.value  # ProcessDone or ProcessTerminated
             code = end.exitCode if end.signal is None else -end.signal
-            self.ended.callback(TIMED_OUT if self.timed_out else code)
+            self.ended.callback(code)
+
+    def _time_out(self) -> None:
+        self.timed_out = True
+        self.end()
+
+    def _after(self, name: str, seconds: float | None, function: Callable[..., None], *args: object) -> None:
+        # a second timer of this name takes the place of the first
+        self._cancel(name)
+        if seconds:
+            self._timers[name] = self._reactor.callLater(seconds, function, *args)
 
     def _cancel(self, name: str) -> None:
         timer = self._timers.pop(name, None)
@@ -73,7 +97,7 @@ class _Run(ProcessProtocol):
         try:
             self.transport.signalProcess(name)
         except ProcessExitedAlready:
-            return  # its end is being reported just now
+            return  # processEnded follows
 
 
 @deferred
@@ -87,7 +111,7 @@ async def run_process(
     stderr_is_error: bool = False,
     io_timeout: float | None = 300,
     runtime_timeout: float | None = 3600,
-    sigterm_timeout: float | None = 5,
+    sigterm_timeout: float | None = SIGTERM_TIMEOUT_S,
     initial_stdin: str | bytes | None = None,
 ) -> Any:
     """Run a program to its end.
@@ -110,11 +134,13 @@ async def run_process(
     Raises:
         OSError: it cannot be started.
     """
-    run = _Run(reactor, unicode2bytes(initial_stdin) or b"", io_timeout, sigterm_timeout)
+    run = ProcessRun(reactor, unicode2bytes(initial_stdin) or b"", io_timeout, sigterm_timeout)
     argv = [unicode2bytes(word) for word in command]
     reactor.spawnProcess(run, argv[0], argv, env=os.environ if env is None else env, path=workdir)
-    run.after("runtime", runtime_timeout, run.time_out)
+    run.limit(runtime_timeout)
     code = await run.ended
+    if run.timed_out:
+        code = TIMED_OUT
     out, err = (b"".join(run.output[stream]) for stream in (1, 2))
     if stderr_is_error and err and code == 0:
         code = 1

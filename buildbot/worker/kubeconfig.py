@@ -196,10 +196,7 @@ class KubeCtlProxyConfigLoader(KubeConfigLoaderBase):
             proxy.end()
 
 
-_ProcessProtocol: Any = ProcessProtocol  # has no types
-
-
-class Proxy(_ProcessProtocol):  # type: ignore[misc]
+class Proxy(ProcessProtocol):
     """A running ``kubectl proxy``."""
 
     transport: Any

@@ -169,10 +169,7 @@ class Agent:
         self._pause_s = min(self._pause_s * 2, LONGEST_PAUSE_S)
 
 
-_ProcessProtocol: Any = ProcessProtocol  # has no types
-
-
-class AgentProcess(_ProcessProtocol):  # type: ignore[misc]
+class AgentProcess(ProcessProtocol):
     """The process of an agent: its stdin is open for as long as it may run.
 
     Attributes:
