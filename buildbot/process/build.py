@@ -5,7 +5,8 @@ How it can end:
 - by its steps: their results, weighed by their ``flunkOn…`` and ``warnOn…`` flags, make the build's;
 - stopped (`Build.stopBuild`): the running step is interrupted, further steps run only with ``alwaysRun``; CANCELLED,
   or what the caller asked for;
-- its worker is lost: RETRY, nothing further runs, and the request is to be given out again;
+- its worker is lost: the running step is interrupted, nothing further runs; RETRY, and the request is to be given out
+  again;
 - a write is refused with `NotClaimedError`: another master owns the request. The command on the worker is
   interrupted, and nothing more is written. `Build.run` raises the error when the worker is free.
 
@@ -212,11 +213,9 @@ class Build:
     @property
     def goes_on_elsewhere(self) -> bool:
         """Whether it ends here only to be built again, or because another master has taken it over."""
-        return (
-            self.__refused is not None
-            or self.connection.lost
-            or (self.stop_reason is not None and self.__stop_results == RETRY)
-        )
+        if self.stop_reason is not None and self.__refused is None:
+            return self.__stop_results == RETRY
+        return self.__refused is not None or self.connection.lost
 
     def getProperties(self) -> Properties:
         """Its properties."""

@@ -89,7 +89,7 @@ class BuildStep(StepDescription):
         self.__calls = Calls()
         self.__summary = StepSummary(self)
         self.__logs = StepLogs(self, self.__summary)
-        self.__work = StepWork(self, self.__logs)
+        self.__work = StepWork(self, self.__logs, type(self).interrupt is not BuildStep.interrupt)
         self.__end = StepEnd(self, self.__calls, self.__logs, self.__summary, self.__results)
         self.__in_build = StepRun(self, self.__work, self.__calls, self.__summary, self.__end)
 
@@ -133,6 +133,10 @@ class BuildStep(StepDescription):
         """Stop what it is doing: its command on the worker, or its wait. Called once.
 
         A worker that does not end the command in time loses its connection.
+
+        Args:
+            reason: why the build is stopped; if the worker was lost, a Failure with a
+                `twisted.internet.error.ConnectionLost`.
         """
         await self.__work.interrupt(reason)
 

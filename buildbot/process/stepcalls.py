@@ -18,6 +18,11 @@ class _Call(Deferred[T]):
 
     awaited = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        #: fires when the work is done, which goes on though the step waits no longer
+        self.over: Deferred[None] = Deferred()
+
     @property
     def is_done(self) -> bool:
         """Whether it has ended well."""
@@ -42,7 +47,7 @@ class Calls:
         """Begin the work of a call; fires with its result."""
         call: _Call[T] = _Call()
         self._calls[:] = [*(each for each in self._calls if not each.is_done), call]
-        ensureDeferred(work).addCallbacks(call.callback, call.errback)
+        ensureDeferred(work).addCallbacks(call.callback, call.errback).addBoth(call.over.callback)
         return call
 
     async def finish(self) -> None:
@@ -52,9 +57,7 @@ class Calls:
             call = self._calls.pop(0)
             if not call.awaited:
                 call.addErrback(problems.append)
-            finished: Deferred[None] = Deferred()
-            call.addBoth(_fire, finished)
-            await finished
+            await call.over
         if problems:
             problems[0].raiseException()
 
@@ -68,7 +71,3 @@ async def failure_of(work: Awaitable[object]) -> Failure | None:
     except Exception:
         return Failure()
     return None
-
-
-def _fire(_: object, waiting: Deferred[None]) -> None:
-    waiting.callback(None)

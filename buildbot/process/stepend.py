@@ -60,7 +60,7 @@ class StepEnd:
             NotClaimedError: this master does not own the build any more; nothing more may be written.
         """
         self._problem = problem
-        if problem is None and self._step.results != CANCELLED:
+        if problem is None and self._interruption() is None:
             self._ending = await self._prepare()
         if self._ending is None:
             await self.store_piecewise()
@@ -148,11 +148,20 @@ class StepEnd:
         step = self._step
         return bool(await in_time(step, asked(step, step.hideStepIf, step.results, step), "hideStepIf"))
 
-    async def _say_cancelled(self) -> None:
+    def _interruption(self) -> str | None:
+        """Why the step was interrupted; None if it was not."""
         step = self._step
-        if step.results == CANCELLED and step.build.stop_reason is not None:
-            name = "cancelled while waiting for locks" if step.waits_for_locks else "cancelled"
-            await self._logs.add_complete(name, "t", step.build.stop_reason)
+        if step.results == CANCELLED:
+            return str(step.build.stop_reason or "")
+        if step.results == RETRY and step.build.connection.lost:
+            return f"worker {step.workername} was lost: {step.build.connection.lost_because}"
+        return None
+
+    async def _say_cancelled(self) -> None:
+        reason = self._interruption()
+        if reason:
+            name = "cancelled while waiting for locks" if self._step.waits_for_locks else "cancelled"
+            await self._logs.add_complete(name, "t", reason)
 
     async def _say_problems(self, problems: list[Failure]) -> None:
         for problem in problems:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
@@ -31,7 +31,7 @@ from buildbot.process.stepsummary import StepSummary
 from buildbot.process.stepwork import Outcome, StepWork
 from buildbot.process.workers.connection import WorkerLostError
 from buildbot.util.deferreds import resolved
-from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED
+from buildbot.util.results import EXCEPTION, FAILURE, RETRY, SKIPPED
 
 
 class StepRun:
@@ -128,7 +128,7 @@ class StepRun:
             await self._calls.finish()
             await self.end.finish_results()
             if step.stopped:
-                return CANCELLED, None
+                return self._work.results_if_stopped, None
             if type(results) is not int or results not in range(7):
                 raise TypeError(f"run() of {step!r} must return a result code, not {results!r}")
             return results, None
@@ -137,12 +137,12 @@ class StepRun:
         except BuildStepFailed as failed:
             if str(failed):
                 step.descriptionDone = str(failed)
-            return (CANCELLED if step.stopped else FAILURE), None
+            return (self._work.results_if_stopped if step.stopped else FAILURE), None
         except BuildStepCancelled:
-            return CANCELLED, None
+            return self._work.results_if_stopped, None
         except WorkerLostError:
-            return (CANCELLED if step.stopped else RETRY), None
+            return (self._work.results_if_stopped if step.stopped else RETRY), None
         except Exception as problem:
-            if is_unavailable(problem):
-                return (CANCELLED if step.stopped else RETRY), Failure()
-            return (CANCELLED if step.stopped else EXCEPTION), Failure()
+            if step.stopped:
+                return self._work.results_if_stopped, None if isinstance(problem, CancelledError) else Failure()
+            return (RETRY if is_unavailable(problem) else EXCEPTION), Failure()

@@ -1,4 +1,9 @@
-"""What a step is busy with, a command on the worker or a wait, and how that is stopped."""
+"""What a step is busy with, a command on the worker or a wait, and how that is stopped.
+
+A step is interrupted once: when its build is stopped or taken over by another master, or when the worker is lost. A
+step without an ``interrupt`` of its own cannot know that its worker is lost: the Deferred that it waits for is
+cancelled.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -14,8 +20,9 @@ from buildbot.process.stepcontract import BuildStepCancelled, RunningStep
 from buildbot.process.steplogs import StepLogs
 from buildbot.process.watched import NeverEndsError, Watched, class_name
 from buildbot.process.workers.connection import RemoteError, WorkerLostError
+from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
-from buildbot.util.results import CANCELLED, EXCEPTION
+from buildbot.util.results import CANCELLED, EXCEPTION, RETRY
 
 _log = Logger()
 
@@ -30,13 +37,26 @@ Outcome = tuple[int, Failure | None]
 
 
 class StepWork:
-    """The work of a step: its run, and in it one command or one wait at a time."""
+    """The work of a step: its run, and in it one command or one wait at a time.
 
-    def __init__(self, step: RunningStep, logs: StepLogs) -> None:
-        self._step, self._logs = step, logs
+    Args:
+        step: whose work it is.
+        logs: its logs.
+        has_interrupt: whether its class has an ``interrupt`` of its own.
+    """
+
+    def __init__(self, step: RunningStep, logs: StepLogs, has_interrupt: bool) -> None:
+        self._step, self._logs, self._has_interrupt = step, logs, has_interrupt
         self._command: RemoteCommand | None = None
         self._waiting: Deferred[Any] | None = None
         self._watched: Watched[Outcome] | None = None
+        self._is_interrupted = False
+
+    @property
+    def results_if_stopped(self) -> int:
+        """The result code of the step if it was stopped: RETRY if that was for the loss of the worker."""
+        build = self._step.build
+        return RETRY if build.connection.lost and build.stop_reason is None else CANCELLED
 
     async def command(self, command: RemoteCommandT) -> RemoteCommandT:
         """Run a command on the worker to its end; see `BuildStep.runCommand`."""
@@ -79,15 +99,29 @@ class StepWork:
             run: gives the coroutine of the run. Nothing here may hold the coroutine itself: see `Watched`.
         """
         step = self._step
+        connection = step.build.connection
+        if step.stopped or connection.lost:  # while its beginning was stored
+            return self.results_if_stopped, None
         name = f"step {step.name!r} of class {class_name(type(step))}"
         waits = lambda: self._command is not None or self._waiting is not None  # noqa: E731
         self._watched = Watched(run(), name, step.master.reactor, waits)
+        forget = connection.on_lost(
+            lambda reason: in_background(self._worker_lost(reason), f"interruption of {step!r}")
+        )
         try:
             return await self._watched.ended
         except NeverEndsError:
-            return (CANCELLED if step.stopped else EXCEPTION), Failure()
+            return (self.results_if_stopped if step.stopped else EXCEPTION), Failure()
         finally:
+            forget()
             self._watched = None
+
+    async def _worker_lost(self, reason: str) -> None:
+        watched, waits_for_own = self._watched, self._command is None and self._waiting is None
+        await self.interrupt_run(Failure(ConnectionLost(reason)))
+        if watched is not None and waits_for_own and not self._has_interrupt:
+            # after the code that runs now, which may be the step's own
+            self._step.master.reactor.callLater(0, watched.cancel)
 
     async def interrupt(self, reason: str | Failure) -> None:
         """Stop the command or the wait. A worker that does not end the command in time loses its connection."""
@@ -95,7 +129,7 @@ class StepWork:
         text = str(reason.value) if isinstance(reason, Failure) else reason
         if self._waiting is not None:
             self._waiting.cancel()
-        if self._command is not None:
+        if self._command is not None and not self._step.build.connection.lost:
             self._expect_end_of_command(self._command)
             try:
                 await self._command.interrupt(text)
@@ -105,6 +139,9 @@ class StepWork:
     async def interrupt_run(self, reason: str | Failure) -> None:
         """Interrupt the step for its build, and see to it that its run ends, whatever its `interrupt` does."""
         self._step.stopped = True
+        if self._is_interrupted:
+            return
+        self._is_interrupted = True
         if self._watched is not None:
             self._expect_end_of_run(self._watched)
         try:
@@ -123,7 +160,7 @@ class StepWork:
                 step.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
                 return
             _log.warn("{step} does not stop; the build goes on without it", step=step)
-            watched.end((CANCELLED, None))
+            watched.end((self.results_if_stopped, None))
             watched.cancel()
 
         timer = step.master.reactor.callLater(STOP_TIMEOUT_S, give_up)

@@ -23,7 +23,6 @@ from buildbot.interfaces import TriggerableLike, holds_renderable
 from buildbot.process.properties import Properties
 from buildbot.process.step import BuildStep, BuildStepCancelled
 from buildbot.process.triggering import cancel_buildset
-from buildbot.process.workers.connection import WorkerLostError
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import SUCCESS, WARNINGS, statusToString, worst_status
@@ -276,19 +275,10 @@ class Trigger(BuildStep):
         return str(self.build.builder.defaults.url)
 
     async def __wait(self, ends: list[Deferred[Any]]) -> int:
-        """Wait for all ends, or the loss of the worker; the worst result that counts."""
-        everything = gatherResults(ends, consumeErrors=True)
-
-        def worker_lost(reason: str) -> None:
-            if not everything.called:
-                everything.cancel()
-
-        self.build.connection.on_lost(worker_lost)
+        """Wait for all ends; the worst result that counts."""
         try:
-            await self.wait(everything)
+            await self.wait(gatherResults(ends, consumeErrors=True))
         except FirstError as problem:
-            if self.build.connection.lost:
-                raise WorkerLostError("the worker was lost while the step waited") from problem
             problem.subFailure.raiseException()
         results = SUCCESS
         for child in self.__children:

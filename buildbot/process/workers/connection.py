@@ -67,6 +67,7 @@ class Connection(ABC):
         info: what the worker told about itself, without its environment.
         environ: its environment, which may hold secrets: it is neither stored nor shown.
         lost: whether the link is gone.
+        lost_because: why it is; empty before.
         held_back: whether nothing is read from the worker, because its output cannot be stored fast enough.
     """
 
@@ -75,7 +76,7 @@ class Connection(ABC):
         self.info: dict[str, Any] = {}
         self.environ: Mapping[str, str] = {}
         self.lost = False
-        self._reason = ""
+        self.lost_because = ""
         self._holders = 0
         self._commands: dict[str, CommandReceiver] = {}
         self._ids = count(1)
@@ -107,12 +108,17 @@ class Connection(ABC):
         """Forget a command that has ended or never started."""
         self._commands.pop(command_id, None)
 
-    def on_lost(self, callback: Callable[[str], object]) -> None:
-        """Call ``callback(reason)`` once when the link is lost; at once if it is lost already."""
+    def on_lost(self, callback: Callable[[str], object]) -> Callable[[], None]:
+        """Call ``callback(reason)`` once when the link is lost; at once if it is lost already.
+
+        Returns:
+            A function that takes that back; it does nothing once the link is lost.
+        """
         if self.lost:
-            callback(self._reason)
+            callback(self.lost_because)
         else:
             self._on_lost.append(callback)
+        return lambda: self._on_lost.remove(callback) if callback in self._on_lost else None
 
     @property
     def held_back(self) -> bool:
@@ -148,7 +154,7 @@ class Connection(ABC):
         """An adapter reports that the link is lost; only the first report counts."""
         if self.lost:
             return
-        self.lost, self._reason = True, reason
+        self.lost, self.lost_because = True, reason
         commands, self._commands = self._commands, {}
         callbacks, self._on_lost = self._on_lost, []
         for callback in callbacks:  # first of all nobody may take it for connected any more

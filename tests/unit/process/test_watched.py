@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
@@ -19,7 +20,9 @@ from buildbot.process.properties import renderer
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
-from buildbot.util.results import CANCELLED, EXCEPTION, SUCCESS
+from buildbot.util.background import in_background
+from buildbot.util.results import CANCELLED, EXCEPTION, RETRY, SUCCESS
+from tests.support.events import next_turn
 
 
 @pytest.fixture
@@ -212,6 +215,119 @@ async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any)
     assert (waits["results"], after["results"]) == (CANCELLED, SUCCESS)
     assert farm.master.build(1)["state_string"] == "cancelled: enough"
     assert "<" + kind.__name__ + " 'waits'> does not stop; the build goes on without it" in said
+
+
+class Answers(Waits):
+    """Ends by its own interrupt, and says that all is well."""
+
+    async def run(self) -> int:
+        self.ends: Deferred[int] = Deferred()
+        self.master.note("waits")
+        return await self.ends
+
+    def interrupt(self, reason: Any) -> Any:
+        self.master.note("interrupted", reason)
+        self.ends.callback(SUCCESS)
+
+
+class InsideWait(Waits):
+    """Waits in the way that BuildStep itself can end."""
+
+    async def run(self) -> int:
+        self.master.note("waits")
+        result: int = await self.wait(self.wait_for())
+        return result
+
+
+@pytest.mark.parametrize("kind", [Waits, Answers, InsideWait])
+async def test_worker_lost(kind: Any) -> None:
+    """A step that waits on the master is interrupted when its worker is lost, and its build is to be built again."""
+    held: list[Deferred[int]] = []
+
+    def wait() -> Deferred[int]:
+        held.append(Deferred())
+        return held[-1]
+
+    farm = await begun(kind(wait))
+    farm.connection.closed("cable cut")
+    await farm.ended()
+    (step,) = farm.master.steps(1)[1:]
+    assert (step["results"], farm.master.build(1)["results"]) == (RETRY, RETRY)
+    assert farm.master.text(2, "cancelled") == "worker w was lost: cable cut\n"
+    if kind is Answers:
+        ((reason,),) = farm.master.of("interrupted")
+        assert reason.check(ConnectionLost) and "cable cut" in str(reason.value)
+    assert farm.master.of("endBuild") == [(1, 1, RETRY)]
+
+
+@pytest.mark.parametrize("kind", [Stubborn, BadInterrupt, OwnInterrupt])
+async def test_worker_lost_and_the_step_goes_on(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
+    """A step that does not end when its worker is lost does not hold the build."""
+    monkeypatch.setattr("buildbot.process.stepwork.STOP_TIMEOUT_S", 0)
+    held: list[Deferred[int]] = []
+
+    def wait() -> Deferred[int]:
+        held.append(Deferred())
+        return held[-1]
+
+    farm = await begun(kind(wait))
+    farm.connection.closed("cable cut")
+    await farm.ended()
+    (step,) = farm.master.steps(1)[1:]
+    assert (step["results"], farm.master.build(1)["results"]) == (RETRY, RETRY)
+    assert "<" + kind.__name__ + " 'waits'> does not stop; the build goes on without it" in said
+
+
+async def test_worker_lost_during_a_call() -> None:
+    """What a step was storing when its worker was lost is stored, and closed."""
+
+    class Logs(BuildStep):
+        async def run(self) -> int:
+            log = await self.addLog("notes")
+            await log.addContent("too late\n")
+            return SUCCESS
+
+    farm = StepHarness(Logs())
+    await farm.start()
+    stored: Deferred[None] = Deferred()
+    new_log = farm.master.data.update.newLog
+
+    async def slowly(stepid: int, name: str, type: str) -> Any:
+        if name == "notes":
+            farm.master.note("storing")
+            await stored
+        return await new_log(stepid, name, type)
+
+    farm.master.data.update.newLog = slowly
+    await farm.build()
+    await farm.master.until(lambda: bool(farm.master.of("storing")))
+    farm.connection.closed("cable cut")
+    await next_turn()
+    await next_turn()
+    assert farm.builder.running
+    stored.callback(None)
+    await farm.ended()
+    assert farm.master.steps(1)[1]["results"] == RETRY
+    logs = {log["name"]: log["complete"] for log in farm.master.get("steps", 2, "logs")}
+    assert logs == {"notes": True, "cancelled": True}
+
+
+@pytest.mark.parametrize(("lost", "results"), [(False, CANCELLED), (True, RETRY)])
+async def test_stopped_or_lost_before_it_runs(lost: bool, results: int) -> None:
+    """A step whose build is stopped, or whose worker is lost, before it begins to work does not run."""
+
+    @renderer
+    def name(props: Any) -> str:
+        if lost:
+            farm.connection.closed("cable cut")
+        else:
+            in_background(props.build.stop("enough"), "stop")
+        return "waits"
+
+    farm = StepHarness(Waits(Deferred, name=name))
+    await farm.run()
+    assert not farm.master.of("waits")
+    assert (farm.master.steps(1)[1]["results"], farm.master.build(1)["results"]) == (results, results)
 
 
 @pytest.mark.parametrize(
