@@ -65,6 +65,7 @@ class Life:
         self._report = report
         self._describe = describe
         self._reconfiguring = DeferredLock()
+        self._draining = False
         self.exit_code = 0
 
     def start(self) -> Deferred[None]:
@@ -112,8 +113,11 @@ class Life:
         _log.info("stopped")
 
     def stop_cleanly(self) -> None:
-        """Start no more builds, and end the process when those that run have ended."""
+        """End the process when the builds that run have ended, with those that they wait for; start no others."""
         _log.info(CLEAN)
+        if self._draining:
+            return
+        self._draining = True
         in_background(self._drained(), "a clean shutdown")
 
     async def _drained(self) -> None:

@@ -164,7 +164,7 @@ class BuildMaster(StateLayer):
         self.config = config
 
     async def drain(self) -> None:
-        """Start no more builds; returns when those that run have ended by themselves."""
+        """Start no more builds but those that running builds wait for; returns when all have ended by themselves."""
         if self._process is not None:
             await self._process.drain()
 

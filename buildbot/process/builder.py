@@ -173,9 +173,8 @@ class Builder:
         if late.active():
             late.cancel()
 
-    async def drain(self) -> None:
-        """Start no more builds; returns when those that run have ended by themselves, and their ends are stored."""
-        self._stopping = True
+    async def ended(self) -> None:
+        """Returns when the builds that run have ended by themselves, and their ends are stored."""
         if self.running:
             all_ended: Deferred[None] = Deferred()
             self._waiting.append(all_ended)

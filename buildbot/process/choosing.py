@@ -14,6 +14,7 @@ from buildbot.data.interfaces import Master
 from buildbot.interfaces import holds_renderable
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
+from buildbot.process.draining import Draining
 from buildbot.process.locks import Claim
 from buildbot.process.turns import Accesses, LockTurns
 from buildbot.process.workerforbuilder import WorkerForBuilder
@@ -30,12 +31,16 @@ Chosen = tuple[dict[str, Any], ManagedWorker, Claim | None]
 
 
 async def pending(
-    master: Master, builderids: Sequence[int], limit: int, options: Mapping[str, Any] = MappingProxyType({})
+    master: Master,
+    builderids: Sequence[int],
+    limit: int,
+    options: Mapping[str, Any] = MappingProxyType({}),
+    filters: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
-    """The requests of builders that wait, the most urgent first."""
+    """The requests of builders that wait, the most urgent first; ``filters`` are further ones."""
     query = {
         **options,
-        "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False},
+        "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False, **(filters or {})},
         "order": ["-priority", "buildrequestid"],
         "limit": limit,
     }
@@ -53,6 +58,7 @@ class Chooser:
 
     Attributes:
         next_worker: ``c['select_next_worker']``.
+        draining: which requests are still built, if the master is about to stop.
     """
 
     def __init__(self, master: Master, workers: WorkerManager, turns: LockTurns) -> None:
@@ -60,6 +66,7 @@ class Chooser:
         self._workers = workers
         self._turns = turns
         self.next_worker: Callable[..., Any] | None = None
+        self.draining: Draining | None = None
 
     def is_asked_about(self, builder: Builder) -> bool:
         """Whether a function decides about a builder, or its locks are known only with a request."""
@@ -95,6 +102,15 @@ class Chooser:
         self._turns.wish(builder, refused)
         return None
 
+    async def waiting(
+        self, builder: Builder, limit: int, options: Mapping[str, Any] = MappingProxyType({})
+    ) -> list[dict[str, Any]]:
+        """The requests of a builder that wait and may be built, the most urgent first."""
+        if self.draining is None:
+            return await pending(self._master, [builder.builderid], limit, options)
+        found = await pending(self._master, [builder.builderid], CHOICE, options, self.draining.filters)
+        return [each for each in found if await self.draining.needs(each)]
+
     async def _candidates(self, builder: Builder, request: dict[str, Any]) -> list[dict[str, Any]]:
         """The requests that may be built, in the order in which they are tried."""
         config = builder.config
@@ -103,7 +119,7 @@ class Chooser:
                 return [request]
             whole = await self._master.data.get(WHOLE, ("buildrequests", request["buildrequestid"]))
             return [] if whole is None else [whole]
-        candidates = await pending(self._master, [builder.builderid], CHOICE, WHOLE)
+        candidates = await self.waiting(builder, CHOICE, WHOLE)
         if config.nextBuild is None:
             return candidates
         offered = [BuildRequest.from_data(each, builder.name) for each in candidates]

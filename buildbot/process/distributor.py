@@ -21,12 +21,13 @@ held while others have them.
 that nobody announces: the hour, a file, another machine. Whoever they said no to is looked at again after
 `Distributor.again_s`. One that fails is logged and counts as a no, for its builder only. Where there are such
 functions, builds are started one after the other.
+
+**Before a clean stop** only those requests are handed out that running builds wait for (see `draining`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -37,6 +38,7 @@ from buildbot.mq.log import Event
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import Collapser
 from buildbot.process.choosing import Chooser, Chosen, pending
+from buildbot.process.draining import Draining
 from buildbot.process.locks import Claim
 from buildbot.process.turns import LockTurns
 from buildbot.process.waiting import WaitingRequests, urgency_of
@@ -97,6 +99,7 @@ class Distributor:
         #: ``c['prioritizeBuilders']``
         self.prioritize: Callable[..., Any] | None = None
         self._running = False
+        self._draining: Draining | None = None
         self._loop: Deferred[Any] | None = None
 
     async def start(self) -> None:
@@ -104,6 +107,16 @@ class Distributor:
         self._running = True
         self._workers.on_change = self.worker_changed
         await self.configure()
+
+    async def drain(self, draining: Draining) -> None:
+        """Hand out from now on only what running builds wait for."""
+        self._draining = self.chooser.draining = draining
+        await self.configure()
+
+    async def settled(self) -> None:
+        """Returns when no request is being handed out."""
+        while self._loop is not None:
+            await resolved(self._loop)
 
     async def stop(self) -> None:
         """Hand out nothing more; returns when the requests under way are started or given back."""
@@ -126,7 +139,7 @@ class Distributor:
             workers = self._workers.pool(builder.config.workernames)
             pool = self._pools.get(workers)
             if pool is None:
-                pool = self._pools[workers] = _Pool(workers, WaitingRequests(partial(pending, self._master)))
+                pool = self._pools[workers] = _Pool(workers, WaitingRequests(self._read))
                 for worker in workers.names:
                     self._pools_of_worker.setdefault(worker, []).append(pool)
             self._pool_of[name] = pool
@@ -233,13 +246,29 @@ class Distributor:
         for pool in due:
             if self._pools.get(pool.workers) is not pool:  # the configuration has changed
                 continue
-            request = await pool.waiting.first() if pool.workers.is_idle() else None
+            request = await self._first(pool) if pool.workers.is_idle() else None
             if request is not None and (best is None or urgency_of(request) < urgency_of(best[1])):
                 best = pool, request
         if best is None:
             return None
         pool, request = best
         return pool, self._by_id[request["builderid"]], request
+
+    async def _read(self, builderids: Sequence[int], limit: int) -> list[dict[str, Any]]:
+        """The most urgent requests of builders."""
+        filters = None if self._draining is None else self._draining.filters
+        return await pending(self._master, builderids, limit, filters=filters)
+
+    async def _first(self, pool: _Pool) -> Any:
+        """The most urgent request of a pool that may be handed out; None if none waits."""
+        while True:
+            request = await pool.waiting.first()
+            if request is None or self._draining is None or await self._draining.needs(request):
+                return request
+            pool.waiting.forget(request)
+            builder = self._by_id.get(request["builderid"])
+            if builder is not None:  # a build may come to wait for it
+                self._look_again(builder)
 
     async def _offer(
         self, pool: _Pool, builder: Builder, request: dict[str, Any], starting: list[Deferred[bool]]
@@ -329,7 +358,7 @@ class Distributor:
 
     async def _hand_out_to(self, builder: Builder) -> None:
         while self._can_start(builder):
-            page = await pending(self._master, [builder.builderid], 1)
+            page = await self.chooser.waiting(builder, 1)
             if not page or not await self._offer_by_functions(builder, page[0]):
                 return
 
@@ -380,6 +409,8 @@ class Distributor:
     def _wake_again(self, name: str) -> None:
         del self._again[name]
         if name in self._builders:
+            if self._draining is not None and name in self._pool_of:
+                self._pool_of[name].waiting.remove(self._builders[name].builderid)
             self.wake([name])
 
     def _rest(self, name: str) -> None:

@@ -31,6 +31,7 @@ from buildbot.process.builder import Builder
 from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.distributor import Distributor
+from buildbot.process.draining import Draining
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.resources.schedulers import SchedulerDict
@@ -127,10 +128,18 @@ class ProcessLayer:
         self.master.data.control_handlers.pop(("forceschedulers", "force"), None)
 
     async def drain(self) -> None:
-        """Start no more builds; returns when those that run have ended by themselves. Everything else goes on."""
+        """Start no more builds but those that running builds wait for; returns when none runs. The rest goes on."""
+        await self._distributor.drain(Draining(self.master, self._running))
+        await self._distributor.settled()
+        while self._running():
+            for builder in (*self.builders.values(), *self._removed):
+                await builder.ended()
+            await self._distributor.settled()
         await self._distributor.stop()
-        for builder in (*self.builders.values(), *self._removed):
-            await builder.drain()
+
+    def _running(self) -> set[int]:
+        """The ids of the builds that run here."""
+        return {buildid for builder in (*self.builders.values(), *self._removed) for buildid in builder.running}
 
     def _own_event(self, routing_key: tuple[str, ...], message: Mapping[str, object]) -> None:
         if routing_key[-1] == "stopped":

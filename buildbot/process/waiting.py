@@ -98,6 +98,10 @@ class WaitingRequests:
         self._forget(brid)
         self._taken[brid] = request["builderid"]
 
+    def forget(self, request: Request) -> None:
+        """It may not be claimed for now: it is not given out before it is announced or read anew."""
+        self._forget(request["buildrequestid"])
+
     def settle(self, request: Request) -> None:
         """It was claimed, or another master was faster: what is announced of it counts again."""
         brid = request["buildrequestid"]

@@ -442,18 +442,18 @@ async def test_stop_all() -> None:
     assert farm.builder.running == {}
 
 
-async def test_drain() -> None:
-    """Running builds end by themselves before it returns, and none starts meanwhile or afterwards."""
+async def test_ended() -> None:
+    """Running builds end by themselves before it returns; without one it returns at once."""
     farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
-    await farm.builder.drain()
+    await farm.builder.ended()
     farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
     await farm.start()
     await farm.build()
-    drained = ensureDeferred(farm.builder.drain())
-    assert not farm.builder.can_start() and not drained.called
+    ended = ensureDeferred(farm.builder.ended())
+    assert not ended.called
     farm.connection.end(0)
-    await drained
+    await ended
     assert farm.master.build(1)["results"] == SUCCESS
 
 

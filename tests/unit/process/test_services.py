@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from twisted.internet.defer import ensureDeferred
 
 from buildbot.changes.filter import ChangeFilter
 from buildbot.changes.gitpoller import GitPoller
@@ -20,8 +21,14 @@ from buildbot.process.services import ProcessLayer
 from buildbot.schedulers.basic import SingleBranchScheduler
 from buildbot.schedulers.forcesched import ForceScheduler
 from buildbot.schedulers.groups import AnyPropertyParameter
+from buildbot.schedulers.triggerable import Triggerable
+from buildbot.steps.shell import ShellCommand
+from buildbot.steps.trigger import Trigger
 from buildbot.test.running import Running, until
+from buildbot.test.steps import ScriptedConnection
+from buildbot.util.results import SUCCESS
 from buildbot.worker.base import Worker
+from tests.support.events import next_turn
 from tests.unit.changes.conftest import child_processes, repository
 from tests.unit.changes.repository import Repository
 from tests.unit.changes.test_gitpoller import many_commits
@@ -224,6 +231,55 @@ async def test_a_real_history_through_poller_and_scheduler(
     assert [stamp["revision"] for each in buildsets for stamp in each["sourcestamps"]] == wanted
     requests = await data.get({}, ("buildrequests",))
     assert sorted(each["buildsetid"] for each in requests) == [each["bsid"] for each in buildsets]
+    await layer.stop()
+
+
+@pytest.mark.parametrize("by_functions", [False, True])
+async def test_a_clean_stop_lets_triggered_builds_through(layer: ProcessLayer, by_functions: bool) -> None:
+    """Before a clean stop builds are started that running builds wait for, at any depth, and no others."""
+
+    def builder(name: str, *steps: Any) -> BuilderConfig:
+        given: dict[str, Any] = {}
+        if by_functions:
+            given = {"canStartBuild": lambda *_: True, "nextBuild": lambda builder, requests: requests[0]}
+        return BuilderConfig(name=name, workernames=["w"], factory=BuildFactory(steps), **given)
+
+    given = config(schedulers=[Triggerable("to child", ["child"]), Triggerable("to grandchild", ["grandchild"])])
+    given.builders = [
+        builder("parent", ShellCommand(command="hold"), Trigger(["to child"], waitForFinish=True)),
+        builder("child", Trigger(["to grandchild"], waitForFinish=True), Trigger(["to grandchild"])),
+        builder("grandchild"),
+        builder("other"),
+    ]
+    if by_functions:
+        given.prioritizeBuilders = lambda master, builders: builders
+    connection = ScriptedConnection(lambda name, args: ([], None))
+    await layer.start(given)
+    await layer.workers.workers["w"].attach(connection)
+    data, update = layer.master.data, layer.master.data.update
+
+    async def request(builder: str, **more: Any) -> int:
+        stamps = [{"codebase": ""}]
+        _, brids = await update.addBuildset(sourcestamps=stamps, reason="", builderNames=[builder], **more)
+        return int(brids[builder])
+
+    async def holds() -> bool:
+        return bool(connection.running)
+
+    parent = await request("parent")
+    await until(holds)
+    drained = ensureDeferred(layer.drain())
+    others = [await request("other"), await request("grandchild"), await request("grandchild", waited_for=True)]
+    connection.end(0)
+    await drained
+    rows = {row["buildrequestid"]: row for row in await data.get({}, ("buildrequests",))}
+    assert rows[parent]["results"] == SUCCESS
+    waiting = {brid for brid, row in rows.items() if not row["complete"]}
+    assert waiting == {*others, max(rows)} and len(rows) == 7
+    assert len(await data.get({}, ("builds",))) == 3
+    await request("other")
+    await next_turn()
+    assert len(await data.get({}, ("builds",))) == 3
     await layer.stop()
 
 
