@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypeVar, cast
+from urllib.parse import unquote
 
 from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
@@ -35,6 +36,18 @@ from buildbot.util.deferreds import deferred
 
 T = TypeVar("T")
 Options = Mapping[str, Any] | None
+
+
+def segments_of(path: str) -> tuple[str, ...]:
+    """The segments of a path as clients write it: percent-encoded as in a URL, so that names may have any character."""
+    return tuple(map(unquote, path.split("/")))
+
+
+def path_of(segments: Sequence[str]) -> str:
+    """The path as clients write it, of which these are the segments; a client may have encoded the slashes too."""
+    if len(segments) == 1:
+        return segments[0]
+    return "/".join(segment.replace("%", "%25").replace("/", "%2F") for segment in segments)
 
 
 class Watch:
@@ -200,14 +213,15 @@ class DataConnector:
         return await self._follow(Filter(heard, variables), _delivers(callback), since)
 
     async def follow(self, path: str, deliver: Deliver, since: int | None) -> Subscription:
-        """As ``subscribe``, for a path as clients write it, with slashes and ``*``.
+        """As ``subscribe``, for a path as clients write it: with slashes and ``*``, names percent-encoded.
 
         It is what is at a path of the API, an event's name, after the identifier of an element of a list, may follow,
         and ``*`` stands for any. Every other text is a pattern of routing keys, in which ``*`` is any one segment.
         """
-        filter = self._filter(path.split("/"))
+        segments = segments_of(path)
+        filter = self._filter(list(segments))
         if filter is None:
-            pattern = tuple(None if segment == "*" else segment for segment in path.split("/"))
+            pattern = tuple(None if segment == "*" else segment for segment in segments)
             return await self.subscribe([pattern], deliver, since)
         return await self._follow(filter, deliver, since)
 

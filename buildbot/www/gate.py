@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from buildbot.config.ports import is_loopback
+from buildbot.data.connector import path_of, segments_of
 from buildbot.data.interfaces import Master
 from buildbot.www.auth import AuthBase, NoAuth
 from buildbot.www.authz import Authz
@@ -138,7 +139,7 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
     if root == "sse":
         path = rest[:-1] if rest and rest[-1] == "" else rest
         skipped = 2 if path[:1] in (("add",), ("remove",)) else 1 if path[:1] == ("listen",) else 0
-        return follows("/".join(path[skipped:])) if path[skipped:] else AccessRequest(("masters",))
+        return follows(path_of(path[skipped:])) if path[skipped:] else AccessRequest(("masters",))
     if segments[:2] == ("plugins", "badges") and len(segments) > 2:
         return AccessRequest(("builders", "/".join(rest[1:]).rpartition(".")[0], "builds"))
     if _is_dashboard(segments):
@@ -162,7 +163,7 @@ def _for_services(request: Request, segments: tuple[str, ...]) -> bool:
 
 def follows(path: str) -> AccessRequest:
     """The wish to follow a path of section 5.1."""
-    return AccessRequest(tuple(path.split("/")), "follow")
+    return AccessRequest(segments_of(path), "follow")
 
 
 def _expands(request: Request) -> bool:

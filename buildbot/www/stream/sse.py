@@ -13,6 +13,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
 
+from buildbot.data.connector import path_of
 from buildbot.mq.log import Event
 from buildbot.util.descriptors import share
 from buildbot.www import jsonbody
@@ -76,7 +77,7 @@ class EventStreams:
             raise RefusedError(503, "too many clients follow events; try again later")
         stream = _Stream(self._events, self._reactor, visitor, self._limits, request.client)
         if path:
-            await stream.feed.start("/".join(path), _since(request))
+            await stream.feed.start(path_of(path), _since(request))
         self._streams[stream.identifier] = stream
         return Response(200, _STREAM_HEADERS, self._run(stream))
 
@@ -86,7 +87,7 @@ class EventStreams:
         stream = self._streams.get(segments[0])
         if stream is None or stream.visitor != visitor:
             raise RefusedError(400, "unknown uuid")
-        path = "/".join(segments[1:])
+        path = path_of(segments[1:])
         if action == "add":
             await stream.feed.start(path)
         elif not stream.feed.stop(path):

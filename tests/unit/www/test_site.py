@@ -8,6 +8,7 @@ import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -527,6 +528,28 @@ async def test_named_paths(master: FakeMaster) -> None:
                 text = await raw(port, request("GET", f"/sse/listen/{each}?since={before}"), until=b'"key"')
                 assert b'"mine"' in text
                 assert b"theirs" not in text
+
+
+@pytest.mark.parametrize("name", ["linux/x64", "50% faster", "a b", "größe", "%2F"])
+async def test_paths_of_any_name(master: FakeMaster, name: str) -> None:
+    """A path in which a name is percent-encoded, as in the addresses of REST, is followed as REST answers it."""
+    update = master.data.update
+    _, brids = await update.addBuildset(sourcestamps=[{}], builderNames=[name, "other"])
+    await update.claimBuildRequests(list(brids.values()))
+    path = f"builders/{quote(name, safe='')}/builds"
+    async with serving(master) as (_, port):
+        client = await connect(port)
+        for number, each in enumerate((path, f"{path}/*/new")):
+            assert (await client.ask(cmd="startConsuming", path=each, _id=number))["code"] == 200
+        before = await clock(master)
+        await update.newBuild(brids["other"])
+        buildid = await update.newBuild(brids[name])
+        assert [(await client.frames.get())["m"]["buildid"] for _ in range(2)] == [buildid, buildid]
+        assert (await client.ask(cmd="stopConsuming", path=path, _id=3))["code"] == 200
+        text = await raw(port, request("GET", f"/sse/listen/{path}?since={before}"), until=b'"key"')
+        assert f'"buildid":{buildid},'.encode() in text
+        status, _, body = parse(await raw(port, request("GET", f"/api/v2/{path}")))
+        assert (status, [each["buildid"] for each in json.loads(body)["builds"]]) == (200, [buildid])
 
 
 async def test_sse_errors(master: FakeMaster) -> None:
