@@ -15,9 +15,9 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.data.base import Events
+from buildbot.data.changes import storable
 from buildbot.process.claimed import ClaimedPart
 from buildbot.process.properties import Properties
-from buildbot.util import checks as limits
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
 
@@ -68,18 +68,18 @@ class ChangeSource(ClaimedPart):
     async def add_change(self, **change: Any) -> int:
         """Add a change (the arguments of ``addChange``), provided that this master still runs the source.
 
-        Comments and lists of files that are too long to be stored are cut: the change itself is not to be missed.
+        What of it cannot be stored is cut or replaced (`buildbot.data.changes.storable`): the change itself counts.
 
         Raises NotClaimedError if it does not, and adds nothing: another master finds the change again.
         """
         return int((await self.master.data.update.transact(self.__thd_add_changes, [self.__storable(change)]))[0])
 
     def __storable(self, change: dict[str, Any]) -> dict[str, Any]:
-        for name, maximum in (("comments", limits.MAX_COMMENTS), ("files", limits.MAX_FILES)):
-            if isinstance(change.get(name), str | list | tuple) and len(change[name]) > maximum:
+        kept = storable(change)
+        for name in ("comments", "files"):
+            if len(kept.get(name) or ()) < len(change.get(name) or ()):
                 _log.warn("{source}: {name} of a change are cut", source=self, name=name)
-                change[name] = change[name][:maximum]
-        return self.master.data.update.described(change)
+        return self.master.data.update.described(kept)
 
     def __thd_add_changes(self, conn: Connection, events: Events, changes: Sequence[dict[str, Any]]) -> list[int]:
         self.thd_hold(conn)

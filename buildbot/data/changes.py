@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -13,6 +15,7 @@ from buildbot.data.base import Events, Transacts
 from buildbot.db.exceptions import ChangeSourceAlreadyClaimedError
 from buildbot.resources.changes import CHANGE
 from buildbot.resources.changesources import CHANGESOURCE
+from buildbot.util import checks
 from buildbot.util.deferreds import deferred
 
 #: what a change says that says nothing
@@ -20,6 +23,38 @@ _BARE: dict[str, Any] = {
     "author": None, "committer": None, "files": [], "comments": "", "revision": None, "branch": None, "category": None,
     "revlink": "", "when_timestamp": None, "repository": "", "project": "", "codebase": None, "properties": {},
 }  # fmt: skip
+#: characters that not every database stores
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+#: times from 1970 to 9999; git takes any number for one
+_LAST_SECOND = 253_402_300_799
+
+
+def storable(change: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ``addChange`` for what a repository or forge tells: it is to be built whatever its commits say.
+
+    Comments and lists of files that are too long are cut. Characters that no database stores become U+FFFD. A time that
+    is none is left out.
+    """
+    kept = {name: _readable(value) for name, value in change.items()}
+    if isinstance(kept.get("comments"), str):
+        kept["comments"] = kept["comments"][: checks.MAX_COMMENTS]
+    if isinstance(kept.get("files"), list):
+        ends = accumulate(map(len, kept["files"][: checks.MAX_FILES]))
+        kept["files"] = kept["files"][: sum(end <= checks.MAX_TEXT for end in ends)]
+    moment = kept.get("when_timestamp")
+    if isinstance(moment, int) and not 0 <= moment <= _LAST_SECOND:
+        kept["when_timestamp"] = None
+    return kept
+
+
+def _readable(value: Any) -> Any:
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value)
+    if isinstance(value, list | tuple):
+        return [_readable(each) for each in value]
+    if isinstance(value, dict):
+        return {_readable(name): _readable(each) for name, each in value.items()}
+    return value
 
 
 class ChangeUpdates(Transacts):

@@ -10,7 +10,6 @@ from buildbot.www.hooks.dialect import (
     delivered,
     maybe,
     moment,
-    optional_moment,
     parse,
     require_signature,
 )
@@ -54,7 +53,7 @@ class BitbucketCloudDialect(Dialect):
                         "author": _author(payload, commit),
                         "comments": maybe(commit, "message", str) or "",
                         "revision": at(commit, "hash", str),
-                        "when_timestamp": optional_moment(commit, "date"),
+                        "when_timestamp": moment(commit, "date"),
                         "branch": at(new, "name", str),
                         "category": category,
                         "files": [],
@@ -73,10 +72,10 @@ class BitbucketCloudDialect(Dialect):
         pull = at(payload, "pullrequest", dict)
         text = f"Bitbucket Cloud Pull Request #{at(pull, 'id', int)}\n{at(pull, 'title', str)}"
         change = {
-            "author": at(payload, "actor.display_name", str),
+            "author": _author(payload, {}),
             "comments": f"{text}\n{maybe(pull, 'description', str) or ''}",
             "revision": at(pull, "source.commit.hash", str),
-            "when_timestamp": moment(at(pull, "updated_on", str)),
+            "when_timestamp": moment(pull, "updated_on"),
             # Bitbucket has no ref for pull requests: what is built is the branch that asks.
             "branch": at(pull, "source.branch.name", str),
             "category": "pull",

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl
 
 from twisted.internet.defer import Deferred
 
+from buildbot.data.changes import storable
 from buildbot.interfaces import holds_renderable
 from buildbot.util.httpclient import HttpClient
 from buildbot.www.http.messages import Request
@@ -93,12 +94,12 @@ class Dialect:
 def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str, object]]]) -> Delivery:
     """A signed delivery, named by the very bytes that were signed, and where they were sent.
 
-    The ids in the senders' headers are no use: some senders give a repetition a new one.
+    The ids in the senders' headers are no use: some senders give a repetition a new one. What of the changes cannot be
+    stored is cut or replaced, as it is for pollers.
     """
     place = f"{dialect}?{request.query}#"
-    return Delivery(
-        {place + line: changes for line, changes in lines.items()}, place + sha256(request.body).hexdigest()
-    )
+    stored = {place + line: [storable(change) for change in changes] for line, changes in lines.items()}
+    return Delivery(stored, place + sha256(request.body).hexdigest())
 
 
 def require_signature(secret: str | None, given: str | None, body: bytes, algorithm: str = "sha256") -> None:
@@ -157,15 +158,19 @@ def names(payload: object, *paths: str) -> list[str]:
     return found
 
 
-def moment(text: str) -> int:
-    """Unix seconds of an ISO 8601 time with a zone."""
+def login(payload: object, *paths: str) -> str:
+    """The login of the first of these users of a forge who has one; ``unknown`` if nobody has."""
+    return next((found for path in paths if (found := maybe(payload, f"{path}.login", str))), "unknown")
+
+
+def moment(payload: object, path: str) -> int | None:
+    """Unix seconds of the ISO 8601 time with a zone at a path; None where there is none, which is the present time."""
+    text = maybe(payload, path, str)
     try:
-        when = datetime.fromisoformat(text)
+        when = None if text is None else datetime.fromisoformat(text)
     except ValueError:
-        raise RefusedDeliveryError(f"malformed payload: {text[:50]!r} is no time") from None
-    if when.tzinfo is None:
-        raise RefusedDeliveryError(f"malformed payload: the time {text[:50]!r} has no zone")
-    return int(when.timestamp())
+        return None
+    return None if when is None or when.tzinfo is None else int(when.timestamp())
 
 
 def branch_of(ref: str) -> tuple[str, str | None] | None:
@@ -186,8 +191,8 @@ def signed(name: str | None, mail: str | None) -> str:
     return f"{name} <{mail}>" if name and mail else name or mail or ""
 
 
-def person(payload: object, *paths: str) -> str:
-    """Who is at the first of these paths where anybody is; ``unknown`` if nobody is.
+def person(payload: object, *paths: str, otherwise: str = "unknown") -> str:
+    """Who is at the first of these paths where anybody is; ``otherwise`` if nobody is.
 
     Whoever wrote a commit is the least that a build of it needs, so that alone is no reason to refuse it.
     """
@@ -196,13 +201,7 @@ def person(payload: object, *paths: str) -> str:
         found = signed(name or maybe(payload, f"{path}.login", str), maybe(payload, f"{path}.email", str))
         if found:
             return found
-    return "unknown"
-
-
-def optional_moment(payload: object, path: str) -> int | None:
-    """Unix seconds of the time at a path; None where there is none: then it is the present time."""
-    text = maybe(payload, path, str)
-    return None if text is None else moment(text)
+    return otherwise
 
 
 def pushed(payload: object, commit: object, branch: tuple[str, str | None]) -> dict[str, object]:
@@ -214,7 +213,7 @@ def pushed(payload: object, commit: object, branch: tuple[str, str | None]) -> d
         "committer": None if maybe(commit, "committer", dict) is None else person(commit, "committer"),
         "comments": maybe(commit, "message", str) or "",
         "revision": at(commit, "id", str),
-        "when_timestamp": optional_moment(commit, "timestamp"),
+        "when_timestamp": moment(commit, "timestamp"),
         "branch": branch[0],
         "category": branch[1],
         "files": names(commit, "added", "modified", "removed"),

@@ -10,6 +10,7 @@ from buildbot.www.hooks.dialect import (
     branch_of,
     delivered,
     heads,
+    login,
     maybe,
     moment,
     parse,
@@ -57,10 +58,10 @@ class GiteaDialect(Dialect):
         pull, number = at(payload, "pull_request", dict), at(payload, "number", int)
         text = f"Pull Request #{number}\n{at(pull, 'title', str)}\n{maybe(pull, 'body', str) or ''}"
         change = {
-            "author": at(payload, "sender.login", str),
+            "author": login(payload, "sender", "pull_request.user"),
             "comments": text,
             "revision": at(pull, "head.sha", str),
-            "when_timestamp": moment(at(pull, "updated_at", str)),
+            "when_timestamp": moment(pull, "updated_at"),
             "branch": f"refs/pull/{number}/head",
             "category": "pull",
             "files": [],

@@ -22,6 +22,7 @@ from buildbot.www.hooks.dialect import (
     delivered,
     form,
     heads,
+    login,
     maybe,
     moment,
     parse,
@@ -174,10 +175,10 @@ class GitHubEventHandler:
             return [], "git"
         text = f"GitHub Pull Request #{number} ({at(pull, 'commits', int)} commits)\n{at(pull, 'title', str)}"
         change = {
-            "author": at(payload, "sender.login", str),
+            "author": login(payload, "sender", "pull_request.user"),
             "comments": f"{text}\n{maybe(pull, 'body', str) or ''}",
             "revision": revision,
-            "when_timestamp": moment(at(pull, "created_at", str)),
+            "when_timestamp": moment(pull, "created_at"),
             "branch": f"refs/pull/{number}/{self.pullrequest_ref}",
             "category": "pull",
             "files": await resolved(self._get_pr_files(project, number)),
@@ -218,7 +219,7 @@ class GitHubEventHandler:
         head = maybe(payload, "head_commit", dict)
         if head is not None and self._has_skip(maybe(head, "message", str) or ""):
             return []
-        commits = at(payload, "commits", list)
+        commits = maybe(payload, "commits", list) or []
         # The commits of a new branch and of a tag are old ones. Without any, the branch was moved to an old one.
         if not commits or (head is not None and (maybe(payload, "created", bool) or branch[1] == "tag")):
             commits = heads(payload)

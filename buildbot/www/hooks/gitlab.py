@@ -13,8 +13,8 @@ from buildbot.www.hooks.dialect import (
     delivered,
     is_nothing,
     maybe,
+    moment,
     names,
-    optional_moment,
     parse,
     person,
     signed,
@@ -69,13 +69,13 @@ class GitLabDialect(Dialect):
             "repository": at(payload, "repository.url", str),
             "properties": {"event": kind},
         }
-        commits = [each for each in at(payload, "commits", list) if maybe(each, "distinct", bool) is not False]
+        commits = [each for each in maybe(payload, "commits", list) or [] if maybe(each, "distinct", bool) is not False]
         changes: list[dict[str, object]] = [
             {
-                "author": person(commit, "author"),
+                "author": person(commit, "author", otherwise=_pusher(payload)),
                 "comments": maybe(commit, "message", str) or "",
                 "revision": at(commit, "id", str),
-                "when_timestamp": optional_moment(commit, "timestamp"),
+                "when_timestamp": moment(commit, "timestamp"),
                 "files": names(commit, "added", "modified", "removed"),
                 "revlink": maybe(commit, "url", str) or "",
                 **common,
@@ -92,11 +92,10 @@ class GitLabDialect(Dialect):
             return []
         # an annotated tag is an object of its own; what is checked out is the commit
         revision = maybe(payload, "checkout_sha", str) or after
-        name = maybe(payload, "user_name", str) or maybe(payload, "user_username", str)
         page = maybe(payload, "project.web_url", str)
         return [
             {
-                "author": signed(name, maybe(payload, "user_email", str)) or "unknown",
+                "author": _pusher(payload),
                 "comments": maybe(payload, "message", str) or "",
                 "revision": revision,
                 "files": [],
@@ -121,7 +120,7 @@ class GitLabDialect(Dialect):
             "author": person(commit, "author"),
             "comments": f"{title}\n\n{maybe(request, 'description', str) or ''}",
             "revision": at(commit, "id", str),
-            "when_timestamp": optional_moment(commit, "timestamp"),
+            "when_timestamp": moment(commit, "timestamp"),
             "branch": at(request, "target_branch", str),
             "category": kind,
             "files": [],
@@ -140,6 +139,11 @@ class GitLabDialect(Dialect):
                 "event": kind,
             },
         }
+
+
+def _pusher(payload: object) -> str:
+    name = maybe(payload, "user_name", str) or maybe(payload, "user_username", str)
+    return signed(name, maybe(payload, "user_email", str)) or "unknown"
 
 
 def _merge_line(request: object) -> str:

@@ -14,7 +14,7 @@ from buildbot.www.hooks.dialect import (
     maybe,
     moment,
     parse,
-    signed,
+    person,
 )
 from buildbot.www.http.messages import Request
 
@@ -36,10 +36,10 @@ class BitbucketDialect(Dialect):
         project = dict(request.parameters()).get("project", "")
         changes: list[dict[str, object]] = [
             {
-                "author": at(commit, "raw_author", str),
+                "author": maybe(commit, "raw_author", str) or maybe(commit, "author", str) or "unknown",
                 "comments": maybe(commit, "message", str) or "",
                 "revision": at(commit, "raw_node", str),
-                "when_timestamp": moment(at(commit, "utctimestamp", str)),
+                "when_timestamp": moment(commit, "utctimestamp"),
                 "branch": maybe(commit, "branch", str),
                 "files": [at(each, "file", str) for each in maybe(commit, "files", list) or []],
                 "revlink": f"{repository}commits/{at(commit, 'raw_node', str)}",
@@ -60,10 +60,10 @@ class GitoriousDialect(Dialect):
         payload = _payload(request)
         changes: list[dict[str, object]] = [
             {
-                "author": signed(maybe(commit, "author.name", str), maybe(commit, "author.email", str)) or "unknown",
+                "author": person(commit, "author"),
                 "comments": maybe(commit, "message", str) or "",
                 "revision": at(commit, "id", str),
-                "when_timestamp": moment(at(commit, "timestamp", str)),
+                "when_timestamp": moment(commit, "timestamp"),
                 "branch": at(payload, "ref", str),
                 "files": [],
                 "revlink": maybe(commit, "url", str) or "",

@@ -16,6 +16,7 @@ from buildbot.config.hooks import check_dialects
 from buildbot.plugins import webhooks
 from buildbot.process.properties import Secret
 from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.util import checks
 from buildbot.www.hooks.github import GitHubEventHandler
 from buildbot.www.hooks.receiver import ChangeHooks
 from buildbot.www.http.messages import Request
@@ -155,11 +156,12 @@ async def test_replay(master: FakeMaster) -> None:
 
 async def test_failed_delivery_may_come_again(master: FakeMaster) -> None:
     """What could not be stored is not remembered: all or nothing."""
-    bad = {**PUSH, "commits": [COMMIT, {**COMMIT, "message": "a\0b"}]}
-    receiver = hooks(master, {"github": {}})
+    bad = {**PUSH, "commits": [COMMIT, {**COMMIT, "id": "b" * 40}]}
+    names: list[Any] = ["mine", 5] * 2
+    receiver = hooks(master, {"github": {"codebase": lambda payload: names.pop(0)}})
     for _ in range(2):
         status, text = await deliver(receiver, "github", bad, x_github_event="push")
-        assert status == 400 and "comments" in text
+        assert status == 400 and "codebase" in text
     assert await changes(master) == []
 
 
@@ -472,9 +474,48 @@ async def test_commits_that_say_little(master: FakeMaster) -> None:
     assert await deliver(receiver, "github", payload, x_github_event="push") == (200, "1 change found")
     (change,) = await changes(master)
     assert (change["author"], change["comments"], change["files"], change["revlink"]) == ("joe", "", [], "")
+    nothing = {**PUSH, "head_commit": None, "commits": None, "before": A, "after": B}
+    assert await deliver(receiver, "github", nothing, x_github_event="push") == (200, "1 change found")
     bad = {**PUSH, "commits": [{**COMMIT, "author": {"name": 1}}]}
     answer = (400, "malformed payload: author.name is no str")
     assert await deliver(receiver, "github", bad, x_github_event="push") == answer
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea", "bitbucketcloud"])
+@pytest.mark.parametrize("time", ["", "yesterday", "0001-01-01T00:00:00Z", "2026-03-04T05:06:07", None])
+async def test_texts_and_times_that_cannot_be_stored(master: FakeMaster, dialect: str, time: str | None) -> None:
+    """A commit is built whatever is odd about its message, its author, its files and its time."""
+    commit = {
+        **COMMIT, "message": "\0\ud800" + "m" * checks.MAX_COMMENTS, "author": {"name": "J\0e", "raw": "J\0e"},
+        "hash": SHA, "timestamp": time, "date": time,
+        "added": ["a\0"] * (checks.MAX_FILES + 1), "modified": [], "removed": [],
+    }  # fmt: skip
+    payload: Any = {**PUSH, "commits": [commit], "repository": {**REPOSITORY, "url": "r"}, "object_kind": "push"}
+    if dialect == "bitbucketcloud":
+        payload = bitbucket_push("main", A, B)
+        payload["push"]["changes"][0]["commits"] = [commit]
+    headers = {"x_github_event": "push", "x_gitea_event": "push", "x_event_key": "repo:push"}
+    assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "1 change found")
+    (change,) = await changes(master)
+    assert (change["author"], change["comments"][:3]) == ("J\ufffde", "\ufffd\ufffdm")
+    assert (len(change["comments"]), change["when_timestamp"] > 0) == (checks.MAX_COMMENTS, True)
+    files = [] if dialect == "bitbucketcloud" else ["a\ufffd"] * checks.MAX_FILES
+    assert change["files"] == files
+
+
+@pytest.mark.parametrize("dialect", ["github", "gitea", "bitbucketcloud"])
+async def test_a_pull_request_of_nobody(master: FakeMaster, dialect: str) -> None:
+    """Who opened it may be gone, and when may be missing: there is something to build all the same."""
+    opened: Any = PULL["pull_request"]
+    payload: Any = {**PULL, "sender": None, "pull_request": {**opened, "user": None}}
+    if dialect == "bitbucketcloud":
+        branch = {"branch": {"name": "better"}, "commit": {"hash": SHA}}
+        link = {"links": {"html": {"href": "https://x"}}}
+        pull = {"id": 7, "title": "A better roof", "source": branch, "destination": branch, "updated_on": None, **link}
+        payload = {"actor": None, "pullrequest": pull, "repository": {"full_name": "acme/roof", **link}}
+    headers = {"x_github_event": "pull_request", "x_gitea_event": "pull_request", "x_event_key": "pullrequest:created"}
+    assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "1 change found")
+    assert [(each["author"], each["revision"]) for each in await changes(master)] == [("unknown", SHA)]
 
 
 @pytest.mark.parametrize(
@@ -492,6 +533,15 @@ async def test_other_events(master: FakeMaster, dialect: str, headers: dict[str,
     assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "no change found")
 
 
+SERVER = {
+    "actor": {"displayName": "Joe Doe", "name": "joe"},
+    "repository": {
+        "slug": "roof", "project": {"key": "ACME", "name": "Acme"},
+        "links": {"self": [{"href": "https://bb.example.org/projects/ACME/repos/roof/browse"}]},
+    },
+}  # fmt: skip
+
+
 def bitbucket_push(name: str, before: str | None, after: str | None) -> dict[str, Any]:
     def state(revision: str | None) -> Any:
         commit = {"hash": revision, "author": {"raw": "Joe"}}
@@ -503,6 +553,10 @@ def bitbucket_push(name: str, before: str | None, after: str | None) -> dict[str
 
 def _pushes(dialect: str) -> tuple[Any, Any, Any]:
     """A to B, B to A, and that the branch is deleted."""
+    if dialect == "bitbucketserver":
+        update = {"ref": {"id": "refs/heads/main"}, "type": "UPDATE"}
+        pushes: Any = [{**SERVER, "changes": [{**update, "fromHash": x, "toHash": y}]} for x, y in ((A, B), (B, A))]
+        return pushes[0], pushes[1], None
     if dialect == "bitbucketcloud":
         return bitbucket_push("main", A, B), bitbucket_push("main", B, A), bitbucket_push("main", B, None)
     if dialect == "gitlab":
@@ -528,6 +582,15 @@ async def test_a_branch_that_goes_back_and_forth(master: FakeMaster, dialect: st
         found.append(int(text[0] == "1"))
     assert found == [1, 0, 1, 0, 1, 0, 0, 1, 1, 0]
     assert [change["revision"] for change in await changes(master)] == [B, A, B, B, B]
+
+
+async def test_a_branch_of_a_bitbucket_server_goes_back_and_forth(master: FakeMaster) -> None:
+    """As with the other forges."""
+    forward, back, _ = _pushes("bitbucketserver")
+    receiver = hooks(master, {"bitbucketserver": {}})
+    for payload in (forward, forward, back, back, forward, forward):
+        assert (await deliver(receiver, "bitbucketserver", payload, x_event_key="repo:refs_changed"))[0] == 200
+    assert [change["revision"] for change in await changes(master)] == [B, A, B]
 
 
 async def test_a_push_of_several_branches(master: FakeMaster) -> None:
@@ -724,15 +787,6 @@ async def test_secrets_of_hooks(master: FakeMaster) -> None:
     assert (await deliver(receiver, "gitlab", {}, x_gitlab_token=SECRET))[0] == 200
     assert (await deliver(receiver, "gitlab", {}, x_gitlab_token="x"))[0] == 400
     assert [repr(each) for each in asked] == ["Secret(github)"] * 2 + ["Secret(gitlab)"] * 2
-
-
-SERVER = {
-    "actor": {"displayName": "Joe Doe", "name": "joe"},
-    "repository": {
-        "slug": "roof", "project": {"key": "ACME", "name": "Acme"},
-        "links": {"self": [{"href": "https://bb.example.org/projects/ACME/repos/roof/browse"}]},
-    },
-}  # fmt: skip
 
 
 async def test_bitbucket_server_pushes(master: FakeMaster) -> None:
