@@ -27,6 +27,10 @@ from buildbot.util import tcp
 
 _log = Logger()
 
+#: seconds to log in, and how many connections may be doing so
+LOGIN_S = 60.0
+MAX_STRANGERS = 20
+
 
 def show(obj: Any) -> None:
     """Print the attributes of an object that are no methods, with their values."""
@@ -122,6 +126,11 @@ class AuthorizedKeysManhole(Declared):
         return None if self.__listening is None else self.__listening.getHost()
 
 
+def _is_in(protocol: Any) -> bool:
+    """Whether somebody has logged in at a connection."""
+    return getattr(protocol, "avatar", None) is not None
+
+
 @implementer(IAuthorizedKeysDB)
 class _Keys:
     """The keys of a file; each lets any user name in."""
@@ -168,17 +177,33 @@ class _Factory(ConchFactory):
         super().__init__(Portal(realm, [_Checker(_Keys(keyfile))]))  # type: ignore[no-untyped-call]
         self.privateKeys: Any = keys
         self.publicKeys: Any = {kind: key.public() for kind, key in keys.items()}
-        self._open: list[Any] = []
+        #: the connections, each with what ends it if nobody logs in
+        self._open: dict[Any, Any] = {}
+        self._reactor = master.reactor
 
     def buildProtocol(self, addr: Any) -> Any:
+        """A connection, which has a moment to log in; None, which closes it at once, where too many are doing so."""
+        for each in [each for each in self._open if each.transport is not None and not each.transport.connected]:
+            self._forget(each)
+        if sum(not _is_in(each) for each in self._open) >= MAX_STRANGERS:
+            return None
         protocol = super().buildProtocol(addr)
-        self._open = [each for each in self._open if each.transport is not None and each.transport.connected]
-        self._open.append(protocol)
+        self._open[protocol] = self._reactor.callLater(LOGIN_S, self._end_stranger, protocol)
         return protocol
+
+    def _end_stranger(self, protocol: Any) -> None:
+        if protocol.transport is not None and protocol.transport.connected and not _is_in(protocol):
+            _log.warn("the prompt: a connection that did not log in is dropped")
+            protocol.transport.abortConnection()
+
+    def _forget(self, protocol: Any) -> None:
+        end = self._open.pop(protocol)
+        if end.active():
+            end.cancel()
 
     def drop_all(self) -> None:
         """End all connections."""
-        for each in self._open:
+        for each in list(self._open):
+            self._forget(each)
             if each.transport is not None:
                 each.transport.abortConnection()
-        self._open.clear()

@@ -3,8 +3,8 @@
 A pair of address and name that was wrong a few times waits before its next password is looked at, longer after each
 failure; an address that was wrong under many names waits too, whatever the name, but for names that it has proved to
 know. Waits are before the check, so that many guesses at the same time learn no more than one after the other. Nobody
-at another address waits because of them, and a right password is never refused, only looked at later. What is kept is
-bounded, and forgotten after a while.
+at another address waits because of them, and a right password is never refused, only looked at later; the addresses of
+a /64 of IPv6 are one. What is kept is bounded, and forgotten after a while.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.task import deferLater
+
+from buildbot.util.addresses import network_of
 
 #: failures of an address with one name, and with any, that cost nothing: people mistype
 FREE_OF_PAIR = 3
@@ -64,7 +66,7 @@ class Guesses:
         Raises:
             TooManyGuessesError: it has to come again later.
         """
-        now = self._reactor.seconds()
+        now, address = self._reactor.seconds(), network_of(address)
         pair = _of(self._pairs, (address, name), now)
         whole = _of(self._addresses, address, now)
         records = [(pair, _wait_s(pair.failures - FREE_OF_PAIR))]
@@ -89,14 +91,14 @@ class Guesses:
 
     def wrong(self, address: str, name: str) -> None:
         """It was the wrong password, or there is nobody of that name."""
-        now = self._reactor.seconds()
+        now, address = self._reactor.seconds(), network_of(address)
         for record in (_of(self._pairs, (address, name), now), _of(self._addresses, address, now)):
             record.failures += 1
             record.last_at = now
 
     def right(self, address: str, name: str) -> None:
         """It was the right password."""
-        pair = _of(self._pairs, (address, name), self._reactor.seconds())
+        pair = _of(self._pairs, (network_of(address), name), self._reactor.seconds())
         pair.failures, pair.free_at, pair.proved = 0, 0.0, True
 
 

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
+from buildbot.util.addresses import network_of
 from buildbot.util.deferreds import resolved
 from buildbot.util.fairqueue import FairQueue, QueueFullError
 from buildbot.util.guessing import Guesses, TooManyGuessesError
@@ -179,15 +180,15 @@ class PasswordAuth(AuthBase):
         """The verdict on a password, when it is the turn of its address."""
         if self.__guesses is None:
             self.__guesses = Guesses(desk.master.reactor)
-        guesses, name = self.__guesses, given[0][:200]
+        guesses, name, network = self.__guesses, given[0][:200], network_of(address)
 
         async def check() -> bool:
             return bool(await self.check(*given, desk))
 
         # Whoever waits because of wrong passwords holds a place of its address meanwhile, but no thread.
-        with self.__checks.place(address):
+        with self.__checks.place(network):
             await guesses.turn(address, name)
-            right = await self.__checks.run(address, check)
+            right = await self.__checks.run(network, check)
         (guesses.right if right else guesses.wrong)(address, name)
         return right
 

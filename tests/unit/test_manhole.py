@@ -10,13 +10,17 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import Clock
 
+from buildbot import manhole as manhole_module
 from buildbot import plugins
 from buildbot.config.errors import ConfigErrors
 from buildbot.config.master import MasterConfig
 from buildbot.plugins import util
 from buildbot.test.fake.fakedb import FakeMaster
 from tests.support.reactor import reactor
+from tests.unit.www.clients import until
+from tests.unit.www.test_front import client
 
 SSH, KEYGEN = shutil.which("ssh"), shutil.which("ssh-keygen")
 
@@ -79,6 +83,25 @@ async def test_prompt(master: FakeMaster, keys: Path) -> None:
     assert b"in_memory : True" in shown
     await manhole.stop()
     assert manhole.address is None
+
+
+async def test_who_does_not_log_in(master: FakeMaster, keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that says nothing ends, and there are few of them at a time."""
+    monkeypatch.setattr(manhole_module, "MAX_STRANGERS", 2)
+    clock = Clock()
+    monkeypatch.setattr(master, "reactor", clock)
+    clock.listenTCP = reactor.listenTCP  # type: ignore[attr-defined]
+    manhole = util.AuthorizedKeysManhole(0, str(keys / "authorized"), str(keys))
+    await manhole.start(master)
+    silent = [await client(manhole.address.port) for _ in range(2)]
+    await until(lambda: len(clock.getDelayedCalls()) >= 2)
+    await (await client(manhole.address.port)).lost
+    assert not any(each.lost.called for each in silent)
+    clock.advance(manhole_module.LOGIN_S)
+    for each in silent:
+        await each.lost
+    await manhole.stop()
+    assert clock.getDelayedCalls() == []
 
 
 def test_mistakes(tmp_path: Path, keys: Path) -> None:

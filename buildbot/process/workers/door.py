@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 from twisted.logger import Logger
 
+from buildbot.util.addresses import network_of
 from buildbot.util.descriptors import share
 
 _log = Logger()
@@ -140,7 +141,8 @@ class Strangers:
     def have_room(self, addr: IAddress | None) -> bool:
         """Whether one more may come from there; somebody else may have to give way."""
         address, most = address_of(addr), share(STRANGERS_PART, MAX_STRANGERS)
-        of_address = [each for each in self._strangers if each.address == address]
+        network = network_of(address)
+        of_address = [each for each in self._strangers if network_of(each.address) == network]
         crowd = None
         if len(of_address) >= max(1, int(most * ADDRESS_PART)):
             crowd = of_address

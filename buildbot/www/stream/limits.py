@@ -8,11 +8,13 @@ that clients that ask again and again leave most of the time to everybody else.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.task import deferLater
 
+from buildbot.util.addresses import network_of
 from buildbot.www.errors import RefusedError
 
 #: of a path; no key of an event has so many segments
@@ -24,6 +26,8 @@ MAX_ALL_PATHS = 20_000
 #: seconds of reading that an address, and all of them, may have at once, and per second afterwards
 ADDRESS_BURST_S, ADDRESS_SHARE = 1.0, 0.1
 BURST_S, SHARE = 2.0, 0.25
+#: of the clients that there may be, how many one address may have
+ADDRESS_PART = 0.5
 #: addresses that are remembered
 MAX_ADDRESSES = 10_000
 
@@ -33,6 +37,29 @@ def checked_path(path: str) -> str:
     if len(path) > MAX_PATH_CHARS or path.count("/") >= MAX_SEGMENTS:
         raise RefusedError(400, f"a path has at most {MAX_SEGMENTS} segments and {MAX_PATH_CHARS} characters")
     return path
+
+
+def check_room(address: str, clients: Iterable[str], most: int) -> None:
+    """See whether one more client may follow events.
+
+    Args:
+        address: where it is.
+        clients: where the others are.
+        most: how many there may be; one address may have a part of them.
+
+    Raises:
+        RefusedError: it has to come later.
+    """
+    networks = [network_of(each) for each in clients]
+    if len(networks) >= most:
+        raise RefusedError(503, "too many clients follow events; try again later")
+    if not _is_of_many(address) and networks.count(network_of(address)) >= max(1, int(most * ADDRESS_PART)):
+        raise RefusedError(429, "too many clients at your address follow events; try again later")
+
+
+def _is_of_many(address: str) -> bool:
+    """Whether whoever comes from there may be a proxy that does not say for whom: so do those of this machine."""
+    return address in ("", "::1") or address.startswith("127.")
 
 
 @dataclass(slots=True)
@@ -100,16 +127,15 @@ class Limits:
             budget.left_s -= seconds
 
     def _budgets(self, address: str) -> list[_Budget]:
-        # Whoever comes from this machine may be a proxy that does not say for whom: it stands for many.
-        ours = address in ("", "::1") or address.startswith("127.")
-        return [self._all] if ours else [self._budget(address), self._all]
+        return [self._all] if _is_of_many(address) else [self._budget(address), self._all]
 
     def _budget(self, address: str) -> _Budget:
-        budget = self._addresses.get(address)
+        network = network_of(address)
+        budget = self._addresses.get(network)
         if budget is None:
             budget = _Budget(ADDRESS_BURST_S, ADDRESS_SHARE, ADDRESS_BURST_S, self._reactor.seconds())
-            self._addresses[address] = budget
-        self._addresses.move_to_end(address)
+            self._addresses[network] = budget
+        self._addresses.move_to_end(network)
         if len(self._addresses) > MAX_ADDRESSES:
             self._addresses.popitem(last=False)
         return budget

@@ -21,7 +21,7 @@ from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Hold, Visitor
 from buildbot.www.stream.feeds import Events, Feed, clock_of
-from buildbot.www.stream.limits import Limits
+from buildbot.www.stream.limits import Limits, check_room
 
 #: bytes of events that may wait for a client that does not read
 MAX_WAITING_BYTES = 256 * 1024
@@ -73,8 +73,7 @@ class EventStreams:
         if segments and segments[0] in ("add", "remove"):
             return await self._change(segments[0], segments[1:], visitor)
         path = segments[1:] if segments[:1] == ("listen",) else segments
-        if len(self._streams) >= self._most:
-            raise RefusedError(503, "too many clients follow events; try again later")
+        check_room(request.client, (each.address for each in self._streams.values()), self._most)
         stream = _Stream(self._events, self._reactor, visitor, self._limits, request.client)
         if path:
             await stream.feed.start(path_of(path), _since(request))
@@ -109,7 +108,7 @@ class _Stream:
     """One listener: events wait here until its connection takes them."""
 
     def __init__(self, events: Events, reactor: Any, visitor: Visitor, limits: Limits | None, address: str) -> None:
-        self.visitor = visitor
+        self.visitor, self.address = visitor, address
         self.identifier = str(uuid.uuid4())
         self.feed = Feed(events, self._take, self.end, limits, address)
         self._reactor = reactor

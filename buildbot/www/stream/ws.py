@@ -39,7 +39,7 @@ from buildbot.www.errors import RefusedError, problem_of
 from buildbot.www.gate import Gate, follows
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.stream.feeds import Events, Feed, clock_of
-from buildbot.www.stream.limits import Limits, checked_path
+from buildbot.www.stream.limits import Limits, check_room, checked_path
 
 _log = Logger()
 
@@ -176,6 +176,8 @@ class EventProtocol(Protocol):
 
     transport: Any
     factory: EventFactory
+    #: where the client is
+    address: str
 
     async def handshake(self, request: Request) -> Response:
         """The answer to a client that wants the connection: 101 if it gets it."""
@@ -185,11 +187,13 @@ class EventProtocol(Protocol):
             return error_response(error).with_headers(("Sec-WebSocket-Version", _VERSION))
         try:
             self._visitor = await self.factory.gate.admit(request, ("ws",))
-            self._address = request.client
-            if len(self.factory.protocols) >= self.factory.most:
-                return error_response(RefusedError(503, "too many clients follow events; try again later"))
         except RefusedError as error:
             return error_response(RefusedError(403, error.message))
+        self.address = request.client
+        try:
+            check_room(self.address, (each.address for each in self.factory.protocols), self.factory.most)
+        except RefusedError as error:
+            return error_response(error)
         return Response(101, (("Upgrade", "websocket"), ("Connection", "Upgrade"), ("Sec-WebSocket-Accept", accepted)))
 
     def connectionMade(self) -> None:
@@ -205,7 +209,7 @@ class EventProtocol(Protocol):
         self._unsent_bytes = 0
         self._suspending = False
         self._waiting_bytes = 0
-        self.feed = Feed(self.factory.events, self._send_event, self.abort, self.factory.limits, self._address)
+        self.feed = Feed(self.factory.events, self._send_event, self.abort, self.factory.limits, self.address)
         self._session = Session(self.feed, self._send_reply, self._allow)
         self._release = self.factory.gate.hold(self._visitor, self.abort)
         self.factory.protocols.add(self)

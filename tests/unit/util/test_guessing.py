@@ -96,3 +96,13 @@ def test_what_is_remembered_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPat
     for number in range(100):
         desk.fail(f"a{number}", "jo")
     assert len(desk.guesses._pairs) == len(desk.guesses._addresses) == 10
+
+
+def test_a_network_of_ipv6_is_one_address(desk: Desk) -> None:
+    """Whoever has one address of a /64 has all of them; IPv4 within IPv6 is IPv4."""
+    desk.fail("2001:db8:1:2::1", *["jo"] * (guessing.FREE_OF_PAIR + 1))
+    assert not desk.turn("2001:db8:1:2:ffff::9", "jo").called
+    assert desk.turn("2001:db8:1:3::1", "jo").called
+    desk.fail("::ffff:192.0.2.1", *["jo"] * (guessing.FREE_OF_PAIR + 1))
+    assert not desk.turn("192.0.2.1", "jo").called
+    assert desk.turn("192.0.2.2", "jo").called

@@ -13,7 +13,7 @@ from buildbot.www.errors import RefusedError
 from buildbot.www.http.server import HttpServer
 from buildbot.www.stream import limits, sse, ws
 from buildbot.www.stream.feeds import Feed
-from buildbot.www.stream.limits import Limits, checked_path
+from buildbot.www.stream.limits import Limits, check_room, checked_path
 from tests.unit.www.clients import connect, raw, until
 from tests.unit.www.test_feeds import announce
 from tests.unit.www.test_front import client
@@ -85,6 +85,17 @@ async def test_many_clients(master: FakeMaster, monkeypatch: pytest.MonkeyPatch)
         assert parse(await raw(port, request("GET", "/health")))[0] == 200
         socket.sendClose()
         await socket.closed
+
+
+def test_room_for_clients() -> None:
+    """An address has half of the places to follow events from; what comes through a proxy of this machine is many."""
+    check_room("192.0.2.1", ["192.0.2.1"], 4)
+    for clients, status in ((["192.0.2.1", "::ffff:192.0.2.1"], 429), (["192.0.2.9"] * 4, 503)):
+        with pytest.raises(RefusedError) as caught:
+            check_room("192.0.2.1", clients, 4)
+        assert caught.value.status == status
+    check_room("192.0.2.1", ["2001:db8::1"] * 3, 4)
+    check_room("127.0.0.1", ["127.0.0.1"] * 3, 4)
 
 
 async def test_many_connections(master: FakeMaster) -> None:

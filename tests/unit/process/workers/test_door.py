@@ -125,6 +125,13 @@ def test_crowds(port: Door) -> None:
     assert port.strangers.count == 8
 
 
+def test_crowds_of_ipv6(port: Door) -> None:
+    """The addresses of one /64 have half the places together."""
+    assert None not in [port.connect(f"2001:db8::{number}") for number in range(4)]
+    assert port.connect("2001:db8::9") is None
+    assert port.connect("2001:db8:0:1::9") is not None
+
+
 @pytest.mark.parametrize(
     "said",
     [
