@@ -74,7 +74,7 @@ def run_on_database(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[
 
 
 async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]], results: list[T]) -> None:
-    from buildbot.master import default_name, openMaster
+    from buildbot.state import default_name, openMaster
 
     master = await openMaster(db_url, default_name(basedir), basedir=basedir)
     try:
@@ -84,7 +84,7 @@ async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[An
 
 
 async def _upgraded(db_url: str, basedir: Path) -> None:
-    from buildbot.master import default_name, openMaster
+    from buildbot.state import default_name, openMaster
 
     # Opening registers a master; it is to be the one that will run here.
     master = await openMaster(db_url, default_name(basedir), upgrade=True, basedir=basedir)

@@ -1,16 +1,20 @@
-"""What people are told when a master cannot start: one clear message for whatever is known to happen."""
+"""What people are told when a master cannot start: one clear message for whatever is known to happen.
+
+The errors' own modules are imported when there is an error: those of the database and of the configuration take longer
+to import than most commands take to run.
+"""
 
 from __future__ import annotations
 
 import errno
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sqlalchemy.exc import DBAPIError
-from twisted.internet.error import CannotListenError
-
-from buildbot.config import ConfigErrors
-from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
 from buildbot.util.basedirlock import BasedirBusyError
+
+if TYPE_CHECKING:
+    from sqlalchemy.exc import DBAPIError
+    from twisted.internet.error import CannotListenError
 
 
 def describe(reason: BaseException, basedir: Path) -> str:
@@ -20,6 +24,12 @@ def describe(reason: BaseException, basedir: Path) -> str:
         reason: what was raised while a master started, or one of its commands ran.
         basedir: the master's directory.
     """
+    from sqlalchemy.exc import DBAPIError
+    from twisted.internet.error import CannotListenError
+
+    from buildbot.config import ConfigErrors
+    from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
+
     if isinstance(reason, ConfigErrors):
         return "the configuration has mistakes:\n" + "\n".join(f"  {line}" for line in reason.errors)
     if isinstance(reason, DatabaseNotReadyError):
@@ -41,6 +51,12 @@ def describe(reason: BaseException, basedir: Path) -> str:
 
 def is_expected(reason: BaseException) -> bool:
     """Whether `describe` says all that is useful, so that no traceback is needed."""
+    from sqlalchemy.exc import DBAPIError
+    from twisted.internet.error import CannotListenError
+
+    from buildbot.config import ConfigErrors
+    from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
+
     known = (ConfigErrors, DatabaseNotReadyError, UnknownSchemaError, BasedirBusyError, CannotListenError, DBAPIError)
     return isinstance(reason, (*known, OSError))
 

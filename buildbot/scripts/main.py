@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import version
 
 import click
 
@@ -58,6 +57,8 @@ class _Commands(click.Group):
 
 def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
         click.echo(f"Tenfold version: {buildbot.__version__} (serves the interfaces of Buildbot)")
         click.echo(f"Twisted version: {version('Twisted')}")
         ctx.exit()
