@@ -8,19 +8,13 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
-from twisted.internet import reactor, stdio
+import flask
+from twisted.internet import stdio
 from twisted.internet.defer import DeferredLock, ensureDeferred
 from twisted.protocols.basic import LineReceiver
-
-# Started as a script, so its neighbours are found from the top of the project.
-sys.path.insert(0, str(Path(__file__).parents[2]))
-
-import flask
 
 from buildbot.plugins import util
 from buildbot.reporters.delivery import deliveries_of
@@ -301,7 +295,8 @@ class Terminal(LineReceiver):
     delimiter = os.linesep.encode()
     MAX_LENGTH = 10_000_000
 
-    def __init__(self) -> None:
+    def __init__(self, reactor: Any) -> None:
+        self.reactor = reactor
         self.commands = Commands()
         self.lock = DeferredLock()
 
@@ -309,7 +304,7 @@ class Terminal(LineReceiver):
         self.lock.run(lambda: ensureDeferred(self._run(line)))
 
     def connectionLost(self, reason: Any = None) -> None:
-        reactor.callWhenRunning(reactor.stop)
+        self.reactor.callWhenRunning(self.reactor.stop)
 
     async def _run(self, line: bytes) -> None:
         name, arguments = json.loads(line)
@@ -320,7 +315,10 @@ class Terminal(LineReceiver):
         self.sendLine(json.dumps(answer, default=repr).encode())  # type: ignore[no-untyped-call]
 
 
-if __name__ == "__main__":
-    terminal = Terminal()
-    stdio.StandardIO(terminal)
+def main() -> None:
+    """The process."""
+    from twisted.internet import reactor as installed  # in each process its own
+
+    reactor: Any = installed
+    stdio.StandardIO(Terminal(reactor))
     reactor.run()

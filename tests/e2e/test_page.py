@@ -6,14 +6,15 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from tests.support.forking import ForkServer
 
 pytestmark = pytest.mark.e2e
 
@@ -28,36 +29,36 @@ FLAGS = [
 ]
 
 
+_FARMS = ForkServer("tests.e2e.page_farm")
+
+
 class Farm:
     """The server process; ``farm.build(…)`` runs the command ``build`` there."""
 
     def __init__(
         self, builders: Sequence[str] = ("linux", "windows"), workers: Sequence[str] = ("w1", "w2"), **www: Any
     ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("page_farm.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._process = _FARMS.fork()
+        self._lines = self._process.makefile("rw", encoding="utf-8")
         self.builders: dict[str, int] = self.configure(builders=list(builders), workers=list(workers))
         self.url = f"http://127.0.0.1:{self.listen(**www)}/"
 
     def __getattr__(self, command: str) -> Any:
         def run(**arguments: Any) -> Any:
-            assert self.process.stdin is not None and self.process.stdout is not None
-            self.process.stdin.write(json.dumps([command, arguments]) + "\n")
-            self.process.stdin.flush()
-            answer = json.loads(self.process.stdout.readline())
+            self._lines.write(json.dumps([command, arguments]) + "\n")
+            self._lines.flush()
+            answer = json.loads(self._lines.readline())
             assert "error" not in answer, answer
             return answer["result"]
 
         return run
 
     def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
+        """End the process."""
+        self._process.shutdown(socket.SHUT_WR)
+        self._lines.read()
+        self._lines.close()
+        self._process.close()
 
 
 @pytest.fixture
