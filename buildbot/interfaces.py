@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from zope.interface import Attribute, Interface
 
@@ -20,7 +20,6 @@ class PropertiesLike(Protocol):
         """Whether there is a property of this name."""
 
 
-@runtime_checkable
 class RenderableLike(Protocol):
     """A value that becomes known when a build runs."""
 
@@ -73,11 +72,16 @@ class IBuildStep(Interface):
 _PLAIN = frozenset({type(None), bool, int, float, str, bytes})
 
 
-def is_renderable(value: object) -> bool:
+def is_plain(value: object) -> bool:
+    """Whether ``value`` is what most values are: None, a boolean, a number, a text or bytes."""
+    return type(value) in _PLAIN
+
+
+def is_renderable(value: object) -> TypeGuard[RenderableLike]:
     """Whether ``value`` is a renderable itself; a list that holds one is not, nor is a class of renderables."""
     if type(value) in _PLAIN:
         return False
-    return isinstance(value, RenderableLike) and not isinstance(value, type)
+    return hasattr(value, "getRenderingFor") and not isinstance(value, type)
 
 
 def holds_renderable(value: object) -> bool:

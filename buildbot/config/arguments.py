@@ -18,7 +18,7 @@ any class attribute.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from weakref import WeakKeyDictionary
@@ -95,12 +95,32 @@ def arguments_of(kind: type) -> Mapping[str, Argument]:
     return found
 
 
-def rendered_names(kind: type) -> list[str]:
+#: by class, as `_known`: each build makes its steps anew, and has them rendered
+_undefaulted: WeakKeyDictionary[type, frozenset[str]] = WeakKeyDictionary()
+_rendered: WeakKeyDictionary[type, tuple[str, ...]] = WeakKeyDictionary()
+
+
+def _without_default(kind: type) -> frozenset[str]:
+    """The arguments of a class that have no default, or another one than the declaration's."""
+    found = _undefaulted.get(kind)
+    if found is None:
+        found = _undefaulted[kind] = frozenset(
+            name
+            for name, each in arguments_of(kind).items()
+            if each.default is REQUIRED or inspect.getattr_static(kind, name) is not each
+        )
+    return found
+
+
+def rendered_names(kind: type) -> Sequence[str]:
     """The attributes of a class that are rendered: declared so, or listed in a ``renderables`` of it or of a base."""
-    names = dict.fromkeys(name for name, each in arguments_of(kind).items() if each.rendered)
-    for base in kind.__mro__:
-        names |= dict.fromkeys(vars(base).get("renderables", ()))
-    return list(names)
+    found = _rendered.get(kind)
+    if found is None:
+        names = dict.fromkeys(name for name, each in arguments_of(kind).items() if each.rendered)
+        for base in kind.__mro__:
+            names |= dict.fromkeys(vars(base).get("renderables", ()))
+        found = _rendered[kind] = tuple(names)
+    return found
 
 
 class Declared:
@@ -114,8 +134,10 @@ class Declared:
         given = self.by_name(args, kwargs)
         for unknown in sorted(given.keys() - declared.keys()):
             error(f"{self.__called(given)}: unknown argument {unknown!r}{suggestion(unknown, declared)}")
+        others = _without_default(type(self))
         for name, each in declared.items():
-            self.__take(name, each, given)
+            if name in given or name in others:
+                self.__take(name, each, given)
 
     def by_name(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Arguments given by position and by name, all by name."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from buildbot.config.arguments import rendered_names
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.interfaces import holds_renderable, is_renderable
+from buildbot.interfaces import holds_renderable, is_plain, is_renderable
 from buildbot.process.stepcontract import BuildStepFailed, RunningStep
 from buildbot.process.stepdescription import StepDescription
 from buildbot.util.deferreds import resolved
@@ -19,7 +19,12 @@ async def asked(step: RunningStep, condition: Any, *args: Any) -> bool:
     """The answer of a condition, which is True or False, a renderable, or a function of ``args``."""
     if callable(condition) and not is_renderable(condition):
         condition = await resolved(condition(*args))
-    return bool(await step.render(condition))
+    return bool(await _rendered(step, condition))
+
+
+async def _rendered(step: RunningStep, value: Any) -> Any:
+    """``value`` rendered; most values are plain, and cost nothing."""
+    return value if is_plain(value) else await step.render(value)
 
 
 def has_locks(step: RunningStep) -> bool:
@@ -30,7 +35,7 @@ def has_locks(step: RunningStep) -> bool:
 async def render_name(step: RunningStep) -> None:
     """Render the name. A step whose name cannot be rendered is called by its class."""
     name, step.name = step.name, type(step).__name__
-    text = step.build.properties.redactor.clean(str(await step.render(name)))
+    text = step.build.properties.redactor.clean(str(await _rendered(step, name)))
     step.name = text[:MAX_NAME] or step.name
 
 
@@ -40,7 +45,7 @@ async def render_flags(step: RunningStep) -> None:
     for flag in step.flags:
         given = getattr(step, flag)
         try:
-            setattr(step, flag, bool(await step.render(given)))
+            setattr(step, flag, bool(await _rendered(step, given)))
         except NotClaimedError:
             raise
         except Exception as failed:
@@ -55,7 +60,7 @@ async def render_attributes(step: RunningStep) -> None:
     if step.workdir is None:
         step.workdir = await step.default_workdir()
     for attribute in rendered_names(type(step)):
-        value = await step.render(getattr(step, attribute))
+        value = await _rendered(step, getattr(step, attribute))
         try:
             step.set_rendered(attribute, value)
         except ValueError as reason:
@@ -70,7 +75,7 @@ async def render_what_can_be(step: RunningStep) -> None:
     whole = True
     for attribute in rendered_names(type(step)):
         try:
-            step.set_rendered(attribute, await step.render(getattr(step, attribute)))
+            step.set_rendered(attribute, await _rendered(step, getattr(step, attribute)))
         except Exception:
             whole = False
     step.rendered = whole

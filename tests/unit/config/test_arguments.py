@@ -86,7 +86,7 @@ def test_subclass() -> None:
 
 def test_renderables() -> None:
     """Declared arguments and those of ``renderables`` are rendered; a renderable may stand in a list."""
-    assert rendered_names(Special) == ["colours", "extra"]
+    assert list(rendered_names(Special)) == ["colours", "extra"]
     soon = Soon()
     assert Thing("a", colours=["red", soon]).colours == ["red", soon]
     assert Thing("a", colours=soon).colours is soon
