@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet.interfaces import IAddress
 from twisted.spread import pb
 
-from buildbot.process.workers.banana import QuickReader
+from buildbot.process.workers.banana import QuickBanana
 from buildbot.process.workers.door import Guest, Strangers
+from buildbot.process.workers.jelly import QuickJelly
 from buildbot.util.tcp import Promptness
 
 # Twisted's have no types.
@@ -19,7 +20,7 @@ _Factory: Any = pb.PBServerFactory
 MAX_STRANGER_DEPTH = 20
 
 
-class Broker(Guest, QuickReader, _Broker):  # type: ignore[misc]
+class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
     """One connection."""
 
     factory: Factory

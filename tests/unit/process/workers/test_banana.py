@@ -1,4 +1,4 @@
-"""The quick reader of Banana reads what Twisted's own reads, and refuses what that refuses."""
+"""The quick Banana reads and writes what Twisted's own does, and refuses what that refuses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.spread import banana
 
-from buildbot.process.workers.banana import QuickReader
+from buildbot.process.workers.banana import QuickBanana
 
 
 class _Keeps:
@@ -22,6 +22,7 @@ class _Keeps:
         self.setPrefixLimit(64)  # type: ignore[attr-defined]
         self.currentDialect = dialect
         self.read: list[Any] = []
+        self.transport: Any = BytesIO()
 
     def callExpressionReceived(self, obj: Any) -> None:
         self.read.append(obj)
@@ -31,7 +32,7 @@ class Twisteds(_Keeps, banana.Banana):
     """Twisted's."""
 
 
-class Quick(_Keeps, QuickReader, banana.Banana):  # type: ignore[misc]
+class Quick(_Keeps, QuickBanana, banana.Banana):  # type: ignore[misc]
     """Ours."""
 
 
@@ -82,6 +83,49 @@ def test_any_bytes(data: bytes, places: list[int], dialect: bytes | None) -> Non
     """Of bytes that are no Banana the same messages are read before the same error."""
     chunks = cut(data, places)
     assert outcome(Quick(dialect), chunks) == outcome(Twisteds(dialect), chunks)
+
+
+sendable = st.recursive(
+    st.integers(-(2**70), 2**70) | st.integers(0, 300) | st.floats(allow_nan=False) | st.binary(max_size=300)
+    | st.booleans() | st.sampled_from([b"None", b"class", b"dereference", b"answer"]),
+    lambda inner: st.lists(inner, max_size=6) | st.tuples(inner, inner),
+    max_leaves=30,
+)  # fmt: skip
+
+
+def sent(writer: Any, message: Any) -> Any:
+    """The bytes that a writer makes of a message, or the kind of error and its words."""
+    try:
+        writer.sendEncoded(message)
+    except Exception as error:
+        return type(error), str(error)
+    return writer.transport.getvalue()
+
+
+@settings(deadline=None)
+@given(sendable, st.sampled_from([b"pb", b"none"]))
+def test_what_is_sent(message: Any, dialect: bytes) -> None:
+    """A message is the same bytes, whatever is in it."""
+    assert sent(Quick(dialect), message) == sent(Twisteds(dialect), message)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        [b"x" * banana.SIZE_LIMIT, b"", [], ()],
+        [b"x" * (banana.SIZE_LIMIT + 1)],
+        [[0] * (banana.SIZE_LIMIT + 1)],
+        [0, 127, 128, 2**31 - 1, 2**31, -1, True, 2**448 - 1],
+        [2**448],
+        ["text"],
+        [None],
+        b"alone",
+        7,
+    ],
+)
+def test_limits_of_what_is_sent(message: Any) -> None:
+    """What is too long, too large or of another type is refused with the same words."""
+    assert sent(Quick(), message) == sent(Twisteds(), message)
 
 
 @pytest.mark.parametrize(
