@@ -55,13 +55,16 @@ def _codebases(value: Any) -> dict[str, Mapping[str, Any]] | None:
 
 
 class BaseScheduler(ClaimedPart):
-    """Something that decides what is built; one master of the installation runs it.
+    """Decides what is built; one master of the installation runs it.
 
     Attributes:
         schedulerid: id in the schedulers table, once activated.
         objectid: id of its state in ``master.db.state``, once activated.
         enabled: whether it is switched on (``schedulers/N``, action ``enable``).
     """
+
+    #: seconds to wait after an error before the same work is tried again
+    retry_step_s = 10.0
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "properties", "codebases", "priority")
     builderNames = argument(

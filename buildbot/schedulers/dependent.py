@@ -12,23 +12,17 @@ with the buildset that is made, so that a crash neither doubles nor loses one.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.data.exceptions import SinceTooOldError
-from buildbot.mq.log import Event
 from buildbot.schedulers.base import BaseScheduler
-from buildbot.util.background import in_background
+from buildbot.schedulers.following import EventFollower
 from buildbot.util.results import SUCCESS, WARNINGS
 
-_log = Logger()
 _STATE = "dependent"
 #: what a source stamp says about the code
 _CODE = ("codebase", "branch", "revision", "repository", "project")
@@ -43,52 +37,28 @@ def _scheduler(value: Any) -> BaseScheduler:
 class Dependent(BaseScheduler):
     """Builds the same source stamps after a buildset of another scheduler has ended with success or warnings."""
 
-    #: how long to wait after an error before a buildset is tried again, in seconds
-    retry_step_s = 10.0
-
     positional: ClassVar[tuple[str, ...]] = ("name", "upstream", "builderNames", "properties", "codebases", "priority")
     upstream = argument(REQUIRED, _scheduler, doc="the other scheduler, the object itself")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.__following = False
-        self.__subscription: Any = None
-        self.__ended: deque[tuple[int, Mapping[str, Any]]] = deque()
-        self.__draining: Deferred[Any] | None = None
-        self.__beginning: Deferred[Any] | None = None
-        self.__pause: Deferred[None] | None = None
+        self.__events = EventFollower(self, self.__clock, self.__take_event, self.__catch_up)
 
     async def start_scheduling(self) -> None:
-        """Deal with the buildsets that have ended meanwhile, then with those that end."""
-        self.__following = True
-        self.__beginning = in_background(self.__subscribe(), f"{self!r}")
+        """Deal with the missed ends of buildsets, then with the new ones."""
+        self.__events.follow([("buildsets", None, "complete")])
 
     async def stop_scheduling(self) -> None:
-        """Look at no more ends; returns when the one under way has been dealt with."""
-        self.__following = False
-        self.__ended.clear()
-        if self.__pause is not None:
-            self.__pause.cancel()
-        for work in (self.__beginning, self.__draining):
-            if work is not None:
-                await work
-        if self.__subscription is not None:
-            await maybeDeferred(self.__subscription.stopConsuming)
-            self.__subscription = None
+        """Look at no more ends; returns when the present one has been dealt with."""
+        await self.__events.stop()
 
-    async def __subscribe(self) -> None:
-        while self.__following and self.__subscription is None:
-            try:
-                state = await self.master.db.state.getState(self.objectid, _STATE, None)
-                if state is None:
-                    state = await self.__first_state()
-                pattern = [("buildsets", None, "complete")]
-                self.__subscription = await self.master.data.subscribe(pattern, self.__arrive, state["clock"])
-            except SinceTooOldError:
-                await self.__catch_up(state["bsid"])
-            except Exception:
-                _log.failure("{part!r} cannot follow the buildsets and tries again", part=self)
-                await self.__wait()
+    async def __clock(self) -> int:
+        state = await self.__state() or await self.__first_state()
+        return state["clock"]
+
+    async def __state(self) -> dict[str, int]:
+        state: dict[str, int] = await self.master.db.state.getState(self.objectid, _STATE, {})
+        return state
 
     async def __first_state(self) -> dict[str, int]:
         """Begin with the buildsets that end after now."""
@@ -97,45 +67,28 @@ class Dependent(BaseScheduler):
         await self.master.db.pool.do(self.__thd_note, state)
         return state
 
-    async def __catch_up(self, bsid: int) -> None:
-        """Build what newer buildsets than one ask for: the log does not say any more which have ended since."""
+    async def __catch_up(self) -> None:
+        """Deal with the buildsets newer than the last one: the log does not say any more which have ended since."""
+        bsid = (await self.__state())["bsid"]
         query = {
             "filters": {"bsid__gt": bsid, "complete": True, "scheduler": self.upstream.name},
             "order": ["bsid"],
         }
         missed, clock = await self.master.data.snapshot(query, ("buildsets",))
         for buildset in missed:
-            await self.__take_until_done(None, buildset)
+            await self.__events.take(None, "buildsets", buildset)
+        if not self.__events.following:  # it has stopped, before the last one perhaps
+            return
         newest = missed[-1]["bsid"] if missed else bsid
         await self.master.db.pool.do(self.__thd_note, {"clock": clock, "bsid": newest})
 
-    def __arrive(self, event: Event, routing_key: tuple[str, ...]) -> None:
-        if not self.__following or event.message["scheduler"] != self.upstream.name:
-            return
-        self.__ended.append((self.__subscription.clock, event.message))
-        if self.__draining is None:
-            self.__draining = in_background(self.__drain(), f"{self!r}")
-            self.__draining.addBoth(self.__drained)
-
-    def __drained(self, _: Any) -> None:
-        self.__draining = None
-
-    async def __drain(self) -> None:
-        while self.__ended:
-            await self.__take_until_done(*self.__ended.popleft())
-
-    async def __take_until_done(self, clock: int | None, buildset: Mapping[str, Any]) -> None:
-        while self.__following:
-            try:
-                await self.__take(clock, buildset)
-                return
-            except Exception:
-                _log.failure("{part!r}: buildset {id} is tried again", part=self, id=buildset["bsid"])
-                await self.__wait()
+    async def __take_event(self, clock: int | None, noun: str, buildset: Mapping[str, Any]) -> None:
+        if buildset["scheduler"] == self.upstream.name:
+            await self.__take(clock, buildset)
 
     async def __take(self, clock: int | None, buildset: Mapping[str, Any]) -> None:
         """Build after a buildset of the other scheduler, unless that has been done."""
-        state = await self.master.db.state.getState(self.objectid, _STATE, None)
+        state = await self.__state()
         bsid = buildset["bsid"]
         if clock is None and bsid <= state["bsid"]:
             return
@@ -162,14 +115,3 @@ class Dependent(BaseScheduler):
     def __thd_note(self, conn: Connection, state: Mapping[str, int]) -> None:
         self.thd_hold(conn)
         self.master.db.state.thdSetState(conn, self.objectid, _STATE, dict(state))
-
-    async def __wait(self) -> None:
-        """Wait a little, less if the scheduler stops meanwhile."""
-        self.__pause = Deferred()
-        timer = self.master.reactor.callLater(self.retry_step_s, self.__pause.callback, None)
-        try:
-            await self.__pause
-        except CancelledError:
-            timer.cancel()
-        finally:
-            self.__pause = None

@@ -35,24 +35,21 @@ until it works, in their order.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import CancelledError, Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import DeferredLock
 from twisted.logger import Logger
 
 from buildbot.changes.changes import Change
 from buildbot.config import checks
 from buildbot.config.arguments import argument
-from buildbot.data.exceptions import SinceTooOldError
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.mq.log import Event
 from buildbot.schedulers.base import PAGE, BaseScheduler
-from buildbot.util.background import in_background
+from buildbot.schedulers.following import EventFollower
 
 _log = Logger()
 _UNNOTED = 100
@@ -79,9 +76,6 @@ def _filter(value: Any) -> Any:
 class ChangeScheduler(BaseScheduler):
     """A scheduler that looks at changes; `take_change` says what it does with one."""
 
-    #: how long to wait after an error before a change or a buildset is tried again, in seconds
-    retry_step_s = 10.0
-
     change_filter = argument(None, _filter, doc="a `ChangeFilter`: which changes it looks at; None: all")
     fileIsImportant = argument(
         None,
@@ -104,12 +98,7 @@ class ChangeScheduler(BaseScheduler):
         self.__stale = True
         self.__unnoted = 0
         self.__alongside: Callable[[Connection], None] | None = None
-        self.__following = False
-        self.__arrived: deque[tuple[int, str, dict[str, Any]]] = deque()
-        self.__subscription: Any = None
-        self.__catching_up: Deferred[Any] | None = None
-        self.__draining: Deferred[Any] | None = None
-        self.__pause: Deferred[None] | None = None
+        self.__events = EventFollower(self, self.__clock, self.__take_event, self.__catch_up)
 
     @abstractmethod
     async def take_change(self, change: Change, important: bool) -> None:
@@ -165,93 +154,44 @@ class ChangeScheduler(BaseScheduler):
     # following the changes
 
     def follow_changes(self) -> None:
-        """Look at the changes that were missed, then at those that come."""
-        self.__following = True
-        self.__catching_up = in_background(self.__subscribe(), f"{self!r}")
+        """Look at the missed changes, then at the new ones."""
+        self.__events.follow([("changes", None, "new"), ("schedulers", str(self.schedulerid), "updated")])
 
     async def stop_following(self) -> None:
-        """Stop looking at changes; returns when the one under way has been dealt with."""
-        self.__following = False
-        self.__arrived.clear()
-        if self.__pause is not None:
-            self.__pause.cancel()
-        if self.__catching_up is not None:
-            await self.__catching_up
-        if self.__subscription is not None:
-            await maybeDeferred(self.__subscription.stopConsuming)
-            self.__subscription = None
+        """Stop looking at changes; returns when the present one has been dealt with."""
+        await self.__events.stop()
         async with self.exclusive():
             if self.__unnoted:
                 await self.__note_if_held()
 
-    async def __subscribe(self) -> None:
-        patterns = [("changes", None, "new"), ("schedulers", str(self.schedulerid), "updated")]
-        while self.__following and self.__subscription is None:
-            try:
-                self.__subscription = await self.master.data.subscribe(patterns, self.__arrive, self.feed.clock)
-            except SinceTooOldError:
-                await self.__catch_up()
-            except Exception:
-                _log.failure("{part!r} cannot follow the changes and tries again", part=self)
-                await self.__wait_before_retry()
+    async def __clock(self) -> int:
+        return self.feed.clock
 
     async def __catch_up(self) -> None:
-        while self.__following:
+        while self.__events.following:
             query = {"filters": {"changeid__gt": self.feed.changeid}, "order": ["changeid"], "limit": PAGE}
             page, clock = await self.master.data.snapshot(query, ("changes",))
             for data in page:
-                await self.__take_until_done(None, "changes", data)
-            if len(page) < PAGE and self.__following:
+                await self.__events.take(None, "changes", data)
+            if len(page) < PAGE and self.__events.following:
                 async with self.exclusive():
                     self.feed.clock, self.feed.enabled = clock, self.enabled
                     await self.note()
                 return
 
-    def __arrive(self, event: Event, routing_key: tuple[str, ...]) -> None:
-        if not self.__following:
-            return
-        self.__arrived.append((self.__subscription.clock, routing_key[0], event.message))
-        if self.__draining is None:
-            self.__draining = in_background(self.__drain(), f"{self!r}")
-            self.__draining.addBoth(self.__drained)
-
-    def __drained(self, _: Any) -> None:
-        self.__draining = None
-
-    async def __drain(self) -> None:
-        while self.__arrived:
-            await self.__take_until_done(*self.__arrived.popleft())
-
-    async def __take_until_done(self, clock: int | None, kind: str, data: dict[str, Any]) -> None:
-        while self.__following:
-            try:
-                async with self.exclusive():
-                    if kind == "schedulers":
-                        self.feed.clock, self.feed.enabled = clock or self.feed.clock, data["enabled"]
-                        self.__unnoted += 1
-                    elif not self.__is_taken(clock, data["changeid"]):
-                        await self.__take(clock, data)
-                return
-            except Exception:
-                _log.failure("{part!r}: {kind} {data} is tried again", part=self, kind=kind, data=data)
-                await self.__wait_before_retry()
+    async def __take_event(self, clock: int | None, noun: str, message: Mapping[str, Any]) -> None:
+        async with self.exclusive():
+            if noun == "schedulers":
+                self.feed.clock, self.feed.enabled = clock or self.feed.clock, message["enabled"]
+                self.__unnoted += 1
+            elif not self.__is_taken(clock, message["changeid"]):
+                await self.__take(clock, message)
 
     def __is_taken(self, clock: int | None, changeid: int) -> bool:
         # ids may become visible out of order, so they count only where there is no clock
         return changeid <= self.feed.changeid if clock is None else clock <= self.feed.clock
 
-    async def __wait_before_retry(self) -> None:
-        """Wait a little, less if the scheduler stops meanwhile."""
-        self.__pause = Deferred()
-        timer = self.master.reactor.callLater(self.retry_step_s, self.__pause.callback, None)
-        try:
-            await self.__pause
-        except CancelledError:
-            timer.cancel()
-        finally:
-            self.__pause = None
-
-    async def __take(self, clock: int | None, data: dict[str, Any]) -> None:
+    async def __take(self, clock: int | None, data: Mapping[str, Any]) -> None:
         self.feed.clock = self.feed.clock if clock is None else clock
         self.feed.changeid = max(self.feed.changeid, data["changeid"])
         if self.feed.only_if_changed is None:

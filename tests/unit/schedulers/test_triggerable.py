@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.process.properties import Properties
@@ -188,6 +189,71 @@ async def test_dependent_that_is_switched_off(farm: SchedulerHarness) -> None:
         return await downstream(farm) == ["2"]
 
     await until(there)
+    await farm.stop()
+
+
+async def missed_ends(farm: SchedulerHarness) -> None:
+    """Two buildsets have ended since the Dependent last ran, and the log of events is empty."""
+    await farm.start(dependent())
+    ended = [await upstream(farm, revision) for revision in "12"]
+    await farm.stop()
+    for bsid in ended:
+        await complete(farm, bsid, SUCCESS)
+    await farm.master.data.update.trimEvents(0)
+
+
+async def test_dependent_whose_log_is_gone(farm: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The missed buildsets are looked up; if that fails, it is tried again."""
+    await missed_ends(farm)
+    snapshot, tries = farm.master.data.snapshot, []
+
+    def away_at_first(*args: Any) -> Any:
+        tries.append(args)
+        if len(tries) == 1:
+            raise OSError("away")
+        return snapshot(*args)
+
+    monkeypatch.setattr(farm.master.data, "snapshot", away_at_first)
+    with capturedLogs() as logs:
+        await farm.start(dependent())
+
+        async def failed() -> bool:
+            return any(event["log_format"].endswith("cannot follow the events and tries again") for event in logs)
+
+        await until(failed)
+        assert await downstream(farm) == []
+        farm.clock.advance(Dependent.retry_step_s)
+
+        async def both() -> bool:
+            return await downstream(farm) == ["1", "2"]
+
+        await until(both)
+    await farm.stop()
+
+
+async def test_dependent_that_stops_while_it_catches_up(farm: SchedulerHarness) -> None:
+    """What it had no time for is built after the next start."""
+    await missed_ends(farm)
+    stopping = dependent()
+
+    async def away(*args: Any, **kwargs: Any) -> Any:
+        raise OSError("away")
+
+    stopping.addBuildsetForSourceStamps = away  # type: ignore[method-assign]
+    with capturedLogs() as logs:
+        await farm.start(stopping)
+
+        async def failed() -> bool:
+            return any("is tried again" in event["log_format"] for event in logs)
+
+        await until(failed)
+        await farm.stop()
+    await farm.start(dependent())
+
+    async def both() -> bool:
+        return await downstream(farm) == ["1", "2"]
+
+    await until(both)
     await farm.stop()
 
 
