@@ -62,7 +62,8 @@ from buildbot.changes.programs import ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
+from buildbot.config.gitlogin import login_arguments
+from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
 from buildbot.util.urls import without_password
 
 _log = Logger()
@@ -120,26 +121,8 @@ class GitPoller(PollingChangeSource):
     project = argument(None, checks.optional(checks.text), doc="of the changes")
     encoding = argument("utf-8", checks.encoding, doc="of authors, comments and file names that are not UTF-8")
     name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
-    sshPrivateKey = argument(
-        None,
-        checks.optional(checks.text),
-        renderable=True,
-        doc="a private key to log in with by ssh. It is in a file for the time of a poll only",
-    )
-    sshHostKey = argument(
-        None,
-        checks.optional(checks.text),
-        renderable=True,
-        doc="the public key that the server must have, as `ssh-keyscan` prints it but without the name",
-    )
-    sshKnownHosts = argument(
-        None, checks.optional(checks.text), renderable=True, doc="or the text of a whole file of known hosts"
-    )
-    auth_credentials = argument(
-        None, auth_credentials, renderable=True, doc="`(user, password)` to log in with at `repourl` over HTTP"
-    )
-    git_credentials = argument(
-        None, git_credentials, doc="`util.GitCredentialOptions(…)`: logins over HTTP for several addresses"
+    sshPrivateKey, sshHostKey, sshKnownHosts, auth_credentials, git_credentials = login_arguments(
+        "for the time of a poll", "several addresses", renderable=True
     )
     buildPushesWithNoCommits = argument(
         False, checks.flag, doc="a branch that appears at, or moves to, a known commit brings a change for it"
@@ -189,11 +172,7 @@ class GitPoller(PollingChangeSource):
         given = self.git_credentials
         try:
             ssh = await self.render([self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts])
-            credentials = [] if given is None else [await self.render(each) for each in given.credentials]
-            if self.auth_credentials is not None:
-                user, password = await self.render(self.auth_credentials)
-                login = {"url": self.repository, "username": user, "password": password}
-                credentials.append(credential_text(login))
+            credentials = await login_texts(given, self.auth_credentials, self.repository, self.render)
             files = ssh_files(*ssh)
         except (TypeError, ValueError) as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from buildbot.util.deferreds import resolved
@@ -99,6 +99,29 @@ class GitCredentialOptions:
         return isinstance(other, GitCredentialOptions) and vars(self) == vars(other)
 
     __hash__ = None  # type: ignore[assignment]
+
+
+async def login_texts(
+    options: GitCredentialOptions | None, auth: Any, url: str, render: Callable[[Any], Awaitable[Any]]
+) -> list[str]:
+    """All logins over HTTP, each as `git credential` reads it.
+
+    Args:
+        options: the argument ``git_credentials``.
+        auth: the argument ``auth_credentials``: user and password for ``url``; None for no login.
+        url: the address of the repository, without password.
+        render: gives the value of a renderable.
+
+    Raises:
+        ValueError: a renderable gave something that is no login; the text shows none of it.
+    """
+    texts = [] if options is None else [await render(each) for each in options.credentials]
+    if not all(isinstance(each, str) for each in texts):
+        raise ValueError("git_credentials: a renderable must give the text that `git credential` reads")
+    if auth is not None:
+        user, password = await render(auth)
+        texts.append(credential_text({"url": url, "username": user, "password": password}))
+    return texts
 
 
 def git_credentials(value: Any) -> GitCredentialOptions | None:

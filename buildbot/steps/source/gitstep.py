@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
+from buildbot.config.gitlogin import login_arguments
 from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import VersionControl, address, hidden_password
 from buildbot.steps.source.gitlogin import GitLogin
-from buildbot.util.git_credential import auth_credentials, credential_text, git_credentials, ssh_files, ssh_mistakes
+from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
 from buildbot.util.urls import without_password
 
 #: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
@@ -51,28 +52,8 @@ class GitServerStep(GitStep):
     port = argument(
         22, checks.whole_number(1), rendered=True, doc="of the server for ssh, where `repourl` does not name it"
     )
-    sshPrivateKey = argument(
-        None,
-        checks.optional(checks.text),
-        rendered=True,
-        doc="a private key to log in with by ssh. It is on the worker for the time of the step only",
-    )
-    sshHostKey = argument(
-        None,
-        checks.optional(checks.text),
-        rendered=True,
-        doc="the public key that the server must have, as `ssh-keyscan` prints it but without the name",
-    )
-    sshKnownHosts = argument(
-        None, checks.optional(checks.text), rendered=True, doc="or the text of a whole file of known hosts"
-    )
-    auth_credentials = argument(
-        None, auth_credentials, rendered=True, doc="`(user, password)` to log in with at `repourl` over HTTP"
-    )
-    git_credentials = argument(
-        None,
-        git_credentials,
-        doc="`util.GitCredentialOptions(…)`: logins over HTTP for other addresses, those of submodules for example",
+    sshPrivateKey, sshHostKey, sshKnownHosts, auth_credentials, git_credentials = login_arguments(
+        "on the worker for the time of the step", "other addresses, those of submodules for example", rendered=True
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -93,16 +74,11 @@ class GitServerStep(GitStep):
         """
         given = self.git_credentials
         try:
-            credentials = [] if given is None else [await self.render(each) for each in given.credentials]
             files = ssh_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts)
-            if self.auth_credentials is not None:
-                user, password = self.auth_credentials
-                login = {"url": without_password(self.repourl), "username": user, "password": password}
-                credentials.append(credential_text(login))
+            url = without_password(self.repourl)
+            credentials = await login_texts(given, self.auth_credentials, url, self.render)
         except ValueError as problem:
             raise BuildStepFailed(str(problem)) from None
-        if not all(isinstance(each, str) for each in credentials):
-            raise BuildStepFailed("git_credentials: a renderable must give the text that `git credential` reads")
         self.__login = GitLogin(
             self,
             files,
