@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +16,7 @@ from buildbot.changes.github import GitHubPullrequestPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.process.properties import renderer
-from buildbot.test.running import Running
+from tests.unit.changes.polling import Polling
 
 
 class GitHub(ThreadingHTTPServer):
@@ -103,29 +104,9 @@ def github() -> Iterator[GitHub]:
     server.server_close()
 
 
-class Polling:
-    """A poller in a master, and the changes that it made."""
-
-    def __init__(self, master: Any, github: GitHub) -> None:
-        self.master, self.github = Running(master), github
-
-    async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Poll with a poller that knows only what the database has; the changes that are new."""
-        before = len(await self.changes())
-        poller = GitHubPullrequestPoller("o", "r", baseURL=self.github.url, **arguments)
-        poller.master = self.master  # type: ignore[assignment]
-        await poller.claim(self.master.masterid)
-        await poller.poll()
-        return (await self.changes())[before:]
-
-    async def changes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.master.data.get({"order": ["changeid"]}, ("changes",))
-        return found
-
-
 @pytest.fixture
 def polling(master: Any, github: GitHub) -> Polling:
-    return Polling(master, github)
+    return Polling(master, None, partial(GitHubPullrequestPoller, "o", "r", baseURL=github.url))
 
 
 async def test_heads_of_pull_requests(polling: Polling, github: GitHub) -> None:

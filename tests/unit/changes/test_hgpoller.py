@@ -13,46 +13,19 @@ from buildbot.changes.base import PollError
 from buildbot.changes.hgpoller import HgPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
-from buildbot.test.running import Running
 from tests.support.hg import HgRepository, hg_serve
+from tests.unit.changes.polling import Polling
 
 
-class Polling:
-    """A poller of a repository in a master, and the changes that it made."""
+class HgPolling(Polling):
+    """Pollers of one repository."""
 
     def __init__(self, master: Any, basedir: Path, url: str) -> None:
-        self.master, self.url = Running(master, basedir), url
-        self.dies_after: int | None = None
+        super().__init__(master, basedir, self.__poller)
+        self.url = url
 
-    async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Poll with a poller that knows only what the database and the disk have; the changes that are new."""
-        before = len(await self.changes())
-        poller = HgPoller(self.url, workdir="hg", **arguments)
-        poller.master = self.master  # type: ignore[assignment]
-        await poller.claim(self.master.masterid)
-        if self.dies_after is not None:
-            self.__mortal(poller, self.dies_after)
-        await poller.poll()
-        return (await self.changes())[before:]
-
-    def __mortal(self, poller: HgPoller, count: int) -> None:
-        advance, left = poller.advance, count
-
-        def mortal(changes: Any, position: Any) -> Any:
-            nonlocal left
-            if not left:
-                raise PollError("killed")
-            left -= 1
-            return advance(changes, position)
-
-        poller.advance = mortal  # type: ignore[method-assign]
-
-    async def changes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.master.data.get({"order": ["changeid"]}, ("changes",))
-        return found
-
-    async def revisions(self) -> list[str]:
-        return [change["revision"] for change in await self.changes()]
+    def __poller(self, **arguments: Any) -> HgPoller:
+        return HgPoller(self.url, workdir="hg", **arguments)
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +39,11 @@ def hg(template: HgRepository, tmp_path: Path) -> HgRepository:
 
 
 @pytest.fixture
-def polling(master: Any, tmp_path: Path, hg: HgRepository) -> Polling:
-    return Polling(master, tmp_path, str(hg.path))
+def polling(master: Any, tmp_path: Path, hg: HgRepository) -> HgPolling:
+    return HgPolling(master, tmp_path, str(hg.path))
 
 
-async def test_commits_once(polling: Polling, hg: HgRepository) -> None:
+async def test_commits_once(polling: HgPolling, hg: HgRepository) -> None:
     """What was there at first sight is no change; later commits are, parents first, each once."""
     with hg_serve(hg) as address:
         polling.url = f"{address}repository"
@@ -81,7 +54,7 @@ async def test_commits_once(polling: Polling, hg: HgRepository) -> None:
         assert await polling.revisions() == new
 
 
-async def test_what_a_change_says(polling: Polling, hg: HgRepository) -> None:
+async def test_what_a_change_says(polling: HgPolling, hg: HgRepository) -> None:
     """What the commit says: author, whole message, files, time."""
     await polling.poll(revlink=None)
     revision = hg.commit("ü x", "1", "Subject é\n\nBody\n  more")
@@ -104,7 +77,7 @@ async def test_what_a_change_says(polling: Polling, hg: HgRepository) -> None:
     assert {key: change[key] for key in expected} == expected
 
 
-async def test_branches_and_bookmarks(polling: Polling, hg: HgRepository) -> None:
+async def test_branches_and_bookmarks(polling: HgPolling, hg: HgRepository) -> None:
     """Those that are followed, in their order; one that appears later brings all that it has; a bookmark what no branch
     has brought."""
     following = {"branches": ["side", "default", "ver.1+x"], "bookmarks": ["mark"]}
@@ -128,7 +101,7 @@ async def test_branches_and_bookmarks(polling: Polling, hg: HgRepository) -> Non
     assert await polling.poll(branches=[*following["branches"], "unfollowed"], bookmarks=["mark"]) == []
 
 
-async def test_several_heads(polling: Polling, hg: HgRepository) -> None:
+async def test_several_heads(polling: HgPolling, hg: HgRepository) -> None:
     """A branch with several heads brings nothing until they are merged, and then all at once."""
     await polling.poll()
     one = hg.commit("a", "1")
@@ -143,7 +116,7 @@ async def test_several_heads(polling: Polling, hg: HgRepository) -> None:
     assert await polling.revisions() == [one, two, merge]
 
 
-async def test_history_that_the_server_removes(polling: Polling, hg: HgRepository) -> None:
+async def test_history_that_the_server_removes(polling: HgPolling, hg: HgRepository) -> None:
     """What the server has removed is no head any more; what comes instead is new."""
     await polling.poll()
     old = hg.commit("a", "1")
@@ -156,7 +129,7 @@ async def test_history_that_the_server_removes(polling: Polling, hg: HgRepositor
 
 @pytest.mark.parametrize("after", [1])
 async def test_a_poll_that_is_killed(
-    polling: Polling, hg: HgRepository, after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    polling: HgPolling, hg: HgRepository, after: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """Changes and position are stored together: nothing is lost, nothing doubled, though the clone is lost as well."""
     monkeypatch.setattr("buildbot.changes.hgpoller._BATCH", 1)
@@ -175,7 +148,7 @@ async def test_a_poll_that_is_killed(
     assert await polling.revisions() == [one, two, merge]
 
 
-async def test_a_lost_position(polling: Polling, hg: HgRepository, tmp_path: Path) -> None:
+async def test_a_lost_position(polling: HgPolling, hg: HgRepository, tmp_path: Path) -> None:
     """Where neither server nor clone have what was seen last, the poller starts anew and says so."""
     old = hg.commit("a", "1")
     await polling.poll()
@@ -189,7 +162,7 @@ async def test_a_lost_position(polling: Polling, hg: HgRepository, tmp_path: Pat
     assert [change["revision"] for change in await polling.poll()] == [new]
 
 
-async def test_a_repository_that_cannot_be_read(polling: Polling) -> None:
+async def test_a_repository_that_cannot_be_read(polling: HgPolling) -> None:
     """The error says which and why, without the password."""
     polling.url = "http://jo:s3cret@127.0.0.1:1/nothing"
     with pytest.raises(

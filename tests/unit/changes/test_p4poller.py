@@ -11,8 +11,8 @@ from buildbot.changes.base import PollError
 from buildbot.changes.p4poller import P4Source
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
-from buildbot.test.running import Running
 from tests.support.p4 import Perforce
+from tests.unit.changes.polling import Polling
 
 DESCRIBED = """\
 Change {number} by jo@desk on 2026/07/01 12:00:00
@@ -30,26 +30,16 @@ Affected files ...
 """
 
 
-class Polling:
-    """A source in a master, and the changes that it made."""
+class P4Polling(Polling):
+    """Sources of one depot."""
 
     def __init__(self, master: Any, tmp_path: Path) -> None:
-        self.master, self.p4 = Running(master, tmp_path), Perforce(tmp_path / "p4")
+        super().__init__(master, tmp_path, self.__source)
+        self.p4 = Perforce(tmp_path / "p4")
 
-    async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Poll with a source that knows only what the database has; the changes that are new."""
-        before = len(await self.changes())
-        source = P4Source(
-            **{"p4port": "h:1", "p4user": "jo", "p4bin": str(self.p4.path), "p4base": "//depot/p/"} | arguments
-        )
-        source.master = self.master  # type: ignore[assignment]
-        await source.claim(self.master.masterid)
-        await source.poll()
-        return (await self.changes())[before:]
-
-    async def changes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.master.data.get({"order": ["changeid"]}, ("changes",))
-        return found
+    def __source(self, **arguments: Any) -> P4Source:
+        given = {"p4port": "h:1", "p4user": "jo", "p4bin": str(self.p4.path), "p4base": "//depot/p/"}
+        return P4Source(**given | arguments)
 
     def submit(self, *numbers: int) -> None:
         """There are these changes, the newest first."""
@@ -59,11 +49,11 @@ class Polling:
 
 
 @pytest.fixture
-def polling(master: Any, tmp_path: Path) -> Polling:
-    return Polling(master, tmp_path)
+def polling(master: Any, tmp_path: Path) -> P4Polling:
+    return P4Polling(master, tmp_path)
 
 
-async def test_changes_once(polling: Polling) -> None:
+async def test_changes_once(polling: P4Polling) -> None:
     """The newest at first sight is no change; later ones are, the oldest first, each once, whatever comes between."""
     polling.submit(7)
     assert await polling.poll() == []
@@ -76,7 +66,7 @@ async def test_changes_once(polling: Polling) -> None:
     assert [change["revision"] for change in await polling.changes()] == ["8", "9", "10"]
 
 
-async def test_what_a_change_says(polling: Polling) -> None:
+async def test_what_a_change_says(polling: P4Polling) -> None:
     """Author, message, time of the server, files of each branch."""
     polling.submit(7)
     await polling.poll()
@@ -98,7 +88,7 @@ async def test_what_a_change_says(polling: Polling) -> None:
     assert (second["branch"], second["files"]) == ("branches/b", ["c d"])
 
 
-async def test_questions(polling: Polling) -> None:
+async def test_questions(polling: P4Polling) -> None:
     """What p4 is asked; passwords are in no argument."""
     polling.submit(7)
     await polling.poll(p4passwd="s3cret")

@@ -13,46 +13,19 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.plugins import util
 from buildbot.process.properties import renderer
-from buildbot.test.running import Running
 from tests.support.svn import SvnRepository, svnserve
+from tests.unit.changes.polling import Polling
 
 
-class Polling:
-    """A poller of a repository in a master, and the changes that it made."""
+class SvnPolling(Polling):
+    """Pollers of one repository."""
 
     def __init__(self, master: Any, basedir: Path, url: str) -> None:
-        self.master, self.url = Running(master, basedir), url
-        self.dies_after: int | None = None
+        super().__init__(master, basedir, self.__poller)
+        self.url = url
 
-    async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Poll with a poller that knows only what the database has; the changes that are new."""
-        before = len(await self.changes())
-        poller = SVNPoller(self.url, **arguments)
-        poller.master = self.master  # type: ignore[assignment]
-        await poller.claim(self.master.masterid)
-        if self.dies_after is not None:
-            self.__mortal(poller, self.dies_after)
-        await poller.poll()
-        return (await self.changes())[before:]
-
-    def __mortal(self, poller: SVNPoller, count: int) -> None:
-        advance, left = poller.advance, count
-
-        def mortal(changes: Any, position: Any) -> Any:
-            nonlocal left
-            if not left:
-                raise PollError("killed")
-            left -= 1
-            return advance(changes, position)
-
-        poller.advance = mortal  # type: ignore[method-assign]
-
-    async def changes(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = await self.master.data.get({"order": ["changeid"]}, ("changes",))
-        return found
-
-    async def revisions(self) -> list[str]:
-        return [change["revision"] for change in await self.changes()]
+    def __poller(self, **arguments: Any) -> SVNPoller:
+        return SVNPoller(self.url, **arguments)
 
 
 @pytest.fixture
@@ -61,11 +34,11 @@ def svn(tmp_path: Path) -> SvnRepository:
 
 
 @pytest.fixture
-def polling(master: Any, tmp_path: Path, svn: SvnRepository) -> Polling:
-    return Polling(master, tmp_path, svn.url)
+def polling(master: Any, tmp_path: Path, svn: SvnRepository) -> SvnPolling:
+    return SvnPolling(master, tmp_path, svn.url)
 
 
-async def test_revisions_once(polling: Polling, svn: SvnRepository) -> None:
+async def test_revisions_once(polling: SvnPolling, svn: SvnRepository) -> None:
     """What was there at first sight is no change; later revisions are, in their order, each once, however many."""
     assert await polling.poll() == []
     new = [svn.commit({"trunk/file": f"{number}\n"}) for number in range(5)]
@@ -74,7 +47,7 @@ async def test_revisions_once(polling: Polling, svn: SvnRepository) -> None:
     assert await polling.revisions() == new
 
 
-async def test_what_a_change_says(polling: Polling, svn: SvnRepository) -> None:
+async def test_what_a_change_says(polling: SvnPolling, svn: SvnRepository) -> None:
     """Author, message, files, a link; directories end with a slash."""
     await polling.poll()
     revision = svn.commit({"trunk/a b/ü": "1"}, "Subject é\n\nBody")
@@ -93,7 +66,7 @@ async def test_what_a_change_says(polling: Polling, svn: SvnRepository) -> None:
     assert {key: change[key] for key in expected} == expected
 
 
-async def test_branches(polling: Polling, svn: SvnRepository) -> None:
+async def test_branches(polling: SvnPolling, svn: SvnRepository) -> None:
     """A revision is one change for each branch that it touches; a branch that is removed is none."""
     split = {"split_file": util.svn.split_file_branches}
     await polling.poll(**split)
@@ -108,7 +81,7 @@ async def test_branches(polling: Polling, svn: SvnRepository) -> None:
     assert [change["revision"] for change in changes[1:]] == [both, both]
 
 
-async def test_a_directory_of_the_repository(polling: Polling, svn: SvnRepository) -> None:
+async def test_a_directory_of_the_repository(polling: SvnPolling, svn: SvnRepository) -> None:
     """Below the address only; a function may name project and repository."""
     polling.url = f"{svn.url}/trunk/"
     svn.commit({"trunk/proj/trunk/a": "1"})
@@ -127,7 +100,7 @@ async def test_a_directory_of_the_repository(polling: Polling, svn: SvnRepositor
 
 @pytest.mark.parametrize("after", [0, 1, 2])
 async def test_a_poll_that_is_killed(
-    polling: Polling, svn: SvnRepository, after: int, monkeypatch: pytest.MonkeyPatch
+    polling: SvnPolling, svn: SvnRepository, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Changes and position are stored together: nothing is lost, nothing doubled."""
     monkeypatch.setattr("buildbot.changes.svnpoller._BATCH", 1)
@@ -141,14 +114,14 @@ async def test_a_poll_that_is_killed(
     assert await polling.revisions() == new
 
 
-async def test_the_file_of_the_last_revision(polling: Polling, svn: SvnRepository, tmp_path: Path) -> None:
+async def test_the_file_of_the_last_revision(polling: SvnPolling, svn: SvnRepository, tmp_path: Path) -> None:
     """``cachepath`` says where to begin, and is kept up to date."""
     (tmp_path / "last").write_text("2\n")
     assert [change["revision"] for change in await polling.poll(cachepath="last")] == ["3"]
     assert (tmp_path / "last").read_text() == "3\n"
 
 
-async def test_a_login(polling: Polling, svn: SvnRepository) -> None:
+async def test_a_login(polling: SvnPolling, svn: SvnRepository) -> None:
     """User and password may be renderables; a wrong one is said without showing it."""
     with svnserve(svn, "jo", "s3cret") as address:
         polling.url = f"{address}/trunk"
