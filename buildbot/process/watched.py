@@ -1,8 +1,10 @@
-"""Work of users' code, watched: it may block the master, wait for something that never comes, or not be stopped.
+"""Users' code in steps, watched: it may block the master, or wait for something that never comes.
 
-`Watched` runs a coroutine. It logs how long the coroutine blocked the master, and it finds out that the coroutine waits
-for a Deferred that nothing refers to any more: then the coroutine is garbage, and Python closes it when it collects
-garbage. `Watched.ended` fails, and the build goes on.
+`Watched` runs a coroutine. It logs how long the coroutine blocked the master. It also finds out that the coroutine
+waits for a Deferred that nothing refers to any more: then the coroutine is garbage, and Python closes it when it
+collects garbage. `Watched.ended` fails, and the build goes on. Python may collect it soon, or in hours; so there is a
+look, which is a collection, after `LOOK_S`, and then each time when the coroutine has run twice as long
+(``docs/decisions/0012-lost-waits.md``).
 """
 
 from __future__ import annotations
@@ -13,9 +15,10 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
 from types import coroutine
 from typing import Any, Generic, TypeVar
-from weakref import ReferenceType, ref
+from weakref import ReferenceType, WeakKeyDictionary, ref
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,12 +29,48 @@ T = TypeVar("T")
 
 #: seconds that the master may stand still for one piece of work before the log names it
 BLOCKED_S = 1.0
-#: seconds of work after which it is seen whether it still can end; then twice as many, and so on
+#: seconds after which there is a look whether work can still end; then after twice as many, and so on
 LOOK_S = 300.0
 
 
 class NeverEndsError(Exception):
-    """The work waits for something that nothing can bring about any more."""
+    """The work waits for a Deferred that nothing can fire any more."""
+
+
+class _Look:
+    """The look at all watched work of a reactor: one garbage collection, whatever the number of coroutines.
+
+    Every `LOOK_S` it is seen whether a look is due for one of them; if it is, there is one for all.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._running: set[Watched[Any]] = set()
+        self._timer: IDelayedCall | None = None
+
+    def add(self, watched: Watched[Any]) -> None:
+        """Look at this work, too."""
+        self._running.add(watched)
+        if self._timer is None:
+            self._timer = self._reactor.callLater(LOOK_S, self._look)
+
+    def discard(self, watched: Watched[Any]) -> None:
+        """Look at this work no more: it has ended."""
+        self._running.discard(watched)
+        if not self._running and self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        self._timer = self._reactor.callLater(LOOK_S, self._look)
+        now = self._reactor.seconds()
+        if any(each.is_due(now) for each in self._running):
+            for each in self._running:
+                each.looked_at(now)
+            gc.collect()
+
+
+_looks: WeakKeyDictionary[Any, _Look] = WeakKeyDictionary()
 
 
 class Watched(Generic[T]):
@@ -39,12 +78,12 @@ class Watched(Generic[T]):
 
     Args:
         work: the coroutine.
-        name: whose it is, for messages.
+        name: of the step that it belongs to, for messages.
         reactor: for time, and to get back to its thread.
-        may_wait: tells that it waits for something that will come; it is not looked at then.
+        may_wait: whether it waits for something that will come; there is no look for it then.
 
     Attributes:
-        ended: fires with what it gives, or fails as it fails; with NeverEndsError if it cannot end any more.
+        ended: fires with the coroutine's result, or fails with its error; with NeverEndsError if it can end no more.
     """
 
     def __init__(
@@ -52,22 +91,34 @@ class Watched(Generic[T]):
     ) -> None:
         self.ended: Deferred[T] = Deferred()
         self._name, self._reactor, self._may_wait = name, reactor, may_wait
-        self._look_s = LOOK_S
-        self._timer = reactor.callLater(self._look_s, self._look)
+        self._begun = reactor.seconds()
+        self._due = self._begun + LOOK_S
+        look = _looks.get(reactor)
+        if look is None:
+            look = _looks[reactor] = _Look(reactor)
+        self._look = look
+        look.add(self)
         # No reference to the coroutine may be kept here: it is found lost when it has become garbage.
         running = ensureDeferred(_watching(work, name, self.lost))
         self._running: ReferenceType[Deferred[T]] = ref(running)
         running.addBoth(self.end)
 
+    def is_due(self, now: float) -> bool:
+        """Whether there must be a look for it."""
+        return bool(now >= self._due) and not self._may_wait()
+
+    def looked_at(self, now: float) -> None:
+        """There is a look now; the next one is due when it has run twice as long."""
+        self._due = now + max(now - self._begun, LOOK_S)
+
     def end(self, result: Any) -> None:
         """It has ended with this result, or is to be taken so; only the first one counts."""
         if not self.ended.called:
-            if self._timer.active():
-                self._timer.cancel()
+            self._look.discard(self)
             self.ended.callback(result)
 
     def cancel(self) -> None:
-        """End what it waits for, as far as that is possible."""
+        """Cancel the Deferred that it waits for."""
         running = self._running()
         if running is not None:
             running.cancel()
@@ -76,16 +127,10 @@ class Watched(Generic[T]):
         """It cannot end any more; called in any thread, while garbage is collected."""
         self._reactor.callFromThread(_end_lost, ref(self))  # this may be garbage itself, and has to stay that
 
-    def _look(self) -> None:
-        self._look_s *= 2
-        self._timer = self._reactor.callLater(self._look_s, self._look)
-        if not self._may_wait():
-            gc.collect()
-
 
 @contextmanager
 def blocks_named(name: str) -> Iterator[None]:
-    """Name in the log what is done in the block, if the master stood still for it."""
+    """Log the name, if the block took so long that it blocked the master."""
     begun = _now()
     try:
         yield

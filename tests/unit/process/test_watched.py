@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from twisted.internet import task
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
@@ -17,6 +18,7 @@ from buildbot.process import watched
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.properties import renderer
+from buildbot.process.watched import Watched
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
@@ -154,6 +156,30 @@ async def test_it_is_seen_without_garbage(monkeypatch: pytest.MonkeyPatch) -> No
     finally:
         gc.enable()
     assert farm.master.steps(1)[1]["results"] == EXCEPTION
+
+
+def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand steps that wait are looked at together: after five minutes, then when they have run twice as long."""
+    looks: list[float] = []
+    time = task.Clock()
+    monkeypatch.setattr(gc, "collect", lambda: looks.append(time.seconds()))
+    waits: list[Deferred[None]] = [Deferred() for _ in range(1000)]
+
+    async def work(wait: Deferred[None]) -> None:
+        await wait
+
+    steps = [Watched(work(wait), "step", time, lambda: False) for wait in waits[1:]]
+    # the engine knows what this one waits for, so there is no look for it
+    steps.append(Watched(work(waits[0]), "step", time, lambda: True))
+    for _ in range(60):
+        time.advance(60)
+    assert looks == [300, 600, 1200, 2400]
+    for wait in waits[1:]:
+        wait.callback(None)
+    time.advance(36_000)
+    assert len(looks) == 4
+    waits[0].callback(None)
+    assert all(step.ended.called for step in steps) and time.getDelayedCalls() == []
 
 
 async def test_waiting_for_what_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
