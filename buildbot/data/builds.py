@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -10,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.data.buildrequests import complete, release
+from buildbot.data.virtualbuilders import thd_builder_of_build
 from buildbot.db.connector import DBConnector
 from buildbot.resources.builds import BUILD
 from buildbot.resources.logs import LOG
@@ -26,6 +28,9 @@ class BuildUpdates(Transacts):
     def newBuild(self, brid: int, number: int | None = None, workerid: int | None = None) -> Deferred[int]:
         """Begin a build of a request that this master has claimed. Event: ``builds/N/new``.
 
+        If the properties of the buildset name a virtual builder the build is that one's; see
+        `buildbot.data.virtualbuilders`. Event, if it is new or described anew: ``builders/N/update``.
+
         Args:
             number: unique for the builder; None takes the next one.
 
@@ -37,7 +42,8 @@ class BuildUpdates(Transacts):
     def _thdNewBuild(
         self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None
     ) -> int:
-        buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid)
+        builder_of = partial(thd_builder_of_build, self._db, conn, events)
+        buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid, builder_of)
         events.announce(BUILD, "new", buildid)
         return buildid
 

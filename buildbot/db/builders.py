@@ -32,8 +32,14 @@ _describe = Statement(
     )
     .values({name: bindparam(f"new_{name}") for name in _described})
 )
+_description = Statement(
+    select(*(builders.c[name] for name in _described)).where(builders.c.id == bindparam("builderid"))
+)
 _projects_of = Statement(select(builders.c.id, builders.c.projectid).where(IdIn(builders.c.id)))
 _of_master = Statement(select(builder_masters.c.builderid).where(builder_masters.c.masterid == bindparam("masterid")))
+_run = Statement(
+    select(builder_masters.c.masterid).where(builder_masters.c.builderid == bindparam("builderid")).limit(1)
+)
 _link = Statement(insert(builder_masters).values(builderid=bindparam("builderid"), masterid=bindparam("masterid")))
 _unlink = Statement(
     delete(builder_masters).where(
@@ -88,6 +94,20 @@ class BuildersConnectorComponent(DBConnectorComponent):
         values["new_projectid"] = described.get("projectid")
         values["new_tags"] = jsontext.dump_list(checks.texts(described.get("tags") or (), "tags"))
         return _describe.count(conn, builderid=builderid, **values) == 1
+
+    def thdIsKnown(self, conn: Connection, name: str) -> bool:
+        """Whether there is a builder with this name."""
+        return bool(_names.known(conn, [name]))
+
+    def thdIsRun(self, conn: Connection, builderid: int) -> bool:
+        """Whether a master runs this builder."""
+        return _run.first(conn, builderid=builderid) is not None
+
+    def thdDescribed(self, conn: Connection, builderid: int) -> dict[str, Any]:
+        """What ``thdDescribe`` has stored; a builder that nobody has described has None and no tags."""
+        row = _description.first(conn, builderid=builderid)
+        assert row is not None
+        return {**dict(zip(_described, row, strict=True)), "tags": jsontext.loads(row[_described.index("tags")])}
 
     def thdGetProjects(self, conn: Connection, builderids: Iterable[int]) -> dict[int, int | None]:
         """The projects of these builders, by id."""

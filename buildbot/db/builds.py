@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from sqlalchemy import and_, bindparam, insert, literal_column, select, union_all, update
@@ -22,6 +22,7 @@ from buildbot.db.operations import reads_short, writes
 from buildbot.resources.base import unset
 from buildbot.resources.buildrequests import buildrequests
 from buildbot.resources.builds import BUILD, DbBuildDict, build_properties, builds
+from buildbot.resources.buildsets import buildsets
 from buildbot.resources.logs import logs
 from buildbot.resources.steps import steps
 from buildbot.resources.test_result_sets import test_result_sets
@@ -50,6 +51,12 @@ _get_for_request = Statement(
 _request_of = select(buildrequests.c.builderid, buildrequests.c.cancel_reason).where(
     buildrequests.c.id == bindparam("brid")
 )
+#: the properties of the buildset, if they may name a virtual builder
+_naming_builder = (
+    select(buildsets.c.properties)
+    .where(buildsets.c.id == buildrequests.c.buildsetid, buildsets.c.properties.like('%"virtual_builder_name"%'))
+    .scalar_subquery()
+)
 _any_request = Statement(_request_of)
 _add = Insert(
     insert(builds).values(
@@ -75,7 +82,9 @@ _mine = and_(
 )
 #: a running build of a request that this master has claimed at its epoch; what is finished stays as it is
 HELD = and_(builds.c.complete_at.is_(None), _mine)
-_held_request = Statement(_request_of.where(_mine).with_for_update(read=True))
+_held_request = Statement(
+    _request_of.add_columns(_naming_builder).where(_mine).with_for_update(read=True, of=buildrequests)
+)
 _hold = Statement(
     select(builds.c.id)
     .join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
@@ -198,12 +207,20 @@ class BuildsConnectorComponent(DBConnectorComponent):
         request = _any_request.first(conn, brid=brid)
         if request is None:
             raise ValueError(f"brid: there is no build request {brid}")
-        return self._add(conn, brid, request, number, workerid)
+        builderid, cancel_reason = request
+        return self._add(conn, brid, builderid, cancel_reason, number, workerid)
 
     addBuild = writes(thdAddBuild)
 
-    def _add(self, conn: Connection, brid: int, request: Row, number: int | None, workerid: int | None) -> int:
-        builderid, cancel_reason = request
+    def _add(
+        self,
+        conn: Connection,
+        brid: int,
+        builderid: int,
+        cancel_reason: str | None,
+        number: int | None,
+        workerid: int | None,
+    ) -> int:
         try:
             return _add.id(
                 conn,
@@ -257,14 +274,29 @@ class BuildsConnectorComponent(DBConnectorComponent):
         if _hold.first(conn, bid=checks.identifier(bid, "buildid"), **self._owner()) is None:
             raise NotClaimedError(f"the request of build {bid} is not claimed by this master")
 
-    def thdNewBuild(self, conn: Connection, brid: int, number: int | None, workerid: int | None) -> int:
-        """As ``addBuild``, of a request that this master has claimed; raises NotClaimedError if not."""
+    def thdNewBuild(
+        self,
+        conn: Connection,
+        brid: int,
+        number: int | None,
+        workerid: int | None,
+        builder_of: Callable[[int, dict[str, tuple[Any, str]]], int],
+    ) -> int:
+        """As ``addBuild``, of a request that this master has claimed; raises NotClaimedError if not.
+
+        Args:
+            builder_of: called with the id of the request's builder and the properties of its buildset if these may name
+                a virtual builder; gives the id of the builder that has the build.
+        """
         if number is not None:
             checks.integer(number, "number")
         request = _held_request.first(conn, brid=checks.identifier(brid, "brid"), **self._owner())
         if request is None:
             raise NotClaimedError(f"build request {brid} is not claimed by this master")
-        return self._add(conn, brid, request, number, workerid)
+        builderid, cancel_reason, naming = request
+        if naming is not None:
+            builderid = builder_of(builderid, property_pairs.loads(naming))
+        return self._add(conn, brid, builderid, cancel_reason, number, workerid)
 
     # Each of these raises NotClaimedError, as thdHold does.
 

@@ -79,6 +79,7 @@ class Build:
 
     Attributes:
         buildid, number: set by `start`.
+        builderid: of the builder that it is shown under, which `start` may find to be a virtual one.
         properties: its `Properties`.
         sourcestamps: the source stamps of its buildset.
         workdir: the factory's.
@@ -104,6 +105,7 @@ class Build:
         self.connection = connection
         self.buildid = 0
         self.number = 0
+        self.builderid = builder.builderid
         self.reason = ""
         self.sourcestamps: list[SourceStamp] = []
         self.changes: list[Mapping[str, Any]] = []
@@ -190,7 +192,7 @@ class Build:
 
     def getUrl(self) -> str:
         """The address of its page."""
-        return f"{self.builder.defaults.url}#/builders/{self.builder.builderid}/builds/{self.number}"
+        return f"{self.builder.defaults.url}#/builders/{self.builderid}/builds/{self.number}"
 
     def getSummaryStatistic(self, name: str, summary_fn: Callable[[Any, Any], Any], initial_value: Any = None) -> Any:
         """The statistics of a name that steps have set (`BuildStep.setStatistic`), put together.
@@ -275,7 +277,7 @@ class Build:
             await self.__preparation.begin()
             await self.__control.follow("builds", self.buildid, "stop")
             row = await self.master.data.get({}, ("builds", self.buildid))
-            self.number = row["number"]
+            self.number, self.builderid = row["number"], row["builderid"]
             if self.locks is not None:
                 self.locks.owner = f"{self.builder.name} #{self.number}"
         except BaseException:

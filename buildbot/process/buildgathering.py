@@ -7,6 +7,7 @@ import posixpath
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from buildbot.data.virtualbuilders import asked_for
 from buildbot.process.buildcontract import RunningBuild
 from buildbot.process.sourcestamp import SourceStamp
 
@@ -42,9 +43,20 @@ class Gathering:
         self.of_buildset = await get({}, ("buildsets", bsid, "properties"))
         for name, (value, source) in self.of_buildset.items():
             properties.setProperty(name, value, source)
+        self._check_builder()
         self._set_facts()
         set_directories(build)
         await self._set_configured()
+
+    def _check_builder(self) -> None:
+        """Raise ValueError if the build was to be a virtual builder's, and cannot be."""
+        build = self._build
+        asked = asked_for(self.of_buildset)
+        shown_under_own = build.builderid == build.request["builderid"]
+        if asked is not None and asked.name != build.builder.name and build.number and shown_under_own:
+            raise ValueError(
+                f"the property virtual_builder_name: {asked.name!r} is a builder of the configuration, no virtual one"
+            )
 
     def _set_facts(self) -> None:
         """Properties that say what is built, for which builder, where, and for whom."""

@@ -263,7 +263,7 @@ class BuildStep(StepDescription):
         """How long it takes in all, by the last builds of this builder in which it ended well; None: unknown."""
         if not self.useProgress:
             return None
-        return await expected_seconds(self.master.data, self.build.builder.builderid, self.build.buildid, self.name)
+        return await expected_seconds(self.master.data, self.build.builderid, self.build.buildid, self.name)
 
     def directory(self) -> str:
         """Its directory on the worker, relative to the builder's. Raises TypeError if ``workdir`` gave no text."""

@@ -44,6 +44,7 @@ class StepBuild(Protocol):
 
     master: Master
     builder: Any
+    builderid: int
     buildid: int
     properties: Properties
     workdir: Any

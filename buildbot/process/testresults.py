@@ -35,7 +35,7 @@ class TestResults:
 
     async def begin(self, step: Any, description: str | None, category: str, value_unit: str) -> int:
         """Begin a set; its id."""
-        builderid = step.build.builder.builderid
+        builderid = step.build.builderid
         setid: int = await step.master.data.update.addTestResultSet(
             builderid, step.build.buildid, step.stepid, description, category, value_unit
         )

@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 from twisted.internet.defer import Deferred
 
 from buildbot.data.exceptions import DataException
+from buildbot.data.virtualbuilders import VIRTUAL
 from buildbot.resources import BY_PLURAL, RESOURCES, WORDS_OF_BUILDS
 from buildbot.resources.builders import BuilderDict
 from buildbot.resources.buildrequests import BuildRequestDict
@@ -92,17 +93,26 @@ async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -
         owner = await _owner(build, request, data)
         if "triggered_builds" in asked.path or asked.linked:
             return [Target(None, owner)]
-        builder = None
-        if builderid is not None:
-            found: BuilderDict | None = await data.get({}, ("builders", builderid))
-            builder = None if found is None else found["name"]
+        names = await _names(builderid, build, data)
         stamps = await _stamps(build, request, data) if with_stamps else []
-        return [Target(builder, owner, stamp["branch"] or "", stamp["project"]) for stamp in stamps] or [
-            Target(builder, owner)
-        ]
+        if not stamps:
+            return [Target(name, owner) for name in names]
+        return [Target(name, owner, stamp["branch"] or "", stamp["project"]) for name in names for stamp in stamps]
     except DataException:
         # No such path: whoever answers says so. No rule about builders fits it.
         return [Target()]
+
+
+async def _names(builderid: int | None, build: BuildDict | None, data: Data) -> list[str | None]:
+    """The name of a builder, None if there is none; of a virtual one's build also that of the builder that builds."""
+    builder: BuilderDict | None = None if builderid is None else await data.get({}, ("builders", builderid))
+    if builder is None:
+        return [None]
+    if build is None or VIRTUAL not in builder["tags"]:
+        return [builder["name"]]
+    request: BuildRequestDict = await data.get({}, ("buildrequests", build["buildrequestid"]))
+    own: BuilderDict = await data.get({}, ("builders", request["builderid"]))
+    return [builder["name"], own["name"]]
 
 
 async def _forced(asked: AccessRequest, data: Data) -> list[str]:

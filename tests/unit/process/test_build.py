@@ -326,6 +326,51 @@ async def test_stop(when: str) -> None:
     assert farm.master.of("endBuild") == [(1, 1, CANCELLED)]
 
 
+async def test_virtual_builder() -> None:
+    """Page, number and test results of a build of a virtual builder are that builder's; the rest is as always."""
+
+    class Tests(BuildStep):
+        async def run(self) -> int:
+            setid = await self.addTestResultSet("tests", "pass_fail", "boolean")
+            self.addTestResult(setid, "1", test_name="t")
+            self.setProperty("url", self.build.getUrl())
+            return SUCCESS
+
+    farm = StepHarness(Tests(), ShellCommand(command="x"))
+    await farm.start()
+    request = await farm.master.add_request("b", properties={"virtual_builder_name": ("v", "Trigger")})
+    await farm.builder.start_build(request, farm.manager.workers["w"])
+    await farm.ended()
+    row = farm.master.build(1)
+    builder = farm.master.get("builders", "v")
+    assert (row["builderid"], row["number"], row["results"]) == (builder["builderid"], 1, SUCCESS)
+    names = ("buildername", "builderid", "buildnumber")
+    assert [row["properties"][name][0] for name in names] == ["b", request["builderid"], 1]
+    assert row["properties"]["url"][0].endswith(f"#/builders/{builder['builderid']}/builds/1")
+    (results,) = farm.master.get("builders", "v", "test_result_sets")
+    assert results["tests_passed"] == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (5, "preparation failed: the property virtual_builder_name must be text, not int"),
+        ("c", "preparation failed: the property virtual_builder_name: 'c' is a builder of the configuration"),
+    ],
+)
+async def test_virtual_builder_that_cannot_be(name: Any, said: str) -> None:
+    """Properties that name none end the build with EXCEPTION and the reason, under the builder that builds."""
+    farm = StepHarness(Ends(SUCCESS))
+    await farm.start()
+    await farm.master.data.update.setBuilders([{"name": "b"}, {"name": "c"}])
+    request = await farm.master.add_request("b", properties={"virtual_builder_name": (name, "Force")})
+    await farm.builder.start_build(request, farm.manager.workers["w"])
+    await farm.ended()
+    row = farm.master.build(1)
+    assert (row["builderid"], row["results"]) == (request["builderid"], EXCEPTION)
+    assert farm.master.steps(1)[0]["state_string"].startswith(said)
+
+
 async def test_worker_lost() -> None:
     """A lost worker: RETRY, the request is given back, nothing further runs, not even alwaysRun."""
     farm = StepHarness(ShellCommand(command="x"), Ends(SUCCESS, alwaysRun=True), script=lambda name, args: ([], None))

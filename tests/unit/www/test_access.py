@@ -8,7 +8,7 @@ from buildbot.data.endpoints import Endpoints
 from buildbot.resources import BY_PLURAL
 from buildbot.test.fake.fakedb import FakeMaster
 from buildbot.www.authz.access import AccessRequest, Target, targets
-from tests.support.building import run_build
+from tests.support.building import add_build, run_build
 
 
 def test_every_path_of_builds(master: FakeMaster) -> None:
@@ -28,3 +28,12 @@ async def test_whose_build(master: FakeMaster, path: str) -> None:
     builder = await master.data.get({}, ("builders", "b"))
     await master.data.update.addTestResultSet(builder["builderid"], 1, 1, "d", "c", "u")
     assert await targets(AccessRequest(tuple(path.split("/"))), master.data) == [Target("b")]
+
+
+async def test_a_build_of_a_virtual_builder(master: FakeMaster) -> None:
+    """It is also that of the builder that builds: nobody reads or stops around a rule by another name."""
+    await add_build(master, "b", properties={"virtual_builder_name": ("v", "Trigger")})
+    assert await targets(AccessRequest(("builds", "1"), "stop"), master.data) == [Target("v"), Target("b")]
+    assert await targets(AccessRequest(("builders", "v", "builds", "1")), master.data) == [Target("v"), Target("b")]
+    of_branch = [Target(name, None, "main", "") for name in ("v", "b")]
+    assert await targets(AccessRequest(("builds", "1")), master.data, with_stamps=True) == of_branch

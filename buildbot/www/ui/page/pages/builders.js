@@ -3,7 +3,7 @@
 import { html, useState } from "../dom.js";
 import { useQuery, useTitle } from "../hooks.js";
 import { Content, Panel } from "../parts/basics.js";
-import { BuilderRows, Tags, toggled, withTags } from "../parts/builders.js";
+import { BuilderRows, Tags, isInUse, toggled, withTags } from "../parts/builders.js";
 import { builders as allBuilders } from "../queries.js";
 import { replace, to } from "../router.js";
 
@@ -14,10 +14,10 @@ export function Builders({ route }) {
   const chosen = route.params.getAll("tag");
   const old = route.params.has("old");
 
-  const configured = builders.list.filter((builder) => builder.masterids.length > 0 || old);
+  const configured = builders.list.filter((builder) => isInUse(builder) || old);
   const wanted = text.toLowerCase();
   const shown = withTags(configured, chosen).filter((builder) => builder.name.toLowerCase().includes(wanted));
-  const removed = builders.list.filter((builder) => builder.masterids.length === 0).length;
+  const removed = builders.list.filter((builder) => !isInUse(builder)).length;
   const show = (tags, withOld) => replace(to.builders({ tag: tags, old: withOld ? "1" : undefined }));
   const toggle = (tag) => show(toggled(chosen, tag), old);
 

@@ -4,7 +4,7 @@ import { html, useMemo, useState } from "../dom.js";
 import { firstLine, personName, shortRevision } from "../format.js";
 import { useGradually, useQuery, useTitle } from "../hooks.js";
 import { Ago, Content, Panel } from "../parts/basics.js";
-import { Tags, toggled, withTags } from "../parts/builders.js";
+import { Tags, isInUse, toggled, withTags } from "../parts/builders.js";
 import { PAGE_CHANGES, builders as allBuilders, changes as latestChanges, consoleBuilds, consoleRequests, consoleSets } from "../queries.js";
 import { StateIcon, stateOf } from "../results.js";
 import { replace, to } from "../router.js";
@@ -20,7 +20,7 @@ export function Console({ route }) {
   const changes = useQuery(latestChanges("comments", "", limit));
   const [sets, requests, builds] = [consoleSets(limit), consoleRequests(limit), consoleBuilds(limit)].map(useQuery);
   const asked = [changes, sets, requests, builds, builders];
-  const configured = builders.list.filter((builder) => builder.masterids.length > 0);
+  const configured = builders.list.filter(isInUse);
   return html`<header class="page-head"><h1>Console</h1>
       <${Tags} builders=${configured} chosen=${chosen} onToggle=${(tag) => replace(to.console({ tag: toggled(chosen, tag) }))} /></header>
     <${Panel} title="Console" class="headless">

@@ -4,7 +4,7 @@ import { html, useState } from "../dom.js";
 import { count } from "../format.js";
 import { useQuery, useTitle } from "../hooks.js";
 import { Content, Panel } from "../parts/basics.js";
-import { BuilderRows, Tags, toggled, useLatest, withTags } from "../parts/builders.js";
+import { BuilderRows, Tags, isInUse, toggled, useLatest, withTags } from "../parts/builders.js";
 import { builders as allBuilders, projects as allProjects } from "../queries.js";
 import { NAMES, StateIcon, stateOf } from "../results.js";
 import { go, href, replace, to } from "../router.js";
@@ -13,7 +13,7 @@ import { NotFound } from "./notfound.js";
 /** Of a project's builders this many stand on the page of all projects. */
 const SHOWN_BUILDERS = 6;
 
-const buildersOf = (project, builders) => builders.list.filter((builder) => builder.projectid === project.projectid && builder.masterids.length > 0);
+const buildersOf = (project, builders) => builders.list.filter((builder) => builder.projectid === project.projectid && isInUse(builder));
 
 export function Projects() {
   useTitle("Projects");

@@ -17,6 +17,9 @@ export function useLatest() {
   return useMemo(() => group(latest.list, "builderid", SHOWN_BUILDS), [latest.list]);
 }
 
+/** Whether builds of a builder may come: a master runs it, or it is a virtual one. */
+export const isInUse = (builder) => builder.masterids.length > 0 || builder.tags.includes("_virtual_");
+
 /** The builders of a list that have all chosen tags. */
 export const withTags = (builders, chosen) => builders.filter((builder) => chosen.every((tag) => builder.tags.includes(tag)));
 
@@ -51,10 +54,10 @@ function group(items, key, most) {
 function BuilderRow({ builder, builds, waiting: inQueue, onTag }) {
   const running = builds.filter((build) => !build.complete);
   const last = builds.find((build) => build.complete);
-  return html`<li class="row builder ${builder.masterids.length ? "" : "gone"}">
+  return html`<li class="row builder ${isInUse(builder) ? "" : "gone"}">
     <${StateIcon} state=${last ? stateOf(last) : "pending"} label=${last ? `last: ${stateOf(last)}` : "never built"} />
     <span class="main-cell"><a class="main" href=${to.builder(builder.builderid)}><b>${builder.name}</b></a>
-      ${builder.tags.map((tag) => html`<button class="tag" tabindex="-1" onClick=${() => onTag(tag)}>${tag}</button>`)}</span>
+      ${builder.tags.filter((tag) => tag !== "_virtual_").map((tag) => html`<button class="tag" tabindex="-1" onClick=${() => onTag(tag)}>${tag}</button>`)}</span>
     <span class="detail">
       ${running.length > 0 && html`<span class="tag busy"><i class="dot busy"></i>${running.length} running</span>`}
       ${inQueue > 0 && html`<span class="tag">${inQueue} waiting</span>`}
