@@ -3,10 +3,14 @@
 Steps spell commands as PB has them: camel-case names, paths relative to the builder's directory, which the agent joins.
 Over MessagePack names are in snake case, paths are absolute and joined here, and the ends of transfers stay with the
 master, which finds them by the command's id.
+
+Agents take only text for the stdin of a command. Bytes that are no UTF-8 travel as Base64, which the shell of the
+worker decodes on the way to the command; where there is no such shell they are refused.
 """
 
 from __future__ import annotations
 
+import base64
 import ntpath
 import posixpath
 from collections.abc import Callable, Mapping
@@ -15,6 +19,9 @@ from types import ModuleType
 from typing import Any
 
 from buildbot.process.workers.connection import RemoteError
+
+#: runs a command, its arguments, with the bytes that its stdin is the Base64 of
+_WITH_BYTES = 'if command -v base64 >/dev/null 2>&1; then base64 -d; else openssl base64 -d; fi | "$@"'
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,18 @@ def _shell(args: dict[str, Any], place: Place) -> Spelled:
         try:
             args["initial_stdin"] = args["initial_stdin"].decode()
         except UnicodeDecodeError:
-            raise RemoteError("over MessagePack agents take only text for the stdin of a command; use pb") from None
+            _encode_stdin(args, place)
     return made
+
+
+def _encode_stdin(args: dict[str, Any], place: Place) -> None:
+    """Give a command its bytes by way of the shell. RemoteError if the worker has none."""
+    if place.system != "posix":
+        raise RemoteError("over MessagePack agents on Windows take only text for the stdin of a command; use pb")
+    command = args["command"]
+    argv = ["/bin/sh", "-c", command] if isinstance(command, str) else command
+    args["command"] = ["/bin/sh", "-c", _WITH_BYTES, "sh", *argv]
+    args["initial_stdin"] = base64.encodebytes(args["initial_stdin"]).decode("ascii")
 
 
 def _argument(item: Any, hidden: dict[str, str]) -> Any:

@@ -52,6 +52,17 @@ def test_hidden_arguments() -> None:
     assert made.shown("svn s3cret\nargv: ['svn', 's3cret']\n") == "svn XXXXXX\nargv: ['svn', 'XXXXXX']\n"
 
 
+def test_stdin() -> None:
+    """Text goes as it is; other bytes are decoded by the worker's shell, which no agent on Windows has."""
+    args = {"workdir": "", "command": ["dd", ("obfuscated", "of=x", "XX")], "initial_stdin": "ü".encode()}
+    assert spelled("shell", args, NT).args["initial_stdin"] == "ü"
+    made = spelled("shell", {**args, "initial_stdin": b"\xff"}, POSIX)
+    assert made.args["command"][:2] == ["/bin/sh", "-c"] and made.args["command"][-3:] == ["sh", "dd", "of=x"]
+    assert made.args["initial_stdin"] == "/w==\n" and made.hidden == {"of=x": "XX"}
+    with pytest.raises(RemoteError, match="agents on Windows take only text"):
+        spelled("shell", {**args, "initial_stdin": b"\xff"}, NT)
+
+
 @pytest.mark.parametrize(
     ("name", "args", "complaint"),
     [
