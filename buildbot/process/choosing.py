@@ -5,8 +5,7 @@ They may say no for reasons that nobody announces: the hour, a file, another mac
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
 from buildbot.config.locks import lock_list
@@ -14,7 +13,7 @@ from buildbot.data.interfaces import Master
 from buildbot.interfaces import holds_renderable
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
-from buildbot.process.draining import Draining
+from buildbot.process.candidates import Candidate, Candidates
 from buildbot.process.locks import Claim
 from buildbot.process.turns import Accesses, LockTurns
 from buildbot.process.workerforbuilder import WorkerForBuilder
@@ -22,9 +21,6 @@ from buildbot.process.workers.idle import RANDOM
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.deferreds import resolved
-
-#: how many requests functions are given
-CHOICE = 100
 
 #: a request, the worker to build it on, and the locks that this takes
 Chosen = tuple[dict[str, Any], ManagedWorker, Claim | None]
@@ -34,12 +30,10 @@ async def pending(
     master: Master,
     builderids: Sequence[int],
     limit: int,
-    options: Mapping[str, Any] = MappingProxyType({}),
     filters: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """The requests of builders that wait, the most urgent first; ``filters`` are further ones."""
     query = {
-        **options,
         "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False, **(filters or {})},
         "order": ["-priority", "buildrequestid"],
         "limit": limit,
@@ -58,7 +52,7 @@ class Chooser:
 
     Attributes:
         next_worker: ``c['select_next_worker']``.
-        draining: which requests are still built, if the master is about to stop.
+        candidates: the requests that functions choose among.
     """
 
     def __init__(self, master: Master, workers: WorkerManager, turns: LockTurns) -> None:
@@ -66,7 +60,7 @@ class Chooser:
         self._workers = workers
         self._turns = turns
         self.next_worker: Callable[..., Any] | None = None
-        self.draining: Draining | None = None
+        self.candidates = Candidates(master)
 
     def is_asked_about(self, builder: Builder) -> bool:
         """Whether a function decides about a builder, or its locks are known only with a request."""
@@ -82,8 +76,7 @@ class Chooser:
             request: its most urgent request.
         """
         refused: dict[ManagedWorker, Accesses] = {}
-        for each in await self._candidates(builder, request):
-            shown = BuildRequest.from_data(each, builder.name)
+        async for each, shown in self._offered(builder, request):
             views = await self._able(builder, shown)
             places = {view.managed: await self._locks_there(builder, each, view.managed) for view in views}
             free: list[WorkerForBuilder] = []
@@ -98,33 +91,29 @@ class Chooser:
                 continue
             claim = self._turns.take(builder, places[worker] or [])
             if claim is not None:
+                self.candidates.forget(builder, each)
                 return each, worker, claim if claim.accesses else None
         self._turns.wish(builder, refused)
         return None
 
-    async def waiting(
-        self, builder: Builder, limit: int, options: Mapping[str, Any] = MappingProxyType({})
-    ) -> list[dict[str, Any]]:
-        """The requests of a builder that wait and may be built, the most urgent first."""
-        if self.draining is None:
-            return await pending(self._master, [builder.builderid], limit, options)
-        found = await pending(self._master, [builder.builderid], CHOICE, options, self.draining.filters)
-        return [each for each in found if await self.draining.needs(each)]
-
-    async def _candidates(self, builder: Builder, request: dict[str, Any]) -> list[dict[str, Any]]:
+    async def _offered(self, builder: Builder, request: dict[str, Any]) -> AsyncIterator[Candidate]:
         """The requests that may be built, in the order in which they are tried."""
         config = builder.config
-        if config.nextBuild is None and config.canStartBuild is None:
-            if config.nextWorker is None and self.next_worker is None:
-                return [request]
+        if config.nextBuild is not None:
+            found = await self.candidates.all_of(builder)
+            wanted = await resolved(config.nextBuild(builder, [each.shown for each in found]))
+            for each in found:
+                if wanted is not None and each.shown.id == wanted.id:
+                    yield each
+        elif config.canStartBuild is not None:
+            async for each in self.candidates.of(builder):
+                yield each
+        elif config.nextWorker is None and self.next_worker is None:
+            yield Candidate(request, BuildRequest.from_data(request, builder.name))
+        else:
             whole = await self._master.data.get(WHOLE, ("buildrequests", request["buildrequestid"]))
-            return [] if whole is None else [whole]
-        candidates = await self.waiting(builder, CHOICE, WHOLE)
-        if config.nextBuild is None:
-            return candidates
-        offered = [BuildRequest.from_data(each, builder.name) for each in candidates]
-        wanted = await resolved(config.nextBuild(builder, offered))
-        return [each for each in candidates if wanted is not None and each["buildrequestid"] == wanted.id]
+            if whole is not None:
+                yield Candidate(whole, BuildRequest.from_data(whole, builder.name))
 
     async def _able(self, builder: Builder, request: BuildRequest) -> list[WorkerForBuilder]:
         """The workers that may build a request now."""

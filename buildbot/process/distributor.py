@@ -110,7 +110,7 @@ class Distributor:
 
     async def drain(self, draining: Draining) -> None:
         """Hand out from now on only what running builds wait for."""
-        self._draining = self.chooser.draining = draining
+        self._draining = self.chooser.candidates.draining = draining
         await self.configure()
 
     async def settled(self) -> None:
@@ -358,8 +358,8 @@ class Distributor:
 
     async def _hand_out_to(self, builder: Builder) -> None:
         while self._can_start(builder):
-            page = await self.chooser.waiting(builder, 1)
-            if not page or not await self._offer_by_functions(builder, page[0]):
+            request = await self.chooser.candidates.first(builder)
+            if request is None or not await self._offer_by_functions(builder, request):
                 return
 
     def _can_start(self, builder: Builder) -> bool:

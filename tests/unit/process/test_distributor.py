@@ -277,6 +277,50 @@ async def test_users_functions_choose(farm: Farm) -> None:
     assert builder.used == ["w2", "w"]
 
 
+async def test_all_that_waits_is_offered(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """nextBuild is given every request, the most urgent first, and each is read whole but once."""
+    monkeypatch.setattr("buildbot.process.candidates.FIRST", 3)
+    monkeypatch.setattr("buildbot.process.candidates.CHUNK", 4)
+    offered: list[list[tuple[int, int]]] = []
+
+    def next_build(builder: Any, requests: list[Any]) -> Any:
+        offered.append([(request.id, request.priority) for request in requests])
+        return requests[-1]
+
+    builder = await farm.builder("b", nextBuild=next_build)
+    brids = [await farm.request("b") for _ in range(11)]
+    get, read = farm.master.data.get, list[int]()
+
+    async def noted(options: Any, path: Any) -> Any:
+        rows = await get(options, path)
+        if "expand" in options:
+            read.extend(row["buildrequestid"] for row in rows)
+        return rows
+
+    monkeypatch.setattr(farm.master.data, "get", noted)
+    await farm.distributor.start()
+    await farm.started(builder, brids[10])
+    await farm.master.data.control("set_priority", {"priority": 3}, ("buildrequests", brids[5]))
+    farm.free()
+    await farm.started(builder, brids[10], brids[9])
+    assert offered[0] == [(brid, 0) for brid in brids]
+    assert offered[-1] == [(brids[5], 3), *((brid, 0) for brid in brids[:10] if brid != brids[5])]
+    assert sorted(read) == sorted([*brids, brids[5]])
+
+
+async def test_each_request_is_tried(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many requests canStartBuild refuses, the next one is asked about."""
+    monkeypatch.setattr("buildbot.process.candidates.FIRST", 3)
+    brids = [await farm.request("b") for _ in range(9)]
+    builder = await farm.builder("b", canStartBuild=lambda builder, worker, request: request.id == brids[7])
+    await farm.distributor.start()
+    await farm.started(builder, brids[7])
+    await farm.master.data.control("cancel", {"reason": "x"}, ("buildrequests", brids[0]))
+    brids[7] = await farm.request("b")
+    farm.free()
+    await farm.started(builder, builder.started[0], brids[7])
+
+
 async def test_what_users_functions_are_given(farm: Farm) -> None:
     """A request with its properties, source stamps and reason, and workers for the builder."""
     seen: list[Any] = []

@@ -1,0 +1,121 @@
+"""The requests of a builder that wait, whole, as users' functions are given them.
+
+``nextBuild`` is given all that wait, however many these are, and is asked again for each build. So each request is read
+whole once, and kept for as long as it waits; each time only ids and priorities are read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable, Mapping
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from buildbot.data.interfaces import Master
+from buildbot.process.buildrequest import WHOLE, BuildRequest
+from buildbot.process.draining import Draining
+
+#: how many are read at first; most often one of them is built
+FIRST = 100
+#: how many are read whole in one query
+CHUNK = 500
+#: what is read each time
+_BRIEF = ("buildrequestid", "priority", "buildsetid", "waited_for")
+
+
+class Candidate(NamedTuple):
+    """A request that waits.
+
+    Attributes:
+        row: as the Data API gives it.
+        shown: as users' functions see it.
+    """
+
+    row: dict[str, Any]
+    shown: BuildRequest
+
+
+class Candidates:
+    """The requests that wait for builders.
+
+    Args:
+        master: the master, for its ``data``.
+
+    Attributes:
+        draining: which requests are still built, if the master is about to stop.
+    """
+
+    def __init__(self, master: Master) -> None:
+        self.draining: Draining | None = None
+        self._master = master
+        #: by builder: those that are known whole, by id
+        self._known: WeakKeyDictionary[Any, dict[int, Candidate]] = WeakKeyDictionary()
+
+    async def of(self, builder: Any) -> AsyncIterator[Candidate]:
+        """The requests of a builder, the most urgent first; read as far as they are asked for."""
+        known = self._known.setdefault(builder, {})
+        brief = await self._brief(builder, FIRST)
+        async for each in self._whole(builder, known, brief):
+            yield each
+        if len(brief) < FIRST:
+            self._keep(known, brief)
+            return
+        brief = await self._brief(builder)
+        self._keep(known, brief)
+        async for each in self._whole(builder, known, brief[FIRST:]):
+            yield each
+
+    async def all_of(self, builder: Any) -> list[Candidate]:
+        """All of them."""
+        return [each async for each in self.of(builder)]
+
+    async def first(self, builder: Any) -> dict[str, Any] | None:
+        """The most urgent request, as the Data API gives it without more; None if none waits."""
+        found = await self._brief(builder, 1, None)
+        return found[0] if found else None
+
+    async def _brief(
+        self, builder: Any, limit: int | None = None, fields: tuple[str, ...] | None = _BRIEF
+    ) -> list[dict[str, Any]]:
+        filters = {"builderid": builder.builderid, "claimed": False, "complete": False}
+        query: dict[str, Any] = {"order": ["-priority", "buildrequestid"], "fields": fields}
+        if self.draining is None:
+            found: list[dict[str, Any]] = await self._get({**query, "filters": filters, "limit": limit})
+            return found
+        found = await self._get({**query, "filters": {**filters, **self.draining.filters}})
+        return [each for each in found if await self.draining.needs(each)][:limit]
+
+    def forget(self, builder: Any, row: Mapping[str, Any]) -> None:
+        """A request is about to be built."""
+        self._known.get(builder, {}).pop(row["buildrequestid"], None)
+
+    async def _get(self, query: dict[str, Any]) -> Any:
+        return await self._master.data.get(query, ("buildrequests",))
+
+    @staticmethod
+    def _keep(known: dict[int, Candidate], brief: Iterable[Mapping[str, Any]]) -> None:
+        """Forget those that wait no more."""
+        for brid in known.keys() - {each["buildrequestid"] for each in brief}:
+            del known[brid]
+
+    async def _whole(
+        self, builder: Any, known: dict[int, Candidate], brief: list[dict[str, Any]]
+    ) -> AsyncIterator[Candidate]:
+        for start in range(0, len(brief), CHUNK):
+            chunk = brief[start : start + CHUNK]
+            await self._read(builder, known, chunk)
+            for each in chunk:
+                found = known.get(each["buildrequestid"])
+                if found is not None:  # another master may have taken it meanwhile
+                    yield found
+
+    async def _read(self, builder: Any, known: dict[int, Candidate], chunk: list[dict[str, Any]]) -> None:
+        """Know these whole."""
+        missing = [
+            each["buildrequestid"]
+            for each in chunk
+            if each["buildrequestid"] not in known or known[each["buildrequestid"]].row["priority"] != each["priority"]
+        ]
+        if missing:
+            filters = {"buildrequestid": missing, "claimed": False, "complete": False}
+            for row in await self._get({**WHOLE, "filters": filters}):
+                known[row["buildrequestid"]] = Candidate(row, BuildRequest.from_data(row, builder.name))
