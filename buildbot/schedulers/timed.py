@@ -81,8 +81,8 @@ class _Timed(ChangeScheduler):
         The branch says what is built, so another one's code must not be built under that name.
         """
         wanted = self.branch
-        if wanted is NotABranch and self.change_filter is None:
-            wanted = self.codebases.get(change.codebase, {}).get("branch") or NotABranch
+        if wanted is not NotABranch or self.change_filter is None:
+            wanted = self.codebases.get(change.codebase, {}).get("branch") or wanted
         return super().is_wanted(change) and (wanted is NotABranch or change.branch == wanted)
 
     @abstractmethod

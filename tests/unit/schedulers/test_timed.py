@@ -116,6 +116,8 @@ async def stamps(farm: SchedulerHarness) -> list[tuple[Any, Any]]:
         ({"branch": "rel", "change_filter": ChangeFilter(category="c")}, [("main", "m1"), ("rel", "r1")], []),
         ({"codebases": {"": {"branch": "main"}}}, [("main", "m1"), ("feature", "f1")], [("main", "m1")]),
         ({"codebases": {"": {"branch": None}}}, [("main", "m1"), ("rel", "r1")], [("rel", "r1")]),
+        ({"branch": "rel", "codebases": {"": {"branch": "main"}}}, [("rel", "r1")], []),
+        ({"branch": "rel", "codebases": {"": {"branch": "main"}}}, [("main", "m1"), ("rel", "r1")], [("main", "m1")]),
         ({}, [("main", "m1"), ("rel", "r1")], [("rel", "r1")]),
     ],
 )
