@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from buildbot.steps.source.base import Patch
 from buildbot.steps.source.git import Git
+
+_MERGE = re.compile(r"refs/pull/\d+/merge")
 
 
 class GitHub(Git):
@@ -15,4 +19,4 @@ class GitHub(Git):
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out, the newest of a merge."""
-        return await super().run_vc(branch, None if (branch or "").endswith("/merge") else revision, patch)
+        return await super().run_vc(branch, None if _MERGE.fullmatch(branch or "") else revision, patch)

@@ -5,20 +5,30 @@ from __future__ import annotations
 from buildbot.steps.source.base import Patch
 from buildbot.steps.source.git import Git
 
-_PROPERTIES = ("source_branch", "source_git_ssh_url", "source_git_http_url", "target_branch", "target_git_ssh_url")
+_PROPERTIES = ("source_branch", "source_git_ssh_url", "target_branch", "target_git_ssh_url")
+#: what the source's address for HTTP is called: by other senders, by the GitLab hook
+_OVER_HTTP = ("source_git_http_url", "source_repository")
 
 
 class GitLab(Git):
     """Git that knows merge requests, which may come from another repository.
 
     If the build has the properties of a merge request that the GitLab hook sets, ``source_branch`` is fetched from the
-    repository that it comes from: over ssh if ``repourl`` is the target's address for ssh, else over HTTP.
+    repository that it comes from: over ssh if ``repourl`` is the target's address for ssh, else over HTTP. A codebase
+    whose source stamp has another repository than the merge request's target is checked out as without them.
     """
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out, from where the branch is."""
-        if all(self.hasProperty(name) for name in _PROPERTIES):
+        over_http = next((name for name in _OVER_HTTP if self.hasProperty(name)), None)
+        if over_http and all(self.hasProperty(name) for name in _PROPERTIES) and self.__is_of_it():
             over_ssh = self.repourl == self.getProperty("target_git_ssh_url")
-            self.repourl = self.getProperty("source_git_ssh_url" if over_ssh else "source_git_http_url")
+            self.repourl = self.getProperty("source_git_ssh_url" if over_ssh else over_http)
             branch = self.getProperty("source_branch")
         return await super().run_vc(branch, revision, patch)
+
+    def __is_of_it(self) -> bool:
+        """Whether the merge request is one of this codebase."""
+        repository = self.build.getSourceStamp(self.codebase)["repository"]
+        target = self.getProperty("target_repository")
+        return not (repository and target) or repository in (target, self.getProperty("target_git_ssh_url"))

@@ -38,11 +38,13 @@ async def test_pull_requests_of_github(farm: LocalFarm, repository: Repository) 
     """The merge of a pull request is the newest there is, whatever revision a change names; a head is that revision."""
     repository.git("update-ref", "refs/pull/2/head", repository.second)
     repository.git("update-ref", "refs/pull/2/merge", repository.first)
+    repository.git("branch", "feature/merge", repository.second)
     await farm.start(GitHub(repourl=str(repository.path)))
     for branch, revision, expected in (
         ("refs/pull/2/merge", repository.second, repository.first),
         ("refs/pull/2/head", repository.second, repository.second),
         ("refs/pull/2/head", repository.first, repository.first),
+        ("feature/merge", repository.first, repository.first),
         ("main", None, repository.second),
     ):
         results, texts = await built(farm, branch=branch, revision=revision)
@@ -62,11 +64,22 @@ async def test_merge_requests_of_gitlab(farm: LocalFarm, repository: Repository,
         "target_git_ssh_url": "ssh://nobody.invalid/target",
     }
     over_ssh = {**properties, "target_git_ssh_url": str(repository.path), "source_git_ssh_url": str(fork.path)}
+    hook = {**properties, "source_repository": str(fork.path), "target_repository": "http://gitlab/target.git"}
+    del hook["source_git_http_url"]
     await farm.start(GitLab(repourl=str(repository.path)))
-    for given in (properties, over_ssh):
+    for given, repository_of_stamp, revision in (
+        (properties, "r", commit),
+        (over_ssh, "r", commit),
+        (hook, "http://gitlab/target.git", commit),
+        (hook, "http://gitlab/target.git", None),
+        (hook, "ssh://nobody.invalid/target", None),
+    ):
         stamped = {name: (value, "Change") for name, value in given.items()}
-        results, texts = await built(farm, branch="main", revision=commit, properties=stamped)
-        assert (results, texts) == (SUCCESS, [f"update {commit[:10]}"])
+        stamp = {"branch": "main", "revision": revision, "repository": repository_of_stamp}
+        assert await built(farm, **stamp, properties=stamped) == (SUCCESS, [f"update {commit[:10]}"])
+    stamped = {name: (value, "Change") for name, value in hook.items()}
+    other = {"branch": "main", "revision": None, "repository": "http://gitlab/other.git"}
+    assert await built(farm, **other, properties=stamped) == (SUCCESS, [f"update {repository.second[:10]}"])
     assert (await built(farm, branch="main"))[1] == [f"update {repository.second[:10]}"]
 
 
