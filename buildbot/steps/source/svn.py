@@ -23,6 +23,8 @@ DEPTHS = ("empty", "files", "immediates", "infinity")
 _MISSING = ("E160006", "E160013", "E170000", "E195012")
 #: lines of `svn patch` that say that a part of a patch was not applied
 _NOT_APPLIED = ("C ", ">", "Skipped")
+#: names of revisions that svn looks up in the working copy
+_OLD = ("BASE", "COMMITTED", "PREV")
 _PATCH = ".svn/buildbot.diff"
 
 
@@ -100,6 +102,10 @@ class SVN(Source):
         how = (self.method or "fresh") if self.mode == "full" else "incremental"
         if revision is not None and revision.startswith("-"):
             raise BuildStepFailed(f"not the name of a revision: {revision!r}")
+        if revision is not None and revision.upper() in _OLD:
+            raise BuildStepFailed(
+                f"revision {revision} means what an older build left in the worker's directory; say a number or HEAD"
+            )
         workdir = self.directory()
         self.__directory = "source" if how in ("copy", "export") else workdir
         at = ["--revision", revision] if revision else []

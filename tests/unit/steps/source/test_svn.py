@@ -55,6 +55,14 @@ async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository
     for stamp, complaint in (
         ({"branch": "trunk", "revision": "99"}, "svn update: svn: E160006: No such revision 99 (failure)"),
         ({"branch": "nothing"}, "svn checkout: svn: E170000: URL 'file://"),
+        (
+            {"branch": "trunk", "revision": "BASE"},
+            "revision BASE means what an older build left in the worker's directory",
+        ),
+        (
+            {"branch": "trunk", "revision": "prev"},
+            "revision prev means what an older build left in the worker's directory",
+        ),
         ({"branch": "trunk", "revision": "--x"}, "not the name of a revision: '--x' (failure)"),
     ):
         found, text = await seen(farm, **stamp)
