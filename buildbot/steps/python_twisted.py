@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
+from buildbot.interfaces import is_renderable
 from buildbot.process.logobserver import LogLineObserver, OutputProgressObserver
 from buildbot.process.shellmixin import ShellMixin
 from buildbot.process.step import BuildStep
@@ -70,7 +71,7 @@ class Trial(ShellMixin, BuildStep):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
-        if self.tests is None and not self.testChanges:
+        if self.tests is None and not (is_renderable(self.testChanges) or self.testChanges):
             error(f"{type(self).__name__}: either tests or testChanges must be given")
         self.__report = _Report(self)
         self.addLogObserver("stdio", self.__report)

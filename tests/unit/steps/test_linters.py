@@ -183,7 +183,7 @@ async def test_trial_arguments() -> None:
     ]  # fmt: skip
     assert args["env"] == {"PYTHONPATH": ["lib", "older"]} and row["state_string"] == "4 tests passed (poll)"
     assert args["logfiles"]["err.1.log"] == "_trial_temp/1/err.log" and len(args["logfiles"]) == 6
-    farm, _ = await run(Trial(testChanges=True), *PASSED, "PASSED")
+    farm, _ = await run(Trial(testChanges=Property("none", default=True)), *PASSED, "PASSED")
     ((_, args),) = farm.connection.started
     assert args["command"] == ["trial", "--reporter=bwverbose"] and args["logfiles"] == {
         "test.log": "_trial_temp/test.log"
