@@ -87,7 +87,7 @@ class Delivery:
         key, message: the event.
         order: what it must not overtake others about.
         done: parts of it that have arrived, by any names that the reporter gives them.
-        failed_at: when the first attempt failed, in Unix seconds.
+        failed_at: when the first attempt failed, by the reactor's clock: that of the wall may be set meanwhile.
         due: when it is tried again, by the reactor's clock.
     """
 
@@ -97,7 +97,7 @@ class Delivery:
     order: tuple[str, Any]
     done: set[object] = field(default_factory=set)
     tries: int = 0
-    failed_at: int | None = None
+    failed_at: float | None = None
     due: float = 0.0
 
 
@@ -264,9 +264,12 @@ class ReportQueue(OfOneMaster):
             return
         if event.seq in self._items or not isinstance(event.message, Mapping):
             return
-        failed_at = self._failed.pop(event.seq, None)
         self._items[event.seq] = Delivery(
-            event.seq, key, event.message, order_of(key, event.message), failed_at=failed_at
+            event.seq,
+            key,
+            event.message,
+            order_of(key, event.message),
+            failed_at=self._moved(self._failed.pop(event.seq, None), self.master.reactor.seconds()),
         )
         if len(self._items) >= MAX_WAITING and self._subscription is not None:
             self._subscription.pause()
@@ -325,7 +328,7 @@ class ReportQueue(OfOneMaster):
             raise  # the master stops
         except Exception as problem:
             after_s = _again(problem)
-            now = int(self.master.wall_seconds())
+            now = self.master.reactor.seconds()
             item.failed_at = now if item.failed_at is None else item.failed_at
             what = "/".join(item.key)
             if after_s is None or now - item.failed_at >= GIVE_UP_S:
@@ -356,13 +359,20 @@ class ReportQueue(OfOneMaster):
 
     # what is stored
 
+    def _moved(self, wall: float | None, now: float) -> float | None:
+        """A past time in Unix seconds, by the reactor's clock."""
+        return None if wall is None else now - max(0.0, self.master.wall_seconds() - wall)
+
     def _feed(self) -> dict[str, Any]:
         if self._subscription is not None:
             self._clock = max(self._clock, self._subscription.clock)
             if self._subscription.clock >= self._skip_to:
                 self._failed.clear()  # all that waited was heard again, but for what nobody wants any more
         waiting = {str(seq): failed_at for seq, failed_at in self._failed.items()}
-        waiting |= {str(seq): item.failed_at for seq, item in self._items.items() if seq <= self._clock}
+        offset = self.master.wall_seconds() - self.master.reactor.seconds()
+        for seq, item in self._items.items():
+            if seq <= self._clock:
+                waiting[str(seq)] = None if item.failed_at is None else int(item.failed_at + offset)
         return {"clock": self._clock, "waiting": waiting}
 
     async def _save(self) -> None:

@@ -162,6 +162,27 @@ async def test_hours() -> None:
     await farm.stop()
 
 
+async def test_a_clock_that_is_set() -> None:
+    """Setting the clock of the wall makes nothing be given up, and keeps nothing for longer."""
+    farm = await Farm().starts()
+    farm.teller.problems = {1: [SendLater("away")] * 10_000}
+    set_to = [0.0]
+    farm.master.wall_seconds = lambda: farm.clock.seconds() + set_to[0]
+    await farm.built()
+    set_to[0] = 2.0 * GIVE_UP_S
+    for _ in range(60):
+        farm.clock.advance(60)
+        turn(farm.clock)
+    assert farm.waiting() == 1
+    (noted,) = (await farm.feed())["waiting"].values()
+    assert abs(noted - set_to[0]) <= 1
+    set_to[0] = -5.0 * GIVE_UP_S
+    farm.clock.pump([300.0] * int(GIVE_UP_S / 300))
+    turn(farm.clock)
+    assert farm.waiting() == 0
+    await farm.stop()
+
+
 async def test_order_within_a_build() -> None:
     """The end of a build is not told before its beginning is, however long that takes; a build is told as it was."""
     empty = MessageFormatterEmpty()
