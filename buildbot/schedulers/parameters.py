@@ -140,7 +140,8 @@ class BaseParameter(Declared, Configured):
                 raise ValidationError(f"'{self.label}' needs to be specified")
             return self.default
         if self.multiple:
-            return self.parse_from_args([self.__checked(each) for each in given])
+            filled = [each for each in given if not self.is_empty(each)]
+            return self.parse_from_args([self.__checked(each) for each in filled]) if filled else self.value([])
         if self.is_empty(given[0]):
             if self.required:
                 raise ValidationError(f"'{self.label}' needs to be specified")
@@ -229,15 +230,17 @@ class IntParameter(StringParameter):
 
 
 class BooleanParameter(BaseParameter):
-    """A check box; true for JSON's ``true`` only."""
+    """A check box; true for JSON's ``true`` and 1 only. The page says ``false`` of one that is not checked."""
 
     type = "bool"
     positional: ClassVar[tuple[str, ...]] = ("name", "label", "default")
     default = False
 
     def value(self, given: list[Any]) -> bool:
-        """True or false; a box that was not submitted is not checked."""
-        return bool(given) and given[0] is True
+        """True or false; the default of a box of which nothing was submitted."""
+        if not given or given[0] is None:
+            return bool(self.default)
+        return given[0] is True or (type(given[0]) is int and given[0] == 1)
 
 
 class UserNameParameter(StringParameter):
@@ -295,7 +298,7 @@ class ChoiceStringParameter(BaseParameter):
         if not self.strict and given not in self.choices:
             return as_text(given, self.label.rstrip(" :"))
         if self.strict and given not in self.choices:
-            raise ValidationError(f"'{given}' does not belong to list of available choices '{self.choices}'")
+            raise ValidationError(f"{shown(given)} does not belong to list of available choices '{self.choices}'")
         return given
 
 
