@@ -111,6 +111,7 @@ class ConfiguredWorker(WorkerLike, Protocol):
     missing_timeout: float
     notify_on_missing: Sequence[str]
     locks: Sequence[Any]
+    machine_name: str | None
 
     def taken_into_service(self, managed: Any) -> None:
         """The running master has this worker now, as ``managed``."""
@@ -180,6 +181,37 @@ class LatentWorker(Protocol):
 
     def isCompatibleWithBuild(self, build_props: Any) -> Any:
         """Whether a build can use the instance that runs."""
+
+
+class IMachineAction(Interface):
+    """What starts or stops a machine; see `buildbot.machine.generic.GenericLatentMachine`."""
+
+    def perform(manager: Any) -> Any:
+        """Do it for the machine ``manager``; True, or False if it failed, or a Deferred or coroutine of that."""
+
+
+@runtime_checkable
+class MachineLike(Protocol):
+    """A machine as a configuration names it; see `buildbot.machine.base.Machine`."""
+
+    name: str
+
+    def canReconfigWithSibling(self, sibling: Any) -> bool:
+        """Whether it can go on with the arguments of another one."""
+
+
+@runtime_checkable
+class LatentMachine(MachineLike, Protocol):
+    """A machine that is started when a worker on it is needed; see `buildbot.machine.latent.AbstractLatentMachine`."""
+
+    build_wait_timeout: float
+    missing_timeout: float
+
+    def start_machine(self) -> Any:
+        """Start it; a Deferred, coroutine or value: False if it could not be started."""
+
+    def stop_machine(self) -> Any:
+        """Stop it, whatever became of its start; False if it may still run."""
 
 
 @runtime_checkable

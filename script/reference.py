@@ -22,6 +22,9 @@ from buildbot.data.updates import Updates  # noqa: E402
 from buildbot.db.base import DBConnectorComponent  # noqa: E402
 from buildbot.db.connector import DBConnector  # noqa: E402
 from buildbot.db.pool import DBThreadPool  # noqa: E402
+from buildbot.machine import generic  # noqa: E402
+from buildbot.machine.base import Machine  # noqa: E402
+from buildbot.machine.latent import AbstractLatentMachine  # noqa: E402
 from buildbot.mq.connector import MQConnector  # noqa: E402
 from buildbot.plugins import NAMESPACES  # noqa: E402
 from buildbot.resources import RESOURCES  # noqa: E402
@@ -43,7 +46,13 @@ def pages() -> dict[str, str]:
     return {name: text.rstrip() + "\n" for name, text in made.items()}
 
 
-_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, hooks, ways to log in
+#: of `buildbot.machine.generic`
+MACHINES = (
+    "GenericLatentMachine", "LocalWakeAction", "LocalWOLAction", "SshAction", "RemoteSshWakeAction",
+    "RemoteSshWOLAction", "RemoteSshSuspendAction", "HttpAction",
+)  # fmt: skip
+
+_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, machines, hooks, ways to log in
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -64,16 +73,22 @@ def _kinds() -> str:
         bases = {base for each in kinds for base in each.__mro__ if any(documented(base))} - kinds
         parts.append(f"## {room}\n" if not modules else "## Of the web server (util)\n")
         for kind in sorted(kinds | bases, key=lambda each: (each in kinds, each.__name__)):
-            above = [base.__name__ for base in kind.__mro__[1:] if any(documented(base))]
-            also = f" Further arguments: those of {', '.join(above)}." if above else ""
-            lines = list(documented(kind))
-            heading = ["**Arguments**", ""] if lines else []
-            parts.append("\n".join([f"### {kind.__name__}\n", f"{_text(kind)}{also}\n", *heading, *lines, ""]))
+            parts.append(_kind(kind))
+    parts.append("## machines\n\nIn `buildbot.machine`: `base`, `latent` and `generic`.\n")
+    parts += [_kind(kind) for kind in (Machine, AbstractLatentMachine, *(getattr(generic, name) for name in MACHINES))]
     parts.append("## webhooks\n\nOptions of the dialects in `c['www']['change_hook_dialects']`.\n")
     for name, options in DIALECTS.items():
         lines = [line for base in reversed(options.__mro__) for line in documented(base)]
         parts.append("\n".join([f"### {name}\n", *lines, ""]))
     return "\n".join(parts)
+
+
+def _kind(kind: type) -> str:
+    above = [base.__name__ for base in kind.__mro__[1:] if any(documented(base))]
+    also = f" Further arguments: those of {', '.join(above)}." if above else ""
+    lines = list(documented(kind))
+    heading = ["**Arguments**", ""] if lines else []
+    return "\n".join([f"### {kind.__name__}\n", f"{_text(kind)}{also}\n", *heading, *lines, ""])
 
 
 _PROMISES = """# What is promised, and the test that holds it

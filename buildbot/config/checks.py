@@ -266,17 +266,6 @@ def patterns(*names: str) -> Check:
     return check
 
 
-def nothing_yet(what: str) -> Check:
-    """An empty list: what would be in it is not there in this version, and would be missed."""
-
-    def check(value: Any) -> list[Any]:
-        if sequence(value):
-            raise ValueError(f"cannot be used: this version has {what}")
-        return []
-
-    return check
-
-
 def anything(value: Any) -> Any:
     """Any value."""
     return value

@@ -198,7 +198,7 @@ _entries = (
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
     Key("secretsProviders", checks.sequence, [], "who is asked for secrets, in this order"),
     Key("services", checks.sequence, [], "reporters and other services, each with a name of its own"),
-    Key("machines", checks.nothing_yet("no machines that it wakes"), [], "must be empty: no machines are woken"),
+    Key("machines", checks.sequence, [], "what workers run on, where the master starts and stops that"),
     Key(
         "select_next_worker",
         checks.optional(checks.function),

@@ -25,6 +25,8 @@ from buildbot.config.www import WwwConfig, check_www
 from buildbot.interfaces import (
     ChangeSourceLike,
     HostedWorker,
+    LatentMachine,
+    MachineLike,
     SchedulerLike,
     SecretProviderLike,
     ServiceLike,
@@ -59,6 +61,7 @@ class MasterConfig:
     db_url: str = database_url.DEFAULT
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workers: Sequence[WorkerLike] = ()
+    machines: Sequence[MachineLike] = ()
     change_source: Sequence[ChangeSourceLike] = ()
     schedulers: Mapping[str, SchedulerLike] = field(default_factory=dict)
     builders: Sequence[BuilderConfig] = ()
@@ -148,6 +151,7 @@ class _Reader:
             self._known_projects(key, settings[key], settings["projects"])
         settings["schedulers"] = self._schedulers(checked["schedulers"], settings["builders"], settings["multiMaster"])
         settings["change_source"] = self._change_sources(checked["change_source"], checked["protocols"])
+        settings["machines"] = self._machines(checked["machines"], settings["workers"])
         settings["services"] = tuple(
             self._elements("services", checked["services"], ServiceLike, "a service such as a reporter")
         )
@@ -305,6 +309,34 @@ class _Reader:
         if remote and "protocols" not in self.values and "protocols" not in self.incomplete:
             self.report("workers", "needs a port that workers connect to: c['protocols'] = {'pb': {'port': 9989}}")
         return tuple(found)
+
+    def _machines(self, machines: list[Any], workers: Sequence[WorkerLike]) -> tuple[MachineLike, ...]:
+        found: dict[str, MachineLike] = {
+            each.name: each
+            for each in self._elements(
+                "machines", machines, MachineLike, "a machine such as machine.generic.GenericLatentMachine(…)"
+            )
+        }
+        for worker in workers:
+            name = getattr(worker, "machine_name", None)
+            if name is None or "machines" in self.incomplete:
+                continue
+            place = self._place("workers", worker)
+            if name not in found:
+                self.report(
+                    "workers",
+                    f"worker {worker.name!r} names machine {name!r}, which is not in c['machines']"
+                    f"{checks.suggestion(name, found)}",
+                    place,
+                )
+            elif isinstance(worker, HostedWorker) and isinstance(found[name], LatentMachine):
+                self.report(
+                    "workers",
+                    f"worker {worker.name!r} runs on the master's own machine, so it cannot be on {name!r}, which is "
+                    "started and stopped",
+                    place,
+                )
+        return tuple(found.values())
 
     def _builders(self, builders: list[Any], workers: Sequence[WorkerLike]) -> tuple[BuilderConfig, ...]:
         made = [self._from_dictionary(each) if isinstance(each, dict) else each for each in builders]

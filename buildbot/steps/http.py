@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from twisted.internet.defer import ensureDeferred
 
-from buildbot.config import checks
+from buildbot.config import checks, requests
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.process.loglines import storable
@@ -27,74 +27,6 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "
 _SHOWN_CHARS = 10_000
 
 
-def _texts(value: Any) -> dict[str, str]:
-    checked = checks.mapping(value)
-    for name, each in checked.items():
-        if not isinstance(each, (str, int, float)) or isinstance(each, bool):
-            raise ValueError(f"[{name!r}] must be a text, not {checks.kind(each)}")
-        if re.search(r"[\r\n\0]", f"{name}{each}"):
-            raise ValueError(f"[{name!r}] must be in one line, not {checks.kind(each)}")
-    return {name: str(each) for name, each in checked.items()}
-
-
-def _fields(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return checks.mapping(value)
-    pairs = checks.sequence(value)
-    if any(not isinstance(each, (list, tuple)) or len(each) != 2 for each in pairs):
-        raise ValueError(f"must be a dictionary or a list of pairs, not {checks.kind(value)}")
-    return [tuple(each) for each in pairs]
-
-
-def _data(value: Any) -> Any:
-    return value if isinstance(value, (str, bytes)) else _fields(value)
-
-
-def _files(value: Any) -> dict[str, Any]:
-    files = {}
-    for field, each in checks.mapping(value).items():
-        name, content = each if isinstance(each, (list, tuple)) and len(each) == 2 else (field, each)
-        if not isinstance(name, str) or not isinstance(content, (str, bytes)):
-            raise ValueError(f"[{field!r}] must be a text, bytes, or (name, content), not {checks.kind(each)}")
-        files[field] = (name, content.encode() if isinstance(content, str) else content)
-    return files
-
-
-def _auth(value: Any) -> tuple[str, str]:
-    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
-        raise ValueError(f"must be (user, password), not a value of type {type(value).__name__}")
-    return value[0], value[1]
-
-
-def _timeout(value: Any) -> float:
-    if isinstance(value, (list, tuple)) and len(value) == 2:
-        return sum(checks.positive(each) for each in value)
-    return checks.positive(value)
-
-
-def _cert(value: Any) -> tuple[str, str | None]:
-    if isinstance(value, str) and value:
-        return value, None
-    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
-        raise ValueError(f"must be the path of a file, or those of certificate and key, not {checks.kind(value)}")
-    return value[0], value[1]
-
-
-def _verify(value: Any) -> Any:
-    if not isinstance(value, (bool, str)):
-        raise ValueError(f"must be True, False or the path of a file of certificates, not {checks.kind(value)}")
-    return value
-
-
-def _not_possible(instead: str) -> Callable[[Any], Any]:
-    def check(value: Any) -> Any:
-        if value:
-            raise ValueError(f"is not possible here: {instead}")
-        return None
-
-    return check
-
-
 class HTTPStep(BuildStep):
     """Ask a web server; a status below 400 is success.
 
@@ -106,18 +38,21 @@ class HTTPStep(BuildStep):
     positional: ClassVar[tuple[str, ...]] = ("url", "method", "hide_request_headers", "hide_response_headers")
     url = argument(REQUIRED, checks.url, rendered=True, doc="what is asked for: `http://…` or `https://…`")
     method = argument(REQUIRED, checks.one_of(*METHODS), rendered=True, doc=f"one of {', '.join(METHODS)}")
-    params = argument(None, checks.optional(_fields), rendered=True, doc="added to the query of the URL")
+    params = argument(None, checks.optional(requests.fields), rendered=True, doc="added to the query of the URL")
     data = argument(
-        None, checks.optional(_data), rendered=True, doc="the body, as a text, bytes, or the fields of a form"
+        None, checks.optional(requests.data), rendered=True, doc="the body, as a text, bytes, or the fields of a form"
     )
     json = argument(None, rendered=True, doc="the body as JSON")
-    headers = argument(None, checks.optional(_texts), rendered=True, doc="headers of the request, by name")
-    cookies = argument(None, checks.optional(_texts), rendered=True, doc="cookies of the request, by name")
+    headers = argument(None, checks.optional(requests.texts), rendered=True, doc="headers of the request, by name")
+    cookies = argument(None, checks.optional(requests.texts), rendered=True, doc="cookies of the request, by name")
     files = argument(
-        None, checks.optional(_files), rendered=True, doc="files of a form by field: the content, or `(name, content)`"
+        None,
+        checks.optional(requests.files),
+        rendered=True,
+        doc="files of a form by field: the content, or `(name, content)`",
     )
-    auth = argument(None, checks.optional(_auth), rendered=True, doc="`(user, password)`")
-    timeout = argument(20 * 60, _timeout, rendered=True, doc="seconds for the whole exchange")
+    auth = argument(None, checks.optional(requests.auth), rendered=True, doc="`(user, password)`")
+    timeout = argument(20 * 60, requests.timeout, rendered=True, doc="seconds for the whole exchange")
     allow_redirects = argument(
         None,
         checks.optional(checks.flag),
@@ -125,10 +60,16 @@ class HTTPStep(BuildStep):
         doc="whether GET and HEAD go on to where the server points; None: GET does",
     )
     verify = argument(
-        True, _verify, rendered=True, doc="False takes any certificate; a path names a file of certificates to trust"
+        True,
+        requests.verify,
+        rendered=True,
+        doc="False takes any certificate; a path names a file of certificates to trust",
     )
     cert = argument(
-        None, checks.optional(_cert), rendered=True, doc="the client's certificate, or `(certificate, key)`: paths"
+        None,
+        checks.optional(requests.certificate),
+        rendered=True,
+        doc="the client's certificate, or `(certificate, key)`: paths",
     )
     hide_request_headers = argument(
         (), checks.list_of(checks.text), doc="headers whose values are not logged; those with passwords never are"
@@ -136,9 +77,9 @@ class HTTPStep(BuildStep):
     hide_response_headers = argument(
         (), checks.list_of(checks.text), doc="headers of the answer whose values are not logged; cookies never are"
     )
-    proxies = argument(None, _not_possible("requests go to the server itself"), doc="must be empty")
-    hooks = argument(None, _not_possible("make a subclass and override run instead"), doc="must be empty")
-    stream = argument(None, _not_possible("an answer comes as a whole"), doc="must be empty")
+    proxies = argument(None, requests.not_possible("requests go to the server itself"), doc="must be empty")
+    hooks = argument(None, requests.not_possible("make a subclass and override run instead"), doc="must be empty")
+    stream = argument(None, requests.not_possible("an answer comes as a whole"), doc="must be empty")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

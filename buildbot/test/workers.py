@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,6 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.config.master import MasterConfig
 from buildbot.process.builder import Builder
 from buildbot.process.factory import BuildFactory
-from buildbot.process.workers.latent import LatentManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording
 from buildbot.test.steps import ScriptedConnection
@@ -20,26 +20,30 @@ from buildbot.test.steps import ScriptedConnection
 class LatentHarness:
     """A master in memory with builders ``a`` and ``b``, which run ``steps`` on one worker on demand.
 
+    Args:
+        worker: on demand, or on a machine on demand.
+        steps: what the builders run.
+        machines: of the configuration.
+
     Attributes:
         clock: the time of the master; `Clock.advance` moves it.
         master: with ``build(buildid)``, ``steps(buildid)`` and ``text(stepid, log)``, see `Recording`.
     """
 
-    def __init__(self, worker: Any, *steps: Any) -> None:
+    def __init__(self, worker: Any, *steps: Any, machines: Sequence[Any] = ()) -> None:
         self.master = Recording()
         self.clock = self.master.reactor = Clock()
         self.worker = worker
         self.manager = WorkerManager(self.master)
         self.manager.on_change = lambda name: self.master.note("changed", name)
         self._steps = steps
+        self.machines = machines
         self.builders: dict[str, Builder] = {}
 
     @property
-    def managed(self) -> LatentManagedWorker:
+    def managed(self) -> Any:
         """The worker in the running master."""
-        managed = self.manager.workers[self.worker.name]
-        assert isinstance(managed, LatentManagedWorker)
-        return managed
+        return self.manager.workers[self.worker.name]
 
     def config(self, worker: Any) -> MasterConfig:
         """A configuration with this worker."""
@@ -48,7 +52,7 @@ class LatentHarness:
         ]
         for each in builders:
             self.builders.setdefault(each.name, Builder(self.master, each, len(self.builders) + 1, self.manager))
-        return MasterConfig(Path(), workers=[worker], builders=builders, protocols={})
+        return MasterConfig(Path(), workers=[worker], builders=builders, machines=self.machines, protocols={})
 
     async def start(self) -> None:
         """The master begins."""

@@ -18,11 +18,6 @@ from buildbot.util.deferreds import deferred
 _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
 
-def _no_machine(value: Any) -> None:
-    if value is not None:
-        raise ValueError(f"is {value!r}, but this version wakes no machines; leave it out")
-
-
 class WorkerProperties(dict[str, Any]):
     """Properties that a worker gives to its builds, by name; functions of the configuration ask them as they ask
     those of a build. Renderables in them are rendered with each build.
@@ -94,7 +89,11 @@ class AbstractWorker(Declared):
         checks.optional(checks.positive),
         doc="seconds between the questions by which a dead connection is noticed; None: none are asked",
     )
-    machine_name = argument(None, _no_machine, doc="must be None: this version wakes no machines")
+    machine_name = argument(
+        None,
+        checks.optional(checks.name),
+        doc="the machine of `c['machines']` that it runs on; one on demand is started when a build needs the worker",
+    )
     missing_timeout = argument(
         3600,
         checks.optional(checks.number()),

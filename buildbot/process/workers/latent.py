@@ -23,7 +23,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError, ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,6 +34,7 @@ from buildbot.interfaces import (
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
 )
+from buildbot.process.machines import MachineState, ManagedMachine
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.managed import BuildLike, ManagedWorker, NotPreparedError
 from buildbot.util.background import in_background
@@ -116,6 +117,9 @@ class LatentManagedWorker(ManagedWorker):
         #: builders whose builds cannot use the instance that runs
         self._incompatible: set[str] = set()
         self._looked_for_instance = False
+        #: the machine that its instances run on, where the configuration starts that, and the one that it holds now
+        self.machine: ManagedMachine | None = None
+        self._held: ManagedMachine | None = None
 
     # what the distributor and builds ask
 
@@ -239,7 +243,35 @@ class LatentManagedWorker(ManagedWorker):
             self._agent.addErrback(lambda failure: None)  # told already
 
     async def _bring_up(self, build: BuildLike) -> None:
-        """Return when the agent is there; raise whatever makes that impossible."""
+        """Return when the agent is there; raise whatever makes that impossible. A machine that boots is waited for."""
+        machine = self._held = self.machine
+        if machine is not None:
+            await machine.hold(self.name)
+        while True:
+            if not self._waiting:
+                raise LatentWorkerSubstantiatiationCancelled("nobody waits for it any more")
+            try:
+                await self._bring_up_instance(build)
+                break
+            except (
+                LatentWorkerCannotSubstantiate,
+                LatentWorkerSubstantiatiationCancelled,
+                TimeoutError,
+                WorkerLostError,
+            ):
+                raise
+            except Exception as problem:
+                if machine is None or not machine.boots or self._closed:
+                    raise
+                _log.info("worker {name}: its machine boots: {why}", name=self.name, why=_words(problem))
+            self._agent.addErrback(lambda failure: None)  # that nobody waits any more is asked above
+            self._agent = Deferred()
+            await self._stop_instance(fast=False)
+            await deferLater(self._master.reactor, self._owner.check_instance_interval)
+        if machine is not None:
+            machine.has_come(self.name)
+
+    async def _bring_up_instance(self, build: BuildLike) -> None:
         late = None
         timeout_s = self._owner.missing_timeout
         started = ensureDeferred(resolved(self._owner.start_instance(build)))
@@ -319,12 +351,10 @@ class LatentManagedWorker(ManagedWorker):
         self._first = None
         if self.connection is not None:
             await self.shut_down("its instance is not needed any more")
-        stopping = ensureDeferred(resolved(self._owner.stop_instance(fast or self._closed)))
-        stopping.addTimeout(STOP_TIMEOUT_S, self._master.reactor)
-        try:
-            await stopping
-        except Exception:
-            _log.failure("worker {name}: its instance may be left behind: stop_instance failed", name=self.name)
+        await self._stop_instance(fast or self._closed)
+        held, self._held = self._held, None
+        if held is not None:
+            held.let_go(self.name)
         self._outdated = False
         self._incompatible.clear()
         self._to(State.ASLEEP)
@@ -333,6 +363,14 @@ class LatentManagedWorker(ManagedWorker):
             await self._master.data.update.setWorkerState(self.workerid, graceful=False)
         if not self._closed:
             self._on_change(self.name)
+
+    async def _stop_instance(self, fast: bool) -> None:
+        stopping = ensureDeferred(resolved(self._owner.stop_instance(fast)))
+        stopping.addTimeout(STOP_TIMEOUT_S, self._master.reactor)
+        try:
+            await stopping
+        except Exception:
+            _log.failure("worker {name}: its instance may be left behind: stop_instance failed", name=self.name)
 
     def _idle_from_now(self) -> None:
         """Nothing uses the instance: it is stopped soon."""
@@ -430,6 +468,9 @@ class LatentManagedWorker(ManagedWorker):
             if late.active():
                 late.cancel()
             self._agent.addErrback(lambda failure: None)  # told already
+        if self.machine is not None:
+            self._held = self.machine
+            self._held.has_come(self.name)
         self._to(State.AWAKE)
 
     async def close(self) -> None:
@@ -439,6 +480,8 @@ class LatentManagedWorker(ManagedWorker):
         self._fail(WorkerLostError("the master does not use it any more"))
         if self.state is State.STARTING:
             self._cannot_come(LatentWorkerSubstantiatiationCancelled("the master stops"))
+            if self._held is not None and self._held.state is MachineState.STARTING:
+                self._give_up_work()
         late = self._master.reactor.callLater(CLOSE_TIMEOUT_S, self._give_up_work)
         while self._activity is not None:
             await self._activity

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker, is_renderable
+from buildbot.process.machines import MachineManager
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import rendered
 from buildbot.process.workers import messagepack, pb
@@ -23,6 +24,7 @@ from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.latent import LatentManagedWorker
 from buildbot.process.workers.login import Login
 from buildbot.process.workers.managed import ManagedWorker, directories_of
+from buildbot.process.workers.woken import WokenManagedWorker
 from buildbot.util import tcp
 from buildbot.util.background import in_background
 from buildbot.util.metrics import Family, gauge
@@ -50,6 +52,7 @@ class WorkerManager:
         workers: the configured workers by name, connected or not.
         on_change: called with the name of a worker that may be able to take a build; set by whoever hands out builds.
         clients: the programs that log in at the same port.
+        machines: what the workers run on, where the master starts and stops that.
     """
 
     def __init__(self, master: Master, basedir: Path | None = None) -> None:
@@ -59,6 +62,7 @@ class WorkerManager:
         self._pools: dict[frozenset[str], WorkerPool] = {}
         self._pools_of: dict[str, list[WorkerPool]] = {}
         self._master = master
+        self.machines = MachineManager(master)
         self._basedir = (basedir or Path()).absolute()
         self._ports: dict[str, tuple[str, IListeningPort]] = {}
         self._strangers = Strangers(master.reactor)
@@ -91,8 +95,11 @@ class WorkerManager:
         wanted = {worker.name: worker for worker in cast("Sequence[ConfiguredWorker]", config.workers)}
         for name in self.workers.keys() - wanted.keys():
             await self.workers.pop(name).close()
+        await self.machines.configure(getattr(config, "machines", ()))
         for name, worker in wanted.items():
-            kind = LatentManagedWorker if isinstance(worker, LatentWorker) else ManagedWorker
+            machine = self.machines.machines.get(getattr(worker, "machine_name", None) or "")
+            kind: type[ManagedWorker] = WokenManagedWorker if machine is not None else ManagedWorker
+            kind = LatentManagedWorker if isinstance(worker, LatentWorker) else kind
             managed = self.workers.get(name)
             if managed is not None and type(managed) is not kind:
                 await self.workers.pop(name).close()
@@ -101,6 +108,8 @@ class WorkerManager:
                 workerid = await self._master.data.update.findWorkerId(name)
                 managed = self.workers[name] = kind(self._master, worker, workerid, self._changed)
                 managed.port_of = self._port_of
+            if isinstance(managed, LatentManagedWorker | WokenManagedWorker):
+                managed.machine = machine
             await managed.configure(worker, directories_of(name, config.builders))
         hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
         ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
@@ -121,6 +130,7 @@ class WorkerManager:
                 await worker.close()
             except Exception:
                 _log.failure("worker {name!r} could not be closed cleanly", name=worker.name)
+        await self.machines.close()
 
     def metrics(self) -> Iterable[Family]:
         """The workers of this master, and what they do."""

@@ -110,7 +110,10 @@ def test_good(tmp_path: Path) -> None:
             "buildbot.tac",
         ),
         ("c['services'] = [1]", "c['services'] element 1 must be a service such as a reporter, not 1 (int)"),
-        ("c['machines'] = [1]", "c['machines'] cannot be used: this version has no machines that it wakes"),
+        (
+            "c['machines'] = [1]",
+            "c['machines'] element 1 must be a machine such as machine.generic.GenericLatentMachine(…), not 1 (int)",
+        ),
         ("c['codebaseGenerator'] = 1", "c['codebaseGenerator'] must be a function, not 1 (int)"),
         ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),
         (

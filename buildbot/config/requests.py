@@ -1,0 +1,87 @@
+"""Checks of the arguments that describe an HTTP request, for `buildbot.config.arguments`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from buildbot.config import checks
+
+
+def texts(value: Any) -> dict[str, str]:
+    """Names and values in one line each, such as headers; numbers become texts."""
+    checked = checks.mapping(value)
+    for name, each in checked.items():
+        if not isinstance(each, (str, int, float)) or isinstance(each, bool):
+            raise ValueError(f"[{name!r}] must be a text, not {checks.kind(each)}")
+        if re.search(r"[\r\n\0]", f"{name}{each}"):
+            raise ValueError(f"[{name!r}] must be in one line, not {checks.kind(each)}")
+    return {name: str(each) for name, each in checked.items()}
+
+
+def fields(value: Any) -> Any:
+    """The fields of a query or a form: a dictionary or a list of pairs."""
+    if isinstance(value, Mapping):
+        return checks.mapping(value)
+    pairs = checks.sequence(value)
+    if any(not isinstance(each, (list, tuple)) or len(each) != 2 for each in pairs):
+        raise ValueError(f"must be a dictionary or a list of pairs, not {checks.kind(value)}")
+    return [tuple(each) for each in pairs]
+
+
+def data(value: Any) -> Any:
+    """A body: a text, bytes, or the fields of a form."""
+    return value if isinstance(value, (str, bytes)) else fields(value)
+
+
+def files(value: Any) -> dict[str, Any]:
+    """Files of a form by field: ``(name, content)``; a content alone is named as its field."""
+    files = {}
+    for field, each in checks.mapping(value).items():
+        name, content = each if isinstance(each, (list, tuple)) and len(each) == 2 else (field, each)
+        if not isinstance(name, str) or not isinstance(content, (str, bytes)):
+            raise ValueError(f"[{field!r}] must be a text, bytes, or (name, content), not {checks.kind(each)}")
+        files[field] = (name, content.encode() if isinstance(content, str) else content)
+    return files
+
+
+def auth(value: Any) -> tuple[str, str]:
+    """``(user, password)``; what is wrong with it is said without showing it."""
+    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
+        raise ValueError(f"must be (user, password), not a value of type {type(value).__name__}")
+    return value[0], value[1]
+
+
+def timeout(value: Any) -> float:
+    """Seconds for the whole exchange; a pair of them, for connecting and reading, is added up."""
+    if isinstance(value, (list, tuple)) and len(value) == 2:
+        return sum(checks.positive(each) for each in value)
+    return checks.positive(value)
+
+
+def certificate(value: Any) -> tuple[str, str | None]:
+    """The client's certificate: a path, or those of certificate and key."""
+    if isinstance(value, str) and value:
+        return value, None
+    if not isinstance(value, (list, tuple)) or [type(each) for each in value] != [str, str]:
+        raise ValueError(f"must be the path of a file, or those of certificate and key, not {checks.kind(value)}")
+    return value[0], value[1]
+
+
+def verify(value: Any) -> Any:
+    """Whether certificates are checked: True, False, or the path of those to trust."""
+    if not isinstance(value, (bool, str)):
+        raise ValueError(f"must be True, False or the path of a file of certificates, not {checks.kind(value)}")
+    return value
+
+
+def not_possible(instead: str) -> Callable[[Any], Any]:
+    """A check that takes only what is empty; ``instead`` says why, or what to do."""
+
+    def check(value: Any) -> Any:
+        if value:
+            raise ValueError(f"is not possible here: {instead}")
+        return None
+
+    return check

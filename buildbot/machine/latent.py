@@ -1,0 +1,47 @@
+"""Machines on demand: what a class of them does to start and to stop its machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.config.arguments import argument
+from buildbot.machine.base import Machine
+
+
+class AbstractLatentMachine(Machine):
+    """A machine that is started when a build needs one of its workers, and stopped when none does.
+
+    Subclasses override `start_machine` and `stop_machine`. The engine calls one of them at a time, and a
+    `stop_machine` follows every `start_machine`, whatever came of it.
+    """
+
+    build_wait_timeout = argument(
+        0,
+        checks.number(float("-inf")),
+        doc="""seconds that the machine goes on after the last of its workers let go of it; 0: it is stopped at once;
+        below 0: it goes on until the master stops""",
+    )
+    missing_timeout = argument(
+        20 * 60,
+        checks.positive,
+        doc="""seconds that its start may take, and within which the agents of its workers, or the instances of those on
+        demand, must have come""",
+    )
+
+    def start_machine(self) -> Any:
+        """Start the machine; its workers may come later.
+
+        Returns:
+            True, or False if it could not be started; a Deferred or coroutine will do.
+
+        Raises:
+            Exception: it could not be started; the text says why.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its machine is started")
+
+    def stop_machine(self) -> Any:
+        """Stop the machine, as far as it was started; True, or False if it may still run. May be a Deferred or
+        coroutine.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how its machine is stopped")

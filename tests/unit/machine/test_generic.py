@@ -1,0 +1,214 @@
+"""Actions that start and stop machines: programs, commands by ssh, HTTP requests; and what is wrong with arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import ensureDeferred
+from twisted.web.resource import Resource
+
+from buildbot.config.errors import ConfigErrors
+from buildbot.machine.base import Machine
+from buildbot.machine.generic import (
+    GenericLatentMachine,
+    HttpAction,
+    LocalWakeAction,
+    LocalWOLAction,
+    MachineActionError,
+    RemoteSshSuspendAction,
+    RemoteSshWakeAction,
+    RemoteSshWOLAction,
+)
+from buildbot.machine.latent import AbstractLatentMachine
+from buildbot.process.properties import Interpolate, Secret
+from buildbot.process.secrets import SecretDetails
+from buildbot.test.recording import Recording
+from buildbot.util.deferreds import resolved
+from buildbot.util.httpclient import HttpClient
+from tests.support.reactor import reactor
+
+MAC = "00:11:22:aa:bb:cc"
+
+
+class _Secrets:
+    """Knows every secret: its value is its name in capitals."""
+
+    async def get(self, name: str) -> SecretDetails:
+        return SecretDetails("test", name, name.upper())
+
+
+def machine(start: Any, stop: Any = None) -> GenericLatentMachine:
+    """A machine in a master that knows secrets."""
+    made = GenericLatentMachine("box", start, stop or LocalWakeAction(["true"]))
+    made.master = Recording()
+    made.master.reactor = reactor
+    made.master.namedServices = {"secrets": _Secrets()}
+    return made
+
+
+async def perform(action: Any) -> Any:
+    """What the action gives for a machine that is started by it."""
+    made = machine(action)
+    await made.reconfigService("box", action, action)
+    return await resolved(made.start_machine())
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., str]:
+    """Makes a program that writes what it is called with to the file ``called``, and files that it is given too."""
+
+    def make(code: int = 0, says: str = "") -> str:
+        path = tmp_path / "program"
+        path.write_text(
+            f"""#!/bin/sh
+            for word; do echo "$word" >> {tmp_path}/called; done
+            while [ $# -gt 0 ]; do
+                case "$1" in
+                    -i) cat "$2" >> {tmp_path}/key;;
+                    UserKnownHostsFile=*) cat "${{1#*=}}" >> {tmp_path}/known;;
+                esac
+                shift
+            done
+            echo "{says}" >&2
+            exit {code}
+            """
+        )
+        path.chmod(0o700)
+        return str(path)
+
+    return make
+
+
+def called(tmp_path: Path) -> list[str]:
+    return (tmp_path / "called").read_text().splitlines()
+
+
+async def test_local(tmp_path: Path, program: Callable[..., str]) -> None:
+    """A program of the master's machine is run without a shell; secrets in its arguments are known then."""
+    assert await perform(LocalWakeAction([program(), "a b", Secret("pin")])) is True
+    assert called(tmp_path) == ["a b", "PIN"]
+
+
+async def test_wake_on_lan(tmp_path: Path, program: Callable[..., str]) -> None:
+    """The program is given the address of the network card."""
+    assert await perform(LocalWOLAction(MAC, program())) is True
+    assert called(tmp_path) == [MAC]
+
+
+SSH = ["-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveCountMax=3"]
+
+
+async def test_ssh(tmp_path: Path, program: Callable[..., str]) -> None:
+    """Commands on other machines; with a key of the configuration, which is in a file for that time only."""
+    assert await perform(RemoteSshWakeAction("ci@gate", ["wake", "box"], program())) is True
+    assert called(tmp_path) == [*SSH, "ci@gate", "wake", "box"]
+    (tmp_path / "called").unlink()
+    assert await perform(RemoteSshWOLAction("gate", MAC, sshBin=program())) is True
+    assert called(tmp_path) == [*SSH, "gate", "wakeonlan", MAC]
+    (tmp_path / "called").unlink()
+    action = RemoteSshSuspendAction(
+        "ci@box", sshBin=program(), sshKey=Secret("key"), sshHostKey=Interpolate("ssh-ed25519 %(secret:host)s")
+    )
+    assert await perform(action) is True
+    words = called(tmp_path)
+    assert words[-3:] == ["ci@box", "systemctl", "suspend"]
+    assert (tmp_path / "key").read_text() == "KEY\n" and (tmp_path / "known").read_text() == "box ssh-ed25519 HOST\n"
+    assert not Path(words[words.index("-i") + 1]).exists()
+
+
+@pytest.mark.parametrize("says", ["Connection to box closed by remote host.", "Timeout, server box not responding."])
+async def test_suspended(says: str, program: Callable[..., str]) -> None:
+    """A machine that sleeps before ssh ended is what was wanted; a connection that was not there is a failure."""
+    assert await perform(RemoteSshSuspendAction("box", sshBin=program(255, says))) is True
+    with pytest.raises(MachineActionError, match="program ended with 255: Connection to box closed"):
+        await perform(RemoteSshWakeAction("box", "wake", program(255, "Connection to box closed by remote host.")))
+    with pytest.raises(MachineActionError, match="program ended with 255: No route to host"):
+        await perform(RemoteSshSuspendAction("box", sshBin=program(255, "No route to host")))
+
+
+async def test_failures(program: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is missing, fails or takes too long is named, with what it said."""
+    with pytest.raises(MachineActionError, match="there is no program 'no-such-program'"):
+        await perform(LocalWakeAction("no-such-program"))
+    with pytest.raises(MachineActionError, match="program ended with 3: out of order"):
+        await perform(LocalWakeAction(program(3, "out of order")))
+    with pytest.raises(ValueError, match="LocalWOLAction: wakeMac has a value that is not allowed"):
+        await perform(LocalWOLAction(Secret("mac"), program()))
+    monkeypatch.setattr("buildbot.machine.generic.TIMEOUT_S", 0.01)
+    with pytest.raises(MachineActionError, match=r"sleep took longer than 0\.01 s: no message"):
+        await perform(LocalWakeAction(["sleep", "60"]))
+
+
+class Server(Resource):
+    """Answers with a status, and remembers what it was asked."""
+
+    isLeaf = True
+    status = 200
+
+    def render(self, request: Any) -> bytes:
+        names = (b"cookie", b"authorization", b"x-a")
+        headers = [request.getHeader(each) for each in names]
+        self.asked = (request.method, request.uri, *headers, request.content.read())
+        request.setResponseCode(self.status)
+        return b"said"
+
+
+async def test_http() -> None:
+    """A request to a web server; a status of 400 and above is a failure."""
+    server = Server()  # type: ignore[no-untyped-call]
+    made = machine(LocalWakeAction(["true"]))
+    made.master.httpservice = HttpClient(reactor, RequestTraversalAgent(server))  # type: ignore[no-untyped-call]
+    action = HttpAction(
+        "http://power/on",
+        "POST",
+        params={"box": 1},
+        json={"a": 1},
+        headers={"X-A": Secret("a")},
+        cookies={"b": "c"},
+        auth=("me", "pw"),
+    )
+    assert await ensureDeferred(action.perform(made)) is True
+    assert server.asked == (b"POST", b"/on?box=1", b"b=c", b"Basic bWU6cHc=", b"A", b'{"a":1}')
+    server.status = 503
+    with pytest.raises(MachineActionError, match="GET http://power/off answers 503"):
+        await HttpAction("http://power/off", "GET").perform(made)
+
+
+def test_equal() -> None:
+    """A machine of the same arguments is the same one when the configuration is read again."""
+    assert machine(LocalWOLAction(MAC)).is_described_by(machine(LocalWOLAction(MAC)))
+    assert not machine(LocalWOLAction(MAC)).is_described_by(machine(LocalWOLAction("00:11:22:aa:bb:cd")))
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: Machine(""), "Machine: name must be a text that is not empty, not ''"),
+        (lambda: GenericLatentMachine("m"), "GenericLatentMachine 'm': argument 'start_action' is missing"),
+        (lambda: GenericLatentMachine("m", 1, 2), "start_action must be an action such as"),
+        (lambda: GenericLatentMachine("m", LocalWOLAction, 2), "start_action must be an action such as"),
+        (lambda: LocalWOLAction("00:11"), "LocalWOLAction: wakeMac must be the address of a network card such as"),
+        (lambda: LocalWakeAction([]), "LocalWakeAction: command must be a program and its arguments"),
+        (lambda: HttpAction("ftp://x", "GET"), "HttpAction: url must"),
+        (lambda: HttpAction("http://x", "GET", proxies={"http": "p"}), "proxies is not possible here: requests go to"),
+        (lambda: AbstractLatentMachine("m", missing_timeout=0), "missing_timeout must be"),
+    ],
+)
+def test_mistakes(make: Callable[[], Any], complaint: str) -> None:
+    """Each is named when the configuration is read."""
+    with pytest.raises(ConfigErrors) as caught:
+        make()
+    assert complaint in "; ".join(caught.value.errors)
+
+
+def test_nothing_said() -> None:
+    """A class of one's own has to say how its machine is started and stopped."""
+    made = AbstractLatentMachine("m", build_wait_timeout=-1)
+    with pytest.raises(NotImplementedError, match="does not say how its machine is started"):
+        made.start_machine()
+    with pytest.raises(NotImplementedError, match="does not say how its machine is stopped"):
+        made.stop_machine()
