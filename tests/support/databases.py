@@ -1,8 +1,7 @@
 """Databases for tests, one backend by name: ``sqlite``, ``postgresql`` or ``mysql`` (MariaDB too).
 
-Each test gets a database of its own and drops it again, so tests may run beside each other. Where the
-servers are is
-said by the environment (script/test sets it):
+Each test gets a database of its own and drops it again, so tests may run beside each other. The environment says where
+the servers are (script/test sets it):
 
 - ``TENFOLD_TEST_POSTGRESQL``, ``TENFOLD_TEST_MYSQL``: URLs of somebody who may create databases;
 - ``TENFOLD_TEST_BACKENDS``: the backends to use, separated by commas; all by default;
@@ -25,7 +24,8 @@ from sqlalchemy.exc import DBAPIError
 
 BACKENDS = ("sqlite", "postgresql", "mysql")
 
-_VARIABLES = {"postgresql": "TENFOLD_TEST_POSTGRESQL", "mysql": "TENFOLD_TEST_MYSQL"}
+#: what names the servers
+VARIABLES = {"postgresql": "TENFOLD_TEST_POSTGRESQL", "mysql": "TENFOLD_TEST_MYSQL"}
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 _CREATE = {
     "postgresql": "CREATE DATABASE {name}",
@@ -70,7 +70,7 @@ def database_url(backend: str, name: str, directory: Path | None = None) -> Iter
 
 
 def _server(backend: str) -> URL:
-    variable = _VARIABLES[backend]
+    variable = VARIABLES[backend]
     configured = os.environ.get(variable)
     if not configured:
         _missing(f"no {backend} to test on: {variable} is not set")

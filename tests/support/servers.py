@@ -45,6 +45,11 @@ class Server:
             entry = pwd.getpwnam(self.user)
             os.chown(directory, entry.pw_uid, entry.pw_gid)
 
+    @classmethod
+    def is_installed(cls) -> bool:
+        """Whether its programs are on this machine."""
+        raise NotImplementedError
+
     def command(self) -> list[str]:
         """What runs the server in the foreground."""
         raise NotImplementedError
@@ -59,14 +64,21 @@ class Server:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Run it; it may not answer yet."""
+        """Run it; it may not answer yet. Ctrl-C does not reach it."""
         self.process = subprocess.Popen(
-            self.command(), user=self.user, stdout=self._log, stderr=subprocess.STDOUT, cwd="/"
+            self.command(),
+            user=self.user,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
         )
 
     def kill(self) -> None:
         """End it as a crash of the machine would."""
         assert self.process is not None
+        if self.process.poll() is not None:
+            return
         pid = self.process.pid
         self.process.send_signal(signal.SIGSTOP)  # so that it makes no more children
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -100,18 +112,30 @@ class PostgreSQL(Server):
     account = "postgres"
     fast_shutdown = signal.SIGINT
 
-    def _tool(self, name: str) -> str:
+    @staticmethod
+    def _tool(name: str) -> str | None:
         found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-        if not found:
-            missing(f"no {name} on this machine")
-        return str(found[-1])
+        return str(found[-1]) if found else None
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return cls._tool("initdb") is not None
 
     def prepare(self) -> None:
-        self.run(self._tool("initdb"), "-D", str(self.directory / "data"), "-U", "postgres", "-A", "trust")
+        data = str(self.directory / "data")
+        text = ["--encoding=UTF8", "--locale=C.UTF-8"]
+        self.run(self._tool("initdb") or missing("no initdb here"), "-D", data, "-U", "postgres", "-A", "trust", *text)
 
     def command(self) -> list[str]:
-        options = ["-c", "listen_addresses=127.0.0.1", "-c", f"unix_socket_directories={self.directory}"]
-        return [self._tool("postgres"), "-D", str(self.directory / "data"), "-p", str(self.port), *options]
+        postgres = self._tool("postgres") or missing("no postgres here")
+        settings = [
+            "listen_addresses=127.0.0.1",
+            f"unix_socket_directories={self.directory}",
+            # in its directory, so that nothing is left of one that is killed
+            "dynamic_shared_memory_type=mmap",
+        ]
+        options = [word for setting in settings for word in ("-c", setting)]
+        return [postgres, "-D", str(self.directory / "data"), "-p", str(self.port), *options]
 
     @property
     def url(self) -> str:
@@ -123,21 +147,29 @@ class MariaDB(Server):
 
     account = "mysql"
 
+    @staticmethod
+    def _tool(name: str) -> str | None:
+        return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+
+    @classmethod
+    def is_installed(cls) -> bool:
+        return cls._tool("mariadbd") is not None and cls._tool("mariadb-install-db") is not None
+
     def prepare(self) -> None:
-        install = shutil.which("mariadb-install-db") or missing("no mariadb-install-db on this machine")
+        install = self._tool("mariadb-install-db") or missing("no mariadb-install-db here")
         data = f"--datadir={self.directory / 'data'}"
-        self.run(str(install), "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db")
+        self.run(install, "--no-defaults", data, "--auth-root-authentication-method=normal", "--skip-test-db")
 
     def command(self) -> list[str]:
-        mariadbd = shutil.which("mariadbd", path=f"{os.environ['PATH']}:/usr/sbin") or missing("no mariadbd here")
         return [
-            str(mariadbd),
+            self._tool("mariadbd") or missing("no mariadbd here"),
             "--no-defaults",
             f"--datadir={self.directory / 'data'}",
             f"--port={self.port}",
             f"--socket={self.directory / 'socket'}",
             "--bind-address=127.0.0.1",
-            "--innodb-buffer-pool-size=32M",
+            "--character-set-server=utf8mb4",
+            "--innodb-buffer-pool-size=128M",
         ]
 
     def restart(self) -> None:
@@ -172,9 +204,10 @@ def own_server(backend: str) -> Iterator[Server]:
 
 
 def wait_until_it_answers(server: Server) -> None:
-    """Connect until that succeeds; the test's time limit ends a wait in vain."""
+    """Connect until that succeeds; a server that has ended is an error."""
     engine = create_engine(dialect_for(server.url).url)
-    while True:
+    while server.process is not None:
+        assert server.process.poll() is None, "the server has ended"
         try:
             with engine.connect() as connection:
                 connection.execute(text("SELECT 1"))
