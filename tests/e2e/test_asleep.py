@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from buildbot.master import openMaster
+from tests.support.masters import make_master
 from tests.support.reactor import run
 
 pytestmark = pytest.mark.e2e
@@ -33,7 +34,7 @@ async def go_on_without(url: str) -> None:
 def test_asleep_for_too_long(tmp_path: Path) -> None:
     """It says what happened and ends with an error, so that whoever looks after it starts it again."""
     directory = tmp_path / "master"
-    subprocess.run([BUILDBOT, "create-master", directory], check=True, capture_output=True)
+    make_master(directory)
     (directory / "master.cfg").write_text(CONFIG)
     with subprocess.Popen([BUILDBOT, "start", "--nodaemon", directory], stdout=subprocess.PIPE, text=True) as master:
         assert master.stdout is not None

@@ -16,6 +16,8 @@ from urllib.request import urlopen
 
 import pytest
 
+from tests.support.masters import make_master
+
 pytestmark = pytest.mark.e2e
 
 BUILDBOT = str(Path(sys.executable).with_name("buildbot"))
@@ -93,7 +95,7 @@ def free_port() -> int:
 def master(tmp_path: Path) -> Iterator[Directory]:
     """A new master that serves a page and builds nothing; it is stopped when the test ends."""
     directory = Directory(tmp_path / "a master", free_port())
-    directory.run("create-master", "--quiet")
+    make_master(directory.path)
     directory.configure()
     yield directory
     directory.run("stop", "--quiet")

@@ -23,6 +23,7 @@ import pytest
 
 from buildbot.util.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
 from tests.support.databases import database_url, selected_backends
+from tests.support.masters import make_master, migrate
 
 pytestmark = pytest.mark.e2e
 
@@ -87,7 +88,7 @@ class Farm:
             for each in sockets:
                 each.bind(("127.0.0.1", 0))
             self.pb, self.msgpack, self.www = (each.getsockname()[1] for each in sockets)
-        _run(BIN / "buildbot", "create-master", str(self.master))
+        make_master(self.master)
         (self.master / "master.cfg").write_text((CONFIGURATIONS / f"{configuration}.cfg").read_text())
         (directory / "notes.txt").write_text("notes\n")
         (directory / "secrets").mkdir(mode=0o700)
@@ -98,7 +99,7 @@ class Farm:
         self.environment = os.environ | {"FARM": str(directory), "DB_URL": url, "HTTP": self.http.url}
         self.environment |= {name: str(port) for name, port in ports.items()}
         self.revision = _repository(directory / "repository")
-        _run(BIN / "buildbot", "upgrade-master", str(self.master), env=self.environment)
+        migrate(url)
 
     @contextmanager
     def running(self) -> Iterator[None]:

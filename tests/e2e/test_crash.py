@@ -16,6 +16,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from tests.support.masters import make_master
+
 pytestmark = pytest.mark.e2e
 
 BIN = Path(sys.executable).parent
@@ -56,7 +58,7 @@ class Farm:
             one.bind(("127.0.0.1", 0))
             two.bind(("127.0.0.1", 0))
             self.www, self.pb = one.getsockname()[1], two.getsockname()[1]
-        _run(BIN / "buildbot", "create-master", str(self.master))
+        make_master(self.master)
         (self.master / "master.cfg").write_text(CONFIG.format(pb=self.pb, www=self.www, gate=self.gate) + more)
         _run(BIN / "buildbot-worker", "create-worker", str(self.worker), f"127.0.0.1:{self.pb}", "w", "secret")
 

@@ -10,6 +10,7 @@ import pytest
 
 from buildbot.master import openMaster
 from buildbot.process.users import check_passwd
+from tests.support.masters import make_master
 
 pytestmark = pytest.mark.e2e
 
@@ -19,7 +20,7 @@ BUILDBOT = Path(sys.executable).with_name("buildbot")
 @pytest.fixture
 def basedir(tmp_path: Path) -> Path:
     """A master's directory with the sample configuration."""
-    subprocess.run([BUILDBOT, "create-master", "--quiet", str(tmp_path)], check=True, timeout=60)
+    make_master(tmp_path)
     (tmp_path / "master.cfg.sample").replace(tmp_path / "master.cfg")
     return tmp_path
 

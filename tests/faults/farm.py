@@ -20,6 +20,7 @@ from sqlalchemy.engine import make_url
 from bench.process import ROOT, python
 from tests.faults.databases import Database
 from tests.faults.settings import Settings
+from tests.support.masters import make_master, migrate
 from tests.support.proxy import Proxy, proxy_to
 
 BIN = Path(sys.executable).parent
@@ -102,12 +103,11 @@ class Master(Child):
             one.bind(("127.0.0.1", 0))
             two.bind(("127.0.0.1", 0))
             self._www, pb = one.getsockname()[1], two.getsockname()[1]
-        _run("create-master", str(self._base))
+        make_master(self._base)
         values = {"url": url, "name": name, "pb": pb, "www": self._www, "first": first, "expiry": settings.expiry_s}
         values |= {"workers": settings.workers, "lines": settings.lines, "width": settings.width}
         values |= {"pause": settings.pause_s, "steps": settings.steps, "builders": settings.builders}
         (self._base / "master.cfg").write_text(CONFIG.format(**values))
-        _run("upgrade-master", str(self._base))
         super().__init__([str(BIN / "buildbot"), "start", "--nodaemon", str(self._base)], directory / f"{name}.log")
         agents = python("bench.actors.agents", f"--port={pb}", f"--count={settings.workers}", f"--first={first}")
         self.agents = Child([*agents, f"--directory={directory / 'workers'}"], directory / f"{name}-agents.log")
@@ -189,6 +189,7 @@ def running_farm(directory: Path, database: Database, settings: Settings) -> Ite
         if database.server is not None:
             proxy = stack.enter_context(proxy_to("127.0.0.1", database.server.port, tells=True))
             url = make_url(url).set(port=proxy.port).render_as_string(hide_password=False)
+        migrate(database.url)
         masters = [
             Master(directory, name, way, settings, number * settings.workers)
             for number, (name, way) in enumerate({"a": url, "b": database.url}.items())
@@ -209,9 +210,3 @@ def wait_until(is_so: Callable[[], bool], seconds: float, otherwise: Callable[[]
         if time.monotonic() > deadline:
             raise RuntimeError(otherwise())
         time.sleep(0.1)
-
-
-def _run(*arguments: str) -> None:
-    done = subprocess.run([str(BIN / "buildbot"), *arguments], capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"buildbot {' '.join(arguments)}: {done.stdout}{done.stderr}")

@@ -22,6 +22,7 @@ from schemathesis.core.result import Ok
 from buildbot.master import openMaster
 from buildbot.util.results import FAILURE
 from tests.support.databases import database_url
+from tests.support.masters import make_master
 from tests.support.reactor import run
 from tests.unit.www.farm import Farm
 
@@ -164,7 +165,7 @@ def running_master(directory: Path, database: str) -> Iterator[Master]:
     """A master on a database, ``sqlite``, ``postgresql`` or ``mysql``, that is filled first."""
     with database_url(database, "fuzz", directory) as url:
         run(_fill(url))
-        subprocess.run([BUILDBOT, "create-master", str(directory)], check=True, capture_output=True)
+        make_master(directory)
         master = Master(directory, url)
         try:
             yield master

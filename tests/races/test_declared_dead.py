@@ -24,6 +24,7 @@ from buildbot.db.dialects import dialect_for
 from buildbot.resources.events import events
 from tests.support.clocks import fake_time
 from tests.support.databases import database_url, selected_backends
+from tests.support.masters import make_master, migrate
 from tests.support.proxy import proxy_to
 from tests.support.servers import missing
 
@@ -62,10 +63,9 @@ class Master:
             one.bind(("127.0.0.1", 0))
             two.bind(("127.0.0.1", 0))
             self.www, self.pb = one.getsockname()[1], two.getsockname()[1]
-        _run(BIN / "buildbot", "create-master", str(self.directory))
+        make_master(self.directory)
         values = {"url": url, "name": name, "pb": self.pb, "www": self.www, "workers": WORKERS, "expiry": expiry_s}
         (self.directory / "master.cfg").write_text(CONFIG.format(repository=str(directory / "none.git"), **values))
-        _run(BIN / "buildbot", "upgrade-master", str(self.directory))
 
     @contextmanager
     def running(self, **environment: str) -> Iterator[None]:
@@ -150,6 +150,7 @@ def _run(command: Path, *arguments: str) -> None:
 @contextmanager
 def two_masters(directory: Path, url: str, other_url: str, expiry_s: int) -> Iterator[tuple[Master, Master]]:
     """Two masters on one database, the first by the way of ``url``, each with its workers connected."""
+    migrate(other_url)
     first, other = Master(directory, "a", url, expiry_s), Master(directory, "b", other_url, expiry_s)
     with first.running(), other.running():
         for each in (first, other):
@@ -223,6 +224,7 @@ def test_a_clock_that_is_set(backend: str, tmp_path: Path) -> None:
         missing("no libfaketime on this machine (Debian: libfaketime)")
     said, environment = found
     with database_url(backend, "clock", tmp_path) as url:
+        migrate(url)
         master = Master(tmp_path, "a", url, 30)
         with master.running(**environment):
             master.wait_for_workers(0)
