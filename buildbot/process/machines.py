@@ -20,7 +20,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from buildbot.interfaces import LatentMachine, LatentWorkerFailedToSubstantiate, MachineLike
-from buildbot.process.service import AsyncMultiService, BuildbotService
+from buildbot.process.multiservice import AsyncMultiService, BuildbotService
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 
