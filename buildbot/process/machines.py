@@ -20,7 +20,8 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from buildbot.interfaces import LatentMachine, LatentWorkerFailedToSubstantiate, MachineLike
-from buildbot.process.multiservice import AsyncMultiService, BuildbotService
+from buildbot.process.multiservice import AsyncMultiService
+from buildbot.process.service import BuildbotService
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 

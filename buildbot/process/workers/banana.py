@@ -43,33 +43,29 @@ class _OtherError(Exception):
 
 def _put(items: list[Any] | tuple[Any, ...], words: Mapping[bytes, bytes], write: Callable[[bytes], None]) -> None:
     """Write a list with all that is in it. Raises _OtherError."""
-    write(_begun(_LISTS, _LIST, _size(items)))
+    size = len(items)
+    write(_LISTS[size] if size < _TYPES else _begun(_LIST, size))
     for item in items:
         kind = type(item)
         if kind is bytes:
-            if (word := words.get(item)) is not None:
-                write(word)
+            if item in words:
+                write(words[item])
             else:
-                write(_begun(_STRINGS, _STRING, _size(item)))
+                size = len(item)
+                write(_STRINGS[size] if size < _TYPES else _begun(_STRING, size))
                 write(item)
         elif kind is list or kind is tuple:
             _put(item, words, write)
         elif kind is int and 0 <= item <= _LARGEST_INT:
-            write(_begun(_INTS, _INT, item))
+            write(_INTS[item] if item < _TYPES else _begun(_INT, item))
         else:
             raise _OtherError
 
 
-def _size(item: bytes | list[Any] | tuple[Any, ...]) -> int:
-    if len(item) > banana.SIZE_LIMIT:
+def _begun(kind: int, number: int) -> bytes:
+    """A number of several digits, and the type byte of its token. Raises _OtherError if it is too large a size."""
+    if number > banana.SIZE_LIMIT and kind != _INT:
         raise _OtherError
-    return len(item)
-
-
-def _begun(short: list[bytes], kind: int, number: int) -> bytes:
-    """A number, and the type byte of its token."""
-    if number < _TYPES:
-        return short[number]
     digits = bytearray()
     while number:
         digits.append(number & 0x7F)
@@ -86,7 +82,7 @@ class QuickBanana:
     prefixLimit: int
     currentDialect: bytes | None
     incomingVocabulary: dict[int, bytes]
-    gotItem: Any
+    callExpressionReceived: Any
     transport: Any
 
     def sendEncoded(self, obj: Any) -> None:
@@ -104,8 +100,9 @@ class QuickBanana:
     def dataReceived(self, chunk: bytes) -> None:
         """Take every token that is complete; the beginning of another one waits for the rest of it."""
         data = self.buffer + chunk if self.buffer else chunk
-        stack, got = self.listStack, self.gotItem
+        stack = self.listStack
         end, token = len(data), 0
+        item: Any
         try:
             while token < end:
                 number, shift, at = 0, 0, token
@@ -124,34 +121,42 @@ class QuickBanana:
                     after = at + number
                     if after > end:
                         return
-                    item: Any = data[at:after]
+                    item = data[at:after]
                     token = after
-                    got(item)
                 elif byte == _VOCAB:
                     token = at
                     item = self.incomingVocabulary[number]
                     if self.currentDialect != b"pb":  # the sender issues VOCAB only for dialect pb
                         raise NotImplementedError(f"Invalid item for pb protocol {item!r}")
-                    got(item)
                 elif byte == _LIST:
                     if number > banana.SIZE_LIMIT:
                         raise banana.BananaError("Security precaution: List too long.")
                     token = at
-                    stack.append((number, []))
+                    if number:
+                        stack.append((number, []))
+                        continue
+                    item = []
                 elif byte in (_INT, _LONGINT):
                     token = at
-                    got(number)
+                    item = number
                 elif byte in (_NEG, _LONGNEG):
                     token = at
-                    got(-number)
+                    item = -number
                 elif byte == _FLOAT:
                     if at + 8 > end:
                         return
                     token = at + 8
-                    got(unpack_from("!d", data, at)[0])
+                    item = unpack_from("!d", data, at)[0]
                 else:
                     raise NotImplementedError(f"Invalid Type Byte {bytes([byte])!r}")
-                while stack and len(stack[-1][1]) == stack[-1][0]:
-                    got(stack.pop()[1])
+                while stack:
+                    size, items = stack[-1]
+                    items.append(item)
+                    if len(items) < size:
+                        break
+                    item = items
+                    stack.pop()
+                else:
+                    self.callExpressionReceived(item)
         finally:
             self.buffer = data[token:]
