@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from buildbot.config import checks
+from buildbot.util.httpproxies import Proxies
 
 
 def texts(value: Any) -> dict[str, str]:
@@ -76,12 +77,20 @@ def verify(value: Any) -> Any:
     return value
 
 
-def not_possible(instead: str) -> Callable[[Any], Any]:
-    """A check that takes only what is empty; ``instead`` says why, or what to do."""
+def proxies(value: Any) -> Any:
+    """Proxies by scheme, as `buildbot.util.httpproxies.Proxies` takes them."""
+    Proxies.of(checks.mapping(value))
+    return value
 
-    def check(value: Any) -> Any:
-        if value:
-            raise ValueError(f"is not possible here: {instead}")
-        return None
 
-    return check
+def hooks(value: Any) -> list[Callable[..., Any]]:
+    """``{"response": function}``, or with a list of functions: the functions."""
+    given = checks.mapping(value)
+    unknown = sorted(map(repr, given.keys() - {"response"}))
+    if unknown:
+        raise ValueError(f"has the key {unknown[0]}; there is only 'response'")
+    found = given.get("response") or []
+    found = list(found) if isinstance(found, (list, tuple)) else [found]
+    if not all(callable(each) for each in found):
+        raise ValueError("['response'] must be a function or a list of functions")
+    return found

@@ -16,6 +16,7 @@ from buildbot.interfaces import holds_renderable
 from buildbot.machine.latent import AbstractLatentMachine
 from buildbot.process.configured import Configured
 from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.httpproxies import Proxies
 from buildbot.util.runprocess import TIMED_OUT, run_process
 
 #: seconds that a program may take
@@ -224,7 +225,12 @@ class HttpAction(Action):
     allow_redirects = argument(
         None, checks.optional(checks.boolean), renderable=True, doc="whether redirects are followed; None: those of GET"
     )
-    proxies = argument(None, requests.not_possible("requests go to the server itself"), doc="must be empty")
+    proxies = argument(
+        None,
+        checks.optional(requests.proxies),
+        renderable=True,
+        doc="URLs of proxies by `http`, `https`, `all` or `https://server`, as those of `HTTPStep`; None: no proxy",
+    )
 
     @deferred
     async def perform(self, manager: Any) -> bool:
@@ -241,8 +247,9 @@ class HttpAction(Action):
             "auth",
             "timeout",
             "allow_redirects",
+            "proxies",
         )
-        url, method, params, data, json, headers, cookies, files, auth, timeout, follow = await self.values(
+        url, method, params, data, json, headers, cookies, files, auth, timeout, follow, proxies = await self.values(
             manager, *names
         )
         headers = dict(headers or {})
@@ -259,6 +266,7 @@ class HttpAction(Action):
             auth=auth,
             timeout_s=timeout or TIMEOUT_S,
             follow_redirects=method.upper() == "GET" if follow is None else follow,
+            proxies=Proxies.of(proxies) if proxies else None,
         )
         if answer.status >= 400:
             raise MachineActionError(f"{answer.where} answers {answer.status}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from twisted.internet.defer import ensureDeferred
@@ -15,7 +16,9 @@ from buildbot.config.errors import error
 from buildbot.process.loglines import storable
 from buildbot.process.logs import Log
 from buildbot.process.step import BuildStep
+from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import Answer, HttpError
+from buildbot.util.httpproxies import Proxies
 from buildbot.util.results import FAILURE, SUCCESS
 from buildbot.util.urls import without_password
 
@@ -27,11 +30,77 @@ _SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie", "
 _SHOWN_CHARS = 10_000
 
 
+class Response:
+    """An answer, as functions in ``hooks`` get it.
+
+    Attributes:
+        url: what was asked for.
+        status_code: 200, 404 and so on.
+        headers: by names in lower case.
+        content: the body, as bytes; nothing with ``stream``.
+    """
+
+    def __init__(self, url: str, answer: Answer) -> None:
+        self.url = url
+        self.status_code = answer.status
+        self.headers = answer.headers
+        self.content = answer.body
+        self.__answer = answer
+
+    @property
+    def ok(self) -> bool:
+        """Whether the status is below 400."""
+        return self.status_code < 400
+
+    @property
+    def text(self) -> str:
+        """The body as text, by the encoding that the server names."""
+        return self.content.decode(_encoding(self.headers), "replace")
+
+    def json(self) -> Any:
+        """What the body's JSON says. `buildbot.util.httpclient.HttpError` if it is none."""
+        return self.__answer.json()
+
+
+class _IntoLog:
+    """Writes the body of an answer to a log as it comes; while too much waits to be stored, it is not read."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._transport: Any = None
+        self._is_held = False
+        self._decoder: codecs.IncrementalDecoder = codecs.getincrementaldecoder("utf-8")("replace")
+        log.on_hold_back(self._hold_back)
+
+    def begin(self, headers: Mapping[str, str], transport: Any) -> None:
+        """The body begins."""
+        self._transport = transport
+        self._decoder = codecs.getincrementaldecoder(_encoding(headers))("replace")
+        if self._is_held:
+            transport.pauseProducing()
+
+    def received(self, data: bytes) -> None:
+        """A part of it."""
+        self._log.addStdout(storable(self._decoder.decode(data)))
+
+    def end(self) -> None:
+        """The body has ended, or will not come."""
+        self._transport = None
+        rest = self._decoder.decode(b"", True)
+        if rest:
+            self._log.addStdout(rest)
+
+    def _hold_back(self, hold: bool) -> None:
+        self._is_held = hold
+        if self._transport is not None:
+            (self._transport.pauseProducing if hold else self._transport.resumeProducing)()
+
+
 class HTTPStep(BuildStep):
     """Ask a web server; a status below 400 is success.
 
     The request comes from the master, not from the worker: it reaches what the master can reach. An answer has at most
-    10 MB. No cookies are remembered from one step to the next.
+    10 MB, unless it is streamed. No cookies are remembered from one step to the next.
     """
 
     name = "HTTPStep"
@@ -57,7 +126,7 @@ class HTTPStep(BuildStep):
         None,
         checks.optional(checks.flag),
         rendered=True,
-        doc="whether GET and HEAD go on to where the server points; None: GET does",
+        doc="whether to go on to where the server points, as GET unless it is HEAD; None: GET does",
     )
     verify = argument(
         True,
@@ -77,9 +146,25 @@ class HTTPStep(BuildStep):
     hide_response_headers = argument(
         (), checks.list_of(checks.text), doc="headers of the answer whose values are not logged; cookies never are"
     )
-    proxies = argument(None, requests.not_possible("requests go to the server itself"), doc="must be empty")
-    hooks = argument(None, requests.not_possible("make a subclass and override run instead"), doc="must be empty")
-    stream = argument(None, requests.not_possible("an answer comes as a whole"), doc="must be empty")
+    proxies = argument(
+        None,
+        checks.optional(requests.proxies),
+        rendered=True,
+        doc="""URLs of proxies, which may hold user and password, by `http`, `https`, `all` or `https://server`; by
+        `no_proxy` servers that are asked without one. None: no proxy""",
+    )
+    hooks = argument(
+        None,
+        checks.optional(requests.hooks),
+        doc="""`{"response": function}`, or a list of functions: each is called with the answer (`status_code`, `ok`,
+        `headers`, `content`, `text`, `json()`, `url`), and may return another one in its place, or a Deferred""",
+    )
+    stream = argument(
+        None,
+        checks.optional(checks.boolean),
+        rendered=True,
+        doc="whether the answer goes to the log `content` as it comes, however large it is, instead of into memory",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -98,11 +183,24 @@ class HTTPStep(BuildStep):
             self.__why = str(problem).rpartition(": ")[2]
             log.addStderr(f"{problem}\n")
             return FAILURE
-        self.__status = answer.status
+        response: Any = Response(without_password(self.url), answer)
+        for hook in self.hooks or ():
+            other = await resolved(hook(response))
+            response = response if other is None else other
+        self.__status = response.status_code
         await self.__log_answer(log, answer)
-        return SUCCESS if answer.status < 400 else FAILURE
+        return SUCCESS if response.status_code < 400 else FAILURE
 
     async def __ask(self) -> Answer:
+        if not self.stream:
+            return await self.__exchange(None)
+        sink = _IntoLog(await self.addLog("content"))
+        try:
+            return await self.__exchange(sink)
+        finally:
+            sink.end()
+
+    async def __exchange(self, sink: _IntoLog | None) -> Answer:
         headers = dict(self.headers or {})
         if self.cookies:
             headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
@@ -124,6 +222,9 @@ class HTTPStep(BuildStep):
                 cert_file=cert,
                 key_file=key,
                 follow_redirects=follow,
+                follow_any=bool(self.allow_redirects),
+                proxies=Proxies.of(self.proxies) if self.proxies else None,
+                sink=sink,
             )
         )
         return await self.wait(asking)
@@ -148,7 +249,9 @@ class HTTPStep(BuildStep):
         log.addStdout(f"URL: {without_password(self.url)}\nStatus: {answer.status}\n")
         log.addHeader("Response Headers:\n")
         _log_pairs(log, answer.headers.items(), self.hide_response_headers)
-        text = storable(_text(answer))
+        if self.stream:
+            return
+        text = storable(answer.body.decode(_encoding(answer.headers), "replace"))
         log.addStdout(f" ------ Content ------\n{text}\n")
         content = await self.addLog("content")
         content.addStdout(text)
@@ -172,13 +275,14 @@ def _log_pairs(log: Log, pairs: Iterable[tuple[str, Any]], hidden: Iterable[str]
         log.addHeader(f"\t{storable(f'{name}: {shown}')}\n")
 
 
-def _text(answer: Answer) -> str:
-    """The body as text, by the encoding that the server names."""
-    named = re.search(r"charset=\"?([\w.:-]+)", answer.headers.get("content-type", ""))
+def _encoding(headers: Mapping[str, str]) -> str:
+    """The encoding of a text, by what the server says of it."""
+    named = re.search(r"charset=\"?([\w.:-]+)", headers.get("content-type", ""))
     try:
-        return answer.body.decode(named[1] if named else "utf-8", "replace")
+        b"".decode(named[1] if named else "utf-8")
     except LookupError:
-        return answer.body.decode("utf-8", "replace")
+        return "utf-8"
+    return named[1] if named else "utf-8"
 
 
 class GET(HTTPStep):

@@ -12,7 +12,7 @@ import json as stdlib_json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, Any, TypeAlias
+from typing import IO, Any, Protocol, TypeAlias
 from urllib.parse import urlencode, urlsplit
 
 from OpenSSL import SSL, crypto
@@ -22,7 +22,8 @@ from twisted.internet import error as network
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeoutError
 from twisted.internet.interfaces import IConsumer, IOpenSSLClientConnectionCreator
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.protocol import Protocol as TwistedProtocol
+from twisted.internet.protocol import connectionDone
 from twisted.internet.ssl import (
     Certificate,
     CertificateOptions,
@@ -33,12 +34,13 @@ from twisted.internet.ssl import (
     trustRootFromCertificates,
 )
 from twisted.python.failure import Failure
-from twisted.web.client import Agent, HTTPConnectionPool, RedirectAgent, ResponseDone
+from twisted.web.client import Agent, BrowserLikeRedirectAgent, HTTPConnectionPool, RedirectAgent, ResponseDone
 from twisted.web.http import PotentialDataLoss
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import UNKNOWN_LENGTH, IAgent, IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
+from buildbot.util.httpproxies import ProxiedAgent, Proxies, ProxyError
 from buildbot.util.urls import public_url
 
 #: how long an exchange may take, from the first byte sent to the last one received
@@ -116,6 +118,21 @@ class Answer:
         raise UnexpectedAnswerError(f"{self.where} answers {self.status}", self.status)
 
 
+class Sink(Protocol):
+    """Takes the body of an answer as it comes."""
+
+    def begin(self, headers: Mapping[str, str], transport: Any) -> None:
+        """The body begins.
+
+        Args:
+            headers: of the answer, as `Answer` has them.
+            transport: has ``pauseProducing`` and ``resumeProducing``.
+        """
+
+    def received(self, data: bytes) -> None:
+        """A part of it, unpacked."""
+
+
 @dataclass(frozen=True)
 class _Tls:
     """How servers' certificates are checked, and the client's own. Connections are shared by equal values only."""
@@ -137,7 +154,7 @@ class HttpClient:
     def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
         self._reactor = reactor
         self._agent = agent
-        self._agents: dict[_Tls, tuple[IAgent, HTTPConnectionPool]] = {}
+        self._agents: dict[tuple[_Tls, Proxies | None], tuple[IAgent, HTTPConnectionPool]] = {}
         self._running: set[Deferred[Answer]] = set()
         self._closed = False
 
@@ -159,6 +176,9 @@ class HttpClient:
         cert_file: str | None = None,
         key_file: str | None = None,
         follow_redirects: bool = False,
+        follow_any: bool = False,
+        proxies: Proxies | None = None,
+        sink: Sink | None = None,
         name: str | None = None,
     ) -> Answer:
         """Ask a server; the answer comes whatever its status is.
@@ -173,12 +193,15 @@ class HttpClient:
             files: files of a form (``multipart/form-data``), with ``data`` as its other fields.
             auth: user and password for Basic authentication.
             timeout_s: for the whole exchange, in seconds.
-            max_bytes: of the unpacked answer.
+            max_bytes: of the unpacked answer; with a sink it has no limit.
             verify: False takes any certificate.
             ca_file: certificates (PEM) to trust instead of the system's.
             cert_file, key_file: the client's certificate and its key (PEM); one file may hold both.
             follow_redirects: whether GET and HEAD go on to where a 3xx points, five times at most. Another server gets
                 none of ``headers`` and no ``auth``. Other methods give the 3xx.
+            follow_any: whether the other methods go on too, as GET without a body; from 307 that is an error.
+            proxies: which servers are asked by proxies; None: none.
+            sink: gets the body; the answer has none then.
             name: what errors call the request, for a URL whose path is a secret; default: method, server and path.
 
         Raises:
@@ -192,10 +215,13 @@ class HttpClient:
         content, fields, parts = _body(json, data, files, sent)
         if self._closed:
             raise NoAnswerError(f"{where}: the master stops")
-        agent = self._agent_for(_Tls(verify, ca_file, cert_file, key_file if key_file is not None else cert_file))
-        if follow_redirects and method.upper() in ("GET", "HEAD"):
+        tls = _Tls(verify, ca_file, cert_file, key_file if key_file is not None else cert_file)
+        agent = self._agent_for(tls, proxies)
+        only_reads = method.upper() in ("GET", "HEAD")
+        if follow_redirects if only_reads else follow_any:
             secret = [each.encode() for each in sent]
-            agent = RedirectAgent(agent, _REDIRECTS, sensitiveHeaderNames=[*secret, b"authorization", b"cookie"])
+            follows = RedirectAgent if only_reads else BrowserLikeRedirectAgent
+            agent = follows(agent, _REDIRECTS, sensitiveHeaderNames=[*secret, b"authorization", b"cookie"])
 
         async def exchange() -> Answer:
             # A client of treq remembers cookies, so each request has its own; the connections are the agent's.
@@ -211,9 +237,9 @@ class HttpClient:
                 unbuffered=True,
                 reactor=self._reactor,
             )
-            body = await _read(response, max_bytes, where)
             raw = response.headers.getAllRawHeaders()
             given = {key.decode("latin-1").lower(): b", ".join(all_).decode("latin-1") for key, all_ in raw}
+            body = await _read(response, _Body(max_bytes, where, given, sink))
             return Answer(response.code, given, body, where)
 
         asking = ensureDeferred(exchange())
@@ -239,18 +265,21 @@ class HttpClient:
             await pool.closeCachedConnections()
         self._agents.clear()
 
-    def _agent_for(self, tls: _Tls) -> IAgent:
+    def _agent_for(self, tls: _Tls, proxies: Proxies | None) -> IAgent:
         if self._agent is not None:
             return self._agent
-        if tls not in self._agents:
+        if (tls, proxies) not in self._agents:
             policy = _Policy(tls)
             # A pool knows its connections by server only, so one whose certificate nobody checked must not be in
             # the pool of those who check.
             pool = HTTPConnectionPool(self._reactor)
             pool.cachedConnectionTimeout = _IDLE_S
             pool.maxPersistentPerHost = _PER_HOST
-            self._agents[tls] = (Agent(self._reactor, policy, pool=pool), pool)
-        return self._agents[tls][0]
+            agent: Any = Agent(self._reactor, policy, pool=pool)
+            if proxies is not None:
+                agent = ProxiedAgent(self._reactor, policy, pool, proxies)
+            self._agents[tls, proxies] = (agent, pool)
+        return self._agents[tls, proxies][0]
 
 
 def _checked(method: str, url: str, timeout_s: float, max_bytes: int) -> tuple[str, tuple[str, str] | None]:
@@ -344,14 +373,25 @@ class _Whole:
         """Nothing is left."""
 
 
-class _Body(Protocol):
-    """Collects a body up to a number of bytes."""
+class _Body(TwistedProtocol):
+    """Collects a body up to a number of bytes, or hands it to a sink."""
 
-    def __init__(self, max_bytes: int, where: str) -> None:
-        self._left = max_bytes
+    def __init__(self, max_bytes: int, where: str, headers: Mapping[str, str], sink: Sink | None) -> None:
+        self.max_bytes = max_bytes
+        self._left, self._headers, self._sink = max_bytes, headers, sink
         self._error = TooLargeError(f"{where}: the answer has more than {max_bytes} bytes")
         self._chunks: list[bytes] = []
         self.done: Deferred[bytes] = Deferred(lambda _: self.abort())
+
+    def connectionMade(self) -> None:
+        """It begins."""
+        if self._sink is not None:
+            self._sink.begin(self._headers, self.transport)
+
+    def refuse(self) -> None:
+        """It is too large: not a byte of it is read."""
+        if self._sink is None:
+            self._left = -1
 
     def abort(self) -> None:
         """Close the connection, without waiting for the rest."""
@@ -363,9 +403,12 @@ class _Body(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """A part of it."""
-        self._left -= len(data)
         if self.done.called:
             return
+        if self._sink is not None:
+            self._sink.received(data)
+            return
+        self._left -= len(data)
         if self._left < 0:
             self._chunks.clear()
             self.done.errback(self._error)
@@ -383,11 +426,10 @@ class _Body(Protocol):
             self.done.errback(reason)
 
 
-def _read(response: Any, max_bytes: int, where: str) -> Deferred[bytes]:
-    body = _Body(max_bytes, where)
-    if response.length is not UNKNOWN_LENGTH and response.length > max_bytes and response.request.method != b"HEAD":
-        # said to be too large: not a byte of it is read
-        body._left = -1
+def _read(response: Any, body: _Body) -> Deferred[bytes]:
+    is_large = response.length is not UNKNOWN_LENGTH and response.length > body.max_bytes
+    if is_large and response.request.method != b"HEAD":
+        body.refuse()
     response.deliverBody(body)
     return body.done
 
@@ -400,6 +442,8 @@ def _reason(problem: BaseException, timeout_s: float) -> str:
     match problem:
         case DeferredTimeoutError() | network.TimeoutError() | network.TCPTimedOutError() | CancelledError():
             return f"no complete answer within {timeout_s:g} s"
+        case ProxyError():
+            return str(problem)
         case network.ConnectionRefusedError():
             return "the connection is refused"
         case network.DNSLookupError():

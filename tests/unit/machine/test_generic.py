@@ -30,6 +30,7 @@ from buildbot.test.recording import Recording
 from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpClient
 from tests.support.reactor import reactor
+from tests.unit.util.test_httpproxies import proxy
 
 MAC = "00:11:22:aa:bb:cc"
 
@@ -178,6 +179,15 @@ async def test_http() -> None:
         await HttpAction("http://power/off", "GET").perform(made)
 
 
+async def test_http_by_a_proxy() -> None:
+    """A request goes by the proxy of its scheme."""
+    made = machine(LocalWakeAction(["true"]))
+    made.master.httpservice = HttpClient(reactor)
+    async with proxy() as (heads, address):
+        await HttpAction("http://power.example/on", "GET", proxies={"http": f"http://{address}"}).perform(made)
+    assert heads[0].startswith("GET http://power.example/on HTTP/1.1")
+
+
 def test_equal() -> None:
     """A machine of the same arguments is the same one when the configuration is read again."""
     assert machine(LocalWOLAction(MAC)).is_described_by(machine(LocalWOLAction(MAC)))
@@ -194,7 +204,7 @@ def test_equal() -> None:
         (lambda: LocalWOLAction("00:11"), "LocalWOLAction: wakeMac must be the address of a network card such as"),
         (lambda: LocalWakeAction([]), "LocalWakeAction: command must be a program and its arguments"),
         (lambda: HttpAction("ftp://x", "GET"), "HttpAction: url must"),
-        (lambda: HttpAction("http://x", "GET", proxies={"http": "p"}), "proxies is not possible here: requests go to"),
+        (lambda: HttpAction("http://x", "GET", proxies={"ftp": "p"}), "proxies has the key 'ftp'"),
         (lambda: AbstractLatentMachine("m", missing_timeout=0), "missing_timeout must be"),
     ],
 )

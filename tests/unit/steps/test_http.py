@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from treq.testing import RequestTraversalAgent
+from twisted.internet.defer import succeed
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Site
 
@@ -15,7 +16,7 @@ from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep
 from buildbot.test.steps import StepHarness
 from buildbot.util.httpclient import HttpClient
-from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
 from tests.support.reactor import reactor
 
 
@@ -137,6 +138,83 @@ async def test_redirects(follow: bool | None, asked: list[str]) -> None:
     assert [uri for _, uri, *_ in server.asked] == asked
 
 
+async def test_redirects_of_other_methods() -> None:
+    """They go on as GET, if that is wanted."""
+
+    def answer(request: Any) -> bytes:
+        if request.uri == b"/":
+            request.redirect(b"/there")
+        return b""
+
+    server = Server(answer)
+    await run(server, POST("http://here/", data="x"), POST("http://here/", data="x", allow_redirects=True))
+    assert [(method, uri) for method, uri, *_ in server.asked] == [("POST", "/"), ("POST", "/"), ("GET", "/there")]
+
+
+async def test_hooks() -> None:
+    """Functions get the answer, and may give another one, or a Deferred; what they raise ends the step."""
+    seen: list[Any] = []
+
+    class Other:
+        status_code = 404
+
+    def first(response: Any) -> None:
+        seen.append((response.status_code, response.ok, response.text, response.content, response.headers["x-a"]))
+        seen.append((response.url, response.json()))
+
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"x-a", b"1")
+        return '["ü"]'.encode()
+
+    _, rows = await run(
+        Server(answer),
+        GET("http://there/", hooks={"response": [first, lambda response: succeed(Other())]}, haltOnFailure=False),
+        GET("http://there/", hooks={"response": lambda response: 1 // 0}),
+    )
+    assert seen == [(200, True, '["ü"]', '["ü"]'.encode(), "1"), ("http://there/", ["ü"])]
+    assert [row["results"] for row in rows] == [FAILURE, EXCEPTION]
+    assert rows[0]["state_string"] == "Status code: 404 (failure)"
+
+
+async def test_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer of any size goes to the log as it comes, and waits while the log is full."""
+    monkeypatch.setattr("buildbot.util.httpclient.MAX_BYTES", 10)
+    monkeypatch.setattr("buildbot.process.logwriter.MAX_BACKLOG_CHARS", 20_000)
+    line = "ü" * 60 + "\n"
+
+    def answer(request: Any) -> bytes:
+        request.setHeader(b"content-type", b"text/plain; charset=latin-1")
+        return (line * 3_000).encode("latin-1")
+
+    port = reactor.listenTCP(0, Site(Server(answer)), interface="127.0.0.1")
+    url = f"http://127.0.0.1:{port.getHost().port}/"
+    farm = StepHarness(GET(url, stream=True), GET("http://127.0.0.1:1/", stream=True))
+    await farm.run()
+    await farm.master.httpservice.close()
+    await port.stopListening()
+    streamed, refused = farm.master.steps(1)[1:]
+    assert (streamed["results"], refused["results"]) == (SUCCESS, FAILURE)
+    assert farm.master.text(2, "content") == "".join(f"o{line}" for _ in range(3_000))
+    assert " ------ Content" not in farm.master.text(2, "log")
+    assert farm.master.text(3, "content") == ""
+
+
+async def test_proxies() -> None:
+    """A request goes by the proxy that is for its server."""
+    server = Server()
+    port = reactor.listenTCP(0, Site(server), interface="127.0.0.1")
+    proxy = f"http://jo:{{}}@127.0.0.1:{port.getHost().port}"
+    given = {"http": Interpolate(proxy.format("%(prop:workername)s")), "no_proxy": "127.0.0.1"}
+    farm = StepHarness(GET("http://there.example/a?b", proxies=given), GET("http://127.0.0.1:1/", proxies=given))
+    await farm.run()
+    await farm.master.httpservice.close()
+    await port.stopListening()
+    ((method, uri, headers, _),) = server.asked
+    assert (method, uri, headers["Host"]) == ("GET", "http://there.example/a?b", "there.example")
+    assert headers["Proxy-Authorization"] == "Basic am86dw=="
+    assert [step["results"] for step in farm.master.steps(1)[1:]] == [SUCCESS, FAILURE]
+
+
 async def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that would not fit into memory fails the step."""
     farm, (row,) = await run(Server(lambda request: b"x" * 11_000_000), GET("http://there/"))
@@ -186,8 +264,16 @@ async def test_stop() -> None:
         (lambda: GET("http://a", verify=None), "verify must be True, False or the path"),
         (lambda: GET("http://a", cert=5), "cert must be the path of a file"),
         (lambda: GET("http://a", files={"f": 5}), "files ['f'] must be a text, bytes, or (name, content)"),
-        (lambda: GET("http://a", proxies={"http": "x"}), "proxies is not possible here"),
-        (lambda: GET("http://a", stream=True), "stream is not possible here: an answer comes as a whole"),
+        (lambda: GET("http://a", proxies={"ftp": "x"}), "proxies has the key 'ftp'; there are 'http', 'https'"),
+        (
+            lambda: GET("http://a", proxies={"all": "socks5://jo:secret@x"}),
+            "proxies ['all'] must be http://server:port",
+        ),
+        (lambda: GET("http://a", proxies={"all": "http://jo:secret@x:port"}), "proxies ['all'] must be http://server"),
+        (lambda: GET("http://a", proxies={"http": 5}), "proxies must have texts as keys and as values"),
+        (lambda: GET("http://a", stream="yes"), "stream must be"),
+        (lambda: GET("http://a", hooks={"request": print}), "hooks has the key 'request'; there is only 'response'"),
+        (lambda: GET("http://a", hooks={"response": [5]}), "hooks ['response'] must be a function or a list"),
         (lambda: POST("http://a", json={}, data="x"), "POST: json excludes data and files"),
     ],
 )
