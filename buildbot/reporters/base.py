@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, ClassVar
 
@@ -16,6 +17,9 @@ from buildbot.reporters.delivery import Delivery, ReportQueue
 from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
+
+#: seconds by which the clock of a receiver may be behind
+_CLOCKS_DIFFER_S = 600
 
 
 def _generators(value: Any) -> Any:
@@ -100,6 +104,30 @@ class ReporterBase(DeclaredService):
         """A text that is the same whenever the event that is being sent is sent again, and different for others."""
         assert self.__delivery is not None
         return f"{self.name}-{self.__delivery.seq}"
+
+    def mark_of(self, *part: object) -> str:
+        """A word that is the same whenever a part of the event is sent again, and different for all others.
+
+        Args:
+            part: what of the event it is, with something that no other installation has, such as the build's URL.
+        """
+        key = "" if self.__delivery is None else self.idempotency_key
+        digest = hashlib.blake2b(repr((key, *part)).encode(), digest_size=12).hexdigest()
+        return f"buildbot:{digest}"
+
+    @property
+    def may_have_arrived_since(self) -> int | None:
+        """If the report that is being sent may have arrived before: since when, in Unix seconds; None if it has not.
+
+        That is so when its event was sent and the master was killed before it had noted that, or when no answer came.
+        A receiver that can be asked for what it has got is asked then.
+        """
+        delivery = self.__delivery
+        if delivery is None or not delivery.may_have_arrived:
+            return None
+        times = (delivery.message.get(name) for name in ("complete_at", "started_at", "submitted_at"))
+        happened_at = next((each for each in times if isinstance(each, int)), 0)
+        return max(happened_at - _CLOCKS_DIFFER_S, 0)
 
     async def once(self, part: object, send: Callable[[], Awaitable[Any]]) -> None:
         """Send a part of a report, unless it arrived when the report was tried before.

@@ -17,8 +17,11 @@ from buildbot.reporters.http import HttpPush, credentials, without_slash
 from buildbot.reporters.repositories import owner_and_name
 from buildbot.reporters.status import Report, StatusPush, text_of
 from buildbot.util.deferreds import deferred
+from buildbot.util.httpclient import TooLargeError, UnexpectedAnswerError
 
 _BUILDER = Interpolate("%(prop:buildername)s")
+#: entries of a pull request's history that are looked through
+_ACTIVITIES = 20
 _TESTS = {"failed": "tests_failed", "skipped": "tests_skipped", "successful": "tests_successful"}
 
 
@@ -128,7 +131,11 @@ class BitbucketServerCoreAPIStatusPush(StatusPush):
 
 
 class BitbucketServerPRCommentPush(HttpPush):
-    """Comments on the pull request that the property ``pullrequesturl`` names."""
+    """Comments on the pull request that the property ``pullrequesturl`` names.
+
+    Each comment ends with a mark that pages do not show. If it may have been made before, because the master was
+    killed or no answer came, the newest comments are looked through for it first.
+    """
 
     name = "BitbucketServerPRCommentPush"
     secrets = ("user", "password")
@@ -150,11 +157,26 @@ class BitbucketServerPRCommentPush(HttpPush):
         for number, build in enumerate(report["builds"]):
             path = urlsplit(str(build["properties"].get("pullrequesturl", ("",))[0] or "")).path
             if path:
-                await self.once(number, partial(self.__comment, path, text_of(report["body"])))
+                await self.once(number, partial(self.__comment, path, text_of(report["body"]), number, build["url"]))
 
-    async def __comment(self, path: str, text: str) -> None:
-        url = f"{self.base_url}/rest/api/1.0{path.rstrip('/')}/comments"
-        self.require(await self.ask("POST", url, auth=(self.user, self.password), json={"text": text}))
+    async def __comment(self, path: str, text: str, number: int, build_url: str) -> None:
+        base = f"{self.base_url}/rest/api/1.0{path.rstrip('/')}"
+        mark = self.mark_of(base, number, build_url)
+        if self.may_have_arrived_since is not None and await self.__is_there(base, mark):
+            return
+        marked = f"{text}\n\n[//]: # ({mark})"
+        self.require(await self.ask("POST", f"{base}/comments", auth=(self.user, self.password), json={"text": marked}))
+
+    async def __is_there(self, base: str, mark: str) -> bool:
+        """Whether one of the newest comments has this mark; False too if they cannot be read."""
+        url = f"{base}/activities?limit={_ACTIVITIES}"
+        try:
+            answer = self.require(await self.ask("GET", url, auth=(self.user, self.password)))
+            comments = (each.get("comment") or {} for each in answer.json()["values"])
+        except (UnexpectedAnswerError, TooLargeError) as problem:
+            self.unseen(problem)
+            return False
+        return any(mark in str(each.get("text")) for each in comments)
 
 
 def _ref(branch: str | None) -> str | None:

@@ -11,7 +11,7 @@ configuration one runs it, whichever master ran the build; when that one ends or
 Every event up to *clock* was heard. Those in *waiting* are not dealt with yet; their value is when the first attempt
 failed (Unix seconds). Whoever takes the reporter up reads the log of events from the first of these on and leaves out
 the others. The state is written behind what happens, so after a crash the last reports may be sent again, and none is
-lost. A reporter that is new begins with the events after now.
+lost; `Delivery.may_have_arrived` tells which these may be. A reporter that is new begins with the events after now.
 
 **Order.** What is about one build request, its builds included, goes out in the order in which it happened. One report
 is sent at a time. One that could not be sent waits, longer each time (`FIRST_S`, `LONGEST_S`, or as long as the
@@ -89,6 +89,7 @@ class Delivery:
         done: parts of it that have arrived, by any names that the reporter gives them.
         failed_at: when the first attempt failed, by the reactor's clock: that of the wall may be set meanwhile.
         due: when it is tried again, by the reactor's clock.
+        may_have_arrived: whether it may have been sent before, by another process or by an attempt that failed.
     """
 
     seq: int
@@ -99,6 +100,7 @@ class Delivery:
     tries: int = 0
     failed_at: float | None = None
     due: float = 0.0
+    may_have_arrived: bool = False
 
 
 def order_of(key: tuple[str, ...], message: Mapping[str, Any]) -> tuple[str, Any]:
@@ -176,6 +178,8 @@ class ReportQueue(OfOneMaster):
         self._clock = 0
         self._skip: frozenset[int] = frozenset()
         self._skip_to = 0
+        #: what happened up to here may have been reported by whoever ran it before
+        self._began_at = 0
         self._failed: dict[int, int | None] = {}
         self._working: Deferred[Any] | None = None
         self._wake: Deferred[None] | None = None
@@ -197,8 +201,9 @@ class ReportQueue(OfOneMaster):
         """Go on where the master that ran this reporter last has stopped."""
         deliveries_of(self.master).queues[self.name] = self
         stored = await self.master.db.state.getState(self.objectid, "feed", None)
+        self._began_at = await self.master.data.clock()
         if stored is None:
-            self._clock = await self.master.data.clock()
+            self._clock = self._began_at
             stored = {"clock": self._clock, "waiting": {}}
             await self._save()
         self._items.clear()
@@ -270,6 +275,7 @@ class ReportQueue(OfOneMaster):
             event.message,
             order_of(key, event.message),
             failed_at=self._moved(self._failed.pop(event.seq, None), self.master.reactor.seconds()),
+            may_have_arrived=event.seq <= self._began_at,
         )
         if len(self._items) >= MAX_WAITING and self._subscription is not None:
             self._subscription.pause()
@@ -327,6 +333,7 @@ class ReportQueue(OfOneMaster):
         except CancelledError:
             raise  # the master stops
         except Exception as problem:
+            item.may_have_arrived = True
             after_s = _again(problem)
             now = self.master.reactor.seconds()
             item.failed_at = now if item.failed_at is None else item.failed_at

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
@@ -15,12 +17,14 @@ from buildbot.reporters.message import MessageFormatterRenderable
 from buildbot.reporters.repositories import owner_and_name, pull_request
 from buildbot.reporters.status import StatusPush, rendered_context, text_of
 from buildbot.util.deferreds import deferred
-from buildbot.util.httpclient import Answer
+from buildbot.util.httpclient import Answer, TooLargeError, UnexpectedAnswerError
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 HOSTED_BASE_URL = "https://api.github.com"
 #: characters of a status's description; GitHub refuses what is longer
 MAX_DESCRIPTION = 140
+#: comments that are looked through at once
+_COMMENTS = 10
 
 
 def shortened(text: str, longest: int) -> str:
@@ -116,7 +120,11 @@ class GitHubStatusPush(StatusPush):
 
 
 class GitHubCommentPush(GitHubStatusPush):
-    """Comments on pull requests, when their builds end. A token needs the permission *Pull requests: write*."""
+    """Comments on pull requests, when their builds end. A token needs the permission *Pull requests: write*.
+
+    Each comment ends with a mark that pages do not show. If it may have been made before, because the master was
+    killed or no answer came, the comments are looked through for it first.
+    """
 
     name = "GitHubCommentPush"
 
@@ -158,9 +166,28 @@ class GitHubCommentPush(GitHubStatusPush):
     ) -> Any:
         """Make one comment."""
         path = f"/repos/{quote(repo_user)}/{quote(repo_name)}/issues/{issue}/comments"
-        answer = await self.github("POST", path, props, {"body": description})
+        mark = self.mark_of(repo_user, repo_name, issue, sha, target_url)
+        since = self.may_have_arrived_since
+        if since is not None and await self.__is_there(path, mark, since, props):
+            return None
+        answer = await self.github("POST", path, props, {"body": f"{description}\n\n<!-- {mark} -->"})
         self.arrived("a comment", f"{repo_user}/{repo_name}, issue {issue}")
         return answer
+
+    async def __is_there(self, path: str, mark: str, since: int, props: Properties) -> bool:
+        """Whether a comment with this mark was made since then; False too if the comments cannot be read."""
+        when = _iso(datetime.fromtimestamp(since, UTC))
+        try:
+            for page in count(1):
+                query = f"since={when}&per_page={_COMMENTS}&page={page}"
+                found = (await self.github("GET", f"{path}?{query}", props)).json()
+                if any(mark in str(each.get("body")) for each in found):
+                    return True
+                if len(found) < _COMMENTS:
+                    break
+        except (UnexpectedAnswerError, TooLargeError) as problem:
+            self.unseen(problem)
+        return False
 
 
 class GitHubChecksPush(GitHubStatusPush):

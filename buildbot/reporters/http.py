@@ -84,6 +84,13 @@ class HttpPush(ReporterBase):
             raise SendLater(said_by(answer), after_s)
         return answer
 
+    def unseen(self, problem: Exception) -> None:
+        """Say that what the server has got cannot be looked at, so that a report may arrive twice."""
+        _log.warn(
+            "{reporter}: whether the report arrived before cannot be seen, it is sent: {problem}",
+            reporter=self.name, problem=str(problem),
+        )  # fmt: skip
+
     def require(self, answer: Answer, *statuses: int) -> Answer:
         """The answer, if its status is one of these (default: any 2xx); UnexpectedAnswerError says what it is else."""
         if answer.status in statuses or (not statuses and answer.ok):

@@ -30,6 +30,7 @@ class Teller(ReporterBase):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.sent: list[Any] = []
         self.keys: list[str] = []
+        self.maybe: list[bool] = []
         self.problems: dict[int, list[Any]] = {}
         super().__init__(*args, **kwargs)
 
@@ -46,6 +47,7 @@ class Teller(ReporterBase):
             elif problem is not None:
                 raise problem
         self.keys.append(self.idempotency_key)
+        self.maybe.append(self.may_have_arrived_since is not None)
         self.sent.append((build["buildid"], build["results"]))
 
 
@@ -218,6 +220,8 @@ async def test_a_master_that_is_killed() -> None:
     await later.starts()
     assert later.teller.sent == [(2, SUCCESS), (3, SUCCESS)]
     assert later.teller.keys[0].startswith("teller-")
+    await later.built()
+    assert later.teller.maybe == [True, True, False] and farm.teller.maybe == [False]
     await later.stop()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -165,10 +166,58 @@ async def test_comments() -> None:
     for branch in ("refs/pull/34/merge", "refs/pull/35/head", "main", "refs/merge-requests/4/head"):
         await farm.build(stamps=[{**STAMP, "branch": branch}])
     await farm.idle()
-    assert [(each["url"], each["json"]) for each in farm.server.requests] == [
-        (f"https://api.github.com/repos/acme/widget/issues/{number}/comments", {"body": "Build done."})
-        for number in (34, 35)
+    assert [each["url"] for each in farm.server.requests] == [
+        f"https://api.github.com/repos/acme/widget/issues/{number}/comments" for number in (34, 35)
     ]
+    bodies = [each["json"]["body"] for each in farm.server.requests]
+    assert all(re.fullmatch(r"Build done\.\n\n<!-- buildbot:[0-9a-f]{24} -->", body) for body in bodies)
+    assert bodies[0] != bodies[1]
+    await farm.stop()
+
+
+class Issues:
+    """A GitHub that keeps comments, and answers the first of them badly."""
+
+    def __init__(self, others: int, listing: tuple[int, bytes] | None = None) -> None:
+        self.comments = [{"body": f"comment {number}"} for number in range(others)]
+        self.bad, self.listing = True, listing
+
+    def __call__(self, request: Any) -> Any:
+        if request.method == b"GET":
+            first = (int(request.args[b"page"][0]) - 1) * int(request.args[b"per_page"][0])
+            page = self.comments[first : first + int(request.args[b"per_page"][0])]
+            return self.listing or json.dumps(page).encode()
+        self.comments.append(json.loads(request.content.getvalue()))
+        bad, self.bad = self.bad, False
+        return (502, b"") if bad else (201, b"{}")
+
+
+@pytest.mark.parametrize("others", [0, 10, 23])
+async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, others: int) -> None:
+    """A comment whose answer did not come is looked for before it is made again; others are made without a look."""
+    monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
+    github = Issues(others)
+    farm = await harness(GitHubCommentPush("tok"), github)
+    await farm.build(stamps=[{**STAMP, "branch": "refs/pull/34/merge"}])
+    await farm.idle()
+    await farm.build(stamps=[{**STAMP, "branch": "refs/pull/34/merge"}])
+    await farm.idle()
+    assert len(github.comments) == others + 2
+    methods = [each["method"] for each in farm.server.requests]
+    assert methods == ["POST", *["GET"] * (others // 10 + 1), "POST"]
+    assert re.search(r"comments\?since=\d{4}-\d\d-\d\dT[0-9:]+Z&per_page=10&page=1$", farm.server.requests[1]["url"])
+    await farm.stop()
+
+
+@pytest.mark.parametrize("listing", [(404, b"{}"), (200, b"no JSON"), (200, b"x" * 2_000_000)])
+async def test_comments_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, listing: Any) -> None:
+    """Then the comment is made, perhaps a second time: none is lost."""
+    monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
+    github = Issues(0, listing)
+    farm = await harness(GitHubCommentPush("tok"), github)
+    await farm.build(stamps=[{**STAMP, "branch": "refs/pull/34/merge"}])
+    await farm.idle()
+    assert len(github.comments) == 2
     await farm.stop()
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -74,7 +76,31 @@ async def test_comments_on_pull_requests() -> None:
     reporter = BitbucketServerPRCommentPush("https://bb", "u", "p", generators=SAID)
     (asked,) = await sent(reporter, {"properties": {"pullrequesturl": (url, "Change")}}, {})
     assert asked["url"] == "https://bb/rest/api/1.0/x/projects/P/repos/r/pull-requests/7/comments"
-    assert asked["json"] == {"text": "said"}
+    assert re.fullmatch(r"said\n\n\[//\]: # \(buildbot:[0-9a-f]{24}\)", asked["json"]["text"])
+
+
+@pytest.mark.parametrize("listing", ["comments", "refused"])
+async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, listing: str) -> None:
+    """A comment whose answer did not come is looked for first; if that cannot be seen it is made again."""
+    monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
+    comments: list[Any] = []
+
+    def bitbucket(request: Any) -> Any:
+        if request.method == b"GET":
+            history = [{"action": "OPENED"}, *({"action": "COMMENTED", "comment": each} for each in comments)]
+            return json.dumps({"values": history}).encode() if listing == "comments" else (403, b"{}")
+        comments.append(json.loads(request.content.getvalue()))
+        return (503, b"") if len(comments) == 1 else (201, b"{}")
+
+    reporter = BitbucketServerPRCommentPush("https://bb", "u", "p", generators=SAID)
+    farm = ReporterHarness(reporter, server=HttpRecorder(bitbucket))
+    await farm.start()
+    await farm.build(properties={"pullrequesturl": ("https://bb/projects/P/repos/r/pull-requests/7", "Change")})
+    await farm.idle()
+    await farm.stop()
+    assert len(comments) == (1 if listing == "comments" else 2)
+    look = farm.server.requests[1]
+    assert look["url"] == "https://bb/rest/api/1.0/projects/P/repos/r/pull-requests/7/activities?limit=20"
 
 
 async def test_zulip() -> None:
