@@ -20,6 +20,7 @@ from buildbot.process.service import BuildbotService
 from buildbot.process.servicemanager import ServiceManager
 from buildbot.process.services import ProcessLayer
 from buildbot.process.workers.clientports import ClientPorts
+from buildbot.secrets.ahead import db_url_of
 from buildbot.secrets.manager import SecretManager
 from buildbot.secrets.providers.base import SecretProviderBase
 from buildbot.state import StateLayer, default_name, openMaster
@@ -72,6 +73,7 @@ class BuildMaster(StateLayer):
         self.reactor = reactor
         self.log_rotation = LogRotation()
         self.config: MasterConfig
+        self._db_url = ""
         self.failed = False
         self._process: ProcessLayer | None = None
         self._heartbeat: Heartbeat | None = None
@@ -102,7 +104,8 @@ class BuildMaster(StateLayer):
         After an error nothing is left running.
         """
         self.config = config = load_config(self.basedir, self._configfile)
-        super().__init__(config.db_url, default_name(self.basedir), self.reactor, self.basedir)
+        self._db_url = await db_url_of(config, self.basedir, self.reactor)
+        super().__init__(self._db_url, default_name(self.basedir), self.reactor, self.basedir)
         try:
             await self.open()
             await self.secrets.startService()
@@ -151,7 +154,7 @@ class BuildMaster(StateLayer):
         Raises ConfigErrors, CannotListenError.
         """
         config = load_config(self.basedir, self._configfile)
-        if config.db_url != self.config.db_url:
+        if await db_url_of(config, self.basedir, self.reactor) != self._db_url:
             raise ConfigErrors(["db_url: cannot be changed while the master runs; restart it"])
         assert self._process is not None and self._www is not None
         await self.secrets.use(_providers(config))

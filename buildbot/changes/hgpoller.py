@@ -31,6 +31,7 @@ from buildbot.changes.programs import Program, ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
+from buildbot.interfaces import holds_renderable
 from buildbot.util.urls import without_password
 
 _log = Logger()
@@ -62,8 +63,10 @@ class HgPoller(PollingChangeSource):
     repourl = argument(
         REQUIRED,
         _address,
+        renderable=True,
         doc="""address of the repository, anything that `hg pull` understands; a relative path starts at the master's
-        base directory. User and password of an HTTP address are used but never shown""",
+        base directory. User and password of an HTTP address are used but never shown. With secrets in it, `name` must
+        be given""",
     )
     branches = argument(None, checks.optional(_names), doc="the named branches to follow; None: `default`")
     branch = argument(None, checks.optional(checks.name), doc="a single branch, instead of `branches`")
@@ -89,9 +92,13 @@ class HgPoller(PollingChangeSource):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.repository = without_password(self.repourl or "invalid")
+        self.__address = "" if holds_renderable(self.repourl) else self.repourl or "invalid"
+        #: the address without user and password; before the first poll nothing, if it has secrets
+        self.repository = without_password(self.__address)
         if self.name is None:
             self.name = self.repository
+            if not self.name:
+                error("HgPoller: give a name, since repourl is known only when its secrets are asked for")
         if self.branch is not None and self.branches is not None:
             error(f"HgPoller {self.name}: give either branch or branches, not both")
         self.__followed: list[tuple[str, bool]] = [
@@ -116,10 +123,22 @@ class HgPoller(PollingChangeSource):
 
     async def poll(self) -> None:
         """Look for new commits once."""
+        if holds_renderable(self.repourl):
+            await self.__ask_address()
+            self.repository = without_password(self.__address)
         try:
             await self.__poll()
         except ProgramError as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
+
+    async def __ask_address(self) -> None:
+        """Find out the address, which has secrets. PollError, without the address, if it is none."""
+        try:
+            self.__address = _address(await self.render(self.repourl))
+        except KeyError as problem:
+            raise PollError(f"repourl: {problem.args[0]}") from None
+        except ValueError:
+            raise PollError("repourl: what it gives is not the address of a repository") from None
 
     async def __poll(self) -> None:
         basedir: Path = self.master.basedir
@@ -149,17 +168,17 @@ class HgPoller(PollingChangeSource):
 
     async def __pull(self, run: _In) -> None:
         try:
-            await run("pull", self.repourl)
+            await run("pull", self.__address)
         except ProgramError as problem:
             if "abandoned transaction found" not in problem.said:
                 raise
             await run("recover", allowed=(0, 1))  # a poll was killed
-            await run("pull", self.repourl)
+            await run("pull", self.__address)
 
     async def __bookmark(self, run: _In, name: str) -> str:
         """The commit at a bookmark, as the server says."""
         try:
-            said = await run("identify", "--template", "{node}\n", "--rev", name, self.repourl)
+            said = await run("identify", "--template", "{node}\n", "--rev", name, self.__address)
         except ProgramError as problem:
             if any(words in problem.said for words in _MISSING):
                 raise _NoHeadError(f"there is no bookmark {name}", True) from None
@@ -171,7 +190,7 @@ class HgPoller(PollingChangeSource):
         open_heads = f"head() and {_of_branch(branch)} and not closed()"
         heads = (await run("log", "--rev", open_heads, "--template", "{node}\n")).split()
         if len(heads) > 1:  # perhaps the server has removed some
-            gone = (await run("outgoing", "--template", "{node}\n", "--quiet", self.repourl, allowed=(0, 1))).split()
+            gone = (await run("outgoing", "--template", "{node}\n", "--quiet", self.__address, allowed=(0, 1))).split()
             kept = f"heads({_of_branch(branch)} and not closed() and not (({_any(gone)})::))"
             heads = (await run("log", "--rev", kept, "--template", "{node}\n")).split()
         if not heads:

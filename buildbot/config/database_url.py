@@ -20,14 +20,18 @@ def resolve(value: object, basedir: Path) -> str:
     Raises:
         ValueError: not a database URL; the message completes "db_url …".
     """
+    return checked(value.replace("%(basedir)s", str(basedir)) if isinstance(value, str) else value)
+
+
+def checked(value: object) -> str:
+    """``value`` if it is a URL; ValueError as `resolve`."""
     if not isinstance(value, str):
         raise ValueError(f"must be a database URL such as {DEFAULT!r}, not {value!r}")
-    text = value.replace("%(basedir)s", str(basedir))
     try:
-        make_url(text)
+        make_url(value)
     except (ArgumentError, ValueError) as reason:
         # The reason may hold the whole URL with its password; the form is all that is wrong here.
         raise ValueError(
             "is not a database URL; write it like 'sqlite:///state.sqlite' or 'dialect://user:password@host/database'"
         ) from reason
-    return text
+    return value

@@ -32,6 +32,7 @@ from buildbot.interfaces import (
     ServiceLike,
     TakesClients,
     WorkerLike,
+    is_renderable,
 )
 
 PROTOCOLS = ("pb", "msgpack_experimental_v7", "null")
@@ -46,7 +47,7 @@ class MasterConfig:
     Attributes:
         basedir: the master's directory.
         configfile: the file that says all this.
-        db_url: a database URL that means the same from every directory.
+        db_url: a database URL that means the same from every directory, or a renderable with secrets that gives one.
         protocols: ``{'pb': {'port': endpoint description}}``.
         schedulers: by name.
         www: a mapping with ``port`` (endpoint description or None).
@@ -58,7 +59,7 @@ class MasterConfig:
     title: str = "Buildbot"
     titleURL: str = ""
     buildbotURL: str = "http://localhost:8080/"
-    db_url: str = database_url.DEFAULT
+    db_url: Any = database_url.DEFAULT
     protocols: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     workers: Sequence[WorkerLike] = ()
     machines: Sequence[MachineLike] = ()
@@ -201,7 +202,7 @@ class _Reader:
             self.warn(key.name, f"has no effect in this version ({key.meaning})")
         return value
 
-    def _db_url(self, db: Mapping[str, Any]) -> str:
+    def _db_url(self, db: Mapping[str, Any]) -> Any:
         for name in db:
             if name not in ("db_url", "engine_kwargs"):
                 self.report("db", f"[{name!r}] is unknown{checks.suggestion(name, ['db_url'])}")
@@ -210,6 +211,8 @@ class _Reader:
         if "db_url" in self.values and "db_url" in db:
             self.report("db", "['db_url'] and c['db_url'] are both set; keep one")
         key, value = ("db", db["db_url"]) if "db_url" in db else ("db_url", self.values.get("db_url"))
+        if is_renderable(value):  # checked when its secrets are known
+            return value
         try:
             return database_url.resolve(database_url.DEFAULT if value is None else value, self.basedir)
         except ValueError as reason:

@@ -29,7 +29,13 @@ class DbConfig:
     def __init__(self, BuildmasterConfig: Mapping[str, Any], basedir: str, name: str = "config") -> None:
         from twisted.internet import reactor
 
-        url = BuildmasterConfig.get("db_url") or BuildmasterConfig.get("db", {}).get("db_url", DEFAULT)
+        url = BuildmasterConfig.get("db_url")
+        if url is None:
+            url = BuildmasterConfig.get("db", {}).get("db_url", DEFAULT)
+        if not isinstance(url, str):
+            raise TypeError(
+                "DbConfig needs a db_url that is a text: secrets are not known while the configuration is read"
+            )
         self.__db = DBConnector(None, url, reactor, str(basedir))
         self.__name = name
 

@@ -11,6 +11,7 @@ from buildbot.config import ConfigErrors, load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.secrets.ahead import db_url_now
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
@@ -30,7 +31,7 @@ def command(basedir: str, force: bool, quiet: bool) -> None:
         with BasedirLock(found.path):
             config = load_config(found.path, found.settings.configfile)
             say("writing the database anew; this may take a while")
-            compact(config.db_url, found.path)
+            compact(db_url_now(config, found.path), found.path)
     except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
     say("The database takes no more room than it needs.")

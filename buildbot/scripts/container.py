@@ -24,6 +24,7 @@ from buildbot.scripts.database import upgrade
 from buildbot.scripts.options import basedir_argument
 from buildbot.scripts.settings import Settings
 from buildbot.scripts.start import start
+from buildbot.secrets.ahead import db_url_now
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 from buildbot.util.urls import public_url
 
@@ -60,7 +61,7 @@ def command(basedir: str, config_url: str | None, config_dir: str, wait: float) 
         found = prepared(path, directory)
         with BasedirLock(path):
             config = load_config(found.path, found.settings.configfile)
-            await_server(config.db_url, path, wait)
+            await_server(db_url_now(config, path), path, wait)
             _upgraded(found)
     except (BasedirBusyError, ConfigErrors, OSError) as reason:
         raise click.ClickException(failures.describe(reason, path)) from None
@@ -165,7 +166,8 @@ def main() -> None:
     """The process that brings the database up to date; its argument is the master's directory, which is locked."""
     found = basedirs.find(sys.argv[1])
     try:
-        upgrade(load_config(found.path, found.settings.configfile).db_url, found.path, click.echo)
+        config = load_config(found.path, found.settings.configfile)
+        upgrade(db_url_now(config, found.path), found.path, click.echo)
     except click.ClickException as reason:
         reason.show()
         sys.exit(1)

@@ -12,6 +12,7 @@ from buildbot.scripts import basedir as basedirs
 from buildbot.scripts.basedir import Basedir
 from buildbot.scripts.bringing import INCOMPLETE, bring
 from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.secrets.ahead import db_url_now
 
 
 @click.command("copy-db")
@@ -38,7 +39,8 @@ def command(destination_url: str, basedir: str, quiet: bool) -> None:
 
 def _copied(found: Basedir, destination_url: str, progress: Progress) -> Report:
     basedir = str(found.path)
-    source = Original(load_config(found.path, found.settings.configfile).db_url, basedir)
+    config = load_config(found.path, found.settings.configfile)
+    source = Original(db_url_now(config, found.path), basedir)
     target = Target(destination_url, basedir)
     if source.dialect.url == target.dialect.url:
         raise ImportRefusedError("DESTINATION_URL is the database that is to be copied")

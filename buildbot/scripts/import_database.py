@@ -15,6 +15,7 @@ from buildbot.scripts import basedir as basedirs
 from buildbot.scripts.basedir import Basedir
 from buildbot.scripts.bringing import INCOMPLETE, bring
 from buildbot.scripts.options import quiet_option
+from buildbot.secrets.ahead import db_url_now
 
 #: holds every row that was left out, with the reason
 LEFT_OUT = "import-left-out.txt"
@@ -47,7 +48,7 @@ def command(directory: str, source_url: str, quiet: bool) -> None:
 
 def _imported(found: Basedir, source_url: str, progress: Progress) -> Report:
     config = load_config(found.path, found.settings.configfile)
-    source, target = Source(source_url), Target(config.db_url, str(found.path))
+    source, target = Source(source_url), Target(db_url_now(config, found.path), str(found.path))
     listing: Path = found.path / LEFT_OUT
     with source.opened(), target.opened():
         report = Import(source, target, progress).run()

@@ -10,6 +10,7 @@ from buildbot.scripts import failures
 from buildbot.scripts.database import upgrade
 from buildbot.scripts.options import basedir_argument, quiet_option
 from buildbot.scripts.sample import write_sample
+from buildbot.secrets.ahead import db_url_now
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
 
@@ -31,7 +32,7 @@ def command(basedir: str, replace: bool, quiet: bool) -> None:
         with BasedirLock(found.path):
             config = load_config(found.path, found.settings.configfile)
             say("upgrading the database")
-            upgrade(config.db_url, found.path, lambda line: say(f"  {line}"))
+            upgrade(db_url_now(config, found.path), found.path, lambda line: say(f"  {line}"))
             write_sample(found.path)
     except (BasedirBusyError, ConfigErrors, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None

@@ -13,6 +13,7 @@ from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.database import run_on_database
 from buildbot.scripts.options import basedir_argument
+from buildbot.secrets.ahead import db_url_now
 
 Attributes = list[tuple[str, str]]
 
@@ -46,7 +47,7 @@ def command(
     elif password is not None:
         raise click.UsageError("--bb_password goes with --bb_username")
     try:
-        db_url = load_config(found.path, found.settings.configfile).db_url
+        db_url = db_url_now(load_config(found.path, found.settings.configfile), found.path)
     except (ConfigErrors, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
 

@@ -232,12 +232,24 @@ def test_port_in_use(master: Directory) -> None:
 
 
 def test_empty_database(master: Directory) -> None:
-    """A database that is not up to date is refused with the command that helps, which does."""
-    master.configure('c["db_url"] = "sqlite:///other.sqlite"\n')
+    """A database that is not up to date is refused, with the command that helps. Its URL may hold secrets."""
+    (master.path / "secrets").mkdir(mode=0o700)
+    secret = master.path / "secrets" / "database"
+    secret.write_text("other")
+    secret.chmod(0o600)
+    master.configure(
+        "from buildbot.plugins import secrets, util\n"
+        'c["db_url"] = util.Interpolate("sqlite:///%(secret:database)s.sqlite")\n'
+        'c["secretsProviders"] = [secrets.SecretInAFile(basedir + "/secrets")]\n'
+    )
     said = master.run("start", "--quiet", code=1)
     assert f"buildbot upgrade-master '{master.path}'" in said
     assert "Running upgrade" in master.run("upgrade-master")
+    assert (master.path / "other.sqlite").exists()
     master.run("start")
+    assert "The master has the new configuration." in master.run("reconfig")
+    secret.write_text("another")
+    assert "db_url: cannot be changed while the master runs; restart it" in master.run("reconfig", code=1)
 
 
 def test_database_out_of_reach(master: Directory) -> None:

@@ -13,6 +13,7 @@ from buildbot.changes.base import PollError
 from buildbot.changes.hgpoller import HgPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
+from buildbot.plugins import util
 from tests.support.hg import HgRepository, hg_serve
 from tests.unit.changes.polling import Polling
 
@@ -172,6 +173,25 @@ async def test_a_repository_that_cannot_be_read(polling: HgPolling) -> None:
     assert "s3cret" not in str(caught.value)
     with pytest.raises(PollError, match="there is no program 'nohg'"):
         await polling.poll(hgbin="nohg")
+
+
+async def test_an_address_with_secrets(polling: HgPolling, hg: HgRepository) -> None:
+    """It is asked for at each poll; changes have the address without user and password."""
+    url: Any = polling.url
+    polling.url = util.Interpolate("%(kw:url)s", url=url)
+    assert await polling.poll(name="secret") == []
+    new = hg.commit("c", "3")
+    (change,) = await polling.poll(name="secret")
+    assert (change["revision"], change["repository"]) == (new, url)
+    for wrong, said in (
+        (util.Secret("none"), "secret key none is not found"),
+        (util.Property("x"), "is not the address"),
+    ):
+        polling.url = wrong
+        with pytest.raises(PollError, match=f"^repourl: .*{said}"):
+            await polling.poll(name="secret")
+    with pytest.raises(ConfigErrors, match="give a name, since repourl is known only when its secrets are asked for"):
+        HgPoller(util.Secret("url"), workdir="hg")
 
 
 @pytest.mark.parametrize(

@@ -27,3 +27,9 @@ async def test_values(backend: str, tmp_path: Path) -> None:
         assert util.DbConfig({"db_url": url}, str(tmp_path), name="other").get("workers", 5) == 5
         with pytest.raises(TypeError):
             config.set("workers", object())
+
+
+def test_a_url_with_secrets() -> None:
+    """Secrets are not known while the configuration is read."""
+    with pytest.raises(TypeError, match="DbConfig needs a db_url that is a text"):
+        util.DbConfig({"db_url": util.Secret("url")}, "/m")
