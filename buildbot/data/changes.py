@@ -38,6 +38,9 @@ def storable(change: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: _readable(value) for name, value in change.items()}
     if isinstance(kept.get("comments"), str):
         kept["comments"] = kept["comments"][: checks.MAX_COMMENTS]
+    for name in ("author", "committer", "category", "revlink"):
+        if isinstance(kept.get(name), str):
+            kept[name] = kept[name][: checks.MAX_NAME]
     if isinstance(kept.get("files"), list):
         ends = accumulate(map(len, kept["files"][: checks.MAX_FILES]))
         kept["files"] = kept["files"][: sum(end <= checks.MAX_TEXT for end in ends)]

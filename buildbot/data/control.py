@@ -21,7 +21,7 @@ from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
-from buildbot.util.checks import MAX_SMALL, text
+from buildbot.util.checks import MAX_REASON, MAX_SMALL, text
 from buildbot.util.results import CANCELLED
 
 #: made by the process layer for what only it can do: ``handler(args, entity)``
@@ -120,7 +120,7 @@ class Control:
                 raise InvalidControlError(f"{action}: unknown argument {name!r}")
             if wanted is not None and (not isinstance(value, wanted) or (wanted is int and isinstance(value, bool))):
                 raise InvalidControlError(f"{action}: {name} must be {wanted.__name__}, not {value!r}")
-            if wanted is str:
+            if wanted is str:  # a reason, which may travel with every list
                 _storable(value, f"{action}: {name}")
         for name in sorted(declared.required - args.keys()):
             raise InvalidControlError(f"{action}: {name} is required")
@@ -222,6 +222,6 @@ class Control:
 
 def _storable(value: str, what: str) -> None:
     try:
-        text(value, what)
+        text(value, what, MAX_REASON)
     except ValueError as error:
         raise InvalidControlError(str(error)) from None

@@ -140,21 +140,21 @@ class ChangesConnectorComponent(DBConnectorComponent):
             if source != "Change":
                 raise ValueError(f"properties[{name!r}]: the source must be 'Change', not {source!r}")
         now = transaction_of(conn).now
-        branch = checks.optional_text(branch, "branch")
-        revision = checks.optional_text(revision, "revision")
-        repository = checks.text(repository, "repository")
-        project = checks.text(project, "project")
-        codebase = checks.text(codebase, "codebase")
+        branch = checks.optional_text(branch, "branch", checks.MAX_NAME)
+        revision = checks.optional_text(revision, "revision", checks.MAX_NAME)
+        repository = checks.text(repository, "repository", checks.MAX_NAME)
+        project = checks.text(project, "project", checks.MAX_NAME)
+        codebase = checks.text(codebase, "codebase", checks.MAX_NAME)
         line = history_hash(repository, project, codebase, branch)
         row = {
-            "author": checks.text("" if author is None else author, "author"),
-            "committer": checks.optional_text(committer, "committer"),
+            "author": checks.text("" if author is None else author, "author", checks.MAX_NAME),
+            "committer": checks.optional_text(committer, "committer", checks.MAX_NAME),
             "comments": checks.text("" if comments is None else comments, "comments", checks.MAX_COMMENTS),
             "is_dir": int(checks.boolean(is_dir, "is_dir")),
             "revision": revision,
             "branch": branch,
-            "category": checks.optional_text(category, "category"),
-            "revlink": checks.optional_text(revlink, "revlink"),
+            "category": checks.optional_text(category, "category", checks.MAX_NAME),
+            "revlink": checks.optional_text(revlink, "revlink", checks.MAX_NAME),
             "when_timestamp": now if when_timestamp is None else to_seconds(when_timestamp, "when_timestamp"),
             "repository": repository,
             "project": project,

@@ -315,11 +315,11 @@ def _checked(
     branch: str | None, revision: str | None, repository: str, project: str, codebase: str
 ) -> dict[str, str | None]:
     return {
-        "branch": checks.optional_text(branch, "branch"),
-        "revision": checks.optional_text(revision, "revision"),
-        "repository": checks.text(repository, "repository"),
-        "project": checks.text(project, "project"),
-        "codebase": checks.text(codebase, "codebase"),
+        "branch": checks.optional_text(branch, "branch", checks.MAX_NAME),
+        "revision": checks.optional_text(revision, "revision", checks.MAX_NAME),
+        "repository": checks.text(repository, "repository", checks.MAX_NAME),
+        "project": checks.text(project, "project", checks.MAX_NAME),
+        "codebase": checks.text(codebase, "codebase", checks.MAX_NAME),
     }
 
 
@@ -330,8 +330,8 @@ def _checked_patch(
     patch = {
         "body": checks.optional_text(body, "patch_body"),
         "level": level,
-        "author": checks.text(author, "patch_author"),
-        "comment": checks.text(comment, "patch_comment"),
-        "subdir": checks.optional_text(subdir, "patch_subdir"),
+        "author": checks.text(author, "patch_author", checks.MAX_NAME),
+        "comment": checks.text(comment, "patch_comment", checks.MAX_COMMENTS),
+        "subdir": checks.optional_text(subdir, "patch_subdir", checks.MAX_NAME),
     }
     return None if body is None else patch

@@ -37,7 +37,7 @@ from buildbot.schedulers.parameters import (
     WorkerChoiceParameter,
     is_storable,
 )
-from buildbot.util.checks import MAX_SMALL
+from buildbot.util.checks import MAX_REASON, MAX_SMALL
 from buildbot.util.deferreds import resolved
 
 __all__ = [
@@ -224,11 +224,15 @@ class ForceScheduler(BaseScheduler):
             if isinstance(each, AnyPropertyParameter):
                 free += [(each, key, value) for key, value in found.items()]
         self.__check_patterns(stamps, free, validation or {}, messages)
+        whole_reason = self.reasonString % {"owner": owner, "reason": reason}
+        if len(whole_reason) > MAX_REASON:
+            key = (self.reason if len(str(reason)) > len(str(owner)) else self.username).fullName or ""
+            messages.setdefault(key, f"the reason of the build is longer than {MAX_REASON} characters")
         if messages:
             raise ControlParamsError(messages)
         values |= {"reason": reason, "owner": owner}
         bsid, brids = await self.addBuildsetForSourceStampsWithDefaults(
-            self.reasonString % {"owner": owner, "reason": reason},
+            whole_reason,
             stamps,
             properties={name: (value, SOURCE) for name, value in values.items()},
             builderNames=builders,

@@ -19,7 +19,7 @@ from buildbot.schedulers.parameters import (
     as_text,
     shown,
 )
-from buildbot.util.checks import MAX_SMALL
+from buildbot.util.checks import MAX_COMMENTS, MAX_NAME, MAX_SMALL, MAX_TEXT
 
 
 def _parameter(value: Any) -> BaseParameter:
@@ -105,6 +105,12 @@ class AnyPropertyParameter(NestedParameter):
         return {key: given["value"]}
 
 
+#: the fields of a source stamp, and how many characters each may have
+_LONGEST = {
+    **dict.fromkeys(("branch", "revision", "repository", "project", "patch_author", "patch_subdir"), MAX_NAME),
+    "patch_comment": MAX_COMMENTS,
+    "patch_body": MAX_TEXT,
+}
 _PATCH = ("body", "level", "author", "comment", "subdir")
 
 
@@ -174,11 +180,29 @@ class CodebaseParameter(NestedParameter):
                 messages[self.full_name(key)] = str(problem)
         patch = values.get("patch")
         if patch and patch["body"]:
-            level = patch["level"]
-            if level is not None and not 0 <= level <= MAX_SMALL:
-                messages[self.full_name("patch_level")] = f"{shown(level)} is not between 0 and {MAX_SMALL}"
             stamp |= {f"patch_{key}": value for key, value in patch.items()}
+            stamp["patch_level"] = self.__level(patch["level"], messages)
+        for key, most in _LONGEST.items():
+            given = stamp.get(key)
+            if given is not None and not isinstance(given, str):
+                messages.setdefault(self.full_name(key), f"{key}: not a text")
+            elif given is not None and len(given) > most:
+                messages.setdefault(self.full_name(key), f"{key}: longer than {most} characters")
         return stamp
+
+    def __level(self, given: Any, messages: dict[str, str]) -> int:
+        """The level of a patch, which a field of any kind may give."""
+        key = self.full_name("patch_level")
+        if key in messages:
+            return 0
+        try:
+            level: int = IntParameter("level").value([1 if given is None else given])
+        except ValidationError as problem:
+            messages[key] = str(problem)
+            return 0
+        if not 0 <= level <= MAX_SMALL:
+            messages[key] = f"{shown(level)} is not between 0 and {MAX_SMALL}"
+        return level
 
 
 class ParameterGroup(NestedParameter):

@@ -243,6 +243,13 @@ class BooleanParameter(BaseParameter):
         return given[0] is True or (type(given[0]) is int and given[0] == 1)
 
 
+def _has_address(text: str) -> bool:
+    """Whether a text is ``Name <mail>``; it may be of any length, so no pattern that tries again and again will do."""
+    name, _, mail = text.rstrip().rpartition("<")
+    inner, end, rest = mail.partition(">")
+    return bool(name.strip()) and end == ">" and not rest and not re.search(r"\s", inner) and "@" in inner[1:-1]
+
+
 class UserNameParameter(StringParameter):
     """Who asks for the build."""
 
@@ -257,7 +264,7 @@ class UserNameParameter(StringParameter):
     def parse_from_arg(self, given: Any) -> str:
         """The name, or nothing."""
         text = str(super().parse_from_arg(given))
-        if text and self.need_email and not re.search(r"\S.*<[^<>\s]+@[^<>\s]+>\s*\Z", text):
+        if text and self.need_email and not _has_address(text):
             raise ValidationError(f"{self.name}: please fill in email address in the form 'User <email@email.com>'")
         return text
 

@@ -17,9 +17,10 @@ MAX_SMALL = 2**31 - 1
 MAX_TEXT = 15_000_000
 #: the most bytes of a value: twice as many, as they are on the way to the server, are one packet too
 MAX_BYTES = 7_000_000
-#: what travels with every list of its noun is shorter: a buildset's reason, a change's comments and how many files it
-#: has, what a worker says of itself
+#: what travels with every list of its noun is shorter: reasons, what names code and people (a branch, an author), a
+#: change's comments and how many files it has, what a worker says of itself
 MAX_REASON = 100_000
+MAX_NAME = 100_000
 MAX_COMMENTS = 1_000_000
 MAX_FILES = 100_000
 MAX_INFO = 1_000_000
@@ -45,9 +46,9 @@ def text(value: Any, what: str, maximum: int = MAX_TEXT) -> str:
     return value
 
 
-def optional_text(value: Any, what: str) -> str | None:
-    """``value`` if it is None or storable text."""
-    return None if value is None else text(value, what)
+def optional_text(value: Any, what: str, maximum: int = MAX_TEXT) -> str | None:
+    """``value`` if it is None or storable text of at most ``maximum`` characters."""
+    return None if value is None else text(value, what, maximum)
 
 
 def integer(value: Any, what: str, minimum: int = 0, maximum: int = MAX_SMALL) -> int:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from buildbot.util.checks import MAX_COMMENTS, MAX_FILES, MAX_INFO, MAX_REASON, MAX_SMALL, MAX_TEXT
+from buildbot.data.exceptions import InvalidControlError
+from buildbot.util.checks import MAX_COMMENTS, MAX_FILES, MAX_INFO, MAX_NAME, MAX_REASON, MAX_SMALL, MAX_TEXT
 from tests.support.refusals import unchanged
 
 #: by argument of addBuildset: a value that is stored, one that is refused
@@ -23,6 +24,11 @@ CHANGES = [
     ("files", ["f" * 1000] * 1000, ["f" * 10_000] * (MAX_TEXT // 10_000 + 1)),
     ("files", ["ok"], ["nul\x00"]),
     ("project", "p", "lone \ud800"),
+    *((name, "n" * MAX_NAME, "n" * (MAX_NAME + 1)) for name in ("author", "branch", "revlink", "codebase")),
+]
+STAMPS = [
+    *((name, "n" * MAX_NAME, "n" * (MAX_NAME + 1)) for name in ("branch", "revision", "patch_author", "patch_subdir")),
+    ("patch_comment", "c" * MAX_COMMENTS, "c" * (MAX_COMMENTS + 1)),
 ]
 
 
@@ -50,6 +56,25 @@ async def test_changes(state: Any, name: str, good: Any, bad: Any) -> None:
         for add in (state.data.update.addChange, state.db.changes.addChange):
             with pytest.raises(ValueError, match=f"^{name}"):
                 await add(**{name: bad})
+
+
+@pytest.mark.parametrize(("name", "good", "bad"), STAMPS, ids=_id)
+async def test_stamps(state: Any, name: str, good: Any, bad: Any) -> None:
+    """Source stamps, which every list of their buildsets has."""
+    patch = {"patch_body": "x", "patch_level": 0, "patch_author": "", "patch_comment": "", "patch_subdir": None}
+    await state.data.update.addBuildset(sourcestamps=[{**patch, name: good}], builderNames=["b"])
+    async with unchanged(state):
+        with pytest.raises(ValueError, match=name):
+            await state.data.update.addBuildset(sourcestamps=[{**patch, name: bad}], builderNames=["b"])
+
+
+async def test_reasons(state: Any) -> None:
+    """Why somebody wants something."""
+    workerid = await state.data.update.findWorkerId("w")
+    await state.data.control("pause", {"reason": "r" * MAX_REASON}, ("workers", workerid))
+    async with unchanged(state):
+        with pytest.raises(InvalidControlError, match=r"^pause: reason"):
+            await state.data.control("pause", {"reason": "r" * (MAX_REASON + 1)}, ("workers", workerid))
 
 
 async def test_worker_info(state: Any) -> None:

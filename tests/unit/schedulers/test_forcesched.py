@@ -17,6 +17,7 @@ from buildbot.schedulers.parameters import (
     UserNameParameter,
 )
 from buildbot.test.running import Running
+from buildbot.util.checks import MAX_COMMENTS, MAX_NAME, MAX_REASON
 
 
 async def started(master: Any, **arguments: Any) -> ForceScheduler:
@@ -135,6 +136,12 @@ TOO_MUCH = "is not between -2147483647 and 2147483647"
         ({"owner": {"a": 1}}, {"owner": "owner: not a text that can be stored"}),
         ({"patch_body": {"a": 1}}, {"patch_body": "body: not a text"}),
         ({"patch_body": "x", "patch_level": 10**20}, {"patch_level": f"'{10**20}' is not between 0 and 2147483647"}),
+        ({"reason": "r" * MAX_REASON}, {"reason": f"the reason of the build is longer than {MAX_REASON} characters"}),
+        ({"branch": "b" * (MAX_NAME + 1)}, {"branch": f"branch: longer than {MAX_NAME} characters"}),
+        (
+            {"patch_body": "x", "patch_comment": "b" * (MAX_COMMENTS + 1)},
+            {"patch_comment": f"patch_comment: longer than {MAX_COMMENTS} characters"},
+        ),
         ({"patch_body": "x", "patch_level": -1}, {"patch_level": "'-1' is not between 0 and 2147483647"}),
         ({"patch_body": "x", "patch_level": "one"}, {"patch_level": "level: 'one' is not a whole number"}),
         ({"patch_body": "x", "patch_subdir": "\0"}, {"patch_subdir": "subdir: text with U+0000 cannot be stored"}),

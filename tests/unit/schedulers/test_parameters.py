@@ -129,6 +129,44 @@ def test_values(parameter: BaseParameter, given: list[Any], value: Any) -> None:
     assert messages == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [
+        ("Ann <ann@example.org>", True),
+        (" Ann Roe <a@b> \n", True),
+        ("Ann <a@b> <c@d>", True),
+        ("<ann@example.org>", False),
+        ("Ann <ann>", False),
+        ("Ann <@b>", False),
+        ("Ann <a@>", False),
+        ("Ann <a @b>", False),
+        ("Ann <a@b> x", False),
+        ("Ann a@b>", False),
+        ("x" * 6_000_000, False),
+        ("<@" * 1_000_000 + " >", False),
+    ],
+    ids=lambda value: value[:20] if isinstance(value, str) else "",
+)
+def test_names_with_addresses(name: str, good: bool) -> None:
+    """A name and an address; one that is none is said so at once, however long it is."""
+    messages: dict[str, str] = {}
+    UserNameParameter("p").collect({"p": [name]}, messages)
+    assert (messages == {}) is good
+
+
+def test_level_of_any_kind() -> None:
+    """A field of the patch may be a parameter of another kind; what it gives is looked at."""
+    parameter = CodebaseParameter(
+        "", patch=PatchParameter(level=StringParameter("level"), author=IntParameter("author"))
+    )
+    messages: dict[str, str] = {}
+    stamp = parameter.sourcestamp({"patch_body": ["x"], "patch_level": ["2"], "patch_author": ["7"]}, messages)
+    assert (stamp["patch_level"], messages) == (2, {"patch_author": "patch_author: not a text"})
+    messages.clear()
+    parameter.sourcestamp({"patch_body": ["x"], "patch_level": ["two"]}, messages)
+    assert messages["patch_level"] == "level: 'two' is not a whole number"
+
+
 def test_all_choices_taken_away() -> None:
     """An empty list that was submitted is one; the default is for what was not submitted."""
     choices: dict[str, Any] = {"choices": ["a", "b"], "default": ["a"], "multiple": True}
