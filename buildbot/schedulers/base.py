@@ -18,6 +18,7 @@ from buildbot.data.base import Events
 from buildbot.interfaces import holds_renderable
 from buildbot.process.claimed import ClaimedPart
 from buildbot.process.properties import Properties
+from buildbot.util import checks as limits
 
 REASON = "The %(classname)s scheduler named %(name)r triggered this build"
 _log = Logger()
@@ -65,6 +66,10 @@ class BaseScheduler(ClaimedPart):
 
     #: seconds to wait after an error before the same work is tried again
     retry_step_s = 10.0
+    #: whether an error of the own functions and renderables of a configuration is logged, and nothing is built, or without
+    #: that: tried again it would come again, and hold up everything that is built after it. Otherwise whoever asked for
+    #: the buildset gets the error.
+    never_raises: ClassVar[bool] = False
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "properties", "codebases", "priority")
     builderNames = argument(
@@ -197,18 +202,27 @@ class BaseScheduler(ClaimedPart):
         Returns:
             the buildset's id, and the requests' ids by builder name.
         """
-        rendered = await Properties().render(self.properties)
+        failed = False
+        try:
+            rendered = await Properties().render(self.properties)
+        except Exception:
+            rendered, failed = {}, self.__passed_over("its properties cannot be rendered; nothing is built")
         every = {name: (value, "Scheduler") for name, value in rendered.items()}
         every |= properties.asDict() if isinstance(properties, Properties) else properties or {}
         every["scheduler"] = (self.name, "Scheduler")
         if builderNames is None:
-            builderNames = await self.names_for(sourcestamps, every)
-        if priority is None:
-            own = self.priority
-            # a function is given the changes; here there are none
-            priority = own(list(builderNames), {}) if callable(own) else own or 0
-        elif callable(priority):
-            priority = priority(list(builderNames))
+            builderNames = [] if failed else await self.names_for(sourcestamps, every)
+        try:
+            if priority is None:
+                own = self.priority
+                # a function is given the changes; here there are none
+                priority = own(list(builderNames), {}) if callable(own) else own or 0
+            elif callable(priority):
+                priority = priority(list(builderNames))
+            limits.integer(priority, "priority", -limits.MAX_SMALL)
+        except Exception:
+            self.__passed_over("its priority cannot be told; 0 counts")
+            priority = 0
         buildset = {
             "sourcestamps": [dict(each) for each in sourcestamps],
             "reason": reason,
@@ -240,7 +254,7 @@ class BaseScheduler(ClaimedPart):
     async def names_for(
         self, sourcestamps: Sequence[Mapping[str, Any]], properties: Mapping[str, tuple[Any, str]]
     ) -> list[str]:
-        """The names of the builders for a buildset; none, and a line in the log, if they cannot be rendered.
+        """The names of the builders for a buildset. If they cannot be rendered: as `never_raises` says.
 
         Args:
             sourcestamps: of the buildset.
@@ -253,10 +267,16 @@ class BaseScheduler(ClaimedPart):
         try:
             names: list[str] = checks.list_of(checks.text)(await props.render(self.builderNames))
         except Exception:
-            # tried again it would fail again, and hold up everything that comes after
-            _log.failure("{part!r}: its builderNames cannot be rendered; nothing is built", part=self)
+            self.__passed_over("its builderNames cannot be rendered; nothing is built")
             return []
         return names
+
+    def __passed_over(self, problem: str) -> bool:
+        """Log the exception that is being handled, and go on; raise it if somebody waits for the buildset."""
+        if not self.never_raises:
+            raise  # noqa: PLE0704  the caller handles an exception
+        _log.failure("{part!r}: {problem}", part=self, problem=problem)
+        return True
 
     def __thd_add_buildset(
         self, conn: Connection, events: Events, buildset: dict[str, Any], alongside: Callable[[Connection], None]

@@ -37,6 +37,8 @@ def _scheduler(value: Any) -> BaseScheduler:
 class Dependent(BaseScheduler):
     """Builds the same source stamps after a buildset of another scheduler has ended with success or warnings."""
 
+    never_raises = True
+
     positional: ClassVar[tuple[str, ...]] = ("name", "upstream", "builderNames", "properties", "codebases", "priority")
     upstream = argument(REQUIRED, _scheduler, doc="the other scheduler, the object itself")
 

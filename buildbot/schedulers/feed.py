@@ -76,6 +76,8 @@ def _filter(value: Any) -> Any:
 class ChangeScheduler(BaseScheduler):
     """A scheduler that looks at changes; `take_change` says what it does with one."""
 
+    never_raises = True
+
     change_filter = argument(None, _filter, doc="a `ChangeFilter`: which changes it looks at; None: all")
     fileIsImportant = argument(
         None,

@@ -421,8 +421,35 @@ async def test_builder_names_are_rendered(
     found = [(await farm.master.data.get({}, ("builders", each["builderid"])))["name"] for each in requests]
     assert (sorted(found), {each["priority"] for each in requests}) == (built, {4} if built else set())
     assert weighed == [(built, [""])]
-    said = [each["log_format"] for each in logs if "cannot be rendered" in each["log_format"]]
+    said = [each for each in logs if "cannot be rendered" in each.get("problem", "")]
     assert len(said) == (not built and files == ["a"])
+
+
+def failing(*arguments: Any) -> Any:
+    raise KeyError("mistake")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "built"),
+    [
+        ({"properties": {"p": renderer(failing)}}, "its properties cannot be rendered; nothing is built", 0),
+        ({"priority": failing}, "its priority cannot be told; 0 counts", 1),
+        ({"priority": lambda names, changes: 2**31}, "its priority cannot be told; 0 counts", 1),
+        ({"priority": lambda names, changes: "high"}, "its priority cannot be told; 0 counts", 1),
+    ],
+)
+async def test_a_mistake_holds_up_nothing(
+    farm: SchedulerHarness, arguments: dict[str, Any], said: str, built: int
+) -> None:
+    """What the configuration's functions fail at is logged once for each change, and the next change is looked at."""
+    await farm.start(single(**arguments))
+    with capturedLogs() as logs:
+        for revision in "12":
+            await farm.change(revision=revision)
+        await farm.has_built([1], [2])
+    assert [each.get("problem") for each in logs if each["log_level"].name == "critical"] == [said] * 2
+    requests = await farm.master.data.get({}, ("buildrequests",))
+    assert [each["priority"] for each in requests] == [0] * 4 * built  # two builders
 
 
 @pytest.mark.parametrize("names", ["b", None, [1], [["b"]], Interpolate])

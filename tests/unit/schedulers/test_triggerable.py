@@ -8,7 +8,7 @@ import pytest
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
-from buildbot.process.properties import Properties
+from buildbot.process.properties import Properties, renderer
 from buildbot.schedulers import basic
 from buildbot.schedulers.basic import SingleBranchScheduler
 from buildbot.schedulers.dependent import Dependent
@@ -16,7 +16,7 @@ from buildbot.schedulers.timed import NightlyTriggerable
 from buildbot.schedulers.triggerable import SwitchedOffError, Triggerable
 from buildbot.test.running import until
 from buildbot.test.schedulers import SchedulerHarness
-from buildbot.util.results import CANCELLED, FAILURE, SUCCESS, WARNINGS
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS, WARNINGS
 
 
 @pytest.fixture(name="farm")
@@ -59,6 +59,31 @@ async def test_trigger_without_a_claim(farm: SchedulerHarness) -> None:
     results.addErrback(lambda _: None)
     results.cancel()
     assert len(await farm.buildsets()) == 1
+
+
+def failing(*arguments: Any) -> Any:
+    raise KeyError("mistake")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"builderNames": renderer(failing)},
+        {"builderNames": renderer(lambda props: "a text")},
+        {"builderNames": ["x"], "properties": {"p": renderer(failing)}},
+        {"builderNames": ["x"], "priority": failing},
+        {"builderNames": ["x"], "priority": lambda names, changes: 2**31},
+    ],
+)
+async def test_a_mistake_is_no_success(farm: SchedulerHarness, arguments: dict[str, Any]) -> None:
+    """What cannot be worked out is an error of the step that triggers, not a buildset of nothing."""
+    scheduler = await farm.start(Triggerable("t", **arguments))
+    ids, results = scheduler.trigger(True)
+    with pytest.raises((KeyError, ValueError)):
+        await ids
+    assert (await results)[0] == EXCEPTION
+    assert await farm.buildsets() == []
+    await farm.stop()
 
 
 async def test_switched_off(farm: SchedulerHarness) -> None:
