@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from dataclasses import FrozenInstanceError, dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -34,8 +36,8 @@ class BuilderConfig:
     """A builder: what is done (``factory``), and by which workers.
 
     Every mistake in the arguments is reported through `config.errors.error`, so while a master.cfg is
-    loaded all of them are shown at once. A configuration may assign to the fields until it has been loaded; what it
-    assigned is checked then, as the arguments were, and stays.
+    loaded all of them are shown at once. A configuration may assign to the fields, and change the lists and
+    dictionaries in them, until it has been loaded; they are checked then, as the arguments were, and stay.
 
     Attributes:
         name: unique in the configuration, not beginning with ``_``.
@@ -61,11 +63,11 @@ class BuilderConfig:
     """
 
     name: str
-    workernames: tuple[str, ...]
+    workernames: Sequence[str]
     factory: Any
     builddir: str
     workerbuilddir: str
-    tags: tuple[str, ...]
+    tags: Sequence[str]
     description: str | None
     description_format: str | None
     project: str | None
@@ -152,18 +154,18 @@ class BuilderConfig:
         collapse = checks.either(checks.boolean, checks.function, otherwise="True, False or a function")
         values: dict[str, Any] = {
             "name": valid_name,
-            "workernames": names,
+            "workernames": list(names),
             "factory": factory,
             "builddir": directory,
             "workerbuilddir": checked("workerbuilddir", workerbuilddir, checks.text, directory),
-            "tags": tuple(dict.fromkeys(checked("tags", tags, text_list, ()))),
+            "tags": list(dict.fromkeys(checked("tags", tags, text_list, ()))),
             "description": checked("description", description, checks.text, None),
             "description_format": checked("description_format", description_format, checks.one_of("markdown"), None),
             "project": checked("project", project, checks.text, None),
-            "env": MappingProxyType(checked("env", env, checks.mapping, {})),
-            "properties": MappingProxyType(checked("properties", properties, checks.mapping, {})),
-            "defaultProperties": MappingProxyType(checked("defaultProperties", defaultProperties, checks.mapping, {})),
-            "locks": checked("locks", locks, lock_list, ()),
+            "env": dict(checked("env", env, checks.mapping, {})),
+            "properties": dict(checked("properties", properties, checks.mapping, {})),
+            "defaultProperties": dict(checked("defaultProperties", defaultProperties, checks.mapping, {})),
+            "locks": checked("locks", locks, lock_list, []),
             "nextWorker": checked("nextWorker", nextWorker, checks.function, None),
             "nextBuild": checked("nextBuild", nextBuild, checks.function, None),
             "canStartBuild": checked("canStartBuild", canStartBuild, checks.function, None),
@@ -173,7 +175,7 @@ class BuilderConfig:
         }
         for attribute, value in values.items():
             setattr(self, attribute, value)
-        self.__made = values
+        self.__made = {attribute: (value, copy(value)) for attribute, value in values.items()}
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; FrozenInstanceError for a field once the configuration has been loaded."""
@@ -190,12 +192,34 @@ class BuilderConfig:
         """
         if self.__complete:
             return
-        assigned = {name: getattr(self, name) for name in self.__given if getattr(self, name) is not self.__made[name]}
-        if assigned:
+        changed = {
+            name: getattr(self, name)
+            for name in self.__given
+            if getattr(self, name) is not self.__made[name][0] or not _holds_the_same(*self.__made[name])
+        }
+        if changed:
             location = self.location
-            BuilderConfig.__init__(self, **self.__given | assigned)
+            BuilderConfig.__init__(self, **self.__given | changed)
             self.location = location
+        for name in self.__given:
+            setattr(self, name, _fixed(getattr(self, name)))
         object.__setattr__(self, "_BuilderConfig__complete", True)
+
+
+def _holds_the_same(value: object, before: object) -> bool:
+    """Whether a list or dictionary holds the same objects as its copy; renderables in it cannot be compared."""
+    if isinstance(value, list) and isinstance(before, list):
+        return len(value) == len(before) and all(map(operator.is_, value, before))
+    if isinstance(value, dict) and isinstance(before, dict):
+        return value.keys() == before.keys() and all(each is before[key] for key, each in value.items())
+    return True
+
+
+def _fixed(value: Any) -> Any:
+    """A list or dictionary that does not change any more."""
+    if isinstance(value, list):
+        return tuple(value)
+    return MappingProxyType(value) if isinstance(value, dict) else value
 
 
 def _several(workernames: Any, workername: str | None) -> Any:

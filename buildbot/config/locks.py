@@ -154,8 +154,10 @@ def _access(value: Any) -> LockAccess:
 def lock_list(value: Any) -> Any:
     """What a configuration gives as ``locks``: a list of accesses, each lock once. A renderable stays as it is.
 
-    A lock that stands there by itself is its default access.
+    A lock that stands there by itself is its default access. None is no lock.
     """
+    if value is None:
+        return []
     if holds_renderable(value):
         return value
     accesses = checks.list_of(_access)(value)

@@ -33,12 +33,16 @@ class _BasicScheduler(ChangeScheduler):
         doc="""seconds without a change before what came is built, all together. None or 0: each important change is
         built at once, alone""",
     )
-    reason = argument(REASON, checks.text, doc="of the buildset; `%(name)s` and `%(classname)s` are filled in")
+    reason = argument(
+        REASON,
+        checks.optional(checks.text),
+        doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.treeStableTimer = self.treeStableTimer or None
-        self.reason = self.fill_in(self.reason)
+        self.reason = self.fill_in(self.reason or REASON)
         self.__timers: dict[Hashable, Any] = {}
         self.__lines: dict[int, Hashable] = {}  # of the changes that wait
 

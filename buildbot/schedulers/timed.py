@@ -61,11 +61,15 @@ class _Timed(ChangeScheduler):
         doc="""skip a time if no important change came since the last. While no change of any kind has come at all, the
         first build needs none""",
     )
-    reason = argument(REASON, checks.text, doc="of the buildset; `%(name)s` and `%(classname)s` are filled in")
+    reason = argument(
+        REASON,
+        checks.optional(checks.text),
+        doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.reason = self.fill_in(self.reason)
+        self.reason = self.fill_in(self.reason or REASON)
         self.__timer: Any = None
 
     def stated_codebases(self) -> dict[str, Mapping[str, Any]]:

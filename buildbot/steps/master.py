@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
+from buildbot.config.errors import error
 from buildbot.process.logs import Log
 from buildbot.process.remotecommand import flattened, is_signal
 from buildbot.process.step import BuildStep, BuildStepCancelled, described, with_result
@@ -34,6 +35,8 @@ _OWN_SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])
 
 
 def _command(value: Any) -> Any:
+    if value is None or value == "":
+        return None  # a subclass may set it after ``__init__``
     if isinstance(value, str):
         return checks.name(value)
     words = flattened(checks.sequence(value))
@@ -60,7 +63,12 @@ class MasterShellCommand(BuildStep):
     name = "MasterShellCommand"
     haltOnFailure = True
     positional: ClassVar[tuple[str, ...]] = ("command",)
-    command = argument(REQUIRED, _command, rendered=True, doc="a text for the master's shell, or a list of arguments")
+    command = argument(
+        REQUIRED,
+        _command,
+        rendered=True,
+        doc="a text for the master's shell, or a list of arguments; subclasses may set it after `__init__`",
+    )
     env = argument(
         None,
         checks.optional(checks.mapping),
@@ -92,6 +100,13 @@ class MasterShellCommand(BuildStep):
         super().__init__(*args, **kwargs)
         self.__process: _Process | None = None
         self.__said = ""
+        if type(self).__init__ is MasterShellCommand.__init__:
+            self.check_arguments()
+
+    def check_arguments(self) -> None:
+        """Report a missing command."""
+        if self.command is None and type(self).run.__module__.startswith("buildbot."):
+            error(f"{type(self).__name__}: command must be a text that is not empty, or a list")
 
     async def default_workdir(self) -> str:
         """The master's directory."""
@@ -99,6 +114,8 @@ class MasterShellCommand(BuildStep):
 
     async def run(self) -> int:
         """Run it."""
+        if self.command is None:
+            raise ValueError("command is neither a text nor a list")
         directory = os.path.join(self.master.basedir, os.path.expanduser(self.workdir))
         argv = ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else list(self.command)
         env = dict(os.environ) if self.env is None else _environment(self.env)

@@ -35,6 +35,10 @@ class WorkerProperties(dict[str, Any]):
         """Give builds that begin from now on another value. The source is ``Worker`` always."""
         self[name] = value
 
+    def update(self, *given: Any, **named: Any) -> None:
+        """As a dictionary's, or as that of a build's properties: ``update(values, source)``."""
+        super().update(*(given[:1] if len(given) == 2 and isinstance(given[1], str) else given), **named)
+
 
 def _name(value: Any) -> str:
     if not isinstance(value, str) or not _NAME.match(value):

@@ -56,6 +56,23 @@ def test_builders_may_be_completed_later(tmp_path: Path) -> None:
     assert (made.builddir, made.location) == ("o", "master.cfg:7")
 
 
+def test_what_a_builder_holds_may_be_completed_later(tmp_path: Path) -> None:
+    """Lists and dictionaries of a builder may be changed while the configuration is loaded, and are fixed then."""
+    text = """\
+        own = c['builders'][0]
+        own.tags.append('t')
+        own.workernames += ['w', 'w']
+        own.env['A'] = '1'
+        own.properties.update(p=1)
+        own.defaultProperties['d'] = None
+        """
+    made = load(tmp_path, text).builders[0]
+    assert (made.tags, made.workernames, made.env, made.properties) == (("t",), ("w",), {"A": "1"}, {"p": 1})
+    assert (made.defaultProperties, made.locks) == ({"d": None}, ())
+    with pytest.raises(TypeError):
+        made.env["B"] = "2"  # type: ignore[index]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -411,9 +411,11 @@ def test_assigned_fields_are_checked(tmp_path: Path) -> None:
     text = """\
         c['builders'][0].tags = 'x'
         c['builders'][0].workernames = ['v']
+        c['builders'][0].properties = 5
         """
     assert mistakes(tmp_path, text) == [
         "builder 'b': tags must be a list, not 'x' (str)",
+        "builder 'b': properties must be a dictionary, not 5 (int)",
         "master.cfg:4: c['builders'] builder 'b' names worker 'v', which is not in c['workers']",
     ]
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from buildbot.config.errors import ConfigErrors
+from buildbot.process.factory import BuildFactory
 from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.master import Assert, LogRenderable, MasterShellCommand, SetProperties, SetProperty
 from buildbot.test.steps import StepHarness
@@ -176,6 +177,22 @@ async def test_assert() -> None:
         (FAILURE, "checked 0 (failure)"),
     ]
     assert farm.master.build(1)["state_string"] == "failed Assert_1 (failure) zero (failure)"
+
+
+class CommandLater(MasterShellCommand):
+    """Sets its command as subclasses of existing configurations do."""
+
+    def __init__(self, later: Any, **kwargs: Any) -> None:
+        super().__init__("", **kwargs)
+        self.command = later
+
+
+async def test_command_set_later() -> None:
+    """A subclass may set the command afterwards; without one it is a mistake of the configuration."""
+    _, (row,) = await run(CommandLater("true"))
+    assert row["results"] == SUCCESS
+    with pytest.raises(ConfigErrors, match="CommandLater: command must be a text"):
+        BuildFactory([CommandLater(None)])
 
 
 @pytest.mark.parametrize(

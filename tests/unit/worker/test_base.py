@@ -60,4 +60,6 @@ async def test_properties_are_asked_as_those_of_a_build() -> None:
         assert properties.hasProperty("none") and not properties.hasProperty("cpus")
     configured.properties.setProperty("os", "plan9", "somebody")
     assert configured.properties["os"] == "plan9"
+    configured.properties.update({"cpus": 8}, "somebody")
+    assert configured.properties.getProperty("cpus") == 8
     await manager.stop()
