@@ -129,6 +129,18 @@ _priority_of_build = Statement(
 )
 
 
+class Requests(dict[str, int]):
+    """The ids of the requests of a new buildset by the names of their builders.
+
+    Attributes:
+        by_builderid: the same by the ids of the builders.
+    """
+
+    def __init__(self, brids: dict[int, int], builderids: Mapping[str, int]) -> None:
+        super().__init__({name: brids[builderid] for name, builderid in builderids.items()})
+        self.by_builderid = {builderid: self[name] for name, builderid in builderids.items()}
+
+
 class Triggered(NamedTuple):
     """A buildset that an earlier build of a request has triggered.
 
@@ -215,12 +227,13 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
             bsid = _add.id(conn, **row)
         request["buildsetid"] = bsid
         if len(names) == 1:
-            return bsid, {names[0]: _add_request.id(conn, builderid=builders[names[0]], **request)}
+            builderid = builders[names[0]]
+            return bsid, Requests({builderid: _add_request.id(conn, builderid=builderid, **request)}, builders)
         rows = _add_request.many_rows(conn, [{**request, "builderid": builders[name]} for name in names])
         if rows is None:
             rows = _requests_of.all(conn, bsid=bsid)
         brids = {row[_BUILDERID]: row[0] for row in rows}
-        return bsid, {name: brids[builders[name]] for name in names}
+        return bsid, Requests(brids, {name: builders[name] for name in names})
 
     addBuildset = writes(thdAddBuildset)
 

@@ -124,7 +124,7 @@ reporters = Namespace(
 schedulers = Namespace(
     "schedulers",
     {
-        "buildbot.schedulers.base": "BaseScheduler",
+        "buildbot.schedulers.base": "BaseScheduler ReconfigurableBaseScheduler",
         "buildbot.schedulers.basic": "AnyBranchScheduler SingleBranchScheduler",
         "buildbot.schedulers.dependent": "Dependent",
         "buildbot.schedulers.forcesched": "ForceScheduler",

@@ -12,9 +12,9 @@ from buildbot.changes.filter import ChangeFilter, NotABranch
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON
 from buildbot.schedulers.dependent import Dependent
 from buildbot.schedulers.feed import ChangeScheduler
+from buildbot.schedulers.scheduler import REASON
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -26,7 +26,7 @@ class _BasicScheduler(ChangeScheduler):
     With a timer the changes of one *line* are built together: `line` says what stands for one.
     """
 
-    builderNames = argument((), checks.list_of(checks.text), renderable=True, doc="see `BaseScheduler`")
+    builderNames = argument((), checks.list_of(checks.text), renderable=True, doc="see `Scheduler`")
     treeStableTimer = argument(
         None,
         checks.optional(checks.number()),

@@ -19,8 +19,9 @@ from sqlalchemy.engine import Connection
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.schedulers.base import BaseScheduler
 from buildbot.schedulers.following import EventFollower
+from buildbot.schedulers.scheduler import Scheduler
+from buildbot.util.deferreds import resolved
 from buildbot.util.results import SUCCESS, WARNINGS
 
 _STATE = "dependent"
@@ -28,13 +29,13 @@ _STATE = "dependent"
 _CODE = ("codebase", "branch", "revision", "repository", "project")
 
 
-def _scheduler(value: Any) -> BaseScheduler:
-    if not isinstance(value, BaseScheduler):
+def _scheduler(value: Any) -> Scheduler:
+    if not isinstance(value, Scheduler):
         raise ValueError(f"must be another scheduler, the object and not its name, not {checks.kind(value)}")
     return value
 
 
-class Dependent(BaseScheduler):
+class Dependent(Scheduler):
     """Builds the same source stamps after a buildset of another scheduler has ended with success or warnings."""
 
     never_raises = True
@@ -100,10 +101,11 @@ class Dependent(BaseScheduler):
         if not self.enabled or buildset["results"] not in (SUCCESS, WARNINGS):
             await self.master.db.pool.do(self.__thd_note, state)
             return
-        await self.addBuildsetForSourceStamps(
-            [await self.__stamp(each) for each in buildset["sourcestamps"]],
-            "downstream",
-            alongside=lambda conn: self.__thd_note(conn, state),
+        stamps = [await self.__stamp(each) for each in buildset["sourcestamps"]]
+        await resolved(
+            self.addBuildsetForSourceStamps(
+                sourcestamps=stamps, reason="downstream", alongside=lambda conn: self.__thd_note(conn, state)
+            )
         )
 
     async def __stamp(self, stamp: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,8 +48,9 @@ from buildbot.changes.changes import Change
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.db.exceptions import NotClaimedError
-from buildbot.schedulers.base import PAGE, BaseScheduler
 from buildbot.schedulers.following import EventFollower
+from buildbot.schedulers.scheduler import PAGE, Scheduler
+from buildbot.util.deferreds import resolved
 
 _log = Logger()
 _UNNOTED = 100
@@ -73,7 +74,7 @@ def _filter(value: Any) -> Any:
     return value
 
 
-class ChangeScheduler(BaseScheduler):
+class ChangeScheduler(Scheduler):
     """A scheduler that looks at changes; `take_change` says what it does with one."""
 
     never_raises = True
@@ -119,7 +120,7 @@ class ChangeScheduler(BaseScheduler):
             self.__stale = False
 
     async def start_work(self) -> None:
-        """As ``BaseScheduler.start_work``; another master may have run it since this one last did."""
+        """As ``Scheduler.start_work``; another master may have run it since this one last did."""
         self.__stale = True
         await super().start_work()
 
@@ -271,19 +272,28 @@ class ChangeScheduler(BaseScheduler):
             self.__thd_note(conn, feed)
 
         # by keywords, and nothing of ours among them: users override it
+        await self.writing(thd_alongside, lambda: self.addBuildsetForChanges(changeids=list(changeids), reason=reason))
+
+    async def writing(self, thd_alongside: Callable[[Connection], None], work: Callable[[], Any]) -> None:
+        """Do work of users' own, which may make buildsets, and write something with the first one, or at its end.
+
+        Args:
+            thd_alongside: what is to be written, called with the connection.
+            work: called without arguments; may give a Deferred or a coroutine.
+        """
         self.__alongside = thd_alongside
         try:
-            await self.addBuildsetForChanges(changeids=list(changeids), reason=reason)
+            await resolved(work())
         finally:
             left, self.__alongside = self.__alongside, None
-        if left is not None:  # an overridden method made no buildset
+        if left is not None:  # it made no buildset
             await self.master.db.pool.do(left)
         self.__unnoted = 0
 
     async def store_buildset(
         self, buildset: dict[str, Any], alongside: Callable[[Connection], None] | None
     ) -> tuple[int, dict[str, int]]:
-        """As ``BaseScheduler.store_buildset``; what `build_changes` has to write is written with the first one."""
+        """As ``Scheduler.store_buildset``; what `build_changes` has to write is written with the first one."""
         ours, self.__alongside = self.__alongside, None
         if ours is None:
             return await super().store_buildset(buildset, alongside)
@@ -297,7 +307,7 @@ class ChangeScheduler(BaseScheduler):
         return await super().store_buildset(buildset, thd_both)
 
     def getCodebaseDict(self, codebase: str) -> Mapping[str, Any]:
-        """As ``BaseScheduler.getCodebaseDict``; with ``createAbsoluteSourceStamps`` the code of its last change."""
+        """As ``Scheduler.getCodebaseDict``; with ``createAbsoluteSourceStamps`` the code of its last change."""
         seen = self.feed.seen.get(codebase) if self.createAbsoluteSourceStamps else None
         return super().getCodebaseDict(codebase) if seen is None else seen
 

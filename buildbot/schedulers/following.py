@@ -13,7 +13,7 @@ from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.mq.match import Pattern
 from buildbot.mq.subscription import Subscription
-from buildbot.schedulers.base import BaseScheduler
+from buildbot.schedulers.scheduler import Scheduler
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -33,7 +33,7 @@ class EventFollower:
 
     def __init__(
         self,
-        scheduler: BaseScheduler,
+        scheduler: Scheduler,
         start: Callable[[], Awaitable[int]],
         take: Callable[[int | None, str, Mapping[str, Any]], Awaitable[None]],
         catch_up: Callable[[], Awaitable[None]],

@@ -13,7 +13,6 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.data.exceptions import ControlParamsError, InvalidControlError
-from buildbot.schedulers.base import BaseScheduler
 from buildbot.schedulers.groups import (
     AnyPropertyParameter,
     CodebaseParameter,
@@ -37,6 +36,7 @@ from buildbot.schedulers.parameters import (
     WorkerChoiceParameter,
     is_storable,
 )
+from buildbot.schedulers.scheduler import Scheduler
 from buildbot.util.checks import MAX_REASON, MAX_SMALL
 from buildbot.util.deferreds import resolved
 
@@ -91,7 +91,7 @@ def _reason(value: Any) -> str:
     return str(value)
 
 
-class ForceScheduler(BaseScheduler):
+class ForceScheduler(Scheduler):
     """Shows a form and builds what people fill in."""
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames")
@@ -231,14 +231,16 @@ class ForceScheduler(BaseScheduler):
         if messages:
             raise ControlParamsError(messages)
         values |= {"reason": reason, "owner": owner}
-        bsid, brids = await self.addBuildsetForSourceStampsWithDefaults(
-            whole_reason,
-            stamps,
-            properties={name: (value, SOURCE) for name, value in values.items()},
-            builderNames=builders,
-            priority=priority,
+        bsid, brids = await resolved(
+            self.addBuildsetForSourceStampsWithDefaults(
+                reason=whole_reason,
+                sourcestamps=stamps,
+                properties={name: (value, SOURCE) for name, value in values.items()},
+                builderNames=builders,
+                priority=priority,
+            )
         )
-        return [bsid, {str(await self.master.data.update.findBuilderId(name)): brid for name, brid in brids.items()}]
+        return [bsid, {str(builderid): brid for builderid, brid in brids.items()}]
 
     async def __update(
         self,

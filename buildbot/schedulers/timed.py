@@ -24,11 +24,12 @@ from buildbot.changes.filter import NotABranch
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
-from buildbot.schedulers.base import REASON
 from buildbot.schedulers.calendar import Calendar
 from buildbot.schedulers.feed import ChangeScheduler
+from buildbot.schedulers.scheduler import REASON
 from buildbot.schedulers.triggerable import Ids, Triggered
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import resolved
 
 _log = Logger()
 #: the state of `NightlyTriggerable` that says what to make; None: nothing
@@ -73,7 +74,7 @@ class _Timed(ChangeScheduler):
         self.__timer: Any = None
 
     def stated_codebases(self) -> dict[str, Mapping[str, Any]]:
-        """As ``BaseScheduler.stated_codebases``; ``branch`` is that of all codebases that have none of their own."""
+        """As ``Scheduler.stated_codebases``; ``branch`` is that of all codebases that have none of their own."""
         stated = super().stated_codebases()
         if self.branch is NotABranch:
             return stated
@@ -336,12 +337,14 @@ class NightlyTriggerable(Triggered, Nightly):
             if state.thdGetState(conn, self.objectid, _LAST_TRIGGER, None) == wanted:
                 state.thdSetState(conn, self.objectid, _LAST_TRIGGER, None)
 
-        await self.addBuildsetForSourceStampsWithDefaults(
-            self.reason,
-            wanted["sourcestamps"],
-            properties={name: (value, source) for name, (value, source) in wanted["properties"].items()},
-            parent_buildid=wanted["parent_buildid"],
-            parent_relationship=wanted["parent_relationship"],
-            alongside=thd_alongside,
+        await resolved(
+            self.addBuildsetForSourceStampsWithDefaults(
+                reason=self.reason,
+                sourcestamps=wanted["sourcestamps"],
+                properties={name: (value, source) for name, (value, source) in wanted["properties"].items()},
+                parent_buildid=wanted["parent_buildid"],
+                parent_relationship=wanted["parent_relationship"],
+                alongside=thd_alongside,
+            )
         )
         return True

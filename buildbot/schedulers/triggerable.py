@@ -18,7 +18,8 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.process.properties import Properties
 from buildbot.process.triggering import end_of_buildset
-from buildbot.schedulers.base import REASON, BaseScheduler
+from buildbot.schedulers.scheduler import REASON, Scheduler
+from buildbot.util.deferreds import resolved
 from buildbot.util.results import EXCEPTION, SUCCESS
 
 #: the id of a buildset, None if none was made; its requests by the builders' ids
@@ -30,7 +31,7 @@ class SwitchedOffError(Exception):
     """The scheduler is switched off, so that it triggers nothing."""
 
 
-class Triggered(BaseScheduler):
+class Triggered(Scheduler):
     """A scheduler that steps trigger; `make_buildset` says what then happens."""
 
     def trigger(
@@ -115,21 +116,22 @@ class Triggerable(Triggered):
     ) -> Ids:
         """Make it at once."""
         await self.check_switched_on()
-        bsid, brids = await self.addBuildsetForSourceStampsWithDefaults(
-            self.reason,
-            sourcestamps,
-            properties=self.without_own(properties),
-            waited_for=waited_for,
-            parent_buildid=parent_buildid,
-            parent_relationship=parent_relationship,
+        made: Ids = await resolved(
+            self.addBuildsetForSourceStampsWithDefaults(
+                reason=self.reason,
+                sourcestamps=sourcestamps,
+                properties=self.without_own(properties),
+                waited_for=waited_for,
+                parent_buildid=parent_buildid,
+                parent_relationship=parent_relationship,
+            )
         )
-        find = self.master.data.update.findBuilderId
-        return bsid, {await find(name): brid for name, brid in brids.items()}
+        return made
 
     async def store_buildset(
         self, buildset: dict[str, Any], alongside: Callable[[Connection], None] | None
     ) -> tuple[int, dict[str, int]]:
-        """As ``BaseScheduler.store_buildset``; one that a build triggers is made once."""
+        """As ``Scheduler.store_buildset``; one that a build triggers is made once."""
         if buildset.get("parent_buildid") is None:
             return await super().store_buildset(buildset, alongside)
         if self.priority is None:

@@ -20,10 +20,10 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.interfaces import holds_renderable
 from buildbot.process.properties import Properties
 from buildbot.process.workers.clients import Client
-from buildbot.schedulers.base import BaseScheduler
+from buildbot.schedulers.scheduler import Scheduler
 from buildbot.schedulers.tryjob import MAX_JOB_BYTES, BadJobError, TryJob, names, number, read_job, text
 from buildbot.schedulers.tryremote import RemoteBuildset
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
 
@@ -32,7 +32,7 @@ SOURCE = "try build"
 _KEPT_NAMES = 100
 
 
-class _Try(BaseScheduler):
+class _Try(Scheduler):
     """Builds a job."""
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames")
@@ -66,16 +66,21 @@ class _Try(BaseScheduler):
             }
         properties = {name: (value, SOURCE) for name, value in job.properties.items() if name not in self.properties}
         try:
-            return await self.addBuildsetForSourceStamps(
-                [stamp],
-                reason,
-                properties=properties,
-                builderNames=list(job.builders) or own,
-                external_idstring=job.jobid,
-                alongside=alongside,
+            bsid, brids = await resolved(
+                self.addBuildsetForSourceStamps(
+                    sourcestamps=[stamp],
+                    reason=reason,
+                    properties=properties,
+                    builderNames=list(job.builders) or own,
+                    external_idstring=job.jobid,
+                    alongside=alongside,
+                )
             )
         except (TypeError, ValueError) as problem:
             raise BadJobError(f"it cannot be stored: {problem}") from None
+        builders = await self.master.data.get({"fields": ["builderid", "name"]}, ("builders",))
+        names = {each["builderid"]: each["name"] for each in builders}
+        return bsid, {names[builderid]: brid for builderid, brid in brids.items()}
 
 
 class Try_Jobdir(_Try):

@@ -264,7 +264,7 @@ async def test_dependent_that_stops_while_it_catches_up(farm: SchedulerHarness) 
     async def away(*args: Any, **kwargs: Any) -> Any:
         raise OSError("away")
 
-    stopping.addBuildsetForSourceStamps = away  # type: ignore[method-assign]
+    stopping.addBuildsetForSourceStamps = away  # type: ignore[assignment, method-assign]
     with capturedLogs() as logs:
         await farm.start(stopping)
 
