@@ -29,6 +29,9 @@ from buildbot.mq.connector import MQConnector  # noqa: E402
 from buildbot.plugins import NAMESPACES  # noqa: E402
 from buildbot.resources import RESOURCES  # noqa: E402
 from buildbot.resources.base import Field, Resource  # noqa: E402
+from buildbot.statistics import capture  # noqa: E402
+from buildbot.statistics.stats_service import StatsService  # noqa: E402
+from buildbot.statistics.storage_backends.influxdb_client import InfluxStorageService  # noqa: E402
 
 NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
 
@@ -52,7 +55,7 @@ MACHINES = (
     "RemoteSshWOLAction", "RemoteSshSuspendAction", "HttpAction",
 )  # fmt: skip
 
-_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, machines, hooks, ways to log in
+_KINDS = """# Steps, schedulers, change sources, workers, reporters, secrets, machines, figures, hooks, logins
 
 Every argument that a configuration may give, made from the declarations in the code. Arguments of base classes are
 listed with the base class. `docs/configuration.md` has the keys of `master.cfg` itself.
@@ -76,6 +79,10 @@ def _kinds() -> str:
             parts.append(_kind(kind))
     parts.append("## machines\n\nIn `buildbot.machine`: `base`, `latent` and `generic`.\n")
     parts += [_kind(kind) for kind in (Machine, AbstractLatentMachine, *(getattr(generic, name) for name in MACHINES))]
+    parts.append("## statistics\n\nIn `buildbot.statistics`: `stats_service`, `capture`, `storage_backends`.\n")
+    captures = [getattr(capture, name) for name in capture.__all__ if name.startswith("Capture")]
+    figures = (StatsService, InfluxStorageService, *(each for each in captures if issubclass(each, capture.Capture)))
+    parts += [_kind(kind) for kind in figures]
     parts.append("## webhooks\n\nOptions of the dialects in `c['www']['change_hook_dialects']`.\n")
     for name, options in DIALECTS.items():
         lines = [line for base in reversed(options.__mro__) for line in documented(base)]

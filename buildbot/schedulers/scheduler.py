@@ -70,9 +70,8 @@ class Scheduler(ClaimedPart):
 
     #: seconds to wait after an error before the same work is tried again
     retry_step_s = 10.0
-    #: whether an error of the configuration's functions and renderables is only logged, and nothing is built,
-    #: or without them: tried again it would come again, and hold up everything that is built later. False: who asked for the
-    #: buildset gets the error.
+    #: whether an error of the configuration's functions and renderables is only logged, and nothing is built: tried
+    #: again it would come again, and hold up everything that is built later. False: who asked for the buildset gets it.
     never_raises: ClassVar[bool] = False
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "properties", "codebases", "priority")

@@ -1,0 +1,150 @@
+"""The service that captures figures of builds and stores them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from twisted.logger import Logger
+
+from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, argument
+from buildbot.db.exceptions import is_unavailable
+from buildbot.process.service import DeclaredService
+from buildbot.reporters.delivery import Delivery, ReportQueue
+from buildbot.statistics.capture import YIELDED
+from buildbot.statistics.storage_backends.base import Point, StatsStorageBase
+from buildbot.util.deferreds import deferred
+
+_log = Logger()
+
+
+def _backends(value: Any) -> list[StatsStorageBase]:
+    found = checks.sequence(value)
+    names: set[str] = set()
+    for number, each in enumerate(found, 1):
+        if not isinstance(each, StatsStorageBase):
+            example = "a store such as InfluxStorageService(…)"
+            raise ValueError(f"element {number} must be {example}, not {checks.kind(each)}")
+        if each.name in names:
+            raise ValueError(f"has two stores named {each.name!r}; give them names of their own")
+        names.add(each.name)
+    return found
+
+
+class StatsService(DeclaredService):
+    """Captures figures of builds and stores them: at least once for each build, whichever master ran it.
+
+    A store that is out of reach gets them later, for twelve hours, also after a restart. One that fails does not keep
+    the others from getting theirs.
+    """
+
+    name: Any = "StatsService"
+    positional: ClassVar[tuple[str, ...]] = ("storage_backends",)
+    storage_backends = argument(
+        REQUIRED, _backends, doc="where figures go, and which: a list of `InfluxStorageService` and your own"
+    )
+
+    __queue: ReportQueue | None = None
+    __started = False
+
+    @deferred
+    async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
+        """Take the arguments; from the next event on they count. Deferred."""
+        await super().reconfigService(*args, **kwargs)
+        await self.__listen()
+
+    @deferred
+    async def startService(self) -> None:
+        """Take the arguments and go on where it stopped last; Deferred."""
+        await super().startService()
+        self.__started = True
+        await self.__listen()
+
+    @deferred
+    async def stopService(self) -> None:
+        """Stop; what waits is stored when it starts again. Deferred."""
+        self.__started = False
+        await self.__end()
+        await super().stopService()
+
+    @deferred
+    async def yieldMetricsValue(self, data_name: str, post_data: Mapping[str, Any], buildid: int) -> None:
+        """Have figures of a build stored, by those captures that capture data of this name; Deferred.
+
+        Args:
+            data_name: what `CaptureData` calls them.
+            post_data: the figures by name: numbers, texts, booleans.
+            buildid: the build that they are about.
+
+        Raises:
+            ValueError: there is no such build, or a figure is none.
+        """
+        build = await self.master.data.get({}, ("builds", buildid))
+        if build is None:
+            raise ValueError(f"{self.name}: there is no build with the id {buildid!r}")
+        for name, value in post_data.items():
+            if not isinstance(name, str) or not isinstance(value, str | int | float | None):
+                raise ValueError(f"{self.name}: {name!r} is no figure: {checks.kind(value)}")
+        message = {
+            "data_name": data_name,
+            "post_data": dict(post_data),
+            "build_data": {key: build[key] for key in ("buildid", "builderid", "number", "started_at", "complete_at")},
+            "time": self.master.wall_seconds(),
+        }
+        await self.master.mq.produce(YIELDED, message)
+
+    async def __listen(self) -> None:
+        if not self.__started:
+            return
+        patterns = [each.routingKey for store in self.storage_backends for each in store.captures]
+        if self.__queue is not None and set(self.__queue.patterns) == set(patterns):
+            return
+        await self.__end()
+        if patterns:
+            self.__queue = ReportQueue(self.name, patterns, self.__deliver)
+            await self.__queue.run_in(self.master)
+
+    async def __end(self) -> None:
+        queue, self.__queue = self.__queue, None
+        if queue is not None:
+            await queue.stop_running()
+
+    async def __deliver(self, delivery: Delivery) -> bool:
+        """Store the figures of one event; whether there were any. What fails with one store is raised at last."""
+        stored, problem = False, None
+        for store in self.storage_backends:
+            if store.name in delivery.done:
+                continue
+            try:
+                points = await self.__captured(store.captures, delivery)
+                if points:
+                    await store.post(self, points)
+                    stored = True
+            except Exception as failed:
+                problem = failed
+                continue
+            delivery.done.add(store.name)
+        if problem is not None:
+            raise problem
+        return stored
+
+    async def __captured(self, captures: Sequence[Any], delivery: Delivery) -> list[Point]:
+        points: list[Point] = []
+        for capture in captures:
+            wanted = capture.routingKey
+            if len(wanted) != len(delivery.key) or any(
+                want not in (None, have) for want, have in zip(wanted, delivery.key, strict=True)
+            ):
+                continue
+            try:
+                points += await capture.points(self.master, delivery.message)
+            except Exception as problem:
+                if is_unavailable(problem):
+                    raise
+                what = "/".join(delivery.key)
+                _log.error("{name}: {problem} ({what})", name=self.name, problem=str(problem), what=what)
+        return points
+
+
+__all__ = ["StatsService"]

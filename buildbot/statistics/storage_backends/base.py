@@ -1,0 +1,75 @@
+"""What every store of figures answers; users' own inherit it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildbot.config import checks
+from buildbot.util.threads import in_own_thread
+
+
+@dataclass(frozen=True)
+class Point:
+    """Figures of one build.
+
+    Attributes:
+        series: what they belong to: the builder's name and what was captured.
+        fields: the figures by name: numbers, texts, booleans.
+        context: ``{"builder_name": …, "build_number": …}``, both texts.
+        time: what they are about, in Unix seconds.
+    """
+
+    series: str
+    fields: Mapping[str, Any]
+    context: Mapping[str, str] = field(default_factory=dict)
+    time: float = 0.0
+
+
+def captures_checked(value: Any) -> list[Any]:
+    """A check of a list of captures."""
+    found = checks.sequence(value)
+    for number, each in enumerate(found, 1):
+        if isinstance(each, type) or not hasattr(each, "routingKey") or not callable(getattr(each, "points", None)):
+            example = "a capture such as CaptureBuildDuration('builder')"
+            raise ValueError(f"element {number} must be {example}, not {checks.kind(each)}")
+    return found
+
+
+class StatsStorageBase:
+    """A store of figures: a name, what it captures, and `thd_postStatsValue`.
+
+    Attributes:
+        name: unique among the stores of a service.
+        captures: objects of `buildbot.statistics.capture`.
+    """
+
+    name: str = ""
+    captures: Sequence[Any] = ()
+
+    def thd_postStatsValue(
+        self, post_data: Mapping[str, Any], series_name: str, context: Mapping[str, str] | None = None
+    ) -> None:
+        """Store figures; called in a thread, so it may wait for the network.
+
+        Args:
+            post_data: the figures by name.
+            series_name: what they belong to.
+            context: ``builder_name`` and ``build_number``.
+
+        Raises:
+            OSError: it could not be reached, and is tried again later. Any other exception is logged, and the figures
+                are given up.
+        """
+        raise NotImplementedError(f"{type(self).__name__} does not say how it stores figures")
+
+    async def post(self, service: Any, points: Sequence[Point]) -> None:
+        """Store what was captured of one event.
+
+        Args:
+            service: the `StatsService`, for its ``master`` and ``renderSecrets``.
+            points: at least one.
+        """
+        for point in points:
+            await in_own_thread(self.thd_postStatsValue, point.fields, point.series, point.context)
