@@ -211,8 +211,8 @@ class BuildMaster(StateLayer):
 
 
 def _services(config: MasterConfig) -> Sequence[BuildbotService]:
-    """The services of a configuration as what they are; the configuration knows no more than their shape."""
-    return cast("Sequence[BuildbotService]", config.services)
+    """Services and user managers of a configuration as what they are; it knows no more than their shape."""
+    return cast("Sequence[BuildbotService]", [*config.services, *config.user_managers])
 
 
 def _providers(config: MasterConfig) -> Sequence[SecretProviderBase]:

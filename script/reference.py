@@ -32,6 +32,7 @@ from buildbot.resources.base import Field, Resource  # noqa: E402
 from buildbot.statistics import capture  # noqa: E402
 from buildbot.statistics.stats_service import StatsService  # noqa: E402
 from buildbot.statistics.storage_backends.influxdb_client import InfluxStorageService  # noqa: E402
+from buildbot.usermanager import CommandlineUserManager  # noqa: E402
 
 NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
 
@@ -77,6 +78,7 @@ def _kinds() -> str:
         parts.append(f"## {room}\n" if not modules else "## Of the web server (util)\n")
         for kind in sorted(kinds | bases, key=lambda each: (each in kinds, each.__name__)):
             parts.append(_kind(kind))
+    parts.append(f"## User managers (util)\n\n{_kind(CommandlineUserManager)}")
     parts.append("## machines\n\nIn `buildbot.machine`: `base`, `latent` and `generic`.\n")
     parts += [_kind(kind) for kind in (Machine, AbstractLatentMachine, *(getattr(generic, name) for name in MACHINES))]
     parts.append("## statistics\n\nIn `buildbot.statistics`: `stats_service`, `capture`, `storage_backends`.\n")

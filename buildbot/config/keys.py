@@ -42,12 +42,6 @@ _usage = checks.either(
 )
 
 
-def _no_managers(value: Any) -> list[Any]:
-    if checks.sequence([] if value is None else value):
-        raise ValueError("must be empty: run `buildbot user --op=… DIRECTORY` on the master's machine instead")
-    return []
-
-
 def _manhole(value: Any) -> Any:
     if isinstance(value, type) or not all(
         callable(getattr(value, name, None)) for name in ("start", "stop", "same_as")
@@ -205,7 +199,7 @@ _entries = (
         None,
         "f(builder, workers, buildrequest) chooses the worker for builders without nextWorker",
     ),
-    Key("user_managers", _no_managers, [], "must be empty: users are managed by `buildbot user`"),
+    Key("user_managers", checks.sequence, [], "who manages users by `buildbot user --master`: a list"),
     Key(
         "manhole",
         checks.optional(_manhole),

@@ -81,6 +81,7 @@ class MasterConfig:
     logEncoding: str = "utf-8"
     select_next_worker: Callable[..., Any] | None = None
     services: Sequence[ServiceLike] = ()
+    user_managers: Sequence[ServiceLike] = ()
     secretsProviders: Sequence[SecretProviderLike] = ()
     validation: Mapping[str, Any] = field(default_factory=dict)
     caches: Mapping[str, int] = field(default_factory=dict)
@@ -155,6 +156,14 @@ class _Reader:
         settings["machines"] = self._machines(checked["machines"], settings["workers"])
         settings["services"] = tuple(
             self._elements("services", checked["services"], ServiceLike, "a service such as a reporter")
+        )
+        settings["user_managers"] = tuple(
+            self._elements(
+                "user_managers",
+                checked["user_managers"],
+                ServiceLike,
+                "a user manager such as util.CommandlineUserManager(…)",
+            )
         )
         settings["secretsProviders"] = tuple(
             self._elements(

@@ -20,7 +20,6 @@ _LONGEST_HINT = 200
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "util": {
-        "CommandlineUserManager": "it needs a port of its own; run `buildbot user --op=… DIRECTORY`",
         "PasswordManhole": "whoever guesses the password could do everything; use AuthorizedKeysManhole",
         "TelnetManhole": "telnet sends passwords in clear; use AuthorizedKeysManhole",
     },
@@ -216,6 +215,7 @@ util = Namespace(
         ),
         "buildbot.steps.factories": "BasicBuildFactory BasicSVN CPAN Distutils GNUAutoconf QuickBuildFactory Trial",
         "buildbot.steps.shellsequence": "ShellArg",
+        "buildbot.usermanager": "CommandlineUserManager",
         "buildbot.util.git_credential": "GitCredentialInputRenderer GitCredentialOptions",
         "buildbot.util.results": "CANCELLED EXCEPTION FAILURE RETRY Results SKIPPED SUCCESS WARNINGS",
         "buildbot.worker.kubeconfig": "KubeCtlProxyConfigLoader KubeHardcodedConfig KubeInClusterConfigLoader",

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from buildbot.scripts import optionsfile
-from buildbot.scripts.reactor import run
+from buildbot.scripts.pbclient import ask, words
 
 SYSTEMS = ("cvs", "svn", "darcs", "hg", "bzr", "git", "mtn", "p4")
 
@@ -116,9 +116,9 @@ def command(
     except (LookupError, UnicodeError) as reason:
         raise click.UsageError(f"--encoding {encoding}: {reason}") from None
     try:
-        run(lambda: _send(host, int(port), user, password, change))
+        ask(host, int(port), user, password, "addChange", change)
     except Exception as reason:
-        raise click.ClickException(f"change not sent: {_words(reason)}") from None
+        raise click.ClickException(f"change not sent: {words(reason)}") from None
     click.echo("change sent successfully")
 
 
@@ -142,30 +142,3 @@ def _text(value: Any, encoding: str) -> Any:
 
 def _is_clean(text: str) -> bool:
     return not any("\udc80" <= character <= "\udcff" for character in text)
-
-
-async def _send(host: str, port: int, user: str, password: str, change: dict[str, Any]) -> None:
-    from twisted.cred.credentials import UsernamePassword
-    from twisted.internet import reactor as installed
-    from twisted.spread import pb
-
-    reactor: Any = installed
-    factory: Any = pb.PBClientFactory()
-    connection = reactor.connectTCP(host, port, factory)
-    try:
-        perspective = await factory.login(UsernamePassword(user.encode(), password.encode()))
-        await perspective.callRemote("addChange", change)
-    finally:
-        connection.disconnect()
-
-
-def _words(reason: Exception) -> str:
-    """What went wrong; an error of the master's comes as its class and its message."""
-    from twisted.cred.error import UnauthorizedLogin
-    from twisted.spread import pb
-
-    if isinstance(reason, UnauthorizedLogin) or getattr(reason, "remoteType", b"").endswith(b"UnauthorizedLogin"):
-        return "wrong user or password"
-    if isinstance(reason, pb.RemoteError):
-        return str(reason.args[0])
-    return str(reason) or type(reason).__name__

@@ -7,58 +7,130 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
+from buildbot import usermanager
 from buildbot.config import ConfigErrors, load_config
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts import failures
+from buildbot.scripts import failures, optionsfile
 from buildbot.scripts.database import run_on_database
 from buildbot.scripts.options import basedir_argument
+from buildbot.scripts.pbclient import ask, words
 from buildbot.secrets.ahead import db_url_now
+from buildbot.util.passwords import encrypt
 
 Attributes = list[tuple[str, str]]
 
 
-@click.command("user")
+class _WithDefaults(click.Command):
+    """The command with the defaults of ``.buildbot/options``, unless it is told a master's directory."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """As `click.Command.parse_args`."""
+        left = super().parse_args(ctx, args)
+        told = ctx.get_parameter_source("basedir") is ParameterSource.COMMANDLINE
+        if ctx.params.get("address") is None and not told:
+            self._take_defaults(ctx)
+        return left
+
+    def _take_defaults(self, ctx: click.Context) -> None:
+        options = optionsfile.read()
+        address = options.get("user_master") or (options.get("master") if options.get("user_username") else None)
+        if address is None:
+            return
+        found = {"user_master": address, **{name: options.get(name) for name in ("user_username", "user_passwd")}}
+        for name, parameter in zip(found, ("address", "manager_name", "manager_password"), strict=True):
+            if found[name] is not None and not isinstance(found[name], str):
+                raise click.ClickException(f".buildbot/options: {name} must be a text, not {found[name]!r}")
+            ctx.params[parameter] = ctx.params.get(parameter) or found[name]
+
+
+@click.command("user", cls=_WithDefaults)
 @basedir_argument
+@click.option("-m", "--master", "address", help="HOST:PORT of a master's user manager; without it: BASEDIR's database.")
+@click.option("-u", "--username", "manager_name", help="The login of the user manager.")
+@click.option("-p", "--passwd", "manager_password", help="Its password; asked for if it is left out.")
 @click.option("--op", type=click.Choice(["add", "update", "remove", "get"]), required=True, help="What to do.")
 @click.option("--bb_username", "username", help="Login name (add, update).")
 @click.option("--bb_password", "password", help="Password for the login name; asked for if it is left out.")
 @click.option("--ids", help="Identifiers of users, separated by commas (get, remove).")
 @click.option("--info", "infos", multiple=True, help="[identifier:]type=value,… (add, update); once for each user.")
 def command(
-    basedir: str, op: str, username: str | None, password: str | None, ids: str | None, infos: Sequence[str]
+    basedir: str,
+    address: str | None,
+    manager_name: str | None,
+    manager_password: str | None,
+    op: str,
+    username: str | None,
+    password: str | None,
+    ids: str | None,
+    infos: Sequence[str],
 ) -> None:
-    """Add, change, remove or show users of the master in BASEDIR.
+    """Add, change, remove or show users of the master in BASEDIR, or of one that listens at --master.
 
     A user has one attribute for each system that knows it, for example git="Ada <ada@example.org>". The first one given
     becomes the identifier of a new user. The master may run meanwhile.
+
+    Defaults are in .buildbot/options, here, above or in the home directory: user_master, user_username, user_passwd.
     """
-    found = basedirs.find(basedir)
     identifiers = [part.strip() for part in (ids or "").split(",") if part.strip()]
     users = [_parsed(info, op) for info in infos]
-    if op in ("get", "remove") and not identifiers:
-        raise click.UsageError(f"--op {op} needs --ids")
-    if op in ("add", "update") and not users:
-        raise click.UsageError(f"--op {op} needs --info")
+    _check(op, identifiers, users)
     if username is not None:
         if op not in ("add", "update") or len(users) != 1:
             raise click.UsageError("--bb_username goes with --op add or update of one user")
         password = password or click.prompt("Password", hide_input=True, confirmation_prompt=True)
     elif password is not None:
         raise click.UsageError("--bb_password goes with --bb_username")
+    if address is None and (manager_name or manager_password):
+        raise click.UsageError("--username and --passwd go with --master")
+    if address is not None:
+        host, colon, port = address.rpartition(":")
+        if not colon or not host or not port.isdigit():
+            raise click.UsageError(f"--master must be HOST:PORT, not {address!r}")
+        if not manager_name:
+            raise click.UsageError("--master needs a --username")
+        manager_password = manager_password or click.prompt(f"Password of {manager_name}", hide_input=True)
+        infos_sent = [dict(attributes) | ({"identifier": each} if each else {}) for each, attributes in users]
+        asked = (op, username, None if password is None else encrypt(password), identifiers, infos_sent)
+        _ask(host, int(port), manager_name, manager_password, asked)
+        return
+    found = basedirs.find(basedir)
     try:
         db_url = db_url_now(load_config(found.path, found.settings.configfile), found.path)
     except (ConfigErrors, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
+    login = None if username is None or password is None else (username, password)
 
     async def work(master: Any) -> list[str]:
-        if op == "get":
-            return [await _shown(master, identifier) for identifier in identifiers]
-        if op == "remove":
-            return [await _removed(master, identifier) for identifier in identifiers]
-        return [await _written(master, op, user, username, password) for user in users]
+        try:
+            if op == "get":
+                return [await usermanager.show(master.db, identifier) for identifier in identifiers]
+            if op == "remove":
+                return [await usermanager.remove(master.db, identifier) for identifier in identifiers]
+            return [await usermanager.write(master.db, op, *user, login) for user in users]
+        except usermanager.UserError as reason:
+            raise click.ClickException(str(reason)) from None
 
     _say(found.path, db_url, work)
+
+
+def _check(op: str, identifiers: Sequence[str], users: Sequence[Any]) -> None:
+    """UsageError where an operation is given what belongs to another one, or not what it needs."""
+    needed, other = ("--ids", "--info") if op in ("get", "remove") else ("--info", "--ids")
+    given = {"--ids": identifiers, "--info": users}
+    if not given[needed]:
+        raise click.UsageError(f"--op {op} needs {needed}")
+    if given[other]:
+        raise click.UsageError(f"--op {op} takes no {other}")
+
+
+def _ask(host: str, port: int, name: str, password: str, asked: tuple[Any, ...]) -> None:
+    try:
+        said = ask(host, port, name, password, "commandline", *asked)
+    except Exception as reason:
+        raise click.ClickException(words(reason)) from None
+    click.echo(said)
 
 
 def _say(basedir: Path, db_url: str, work: Any) -> None:
@@ -72,52 +144,12 @@ def _parsed(info: str, op: str) -> tuple[str | None, Attributes]:
     identifier, given = (before, rest) if colon and "=" not in before else (None, info)
     if op == "update" and identifier is None:
         raise click.UsageError(f"--info {info!r}: update needs identifier:type=value")
-    attributes = []
+    attributes: Attributes = []
+    if op == "update" and not given.strip():  # of its login alone
+        return identifier, attributes
     for part in given.split(","):
         kind, equals, value = part.partition("=")
         if not equals or not kind.strip() or not value.strip():
             raise click.UsageError(f"--info {info!r}: {part!r} is not type=value")
         attributes.append((kind.strip(), value.strip()))
     return identifier, attributes
-
-
-async def _shown(master: Any, identifier: str) -> str:
-    uid = await master.db.users.identifierToUid(identifier)
-    user = None if uid is None else await master.db.users.getUser(uid, no_cache=True)
-    if user is None:
-        raise click.ClickException(f"there is no user {identifier!r}")
-    # a hash is nobody's business either
-    return "\n".join(f"{key}: {value}" for key, value in user.items() if key != "bb_password" and value is not None)
-
-
-async def _removed(master: Any, identifier: str) -> str:
-    uid = await master.db.users.identifierToUid(identifier)
-    if uid is None:
-        raise click.ClickException(f"there is no user {identifier!r}")
-    await master.db.users.removeUser(uid)
-    return f"removed {identifier}"
-
-
-async def _written(
-    master: Any, op: str, user: tuple[str | None, Attributes], username: str | None, password: str | None
-) -> str:
-    from buildbot.process.users import encrypt
-
-    identifier, attributes = user
-    users = master.db.users
-    if op == "add":
-        kind, value = attributes[0]
-        identifier = identifier or value
-        uid = await users.findUserByAttr(identifier=identifier, attr_type=kind, attr_data=value)
-    else:
-        uid = await users.identifierToUid(identifier)
-        if uid is None:
-            raise click.ClickException(f"there is no user {identifier!r}")
-    try:
-        for kind, value in attributes:
-            await users.updateUser(uid=uid, attr_type=kind, attr_data=value)
-    except ValueError as reason:
-        raise click.ClickException(str(reason)) from None
-    if username is not None and password is not None:
-        await users.updateUser(uid=uid, bb_username=username, bb_password=encrypt(password))
-    return f"{'added' if op == 'add' else 'updated'} {identifier} (uid {uid})"

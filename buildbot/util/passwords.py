@@ -29,3 +29,8 @@ def check_passwd(guess: str, stored: str) -> bool:
         return _hasher.verify(stored, guess)
     except (VerificationError, InvalidHashError):
         return False
+
+
+def is_hash(text: str) -> bool:
+    """Whether a text is a hash that `check_passwd` knows: argon2's or Buildbot's."""
+    return _BUILDBOT.fullmatch(text) is not None or text.startswith("$argon2")

@@ -54,18 +54,21 @@ class _Checker:
     @deferred
     async def requestAvatarId(self, credentials: Any) -> bytes | tuple[()]:
         broker: Broker = credentials.broker
-        if not isinstance(credentials.username, bytes):
+        name = credentials.username  # `buildbot user` of Buildbot 4.3 sends a text, everybody else bytes
+        if isinstance(name, bytes):
+            name = name.decode("utf-8", "replace")
+        if not isinstance(name, str):
             broker.is_refused()
             raise RefusedError("a name is text")
         try:
             await self._login.prove(
                 broker,
-                credentials.username.decode("utf-8", "replace"),
+                name,
                 lambda password: bool(credentials.checkPassword(password.encode())),
             )
         except LoginRefusedError as refused:
             raise RefusedError(str(refused)) from None
-        return bytes(credentials.username)
+        return name.encode("utf-8", "replace")
 
 
 @implementer(IRealm)

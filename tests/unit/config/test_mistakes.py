@@ -118,7 +118,7 @@ def test_good(tmp_path: Path) -> None:
         ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),
         (
             "c['user_managers'] = [1]",
-            "c['user_managers'] must be empty: run `buildbot user --op=… DIRECTORY` on the master's machine instead",
+            "c['user_managers'] element 1 must be a user manager such as util.CommandlineUserManager(…), not 1 (int)",
         ),
         ("c['select_next_worker'] = 1", "c['select_next_worker'] must be a function, not 1 (int)"),
         ("c['prioritizeBuilders'] = 1", "c['prioritizeBuilders'] must be a function, not 1 (int)"),

@@ -15,8 +15,7 @@ from buildbot.scripts import sendchange
 def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """What is sent, as ``(host, port, user, password, change)``, from a tree with a file of options."""
     calls: list[Any] = []
-    monkeypatch.setattr(sendchange, "_send", lambda *args: calls.append(args))
-    monkeypatch.setattr(sendchange, "run", lambda work: work())
+    monkeypatch.setattr(sendchange, "ask", lambda *args: calls.append((*args[:4], args[5])))  # without the method
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / ".buildbot").mkdir()
