@@ -18,8 +18,12 @@ from buildbot.secrets.ahead import db_url_now
 @click.command("copy-db")
 @click.argument("destination_url", metavar="DESTINATION_URL")
 @basedir_argument
+@click.option(
+    "--ignore-fk-error-rows", "ignore_errors", is_flag=True, hidden=True,
+    help="Accepted for old scripts: the database refuses such rows when they are written.",
+)  # fmt: skip
 @quiet_option
-def command(destination_url: str, basedir: str, quiet: bool) -> None:
+def command(destination_url: str, basedir: str, ignore_errors: bool, quiet: bool) -> None:
     """Copy the database of the master in BASEDIR to another one, of the same kind or not.
 
     DESTINATION_URL is an empty database, for example postgresql://user:password@host/buildbot. Every row is copied,

@@ -8,9 +8,10 @@ from pathlib import Path
 import click
 
 from buildbot.config import database_url
+from buildbot.db.dialects import InvalidURLError, dialect_for
 from buildbot.scripts import failures, sample, settings
 from buildbot.scripts.database import upgrade
-from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.options import basedir_argument, develop_option, quiet_option
 from buildbot.scripts.settings import Settings
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
@@ -55,6 +56,7 @@ def _count(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("-n", "--no-logrotate", is_flag=True, help="Never rotate twistd.log; the same as --log-size 0.")
 @click.option("-f", "--force", is_flag=True, help="Write buildbot.tac anew if it is there.")
 @click.option("-r", "--relocatable", is_flag=True, hidden=True, help="Accepted for old scripts: always so.")
+@develop_option
 @quiet_option
 def command(
     basedir: str,
@@ -67,6 +69,7 @@ def command(
     no_logrotate: bool,
     force: bool,
     relocatable: bool,
+    develop: bool,
     quiet: bool,
 ) -> None:
     """Make a master in BASEDIR: a directory, its database, and a commented configuration to edit.
@@ -77,8 +80,9 @@ def command(
     say = (lambda _: None) if quiet else click.echo
     try:
         url = database_url.resolve(db_url, path)
-    except ValueError as reason:
-        raise click.BadParameter(str(reason), param_hint="--db") from None
+        dialect_for(url, str(path))
+    except (ValueError, InvalidURLError) as reason:
+        raise click.BadParameter(str(reason).removeprefix("db_url: "), param_hint="--db") from None
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with BasedirLock(path):

@@ -36,17 +36,26 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 #: other names of commands, which scripts of existing installations use
 ALIASES: Mapping[str, str] = {"sighup": "reconfig"}
 
+#: commands of Buildbot 4.3 that are not here, and what to do instead
+LEFT_OUT: Mapping[str, str] = {
+    "dev-proxy": "run the server of your page beside a master, and let it in by c['www']['allowed_origins']"
+}
+
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in LEFT_OUT:
+            raise click.UsageError(f"there is no {cmd_name} here: {LEFT_OUT[cmd_name]}", ctx)
         cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"buildbot.scripts.{COMMANDS[cmd_name][0]}")
         command: click.Command = module.command
+        if not any("--version" in each.opts for each in command.params):
+            command.params.append(_version_option())
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -64,12 +73,18 @@ def _show_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
+def _version_option() -> click.Option:
+    return click.Option(["--version"], is_flag=True, is_eager=True, expose_value=False, hidden=True,
+                        callback=_show_version, help="Say which version this is.")  # fmt: skip
+
+
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "-V", "--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version,
     help="Say which version this is.",
 )  # fmt: skip
-def main() -> None:
+@click.option("-v", "--verbose", is_flag=True, hidden=True, help="Accepted for old scripts: always so.")
+def main(verbose: bool) -> None:
     """The Tenfold master: runs the builds of a continuous-integration farm.
 
     Exit codes: 0 all well; 1 it could not be done, the message says why; 2 the command line is wrong; 3 done, but

@@ -14,6 +14,10 @@ basedir_argument: Decorator = click.argument("basedir", default=".", type=click.
 
 quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Say nothing unless something is wrong.")
 
+develop_option: Decorator = click.option(
+    "-d", "--develop", is_flag=True, hidden=True, help="Accepted for old scripts: nothing of the page is copied."
+)
+
 start_timeout_option: Decorator = click.option(
     "--start_timeout",
     "--start-timeout",

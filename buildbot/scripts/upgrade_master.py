@@ -8,7 +8,7 @@ from buildbot.config import ConfigErrors, load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.database import upgrade
-from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.options import basedir_argument, develop_option, quiet_option
 from buildbot.scripts.sample import write_sample
 from buildbot.secrets.ahead import db_url_now
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
@@ -19,8 +19,9 @@ from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 @click.option(
     "-r", "--replace", is_flag=True, hidden=True, help="Accepted for old scripts: the sample is always renewed."
 )
+@develop_option
 @quiet_option
-def command(basedir: str, replace: bool, quiet: bool) -> None:
+def command(basedir: str, replace: bool, develop: bool, quiet: bool) -> None:
     """Bring the database of the master in BASEDIR to the schema of this version, showing each step.
 
     The master must be stopped, and so must all others that share its database. Make a copy of the database

@@ -9,7 +9,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 import buildbot
-from buildbot.scripts.main import COMMANDS, main
+from buildbot.scripts import create_master
+from buildbot.scripts.main import COMMANDS, LEFT_OUT, main
 
 
 def run(*arguments: str) -> Result:
@@ -123,6 +124,84 @@ def test_other_names() -> None:
     """A command has the names that scripts of existing installations use."""
     assert "read its configuration again" in run("sighup", "--help").output
     assert "--progress_timeout" in run("reconfig", "--help").output
+
+
+#: commands and options of Buildbot 4.3; ``=``: with a value
+OPTIONS = {
+    "create-master": "-c= --config= --db= -f --force -l= --log-count= -n --no-logrotate -q --quiet -r --relocatable "
+    "-s= --log-size= -d --develop",
+    "upgrade-master": "-q --quiet -r --replace -d --develop",
+    "start": "--nodaemon -q --quiet --start_timeout=",
+    "stop": "-c --clean --no-wait -q --quiet",
+    "restart": "-c --clean --nodaemon -q --quiet --start_timeout=",
+    "reconfig": "--progress_timeout= -q --quiet",
+    "sighup": "--progress_timeout= -q --quiet",
+    "checkconfig": "-q --quiet",
+    "cleanupdb": "-f --force -q --quiet",
+    "copy-db": "--ignore-fk-error-rows -q --quiet",
+    "dataspec": "-o= --out= -g= --global=",
+    "tryserver": "--jobdir=",
+    "user": "-m= --master= -u= --username= -p= --passwd= --op= --ids= --info= --bb_username= --bb_password=",
+    "sendchange": "-m= --master= -a= --auth= -W= --who= -R= --repository= -P= --project= -b= --branch= -C= --category= "
+    "--codebase= -r= --revision= --revision_file= -p= --property= -c= --comments= -F= --logfile= -w= --when= "
+    "-l= --revlink= -s= --vc= -e= --encoding=",
+    "try": "-c= --connect= --host= --port= --jobdir= --ssh= --buildbotbin= -m= --master= -u= --username= --passwd= "
+    "--vc= --topdir= --topfile= --branch= --baserev= --diff= -p= --patchlevel= --repository= -b= --builder= "
+    "--property= --properties= -w= --who= -C= --comment= --wait -q --quiet -n --dryrun --get-builder-names",
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_of_existing_scripts(name: str) -> None:
+    """Each option that scripts of existing installations give to a command is known, and takes a value or none."""
+    for option in [*OPTIONS[name].split(), "--help", "--version"]:
+        known = run(name, *([option.rstrip("="), "1"] if option.endswith("=") else [option]), "--help")
+        assert (known.exit_code, known.output.partition(" ")[0]) in ((0, "Usage:"), (0, "Tenfold")), option
+    assert run("--verbose", name, "--help").exit_code == 0
+
+
+def test_command_that_is_not_here() -> None:
+    """One that is left out is an error that says what to do; the guide has the same words."""
+    for name, instead in LEFT_OUT.items():
+        result = run(name, "-p", "8011")
+        assert result.exit_code == 2 and f"there is no {name} here: {instead}" in result.output
+        guide = (Path(__file__).parents[3] / "docs" / "compatibility.md").read_text()
+        assert f"| `buildbot {name}` |" in guide and instead in guide
+
+
+@pytest.mark.parametrize(
+    ("url", "complaint"),
+    [
+        ("oracle://h/db", "'oracle' is none of the supported databases: sqlite, postgresql, mysql"),
+        ("postgresql+asyncpg://h/db", "the driver of 'postgresql+asyncpg' is not supported; write postgresql://…"),
+    ],
+)
+def test_databases_that_are_none(url: str, complaint: str, tmp_path: Path) -> None:
+    """A database that cannot be used is refused before anything is made."""
+    result = run("create-master", "--db", url, str(tmp_path / "new"))
+    assert result.exit_code == 2 and complaint in " ".join(result.output.split())
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///other.sqlite",
+        "sqlite:///%(basedir)s/other.sqlite",
+        "mysql://user:password@host/db?max_idle=300&storage_engine=InnoDB",
+        "mysql+mysqldb://user@host/db?charset=utf8&use_unicode=True",
+        "postgresql+psycopg2://user@host/db?sslmode=require",
+    ],
+)
+def test_databases(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The forms of ``--db``; the URL stands in the configuration as it is given."""
+    made: list[str] = []
+    monkeypatch.setattr(create_master, "upgrade", lambda url, basedir, line: made.append(url))
+    directory = tmp_path / "new"
+    result = run("create-master", "-q", "--db", url, str(directory))
+    assert (result.exit_code, result.output) == (0, "")
+    assert url in (directory / "master.cfg").read_text()
+    assert made == [url.replace("%(basedir)s", str(directory))]
 
 
 def test_dataspec(tmp_path: Path) -> None:
