@@ -18,14 +18,12 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.config import ConfigErrors
-from buildbot.util.background import in_background
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 from buildbot.util.clock import use_monotonic_time
 
 #: lines of the log that `buildbot start`, `buildbot reconfig` and people's scripts wait for
 UP = "BuildMaster is running"
 NOT_UP = "BuildMaster startup failed"
-CLEAN = "Initiating clean shutdown"
 RECONFIG_BEGIN = "beginning configuration update"
 RECONFIG_DONE = "configuration update complete"
 RECONFIG_REFUSED = "configuration update aborted without making any changes"
@@ -114,16 +112,7 @@ class Life:
 
     def stop_cleanly(self) -> None:
         """End the process when the builds that run have ended, with those that they wait for; start no others."""
-        _log.info(CLEAN)
-        if self._draining:
-            return
-        self._draining = True
-        in_background(self._drained(), "a clean shutdown")
-
-    async def _drained(self) -> None:
-        await self._master.drain()
-        if self._reactor.running:
-            self._reactor.stop()
+        self._master.leave()
 
     def reconfig(self) -> None:
         """Have the configuration read again, when no other reading is under way."""

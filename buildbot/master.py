@@ -24,9 +24,13 @@ from buildbot.secrets.ahead import db_url_of
 from buildbot.secrets.manager import SecretManager
 from buildbot.secrets.providers.base import SecretProviderBase
 from buildbot.state import StateLayer, default_name, openMaster
+from buildbot.util.background import in_background
 from buildbot.www.site import WwwServer
 
 log = Logger()
+
+#: the line of the log that people's scripts wait for
+CLEAN_SHUTDOWN = "Initiating clean shutdown"
 
 
 @dataclass
@@ -75,6 +79,8 @@ class BuildMaster(StateLayer):
         self.config: MasterConfig
         self._db_url = ""
         self.failed = False
+        #: whether it starts no more builds and ends when those that run have ended
+        self.is_leaving = False
         self._process: ProcessLayer | None = None
         self._heartbeat: Heartbeat | None = None
         self._janitor: Janitor | None = None
@@ -166,10 +172,24 @@ class BuildMaster(StateLayer):
         await self._change_manhole(config.manhole)
         self.config = config
 
-    async def drain(self) -> None:
-        """Start no more builds but those that running builds wait for; returns when all have ended by themselves."""
-        if self._process is not None:
-            await self._process.drain()
+    def leave(self) -> None:
+        """Start no builds but those that running ones wait for, and stop the reactor after all of them; see `stay`."""
+        if not self.is_leaving:
+            log.info(CLEAN_SHUTDOWN)
+            self.is_leaving = True
+            in_background(self._leave(), "a clean shutdown")
+
+    async def _leave(self) -> None:
+        is_idle = self._process is None or await self._process.drain()
+        if is_idle and self.is_leaving and self.reactor.running:
+            self.reactor.stop()
+
+    async def stay(self) -> None:
+        """Start builds again, after `leave`."""
+        if self.is_leaving and self._process is not None:
+            log.info("the clean shutdown is taken back")
+            self.is_leaving = False
+            await self._process.resume()
 
     async def stop(self) -> None:
         """End everything that runs; builds that run are built again at the next start."""

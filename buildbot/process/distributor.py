@@ -113,6 +113,11 @@ class Distributor:
         self._draining = self.chooser.candidates.draining = draining
         await self.configure()
 
+    async def resume(self) -> None:
+        """Hand out everything again, after `drain`, and also after `stop`."""
+        self._draining = self.chooser.candidates.draining = None
+        await self.start()
+
     async def settled(self) -> None:
         """Returns when no request is being handed out."""
         while self._loop is not None:

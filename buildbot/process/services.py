@@ -73,6 +73,9 @@ class ProcessLayer:
         self._config: MasterConfig
         self._own_events: Subscription | None = None
         self._switching = DeferredLock()
+        #: held while the distributor stops or starts for `drain` and `resume`, of which the last one counts
+        self._handing_out = DeferredLock()
+        self._drains = 0
         #: whether the other masters took this one for dead, until it builds again
         self._lost = False
         #: the next try to build again, after one that failed
@@ -127,15 +130,34 @@ class ProcessLayer:
             await self._stop_building("the master is stopping")
         self.master.data.control_handlers.pop(("forceschedulers", "force"), None)
 
-    async def drain(self) -> None:
-        """Start no more builds but those that running builds wait for; returns when none runs. The rest goes on."""
-        await self._distributor.drain(Draining(self.master, self._running))
+    async def drain(self) -> bool:
+        """Start no more builds but those that running builds wait for; returns when none runs. The rest goes on.
+
+        Returns:
+            whether none runs; False if `resume` took it back.
+        """
+        self._drains += 1
+        own = self._drains
+        async with self._handing_out:
+            await self._distributor.drain(Draining(self.master, self._running))
         await self._distributor.settled()
         while self._running():
             for builder in (*self.builders.values(), *self._removed):
+                if self._drains != own:
+                    return False
                 await builder.ended()
             await self._distributor.settled()
-        await self._distributor.stop()
+        if self._drains != own:
+            return False
+        async with self._handing_out:
+            await self._distributor.stop()
+        return True
+
+    async def resume(self) -> None:
+        """Start builds again, after `drain`."""
+        self._drains += 1
+        async with self._handing_out:
+            await self._distributor.resume()
 
     def _running(self) -> set[int]:
         """The ids of the builds that run here."""

@@ -336,17 +336,27 @@ class Commands:
         return lines or [f"There are no builds of `{builder['name']}` running now."]
 
     async def command_shutdown(self, user: str, room: Room, args: list[str]) -> list[str]:
-        """shutdown check|now
+        """shutdown check|start|stop|now
 
-        end this master; what it builds is built again when it is back
+        end this master: after its builds (stop: it goes on), or now, and they are built again when it is back
         """
-        if args == ["check"]:
-            running = await self.master.data.get({"filters": {"complete": False}}, ("builds",))
-            return [f"I am running; {len(running)} builds are, too."]
-        if args != ["now"]:
-            raise self._wrong("shutdown")
-        self.master.reactor.callLater(1, self.master.reactor.stop)
-        return ["I stop now."]
+        match args:
+            case ["check"]:
+                running = await self.master.data.get({"filters": {"complete": False}}, ("builds",))
+                more = "I stop when they have ended." if self.master.is_leaving else ""
+                return [f"I am running; {len(running)} builds are, too. {more}".strip()]
+            case ["start"]:
+                self.master.leave()
+                return ["I start no more builds, and stop when those that run have ended."]
+            case ["stop"] if self.master.is_leaving:
+                await self.master.stay()
+                return ["I go on."]
+            case ["stop"]:
+                return ["I was not about to stop."]
+            case ["now"]:
+                self.master.reactor.callLater(1, self.master.reactor.stop)
+                return ["I stop now."]
+        raise self._wrong("shutdown")
 
     async def _builders(self) -> list[dict[str, Any]]:
         """The builders that some master has, by name."""

@@ -133,13 +133,15 @@ class TelegramCommands(Commands):
         return []
 
     async def command_shutdown(self, user: str, room: Room, args: list[str]) -> list[str]:
-        """shutdown [check|now]
+        """shutdown [check|start|stop|now]
 
-        end this master; what it builds is built again when it is back
+        end this master: after its builds (stop: it goes on), or now, and they are built again when it is back
         """
         if args:
             return await super().command_shutdown(user, room, args)
-        self.bot.ask(room.name, "Shall I stop?", [[("Now", "/shutdown now"), ("What runs?", "/shutdown check")], _HIDE])
+        later = ("Go on", "/shutdown stop") if self.master.is_leaving else ("After the builds", "/shutdown start")
+        buttons = [[later, ("Now", "/shutdown now")], [("What runs?", "/shutdown check")], _HIDE]
+        self.bot.ask(room.name, "Shall I stop?", buttons)
         return []
 
     # about builds

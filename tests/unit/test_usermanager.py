@@ -18,7 +18,7 @@ from bench.upstream_env import NoUpstreamError, UpstreamEnvironment
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
 from buildbot.process.properties import Secret
-from buildbot.process.service import ServiceManager
+from buildbot.process.servicemanager import ServiceManager
 from buildbot.scripts import user as user_command
 from buildbot.test.running import Running
 from buildbot.util.passwords import check_passwd
@@ -49,7 +49,7 @@ class Managed:
     """A master with a user manager."""
 
     def __init__(self, master: Any) -> None:
-        self.master = _Master(master)
+        self.master: Any = _Master(master)
         self.services = ServiceManager(self.master)
 
     @property

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
 
 from buildbot.changes.filter import ChangeFilter
 from buildbot.changes.gitpoller import GitPoller
@@ -341,4 +341,29 @@ async def test_forms_are_held_to_the_patterns(layer: ProcessLayer) -> None:
         name: f"'{value}' does not match the pattern '[a-z]*$'" for name, value in values.items()
     }
     await layer.master.data.control("force", {"branch": "a", "any_name": "b"}, ("forceschedulers", shown["name"]))
+    await layer.stop()
+
+
+async def test_drain_and_resume(layer: ProcessLayer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waits until the builds of every builder have ended; what takes that back counts at once."""
+    await layer.start(config(builders=["b1", "b2"]))
+    ends: dict[str, Deferred[None]] = {}
+    runs = {"b1", "b2"}
+    monkeypatch.setattr(layer, "_running", lambda: runs)
+    for name in ("b1", "b2"):
+        monkeypatch.setattr(layer.builders[name], "ended", lambda name=name: ends.setdefault(name, Deferred()))
+    drained = ensureDeferred(layer.drain())
+    await until(lambda: succeed("b1" in ends))
+    ends["b1"].callback(None)
+    assert not drained.called
+    runs.clear()
+    ends["b2"].callback(None)
+    assert await drained is True
+    runs.add("b1")
+    ends.clear()
+    drained = ensureDeferred(layer.drain())
+    await until(lambda: succeed("b1" in ends))
+    await layer.resume()
+    ends["b1"].callback(None)
+    assert await drained is False and list(ends) == ["b1"]
     await layer.stop()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 from twisted.internet.defer import Deferred
@@ -394,6 +395,9 @@ async def test_what_is_told() -> None:
 async def test_the_rest() -> None:
     """Help, rooms, jokes, mistakes."""
     farm = Asking(join=True, leave=True)
+    farm.master.is_leaving = False
+    farm.master.leave = lambda: setattr(farm.master, "is_leaving", True)
+    farm.master.stay = AsyncMock(side_effect=lambda: setattr(farm.master, "is_leaving", False))
     expected = (
         "commands dance destroy force hello help hustle join last leave list mute notify shutdown source status stop"
     )
@@ -410,6 +414,10 @@ async def test_the_rest() -> None:
     assert await farm.ask("") == ""
     stopped: list[bool] = []
     farm.master.reactor.stop = lambda: stopped.append(True)
+    assert await farm.ask("shutdown stop") == "I was not about to stop."
+    assert await farm.ask("shutdown start") == "I start no more builds, and stop when those that run have ended."
+    assert await farm.ask("shutdown check") == "I am running; 0 builds are, too. I stop when they have ended."
+    assert await farm.ask("shutdown stop") == "I go on." and farm.master.is_leaving is False
     assert await farm.ask("shutdown now") == "I stop now."
     farm.master.reactor.advance(1)
     assert stopped == [True]

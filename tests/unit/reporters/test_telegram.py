@@ -222,7 +222,11 @@ async def test_who_may() -> None:
     assert (await farm.ask("/force build b reason"))["text"] == refused
     assert (await farm.press("/force - start"))["text"] == refused
     assert (await farm.ask("/stop"))["text"] == "There are no builds running now."
-    assert labels(await farm.ask("/shutdown"))["Now"] == "/shutdown now"
+    farm.master.is_leaving = False
+    shown = labels(await farm.ask("/shutdown"))
+    assert (shown["Now"], shown["After the builds"]) == ("/shutdown now", "/shutdown start")
+    farm.master.is_leaving = True
+    assert labels(await farm.ask("/shutdown"))["Go on"] == "/shutdown stop"
     await farm.stop()
 
 
