@@ -1,17 +1,23 @@
 """A bot on Telegram: tells chats of builds, and does what it is asked, with buttons.
 
-The bot asks Telegram for what is said to it (`getUpdates`), so that it needs no address that Telegram can reach. Which
-updates it has dealt with since Telegram was last told so is kept in the database: a command is done once, though the
-master stops in between.
+The bot asks Telegram for what is said to it (`getUpdates`), so that it needs no address that Telegram can reach; or,
+with a webhook, Telegram calls the master's web server. Which updates it has dealt with since Telegram was last told so
+is kept in the database: a command is done once, though the master stops in between.
+
+The address of the webhook does not have the token in it, which would stand in logs; Telegram proves that it calls by a
+header with a text that only it was told.
 """
 
 from __future__ import annotations
 
+import hmac
+import json
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, DeferredLock
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
@@ -24,10 +30,13 @@ from buildbot.reporters.chatbot import ChatBot, ChatPart
 from buildbot.reporters.telegramapi import CallError, Outbox, Pauses, Telegram, chat_id
 from buildbot.reporters.telegramcommands import HIDE, Buttons, TelegramCommands
 from buildbot.util.background import in_background
+from buildbot.util.callbacks import callbacks_of
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 _log = Logger()
 
+#: updates that Telegram has called for, and that are known if it does so again
+_REMEMBERED = 100
 #: seconds that an answer may take longer than it was asked to
 _LATE_S = 15.0
 _SYMBOLS = {
@@ -47,6 +56,19 @@ def _token(value: Any) -> str:
     # a wrong value may be a token, so it is not shown
     if not isinstance(value, str) or not re.fullmatch(r"[\w:-]+", value, re.ASCII):
         raise ValueError("must be the token that BotFather gives, or a Secret with it")
+    return value
+
+
+def _certificate(value: Any) -> bytes:
+    if isinstance(value, str):
+        try:
+            value = Path(value).read_bytes()
+        except OSError as problem:
+            raise ValueError(f"cannot be read: {problem}") from None
+    elif callable(getattr(value, "read", None)):
+        value = value.read()
+    if not isinstance(value, bytes) or b"-----BEGIN CERTIFICATE-----" not in value:
+        raise ValueError("must be a certificate (PEM): its path, its content as bytes, or an open file")
     return value
 
 
@@ -87,8 +109,18 @@ class TelegramBot(ChatBot):
         `/getid` tells; `''` stands for all harmless ones, `'!'` for `force`, `stop` and `shutdown`""",
     )
     bot_username = argument(None, checks.optional(checks.name), doc="what the bot is called; None: Telegram is asked")
-    useWebhook = argument(False, checks.boolean, doc="must be False: Telegram is asked, it does not call")
-    certificate = argument(None, doc="must be None: there is no webhook whose certificate Telegram would check")
+    useWebhook = argument(
+        False,
+        checks.boolean,
+        doc="""whether Telegram calls, at an address below `buildbotURL`, which has to be `https://`; otherwise it is
+        asked""",
+    )
+    certificate = argument(
+        None,
+        checks.optional(_certificate),
+        doc="""for a webhook: the certificate of the web server (PEM), where it is none that everybody trusts: its path,
+        its content as bytes, or an open file""",
+    )
     pollTimeout = argument(120, checks.positive, doc="seconds that Telegram waits before it says that there is nothing")
     retryDelay = argument(
         30,
@@ -104,8 +136,8 @@ class TelegramBot(ChatBot):
         """Look at the arguments together, too."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
-        if given.get("useWebhook") is True or given.get("certificate") is not None:
-            error(f"{self.name}: there is no webhook; leave useWebhook and certificate out, and the bot asks Telegram")
+        if given.get("certificate") is not None and given.get("useWebhook") is not True:
+            error(f"{self.name}: certificate goes with useWebhook=True")
 
     def part(self) -> _Running:
         """As `ChatBot.part`."""
@@ -147,6 +179,11 @@ class TelegramBot(ChatBot):
         """As `Bot.leave_room`; nobody can ask for it."""
 
 
+def _derived(purpose: str, token: str) -> str:
+    """A text that nobody knows who does not know the token, and that does not tell it."""
+    return hmac.new(token.encode(), f"buildbot webhook {purpose}".encode(), "sha256").hexdigest()
+
+
 def _keyboard(buttons: Buttons) -> dict[str, Any]:
     rows = [[{"text": label, "callback_data": command} for label, command in row] for row in buttons]
     return {"inline_keyboard": rows}
@@ -167,6 +204,8 @@ class _Running(ChatPart):
         self._done: list[int] = []
         #: the next update that it asks for; None: any that Telegram has
         self._offset: int | None = None
+        #: held while an update that Telegram has called for is dealt with
+        self._taking = DeferredLock()
 
     async def start_work(self) -> None:
         """Begin to ask."""
@@ -180,8 +219,9 @@ class _Running(ChatPart):
         self._asking = in_background(self._ask(), f"asking of {bot!r}")
 
     async def stop_work(self) -> None:
-        """Ask no more."""
+        """Ask no more, and let Telegram not call any more."""
         self._ended = True
+        callbacks_of(self.master).pop(self._address, None)
         await self._bot.teller.stop()
         self._bot.outbox = None
         await self._outbox.end()
@@ -193,11 +233,45 @@ class _Running(ChatPart):
     async def _ask(self) -> None:
         bot, call = self._bot, self._telegram.call
         bot.nick = bot.bot_username or (await self._patiently(lambda: call("getMe"))).get("username", "")
-        await self._patiently(lambda: call("deleteWebhook"))
+        if bot.useWebhook:
+            await self._patiently(self._be_called)
+        else:
+            await self._patiently(lambda: call("deleteWebhook"))
         commands = [{"command": name, "description": said} for name, said in self._commands.meanings().items()]
         self._outbox.put("setMyCommands", commands=commands)
-        while not self._ended:
+        while not self._ended and not bot.useWebhook:
             await self._patiently(self._round)
+
+    @property
+    def _address(self) -> str:
+        return f"telegram/{_derived('address', self._bot.bot_token)[:32]}"
+
+    async def _be_called(self) -> None:
+        """Have Telegram call, instead of asking it."""
+        told: dict[str, Any] = {
+            "url": f"{self._bot.master.config.buildbotURL}callback/{self._address}",
+            "secret_token": _derived("secret", self._bot.bot_token),
+        }
+        callbacks_of(self.master)[self._address] = self._called
+        certificate = self._bot.certificate
+        files = None if certificate is None else {"certificate": ("certificate.pem", certificate)}
+        await self._telegram.call("setWebhook", files=files, **told)
+
+    async def _called(self, headers: Mapping[str, str], body: bytes) -> int:
+        """Deal with an update that Telegram has called for; the status of the answer, without which it calls again."""
+        secret = headers.get("x-telegram-bot-api-secret-token", "")
+        if not hmac.compare_digest(secret.encode(), _derived("secret", self._bot.bot_token).encode()):
+            return 403
+        try:
+            update = json.loads(body)
+        except ValueError:
+            return 400
+        if not isinstance(update, dict) or not isinstance(update.get("update_id"), int):
+            return 400
+        async with self._taking:
+            await self._take(update)
+            del self._done[:-_REMEMBERED]
+        return 200
 
     async def _round(self) -> None:
         """Ask once what there is, and deal with it."""

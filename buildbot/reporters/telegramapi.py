@@ -14,7 +14,7 @@ from twisted.logger import Logger
 
 from buildbot.reporters.delivery import FIRST_S, LONGEST_ASKED_S, LONGEST_S
 from buildbot.util.background import in_background
-from buildbot.util.httpclient import TIMEOUT_S, HttpError
+from buildbot.util.httpclient import TIMEOUT_S, FileValue, HttpError
 
 _log = Logger()
 
@@ -61,9 +61,13 @@ class Telegram:
     def __init__(self, master: Any, token: str) -> None:
         self._master, self._token = master, token
 
-    async def call(self, method: str, timeout_s: float = TIMEOUT_S, **parameters: Any) -> Any:
+    async def call(
+        self, method: str, timeout_s: float = TIMEOUT_S, files: Mapping[str, FileValue] | None = None, **parameters: Any
+    ) -> Any:
         """What a method gives. Raises CallError."""
-        body = {"json": parameters} if parameters else {}
+        body: dict[str, Any] = {"json": parameters} if parameters else {}
+        if files:
+            body = {"data": parameters, "files": files}
         try:
             answer = await self._master.httpservice.request(
                 "POST", f"{API}/bot{self._token}/{method}", name=f"Telegram's {method}", timeout_s=timeout_s,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from buildbot.util.callbacks import callbacks_of
 from buildbot.www import jsonbody
 from buildbot.www.api import openapi, rest
 from buildbot.www.api.jsonrpc import JsonRpc
@@ -57,6 +58,8 @@ class App:
             return await self._api(request, segments[2:], visitor)
         if root == "change_hook":
             return await self.hooks.handle(request, segments[1:])
+        if root == "callback" and request.method == "POST":
+            return await self._call_back(request, segments[1:])
         if segments[:2] == ("plugins", "wsgi_dashboards"):
             return await self.pages.handle(request, segments, visitor) or _page(404, "No Such Resource")
         if request.method not in ("GET", "HEAD"):
@@ -71,6 +74,11 @@ class App:
         if root == "auth" and len(segments) > 1:
             return await self.login.handle(request, segments[1:], visitor)
         return await self.pages.handle(request, segments, visitor) or _page(404, "No Such Resource")
+
+    async def _call_back(self, request: Request, path: tuple[str, ...]) -> Response:
+        called = callbacks_of(self.gate.master).get("/".join(path))
+        status = 404 if called is None else await called(request.headers, request.body)
+        return Response.text(status, b"")
 
     def _refused(self, request: Request, segments: tuple[str, ...], why: RefusedError) -> Response:
         """What a page of another origin may read, too, where it may call the API."""

@@ -26,7 +26,21 @@ from buildbot.www.settings import Settings
 
 #: roots of what everybody gets: the pages' files, the way to log in, hooks (which have secrets of their own)
 _OPEN = frozenset(
-    {"", "page", "assets", "plugins", "config", "auth", "avatar", "img", "change_hook", "health", "ready", "index.html"}
+    {
+        "",
+        "page",
+        "assets",
+        "plugins",
+        "config",
+        "auth",
+        "avatar",
+        "img",
+        "change_hook",
+        "callback",
+        "health",
+        "ready",
+        "index.html",
+    }
 )
 #: what only this server's pages may ask for; the API has rules of its own for browsers (``cors``)
 _OF_PAGES = frozenset({"auth", "config", "sse", "ws"})
@@ -158,7 +172,9 @@ def _is_dashboard(segments: tuple[str, ...]) -> bool:
 
 def _for_services(request: Request, segments: tuple[str, ...]) -> bool:
     """What services ask for by whatever name they know, and browsers learn nothing from."""
-    return segments in (("health",), ("ready",)) or (segments[0] == "change_hook" and request.method == "POST")
+    return segments in (("health",), ("ready",)) or (
+        segments[0] in ("change_hook", "callback") and request.method == "POST"
+    )
 
 
 def follows(path: str) -> AccessRequest:

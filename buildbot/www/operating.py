@@ -65,7 +65,7 @@ class Requests:
         yield Family("http_request_seconds", "histogram", doc, ("path",), self._seconds)
 
 
-_CLASSES = frozenset({"api", "sse", "auth", "change_hook", "metrics", "health", "ready"})
+_CLASSES = frozenset({"api", "sse", "auth", "callback", "change_hook", "metrics", "health", "ready"})
 
 
 def _class_of(request: Request) -> str:

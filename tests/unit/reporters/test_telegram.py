@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +26,8 @@ from buildbot.test.reporters import HttpRecorder, ReporterHarness
 from buildbot.test.running import until
 from buildbot.util.httpclient import HttpClient
 from buildbot.util.results import FAILURE, SUCCESS
+from buildbot.www.app import App
+from buildbot.www.http.messages import Request
 from tests.unit.secrets.test_providers import InMemory
 
 TOKEN = "123:hush-hush"
@@ -194,6 +198,68 @@ async def test_builds_are_told() -> None:
         "Build [#2](https://ci/#/builders/1/builds/2) of `b one` failed \u2757: failed my\\_test \\[x] \\*"
     )
     assert farm.server.calls("getMe") == []
+    await farm.stop()
+
+
+async def called(farm: Farm, update: Any, secret: str | None = None, path: str | None = None) -> int:
+    """The status that Telegram gets when it calls with an update."""
+    told = farm.server.calls("setWebhook")[-1]
+    address = told["url"].removeprefix("https://ci/") if path is None else path
+    headers = {"x-telegram-bot-api-secret-token": told["secret_token"] if secret is None else secret}
+    body = update if isinstance(update, bytes) else json.dumps(update).encode()
+    app: Any = SimpleNamespace(gate=SimpleNamespace(master=farm.master))
+    request = Request("POST", f"/{address}", headers=headers, body=body)
+    return (await App._call_back(app, request, request.segments()[1:])).status
+
+
+async def test_webhook() -> None:
+    """Telegram is told an address and a secret, neither of which has the token in it; it calls, and is not asked."""
+    farm = Farm(useWebhook=True)
+    await farm.start()
+    await farm.until(lambda: bool(farm.server.calls("setMyCommands")))
+    (told,) = farm.server.calls("setWebhook")
+    assert told["url"].startswith("https://ci/callback/telegram/") and "hush" not in str(told)
+    assert farm.server.calls("getUpdates") == farm.server.calls("deleteWebhook") == []
+    message = {"message_id": 5, "from": ANN, "chat": PRIVATE, "text": "/getid"}
+    assert await called(farm, {"update_id": 7, "message": message}) == 200
+    assert (await farm.told())["text"] == "Your id is `42`."
+    assert await called(farm, {"update_id": 7, "message": message}) == 200
+    assert await called(farm, {"update_id": 8, "message": message}, secret="guess") == 403
+    assert await called(farm, b"no JSON") == await called(farm, []) == await called(farm, {"update_id": "x"}) == 400
+    assert await called(farm, {}, path="callback/telegram/guess") == 404
+    farm.master.reactor.advance(0)
+    assert len(farm.server.calls("sendMessage")) == 1
+    await farm.stop()
+    assert await called(farm, {"update_id": 9, "message": message}) == 404
+
+
+async def test_certificate(tmp_path: Path) -> None:
+    """A certificate that Telegram would not trust is sent to it, as a file of a form."""
+    path = tmp_path / "cert.pem"
+    path.write_bytes(b"-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
+    farm = Farm(useWebhook=True, certificate=str(path))
+    await farm.start()
+
+    def told() -> bool:
+        for agent in farm.server._agents:
+            agent.flush()
+        return bool(farm.server.calls("setMyCommands"))
+
+    await farm.until(told)
+    (request,) = [each for each in farm.server.requests if each["called"] == "setWebhook"]
+    assert request["headers"]["content-type"].startswith("multipart/form-data")
+    assert path.read_bytes() in request["body"] and b"https://ci/callback/telegram/" in request["body"]
+    await farm.stop()
+
+
+async def test_webhook_that_is_not_taken() -> None:
+    """What Telegram says of the address is logged, and it is told again."""
+    farm = Farm(useWebhook=True)
+    farm.server.faults["setWebhook"] = [refusal(400, "bad webhook: an HTTPS URL must be provided")]
+    with capturedLogs() as logs:
+        await farm.start()
+        await farm.until(lambda: len(farm.server.calls("setWebhook")) == 2, 1)
+    assert any("an HTTPS URL must be provided" in str(each.get("problem")) for each in logs)
     await farm.stop()
 
 
@@ -445,8 +511,9 @@ async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     ({"bot_token": "with space"}, "bot_token must be the token that BotFather gives"),
     ({"chat_ids": ["ann"]}, "chat_ids element 1 must be the number of a chat or '@channel'"),
     ({"chat_ids": 42}, "chat_ids must be a list"),
-    ({"useWebhook": True}, "there is no webhook"),
-    ({"certificate": "f"}, "there is no webhook"),
+    ({"certificate": b"-----BEGIN CERTIFICATE-----"}, "certificate goes with useWebhook=True"),
+    ({"useWebhook": True, "certificate": b"x"}, "certificate must be a certificate"),
+    ({"useWebhook": True, "certificate": "/no/such/file"}, "certificate cannot be read"),
     ({"pollTimeout": 0}, "pollTimeout must be a number above 0"),
     ({"authz": {"force": 1.5}}, r"authz \['force'\] must be True, False"),
 ])  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +16,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.logger import capturedLogs
 
 from buildbot.test.fake.fakedb import FakeMaster
+from buildbot.util.callbacks import callbacks_of
 from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.http import parser as parsing
 from buildbot.www.site import WwwServer
@@ -752,3 +753,20 @@ async def test_ws_failed_while_a_command_runs(master: FakeMaster) -> None:
             await until(lambda: not sockets.protocols)
             await turn()
         assert not [event for event in events if "log_failure" in event]
+
+
+async def test_callbacks(master: FakeMaster) -> None:
+    """Services call parts of the master by POST, under whatever name they know it; the part says the status."""
+    heard: list[Any] = []
+
+    async def called(headers: Mapping[str, str], body: bytes) -> int:
+        heard.append((headers["x-a"], body))
+        return 202
+
+    callbacks_of(master)["bot/secret"] = called
+    async with serving(master, auth=UserPasswordAuth({"a": "b"})) as (_, port):
+        sent = request("POST", "/callback/bot/secret", b"{}", X_A="b").replace(b"Host: localhost", b"Host: elsewhere")
+        assert parse(await raw(port, sent))[0] == 202 and heard == [("b", b"{}")]
+        assert parse(await raw(port, request("POST", "/callback/bot/guess", b"{}")))[0] == 404
+        assert parse(await raw(port, request("GET", "/callback/bot/secret")))[0] == 404
+    del callbacks_of(master)["bot/secret"]
