@@ -50,6 +50,8 @@ def _avatar_methods(value: Any) -> list[Any]:
     return given
 
 
+#: views of the page of `buildbot-www`, in packages of their own
+_EXISTING_VIEWS = ("console_view", "grid_view", "waterfall_view")
 #: plugins that need no package: the check of their options
 _OWN_PLUGINS: dict[str, checks.Check] = {"badges": check_badges, "wsgi_dashboards": check_dashboards}
 
@@ -250,7 +252,7 @@ def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], N
         else:
             if not meaning:
                 warn(f"['{key}'] has no effect in this version: {NO_EFFECT[key]}")
-    _check_packages(checked, report)
+    _check_packages(checked, report, warn)
     if checked.get("auth") is None and checked.get("port") and not is_loopback(checked["port"]):
         warn(
             "['port'] is open to others and there is no login, so that everybody may look and nobody may control; "
@@ -259,11 +261,22 @@ def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], N
     return WwwConfig(checked)
 
 
-def _check_packages(checked: Mapping[str, Any], report: Callable[[str], None]) -> None:
-    """What the existing page consists of must be there."""
-    if checked.get("ui") != EXISTING:
-        return
+def _check_packages(checked: Mapping[str, Any], report: Callable[[str], None], warn: Callable[[str], None]) -> None:
+    """What the existing page consists of must be there; for our own page it has no effect, and is said so."""
+    plugins = checked.get("plugins", {})
+    if checked.get("ui") != EXISTING and all(name in _OWN_PLUGINS or name == "console_view" for name in plugins):
+        return  # the installed packages are not looked for in vain
     names = {entry.name for entry in entry_points(group="buildbot.www")}
+    if checked.get("ui") != EXISTING:
+        for name in plugins:
+            if name in _OWN_PLUGINS or name == "console_view":  # our page has one of its own
+                continue
+            if name in names or name in _EXISTING_VIEWS:
+                warn(f"['plugins'][{name!r}] has no effect: it is a view of the page that ['ui'] = {EXISTING!r} gives")
+            else:
+                hint = checks.suggestion(name, {*names, *_OWN_PLUGINS, *_EXISTING_VIEWS})
+                report(f"['plugins'][{name!r}] is not installed{hint}")
+        return
     for name in ("base", *checked.get("plugins", {})):
         if name not in names and name != "badges":
             package = EXISTING if name == "base" else f"buildbot-{name.replace('_', '-')}"

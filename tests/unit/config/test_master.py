@@ -223,12 +223,21 @@ def test_warnings(tmp_path: Path, line: str, warning: str) -> None:
         "c['change_source'] = [ChangeSource('p'), ChangeSource('q')]",
         "c['change_source'] = None",
         "c['properties'] = {}",
-        "c['www'] = {'port': 8010, 'plugins': {'waterfall_view': True}, 'allowed_origins': ['*']}",
+        "c['www'] = {'port': 8010, 'plugins': {'console_view': True}, 'allowed_origins': ['*']}",
     ],
 )
 def test_accepted(tmp_path: Path, line: str) -> None:
     """What existing configurations set to say that they want nothing is no reason for a warning."""
     assert load(tmp_path, line).warnings == ()
+
+
+@pytest.mark.parametrize("name", ["waterfall_view", "grid_view"])
+def test_views_of_the_other_page(tmp_path: Path, name: str) -> None:
+    """A view of the page of buildbot-www has no effect on ours, which is said."""
+    assert load(tmp_path, f"c['www'] = {{'plugins': {{'{name}': {{}}}}}}").warnings == (
+        f"master.cfg:5: c['www'] ['plugins']['{name}'] has no effect: it is a view of the page that "
+        "['ui'] = 'buildbot-www' gives",
+    )
 
 
 def test_error_outside() -> None:

@@ -114,6 +114,11 @@ def test_good(tmp_path: Path) -> None:
             "c['machines'] = [1]",
             "c['machines'] element 1 must be a machine such as machine.generic.GenericLatentMachine(…), not 1 (int)",
         ),
+        (
+            "c['www'] = {'plugins': {'waterfal_view': {}}}",
+            "c['www'] ['plugins']['waterfal_view'] is not installed; did you mean 'waterfall_view'?",
+        ),
+        ("c['www'] = {'plugins': {'profiler': True}}", "c['www'] ['plugins']['profiler'] is not installed"),
         ("c['codebaseGenerator'] = 1", "c['codebaseGenerator'] must be a function, not 1 (int)"),
         ("c['revlink'] = 1", "c['revlink'] must be a function, not 1 (int)"),
         (
