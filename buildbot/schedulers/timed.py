@@ -44,6 +44,11 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "dayOfWeek": "force_at_day_of_week",
     }
 )
+#: arguments that have no effect where changes have none
+_ABOUT_CHANGES = (
+    "branch", "onlyIfChanged", "change_filter", "fileIsImportant", "onlyImportant", "createAbsoluteSourceStamps",
+    *_FIELDS.values(),
+)  # fmt: skip
 #: a clock may be set while a timer runs, which goes by another one: the time is looked at this often
 _LONGEST_TIMER_S = 30.0
 
@@ -298,8 +303,19 @@ class NightlyTriggerable(Triggered, Nightly):
     """Builds at the times that a calendar pattern says what a ``Trigger`` step has asked for since the last time.
 
     Of several that have asked, the last one counts; if nobody has, nothing is built. The step does not wait for it.
-    Changes have no effect, so neither have the arguments about them.
+    Changes have no effect, so the arguments about them (`onlyIfChanged`, `change_filter`, `force_at_…` and so on) are
+    mistakes.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in _ABOUT_CHANGES:
+            value = getattr(self, name)
+            if not (value is None or value is False or value is NotABranch):
+                error(
+                    f"{type(self).__name__} {self.name!r}: {name} has no effect, since it builds what a Trigger step "
+                    "has asked for, whatever changes come; leave it out"
+                )
 
     async def make_buildset(
         self,

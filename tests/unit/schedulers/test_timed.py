@@ -9,7 +9,7 @@ import pytest
 
 from buildbot.changes.filter import ChangeFilter
 from buildbot.config.errors import ConfigErrors
-from buildbot.schedulers.timed import Nightly, Periodic
+from buildbot.schedulers.timed import Nightly, NightlyTriggerable, Periodic
 from buildbot.test.running import until
 from buildbot.test.schedulers import SchedulerHarness
 
@@ -365,3 +365,23 @@ def test_mistakes_are_named(make: Any, said: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("branch", "b"),
+        ("onlyIfChanged", True),
+        ("change_filter", ChangeFilter(branch="b")),
+        ("fileIsImportant", lambda change: True),
+        ("onlyImportant", True),
+        ("createAbsoluteSourceStamps", True),
+        ("force_at_hour", 3),
+        ("force_at_day_of_week", 0),
+    ],
+)
+def test_what_has_no_effect_on_nightly_triggerable(name: str, value: Any) -> None:
+    """An argument about changes is a mistake there; one that says that nothing is wanted is none."""
+    with pytest.raises(ConfigErrors, match=f"NightlyTriggerable 'n': {name} has no effect, since it builds what a"):
+        NightlyTriggerable("n", ["b"], **{name: value})
+    assert NightlyTriggerable("n", ["b"], onlyIfChanged=False, change_filter=None).calendar
