@@ -7,15 +7,13 @@ transaction that adds the change.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
-from buildbot.changes.pullrequests import chosen, kept, wanted
+from buildbot.changes.pullrequests import Problems, chosen, kept, moment, passes, wanted
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpError
 
 _MAX_PAGES = 100
@@ -84,20 +82,24 @@ class BitbucketPullrequestPoller(PollingChangeSource):
         heads: dict[str, str] = await self.get_position({})
         pulls = await self.__open_ones()
         branches = [self.branch] if isinstance(self.branch, str) else self.branch
+        problems = Problems("Bitbucket")
         for pull in sorted(pulls, key=lambda each: int(each["id"])):
             if self.stopping:
                 return
-            number, head = str(pull["id"]), str(pull["source"]["commit"]["hash"])
-            if branches is not None and pull["source"]["branch"]["name"] not in branches:
-                continue
-            if heads.get(number) == head or self.__unwanted.get(number) == pull["updated_on"]:
-                continue
-            wants = self.pullrequest_filter
-            if not (wants if isinstance(wants, bool) else await resolved(wants(pull))):
-                self.__unwanted[number] = pull["updated_on"]
-                continue
-            heads[number] = head
-            await self.advance([await self.__change(pull)], kept(heads, [each["id"] for each in pulls]))
+            number = str(pull["id"])
+            with problems.of(number):
+                head = str(pull["source"]["commit"]["hash"])
+                if branches is not None and pull["source"]["branch"]["name"] not in branches:
+                    continue
+                if heads.get(number) == head or self.__unwanted.get(number, ...) == pull["updated_on"]:
+                    continue
+                if not await passes(self.pullrequest_filter, pull):
+                    self.__unwanted[number] = pull["updated_on"]
+                    continue
+                now = {**heads, number: head}
+                await self.advance([await self.__change(pull)], kept(now, [each["id"] for each in pulls]))
+                heads = now
+        problems.tell()
 
     async def __open_ones(self) -> list[dict[str, Any]]:
         """All open pull requests."""
@@ -120,13 +122,12 @@ class BitbucketPullrequestPoller(PollingChangeSource):
         source = pull["source"]
         commit = await self.__ask(source["commit"]["links"]["self"]["href"])  # the list has shortened hashes
         link = pull["links"]["html"]["href"]
-        moment = datetime.fromisoformat(pull["updated_on"]).timestamp()
         change = {
-            "author": pull["author"]["display_name"],
+            "author": (pull["author"] or {}).get("display_name") or "unknown",
             "files": [],
             "comments": pull["title"],
             "revision": commit["hash"],
-            "when_timestamp": int(moment) if self.useTimestamps else None,
+            "when_timestamp": moment(pull["updated_on"]) if self.useTimestamps else None,
             "branch": source["branch"]["name"],
             "repository": (source["repository"] or pull["destination"]["repository"])["links"]["html"]["href"],
             "revlink": link,

@@ -9,17 +9,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from twisted.logger import Logger
 
 from buildbot.changes.base import PollError, PollingChangeSource, categorised, category_argument
-from buildbot.changes.pullrequests import chosen, kept, wanted
+from buildbot.changes.pullrequests import Problems, chosen, kept, moment, passes, person, wanted
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import Answer, HttpError
 
 _log = Logger()
@@ -98,20 +96,30 @@ class GitHubPullrequestPoller(PollingChangeSource):
     async def __poll(self) -> None:
         heads: dict[str, str] = await self.get_position({})
         pulls = await self.__list("pulls")
+        problems = Problems("GitHub")
         for pull in sorted(pulls, key=lambda each: int(each["number"])):
             if self.stopping:
                 return
-            number, head = str(pull["number"]), str(pull["head"]["sha"])
-            if self.branches is not None and pull["base"]["ref"] not in self.branches:
-                continue
-            if head == await self.__last(heads, number) or self.__unwanted.get(number) == pull["updated_at"]:
-                continue
-            change = await self.__change(number)
-            if change is None:  # until something happens to it: it may get a label, for example
-                self.__unwanted[number] = pull["updated_at"]
-                continue
-            heads[number] = str(change["revision"])  # which may be newer than the list
-            await self.advance([change], kept(heads, [pull["number"] for pull in pulls]))
+            number = str(pull["number"])
+            with problems.of(number):
+                change = await self.__news(pull, heads)
+                if change is not None:
+                    now = {**heads, number: str(change["revision"])}  # which may be newer than the list
+                    await self.advance([change], kept(now, [pull["number"] for pull in pulls]))
+                    heads = now
+        problems.tell()
+
+    async def __news(self, pull: Mapping[str, Any], heads: Mapping[str, str]) -> dict[str, Any] | None:
+        """The change that a pull request of the list is; None if it is known, or not wanted."""
+        number, head = str(pull["number"]), str(pull["head"]["sha"])
+        if self.branches is not None and pull["base"]["ref"] not in self.branches:
+            return None
+        if head == await self.__last(heads, number) or self.__unwanted.get(number, ...) == pull["updated_at"]:
+            return None
+        change = await self.__change(number)
+        if change is None:  # until something happens to it: it may get a label, for example
+            self.__unwanted[number] = pull["updated_at"]
+        return change
 
     async def __last(self, heads: Mapping[str, str], number: str) -> str | None:
         """The head of a pull request that became a change; also the one that Buildbot 4 has written down."""
@@ -125,20 +133,20 @@ class GitHubPullrequestPoller(PollingChangeSource):
     async def __change(self, number: str) -> dict[str, Any] | None:
         """The change that a pull request is; None if it is not wanted."""
         pull = (await self.__ask(self.__url(f"pulls/{number}"))).json()
-        if not (self.pullrequest_filter if isinstance(self.pullrequest_filter, bool) else await self.__wants(pull)):
+        if not await passes(self.pullrequest_filter, pull):
             return None
         commits = await self.__list(f"pulls/{number}/commits")
-        head = next((each for each in commits if each["sha"] == pull["head"]["sha"]), commits[-1])["commit"]
+        head = next((each for each in commits if each["sha"] == pull["head"]["sha"]), {}).get("commit") or {}
         files = await self.__list(f"pulls/{number}/files")
         base, fork = pull["base"]["repo"], pull["head"]["repo"] or pull["base"]["repo"]
         title = f"GitHub Pull Request #{number} ({pull['commits']} commit{'s' if pull['commits'] != 1 else ''})"
         change = {
-            "author": _person(head["author"]),
-            "committer": _person(head["committer"]),
+            "author": person(head.get("author") or {"name": (pull.get("user") or {}).get("login")}),
+            "committer": person(head.get("committer")),
             "files": [each["filename"] for each in files],
             "comments": "\n".join(filter(None, (title, pull["title"], pull["body"]))),
             "revision": pull["head"]["sha"],
-            "when_timestamp": int(datetime.fromisoformat(pull["updated_at"].replace("Z", "+00:00")).timestamp()),
+            "when_timestamp": moment(pull["updated_at"]),
             "branch": f"refs/pull/{number}/merge" if self.magic_link else pull["head"]["ref"],
             "repository": (base if self.magic_link else fork)[_ADDRESSES[self.repository_type]],
             "revlink": pull["html_url"],
@@ -149,9 +157,6 @@ class GitHubPullrequestPoller(PollingChangeSource):
             },
         }
         return categorised(change, self.category)
-
-    async def __wants(self, pull: Mapping[str, Any]) -> bool:
-        return bool(await resolved(self.pullrequest_filter(pull)))
 
     def __url(self, path: str) -> str:
         return f"{self.baseURL.rstrip('/')}/repos/{quote(self.owner)}/{quote(self.repo)}/{path}"
@@ -172,7 +177,3 @@ class GitHubPullrequestPoller(PollingChangeSource):
                 raise ValueError("the next page of a list is on another server")  # which is not to get the token
             url = following[1]
         return found
-
-
-def _person(data: Mapping[str, Any]) -> str:
-    return f"{data['name']} <{data['email']}>"

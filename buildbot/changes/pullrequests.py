@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
+from buildbot.changes.base import PollError
 from buildbot.config import checks
+from buildbot.util.deferreds import resolved
+from buildbot.util.httpclient import HttpError
 
+#: answers about one pull request that say nothing of the others: it is not there any more, or cannot be shown
+_GONE = frozenset({404, 409, 410, 422})
 #: of pull requests that are closed, so many heads are remembered: one may be opened again
 _MAX_CLOSED = 1000
 
@@ -24,6 +31,56 @@ def kept(heads: Mapping[str, str], open_ones: Iterable[int]) -> dict[str, str]:
     numbers = {str(each) for each in open_ones}
     closed = set(sorted((number for number in heads if number not in numbers), key=int)[-_MAX_CLOSED:])
     return {number: head for number, head in heads.items() if number in numbers or number in closed}
+
+
+class Problems:
+    """What was wrong with some pull requests, so that the others are looked at all the same."""
+
+    def __init__(self, server: str) -> None:
+        self._server = server
+        self._told: list[str] = []
+
+    @contextmanager
+    def of(self, number: object) -> Iterator[None]:
+        """Keep what is wrong with one pull request; a server that cannot be asked is the caller's problem."""
+        try:
+            yield
+        except HttpError as problem:
+            if getattr(problem, "status", None) not in _GONE:
+                raise
+            self._told.append(f"pull request {number}: {problem}")
+        except (LookupError, TypeError, ValueError) as problem:
+            self._told.append(f"pull request {number}: {type(problem).__name__} {problem}")
+
+    def tell(self) -> None:
+        """Raise PollError if there were any."""
+        if self._told:
+            raise PollError(f"{self._server}'s answer is not what was expected: {'; '.join(self._told)}")
+
+
+async def passes(wants: Any, pull: Mapping[str, Any]) -> bool:
+    """What ``pullrequest_filter`` says of a pull request. ValueError: it failed."""
+    if isinstance(wants, bool):
+        return wants
+    try:
+        return bool(await resolved(wants(pull)))
+    except Exception as problem:
+        raise ValueError(f"pullrequest_filter failed: {type(problem).__name__}: {problem}") from problem
+
+
+def person(data: Mapping[str, Any] | None) -> str:
+    """Who wrote a commit, as far as that is told: ``Name <mail>``, one of them, or ``unknown``."""
+    name, mail = (data or {}).get("name"), (data or {}).get("email")
+    return f"{name} <{mail}>" if name and mail else str(name or mail or "unknown")
+
+
+def moment(text: Any) -> int | None:
+    """Unix seconds of an ISO 8601 time with a zone; None if it is none."""
+    try:
+        when = datetime.fromisoformat(text)
+    except (TypeError, ValueError):
+        return None
+    return None if when.tzinfo is None else int(when.timestamp())
 
 
 def chosen(name: str, pull: Mapping[str, Any], patterns: Collection[str]) -> dict[str, Any]:

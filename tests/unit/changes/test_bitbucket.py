@@ -135,9 +135,13 @@ async def test_which_pull_requests(master: Any, bitbucket: Bitbucket) -> None:
 
 async def test_answers_that_are_none(master: Any, bitbucket: Bitbucket) -> None:
     """They are said; a link to another server is not followed, which would get the password."""
-    bitbucket.push(1, "one", author=None)
-    with pytest.raises(PollError, match="Bitbucket's answer is not what was expected: TypeError"):
+    bitbucket.push(1, "one")
+    bitbucket.pulls[1]["source"]["commit"] = None
+    bitbucket.push(2, "two", author=None)
+    with pytest.raises(PollError, match="Bitbucket's answer is not what was expected: pull request 1: TypeError"):
         await poll(master)
+    (change,) = await master.data.get({}, ("changes",))
+    assert (change["author"], change["revision"]) == ("unknown", "two-whole")
     bitbucket.push(1, "one")
     bitbucket.pulls[1]["source"]["commit"]["links"]["self"]["href"] = "http://evil/"
     with pytest.raises(PollError, match="it leads to another server"):

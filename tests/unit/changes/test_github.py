@@ -28,12 +28,14 @@ class GitHub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
+        #: who wrote the heads, if not Ann and Carl
+        self.nobody: dict[str, Any] | None = None
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def push(self, number: int, head: str, base: str = "main", **more: Any) -> None:
+    def push(self, number: int, head: str, base: str | None = "main", **more: Any) -> None:
         """A pull request is opened, or gets a new head."""
         self.pulls[number] = {
             "number": number,
@@ -43,7 +45,8 @@ class GitHub(ThreadingHTTPServer):
             "commits": 3,
             "updated_at": f"2026-01-01T00:00:{len(self.pulls) % 60:02}Z",
             "head": {"sha": head, "ref": "feature", "repo": {"clone_url": "https://github.com/fork/r.git"}},
-            "base": {
+            "base": base
+            and {
                 "ref": base,
                 "repo": {"clone_url": "https://github.com/o/r.git", "ssh_url": "git@x:o/r.git", "full_name": "o/r"},
             },
@@ -60,6 +63,7 @@ class GitHub(ThreadingHTTPServer):
         if parts[1] == "files":
             return [{"filename": name} for name in ("a", "b", "c")]
         who = {"author": {"name": "Ann", "email": "ann@x"}, "committer": {"name": "Carl", "email": "carl@x"}}
+        who = self.nobody or who
         nobody = {"author": {"name": "x", "email": "x"}, "committer": {"name": "x", "email": "x"}}
         return [
             {"sha": "1", "commit": nobody},
@@ -197,6 +201,27 @@ async def test_what_buildbot_has_written_down(polling: Polling, github: GitHub) 
     objectid = await state.getObjectId("GitHubPullrequestPoller:o/r", "GitHubPullrequestPoller")
     await state.setState(objectid, "pull_request1", "one")
     assert await polling.poll() == []
+
+
+async def test_an_odd_pull_request(polling: Polling, github: GitHub) -> None:
+    """What is wrong with one does not hide the others, and is told; who wrote it, and when, may be missing."""
+    github.push(3, "c")
+    github.pulls[3]["head"] = None
+    github.push(4, "d", base=None)
+    github.push(5, "nobody's", commits=0, updated_at=None)
+    github.push(6, "f")
+    github.push(7, "g")
+    github.nobody = {"author": None, "committer": {"name": "bot", "email": None}}
+    with pytest.raises(PollError) as caught:
+        await polling.poll(pullrequest_filter=lambda pull: pull["number"] != 6 or pull["x"])
+    told = str(caught.value)
+    assert [told.count(f"pull request {number}: ") for number in range(3, 8)] == [1, 1, 0, 1, 0]
+    assert "pullrequest_filter failed: KeyError: 'x'" in told
+    found = await polling.changes()
+    assert [(each["revision"], each["author"], each["committer"]) for each in found] == [
+        ("nobody's", "unknown", "bot"),
+        ("g", "unknown", "bot"),
+    ]
 
 
 async def test_errors(polling: Polling, github: GitHub) -> None:
