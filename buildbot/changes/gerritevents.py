@@ -56,7 +56,11 @@ class GerritEvents(ChangeSource):
 
     async def __known(self) -> dict[str, Any]:
         if self.__position is None:
-            self.__position = await self.get_position({"last": None, "seen": {}})
+            position = await self.get_position({"last": None, "seen": {}})
+            now = int(self.master.wall_seconds())
+            if position["last"] is not None and position["last"] > now + _WINDOW_S:
+                position = {**position, "last": now}  # a clock was wrong then
+            self.__position = position
         return self.__position
 
     def forget_position(self) -> None:
@@ -90,14 +94,16 @@ class GerritEvents(ChangeSource):
         print_ = hashlib.sha256(json.dumps(event, sort_keys=True).encode()).hexdigest()[:20]
         if print_ in known["seen"]:
             return
-        created = event.get("eventCreatedOn")
-        created = created if isinstance(created, int) else int(self.master.wall_seconds())
+        now, created = int(self.master.wall_seconds()), event.get("eventCreatedOn")
+        if not isinstance(created, int) or created > now + _WINDOW_S:
+            # A wrong time in the future would hide the events that come until then.
+            created = now if known["last"] is None else known["last"]
         last = max(known["last"] or 0, created)
         seen = {each: when for each, when in known["seen"].items() if when > last - _WINDOW_S}
         before, self.__position = self.__position, {"last": last, "seen": {**seen, print_: created}}
         try:
             await self.eventReceived(event)
-        except (KeyError, TypeError) as problem:
+        except (LookupError, TypeError, ValueError, AttributeError) as problem:
             _log.warn("{part!r}: an event of type {type} lacks something: {problem}", part=self, type=event["type"],
                       problem=repr(problem))  # fmt: skip
         except BaseException:

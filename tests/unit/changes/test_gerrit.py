@@ -187,6 +187,29 @@ async def test_events_that_the_stream_missed(
     assert path == "/a/plugins/events-log/events/?t1=2020-09-13+12%3A26%3A41" and authorization == "Basic am86cHc="
 
 
+async def test_odd_events(master: Any, tmp_path: Path, gerrit: Gerrit) -> None:
+    """An event that lacks something, or whose time is wrong, does not hide those that come after it."""
+    gerrit.events = [
+        event(PATCH_SET, change={**PATCH_SET["change"], "owner": None}),
+        event(PATCH_SET, change=None),
+        event(PUSH, submitter="x"),
+        event(PUSH, eventCreatedOn=10**11),
+        event(PATCH_SET),
+    ]
+    poller = GerritEventLogPoller(gerrit.url, ("jo", "pw"), gitBaseURL="https://g/", pollAtLaunch=False)
+    await poller.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
+    for _ in range(2):
+        await poller.poll()
+        assert [change["revision"] for change in await changes_of(master)] == ["def", "abc"]
+    assert (await poller.last_event_s() or 0) < 2 * 10**9
+    state = master.db.state
+    objectid = await state.getObjectId(poller.name, poller.state_class)
+    await state.setState(objectid, "position", {"last": 10**11, "seen": {}})
+    poller.forget_position()
+    assert (await poller.last_event_s() or 0) < 2 * 10**9
+    await poller.stop_running()
+
+
 async def test_files(master: Any, tmp_path: Path, ssh: Callable[..., Path], gerrit: Gerrit) -> None:
     """With ``get_files`` they are asked for: over ssh, or over HTTP."""
     sets = [{"number": 2, "files": []}, {"number": 3, "files": [{"file": "/COMMIT_MSG"}, {"file": "a b"}]}]
