@@ -5,13 +5,51 @@ from __future__ import annotations
 import copy
 import os
 import shutil
+import struct
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 from tests.support.git_servers import await_port, free_port
 from tests.support.tools import program
+
+
+class _Commands:
+    """hg as a server of commands on a pipe: one takes a tenth of the time that a process of hg's takes."""
+
+    def __init__(self, program: str) -> None:
+        env = {**os.environ, "HGPLAIN": "1", "HGRCPATH": "", "HGENCODING": "UTF-8"}
+        command = [program, "serve", "--cmdserver", "pipe"]
+        self._process = subprocess.Popen(command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._read()  # its greeting
+
+    def run(self, *args: str) -> str:
+        """What a command prints; CalledProcessError if it fails."""
+        words = b"\0".join(os.fsencode(each) for each in args)
+        assert self._process.stdin is not None
+        self._process.stdin.write(b"runcommand\n" + struct.pack(">I", len(words)) + words)
+        self._process.stdin.flush()
+        said = {b"o": b"", b"e": b""}
+        while True:
+            channel, data = self._read()
+            if channel == b"r":
+                break
+            said[channel] += data
+        (code,) = struct.unpack(">i", data)
+        if code:
+            raise subprocess.CalledProcessError(code, args, said[b"o"], said[b"e"])
+        return said[b"o"].decode()
+
+    def _read(self) -> tuple[bytes, bytes]:
+        """Channel and content of the next message."""
+        assert self._process.stdout is not None
+        channel, length = struct.unpack(">cI", self._process.stdout.read(5))
+        return channel, self._process.stdout.read(length)
+
+
+_commands = cache(_Commands)
 
 
 class HgRepository:
@@ -35,15 +73,7 @@ class HgRepository:
 
     def hg(self, *args: str) -> str:
         """What hg prints."""
-        env = {**os.environ, "HGPLAIN": "1", "HGRCPATH": "", "HGENCODING": "UTF-8"}
-        done = subprocess.run(
-            [self.hg_program, "-R", self.path, "--cwd", self.path, *args],
-            env=env,
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
+        return _commands(self.hg_program).run("-R", str(self.path), "--cwd", str(self.path), *args).strip()
 
     def commit(self, name: str, content: str, message: str | None = None) -> str:
         """Commit a file on the branch that is checked out; the revision. Each is a second after the one before."""
