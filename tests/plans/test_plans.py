@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -54,10 +53,13 @@ def _nested() -> list[str]:
     return sorted(found)
 
 
-@contextmanager
-def large(backend: str, directory: Path) -> Iterator[tuple[Database, Endpoints]]:
-    """A database with much in it, and the paths of the API on it."""
-    with open_database(backend, directory) as database:
+@pytest.fixture(scope="module", params=selected_backends())
+def large(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Database, Endpoints]]:
+    """A database with much in it, which stays as it is, and the paths of the API on it."""
+    backend = request.param
+    with open_database(backend, tmp_path_factory.mktemp("large")) as database:
         assert database.engine is not None
         with database.engine.begin() as conn:
             thd_fill(conn)
@@ -107,55 +109,53 @@ def _counts_all(statement: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("backend", selected_backends())
-def test_no_scans(backend: str, tmp_path: Path) -> None:
+def test_no_scans(large: tuple[Database, Endpoints]) -> None:
     """Each query of the page is answered by an index; so is each path in its own order, in a few statements."""
     asked = [(tuple(urlsplit(url).path[1:].split("/")), parse_qsl(urlsplit(url).query)) for url in DOCUMENTED]
     for pattern in _nested():
         filled = (SPECIAL.get(p.split(":")[1], VALUES[p[0]]) if ":" in p else p for p in pattern.split("/"))
         asked.append((tuple(filled), []))
     assert len(asked) > 100
-    with large(backend, tmp_path) as (database, endpoints):
-        found = {
-            (*path, *parameters): plans
-            for path, parameters in asked
-            if (plans := whole_reads(database, endpoints, path, parameters))
-        }
-        for query in ("state_string=x", "order=-locks_duration_s"):
-            assert whole_reads(database, endpoints, ("builds",), parse_qsl(query)), "a scan was not seen"
-        assert queue(database) == []
+    database, endpoints = large
+    found = {
+        (*path, *parameters): plans
+        for path, parameters in asked
+        if (plans := whole_reads(database, endpoints, path, parameters))
+    }
+    for query in ("state_string=x", "order=-locks_duration_s"):
+        assert whole_reads(database, endpoints, ("builds",), parse_qsl(query)), "a scan was not seen"
+    assert queue(database) == []
     assert found == {}
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-@pytest.mark.parametrize("backend", selected_backends())
-def test_retention_scans_nothing(backend: str, tmp_path: Path) -> None:
+def test_retention_scans_nothing(large: tuple[Database, Endpoints]) -> None:
     """What has been kept long enough is found and removed by indexes, from wherever a pass has come to."""
-    with large(backend, tmp_path) as (database, _):
-        assert database.engine is not None
-        retention: Any = RetentionConnectorComponent(DBConnector(None, str(database.url), reactor))
-        with database.engine.connect() as conn:
-            recorder: Any = Recorder(conn)
-            ever, half, none = 2**40, SIZE // 2, -SIZE  # none is kept: no builder has a last number here
-            logids, _ = retention.thdOldLogs(recorder, ever, none, half)
-            retention.thdFullLogs(recorder, logids)
-            retention.thdMarkEmpty(recorder, logids)
-            retention.thdRemoveChunks(recorder, logids)
-            retention.thdRemoveOldData(recorder, ever, none, half)
-            builds, place = retention.thdOldBuilds(recorder, ever, none, (0, half))
-            retention.thdOldBuilds(recorder, ever, none, place)
-            _, setids, _ = retention.thdPartsOfBuild(recorder, builds[0][0])
-            retention.thdRemoveResults(recorder, setids)
-            retention.thdRemoveBuild(recorder, builds[0][0])
-            bsids, brids, stampsets, place = retention.thdOldBuildsets(recorder, ever, (0, half))
-            retention.thdOldBuildsets(recorder, ever, place)
-            retention.thdRemoveBuildsets(recorder, bsids, brids, stampsets)
-            _, place = retention.thdOldChanges(recorder, ever, (0, half))
-            retention.thdOldChanges(recorder, ever, place)
-            retention.thdRemoveChanges(recorder, [SIZE * 2])
-            retention.thdOldStamps(recorder, ever, half)
-            retention.thdRemoveStamps(recorder, [SIZE * 2])
-            conn.rollback()
-            assert len(recorder.statements) > 20
-            assert [scan for s in recorder.statements for scan in scans(conn, backend, s, GROWING | PARTS)] == []
+    database, _ = large
+    assert database.engine is not None
+    retention: Any = RetentionConnectorComponent(DBConnector(None, str(database.url), reactor))
+    with database.engine.connect() as conn:
+        recorder: Any = Recorder(conn)
+        ever, half, none = 2**40, SIZE // 2, -SIZE  # none is kept: no builder has a last number here
+        logids, _ = retention.thdOldLogs(recorder, ever, none, half)
+        retention.thdFullLogs(recorder, logids)
+        retention.thdMarkEmpty(recorder, logids)
+        retention.thdRemoveChunks(recorder, logids)
+        retention.thdRemoveOldData(recorder, ever, none, half)
+        builds, place = retention.thdOldBuilds(recorder, ever, none, (0, half))
+        retention.thdOldBuilds(recorder, ever, none, place)
+        _, setids, _ = retention.thdPartsOfBuild(recorder, builds[0][0])
+        retention.thdRemoveResults(recorder, setids)
+        retention.thdRemoveBuild(recorder, builds[0][0])
+        bsids, brids, stampsets, place = retention.thdOldBuildsets(recorder, ever, (0, half))
+        retention.thdOldBuildsets(recorder, ever, place)
+        retention.thdRemoveBuildsets(recorder, bsids, brids, stampsets)
+        _, place = retention.thdOldChanges(recorder, ever, (0, half))
+        retention.thdOldChanges(recorder, ever, place)
+        retention.thdRemoveChanges(recorder, [SIZE * 2])
+        retention.thdOldStamps(recorder, ever, half)
+        retention.thdRemoveStamps(recorder, [SIZE * 2])
+        conn.rollback()
+        assert len(recorder.statements) > 20
+        assert [scan for s in recorder.statements for scan in scans(conn, database.backend, s, GROWING | PARTS)] == []
