@@ -54,6 +54,9 @@ class Loading:
     configfile: Path
     errors: ConfigErrors = field(default_factory=ConfigErrors)
 
+    def __post_init__(self) -> None:
+        self._name = self.configfile.parent.name
+
     def place(self, filename: str, line: int) -> str:
         """``filename:line``, relative to the directory of the configuration."""
         path = Path(filename)
@@ -65,6 +68,8 @@ class Loading:
         """Whether ``filename`` belongs to the configuration: the file itself, or a module beside it."""
         if filename == str(self.configfile):
             return True
+        if self._name not in filename:  # each imported module is asked for, a thousand, and paths take their time
+            return False
         path = Path(filename)
         if path.is_relative_to(_PACKAGE) or "site-packages" in path.parts:
             return False
