@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 from collections import Counter
 from typing import Any
@@ -11,6 +12,18 @@ import pytest
 from tests.support.reactor import reactor, run
 
 pytest_plugins = ["tests.support.fixtures"]
+
+
+def pytest_configure() -> None:
+    """Leave the garbage alone until all tests are known: there is hardly any, and much to look through."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What is imported and known by now stays, and is looked through no more: a search for garbage took 0.7 s."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish() -> None:

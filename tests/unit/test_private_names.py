@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+from functools import cache
 from typing import Any
 
 import pytest
@@ -43,6 +44,7 @@ CLASSES = [
 ]
 
 
+@cache
 def own_names(cls: type) -> set[str]:
     """The names that begin with one underscore, which a class of ours defines or sets on its instances."""
     tree = ast.parse(inspect.cleandoc("\n" + inspect.getsource(cls)))
