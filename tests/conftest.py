@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import inspect
+import signal
 from collections import Counter
 from typing import Any
 
@@ -15,8 +16,13 @@ pytest_plugins = ["tests.support.fixtures"]
 
 
 def pytest_configure() -> None:
-    """Leave the garbage alone until all tests are known: there is hardly any, and much to look through."""
+    """Leave the garbage alone until all tests are known: there is hardly any, and much to look through.
+
+    What a shell starts in the background ignores Ctrl-C, and so would the processes that tests end by it.
+    """
     gc.disable()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_finish() -> None:
