@@ -1,4 +1,4 @@
-"""Links, lists, and how an update announces what it did."""
+"""Links, lists of resources, and the events that an update announces."""
 
 from __future__ import annotations
 
@@ -68,8 +68,8 @@ class Events:
         Args:
             event: the last segment of the routing key; one of the noun's declared events.
             changes: attributes that differ in the message, or are known and need not be read.
-            asides: by id, attributes as they were until now, or that the message does not have, for the subscriptions
-                to paths that they decide about.
+            asides: by id, attributes that the message does not have, or their values before this transaction.
+                Subscriptions to paths that depend on these attributes need them.
 
         Returns:
             the messages.
@@ -93,7 +93,7 @@ class Events:
         return messages
 
     def announce_message(self, key: str, message: Any) -> None:
-        """Announce something that is no resource: a wish (``control/…``) or a part of one."""
+        """Announce something that is no resource: a wish (``control/…``) or a part of a resource."""
         self._announced.append(((key,), message))
 
 
@@ -109,12 +109,12 @@ def routing_keys(resource: Resource, entity: Entity, event: str) -> tuple[str, .
 
 @cache
 def _key_templates(resource: Resource, event: str) -> list[tuple[str, list[str]]]:
-    """Of each routing key, the template for ``%`` and the fields it names."""
+    """For each routing key its template for ``%``, and the fields that it names."""
     return [(re.sub(r"{\w+}", "%s", key) + f"/{event}", re.findall(r"{(\w+)}", key)) for key in resource.events]
 
 
 class Transacts(Protocol):
-    """What groups of update methods are mixed into."""
+    """The class that groups of update methods are mixed into."""
 
     _db: DBConnector
     claims: dict[str, int]
@@ -127,5 +127,5 @@ class Transacts(Protocol):
     def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:
         """As ``transact``, for a ``thd(conn, events, ids, …)`` that does the same for all of the ids, or fails.
 
-        ``ids`` is what a caller gave for the argument ``what``; see ``buildbot.db.pool.DBThreadPool.do_all``.
+        ``ids`` is the value of the caller's argument ``what``; see ``buildbot.db.pool.DBThreadPool.do_all``.
         """

@@ -15,10 +15,10 @@ class BranchUpdates(Transacts):
     def update_branch(
         self, *, codebaseid: int, name: str, commitid: int | None = None, last_timestamp: int | None = None
     ) -> Deferred[int]:
-        """Say which commit a branch ends at; it is added if it is new. Event: ``branches/N/update``.
+        """Set the last commit of a branch, which is added if it is new. Event: ``branches/N/update``.
 
         Args:
-            last_timestamp: since when, in Unix seconds; default now.
+            last_timestamp: when that became its last commit, in Unix seconds; default now.
 
         Returns:
             Deferred with the branchid.

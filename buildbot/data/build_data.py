@@ -20,7 +20,7 @@ class BuildDataUpdates(Transacts):
     """``setBuildData``."""
 
     def setBuildData(self, buildid: int, name: str, value: bytes, source: str) -> Deferred[None]:
-        """Store bytes under a name, in place of what the build had there; announces nothing.
+        """Store bytes under a name, in place of the build's earlier ones; announces nothing.
 
         Args:
             name: an identifier of at most 70.
@@ -50,7 +50,7 @@ class BuildDataValueEndpoint(Endpoint):
 
     @property
     def heard(self) -> Heard | None:
-        """As ``Endpoint.heard``: what happens to the data."""
+        """As ``Endpoint.heard``: the events of the data."""
         return heard_at(BUILD_DATA, self._data_path)
 
     @property

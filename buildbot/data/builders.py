@@ -23,7 +23,7 @@ class BuilderUpdates(Transacts):
         return self._db.builders.thdFindBuilderId(conn, name)
 
     def setBuilders(self, builders: Iterable[Mapping[str, Any]]) -> Deferred[dict[str, int]]:
-        """Say which builders this master runs.
+        """Set the builders that this master runs.
 
         Args:
             builders: dictionaries with ``name`` and, all optional, ``description``, ``description_format``,

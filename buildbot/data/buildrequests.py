@@ -19,7 +19,7 @@ from buildbot.util.clock import to_seconds
 
 
 class BuildRequestUpdates(Transacts):
-    """Claims and their ends; all take the connector's arguments and fail as it does, unless said otherwise."""
+    """Claims and their ends. Arguments and errors are those of the connector, where nothing else is said."""
 
     def claimBuildRequests(self, brids: Iterable[int], claimed_at: dt.datetime | None = None) -> Deferred[bool]:
         """Claim requests for this master, all or none. Event: ``buildrequests/N/claimed``.
@@ -85,7 +85,7 @@ class BuildRequestUpdates(Transacts):
 
 
 def release(db: DBConnector, conn: Connection, events: Events, ids: list[int]) -> None:
-    """Give requests back that this master has claimed."""
+    """Release requests that this master has claimed."""
     events.announce(BUILDREQUEST, "unclaimed", db.buildrequests.thdRelease(conn, ids))
 
 
@@ -97,7 +97,7 @@ def complete(
     results: int,
     complete_at: dt.datetime | None = None,
 ) -> None:
-    """Complete requests that this master has claimed, and the buildsets of which they were the last."""
+    """Complete requests that this master has claimed, and buildsets that have no other open request."""
     at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
     db.buildrequests.thdCompleteBuildRequests(conn, ids, results, complete_at)
     completed = events.announce(BUILDREQUEST, "complete", ids)

@@ -48,7 +48,7 @@ class BuildUpdates(Transacts):
         return buildid
 
     def setBuildStateString(self, buildid: int, state_string: str) -> Deferred[None]:
-        """Say what a build is doing. Event: ``builds/N/update``."""
+        """Set the state string of a build: what it is doing. Event: ``builds/N/update``."""
         return self.transact(self._thdSetBuildState, buildid, state_string)
 
     def _thdSetBuildState(self, conn: Connection, events: Events, buildid: int, state_string: str) -> None:
@@ -56,7 +56,7 @@ class BuildUpdates(Transacts):
         events.announce(BUILD, "update", buildid)
 
     def setBuildLocksDuration(self, buildid: int, seconds: int) -> Deferred[None]:
-        """Say how long a build waited for locks. Event: ``builds/N/update``."""
+        """Set how long a build waited for locks. Event: ``builds/N/update``."""
         return self.transact(self._thdSetLocks, buildid, seconds)
 
     def _thdSetLocks(self, conn: Connection, events: Events, buildid: int, seconds: int) -> None:
@@ -79,7 +79,7 @@ class BuildUpdates(Transacts):
             events.announce_message(f"builds/{buildid}/properties/update", changed)
 
     def finishBuild(self, buildid: int, results: int) -> Deferred[None]:
-        """End a build, and with it whatever of its steps, logs and test result sets has not ended.
+        """End a build, and those of its steps, logs and test result sets that have not ended.
 
         Events: ``logs/N/finished``, ``steps/N/finished`` and ``test_result_sets/N/completed`` of these, then
         ``builds/N/finished``.
@@ -92,8 +92,10 @@ class BuildUpdates(Transacts):
         events.announce(BUILD, "finished", buildid)
 
     def endBuild(self, buildid: int, brid: int, results: int) -> Deferred[None]:
-        """End a build as ``finishBuild`` does, and with it its request, in one transaction: RETRY gives the request
-        back, every other result completes it. So what has been built is not built again, whenever a master is lost.
+        """End a build as ``finishBuild`` does, and its request, in one transaction.
+
+        RETRY releases the request, every other result completes it. So a request whose build has ended is not built
+        again when a master is lost.
 
         Events: those of ``finishBuild``, then ``buildrequests/N/unclaimed``, or ``buildrequests/N/complete`` and
         perhaps ``buildsets/N/complete``.
@@ -101,7 +103,7 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdEndBuild, buildid, brid, results)
 
     def _thdEndBuild(self, conn: Connection, events: Events, buildid: int, brid: int, results: int) -> None:
-        # first, since the build's end only shares this lock, and whoever cancels the request waits for it
+        # first: the end of the build only shares this lock, and the cancelling of the request waits for it
         self._db.buildrequests.thdState(conn, brid)
         self._thdFinishBuild(conn, events, buildid, results)
         if results == RETRY:
@@ -111,7 +113,7 @@ class BuildUpdates(Transacts):
 
 
 def close_parts(db: DBConnector, conn: Connection, events: Events, buildid: int, results: int) -> None:
-    """End whatever of a build has not ended, when the build ends, whoever says so: nothing stays open for ever."""
+    """End the steps, logs and test result sets of a build that have not ended: they would stay open for ever."""
     stepids, logids, setids = db.builds.thdOpenParts(conn, buildid)
     for logid in logids:
         db.logs.thdFinishLost(conn, logid)

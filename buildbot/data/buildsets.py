@@ -15,7 +15,7 @@ from buildbot.db.buildsets import Triggered
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 
-#: what a source stamp says about the code
+#: the attributes of a source stamp that name the code
 _CODE = ("codebase", "repository", "project", "branch", "revision", "patch_body", "patch_subdir")
 
 
@@ -57,7 +57,7 @@ class BuildsetUpdates(Transacts):
         announce_new(events, bsid, changeids, differs)
         if brids:
             events.announce(BUILDREQUEST, "new", sorted(brids.values()))
-        else:  # nothing to wait for
+        else:  # no request, so it is complete
             self._db.buildsets.thdCompleteBuildset(conn, bsid, 0)
             events.announce(BUILDSET, "complete", bsid)
         return bsid, brids
@@ -65,23 +65,24 @@ class BuildsetUpdates(Transacts):
     def triggerBuildset(
         self, parent_buildid: int, scheduler: str, priority: int | None = None, **buildset: Any
     ) -> Deferred[tuple[int, dict[str, int]]]:
-        """Add a buildset that a build of this master triggers, unless an earlier build of its request did already.
+        """Add a buildset that a build of this master triggers, unless an earlier build of its request has added it.
 
-        A build that ended with RETRY is built again, and comes to the same place again. What it triggered then, with
-        the same scheduler, source stamps and properties, becomes this build's, unless it has failed or was cancelled.
+        A request whose build ended with RETRY is built again, and the new build triggers again. If the earlier build
+        has triggered a buildset with the same scheduler, source stamps and properties, that buildset becomes the new
+        build's, unless it has failed or was cancelled.
         Events: those of ``addBuildset``, or ``buildsets/N/update``.
 
         Args:
             parent_buildid: the build.
             scheduler: name of the scheduler that is triggered.
             priority: of the requests; None: that of the build's own request.
-            buildset: what ``addBuildset`` takes besides.
+            buildset: further arguments of ``addBuildset``.
 
         Returns:
             Deferred with ``(bsid, {builder name: brid})``.
 
         Raises:
-            NotClaimedError: the build is not this master's any more; nothing is written.
+            NotClaimedError: this master no longer holds the build's request; nothing is written.
         """
         return self.transact(self._thdTrigger, parent_buildid, scheduler, priority, buildset)
 
@@ -99,8 +100,8 @@ class BuildsetUpdates(Transacts):
         stamps = buildset["sourcestamps"]
         wanted = property_pairs.loads(property_pairs.dumps(buildset.get("properties", {})))
         for each in db.buildsets.thdTriggeredBefore(conn, parent, scheduler):
-            # cheap first; mostly there is none
-            if not _says_the_same(each, wanted):
+            # the cheap check first; mostly there is no such buildset
+            if not _same_properties(each, wanted):
                 continue
             if _codes(stamps) == _codes(db.sourcestamps.thdGetSourceStamps(conn, each.sourcestampsetid)):
                 db.buildsets.thdSetParent(conn, each.bsid, parent)
@@ -114,8 +115,8 @@ class BuildsetUpdates(Transacts):
         )
 
 
-def _says_the_same(before: Triggered, wanted: Mapping[str, tuple[Any, str]]) -> bool:
-    """Whether the properties are the same, but for the number, id and address of the build that they come from."""
+def _same_properties(before: Triggered, wanted: Mapping[str, tuple[Any, str]]) -> bool:
+    """Whether the properties are equal, except number, id and address of the triggering build."""
     if before.properties.keys() != wanted.keys():
         return False
     now = {f"/builds/{old}": f"/builds/{new}" for old, new in before.numbers.items()}
@@ -132,12 +133,12 @@ def _says_the_same(before: Triggered, wanted: Mapping[str, tuple[Any, str]]) -> 
 
 
 def _codes(stamps: Iterable[Mapping[str, Any]]) -> list[str]:
-    """What source stamps say about the code, to be compared."""
+    """The code of source stamps, to be compared."""
     return sorted(repr([stamp.get(key) or None for key in _CODE]) for stamp in stamps)
 
 
 def announce_new(events: Events, bsid: int, changeids: list[int], changes: Mapping[str, Any] | None = None) -> None:
-    """Announce a new buildset, and for those who follow what is built of a change, which changes it comes from."""
-    # of a new buildset the results are None, not -1
+    """Announce a new buildset. Subscriptions to the builds of a change need the ids of its changes."""
+    # the results of a new buildset are None, not -1
     asides = {bsid: {"changeids": changeids}} if changeids else None
     events.announce(BUILDSET, "new", bsid, {"results": None, **(changes or {})}, asides)

@@ -18,7 +18,7 @@ from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.util import checks
 from buildbot.util.deferreds import deferred
 
-#: what a change says that says nothing
+#: the attributes of a change that none are given for
 _BARE: dict[str, Any] = {
     "author": None, "committer": None, "files": [], "comments": "", "revision": None, "branch": None, "category": None,
     "revlink": "", "when_timestamp": None, "repository": "", "project": "", "codebase": None, "properties": {},
@@ -64,21 +64,21 @@ class ChangeUpdates(Transacts):
     """``addChange``, ``addChanges``, ``findChangeSourceId``, ``setChangeSourceMaster``.
 
     Attributes:
-        codebase_generator: ``c['codebaseGenerator']``: gives the codebase of changes that come without one.
-        revlink: ``c['revlink']``: gives the link of changes that come without one.
+        codebase_generator: ``c['codebaseGenerator']``: the function for changes without a codebase.
+        revlink: ``c['revlink']``: the function for changes without a link.
     """
 
     codebase_generator: Callable[[dict[str, Any]], str] | None = None
     revlink: Callable[[str | None, str], str | None] | None = None
 
     def described(self, change: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of ``addChange`` with what the configuration's functions say of them.
+        """The arguments of ``addChange``, with the codebase and the link that the configuration's functions give.
 
-        They are asked here, not in the transaction, which may run in a thread and more than once.
+        The functions are called here, not in the transaction, which may run in a thread and more than once.
 
         Raises:
-            TypeError: a function gives something else than text.
-            Exception: a function's own.
+            TypeError: a function gives something other than text.
+            Exception: raised by a function.
         """
         described = dict(change)
         if described.get("codebase") is None:
@@ -91,7 +91,7 @@ class ChangeUpdates(Transacts):
         return described
 
     def codebase_of(self, change: Mapping[str, Any]) -> str:
-        """The codebase of a change that comes without one; raises as `described`."""
+        """The codebase of a change that names none; raises as `described`."""
         if self.codebase_generator is None:
             return ""
         codebase = self.codebase_generator(_BARE | dict(change) | {"changeid": None})
@@ -103,9 +103,8 @@ class ChangeUpdates(Transacts):
         """Add a change. Event: ``changes/N/new``.
 
         Args:
-            change: the keywords of the connector's ``addChange``. A property may be a plain value, which gets the
-            source
-                ``Change``; ``when_timestamp`` may be integer Unix seconds.
+            change: the keywords of the connector's ``addChange``. A property may be a plain value, which gets
+            the source ``Change``; ``when_timestamp`` may be integer Unix seconds.
 
         Returns:
             Deferred with the changeid.
@@ -117,7 +116,7 @@ class ChangeUpdates(Transacts):
 
         Args:
             changes: for each the arguments of ``addChange``.
-            delivery: names what brought them; if it has brought changes before, nothing is added.
+            delivery: name of the delivery that brought them; if it is known, nothing is added.
 
         Returns:
             Deferred with the changeids, none for a delivery that is known.
@@ -127,15 +126,15 @@ class ChangeUpdates(Transacts):
     def addDelivery(
         self, lines: Mapping[str, Sequence[Mapping[str, Any]]], delivery: str | None = None
     ) -> Deferred[list[int]]:
-        """Add what a change hook was told, all or nothing. Event: ``changes/N/new`` for each change.
+        """Add the changes that a change hook was given, all or none. Event: ``changes/N/new`` for each change.
 
         Args:
-            lines: what happened, by the line that it happened to (a branch of a repository): for each change the
-                arguments of ``addChange``. No changes: nothing to build, as when a branch is deleted.
-            delivery: names what brought them. Of a line nothing is added if its last delivery has the same name.
+            lines: the changes by their line, which is a branch of a repository: for each change the arguments of
+                ``addChange``. No changes: nothing to build, as when a branch is deleted.
+            delivery: name of the delivery. A line whose last delivery has the same name gets no changes.
 
         Returns:
-            Deferred with the changeids, none for lines to which this happened last.
+            Deferred with the changeids; none for lines whose last delivery this was.
         """
         return maybeDeferred(
             lambda: self.transact(
@@ -173,7 +172,7 @@ class ChangeUpdates(Transacts):
 
     @deferred
     async def setChangeSourceMaster(self, changesourceid: int, masterid: int | None) -> bool:
-        """Have a master run a change source, or with None nobody. Event: ``changesources/N/updated``.
+        """Set the master that runs a change source; None: no master. Event: ``changesources/N/updated``.
 
         Returns:
             Deferred with false if another active master runs it.

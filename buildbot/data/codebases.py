@@ -26,7 +26,7 @@ class CodebaseUpdates(Transacts):
         return codebaseid
 
     def update_codebase_info(self, *, codebaseid: int, projectid: int, slug: str) -> Deferred[None]:
-        """Say what a codebase's project and slug are. Event, if that changed anything: ``codebases/N/update``.
+        """Set the project and slug of a codebase. Event, if that changed anything: ``codebases/N/update``.
 
         Raises ValueError if there is no such project, or it has another codebase of this name.
         """

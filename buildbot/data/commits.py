@@ -41,7 +41,7 @@ class CommitUpdates(Transacts):
         when_timestamp: int | None = None,
         parent_commitid: int | None = None,
     ) -> Deferred[int]:
-        """Add a commit; one that the codebase has already, by its revision, stays as it is.
+        """Add a commit. If the codebase has a commit of this revision, that one stays as it is.
 
         Event, if it is new: ``commits/N/new``, ``codebases/N/commits/N/new``.
 
@@ -115,9 +115,9 @@ _OF_COMMITS = Path(
 
 
 class CommitRangeEndpoint(ResourceEndpoint):
-    """Test result sets of builds of any commit between two and their common ancestor, all included."""
+    """Test result sets of the builds of two commits, of their common ancestor, and of the commits between."""
 
-    #: every database takes so many values in a statement
+    #: values in one statement that every database takes
     MAX_SETS = 30_000
 
     def __init__(self, db: DBConnector) -> None:
@@ -126,7 +126,7 @@ class CommitRangeEndpoint(ResourceEndpoint):
 
     @property
     def heard(self) -> Heard:
-        """As ``Endpoint.heard``: which commits there are between two stays the same."""
+        """As ``Endpoint.heard``: the commits between two are always the same."""
         of_stamps = Among("buildsetid", BUILDSET.plural, "bsid", _OF_STAMPS, found_by=_OF_COMMITS)
         of_requests = Among("buildrequestid", BUILDREQUEST.plural, "buildrequestid", of_stamps)
         condition = Among("buildid", BUILD.plural, "buildid", of_requests)
@@ -134,7 +134,7 @@ class CommitRangeEndpoint(ResourceEndpoint):
         return Heard(resource.events, condition, resource.event_names, resource.key, more=self._stamps)
 
     def _stamps(self, conn: Connection, variables: Variables) -> dict[str, Any]:
-        """What source stamps of these commits have, and the commits' ids."""
+        """A condition on source stamps: they are of these commits; and the commits' ids."""
         codebase = self._db.codebases.thdGetCodebase(conn, variables["codebaseid"])
         if codebase is None or not _in_codebase(self._db, conn, variables):
             return {}
@@ -159,11 +159,11 @@ class CommitRangeEndpoint(ResourceEndpoint):
         return ResourceList(page.entities, total, self.plural)
 
     def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
-        """As ``Endpoint.read_with_clock``: the clock is asked for by itself."""
+        """As ``Endpoint.read_with_clock``: a statement of its own reads the clock."""
         return Endpoint.read_with_clock(self, conn, variables, query)
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> None:
-        """As ``Endpoint.read_at_once``: it always takes a snapshot."""
+        """As ``Endpoint.read_at_once``: it always needs a snapshot."""
         return
 
 

@@ -51,16 +51,16 @@ def path_of(segments: Sequence[str]) -> str:
 
 
 class Watch:
-    """What ``watch`` gives: a snapshot, and the subscription that goes on from it."""
+    """The result of ``watch``: a snapshot, and the subscription that begins after it."""
 
     def __init__(self, data: Any, subscription: Subscription) -> None:
-        #: what ``get`` gave at the moment of the snapshot
+        #: the result of ``get`` at the moment of the snapshot
         self.data = data
         self._subscription = subscription
 
     @property
     def clock(self) -> int:
-        """The position up to which events have been delivered; at first that of the snapshot."""
+        """The clock up to which events have been delivered; at first that of the snapshot."""
         return self._subscription.clock
 
     def stopConsuming(self) -> Any:
@@ -69,7 +69,7 @@ class Watch:
 
 
 class DataConnector:
-    """What callers may ask and do: ``get``, ``startConsuming``, ``control``, ``update``.
+    """Reads and writes of callers: ``get``, ``startConsuming``, ``control``, ``update``.
 
     Paths are tuples; integers in them may be given as text.
     """
@@ -88,17 +88,17 @@ class DataConnector:
         self.metrics = self._metrics.families
         #: ``{(plural, action): async handler(args, entity)}`` for actions that the process layer implements
         self.control_handlers = self._control.handlers
-        #: what the process layer says of its locks, see `buildbot.process.locks.Locks.described`
+        #: describes the locks of the process layer, see `buildbot.process.locks.Locks.described`
         self.locks: Callable[[], list[dict[str, Any]]] = list
-        #: a sign of change of the database, and the clock that was read after it
+        #: a version of the database's data, and the clock that was read after it
         self._version: tuple[int, int] | None = None
 
     def endpoint(self, path: Sequence[Any]) -> Endpoint:
-        """What is at a path. Raises InvalidPathError if nothing ever is."""
+        """The endpoint at a path. Raises InvalidPathError if the API has no such path."""
         return self._endpoints.find(path)[0]
 
     def endpoints(self) -> list[Endpoint]:
-        """All paths that there are."""
+        """All paths of the API."""
         return self._endpoints.all
 
     @deferred
@@ -110,8 +110,8 @@ class DataConnector:
 
         Args:
             options: ``filters`` ``{field: value}`` or ``{field__op: value or list}``, ``order`` (list of fields, ``-``
-                for descending), ``fields`` (only those come back), ``limit``, ``offset``, ``expand`` (names of links to
-                replace by what they point to, nested with dots), ``properties`` (names, or ``*``).
+                for descending), ``fields`` (only these come back), ``limit``, ``offset``, ``expand`` (names of links to
+                replace by the linked resources, nested with dots), ``properties`` (names, or ``*``).
             path: tuple.
 
         Returns:
@@ -119,8 +119,8 @@ class DataConnector:
             lists are complete.
 
         Raises:
-            InvalidPathError: nothing is ever at that path.
-            InvalidOptionError: naming the option, field, operator or value that is wrong.
+            InvalidPathError: the API has no such path.
+            InvalidOptionError: an option, field, operator or value is wrong; the text names it.
         """
         if isinstance(options, tuple | list) and all(isinstance(each, str | int) for each in options):
             spec.setdefault("filters", path)
@@ -141,9 +141,9 @@ class DataConnector:
 
     @deferred
     async def read(self, options: Options, path: Sequence[Any], finish: Callable[[Any, int], T]) -> T:
-        """As ``snapshot``, for a caller that makes something else of it: what ``finish(data, clock)`` gives.
+        """As ``snapshot``, but with the result of ``finish(data, clock)``.
 
-        It runs in the thread that read, so that the reactor goes on meanwhile. The data has no links but those that
+        ``finish`` runs in the thread that read, so that the reactor goes on meanwhile. The data has only the links that
         ``expand`` names.
         """
         endpoint, variables = self._endpoints.find(path)
@@ -158,23 +158,22 @@ class DataConnector:
         return self._db.logs.getLogBytes(logid, first_line, stripped)
 
     def log_sizes(self, logid: int, stripped: bool) -> Deferred[list[tuple[int, int]]]:
-        """Where chunks begin: for each its first line and how many bytes ``log_bytes`` gives of it."""
+        """For each chunk its first line, and the number of bytes that ``log_bytes`` gives of it."""
         return self._db.logs.getLogSizes(logid, stripped)
 
     def log_search(
         self, logid: int, first_line: int, prefixed: bool, needle: bytes, most: int
     ) -> Deferred[Found | None]:
-        """Lines of a part of a log that have ``needle`` (lower case), and where to go on; None at the end."""
+        """Lines with ``needle`` (lower case) in a part of a log, and where the next part begins; None at the end."""
         found: Deferred[Found | None] = self._db.pool.read(
             thd_search, self._db.logs, logid, first_line, prefixed, needle, most
         )
         return found
 
     def data_version(self) -> int | None:
-        """The database's version where it tells that by itself, at no cost; None where it is the clock, which every
-        transaction that writes moves there.
+        """SQLite's data version, read without a query. None on servers: there every write moves the clock instead.
 
-        While the version is the same the database is the same, unannounced changes included.
+        While the version is the same, the data is the same, unannounced changes included.
         """
         return self._db.pool.data_version()
 
@@ -185,17 +184,17 @@ class DataConnector:
             clock = await self.clock()
             return clock, clock
         if self._version is None or self._version[0] != changes:
-            # The sign was read before the clock: if something happens in between, the next sign is another one.
+            # The version was read before the clock: a write in between gives another version next time.
             self._version = changes, await self.clock()
         return self._version
 
     @deferred
     async def startConsuming(self, callback: Callback, options: Options, path: Sequence[Any]) -> Subscription:
-        """Call ``callback(routing_key, message)`` for every later event of what is at a path, in order, once.
+        """Call ``callback(routing_key, message)`` for every later event of the resources at a path, in order, once.
 
         Args:
             callback: gets a tuple of text and simple values, which it must not change.
-            options: ``since``, the clock after which to begin; without it, now.
+            options: ``since``: the clock after which it begins; default: now.
             path: tuple; a list's events are those of its elements.
 
         Returns:
@@ -203,7 +202,7 @@ class DataConnector:
 
         Raises:
             InvalidPathError, InvalidOptionError: as ``get``.
-            SinceTooOldError: the log no longer holds what follows ``since``.
+            SinceTooOldError: the log no longer holds the events after ``since``.
         """
         since = _since(options)
         endpoint, variables = self._endpoints.find(path)
@@ -215,8 +214,9 @@ class DataConnector:
     async def follow(self, path: str, deliver: Deliver, since: int | None) -> Subscription:
         """As ``subscribe``, for a path as clients write it: with slashes and ``*``, names percent-encoded.
 
-        It is what is at a path of the API, an event's name, after the identifier of an element of a list, may follow,
-        and ``*`` stands for any. Every other text is a pattern of routing keys, in which ``*`` is any one segment.
+        A path of the API means the events of the resources there. The identifier of an element of a list and the
+        name of an event may follow; ``*`` stands for any of them. Every other text is a pattern of routing keys, in
+        which ``*`` is any one segment.
         """
         segments = segments_of(path)
         filter = self._filter(list(segments))
@@ -226,7 +226,7 @@ class DataConnector:
         return await self._follow(filter, deliver, since)
 
     def _filter(self, segments: list[str]) -> Filter | None:
-        """What decides about a path as clients write it, if it begins with one of the API."""
+        """The filter of a path as clients write it, if it begins with a path of the API."""
         for ending in range(3):
             beginning, end = segments[: len(segments) - ending], segments[len(segments) - ending :]
             found = None if "*" in beginning else self._endpoints.at(beginning)
@@ -247,7 +247,7 @@ class DataConnector:
 
     async def _follow(self, filter: Filter, deliver: Deliver, since: int | None) -> Subscription:
         if filter.asks:
-            # what it finds is of the clock at which it begins, or later
+            # it reads ids as they are at the clock at which it begins, or later
             clock = await self._db.pool.snapshot(_read_filter, filter)
             since = clock if since is None else since
         patterns, hear = filter.subscribe(deliver)
@@ -276,7 +276,7 @@ class DataConnector:
 
     @deferred
     async def control(self, action: str, args: Mapping[str, Any], path: Sequence[Any]) -> Any:
-        """Have something done: ``stop``, ``rebuild``, ``cancel``, ``force``, …
+        """Run an action of a resource: ``stop``, ``rebuild``, ``cancel``, ``force``, …
 
         Args:
             action: a short text, one of `buildbot.data.control.ACTIONS`.
@@ -288,7 +288,7 @@ class DataConnector:
 
         Raises:
             InvalidPathError: as ``get``.
-            InvalidControlError: there is no such action there, or its arguments are wrong; named.
+            InvalidControlError: the resource has no such action, or an argument is wrong; the text names it.
             NotFoundError: the resource does not exist.
         """
         endpoint, variables = self._endpoints.find(path)
@@ -321,7 +321,7 @@ class DataConnector:
 
 
 def _own_pattern(endpoint: Endpoint, path: Sequence[Any]) -> Pattern:
-    """The pattern of routing keys at a path where nothing happens by itself, for what others announce there."""
+    """The pattern of routing keys at a path whose resources have no events: other parts may announce there."""
     segments = tuple(str(segment) for segment in path)
     return (*segments, None, None) if endpoint.is_collection else (*segments, None)
 

@@ -1,7 +1,7 @@
-"""The control section: wishes of people. Each writes what is wanted and announces it, in one transaction.
+"""The control section: wishes of people. An action writes the wish and announces it, in one transaction.
 
-The master that runs the thing hears of it through the stream. A wish outlives the master that it is for: it stands
-on the row (``stop_reason``, ``cancel_reason``), and whoever cleans up after a dead master honours it.
+The master that runs the resource gets the event. A wish outlives that master: it is stored on the row
+(``stop_reason``, ``cancel_reason``), and the master that cleans up after a dead one fulfils it.
 """
 
 from __future__ import annotations
@@ -24,23 +24,24 @@ from buildbot.resources.workers import WORKER
 from buildbot.util.checks import MAX_REASON, MAX_SMALL, text
 from buildbot.util.results import CANCELLED
 
-#: made by the process layer for what only it can do: ``handler(args, entity)``
+#: a handler of the process layer, for an action that only it can do: ``handler(args, entity)``
 Handler = Callable[[Mapping[str, Any], Entity], Awaitable[Any]]
 
-#: arguments that every action takes besides its own: who wants it
+#: arguments that every action takes besides its own: the person who wants it
 _COMMON = {"owner"}
 
 
 @dataclass(frozen=True)
 class Action:
-    """What can be done to one resource of a kind.
+    """An action of the resources of a noun.
 
     Attributes:
-        plural, name: what it is done to, and what callers name it.
+        plural: of the noun.
+        name: of the action, as callers give it.
         doc: its effect.
         takes: its arguments and their types; None: those of a form.
-        required: arguments that must be there.
-        gives: None, or the ids of a new buildset: ``[bsid, {builderid as text: buildrequestid}]``.
+        required: arguments that must be given.
+        gives: its result: None, or the ids of a new buildset: ``[bsid, {builderid as text: buildrequestid}]``.
     """
 
     plural: str
@@ -60,7 +61,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("buildrequests", "cancel", "do not build it, or stop its builds", _REASON),
     Action("buildrequests", "set_priority", "change its place", {"priority": int}, frozenset({"priority"})),
     Action("schedulers", "enable", "switch it on or off", {"enabled": bool}, frozenset({"enabled"})),
-    Action("forceschedulers", "force", "build what a form says", None, gives="buildset"),
+    Action("forceschedulers", "force", "build with the values of a form", None, gives="buildset"),
     Action("changesources", "poll", "look for changes now"),
     Action("workers", "pause", "start no more builds on it", _REASON),
     Action("workers", "unpause", "start builds on it again", _REASON),
@@ -69,7 +70,7 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 
-#: why what a build waits for is cancelled with it
+#: the reason with which a buildset is cancelled when the build that waits for it is
 PARENT_INTERRUPTED = "parent build was interrupted"
 
 
@@ -104,7 +105,7 @@ class Control:
         return (plural, action) in self._actions or (plural, action) in self.handlers
 
     async def run(self, plural: str, action: str, args: Mapping[str, Any], entity: Entity) -> Any:
-        """Do it, and give back what it gives.
+        """Run an action; gives its result.
 
         Raises:
             InvalidControlError: the arguments are not what the action takes.
@@ -177,9 +178,9 @@ class Control:
         self._cancel_left_behind(conn, events, brid)
 
     def _cancel_left_behind(self, conn: Connection, events: Events, brid: int) -> None:
-        """Cancel what earlier builds of a request have triggered: no later one will wait for it any more.
+        """Cancel the buildsets that earlier builds of a request have triggered: no later build will wait for them.
 
-        What a running build waits for is cancelled by its step.
+        The step of a running build cancels the buildset that it waits for.
         """
         for child in self._db.buildsets.thdLeftBehind(conn, brid):
             self._cancel(conn, events, {"reason": PARENT_INTERRUPTED}, {"buildrequestid": child})
@@ -195,7 +196,7 @@ class Control:
         events.announce(SCHEDULER, "updated", scheduler["schedulerid"])
 
     def _poll(self, conn: Connection, events: Events, args: dict[str, Any], source: Entity) -> None:
-        # The master that runs it listens.
+        # The master that runs it gets the event.
         events.announce_message(f"control/changesources/{source['changesourceid']}/poll", {})
 
     def _worker_pause(self, conn: Connection, events: Events, args: dict[str, Any], worker: Entity) -> None:

@@ -20,22 +20,22 @@ from buildbot.resources.steps import STEP
 
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
-#: by what was asked: how many there were at which clock
+#: by path, variables and filters: the total, and the clock when it was counted
 Totals = dict[str, tuple[int, int | None]]
 
-#: lists whose totals are remembered, and how long what they were asked with may be
+#: lists whose totals are remembered, and the longest text of variables and filters that is remembered
 MAX_TOTALS = 1000
 _MAX_TOTAL_CHARACTERS = 1000
 
 
 class Endpoint:
-    """A path of the API, and how what is there is read."""
+    """A path of the API, and how the resources there are read."""
 
     kind: EndpointKind = "single"
     growing = False
-    #: whether everything that happens to what is there is an event; see ``Resource.announced``
+    #: whether every change of the resources there is an event; see ``Resource.announced``
     announced = False
-    #: whether there are builds, or what belongs to them
+    #: whether the resources there are builds, or belong to builds
     of_builds = False
 
     def __init__(self, db: DBConnector, path: Path, plural: str, name: str) -> None:
@@ -51,38 +51,38 @@ class Endpoint:
 
     @property
     def fields(self) -> dict[str, Kind]:
-        """Attributes of what is there, with their kinds."""
+        """The attributes of the resources there, with their kinds."""
         return {}
 
     @property
     def compared(self) -> Mapping[str, Kind]:
-        """What filters compare the attributes with."""
+        """The kinds of the values that filters compare the attributes with."""
         return self.fields
 
     @property
     def resource(self) -> Resource | None:
-        """The noun that is there, if it is one."""
+        """The noun of the resources there; None for something else."""
         return None
 
     @property
     def heard(self) -> Heard | None:
-        """What subscriptions to it hear; None if nothing ever happens there."""
+        """The events that subscriptions to it get; None if there are none."""
         return None
 
     @property
     def type_spec(self) -> dict[str, Any]:
-        """What is there, as ``application.spec`` describes it."""
+        """Its description in ``application.spec``."""
         return {"type": self.name, "fields": [spec.plain(name, kind) for name, kind in self.fields.items()]}
 
     def check(self, given: Mapping[str, Any] | None) -> Query:
-        """The options as a value; most endpoints take none."""
+        """The options as a `Query`; most endpoints take none."""
         for name, value in (given or {}).items():
             if value:
                 raise InvalidOptionError(f"{name}: {self.path.pattern} takes no options")
         return Query()
 
     def read(self, conn: Connection, variables: Variables, query: Query) -> Any:
-        """What is there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
+        """Read the resources there: a dictionary or None, or a list; runs in a thread, in a snapshot."""
         raise NotImplementedError
 
     def read_with_clock(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int]:
@@ -91,11 +91,11 @@ class Endpoint:
         return self.read(conn, variables, query), clock
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
-        """What is there and the clock, without a snapshot; None if it takes one."""
+        """Read the resources there and the clock, without a snapshot; None if a snapshot is needed."""
         return None
 
     def asks_short(self, query: Query) -> bool:
-        """Whether it takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
+        """Whether the read takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
         return False
 
 
@@ -164,15 +164,15 @@ class ResourceEndpoint(Endpoint):
         return ResourceList(page.entities, total, self.plural)
 
     def asks_short(self, query: Query) -> bool:
-        """As ``Endpoint.asks_short``: one resource, and what a build has few of."""
+        """As ``Endpoint.asks_short``: one resource, or the few that a build has of some nouns."""
         few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
         return few and not query.expand and in_one_statement(self._resource, query)
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.
 
-        A total that takes another one is of the same moment if the clock is still the same, where that moves with all
-        that is written.
+        A total takes a second statement. Both are of the same moment if the clock is still the same, on databases
+        where every write moves it.
         """
         if query.expand or not in_one_statement(self._resource, query):
             return None
@@ -197,10 +197,9 @@ class ResourceEndpoint(Endpoint):
     def _counted(
         self, conn: Connection, variables: Variables, query: Query, clock: int | None
     ) -> tuple[int, int | None]:
-        """How many there are, and the clock then, where it moves with all that is written.
+        """The total, and the clock then, on databases where every write moves the clock.
 
-        Counted again only when something was written: where the clock moves with all that is written, not only with
-        what is announced. Elsewhere counting is quick.
+        There it is counted again only when something was written. Elsewhere counting is quick.
         """
         if clock is None or not self._db.dialect.remote:
             return count(conn, self._resource, self.path, variables, query)
@@ -226,5 +225,5 @@ class ResourceEndpoint(Endpoint):
 
 
 def clock_of(conn: Connection, page: Page) -> int:
-    """The clock of the snapshot that a page is from: with its rows, if it has any."""
+    """The clock of the snapshot of a page; it comes with the rows, if there are any."""
     return thdClock(conn)[0] if page.clock is None else page.clock

@@ -1,4 +1,4 @@
-"""The endpoints of all paths, and the one of a path."""
+"""The endpoints of all paths, and the look-up of a path."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _IDENTIFIER = re.compile(r"[a-zA-Z_-][.a-zA-Z0-9_-]*")
 
 
 class SpecEndpoint(Endpoint):
-    """All paths that there are, and the types of what is there."""
+    """All paths of the API, and the types of the resources there."""
 
     kind: EndpointKind = "collection"
 
@@ -72,10 +72,10 @@ class RootEndpoint(Endpoint):
 
 
 class Endpoints:
-    """All paths; finds the one that a tuple of segments means."""
+    """All paths; finds the endpoint of a tuple of segments."""
 
     def __init__(self, db: DBConnector) -> None:
-        #: by length and first segment, which is a fixed word in all of them
+        #: by number of segments and first segment, which is a fixed word in all paths
         self._by_start: dict[tuple[int, str], list[tuple[tuple[str, ...], Endpoint]]] = {}
         self.all: list[Endpoint] = list(_endpoints(db))
         self.all.append(SpecEndpoint(db, self.all))
@@ -90,7 +90,7 @@ class Endpoints:
         """The endpoint at a path, and the values of its variables.
 
         Raises:
-            InvalidPathError: nothing is there, ever.
+            InvalidPathError: the API has no such path.
         """
         if isinstance(path, str | bytes) or not isinstance(path, list | tuple):
             raise InvalidPathError(f"the path must be a tuple, not {path!r}")
@@ -100,7 +100,7 @@ class Endpoints:
         return found
 
     def at(self, path: Sequence[Any]) -> tuple[Endpoint, dict[str, Any]] | None:
-        """As ``find``; None if nothing is there, ever."""
+        """As ``find``; None if the API has no such path."""
         segments = tuple(path)
         first = segments[0] if segments and isinstance(segments[0], str) else ""
         for parts, endpoint in self._by_start.get((len(segments), first), ()):

@@ -1,4 +1,4 @@
-"""What can go wrong in the Data API."""
+"""Errors of the Data API."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ class InvalidOptionError(DataException):
 
 
 class SinceTooOldError(DataException):
-    """The log of events no longer holds what follows ``since``: fetch a snapshot again."""
+    """The log of events no longer holds the events after ``since``: fetch a snapshot again."""
 
 
 class InvalidControlError(DataException):
-    """The resource has no such action, or the arguments are not what it takes."""
+    """The resource has no such action, or the action takes no such arguments."""
 
 
 class UnknownActionError(InvalidControlError):
@@ -30,7 +30,7 @@ class UnknownActionError(InvalidControlError):
 
 
 class ControlParamsError(InvalidControlError):
-    """Values given to a form are wrong; ``messages`` says what is wrong with each field."""
+    """Values given to a form are wrong; ``messages`` has the mistake of each field."""
 
     def __init__(self, messages: Mapping[str, str]) -> None:
         super().__init__("; ".join(f"{name}: {text}" for name, text in messages.items()))

@@ -1,10 +1,10 @@
-"""Which events a subscription to a path hears.
+"""The events that a subscription to a path gets.
 
-The nouns' declarations say what must be true of an event's message (``buildbot.resources.heard``). Here that is decided
-for the variables of one path: what a routing key says is left to the index of patterns, the rest is looked at in each
-message. Ids of owners that the path names by name or number are read once, in the snapshot at which the subscription
-begins; those that come later, or are not there yet, are learned from the owners' own events, which precede those of
-what belongs to them. So no event asks the database, and none is missed in between.
+A noun declares conditions on the messages of its events (``buildbot.resources.heard``). Here they are decided for the
+variables of one path. The index of patterns decides by routing keys; the other conditions are tested with each message.
+A path may name the owner of its resources by name or number. The ids of such owners are read once, in the snapshot at
+which the subscription begins. Later owners are learned from their own events, which come before the events of what they
+own. So no event needs a query, and none is missed in between.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Body = Any
 
 @dataclass(frozen=True, eq=False)
 class Heard:
-    """What an endpoint's subscriptions hear.
+    """The events that the subscriptions to an endpoint get.
 
     Attributes:
         templates: routing keys of the events, without their names, with fields in braces.
-        condition: what must be true of the message.
+        condition: the condition on the message.
         names: of the events.
-        key: the field that identifies what the event is about.
-        body: gives the message that the condition is about, of an event and one of its keys.
+        key: the field that identifies the event's resource.
+        body: gives the message that the condition is tested with, from an event and one of its keys.
         known: reads the ids for ``Known``; runs in a thread.
         more: reads further variables of the path; runs in a thread.
     """
@@ -54,7 +54,7 @@ class Heard:
 
 
 def heard_at(resource: Resource, path: Path) -> Heard | None:
-    """What is heard at a noun's path: all that happens to the resources there; None if it announces nothing."""
+    """All events of the resources at a noun's path; None if the noun announces nothing."""
     condition = condition_of(resource, path, BY_PLURAL) if resource.events else None
     if condition is None:
         return None
@@ -74,7 +74,7 @@ def heard_at(resource: Resource, path: Path) -> Heard | None:
 
 
 def properties_heard_at(owner: Resource, path: Path) -> Heard | None:
-    """What is heard of the properties of what is at a path: those of builds change, others stay as they are."""
+    """The events of the properties of the resources at a path: only properties of builds change."""
     if owner is not BUILD:
         return None
     condition = condition_of(BUILD, path, BY_PLURAL)
@@ -91,10 +91,10 @@ def properties_heard_at(owner: Resource, path: Path) -> Heard | None:
 
 
 class _Test(Protocol):
-    """A condition for the values of one path."""
+    """A condition with the values of one path."""
 
     def true_of(self, body: Body, name: str) -> bool:
-        """Whether it is true of the message of an event of that name."""
+        """Whether the condition holds for the message of an event of that name."""
 
 
 class _Equals:
@@ -107,7 +107,7 @@ class _Equals:
 
 
 class _Known(_Equals):
-    """What is new is not there yet, even to those who begin in the past."""
+    """A resource counts as unknown until its first event, also for subscriptions that begin in the past."""
 
     def true_of(self, body: Body, name: str) -> bool:
         return name != "new" and super().true_of(body, name)
@@ -140,7 +140,7 @@ class _Either:
 
 
 class _Among:
-    """Keeps what it needs of other resources: by their ids, the values of a field."""
+    """Keeps the values of a field of other resources, by their ids."""
 
     def __init__(self, declared: Among, variables: Mapping[str, Any]) -> None:
         self.field = declared.field
@@ -154,7 +154,7 @@ class _Among:
 
     @property
     def value(self) -> Any:
-        """The only value that there will ever be, if that is known."""
+        """The only value that is possible; None if there may be several."""
         if self._declared.single and self._of_id and self._found:
             return next(iter(self._found))
         return None
@@ -166,7 +166,7 @@ class _Among:
         return any(value in found for value in values for found in self._found.values())
 
     def read(self, conn: Connection) -> None:
-        """Find what there is."""
+        """Read the present ids and values."""
         for inner in _among(self._test):
             inner.read(conn)
         variables: Mapping[str, Any] = {}
@@ -184,14 +184,14 @@ class _Among:
             self._keep(entity)
 
     def learners(self) -> Iterator[_Among]:
-        """What must hear of others' events: inner ones first."""
+        """The conditions that need the events of other nouns: inner ones first."""
         if self.value is None:
             for inner in _among(self._test):
                 yield from inner.learners()
             yield self
 
     def learn(self, event: Event, key: tuple[str, ...]) -> None:
-        """Look at an event of the other noun."""
+        """Learn from an event of the other noun."""
         if _is_true(self._test, event, key, event.message):
             self._keep(event.message)
 
@@ -199,19 +199,20 @@ class _Among:
         self._found[entity[self.source.key]] = frozenset(() if self._of_id else _values(entity, self._key))
 
     def values(self) -> tuple[Any, ...]:
-        """All that was found."""
+        """All values so far."""
         if self._of_id:
             return tuple(self._found)
         return tuple({value for values in self._found.values() for value in values})
 
 
 class Filter:
-    """What decides for one subscription, and the patterns of routing keys by which it hears what it must.
+    """Decides which events one subscription gets, and knows the patterns of routing keys that it needs.
 
     Args:
-        heard: what is at the path.
+        heard: the events at the path.
         variables: of the path.
-        event, identifier: only events of this name, or of the resource with this key.
+        event: only events of this name.
+        identifier: only events of the resource with this key.
     """
 
     def __init__(
@@ -232,12 +233,12 @@ class Filter:
 
     @property
     def asks(self) -> bool:
-        """Whether ``read`` must be called, in the snapshot from whose clock on it hears."""
+        """Whether ``read`` must be called, in the snapshot at whose clock the subscription begins."""
         heard = self._heard
         return heard.known is not None or heard.more is not None or any(True for _ in _among(_Every(self._parts)))
 
     def read(self, conn: Connection) -> None:
-        """Find the ids that the path does not say; runs in a thread."""
+        """Read the ids that the path does not name; runs in a thread."""
         heard = self._heard
         if heard.more is not None:
             self._variables.update(heard.more(conn, self._variables))
@@ -248,7 +249,7 @@ class Filter:
             among.read(conn)
 
     def subscribe(self, deliver: Deliver) -> tuple[list[Pattern], Deliver]:
-        """The patterns to listen by, and what to call for each event: it calls ``deliver`` for those that are heard."""
+        """The patterns to subscribe to, and the callback for their events; it calls ``deliver`` for some of them."""
         fixed: dict[str, _Test] = {}
         values: dict[str, str] = {}
         for part in self._parts:
@@ -277,14 +278,14 @@ class Filter:
 
 
 def _is_true(test: _Test, event: Event, key: tuple[str, ...], body: Body) -> bool:
-    """Whether a condition is true of an event's resource as it is now, or as it was until then."""
+    """Whether a condition holds for an event's resource, as it is now or as it was before the event."""
     if test.true_of(body, key[-1]):
         return True
     return event.aside is not None and isinstance(body, dict) and test.true_of({**body, **event.aside}, key[-1])
 
 
 def _values(body: Body, field: str) -> Sequence[Any]:
-    """The values of a field; of a list, those of its elements."""
+    """The values of a field; of a list the values of its elements."""
     found = [body]
     for name in field.split("."):
         found = [one.get(name) for one in found if isinstance(one, dict)]
@@ -322,7 +323,7 @@ def _among(test: Any) -> Iterator[_Among]:
 
 
 def _only_value(test: Any) -> tuple[str, str] | None:
-    """The field that must have one value, and that value as it stands in routing keys."""
+    """The field that must have one value, and that value as it is written in routing keys."""
     if isinstance(test, _Equals) and not isinstance(test, _Known) and len(test.values) == 1:
         return test.field, str(next(iter(test.values)))
     if isinstance(test, _Among) and test.value is not None:
@@ -331,7 +332,7 @@ def _only_value(test: Any) -> tuple[str, str] | None:
 
 
 def _asked(test: Any) -> tuple[query.Condition, ...] | None:
-    """A condition as filters of a list; None if it is true of nothing that there is."""
+    """A condition as filters of a list; None if no existing resource can fulfil it."""
     asked = []
     for part in _conjuncts(test):
         values = part.values() if isinstance(part, _Among) else tuple(part.values)
@@ -342,7 +343,7 @@ def _asked(test: Any) -> tuple[query.Condition, ...] | None:
 
 
 def _best(templates: Sequence[str], values: Mapping[str, str], event: str | None) -> tuple[Pattern, list[str]]:
-    """The pattern of the template that says most of the values, and the fields whose values it says."""
+    """The pattern with the most values in it, and the fields of these values."""
     chosen: tuple[Pattern, list[str]] | None = None
     for template in templates:
         names = re.findall(r"{(\w+)}", template)
@@ -356,12 +357,12 @@ def _best(templates: Sequence[str], values: Mapping[str, str], event: str | None
 
 @cache
 def _all(resource: Resource) -> Path:
-    """Where all resources of a noun are."""
+    """The path of the list of all resources of a noun."""
     return Path(resource.plural)
 
 
 def identifier_of(resource: Resource | None, key: str, text: str) -> Any:
-    """A key as it stands in routing keys, as it stands in messages; None if it is none."""
+    """A key from a routing key, as messages have it; None if it is no key."""
     field = None if resource is None else resource.fields[key]
     if not isinstance(field, Field) or field.value_kind != "int":
         return text

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Master(Protocol):
-    """What the parts of a master may ask of it: the state layer, and where it lives.
+    """The master for its parts: the state layer and its surroundings.
 
     `buildbot.state.StateLayer` is one, and so is `buildbot.master.BuildMaster`.
     """
@@ -41,7 +41,7 @@ class Master(Protocol):
 
     @property
     def metrics(self) -> Metrics:
-        """What it says of itself in numbers."""
+        """The numbers that it reports."""
 
     @property
     def reactor(self) -> Any:
@@ -52,7 +52,7 @@ class Master(Protocol):
         """The client for requests to other servers."""
 
     def wall_seconds(self) -> float:
-        """What time it is, in Unix seconds; unlike the reactor's time it may be set forth and back."""
+        """The present time, in Unix seconds; unlike the reactor's time it may be set forward and back."""
 
     def is_late(self) -> bool:
-        """Whether it has not said for so long that it is alive that the others may soon take it for dead."""
+        """Whether its last check-in is so long ago that others may soon declare it dead."""

@@ -1,4 +1,4 @@
-"""Links of resources, and what stands in their place after ``expand``: one statement per named level."""
+"""Links of resources, and the resources that ``expand`` puts in their place: one statement per named level."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from buildbot.db.engine.statements import Statement
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Field, LinkTo, Path, Resource
 
-#: what ``expand`` gives at most: things, and links after one another
+#: the limits of ``expand``: resources in one answer, and links after one another
 MAX_EXPANDED = 50_000
 MAX_DEPTH = 8
 
@@ -27,7 +27,7 @@ _FIELD = re.compile(r"{(\w+)}")
 
 
 def add_links(resource: Resource, entities: Iterable[Entity]) -> None:
-    """Put a ``Link`` under the name of each of the noun's links; None where it points to nothing."""
+    """Add a ``Link`` under the name of each of the noun's links; None where it points to nothing."""
     makers = _makers(resource)
     for entity in entities:
         for name, parts, fields in makers:
@@ -43,19 +43,19 @@ def add_links(resource: Resource, entities: Iterable[Entity]) -> None:
 
 
 def needed_fields(resource: Resource) -> set[str]:
-    """Attributes that the noun's links are made of."""
+    """The attributes that the paths of the noun's links are made of."""
     return {field for link in resource.links.values() for field in _FIELD.findall(link.path)}
 
 
 def expand(
     conn: Connection, resource: Resource, entities: Sequence[Entity], names: Sequence[str], linked: bool = True
 ) -> None:
-    """Replace the named links by what they point to; a name may be dotted, to go on from there.
+    """Replace the named links by the linked resources; a dotted name goes on with a link of these.
 
-    Without ``linked`` what is found has no links of its own but those that are named.
+    Without ``linked`` the linked resources have only the links that are named.
 
     Raises:
-        InvalidOptionError: there is no such link, or what would be given is too much.
+        InvalidOptionError: there is no such link, or the answer would be too large.
     """
     if any(name.count(".") >= MAX_DEPTH for name in names):
         raise InvalidOptionError(f"expand: more than {MAX_DEPTH} links after one another")
@@ -63,7 +63,7 @@ def expand(
 
 
 def target_of(link: LinkTo) -> Resource | None:
-    """The noun that a link points to; None if it is something else."""
+    """The noun that a link points to; None if it points to no noun."""
     parts = link.path.split("/")
     if len(parts) == 2:
         return _BY_PLURAL.get(parts[0])
@@ -77,9 +77,9 @@ def _leads_to(path: Path, parts: Sequence[str]) -> bool:
 def _expand(
     conn: Connection, resource: Resource, entities: Sequence[Entity], names: Sequence[str], linked: bool
 ) -> dict[int, int]:
-    """How many things each of the entities is made of now, by ``id``.
+    """The number of resources that each entity consists of now, by ``id``.
 
-    What is found once may be shown many times, so it is what is shown that must have a bound.
+    One row can appear under many parents; the limit counts appearances.
     """
     weights = {id(entity): 1 for entity in entities}
     levels: dict[str, list[str]] = {}
@@ -113,7 +113,7 @@ def _too_much(name: str) -> InvalidOptionError:
 
 @cache
 def _makers(resource: Resource) -> list[tuple[str, list[str], list[tuple[int, str]]]]:
-    """For each link its name, the segments of its path, and which of them are fields of the noun."""
+    """For each link its name, the segments of its path, and the segments that are fields of the noun."""
     makers = []
     for name, link in resource.links.items():
         if name not in resource.fields:

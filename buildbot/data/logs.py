@@ -26,7 +26,7 @@ class LogUpdates(Transacts):
         """Add a log to a step. Event: ``logs/N/new``.
 
         Args:
-            name: its slug is made of it, unique in the step by ``_2``, ``_3``, …
+            name: its slug is made from this, and made unique in the step by ``_2``, ``_3``, …
             type: ``s`` stdio, ``t`` text, ``h`` HTML.
 
         Returns:
@@ -58,7 +58,7 @@ class LogUpdates(Transacts):
         return lines
 
     def finishLog(self, logid: int) -> Deferred[None]:
-        """Nothing more will come. Event: ``logs/N/finished``."""
+        """End a log: it takes no more lines. Event: ``logs/N/finished``."""
         return self.transact(self._thdFinishLog, logid)
 
     def _thdFinishLog(self, conn: Connection, events: Events, logid: int) -> None:
@@ -98,7 +98,7 @@ class LogLinesEndpoint(Endpoint):
 
     @property
     def heard(self) -> Heard | None:
-        """As ``Endpoint.heard``: what happens to the log."""
+        """As ``Endpoint.heard``: the events of the log."""
         return heard_at(LOG, self._log_path)
 
     @property
@@ -122,8 +122,8 @@ class LogLinesEndpoint(Endpoint):
         return self._found(conn, query, self._fetch(conn, variables))[0]
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
-        """As ``Endpoint.read_at_once``: the lines are of the same moment as the log if the clock is still the same,
-        where that moves with all that is written.
+        """As ``Endpoint.read_at_once``. Log and lines are of the same moment if the clock is still the same, on
+        databases where every write moves it.
         """
         if self.kind != "lines" or not self._db.dialect.remote:
             return None
@@ -142,7 +142,7 @@ class LogLinesEndpoint(Endpoint):
         return fetch(conn, LOG, self._log_path, variables, Query(limit=1))
 
     def _found(self, conn: Connection, query: Query, page: Page) -> tuple[dict[str, Any] | None, int | None]:
-        """What is there, and the clock when its lines were read, if there are any."""
+        """The lines of the log, and the clock when they were read; None for the clock if there are no lines."""
         if not page.entities:
             return None, None
         log = page.entities[0]
@@ -163,7 +163,7 @@ class LogLinesEndpoint(Endpoint):
 
 
 class LogChunksEndpoint(Endpoint):
-    """Chunks are found by their logs: there is nothing at ``/logchunks`` itself, but clients know the path."""
+    """Chunks are found by their logs: the list at ``/logchunks`` is always empty, but clients know the path."""
 
     announced = LOG.announced
     of_builds = True

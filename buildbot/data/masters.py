@@ -1,10 +1,9 @@
-"""Updates of masters: checking in, and what becomes of the work of those that do not.
+"""Updates of masters: their check-in, and the clean-up after a dead master.
 
-A master checks in every few seconds. One that has not done so for the expiry time, by the database's clock, is
-declared dead by any other, in one transaction: it is inactive at a new epoch, its links are gone, its unfinished
-builds are finished (RETRY, or CANCELLED if somebody had stopped them), its claims released. The same is done for
-what a process left behind when it starts again. Whatever the dead one still tries to write meets the new epoch and
-fails with ``NotClaimedError``.
+A master checks in every few seconds. Any other master declares it dead when it has not checked in for the expiry time,
+by the database's clock. One transaction makes it inactive at a new epoch, removes its links, ends its unfinished builds
+(RETRY, or CANCELLED if a person had stopped them) and releases its claims. The same clean-up is done when a process of
+a master starts again. If the dead master still tries to write, it meets the new epoch and gets ``NotClaimedError``.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from buildbot.util.results import CANCELLED, RETRY
 class MasterUpdates(Transacts):
     """``findMasterId``, ``masterActive``, ``masterStopped``, ``expireMasters``."""
 
-    #: whether this process runs its master; false until it first checks in, and after it was declared dead
+    #: whether this process runs its master: false before the first check-in, and after it was declared dead
     running = False
 
     def findMasterId(self, name: str) -> Deferred[int]:
@@ -47,12 +46,12 @@ class MasterUpdates(Transacts):
     async def masterActive(self) -> bool:
         """Check in.
 
-        The first call makes this process the one that runs the master: it takes a new epoch, and what an earlier
-        process left unfinished is cleaned up. Events: ``masters/N/started``, and those of the clean-up.
+        With the first call this process runs the master: it takes a new epoch and cleans up after an earlier process.
+        Events: ``masters/N/started``, and those of the clean-up.
 
         Returns:
-            Deferred with true; false if others declared this master dead since the last call. Then every claim is
-            gone: stop all builds and call again, which begins anew at another epoch.
+            Deferred with true; false if another master declared this one dead since the last call. Then every claim is
+            released: stop all builds and call again, which begins at a new epoch.
         """
         masterid = self._db.masterid
         if not self.running:
@@ -66,12 +65,12 @@ class MasterUpdates(Transacts):
 
     @deferred
     async def masterStopped(self) -> None:
-        """This master ends: it is inactive, its claims and links are gone. Event: ``masters/N/stopped``."""
+        """End this master: it becomes inactive without claims and links. Event: ``masters/N/stopped``."""
         self.running = False
         await self.transact(self._thdEnd, self._db.masterid, self._db.epoch)
 
     def expireMasters(self, seconds: int = 60) -> Deferred[list[int]]:
-        """Declare dead every master that has not checked in for so long, by the database's clock.
+        """Declare dead every master that has not checked in for the expiry time, by the database's clock.
 
         Safe to call by any master at any time. Events: ``masters/N/stopped`` and those of the clean-up.
 
@@ -84,14 +83,14 @@ class MasterUpdates(Transacts):
         epoch = self._db.masters.thdTakeOver(conn, masterid)
         self._thdCleanUp(conn, events, masterid)
         events.announce(MASTER, "started", masterid)
-        schedulers, sources = self._parts(conn, masterid)  # they show whether their master is active
+        schedulers, sources = self._parts(conn, masterid)  # these resources show whether their master is active
         events.announce(SCHEDULER, "updated", schedulers)
         events.announce(CHANGESOURCE, "updated", sources)
         return epoch
 
     def _thdEnd(self, conn: Connection, events: Events, masterid: int, epoch: int) -> None:
         self._db.masters.thdLockLinks(conn, masterid)
-        if self._db.masters.thdGetEpoch(conn, masterid) == epoch:  # else another process runs it now
+        if self._db.masters.thdGetEpoch(conn, masterid) == epoch:  # otherwise another process runs it now
             self._thdStop(conn, events, masterid)
 
     def _thdExpire(self, conn: Connection, events: Events, seconds: int) -> list[int]:
@@ -121,7 +120,7 @@ class MasterUpdates(Transacts):
         return db.schedulers.thdLockOfMaster(conn, masterid), db.changesources.thdLockOfMaster(conn, masterid)
 
     def _thdCleanUp(self, conn: Connection, events: Events, masterid: int) -> None:
-        """Finish what the master was building and release what it had claimed."""
+        """End the builds of the master and release its claims."""
         db = self._db
         cancelled: set[int] = set()
         requests = db.buildrequests.thdOfMaster(conn, masterid)

@@ -17,7 +17,7 @@ from buildbot.util.singleflight import SingleFlight, TimeoutError
 if TYPE_CHECKING:
     from buildbot.data.updates import Updates
 
-#: how long what the database said is good, and how long it is waited for
+#: seconds for which an answer of the database is used, and seconds to wait for one
 KEEP_S = 5.0
 WAIT_S = 2.0
 
@@ -32,7 +32,7 @@ class _State:
 class StateMetrics:
     """The queue, the clock and the claims.
 
-    What takes a query is asked for at most every ``KEEP_S``; while the database does not answer it is left out.
+    A query runs at most every ``KEEP_S``. While the database does not answer, the numbers from queries are left out.
     """
 
     def __init__(self, db: DBConnector, mq: MQConnector, updates: Updates) -> None:
@@ -42,7 +42,7 @@ class StateMetrics:
         self._state = SingleFlight(self._read, db.pool.reactor, KEEP_S, WAIT_S)
 
     async def families(self) -> list[Family]:
-        """All of them."""
+        """All families of numbers."""
         found = list(self._counted())
         try:
             found += self._queried(await self._state.get())

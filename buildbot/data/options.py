@@ -1,4 +1,4 @@
-"""The options of ``get``, checked once and made a value."""
+"""The options of ``get``, checked once and made a `Query`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def checked(options: Mapping[str, Any] | None, resource: Resource, is_collection
     """The query that these options describe.
 
     Raises:
-        InvalidOptionError: naming the option, field, operator or value that is wrong.
+        InvalidOptionError: an option, field, operator or value is wrong; the text names it.
     """
     if options is None:
         return Query()
@@ -152,7 +152,7 @@ def _fits(attribute: Attribute, kind: Kind, value: Any) -> bool:
 
 
 def is_storable(value: str) -> bool:
-    """Whether any database can hold this text; what it cannot hold is nowhere."""
+    """Whether every database can store this text."""
     try:
         checks.text(value, "")
     except ValueError:

@@ -20,9 +20,9 @@ from buildbot.util import jsontext
 
 
 class _OfOwner(Endpoint):
-    """Properties of what is at another path."""
+    """Properties of the resource at another path."""
 
-    #: those of a buildset and of a change become those of their builds
+    #: builds get the properties of their buildsets and changes
     of_builds = True
 
     def __init__(self, db: DBConnector, owner: Resource, owner_path: Path, path: Path, plural: str, name: str) -> None:
@@ -45,11 +45,11 @@ class PropertiesEndpoint(_OfOwner):
 
     @property
     def type_spec(self) -> dict[str, Any]:
-        """As ``Endpoint.type_spec``; it has whatever attributes there are."""
+        """As ``Endpoint.type_spec``: its attributes are the names of the properties."""
         return {"name": "sourcedproperties"}
 
     def check(self, given: Mapping[str, Any] | None) -> Query:
-        """Takes only ``properties``: names of those wanted."""
+        """Takes only ``properties``: the names of the properties to read."""
         return Query(properties=options.checked(given, self._owner, False).properties)
 
     def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What plugins of Buildbot 4.3 ask the Data API for: ``data.get(path, filters=[Filter("complete", "eq", [True])])``."""
+"""Queries as plugins of Buildbot 4.3 write them: ``data.get(path, filters=[Filter("complete", "eq", [True])])``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def options(
     """The same as options of ``data.get``.
 
     Raises:
-        InvalidOptionError: a filter is none, a field has two with one operator, or there is no such option.
+        InvalidOptionError: a filter is no `Filter`, a field has two with one operator, or there is no such option.
     """
     if others:
         raise InvalidOptionError(f"there is no option {', '.join(map(repr, others))}")

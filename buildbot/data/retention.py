@@ -1,8 +1,8 @@
-"""Updates that remove what has been kept long enough; the process layer's janitor calls them.
+"""Updates that remove old rows; the process layer's janitor calls them.
 
-Each call is one small transaction and gives the place where the next call begins, or None at the end. Whatever is
-removed is announced as it was, under its own keys, with the event ``deleted``; so whoever follows a list knows what is
-no longer in it. Build data and test results, which have no events, go with what they belong to.
+Each call is one small transaction and gives the place where the next call begins, or None at the end. A removed
+resource is announced as it was, under its own keys, with the event ``deleted``; so a subscriber to a list knows that it
+is gone. Build data and test results have no events; they are removed with the resources that they belong to.
 """
 
 from __future__ import annotations
@@ -30,13 +30,14 @@ BUILDS = 5
 class RetentionUpdates(Transacts):
     """``pruneLogs``, ``pruneBuildData``, ``pruneBuilds``, ``pruneBuildsets``, ``pruneChanges``, ``pruneSourceStamps``.
 
-    ``seconds`` is the age from which on things go, ``keep`` how many builds of each builder stay whatever their age.
-    What is not finished stays.
+    ``seconds`` is the age from which on rows are removed, ``keep`` the number of builds of each builder that stay
+    whatever their age. Unfinished resources stay.
     """
 
     def pruneLogs(self, seconds: int, keep: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove the content of some logs of builds that ended so many seconds ago: their ``type`` is ``d`` then, and
-        they have no lines. Event: ``logs/N/emptied``.
+        """Remove the content of some logs of builds that ended ``seconds`` ago.
+
+        Their ``type`` is ``d`` then, and they have no lines. Event: ``logs/N/emptied``.
         """
         return self.transact(self._thdPruneLogs, *_checked(seconds, keep), place)
 
@@ -48,7 +49,7 @@ class RetentionUpdates(Transacts):
         return None if through is None else (0, through)
 
     def pruneBuildData(self, seconds: int, keep: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove some data of builds that ended so many seconds ago; announces nothing."""
+        """Remove some data of builds that ended ``seconds`` ago; announces nothing."""
         return self.transact(self._thdPruneBuildData, *_checked(seconds, keep), place)
 
     def _thdPruneBuildData(
@@ -58,8 +59,10 @@ class RetentionUpdates(Transacts):
         return None if through is None else (0, through)
 
     def pruneBuilds(self, seconds: int, keep: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove some builds that ended so many seconds ago, with all that belongs to them. Events: ``logs/N/emptied``
-        where a log has content, then ``deleted`` of logs, test result sets, steps and builds.
+        """Remove some builds that ended ``seconds`` ago, with all that belongs to them.
+
+        Events: ``logs/N/emptied`` where a log has content, then ``deleted`` of logs, test result sets, steps and
+            builds.
         """
         return self.transact(self._thdPruneBuilds, *_checked(seconds, keep), place)
 
@@ -69,7 +72,7 @@ class RetentionUpdates(Transacts):
         for buildid, ended in found[:BUILDS]:
             logids, setids, stepids = retention.thdPartsOfBuild(conn, buildid)
             if self._empty(conn, events, logids) is not None or not retention.thdRemoveResults(conn, setids):
-                return place  # there is more of it
+                return place  # the build has more rows
             for resource, ids in ((LOG, logids), (TEST_RESULT_SET, setids), (STEP, stepids), (BUILD, [buildid])):
                 events.announce(resource, "deleted", ids)
             retention.thdRemoveBuild(conn, buildid)
@@ -77,8 +80,9 @@ class RetentionUpdates(Transacts):
         return place if len(found) > BUILDS else following
 
     def pruneBuildsets(self, seconds: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove some buildsets that were complete so many seconds ago and none of whose builds is there any more, with
-        their requests. Events: ``buildrequests/N/deleted``, ``buildsets/N/deleted``.
+        """Remove some buildsets that were complete ``seconds`` ago and have no builds any more, with their requests.
+
+        Events: ``buildrequests/N/deleted``, ``buildsets/N/deleted``.
         """
         return self.transact(self._thdPruneBuildsets, _checked_age(seconds), place)
 
@@ -92,8 +96,9 @@ class RetentionUpdates(Transacts):
         return following
 
     def pruneChanges(self, seconds: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove some changes of so many seconds ago that no buildset came from and no scheduler waits to build. Event:
-        ``changes/N/deleted``.
+        """Remove some changes older than ``seconds`` that have no buildset and wait in no scheduler.
+
+        Event: ``changes/N/deleted``.
         """
         return self.transact(self._thdPruneChanges, _checked_age(seconds), place)
 
@@ -105,8 +110,9 @@ class RetentionUpdates(Transacts):
         return following
 
     def pruneSourceStamps(self, seconds: int, place: Place = START) -> Deferred[Place | None]:
-        """Remove some source stamps made so many seconds ago that nothing refers to; those that others could still find
-        go when this is done once more from the start. Event: ``sourcestamps/N/deleted``.
+        """Remove some source stamps made ``seconds`` ago that nothing refers to. Event: ``sourcestamps/N/deleted``.
+
+        Source stamps that a look-up could still find are removed by the next round.
         """
         return self.transact(self._thdPruneSourceStamps, _checked_age(seconds), place)
 
@@ -118,7 +124,7 @@ class RetentionUpdates(Transacts):
         return None if through is None else (0, through)
 
     def _empty(self, conn: Connection, events: Events, logids: list[int]) -> int | None:
-        """Remove the content of logs, as far as one transaction goes; the log at which it stopped."""
+        """Remove the content of logs, as much as one transaction may; gives the log at which it stopped."""
         full = self._db.retention.thdFullLogs(conn, logids)
         if full:
             self._db.retention.thdMarkEmpty(conn, full)

@@ -30,7 +30,7 @@ class SchedulerUpdates(Transacts):
 
     @deferred
     async def setSchedulerMaster(self, schedulerid: int, masterid: int | None) -> bool:
-        """Have a master run a scheduler, or with None nobody. Event: ``schedulers/N/updated``.
+        """Set the master that runs a scheduler; None: no master. Event: ``schedulers/N/updated``.
 
         Returns:
             Deferred with false if another active master runs it.
@@ -55,12 +55,11 @@ class SchedulerUpdates(Transacts):
             events.announce(SCHEDULER, "updated", schedulerid)
 
     def setForceScheduler(self, schedulerid: int, spec: Mapping[str, Any] | None) -> Deferred[None]:
-        """Store what a force scheduler's form looks like, for ``/forceschedulers``.
+        """Store the form of a force scheduler, for ``/forceschedulers``.
 
         Args:
             spec: ``button_name``, ``label``, ``builder_names`` (list of text), ``all_fields`` (list of
-            descriptions); None
-                for a scheduler that cannot be forced.
+            descriptions); None for a scheduler that cannot be forced.
         """
         return self.transact(self._thdSetForce, schedulerid, spec)
 

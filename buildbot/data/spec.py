@@ -1,4 +1,4 @@
-"""What ``application.spec`` says of a path: its type, and the types of its attributes."""
+"""The description of a path in ``application.spec``: its type, and the types of its attributes."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _ELEMENTS = {int: "integer", str: "string"}
 
 
 def described(resource: Resource) -> list[dict[str, Any]]:
-    """The attributes of a noun: name, type, and what the type is made of."""
+    """The attributes of a noun: name, type, and the parts of the type."""
     types = get_type_hints(resource.entity)
     return [_field(name, attribute, resource.kind(name), types[name]) for name, attribute in resource.fields.items()]
 
 
 def plain(name: str, kind: Kind, python: Any = None) -> dict[str, Any]:
-    """An attribute of something that is no noun; ``python``: the type of its values, which lists tell more by."""
+    """An attribute of something that is no noun; ``python``: the type of its values, with the elements of lists."""
     return {"name": name, "type": _TYPES[kind], "type_spec": _plain_type(kind, python)}
 
 
@@ -54,7 +54,7 @@ def _related(attribute: Related) -> dict[str, Any]:
 
 
 def _columns(columns: Iterable[ColumnElement[Any]]) -> list[dict[str, Any]]:
-    """Attributes by labels, of which ``a__b`` nests."""
+    """Attributes by labels; a label ``a__b`` is the attribute ``b`` inside ``a``."""
     found: list[dict[str, Any]] = []
     nests: dict[str, list[dict[str, Any]]] = {}
     for column in columns:

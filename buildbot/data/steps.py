@@ -36,7 +36,7 @@ class StepUpdates(Transacts):
         events.announce(STEP, "started", stepid)
 
     def setStepLocksAcquired(self, stepid: int) -> Deferred[None]:
-        """Say that a step that has begun has its locks now. Event: ``steps/N/updated``."""
+        """Store that a running step has its locks now. Event: ``steps/N/updated``."""
         return self.transact(self._thdSetLocksAcquired, stepid)
 
     def _thdSetLocksAcquired(self, conn: Connection, events: Events, stepid: int) -> None:
@@ -44,7 +44,7 @@ class StepUpdates(Transacts):
         events.announce(STEP, "updated", stepid)
 
     def setStepStateString(self, stepid: int, state_string: str) -> Deferred[None]:
-        """Say what a step is doing. Event: ``steps/N/updated``."""
+        """Set the state string of a step: what it is doing. Event: ``steps/N/updated``."""
         return self.transact(self._thdSetStepState, stepid, state_string)
 
     def _thdSetStepState(self, conn: Connection, events: Events, stepid: int, state_string: str) -> None:

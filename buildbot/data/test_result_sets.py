@@ -49,7 +49,7 @@ class TestResultSetUpdates(Transacts):
     def completeTestResultSet(
         self, test_result_setid: int, tests_passed: int | None = None, tests_failed: int | None = None
     ) -> Deferred[None]:
-        """Nothing more will come. Event: ``test_result_sets/N/completed``.
+        """Complete a set: it takes no more results. Event: ``test_result_sets/N/completed``.
 
         Raises ValueError if there is no such set, or it is complete.
         """

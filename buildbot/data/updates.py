@@ -64,13 +64,13 @@ class Updates(
     def __init__(self, db: DBConnector, mq: MQConnector) -> None:
         self._db = db
         self._mq = mq
-        #: claims of this master: tried and had, tried and lost to another master
+        #: attempts of this master to claim requests: won, and lost to another master
         self.claims = {"won": 0, "lost": 0}
 
     def transact(
         self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
-        """Run ``thd(conn, events, …)`` in one transaction, together with the events that it announces."""
+        """Run ``thd(conn, events, …)`` in one transaction, which also stores the events that it announces."""
         return self._db.pool.do(_with_events, thd, args, kwargs)
 
     def transact_all(self, thd: Callable[..., None], ids: Any, what: str, *args: Any) -> Deferred[None]:
@@ -89,8 +89,8 @@ class Updates(
         """Remove events from the log.
 
         Args:
-            seconds: those older than that, 0: all.
-            keep: and all but the newest so many, however young they are.
+            seconds: events older than this are removed; 0: all.
+            keep: the number of newest events that may stay; None: any number.
 
         Returns:
             Deferred with the last number removed.
@@ -101,13 +101,13 @@ class Updates(
 
 @dataclass(frozen=True)
 class Result:
-    """What an earlier call of the same batch gives, as an argument of a later one."""
+    """The result of an earlier call of the same batch, as an argument of a later call."""
 
     index: int
     key: str | None
 
     def of(self, outcomes: list[Any]) -> Any:
-        """The value, once that call was run."""
+        """The value, once that call has run."""
         return outcomes[self.index] if self.key is None else outcomes[self.index][self.key]
 
 
@@ -122,8 +122,8 @@ class _Gathered:
 class UpdateBatch(Updates):
     """Update methods whose calls are gathered, and sent as one transaction: all of them take effect, or none.
 
-    They are run in the order of the calls, with the same checks, the same fences and the same events as alone; what
-    happens together costs one commit instead of one each::
+    They run in the order of the calls, with the same checks, fences and events as single calls, but with one commit for
+    all::
 
         batch = master.data.update.batch()
         step = batch.newStep(buildid, "compile")
@@ -131,8 +131,8 @@ class UpdateBatch(Updates):
         await batch.send()
         stepid = (await step)["stepid"]
 
-    A call's Deferred fires when the batch is stored, or fails with what keeps it from being stored, which nobody need
-    look at beside `send`. A batch can be filled again after it was sent.
+    The Deferred of a call fires when the batch is stored, or fails with the error of `send`; callers may ignore it
+    there. A batch can be filled again after it was sent.
     """
 
     def __init__(self, db: DBConnector, mq: MQConnector, claims: dict[str, int]) -> None:
@@ -144,14 +144,14 @@ class UpdateBatch(Updates):
         return len(self._calls)
 
     def result(self, call: Deferred[Any], key: str | None = None) -> Any:
-        """A stand-in for what an earlier call gives, or for the value of ``key`` in it, as an argument of a later one.
+        """A stand-in for the result of an earlier call, or for ``key`` in it, as an argument of a later call.
 
-        Raises ValueError if it is no call of this batch that waits to be sent.
+        Raises ValueError if this batch has gathered no such call since it was last sent.
         """
         for index, gathered in enumerate(self._calls):
             if gathered.deferred is call:
                 return Result(index, key)
-        raise ValueError("call: it is none that this batch has gathered")
+        raise ValueError("call: this batch has not gathered it")
 
     def transact(
         self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -173,11 +173,11 @@ class UpdateBatch(Updates):
         return gathered.deferred
 
     def send(self) -> Deferred[None]:
-        """Store what was gathered, in one transaction.
+        """Store the gathered calls, in one transaction.
 
         Returns:
-            Deferred firing once all of it is committed, or failing with what the first call raised that failed; nothing
-            of the batch is stored then.
+            Deferred that fires once all of them are committed. It fails with the error of the first call that failed;
+            then nothing of the batch is stored.
         """
         calls, self._calls = self._calls, []
         if not calls:
@@ -204,7 +204,7 @@ def _run_all(conn: Connection, calls: list[_Gathered]) -> list[Any]:
     return outcomes
 
 
-#: what announces that a row was made on first use of its name
+#: the noun and event that announce a row which was added on first use of its name, by table
 _MADE: dict[str, tuple[Resource, str]] = {each.table.name: (each, each.made) for each in RESOURCES if each.made}
 
 

@@ -28,8 +28,8 @@ class WorkerUpdates(Transacts):
         return self._db.workers.thdFindWorkerId(conn, name)
 
     def setWorkers(self, configured: Mapping[str, Iterable[int]]) -> Deferred[dict[str, int]]:
-        """Say which workers this master has: ``{name: builderids}``. Event: ``workers/N/state_updated`` for what
-        changed.
+        """Set the workers of this master: ``{name: builderids}``. Event: ``workers/N/state_updated`` for each worker
+        that changed.
 
         Returns:
             Deferred with ``{name: workerid}``.
@@ -46,7 +46,7 @@ class WorkerUpdates(Transacts):
         return ids
 
     def workerConnected(self, workerid: int, workerinfo: Mapping[str, Any]) -> Deferred[None]:
-        """A worker connected to this master, and this is what it says of itself. Event: ``workers/N/connected``."""
+        """Store that a worker connected to this master, and its information. Event: ``workers/N/connected``."""
         return self.transact(self._thdConnected, workerid, dict(workerinfo))
 
     def _thdConnected(self, conn: Connection, events: Events, workerid: int, info: dict[str, Any]) -> None:
@@ -54,7 +54,7 @@ class WorkerUpdates(Transacts):
         events.announce(WORKER, "connected", workerid)
 
     def workerDisconnected(self, workerid: int) -> Deferred[None]:
-        """A worker is gone from this master. Event: ``workers/N/disconnected``."""
+        """Store that a worker is no longer connected to this master. Event: ``workers/N/disconnected``."""
         return self.transact(self._thdDisconnected, workerid)
 
     def _thdDisconnected(self, conn: Connection, events: Events, workerid: int) -> None:
@@ -68,7 +68,7 @@ class WorkerUpdates(Transacts):
         pause_reason: str | None = None,
         graceful: bool | None = None,
     ) -> Deferred[None]:
-        """Pause or resume a worker, or let it end gracefully; None leaves as is. Event: ``workers/N/state_updated``."""
+        """Pause or resume a worker, or shut it down gracefully; None: no change. Event: ``workers/N/state_updated``."""
         return self.transact(self._thdSetState, workerid, paused, pause_reason, graceful)
 
     def _thdSetState(
@@ -86,13 +86,13 @@ class WorkerUpdates(Transacts):
     def workerMissing(
         self, workerid: int, masterid: int, last_connection: str, notify: Iterable[str]
     ) -> Deferred[None]:
-        """A worker has been away for longer than its ``missing_timeout``. Event: ``workers/N/missing``, which has
-        these arguments too.
+        """Announce that a worker has been away for longer than its ``missing_timeout``. Event: ``workers/N/missing``,
+        with these arguments.
 
         Args:
             masterid: the master that missed it.
-            last_connection: when it was last there, as people read it.
-            notify: addresses of those who are to hear of it.
+            last_connection: when it was last connected, as text for people.
+            notify: addresses of the people to tell.
         """
         return self.transact(self._thdMissing, workerid, masterid, last_connection, list(notify))
 
@@ -111,11 +111,11 @@ class WorkerUpdates(Transacts):
     def set_worker_condition(
         self, workerid: int, quarantined_until: int | None = None, state_string: str | None = None
     ) -> Deferred[None]:
-        """Say what keeps a worker from building. Event if that is new: ``workers/N/state_updated``.
+        """Set why a worker takes no builds. Event if that is new: ``workers/N/state_updated``.
 
         Args:
-            quarantined_until: when it takes builds again after it failed, in Unix seconds; None: not in quarantine.
-            state_string: why it is in quarantine, or what one that is started on demand is doing; None: nothing.
+            quarantined_until: the end of its quarantine after a failure, in Unix seconds; None: not in quarantine.
+            state_string: the reason of the quarantine, or the state of a worker on demand; None: nothing.
         """
         return self.transact(self._thdSetCondition, workerid, quarantined_until, state_string)
 
