@@ -55,24 +55,24 @@ RESOURCES: tuple[Resource, ...] = (
     TEST_RESULT,
 )
 
-#: each by its plural
+#: every noun by its plural
 BY_PLURAL: dict[str, Resource] = {resource.plural: resource for resource in RESOURCES}
 
 
 def _check_heard() -> None:
-    """A path at which subscriptions could not tell what they hear does not import."""
+    """Check that each path declares the events that subscriptions to it get; a mistake is an error at import."""
     for resource in RESOURCES:
         for path in resource.paths if resource.events else ():
             condition = condition_of(resource, path, BY_PLURAL)
             if condition is None or (path.hears is None and not set(path.variables) <= set(variables_in(condition))):
-                raise DeclarationError(f"{resource.name}: nothing says what is heard at {path.pattern!r}")
+                raise DeclarationError(f"{resource.name}: it declares no events for {path.pattern!r}")
 
 
 _check_heard()
 
 
 def check_builds(resources: Sequence[Resource]) -> None:
-    """What belongs to a build, and does not say so, or says it wrongly, does not import: rules would not protect it."""
+    """Check that nouns which belong to builds declare it; otherwise rules about builds would not protect them."""
     leads = {
         each.key: f"a {each.name}"
         for each in resources
@@ -88,7 +88,7 @@ def check_builds(resources: Sequence[Resource]) -> None:
 
 check_builds(RESOURCES)
 
-#: words of paths at which there are builds, or nouns that belong to builds
+#: words in the paths of builds and of nouns that belong to builds
 WORDS_OF_BUILDS: frozenset[str] = frozenset(
     next(part for part in reversed(path.parts) if ":" not in part)
     for each in RESOURCES

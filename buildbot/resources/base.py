@@ -1,7 +1,7 @@
-"""What a declaration of a noun is made of.
+"""The parts of a noun's declaration.
 
 A noun's SELECT, dictionary keys, filters, orders, argument types, event bodies, routing keys and reference pages all
-follow from its ``Resource``. Declarations are values and expressions; a wrong one does not import.
+follow from its ``Resource``. Declarations are values and expressions; a wrong one is an error at import.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ metadata = MetaData(
 
 #: marks an index over text of any length
 EXACT_TEXT = "exact_text"
-#: marks an index that needs to hold only the rows that meet a condition
+#: marks an index that needs only the rows for which a condition holds
 ONLY_WHERE = "only_where"
 
 
@@ -53,7 +53,7 @@ class DeclarationError(Exception):
 
 
 def kind_of(expression: ColumnElement[Any]) -> Kind:
-    """What a column's values mean to callers."""
+    """The kind of a column's values."""
     column_type = expression.type
     if isinstance(column_type, ListText):
         return "list"
@@ -74,8 +74,8 @@ def kind_of(expression: ColumnElement[Any]) -> Kind:
 class Field:
     """An attribute computed from the noun's own row.
 
-    ``db_key``: the connector's name for it where the specification has another. ``of``: of a list, the kind of its
-    elements, which filters compare.
+    ``db_key``: its name in the connector, if that is another one. ``of``: the kind of the elements of a list, which
+    filters compare.
     """
 
     expr: ColumnElement[Any]
@@ -91,13 +91,13 @@ class Field:
 
     @property
     def value_kind(self) -> Kind:
-        """What its values mean to callers."""
+        """The kind of its values."""
         return self.kind or kind_of(self.expr)
 
 
 @dataclass(frozen=True, eq=False)
 class Related:
-    """An attribute read from other rows, for a whole list of nouns in one statement.
+    """An attribute read from other rows, for a whole list of resources in one statement.
 
     ``statement`` selects the owner's id first; it is restricted to the owners with ``owner IN ids``. ``shape``:
 
@@ -120,17 +120,17 @@ class Related:
 
     @property
     def of(self) -> Kind:
-        """The kind of the elements, which filters compare."""
+        """The kind of its elements, which filters compare."""
         return kind_of(list(self.statement.selected_columns)[1]) if self.shape == "values" else "str"
 
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
-    """Another object that a row has at most one of, read in the row's own statement.
+    """Another object of a row, at most one, read in the row's own statement.
 
-    ``columns`` come from what the noun's ``source`` joins; their labels nest as those of ``Related``. The value is None
-    where the first of them is NULL. ``key``: the column of the noun's own row that names the other object, if it has
-    one.
+    ``columns`` are of the tables that the noun's ``source`` joins; their labels nest as those of ``Related``. The value
+    is None where the first column is NULL. ``key``: the column of the noun's own row that refers to the other object,
+    if there is one.
     """
 
     columns: tuple[ColumnElement[Any], ...]
@@ -139,7 +139,7 @@ class Embedded:
 
     @property
     def kind(self) -> Kind:
-        """What its values mean to callers."""
+        """The kind of its values."""
         return "json"
 
 
@@ -148,7 +148,7 @@ Attribute = Field | Related | Embedded
 
 @dataclass(frozen=True)
 class Equals:
-    """A field has the value of a path's variable; of a list, any element. ``a.b`` is in an object."""
+    """A field has the value of a path's variable; a list has it as an element. ``a.b`` is in an object."""
 
     field: str
     variable: str
@@ -156,7 +156,7 @@ class Equals:
 
 @dataclass(frozen=True)
 class Element:
-    """A list has an element with the values of these variables, which are called as its fields are."""
+    """A list has an element with the values of these variables, which have the names of its fields."""
 
     field: str
     variables: tuple[str, ...]
@@ -164,10 +164,10 @@ class Element:
 
 @dataclass(frozen=True, eq=False)
 class Among:
-    """A field has a value that a field (``key``) of other resources has, of those of which a condition is true.
+    """A field has the same value as the field ``key`` of another resource for which a condition holds.
 
-    ``single``: there is at most one such resource, for ever the same. ``found_by`` is where those that there are
-    already are found, if the condition is about an aside.
+    ``single``: there is at most one such resource, and it never changes. ``found_by``: the path where the present ones
+    are found, if the condition is about an aside.
     """
 
     field: str
@@ -180,19 +180,19 @@ class Among:
 
 @dataclass(frozen=True)
 class Known:
-    """The resource was at the path when the subscription began, and nothing comes to be there later."""
+    """The resource was at the path when the subscription began; later there are no new ones."""
 
 
 @dataclass(frozen=True)
 class Every:
-    """All of these are true."""
+    """All of these conditions hold."""
 
     parts: tuple[Condition, ...]
 
 
 @dataclass(frozen=True)
 class Either:
-    """One of these is true."""
+    """One of these conditions holds."""
 
     parts: tuple[Condition, ...]
 
@@ -202,11 +202,11 @@ Condition = Equals | Element | Among | Known | Every | Either
 
 @dataclass(frozen=True, eq=False)
 class Path:
-    """A place where the noun is found: ``builders/n:builderid/builds``.
+    """A path of the noun: ``builders/n:builderid/builds``.
 
     A variable that is a field of the noun restricts it; every other one must occur as a bind parameter in ``where``.
-    A path whose last part is a variable gives a single resource, every other a collection. ``hears`` says of which
-    messages a subscription hears, where that does not follow from the rest (``heard.condition_of``).
+    A path whose last part is a variable gives a single resource, every other a collection. ``hears``: the
+    condition on the messages that a subscription gets, where it does not follow from the rest (``heard.condition_of``).
     """
 
     pattern: str
@@ -238,7 +238,7 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class LinkTo:
-    """A link of the noun: the path of what it points to, with fields of the noun in braces."""
+    """A link of the noun: the path that it points to, with fields of the noun in braces."""
 
     path: str
 
@@ -256,13 +256,13 @@ class Resource:
     entity: type[Any]
     fields: Mapping[str, Attribute]
     paths: tuple[Path, ...]
-    #: whether every write that changes what is read of it is an event, so that the clock tells whether an answer of it
-    #: is still true. Each noun says so or not: a wrong True gives clients answers that are out of date.
+    #: whether every write that changes its resources is an event. Then an answer is still true while the clock is the
+    #: same. A wrong True gives clients answers that are out of date.
     announced: bool
-    #: what belongs to a build: the field that leads there, ``buildid`` or the key of another noun that belongs to one.
-    #: Rules about builds hold for it.
+    #: for nouns that belong to a build: the field that leads to it, ``buildid`` or the key of another such noun.
+    #: Rules about builds hold for them.
     build_by: str | None = None
-    #: the event of a row that is made on first use of its name
+    #: the event of a row that is added on first use of its name
     made: str | None = None
     events: tuple[str, ...] = ()
     event_names: tuple[str, ...] = ()
@@ -271,7 +271,7 @@ class Resource:
     links: Mapping[str, LinkTo] = field(default_factory=dict)
     order: tuple[str, ...] = ()
     growing: bool = False
-    #: filters for one value that ask for another as well, unless that is filtered by itself: (field, value) → the same
+    #: filters that imply another filter, unless the query has one for that field: (field, value) → (field, value)
     implied: Mapping[tuple[str, Any], tuple[str, Any]] = field(default_factory=dict)
     #: the TypedDict of its dictionaries in the connector, where they differ
     db_entity: type[Any] | None = None
@@ -284,9 +284,9 @@ class Resource:
                 if name not in self.fields:
                     raise DeclarationError(f"{self.name}: {template!r} names {name!r}, which is no field")
         if self.announced and not self.event_names:
-            raise DeclarationError(f"{self.name}: it is said to be announced, but has no events")
+            raise DeclarationError(f"{self.name}: announced is True, but it has no events")
         if self.made is not None and self.made not in self.event_names:
-            raise DeclarationError(f"{self.name}: the event {self.made!r} of what is made is none of its events")
+            raise DeclarationError(f"{self.name}: made is {self.made!r}, which is none of its events")
         for path in self.paths:
             bound = bind_names(path.where)
             for name in path.variables:
@@ -313,12 +313,12 @@ class Resource:
         return next(iter(self.table.primary_key.columns))
 
     def kind(self, name: str) -> Kind:
-        """What the values of one of its fields mean."""
+        """The kind of one of its fields."""
         attribute = self.fields[name]
         return attribute.value_kind if isinstance(attribute, Field) else attribute.kind
 
     def compared(self, name: str) -> Kind:
-        """What a filter compares one of its fields with: its values, or the elements of its lists."""
+        """The kind that a filter compares one of its fields with: of its values, or of the elements of its lists."""
         attribute, kind = self.fields[name], self.kind(name)
         return attribute.of if kind == "list" and not isinstance(attribute, Embedded) else kind
 
@@ -333,20 +333,20 @@ def bind_names(clause: ColumnElement[bool] | None) -> set[str]:
 
 
 def unset(flag: ColumnElement[Any]) -> ColumnElement[bool]:
-    """Whether a flag is 0, as a literal: of a parameter no planner knows that an index of such rows alone will do."""
+    """A condition that a flag is 0, as a literal: with a parameter no planner can choose an index of such rows."""
     return flag == literal_column("0")
 
 
 def partial_index(name: str, *columns: str, where: str) -> Index:
-    """An index of some rows, for queries that ask for these alone; of all rows where the database has no such index.
+    """An index of the rows for which a condition holds; of all rows on databases without partial indexes.
 
-    The condition's column comes first, for the latter.
+    The condition's column comes first, for these databases.
     """
     return Index(name, *columns, info={ONLY_WHERE: where})
 
 
 def id_column() -> Column[int]:
-    """The number of a row, given out ascending and never twice."""
+    """The number of a row; numbers rise, and none is used twice."""
     return Column("id", Id, primary_key=True, autoincrement=True)
 
 

@@ -1,4 +1,4 @@
-"""Branches: where the lines of a codebase's history end."""
+"""Branches: the ends of the lines of a codebase's history."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ BRANCH = Resource(
     table=branches,
     key="branchid",
     announced=False,
-    doc="Where a line of a codebase's history ends.",
+    doc="The end of a line of a codebase's history.",
     entity=BranchDict,
     fields={
         "branchid": Field(branches.c.id, "unique in the installation"),
         "codebaseid": Field(branches.c.codebaseid, "its codebase"),
         "name": Field(branches.c.name, "unique in its codebase"),
-        "commitid": Field(branches.c.commitid, "the newest commit on it, if that is known"),
+        "commitid": Field(branches.c.commitid, "its newest commit, if that is known"),
         "last_timestamp": Field(branches.c.last_timestamp, "when it was last seen to change"),
     },
     paths=(Path("branches/n:branchid"), Path("codebases/n:codebaseid/branches")),

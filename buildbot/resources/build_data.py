@@ -1,4 +1,4 @@
-"""Build data: bytes that a build leaves behind under a name. Lists never load them: the values live apart."""
+"""Build data: bytes that a build stores under a name, in a table of their own, so that lists do not load them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ build_data_values = table(
 
 
 class BuildDataDict(TypedDict):
-    """What is known of a build's data, in the connector and in the Data API."""
+    """The description of a build's data, in the connector and in the Data API."""
 
     buildid: int
     name: str
@@ -50,13 +50,13 @@ BUILD_DATA = Resource(
     key="name",
     announced=False,
     build_by="buildid",
-    doc="Bytes that a build leaves behind under a name.",
+    doc="Bytes that a build stores under a name.",
     entity=BuildDataDict,
     growing=True,
     fields={
         "buildid": Field(build_data.c.buildid, "its build"),
         "name": Field(build_data.c.name, "unique in its build"),
-        "length": Field(build_data.c.length, "how many bytes the value has"),
+        "length": Field(build_data.c.length, "the size of the value in bytes"),
         "value": Field(cast(null(), Text), "always None; the bytes are at …/value", kind="json"),
         "source": Field(build_data.c.source, "what set it"),
     },

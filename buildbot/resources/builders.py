@@ -1,4 +1,4 @@
-"""Builders: what can be built, and which masters run it."""
+"""Builders, and the masters that run them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ builders = table(
     Column("description_html", Text),
     Column("projectid", Id, index=True),
     Column("tags", ListText, nullable=False),
-    # the number that its newest build has; raised under the row's lock
+    # the number of its newest build; raised under the row's lock
     Column("last_number", Integer, nullable=False, server_default=text("0")),
 )
 
@@ -82,7 +82,7 @@ BUILDER = Resource(
     key="builderid",
     announced=False,
     made="update",
-    doc="Something that can be built; it stays known when it is no longer configured.",
+    doc="A builder; it stays known when it is no longer configured.",
     entity=BuilderDict,
     db_entity=DbBuilderDict,
     fields={

@@ -1,4 +1,4 @@
-"""Build requests: what waits to be built, and who claimed it."""
+"""Build requests, and their claims."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ buildrequests = table(
     Column("claimed_by_masterid", Id, ForeignKey("masters.id")),
     Column("claimed_epoch", Integer),
     Column("claimed_at", UnixTime),
-    # somebody asked to cancel it while a master was building it
+    # a person asked to cancel it while a master was building it
     Column("cancel_reason", Text),
     partial_index(
         "ix_buildrequests_open",
@@ -103,19 +103,19 @@ BUILDREQUEST = Resource(
     table=buildrequests,
     key="buildrequestid",
     announced=False,
-    doc="Something that waits to be built, or was.",
+    doc="A request to build on a builder.",
     growing=True,
     entity=BuildRequestDict,
     db_entity=DbBuildRequestDict,
     fields={
         "buildrequestid": Field(buildrequests.c.id, "unique in the installation", db_key="brid"),
-        "buildsetid": Field(buildrequests.c.buildsetid, "what it was triggered with"),
-        "builderid": Field(buildrequests.c.builderid, "what is to be built"),
+        "buildsetid": Field(buildrequests.c.buildsetid, "the buildset that it belongs to"),
+        "builderid": Field(buildrequests.c.builderid, "the builder that builds it"),
         "priority": Field(buildrequests.c.priority, "higher goes first"),
-        "claimed": Field(_claimed, "true if a master has taken it"),
+        "claimed": Field(_claimed, "true if a master has claimed it"),
         "claimed_at": Field(buildrequests.c.claimed_at, "when it was last claimed"),
-        "claimed_by_masterid": Field(buildrequests.c.claimed_by_masterid, "the master that has taken it"),
-        "complete": Field(buildrequests.c.complete, "true once it is done with"),
+        "claimed_by_masterid": Field(buildrequests.c.claimed_by_masterid, "the master that has claimed it"),
+        "complete": Field(buildrequests.c.complete, "true once it is built or cancelled"),
         "results": Field(buildrequests.c.results, "-1 until complete"),
         "submitted_at": Field(buildrequests.c.submitted_at, "when it was triggered"),
         "complete_at": Field(buildrequests.c.complete_at, "when it was completed"),
@@ -149,6 +149,6 @@ BUILDREQUEST = Resource(
         "master": LinkTo("masters/{claimed_by_masterid}"),
     },
     order=("buildrequestid",),
-    # Unclaimed is what waits: a request that was cancelled before anybody took it does not any more.
+    # Unclaimed means that it waits: a request that was cancelled before a master claimed it does not wait.
     implied={("claimed", False): ("complete", False)},
 )

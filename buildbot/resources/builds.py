@@ -1,4 +1,4 @@
-"""Builds: what runs or ran on a worker for a build request."""
+"""Builds: the runs of builders on workers, each for a build request."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ builds = table(
     Column("locks_duration_s", Integer, nullable=False, server_default=text("0")),
     Column("state_string", Text, nullable=False),
     Column("results", Integer),
-    # somebody asked to stop it; kept so that the wish outlives the master that runs it
+    # a person asked to stop it; stored so that the wish outlives the master that runs it
     Column("stop_reason", Text),
     Index("uq_builds_builderid_number", "builderid", "number", unique=True),
     Index("ix_builds_workerid_id", "workerid", "id"),
@@ -72,7 +72,7 @@ _number = builds.c.number == bindparam("build_number")
 BUILD_BY_NUMBER = select(builds.c.id).where(builds.c.builderid == bindparam("builderid"), _number)
 BUILD_BY_NAME = select(builds.c.id).where(builds.c.builderid == _named_builder, _number)
 
-#: which buildsets come from a change stands in their asides
+#: the asides of buildsets have the ids of their changes
 _of_change = Among(
     "buildsetid",
     "buildsets",
@@ -155,7 +155,7 @@ BUILD = Resource(
                 build_properties.c.buildid, build_properties.c.name, build_properties.c.value, build_properties.c.source
             ).order_by(build_properties.c.name),
             "properties",
-            "{name: [value, source]} of those asked for",
+            "{name: [value, source]} of the properties asked for",
             kind="json",
             on_request=True,
             default={},

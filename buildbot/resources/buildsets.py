@@ -94,7 +94,7 @@ BUILDSET = Resource(
     db_entity=DbBuildsetDict,
     fields={
         "bsid": Field(buildsets.c.id, "unique in the installation"),
-        "external_idstring": Field(buildsets.c.external_idstring, "a key of whoever asked for it"),
+        "external_idstring": Field(buildsets.c.external_idstring, "a key that the caller chose"),
         "reason": Field(buildsets.c.reason, "why it was triggered"),
         "rebuilt_buildid": Field(buildsets.c.rebuilt_buildid, "the first original when this is a rebuild"),
         "submitted_at": Field(buildsets.c.submitted_at, "when it was triggered"),
@@ -116,7 +116,7 @@ BUILDSET = Resource(
         ),
         "parent_buildid": Field(buildsets.c.parent_buildid, "the build that triggered it"),
         "parent_relationship": Field(buildsets.c.parent_relationship, "how it belongs to that build"),
-        "scheduler": Field(buildsets.c.scheduler, "name of what triggered it"),
+        "scheduler": Field(buildsets.c.scheduler, "name of the scheduler that triggered it"),
     },
     paths=(Path("buildsets"), Path("buildsets/n:bsid")),
     events=("buildsets/{bsid}",),

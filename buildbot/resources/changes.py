@@ -1,4 +1,4 @@
-"""Changes: what somebody committed somewhere."""
+"""Changes: commits that change sources have found."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ changes = table(
     Column("properties", JsonText, nullable=False),
     Column("parent_changeids", JsonText, nullable=False),
     Column("sourcestampid", Id, ForeignKey("sourcestamps.id"), nullable=False, index=True),
-    # stands for repository, project, codebase and branch: finds the change before this one
+    # hash of repository, project, codebase and branch: finds the change before this one
     Column("history_hash", Hash, nullable=False),
     Index("ix_changes_history_hash_id", "history_hash", "id"),
     text_index("changes", "revision"),
@@ -140,7 +140,7 @@ CHANGE = Resource(
         "repository": Field(changes.c.repository, "empty when unset"),
         "project": Field(changes.c.project, "empty when unset"),
         "codebase": Field(changes.c.codebase, "empty when unset"),
-        "sourcestamp": Embedded(STAMP_COLUMNS, "the code that it led to", key=changes.c.sourcestampid),
+        "sourcestamp": Embedded(STAMP_COLUMNS, "the source stamp of its code", key=changes.c.sourcestampid),
     },
     paths=(
         Path("changes"),
@@ -164,7 +164,7 @@ CHANGE = Resource(
                 .join(builds, builds.c.buildrequestid == buildrequests.c.id)
                 .where(builds.c.id == bindparam("buildid"))
             ),
-            # a change is there before what is built of it, and after
+            # a change is there before its builds, and after them
             hears=Known(),
         ),
         Path(

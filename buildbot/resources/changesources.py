@@ -1,4 +1,4 @@
-"""Change sources: what watches repositories."""
+"""Change sources: they watch repositories."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ CHANGESOURCE = Resource(
     key="changesourceid",
     announced=False,
     made="updated",
-    doc="Something that watches repositories; at most one master runs it.",
+    doc="A watcher of repositories; at most one master runs it.",
     entity=ChangeSourceDict,
     db_entity=DbChangeSourceDict,
     fields={

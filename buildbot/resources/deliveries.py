@@ -1,4 +1,4 @@
-"""Which delivery of a change hook had to do with a branch last, so that a repeated one adds nothing."""
+"""The last delivery of a change hook for each branch, so that a repeated delivery adds nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from buildbot.resources.base import Hash, UnixTime, table
 deliveries = table(
     "deliveries",
     Column("delivery_hash", Hash, primary_key=True),
-    # the hash of the last delivery's name; delivery_hash is that of the branch
+    # the hash of the last delivery's name; delivery_hash is the hash of the branch
     Column("taker", Hash, nullable=False),
     Column("received_at", UnixTime, nullable=False, index=True),
 )

@@ -1,4 +1,4 @@
-"""The log of events and the clock that numbers them (design: one transaction, one truth)."""
+"""The log of events, and the clock that numbers them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Column, Text, text
 
 from buildbot.resources.base import Flag, Hash, Id, JsonText, UnixTime, table
 
-#: one row: the last number given out, and the last one that was removed from the log
+#: one row: the last number given out, and the last number removed from the log
 clock = table(
     "clock",
     Column("id", Flag, primary_key=True, autoincrement=False),
@@ -17,7 +17,7 @@ clock = table(
 events = table(
     "events",
     Column("seq", Id, primary_key=True, autoincrement=False),
-    # one key a line, segments joined by slashes; empty for a mark that only says "this was committed"
+    # one key a line, segments joined by slashes; empty for a marker of a commit that announces nothing
     Column("routing_keys", Text, nullable=False),
     Column("body", JsonText, nullable=False),
     # no foreign key: it would lock the master's row behind the clock's
@@ -26,7 +26,7 @@ events = table(
     Column("created_at", UnixTime, nullable=False),
 )
 
-#: consumers that survive a restart, and how far they have come
+#: consumers that survive a restart, and their positions
 consumers = table(
     "consumers",
     Column("name_hash", Hash, primary_key=True),

@@ -1,9 +1,9 @@
-"""Which events tell what happens to the resources at a path, by the nouns' declarations.
+"""The conditions on the events of the resources at a path, from the nouns' declarations.
 
-An event's message is its resource, so the message says whether the resource is at a path: a build at
-``masters/3/builds`` has the masterid 3. Where the path names an owner by something that the message does not have (a
-step at ``builders/linux/builds/7/steps`` has a buildid, but no builder and no number), the owners' events tell which
-ids these are. An event may also say more than its message does, in its *aside*: where its resource was until then.
+An event's message is its resource, so it tells whether the resource is at a path: a build at ``masters/3/builds`` has
+the masterid 3. A path may name an owner by something that the message does not have: a step at
+``builders/linux/builds/7/steps`` has a buildid, but no builder and no number. Then the owners' events give the ids. An
+event may have an *aside*, with attributes that the message does not have: the earlier place of its resource.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from buildbot.resources.base import Among, Attribute, Condition, Either, Element
 
 
 def parts_of(condition: Condition) -> Iterator[Equals | Element | Among | Known]:
-    """The conditions that a condition is made of, those about other resources left out."""
+    """The parts of a condition, except the conditions on other resources."""
     if isinstance(condition, Every | Either):
         for part in condition.parts:
             yield from parts_of(part)
@@ -28,7 +28,7 @@ def parts_of(condition: Condition) -> Iterator[Equals | Element | Among | Known]
 
 
 def variables_in(condition: Condition) -> Iterator[str]:
-    """The variables that a condition asks for."""
+    """The variables in a condition."""
     for part in parts_of(condition):
         if isinstance(part, Equals):
             yield part.variable
@@ -39,11 +39,11 @@ def variables_in(condition: Condition) -> Iterator[str]:
 
 
 def condition_of(resource: Resource, path: Path, resources: Mapping[str, Resource]) -> Condition | None:
-    """What must be true of a noun's message for it to be about something at a path; None if nothing tells.
+    """The condition that a noun's message is about a resource at a path; None if the declarations do not tell.
 
-    A variable that is a field, or that the path's condition sets equal to one, is that field's value. What is left is
-    said by the path (``hears``), or names an owner: the longest beginning of the path that is a path of another noun to
-    which a field of this one refers.
+    A variable that is a field, or that the path's condition sets equal to one, is that field's value. The other
+    variables are in the path's condition (``hears``), or name an owner: the longest beginning of the path that is a
+    path of another noun to which a field of this one refers.
     """
     columns = {_column(field): name for name, field in resource.fields.items()}
     equal = {variable: columns[column] for column, variable in _equalities(path.where) if column in columns}
@@ -61,7 +61,7 @@ def condition_of(resource: Resource, path: Path, resources: Mapping[str, Resourc
 
 
 def _owner(resource: Resource, path: Path, left: set[str], resources: Mapping[str, Resource]) -> Among | None:
-    """The condition that a resource belongs to the one at the beginning of its path."""
+    """The condition that a resource belongs to the owner at the beginning of its path."""
     parts = path.parts
     for length in range(len(parts) - 1, 0, -1):
         pattern = "/".join(parts[:length])
@@ -77,7 +77,7 @@ def _owner(resource: Resource, path: Path, left: set[str], resources: Mapping[st
 
 
 def _reference(resource: Resource, other: Resource) -> str | None:
-    """The field of a noun that refers to another one's key."""
+    """The field of a noun that refers to the key of another noun."""
     for name, field in resource.fields.items():
         column = _column(field)
         if column is not None and any(key.column.table is other.table for key in column.foreign_keys):
@@ -86,13 +86,13 @@ def _reference(resource: Resource, other: Resource) -> str | None:
 
 
 def _column(field: Attribute) -> Column[Any] | None:
-    """The column that a field is, if it is one."""
+    """The column of a field; None if it is computed."""
     column = getattr(field, "expr", None)
     return column if isinstance(column, Column) else None
 
 
 def _equalities(where: ColumnElement[bool] | None) -> Iterator[tuple[Column[Any], str]]:
-    """Columns that a condition sets equal to variables."""
+    """The columns that a condition sets equal to variables."""
     if isinstance(where, BooleanClauseList) and where.operator is operators.and_:
         for part in where.clauses:
             yield from _equalities(part)

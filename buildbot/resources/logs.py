@@ -1,4 +1,4 @@
-"""Logs: what steps had to say, in chunks of lines."""
+"""Logs: the output of steps, in chunks of lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ logchunks = table(
     Column("logid", Id, ForeignKey("logs.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
     Column("first_line", Integer, primary_key=True, autoincrement=False),
     Column("last_line", Integer, nullable=False),
-    # 0: UTF-8 as it is; 1: zstd
+    # 0: plain UTF-8; 1: zstd
     Column("compressed", Flag, nullable=False),
     Column("content", Blob, nullable=False),
 )
@@ -81,17 +81,17 @@ LOG = Resource(
     key="logid",
     announced=True,
     build_by="stepid",
-    doc="Something that a step had to say.",
+    doc="A log of a step.",
     growing=True,
     entity=LogDict,
     db_entity=DbLogDict,
     fields={
         "logid": Field(logs.c.id, "unique in the installation"),
         "name": Field(logs.c.name, "as the step named it"),
-        "slug": Field(logs.c.slug, "its name as it stands in paths; unique in its step"),
+        "slug": Field(logs.c.slug, "its name in paths; unique in its step"),
         "stepid": Field(logs.c.stepid, "its step"),
-        "complete": Field(logs.c.complete, "true once nothing more will come"),
-        "num_lines": Field(logs.c.num_lines, "how many lines it has so far"),
+        "complete": Field(logs.c.complete, "true once it is finished"),
+        "num_lines": Field(logs.c.num_lines, "the number of its lines so far"),
         "type": Field(logs.c.type, "s: stdio, t: text, h: HTML, d: deleted"),
     },
     paths=(

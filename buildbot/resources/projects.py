@@ -1,4 +1,4 @@
-"""Projects: what builders and codebases belong to."""
+"""Projects, to which builders and codebases belong."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PROJECT = Resource(
     table=projects,
     key="projectid",
     announced=False,
-    doc="What builders and codebases belong to.",
+    doc="A group of builders and codebases.",
     entity=ProjectDict,
     fields={
         "projectid": Field(projects.c.id, "unique in the installation"),

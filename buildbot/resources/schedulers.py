@@ -1,4 +1,4 @@
-"""Schedulers and force schedulers: what decides that something is built."""
+"""Schedulers and force schedulers: they decide what is built."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ schedulers = table(
     Column("name", Text, nullable=False),
     Column("name_hash", Hash, nullable=False, unique=True),
     Column("enabled", Flag, nullable=False, server_default=text("1")),
-    # what a force scheduler's form looks like; all NULL for others
+    # the form of a force scheduler; all NULL for other schedulers
     Column("force_button_name", Text),
     Column("force_label", Text),
     Column("force_fields", JsonText),
@@ -41,7 +41,7 @@ scheduler_masters = table(
     Column("masterid", Id, ForeignKey("masters.id", ondelete="CASCADE"), nullable=False, index=True),
 )
 
-#: changes that a scheduler has looked at and not yet built
+#: changes that wait for their build in a scheduler
 scheduler_changes = table(
     "scheduler_changes",
     Column("objectid", Id, ForeignKey("objects.id", ondelete="CASCADE"), primary_key=True, autoincrement=False),
@@ -101,7 +101,7 @@ SCHEDULER = Resource(
     key="schedulerid",
     announced=False,
     made="updated",
-    doc="Something that decides what is built; at most one master runs it.",
+    doc="A scheduler, which decides what is built; at most one master runs it.",
     entity=SchedulerDict,
     db_entity=DbSchedulerDict,
     fields={

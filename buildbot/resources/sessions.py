@@ -1,4 +1,4 @@
-"""Who is logged in: sessions of browsers, shared by the masters of the installation."""
+"""Sessions of people who are logged in, shared by the masters of the installation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from buildbot.resources.base import Hash, JsonText, UnixTime, id_column, table
 sessions = table(
     "sessions",
     id_column(),
-    # the token itself is only in the browser's cookie
+    # the hash of the token; the token itself is only in the browser's cookie
     Column("token_hash", Hash, nullable=False, unique=True),
     Column("user_info", JsonText, nullable=False),
     Column("expires_at", UnixTime, nullable=False, index=True),

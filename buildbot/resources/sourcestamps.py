@@ -1,4 +1,4 @@
-"""Source stamps: what exactly is built, and sets of them."""
+"""Source stamps, which name code exactly, and sets of them."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ patches = table(
 sourcestamps = table(
     "sourcestamps",
     id_column(),
-    # the set that it was made for; NULL for the stamp of a change
+    # the set that it was made for; NULL for the source stamp of a change
     Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), index=True),
-    # the same for the same code; NULL for stamps that must not be shared
+    # equal for equal code; NULL for source stamps that must not be shared
     Column("content_hash", Hash, unique=True),
     Column("branch", Text),
     Column("revision", Text),
@@ -52,14 +52,14 @@ sourcestamps = table(
     text_index("sourcestamps", "revision"),
 )
 
-#: a stamp may belong to several sets: equal code has one stamp
+#: a source stamp may belong to several sets: equal code has one source stamp
 sourcestampset_members = table(
     "sourcestampset_members",
     Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), primary_key=True, autoincrement=False),
     Column("ssid", Id, ForeignKey("sourcestamps.id"), primary_key=True, autoincrement=False, index=True),
 )
 
-#: the changes that made a stamp part of a set
+#: the changes for which a source stamp became part of a set
 sourcestampset_changes = table(
     "sourcestampset_changes",
     Column("sourcestampsetid", Id, ForeignKey("sourcestampsets.id"), primary_key=True, autoincrement=False),
@@ -88,20 +88,20 @@ _OWN: tuple[ColumnElement[Any], ...] = (
     sourcestamps.c.created_at,
 )
 
-#: columns of a stamp as it is embedded in other nouns; its patch is nested
+#: columns of a source stamp that is embedded in another noun; its patch is nested
 STAMP_COLUMNS: tuple[ColumnElement[Any], ...] = (
     *_OWN,
     *(column.label(f"patch__{name}") for name, column in _PATCH.items()),
 )
 
-#: the row of a stamp that has no patch: its id, then the columns above
+#: the row of a source stamp without patch: its id, then the columns above
 UNPATCHED_COLUMNS: tuple[ColumnElement[Any], ...] = (
     sourcestamps.c.id.label("_id"),
     *_OWN,
     *(null().label(f"patch__{name}") for name in _PATCH),
 )
 
-#: by name, since buildsets embed stamps and so import this file
+#: by name, since buildsets embed source stamps and so import this file
 _buildsets = named_table("buildsets", column("id"), column("sourcestampsetid"))
 
 
@@ -143,7 +143,7 @@ SOURCESTAMP = Resource(
     source=sourcestamps.outerjoin(patches, patches.c.id == sourcestamps.c.patchid),
     key="ssid",
     announced=True,
-    doc="What exactly is built; equal code has one stamp.",
+    doc="The exact code of a build; equal code has one source stamp.",
     growing=True,
     entity=SourceStampDict,
     db_entity=DbSourceStampDict,

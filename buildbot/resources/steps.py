@@ -1,4 +1,4 @@
-"""Steps: what a build does, one after the other."""
+"""Steps: the parts of a build, one after the other."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ STEP = Resource(
     key="stepid",
     announced=True,
     build_by="buildid",
-    doc="One thing that a build does.",
+    doc="A part of a build.",
     growing=True,
     entity=StepDict,
     fields={
@@ -78,7 +78,7 @@ STEP = Resource(
         "name": Field(steps.c.name, "unique in its build"),
         "buildid": Field(steps.c.buildid, "its build"),
         "started_at": Field(steps.c.started_at, "when it began"),
-        "locks_acquired_at": Field(steps.c.locks_acquired_at, "when it had its locks"),
+        "locks_acquired_at": Field(steps.c.locks_acquired_at, "when it got its locks"),
         "complete": Field(steps.c.complete_at.is_not(None), "true once it has ended"),
         "complete_at": Field(steps.c.complete_at, "when it ended"),
         "results": Field(steps.c.results, "None while it runs"),

@@ -1,4 +1,4 @@
-"""Test result sets: what a step measured of one kind, such as the outcome or the duration of each test."""
+"""Test result sets: results of a step of one kind, such as the outcome or the duration of each test."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ TEST_RESULT_SET = Resource(
     key="test_result_setid",
     announced=False,
     build_by="buildid",
-    doc="What a step measured of one kind.",
+    doc="Results of a step of one kind.",
     entity=TestResultSetDict,
     growing=True,
     fields={
@@ -56,11 +56,11 @@ TEST_RESULT_SET = Resource(
         "buildid": Field(test_result_sets.c.buildid, "its build"),
         "stepid": Field(test_result_sets.c.stepid, "the step that measured"),
         "description": Field(test_result_sets.c.description, "for people"),
-        "category": Field(test_result_sets.c.category, "what was measured: pass_fail, performance, …"),
+        "category": Field(test_result_sets.c.category, "the kind of the results: pass_fail, performance, …"),
         "value_unit": Field(test_result_sets.c.value_unit, "the unit of the values: boolean, s, message, …"),
-        "tests_passed": Field(test_result_sets.c.tests_passed, "how many passed, if known"),
-        "tests_failed": Field(test_result_sets.c.tests_failed, "how many failed, if known"),
-        "complete": Field(test_result_sets.c.complete, "true once nothing more will come"),
+        "tests_passed": Field(test_result_sets.c.tests_passed, "number of tests that passed, if known"),
+        "tests_failed": Field(test_result_sets.c.tests_failed, "number of tests that failed, if known"),
+        "complete": Field(test_result_sets.c.complete, "true once it takes no more results"),
     },
     paths=(
         Path("test_result_sets"),

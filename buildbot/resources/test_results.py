@@ -1,4 +1,4 @@
-"""Test results: the single values of a test result set. Names and paths, which return in every build, are kept once."""
+"""Test results: the values of a test result set. Names and paths, equal in every build, are stored once."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ test_code_paths = table(
 test_results = table(
     "test_results",
     id_column(),
-    # by far the most rows of all tables: nothing but the set is searched by or enforced; what the other ids refer to
-    # is never removed
+    # by far the most rows of all tables. Only the set is indexed and a foreign key; the rows that the other ids refer
+    # to are never removed
     Column("builderid", Id, nullable=False),
     Column("test_result_setid", Id, ForeignKey("test_result_sets.id", ondelete="CASCADE"), nullable=False),
     Column("test_nameid", Id),
@@ -59,7 +59,7 @@ TEST_RESULT = Resource(
     key="test_resultid",
     announced=False,
     build_by="test_result_setid",
-    doc="One value that a step measured.",
+    doc="One result of a test or another measurement.",
     entity=TestResultDict,
     growing=True,
     fields={

@@ -1,4 +1,4 @@
-"""Column types that carry their meaning; values stay what drivers give, so that rows need no conversion in between."""
+"""Column types that tell the meaning of values. Values stay as drivers give them, so rows need no conversion."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import BigInteger, LargeBinary, SmallInteger, String, Text
 
 
 class Id(BigInteger):
-    """Number of a row."""
+    """The number of a row."""
 
 
 class UnixTime(BigInteger):

@@ -1,4 +1,4 @@
-"""Workers: the agents that run builds, and where they are configured and connected."""
+"""Workers: the agents that run builds, and the masters where they are configured and connected."""
 
 from __future__ import annotations
 
@@ -114,17 +114,17 @@ WORKER = Resource(
             "objects",
             "pairs of master and builder that may use it",
         ),
-        "workerinfo": Field(workers.c.info, "what it said of itself when it last connected"),
+        "workerinfo": Field(workers.c.info, "the information that it sent when it last connected"),
         "paused": Field(workers.c.paused, "true while it takes no new builds"),
         "pause_reason": Field(workers.c.pause_reason, "why it was paused"),
         "graceful": Field(workers.c.graceful, "true if it shuts down after its running builds"),
         "quarantined_until": Field(
             workers.c.quarantined_until,
-            "when it takes builds again after it failed; null if it did not, and in the past once it does",
+            "the end of its quarantine after a failure, possibly in the past; null if it never was in quarantine",
         ),
         "state_string": Field(
             workers.c.state_string,
-            "why it is in quarantine, or what one that is started on demand is doing; null if there is nothing to say",
+            "the reason of its quarantine, or the state of a worker on demand; null otherwise",
         ),
     },
     paths=(

@@ -1,4 +1,4 @@
-"""Nouns are declared once, and a wrong declaration does not import."""
+"""Nouns are declared once, and a wrong declaration is an error at import."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_declared(resource: Resource) -> None:
     ],
 )
 def test_what_belongs_to_builds_says_so(plural: str, wrong: dict[str, Any], words: str) -> None:
-    """A noun with the key of a build, or of something that belongs to one, and without ``build_by`` does not import."""
+    """A noun with the key of a build, or of a noun that belongs to builds, needs ``build_by``."""
     changed = [replace(each, **wrong) if each.plural == plural else each for each in RESOURCES]
     with pytest.raises(DeclarationError, match=words):
         check_builds(changed)
