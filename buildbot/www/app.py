@@ -1,4 +1,4 @@
-"""Which way in a request takes; the one list of URL roots."""
+"""The application: the list of URL roots, and the handler of each request."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class App:
     operating: Operating
 
     async def handle(self, request: Request) -> Response:
-        """The reply; only what nobody foresaw is raised.
+        """The response to a request; raises only unforeseen errors.
 
-        Every request but the WebSocket handshake comes through here before anything is answered, kept answers and 304
-        included: who may ask belongs here.
+        Every request but the WebSocket handshake comes through here, also for kept responses and 304: so the visitor's
+        rights are checked here.
         """
         segments = request.segments()
         try:
@@ -81,7 +81,7 @@ class App:
         return Response.text(status, b"")
 
     def _refused(self, request: Request, segments: tuple[str, ...], why: RefusedError) -> Response:
-        """What a page of another origin may read, too, where it may call the API."""
+        """A refusal that a page of another origin may read, too, if it may call the API."""
         response = rest.error_response(why)
         if segments[0] != "api":
             return response
@@ -112,7 +112,7 @@ class App:
 
 
 def plain_error(status: int, why: str) -> Response:
-    """The reply to a request that no handler has seen, or whose handler failed."""
+    """The response to a request that reached no handler, or whose handler failed."""
     return rest.error_response(RefusedError(status, why))
 
 

@@ -1,7 +1,7 @@
-"""Ways to find out who a visitor is: ``c['www']['auth']``.
+"""Ways to log in: ``c['www']['auth']``.
 
-An auth does one of two things. Most have ``login``, which answers ``/auth/login`` until it knows the visitor; a
-session then remembers. `RemoteUserAuth` has ``visitor`` instead: each request says by itself who sent it.
+Most have ``login``, which answers ``/auth/login`` until it knows the visitor; then there is a session. `RemoteUserAuth`
+has ``visitor`` instead: a header of each request names the visitor.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ from buildbot.www.sessions import Sessions
 
 _log = Logger()
 
-#: what is known about a user: ``username``, ``email``, ``full_name``, ``groups``, …; JSON values
+#: the attributes of a user: ``username``, ``email``, ``full_name``, ``groups``, …; JSON values
 UserInfo = dict[str, Any]
 
-#: methods of 4.3 that make resources of Twisted's web server, which is not ours
+#: methods of Buildbot 4.3 that make resources of Twisted's web server, which is not used here
 _OF_TWISTED = ("getLoginResource", "getLogoutResource", "maybeAutoLogin", "updateUserInfo")
 _REMEMBERED_USERS = 1000
 _REMEMBERED_S = 300.0
@@ -44,14 +44,14 @@ _REMEMBERED_S = 300.0
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """The end of a login: who it is, and the part of the page to go back to."""
+    """The end of a login: the user, and the part of the page to go back to."""
 
     user: UserInfo
     redirect: str
 
 
 class LoginContext(Protocol):
-    """What an auth may ask of the place where people log in."""
+    """The surroundings of a login, for an auth."""
 
     @property
     def master(self) -> Any:
@@ -63,21 +63,21 @@ class LoginContext(Protocol):
 
     @property
     def sessions(self) -> Sessions:
-        """How cookies are set."""
+        """The sessions, for setting cookies."""
 
     async def sign(self, purpose: str, text: str) -> str:
         """A signature of ``text`` that only this installation can make."""
 
 
 class UserInfoProviderBase:
-    """Says more about a user whose name is known; derive from it and override ``getUserInfo``."""
+    """Gives further attributes of a user; derive from it and override ``getUserInfo``."""
 
     name = "noinfo"
     #: the master, before it is asked
     master: Any = None
 
     def getUserInfo(self, username: str) -> Any:
-        """A dictionary with ``email``, ``full_name``, ``groups`` or what else there is; may be a coroutine."""
+        """A dictionary with ``email``, ``full_name``, ``groups`` or other attributes; may be a coroutine."""
         return {"email": username}
 
 
@@ -88,11 +88,9 @@ def _provider(value: Any) -> UserInfoProviderBase:
 
 
 class AuthBase(Declared):
-    """What ways to log in have in common; derive from it and override ``login`` or ``visitor``."""
+    """Base class of ways to log in; derive from it and override ``login`` or ``visitor``."""
 
-    userInfoProvider = argument(
-        None, checks.optional(_provider), doc="asked for more about users once their names are known"
-    )
+    userInfoProvider = argument(None, checks.optional(_provider), doc="gives further attributes of users")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -115,29 +113,29 @@ class AuthBase(Declared):
             self.userInfoProvider.master = master
 
     def getConfigDict(self) -> dict[str, Any]:
-        """What pages are told: ``name``, and for OAuth2 more."""
+        """The description for pages: ``name``, and for OAuth2 more."""
         return {"name": type(self).__name__}
 
     async def visitor(self, request: Request, desk: LoginContext) -> UserInfo | None:
-        """Who the request itself says has sent it; None if that is left to sessions."""
+        """The user that the request itself names; None if sessions tell."""
         return None
 
     def knows(self, user: Mapping[str, Any]) -> bool:
-        """Whether a session of this user still counts."""
+        """Whether a session of this user is still valid."""
         return True
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
-        """One step of a login: its end, or what to answer meanwhile."""
+        """One step of a login: its end, or the response for the next step."""
         return Response.text(404, "There is no login here")
 
     async def described(self, user: Mapping[str, Any]) -> UserInfo:
-        """What is known of a user, with what ``userInfoProvider`` says."""
+        """The attributes of a user, with those of ``userInfoProvider``."""
         provider = self.userInfoProvider or UserInfoProviderBase()
         return {**user, **(await resolved(provider.getUserInfo(user["username"])) or {})}
 
 
 class NoAuth(AuthBase):
-    """Nobody logs in, and everybody may control: for a network in which everybody is trusted."""
+    """No login; all visitors may control: for a network of trusted people."""
 
 
 class PasswordAuth(AuthBase):
@@ -177,7 +175,7 @@ class PasswordAuth(AuthBase):
         return Response.text(401, "Unauthorized").with_headers(challenge)
 
     async def __is_right(self, address: str, given: tuple[str, str], desk: LoginContext) -> bool:
-        """The verdict on a password, when it is the turn of its address."""
+        """Check a password, when it is the turn of its address."""
         if self.__guesses is None:
             self.__guesses = Guesses(desk.master.reactor)
         guesses, name, network = self.__guesses, given[0][:200], network_of(address)
@@ -185,7 +183,7 @@ class PasswordAuth(AuthBase):
         async def check() -> bool:
             return bool(await self.check(*given, desk))
 
-        # Whoever waits because of wrong passwords holds a place of its address meanwhile, but no thread.
+        # A login that waits because of wrong passwords takes a place of its address, but no thread.
         with self.__checks.place(network):
             await guesses.turn(address, name)
             right = await self.__checks.run(network, check)
@@ -194,7 +192,7 @@ class PasswordAuth(AuthBase):
 
 
 def _users(value: Any) -> dict[bytes, bytes]:
-    """Names and passwords as bytes; what is wrong is not shown, it may hold passwords."""
+    """Names and passwords as bytes; a wrong value is not shown, since it may hold passwords."""
     try:
         return {_bytes(name): _bytes(password) for name, password in dict(value).items()}
     except (TypeError, ValueError, AttributeError):
@@ -208,7 +206,7 @@ class UserPasswordAuth(PasswordAuth):
     users = argument(REQUIRED, _users, doc="a dictionary of name to password, or a list of such pairs")
 
     def knows(self, user: Mapping[str, Any]) -> bool:
-        """As ``AuthBase.knows``: whoever is taken out of the configuration is out."""
+        """As ``AuthBase.knows``: sessions of users who were removed from the configuration are invalid."""
         return _bytes(user["username"]) in (self.users or {})
 
     async def check(self, username: str, password: str, desk: LoginContext) -> bool:
@@ -220,7 +218,7 @@ class UserPasswordAuth(PasswordAuth):
 
 
 def _password_file(value: Any) -> str:
-    # while a configuration is loaded, relative means relative to its directory
+    # while a configuration is loaded, paths are relative to its directory
     path = Path(checks.name(os.fspath(value) if isinstance(value, os.PathLike) else value)).absolute()
     if not path.is_file():
         raise ValueError(f"must be a file; there is none {value!r}")
@@ -251,7 +249,7 @@ class UsersAuth(PasswordAuth):
         """As ``PasswordAuth.check``."""
         try:
             user = await desk.master.db.users.getUserByUsername(username)
-        except ValueError:  # no text that a name can be
+        except ValueError:  # the text cannot be a name
             return False
         stored = (user or {}).get("bb_password") or ""
         return bool(await _in_thread(desk, check_passwd, password, stored))
@@ -284,10 +282,10 @@ def _header_regex(value: Any) -> re.Pattern[str]:
 
 
 class RemoteUserAuth(AuthBase):
-    """A proxy in front of the master knows who it is, and says so in a header of every request.
+    """A proxy in front of the master logs people in, and names the user in a header of every request.
 
-    Whoever reaches the master around the proxy can claim to be anybody: let it listen on loopback, and let the proxy
-    remove the header from what clients send.
+    A client that reaches the master without the proxy can claim to be any user: let the master listen on loopback, and
+    let the proxy remove the header from the requests of clients.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("header", "headerRegex", "userInfoProvider")
@@ -305,7 +303,7 @@ class RemoteUserAuth(AuthBase):
         self.__known: OrderedDict[str, tuple[float, UserInfo]] = OrderedDict()
 
     async def visitor(self, request: Request, desk: LoginContext) -> UserInfo | None:
-        """As ``AuthBase.visitor``; what the provider says of a user counts for five minutes."""
+        """As ``AuthBase.visitor``; the attributes that the provider gives are used for five minutes."""
         found = self.__regex.fullmatch(request.header(self.header.lower()) or "")
         if found is None:
             return None
@@ -320,12 +318,12 @@ class RemoteUserAuth(AuthBase):
         return known[1]
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
-        """As ``AuthBase.login``; the proxy has done it, or nobody has."""
+        """As ``AuthBase.login``; the proxy logs in, so there is no other login."""
         return Response.text(403, "The proxy in front of this server did not say who you are")
 
 
 def basic_credentials(request: Request) -> tuple[str, str] | None:
-    """Name and password of HTTP Basic; None if there are none that can be read."""
+    """Name and password of HTTP Basic; None if the header has none, or cannot be read."""
     scheme, _, encoded = (request.header("authorization") or "").partition(" ")
     if scheme.lower() != "basic":
         return None

@@ -1,6 +1,6 @@
-"""Where pictures of people come from: ``c['www']['avatar_methods']``.
+"""Pictures of people: ``c['www']['avatar_methods']``.
 
-The methods are asked in order until one answers. Who is known to none has the picture of nobody.
+The methods are asked in order until one has a picture. A person without one gets the default picture.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from buildbot.www.resource import Redirect
 
 _log = Logger()
 
-#: the path, below ``buildbotURL``, of the picture of nobody
+#: the path of the default picture, below ``buildbotURL``
 NOBODY = "img/nobody.svg"
 NOBODY_PICTURE = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" fill="#ccc"/>'
@@ -41,23 +41,23 @@ _REMEMBERED_S = 3600.0
 class AvatarBase(Declared):
     """Derive from it and override ``getUserAvatar``."""
 
-    #: what pages are told of it
+    #: its name for pages
     name = "noavatar"
     #: the master, before it is asked
     master: Any = None
 
     def getConfigDict(self) -> dict[str, Any]:
-        """What pages are told: ``name``."""
+        """The description for pages: ``name``."""
         return {"name": self.name}
 
     def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
-        """Somebody's picture: its type and its bytes, or None; may be a coroutine or a Deferred.
+        """The picture of a person: its type and its bytes, or None; may be a coroutine or a Deferred.
 
         Args:
-            email: his address, empty if it is not known.
-            username: his name, if it is known.
+            email: the person's address, empty if it is not known.
+            username: the person's name, if it is known.
             size: width and height in pixels.
-            defaultAvatarUrl: the picture of nobody.
+            defaultAvatarUrl: the default picture.
 
         Raises:
             Redirect: the picture is elsewhere.
@@ -70,7 +70,7 @@ class AvatarGravatar(AvatarBase):
 
     name = "gravatar"
     positional = ("default",)
-    default = argument("retro", checks.name, doc="what is shown for those whom it does not know")
+    default = argument("retro", checks.name, doc="the picture of people whom it does not know")
 
     def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
         """As ``AvatarBase.getUserAvatar``."""
@@ -81,8 +81,7 @@ class AvatarGravatar(AvatarBase):
 class AvatarGitHub(AvatarBase):
     """Pictures from GitHub, by user name, or by e-mail address of a profile or of a commit.
 
-    GitHub answers only so many questions without a token, or an application's id and secret. What it has answered is
-    remembered for an hour.
+    GitHub answers few requests without a token, or an application's id and secret. Answers are remembered for an hour.
     """
 
     name = "github"
@@ -152,7 +151,7 @@ class AvatarGitHub(AvatarBase):
         )
         if self.debug:
             _log.info("avatar: {where} answers {status}", where=answer.where, status=answer.status)
-        if answer.status in (404, 422):  # nobody of this name, or no text that could be searched for
+        if answer.status in (404, 422):  # no user of this name, or a text that GitHub cannot search for
             return {}
         found = answer.require(200).json()
         if not isinstance(found, Mapping):
@@ -171,7 +170,7 @@ class Avatars:
     Args:
         methods: asked in this order.
         home: ``buildbotURL``.
-        master: of the methods.
+        master: the master, for the methods.
     """
 
     def __init__(self, methods: Sequence[AvatarBase], home: str, master: Any) -> None:
@@ -181,7 +180,7 @@ class Avatars:
             method.master = master
 
     async def handle(self, request: Request) -> Response:
-        """The picture of whom the request names, or where it is."""
+        """The picture of the person in the request, or a redirect to it."""
         given = dict(request.parameters())
         # The existing page writes "&amp;" between names.
         email = given.get("email", given.get("amp;email", "")).encode()
@@ -207,24 +206,24 @@ class Avatars:
             if picture is not None:
                 return picture
             if found is not None:
-                _log.error("avatar by {name}: it gave no type and bytes of a picture", name=method.name)
+                _log.error("avatar by {name}: it must give the type and the bytes of a picture", name=method.name)
         return nobody()
 
 
 def nobody() -> Response:
-    """The picture of nobody."""
+    """The default picture."""
     return Response(200, (("Content-Type", "image/svg+xml"), ("Cache-Control", "max-age=86400")), NOBODY_PICTURE)
 
 
 def _picture(found: Any) -> Response | None:
-    """The answer that has a picture; None if it is none."""
+    """The response with a picture; None if the bytes are none."""
     if not isinstance(found, tuple) or len(found) != 2:
         return None
     kind, content = found
     kind = kind.decode(errors="replace") if isinstance(kind, bytes) else kind
     if not isinstance(kind, str) or not isinstance(content, bytes) or not _PICTURE.fullmatch(kind):
         return None
-    # A picture may be a document of its own, with scripts in it.
+    # A picture may be a document with scripts in it.
     headers = (
         ("Content-Type", kind),
         ("Cache-Control", "max-age=3600"),

@@ -1,7 +1,7 @@
-"""Badges: small pictures that say how the newest build of a builder ended, for other pages to show.
+"""Badges: small pictures with the state of a builder's newest build, for other pages to show.
 
-``/plugins/badges/BUILDER.svg``, or ``.png`` where CairoSVG is installed. A badge is a template of Jinja, one of ours or
-one of the directory ``templates`` beside ``master.cfg``.
+``/plugins/badges/BUILDER.svg``, or ``.png`` where CairoSVG is installed. A badge is a Jinja template, of this package
+or of the directory ``templates`` beside ``master.cfg``.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _log = Logger()
 
 NAME = "badges"
 _OURS = Path(__file__).parent / "templates" / NAME
-#: where installations have their own; Buildbot's documentation and program differ about the name
+#: directories of an installation's own templates; Buildbot's documentation and program differ about the name
 _OWN = ("templates", "template")
-#: widths of the characters of DejaVu Sans from blank to tilde, in thousandths of its size
+#: widths of the characters of DejaVu Sans from blank to tilde, in thousandths of the font size
 _WIDTHS = (
     318, 401, 460, 838, 636, 950, 780, 275, 390, 390, 500, 838, 318, 361, 318, 337, 636, 636, 636, 636, 636, 636, 636,
     636, 636, 636, 337, 337, 838, 838, 838, 531, 1000, 684, 686, 698, 770, 632, 575, 775, 752, 295, 295, 656, 557, 863,
@@ -37,7 +37,7 @@ _OTHER, _WIDE, _FIRST_WIDE = 640, 1000, "\u1100"
 
 
 def width_of(text: str, size: float) -> float:
-    """How wide a text is in DejaVu Sans, in pixels."""
+    """The width of a text in DejaVu Sans, in pixels."""
     thousandths = 0
     for each in text:
         place = ord(each) - 32
@@ -52,7 +52,7 @@ class Badges:
     """Answers ``/plugins/badges/…``.
 
     Args:
-        master: whose builds they are about.
+        master: the master, for its builds.
         options: ``c['www']['plugins']['badges']``.
     """
 
@@ -84,12 +84,12 @@ class Badges:
             return Response.text(500, "The template of this badge has a mistake. The log says more.")
         if kind == "png":
             return await self._png(svg)
-        # It is a document of its own, with what its address says in it.
+        # It is a document that contains parts of its address.
         policy = ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
         return _picture("image/svg+xml; charset=utf-8", svg.encode()).with_headers(policy)
 
     async def _state(self, builder: str) -> str:
-        """What is said of a builder: ``running``, the result of its newest build, or ``unknown``."""
+        """The state of a builder: ``running``, the result of its newest build, or ``unknown``."""
         newest = {"order": ["-number"], "limit": 1, "fields": ["complete", "results"]}
         builds = await self._master.data.get(newest, ("builders", builder, "builds")) if builder else []
         if not builds:

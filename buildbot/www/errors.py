@@ -1,4 +1,4 @@
-"""One table from what went wrong to what a client is told; every way in reads it."""
+"""The table from exceptions to the errors that clients get; all protocols use it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERNAL_ERROR = -32603
 
 
 class RefusedError(Exception):
-    """A request that cannot be served, with the status and the text that the client gets."""
+    """A request is refused, with the status and the text that the client gets."""
 
     def __init__(self, status: int, message: str, code: int = INVALID_REQUEST) -> None:
         super().__init__(message)
@@ -75,7 +75,7 @@ TABLE: tuple[tuple[type[Exception], int, int], ...] = (
 
 
 def problem_of(error: Exception) -> Problem:
-    """What to tell the client about ``error``; what we did not foresee is logged here and stays inside."""
+    """The error for the client; an unforeseen exception is logged here, and the client is not told its text."""
     if isinstance(error, RefusedError):
         return Problem(error.status, error.code, error.message)
     for kind, status, code in TABLE:
@@ -83,7 +83,7 @@ def problem_of(error: Exception) -> Problem:
             messages = getattr(error, "messages", None)
             return Problem(status, code, messages if isinstance(messages, dict) else str(error))
     if isinstance(error, DBAPIError) and getattr(error, "__notes__", None):
-        # the disk is full, the server read-only: for administrators, and it may pass
+        # the disk is full, or the server read-only: administrators can mend that
         _log.error("a request failed: {reason}", reason="; ".join(error.__notes__))
         return Problem(503, INTERNAL_ERROR, "the database cannot be written now - see logs")
     _log.failure("a request failed")

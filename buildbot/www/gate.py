@@ -1,9 +1,8 @@
-"""The one place where requests meet authorization, before anything is answered.
+"""The gate: it checks every request before it is answered.
 
-`Gate.admit` finds out who sent a request and refuses what its rules forbid: reading, following events by SSE or
-WebSocket, downloads, metrics, and whatever way in is added later, since only what is listed here as open to
-everybody passes without being looked at. What a JSON-RPC call asks for stands in its body, so `JsonRpc` asks
-`Gate.check` once it has read that.
+`Gate.admit` finds the visitor of a request and refuses what the rules forbid: reads, events by SSE or WebSocket,
+downloads, metrics. Only the roots that are listed here are open to all visitors, so a new protocol is protected, too.
+The action of a JSON-RPC call is in its body, so `JsonRpc` asks `Gate.check` when it has read that.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from buildbot.www.http.messages import Request
 from buildbot.www.sessions import ANONYMOUS, LIFETIME, SessionConnections, Sessions, Visitor
 from buildbot.www.settings import Settings
 
-#: roots of what everybody gets: the pages' files, the way to log in, hooks (which have secrets of their own)
+#: roots that are open to all visitors: the pages' files, the login, hooks (which have secrets of their own)
 _OPEN = frozenset(
     {
         "",
@@ -42,15 +41,15 @@ _OPEN = frozenset(
         "index.html",
     }
 )
-#: what only this server's pages may ask for; the API has rules of its own for browsers (``cors``)
+#: roots that only this server's pages may request; the API has rules of its own for browsers (``cors``)
 _OF_PAGES = frozenset({"auth", "config", "sse", "ws"})
 
 
 class Gate:
-    """Knows visitors, and what they may do.
+    """Knows visitors and their rights.
 
     Args:
-        master: whose data is guarded.
+        master: the master, whose data it protects.
         settings: of the server.
         www: ``c['www']``, for ``auth``, ``authz`` and ``cookie_expiration_time``.
         holds: connections to close with their sessions.
@@ -67,13 +66,13 @@ class Gate:
         lifetime = www.get("cookie_expiration_time") or LIFETIME
         self.sessions = Sessions(master.db, str(self.auth.getConfigDict()["name"]), secure, lifetime)
         self._holds = holds
-        #: without a login only those who reach this machine's loopback are trusted, unless NoAuth says otherwise
+        #: without a login only visitors from this machine's loopback are trusted, unless the auth is NoAuth
         self._anonymous_control = is_loopback(settings.listen) if configured is None else isinstance(configured, NoAuth)
         self._authz.attach(master, self._anonymous_control)
 
     @property
     def guards_reading(self) -> bool:
-        """Whether some rule is about reading."""
+        """Whether some rule restricts reading."""
         return self._authz.may_guard(AccessRequest(("builds",)))
 
     @property
@@ -86,7 +85,7 @@ class Gate:
         return await self.sessions.sign(purpose, text)
 
     async def visitor(self, request: Request) -> Visitor:
-        """Who sent a request."""
+        """The visitor who sent a request."""
         user = await self.auth.visitor(request, self)
         if user is not None:
             return Visitor(user)
@@ -94,11 +93,11 @@ class Gate:
         return visitor if visitor.user is not None and self.auth.knows(visitor.user) else ANONYMOUS
 
     async def admit(self, request: Request, segments: tuple[str, ...]) -> Visitor:
-        """Who sent a request, which is then let in.
+        """Check a request; gives its visitor.
 
         Raises:
-            RefusedError: 403, its sender may not have that, or it came under a name that is not this server's; 400, a
-                page of a foreign origin wants it.
+            RefusedError: 403, the visitor may not do this, or the Host header is not a name of this server; 400, it is
+                from a page of another origin.
         """
         host = request.header("host")
         if host and not self._settings.is_known_as(host) and not _for_services(request, segments):
@@ -113,14 +112,14 @@ class Gate:
         ):
             raise RefusedError(400, "invalid origin")
         visitor = await self.visitor(request)
-        # Without rules everybody may read, and this is the way of every request.
+        # Without rules all visitors may read; every request comes here, so this must be quick.
         asked = asked_by(request, segments) if self._authz.decides or _is_dashboard(segments) else None
         if asked is not None:
             await self.check(visitor, asked)
         return visitor
 
     async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
-        """Refuse what the visitor may not do.
+        """Raise an error if the visitor may not do this.
 
         Raises:
             RefusedError: 403.
@@ -128,27 +127,27 @@ class Gate:
         await self._authz.check(visitor, asked, self.master.data, self._anonymous_control)
 
     async def rights(self, visitor: Visitor) -> dict[str, Right]:
-        """What the visitor may do, by action, so that pages offer no more."""
+        """The rights of the visitor by action, for the controls that pages offer."""
         return await self._authz.rights(visitor, self.master.data, self._anonymous_control)
 
     def hold(self, visitor: Visitor, close: Callable[[], None]) -> Callable[[], None]:
-        """Have a connection closed when its visitor's session ends; the function returned takes that back."""
+        """Close a connection when its visitor's session ends; the returned function cancels that."""
         return self._holds.hold(visitor, close)
 
     def _own(self, request: Request, origin: str) -> bool:
-        # A page that this server has sent may be open under a name that buildbotURL does not have; it may read.
+        # A page of this server may have been opened under another name than buildbotURL's; it may read.
         return self._settings.allows_origin(origin) or urlsplit(origin).netloc == request.header("host")
 
 
 def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | None:
-    """What a request wants; None for what everybody gets, and for calls that say it in their body."""
+    """The access that a request needs; None for open roots, and for calls whose body names the action."""
     root, rest = segments[0], segments[1:]
     if root == "api":
         if request.method not in ("GET", "HEAD") or not rest:
             return None
         return AccessRequest(rest[1:], linked=_expands(request))
     if root == "ws":
-        # Whoever may read nothing has no use for a connection; each subscription is asked for too.
+        # A visitor without any right to read needs no connection; each subscription is checked, too.
         return AccessRequest(("masters",))
     if root == "sse":
         path = rest[:-1] if rest and rest[-1] == "" else rest
@@ -157,7 +156,7 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
     if segments[:2] == ("plugins", "badges") and len(segments) > 2:
         return AccessRequest(("builders", "/".join(rest[1:]).rpartition(".")[0], "builds"))
     if _is_dashboard(segments):
-        # It may show any build, and what it does with what it is sent nobody knows.
+        # It may show any build, and it is unknown what it does with a form.
         reads = request.method in ("GET", "HEAD")
         return AccessRequest(("builds",)) if reads else AccessRequest(segments[:3], "act")
     if root in _OPEN or (not rest and "." in root):
@@ -166,19 +165,19 @@ def asked_by(request: Request, segments: tuple[str, ...]) -> AccessRequest | Non
 
 
 def _is_dashboard(segments: tuple[str, ...]) -> bool:
-    """Whether it is the address of a dashboard, not of the files that show it."""
+    """Whether a path is a dashboard's, not one of the files that show it."""
     return segments[:2] == ("plugins", "wsgi_dashboards") and len(segments) > 3
 
 
 def _for_services(request: Request, segments: tuple[str, ...]) -> bool:
-    """What services ask for by whatever name they know, and browsers learn nothing from."""
+    """Whether a path is for services, which may use any name of the server and learn nothing secret."""
     return segments in (("health",), ("ready",)) or (
         segments[0] in ("change_hook", "callback") and request.method == "POST"
     )
 
 
 def follows(path: str) -> AccessRequest:
-    """The wish to follow a path of section 5.1."""
+    """The access that following a path needs."""
     return AccessRequest(segments_of(path), "follow")
 
 

@@ -13,7 +13,7 @@ from twisted.logger import Logger
 _log = Logger()
 
 _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-#: which bytes of the digest make which characters of an apr1 hash
+#: the bytes of the digest for the characters of an apr1 hash
 _APR1_ORDER = ((0, 6, 12), (1, 7, 13), (2, 8, 14), (3, 9, 15), (4, 10, 5))
 
 
@@ -26,17 +26,17 @@ def check(path: Path, username: str, password: str) -> bool:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         name, colon, stored = line.strip().partition(":")
         if colon and name == username and not name.startswith("#"):
-            # further fields are those of htdigest and of administrators' notes
+            # further fields are of htdigest or of administrators' notes
             return matches(password, stored.partition(":")[0])
     return False
 
 
 def matches(password: str, stored: str) -> bool:
-    """Whether ``stored`` was made of ``password``; False too for a format that is not understood."""
+    """Whether ``stored`` is a hash of ``password``; False for an unknown format."""
     given = password.encode()
     if stored.startswith(("$2y$", "$2a$", "$2b$")):
         try:
-            # bcrypt knows 72 bytes; htpasswd cuts, the library refuses
+            # bcrypt uses 72 bytes; htpasswd cuts a longer password, the library refuses it
             return bcrypt.checkpw(given[:72], stored.encode())
         except ValueError:
             return False

@@ -1,4 +1,4 @@
-"""The part of the Data API that whoever answers GET reads from."""
+"""The part of the Data API that handlers of GET need."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ T = TypeVar("T")
 
 
 class Endpoint(Protocol):
-    """What the Data API says about a path."""
+    """The endpoint of a path."""
 
     @property
     def plural(self) -> str:
-        """What the reply calls it."""
+        """The name of the resources in the reply."""
 
     @property
     def is_collection(self) -> bool:
@@ -29,34 +29,34 @@ class Endpoint(Protocol):
 
     @property
     def growing(self) -> bool:
-        """Whether there is more of it with every build."""
+        """Whether the collection grows with every build."""
 
     @property
     def compared(self) -> Mapping[str, str]:
-        """Attributes of what is there, with the kinds of what filters compare them with."""
+        """The attributes of the resources there, with the kinds of the values that filters compare them with."""
 
     @property
     def announced(self) -> bool:
-        """Whether everything that happens to what is there is an event."""
+        """Whether every change of the resources there is an event."""
 
 
 class Data(Protocol):
-    """What GET needs."""
+    """The Data API, for GET."""
 
     def endpoint(self, path: tuple[str, ...]) -> Endpoint:
-        """Facts about a path; InvalidPathError if there is none."""
+        """The endpoint of a path; InvalidPathError if there is none."""
 
     def read(self, options: dict[str, Any], path: tuple[Any, ...], finish: Callable[[Any, int], T]) -> Deferred[T]:
-        """What is made of data, without links, and the clock at which it was true; in a thread."""
+        """The result of a function of the data and its clock; the data has no links. The function runs in a thread."""
 
     def locks(self) -> list[dict[str, Any]]:
-        """The locks of this master that somebody holds or waits for."""
+        """The locks of this master that builds and steps hold or wait for."""
 
     def data_version(self) -> int | None:
-        """The version of the database, if it costs nothing to know; None if it is the clock."""
+        """SQLite's data version; None on other databases, where the clock serves."""
 
     def version(self) -> Awaitable[tuple[int, int]]:
-        """What is another number once anything has changed, and the clock."""
+        """The version of the data, which differs after any change, and the clock."""
 
     def log_bytes(self, logid: int, first_line: int, stripped: bool) -> Deferred[tuple[bytes, int] | None]:
         """A part of a log, and the line after it."""

@@ -1,4 +1,4 @@
-"""JSON for the wire: compact or indented, keys sorted at every level."""
+"""JSON of responses: compact or indented, keys sorted at every level."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def compact(value: Any) -> bytes:
     try:
         return orjson.dumps(value, option=_SORTED)
     except TypeError:
-        # Integers over 64 bits, which a property may hold, are JSON but not orjson's.
+        # A property may hold an integer over 64 bits, which orjson refuses.
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
@@ -28,7 +28,7 @@ def pretty(value: Any) -> bytes:
 
 
 def frame(value: Any) -> bytes:
-    """``value`` compact and in its own order, as event frames are written."""
+    """``value`` for an event frame: compact, keys in their own order."""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
@@ -36,5 +36,5 @@ def frame(value: Any) -> bytes:
 
 
 def parse(text: bytes) -> Any:
-    """The value of a JSON text; ValueError if it is none (integers of any size are taken)."""
+    """The value of a JSON text, with integers of any size; ValueError if it is not JSON."""
     return json.loads(text)

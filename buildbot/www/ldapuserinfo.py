@@ -1,4 +1,4 @@
-"""What a directory server (LDAP) knows of users: addresses, names, groups, pictures."""
+"""Attributes of users from a directory server (LDAP): addresses, names, groups, pictures."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _log = Logger()
 
 #: how long the server may take to answer, in seconds
 _TIMEOUT_S = 10
-#: how pictures begin
+#: the first bytes of pictures, by type
 _PICTURES = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
 
 
 def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Any:
     """An open connection to a directory server; the caller unbinds it.
 
-    With ``tls`` and an ``ldap://`` address nothing is said before the connection is encrypted (StartTLS).
+    With ``tls`` and an ``ldap://`` address nothing is sent before the connection is encrypted (StartTLS).
     """
     starts_tls = tls is not None and uri.lower().startswith("ldap://")
     return ldap3.Connection(
@@ -82,9 +82,9 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
         "groupMemberPattern", "groupName", "avatarPattern", "avatarData", "accountExtraFields", "tls",
     )  # fmt: skip
     uri = argument(REQUIRED, _uri, doc="the server's address: `ldap://`, `ldaps://` or `ldapi://`")
-    bindUser = argument(REQUIRED, checks.optional(checks.text), doc="as whom to ask; None: as nobody")
+    bindUser = argument(REQUIRED, checks.optional(checks.text), doc="the name to log in with; None: anonymous")
     bindPw = argument(
-        REQUIRED, checks.optional(_password), renderable=True, doc="that one's password, which may be a `util.Secret`"
+        REQUIRED, checks.optional(_password), renderable=True, doc="the password of that name, may be a `util.Secret`"
     )
     accountBase = argument(REQUIRED, checks.name, doc="where users are: `ou=people,dc=example,dc=org`")
     accountPattern = argument(
@@ -102,7 +102,7 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
     )
     avatarData = argument(None, checks.optional(checks.name), doc="the attribute that is the picture, or its URL")
     accountExtraFields = argument(
-        None, checks.optional(checks.list_of(checks.name)), doc="further attributes, which are known by their own names"
+        None, checks.optional(checks.list_of(checks.name)), doc="further attributes to read, by their own names"
     )
     tls = argument(
         None, checks.anything, doc="an `ldap3.Tls(…)`; with an `ldap://` address the connection begins with StartTLS"
@@ -118,7 +118,7 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
                 error(f"LdapUserInfo: {', '.join(names)} must be given together; {', '.join(missing)} is missing")
 
     async def getUserInfo(self, username: str) -> dict[str, Any]:
-        """What the server knows of a user; nothing if it does not know exactly one of that name.
+        """The attributes of a user; empty if the server does not know exactly one user of that name.
 
         Raises:
             ldap3.core.exceptions.LDAPException: it does not answer, or refuses.
@@ -186,5 +186,5 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
 
 
 def _entries(connection: Any) -> list[Any]:
-    """What was found, without references to other servers."""
+    """The entries of a result, without references to other servers."""
     return [each for each in connection.response or () if each.get("type") == "searchResEntry"]

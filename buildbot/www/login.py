@@ -15,7 +15,7 @@ class Login:
     """Answers GET below ``/auth``.
 
     Args:
-        gate: knows how people log in, and keeps the sessions.
+        gate: has the auth and the sessions.
         home: ``buildbotURL``.
     """
 
@@ -35,7 +35,7 @@ class Login:
         outcome = await self._gate.auth.login(request, self._gate)
         if isinstance(outcome, Response):
             return outcome.with_headers(("Cache-Control", "no-store"))
-        # Another user's session in this browser is over.
+        # This ends another user's session in this browser.
         await self._gate.sessions.end(visitor)
         return self._back(outcome.redirect, await self._gate.sessions.begin(outcome.user))
 
@@ -46,6 +46,6 @@ class Login:
         return self._back(redirect, await self._gate.sessions.end(visitor))
 
     def _back(self, redirect: str, cookie: tuple[str, str]) -> Response:
-        # Only what follows '#' comes from the request, so that nobody is sent to another site.
+        # Only the part after '#' comes from the request, so that it cannot lead to another site.
         where = f"{self._home}#{_UNSAFE.sub('', redirect) or '/'}"
         return Response.redirect(where, ("Cache-Control", "no-store"), cookie)

@@ -1,8 +1,8 @@
 """Login by an account elsewhere: OAuth 2 authorization codes, with ``state`` and PKCE (RFC 7636).
 
-The browser is sent to the provider with a random ``state`` that a signed cookie remembers, and comes back with both
-and a code; a request with only one of them was made up by somebody else. PKCE's verifier is a signature of the
-state, so whichever master the browser comes back to can make it again.
+The browser is sent to the provider with a random ``state``, which is also in a signed cookie. It comes back with both
+and a code; a request with only one of them is a forgery. PKCE's verifier is a signature of the state, so any master
+that the browser comes back to can make it again.
 """
 
 from __future__ import annotations
@@ -39,20 +39,20 @@ _JSON = {"Accept": "application/json"}
 
 def _secret(value: Any) -> str:
     if not isinstance(value, str) or not value:
-        # What is wrong may be a secret all the same.
+        # A wrong value may be a secret, too.
         raise ValueError(f"must be a text that is not empty, not a value of type {type(value).__name__}")
     return value
 
 
 class OAuth2Auth(AuthBase):
-    """What the providers have in common; derive from it for another one, with ``get_user``.
+    """Base class of the providers; derive from it for another one, with ``get_user``.
 
     Its redirect URL, to be told to the provider, is ``<buildbotURL>auth/login``.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("clientId", "clientSecret", "autologin", "userInfoProvider")
-    clientId = argument(REQUIRED, checks.name, renderable=True, doc="what the provider calls this installation")
-    clientSecret = argument(REQUIRED, _secret, renderable=True, doc="the secret that the provider gave with it")
+    clientId = argument(REQUIRED, checks.name, renderable=True, doc="the client id that the provider gave you")
+    clientSecret = argument(REQUIRED, _secret, renderable=True, doc="the secret that the provider gave with the id")
     autologin = argument(False, checks.boolean, doc="whether pages send visitors to the provider without being asked")
     ssl_verify = argument(True, checks.boolean, doc="whether the provider's certificate is checked")
 
@@ -64,7 +64,7 @@ class OAuth2Auth(AuthBase):
     scope = ""
     #: further parameters of the provider's page
     authUriAdditionalParams: Mapping[str, str] = {}
-    #: whether the provider wants the client's secret by HTTP Basic
+    #: whether the client's secret is sent by HTTP Basic
     getTokenUseAuthHeaders = False
 
     def getConfigDict(self) -> dict[str, Any]:
@@ -72,9 +72,9 @@ class OAuth2Auth(AuthBase):
         return {"name": self.name, "oauth2": True, "fa_icon": self.faIcon, "autologin": self.autologin}
 
     async def get_user(self, api: Api) -> UserInfo:
-        """What the provider says about the user; raises HttpError.
+        """The attributes of the user, from the provider; raises HttpError.
 
-        A subclass that has ``getUserInfoFromOAuthClient(client)`` is asked by that, in a thread; it may use `get`.
+        If a subclass has ``getUserInfoFromOAuthClient(client)``, that is called in a thread; it may use `get`.
         """
         ask = getattr(self, "getUserInfoFromOAuthClient", None)
         if ask is None:
@@ -82,7 +82,7 @@ class OAuth2Auth(AuthBase):
         return await api.in_thread(ask)  # type: ignore[no-any-return]
 
     def get(self, session: BlockingApi, path: str) -> Any:
-        """What the provider has at a path, as JSON, for ``getUserInfoFromOAuthClient``."""
+        """The JSON at a path of the provider, for ``getUserInfoFromOAuthClient``."""
         return session.get(self.resourceEndpoint + path).json()
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
@@ -128,7 +128,7 @@ class OAuth2Auth(AuthBase):
         return Response(302, (("Location", where), desk.sessions.set_cookie(_COOKIE, value, _LOGIN_S)))
 
     async def __redirect_of(self, request: Request, state: str, desk: LoginContext) -> str | None:
-        """Where to go after the login that this browser has begun with ``state``; None if it has not."""
+        """The part of the page to go to after this browser's login with ``state``; None if it began none."""
         remembered, _, signature = cookie(request, desk.sessions.cookie_name(_COOKIE)).rpartition(".")
         if not remembered or not hmac.compare_digest(
             signature.encode(), (await desk.sign("login", remembered)).encode()
@@ -171,16 +171,16 @@ class Api:
         self._headers = {**_JSON, "Authorization": f"Bearer {token}"}
 
     async def fetch(self, url: str) -> Answer:
-        """What is at a URL; HttpError if there is nothing."""
+        """The answer at a URL; HttpError if there is none."""
         answer = await self._http.request("GET", url, headers=self._headers, verify=self._verify)
         return answer.require(200)
 
     async def in_thread(self, ask: Callable[[BlockingApi], Any]) -> Any:
-        """What a function that blocks finds out."""
+        """The result of a function that blocks, run in a thread."""
         return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), ask, BlockingApi(self))
 
     def wait_for(self, url: str) -> Answer:
-        """As ``fetch``, in a thread, which waits."""
+        """As ``fetch``, for a thread, which waits for it."""
 
         def fetch() -> Deferred[Answer]:
             return ensureDeferred(self.fetch(url))
@@ -217,7 +217,7 @@ class BlockingApi:
         self._api = api
 
     def get(self, url: str) -> Answer:
-        """What is at a URL, with ``json()`` and ``body``; HttpError if there is nothing."""
+        """The answer at a URL, with ``json()`` and ``body``; HttpError if there is none."""
         return self._api.wait_for(url)
 
 
@@ -236,10 +236,10 @@ class GitHubAuth(OAuth2Auth):
     )
     serverURL = argument(None, checks.optional(checks.url), doc="of an Enterprise server")
     apiVersion = argument(
-        3, checks.one_of(3, 4), doc="which of GitHub's interfaces is asked; what is asked for is the same, so 3 is used"
+        3, checks.one_of(3, 4), doc="version of GitHub's API; the requests are the same in both, so 3 is used"
     )
     getTeamsMembership = argument(False, checks.boolean, doc="whether teams are groups too, as `organisation/team`")
-    debug = argument(False, checks.boolean, doc="whether what GitHub says of a user is logged")
+    debug = argument(False, checks.boolean, doc="whether the attributes of users are logged")
     name = "GitHub"
     faIcon = "fa-github"
     scope = "user:email read:org"
@@ -258,7 +258,7 @@ class GitHubAuth(OAuth2Auth):
         if self.getTeamsMembership:
             teams = await api.list("/user/teams?per_page=100")
             groups += [f"{each['organization']['login']}/{each['slug']}" for each in teams]
-        # Addresses that nobody has confirmed would give anybody's roles.
+        # With an unconfirmed address a user could take the roles of another one.
         emails = [each for each in await api.list("/user/emails") if each.get("verified") and each.get("primary")]
         email = emails[0]["email"] if emails else None
         known = {"username": user["login"], "full_name": user.get("name"), "email": email, "groups": groups}
@@ -335,7 +335,7 @@ class BitbucketAuth(OAuth2Auth):
 
 
 class KeyCloakAuth(OAuth2Auth):
-    """A realm of a Keycloak server. Groups are those that its ``groups`` mapper puts into what it says of a user."""
+    """A realm of a Keycloak server. Groups are those that its ``groups`` mapper adds to the attributes of a user."""
 
     name = "Keycloak"
     faIcon = "fa-key"
@@ -350,8 +350,8 @@ class KeyCloakAuth(OAuth2Auth):
     )
     instance_uri = argument(REQUIRED, checks.url, doc="its URL")
     realm = argument(REQUIRED, checks.name, doc="the name of the realm")
-    client_id = argument(REQUIRED, checks.name, renderable=True, doc="what the realm calls this installation")
-    client_secret = argument(REQUIRED, _secret, renderable=True, doc="the secret that the realm gave with it")
+    client_id = argument(REQUIRED, checks.name, renderable=True, doc="the client id of this installation in the realm")
+    client_secret = argument(REQUIRED, _secret, renderable=True, doc="the secret of that client")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         given = self.by_name(args, kwargs)

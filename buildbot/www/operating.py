@@ -1,4 +1,4 @@
-"""``/metrics``, ``/health`` and ``/ready``: what those who run a master watch (docs/operating.md)."""
+"""``/metrics``, ``/health`` and ``/ready``, for the operation of a master (docs/operating.md)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from buildbot.www.http.messages import Request, Response
 
 PREFIX = "tenfold_"
 
-#: how long an answer of ``/ready`` is good, and how long the database is waited for
+#: seconds for which an answer of ``/ready`` is kept, and seconds to wait for the database
 KEEP_S = 1.0
 WAIT_S = 2.0
-#: a master that has not delivered an event for so long is not ready
+#: a master whose next event has waited longer than this is not ready
 MAX_LAG_S = 10
 
 _JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
@@ -31,14 +31,14 @@ _FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class Requests:
-    """Counts requests and how long their answers took to begin."""
+    """Counts requests, and the time until their answers begin."""
 
     def __init__(self) -> None:
         self._counts: dict[tuple[str, str], int] = {}
         self._seconds: dict[tuple[str, ...], Histogram] = {}
 
     async def count(self, handler: Callable[[Request], Awaitable[Response]], request: Request) -> Response:
-        """What the handler answers."""
+        """Call the handler; gives its response."""
         begin = time.perf_counter()
         status = "500"
         try:
@@ -46,7 +46,7 @@ class Requests:
             status = str(response.status)
             return response
         except CancelledError:
-            status = "closed"  # the client did not wait
+            status = "closed"  # the client closed the connection
             raise
         finally:
             what = _class_of(request)
@@ -58,10 +58,10 @@ class Requests:
             seconds.observe(time.perf_counter() - begin)
 
     def metrics(self) -> Iterable[Family]:
-        """By what was asked for, and the status."""
-        doc = "requests that were answered, by what they asked for and the status"
+        """The numbers by class of the path, and status."""
+        doc = "requests that were answered, by class of the path and status"
         yield Family("http_requests", "counter", doc, ("path", "status"), self._counts)
-        doc = "until an answer began, by what was asked for"
+        doc = "until an answer began, by class of the path"
         yield Family("http_request_seconds", "histogram", doc, ("path",), self._seconds)
 
 
@@ -69,7 +69,7 @@ _CLASSES = frozenset({"api", "sse", "auth", "callback", "change_hook", "metrics"
 
 
 def _class_of(request: Request) -> str:
-    """One of few words, whatever clients make up."""
+    """The class of a path: one of few words, so that clients cannot add numbers without bound."""
     root = request.path[1:].partition("/")[0]
     if root == "api":
         return "control" if request.method == "POST" else "api"
@@ -80,7 +80,7 @@ class Operating:
     """Answers GET of the three.
 
     Args:
-        master: that is watched.
+        master: the master.
     """
 
     def __init__(self, master: Master) -> None:
@@ -94,7 +94,7 @@ class Operating:
         if what == "metrics":
             return await self._metrics()
         if what == "health":
-            # Whoever reads this has been answered by the reactor.
+            # An answer means that the reactor runs.
             return Response(200, _JSON, jsonbody.compact({"healthy": True}))
         return await self._ready()
 
@@ -114,7 +114,7 @@ class Operating:
         return Response(200 if reason is None else 503, _JSON, body)
 
     async def _look(self) -> str | None:
-        """Why the master cannot do its work, or None; says nothing that only administrators should know."""
+        """Why the master cannot do its work, or None; without details that only administrators should know."""
         master = self._master
         try:
             if not await master.db.model.is_current():
@@ -126,10 +126,8 @@ class Operating:
         except Exception:
             return "the database cannot be read"
         if master.is_late():
-            return "this master has not been able to say for a while that it is alive"
-        if (
-            master.db.pool.groups.unwritable is not None
-        ):  # until something is written again: a master checks in now and then
+            return "this master has not been able to check in for a while"
+        if master.db.pool.groups.unwritable is not None:  # until the next write: a master checks in regularly
             return "the database cannot be written"
         if waiting_s > MAX_LAG_S:
             return f"events have been waiting to be delivered for {waiting_s} s"
@@ -137,7 +135,7 @@ class Operating:
 
 
 class _Given:
-    """Families as the library wants to collect them."""
+    """A collector of families, for the library."""
 
     def __init__(self, families: Iterable[Family]) -> None:
         self._families = families
@@ -159,7 +157,7 @@ class _Given:
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Upper bounds with how many are at or below them."""
+    """Upper bounds with the number of values at or below each."""
     found, total = [], 0
     for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
         total += count

@@ -1,4 +1,4 @@
-"""What the packages of the existing page and its views import."""
+"""The module that the packages of Buildbot's page and its views import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GROUP = "buildbot.www"
 
 
 class Application:
-    """A package of files for browsers, as it describes itself.
+    """The description of a package of files for browsers.
 
     Args:
         package_name: the package; its ``static`` directory is served.
@@ -38,7 +38,7 @@ class Application:
         self.master = master
 
     def setConfiguration(self, config: Any) -> None:
-        """What ``c['www']['plugins']`` says for it."""
+        """Take its value in ``c['www']['plugins']``."""
         self.config = config
 
 
@@ -50,7 +50,7 @@ def installed() -> dict[str, EntryPoint]:
 def static_files(entry: EntryPoint) -> Path:
     """The directory of a package's files for browsers.
 
-    A package of Buildbot's own is not imported for them: what it does when it is imported is for another server.
+    A package of Buildbot's own is not imported: its import does work for Buildbot's server.
     """
     if entry.name == "wsgi_dashboards":
         found = find_spec(entry.module)

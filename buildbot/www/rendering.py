@@ -8,5 +8,5 @@ from buildbot.interfaces import is_renderable
 
 
 async def rendered(master: Any, value: Any) -> Any:
-    """A value, or what a renderable gives outside of any build."""
+    """A value; a renderable gives its value without a build."""
     return await master.rendered(value) if is_renderable(value) else value

@@ -1,4 +1,4 @@
-"""What answers of people's own avatar methods may be, under the name that configurations import."""
+"""The public path of `Redirect`, which users' avatar methods raise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ class Redirect(Exception):
     """The browser is sent elsewhere.
 
     Args:
-        url: where to.
+        url: the target.
     """
 
     def __init__(self, url: str | bytes) -> None:

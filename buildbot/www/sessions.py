@@ -1,7 +1,7 @@
-"""Sessions of visitors: a cookie holds a random token, the database says whose it is.
+"""Sessions of visitors: a cookie holds a random token, the database the user.
 
-The token is signed with a key of the installation, so that a made-up one costs no query. The database holds its hash
-only. A session ends on all masters when the user logs out, and survives restarts of any of them.
+The token is signed with a key of the installation, so that a forged one costs no query. The database holds only its
+hash. A session ends on all masters when the user logs out, and survives their restarts.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.util import clock
 from buildbot.www.http.messages import Request
 
-#: how long a session lasts where the configuration does not say
+#: the lifetime of a session, unless the configuration sets one
 LIFETIME = timedelta(weeks=1)
 
 _COOKIE = "tenfold_session"
@@ -29,12 +29,12 @@ _REMEMBERED_ENDS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """Who sent a request.
+    """The sender of a request.
 
     Attributes:
-        user: what is known about a user who is logged in; None for anybody else.
-        sessionid: the session that says so, if it is one.
-        expires_at: when that ends, integer Unix seconds.
+        user: the attributes of a user who is logged in; None for other visitors.
+        sessionid: the session; None without one.
+        expires_at: the end of the session, integer Unix seconds.
     """
 
     user: Mapping[str, Any] | None = None
@@ -43,12 +43,12 @@ class Visitor:
 
     @property
     def owner(self) -> str:
-        """The name under which things are done: e-mail address, else user name, else full name."""
+        """The name of the user as owner of builds: e-mail address, else user name, else full name."""
         return owner_of(self.user or {}) or "anonymous"
 
     @property
     def public(self) -> dict[str, Any]:
-        """What pages are told about the visitor."""
+        """The attributes of the visitor for pages."""
         return {"anonymous": True} if self.user is None else dict(self.user)
 
 
@@ -56,14 +56,14 @@ ANONYMOUS = Visitor()
 
 
 def owner_of(user: Mapping[str, Any]) -> str | None:
-    """The name under which a user does things: e-mail address, else user name, else full name; None without any."""
+    """The name of a user as owner of builds: e-mail address, else user name, else full name; None without any."""
     for name in ("email", "username", "full_name"):
         if user.get(name):
             return str(user[name])
     return None
 
 
-#: has a connection closed when its visitor's session ends; gives a function that takes that back
+#: closes a connection when its visitor's session ends; gives a function that cancels that
 Hold = Callable[[Visitor, Callable[[], None]], Callable[[], None]]
 
 
@@ -72,8 +72,8 @@ class Sessions:
 
     Args:
         db: the master's database connectors.
-        realm: names the way to log in; sessions that another one has begun do not count.
-        secure: whether people reach the server by https, so that cookies must not travel otherwise.
+        realm: the name of the way to log in; sessions of another one do not count.
+        secure: whether people reach the server by https, so that cookies must not be sent without it.
         lifetime: of a session.
     """
 
@@ -95,7 +95,7 @@ class Sessions:
         return urlsafe_b64encode(digest).decode().rstrip("=")
 
     async def find(self, request: Request) -> Visitor:
-        """Who sent the request, as far as its cookie says; anonymous if it says nothing or nothing true."""
+        """The visitor of the session in a request's cookie; anonymous without a valid cookie."""
         token, _, signature = cookie(request, self.cookie_name(_COOKIE)).rpartition(".")
         if not token or not hmac.compare_digest(signature.encode(), (await self.sign(self._purpose, token)).encode()):
             return ANONYMOUS
@@ -105,13 +105,13 @@ class Sessions:
         return Visitor(session["user_info"], session["sessionid"], session["expires_at"])
 
     async def begin(self, user: Mapping[str, Any]) -> tuple[str, str]:
-        """Begin a session; the header that hands it to the browser."""
+        """Begin a session; gives the header that sets its cookie."""
         token = secrets.token_urlsafe(24)
         await self._db.sessions.addSession(token, user, self._lifetime_s)
         return self.set_cookie(_COOKIE, f"{token}.{await self.sign(self._purpose, token)}", self._lifetime_s)
 
     async def end(self, visitor: Visitor) -> tuple[str, str]:
-        """End the visitor's session, if there is one, on all masters; the header that takes the cookie away."""
+        """End the visitor's session, if there is one, on all masters; gives the header that removes the cookie."""
         if visitor.sessionid is not None:
             await self._db.sessions.endSession(visitor.sessionid)
         return self.set_cookie(_COOKIE, "", 0)
@@ -121,14 +121,14 @@ class Sessions:
         return f"__Host-{name}" if self._secure else name
 
     def set_cookie(self, name: str, value: str, lifetime_s: int) -> tuple[str, str]:
-        """The header that sets a cookie which scripts cannot read and other sites' requests do not carry."""
+        """The header that sets a cookie. Scripts cannot read it, and browsers keep it out of other sites' requests."""
         secure = "; Secure" if self._secure else ""
         flags = f"Path=/; Max-Age={lifetime_s}; HttpOnly; SameSite=Lax{secure}"
         return "Set-Cookie", f"{self.cookie_name(name)}={value}; {flags}"
 
 
 class SessionConnections:
-    """Connections that stay open on behalf of a session, and are closed with it.
+    """Open connections of sessions, which are closed when the session ends.
 
     Args:
         reactor: for the end of a session's lifetime.
@@ -137,11 +137,11 @@ class SessionConnections:
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._open: dict[int, set[Callable[[], None]]] = {}
-        #: the latest to end: a connection may still be on its way in when its session ends
+        #: sessions that ended lately: a connection may come after its session has ended
         self._over: deque[int] = deque(maxlen=_REMEMBERED_ENDS)
 
     def hold(self, visitor: Visitor, close: Callable[[], None]) -> Callable[[], None]:
-        """Have ``close`` called when the visitor's session ends; the function returned takes that back."""
+        """Call ``close`` when the visitor's session ends; the returned function cancels that."""
         sessionid, expires_at = visitor.sessionid, visitor.expires_at
         if sessionid is None or expires_at is None:
             return lambda: None
@@ -169,7 +169,7 @@ class SessionConnections:
 
 def cookie(request: Request, name: str) -> str:
     """The value of a cookie, "" if there is none."""
-    # Two header lines arrive as one, joined by commas, which no cookie of ours contains.
+    # Two header lines arrive as one, joined by commas; cookies of this server have no commas.
     for pair in (request.header("cookie") or "").replace(",", ";").split(";"):
         key, _, value = pair.strip().partition("=")
         if key == name:

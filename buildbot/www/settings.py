@@ -32,7 +32,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the ways in need to know.
+    """The settings of the HTTP server.
 
     Attributes:
         buildbot_url: the URL that people see, always with a slash at its end.
@@ -42,7 +42,7 @@ class Settings:
         max_limit: the highest ``limit`` a client may ask of a growing collection.
         ws_ping_interval_s: seconds between protocol pings, 0 for none.
         json_cache_s: seconds for the ``Expires`` header of API replies, 0 for none.
-        rest_cache_bytes: what API replies that are kept while nothing changes may take together, 0 for none.
+        rest_cache_bytes: the memory of API replies that are kept while nothing changes, 0 for none.
         allowed_hosts: shell patterns of names, lower case, by which browsers may know this server.
         public: the object served at ``/config``.
     """
@@ -61,8 +61,8 @@ class Settings:
     def is_known_as(self, host: str) -> bool:
         """Whether a ``Host`` header names this server.
 
-        A page whose own name is made to point here (DNS rebinding) comes under that name, and could read what the
-        visitor's browser may read. Addresses are no names that could be made to point anywhere.
+        A foreign page whose own name points to this server (DNS rebinding) sends that name, and could read all that the
+        visitor's browser may read. An address cannot be misused so.
         """
         name = host_of(host)
         return _is_address(name) or any(fnmatchcase(name, pattern) for pattern in self.allowed_hosts)
@@ -80,7 +80,7 @@ def make_settings(
     Args:
         www: ``c['www']``: port (int: that TCP port on loopback; str: a Twisted endpoint description; None:
             no server), allowed_origins, ws_ping_interval, json_cache_seconds, rest_default_limit,
-            rest_max_limit, rest_cache_bytes, allowed_hosts, plugins and what else is shown at ``/config``.
+            rest_max_limit, rest_cache_bytes, allowed_hosts, plugins and other values that are shown at ``/config``.
         buildbot_url: ``c['buildbotURL']``.
         title, title_url: ``c['title']``, ``c['titleURL']``.
     """
@@ -109,14 +109,14 @@ def _endpoint(port: Any) -> str | None:
 
 
 def _own_origins(url: str) -> tuple[str, ...]:
-    """The origin of ``url``; a loopback host counts under each of its names."""
+    """The origins of ``url``: a loopback host has several names."""
     parts = urlsplit(url)
     host, port = parts.netloc, ""
     name, colon, number = parts.netloc.rpartition(":")
     if colon and number.isdigit():
         host, port = name, ":" + number
     hosts = sorted(_LOOPBACK) if host.lower() in _LOOPBACK else [host]
-    # Brackets of IPv6 addresses are a character class to fnmatch.
+    # fnmatch takes the brackets of IPv6 addresses for a character class.
     return tuple(f"{parts.scheme}://{name.replace('[', '[[]')}{port}".lower() for name in hosts)
 
 
@@ -137,7 +137,7 @@ def _is_address(name: str) -> bool:
 
 
 def _hosts(url: str, www: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of this server: that of ``url``, this machine's, those of loopback, and what is configured."""
+    """Names of this server: the host of ``url``, this machine's name, those of loopback, and the configured ones."""
     own = (host_of(urlsplit(url).netloc), host_of(socket.gethostname()), "localhost", "*.localhost")
     return (*own, *(name.lower() for name in www.get("allowed_hosts") or ()))
 
@@ -147,7 +147,7 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
     return {
         "port": None,
         "plugins": {},
-        # What is not a list keeps the existing page from showing a picture beside the name of who is logged in.
+        # Only with a list Buildbot's page shows a picture beside the name of the user.
         "avatar_methods": _avatar_methods(www),
         "logfileName": "http.log",
         **shown,
@@ -176,7 +176,7 @@ def _versions() -> list[list[str]]:
 
 
 def _plain(value: Any) -> Any:
-    """``value`` if JSON can hold it, else its text; mappings and sequences element by element."""
+    """``value`` if JSON can hold it, otherwise its text; mappings and sequences element by element."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

@@ -1,4 +1,4 @@
-"""The service that the master starts: one listening port with every way in behind it."""
+"""The web server as a service of the master: one listening port for all protocols."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class WwwServer:
     """The HTTP server of one master.
 
     Args:
-        master: whose data it serves.
+        master: the master, for its data.
         www: ``c['www']`` as a mapping; see ``settings.make_settings``. ``port`` None: nothing listens.
         buildbotURL: ``c['buildbotURL']``, the URL that people use.
         title: ``c['title']``.
@@ -56,14 +56,14 @@ class WwwServer:
         self.master = master
         self.settings = make_settings(www, buildbotURL, title, titleURL)
         self._www = www
-        #: whether the master cannot do yet what it is asked for
+        #: whether the master is starting, so that it cannot act yet
         self.starting = False
         self._app: App | None = None
         self._front: HttpServer | None = None
         self._gate: Gate | None = None
         self._holds = SessionConnections(master.reactor)
         self._limits = Limits(master.reactor)
-        # These outlive new settings: open streams, what was counted.
+        # These outlive new settings: open streams, and the counted requests.
         self._streams = EventStreams(master.data, master.reactor, self._holds.hold, self._limits)
         self._requests = Requests()
         self._operating = Operating(master)
@@ -81,7 +81,7 @@ class WwwServer:
         return int(port) if port is not None else None
 
     async def start(self) -> None:
-        """Listen. An address in use or not available is the reactor's error, and nothing is left running."""
+        """Listen. Raises the reactor's error if the address is not available; then nothing is left running."""
         if self.settings.listen is None or self._listening is not None:
             return
         reactor = self.master.reactor
@@ -99,7 +99,7 @@ class WwwServer:
         _log.info("the web server listens on {where}", where=self._listening.getHost())
 
     async def stop(self) -> None:
-        """Stop listening; answers in progress are given, then all connections are dropped."""
+        """Stop listening, finish the answers in progress, then drop all connections."""
         listening, self._listening = self._listening, None
         if listening is not None:
             await maybeDeferred(listening.stopListening)
@@ -138,7 +138,7 @@ class WwwServer:
             before, self._gate = self._gate, self._app.gate
             self._sockets.gate = self._gate
             if self._front is not None and (before.guards_reading or self._gate.guards_reading):
-                # What is open was let in by the old rules; clients come back and are asked again.
+                # Open streams were allowed by the old rules; their clients come back and are checked again.
                 self._front.abort_all()
 
     async def _handle(self, request: Request) -> Response:
@@ -149,7 +149,7 @@ class WwwServer:
         return response
 
     def _access_log(self) -> AccessLog | None:
-        """The log of requests; none where the master has no directory."""
+        """The log of requests; None if the master has no directory."""
         basedir = getattr(self.master, "basedir", None)
         if basedir is None:
             return None
@@ -170,11 +170,11 @@ class WwwServer:
         """Requests and connections."""
         yield from self._requests.metrics()
         if self._front is not None:
-            doc = "requests refused before anybody looked at what they ask for"
+            doc = "requests refused before they reached a handler"
             yield counter("http_refused", doc, self._front.refused)
             yield gauge("http_connections", "open connections, WebSockets included", len(self._front.connections))
             unsent = self._front.unsent_bytes
-            yield gauge("http_unsent_bytes", "parts of answers that wait for clients to fetch the rest", unsent)
+            yield gauge("http_unsent_bytes", "bytes of answers that clients have not read yet", unsent)
         sockets = 0 if self._sockets is None else len(self._sockets.protocols)
         clients = {("ws",): sockets, ("sse",): self._streams.clients}
         yield Family("stream_clients", "gauge", "clients that follow events", ("by",), clients)
@@ -197,5 +197,5 @@ class WwwServer:
 
 
 def _logging(www: Mapping[str, Any]) -> tuple[Any, Any, Any]:
-    """What the configuration says of the log of requests."""
+    """The configuration of the log of requests."""
     return www.get("logfileName", "http.log"), www.get("logRotateLength"), www.get("maxRotatedFiles")

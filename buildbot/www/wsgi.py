@@ -1,7 +1,7 @@
-"""Pages of people's own inside the page: WSGI applications, such as those of Flask.
+"""Users' dashboards inside the page: WSGI applications, such as those of Flask.
 
-Each is mounted at ``/plugins/wsgi_dashboards/NAME/`` and runs in threads, a few requests at a time for all of them, so
-that a slow one holds up neither the master nor the page. By its attribute ``buildbot_api`` it asks for data.
+Each is mounted at ``/plugins/wsgi_dashboards/NAME/`` and runs in threads, a few requests at a time for all dashboards,
+so that a slow one delays neither the master nor the page. Its attribute ``buildbot_api`` gives it data.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from buildbot.www.sessions import Visitor
 _log = Logger()
 
 NAME = "wsgi_dashboards"
-#: how many requests run at once, and how many one address may have here
+#: requests that run at once, and requests of one address that may run or wait
 _AT_ONCE = 4
 _PLACES = 20
-#: how long a visitor waits for an answer, in seconds
+#: seconds that a visitor waits for an answer
 PATIENCE_S = 60
 _MOST_BYTES = 64 * 1024 * 1024
-#: headers that are about the connection, which is not the application's
+#: headers about the connection, which applications must not set
 _OF_CONNECTION = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
 
 
 class DashboardApi:
-    """What an application may ask of the master, as its attribute ``buildbot_api``.
+    """The master's data for an application, as its attribute ``buildbot_api``.
 
     Args:
-        master: whose data it is.
+        master: the master.
     """
 
     def __init__(self, master: Any) -> None:
@@ -53,14 +53,14 @@ class DashboardApi:
         limit: int | None = None,
         offset: int | None = None,
     ) -> Any:
-        """Data, as ``master.data.get`` gives it: a dictionary, a list of them, or None. It waits for them.
+        """Wait for data, as ``master.data.get`` gives it: a dictionary, a list of them, or None.
 
         Args:
             path: ``"/builders/1"`` or ``("builders", 1)``.
             filters: a dictionary as ``master.data.get`` takes it, ``{"complete": True, "number__gt": 3}``, or a list of
                 objects with ``field``, ``op`` and ``values``.
             fields, order: names, one or a list of them.
-            limit, offset: which part of a list.
+            limit, offset: the part of a list.
 
         Raises:
             DataException: there is no such path, or an option is wrong.
@@ -87,10 +87,10 @@ class Dashboards:
     """Answers ``/plugins/wsgi_dashboards/NAME/…``.
 
     Args:
-        master: whose data the applications ask for.
+        master: the master, for the applications' data.
         dashboards: ``c['www']['plugins']['wsgi_dashboards']``.
         home: ``buildbotURL``.
-        debug: whether a page says why an application failed.
+        debug: whether a page shows why an application failed.
     """
 
     def __init__(self, master: Any, dashboards: Any, home: str, debug: bool = False) -> None:
@@ -107,7 +107,7 @@ class Dashboards:
         return name in self._apps
 
     async def handle(self, request: Request, name: str, visitor: Visitor) -> Response:
-        """What a dashboard answers."""
+        """The response of a dashboard."""
         running: Deferred[Response] = ensureDeferred(self._answer(request, name, visitor))
         try:
             return await _within(self._master.reactor, running, PATIENCE_S)
@@ -134,7 +134,7 @@ class Dashboards:
 
     def _environ(self, request: Request, name: str, visitor: Visitor) -> dict[str, Any]:
         mount = f"/plugins/{NAME}/{name}"
-        # WSGI wants the bytes of a path as characters.
+        # In WSGI the bytes of a path are characters.
         path = unquote_to_bytes(request.path).decode("latin-1")[len(mount) :]
         host, _, port = (request.header("host") or self._home.netloc).rpartition(":")
         https = self._home.scheme == "https"
@@ -158,7 +158,7 @@ class Dashboards:
             "wsgi.run_once": False,
         }
         for header, value in request.headers.items():
-            # A name with an underscore would be another header's to the application.
+            # The application would take a name with an underscore for another header's.
             if header not in ("content-type", "content-length", "proxy") and "_" not in header:
                 environ["HTTP_" + header.upper().replace("-", "_")] = value
         if visitor.user is not None:
@@ -167,7 +167,7 @@ class Dashboards:
 
 
 class _Errors(TextIOBase):
-    """Where an application writes what went wrong: the master's log."""
+    """The error stream of an application: the master's log."""
 
     def __init__(self, name: str) -> None:
         super().__init__()
@@ -181,7 +181,7 @@ class _Errors(TextIOBase):
 
 
 def _run(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Response:
-    """What an application answers; in a thread."""
+    """Run an application; gives its response; in a thread."""
     started: list[tuple[str, list[tuple[str, str]]]] = []
     written: list[bytes] = []
 
@@ -208,13 +208,13 @@ def _run(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Respon
     status, headers = started[0]
     for header, value in headers:
         if not header.isascii() or not (header + value).isprintable():
-            raise RuntimeError(f"the header {header!r} holds what no header may")
+            raise RuntimeError(f"the header {header!r} holds characters that no header may hold")
     kept = tuple((header, value) for header, value in headers if header.lower() not in _OF_CONNECTION)
     return Response(int(status[:3]), kept, b"".join(written))
 
 
 def _within(reactor: Any, running: Deferred[Response], seconds: float) -> Deferred[Response]:
-    """What ``running`` gives, or TimeoutError; it goes on all the same, since no thread can be stopped."""
+    """The result of ``running``, or TimeoutError; the thread goes on, since no thread can be stopped."""
     result: Deferred[Response] = Deferred()
 
     def late() -> None:

@@ -137,7 +137,7 @@ class WorkerManager:
         workers = self.workers.values()
         connected = sum(worker.connection is not None for worker in workers)
         yield gauge("workers_configured", "workers that this master's configuration names", len(workers))
-        yield gauge("workers_connected", "those that are connected to it", connected)
+        yield gauge("workers_connected", "workers that are connected to it", connected)
         yield gauge("builds_running", "builds that run on this master", sum(len(worker.builds) for worker in workers))
 
     def available(self, builder: str) -> list[ManagedWorker]:

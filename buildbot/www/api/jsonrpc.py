@@ -18,21 +18,21 @@ class Control(Protocol):
     """The part of the Data API that actions need."""
 
     def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
-        """Do something to what a path names."""
+        """Run an action of the resource at a path."""
 
 
 class Check(Protocol):
     """The part of the gate that calls need."""
 
     async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
-        """Raise RefusedError for what the visitor may not do."""
+        """Raise RefusedError if the visitor may not do this."""
 
 
 class JsonRpc:
     """Answers POST below ``/api/v2``.
 
-    The content type must be JSON: browsers ask before they send that to another origin, so that a form on
-    somebody's page cannot act here.
+    The content type must be JSON: browsers ask for permission before they send that to another origin, so that a form
+    on another site's page cannot act here.
     """
 
     def __init__(self, data: Control, gate: Check, is_starting: Callable[[], bool] = lambda: False) -> None:
@@ -48,7 +48,7 @@ class JsonRpc:
             if self._is_starting():
                 raise RefusedError(503, "this master is starting; try again", INTERNAL_ERROR)
             await self._gate.check(visitor, AccessRequest(path, call["method"], call["params"]))
-            # Who acts is what the session says, never what the client says.
+            # The session tells who acts; a name in the client's call is ignored.
             arguments = {**call["params"], "owner": visitor.owner}
             result = await self._data.control(call["method"], arguments, path)
         except Exception as error:
@@ -85,19 +85,19 @@ def _decode(request: Request) -> dict[str, Any]:
     for name, kinds, what in _MEMBERS:
         if name not in call:
             raise RefusedError(400, f"missing key '{name}'")
-        # bool is an int to Python and none to JSON.
+        # In Python a bool is an int, in JSON it is not.
         if not isinstance(call[name], kinds) or isinstance(call[name], bool):
             raise RefusedError(400, f"'{name}' must be {what}")
-    what_is_no_text = _no_text(call["params"])
-    if what_is_no_text is not None:
-        raise RefusedError(400, f"params: {what_is_no_text}", INVALID_PARAMS)
+    what_is_unstorable_text = _unstorable_text(call["params"])
+    if what_is_unstorable_text is not None:
+        raise RefusedError(400, f"params: {what_is_unstorable_text}", INVALID_PARAMS)
     if call["jsonrpc"] != "2.0":
         raise RefusedError(400, "only JSONRPC 2.0 is supported", INVALID_REQUEST)
     return call
 
 
-def _no_text(value: Any) -> str | None:
-    """What in a JSON value could not be stored as text; None if all can."""
+def _unstorable_text(value: Any) -> str | None:
+    """Why a text in a JSON value cannot be stored; None if all can."""
     waiting = [value]
     while waiting:
         each = waiting.pop()

@@ -1,7 +1,7 @@
-"""``GET /api/v2/logs/N/search?text=…``: which lines of a log have a text; an addition to the API.
+"""``GET /api/v2/logs/N/search?text=…``: the lines of a log that contain a text; an addition to Buildbot's API.
 
-A request looks at the log part by part, so its memory does not depend on the log's length, and stops when it has found
-enough or has taken long enough; the reply says where to go on.
+A request searches the log part by part, so its memory does not depend on the log's length. It stops at a number of
+lines or after a time; the reply says where the next request begins.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any
 from buildbot.www.errors import RefusedError
 from buildbot.www.interfaces import Data
 
-#: what a request may take; the part that is being looked at is finished
+#: the limits of a request; it finishes the part that it is searching
 SECONDS = 0.25
 DEFAULT_LIMIT = 100
 MAX_LIMIT = 1000
@@ -20,19 +20,19 @@ MAX_TEXT = 500
 
 
 def is_search(path: tuple[str, ...]) -> bool:
-    """Whether a path below the API's root asks for this."""
+    """Whether a path below the API's root is a search."""
     return len(path) == 3 and path[0] == "logs" and path[2] == "search"
 
 
 async def search(data: Data, path: tuple[str, ...], parameters: list[tuple[str, str]]) -> tuple[dict[str, Any], int]:
-    """What is found in the log, and the clock at which it was as long as that.
+    """Search a log; gives the lines, and the clock when the log had this length.
 
-    Parameters of the query: ``text``, where capitals of ASCII do not count; ``after``, a line (from 0), to find later
-    lines only; ``limit``, lines to find at most.
+    Parameters of the query: ``text``, in which the case of ASCII letters does not count; ``after``: find only lines
+    after this one (from 0); ``limit``: find at most this number of lines.
 
     Returns:
         ``{"logmatches": [{"line": 17, "text": "…"}, …], "meta": {"clock": …, "next": …}}`` and the clock. ``next`` is
-        the ``after`` with which to go on, or None if the log was seen to its end.
+        the ``after`` of the next request, or None if the log was searched to its end.
 
     Raises:
         RefusedError: 400, a parameter is unknown, missing or wrong; 404, there is no such log.

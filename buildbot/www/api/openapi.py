@@ -1,8 +1,8 @@
 """``/api/v2/openapi.json``: the HTTP API described for programs, as OpenAPI 3.1.
 
-Everything in it follows from what answers: the paths from ``data/endpoints.py``, the schemas and filters from the
-nouns' declarations, the operators from ``db/query.py``, the actions from ``data/control.py``. It is made when somebody
-asks for it for the first time, and stays the same from then on.
+All of it is made from the code that answers: the paths from ``data/endpoints.py``, the schemas and filters from the
+nouns' declarations, the operators from ``db/engine/query.py``, the actions from ``data/control.py``. It is made at the
+first request and stays the same.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _SEGMENT: Mapping[str, Schema] = {
 _CLOCK: Schema = {**_COUNT, "description": "the number of the newest event that the reply contains"}
 _HEADERS = {name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Tenfold-Clock", "ETag")}
 
-#: what a path template has in place of each variable
+#: the parameter in a path template for each type of variable
 _VARIABLE = "{}"
 
 
@@ -49,14 +49,14 @@ class Data(Protocol):
     """The part of the Data API that is described."""
 
     def endpoints(self) -> Sequence[Endpoint]:
-        """All paths that there are."""
+        """All paths of the API."""
 
 
 class OpenApi:
     """Answers GET of the document.
 
     Args:
-        data: whose paths are described.
+        data: the Data API that is described.
         settings: of the server; the document names its URL and limits.
     """
 
@@ -102,7 +102,7 @@ def document(endpoints: Iterable[Endpoint], settings: Settings) -> dict[str, Any
 
 
 _DESCRIPTION = (
-    "Every reply is true at one moment, whose number it carries (X-Tenfold-Clock, meta.clock). A subscription "
+    "Every reply is true at one moment and has its number (X-Tenfold-Clock, meta.clock). A subscription "
     "(WebSocket at /ws, or /sse) with that number as since continues from there, without a gap. A filter is a "
     "parameter named after a field, alone or with an operator behind two underscores; all must be true. Replies "
     "are compact JSON if Accept names application/json, and JSON for people to read, as text/plain, otherwise. POST "
@@ -111,7 +111,7 @@ _DESCRIPTION = (
 
 
 def _by_template(endpoints: Iterable[Endpoint]) -> dict[tuple[str, ...], list[Endpoint]]:
-    """Endpoints by their paths, in which a variable is a variable whatever its name and type."""
+    """Endpoints by their paths, without the names and types of variables."""
     found: dict[tuple[str, ...], list[Endpoint]] = {}
     for endpoint in endpoints:
         parts = endpoint.path.parts if endpoint.path.pattern else ()
@@ -120,7 +120,7 @@ def _by_template(endpoints: Iterable[Endpoint]) -> dict[tuple[str, ...], list[En
 
 
 def _template(segments: Sequence[str], patterns: Sequence[Sequence[str]]) -> tuple[str, list[dict[str, Any]]]:
-    """A path and its parameters; where paths differ in a variable, it is either."""
+    """A path and its parameters; a variable in which the paths differ has the types of all."""
     path, parameters = ["/api/v2"], []
     for place, segment in enumerate(segments):
         if segment == _VARIABLE:
@@ -135,7 +135,7 @@ def _template(segments: Sequence[str], patterns: Sequence[Sequence[str]]) -> tup
 
 
 class _Components:
-    """Makes operations, and gathers what several of them share."""
+    """Makes operations, and gathers the components that several of them share."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -186,7 +186,7 @@ class _Components:
         }
 
     def call(self, actions: Sequence[Action]) -> dict[str, Any]:
-        """The POST operation of something that has actions."""
+        """The POST operation of a resource with actions."""
         calls = [_call(action) for action in actions]
         responses: dict[str, Any] = {
             code: {"description": description, "content": {_JSON: {"schema": _ref("rpc_error")}}}
@@ -224,12 +224,12 @@ class _Components:
         expandable = [name for name, link in resource.links.items() if target_of(link) is not None]
         if expandable:
             links = {"type": "string", "pattern": f"^({'|'.join(expandable)})(\\.[a-z_]+)*$"}
-            doc = "show what these links point to; dots go on from there"
+            doc = "show the resources that these links point to; dots follow their links"
             names.append(self._parameter(f"{resource.name}.expand", "expand", _array(links), doc))
         if is_collection:
             ordered = [name for name, attribute in resource.fields.items() if isinstance(attribute, Field)]
             both = [*ordered, *(f"-{name}" for name in ordered)]
-            doc = "by these attributes; - turns it round"
+            doc = "by these attributes; - for descending"
             names.append(self._several(f"{resource.name}.order", "order", both, doc))
             for name in fields:
                 names += [self._filter(resource, name, operator) for operator in operators_of(resource, name)]
@@ -262,7 +262,7 @@ class _Components:
         items: Schema = {"type": "array", "items": item}
         meta: Schema = {"type": "object", "additionalProperties": False}
         if endpoint.is_collection:
-            total = {**_COUNT, "description": "how many there are on all pages"}
+            total = {**_COUNT, "description": "the number of resources on all pages"}
             meta |= {"properties": {"clock": _CLOCK, "total": total}, "required": ["clock", "total"]}
         else:
             items |= {"minItems": 1, "maxItems": 1}
@@ -279,13 +279,13 @@ class _Components:
 
     def _noun(self, resource: Resource) -> Schema:
         if resource.name not in self._schemas:
-            self._schemas[resource.name] = {}  # what refers to it meanwhile does so by name
+            self._schemas[resource.name] = {}  # schemas refer to it by name meanwhile
             self._schemas[resource.name] = noun(resource, self._noun)
         return _ref(resource.name)
 
 
 def _shows_properties(resource: Resource, name: str) -> bool:
-    """Whether an attribute shows those properties that ``property`` names."""
+    """Whether an attribute shows the properties that the parameter ``property`` names."""
     return getattr(resource.fields[name], "shape", None) == "properties"
 
 
@@ -298,7 +298,7 @@ def _ref(name: str) -> Schema:
 
 
 def _error(description: str) -> dict[str, Any]:
-    # JSON under a plain type, as clients have always got it
+    # JSON as text/plain, as clients of Buildbot get it
     schema = {"type": "string", "contentMediaType": _JSON, "contentSchema": _ref("error")}
     return {"description": description, "content": {_TEXT: {"schema": schema}}}
 
@@ -359,7 +359,7 @@ _RPC_ERROR: Schema = {
             "type": "object",
             "properties": {
                 "code": INTEGER,
-                "message": {"description": "a text, or for a form what is wrong with each field"},
+                "message": {"description": "a text, or for a form the mistake of each field"},
             },
             "required": ["code", "message"],
         },
@@ -369,8 +369,8 @@ _RPC_ERROR: Schema = {
 _ERRORS: Mapping[str, str] = {
     "400": "a parameter is unknown or wrong, and named",
     "403": "the rules of this installation forbid it",
-    "404": "there is no such thing",
-    "410": "what follows since is gone from the log; fetch again",
+    "404": "there is no such resource",
+    "410": "the events after since are gone from the log; fetch again",
     "414": "the URL is too long",
     "416": "the range begins after the end",
     "503": "the database or the server is busy",
@@ -379,12 +379,12 @@ _RPC_ERRORS: Mapping[str, str] = {
     "400": "the call is malformed, or an argument is wrong",
     "403": _ERRORS["403"],
     "404": _ERRORS["404"],
-    "501": "it has no such action",
+    "501": "the resource has no such action",
     "503": _ERRORS["503"],
 }
 _PARAMETERS: Mapping[str, Any] = {
     "limit": {"name": "limit", "in": "query", "description": "at most so many", "schema": _COUNT},
-    "offset": {"name": "offset", "in": "query", "description": "without the first so many", "schema": _COUNT},
+    "offset": {"name": "offset", "in": "query", "description": "leave out this number of resources", "schema": _COUNT},
     "property": {
         "name": "property",
         "in": "query",
@@ -394,14 +394,14 @@ _PARAMETERS: Mapping[str, Any] = {
     "since": {
         "name": "since",
         "in": "query",
-        "description": "the clock after which to begin, now by default; as the header Last-Event-ID",
+        "description": "the clock after which to begin, default now; like the header Last-Event-ID",
         "schema": _COUNT,
     },
     "search.text": {
         "name": "text",
         "in": "query",
         "required": True,
-        "description": "part of a line; capitals of ASCII do not count",
+        "description": "part of a line; the case of ASCII letters does not count",
         "schema": {"type": "string", "minLength": 1, "maxLength": logsearch.MAX_TEXT, "pattern": "^[^\\n]*$"},
     },
     "search.after": {
@@ -413,7 +413,7 @@ _PARAMETERS: Mapping[str, Any] = {
     "search.limit": {
         "name": "limit",
         "in": "query",
-        "description": "find at most so many lines",
+        "description": "find at most this number of lines",
         "schema": {
             "type": "integer",
             "minimum": 1,
@@ -437,7 +437,7 @@ _PARAMETERS: Mapping[str, Any] = {
 
 
 def _other_paths() -> dict[str, Any]:
-    """What is not the Data API's."""
+    """The paths that are not of the Data API."""
     text = {_TEXT: {"schema": {"type": "string"}}}
     refused = {code: {"$ref": f"#/components/responses/{code}"} for code in ("400", "403")}
     listening = {
@@ -458,7 +458,7 @@ def _other_paths() -> dict[str, Any]:
         "properties": {"line": _COUNT, "text": {"type": "string"}},
         "required": ["line", "text"],
     }
-    following = nullable({"type": "integer", "description": "the after with which to go on; null at the log's end"})
+    following = nullable({"type": "integer", "description": "the after of the next request; null at the log's end"})
     found: Schema = {
         "type": "object",
         "properties": {
@@ -481,11 +481,11 @@ def _other_paths() -> dict[str, Any]:
             "get": {
                 "operationId": "search_log",
                 "tags": ["logs"],
-                "summary": "Lines of a log that have a text in them.",
+                "summary": "Lines of a log that contain a text.",
                 "parameters": searched,
                 "responses": {
                     "200": {
-                        "description": "what was found within a moment",
+                        "description": "the lines found within the time limit",
                         "content": {_JSON: {"schema": found}, _TEXT: {"schema": {"type": "string"}}},
                     },
                     **{code: {"$ref": f"#/components/responses/{code}"} for code in ("400", "403", "404", "503")},

@@ -1,4 +1,4 @@
-"""From a query string to the options of the Data API, checked once against the fields of the endpoint."""
+"""Query strings become options of the Data API, checked once against the fields of the endpoint."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _boolean(text: str) -> bool:
     return word in _TRUE
 
 
-def _nothing(text: str) -> Any:
+def _not_comparable(text: str) -> Any:
     """Objects cannot be compared with a text."""
     raise ValueError(text)
 
@@ -38,7 +38,7 @@ _CONVERTERS: Mapping[str, Callable[[str], Any]] = {
     "bool": _boolean,
     "str": str,
     "list": str,
-    "json": _nothing,
+    "json": _not_comparable,
 }
 
 
@@ -52,10 +52,10 @@ def options_of(parameters: Sequence[tuple[str, str]], fields: Mapping[str, str],
 
     Returns:
         A dict with any of ``fields``, ``order``, ``limit``, ``offset``, ``expand``, ``properties``, ``filters``;
-        filter names are ``field`` or ``field__op``, a value is a list where a parameter came several times.
+        filter names are ``field`` or ``field__op``; the value is a list if a parameter came several times.
 
     Raises:
-        RefusedError: 400, naming the parameter that is unknown or has a bad value.
+        RefusedError: 400, a parameter is unknown or has a bad value; the text names it.
     """
     options: dict[str, Any] = {}
     values: dict[str, list[str]] = {}

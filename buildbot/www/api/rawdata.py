@@ -19,7 +19,7 @@ async def download(data: Data, path: tuple[str, ...]) -> Response:
     headers = (
         ("Content-Type", "application/octet-stream; charset=utf-8"),
         ("X-Content-Type-Options", "nosniff"),
-        # a name is an identifier, which can neither end nor split the value
+        # a name is an identifier, which can neither end nor split the header's value
         ("Content-Disposition", f"attachment; filename={found['name']}"),
     )
     return Response(200, headers, found["value"])

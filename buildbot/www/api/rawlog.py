@@ -1,4 +1,4 @@
-"""Whole logs as downloads: streamed a part at a time, compressed for clients that take it, or a range of bytes."""
+"""Whole logs as downloads: streamed in parts, compressed for clients that accept it, or a range of bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
 class _Zstd:
-    """A frame for each part, so that nothing waits for what follows."""
+    """A zstd frame for each part, so that no part waits for the next one."""
 
     def __init__(self) -> None:
         self._compressor = zstandard.ZstdCompressor(level=1)
@@ -46,10 +46,11 @@ _ENCODERS: dict[str, type[_Zstd] | type[_Gzip]] = {"zstd": _Zstd, "gzip": _Gzip}
 
 
 async def download(data: Data, request: Request, log: dict[str, Any], inline: bool) -> Response:
-    """The log that was found at a path which ends in ``raw`` or ``raw_inline``.
+    """The log at a path that ends in ``raw`` or ``raw_inline``.
 
-    Stdio logs lose the letter that tells their streams apart and get three lines that say where they are from. A log
-    that is complete can be had by ranges of bytes; one that is not, and several ranges at once, come whole.
+    Stdio logs lose the letter of the stream in each line, and get three lines with builder, build and worker. Clients
+    can ask for a range of bytes of a complete log. An incomplete log comes whole, and so does a log of which a client
+    asks for several ranges.
 
     Raises:
         RefusedError: 416, the range begins after the end.
@@ -59,7 +60,7 @@ async def download(data: Data, request: Request, log: dict[str, Any], inline: bo
     content_type = "text/html" if kind == "h" else "text/plain"
     headers = [("Content-Type", f"{content_type}; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     if inline:
-        # A build writes its logs: shown in a browser they must not act as pages of this server.
+        # A build decides what is in its logs: a browser must not run them as pages of this server.
         headers.append(("Content-Security-Policy", "sandbox"))
     else:
         name = f"{builder}_build_{number}_step_{step}_log_{log['slug']}"
@@ -139,10 +140,10 @@ async def _encoded(parts: AsyncGenerator[bytes, None], encoder: _Zstd | _Gzip) -
 
 
 def _known(name: Any) -> Any:
-    """``unknown`` where the record is gone."""
+    """The value; ``unknown`` if the record is gone."""
     return "unknown" if name is None else name
 
 
 def _header_text(text: str) -> str:
-    """``text`` fit for a header: Latin-1, and nothing that ends or splits the value."""
+    """``text`` for a header: Latin-1, without characters that end or split the value."""
     return _UNSAFE.sub("_", text).encode("latin-1", "replace").decode("latin-1")

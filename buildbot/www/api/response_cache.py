@@ -1,4 +1,4 @@
-"""Answers that are given again as long as nothing changes."""
+"""A cache of responses, which are given again while the database is the same."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from collections import OrderedDict
 
 from buildbot.www.http.messages import Response
 
-#: what of a request decides on the bytes of the answer
+#: the parts of a request that decide on the bytes of the response
 Key = tuple[tuple[str, ...], str, bool, frozenset[str]]
-#: what an answer takes besides its body and what was asked for
+#: the memory of a response besides its body and its key
 _OVERHEAD_BYTES = 1024
 
 
 class ResponseCache:
-    """Answers of one version of the database, the oldest of which make room for new ones.
+    """Responses of one version of the database; new ones displace the oldest ones.
 
     Args:
-        most_bytes: that all of them may take together; 0 keeps none.
+        most_bytes: the limit of their memory; 0: it keeps none.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -29,11 +29,11 @@ class ResponseCache:
         return key in self._kept
 
     def get(self, key: Key, version: int) -> Response | None:
-        """The answer that was given at this version, or None."""
+        """The response of this version; None if there is none."""
         return self._kept.get(key) if version == self._version else None
 
     def put(self, key: Key, version: int, response: Response) -> None:
-        """Keep an answer, unless it is a stream; ``version`` was the database's before it was read."""
+        """Keep a response, unless it is a stream. ``version`` is the database's version before the read."""
         size = _size(key, response)
         if size * 4 > self._most_bytes or not isinstance(response.body, bytes):
             return

@@ -28,12 +28,12 @@ _LIVE = (("Content-Type", "application/json; charset=utf-8"), ("Cache-Control", 
 class RestApi:
     """Answers GET and HEAD below ``/api/v2``.
 
-    Two things spare queries. An answer is kept and given again while the database is as it was (``ResponseCache``).
-    And every answer has a validator (``ETag``): for nouns whose every change is announced it is the clock, for others
-    the database's version. A client that has the answer of now is told 304. Validators name this process, so that a
-    database restored or made anew never meets an old one.
+    Two things save queries. A response is kept and given again while the database is the same (``ResponseCache``). And
+    every response has a validator (``ETag``): the clock for nouns whose every change is announced, the database's
+    version for other nouns. A client that has the present response gets 304. Validators name this process, so that a
+    validator of another database is never taken for a present one.
 
-    Who may ask is decided before ``handle`` is called.
+    The gate checks the visitor's rights before ``handle`` is called.
 
     Args:
         data: the Data API.
@@ -81,7 +81,7 @@ class RestApi:
         changes = self._data.data_version()
 
         def reply(data: Any, clock: int) -> tuple[int, Response]:
-            """Runs in the thread that read."""
+            """Make the response; runs in the thread that read."""
             if data is None:
                 raise RefusedError(404, f"not found: {'/'.join(path)}")
             version = clock if changes is None else changes
@@ -98,12 +98,12 @@ class RestApi:
             raise RefusedError(404, f"not found: {'/'.join(path)}")
         response = await rawlog.download(self._data, request, log, inline)
         if not log["complete"]:
-            # It may grow while it is sent.
+            # The log may grow while it is sent.
             return response.with_headers((CLOCK_HEADER, str(clock)), ("Cache-Control", "no-cache"))
         return response.with_headers(*self._headers(clock, self._validator(True, 0, clock)))
 
     def _locks(self) -> dict[str, Any]:
-        """The locks of this master; they are no part of the database, so they have no clock."""
+        """The locks of this master; they are not in the database, so they have no clock."""
         found = self._data.locks()
         return {"locks": found, "meta": {"total": len(found)}}
 
@@ -117,13 +117,13 @@ class RestApi:
         options = options_of(_parameters(request), endpoint.compared, endpoint.is_collection)
         self._bound(options, endpoint)
         if endpoint.kind == "single":
-            # They mean nothing for one resource and have never been an error.
+            # For one resource they mean nothing; Buildbot ignores them, too.
             for name in ("order", "limit", "offset"):
                 options.pop(name, None)
         return endpoint, options
 
     def _bound(self, options: dict[str, Any], endpoint: Endpoint) -> None:
-        """Growing collections are never sent without a bound."""
+        """Set a limit for growing collections, which are never sent whole."""
         if not (endpoint.is_collection and endpoint.growing):
             return
         limit = options.setdefault("limit", self._settings.default_limit)
@@ -151,7 +151,7 @@ class RestApi:
         return tuple(headers)
 
     def _unchanged(self, sent: str | None, validator: str | None, clock: int) -> Response | None:
-        """The answer to a client that sent the validator of what it would get."""
+        """The 304 for a client that sent the validator of the present response."""
         if sent is None or validator is None or validator not in sent:
             return None
         return Response(304, self._headers(clock, validator))
@@ -171,7 +171,7 @@ _NONE: frozenset[str] = frozenset()
 
 
 def error_response(error: Exception) -> Response:
-    """An error of GET: JSON text under a plain type, as clients know it."""
+    """An error of GET: JSON as text/plain, as clients of Buildbot get it."""
     problem = problem_of(error)
     body = jsonbody.compact({"error": problem.text})
     return Response.text(problem.status, body)

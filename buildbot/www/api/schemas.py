@@ -1,4 +1,4 @@
-"""JSON Schemas of what the API gives, made from the declarations of the nouns."""
+"""JSON Schemas of the API's resources, made from the declarations of the nouns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildbot.resources.base import Attribute, Field, Kind, LinkTo, Related, Res
 
 Schema = dict[str, Any]
 
-#: what every database can hold, and what paths and filters take
+#: the largest integer that every database can hold, and that paths and filters take
 INTEGER: Schema = {"type": "integer", "minimum": -(2**63) + 1, "maximum": 2**63 - 1}
 ANY: Schema = {}
 _OF_KIND: Mapping[Kind, Schema] = {
@@ -36,12 +36,12 @@ PROPERTIES: Schema = {
 
 
 def of_kind(kind: Kind) -> Schema:
-    """Values of a kind."""
+    """The schema of values of a kind."""
     return _OF_KIND[kind]
 
 
 def nullable(schema: Schema) -> Schema:
-    """The same, or null."""
+    """A schema that allows null, too."""
     if not schema:
         return schema
     kind = schema.get("type")

@@ -1,4 +1,4 @@
-"""Who may do what: ``c['www']['authz']``."""
+"""Authorization: ``c['www']['authz']``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a request asks for, as rules see it, and which builders that concerns."""
+"""Access requests, as rules see them, and the builders that they concern."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ class Data(Protocol):
     """The part of the Data API that finding builders needs."""
 
     def get(self, options: dict[str, Any], path: tuple[object, ...]) -> Deferred[Any]:
-        """Data."""
+        """Read resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class AccessRequest:
-    """What a request wants.
+    """A wish to read, follow or control resources.
 
     Attributes:
-        path: segments of the Data API's path, or of the URL where it is none (``("metrics",)``).
+        path: segments of the Data API's path, or of the URL of something else (``("metrics",)``).
         action: ``get``, ``follow`` (events of the path, in which ``*`` is any segment), or the name of a control
             action.
         params: arguments of the action.
-        linked: whether the reply may hold more than the path names (``expand``).
+        linked: whether the reply may hold resources that the path does not name (``expand``).
     """
 
     path: tuple[str, ...]
@@ -52,22 +52,22 @@ class AccessRequest:
 
     @property
     def reads(self) -> bool:
-        """Whether nothing is changed by it."""
+        """Whether it changes nothing."""
         return self.action in ("get", "follow")
 
     @property
     def shows_builds(self) -> bool:
-        """Whether builds, or what belongs to them, may be in the reply."""
+        """Whether the reply may hold builds, or resources that belong to builds."""
         if not self.reads:
             return False
-        # A wildcard in the place of a noun is any noun; the last segment of an event's key is its name.
+        # A wildcard in the place of a noun means any noun; the last segment of an event's key is its name.
         nouns = self.path[::2] if self.action == "get" else self.path[:-1:2]
         return self.linked or "*" in nouns or not _OF_BUILDS.isdisjoint(self.path)
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One thing that a request concerns.
+    """A target of a request.
 
     Attributes:
         builder: the name of its builder; None if it may be any builder's, or has none.
@@ -82,9 +82,9 @@ class Target:
 
 
 async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -> list[Target]:
-    """All that a request concerns, never empty; each must be allowed.
+    """The targets of a request, never empty; each must be allowed.
 
-    ``with_stamps``: a subject for each source stamp.
+    ``with_stamps``: a target for each source stamp.
     """
     try:
         if asked.path[:1] == ("forceschedulers",) and asked.action == "force":
@@ -99,7 +99,7 @@ async def targets(asked: AccessRequest, data: Data, with_stamps: bool = False) -
             return [Target(name, owner) for name in names]
         return [Target(name, owner, stamp["branch"] or "", stamp["project"]) for name in names for stamp in stamps]
     except DataException:
-        # No such path: whoever answers says so. No rule about builders fits it.
+        # No such path: the handler answers so. No rule about builders fits it.
         return [Target()]
 
 
@@ -135,7 +135,7 @@ async def _forced(asked: AccessRequest, data: Data) -> list[str]:
 
 
 async def _followed(path: tuple[str, ...], data: Data) -> tuple[BuildDict | None, BuildRequestDict | None, int | None]:
-    """The build, the request and the builder's id that a path begins with, each None if it names none."""
+    """The build, the request and the builder's id at the beginning of a path; each None if the path names none."""
     head, identifier = path[:1], path[1:2]
     if not identifier or "*" in identifier:
         return None, None, None
@@ -153,7 +153,7 @@ async def _followed(path: tuple[str, ...], data: Data) -> tuple[BuildDict | None
 
 
 async def _build_of(noun: str, identifier: object, data: Data) -> BuildDict | None:
-    """The build that a resource belongs to, or is; None if it has nothing to do with one."""
+    """The build that a resource is or belongs to; None if there is none."""
     resource = BY_PLURAL.get(noun)
     while resource is not None and resource.build_by is not None:
         found: Mapping[str, object] | None = await data.get({}, (resource.plural, identifier))

@@ -1,4 +1,4 @@
-"""The rules together, and what holds where none decides."""
+"""The rules together, and the decision where no rule fits."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ from buildbot.www.sessions import Visitor
 
 
 class Right(TypedDict):
-    """To what a visitor may do something: everything or nothing, or to what is of some builders (their ids).
+    """The resources that a visitor may control: all, none, or those of some builders (their ids).
 
     Attributes:
-        all: whoever it belongs to.
-        own: if it is the visitor's own (`RolesFromOwner`).
+        all: of any owner.
+        own: of the visitor (`RolesFromOwner`).
     """
 
     all: bool | list[int]
@@ -57,7 +57,7 @@ class Forbidden(RefusedError):
     """The visitor may not do that.
 
     Args:
-        msg: what he is told.
+        msg: the message for the visitor.
     """
 
     def __init__(self, msg: str | bytes) -> None:
@@ -81,24 +81,24 @@ def _none_or(check: checks.Check) -> checks.Check:
 
 
 class Authz(Declared):
-    """Who may do what.
+    """Decides what each visitor may do.
 
     The first rule that fits decides, unless the visitor lacks its role and it has ``defaultDeny=False``. Where no
-    rule decides everybody may read, and whoever is logged in may control.
+    rule decides, all visitors may read, and those who are logged in may control.
 
     Derive from it and override ``assertUserAllowed`` or ``getRolesFromUser`` for decisions of your own.
     """
 
     positional = ("allowRules", "roleMatchers", "stringsMatcher")
     allowRules = argument((), _none_or(checks.list_of(_rule)), doc="the rules, in order")
-    roleMatchers = argument((), _none_or(checks.list_of(_role_matcher)), doc="say which roles a user has")
+    roleMatchers = argument((), _none_or(checks.list_of(_role_matcher)), doc="give the roles of a user")
     stringsMatcher = argument(
         fnmatchStrMatcher,
         checks.function,
         doc="how rules compare names: `util.fnmatchStrMatcher`, `util.reStrMatcher` or another f(value, pattern)",
     )
 
-    #: whose data rules look at; known once the web server has been made
+    #: the master; known once the web server has been made
     master: Any = None
     __anonymous_control = False
 
@@ -116,43 +116,43 @@ class Authz(Declared):
 
     @property
     def match(self) -> Callable[[str, str], bool]:
-        """Whether a name fits a pattern, in the way of these rules."""
+        """Whether a name fits a pattern, by `stringsMatcher`."""
         return self.stringsMatcher  # type: ignore[no-any-return]
 
     @property
     def ownerRoleMatchers(self) -> list[RolesFromOwner]:
-        """Those of the role matchers that ask who owns what a request concerns."""
+        """The role matchers that need the owner of the request's target."""
         return [each for each in self.roleMatchers if isinstance(each, RolesFromOwner)]
 
     def getConfigDict(self) -> dict[str, Any]:
-        """What pages are told: nothing."""
+        """The description for pages: empty."""
         return {}
 
     def setMaster(self, master: Any) -> None:
-        """Take the master whose data rules look at."""
+        """Take the master."""
         self.master = master
         for each in (*self.allowRules, *self.roleMatchers):
             each.setAuthz(self)
 
     def attach(self, master: Any, anonymous_control: bool) -> None:
-        """Make ready to be asked.
+        """Prepare for requests.
 
         Args:
-            master: whose data rules look at.
+            master: the master.
             anonymous_control: whether visitors who are not logged in may control where no rule decides.
         """
         self.__anonymous_control = anonymous_control
         self.setMaster(master)
 
     def may_guard(self, asked: AccessRequest) -> bool:
-        """Whether some rule may be about such requests."""
+        """Whether some rule may fit such requests."""
         return self.__is_overridden or any(
             id(rule) in self.__own_rules or rule.covers(asked) for rule in self.allowRules
         )
 
     @property
     def decides(self) -> bool:
-        """Whether there is anything to ask: without rules everybody may read."""
+        """Whether there are rules or decisions: without them all visitors may read."""
         return bool(self.allowRules) or self.__is_overridden
 
     @property
@@ -160,7 +160,7 @@ class Authz(Declared):
         return type(self).assertUserAllowed is not Authz.assertUserAllowed
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> set[str] | Deferred[set[str]]:
-        """The roles that a user has everywhere; a Deferred if some role matcher takes its time."""
+        """The roles that a user has everywhere; a Deferred if a role matcher gives one."""
         roles = {ANYONE}
         if userDetails.get("anonymous"):
             return roles
@@ -180,7 +180,7 @@ class Authz(Declared):
 
     @deferred
     async def getOwnerRolesFromUser(self, userDetails: Mapping[str, Any], owner: str | None) -> set[str]:
-        """The roles that a user has for what ``owner`` has forced."""
+        """The roles that a user has for builds that ``owner`` has forced."""
         roles: set[str] = set()
         if owner is not None and not userDetails.get("anonymous"):
             for each in self.ownerRoleMatchers:
@@ -191,23 +191,23 @@ class Authz(Declared):
     async def assertUserAllowed(
         self, ep: Sequence[str], action: str, options: Mapping[str, Any], userDetails: Mapping[str, Any]
     ) -> None:
-        """Refuse what a user may not do.
+        """Raise an error if a user may not do this.
 
         Args:
             ep: segments of the Data API's path.
             action: ``GET``, or the name of a control action.
             options: arguments of the action.
-            userDetails: what is known of the user; ``{"anonymous": True}`` for somebody who is not logged in.
+            userDetails: the attributes of the user; ``{"anonymous": True}`` for a visitor who is not logged in.
 
         Raises:
-            Forbidden: he may not.
+            Forbidden: the user may not.
         """
         visitor = Visitor(None if userDetails.get("anonymous") else userDetails)
         asked = named.asked(ep, action, options)
         await self.__decide(visitor, asked, self.master.data, self.__anonymous_control)
 
     async def check(self, visitor: Visitor, asked: AccessRequest, data: Data, anonymous_control: bool = False) -> None:
-        """Refuse what the visitor may not do.
+        """Raise an error if the visitor may not do this.
 
         Args:
             anonymous_control: whether visitors who are not logged in may control where no rule decides.
@@ -248,10 +248,10 @@ class Authz(Declared):
         subject: Target,
         matches: dict[int, Any],
     ) -> EndpointMatcherBase | None:
-        """The rule that allows a request as far as it concerns ``subject``; None if none decides.
+        """The rule that allows a request for the target ``subject``; None if no rule decides.
 
         Args:
-            matches: by its id, what a rule that people have written said of this request; each is asked once.
+            matches: the results of user-written rules for this request, by the rule's id; each rule is asked once.
 
         Raises:
             Forbidden: a rule refuses it.
@@ -270,16 +270,16 @@ class Authz(Declared):
             elif rule.role in had:
                 if is_sure(rule, subject):
                     return rule
-                continue  # The role is for some builds; others may be concerned too.
+                continue  # The visitor has the role for some builds only, and the request may concern others.
             if rule.defaultDeny:
                 raise Forbidden(f"you need to have role '{rule.role}'")
         return None
 
     async def rights(self, visitor: Visitor, data: Data, anonymous_control: bool = False) -> dict[str, Right]:
-        """What the visitor may do, by action (``builds/stop``), so that pages offer no more than that.
+        """The rights of the visitor by action (``builds/stop``), for the controls that pages offer.
 
-        It says in advance what `check` says of each request; arguments of an action are not known yet. What only a
-        decision of people's own can tell counts as allowed.
+        They foretell the results of `check`, without the arguments of an action. An action that only a user-written
+        decision can judge counts as allowed.
 
         Args:
             anonymous_control: as for `check`.
@@ -316,7 +316,7 @@ class Authz(Declared):
         otherwise: bool,
         subject: Target,
     ) -> bool:
-        """Whether the rules let somebody who has some roles do this."""
+        """Whether the rules allow this to a visitor with these roles."""
         for rule in rules:
             own = id(rule) in self.__own_rules
             if not own and not fits(rule, asked, subject, self.match):
@@ -333,7 +333,7 @@ class Authz(Declared):
         return set(await resolved(self.getRolesFromUser(details)))
 
     async def __owned(self, visitor: Visitor, owner: str | None) -> set[str]:
-        """The roles that the visitor has for what belongs to ``owner``."""
+        """The roles that the visitor has for resources of ``owner``."""
         if visitor.user is None or owner is None:
             return set()
         return set(await resolved(self.getOwnerRolesFromUser(visitor.user, owner)))

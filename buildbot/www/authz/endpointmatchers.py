@@ -1,4 +1,4 @@
-"""Rules: which requests need which role."""
+"""Rules: a rule names a role that some requests need."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from buildbot.util.deferreds import deferred, resolved
 from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Target, targets
 
-#: a role that every visitor has, and one that everybody has who is logged in
+#: the role of every visitor, and the role of visitors who are logged in
 ANYONE = "anyone"
 AUTHENTICATED = "authenticated"
 
 
 class Match:
-    """What a rule that people write gives for a request that it is about.
+    """The result of a user-written rule that fits a request.
 
     Args:
         master: the master.
-        build, buildrequest, buildset: what the request concerns, as the Data API gives it; its ``owner`` property
-            says who has roles from `RolesFromOwner`.
+        build, buildrequest, buildset: the target of the request, as the Data API gives it. The user in its ``owner``
+            property has roles from `RolesFromOwner`.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Match:
 
     @deferred
     async def getOwner(self) -> str | None:
-        """The ``owner`` property of what it concerns; None if there is none."""
+        """The ``owner`` property of the target; None if there is none."""
         bsid = None if self.buildset is None else self.buildset["bsid"]
         request = self.buildrequest
         if bsid is None and request is None and self.build is not None:
@@ -78,13 +78,13 @@ class EndpointMatcherBase(Declared):
     role = argument(
         REQUIRED,
         checks.name,
-        doc="whoever has it is allowed; everybody has `anyone`, and who is logged in `authenticated`",
+        doc="visitors with this role are allowed; all have `anyone`, and those who are logged in `authenticated`",
     )
     defaultDeny = argument(
-        True, checks.boolean, doc="whether those without the role are refused; otherwise the next rule is asked"
+        True, checks.boolean, doc="whether visitors without the role are refused; otherwise the next rule is asked"
     )
 
-    #: patterns of what the rule is about: names of builders, branches and projects of source stamps; None: all
+    #: patterns of the rule's targets: names of builders, branches and projects of source stamps; None: all
     builder: str | None = None
     branch: str | None = None
     project: str | None = None
@@ -119,32 +119,32 @@ class EndpointMatcherBase(Declared):
         return None
 
     def covers(self, asked: AccessRequest) -> bool:
-        """Whether it is about such requests, whichever builder they concern."""
+        """Whether it fits such requests, for some builder."""
         return False
 
 
 def decides_itself(rule: EndpointMatcherBase) -> bool:
-    """Whether the class of a rule says by ``match``, or by methods for endpoints, what it is about."""
+    """Whether the class of a rule has its own ``match``, or methods for endpoints."""
     kind = type(rule)
     return kind.match is not EndpointMatcherBase.match or named.has_methods(kind)
 
 
 def restrictions(rule: EndpointMatcherBase) -> dict[str, str]:
-    """By which patterns a rule is restricted; empty: by none."""
+    """The patterns that restrict a rule; empty: it fits all."""
     patterns = {"builder": rule.builder, "branch": rule.branch, "project": rule.project}
     return {name: pattern for name, pattern in patterns.items() if pattern is not None}
 
 
 def fits(rule: EndpointMatcherBase, asked: AccessRequest, subject: Target, matcher: Callable[[str, str], bool]) -> bool:
-    """Whether a rule decides about a request as far as it concerns ``subject``."""
-    # What may be any builder's may be this one's: nobody reads around a rule by asking for everything.
+    """Whether a rule decides about a request for the target ``subject``."""
+    # A target of any builder may be of this builder: a request for all must not evade a rule.
     return rule.covers(asked) and all(
         value is None or matcher(value, pattern) for value, pattern in _compared(rule, subject)
     )
 
 
 def is_sure(rule: EndpointMatcherBase, subject: Target) -> bool:
-    """Whether all that a rule asks about is known of ``subject``."""
+    """Whether the target has all attributes that a rule restricts."""
     return all(value is not None for value, _ in _compared(rule, subject))
 
 
@@ -153,7 +153,7 @@ def _compared(rule: EndpointMatcherBase, subject: Target) -> list[tuple[str | No
 
 
 class AnyEndpointMatcher(EndpointMatcherBase):
-    """Everything, reading included."""
+    """All requests, reads included."""
 
     def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
@@ -161,7 +161,7 @@ class AnyEndpointMatcher(EndpointMatcherBase):
 
 
 class AnyControlEndpointMatcher(EndpointMatcherBase):
-    """Everything but reading."""
+    """All requests but reads."""
 
     def covers(self, asked: AccessRequest) -> bool:
         """As ``EndpointMatcherBase.covers``."""
@@ -169,11 +169,11 @@ class AnyControlEndpointMatcher(EndpointMatcherBase):
 
 
 class _OfBuilder(EndpointMatcherBase):
-    """A rule that may be about the builders with some name."""
+    """A rule that may be restricted to builders by name."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder", "role", "defaultDeny")
     builder = argument(
-        None, checks.optional(checks.text), doc="a pattern of names, in the way of `stringsMatcher`; None: all builders"
+        None, checks.optional(checks.text), doc="a pattern of names, for `stringsMatcher`; None: all builders"
     )
 
 
@@ -210,9 +210,9 @@ class EnableSchedulerEndpointMatcher(EndpointMatcherBase):
 
 
 class ViewBuildsEndpointMatcher(_OfBuilder):
-    """Reading builds and what belongs to them: steps, logs, properties, and their events.
+    """Reading builds and the resources that belong to them: steps, logs, properties, and their events.
 
-    Rows are not filtered: a list that may hold such builds is refused as a whole. Of a build of several source stamps
+    Rows are not filtered: a list that may hold such builds is refused as a whole. If a build has several source stamps,
     each must be allowed.
     """
 

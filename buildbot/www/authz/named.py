@@ -1,4 +1,4 @@
-"""Requests as rules that people write see them: by the names that Buildbot gives to the endpoints of the Data API."""
+"""Access requests for user-written rules: with the names that Buildbot gives to the endpoints of the Data API."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from buildbot.data.exceptions import InvalidPathError
 from buildbot.www.authz.access import AccessRequest
 
-#: how names of nouns are spelt in names of endpoints, where it is not simply with a capital
+#: names of nouns in names of endpoints, where these are not the capitalized names
 _SPELLINGS = {
     "branch": "CodebaseBranch",
     "buildrequest": "BuildRequest",
@@ -44,7 +44,7 @@ class ApiEndpoint:
 
     Attributes:
         name: ``BuildEndpoint``, ``BuildsEndpoint`` and so on.
-        variables: what stands in the path for its variables: ``{"buildid": 1}``.
+        variables: the values of the path's variables: ``{"buildid": 1}``.
     """
 
     def __init__(self, master: Any, name: str, pattern: Sequence[str], variables: dict[str, Any]) -> None:
@@ -54,12 +54,12 @@ class ApiEndpoint:
         self.__pattern = pattern
 
     def get(self, resultSpec: Any, kwargs: Mapping[str, Any]) -> Deferred[Any]:
-        """What is there: a dictionary, a list of them, or None."""
+        """Read the resources there: a dictionary, a list of them, or None."""
         path = tuple(kwargs[part.partition(":")[2]] if ":" in part else part for part in self.__pattern)
         return self.master.data.get(resultSpec or {}, path)  # type: ignore[no-any-return]
 
     def method_of(self, rule: object, action: str) -> Callable[..., Any] | None:
-        """The method of a rule that is about this endpoint and action."""
+        """The method of a rule for this endpoint and action."""
         for name in (f"{_METHOD}{self.name}_{action}", f"{_METHOD}{self.name}"):
             method: Callable[..., Any] | None = getattr(rule, name, None)
             if method is not None:
@@ -68,17 +68,17 @@ class ApiEndpoint:
 
 
 def has_methods(kind: type) -> bool:
-    """Whether a class has methods that are about single endpoints."""
+    """Whether a class has methods for single endpoints."""
     return any(name.startswith(_METHOD) for name in dir(kind))
 
 
 def asked(path: Sequence[Any], action: str, options: Mapping[str, Any] | None) -> AccessRequest:
-    """A request, from what Buildbot's methods say of it."""
+    """An access request, from the arguments of Buildbot's methods."""
     known = getattr(options, "asked", None)
     if isinstance(known, AccessRequest):
         return known
     read = action.upper() in ("GET", "HEAD")
-    # Nothing says what else a reply holds; whoever guards that must not be passed.
+    # It is not known what else a reply holds, so every rule that may protect it must be asked.
     return AccessRequest(tuple(map(str, path)), "get" if read else action, dict(options or {}), linked=read)
 
 
@@ -91,12 +91,12 @@ class Options(dict[str, Any]):
 
 
 def action_of(asked: AccessRequest) -> str:
-    """The action by the name that Buildbot's rules know; to follow events is to read."""
+    """The action's name in Buildbot's rules; following events is reading."""
     return "GET" if asked.reads else asked.action
 
 
 def endpoint_at(master: Any, path: Sequence[str]) -> ApiEndpoint | None:
-    """The endpoint at a path; None where the Data API has nothing."""
+    """The endpoint at a path; None if the Data API has no such path."""
     try:
         found = master.data.endpoint(tuple(path))
     except InvalidPathError:
@@ -115,7 +115,7 @@ def name_of(parts: Sequence[str], noun: str, is_collection: bool) -> str:
 
     Args:
         parts: of its path.
-        noun: what is there, in the singular.
+        noun: the noun there, in the singular.
         is_collection: whether it is a list.
     """
     last = parts[-1] if parts else ""

@@ -1,4 +1,4 @@
-"""Which roles a user has."""
+"""The roles of users."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RolesFromBase:
         self.master = authz.master
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
-        """The roles of a user; ``userDetails`` has ``username``, ``email``, ``groups`` and what else is known.
+        """The roles of a user; ``userDetails`` has ``username``, ``email``, ``groups`` and further attributes.
 
         May be a coroutine.
         """
@@ -85,11 +85,11 @@ class RolesFromUsername(Declared, RolesFromBase):
 
 
 class RolesFromOwner(Declared, RolesFromBase):
-    """A role for whoever has forced the build or request that it is about."""
+    """A role for the user who forced the build or request."""
 
     positional = ("role",)
     role = argument(REQUIRED, checks.name, doc="the role")
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any], owner: str | None = None) -> Iterable[str]:
-        """The roles of a user for what ``owner`` has forced."""
+        """The roles of a user for builds that ``owner`` forced."""
         return [self.role] if owner is not None and owner_of(userDetails) == owner else []

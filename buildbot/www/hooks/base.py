@@ -36,7 +36,7 @@ class BaseDialect(Dialect):
         key = request.header("idempotency-key")
         if key is None:
             return Delivery({"": [change]})
-        # a key stands for itself: whatever comes between, the same key is the same change
+        # the line is the key itself, so that changes in between do not matter
         return Delivery({f"base#{key}": [change]}, f"base#{key}")
 
 

@@ -46,7 +46,7 @@ class BitbucketCloudDialect(Dialect):
             if new is None:  # the branch is gone
                 continue
             category = "tag" if at(new, "type", str) == "tag" else None
-            # A new branch, a tag, a branch that was moved: its commits are old ones, and not sent.
+            # A new branch, a tag, or a branch that was moved: its commits are old, and not sent.
             for commit in reversed(maybe(update, "commits", list) or [at(new, "target", dict)]):
                 changes.append(
                     {
@@ -76,7 +76,7 @@ class BitbucketCloudDialect(Dialect):
             "comments": f"{text}\n{maybe(pull, 'description', str) or ''}",
             "revision": at(pull, "source.commit.hash", str),
             "when_timestamp": moment(pull, "updated_on"),
-            # Bitbucket has no ref for pull requests: what is built is the branch that asks.
+            # Bitbucket has no ref for pull requests: the source branch is built.
             "branch": at(pull, "source.branch.name", str),
             "category": "pull",
             "files": [],
@@ -93,7 +93,7 @@ class BitbucketCloudDialect(Dialect):
 
 
 def _author(payload: object, commit: object) -> str:
-    """Who wrote a commit, or at least who pushed it."""
+    """The author of a commit; if that is unknown, the person who pushed it."""
     paths = ((commit, "author.raw"), (commit, "author.user.display_name"), (payload, "actor.display_name"))
     return next((name for each, path in paths if (name := maybe(each, path, str))), "unknown")
 

@@ -18,7 +18,7 @@ from buildbot.www.hooks.dialect import (
 )
 from buildbot.www.http.messages import Request
 
-#: what each event of a pull request is, and which of its refs it is about: its own, the target's, the source's
+#: for each event of a pull request its category, and the ref that is built: its own, the target's or the source's
 _PULLS = {
     "created": ("pull-created", "own"),
     "updated": ("pull-updated", "own"),
@@ -126,7 +126,7 @@ def _href(entity: object) -> str:
 
 
 def _path(payload: object) -> str:
-    """What a repository is called, whatever else a payload says of it."""
+    """The path of a repository: its project and its slug or name."""
     key = maybe(payload, "repository.project.key", str) or at(payload, "repository.project.name", str)
     return f"{key}/{maybe(payload, 'repository.slug', str) or maybe(payload, 'repository.name', str) or ''}"
 

@@ -1,4 +1,4 @@
-"""What dialects have in common: payloads that may be anything, signatures, deliveries."""
+"""The base of the dialects: reading of payloads, signatures, deliveries."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 
 class RefusedDeliveryError(Exception):
-    """A delivery that cannot be taken; the message is the answer to its sender."""
+    """A delivery is refused; the message is the answer to its sender."""
 
 
 class Data(Protocol):
@@ -31,21 +31,21 @@ class Data(Protocol):
     update: Any
 
     def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
-        """Data."""
+        """Read resources."""
 
     def control(self, action: str, args: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
-        """Do something to what a path names."""
+        """Run an action of the resource at a path."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What a request brought.
+    """The changes of a request.
 
     Attributes:
         changes: arguments of ``addChange``, oldest first, by the *line* that they belong to: a branch, tag or pull
-            request of a repository. A line without changes counts too: its branch was deleted, for example.
-        identity: names the delivery. A line adds nothing if the last delivery that had to do with it has the same
-            name; once something else has happened to the line, the same delivery is news again. None: each counts.
+            request of a repository. A line may have no changes: its branch was deleted, for example.
+        identity: the name of the delivery. A line adds no changes if its last delivery had the same name; after another
+            delivery for the line, the same one counts again. None: each counts.
     """
 
     changes: Mapping[str, list[dict[str, object]]] = field(default_factory=dict)
@@ -53,16 +53,16 @@ class Delivery:
 
 
 class Dialect:
-    """How one kind of sender speaks.
+    """The deliveries of one kind of sender.
 
     Args:
         data: the Data API.
         options: of ``change_hook_dialects``, checked.
-        http: for questions to the sender.
+        http: for requests to the sender.
         master: the master, for options that are renderables, and for handlers of users; None where there is none.
     """
 
-    #: whether a GET, which any link or picture of a page can make, is enough
+    #: whether it takes a GET, which any link or picture of a page can send
     takes_get = False
 
     def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient, master: Any = None) -> None:
@@ -77,10 +77,10 @@ class Dialect:
         return await self.master.rendered(value, properties) if holds_renderable(value) else value
 
     async def receive(self, request: Request) -> Delivery:
-        """What a request brings.
+        """The changes of a request.
 
         Raises:
-            RefusedDeliveryError: it is not from whom it should be, or not what it should be.
+            RefusedDeliveryError: the signature is wrong, or the payload is malformed.
         """
         raise NotImplementedError
 
@@ -92,10 +92,10 @@ class Dialect:
 
 
 def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str, object]]]) -> Delivery:
-    """A signed delivery, named by the very bytes that were signed, and where they were sent.
+    """A signed delivery, with a name made of the signed bytes and the path that they were sent to.
 
-    The ids in the senders' headers are no use: some senders give a repetition a new one. What of the changes cannot be
-    stored is cut or replaced, as it is for pollers.
+    The ids in the senders' headers do not serve: some senders give a repetition a new one. What of the changes cannot
+    be stored is cut or replaced, as it is for pollers.
     """
     place = f"{dialect}?{request.query}#"
     stored = {place + line: [storable(change) for change in changes] for line, changes in lines.items()}
@@ -103,9 +103,9 @@ def delivered(dialect: str, request: Request, lines: Mapping[str, list[dict[str,
 
 
 def require_signature(secret: str | None, given: str | None, body: bytes, algorithm: str = "sha256") -> None:
-    """Refuse a body whose HMAC, in hexadecimal digits, is not ``given``. Nothing is required without a secret.
+    """Refuse a body whose HMAC, in hexadecimal digits, is not ``given``; without a secret nothing is required.
 
-    Takes the same time wherever the two differ.
+    The comparison takes constant time.
     """
     if secret is None:
         return
@@ -125,10 +125,10 @@ def parse(body: bytes | str) -> object:
 
 
 def at(payload: object, path: str, kind: type[T]) -> T:
-    """What is at a dotted path of a payload.
+    """The value at a dotted path of a payload.
 
     Raises:
-        RefusedDeliveryError: nothing is, or something of another kind.
+        RefusedDeliveryError: there is no value, or one of another kind.
     """
     found = payload
     for name in path.split("."):
@@ -140,7 +140,7 @@ def at(payload: object, path: str, kind: type[T]) -> T:
 
 
 def maybe(payload: object, path: str, kind: type[T]) -> T | None:
-    """As ``at``; None where nothing is there."""
+    """As ``at``; None if there is no value."""
     found = payload
     for name in path.split("."):
         found = found.get(name) if isinstance(found, dict) else None
@@ -182,12 +182,12 @@ def branch_of(ref: str) -> tuple[str, str | None] | None:
 
 
 def is_nothing(revision: str | None) -> bool:
-    """Whether a revision stands for nothing: before a branch was made, or after it was deleted."""
+    """Whether a revision is all zeros: of a branch that was not made yet, or was deleted."""
     return not revision or not revision.strip("0")
 
 
 def signed(name: str | None, mail: str | None) -> str:
-    """``Name <mail>``, or what there is of it: machines have no address, some people no name."""
+    """``Name <mail>``, or only one of them: machines have no address, some people no name."""
     return f"{name} <{mail}>" if name and mail else name or mail or ""
 
 
@@ -205,7 +205,7 @@ def person(payload: object, *paths: str, otherwise: str = "unknown") -> str:
 
 
 def pushed(payload: object, commit: object, branch: tuple[str, str | None]) -> dict[str, object]:
-    """The change of a commit of a push, as GitHub and those say it who are like it."""
+    """The change of a commit of a push, in the form that GitHub and similar senders have."""
     return {
         "author": person(
             {"author": maybe(commit, "author", dict), "pusher": maybe(payload, "pusher", dict)}, "author", "pusher"
@@ -224,9 +224,9 @@ def pushed(payload: object, commit: object, branch: tuple[str, str | None]) -> d
 
 
 def heads(payload: object) -> list[dict[str, object]]:
-    """The commit that a push without commits of its own leads to: a new branch, a tag, a branch that was moved.
+    """The head of a push without commits: of a new branch, a tag, or a branch that was moved.
 
-    The list is empty if the push deleted what it names.
+    The list is empty if the push deleted the branch or tag.
     """
     after = maybe(payload, "after", str)
     if is_nothing(after) or maybe(payload, "deleted", bool):

@@ -34,7 +34,7 @@ class GiteaDialect(Dialect):
             return delivered("gitea", request, self._push(payload))
         if event in ("pull_request", "pull_request_sync"):
             return delivered("gitea", request, self._pull_request(payload))
-        # A new branch or tag comes with a push of its own; issues, releases and whatever else have nothing to build.
+        # A new branch or tag comes with a push of its own; issues, releases and other events have nothing to build.
         return Delivery()
 
     def _push(self, payload: object) -> dict[str, list[dict[str, object]]]:
@@ -42,7 +42,7 @@ class GiteaDialect(Dialect):
         branch = branch_of(ref)
         if branch is None:
             return {}
-        # Newest first. Without any, a branch or a tag was made at, or moved to, an old commit.
+        # Newest first. Without commits, a branch or a tag was made at, or moved to, an old commit.
         commits = list(reversed(maybe(payload, "commits", list) or [])) or heads(payload)
         return {
             f"{maybe(payload, 'repository.full_name', str)} {ref}": [

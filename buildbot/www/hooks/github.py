@@ -84,14 +84,14 @@ class GitHubDialect(Dialect):
 
 
 class _OnlyHttp:
-    """As much of a master as questions to GitHub need."""
+    """The part of a master that requests to GitHub need."""
 
     def __init__(self, http: HttpClient) -> None:
         self.httpservice = http
 
 
 def _line(event: str, payload: object) -> str | None:
-    """What an event has to do with: a branch, tag or pull request; None for others."""
+    """The line of an event: its branch, tag or pull request; None for other events."""
     if event == "push":
         ref = at(payload, "ref", str)
         return None if branch_of(ref) is None else f"{at(payload, 'repository.full_name', str)} {ref}"
@@ -100,16 +100,16 @@ def _line(event: str, payload: object) -> str | None:
     return None
 
 
-#: what handlers give: changes, as arguments of ``addChange``, and the kind of repository
+#: the result of handlers: changes, as arguments of ``addChange``, and the kind of repository
 Handled = tuple[list[dict[str, Any]], str]
 
 
 class GitHubEventHandler:
-    """Makes changes of GitHub's events; ``class`` among the options names a subclass that does it in its own way.
+    """Makes changes of GitHub's events; the option ``class`` names a user's subclass.
 
     For each event the method ``handle_<event>(payload, event)`` is called, if there is one; it returns a list of
-    changes (arguments of ``addChange``) and ``"git"``, or a Deferred or coroutine of both. One that takes the payload
-    only will do as well. Signatures have been checked before.
+    changes (arguments of ``addChange``) and ``"git"``, or a Deferred or coroutine of both. A method may take the
+    payload only. Signatures have been checked before.
 
     Args: the options of the dialect, and the master.
     """
@@ -143,7 +143,7 @@ class GitHubEventHandler:
         if self.debug:
             _log.info("change hook github: {event}: {payload!r}", event=event, payload=payload)
         handler = getattr(self, f"handle_{event}", None)
-        if handler is None:  # whatever else GitHub tells, now or in years, has nothing to be built
+        if handler is None:  # other events have nothing to build
             return [], "git"
         handled: Handled = await resolved(handler(payload, event) if _takes_event(handler) else handler(payload))
         return handled
@@ -153,7 +153,7 @@ class GitHubEventHandler:
         return [], "git"
 
     def handle_workflow_run(self, payload: Any, event: str) -> Any:
-        """Somebody else's work: nothing to build."""
+        """A workflow of GitHub: nothing to build."""
         return [], "git"
 
     def handle_push(self, payload: Any, event: str) -> Any:
@@ -195,7 +195,7 @@ class GitHubEventHandler:
         }
         return [change], "git"
 
-    # what subclasses call, under Buildbot's names
+    # methods that subclasses call, under Buildbot's names
 
     def _process_change(
         self,
@@ -210,8 +210,8 @@ class GitHubEventHandler:
         """The changes of a push.
 
         Args:
-            repo_url, project: what they are of.
-            properties: of each, besides ``event``.
+            repo_url, project: of the changes.
+            properties: of each change, besides ``event``.
         """
         branch = branch_of(at(payload, "ref", str))
         if branch is None or maybe(payload, "deleted", bool):
@@ -220,7 +220,7 @@ class GitHubEventHandler:
         if head is not None and self._has_skip(maybe(head, "message", str) or ""):
             return []
         commits = maybe(payload, "commits", list) or []
-        # The commits of a new branch and of a tag are old ones. Without any, the branch was moved to an old one.
+        # The commits of a new branch and of a tag are old. Without commits, the branch was moved to an old one.
         if not commits or (head is not None and (maybe(payload, "created", bool) or branch[1] == "tag")):
             commits = heads(payload)
         return [
@@ -239,7 +239,7 @@ class GitHubEventHandler:
         ]
 
     def _has_skip(self, msg: str) -> bool:
-        """Whether the words of a commit say that it is not to be built."""
+        """Whether the message of a commit says that it is not to be built."""
         return any(re.search(skip, msg) for skip in self.skips)
 
     async def _get_commit_msg(self, repo: str, sha: str) -> str:
@@ -253,7 +253,7 @@ class GitHubEventHandler:
         return [at(each, "filename", str) for each in files] if isinstance(files, list) else []
 
     async def __ask(self, path: str) -> object:
-        """An answer of GitHub's API; None without a ``token``, or if there is none: the change counts all the same."""
+        """An answer of GitHub's API; None without a ``token``, or after an error: the change is taken without it."""
         if self.__token is None:
             return None
         try:
@@ -271,7 +271,7 @@ class GitHubEventHandler:
         return {} if name is None else {"codebase": name}
 
     def __chosen(self, values: object) -> dict[str, object]:
-        """What ``github_property_whitelist`` names, as ``github.<path>``."""
+        """The values that ``github_property_whitelist`` names, as ``github.<path>``."""
         patterns = self.github_property_whitelist
         if not patterns or not isinstance(values, dict):
             return {}

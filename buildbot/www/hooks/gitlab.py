@@ -21,7 +21,7 @@ from buildbot.www.hooks.dialect import (
 )
 from buildbot.www.http.messages import Request
 
-#: the kinds of events by the header, for senders whose payloads do not say
+#: the kinds of events by the header, for senders whose payloads do not name them
 _KINDS = {
     "Push Hook": "push",
     "Tag Push Hook": "tag_push",
@@ -86,11 +86,11 @@ class GitLabDialect(Dialect):
         return {f"{common['repository']} {ref}": changes}
 
     def _moved(self, payload: object) -> list[dict[str, object]]:
-        """Where a branch or tag is that brings no commits: it was made at, or moved to, an old one."""
+        """The head of a branch or tag without new commits: it was made at, or moved to, an old commit."""
         after = maybe(payload, "after", str)
         if is_nothing(after):  # deleted
             return []
-        # an annotated tag is an object of its own; what is checked out is the commit
+        # an annotated tag is an object of its own; the commit is checked out
         revision = maybe(payload, "checkout_sha", str) or after
         page = maybe(payload, "project.web_url", str)
         return [
@@ -108,7 +108,7 @@ class GitLabDialect(Dialect):
         if at(request, "state", str) in ("closed", "merged", "approved"):
             return {line: []}
         action = maybe(request, "action", str)
-        # Without oldrev the update is of the title or a label, not of what would be built.
+        # Without oldrev the update is of the title or a label, not of the code.
         if action in ("open", "reopen") or (action == "update" and maybe(request, "oldrev", str) is not None):
             return {line: [self._merge_request_change(payload, request, kind)]}
         return {line: []}

@@ -1,4 +1,4 @@
-"""Hooks of users and plugins: classes with ``getChanges(request)``, and ours under the names that they inherit from."""
+"""Hooks of users and plugins: classes with ``getChanges(request)``, and base classes for them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from buildbot.www.http.messages import Request
 
 
 class HandlerDialect(Dialect):
-    """Has a handler make the changes of a request.
+    """Calls a handler to make the changes of a request.
 
     Args:
         name: the dialect's.
@@ -43,11 +43,11 @@ class HandlerDialect(Dialect):
 
 
 class BaseHookHandler:
-    """Base of handlers: ours make the changes of a request, a user's overrides `getChanges`.
+    """Base of handlers. It makes the changes of its dialect; a user's handler overrides `getChanges`.
 
     Args:
         master: the master.
-        options: of the dialect; True and None stand for none.
+        options: of the dialect; True and None: no options.
     """
 
     dialect: ClassVar[type[Dialect]] = BaseDialect

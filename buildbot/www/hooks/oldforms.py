@@ -1,6 +1,6 @@
 """Webhooks of services that post a form with a field ``payload``: Bitbucket's first ones, and those of Gitorious.
 
-The services are gone; what still speaks so are servers and scripts of one's own.
+The services are gone; some servers and scripts of users still send such forms.
 """
 
 from __future__ import annotations

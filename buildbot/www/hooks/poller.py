@@ -1,4 +1,4 @@
-"""The dialect for those who only say that there is something new: pollers look at once."""
+"""The dialect for senders that only report news: it lets pollers poll at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from buildbot.www.http.messages import Request
 
 
 class PollerDialect(Dialect):
-    """Has pollers poll, on whichever master each runs."""
+    """Lets pollers poll, each on the master that runs it."""
 
     takes_get = True
 

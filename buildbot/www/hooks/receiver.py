@@ -1,4 +1,4 @@
-"""Takes deliveries, has their dialect read them, stores the changes."""
+"""Takes deliveries, reads them with their dialect, and stores the changes."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _DIALECTS: Mapping[str, type[Dialect]] = {
 
 
 def _kind(name: str, options: Mapping[str, Any]) -> Callable[..., Dialect]:
-    """What makes a dialect: ours, or one that has a handler of a user or plugin do the work."""
+    """The constructor of a dialect: one of this package, or one that calls the handler of a user or plugin."""
     custom = options.get("custom_class")
     if custom is None and name not in _DIALECTS:
         custom = plugin_dialects()[name].load()
@@ -57,8 +57,8 @@ class ChangeHooks:
     Args:
         data: the Data API.
         www: ``c['www']``, for ``change_hook_dialects`` and ``change_hook_auth``.
-        reactor: measures how fast passwords are guessed.
-        http: for questions to senders.
+        reactor: limits the guessing of passwords.
+        http: for requests to senders.
         allows_origin: whether pages of an origin may report changes from a browser.
         master: for handlers of users and plugins, and for secrets; None where there is none.
     """
@@ -104,7 +104,7 @@ class ChangeHooks:
             try:
                 added = await self._data.update.addDelivery(delivery.changes, delivery.identity)
             except (TypeError, ValueError) as problem:
-                # Nothing was stored: the connectors say what is wrong with a value.
+                # Nothing was stored; the text names the wrong value.
                 raise RefusedDeliveryError(str(problem)) from None
         except RefusedDeliveryError as problem:
             _log.info("change hook {name}: refused: {problem}", name=name[:100], problem=problem)
@@ -115,9 +115,9 @@ class ChangeHooks:
         return Response.text(200, f"{len(added)} change found" if added else "no change found")
 
     def _is_from_a_page(self, request: Request) -> bool:
-        """Whether somebody's page in a visitor's browser sends it; services are no browsers.
+        """Whether a page in a browser sends it; services are no browsers.
 
-        Browsers name the page's site only where the connection is safe, but its origin with every POST.
+        Browsers send the page's site only over https, but its origin with every POST.
         """
         if request.header("sec-fetch-site") in ("cross-site", "same-site"):
             return True

@@ -1,4 +1,4 @@
-"""A request as handlers of users and plugins expect it: with the names of Twisted's requests."""
+"""A request for handlers of users and plugins, with the names of Twisted's requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class WebRequest:
     """A request with Twisted's names.
 
     Attributes:
-        request: what it is made of.
+        request: the request of this server.
         method, uri, path: bytes.
         content: the body, a file.
         args: the fields of the query and of a form, ``{name: [values]}``, bytes.
@@ -47,5 +47,5 @@ class WebRequest:
         return {name.encode(): value.encode() for name, value in self.request.headers.items()}
 
     def getClientIP(self) -> str:
-        """Where it came from."""
+        """The address of the client."""
         return self.request.client

@@ -1,6 +1,6 @@
-"""The log of requests, in the combined format that programs for web servers' logs read.
+"""The log of requests, in the combined format of web servers' logs.
 
-Lines are written together, a moment later: a write for each would cost more than many an answer.
+Lines gather for a moment and are written together: a write for each request would cost too much.
 """
 
 from __future__ import annotations
@@ -14,27 +14,27 @@ from buildbot.www.http.messages import Request, Response
 
 _log = Logger()
 
-#: how long lines wait for others, in seconds, and how many wait at most
+#: seconds for which lines gather, and the number of lines that may wait
 DELAY_S = 1.0
 _MOST_LINES = 500
 
 
 class LogFile(Protocol):
-    """Where lines go: `twisted.python.logfile.LogFile`."""
+    """A log file: `twisted.python.logfile.LogFile`."""
 
     def write(self, data: str) -> object:
         """Add a text."""
 
     def close(self) -> object:
-        """Write no more."""
+        """Close the file."""
 
 
 class AccessLog:
     """Writes a line for each request.
 
     Args:
-        reactor: for the moment later.
-        file: where to; None: the master's log.
+        reactor: for time.
+        file: the file to write to; None: the master's log.
     """
 
     def __init__(self, reactor: Any, file: LogFile | None) -> None:
@@ -63,7 +63,7 @@ class AccessLog:
             self._timer = self._reactor.callLater(DELAY_S, self._write)
 
     def close(self) -> None:
-        """Write what waits, and no more."""
+        """Write the waiting lines, and close the file."""
         self._write()
         if self._file is not None:
             self._file.close()
@@ -87,7 +87,7 @@ class AccessLog:
 
 
 def _plain(text: str) -> str:
-    """A text that ends neither its quotes nor its line."""
+    """A text without quotes and line ends."""
     if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
         return text
     return text.encode("unicode_escape").decode().replace('"', '\\"')

@@ -1,4 +1,4 @@
-"""Smaller bodies for clients that take them."""
+"""Compressed bodies, for clients that accept them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import zstandard
 
 from buildbot.www.http.messages import Request, Response
 
-#: content codings that are spoken
+#: the content codings of this server
 CODINGS = frozenset({"zstd", "gzip"})
 #: below this, compressing costs more than it saves
 MIN_BYTES = 1400
@@ -19,9 +19,9 @@ _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 
 
 def accepted(request: Request) -> frozenset[str]:
-    """The content codings that are spoken here and that the client takes; ``q=0`` refuses one, ``*`` is all others."""
+    """The content codings of this server that the client accepts; ``q=0`` refuses one, ``*`` means all others."""
     header = request.header("accept-encoding") or ""
-    # Clients send few different ones, all of them short: what is long is not worth remembering.
+    # Clients send few different values, all of them short; a long one is not remembered.
     return _codings(header) if len(header) <= _MAX_REMEMBERED else _codings.__wrapped__(header)
 
 
@@ -35,13 +35,13 @@ def _codings(header: str) -> frozenset[str]:
 
 
 def _takes(parameter: str) -> bool:
-    """Whether a parameter of a coding is no refusal: a weight of 0, or one that is none."""
+    """Whether a parameter of a coding is no refusal; a weight of 0 is one, and so is a malformed weight."""
     name, _, weight = (each.strip() for each in parameter.partition("="))
     return name != "q" or (_WEIGHT.fullmatch(weight) is not None and float(weight) > 0)
 
 
 def compressed(request: Request, response: Response) -> Response:
-    """``response`` with a compressed body if the client takes one and it is worth it."""
+    """``response`` with a compressed body, if the client accepts it and it saves enough."""
     if not isinstance(response.body, bytes) or len(response.body) < MIN_BYTES:
         return response
     codings = accepted(request)

@@ -2,10 +2,10 @@
 
 - Requests of a connection are answered one after the other, in the order in which they came. While some wait, nothing
   more is read.
-- A stream waits where its client does not keep up, and what all clients together have not fetched is bounded.
-- Every wait for a client ends: for the rest of a request, for the next request, for somebody who does not read.
-- What is refused gets an answer that says why, and what still comes is thrown away for a moment, so that the answer
-  arrives.
+- A stream waits when its client reads too slowly, and the unread answers of all clients together are bounded.
+- Every wait for a client ends: for the rest of a request, for the next request, for a client that does not read.
+- A refused request gets an answer with the reason. Then the client's further bytes are thrown away for a moment, so
+  that the answer arrives.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from buildbot.www.http.parser import Bodies, Incoming, Reader
 
 _log = Logger()
 
-#: answers that clients have not fetched yet, all connections together; beyond them the server is busy
+#: bytes of answers that clients have not read yet, all connections together; beyond it the server is busy
 MAX_UNSENT_BYTES = 256 * 1024 * 1024
 #: requests of a connection that may wait before nothing more is read from it
 MAX_WAITING_REQUESTS = 16
@@ -35,31 +35,31 @@ MAX_WAITING_REQUESTS = 16
 IDLE_TIMEOUT_S = 75
 #: a request must be here, from its first byte to its last, within this
 REQUEST_TIMEOUT_S = 60
-#: a client that reads nothing of an answer for so long is dropped
+#: a client that reads nothing of an answer for this time is dropped
 STALL_TIMEOUT_S = 60
-#: how long what a refused client still sends is thrown away
+#: how long the further bytes of a refused client are thrown away
 LINGER_S = 2
 #: a body is given to the transport in pieces of this size
 PIECE_BYTES = 128 * 1024
 
 
 class Transport(Shape):
-    """What a connection asks of TCP, TLS or a Unix socket."""
+    """A transport: TCP, TLS or a Unix socket."""
 
     def getPeer(self) -> object:
-        """Where it comes from."""
+        """The address of the client."""
 
     def write(self, data: bytes) -> None:
-        """Send, or keep until it can be sent."""
+        """Send bytes, or keep them until the socket takes them."""
 
     def doWrite(self) -> object:
-        """Send now what is kept; something if the connection is broken. TCP only."""
+        """Send the kept bytes now; the result is true if the connection is broken. TCP only."""
 
     def registerProducer(self, producer: object, streaming: bool) -> None:
-        """Say when to pause."""
+        """Tell the producer when to pause."""
 
     def unregisterProducer(self) -> None:
-        """Say it no longer."""
+        """Tell the producer no more."""
 
     def pauseProducing(self) -> None:
         """Read no more for now."""
@@ -78,10 +78,10 @@ class Transport(Shape):
 
 
 class Upgraded(Shape):
-    """What a connection is handed over to when its client asks for a WebSocket."""
+    """A protocol that takes over a connection whose client asks for a WebSocket."""
 
     async def handshake(self, request: Request) -> Response:
-        """The answer to the client: 101 if it gets the WebSocket."""
+        """The response to the handshake: 101 if the client gets the WebSocket."""
 
     def makeConnection(self, transport: Transport) -> None:
         """The client has the answer."""
@@ -100,7 +100,7 @@ class Upgrades(Shape):
     """Makes the WebSockets."""
 
     def client(self) -> Upgraded:
-        """One for a connection that asks for it."""
+        """A protocol for a connection that asks for it."""
 
 
 class Shared(Shape):
@@ -117,7 +117,7 @@ class Shared(Shape):
 
     @property
     def sockets(self) -> Upgrades | None:
-        """Makes WebSockets; None where there are none."""
+        """Makes WebSockets; None if there are none."""
 
     def add(self, connection: Connection) -> None:
         """A client has come."""
@@ -134,7 +134,7 @@ class Connection(Protocol):
     """One client."""
 
     factory: Shared
-    #: by the reactor's clock; infinite while it is the server that works
+    #: the deadline by the reactor's clock; infinite while the server works on a request
     deadline: float
 
     def connectionMade(self) -> None:
@@ -146,11 +146,11 @@ class Connection(Protocol):
         self._closing = False
         self._lingering = False
         self._half_closed = False
-        #: what the connection was handed over to, and what has come for it before it was
+        #: the protocol that took over the connection, and the bytes that came before
         self._socket: Upgraded | None = None
         self._behind: bytes | None = None
         plain = IWriteDescriptor.providedBy(self._transport) and not ISSLTransport.providedBy(self._transport)
-        #: has the transport send what it holds, where it can be told to
+        #: makes the transport send its kept bytes, if it can be told to
         self._flush: Callable[[], object] | None = self._transport.doWrite if plain else None
         self.factory.add(self)
         self._wait(IDLE_TIMEOUT_S)
@@ -179,7 +179,7 @@ class Connection(Protocol):
         self._go_on()
 
     def readConnectionLost(self) -> None:
-        """The client sends no more; what it has asked for is still answered."""
+        """The client sends no more; its requests are still answered."""
         if self._socket is not None:
             self._transport.loseConnection()
             return
@@ -206,7 +206,7 @@ class Connection(Protocol):
     # -- one after the other ------------------------------------------------------------------------
 
     def _go_on(self) -> None:
-        """Serve what waits; where nothing does, say what is wrong or wait for more."""
+        """Serve the next request; if there is none, answer a refusal or wait for more bytes."""
         if self._lingering:
             return
         while self._reader.waiting and self._serving is None and self._stalled is None and not self._closing:
@@ -272,15 +272,15 @@ class Connection(Protocol):
             await body.aclose()
         else:
             chunked = incoming.version == "1.1"
-            # Nothing else tells a client of HTTP/1.0 where the body ends.
+            # A client of HTTP/1.0 knows the end of the body only by the end of the connection.
             incoming.keep_alive = incoming.keep_alive and chunked
             write(self._head(incoming, response, None))
             await self._stream(body, chunked)
 
     def _write_whole(self, answer: bytes) -> None:
-        """To the socket at once: the reactor would first ask the kernel whether it may, in a turn of its own.
+        """Write to the socket at once: the reactor would first wait until the socket is writable, in a turn of its own.
 
-        What the socket does not take, or that it is broken, the reactor finds in that turn.
+        In that turn the reactor sends the rest, or notices that the socket is broken.
         """
         self._transport.write(answer)
         if self._flush is not None and self._stalled is None and not self._closing:
@@ -293,14 +293,14 @@ class Connection(Protocol):
         return head(response, method, version, keep_alive, length, self.factory.date())
 
     async def _send_pieces(self, body: bytes) -> None:
-        """A long body, a piece at a time: while the client takes it, it is not stalled."""
+        """Send a long body in pieces: each piece that the client takes moves the deadline."""
         for start in range(0, len(body), PIECE_BYTES):
             if self._stalled is not None:
                 await self._wait_for_client(len(body) - start)
             self._transport.write(body[start : start + PIECE_BYTES])
 
     async def _stream(self, body: AsyncGenerator[bytes, None], chunked: bool) -> None:
-        """A body as it comes, and wait where the client does not keep up."""
+        """Send a body as it is made, and wait when the client reads too slowly."""
         self._streaming = True
         write = self._transport.write
         try:
@@ -316,7 +316,7 @@ class Connection(Protocol):
             await body.aclose()
 
     async def _wait_for_client(self, unsent: int) -> None:
-        """Until the client has fetched what it was sent, while so many bytes are kept for it."""
+        """Wait until the client has read, while this number of bytes is kept for it."""
         self.factory.unsent_bytes += unsent
         try:
             while self._stalled is not None:
@@ -333,7 +333,7 @@ class Connection(Protocol):
         elif self._stalled is None:
             reader = self._reader
             if reader.waiting or reader.refusal is not None or reader.incoming is not None or self._half_closed:
-                # Later: a client that sends many requests at once does not make the stack deep.
+                # In a later turn: many requests at once must not make the stack deep.
                 self.factory.reactor.callLater(0, self._go_on)
             else:
                 self._transport.resumeProducing()
@@ -371,7 +371,7 @@ class Connection(Protocol):
         self._lose()
 
     def _lose(self) -> None:
-        """Close once everything is sent; TLS waits for whoever produces more."""
+        """Close once everything is sent; TLS waits for the producer to end."""
         self._transport.unregisterProducer()
         self._transport.loseConnection()
 
@@ -388,7 +388,7 @@ class Connection(Protocol):
             self._close()
 
     def retire(self) -> None:
-        """The server stops: answers in progress are given, nothing else."""
+        """The server stops: finish the answers in progress, and serve nothing else."""
         if self._socket is not None or self._streaming:
             self.abort()
         elif self._serving is None:
@@ -404,13 +404,13 @@ class Connection(Protocol):
     # -- pace ---------------------------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
-        """The transport holds more than it likes."""
+        """The transport's buffer is full."""
         if self._stalled is None:
             self._stalled = Deferred()
             self._wait(STALL_TIMEOUT_S)
 
     def resumeProducing(self) -> None:
-        """The client has read what the transport held."""
+        """The transport's buffer is empty."""
         waiting, self._stalled = self._stalled, None
         if waiting is not None and not self._closing and not self._lingering:
             self.deadline = float("inf")
@@ -428,7 +428,7 @@ class Connection(Protocol):
         return at_ws and incoming.version == "1.1" and self.factory.sockets is not None
 
     async def _shake_hands(self, incoming: Incoming) -> None:
-        """From here on the bytes are for the WebSocket, if the client gets one."""
+        """Hand the connection over to the WebSocket, if the client gets one."""
         assert self.factory.sockets is not None
         self._transport.pauseProducing()
         socket = self.factory.sockets.client()

@@ -1,4 +1,4 @@
-"""Which browsers' pages may call the API, and how they are told."""
+"""CORS: the origins whose pages may call the API, and the headers for their browsers."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _METHODS = frozenset({"GET", "POST", "HEAD"})
 def check_origin(request: Request, settings: Settings) -> tuple[tuple[str, str], ...]:
     """The headers that every reply to ``request`` needs; a request without ``Origin`` needs none.
 
-    A browser sends ``Origin`` with every POST, so this is also what keeps other sites' pages from
-    forcing or stopping builds with a visitor's browser.
+    A browser sends ``Origin`` with every POST, so this also keeps other sites' pages from forcing or stopping builds
+    with a visitor's browser.
 
     Raises:
         RefusedError: 400, the origin is not allowed.

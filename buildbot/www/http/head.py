@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from buildbot.www.http.messages import Response
 
-#: what never has a body
+#: statuses that never have a body
 BODILESS = frozenset({101, 204, 304})
 
 _UNSAFE = dict.fromkeys((*range(32), 127), " ")
@@ -17,11 +17,11 @@ def head(response: Response, method: str, version: str, keep_alive: bool, length
     """The status line and the header fields of an answer.
 
     Args:
-        response: what is answered.
+        response: the response.
         method, version: of the request.
         keep_alive: whether the connection serves another request.
         length: of the body; None: it is a stream.
-        date: the field that says when.
+        date: the value of the field ``Date``.
     """
     lines = [_STATUS_LINES[response.status]]
     for name, value in response.headers:

@@ -1,4 +1,4 @@
-"""What comes in and what goes out, as values: no way in sees a socket or the library that speaks HTTP."""
+"""Requests and responses as values: handlers see neither a socket nor the library that reads HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qsl, unquote
 
-#: where proxies on this machine come from; a Unix socket has no address
+#: the addresses of proxies on this machine; a Unix socket has no address
 _THIS_MACHINE = frozenset({"", "::1", "::ffff:127.0.0.1"})
 #: more parameters than this in one query string are refused
 MAX_PARAMETERS = 1000
@@ -19,10 +19,10 @@ class Request:
     Attributes:
         method: upper case, as sent.
         path: percent-encoded, starts with ``/``, without the query.
-        query: what follows the first ``?``, or ``""``.
+        query: the part after the first ``?``, or ``""``.
         headers: lower-case name to value; several headers of one name are joined by ``", "``.
         body: the whole body, at most ``incoming.MAX_BODY_BYTES``.
-        peer: the address that it came from; empty where that has none.
+        peer: the address that it came from; empty if there is none.
     """
 
     method: str
@@ -34,10 +34,10 @@ class Request:
 
     @property
     def client(self) -> str:
-        """Whom it counts for where somebody tries too much.
+        """The client's address, for limits.
 
-        Behind a proxy on this machine that is what the proxy says of its client. Who speaks to the port directly can
-        say nothing of the kind, but from this machine.
+        Behind a proxy on this machine it is the address that the proxy names. A header of another client does not
+        count.
         """
         said = self.headers.get("x-forwarded-for")
         if said is None or not (self.peer in _THIS_MACHINE or self.peer.startswith("127.")):
@@ -49,7 +49,7 @@ class Request:
         return self.headers.get(name)
 
     def parameters(self) -> list[tuple[str, str]]:
-        """The query's (name, value) pairs in the order written; ValueError if there are absurdly many."""
+        """The query's (name, value) pairs in the order written; ValueError if there are too many."""
         return parse_qsl(self.query, keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
 
     def segments(self) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One HTTP response; a body that is an async generator is sent as it comes, at the reader's pace."""
+    """One HTTP response; a body that is an async generator is sent as it is made, at the client's pace."""
 
     status: int = 200
     headers: tuple[tuple[str, str], ...] = ()
@@ -71,13 +71,13 @@ class Response:
 
     @classmethod
     def text(cls, status: int, text: str | bytes) -> Response:
-        """A few words as plain text, which no browser takes for anything else."""
+        """A response of plain text, which browsers must not take for another type."""
         headers = (("Content-Type", "text/plain; charset=utf-8"), ("X-Content-Type-Options", "nosniff"))
         return cls(status, headers, text if isinstance(text, bytes) else text.encode("utf-8", "replace"))
 
     @classmethod
     def redirect(cls, url: str, *headers: tuple[str, str]) -> Response:
-        """The browser is sent to a URL, from which what no header may hold is taken out."""
+        """A redirect to a URL; characters that a header must not hold are removed from it."""
         location = "".join(each if " " < each < "\x7f" else "%20" if each == " " else "" for each in url)
         return cls(302, (("Location", location), *headers))
 

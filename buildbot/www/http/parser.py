@@ -1,8 +1,8 @@
 """Bytes of a connection into requests.
 
-llhttp (by httptools) says what the bytes mean, strictly: whatever two servers might read differently (both lengths and
-chunks, bare newlines, blanks around names) is refused. What a client may make the server keep is bounded here: the
-target, the head, the body, the bodies of all clients together.
+llhttp (by httptools) parses the bytes, strictly: it refuses requests that two servers might read differently (with
+length and chunks, bare newlines, blanks around names). The memory that clients can take is bounded here: the target,
+the head, the body, the bodies of all clients together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _log = Logger()
 
 #: a longer body is refused
 MAX_BODY_BYTES = 10 * 1024 * 1024
-#: bodies on their way in, all connections together; beyond them the server is busy
+#: bytes of bodies that are arriving, all connections together; beyond it the server is busy
 MAX_BODIES_BYTES = 64 * 1024 * 1024
 #: a longer request target, more header fields, a longer head are refused
 MAX_TARGET_BYTES = 16 * 1024
@@ -33,7 +33,7 @@ _ABSOLUTE = re.compile(rb"https?://[^/?]*", re.IGNORECASE)
 
 
 class Bodies:
-    """The bodies of all connections that are on their way in."""
+    """The arriving bodies of all connections."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -55,7 +55,7 @@ class Incoming:
         #: of all
         self.received = 0
         self.keep_alive = True
-        #: whether the client waits until it is told to go on
+        #: whether the client waits for 100-continue
         self.expects = False
 
     def add(self, part: bytes) -> None:
@@ -65,13 +65,13 @@ class Incoming:
         self._body.append(part)
 
     def take_body(self) -> bytes:
-        """The body, which is then no longer on its way."""
+        """The body; it no longer counts as arriving."""
         self._bodies.bytes -= self.size
         body, self._body, self.size = b"".join(self._body), [], 0
         return body
 
     def request(self) -> Request:
-        """All of it, as handlers know it."""
+        """The request for the handlers."""
         path, _, query = _ABSOLUTE.sub(b"", self.target, count=1).partition(b"?")
         return Request(
             self.method,
@@ -83,7 +83,7 @@ class Incoming:
         )
 
     def problem(self) -> tuple[int, str] | None:
-        """What is wrong with its target: escapes that mean nothing, or bytes that are no text."""
+        """Why its target is refused: malformed escapes, or bytes that are not UTF-8; None if it is not."""
         if b"%" in self.target:
             if _BAD_ESCAPE.search(self.target):
                 return 400, "the request's target has a bad percent-encoding"
@@ -98,10 +98,10 @@ class Reader:
     """Reads the requests of one connection, which come from one ``peer``.
 
     Attributes:
-        waiting: those that are here, in the order in which they came.
-        incoming: the one that has begun, if there is one.
-        in_head: whether its head is not here yet.
-        refusal: status and reason, once something came that cannot be taken; nothing is read after that.
+        waiting: the complete requests, in the order in which they came.
+        incoming: the request that is arriving; None if there is none.
+        in_head: whether its head is not complete yet.
+        refusal: status and reason, once a request is refused; nothing is read after that.
     """
 
     def __init__(self, bodies: Bodies, peer: str = "") -> None:
@@ -115,14 +115,14 @@ class Reader:
         self.refusal: tuple[int, str] | None = None
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes; gives those that follow a request to speak another protocol."""
+        """Parse bytes; gives the bytes after a request for another protocol."""
         continued, rest = self.incoming, b""
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             rest = data[upgrade.args[0] :]
             if self.waiting:
-                # Whatever it wants to speak from here on, only a WebSocket is spoken here.
+                # The only other protocol of this server is WebSocket.
                 self.waiting[-1].keep_alive = False
         except httptools.HttpParserCallbackError:
             _log.failure("reading a request failed")
@@ -133,13 +133,13 @@ class Reader:
             self._refuse(400, "this is not HTTP/1.1")
         if continued is not None and continued is self.incoming:
             continued.received += len(data)
-            # All but the body, which may come a byte to a chunk: the head, the fields after the last chunk.
+            # All bytes but the body's, which may have a byte in a chunk: the head, and the fields after the last chunk.
             if continued.received - 8 * continued.size > MAX_HEAD_BYTES:
                 self._refuse(431, "the request's header fields are too long")
         return rest
 
     def release(self) -> None:
-        """Forget the bodies that nobody will ask for."""
+        """Forget the bodies, which no handler will ask for."""
         for incoming in (*self.waiting, *([self.incoming] if self.incoming is not None else [])):
             incoming.take_body()
 
@@ -156,7 +156,7 @@ class Reader:
         self._headers_seen = 0
 
     def on_url(self, target: bytes) -> None:
-        """(A part of) the target."""
+        """The target, or a part of it."""
         incoming = self.incoming
         assert incoming is not None
         incoming.target += target
@@ -164,7 +164,7 @@ class Reader:
             self._refuse(414, "the request's target is too long")
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header field; also one that follows a body in chunks, which means nothing here."""
+        """A header field; fields after a body in chunks are ignored."""
         if not self.in_head:
             return
         incoming = self.incoming

@@ -1,7 +1,7 @@
-"""The HTTP/1.1 server's listening end, and what its connections share.
+"""The HTTP/1.1 server: the factory of its connections, and the state that they share.
 
-``connection`` is one client, ``parser`` reads requests, ``head`` writes the heads of answers. One look at all
-connections per second ends what takes too long.
+``connection`` is one client, ``parser`` reads requests, ``head`` writes the heads of answers. Once a second the server
+looks at all connections and ends those that take too long.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from buildbot.www.http.parser import Bodies
 
 #: how long answers in progress may take when the server stops
 GRACE_S = 2.0
-#: how often deadlines are looked at
+#: seconds between two checks of the deadlines
 SWEEP_S = 1.0
 #: connections, WebSockets included: a share of the descriptors, since workers, files and the database need some too
 CONNECTIONS_PART, MAX_CONNECTIONS = 0.5, 20_000
 
 Handler = Callable[[Request], Awaitable[Response]]
-#: makes the answer of a status and a text
+#: makes a response of a status and a text
 Refusal = Callable[[int, str], Response]
 
 
 class HttpServer(ServerFactory):
-    """Listens; hands every request to ``handler``, and WebSocket handshakes to ``sockets``.
+    """Hands every request to ``handler``, and WebSocket handshakes to ``sockets``.
 
-    ``refusal`` makes the answers to requests that no handler sees, and to those whose handler fails.
+    ``refusal`` makes the answers to requests that reach no handler, and to those whose handler fails.
     """
 
     noisy = False
@@ -46,9 +46,9 @@ class HttpServer(ServerFactory):
         self.refusal = refusal
         self.sockets = sockets
         self.connections: set[Connection] = set()
-        #: how many there may be; one that says nothing gives way to a new one
+        #: the largest number of connections; an idle one is closed for a new one
         self.most = share(CONNECTIONS_PART, MAX_CONNECTIONS)
-        #: bytes of bodies that are on their way in, and of answers that are not on their way out yet
+        #: bytes of arriving bodies, and of unread answers
         self.bodies = Bodies()
         self.unsent_bytes = 0
         #: requests refused here
@@ -61,7 +61,7 @@ class HttpServer(ServerFactory):
         self._all_gone: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
-        """A new connection; None, which closes it at once, where there are too many and each is being answered."""
+        """A new connection; None, which closes it at once, if there are too many and none is idle."""
         if len(self.connections) >= self.most:
             idle = min(self.connections, key=lambda one: one.deadline)
             if idle.deadline == float("inf"):
@@ -89,7 +89,7 @@ class HttpServer(ServerFactory):
                 gone.callback(None)
 
     def stop(self) -> Deferred[None]:
-        """Let answers in progress be given, for a moment, then drop all connections, WebSockets included; Deferred."""
+        """Finish answers in progress, for a moment, then drop all connections, WebSockets included; Deferred."""
         self.stopping = True
         for connection in list(self.connections):
             connection.retire()

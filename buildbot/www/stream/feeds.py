@@ -1,9 +1,9 @@
-"""The subscriptions of one client; what WebSocket and SSE have in common.
+"""The subscriptions of one client, for WebSocket and SSE.
 
-A feed hands events to ``send`` as long as the client keeps up. When it does not, the front calls ``suspend``:
-the subscriptions keep their place in the log of events and nothing else, so that a client that sleeps costs no
-memory. ``resume`` goes on from there. Where the log has been trimmed meanwhile, the feed says so with ``lost``
-and the front closes the connection: the client comes back, is told 410, and fetches again.
+A feed gives events to ``send`` while the client reads fast enough. When it does not, the protocol calls ``suspend``:
+then the subscriptions keep their positions in the log of events and nothing else, so that a sleeping client costs no
+memory. ``resume`` goes on from there. If the log has been trimmed meanwhile, the feed calls ``lost`` and the protocol
+closes the connection: the client comes back, gets 410, and fetches again.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildbot.mq.subscription import Deliver, Subscription
 from buildbot.www.errors import RefusedError
 from buildbot.www.stream.limits import Limits, checked_path
 
-#: called with an event and the one of its keys, in segments, that was subscribed to
+#: called with an event and the key, in segments, that matches the subscription
 Send = Callable[[Event, tuple[str, ...]], None]
 
 
@@ -25,10 +25,10 @@ class Events(Protocol):
     """The part of the Data API that feeds need."""
 
     def follow(self, path: str, deliver: Deliver, since: int | None) -> Awaitable[Subscription]:
-        """Deliver every later event of what is at a path, from ``since`` or from now on."""
+        """Deliver every later event of the resources at a path, from ``since`` or from now on."""
 
 
-#: no clock ever has more
+#: digits of the longest clock
 _CLOCK_DIGITS = 20
 
 
@@ -41,7 +41,7 @@ class _Interest:
 
 
 def clock_of(since: Any) -> int:
-    """A clock as clients hold it, a number or its text; RefusedError if it is none."""
+    """A clock that a client sent, a number or its text; RefusedError if it is none."""
     text = str(since)
     if isinstance(since, bool) or not text.isascii() or not text.isdigit() or len(text) > _CLOCK_DIGITS:
         raise RefusedError(400, f"invalid since '{text[:_CLOCK_DIGITS]}'")
@@ -55,8 +55,8 @@ class Feed:
         events: the Data API.
         send: called with every event, in order within each path.
         lost: called if the client can no longer be served without a gap.
-        limits: what all clients share; None: this one is not limited.
-        address: where the client is.
+        limits: the limits that all clients share; None: this one is not limited.
+        address: of the client.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Feed:
     async def start(self, path: str, since: int | None = None) -> int:
         """Follow ``path`` from the event after ``since`` on, or from now.
 
-        A path that is followed already stays as it is; with ``since`` it begins anew.
+        If the path is followed already, nothing changes; with ``since`` it begins anew.
 
         Returns:
             The clock from which on events are sent; none is sent before this returns.
@@ -85,7 +85,7 @@ class Feed:
         Raises:
             SinceTooOldError: events after ``since`` are gone already; nothing is followed.
             InvalidOptionError: ``since`` is in the future.
-            RefusedError: the path is longer than any, or there are too many.
+            RefusedError: the path is too long, or the client follows too many.
         """
         checked_path(path)
         if since is None and path in self._interests:
@@ -125,26 +125,26 @@ class Feed:
             self._limits.give_path()
 
     def bookmark(self) -> int | None:
-        """The clock up to which every path begun with ``since`` has been sent; None if there is none now."""
+        """The clock up to which all paths begun with ``since`` have been sent; None if there is no such path."""
         if self._suspended:
             return None
         clocks = [one.subscription.clock for one in self._interests.values() if one.resumable]
         return min(clocks, default=None)
 
     def suspend(self) -> None:
-        """Send nothing more until ``resume``; what happens meanwhile waits in the log of events."""
+        """Send nothing more until ``resume``; meanwhile events wait in the log."""
         self._suspended = True
         for interest in self._interests.values():
             interest.subscription.pause()
 
     def resume(self) -> None:
-        """Send what happened since ``suspend``, then go on live."""
+        """Send the events since ``suspend``, then go on live."""
         self._suspended = False
         for interest in self._interests.values():
             interest.subscription.resume()
 
     def close(self) -> None:
-        """End all subscriptions, for good."""
+        """End all subscriptions."""
         self._closed = True
         for path in list(self._interests):
             self.stop(path)

@@ -1,8 +1,8 @@
-"""What the clients that follow events may take: how many paths, and how much of the time that replays cost.
+"""Limits of clients that follow events: the number of paths, and the time for reading the log.
 
-Whoever subscribes with ``since`` has the log read for it. A replay takes its time from two budgets, that of its address
-and one for all: both are full at first, so that a page that comes back is served at once, and fill up again slowly, so
-that clients that ask again and again leave most of the time to everybody else.
+A subscription with ``since`` makes the server read the log. The time for that is taken from two budgets, one of the
+client's address and one of all clients. Both are full at first, so that a page that comes back is served at once. They
+fill up slowly, so that clients that ask again and again leave most of the time to the others.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from twisted.internet.task import deferLater
 from buildbot.util.addresses import network_of
 from buildbot.www.errors import RefusedError
 
-#: of a path; no key of an event has so many segments
+#: of a path; every key of an event has fewer segments
 MAX_SEGMENTS = 16
 MAX_PATH_CHARS = 1000
-#: paths of one client, and of all
+#: paths of one client, and of all clients
 MAX_PATHS = 500
 MAX_ALL_PATHS = 20_000
-#: seconds of reading that an address, and all of them, may have at once, and per second afterwards
+#: seconds of reading that an address, and all addresses, may use at once, and per second afterwards
 ADDRESS_BURST_S, ADDRESS_SHARE = 1.0, 0.1
 BURST_S, SHARE = 2.0, 0.25
 #: of the clients that there may be, how many one address may have
@@ -33,7 +33,7 @@ MAX_ADDRESSES = 10_000
 
 
 def checked_path(path: str) -> str:
-    """A path that events may have; RefusedError if it is longer than any."""
+    """A path of allowed length; RefusedError if it is too long."""
     if len(path) > MAX_PATH_CHARS or path.count("/") >= MAX_SEGMENTS:
         raise RefusedError(400, f"a path has at most {MAX_SEGMENTS} segments and {MAX_PATH_CHARS} characters")
     return path
@@ -66,23 +66,23 @@ def _is_of_many(address: str) -> bool:
 class _Budget:
     burst_s: float
     share: float
-    #: what may be taken, at a time
+    #: the seconds left, at a time
     left_s: float
     at: float
 
     def fill(self, now: float) -> None:
-        """Add what has come since the last time."""
+        """Add the seconds that it gained since the last time."""
         self.left_s = min(self.burst_s, self.left_s + (now - self.at) * self.share)
         self.at = now
 
     def wait_s(self, now: float) -> float:
-        """How long until there is something to take."""
+        """The seconds until something is left again."""
         self.fill(now)
         return 0.0 if self.left_s > 0 else -self.left_s / self.share + 0.001
 
 
 class Limits:
-    """What all clients share.
+    """The limits that all clients share.
 
     Args:
         reactor: for time, which must be monotonic.
@@ -107,11 +107,11 @@ class Limits:
         self.paths -= 1
 
     def pace(self, address: str) -> Pace:
-        """What a client at an address has to keep to when the log is read for it."""
+        """The pace at which the log is read for a client at an address."""
         return Pace(self, address)
 
     async def wait(self, address: str) -> None:
-        """Return when an address may have something read."""
+        """Wait until the log may be read for an address."""
         while True:
             now = self._reactor.seconds()
             wait_s = max(budget.wait_s(now) for budget in self._budgets(address))
@@ -120,7 +120,7 @@ class Limits:
             await deferLater(self._reactor, wait_s, lambda: None)
 
     def took(self, address: str, seconds: float) -> None:
-        """So long it was."""
+        """Take the time of a reading from the budgets."""
         now = self._reactor.seconds()
         for budget in self._budgets(address):
             budget.fill(now)
@@ -142,16 +142,16 @@ class Limits:
 
 
 class Pace:
-    """The limits as one client meets them; what a subscription asks before and after it reads the log."""
+    """The pace of one client: a subscription asks it before it reads the log, and tells it the time after it."""
 
     def __init__(self, limits: Limits, address: str) -> None:
         self._limits = limits
         self._address = address
 
     async def wait(self) -> None:
-        """Return when the log may be read for the client."""
+        """Wait until the log may be read for the client."""
         await self._limits.wait(self._address)
 
     def took(self, seconds: float) -> None:
-        """Reading took so long."""
+        """Take the time of a reading."""
         self._limits.took(self._address, seconds)

@@ -1,7 +1,7 @@
 """``/sse``: the event stream for ``EventSource``.
 
-Each event's ``id`` is its clock. A client that comes back with ``Last-Event-ID`` or ``?since=`` gets what it missed
-first; 410 if that is gone. While nothing happens the ``id`` moves on by events named ``bookmark``.
+Each event's ``id`` is its clock. A client that comes back with ``Last-Event-ID`` or ``?since=`` gets the missed events
+first; 410 if these are gone. While there are no events, the ``id`` moves on by events named ``bookmark``.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ CLIENTS_PART, MAX_CLIENTS = 0.15, 10_000
 _STREAM_HEADERS = (
     ("Content-Type", "text/event-stream"),
     ("Cache-Control", "no-cache"),
-    # Reverse proxies that buffer replies know this header.
+    # This header tells reverse proxies not to buffer the reply.
     ("X-Accel-Buffering", "no"),
 )
 
@@ -42,8 +42,8 @@ class EventStreams:
 
     Args:
         events: the Data API.
-        reactor: for signs of life.
-        hold: has a stream ended with its visitor's session (``Gate.hold``).
+        reactor: for the pings.
+        hold: ends a stream with its visitor's session (``Gate.hold``).
     """
 
     def __init__(self, events: Events, reactor: Any, hold: Hold, limits: Limits | None = None) -> None:
@@ -56,7 +56,7 @@ class EventStreams:
 
     @property
     def clients(self) -> int:
-        """How many listen."""
+        """The number of open streams."""
         return len(self._streams)
 
     async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response:
@@ -105,7 +105,7 @@ class EventStreams:
 
 
 class _Stream:
-    """One listener: events wait here until its connection takes them."""
+    """One stream: events wait here until its connection takes them."""
 
     def __init__(self, events: Events, reactor: Any, visitor: Visitor, limits: Limits | None, address: str) -> None:
         self.visitor, self.address = visitor, address
@@ -119,7 +119,7 @@ class _Stream:
         self._wake: Deferred[None] | None = None
 
     async def blocks(self) -> AsyncGenerator[bytes, None]:
-        """What to send, until the listener goes."""
+        """The blocks to send, until the client goes."""
         yield f"event: handshake\ndata: {self.identifier}\n\n".encode()
         while not self._ended:
             if self._waiting:
@@ -135,14 +135,14 @@ class _Stream:
                 yield b": idle\n\n" if clock is None else f"event: bookmark\nid: {clock}\ndata: {clock}\n\n".encode()
 
     async def _something(self) -> bool:
-        """Wait for an event; False if none came in time for a sign of life."""
+        """Wait for an event; False if a ping is due first."""
         self._wake = Deferred()
         timer = self._reactor.callLater(BOOKMARK_INTERVAL_S, self._wake.cancel)
         try:
             await self._wake
         except CancelledError:
             if timer.active():
-                # Not the timer: the connection is gone.
+                # It was not the timer: the connection is gone.
                 raise
             return False
         finally:
@@ -158,7 +158,7 @@ class _Stream:
         self._waiting_bytes += len(block)
         if self._waiting_bytes > MAX_WAITING_BYTES and not self._behind:
             self._behind = True
-            # Later, so that one event under several keys is sent under all of them.
+            # In a later turn, so that an event with several keys is sent under all of them.
             self._reactor.callLater(0, self._suspend)
         self._awake()
 
@@ -167,7 +167,7 @@ class _Stream:
             self.feed.suspend()
 
     def end(self) -> None:
-        """Send what waits, and nothing more."""
+        """Send the waiting events, and nothing more."""
         self._ended = True
         self._awake()
 

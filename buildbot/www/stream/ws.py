@@ -1,8 +1,8 @@
 """``/ws``: the event stream as WebSocket frames.
 
-Beyond what 4.3 offers, ``startConsuming`` takes ``since``, a clock as replies and events carry it: the subscription
-then begins with the event after it, and the reply's ``clock`` says where. If those events are gone the reply is
-``{"error": …, "code": 410}``: fetch again. Every event carries its clock as ``c``. A connection that uses ``since``
+An addition to Buildbot 4.3: ``startConsuming`` takes ``since``, a clock of a reply or an event. The subscription then
+begins with the event after it, and the reply's ``clock`` is where. If those events are gone the reply is
+``{"error": …, "code": 410}``: fetch again. Every event has its clock as ``c``. A connection that uses ``since``
 gets ``{"bookmark": clock}`` at least every ten seconds: everything up to it has been sent, so an idle client's
 cursor does not grow old.
 """
@@ -43,18 +43,18 @@ from buildbot.www.stream.limits import Limits, check_room, checked_path
 
 _log = Logger()
 
-#: a client's frame may not be longer, nor may more of its frames wait to be served
+#: the longest frame of a client, and the most frames of a client that may wait to be served
 MAX_FRAME_BYTES = 64 * 1024
 MAX_WAITING_FRAMES = 1000
 MAX_WAITING_COMMAND_BYTES = 256 * 1024
 #: connections, a share of the descriptors: the others are for requests and workers
 CLIENTS_PART, MAX_CLIENTS = 0.25, 10_000
-#: bytes of events that may wait for a client that does not read, beyond what the transport holds anyway
+#: bytes of events that may wait for a client that does not read, besides the transport's buffer
 MAX_WAITING_BYTES = 256 * 1024
 BOOKMARK_INTERVAL_S = 5.0
-#: how long a client that is told why its connection ends may take to read that
+#: seconds for a client to read why its connection ends
 CLOSE_TIMEOUT_S = 1.0
-#: what a handshake must have (RFC 6455, 4.2.1): a version, and 16 bytes in base64
+#: the version in a handshake, and its key: 16 bytes in base64 (RFC 6455, 4.2.1)
 _VERSION = "13"
 _KEY = re.compile(r"[A-Za-z0-9+/]{21}[AQgw]==")
 
@@ -62,7 +62,7 @@ _Command = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class BadFrameError(Exception):
-    """A frame that is no command; the reply's code and text."""
+    """A frame is no command; the code and the text of the reply."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -70,12 +70,12 @@ class BadFrameError(Exception):
 
 
 class Session:
-    """One client: takes its frames, gives replies and events.
+    """One client: takes its frames, sends replies and events.
 
     Args:
         feed: its subscriptions.
         reply: called with each reply, an object for JSON.
-        allow: raises RefusedError for what the client may not follow.
+        allow: raises RefusedError for a path that the client may not follow.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Session:
         self._feed = feed
         self._allow = allow
         self._reply = reply
-        #: method, members that must be there, members that may be
+        #: by command: the method, the required members, the optional members
         self._commands: dict[str, tuple[_Command, set[str], set[str]]] = {
             "ping": (self._ping, set(), set()),
             "startConsuming": (self._start, {"path"}, {"since"}),
@@ -92,7 +92,7 @@ class Session:
         }
 
     async def handle(self, frame: dict[str, Any]) -> None:
-        """Do what a frame says and reply; never raises."""
+        """Run the command in a frame and reply; never raises."""
         identifier = frame.get("_id")
         try:
             answer = await self._execute(dict(frame))
@@ -145,7 +145,7 @@ def _checked(path: Any) -> str:
 
 
 def _text_frame(payload: bytes) -> bytes:
-    """A whole message as a server sends it (RFC 6455, 5.2): final, text, not masked."""
+    """A whole message of a server as a frame (RFC 6455, 5.2): final, text, not masked."""
     size = len(payload)
     if size < 126:
         return struct.pack("!BB", 0x81, size) + payload
@@ -155,7 +155,7 @@ def _text_frame(payload: bytes) -> bytes:
 
 
 def _accepted(request: Request) -> str:
-    """What a client is told whose handshake is one. Raises RefusedError (RFC 6455, 4.2)."""
+    """The headers that accept a handshake; raises RefusedError for a wrong one (RFC 6455, 4.2)."""
     if request.method != "GET":
         raise RefusedError(405, "a WebSocket handshake is a GET")
     offered = [one.strip().lower() for one in (request.header("upgrade") or "").split(",")]
@@ -172,7 +172,7 @@ def _accepted(request: Request) -> str:
 
 @implementer(IPushProducer)
 class EventProtocol(Protocol):
-    """A connection; the transport tells it when the client does not keep up."""
+    """A connection; the transport tells it when the client reads too slowly."""
 
     transport: Any
     factory: EventFactory
@@ -180,7 +180,7 @@ class EventProtocol(Protocol):
     address: str
 
     async def handshake(self, request: Request) -> Response:
-        """The answer to a client that wants the connection: 101 if it gets it."""
+        """The response to a handshake: 101 if the client gets the connection."""
         try:
             accepted = _accepted(request)
         except RefusedError as error:
@@ -199,7 +199,7 @@ class EventProtocol(Protocol):
     def connectionMade(self) -> None:
         """The client has the answer."""
         self._frames = Frames(ConnectionType.SERVER, [FrameLimit(MAX_FRAME_BYTES)])
-        #: what is here of a message that comes in several frames
+        #: the part so far of a message in several frames
         self._message = bytearray()
         self._is_open = True
         self._was_heard = True
@@ -243,17 +243,17 @@ class EventProtocol(Protocol):
                 self.transport.write(self._frames.send(event.response()))
                 self.transport.loseConnection()
                 self._abort_later()
-            else:  # these are no frames
+            else:  # the bytes are no frames
                 self._close(event.code, event.reason or "")
 
     def _command(self, message: bytes) -> None:
-        """Commands are served one after the other."""
+        """Serve a command; commands are served one after the other."""
         try:
             frame = jsonbody.parse(message)
         except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict):
-            self.abort()  # without a word, as clients know it
+            self.abort()  # without a reason, as Buildbot does
         elif len(self._waiting.pending) >= MAX_WAITING_FRAMES or self._waiting_bytes > MAX_WAITING_COMMAND_BYTES:
             self._close(CloseReason.POLICY_VIOLATION, "too many commands wait")
         else:
@@ -261,7 +261,7 @@ class EventProtocol(Protocol):
             self._waiting.put((frame, len(message)))
 
     def _close(self, code: int, reason: str) -> None:
-        """Say why before the connection is dropped; what comes meanwhile is not read."""
+        """Send the reason, then drop the connection; further bytes are not read."""
         _log.debug("a WebSocket client is dropped: {reason}", reason=reason)
         self._is_open = False
         self.transport.write(self._frames.send(CloseConnection(code, reason)))
@@ -287,7 +287,7 @@ class EventProtocol(Protocol):
         self.transport.abortConnection()
 
     def ping(self) -> None:
-        """Drop a client that was not heard of since the last time, and ask the others for a sign of life."""
+        """Drop a client that sent nothing since the last ping; ping the others."""
         if not self._was_heard:
             self.abort()
         elif self._is_open:
@@ -295,21 +295,21 @@ class EventProtocol(Protocol):
             self.transport.write(self._frames.send(Ping()))
 
     def send_bookmark(self) -> None:
-        """Tell a client that uses ``since`` how far it is."""
+        """Send the present clock to a client that uses ``since``."""
         clock = self.feed.bookmark()
         if clock is not None and self._is_open and not self._paused:
             self.transport.write(_text_frame(jsonbody.frame({"bookmark": clock})))
 
     def pauseProducing(self) -> None:
-        """The transport holds more than it likes; it says so again with every write."""
+        """The transport's buffer is full; it calls this again with every write."""
         if not self._paused:
             self._paused = True
             self._unsent_bytes = 0
-            # Who does not fetch replies may ask for no more.
+            # A client that does not read its replies gets no more.
             self.transport.pauseProducing()
 
     def resumeProducing(self) -> None:
-        """The client has read what the transport held."""
+        """The transport's buffer is empty."""
         self._paused = False
         if self._is_open:
             self.transport.resumeProducing()
@@ -355,7 +355,7 @@ class EventProtocol(Protocol):
 
 
 class EventFactory:
-    """Makes the connections and keeps what they share."""
+    """Makes the connections and keeps the state that they share."""
 
     def __init__(
         self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0, limits: Limits | None = None
@@ -380,7 +380,7 @@ class EventFactory:
             self._pings.start(self._ping_interval_s, now=False)
 
     def stop(self) -> None:
-        """Send nothing more of oneself and drop all connections."""
+        """Stop bookmarks and pings, and drop all connections."""
         for call in (self._bookmarks, self._pings):
             if call.running:
                 call.stop()
@@ -388,15 +388,15 @@ class EventFactory:
             protocol.abort()
 
     def client(self) -> EventProtocol:
-        """A connection that is to be."""
+        """A new connection."""
         protocol = EventProtocol()
         protocol.factory = self
         return protocol
 
     def frame(self, event: Event, key: tuple[str, ...]) -> bytes:
-        """The frame of an event under one of its keys, made once for all clients, who are told one after the other."""
+        """The frame of an event under one of its keys, made once for all clients."""
         if self._framed is None or self._framed[0] is not event or self._framed[1] is not key:
-            # The message is JSON already, as the log holds it.
+            # The log holds the message as JSON already.
             payload = b'{"k":%b,"m":%b,"c":%d}' % (jsonbody.frame("/".join(key)), event.body, event.seq)
             self._framed = (event, key)
             self._frame = _text_frame(payload)

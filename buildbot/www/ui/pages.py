@@ -1,7 +1,7 @@
-"""What browsers load first: one of two pages, with the configuration that it starts from.
+"""The page that browsers load: one of two, with the configuration in it.
 
-Our own page is files of this package. The existing one, ``c['www'] = {'ui': 'buildbot-www'}``, is an installed
-package that the page's authors have published, unmodified; views are further packages.
+The page of this package is its files. Buildbot's page, ``c['www'] = {'ui': 'buildbot-www'}``, is an installed package
+of the page's authors, unmodified; views are further packages.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CONFIG_PLACE = " <!-- BUILDBOT_CONFIG_PLACEHOLDER -->"
 _THEME_PLACE = re.compile(
     "<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_BEGIN -->.*<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_END -->", re.DOTALL
 )
-#: names of the existing page's colours that ``theme`` may set, with their defaults
+#: names of the colours of Buildbot's page that ``theme`` may set, with their defaults
 THEME = {
     "bb-sidebar-background-color": "#30426a",
     "bb-sidebar-header-background-color": "#273759",
@@ -42,18 +42,18 @@ THEME = {
     "bb-sidebar-stripe-hover-color": "#e99d1a",
     "bb-sidebar-stripe-current-color": "#8c5e10",
 }
-#: what a colour may be made of; anything else would end the style
+#: the characters of a colour; others could end the style
 _COLOUR = re.compile(r"[\w#%(),. /+*-]+")
-#: each visitor's own, and never older than the session
+#: the page differs for each visitor, and must not be older than the session
 _PRIVATE = ("Cache-Control", "private, no-cache")
 
 
 class Pages:
-    """Answers GET of all that a page consists of.
+    """Answers GET of the files of the page.
 
     Args:
         settings: of the server.
-        gate: says what a visitor is told about himself.
+        gate: knows the visitor.
         www: ``c['www']``, for ``ui``, ``plugins``, ``theme``, ``avatar_methods``.
     """
 
@@ -64,7 +64,7 @@ class Pages:
         self._avatars = Avatars(www.get("avatar_methods", [AvatarGravatar()]), settings.buildbot_url, gate.master)
         self._public = dict(settings.public)
         if www.get("ui") is not None and "ui_default_config" in self._public:
-            # The existing page stays blank if one of these is set.
+            # Buildbot's page stays blank if one of these is set.
             given = self._public["ui_default_config"]
             kept = {name: value for name, value in given.items() if not name.startswith("Home.")}
             self._public["ui_default_config"] = kept
@@ -102,7 +102,7 @@ class Pages:
         if segments in (("",), ("index.html",)):
             headers = (("Content-Type", "text/html; charset=utf-8"), _PRIVATE, ("X-Content-Type-Options", "nosniff"))
             return Response(200, headers, await self._index(self._base, visitor))
-        # The page asks for its icon with a slash too many.
+        # The page requests its icon with a slash too many.
         return self._base.handle(request, "/".join(segments).lstrip("/"))
 
     async def _config(self, visitor: Visitor) -> dict[str, Any]:
@@ -114,7 +114,7 @@ class Pages:
         }
 
     async def _index(self, files: PackageFiles, visitor: Visitor) -> bytes:
-        # Text of the configuration must not end the script.
+        # A text in the configuration must not end the script.
         config = json.dumps(await self._config(visitor)).replace("<", "\\u003c")
         script = f'<script id="bb-config">\n    window.buildbotFrontendConfig = {config};\n</script>'
         colours = "".join(
@@ -142,7 +142,7 @@ class PackageFiles:
             return None
         if name not in self._files:
             self._files[name] = make_file(name, self._paths[name].read_bytes())
-        # The names of assets change with their content.
+        # The name of an asset changes with its content.
         return send_file(request, self._files[name], _KEEP if name.startswith("assets/") else "no-cache")
 
     def text(self, name: str) -> str:

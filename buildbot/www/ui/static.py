@@ -1,8 +1,8 @@
 """The page's files.
 
-They are known by name before the first request, so no path leads outside. The index names the others under a
-directory that carries a digest of all of them (``page/<digest>/…``); that address never changes its meaning and
-is kept by browsers for good, while the index itself is checked at every visit.
+They are known by name before the first request, so no path leads outside. The index refers to the other files in a
+directory whose name is a digest of all of them (``page/<digest>/…``). The content at such an address never changes, so
+browsers keep it for good; they check the index itself at every visit.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildbot.www.http.messages import Request, Response
 
 PAGE = Path(__file__).parent / "page"
 
-#: what the index writes in front of its files
+#: the text in the index before the names of its files
 PREFIX = "page/"
 
 _TYPES = {
@@ -31,7 +31,7 @@ _TYPES = {
     ".txt": "text/plain; charset=utf-8",
 }
 
-#: the page runs its own scripts only, and talks to its own server only
+#: the page runs only its own scripts, and connects only to its own server
 _POLICY = (
     "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
@@ -41,7 +41,7 @@ _PAGE_HEADERS = (("Content-Security-Policy", _POLICY), ("Referrer-Policy", "same
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file as it is sent."""
+    """A file, ready to be sent."""
 
     content_type: str
     content: bytes
@@ -65,19 +65,19 @@ class StaticFiles:
     def handle(self, request: Request, segments: tuple[str, ...]) -> Response | None:
         """The file at a decoded path, or None if there is none."""
         if segments in (("",), ("index.html",)):
-            # The one place where a change of the files on disk is looked for.
+            # Only here it is checked whether the files on disk have changed.
             self._refresh()
             return send_file(request, self._files.get("index.html"), "no-cache", *_PAGE_HEADERS)
         if not self._files:
             self._refresh()
         if segments[0] != "page" or len(segments) < 2:
-            # Browsers and old links ask for icons at the root.
+            # Browsers and old links request icons at the root.
             name = segments[-1] if segments[-1] in ("icon.svg", "robots.txt", "manifest.webmanifest") else ""
             return send_file(request, self._files.get(name), "no-cache") if name else None
         if segments[1] == self._digest:
             name = "/".join(segments[2:])
             return send_file(request, self._files.get(name), "public, max-age=31536000, immutable")
-        # An index of before an update, still open somewhere, gets today's files.
+        # A page that was opened before an update gets the present files.
         name = "/".join(segments[2:] if len(segments) > 2 and _is_digest(segments[1]) else segments[1:])
         return send_file(request, self._files.get(name), "no-cache")
 
@@ -99,7 +99,7 @@ class StaticFiles:
 
 
 def send_file(request: Request, file: File | None, caching: str, *headers: tuple[str, str]) -> Response | None:
-    """The reply that has a file; None if there is none."""
+    """The response with a file; None if there is none."""
     if file is None:
         return None
     sent = (
