@@ -1,1 +1,1 @@
-"""How nouns are stored: the pool, connectors with one file per noun, queries, migrations; dialects/ knows databases."""
+"""The database layer: the pool, connectors with one file per noun, queries, migrations; dialects/ knows databases."""

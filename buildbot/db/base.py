@@ -1,4 +1,4 @@
-"""What connector components have in common, and the cache of their getters."""
+"""The base class of connector components, and the cache of their getters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from buildbot.db.pool import DBThreadPool
 K = TypeVar("K")
 V = TypeVar("V")
 
-#: objects that a cache keeps alive itself; beyond them only what somebody else holds
+#: objects that a cache keeps alive; others stay in it only while callers hold them
 STRONG_SIZE = 512
 
 
@@ -37,18 +37,18 @@ def first_id(key: tuple[str, ...], told: Told) -> list[int]:
 
 
 def everything(key: tuple[str, ...], told: Told) -> list[None]:
-    """None, which empties a whole cache."""
+    """None, which stands for all keys of a cache."""
     return [None]
 
 
 @dataclass(frozen=True)
 class Invalidation:
-    """Events after which objects in a cache may be old.
+    """Events after which objects in a cache may be out of date.
 
     Attributes:
         cache: the name that `cached` was given.
         pattern: of routing keys; None matches any one segment.
-        keys: the cache's keys that an event makes old, from its routing key and, if that does not say, its message.
+        keys: the cache's keys that an event makes invalid, from its routing key or, if that has none, its message.
     """
 
     cache: str
@@ -71,16 +71,16 @@ class Connector(Protocol):
 
     @property
     def caches(self) -> dict[str, list[Cache[Any, Any]]]:
-        """Caches of getters by name, one for each component that has it."""
+        """Caches of getters by name, one for each component with a getter of that name."""
 
     def invalidate(self, cache_name: str, key: Any = None) -> None:
-        """Forget what a cache holds for a key, or all of it."""
+        """Forget the object of a key in a cache, or all objects."""
 
 
 class DBConnectorComponent:
     """Base class of the connector components."""
 
-    #: the events, of this and other masters, that make its caches old
+    #: the events, of this and other masters, that make its caches invalid
     invalidations: ClassVar[tuple[Invalidation, ...]] = ()
 
     def __init__(self, connector: Connector) -> None:
@@ -92,12 +92,12 @@ class DBConnectorComponent:
                 setattr(self, name, method.bound(self))
 
     def _owner(self) -> dict[str, int]:
-        # what statements ask for that write only as long as this master holds a claim
+        # the values for statements that write only while this master holds a claim
         return {"owner": self.db.masterid, "owner_epoch": self.db.epoch}
 
 
 class Cache(Generic[K, V]):
-    """Results by key: the latest strongly, others as long as somebody holds them; one query for concurrent misses."""
+    """Results by key: the latest ones, and others while callers hold them; one query for concurrent misses."""
 
     def __init__(self, name: str, miss: Callable[[K], Deferred[V | None]]) -> None:
         self.name = name
@@ -110,7 +110,7 @@ class Cache(Generic[K, V]):
         self.misses = 0
 
     def get(self, key: K) -> Deferred[V | None]:
-        """The value for ``key``, read from the database only if it is not here."""
+        """The value for ``key``, read from the database only if the cache does not have it."""
         value = self._weak.get(key)
         if value is not None:
             self.hits += 1
@@ -126,7 +126,7 @@ class Cache(Generic[K, V]):
         generation = self._generation
 
         def arrived(result: Any) -> None:
-            # what was invalidated while it was being read may be old
+            # a value that was invalidated while it was being read may be out of date
             if result is not None and not _is_failure(result) and generation == self._generation:
                 self.put(key, result)
             for waiting in self._waiting.pop(key):
@@ -140,11 +140,11 @@ class Cache(Generic[K, V]):
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing here, or on its way here, could be old."""
+        """Whether it has no values, and is reading none."""
         return not (self._weak or self._strong or self._waiting)
 
     def put(self, key: K, value: V) -> None:
-        """Remember a value; one that cannot be referenced weakly only among the latest."""
+        """Store a value; one that allows no weak references stays only among the latest."""
         try:
             self._weak[key] = value
         except TypeError:
@@ -209,7 +209,7 @@ def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
     """Cache a getter that fetches an object from the database by one key.
 
     The decorated method takes the key and an optional ``no_cache``; if that is true, the database is asked even if
-    the key is in the cache. The method has an attribute ``cache``. What it returns must allow weak references
+    the key is in the cache. The method has an attribute ``cache``. Its result must allow weak references
     (a subclass of dict), and must not be changed by callers. A ``None`` is never cached.
     """
 

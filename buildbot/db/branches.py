@@ -1,4 +1,4 @@
-"""Branches connector: where the lines of a codebase's history end."""
+"""Branches connector: the ends of the lines of a codebase's history."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class _Connector(Connector, Protocol):
 
 
 class BranchesConnectorComponent(DBConnectorComponent):
-    """Where the lines of history end; at ``master.db.branches``. Dictionaries are those of the Data API."""
+    """Branches; at ``master.db.branches``. Dictionaries are those of the Data API."""
 
     db: _Connector
 
@@ -68,7 +68,8 @@ class BranchesConnectorComponent(DBConnectorComponent):
         commitid: int | None = None,
         last_timestamp: int | None = None,
     ) -> int:
-        """Say which commit a branch ends at, and since when (Unix seconds, default: now); it is added if it is new.
+        """Set the last commit of a branch, and since when (Unix seconds, default: now); the branch is added if it is
+        new.
 
         Returns:
             its branchid.

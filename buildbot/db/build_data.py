@@ -1,4 +1,4 @@
-"""Build data connector: bytes that builds leave behind under a name."""
+"""Build data connector: bytes that builds store under names."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ _of_build = Statement(
 
 
 class BuildDataConnectorComponent(DBConnectorComponent):
-    """What builds leave behind; at ``master.db.build_data``. Dictionaries are those of the Data API, without values."""
+    """Build data; at ``master.db.build_data``. Dictionaries are those of the Data API, without values."""
 
     def thdSetBuildData(self, conn: Connection, buildid: int, name: str, value: bytes, source: str) -> None:
-        """Store bytes under a name, in place of what was there.
+        """Store bytes under a name, in place of earlier ones.
 
         Args:
             name: an identifier of at most 70.
@@ -51,7 +51,7 @@ class BuildDataConnectorComponent(DBConnectorComponent):
             source: what set it.
 
         Raises:
-            TypeError, ValueError: naming the argument; nothing is written.
+            TypeError, ValueError: an argument is wrong; the text names it. Nothing is written.
         """
         this = {
             "bid": checks.identifier(buildid, "buildid"),
@@ -72,21 +72,21 @@ class BuildDataConnectorComponent(DBConnectorComponent):
     setBuildData = writes(thdSetBuildData)
 
     def thdGetBuildData(self, conn: Connection, buildid: int, name: str) -> BuildDataDict | None:
-        """What a build has under a name, or None."""
+        """The description of a build's data of a name, or None."""
         found = _find.scalar(conn, bid=checks.identifier(buildid, "buildid"), hash=checks.name_hash(name))
         return cast(BuildDataDict | None, reader_of(BUILD_DATA).by_ids(conn, [found]).get(found)) if found else None
 
     getBuildData = snapshots(thdGetBuildData)
 
     def thdGetBuildDataValue(self, conn: Connection, buildid: int, name: str) -> bytes | None:
-        """The bytes that a build has under a name, or None."""
+        """The bytes of a build's data of a name, or None."""
         found = _value.scalar(conn, bid=checks.identifier(buildid, "buildid"), hash=checks.name_hash(name))
         return None if found is None else bytes(found)
 
     getBuildDataValue = reads(thdGetBuildDataValue)
 
     def thdGetAllBuildData(self, conn: Connection, buildid: int) -> list[BuildDataDict]:
-        """What a build has, by name."""
+        """The descriptions of a build's data, by name."""
         ids = [row[0] for row in _of_build.all(conn, bid=checks.identifier(buildid, "buildid"))]
         found = reader_of(BUILD_DATA).by_ids(conn, ids)
         return [cast(BuildDataDict, found[dataid]) for dataid in ids]

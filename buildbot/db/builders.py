@@ -1,4 +1,4 @@
-"""Builders connector: names, descriptions, and which master runs what."""
+"""Builders connector: names, descriptions, and the masters that run them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from buildbot.db.operations import reads_list, reads_short, writes
 from buildbot.resources.builders import DbBuilderDict, builder_masters, builders
 from buildbot.util import checks, jsontext
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 BuilderModel = DbBuilderDict
 
 _names = NamedRows(builders, lasting=True, tags="[]")
@@ -51,14 +51,14 @@ _count_to = Statement(
     .where(builders.c.id == bindparam("builderid"), builders.c.last_number < bindparam("number"))
     .values(last_number=bindparam("number"))
 )
-#: whoever announces a builder must hold its row: the masters that run it lie in another table
+#: an announcement of a builder must hold its row: the masters that run it are in another table
 _lock = Statement(
     select(builders.c.id).where(IdIn(builders.c.id)).order_by(builders.c.id).with_for_update(key_share=True)
 )
 
 
 class BuildersConnectorComponent(DBConnectorComponent):
-    """What can be built; at ``master.db.builders``."""
+    """Builders; at ``master.db.builders``."""
 
     def thdFindBuilderId(self, conn: Connection, name: str) -> int:
         """The id of the builder with this name, which is added if it is new."""
@@ -115,7 +115,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         return {row[0]: row[1] for row in _projects_of.all(conn, ids=ids)} if ids else {}
 
     def thdSetOfMaster(self, conn: Connection, masterid: int, builderids: Iterable[int]) -> set[int]:
-        """Make these the builders that a master runs; ids of those for which that changed."""
+        """Set the builders that a master runs; gives the ids of those that it began or ceased to run."""
         wanted = set(builderids)
         had = {row[0] for row in _of_master.all(conn, masterid=masterid)}
         if had != wanted:

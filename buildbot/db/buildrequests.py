@@ -1,9 +1,9 @@
 """Build requests connector.
 
-A claim is three columns of the request: the master, its epoch, and when. One UPDATE that names all ids and asks that
-each be unclaimed and incomplete decides: if it met fewer rows than ids, somebody was faster, and the transaction is
-rolled back, so a claim is all or nothing. Ids are locked in ascending order first, so that crossed claims cannot
-deadlock.
+A claim is three columns of the request: the master, its epoch, and the time. One UPDATE with all ids decides: its WHERE
+asks that each be unclaimed and incomplete. If it finds fewer rows than ids, another master was faster, and the
+transaction is rolled back, so a claim is all or nothing. Ids are locked in ascending order first, so that crossed
+claims cannot deadlock.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from buildbot.resources.sourcestamps import sourcestamps, sourcestampset_members
 from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 BuildRequestModel = DbBuildRequestDict
 
 log = Logger()
@@ -60,11 +60,11 @@ _holder, _is_complete = NoIndex(buildrequests.c.claimed_by_masterid), NoIndex(bu
 _mine = and_(_holder == bindparam("owner"), buildrequests.c.claimed_epoch == bindparam("owner_epoch"))
 _unclaimed = and_(_holder.is_(None), _is_complete == 0)
 _pending = and_(buildrequests.c.claimed_by_masterid.is_(None), unset(buildrequests.c.complete))
-#: both from the index of pending requests alone, however many there are besides
+#: both come from the index of pending requests alone, so that finished requests cost nothing
 _queue = Statement(select(func.count(), func.min(buildrequests.c.id)).where(_pending))
 _submitted = Statement(select(buildrequests.c.submitted_at).where(_this))
-#: a process that was declared dead must not leave claims that nobody would release; locked, so that neither the claim
-#: nor the declaration misses the other
+#: a process that was declared dead must not leave claims, which no master would release; the row is locked, so that
+#: neither the claim nor the declaration misses the other
 _still_me = (
     select(masters.c.id)
     .where(masters.c.id == bindparam("owner"), masters.c.epoch == bindparam("owner_epoch"))
@@ -125,7 +125,7 @@ _want_cancel = Statement(update(buildrequests).where(_this).values(cancel_reason
 
 
 class BuildRequestsConnectorComponent(DBConnectorComponent):
-    """What waits to be built, and who claimed it; at ``master.db.buildrequests``.
+    """Build requests, and their claims; at ``master.db.buildrequests``.
 
     A brdict has the keys ``brid``, ``buildsetid``, ``buildername``, ``priority``, ``claimed``, ``claimed_at``
     (datetime or None), ``mine``, ``complete``, ``complete_at`` (datetime or None), and besides ``builderid``,
@@ -153,11 +153,11 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         """Build requests with these characteristics, by id; keywords only.
 
         Args:
-            complete: true or false; None does not care.
+            complete: true or false; None: both.
             claimed: True for claimed ones (an unclaimed complete one is not), False for unclaimed ones that are not
                 complete, ``"mine"`` for those that this master has claimed, None for all.
-            bsid: only those of this buildset.
-            branch, repository: only those with such a source stamp.
+            bsid: only requests of this buildset.
+            branch, repository: only requests with such a source stamp.
 
         Raises:
             ValueError: ``claimed`` or ``complete`` is none of the above.
@@ -186,8 +186,8 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         """Claim build requests for this master, all of them or none.
 
         Args:
-            brids: any order; an id given twice counts once; none at all does nothing.
-            claimed_at: aware datetime, default now; kept in whole seconds.
+            brids: in any order; an id given twice counts once; without ids nothing happens.
+            claimed_at: aware datetime, default now; stored in whole seconds.
 
         Raises:
             AlreadyClaimedError: one is claimed, complete or unknown, or this master was declared dead; nothing is
@@ -219,16 +219,16 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     reclaimBuildRequests = writes(thdReclaimBuildRequests)
 
     def thdUnclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
-        """Release this master's claims on these requests; those that it has not claimed are left alone.
+        """Release this master's claims on these requests; other requests stay as they are.
 
-        Whether a request is complete is not checked.
+        It is not checked whether a request is complete.
         """
         self.thdRelease(conn, checks.identifiers(brids, "brids"))
 
     unclaimBuildRequests = writes(thdUnclaimBuildRequests)
 
     def thdRelease(self, conn: Connection, ids: list[int]) -> list[int]:
-        """Release this master's claims on these requests; the ids of those that it had claimed."""
+        """Release this master's claims on these requests; gives the ids of the requests that it had claimed."""
         mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
         if mine:
             _unclaim.changed(conn, ids=mine)
@@ -260,17 +260,17 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     completeBuildRequests = writes(thdCompleteBuildRequests)
 
     def thdUnclaimExpiredRequests(self, conn: Connection, old: int) -> None:
-        """Release claims on incomplete requests that are older than ``old`` seconds, whoever has them.
+        """Release claims of any master on incomplete requests that are older than ``old`` seconds.
 
-        The age is measured by the database server's clock, which is the only one that all masters share. What was
-        released is logged.
+        The age is measured by the database server's clock, which is the only one that all masters share. The log names
+        the requests.
         """
         self.thdReleaseExpired(conn, old)
 
     unclaimExpiredRequests = writes(thdUnclaimExpiredRequests)
 
     def thdReleaseExpired(self, conn: Connection, old: int) -> list[int]:
-        """As ``unclaimExpiredRequests``; the ids of what was released."""
+        """As ``unclaimExpiredRequests``; gives the ids of the requests."""
         before = dialect_of(conn).server_now(conn) - checks.integer(old, "old", maximum=checks.MAX_INT)
         ids = [row[0] for row in _expired.all(conn, before=before)]
         if ids:
@@ -283,31 +283,31 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     # -- for the Data layer -------------------------------------------------------------------------
 
     def thdOfMaster(self, conn: Connection, masterid: int) -> list[tuple[int, str | None]]:
-        """Incomplete requests claimed by a master, with the reason why somebody cancelled them; locked."""
+        """Incomplete requests claimed by a master, with the reason of their cancellation; locked."""
         return [(row[0], row[1]) for row in _of_master.all(conn, masterid=masterid)]
 
     def thdReleaseAny(self, conn: Connection, ids: list[int]) -> None:
-        """Release claims, whoever has them; for masters declared dead."""
+        """Release claims of any master; for masters declared dead."""
         if ids:
             _unclaim.changed(conn, ids=ids)
 
     def thdCompleteUnclaimed(self, conn: Connection, brids: list[int], results: int) -> None:
-        """Complete requests that nobody has claimed."""
+        """Complete requests that no master has claimed."""
         _complete_unclaimed.changed(conn, ids=brids, at=transaction_of(conn).now, outcome=results)
 
     def thdQueue(self, conn: Connection) -> tuple[int, int | None]:
-        """How many requests wait to be claimed, and when the first of them was submitted."""
+        """The number of requests that wait to be claimed, and when the first of them was submitted."""
         row = _queue.first(conn)
         assert row is not None
         return int(row[0]), None if row[1] is None else _submitted.scalar(conn, brid=row[1])
 
     def thdState(self, conn: Connection, brid: int) -> tuple[bool, int | None] | None:
-        """Whether a request is complete and who claimed it, or None; its row is locked."""
+        """Whether a request is complete, and the master that claimed it; None if it is unknown. Its row is locked."""
         row = _lock_state.first(conn, brid=checks.identifier(brid, "brid"))
         return None if row is None else (bool(row[0]), row[1])
 
     def thdWantCancel(self, conn: Connection, brid: int, reason: str) -> None:
-        """Note that somebody wants a claimed request cancelled, for whoever runs it now or later."""
+        """Store that a claimed request is to be cancelled, for the master that runs it now or later."""
         _want_cancel.run(conn, brid=brid, reason=reason)
 
     def thdSetPriority(self, conn: Connection, brid: int, priority: int) -> bool:
@@ -316,7 +316,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     @staticmethod
     def _lock_in_order(conn: Connection, ids: list[int]) -> None:
-        """Lock several requests, where crossed calls would wait for each other."""
+        """Lock several requests in ascending order, on databases where crossed calls would deadlock."""
         if len(ids) > 1 and not dialect_of(conn).updates_in_order:
             _lock.run(conn, ids=ids).fetchall()
 
@@ -326,7 +326,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
 
 def _brdicts(rows: Iterable[Row], masterid: int) -> list[dict[str, Any]]:
-    """Rows of ``_base`` as this master sees them; there may be very many."""
+    """Rows of ``_base`` as dictionaries, with ``mine`` for this master; there may be very many."""
     return [
         {
             "brid": brid,
@@ -353,7 +353,7 @@ def _brdicts(rows: Iterable[Row], masterid: int) -> list[dict[str, Any]]:
 
 @cache
 def _selection(complete: bool | None, claimed: bool | str | None, given: frozenset[str]) -> Statement:
-    """The requests with these characteristics; ``given`` are the names of the values that it takes."""
+    """The SELECT of requests with these characteristics; ``given`` are the names of its parameters."""
     statement = _base
     if "wanted_hash" in given:
         statement = statement.where(builders.c.name_hash == bindparam("wanted_hash"))

@@ -29,7 +29,7 @@ from buildbot.resources.test_result_sets import test_result_sets
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 BuildModel = DbBuildDict
 
 _columns = (
@@ -80,7 +80,7 @@ _mine = and_(
     buildrequests.c.claimed_by_masterid == bindparam("owner"),
     buildrequests.c.claimed_epoch == bindparam("owner_epoch"),
 )
-#: a running build of a request that this master has claimed at its epoch; what is finished stays as it is
+#: a running build of a request that this master has claimed at its epoch; a finished build stays as it is
 HELD = and_(builds.c.complete_at.is_(None), _mine)
 _held_request = Statement(
     _request_of.add_columns(_naming_builder).where(_mine).with_for_update(read=True, of=buildrequests)
@@ -92,7 +92,7 @@ _hold = Statement(
     .with_for_update(read=True, of=buildrequests)
 )
 _this = builds.c.id == bindparam("bid")
-#: in the statement that writes the build; the request is locked, so that the claim is not lost meanwhile
+#: a part of the statement that writes the build; it locks the request, so that the claim is not lost meanwhile
 _this_held = and_(
     _this,
     builds.c.complete_at.is_(None),
@@ -171,7 +171,7 @@ class _Connector(Connector, Protocol):
 
 
 class BuildsConnectorComponent(DBConnectorComponent):
-    """Runs of builders; at ``master.db.builds``.
+    """Builds; at ``master.db.builds``.
 
     A bdict has the keys ``bid``, ``number``, ``brid``, ``start_time``, ``finish_time`` (datetimes, the latter None
     while it runs), and besides ``builderid``, ``workerid``, ``masterid``, ``results``, ``state_string``.
@@ -231,7 +231,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
                 masterid=self.db.masterid,
                 started_at=transaction_of(conn).now,
                 state_string="created",
-                stop_reason=cancel_reason,  # cancelled between the claim and now
+                stop_reason=cancel_reason,  # cancelled after the claim
             )
         except IntegrityError as error:
             if number is not None and self.db.dialect.is_unique_violation(error):
@@ -241,7 +241,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
             raise
 
     def thdFinishBuilds(self, conn: Connection, bids: Iterable[int], results: int | None = None) -> None:
-        """Mark these builds as finished now, even those that are finished already.
+        """Mark these builds as finished now, finished ones too.
 
         Args:
             results: a result code, stored too if given.
@@ -298,14 +298,14 @@ class BuildsConnectorComponent(DBConnectorComponent):
             builderid = builder_of(builderid, property_pairs.loads(naming))
         return self._add(conn, brid, builderid, cancel_reason, number, workerid)
 
-    # Each of these raises NotClaimedError, as thdHold does.
+    # The following methods raise NotClaimedError, as thdHold does.
 
     def thdSetState(self, conn: Connection, bid: int, state: str) -> None:
-        """Say what a build is doing."""
+        """Set the state string of a build."""
         self._change(conn, _set_state, bid, state=checks.text(state, "state_string"))
 
     def thdSetLocksDuration(self, conn: Connection, bid: int, seconds: int) -> None:
-        """Say how long a build waited for locks."""
+        """Set how long a build waited for locks."""
         self._change(conn, _set_locks, bid, seconds=checks.integer(seconds, "seconds"))
 
     def thdFinish(self, conn: Connection, bid: int, results: int) -> None:
@@ -329,13 +329,13 @@ class BuildsConnectorComponent(DBConnectorComponent):
         return found
 
     def thdWantStop(self, conn: Connection, bid: int, reason: str) -> bool:
-        """Note that somebody wants a build stopped; false if it has ended or is unknown."""
+        """Store that a build is to be stopped; false if it has ended or is unknown."""
         return _want_stop.count(conn, bid=checks.identifier(bid, "buildid"), reason=reason) == 1
 
     def thdUnfinished(
         self, conn: Connection, brids: list[int] | None = None, masterid: int | None = None
     ) -> list[tuple[int, str | None, int]]:
-        """Unfinished builds of requests or of a master: (id, why somebody stopped it, its request)."""
+        """Unfinished builds of requests or of a master: (id, reason of the stop, request)."""
         if masterid is not None:
             rows = _unfinished_of_master.all(conn, masterid=masterid)
         else:
@@ -345,7 +345,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
     def thdSetProperties(
         self, conn: Connection, bid: int, properties: Mapping[str, tuple[Any, str]]
     ) -> dict[str, list[Any]]:
-        """Set properties of a build; those that are new or changed, ``{name: [value, source]}``."""
+        """Set properties of a build; gives the new and changed ones, ``{name: [value, source]}``."""
         wanted = {
             name: (jsontext.dumps(value, f"properties[{name!r}]"), source)
             for name, (value, source) in property_pairs.checked(properties).items()

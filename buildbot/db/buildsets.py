@@ -27,7 +27,7 @@ from buildbot.util import checks
 from buildbot.util.clock import to_datetime, to_seconds
 from buildbot.util.results import SEVERITY, SKIPPED, SUCCESS, WARNINGS
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 BuildSetModel = DbBuildsetDict
 
 _add = Insert(
@@ -42,7 +42,7 @@ _request: dict[str, Any] = {
 _request_row = own_row(BUILDREQUEST)
 _add_request = Insert(insert(buildrequests).values(_request), gives=_request_row)
 _requests_of = Statement(select(*_request_row.columns).where(buildrequests.c.buildsetid == bindparam("bsid")))
-#: where a request's row names its builder
+#: the column of a request's row that names its builder
 _BUILDERID = [column.name for column in _request_row.columns].index("builderid")
 _columns = (
     buildsets.c.id,
@@ -73,7 +73,7 @@ _done = and_(
     NoIndex(buildsets.c.complete) == 0,
     ~_its_requests.where(NoIndex(buildrequests.c.complete) == 0).exists(),
 )
-#: the gravest result of its requests; SKIPPED counts as SUCCESS
+#: the worst result of its requests; SKIPPED counts as SUCCESS
 _gravest = func.max(case(SEVERITY, value=buildrequests.c.results, else_=buildrequests.c.results))
 _of_severity = {rank: SUCCESS if code == SKIPPED else code for code, rank in SEVERITY.items()}
 _outcome = _its_requests.with_only_columns(case(_of_severity, value=_gravest, else_=_gravest)).scalar_subquery()
@@ -83,7 +83,7 @@ _complete_finished = Update(
     and_(IdIn(buildsets.c.id), buildsets.c.complete == 1),
 )
 
-#: the builds before this one of the same request: it was given out again each time
+#: the earlier builds of the same request, which was released after each
 _earlier_builds = builds.alias("earlier")
 _triggered_before = Statement(
     select(
@@ -104,7 +104,7 @@ _triggered_before = Statement(
     )
     .order_by(buildsets.c.id)
 )
-#: what ended builds of a request have triggered and wait for, and no later build has taken over
+#: the buildsets that ended builds of a request have triggered and waited for, and that no later build has taken over
 _left_behind = Statement(
     select(buildrequests.c.id)
     .join(buildsets, buildsets.c.id == buildrequests.c.buildsetid)
@@ -146,7 +146,7 @@ class Triggered(NamedTuple):
 
     Attributes:
         bsid, sourcestampsetid, properties: of the buildset.
-        numbers: what stands now for the id and the number of that build.
+        numbers: the present values of its properties with the id and the number of that build.
     """
 
     bsid: int
@@ -162,7 +162,7 @@ class _Connector(Connector, Protocol):
 
 
 class BuildsetsConnectorComponent(DBConnectorComponent):
-    """Build requests that were triggered together; at ``master.db.buildsets``.
+    """Buildsets; at ``master.db.buildsets``.
 
     A bsdict has the keys ``bsid``, ``external_idstring``, ``reason``, ``sourcestampsetid``, ``submitted_at``
     (datetime), ``complete``, ``complete_at`` (datetime or None), ``results`` (-1 until complete), and besides
@@ -191,14 +191,14 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
 
         Args:
             properties: ``{name: (value, source)}`` with JSON values.
-            builderNames: a name given twice counts once; an unknown one is registered.
+            builderNames: a name given twice counts once; an unknown name is added.
             priority: higher goes first.
 
         Returns:
             ``(bsid, {builder name: brid})``
 
         Raises:
-            TypeError, ValueError: naming the argument; nothing is written. ValueError also if there is no such set.
+            TypeError, ValueError: an argument is wrong; the text names it. Nothing is written.
         """
         checks.identifier(sourcestampsetid, "sourcestampsetid")
         names = list(dict.fromkeys(checks.texts(builderNames, "builderNames")))
@@ -240,7 +240,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
     def thdCompleteBuildset(
         self, conn: Connection, bsid: int, results: int, complete_at: dt.datetime | None = None
     ) -> None:
-        """Complete a buildset with these results, now unless ``complete_at`` says when.
+        """Complete a buildset with these results, at ``complete_at`` or now.
 
         Raises:
             KeyError: there is none, or it is complete.
@@ -302,10 +302,10 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
     # -- for the Data layer -------------------------------------------------------------------------
 
     def thdCompleteFinished(self, conn: Connection, bsids: Iterable[int], at: int) -> list[int]:
-        """Complete those of these buildsets whose requests are all complete, with the worst result; their ids.
+        """Complete the buildsets among these whose requests are all complete, with the worst result; gives their ids.
 
-        Call it after completing the requests: of two masters that complete the last two, the second to get the lock
-        sees what the first has done.
+        Call it after completing the requests: if two masters complete the last two requests, the second one to get the
+        lock sees the work of the first.
         """
         ids = sorted(set(bsids))
         if dialect_of(conn).locks_rows:
@@ -313,7 +313,7 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
 
     def thdTriggeredBefore(self, conn: Connection, buildid: int, scheduler: str) -> list[Triggered]:
-        """What earlier builds of a build's request have triggered with a scheduler and what has not failed, by id."""
+        """Buildsets of a scheduler that earlier builds of a build's request triggered, failed ones left out, by id."""
         rows = _triggered_before.all(conn, bid=checks.identifier(buildid, "buildid"), scheduler=scheduler)
         return [
             Triggered(bsid, setid, property_pairs.loads(text), {earlier: buildid, before: number})
@@ -321,11 +321,11 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         ]
 
     def thdLeftBehind(self, conn: Connection, brid: int) -> list[int]:
-        """The incomplete requests that builds of a request wait for which have ended, to be built again."""
+        """The incomplete requests that ended builds of a request waited for."""
         return [row[0] for row in _left_behind.all(conn, brid=checks.identifier(brid, "brid"))]
 
     def thdSetParent(self, conn: Connection, bsid: int, buildid: int) -> None:
-        """Let a buildset belong to another build."""
+        """Set the build that a buildset belongs to."""
         _set_parent.changed(conn, bsid=bsid, parent=buildid)
 
     def thdPriorityOfBuild(self, conn: Connection, buildid: int) -> int:

@@ -24,11 +24,11 @@ from buildbot.resources.users import change_users
 from buildbot.util import checks, jsontext
 from buildbot.util.clock import to_datetime, to_seconds
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 ChangeModel = DbChangeDict
 
 _before = changes.alias("before")
-#: the newest change of the same line, as a JSON list
+#: the newest change of the same history, as a JSON list
 _parents = func.coalesce(
     select(literal("[") + cast(_before.c.id, Text) + "]")
     .where(InHistory(_before.c.history_hash, bindparam("history_hash", type_=_before.c.history_hash.type)))
@@ -76,7 +76,7 @@ _uids = Statement(
 
 
 def history_hash(repository: str, project: str, codebase: str, branch: str | None) -> str:
-    """Stands for a line of changes, one after the other."""
+    """The hash of a history of changes: of repository, project, codebase and branch."""
     return checks.name_hash(repository, project, codebase, "0" if branch is None else "1" + branch)
 
 
@@ -91,7 +91,7 @@ class _Connector(Connector, Protocol):
 
 
 class ChangesConnectorComponent(DBConnectorComponent):
-    """What somebody committed somewhere; at ``master.db.changes``.
+    """Changes; at ``master.db.changes``.
 
     A chdict has the keys ``changeid``, ``author``, ``files``, ``comments``, ``is_dir``, ``links``, ``revision``,
     ``when_timestamp`` (datetime), ``branch``, ``category``, ``revlink``, ``properties`` (``{name: (value, source)}``),
@@ -127,13 +127,13 @@ class ChangesConnectorComponent(DBConnectorComponent):
         Args:
             author, comments: text; None is stored as the empty text.
             files, links: lists of text, may be empty.
-            when_timestamp: aware datetime, default now; kept in whole seconds.
+            when_timestamp: aware datetime, default now; stored in whole seconds.
             properties: ``{name: (value, 'Change')}`` with JSON values.
             repository, project, codebase: text, never None.
             uid: the user who made it.
 
         Raises:
-            TypeError, ValueError: naming the argument; nothing is written.
+            TypeError, ValueError: an argument is wrong; the text names it. Nothing is written.
         """
         pairs = property_pairs.checked({} if properties is None else properties)
         for name, (_, source) in pairs.items():
@@ -181,7 +181,7 @@ class ChangesConnectorComponent(DBConnectorComponent):
     def getChange(self, changeid: int) -> Deferred[ChDict | None]:
         """The change with this id, or None.
 
-        ``no_cache`` asks the database even if the change is cached.
+        ``no_cache``: read the database even if the change is cached.
         """
         return self.db.pool.read_short(self.thdGetChange, changeid)
 

@@ -18,7 +18,7 @@ _things = ClaimedByOne(changesources, changesource_masters, "changesourceid", Ch
 
 
 class ChangeSourcesConnectorComponent(DBConnectorComponent):
-    """Which change sources there are and which master runs them; at ``master.db.changesources``.
+    """Change sources, and the masters that run them; at ``master.db.changesources``.
 
     Change source dictionaries have the keys ``id``, ``name``, ``masterid`` (None if no master runs it).
     """
@@ -42,7 +42,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
     setChangeSourceMaster = writes(thdSetChangeSourceMaster)
 
     def thdMoveToMaster(self, conn: Connection, changesourceid: int, masterid: int | None) -> int | None:
-        """As ``thdSetChangeSourceMaster``; the master that ran it until now."""
+        """As ``thdSetChangeSourceMaster``; gives the master that ran it until now."""
         return _things.set_master(conn, changesourceid, masterid)
 
     def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
@@ -52,7 +52,7 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
     def thdHold(self, conn: Connection, changesourceid: int) -> None:
         """Make sure that this master, at its epoch, runs a change source until this transaction ends.
 
-        Raises NotClaimedError if not: a process that was declared dead can write nothing on its behalf.
+        Raises NotClaimedError if not: a process that was declared dead can write nothing for it.
         """
         _things.hold(conn, changesourceid, self.db.masterid, self.db.epoch)
 
@@ -65,11 +65,11 @@ class ChangeSourcesConnectorComponent(DBConnectorComponent):
     def thdGetChangeSources(
         self, conn: Connection, active: bool | None = None, masterid: int | None = None
     ) -> list[dict[str, Any]]:
-        """Change sources, by id; both filters combine.
+        """Change sources, by id; with both filters, those that meet both.
 
         Args:
-            active: true for those that an active master runs, false for the others.
-            masterid: only those of this master.
+            active: true: change sources that an active master runs; false: the others.
+            masterid: change sources of this master.
         """
         return _things.get_all(conn, active, masterid, _dict)
 

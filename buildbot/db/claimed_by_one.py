@@ -1,4 +1,4 @@
-"""Things that at most one active master runs: schedulers and change sources."""
+"""Schedulers and change sources: at most one active master runs each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildbot.util import checks
 
 
 class ClaimedByOne:
-    """Reads and changes which master runs the things of one table."""
+    """Reads and sets the masters of the schedulers or change sources of a table."""
 
     def __init__(self, things: Table, links: Table, what: str, refused: type[Exception]) -> None:
         key = links.c[what]
@@ -42,7 +42,8 @@ class ClaimedByOne:
                 links.c.masterid == bindparam("owner"),
                 masters.c.epoch == bindparam("owner_epoch"),
             )
-            # locked, so that neither the write nor a declaration of death misses the other; beats do not wait
+            # the row is locked, so that neither the write nor a declaration of death misses the other; check-ins do not
+            # wait
             .with_for_update(read=True, key_share=True)
         )
         self._lock = Statement(select(things.c.id).where(things.c.id == bindparam("thing")).with_for_update())
@@ -56,9 +57,9 @@ class ClaimedByOne:
         self._filtered: dict[tuple[bool | None, bool], Statement] = {}
 
     def set_master(self, conn: Connection, thing: int, masterid: int | None) -> int | None:
-        """Set or unset the master of a thing; refused while another active master has it. Returns the one until now.
+        """Set or unset the master of a row; refused while another active master runs it. Returns its master until now.
 
-        Raises KeyError if there is no such thing, ValueError if there is no such master.
+        Raises KeyError if there is no such row, ValueError if there is no such master.
         """
         checks.identifier(thing, self._what)
         if masterid is not None:
@@ -82,29 +83,29 @@ class ClaimedByOne:
         return until_now
 
     def lock_of_master(self, conn: Connection, masterid: int) -> list[int]:
-        """The things that a master runs, by id; locked, so that nobody announces them with this master meanwhile."""
+        """The rows that a master runs, by id; locked, so that no other transaction announces them meanwhile."""
         ids = [row[0] for row in self._of_master.all(conn, masterid=masterid)]
         if ids:
             self._lock_some.all(conn, ids=ids)
         return ids
 
     def hold(self, conn: Connection, thing: int, masterid: int, epoch: int) -> None:
-        """Make sure that a master, at its epoch, runs a thing until this transaction ends.
+        """Make sure that a master, at its epoch, runs a row until this transaction ends.
 
-        Raises NotClaimedError if it does not: it was declared dead, or others run the thing by now.
+        Raises NotClaimedError if it does not: it was declared dead, or another master runs the row now.
         """
         if self._hold.first(conn, thing=thing, owner=masterid, owner_epoch=epoch) is None:
             raise NotClaimedError(f"{self._what} {thing} is not run by this master")
 
     def get(self, conn: Connection, thing: int, convert: Callable[[dict[str, Any]], Any]) -> Any:
-        """One thing, converted, or None."""
+        """One row, converted, or None."""
         row = self._get.first(conn, thing=checks.identifier(thing, self._what))
         return None if row is None else convert(self._named(row))
 
     def get_all(
         self, conn: Connection, active: bool | None, masterid: int | None, convert: Callable[[dict[str, Any]], Any]
     ) -> list[Any]:
-        """All things, by id; ``active``: claimed by an active master or not."""
+        """All rows, by id; ``active``: those that an active master runs, or the others."""
         checks.one_of(active, (None, True, False), "active")
         parameters = {} if masterid is None else {"masterid": checks.identifier(masterid, "masterid")}
         key = (active, masterid is not None)

@@ -39,7 +39,7 @@ _update = Statement(
 
 
 class CodebasesConnectorComponent(DBConnectorComponent):
-    """The repositories of projects; at ``master.db.codebases``. Dictionaries are those of the Data API."""
+    """Codebases; at ``master.db.codebases``. Dictionaries are those of the Data API."""
 
     def thdFindCodebaseId(self, conn: Connection, projectid: int, name: str) -> int:
         """The id of a project's codebase with this name (an identifier of at most 70), which is added if it is new.
@@ -76,7 +76,7 @@ class CodebasesConnectorComponent(DBConnectorComponent):
     getCodebases = snapshots(thdGetCodebases)
 
     def thdUpdateCodebaseInfo(self, conn: Connection, codebaseid: int, projectid: int, slug: str) -> bool:
-        """Say what a codebase's project and slug are; true if anything changed.
+        """Set the project and slug of a codebase; true if anything changed.
 
         Raises:
             ValueError: there is no such project, or it has a codebase of this name.
@@ -102,7 +102,7 @@ class CodebasesConnectorComponent(DBConnectorComponent):
         return _find.first(conn, **_this(projectid, name)) is not None
 
     def thdLock(self, conn: Connection, codebaseid: int) -> None:
-        """Keep others from adding to a codebase until this transaction ends. ValueError if there is none."""
+        """Lock a codebase against new branches and commits until this transaction ends. ValueError if there is none."""
         if _lock.first(conn, codebaseid=checks.identifier(codebaseid, "codebaseid")) is None:
             raise ValueError(f"codebaseid: there is no codebase {codebaseid}")
 

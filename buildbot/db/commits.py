@@ -1,8 +1,8 @@
 """Commits connector: the history of codebases.
 
-A commit's parent is stored before it, so ids fall on the way back through history. Two commits are led to their common
-ancestor by taking, again and again, the one with the higher id to its parent, until both are the same. One statement
-takes up to ``WINDOW`` such steps, so that neither the database nor this process ever holds more of the history.
+A commit's parent is stored before it, so a parent has the lower id. The common ancestor of two commits is found in
+steps: replace the one with the higher id by its parent, until both are the same. One statement takes up to ``WINDOW``
+steps, so that neither the database nor this process ever holds more of the history.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _of_codebase = Statement(
 
 
 def _towards_each_other() -> Any:
-    """The two commits after some steps, the latest first; 0 stands for what is before the first commit."""
+    """The two commits after some steps, the latest first; 0 is the parent of a first commit."""
     first, second = commits.alias("first"), commits.alias("second")
     pair = (
         select(first.c.id.label("a"), second.c.id.label("b"), literal_column("0").label("steps"))
@@ -67,7 +67,7 @@ def _towards_each_other() -> Any:
 
 
 def _back() -> Any:
-    """A commit and those before it, down to another one: (id, parent's id)."""
+    """A commit and its ancestors, down to a given one: (id, parent's id)."""
     line = (
         select(
             commits.c.id.label("id"),
@@ -111,7 +111,7 @@ class _Connector(Connector, Protocol):
 
 
 class CommitsConnectorComponent(DBConnectorComponent):
-    """The history of codebases; at ``master.db.commits``. Dictionaries are those of the Data API."""
+    """Commits; at ``master.db.commits``. Dictionaries are those of the Data API."""
 
     db: _Connector
 
@@ -126,7 +126,7 @@ class CommitsConnectorComponent(DBConnectorComponent):
         when_timestamp: int | None = None,
         parent_commitid: int | None = None,
     ) -> tuple[int, bool]:
-        """Add a commit. One that the codebase has already, by its revision, stays as it is.
+        """Add a commit. If the codebase has a commit of this revision, that one stays as it is.
 
         Args:
             when_timestamp: Unix seconds, default now.
@@ -177,7 +177,7 @@ class CommitsConnectorComponent(DBConnectorComponent):
     getCommitByRevision = snapshots(thdGetCommitByRevision)
 
     def thdGetCommonParent(self, conn: Connection, commitid1: int, commitid2: int) -> int | None:
-        """The nearest commit that both descend from, or are; None if there is none, or no such commits."""
+        """The nearest common ancestor of two commits, perhaps one of them; None if there is none, or no such commit."""
         a, b = checks.identifier(commitid1, "commitid1"), checks.identifier(commitid2, "commitid2")
         while True:
             met = _meet.first(conn, commitid1=a, commitid2=b)
@@ -207,14 +207,14 @@ class CommitsConnectorComponent(DBConnectorComponent):
             raise ValueError(f"{what}: codebase {codebaseid} has no commit {commitid}")
 
     def thdTestResultSets(self, conn: Connection, commitid1: int, commitid2: int) -> list[int]:
-        """Ids of the test result sets of builds of any commit between two and their common ancestor, all included."""
+        """Ids of the test result sets of two commits, of their common ancestor, and of the commits between."""
         found: set[int] = set()
         for window in self._range(conn, commitid1, commitid2):
             found.update(row[0] for row in _tested.all(conn, ids=window))
         return sorted(found)
 
     def thdGetRange(self, conn: Connection, commitid1: int, commitid2: int) -> list[int]:
-        """Ids of the commits between two and their common ancestor, all included; none if they have none."""
+        """Ids of two commits, of their common ancestor, and of the commits between; none without a common ancestor."""
         return sorted({commitid for window in self._range(conn, commitid1, commitid2) for commitid in window})
 
     def thdGetRevisions(self, conn: Connection, commitids: Collection[int]) -> list[str]:
@@ -229,7 +229,7 @@ class CommitsConnectorComponent(DBConnectorComponent):
 
 
 def _windows(conn: Connection, commitid: int, ancestor: int) -> Iterator[list[int]]:
-    """The commits from one back to an ancestor of it, both included, some at a time."""
+    """The commits from one back to an ancestor, both included, some at a time."""
     at = commitid
     while at >= ancestor:
         rows = _line.all(conn, commitid=at, ancestor=ancestor)

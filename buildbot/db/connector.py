@@ -38,7 +38,7 @@ from buildbot.db.workers import WorkersConnectorComponent
 
 
 class DBConnector:
-    """Holds the pool, the model and one connector component for each kind of thing."""
+    """Holds the pool, the model and one connector component for each noun."""
 
     def __init__(self, master: Any, db_url: str, reactor: Any, basedir: str | None = None) -> None:
         """Connect nothing yet.
@@ -46,10 +46,10 @@ class DBConnector:
         Raises InvalidURLError for a connection string that cannot work.
         """
         self.master = master
-        #: this master's id and the epoch at which it runs; claims carry both
+        #: this master's id and the epoch at which it runs; claims have both
         self.masterid = 0
         self.epoch = 0
-        #: caches of getters by name, one for each component that has it
+        #: caches of getters by name, one for each component with a getter of that name
         self.caches: dict[str, list[Cache[Any, Any]]] = {}
         self.dialect = dialect_for(db_url, basedir)
         self.pool = DBThreadPool(self.dialect, reactor)
@@ -82,15 +82,15 @@ class DBConnector:
 
     @property
     def invalidations(self) -> list[Invalidation]:
-        """The events that make caches of the components old."""
+        """The events that make caches of the components invalid."""
         components = (each for each in vars(self).values() if isinstance(each, DBConnectorComponent))
         return [invalidation for each in components for invalidation in each.invalidations]
 
     def invalidate(self, cache_name: str, key: Any = None) -> None:
-        """Forget what a cache holds for a key, or all of it."""
+        """Forget the object of a key in a cache, or all objects."""
         for cache in self.caches.get(cache_name, ()):
             cache.invalidate(key)
 
     def close(self) -> Deferred[None]:
-        """Finish what was asked for and close all connections; Deferred."""
+        """Finish the present calls and close all connections; Deferred."""
         return self.pool.close()

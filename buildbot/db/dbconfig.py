@@ -23,7 +23,7 @@ class DbConfig:
     Args:
         BuildmasterConfig: the configuration, in which the database is already set.
         basedir: the master's directory.
-        name: of these values; another name has others.
+        name: of a set of values.
     """
 
     def __init__(self, BuildmasterConfig: Mapping[str, Any], basedir: str, name: str = "config") -> None:
@@ -75,7 +75,7 @@ class DbConfig:
         try:
             with engine.connect() as conn:
                 result = work(conn)
-                conn.connection.commit()  # statements go to the driver directly
+                conn.connection.commit()  # statements go to the driver directly, so SQLAlchemy knows of no transaction
                 return result
         finally:
             engine.dispose()

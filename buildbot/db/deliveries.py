@@ -1,4 +1,4 @@
-"""Deliveries connector: which delivery of a change hook had to do with a branch last."""
+"""Deliveries connector: the last delivery of change hooks for each branch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildbot.db.engine.statements import Statement
 from buildbot.resources.deliveries import deliveries
 from buildbot.util import checks
 
-#: a delivery is remembered this long, in seconds; services repeat theirs within days
+#: seconds for which a delivery is remembered; services repeat theirs within days
 REMEMBERED_S = 30 * 24 * 3600
 
 
@@ -39,19 +39,19 @@ class DeliveriesConnectorComponent(DBConnectorComponent):
     """Deliveries of change hooks; at ``master.db.deliveries``."""
 
     def thdTake(self, conn: Connection, line: str, delivery: str) -> bool:
-        """Remember, for ``REMEMBERED_S``, which delivery had to do with a line last; False if it is this one already.
+        """Store the last delivery for a line, for ``REMEMBERED_S``; False if it was this one already.
 
         Of two racing calls with one delivery one gets True; the other waits for its transaction.
 
         Args:
-            line: what deliveries have to do with, such as a branch of a repository.
+            line: the name of the line, such as a branch of a repository.
             delivery: the delivery's name.
         """
         now = transaction_of(conn).now
         _trim.run(conn, before=now - REMEMBERED_S)
         key = checks.name_hash(checks.text(line, "line"))
         name = checks.name_hash(checks.text(delivery, "delivery"))
-        # a row that nobody else can have made shows who was first
+        # if this call added the row, it was the first
         mine = secrets.token_hex(16)
         _add.run(conn, hash=key, taker=mine, at=now)
         first = _taker.scalar(conn, hash=key) == mine

@@ -1,4 +1,4 @@
-"""What can go wrong in the database layer."""
+"""Errors of the database layer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class DatabaseNotReadyError(Exception):
 
 
 class UnknownSchemaError(Exception):
-    """The database's schema is none of this program's; the message says whose it may be and what to do."""
+    """The database's schema is not of this program; the message says of which program it may be, and what to do."""
 
 
 class AlreadyClaimedError(Exception):
@@ -30,9 +30,7 @@ class SchedulerAlreadyClaimedError(Exception):
 
 
 def is_unavailable(error: BaseException) -> bool:
-    """Whether an error means that the database could not be asked or written, not that something was wrong with what
-    was asked: what failed with it may be done again.
-    """
+    """Whether an error means that the database is not available. Then the call was not wrong, and may be repeated."""
     if isinstance(error, OutcomeUnknownError | PoolClosedError):
         return True
     return isinstance(error, DBAPIError) and (
@@ -41,10 +39,10 @@ def is_unavailable(error: BaseException) -> bool:
 
 
 class TakenMeanwhileError(Exception):
-    """Somebody else has written a row with a unique key that was not there a moment before.
+    """Another transaction has just written a row with the same unique key.
 
-    The pool runs the transaction again; a caller sees it only where that does not help, with the database's error as
-    its ``__cause__``.
+    The pool runs the transaction again. A caller gets this error only if that does not help, with the database's error
+    as its ``__cause__``.
     """
 
 
@@ -53,8 +51,8 @@ class PoolClosedError(Exception):
 
 
 class OutcomeUnknownError(Exception):
-    """The connection was lost during COMMIT, and whether that happened cannot be found out any more.
+    """The connection was lost during COMMIT, and it cannot be found out whether the transaction was committed.
 
-    Nothing was applied twice: look whether it is there before it is done again. Its ``__context__`` is the error of the
-    lost connection.
+    Nothing was applied twice: check whether the rows are there before you repeat the call. Its ``__context__`` is the
+    error of the lost connection.
     """

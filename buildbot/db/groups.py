@@ -1,20 +1,19 @@
-"""Group commit: calls that wait side by side share one transaction.
+"""Group commit: calls that wait at the same time share one transaction.
 
 A *group* is the calls that wait when a writer becomes free.
 
 - A group first runs without savepoints, and calls that differ only in their ids run as one. If one of its calls raises,
-  the whole is rolled back and run again with each call in a savepoint of its own, so that the failure touches nobody
-  else.
-- Events that a call announced are written once for the group, last before the commit, with numbers from the clock.
-- A transient failure (deadlock, serialization failure, lost connection before the commit) is run again; a group that
-  meets deadlocks repeatedly is taken apart. So a callable may run more than once, and its effects outside the
-  database must bear that.
-- On a remote database the events and the COMMIT go in one message, so that whoever has the clock does not keep it while
-  a message is on its way, or its process stands still.
-- If the connection is lost meanwhile, nobody knows whether it was committed. Every group on a remote database leaves a
-  row in the log (an empty marker if it announces nothing). Once the server's session has ended, that row answers the
-  question: nothing is applied twice. Where it cannot be asked any more (the log is trimmed, the server stays away),
-  callers get ``OutcomeUnknownError``.
+  the group is rolled back and run again with a savepoint for each call, so that the other calls succeed.
+- The events of all calls are written once for the group, last before the commit, with numbers from the clock.
+- After a transient failure (deadlock, serialization failure, lost connection before the commit) the group runs again; a
+  group that meets deadlocks repeatedly is split. So a callable may run more than once, and its effects outside the
+  database must allow that.
+- On a remote database the events and the COMMIT go in one message, so that the clock's row is not locked while a
+  message travels or the process is paused.
+- If the connection is lost then, it is unknown whether the group was committed. Every group on a remote database leaves
+  a row in the log (an empty marker if it announces nothing). Once the server's session has ended, that row answers the
+  question: nothing is applied twice. If it cannot be read any more (the log is trimmed, the server stays away), callers
+  get ``OutcomeUnknownError``.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = Logger()
 
-#: how often a transaction is run before its transient failure becomes the caller's
+#: how often a transaction is run before the caller gets its transient failure
 MAX_ATTEMPTS = 12
-#: for how long a transaction waits for room on a full disk, and how often it is tried again
+#: seconds for which a transaction waits for room on a full disk, and seconds between two tries
 ROOM_S = 60.0
 ROOM_INTERVAL_S = 0.5
-#: how long it is tried to find out what became of a COMMIT; at least once when the server is there again
+#: seconds for which the outcome of a COMMIT is looked up; at least once when the server is there again
 FIND_S = 60.0
 
 
@@ -55,12 +54,12 @@ class _RunCarefullyError(Exception):
 class GroupCommit:
     """Runs calls on a thread's connection: a group of writes in one transaction, reads one after the other.
 
-    Every call has its outcome afterwards: its result, or a Failure.
+    Afterwards every call has its outcome: its result, or a Failure.
 
     Attributes:
         outbox: writes the events of a group; None until the message queue sets it.
         clock: the database's; transactions carry its time.
-        unwritable: why what is to be written waits, or could not be written the last time; None if it can be.
+        unwritable: why writes wait, or why the last write failed; None if the database can be written.
     """
 
     def __init__(self, dialect: Dialect, engine: Engine, closing: threading.Event, outbox: Outbox | None) -> None:
@@ -152,7 +151,7 @@ class GroupCommit:
         try:
             root = conn.begin()
         except DBAPIError:
-            holder.drop()  # a half-begun transaction must not be met again
+            holder.drop()  # the connection may have a half-begun transaction
             raise
         try:
             self.clock.keep(conn)
@@ -174,7 +173,7 @@ class GroupCommit:
                 mark = self.dialect.remote and bool(transaction.wrote or transaction.events)
                 entry = self.outbox.entry(transaction.events, transaction.now, mark)
                 if entry is not None:
-                    committed = self.outbox.append(conn, entry)  # from here on it may be committed
+                    committed = self.outbox.append(conn, entry)  # from now on it may be committed
             root.commit()
         except BaseException as raised:
             lost = self._as_database_error(raised) if isinstance(raised, Exception) else raised
@@ -191,7 +190,7 @@ class GroupCommit:
         return committed
 
     def _find(self, holder: ThreadConnection, entry: OutboxEntry, lost: DBAPIError) -> Committed | None:
-        """What became of a group whose connection was lost as it was written; None if it was not committed."""
+        """The outcome of a group whose connection was lost during the commit; None if it was not committed."""
         assert self.outbox is not None
         session = holder.session
         deadline = time.monotonic() + FIND_S
@@ -210,7 +209,7 @@ class GroupCommit:
                     break
             if time.monotonic() > deadline:
                 break
-        raise OutcomeUnknownError("the connection was lost during COMMIT, and nobody tells what became of it") from lost
+        raise OutcomeUnknownError("the connection was lost during COMMIT; its outcome is unknown") from lost
 
     @staticmethod
     def _roll_back(holder: ThreadConnection, root: Any) -> None:
@@ -245,7 +244,7 @@ class GroupCommit:
             call.outcome = self.failure(error)
 
     def read(self, holder: ThreadConnection, calls: list[Call]) -> list[Call]:
-        """Run calls that only read; each has its outcome afterwards."""
+        """Run calls that only read; afterwards each has its outcome."""
         for call in calls:
             for attempt in range(1, MAX_ATTEMPTS + 1):
                 try:
@@ -268,7 +267,7 @@ class GroupCommit:
                 conn.rollback()
 
     def failure(self, error: Exception) -> Failure:
-        """For the caller: with its traceback, and with a sentence for people where that helps."""
+        """The failure for the caller: with its traceback, and with a sentence for people where that helps."""
         if isinstance(error, DBAPIError):
             sentence = self.dialect.explain_failure(error)
             if sentence is not None:

@@ -1,7 +1,7 @@
 """Objects of the state connector that one active master holds at a time, for parts that have no table of their own.
 
-Who holds one is a value of the object, ``held_by``: the master and its epoch. A master that was declared dead, or that
-began anew, has another epoch, so what it held before can be taken by anybody, and what it wants to write is refused.
+The holder is a value of the object, ``held_by``: the master and its epoch. A master that was declared dead, or has
+restarted, has another epoch. So any master can take the objects that it held, and its writes for them are refused.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def thd_hold(conn: Connection, db: DBConnector, objectid: int) -> None:
 
 
 def thd_release(conn: Connection, db: DBConnector, objectid: int) -> None:
-    """Let others hold an object that this master holds; of another master's nothing changes."""
+    """Release an object that this master holds; an object of another master stays as it is."""
     _lock.first(conn, oid=objectid)
     if db.state.thdGetState(conn, objectid, _KEY, None) == [db.masterid, db.epoch]:
         db.state.thdSetState(conn, objectid, _KEY, None)

@@ -1,8 +1,8 @@
 """Logs connector: lines of text in chunks. Its writing operations serve the Data layer.
 
-A chunk is a run of whole lines, at most ``MAX_CHUNK`` bytes unless one line alone is longer, kept as UTF-8 or, where
-that is smaller, compressed by zstd. While a log grows each append is a chunk of its own, so that no line waits; when it
-is finished, small neighbours are joined.
+A chunk is a run of whole lines, at most ``MAX_CHUNK`` bytes unless one line alone is longer. It is stored as UTF-8 or,
+if that is smaller, compressed by zstd. While a log grows each append is a chunk of its own, so that no line waits; when
+the log is finished, small neighbours are joined.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from buildbot.resources.steps import steps
 from buildbot.resources.workers import workers
 from buildbot.util import checks
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 LogModel = DbLogDict
 
 #: bytes of text in one chunk: small enough to show its middle at once, large enough to compress well
 MAX_CHUNK = 128 * 1024
 #: chunks that a download reads at once
 DOWNLOAD_CHUNKS = 24
-#: how many chunks are looked at together when a log is finished
+#: chunks that are read together when a log is finished
 JOINED = 64
-#: below this, compression is not worth its time
+#: below this number of bytes compression is not worth its time
 MIN_COMPRESSED = 512
 
 #: compressors are not safe to share between threads
@@ -57,12 +57,12 @@ _held = (
     .with_for_update(read=True, of=buildrequests)
     .exists()
 )
-#: in the statement that writes the log
+#: a part of the statement that writes the log
 _growing = and_(_this, logs.c.complete == 0, _held)
 _this_held = Statement(select(logs.c.id).where(_this, _held))
 _with_slug = select(logs.c.id).where(logs.c.stepid == bindparam("stepid"), logs.c.slug_hash == bindparam("hash"))
 _slug_taken = Statement(_with_slug)
-#: whether the step's build is held, and if so whether a log has this slug
+#: whether this master holds the step's build, and if so whether a log has this slug
 _held_step = Statement(
     select(_with_slug.exists())
     .select_from(_its_build)
@@ -81,7 +81,7 @@ _add = Insert(
 )
 _add_chunk = Statement(insert(logchunks).values({c.name: bindparam(c.name) for c in logchunks.columns}))
 _grow = Update(update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more")), own_row(LOG), _this)
-#: where a row says how many lines there are
+#: the column with the number of lines
 _NUM_LINES = [column.name for column in own_row(LOG).columns].index("num_lines")
 _finish = Update(update(logs).where(_growing).values(complete=1), own_row(LOG), _this)
 _finish_lost = Update(update(logs).where(_this).values(complete=1), own_row(LOG), _this)
@@ -109,7 +109,7 @@ _origin = Statement(
     )
     .where(logs.c.id == bindparam("logid"))
 )
-#: enough of a chunk for the header of a frame of zstd, which has the size of its content
+#: bytes of a chunk for the header of a zstd frame, which has the size of its content
 _sizes = Statement(
     select(
         logchunks.c.first_line,
@@ -137,7 +137,7 @@ _size = Statement(select(func.count()).where(logchunks.c.logid == bindparam("log
 
 
 class LogsConnectorComponent(DBConnectorComponent):
-    """What steps had to say; at ``master.db.logs``."""
+    """Logs; at ``master.db.logs``."""
 
     def thdGetLog(self, conn: Connection, logid: int) -> dict[str, Any] | None:
         """The log (``id``, ``num_lines``, ``type``, ``complete``, ``name``, ``slug``, ``stepid``), or None."""
@@ -171,16 +171,14 @@ class LogsConnectorComponent(DBConnectorComponent):
         return "".join(pieces), rows[0][-1] if rows else None
 
     def thdGetLogPiece(self, conn: Connection, logid: int, first_line: int) -> tuple[str, int] | None:
-        """The text of the chunk that begins at ``first_line`` or next after it, and the line after it; None at the
-        end.
-        """
+        """The text of the chunk at ``first_line``, or of the next one, and the line after it; None at the end."""
         row = _next_chunk.first(conn, logid=checks.identifier(logid, "logid"), first=first_line, count=1)
         return None if row is None else (_text(row), row[1] + 1)
 
     getLogPiece = reads(thdGetLogPiece)
 
     def thdGetOrigin(self, conn: Connection, logid: int) -> tuple[str, int, str, str | None] | None:
-        """Names of what wrote a log: its step, the build's number, its builder, its worker if it had one; or None."""
+        """The names of a log's step, builder and worker (if it had one), and its build's number; or None."""
         row = _origin.first(conn, logid=logid)
         return None if row is None else (row[0], row[1], row[2], row[3])
 
@@ -204,7 +202,7 @@ class LogsConnectorComponent(DBConnectorComponent):
         return (b"".join(map(_bytes, rows)), rows[0][0], rows[-1][1] + 1) if rows else None
 
     def thdGetLogSizes(self, conn: Connection, logid: int, stripped: bool) -> list[tuple[int, int]]:
-        """For each chunk its first line, and how many bytes ``getLogBytes`` gives of it."""
+        """For each chunk its first line, and the number of bytes that ``getLogBytes`` gives of it."""
         return [
             (first, _size_of(compressed, beginning, length) - (last - first + 1 if stripped else 0))
             for first, last, compressed, beginning, length in _sizes.all(conn, logid=logid)
@@ -214,10 +212,10 @@ class LogsConnectorComponent(DBConnectorComponent):
 
     # -- for the Data layer -------------------------------------------------------------------------
 
-    # Whatever writes raises NotClaimedError unless this master has claimed the log's build, at its epoch.
+    # The methods that write raise NotClaimedError unless this master has claimed the log's build, at its epoch.
 
     def thdAdd(self, conn: Connection, stepid: int, name: str, log_type: str) -> int:
-        """Add a log; its slug is made of its name, unique in its step by ``_2``, ``_3``, …"""
+        """Add a log; its slug is made from its name, and made unique in its step by ``_2``, ``_3``, …"""
         checks.text(name, "name")
         checks.one_of(log_type, ("s", "t", "h"), "type")
         wanted = slug = _slug(name)
@@ -235,7 +233,7 @@ class LogsConnectorComponent(DBConnectorComponent):
             return _add.id(conn, name=name, slug=slug, hash=checks.name_hash(slug), stepid=stepid, type=log_type)
 
     def thdAppend(self, conn: Connection, logid: int, content: str) -> tuple[int, int]:
-        """Append whole lines; the numbers of the first and the last of them."""
+        """Append whole lines; gives the numbers of the first and the last of them."""
         if not content.endswith("\n"):
             raise ValueError("content: the text must be whole lines, each ending in a newline")
         checks.identifier(logid, "logid")
@@ -263,14 +261,14 @@ class LogsConnectorComponent(DBConnectorComponent):
         return after - more, after - 1
 
     def thdFinish(self, conn: Connection, logid: int) -> None:
-        """Nothing more will come: join small chunks."""
+        """End a log: join small chunks."""
         if not _finish.count(conn, logid=checks.identifier(logid, "logid"), **self._owner()):
             raise self._not_growing(conn, logid)
         if _size.scalar(conn, logid=logid) > 1:
             self._join_chunks(conn, logid)
 
     def thdFinishLost(self, conn: Connection, logid: int) -> None:
-        """Nothing more will come, for its build's master is dead; that one holds nothing any more."""
+        """End a log whose build's master is dead, and so holds nothing any more."""
         if _size.scalar(conn, logid=logid) > 1:
             self._join_chunks(conn, logid)
         _finish_lost.count(conn, logid=logid)
@@ -295,7 +293,7 @@ class LogsConnectorComponent(DBConnectorComponent):
                     group, size = [], 0
                 group.append(row)
                 size += length
-            # the last group of a full page may still grow with the next page
+            # the last group of a full page may grow with the next page
             if more and len(group) < len(rows):
                 start = group[0][0]
                 continue
@@ -333,7 +331,7 @@ def _slug(name: str) -> str:
 
 
 def pieces_of(data: bytes) -> Iterator[bytes]:
-    """Whole lines of UTF-8, each ending in a newline, in the pieces that chunks hold."""
+    """Whole lines of UTF-8, each ending in a newline, cut into pieces for chunks."""
     while len(data) > MAX_CHUNK:
         cut = data.rfind(b"\n", 0, MAX_CHUNK) + 1
         if cut == 0:  # one line alone is longer
@@ -345,7 +343,7 @@ def pieces_of(data: bytes) -> Iterator[bytes]:
 
 
 def packed(data: bytes) -> tuple[int, bytes]:
-    """What the columns ``compressed`` and ``content`` of a chunk with this text are."""
+    """The columns ``compressed`` and ``content`` of a chunk with this text."""
     if len(data) >= MIN_COMPRESSED:
         if not hasattr(_codecs, "compressor"):
             _codecs.compressor = zstandard.ZstdCompressor(level=3)
@@ -364,7 +362,7 @@ def _bytes(row: Row) -> bytes:
 
 
 def _size_of(compressed: int, beginning: bytes, length: int) -> int:
-    """How many bytes of text a chunk has, by its beginning and its length."""
+    """The number of bytes of a chunk's text, from its beginning and its length."""
     return zstandard.frame_content_size(bytes(beginning)) if compressed else length
 
 

@@ -1,4 +1,4 @@
-"""Finding text in a log, some chunks at a time, in the thread that reads them."""
+"""Search for text in a log, some chunks at a time, in the thread that reads them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from sqlalchemy.engine import Connection
 if TYPE_CHECKING:
     from buildbot.db.logs import LogsConnectorComponent
 
-#: of a line that is found, at most this much is told
+#: the most characters of a found line that are given
 MAX_SHOWN = 400
-#: what terminals draw colours with, which may stand between two letters of a word; never across lines
+#: escape sequences of terminals, which may stand between two letters of a word; never across lines
 _ESCAPES = re.compile(rb"\x1b(?:\[[0-9:;<=>?]*[ -/]*[@-~]|\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 class Found(NamedTuple):
-    """What was found in a part of a log.
+    """The result of a search in a part of a log.
 
     Attributes:
         lines: ``(number, text)`` of lines, a number for each line once; numbers count from 0.
-        next: the line to go on with.
+        next: the first line of the next part.
     """
 
     lines: list[tuple[int, str]]
@@ -37,13 +37,13 @@ def thd_search(
     needle: bytes,
     most: int,
 ) -> Found | None:
-    """Look for ``needle`` (lower case) from ``first_line`` on, in some chunks; None if the log has no such line.
+    """Search for ``needle`` (lower case) from ``first_line`` on, in some chunks; None if the log has no such line.
 
-    Capitals of ASCII and escape sequences in the log do not count.
+    The case of ASCII letters and escape sequences in the log do not count.
 
     Args:
-        prefixed: each line begins with a letter that tells its stream, which is not part of the text.
-        most: lines to find; there may be more if the result has as many.
+        prefixed: each line begins with the letter of its stream, which is not part of the text.
+        most: lines to find; with as many in the result, there may be more.
     """
     part = logs.thdGetLogPart(conn, logid, first_line)
     if part is None:
@@ -53,7 +53,7 @@ def thd_search(
         text = _ESCAPES.sub(b"", text)
     folded = text.lower()
     position = 0
-    while line < first_line:  # chunks begin where they like
+    while line < first_line:  # the chunk begins before it
         position = text.index(b"\n", position) + 1
         line += 1
     lines: list[tuple[int, str]] = []
@@ -62,7 +62,7 @@ def thd_search(
         start = text.rfind(b"\n", 0, at) + 1
         stop = text.find(b"\n", at)
         if prefixed and at == start:
-            # The letter is not text; the rest of the line may have it.
+            # The letter of the stream is not text; the rest of the line may contain the needle.
             at = folded.find(needle, at + 1, stop)
             if at < 0:
                 position, line = stop + 1, line + 1
@@ -75,7 +75,7 @@ def thd_search(
 
 
 def _shown(line: bytes, at: int) -> str:
-    """The line, or the part of a long one that has what was found."""
+    """The line, or the part of a long line with the found text."""
     if len(line) > MAX_SHOWN:
         start = max(at - 40, 0)
         line = line[start : start + MAX_SHOWN]

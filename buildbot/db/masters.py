@@ -1,8 +1,8 @@
 """Masters connector and the epochs that fence masters declared dead.
 
-A master's *epoch* is raised whenever a process takes the master over or others declare it dead. What a process claims
-carries the epoch at which it runs; a write about a claim checks both, so a process that was paused past its expiry and
-wakes up can change nothing any more.
+A master's *epoch* is raised when a process takes the master over, and when another master declares it dead. A claim has
+the id of the master and its epoch; a write about a claim checks both. So a process that was paused past its expiry can
+change nothing when it goes on.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from buildbot.util import checks
 from buildbot.util.clock import to_datetime
 from buildbot.util.deferreds import deferred
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 MasterModel = DbMasterDict
 
 _names = NamedRows(masters)
@@ -37,7 +37,7 @@ _get_all = Statement(select(*_columns).order_by(masters.c.id))
 _lock = Statement(
     select(masters.c.active, masters.c.epoch).where(masters.c.id == bindparam("masterid")).with_for_update()
 )
-#: beside what refers to the row
+#: the columns of the row itself
 _lock_links = Statement(
     select(masters.c.id).where(masters.c.id == bindparam("masterid")).with_for_update(key_share=True)
 )
@@ -69,7 +69,7 @@ _epoch = Statement(select(masters.c.epoch).where(masters.c.id == bindparam("mast
 
 
 class MastersConnectorComponent(DBConnectorComponent):
-    """Which masters there are and which of them run; at ``master.db.masters``."""
+    """Masters, and whether they run; at ``master.db.masters``."""
 
     def thdFindMasterId(self, conn: Connection, name: str) -> int:
         """The id of the master with this name (generally ``hostname:basedir``); it is added, inactive, if it is new."""
@@ -102,7 +102,7 @@ class MastersConnectorComponent(DBConnectorComponent):
     async def setMasterState(self, masterid: int, active: bool) -> bool:
         """As ``thdSetMasterState``, in a transaction of its own.
 
-        A process that says so of its own master goes on at the master's new epoch; claims of the old one are over.
+        A process that does this for its own master goes on at the new epoch; claims of the old epoch are over.
         """
         changed = await self.db.pool.do(self.thdSetMasterState, masterid, active)
         if masterid == self.db.masterid:
@@ -123,7 +123,7 @@ class MastersConnectorComponent(DBConnectorComponent):
     getMasters = reads_list(thdGetMasters)
 
     def thdSetAllMastersActiveLongTimeAgo(self, conn: Connection) -> None:
-        """Set every ``last_active`` to the epoch, so that housekeeping looks at all masters. For upgrade-master."""
+        """Set every ``last_active`` to the Unix epoch, so that housekeeping checks all masters. For upgrade-master."""
         _forget_all.run(conn)
 
     setAllMastersActiveLongTimeAgo = writes(thdSetAllMastersActiveLongTimeAgo)
@@ -131,7 +131,7 @@ class MastersConnectorComponent(DBConnectorComponent):
     # -- the process layer's half -------------------------------------------------------------------
 
     def thdTakeOver(self, conn: Connection, masterid: int) -> int:
-        """Make this process the one that runs the master: active, at a new epoch, which is returned."""
+        """Let this process run the master: it becomes active at a new epoch, which is returned."""
         row = _lock.first(conn, masterid=masterid)
         if row is None:
             raise KeyError(f"masterid: there is no master {masterid}")
@@ -145,14 +145,12 @@ class MastersConnectorComponent(DBConnectorComponent):
         return _beat.count(conn, masterid=masterid, old_epoch=epoch, moment=moment) == 1
 
     def thdSilentMasters(self, conn: Connection, seconds: int) -> list[int]:
-        """Ids of active masters that have not checked in for so long, by the database's clock; their rows are
-        locked.
-        """
+        """Ids of active masters that have not checked in for so long, by the database's clock; rows locked."""
         before = dialect_of(conn).server_now(conn) - seconds
         return [row[0] for row in _silent.all(conn, before=before)]
 
     def thdLockLinks(self, conn: Connection, masterid: int) -> None:
-        """Be the only one who says what this master runs, until the transaction ends."""
+        """Lock the links of this master until the transaction ends."""
         _lock_links.first(conn, masterid=masterid)
 
     def thdGetEpoch(self, conn: Connection, masterid: int) -> int:

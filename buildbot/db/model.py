@@ -1,4 +1,4 @@
-"""The schema, and whether a database has it."""
+"""The schema, and the check whether a database has it."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ _MIGRATIONS = Path(__file__).with_name("migrations")
 
 
 def versions(engine: Engine) -> tuple[str | None, str]:
-    """The revision that a database has (None: empty) and the newest one. UnknownSchemaError if it is another's."""
+    """The revision of a database (None: empty) and the newest one. UnknownSchemaError for a foreign schema."""
     with engine.connect() as conn:
         version = table(VERSION_TABLE, column("version_num"))
         found = conn.scalar(select(version.c.version_num)) if inspect(conn).has_table(VERSION_TABLE) else None
@@ -78,8 +78,8 @@ def versions(engine: Engine) -> tuple[str | None, str]:
 
 @cache
 def _known() -> frozenset[str]:
-    """The numbers of the migrations' files, which are their revisions: alembic, which takes megabytes, is imported
-    only where there is something to upgrade.
+    """The revisions, from the names of the migrations' files: alembic takes megabytes, and is imported only for an
+    upgrade.
     """
     return frozenset(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("*_*.py"))
 

@@ -1,4 +1,4 @@
-"""The public half of an operation: a thread function becomes a method that owns its transaction."""
+"""Public methods of connectors: each runs a thread function in a transaction of its own."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def writes(
 ) -> Callable[Concatenate[C, P], Deferred[T]]:
     """The method that runs a thread function in a transaction of its own.
 
-    ``forgets``: the cache whose content it makes old. Events do the same, but another master's events may come first.
+    ``forgets``: the cache that it makes invalid. Events do the same, but another master's events may come first.
     """
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[T]:
@@ -48,7 +48,7 @@ def reads_short(thd: Callable[Concatenate[C, Connection, P], T]) -> Callable[Con
 
 
 def reads_list(thd: Callable[Concatenate[C, Connection, P], list[T]]) -> Callable[Concatenate[C, P], Deferred[list[T]]]:
-    """As ``reads``, for lists that are short as a rule: asked for as a few, unless the last of the kind was long."""
+    """As ``reads``, for lists that are mostly short: on the reactor's thread unless the last of the kind was long."""
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Deferred[list[T]]:
         pool: DBThreadPool = self.db.pool

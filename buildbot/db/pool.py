@@ -1,7 +1,7 @@
 """Database calls in threads, many of them in one transaction (`groups`).
 
-A *call* is one ``do(callable, …)``. What a single caller can observe of the group that its call runs in is nothing but
-time. Reads have connections of their own and never wait for writers.
+A *call* is one ``do(callable, …)``. A caller can notice the group in which its call runs only by the time that it
+takes. Reads have connections of their own and never wait for writers.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ T = TypeVar("T")
 def in_snapshot(
     conn: Connection, function: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
 ) -> T:
-    """What ``function(conn, …)`` gives: all SELECTs in it see one and the same moment. On connections for reading."""
+    """The result of ``function(conn, …)``, whose SELECTs all see the same moment; on connections for reading."""
     dialect = dialect_of(conn)
-    if dialect.in_memory:  # one connection, so nobody writes meanwhile
+    if dialect.in_memory:  # one connection, so there are no writes meanwhile
         return function(conn, *args, **kwargs)
     execute_uncounted(conn, dialect.begin_snapshot())
     try:
         return function(conn, *args, **kwargs)
     finally:
-        if not conn.in_transaction():  # otherwise whoever gave the connection ends it
+        if not conn.in_transaction():  # otherwise the caller ends its transaction
             conn.connection.rollback()
 
 
@@ -56,14 +56,14 @@ class DBThreadPool:
     def __init__(self, dialect: Dialect, reactor: Any, outbox: Outbox | None = None) -> None:
         self.dialect = dialect
         self.reactor = reactor
-        #: called in the reactor with each committed group, before its callers hear of it
+        #: called in the reactor with each committed group, before its callers get their results
         self.on_commit: Callable[[Committed], None] | None = None
         self.engine = dialect.create_engine()
         event.listen(self.engine, "before_cursor_execute", _note_writing)
-        #: kinds of lists whose last one was long; whoever asks for such keeps them
+        #: kinds of lists whose last one was long; the callers keep these names
         self.long_lists: set[tuple[str, ...]] = set()
         self._closing = threading.Event()
-        #: how groups are run; the message queue gives it the outbox
+        #: runs the groups; the message queue gives it the outbox
         self.groups = GroupCommit(dialect, self.engine, self._closing, outbox)
         self._reactor_reader = dialect.reactor_reader(self.engine, reactor)
         self._data_version: DataVersion | None = None
@@ -96,17 +96,17 @@ class DBThreadPool:
                 object and not touch the reactor. It may run more than once if the database says so.
 
         Returns:
-            Deferred firing with its result once the transaction is committed, or failing with what it raised, in
-            which case nothing that it did remains. OutcomeUnknownError: the connection was lost during COMMIT, and
-            nobody can tell whether it happened; rare.
+            Deferred that fires with its result once the transaction is committed. It fails with the error that the
+            callable raised; then its changes are rolled back. OutcomeUnknownError, which is rare: the connection was
+            lost during COMMIT, and it cannot be found out whether the transaction was committed.
         """
         return self._submit(Call(callable, args, kwargs), write=True)
 
     def do_all(self, callable: Callable[..., None], ids: list[int], *args: Any) -> Deferred[None]:
         """As ``do``, for a ``callable(conn, ids, …)`` that does the same for all of these ids, or fails.
 
-        Calls that wait side by side and differ only in their ids are done as one; if that fails, each is run alone, so
-        that nobody fails for the ids of others.
+        Calls that wait at the same time and differ only in their ids run as one. If that fails, each is run alone, so
+        that a wrong id fails only its own call.
         """
         return self._submit(Call(callable, (ids, *args), {}, joins=True), write=True)
 
@@ -117,8 +117,8 @@ class DBThreadPool:
     def read_short(
         self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> Deferred[T]:
-        """As ``read``, for what asks for a row or a few by an index and quickly makes something of them: where the
-        driver can, on the reactor's thread. It may be called several times.
+        """As ``read``, for a callable that reads a row or a few by an index and takes little time. It runs on the
+        reactor's thread if the driver allows that, and may be called several times.
         """
         reactor_reader = None
         if self._reactor_reader is not None and not self._closing.is_set():
@@ -138,9 +138,9 @@ class DBThreadPool:
         return self._submit(Call(in_snapshot, (callable, *args), kwargs), write=False)
 
     def data_version(self) -> int | None:
-        """A number that is another one once anybody has committed anything; None where that takes a statement.
+        """A number that changes with every commit; None on databases where that takes a statement.
 
-        For the reactor's thread, which it does not keep waiting.
+        It does not block, so the reactor's thread may call it.
         """
         if self._data_version is None and not self._closing.is_set():
             self._data_version = self.dialect.data_version(self.engine)
@@ -148,12 +148,12 @@ class DBThreadPool:
 
     @property
     def statements(self) -> int:
-        """How many statements its threads have executed."""
+        """The number of statements that its threads have executed."""
         reactor_reader = 0 if self._reactor_reader is None else self._reactor_reader.statements
         return reactor_reader + sum(holder.state.statements for holder in self._connections)
 
     def metrics(self) -> Iterator[Family]:
-        """How much it has done, and how much waits."""
+        """Counters of its work, and the calls that wait."""
         total = PoolStats()
         for holder in self._connections:
             total.groups += holder.tally.groups
@@ -181,7 +181,7 @@ class DBThreadPool:
         return self._in_thread(lambda: callable(self.engine, *args, **kwargs))
 
     def close(self) -> Deferred[None]:
-        """Finish what was asked for, then close all connections; Deferred."""
+        """Finish the present calls, then close all connections; Deferred."""
         self._closing.set()
         sign, self._data_version = self._data_version, None
         if sign is not None:
@@ -203,7 +203,7 @@ class DBThreadPool:
         return self._in_thread(join)
 
     def _in_thread(self, function: Callable[[], T]) -> Deferred[T]:
-        """Run something in a thread of its own: the reactor's pool is not there if only an asyncio loop runs."""
+        """Run a function in a thread of its own: without Twisted's reactor there is no thread pool."""
         done: Deferred[T] = Deferred()
 
         def run() -> None:

@@ -1,4 +1,4 @@
-"""Projects connector: what builders and codebases belong to."""
+"""Projects connector."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _all = Statement(select(projects.c.id).order_by(projects.c.name, projects.c.id))
 
 
 class ProjectsConnectorComponent(DBConnectorComponent):
-    """What builders and codebases belong to; at ``master.db.projects``. Dictionaries are those of the Data API."""
+    """Projects; at ``master.db.projects``. Dictionaries are those of the Data API."""
 
     def thdFindProjectId(self, conn: Connection, name: str) -> int:
         """The id of the project with this name (an identifier of at most 70), which is added if it is new."""

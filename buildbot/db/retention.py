@@ -1,11 +1,12 @@
-"""What has been kept long enough: found in batches along an index, and removed with what belongs to it.
+"""Removal of old rows: found in batches along an index, and removed with the rows that belong to them.
 
 Each batch begins where the one before ended (a *place*), looks at a bounded number of rows and removes fewer, so that
-no transaction is long. What must stay is passed by: builds that run, the newest of each builder, whatever something
-else refers to.
+no transaction is long. Some rows stay: running builds, the newest builds of each builder, and rows that others refer
+to.
 
-Stamps of equal code are shared, and found by their hash without a lock. One that nobody refers to loses its hash in one
-pass and is removed in the next one: whoever found it in between has committed long since, and so refers to it.
+Source stamps of equal code are shared, and found by their hash without a lock. A source stamp that nothing refers to
+loses its hash in one pass and is removed in the next one. A transaction that found it before has committed by then, and
+so refers to it.
 """
 
 from __future__ import annotations
@@ -41,18 +42,18 @@ from buildbot.resources.test_results import test_results
 
 #: rows that one batch looks at
 WINDOW = 50
-#: of large rows (chunks of logs, build data) and of small ones (test results) that one batch removes
+#: large rows (chunks of logs, build data) and small rows (test results) that one batch removes
 LARGE_ROWS = 16
 SMALL_ROWS = 500
 
-#: where the next batch begins: a time (0 where the order is that of ids) and the id after it
+#: where the next batch begins: a time (0 if the order is by ids) and the id after it
 Place = tuple[int, int]
 START: Place = (0, 0)
 
 
 @dataclass(frozen=True)
 class BuildOf:
-    """The build that a log or data belongs to, as far as retention asks."""
+    """The build that a log or data belongs to, with the attributes that retention needs."""
 
     owner: int
     builderid: int
@@ -73,7 +74,7 @@ def _window(table: Any, time: Any, *more: ColumnElement[Any]) -> Statement:
 
 
 def _ids(column: Any, of: Any) -> Statement:
-    """Ids of rows that refer to some others, in their order."""
+    """Ids of rows that refer to some other rows, in the order of these."""
     return Statement(select(column).where(IdIn(of)).order_by(column))
 
 
@@ -88,7 +89,7 @@ def _remove(column: Any) -> Statement:
 _build = (builds.c.builderid, builds.c.number, builds.c.started_at, builds.c.complete_at)
 _last_numbers = Statement(select(builders.c.id, builders.c.last_number).where(IdIn(builders.c.id)))
 
-#: chunks are removed from the end, so that whatever is left of a log has its first line
+#: chunks are removed from the end, so that the rest of a log begins with its first line
 _with_content = Statement(
     select(logchunks.c.logid)
     .where(logchunks.c.logid > bindparam("after"), logchunks.c.first_line == 0)
@@ -176,26 +177,26 @@ _remove_patches = _remove(patches.c.id)
 
 
 class RetentionConnectorComponent(DBConnectorComponent):
-    """What may go, and how it goes; at ``master.db.retention``. Serves the Data layer, which announces it."""
+    """Removes old rows; at ``master.db.retention``. Serves the Data layer, which announces the removals."""
 
     def thdOldLogs(self, conn: Connection, before: int, keep: int, after: int) -> tuple[list[int], int | None]:
-        """Logs with content of builds that ended at or before a time, and the id up to which was looked; None: all."""
+        """Logs with content of builds that ended at or before a time, and the last id that was looked at; None: all."""
         found = [row[0] for row in _with_content.all(conn, after=after)]
         owners = [BuildOf(*row) for row in _builds_of_logs.all(conn, ids=found)] if found else []
-        if all(owner.started_at > before for owner in owners):  # later ones are younger still
+        if all(owner.started_at > before for owner in owners):  # later logs are younger
             return [], None
         return self._old(conn, owners, before, keep), found[-1]
 
     def thdFullLogs(self, conn: Connection, logids: Collection[int]) -> list[int]:
-        """Those of some logs that do not say yet that their content is gone."""
+        """The logs among some that are not marked as empty."""
         return [row[0] for row in _full.all(conn, ids=list(logids))] if logids else []
 
     def thdMarkEmpty(self, conn: Connection, logids: list[int]) -> None:
-        """Say that the content of logs is gone: type ``d``, no lines."""
+        """Mark logs as empty: type ``d``, no lines."""
         _empty.run(conn, ids=logids)
 
     def thdRemoveChunks(self, conn: Connection, logids: Iterable[int]) -> int | None:
-        """Remove the content of logs, a few chunks of it; the log at which it stopped, None if all of it is gone."""
+        """Remove some chunks of logs; gives the log at which it stopped, None if all chunks are removed."""
         left = LARGE_ROWS
         for logid in logids:
             if not left:
@@ -209,7 +210,7 @@ class RetentionConnectorComponent(DBConnectorComponent):
         return None
 
     def thdRemoveOldData(self, conn: Connection, before: int, keep: int, after: int) -> int | None:
-        """Remove build data of builds that ended at or before a time; the id up to which was looked; None: all."""
+        """Remove data of builds that ended at or before a time; gives the last id that was looked at; None: all."""
         owners = [BuildOf(*row) for row in _builds_of_data.all(conn, after=after)]
         if all(owner.started_at > before for owner in owners):
             return None
@@ -232,7 +233,7 @@ class RetentionConnectorComponent(DBConnectorComponent):
         return logids, [row[0] for row in _sets_of.all(conn, ids=[buildid])], stepids
 
     def thdRemoveResults(self, conn: Connection, setids: Iterable[int]) -> bool:
-        """Remove test results of sets, a few hundred of them; whether all are gone."""
+        """Remove a few hundred test results of sets; gives whether all are removed."""
         left = SMALL_ROWS
         for setid in setids:
             found = [row[0] for row in _results.all(conn, setid=setid, count=left)]
@@ -250,8 +251,8 @@ class RetentionConnectorComponent(DBConnectorComponent):
     def thdOldBuildsets(
         self, conn: Connection, before: int, place: Place
     ) -> tuple[list[int], list[int], list[int], Place | None]:
-        """Buildsets complete at or before a time none of whose builds is kept, their requests, the sets of source
-        stamps that they were for, and where the next window begins.
+        """Buildsets that were complete at or before a time and have no builds any more, their requests, their sets of
+        source stamps, and where the next window begins.
         """
         rows = _submitted.all(conn, at=place[0], after=place[1], before=before)
         old = {row[0]: row[3] for row in rows if row[2] is not None and row[2] <= before}
@@ -264,7 +265,7 @@ class RetentionConnectorComponent(DBConnectorComponent):
         return list(old), [row[0] for row in requests if row[1] in old], sorted(set(old.values())), _next_place(rows)
 
     def thdRemoveBuildsets(self, conn: Connection, bsids: list[int], brids: list[int], setids: Collection[int]) -> None:
-        """Remove buildsets with their requests, and the sets of source stamps that no other buildset is for."""
+        """Remove buildsets with their requests, and the sets of source stamps that no other buildset has."""
         if brids:
             _remove_requests.run(conn, ids=brids)
         _remove_buildsets.run(conn, ids=bsids)
@@ -273,11 +274,11 @@ class RetentionConnectorComponent(DBConnectorComponent):
             statement.run(conn, ids=unused)
 
     def thdOldChanges(self, conn: Connection, before: int, place: Place) -> tuple[list[int], Place | None]:
-        """Changes made and heard of at or before a time that no buildset and no scheduler refers to, and where the next
+        """Changes made and added at or before a time that no buildset and no scheduler refers to, and where the next
         window begins.
         """
         rows = _committed.all(conn, at=place[0], after=place[1], before=before)
-        # what was committed long ago may be new to us
+        # a change that was committed long ago may have been added lately
         old = [row[0] for row in rows if row[2] <= before]
         return _unreferred(conn, old, _used_changes), _next_place(rows)
 
@@ -286,8 +287,8 @@ class RetentionConnectorComponent(DBConnectorComponent):
         _remove_changes.run(conn, ids=changeids)
 
     def thdOldStamps(self, conn: Connection, before: int, after: int) -> tuple[list[int], int | None]:
-        """Source stamps made at or before a time that nothing refers to and nobody finds, and the id up to which was
-        looked; those that somebody could find are hidden for the next pass.
+        """Source stamps made at or before a time that nothing refers to and no look-up finds, and the last id that was
+        looked at. Those that a look-up could find lose their hash, for the next pass.
         """
         rows = _stamps.all(conn, after=after)
         old = {row[0]: row for row in rows if row[1] <= before}
@@ -300,7 +301,7 @@ class RetentionConnectorComponent(DBConnectorComponent):
         return [ssid for ssid in free if old[ssid][2] is None], rows[-1][0]
 
     def thdRemoveStamps(self, conn: Connection, ssids: list[int]) -> None:
-        """Remove source stamps, and patches that no other stamp has."""
+        """Remove source stamps, and patches that no other source stamp has."""
         patchids = [row[0] for row in _patches_of.all(conn, ids=ssids)]
         _remove_stamps.run(conn, ids=ssids)
         unused = _unreferred(conn, patchids, [_used_patches])
@@ -308,7 +309,7 @@ class RetentionConnectorComponent(DBConnectorComponent):
             _remove_patches.run(conn, ids=unused)
 
     def _old(self, conn: Connection, owners: list[BuildOf], before: int, keep: int) -> list[int]:
-        """Owners whose build ended at or before a time and is none of the newest of its builder."""
+        """Owners whose build ended at or before a time and is not among the newest of its builder."""
         ended = [owner for owner in owners if owner.complete_at is not None and owner.complete_at <= before]
         if not ended:
             return []

@@ -26,7 +26,7 @@ from buildbot.resources.schedulers import (
 )
 from buildbot.util import checks, jsontext
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 SchedulerModel = DbSchedulerDict
 
 _names = NamedRows(schedulers)
@@ -73,15 +73,15 @@ _add_force_builder = Statement(
     insert(force_builders).values(schedulerid=bindparam("schedulerid"), builderid=bindparam("builderid"))
 )
 
-#: tells "no branch given" from the default branch, which is None
+#: no branch is given; None is the default branch
 _ANY_BRANCH: Any = object()
 
 
 class SchedulersConnectorComponent(DBConnectorComponent):
-    """What schedulers have classified, and which master runs them; at ``master.db.schedulers``."""
+    """Schedulers, their classified changes, and the masters that run them; at ``master.db.schedulers``."""
 
     def thdClassifyChanges(self, conn: Connection, objectid: int, classifications: Mapping[int, bool]) -> None:
-        """Record which changes are important (true) and which not; a change classified before is overwritten.
+        """Store which changes are important (true) and which are not; earlier classifications are overwritten.
 
         Raises ValueError if there is no such object or change.
         """
@@ -153,7 +153,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     setSchedulerMaster = writes(thdSetSchedulerMaster)
 
     def thdMoveToMaster(self, conn: Connection, schedulerid: int, masterid: int | None) -> int | None:
-        """As ``thdSetSchedulerMaster``; the master that ran it until now."""
+        """As ``thdSetSchedulerMaster``; gives the master that ran it until now."""
         return _things.set_master(conn, schedulerid, masterid)
 
     def thdLockOfMaster(self, conn: Connection, masterid: int) -> list[int]:
@@ -163,7 +163,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     def thdHold(self, conn: Connection, schedulerid: int) -> None:
         """Make sure that this master, at its epoch, runs a scheduler until this transaction ends.
 
-        Raises NotClaimedError if not: a process that was declared dead can write nothing on its behalf.
+        Raises NotClaimedError if not: a process that was declared dead can write nothing for it.
         """
         _things.hold(conn, schedulerid, self.db.masterid, self.db.epoch)
 
@@ -191,7 +191,7 @@ class SchedulersConnectorComponent(DBConnectorComponent):
     def thdSetForce(
         self, conn: Connection, schedulerid: int, spec: Mapping[str, Any] | None, builderids: list[int]
     ) -> None:
-        """Store what the form of a force scheduler looks like; None for a scheduler that cannot be forced."""
+        """Store the form of a force scheduler; None for a scheduler that cannot be forced."""
         spec = spec or {}
         fields = spec.get("all_fields")
         _set_force.run(

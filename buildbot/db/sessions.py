@@ -1,4 +1,4 @@
-"""Sessions connector: who is logged in, known by a secret token."""
+"""Sessions connector: people who are logged in, each known by a secret token."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ class SessionDict(dict[str, Any]):
 class SessionsConnectorComponent(DBConnectorComponent):
     """Sessions of logged-in users; at ``master.db.sessions``.
 
-    A session has the keys ``sessionid``, ``user_info`` (what the login said about the user) and ``expires_at``
-    (integer Unix seconds). Its end is announced as ``sessions/N/ended``; nothing else about it is.
+    A session has the keys ``sessionid``, ``user_info`` (the user's attributes from the login) and ``expires_at``
+    (integer Unix seconds). Only its end is announced, as ``sessions/N/ended``.
     """
 
     invalidations = (Invalidation("sessions", ("sessions", None, "ended"), everything),)
 
     def thdAddSession(self, conn: Connection, token: str, user_info: Mapping[str, Any], lifetime_s: int) -> int:
-        """Begin a session, and forget those that have expired; the sessionid.
+        """Begin a session, and remove expired ones; gives the sessionid.
 
         Args:
             token: the secret by which the session is found; only its hash is stored.
@@ -61,7 +61,7 @@ class SessionsConnectorComponent(DBConnectorComponent):
 
     @cached("sessions")
     def getSession(self, token: str) -> Deferred[SessionDict | None]:
-        """The session with this token, or None; whether it has expired the caller must look at."""
+        """The session with this token, or None; the caller must check whether it has expired."""
         return self.db.pool.read_short(self.thdGetSession, token)
 
     def thdGetSession(self, conn: Connection, token: str) -> SessionDict | None:
@@ -72,9 +72,9 @@ class SessionsConnectorComponent(DBConnectorComponent):
         return SessionDict(sessionid=row[0], user_info=jsontext.loads(row[1]), expires_at=row[2])
 
     def thdEndSession(self, conn: Connection, sessionid: int) -> None:
-        """End a session, on all masters; silent if it has ended."""
+        """End a session, on all masters; nothing happens if it has ended."""
         if _end.count(conn, sessionid=checks.identifier(sessionid, "sessionid")):
-            # caches and open connections of all masters listen to this
+            # caches and open connections of all masters follow this event
             transaction_of(conn).events.append(((f"sessions/{sessionid}/ended",), {"sessionid": sessionid}))
 
     endSession = writes(thdEndSession, forgets="sessions")

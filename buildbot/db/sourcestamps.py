@@ -1,7 +1,7 @@
 """Source stamps connector.
 
-Stamps added here are rows of their own. The Data layer shares them: equal code without a patch has one stamp
-(``thdFindSourceStamp``), which may belong to many sets.
+Source stamps added here are rows of their own. The Data layer shares them: equal code without a patch has one source
+stamp (``thdFindSourceStamp``), which may belong to many sets.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from buildbot.resources.sourcestamps import (
 )
 from buildbot.util import checks
 
-#: what getters give, under the name that plugins import it by
+#: the result of getters, under the name that plugins import
 SourceStampModel = DbSourceStampDict
 
 _stamp_columns = [column for column in sourcestamps.columns if column.name != "id"]
@@ -104,7 +104,7 @@ _embedded = nester(STAMP_COLUMNS)
 
 
 def content_hash(branch: str | None, revision: str | None, repository: str, project: str, codebase: str) -> str:
-    """Stands for code without a patch, which has one stamp."""
+    """The hash of code without a patch, which has one source stamp."""
     parts = (branch, revision, repository, project, codebase)
     return checks.name_hash(*("0" if part is None else "1" + part for part in parts))
 
@@ -128,7 +128,7 @@ class _Connector(Connector, Protocol):
 
 
 class SourceStampsConnectorComponent(DBConnectorComponent):
-    """What exactly is built; at ``master.db.sourcestamps``.
+    """Source stamps; at ``master.db.sourcestamps``.
 
     An ssdict has the keys ``ssid``, ``sourcestampsetid``, ``branch``, ``revision``, ``patch_body``, ``patch_level``,
     ``patch_subdir``, ``patch_author``, ``patch_comment`` (all patch keys None without a patch), ``repository``,
@@ -137,7 +137,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
 
     db: _Connector
     invalidations = (
-        # A stamp of a new buildset may belong to further changes now.
+        # A source stamp of a new buildset may belong to further changes now.
         Invalidation("ssdicts", ("buildsets", None, "new"), _stamps_of_buildset),
         Invalidation("ssdicts", ("sourcestamps", None, "deleted")),
     )
@@ -185,7 +185,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
     def getSourceStamp(self, ssid: int) -> Deferred[SsDict | None]:
         """The source stamp with this id, or None.
 
-        ``no_cache`` asks the database even if the stamp is cached.
+        ``no_cache``: read the database even if the source stamp is cached.
         """
         return self.db.pool.snapshot(self.thdGetSourceStamp, ssid)
 
@@ -214,7 +214,7 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
     # -- for the Data layer -------------------------------------------------------------------------
 
     def thdGetChangesOfSet(self, conn: Connection, sourcestampsetid: int) -> list[int]:
-        """The ids of the changes that a set comes from."""
+        """The ids of the changes of a set."""
         return sorted({row[1] for row in _changes_of_set.all(conn, setid=sourcestampsetid)})
 
     def thdFindSourceStamp(
@@ -227,9 +227,10 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         codebase: str,
         expect_new: bool = False,
     ) -> tuple[int, Row | None]:
-        """The one stamp that equal code shares, added if it is new; where it is expected to be, that is tried first.
+        """The source stamp that equal code shares, added if it is new; if it is expected to exist, the look-up comes
+        first.
 
-        Returns its id, and its row if it is at hand.
+        Returns its id, and its row if that was read.
         """
         values = _checked(branch, revision, repository, project, codebase)
         digest = content_hash(branch, revision, repository, project, codebase)
@@ -249,9 +250,9 @@ class SourceStampsConnectorComponent(DBConnectorComponent):
         return found[0], found
 
     def thdAddSet(self, conn: Connection, stamps: Iterable[dict[str, Any]]) -> tuple[int, list[Entity] | None]:
-        """Add a set of these stamps: dictionaries with the arguments of ``addSourceStamp``. Equal ones are one.
+        """Add a set of source stamps: dictionaries with the arguments of ``addSourceStamp``. Equal ones count once.
 
-        Returns its id, and the stamps as they are embedded in other nouns, if they are all at hand.
+        Returns its id, and the source stamps as other nouns embed them, if all were read.
         """
         rows: dict[int, Row | None] = {}
         shared: dict[int, list[int]] = {}

@@ -35,7 +35,7 @@ class SourceStampSetsConnectorComponent(DBConnectorComponent):
     addSourceStampSet = writes(thdAddSourceStampSet)
 
     def thdAddSetOf(self, conn: Connection, ssids: Sequence[int]) -> int:
-        """Add a set of stamps that are there, and return its id."""
+        """Add a set of existing source stamps, and return its id."""
         if ssids and dialect_of(conn).chains_inserts:
             return int(_add_with_members.scalar(conn, ssids=list(ssids)))
         setid = self.thdAddSourceStampSet(conn)
@@ -43,5 +43,5 @@ class SourceStampSetsConnectorComponent(DBConnectorComponent):
         return setid
 
     def thdJoin(self, conn: Connection, setid: int, ssids: Sequence[int]) -> None:
-        """Make stamps members of a set."""
+        """Add source stamps to a set."""
         _join.many(conn, [{"setid": setid, "ssid": ssid} for ssid in ssids])

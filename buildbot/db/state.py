@@ -37,7 +37,7 @@ _lock_object = Statement(select(objects.c.id).where(objects.c.id == bindparam("o
 _overwrite = Statement(update(object_state).where(*_here).values(value_json=bindparam("value")))
 _add = Statement(insert(object_state).values(_state_values))
 
-#: "no default": None is a value like any other
+#: no default is given; None is a default
 _REQUIRED: Any = object()
 
 
@@ -63,7 +63,7 @@ class StateConnectorComponent(DBConnectorComponent):
 
         Raises:
             KeyError: there is no such value and no default was given.
-            TypeError: what is stored is not JSON.
+            TypeError: the stored text is not JSON.
         """
         checks.identifier(objectid, "objectid")
         text = _get.scalar(conn, oid=objectid, hash=checks.name_hash(checks.text(name, "name")))
@@ -76,7 +76,7 @@ class StateConnectorComponent(DBConnectorComponent):
     getState = reads_short(thdGetState)
 
     def thdSetState(self, conn: Connection, objectid: int, name: str, value: Any) -> Any:
-        """Set the value of ``name`` for the object, over any existing one, and return what is stored.
+        """Set the value of ``name`` for the object, over any existing one, and return the stored value.
 
         Of two racing first writes the first to reach the database wins, and both callers get the value that it wrote.
 
@@ -103,7 +103,7 @@ class StateConnectorComponent(DBConnectorComponent):
                 dropped if another master is faster.
 
         Raises:
-            TypeError: what the callback made is not JSON; nothing is written.
+            TypeError: the callback's value is not JSON; nothing is written.
             ValueError: there is no such object.
         """
         checks.identifier(objectid, "objectid")
@@ -117,7 +117,7 @@ class StateConnectorComponent(DBConnectorComponent):
 
     @staticmethod
     def _add_first(conn: Connection, objectid: int, name: str, name_hash: str, text: str) -> Any:
-        # first writes of an object queue at its row; whoever comes second finds the first one's value
+        # first writes of an object queue at its row; the second one finds the value of the first
         if _lock_object.first(conn, oid=objectid) is None:
             raise ValueError(f"objectid: there is no object {objectid}")
         stored = _get.scalar(conn, oid=objectid, hash=name_hash)

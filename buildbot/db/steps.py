@@ -1,4 +1,4 @@
-"""Steps connector: what a build does, one after the other. Its operations serve the Data layer."""
+"""Steps connector. Its operations serve the Data layer."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildbot.util import checks, jsontext
 
 _its_request = builds.join(buildrequests, buildrequests.c.id == builds.c.buildrequestid)
 _this = steps.c.id == bindparam("stepid")
-#: in the statement that writes the step
+#: a part of the statement that writes the step
 _this_held = and_(
     _this,
     select(builds.c.id)
@@ -34,7 +34,7 @@ _held_urls = Statement(select(steps.c.urls).where(_this_held))
 _with_name = select(steps.c.id).where(steps.c.buildid == bindparam("buildid"), steps.c.name_hash == bindparam("hash"))
 _name_taken = Statement(_with_name)
 _last = select(func.max(steps.c.number)).where(steps.c.buildid == bindparam("buildid"))
-#: whether the build is held, and if so its last step's number and whether a step has this name
+#: whether this master holds the build, and if so its last step's number and whether a step has this name
 _held_build = Statement(
     select(_last.scalar_subquery(), _with_name.exists())
     .select_from(_its_request)
@@ -73,9 +73,9 @@ _finish_lost = Update(update(steps).where(_this).values(_finished), own_row(STEP
 
 
 class StepsConnectorComponent(DBConnectorComponent):
-    """What builds do; at ``master.db.steps``.
+    """Steps; at ``master.db.steps``.
 
-    Whatever writes raises NotClaimedError unless this master has claimed the step's build, at its epoch.
+    Methods that write raise NotClaimedError unless this master has claimed the step's build, at its epoch.
     """
 
     def thdAdd(self, conn: Connection, buildid: int, name: str, hidden: bool) -> dict[str, Any]:
@@ -98,20 +98,20 @@ class StepsConnectorComponent(DBConnectorComponent):
         return {"stepid": stepid, "number": number, "name": unique}
 
     def thdStart(self, conn: Connection, stepid: int, locks_acquired: bool) -> None:
-        """Begin a step now; if it has its locks, they were acquired now too."""
+        """Begin a step now; if it has its locks, it got them now."""
         now = transaction_of(conn).now
         self._change(conn, _start, stepid, at=now, locks_at=now if locks_acquired else None)
 
     def thdSetLocksAcquired(self, conn: Connection, stepid: int) -> None:
-        """Say that a step has its locks now."""
+        """Store that a step has its locks now."""
         self._change(conn, _set_locks, stepid, locks_at=transaction_of(conn).now)
 
     def thdSetState(self, conn: Connection, stepid: int, state: str) -> None:
-        """Say what a step is doing."""
+        """Set the state string of a step."""
         self._change(conn, _set_state, stepid, state=checks.text(state, "state_string"))
 
     def thdAddURL(self, conn: Connection, stepid: int, name: str, url: str) -> None:
-        """Add a link to those that a step has; one with the same name is replaced."""
+        """Add a link to a step; a link with the same name is replaced."""
         added = {"name": checks.text(name, "name"), "url": checks.text(url, "url")}
         urls = _held_urls.scalar(conn, stepid=checks.identifier(stepid, "stepid"), **self._owner())
         if urls is None:
@@ -124,7 +124,7 @@ class StepsConnectorComponent(DBConnectorComponent):
         self._change(conn, _finish, stepid, **self._end(conn, results, hidden))
 
     def thdFinishLost(self, conn: Connection, stepid: int, results: int) -> None:
-        """End a step of a build whose master is dead; that one holds nothing any more."""
+        """End a step of a build whose master is dead, and so holds nothing any more."""
         _finish_lost.count(conn, stepid=stepid, **self._end(conn, results, False))
 
     @staticmethod

@@ -1,4 +1,4 @@
-"""Test result sets connector: what steps measured."""
+"""Test result sets connector."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class _Connector(Connector, Protocol):
 
 
 class TestResultSetsConnectorComponent(DBConnectorComponent):
-    """What steps measured; at ``master.db.test_result_sets``. Dictionaries are those of the Data API."""
+    """Test result sets; at ``master.db.test_result_sets``. Dictionaries are those of the Data API."""
 
     db: _Connector
 
@@ -90,7 +90,7 @@ class TestResultSetsConnectorComponent(DBConnectorComponent):
     def thdCompleteTestResultSet(
         self, conn: Connection, test_result_setid: int, tests_passed: int | None = None, tests_failed: int | None = None
     ) -> None:
-        """Say that nothing more will come, and how many tests passed and failed, if that is known.
+        """Complete a set, with the numbers of tests that passed and failed, if they are known.
 
         Raises:
             ValueError: there is no such set, or it is complete.
@@ -122,7 +122,7 @@ class TestResultSetsConnectorComponent(DBConnectorComponent):
     # -- for the Data layer -------------------------------------------------------------------------
 
     def thdHold(self, conn: Connection, test_result_setid: int) -> int:
-        """Make sure that this master has claimed the set's build until this transaction ends; the set's builder.
+        """Make sure that this master has claimed the set's build until this transaction ends; gives the set's builder.
 
         Raises NotClaimedError if not, ValueError if there is no such set or it is complete.
         """

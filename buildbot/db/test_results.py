@@ -1,4 +1,4 @@
-"""Test results connector: the single values of test result sets."""
+"""Test results connector."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _KEYS = frozenset({"value", "test_name", "test_code_path", "line", "duration_ns"
 
 
 class TestResultsConnectorComponent(DBConnectorComponent):
-    """The single values of test result sets; at ``master.db.test_results``. Dictionaries are those of the Data API."""
+    """Test results; at ``master.db.test_results``. Dictionaries are those of the Data API."""
 
     def thdAddTestResults(
         self, conn: Connection, builderid: int, test_result_setid: int, result_values: Iterable[Mapping[str, Any]]
@@ -39,7 +39,7 @@ class TestResultsConnectorComponent(DBConnectorComponent):
                 optional, ``line`` and ``duration_ns`` (whole numbers).
 
         Raises:
-            TypeError, ValueError: naming what is wrong; nothing is written.
+            TypeError, ValueError: a result is wrong; the text names the mistake. Nothing is written.
         """
         given = [_checked(result, f"result_values[{place}]") for place, result in enumerate(result_values)]
         if not given:

@@ -1,4 +1,4 @@
-"""The transaction that a thread function runs in, and what becomes of the events that it announces."""
+"""The transaction that a thread function runs in, and the outbox for the events that it announces."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ Announcement = tuple[tuple[str, ...], Any]
 
 @dataclass
 class Transaction:
-    """What a group has gathered: the events to be announced and the one time that its rows carry."""
+    """The state of a group's transaction: the events that it announces, and the time of its rows."""
 
     now: int
     events: list[Announcement] = field(default_factory=list)
-    #: rows that were made on first use of a name, as table and id, for whoever announces them
+    #: rows that were added on first use of a name, as table and id; the Data layer announces them
     made: list[tuple[str, int]] = field(default_factory=list)
-    #: whether anything was written, so that a lost commit would matter
+    #: whether anything was written; if not, a lost commit does not matter
     wrote: bool = False
-    #: rows that statements gave back as they wrote them, by table and id, until the table is written otherwise
+    #: rows as the last writing statements returned them, by table and id; forgotten at other writes of the table
     written: dict[str, dict[int, tuple[Any, ...]]] = field(default_factory=dict)
-    #: rows that were found by what is unique in them, for the other calls of the group: by table and hash
+    #: rows looked up by unique key in this group, so that later calls need not query: (table, hash) → row
     found: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
-    #: ids of rows that are never removed, by table and name; those found here, then those found by earlier transactions
+    #: ids of rows that are never removed, by table and name: found in this transaction, and in earlier ones
     names: ChainMap[tuple[str, str], int] = field(default_factory=ChainMap)
 
     def note_writing(self, table: str | None) -> None:
-        """A statement is about to change rows of this table; None: of any."""
+        """A statement will change rows of this table; None: of any table."""
         self.wrote = True
         if table is None:
             self.written.clear()
@@ -40,12 +40,12 @@ class Transaction:
 
 @dataclass(frozen=True)
 class OutboxEntry:
-    """What a group writes into the log.
+    """The rows that a group writes into the log.
 
     Attributes:
-        events: what it announces, ready for whoever listens; one without keys for a mark.
-        rows: of the log, without their numbers.
-        token: by which they are found again; empty where no answer can get lost.
+        events: its events, ready for subscribers; a marker is an event without keys.
+        rows: the rows, without their numbers.
+        token: finds the rows again; empty on databases where no answer can get lost.
         after: a number that was given out before.
     """
 
@@ -57,9 +57,7 @@ class OutboxEntry:
 
 @dataclass(frozen=True)
 class Committed:
-    """The numbers that a committed group took from the clock: ``first`` to ``last``, and what the outbox made of
-    its events.
-    """
+    """The numbers that a committed group took from the clock, ``first`` to ``last``, and its events."""
 
     first: int
     last: int
@@ -70,13 +68,14 @@ class Outbox(Protocol):
     """The log of events, as the pool needs it."""
 
     def entry(self, events: list[Announcement], now: int, mark: bool) -> OutboxEntry | None:
-        """What is to be written: the events, or an empty mark if ``mark`` and there are none."""
+        """The entry of these events; without events an empty marker if ``mark``."""
 
     def append(self, conn: Connection, entry: OutboxEntry) -> Committed:
-        """Write it, with numbers from the clock, as the last thing of a transaction, which may be committed with it."""
+        """Write the entry, with numbers from the clock, as the last act of a transaction; this may commit it."""
 
     def find(self, conn: Connection, entry: OutboxEntry) -> Committed | None:
-        """What ``append`` would have given if its answer is lost; None if nothing was committed.
+        """The result of ``append`` whose answer is lost; None if nothing was committed.
 
-        For good only if the session that wrote it has ended. OutcomeUnknownError if the log does not reach back so far.
+        None is final only if the session that wrote the entry has ended. OutcomeUnknownError if the log does not reach
+        back so far.
         """

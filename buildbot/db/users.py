@@ -83,7 +83,7 @@ class UsersConnectorComponent(DBConnectorComponent):
         row = {"type_hash": checks.name_hash(attr_type), "attr_type": attr_type, "attr_data": attr_data}
         _add_attribute.run(conn, uid=uid, hash=attribute_hash, **row)
         winner = int(_find.scalar(conn, hash=attribute_hash))
-        if winner != uid:  # somebody was faster while we waited for the unique key
+        if winner != uid:  # another transaction was faster while this one waited for the unique key
             _remove.run(conn, uid=uid)
         return winner
 
@@ -93,7 +93,7 @@ class UsersConnectorComponent(DBConnectorComponent):
     def getUser(self, uid: int) -> Deferred[UsDict | None]:
         """The user with this id, or None.
 
-        ``no_cache`` asks the database even if the user is cached.
+        ``no_cache``: read the database even if the user is cached.
         """
         return self.db.pool.snapshot(self.thdGetUser, uid)
 
@@ -127,7 +127,7 @@ class UsersConnectorComponent(DBConnectorComponent):
         attr_type: str | None = None,
         attr_data: str | None = None,
     ) -> None:
-        """Change what is given of a user; silent if there is no such user.
+        """Change the given attributes of a user; nothing happens if there is no such user.
 
         Raises:
             ValueError: ``bb_username`` without ``bb_password``, one of ``attr_type`` and ``attr_data`` without the
@@ -160,7 +160,7 @@ class UsersConnectorComponent(DBConnectorComponent):
     updateUser = writes(thdUpdateUser, forgets="usdicts")
 
     def thdRemoveUser(self, conn: Connection, uid: int) -> None:
-        """Remove a user with all that belongs to it; silent if there is none."""
+        """Remove a user with its attributes; nothing happens if there is none."""
         if _remove.count(conn, uid=checks.identifier(uid, "uid")):
             _announce(conn, uid)
 
@@ -188,7 +188,7 @@ class UsersConnectorComponent(DBConnectorComponent):
 
 
 def _announce(conn: Connection, uid: int) -> None:
-    # caches of all masters listen to this
+    # caches of all masters follow this event
     transaction_of(conn).events.append(((f"users/{uid}/updated",), {"uid": uid}))
 
 

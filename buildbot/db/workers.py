@@ -1,4 +1,4 @@
-"""Workers connector: what is known of each agent, where it is configured and connected."""
+"""Workers connector: the information of each agent, and the masters where it is configured and connected."""
 
 from __future__ import annotations
 
@@ -71,12 +71,12 @@ _unconfigure = Statement(
         configured_workers.c.builderid == bindparam("builderid"),
     )
 )
-#: whoever announces a worker must hold its row: what it shows lies in other tables, and others may change that too
+#: an announcement of a worker must hold its row: some of its attributes are in other tables, which others may change
 _lock = Statement(select(workers.c.id).where(IdIn(workers.c.id)).order_by(workers.c.id).with_for_update(key_share=True))
 
 
 class WorkersConnectorComponent(DBConnectorComponent):
-    """The agents that run builds; at ``master.db.workers``."""
+    """Workers; at ``master.db.workers``."""
 
     def thdFindWorkerId(self, conn: Connection, name: str) -> int:
         """The id of the worker with this name, which is added if it is new."""
@@ -87,13 +87,13 @@ class WorkersConnectorComponent(DBConnectorComponent):
     # -- for the Data layer -------------------------------------------------------------------------
 
     def thdConnected(self, conn: Connection, workerid: int, masterid: int, info: Mapping[str, Any]) -> None:
-        """Note that a worker connected to a master, and what it said of itself; a graceful shutdown is over."""
+        """Store that a worker connected to a master, and its information; this ends a graceful shutdown."""
         stored = checks.text(jsontext.dumps(dict(info), "workerinfo"), "workerinfo", checks.MAX_INFO)
         _set_info.run(conn, workerid=workerid, new_info=stored)
         _connect.run(conn, workerid=workerid, masterid=masterid)
 
     def thdDisconnected(self, conn: Connection, workerid: int, masterid: int) -> bool:
-        """Note that a worker is gone; false if it was not there."""
+        """Store that a worker disconnected; false if it was not connected."""
         _lock.all(conn, ids=[workerid])
         return _disconnect.count(conn, workerid=workerid, masterid=masterid) == 1
 
@@ -104,9 +104,9 @@ class WorkersConnectorComponent(DBConnectorComponent):
     def thdConfigure(
         self, conn: Connection, masterid: int, configured: Mapping[int, Iterable[int]]
     ) -> dict[int, dict[str, Any]]:
-        """Make ``{workerid: builderids}`` what is configured on a master.
+        """Set the workers of a master and their builders: ``{workerid: builderids}``.
 
-        Returns what was until now, ``{"configured_on": […]}``, by the ids of the workers for which that changed.
+        Returns for each worker that changed its earlier ``{"configured_on": […]}``, by workerid.
         """
         wanted = {(workerid, builderid) for workerid, ids in configured.items() for builderid in ids}
         had = {(row[0], row[1]) for row in _configured_on.all(conn, masterid=masterid)}
@@ -130,7 +130,7 @@ class WorkersConnectorComponent(DBConnectorComponent):
         pause_reason: str | None = None,
         graceful: bool | None = None,
     ) -> bool:
-        """Pause or resume a worker (the reason goes with ``paused``), or let it end gracefully; false if unknown."""
+        """Pause (with the reason) or resume a worker, or shut it down gracefully; false if it is unknown."""
         values: dict[str, Any] = {}
         if paused is not None:
             values["paused"] = int(checks.boolean(paused, "paused"))
@@ -147,6 +147,6 @@ class WorkersConnectorComponent(DBConnectorComponent):
     def thdSetCondition(
         self, conn: Connection, workerid: int, quarantined_until: int | None, state_string: str | None
     ) -> bool:
-        """Store what keeps a worker from building; false if it is unknown, or that is stored already."""
+        """Store why a worker takes no builds; false if the worker is unknown, or this is stored already."""
         text = checks.optional_text(state_string, "state_string")
         return _set_condition.count(conn, workerid=workerid, until=quarantined_until, state=text) == 1

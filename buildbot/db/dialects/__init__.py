@@ -1,13 +1,13 @@
-"""The only room that knows databases by name: ``base`` asks, each database's module answers."""
+"""The differences between databases: ``base`` declares them, and a module for each database implements them."""
 
 from __future__ import annotations
 
 from importlib import import_module
 
-from buildbot.db.dialects import expressions as expressions  # registers how each database spells types
+from buildbot.db.dialects import expressions as expressions  # registers the SQL of types for each database
 from buildbot.db.dialects.base import Dialect, InvalidURLError
 
-#: module and class; only the one that is asked for is imported, for drivers take megabytes
+#: module and class; only the needed one is imported, since drivers take megabytes
 _BY_NAME = {
     "sqlite": ("sqlite", "SQLiteDialect"),
     "postgresql": ("postgresql", "PostgreSQLDialect"),
@@ -17,9 +17,9 @@ _BY_NAME = {
 
 
 def dialect_for(db_url: str, basedir: str | None = None) -> Dialect:
-    """The answers of the database that a connection string names.
+    """The dialect of the database that a connection string names.
 
-    ``basedir`` is what a relative SQLite path is relative to. Raises InvalidURLError for what cannot work.
+    ``basedir``: the directory to which a SQLite path is relative. Raises InvalidURLError for a wrong connection string.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError

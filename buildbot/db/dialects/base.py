@@ -1,4 +1,4 @@
-"""Where databases differ: each question says why it is asked."""
+"""The differences between databases: each method says why it is needed."""
 
 from __future__ import annotations
 
@@ -17,66 +17,67 @@ from twisted.python.failure import Failure
 from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted
 from buildbot.db.transaction import Transaction
 
-#: a process that stands still in the middle of a transaction (it was suspended, its machine is gone) loses it after so
-#: long: what it has locked, the clock perhaps, all others wait for. Its calls are run again when it goes on
+#: seconds after which a paused process loses its transaction (it was suspended, or its machine is gone): all others
+#: wait for the rows that it has locked, the clock perhaps. It runs the calls again when it goes on
 MAX_IDLE_S = 5
-#: more rows than so many are a thread's business
+#: reads of more rows than this go to a worker thread
 SHORT_ROWS = 200
 
-#: statements that SQLAlchemy keeps compiled: those whose number of values shapes them, which hostile clients choose
+#: compiled statements that SQLAlchemy keeps. Only statements whose text depends on the number of values are compiled
+#: there, and hostile clients choose that number
 COMPILED = 128
 
 
 class InvalidURLError(ValueError):
-    """A connection string that cannot work; the message says why and what would."""
+    """A connection string is wrong; the message says why, and shows a right one."""
 
 
 class Listener(Protocol):
-    """A connection that hears wake-ups."""
+    """A connection that receives notifications."""
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop listening."""
 
 
 class DataVersion(Protocol):
-    """Tells, without waiting, whether anything has been committed."""
+    """A number that changes with every commit, read without blocking."""
 
     def read(self) -> int | None:
-        """A number that is another one after any commit of any process; None if it cannot be told now."""
+        """The number, which differs after any commit of any process; None if it cannot be read now."""
 
     def close(self) -> None:
-        """Tell no more."""
+        """Close the connection."""
 
 
 class NotAnsweredError(Exception):
-    """What was asked on the reactor's thread has no answer there; it may be asked otherwise."""
+    """A read on the reactor's thread has no answer there; a worker thread can run it."""
 
 
-#: for those who asked what a thread had better ask
-NOT_ANSWERED = Failure(NotAnsweredError("it is to be asked otherwise"))
+#: the answer to reads that a worker thread must run
+NOT_ANSWERED = Failure(NotAnsweredError("a worker thread must run it"))
 
 
 class ReactorReader(Protocol):
-    """Reads on the reactor's thread what takes a row or a few."""
+    """Reads a row or a few on the reactor's thread."""
 
     @property
     def statements(self) -> int:
-        """How many it has executed."""
+        """The number of executed statements."""
 
     def read(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> Deferred[Any] | None:
-        """What ``function(conn, …)`` gives, which only reads and sees all that was committed before this call.
+        """The result of ``function(conn, …)``, which only reads; it sees all that was committed before this call.
 
-        None, or a failure with NotAnsweredError, where it is a thread's business.
+        None, or a failure with NotAnsweredError, if a worker thread must run it.
         """
 
     def close(self) -> None:
-        """Read nothing more."""
+        """Close the connection."""
 
 
 class Session(NamedTuple):
-    """A server's end of a connection."""
+    """The server's session of a connection."""
 
     identifier: int
     #: when it was made, in seconds of the monotonic clock
@@ -84,16 +85,16 @@ class Session(NamedTuple):
 
     @property
     def least_age(self) -> float:
-        """In seconds, but for what clocks may differ by: what is younger is another session, or another server."""
+        """Its least age in seconds, allowing for different clocks: a younger session is another one."""
         return time.monotonic() - self.since - 2
 
 
-#: where connections keep it
+#: the key under which connections keep it
 _SESSION = "tenfold_session"
 
 
 class ClockReader(Protocol):
-    """Reads the clock without a thread; for the reactor's."""
+    """Reads the clock on the reactor's thread, without blocking."""
 
     def read(self) -> Deferred[tuple[int, int]] | None:
         """The last number given out and the last one removed, at a moment after this call.
@@ -102,7 +103,7 @@ class ClockReader(Protocol):
         """
 
     def close(self) -> None:
-        """Read no more."""
+        """Close the connection."""
 
 
 class ConnectionContext:
@@ -115,50 +116,49 @@ class ConnectionContext:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        #: executed so far
+        #: the number of executed statements
         self.statements = 0
-        #: the one that a thread function runs in; between transactions, the last one
+        #: the transaction that a thread function runs in; between transactions, the last one
         self.transaction: Transaction | None = None
 
 
 class Dialect:
-    """The answers of one database for one connection string."""
+    """A database, for one connection string."""
 
-    #: of its SQL
+    #: the name of its SQL
     name: str
-    #: how many connections write at once; one where the database has one writer anyway
+    #: connections that write at once; one if the database has only one writer
     writers: ClassVar[int] = 2
-    #: how many connections read at once
+    #: connections that read at once
     readers: ClassVar[int] = 2
-    #: asks for the database's clock
+    #: the SQL that reads the database's clock
     server_clock: ClassVar[str]
-    #: whether the answer to a COMMIT can be lost on the way, and the database has a clock of its own
+    #: whether it is a server: the answer to a COMMIT can be lost, and it has a clock of its own
     remote: ClassVar[bool] = True
-    #: whether an INSERT tells the id of its row only by RETURNING
+    #: whether an INSERT gives the id of its row only by RETURNING
     ids_by_returning: ClassVar[bool] = False
-    #: whether INSERT, and whether UPDATE, can return the rows as they are afterwards; where an UPDATE cannot, a SELECT
-    #: goes with it in one message
+    #: whether INSERT, and whether UPDATE, has RETURNING; if UPDATE has not, a SELECT goes with it in one message
     returns_inserted: bool = False
     returns_updated: ClassVar[bool] = False
     #: whether one statement can insert into several tables
     chains_inserts: ClassVar[bool] = False
-    #: whether LIMIT belongs to a statement's text: a planner that makes one plan for all values guesses it otherwise
+    #: whether LIMIT is written into a statement's text: a planner with one plan for all values guesses a parameter
     plans_by_limit: ClassVar[bool] = False
-    #: sets how many seconds a session's transactions may stand still; None where nobody waits for their locks
+    #: the SQL that sets how many seconds a session's transactions may be idle; None if no other session waits for locks
     limits_idle: ClassVar[str | None] = None
-    #: whether an UPDATE meets the rows that it looks for by id in their order, so that crossed ones do not deadlock
+    #: whether an UPDATE by ids locks the rows in the order of ids, so that crossed ones do not deadlock
     updates_in_order: ClassVar[bool] = True
-    #: whether writers lock rows; not where there is one writer anyway
+    #: whether writers lock rows; False if there is only one writer
     locks_rows: ClassVar[bool] = True
-    #: of the driver, for a value in a statement's text
+    #: the driver's placeholder of a value in a statement's text
     _placeholder: ClassVar[str] = "%s"
-    #: for the driver, so that a connection can only read
+    #: the SQL after which a connection can only read
     reading_arguments: ClassVar[Mapping[str, str]] = {}
-    #: options of a connection string that old configurations carry and that mean nothing any more
+    #: options of connection strings in old configurations that have no effect any more
     obsolete_options: ClassVar[frozenset[str]] = frozenset({"max_idle", "use_unicode", "charset", "storage_engine"})
 
     def __init__(self, url: URL, basedir: str | None) -> None:
-        #: whether the database has been there: who finds it gone waits for it, on a new connection too
+        #: whether the database was reachable before: if it is gone later, a new connection waits for it
         self.was_reached = False
         query = {key: value for key, value in url.query.items() if key not in self.obsolete_options}
         self.url = url.set(query=query)
@@ -168,20 +168,20 @@ class Dialect:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the database is this process's memory, so that there is but one connection."""
+        """Whether the database is in this process's memory, so that there is only one connection."""
         return False
 
     def create_engine(self) -> Engine:
-        """An engine, with the settings that durability and isolation need."""
+        """An engine, with the settings for durability and isolation."""
         return self._created(self._create_engine)
 
     def _create_engine(self) -> Engine:
         raise NotImplementedError
 
     def create_reading_engine(self) -> Engine:
-        """An engine that only reads, in a database of whatever schema: it changes nothing there, no setting either.
+        """An engine that only reads, in a database of any schema; it changes no data and no setting.
 
-        Each statement sees what is committed when it begins. Text that is no UTF-8 comes as bytes.
+        Each statement sees all that is committed when it begins. Text that is not UTF-8 comes as bytes.
         """
         return self._created(self._create_reading_engine)
 
@@ -201,7 +201,7 @@ class Dialect:
 
     @contextmanager
     def unhurried(self, conn: Connection) -> Iterator[None]:
-        """Within this block transactions may stand still: nobody would run them again. Commit in its end."""
+        """Within this block transactions may be idle, since nothing would run them again. Commit at its end."""
         if self.limits_idle is None:
             yield
             return
@@ -209,7 +209,7 @@ class Dialect:
         try:
             yield
         except BaseException:
-            conn.invalidate()  # with its setting
+            conn.invalidate()  # it has the setting
             raise
         self._limit_idle(conn, MAX_IDLE_S)
 
@@ -220,96 +220,95 @@ class Dialect:
 
     @staticmethod
     def note_session(record: Any, identifier: int) -> None:
-        """A connection was made, to this session."""
+        """Keep the session of a new connection."""
         record.info[_SESSION] = Session(identifier, time.monotonic())
 
     @staticmethod
     def session(conn: Connection) -> Session | None:
-        """The server's end of a connection; None where there is no server."""
+        """The server's session of a connection; None if there is no server."""
         return conn.info.get(_SESSION)
 
     def end_session(self, conn: Connection, session: Session) -> bool:
-        """End a session whose connection is lost: what it was told last may be under way. True once it has ended."""
+        """End a session whose connection is lost: it may still run its last statement. True once it has ended."""
         raise NotImplementedError
 
     def begin_snapshot(self) -> str:
-        """What begins a read-only transaction that sees one moment: engines name it differently."""
+        """Begin a read-only transaction that sees one moment: databases have different SQL for it."""
         raise NotImplementedError
 
     def listen(self, wake: Callable[[], None]) -> Listener | None:
-        """Have ``wake`` called, in a thread, when any master notifies; None where the database wakes nobody."""
+        """Call ``wake``, in a thread, when any master notifies; None if the database has no notifications."""
         return None
 
     def notify(self, conn: Connection) -> None:
-        """Wake whoever listens, from outside of a writing transaction: inside, it would lock out other commits."""
+        """Wake all listeners; outside of a writing transaction, since inside it would lock out other commits."""
 
     def data_version(self, engine: Engine) -> DataVersion | None:
-        """A sign of every commit that costs no round trip; None where there is none, and the clock tells instead."""
+        """A number that changes with every commit and costs no round trip; None on servers, where the clock serves."""
         return None
 
     def clock_reader(self, reactor: Any) -> ClockReader | None:
-        """What reads the clock without a thread; None where the driver cannot."""
+        """A reader of the clock for the reactor's thread; None if the driver cannot."""
         return None
 
     def reactor_reader(self, engine: Engine, reactor: Any) -> ReactorReader | None:
-        """What reads a row or a few without a thread; None where the driver would keep the reactor waiting."""
+        """A reader of a row or a few for the reactor's thread; None if the driver would block it."""
         return None
 
     # -- statements ---------------------------------------------------------------------------------
 
     def insert_ignore(self, table: Table) -> Executable:
-        """An INSERT that does nothing if a unique key is there already: no two engines spell it alike."""
+        """An INSERT that does nothing if a unique key exists already: each database has its own SQL for it."""
         raise NotImplementedError
 
     def insert_many(
         self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """Insert many rows, each with the values of these columns, in the way in which the driver is fastest."""
+        """Insert many rows, each with the values of these columns, in the driver's fastest way."""
         quote = conn.dialect.identifier_preparer.quote
         names = ", ".join(map(quote, columns))
         values = ", ".join([self._placeholder] * len(columns))
         execute(conn, f"INSERT INTO {quote(table.name)} ({names}) VALUES ({values})", rows, many=True)
 
     def wait_for_disk(self, conn: Connection, wait: bool) -> None:
-        """Whether commits of a connection, outside of a transaction, wait until they are on the disk. Where they do
-        not, a power failure may lose the newest ones, whole ones and in their order; the next one that waits saves all
-        before it. Databases that only ask the whole server to do so wait anyway.
+        """Set whether commits of a connection wait until they are on the disk; call it outside of a transaction.
+
+        If they do not, a power failure may lose the newest ones, as whole transactions in their order; the next commit
+        that waits saves all before it. Databases that have this setting only for the whole server always wait.
         """
 
     def last_id(self, conn: Connection, table: Table) -> int:
-        """The highest number that a table's ids ever had, whether its row is still there or not; 0 for none."""
+        """The highest id that a table ever had, of an existing or removed row; 0 for none."""
         raise NotImplementedError
 
     def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
-        """Give no row of a table an id up to this one any more; databases differ in whether ids that were given with
-        their rows count.
-        """
+        """Let new rows of a table have ids above this one; databases differ in whether explicit ids of rows count."""
         raise NotImplementedError
 
     def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
-        """Have the planner look at tables that were filled at once. Outside of a transaction where need be."""
+        """Update the planner's statistics of tables that were filled at once; outside of a transaction if needed."""
         raise NotImplementedError
 
     def compact(self, conn: Connection, tables: Sequence[Table]) -> None:
-        """Give the room of removed rows back to the file system; nobody else uses the database meanwhile.
+        """Give the room of removed rows back to the file system, while no other process uses the database.
 
-        Asked since each engine has a statement of its own for it. The connection has no transaction.
+        Each database has its own statement for it. The connection has no transaction.
         """
         raise NotImplementedError
 
     def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
-        """An element of ORDER BY in which NULL is lower than every value: engines disagree where it goes."""
+        """An element of ORDER BY in which NULL is lower than every value: databases differ in this."""
         return expression.desc() if descending else expression.asc()
 
     def insert_or_find(self, table: Table) -> Executable:
-        """As ``insert_ignore``; where no rows are returned, it tells the id of the one that is there already."""
+        """As ``insert_ignore``; without RETURNING, ``lastrowid`` is the id of the existing row."""
         return self.insert_ignore(table)
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and values for its
+        """Ids (or hashes: hexadecimal digits) as text in place of the statement's token, and the values of its
         placeholders.
 
-        No text: they go as one parameter, the list.
+        Without text, the list is one parameter.
         """
         raise NotImplementedError
 
@@ -322,16 +321,16 @@ class Dialect:
         return f"UPDATE {column.table.name} SET {column.name} = {column.name} + %s WHERE id = %s"
 
     def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """Take numbers, store events and commit in one round trip, and return the last number; None where it takes
-        more, and nothing is done.
+        """Take numbers, store events and commit in one round trip, and return the last number. None on databases where
+        that takes several; then nothing is done.
 
         ``rows`` have all columns of ``events`` but the number.
         """
         return None
 
     def server_time(self, conn: Connection) -> float:
-        """Seconds since the epoch by the database's clock, the only one that masters share; not the transaction's
-        time, which stands still.
+        """Seconds since the epoch by the database's clock, the only one that masters share; not the time when the
+        transaction began.
         """
         return float(execute_uncounted(conn, self.server_clock).fetchall()[0][0])
 
@@ -342,7 +341,7 @@ class Dialect:
     # -- errors -------------------------------------------------------------------------------------
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Whether the same transaction may succeed when it is run again: deadlock, serialization failure, busy."""
+        """Whether the transaction may succeed when it is run again: deadlock, serialization failure, busy."""
         raise NotImplementedError
 
     def is_disconnect(self, error: DBAPIError) -> bool:
@@ -353,17 +352,17 @@ class Dialect:
         return False
 
     def is_unique_violation(self, error: DBAPIError) -> bool:
-        """Whether a unique key was there already."""
+        """Whether a unique key existed already."""
         raise NotImplementedError
 
     def is_foreign_key_violation(self, error: DBAPIError) -> bool:
-        """Whether a row refers to one that does not exist."""
+        """Whether a row refers to a row that does not exist."""
         raise NotImplementedError
 
     def is_out_of_room(self, error: DBAPIError) -> bool:
-        """Whether the disk is full, or failed for the moment: the same transaction may succeed when there is room."""
+        """Whether the disk is full, or failed for the moment: the transaction may succeed when there is room."""
         raise NotImplementedError
 
     def explain_failure(self, error: DBAPIError) -> str | None:
-        """A sentence for people where an error means that the disk is full or the database read-only."""
+        """A sentence for people if an error means that the disk is full or the database read-only."""
         return None

@@ -1,4 +1,4 @@
-"""Accessors of the context that a connection carries in its execution options."""
+"""Accessors of the context in a connection's execution options."""
 
 from __future__ import annotations
 

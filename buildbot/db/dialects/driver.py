@@ -1,4 +1,4 @@
-"""The driver's own cursor, with errors of the one family that callers know."""
+"""Statements on the driver's own cursor, with SQLAlchemy's errors."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ CONTEXT = "tenfold_context"
 
 
 def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any) -> Any:
-    """Run a statement in the database's own words, once or for many arguments, and return the cursor.
+    """Run a statement in the database's own SQL, once or for many arguments, and return the cursor.
 
-    ``options`` are the driver's.
+    ``options`` are for the driver.
     """
     conn.get_execution_options()[CONTEXT].statements += 1
     return execute_uncounted(conn, text, arguments, many, **options)
@@ -23,7 +23,7 @@ def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool
 def execute_uncounted(
     conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any
 ) -> Any:
-    """As ``execute``, for what belongs to every transaction."""
+    """As ``execute``, for statements that belong to every transaction; they are not counted."""
     cursor = conn.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
     try:
         if many:
@@ -36,13 +36,13 @@ def execute_uncounted(
 
 
 def execute_both(conn: Connection, text: str, arguments: Any) -> tuple[int, list[tuple[Any, ...]]]:
-    """Run a statement and a SELECT, which a driver sends at once: how many rows the first met, and what both see."""
+    """Run a statement and a SELECT in one message; gives the number of changed rows, and the cursor."""
     met, _, cursor = _execute_at_once(conn, text, arguments)
     return met, list(cursor.fetchall())
 
 
 def execute_and_commit(conn: Connection, first: str, second: str, arguments: Any) -> Any:
-    """Run two statements and COMMIT, which a driver sends at once, and return the first one's ``lastrowid``."""
+    """Run two statements and COMMIT in one message, and return the first one's ``lastrowid``."""
     return _execute_at_once(conn, f"{first}; {second}; COMMIT", arguments)[1]
 
 
@@ -52,7 +52,7 @@ def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, 
     cursor = execute(conn, text, arguments)
     first = cursor.rowcount, cursor.lastrowid
     try:
-        while cursor.nextset():  # where the errors of the others are
+        while cursor.nextset():  # this raises the errors of the other statements
             pass
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
@@ -60,7 +60,7 @@ def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, 
 
 
 def wrapped(conn: Connection, text: str | bytes, arguments: Any, error: Exception) -> BaseException:
-    """The driver's error as SQLAlchemy's; any other as it is."""
+    """The driver's error as SQLAlchemy's; other errors stay as they are."""
     if isinstance(error, DontWrapMixin) or not isinstance(error, conn.dialect.loaded_dbapi.Error):
         return error
     gone = conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, None)

@@ -1,4 +1,4 @@
-"""Expressions that each database spells in its own way."""
+"""Expressions with a different SQL for each database."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ from sqlalchemy.types import NullType
 
 from buildbot.resources.base import EXACT_TEXT, ONLY_WHERE
 
-#: stands in a statement's text where its ids go, if they do not go as one parameter
+#: the place of the ids in a statement's text, on databases where they are not one parameter
 IDS_TOKEN = "/*ids*/"
 
 
 class IdIn(ColumnElement[bool]):
-    """``column IN (ids)``; a ``Statement`` is compiled once for any number of ids. At most one stands in a
-    statement.
-    """
+    """``column IN (ids)``; a ``Statement`` is compiled once for any number of ids. A statement has at most one."""
 
     inherit_cache = False
     # not Boolean: where there is no such type "= 1" would be added, which hides the index
@@ -32,7 +30,7 @@ class IdIn(ColumnElement[bool]):
 
 
 class NoIndex(ColumnElement[Any]):
-    """A column of numbers that is looked at, not searched by: ids are given, and no other index may be preferred."""
+    """A column of numbers without its index: the statement has ids, and the planner must not prefer another index."""
 
     inherit_cache = False
 
@@ -42,10 +40,10 @@ class NoIndex(ColumnElement[Any]):
 
 
 class InHistory(ColumnElement[bool]):
-    """``column = value``, where the newest row comes first by ``NewestInHistory``.
+    """``column = value``, for statements with the order ``NewestInHistory``.
 
-    PostgreSQL forgets an order by what is constant, and where it knows few values it prefers the index of ids, which
-    leads past the rows of all others; not so for a range. The other planners take the index of both columns, but not
+    PostgreSQL drops a constant column from the order. With few statistics it then prefers the index of ids, which reads
+    the rows of all other histories; for a range it does not. The other planners take the index of both columns, but not
     for a range.
     """
 
@@ -70,8 +68,8 @@ class NewestInHistory(ColumnElement[Any]):
 
 
 class Returned(ColumnElement[Any]):
-    """A column of numbers inside of an expression in RETURNING: SQLite 3.40 looks at the wrong column there to see
-    whether one in ``IS NOT NULL`` can be NULL at all; at what is computed it does not.
+    """A column of numbers inside an expression in RETURNING. For ``IS NOT NULL`` SQLite 3.40 checks there whether the
+    column is nullable, but of a wrong column; with a computed value it does not.
     """
 
     inherit_cache = False
@@ -82,7 +80,7 @@ class Returned(ColumnElement[Any]):
 
 
 class Contains(ColumnElement[bool]):
-    """Whether text contains a piece, byte for byte: LIKE ignores case here and there."""
+    """Whether text contains a piece, byte for byte: on some databases LIKE ignores case."""
 
     inherit_cache = False
     # not Boolean: where there is no such type "= 1" would be added, which hides the index
@@ -94,8 +92,8 @@ class Contains(ColumnElement[bool]):
 
 
 def fixed(count: int) -> ColumnElement[int]:
-    """A number for LIMIT that stands in the text: of a parameter PostgreSQL expects a tenth of all rows, and so makes a
-    new plan each time.
+    """A number for LIMIT in the statement's text: for a parameter PostgreSQL estimates a tenth of all rows, and so
+    plans anew each time.
     """
     return literal_column(str(count), Integer)
 
@@ -156,7 +154,7 @@ def _contains_strpos(element: Contains, compiler: SQLCompiler, **kw: Any) -> str
     return f"strpos({compiler.process(element.haystack, **kw)}, {compiler.process(element.needle, **kw)}) > 0"
 
 
-# Indexes: of exact text of any length, where what is too long for a common one would be refused; of some rows alone.
+# Indexes of exact text of any length, since common ones refuse long text; indexes of some rows.
 
 
 @compiles(CreateIndex, "sqlite")
@@ -184,7 +182,7 @@ def _create_index_postgresql(element: CreateIndex, compiler: Any, **kw: Any) -> 
     return str(compiler.visit_create_index(element, **kw)) + _condition(element)
 
 
-# Text of any length, numbers of any size: each database's own spelling.
+# The types of text of any length and of numbers of any size.
 
 
 @compiles(Text, "mysql")
@@ -202,5 +200,5 @@ def _binary_mysql(element: LargeBinary, compiler: Any, **kw: Any) -> str:
 @compiles(BigInteger, "sqlite")
 @compiles(SmallInteger, "sqlite")
 def _integer_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    # only INTEGER PRIMARY KEY is the row id and counts up
+    # only INTEGER PRIMARY KEY is the row id, and generates ids
     return "INTEGER"

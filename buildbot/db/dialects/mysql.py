@@ -16,9 +16,9 @@ from sqlalchemy.sql import Executable
 from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError, Session
 from buildbot.db.dialects.driver import execute, execute_and_commit
 
-#: of the protocol: UPDATE counts rows that are so already (SQLAlchemy asks for it too), several statements at once
+#: flags of the protocol: UPDATE counts unchanged rows, too (SQLAlchemy sets it as well); several statements at once
 _FOUND_ROWS, _MULTI_STATEMENTS = 1 << 1, 1 << 16
-#: characters of events that go in one statement: less than a packet, as servers ship, is after escaping
+#: characters of events in one statement: after escaping less than the default packet size of servers
 _MAX_EVENTS = 2_000_000
 
 _NO_SUCH_SESSION, _NOT_OWN_SESSION = 1094, 1095
@@ -32,9 +32,9 @@ class MySQLDialect(Dialect):
 
     name = "mysql"
     reading_arguments = {"init_command": "SET SESSION TRANSACTION READ ONLY"}
-    # NOW stands still within a statement
+    # NOW is constant within a statement
     server_clock = "SELECT UNIX_TIMESTAMP(SYSDATE(3))"
-    #: to MySQL, which has no such limit, the second setting is a comment
+    #: for MySQL, which has no such limit, the second setting is a comment
     limits_idle = "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES' /*M!100300 , idle_transaction_timeout={} */"
     writers = 2
     readers = 2
@@ -77,7 +77,7 @@ class MySQLDialect(Dialect):
 
         @event.listens_for(engine, "set_connection_execution_options")
         def isolate(conn: Connection, options: dict[str, Any]) -> None:
-            # below this level WITH CONSISTENT SNAPSHOT is silently ignored
+            # at a lower level WITH CONSISTENT SNAPSHOT is silently ignored
             if options.get("reader"):
                 execute(conn, "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
 
@@ -85,7 +85,7 @@ class MySQLDialect(Dialect):
         def storage(
             conn: Connection, cursor: Any, statement: str, parameters: Any, context: Any, executemany: bool
         ) -> tuple[str, Any]:
-            # in one place for migrations and tests: every table is InnoDB, in a collation that compares byte for byte
+            # for migrations and tests: every table is InnoDB, in a collation that compares byte for byte
             if statement.lstrip().upper().startswith("CREATE TABLE"):
                 statement = f"{statement.rstrip()} ENGINE=InnoDB CHARACTER SET utf8mb4 COLLATE {_collation(conn)}"
             return statement, parameters
@@ -93,7 +93,7 @@ class MySQLDialect(Dialect):
         return engine
 
     def end_session(self, conn: Connection, session: Session) -> bool:
-        """As ``Dialect.end_session``; numbers of sessions begin anew with the server."""
+        """As ``Dialect.end_session``; the numbers of sessions begin anew when the server restarts."""
         uptime = execute(conn, "SHOW GLOBAL STATUS LIKE 'Uptime'").fetchall()[0][1]
         own = self.session(conn)
         if int(uptime) < session.least_age or (own is not None and own.identifier == session.identifier):
@@ -104,33 +104,33 @@ class MySQLDialect(Dialect):
             if self._code(error) in (_NO_SUCH_SESSION, _NOT_OWN_SESSION):
                 return True
             raise
-        return False  # it is told, and may be in the middle of something
+        return False  # it got the KILL, and may still be running a statement
 
     def begin_snapshot(self) -> str:
-        """Taken at once, not at the first read."""
+        """As ``Dialect.begin_snapshot``; the snapshot is taken at once, not at the first read."""
         return "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY"
 
     def insert_ignore(self, table: Table) -> Executable:
-        """INSERT IGNORE would also swallow broken references; a no-op update of the row does not."""
+        """As ``Dialect.insert_ignore``. INSERT IGNORE would also hide broken references; a no-op update does not."""
         statement = insert(table)
         column = next(iter(table.primary_key.columns))
         return statement.on_duplicate_key_update({column.name: column})
 
     def insert_or_find(self, table: Table) -> Executable:
-        """As ``Dialect.insert_or_find``; LAST_INSERT_ID(id) tells the id of either row."""
+        """As ``Dialect.insert_or_find``; LAST_INSERT_ID(id) gives the id of the new or the existing row."""
         return insert(table).on_duplicate_key_update(id=func.last_insert_id(table.c.id))
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """Into the text: the driver would put them there anyway."""
+        """As ``Dialect.spread_ids``; into the text, where the driver would put them anyway."""
         return ",".join(f"'{key}'" if isinstance(key, str) else str(key) for key in ids) or "NULL", []
 
     def count_up(self, conn: Connection, column: Column[int], key: int, by: int) -> int:
-        """UPDATE has no RETURNING here; LAST_INSERT_ID(expression) comes back with the answer to the UPDATE."""
+        """As ``Dialect.count_up``. UPDATE has no RETURNING here; its answer has LAST_INSERT_ID(expression)."""
         text = f"UPDATE {column.table.name} SET {column.name} = LAST_INSERT_ID({column.name} + %s) WHERE id = %s"
         return int(execute(conn, text, (by, key)).lastrowid)
 
     def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """As ``Dialect.commit_with_events``: the second statement knows what the first gave."""
+        """As ``Dialect.commit_with_events``: the second statement uses the number from the first."""
         if sum(len(row["body"]) for row in rows) > _MAX_EVENTS:
             return None
         arguments: list[Any] = [len(rows)]
@@ -144,13 +144,13 @@ class MySQLDialect(Dialect):
         return int(last)
 
     def last_id(self, conn: Connection, table: Table) -> int:
-        """As ``Dialect.last_id``; what the server says of its tables it otherwise remembers for a day."""
+        """As ``Dialect.last_id``; by default the server caches this for a day."""
         shown = execute(conn, f"SHOW CREATE TABLE {conn.dialect.identifier_preparer.quote(table.name)}").fetchone()[1]
         found = re.search(r"\bAUTO_INCREMENT=(\d+)", shown)
         return int(found[1]) - 1 if found else 0
 
     def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
-        """As ``Dialect.skip_ids``; rows with ids of their own count here. It commits, as every ALTER does."""
+        """As ``Dialect.skip_ids``; explicit ids of rows count here. It commits, as every ALTER does."""
         if through > self.last_id(conn, table):
             quoted = conn.dialect.identifier_preparer.quote(table.name)
             execute(conn, f"ALTER TABLE {quoted} AUTO_INCREMENT = {through + 1}")
@@ -170,12 +170,12 @@ class MySQLDialect(Dialect):
         return arguments[0] if arguments and isinstance(arguments[0], int) else 0
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Deadlock, lock wait timeout, record changed since the snapshot."""
+        """As ``Dialect.is_transient``: deadlock, lock wait timeout, record changed since the snapshot."""
         return self._code(error) in (1213, 1205, 1020)
 
     def _is_gone(self, error: DBAPIError) -> bool:
         # 2002/2003: cannot connect; 2006/2013/2014: gone; 1053/1927/1080: shutting down or killed; 0: socket closed;
-        # 1040: too many connections, 1203: of this user, 1226: it has used up what it may, 1135: no thread for it
+        # 1040: too many connections, 1203: of this user, 1226: the user's limit is used up, 1135: no thread for it
         return self._code(error) in (
             0,
             1040,
@@ -199,7 +199,7 @@ class MySQLDialect(Dialect):
         )
 
     def is_disconnect(self, error: DBAPIError) -> bool:
-        """PyMySQL calls some lost connections InterfaceError or InternalError."""
+        """As ``Dialect.is_disconnect``; PyMySQL raises InterfaceError or InternalError for some lost connections."""
         return error.connection_invalidated or self._is_gone(error)
 
     def is_unique_violation(self, error: DBAPIError) -> bool:
@@ -237,11 +237,11 @@ def _collation(conn: Connection) -> str:
 
 @cache
 def _connection_class() -> Any:
-    """PyMySQL's connections, which need not send a COMMIT that went with the events."""
+    """A subclass of PyMySQL's connection that does not send a COMMIT which was sent with the events."""
     from pymysql.connections import Connection as PyMySQLConnection
 
     class _Connection(PyMySQLConnection):
-        #: what the driver knows of the transaction says nothing: it is not told with rows
+        #: the driver's state of the transaction is not reliable: results with rows do not update it
         committed = False
 
         def commit(self) -> None:

@@ -36,7 +36,7 @@ except ModuleNotFoundError:  # create_engine says what to install
     psycopg = None  # type: ignore[assignment]
 
 
-#: what masters notify each other by
+#: the channel of the masters' notifications
 CHANNEL = "tenfold_events"
 
 log = Logger()
@@ -58,31 +58,31 @@ WHERE pid = %s AND pid <> pg_backend_pid() AND datname = current_database() AND 
 AND clock_timestamp() - backend_start > %s * interval '1 second'
 """
 _NOT_PREPARED = "26000"
-#: where connections keep it
+#: the key under which connections keep it
 _WRITING = "tenfold_writing"
 
 
 class _Writing:
-    """How one connection writes events: by a statement that is prepared, and text in the statement's own words."""
+    """Writes events on one connection: by a prepared statement, with the values as text in SQL."""
 
     def __init__(self, connection: Any) -> None:
         self.prepared = False
         self.prepares = 0
         encoding = connection.info.encoding
-        self._encoding = encoding if encoding != "ascii" else "utf-8"  # SQL_ASCII takes any bytes
+        self._encoding = encoding if encoding != "ascii" else "utf-8"  # SQL_ASCII stores any bytes
         self._escape = psycopg.pq.Escaping(connection.pgconn).escape_literal
 
     @property
     def name(self) -> str:
-        """Of the statement: a new one each time, for the old one may be there."""
+        """The statement's name: a new one each time, since the old statement may still exist."""
         return f"tenfold_append_{self.prepares}"
 
     def literal(self, text: str) -> bytes:
-        """In quotes."""
+        """A text as an SQL literal."""
         return bytes(self._escape(text.encode(self._encoding)))
 
     def array(self, texts: Sequence[str]) -> bytes:
-        """Of type text[]."""
+        """A list as an SQL literal of type text[]."""
         return b"ARRAY[" + b",".join([self.literal(text) for text in texts]) + b"]"
 
 
@@ -113,15 +113,15 @@ class _NotificationListener(threading.Thread):
     def _listen(self) -> None:
         with psycopg.connect(autocommit=True, **connection_arguments(self._url)) as connection:
             connection.execute(f"LISTEN {CHANNEL}")
-            self._wake()  # what happened while nobody listened
+            self._wake()  # for events while it did not listen
             while not self._closing.is_set():
                 for heard in connection.notifies(timeout=1.0, stop_after=1):
-                    if heard.payload != self._own:  # what we did ourselves we know
+                    if heard.payload != self._own:  # this process knows its own events
                         self._wake()
 
 
 class PostgreSQLDialect(Dialect):
-    """READ COMMITTED for writers, which check what they write in the writing statement; snapshots for readers."""
+    """READ COMMITTED for writers, whose conditions are in the writing statement; snapshots for readers."""
 
     name = "postgresql"
     reading_arguments = {"options": "-c default_transaction_read_only=on"}
@@ -141,7 +141,7 @@ class PostgreSQLDialect(Dialect):
         if driver not in ("postgresql", "postgresql+psycopg", "postgresql+psycopg2"):
             raise InvalidURLError(f"db_url: the driver of {driver!r} is not supported; write postgresql://…")
         super().__init__(url.set(drivername="postgresql+psycopg"), basedir)
-        #: what this process signs its notifications with
+        #: this process's mark in its notifications
         self._own = secrets.token_hex(8)
 
     def _create_engine(self) -> Engine:
@@ -159,18 +159,18 @@ class PostgreSQLDialect(Dialect):
 
         @event.listens_for(engine, "rollback_savepoint")
         def forget_prepared(conn: Connection, name: Any, context: Any) -> None:
-            conn.info[_WRITING].prepared = False  # the driver deallocates all
+            conn.info[_WRITING].prepared = False  # the driver deallocates all statements
 
         @event.listens_for(engine, "connect")
         def settings(connection: Any, record: Any) -> None:
             record.info[_WRITING] = _Writing(connection)
-            # not as an option of the connection: poolers refuse those
+            # not as an option of the connection, which poolers refuse
             connection.execute(self.limits_idle.format(MAX_IDLE_S))
-            # the server's own number, which a pooler's is not
+            # the server's own number; a pooler's would be another one
             self.note_session(record, connection.execute("SELECT pg_backend_pid()").fetchone()[0])
             connection.commit()
 
-        # no casts of parameters to INTEGER: a number that no column can hold is not found, which is no error
+        # no casts of parameters to INTEGER: a number that is too large for the column is not found, without an error
         casts = {kind: spec for kind, spec in engine.dialect.colspecs.items() if kind not in (Integer, SmallInteger)}
         engine.dialect.colspecs = casts
         return engine
@@ -180,7 +180,7 @@ class PostgreSQLDialect(Dialect):
         return "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
     def listen(self, wake: Callable[[], None]) -> Listener:
-        """As ``Dialect.listen``: a thread with a connection that heals itself."""
+        """As ``Dialect.listen``: a thread with a connection, which connects again when that is lost."""
         return _NotificationListener(self.url, self._own, wake)
 
     def clock_reader(self, reactor: Any) -> ClockReader | None:
@@ -204,7 +204,7 @@ class PostgreSQLDialect(Dialect):
     def insert_many(
         self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
-        """By COPY, which takes a fraction of the time of INSERT."""
+        """As ``Dialect.insert_many``, by COPY, which takes a fraction of the time of INSERT."""
         quote = conn.dialect.identifier_preparer.quote
         text = f"COPY {quote(table.name)} ({', '.join(map(quote, columns))}) FROM STDIN"
         conn.get_execution_options()[CONTEXT].statements += 1
@@ -228,7 +228,7 @@ class PostgreSQLDialect(Dialect):
         return int(last) if called else int(last) - 1
 
     def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
-        """As ``Dialect.skip_ids``: the sequence knows nothing of rows that came with an id of their own."""
+        """As ``Dialect.skip_ids``; the sequence ignores explicit ids of rows."""
         if through > self.last_id(conn, table):
             execute(conn, "SELECT setval(%s, %s)", (self._sequence(conn, table), through))
 
@@ -249,19 +249,19 @@ class PostgreSQLDialect(Dialect):
         driver.execute(f"VACUUM (FULL, ANALYZE) {names}")
 
     def ordered(self, expression: ColumnElement[Any], descending: bool, nullable: bool) -> ColumnElement[Any]:
-        """NULL is the highest here unless told otherwise; said only where it can occur, for indexes are the other
-        way round.
+        """As ``Dialect.ordered``. By default NULL is the highest here, also in indexes; so NULLS FIRST is added only
+        for columns that can be NULL.
         """
         if not nullable:
             return super().ordered(expression, descending, nullable)
         return expression.desc().nulls_last() if descending else expression.asc().nulls_first()
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """One array for ANY."""
+        """As ``Dialect.spread_ids``; one array, for ANY."""
         return None, list(ids)
 
     def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """As ``Dialect.commit_with_events``, by the simple protocol: the other one takes one statement at a time."""
+        """As ``Dialect.commit_with_events``, by the simple protocol, which takes several statements at a time."""
         writing: _Writing = conn.info[_WRITING]
         if not writing.prepared:
             writing.prepares += 1
@@ -288,11 +288,11 @@ class PostgreSQLDialect(Dialect):
         return getattr(error.orig, "sqlstate", None) or ""
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Deadlock, serialization failure, lock not available; somebody deallocated what was prepared."""
+        """As ``Dialect.is_transient``: deadlock, serialization failure, lock not available, prepared statement gone."""
         return self._sqlstate(error) in ("40P01", "40001", "55P03", _NOT_PREPARED)
 
     def _is_gone(self, error: DBAPIError) -> bool:
-        # no state: the client library lost the server, or got no connection; 57P0x: the server is going or coming;
+        # no state: the client library lost the server, or got no connection; 57P0x: the server stops or starts;
         # 08: connection; 53300: it has no connection left
         state = self._sqlstate(error)
         return state in ("", "53300") or state.startswith(("57P", "08"))
@@ -323,7 +323,7 @@ class PostgreSQLDialect(Dialect):
 
 @cache
 def _connection_class() -> Any:
-    """psycopg's connections, but a ROLLBACK keeps what is prepared: claims that are lost are part of the work."""
+    """A subclass of psycopg's connection that keeps prepared statements at a ROLLBACK: lost claims are frequent."""
 
     class _Connection(psycopg.Connection[Any]):
         def rollback(self) -> None:

@@ -1,7 +1,7 @@
-"""What is asked on the reactor's thread: the clock, and questions of a row or a few.
+"""Reads on the reactor's thread: of the clock, and of a row or a few.
 
-They are asked for nearly every request. A thread, its wake-ups and the driver's cursor take several times what the
-question takes.
+Nearly every request needs them. A worker thread, its wake-ups and the driver's cursor would take several times as long
+as the statement.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ except ModuleNotFoundError:  # create_engine says what to install
 log = Logger()
 
 _CLOCK = b"SELECT seq, trimmed FROM clock WHERE id = 1"
-#: how long a server that cannot be connected to is left alone
+#: seconds between two attempts to connect to a server
 _PAUSE_S = 1.0
-#: statements that a connection has prepared; then it forgets them all
+#: prepared statements of a connection; with more it forgets them all
 _PREPARED = 200
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
@@ -39,20 +39,20 @@ Clock = tuple[int, int]
 
 
 class _ReactorConnection:
-    """A connection without a transaction, whose socket the reactor watches; made anew when it is lost."""
+    """A connection without a transaction, whose socket the reactor watches; a new one is made when it is lost."""
 
     def __init__(self, url: URL, reactor: Any) -> None:
         self._url = url
         self._reactor = reactor
         self._connection: Any = None
-        #: its socket once more: the library closes its own before the reactor can forget it
+        #: a duplicate of its socket: the library closes its own before the reactor can forget it
         self._socket = -1
         self._connecting = False
         self._not_before = 0.0
         self._closed = False
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Close the connection."""
         self._closed = True
         self._lose()
 
@@ -77,7 +77,7 @@ class _ReactorConnection:
         elif self._closed:
             connection.close()
         else:
-            connection.pgconn.nonblocking = 0  # what is sent is sent; it fits any buffer
+            connection.pgconn.nonblocking = 0  # messages are short, so sending does not block
             self._connection, self._socket = connection, os.dup(connection.pgconn.socket)
             self._begin(connection.pgconn)
             self._reactor.addReader(self)
@@ -102,7 +102,7 @@ class _ReactorConnection:
         return type(self).__name__
 
     def doRead(self) -> None:
-        """Something has come."""
+        """The socket has bytes."""
         pgconn = self._connection.pgconn
         try:
             pgconn.consume_input()
@@ -120,23 +120,23 @@ class _ReactorConnection:
     # -- what the kinds of questions differ in ------------------------------------------------------
 
     def _begin(self, pgconn: Any) -> None:
-        """The connection is there."""
+        """A connection was made."""
 
     def _waiting(self) -> list[Deferred[Any]]:
-        """All who will not be answered; they are forgotten."""
+        """The Deferreds that will get no answer; they are forgotten."""
         raise NotImplementedError
 
     def _read(self, pgconn: Any) -> list[tuple[Deferred[Any], Any]]:
-        """Read what has come: who is answered, and what. Raises psycopg.Error if the connection is of no use."""
+        """Read results; gives the answered Deferreds with their answers. Raises psycopg.Error if it is broken."""
         raise NotImplementedError
 
 
 class PostgreSQLClock(_ReactorConnection):
-    """As ``ClockReader``: one question at a time, asked for all who wait."""
+    """As ``ClockReader``: one statement at a time, for all callers that wait."""
 
     def __init__(self, url: URL, reactor: Any) -> None:
         super().__init__(url, reactor)
-        #: who is answered by the question that is on its way, and who came later and might know better
+        #: the callers of the statement that was sent, and the callers that came later, who need a newer answer
         self._asking: list[Deferred[Clock]] = []
         self._next: list[Deferred[Clock]] = []
         self._answer: Clock | None = None
@@ -183,7 +183,7 @@ class PostgreSQLClock(_ReactorConnection):
 
 
 class _Prepared:
-    """What the server knows by a name, and what reads its rows: their columns stay the same."""
+    """A prepared statement, and the reader of its rows, whose columns stay the same."""
 
     __slots__ = ("loader", "name")
 
@@ -202,7 +202,7 @@ class _Prepared:
 
 
 class _Question:
-    """A statement, ready to be sent, and who waits for its rows."""
+    """A statement, ready to be sent, and the Deferred of its rows."""
 
     __slots__ = ("deferred", "formats", "key", "rows", "sql", "values")
 
@@ -210,27 +210,27 @@ class _Question:
         self.sql = sql
         self.values = values
         self.formats = formats
-        #: what is prepared: text, and types of parameters
+        #: the key of the prepared statement: text, and types of parameters
         self.key = (text, types)
         self.deferred: Deferred[list[tuple[Any, ...]]] = Deferred()
-        #: None until they are there, if that fails, and if there are too many
+        #: the rows; None until they come, after an error, and if there are too many
         self.rows: list[tuple[Any, ...]] | None = None
 
 
 class PostgreSQLReader(_ReactorConnection):
-    """As ``AsyncQuery``: prepared statements; what is asked while others are on their way goes together, after them."""
+    """As ``AsyncQuery``, with prepared statements. Statements that come while others run are sent together later."""
 
     def __init__(self, url: URL, reactor: Any) -> None:
         super().__init__(url, reactor)
         self._asking: list[_Question] = []
         self._next: list[_Question] = []
-        #: how many of those on their way have been answered
+        #: the number of sent statements that have been answered
         self._answered = 0
-        #: by text: the same with numbered parameters, and their names in this order
+        #: by text: the text with numbered parameters, and their names in this order
         self._numbered: dict[str, tuple[bytes, list[str]]] = {}
-        #: by text and types of parameters
+        #: prepared statements by text and types of parameters
         self._prepared: dict[tuple[str, Any], _Prepared] = {}
-        #: writes parameters; of this connection
+        #: encodes parameters for this connection
         self._dumper: Any = None
         self._numbers = itertools.count()
 
@@ -294,7 +294,7 @@ class PostgreSQLReader(_ReactorConnection):
         return waiting
 
     def _read(self, pgconn: Any) -> list[tuple[Deferred[Any], Any]]:
-        ended = False  # None stands at the end of each statement's results, and where there are no more
+        ended = False  # None is at the end of each statement's results, and after the last one
         while not pgconn.is_busy():
             result = pgconn.get_result()
             if result is None:
@@ -313,7 +313,7 @@ class PostgreSQLReader(_ReactorConnection):
         return []
 
     def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
-        """All have their answer; after an error, those before it."""
+        """All statements are answered; after an error, those before it."""
         for question in self._asking[self._answered :]:
             self._prepared.pop(question.key, None)
         asked, self._asking = self._asking, []
@@ -323,7 +323,7 @@ class PostgreSQLReader(_ReactorConnection):
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:
-    """What the driver wants to know, without SQLAlchemy."""
+    """The arguments of the driver's connect, without SQLAlchemy."""
     given = {
         "host": url.host,
         "port": url.port,

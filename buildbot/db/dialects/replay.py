@@ -1,7 +1,7 @@
-"""A thread function is called on the reactor's thread to see what it asks, and again when the answer is there.
+"""Thread functions on the reactor's thread: each is called to find its SELECT, and again when the answer has come.
 
-Getters of a row or a few do nothing but ask one or two SELECTs and make something of the rows. What they do besides
-that is a thread's business, and so is what the asker does not answer.
+Getters of a row or a few run one or two SELECTs and make a result of the rows. A function that does anything else goes
+to a worker thread, and so does a SELECT that has no answer here.
 """
 
 from __future__ import annotations
@@ -17,21 +17,20 @@ from buildbot.db.dialects.driver import CONTEXT
 
 
 class AsyncQuery(Protocol):
-    """Asks the database without a thread; for the reactor's."""
+    """Runs SELECTs on the reactor's thread, without blocking."""
 
     def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
-        """The rows of a SELECT in the database's words, which sees all that was committed before this call.
+        """The rows of a SELECT in the database's SQL, which sees all that was committed before this call.
 
-        Fails with NotAnsweredError, also where a thread had better make something of the answer; None if it cannot be
-        asked now.
+        Fails with NotAnsweredError, also if the answer is too long for the reactor's thread; None if it cannot run now.
         """
 
     def close(self) -> None:
-        """Ask nothing more."""
+        """Close the connection."""
 
 
 class ReplayReader:
-    """As ``ReactorReader``, where an asker sends statements and hears the rows later."""
+    """As ``ReactorReader``, with an `AsyncQuery` whose rows come later."""
 
     def __init__(self, asker: AsyncQuery, dialect: Dialect, core: CoreDialect) -> None:
         self.asker = asker
@@ -56,7 +55,7 @@ class ReplayReader:
 
 
 class _Reading:
-    """One call, until it has all answers; nothing of it refers to itself, so that it is gone with the last one."""
+    """One call, until it has all answers; it has no reference cycle, so it is freed after the last one."""
 
     __slots__ = ("_args", "_asker", "_function", "_kwargs", "_replay", "done")
 
@@ -71,7 +70,7 @@ class _Reading:
         self.done: Deferred[Any] = Deferred()
 
     def run(self) -> bool:
-        """Go as far as the answers do; false if this is a thread's business."""
+        """Run the function with the answers so far; false if it must go to a worker thread."""
         try:
             outcome = self._replay.run(self._function, self._args, self._kwargs)
         except NeedRows as asked:
@@ -94,7 +93,7 @@ class _Reading:
 
 
 class NeedRows(BaseException):
-    """The function asks something that has no answer yet; nothing that catches errors on the way is to catch it."""
+    """The function runs a SELECT that has no answer yet. It is no Exception, so that no handler catches it."""
 
     def __init__(self, text: str, arguments: Any) -> None:
         self.text = text
@@ -102,11 +101,11 @@ class NeedRows(BaseException):
 
 
 class NeedThread(BaseException):
-    """The function wants more than to ask; as above."""
+    """The function must run in a worker thread. It is no Exception, so that no handler catches it."""
 
 
 class Replay:
-    """Stands in for a connection, and for all that statements go through; knows the answers so far."""
+    """A stand-in for a connection and the objects behind it; it has the answers so far."""
 
     def __init__(self, dialect: CoreDialect, state: ConnectionContext) -> None:
         self.dialect = dialect
@@ -117,32 +116,32 @@ class Replay:
 
     @property
     def connection(self) -> Replay:
-        """As a connection has it."""
+        """As ``Connection.connection``."""
         return self
 
     dbapi_connection = connection
 
     def run(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """What the function gives. Raises NeedRows, NeedThread, and what it raises."""
+        """The result of the function. Raises NeedRows, NeedThread, and the function's errors."""
         self._place = 0
-        # those that it had the answers of before are not executed again
+        # statements that were answered before are not executed again
         self._state.statements -= max(len(self._answers) - 1, 0)
         return function(self, *args, **kwargs)
 
     def answer(self, rows: list[tuple[Any, ...]]) -> None:
-        """The rows that the function asked for last."""
+        """Take the rows of the function's last SELECT."""
         self._answers.append(rows)
 
     def get_execution_options(self) -> dict[str, Any]:
-        """As a connection has them."""
+        """As ``Connection.get_execution_options``."""
         return self._options
 
     def cursor(self) -> _Cursor:
-        """What a statement runs on."""
+        """The stand-in for a cursor."""
         return _Cursor(self)
 
     def rows(self, text: str, arguments: Any) -> list[tuple[Any, ...]]:
-        """The answer to the next statement. Raises NeedRows if it is not there, NeedThread if it is no SELECT."""
+        """The answer to the next statement. Raises NeedRows if it has not come, NeedThread if it is no SELECT."""
         if not text.startswith("SELECT"):
             raise NeedThread(text)
         if self._place == len(self._answers):
@@ -156,14 +155,14 @@ class Replay:
 
 
 class _Cursor:
-    """Stands in for the driver's."""
+    """A stand-in for the driver's cursor."""
 
     def __init__(self, replay: Replay) -> None:
         self._replay = replay
         self._rows: list[tuple[Any, ...]] = []
 
     def execute(self, text: str, arguments: Any) -> None:
-        """Have the rows, if they are there."""
+        """Take the rows, if they have come."""
         self._rows = self._replay.rows(text, arguments)
 
     def fetchall(self) -> list[tuple[Any, ...]]:

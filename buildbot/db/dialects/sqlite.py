@@ -20,18 +20,18 @@ from buildbot.db.dialects.base import COMPILED, DataVersion, Dialect, InvalidURL
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.sqlite_reactor import SQLiteDataVersion, SQLiteReactorReader
 
-#: how long a writer waits for another process's transaction
+#: seconds that a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
-#: pages of the file that a connection keeps; what the reactor reads are mostly the upper ones of trees
+#: pages of the file that a connection caches; the reactor reads mostly the upper pages of trees
 _CACHE_KB, _NEARBY_CACHE_KB = 32_000, 2_000
 #: prepared statements that a connection keeps, each of some 10 kB
 _CACHED_STATEMENTS = 256
-#: above this, ids go as JSON: there is a limit on variables
+#: more ids than this go as JSON, since the number of variables is limited
 MAX_PLACEHOLDERS = 4**7
 
 
 class SQLiteDialect(Dialect):
-    """WAL, so that readers never wait; one writer, which takes the lock at BEGIN, so that it never fails half way."""
+    """WAL, so that readers never wait; one writer, which takes the lock at BEGIN, so that it never fails later."""
 
     name = "sqlite"
     server_clock = "SELECT CAST(strftime('%s', 'now') AS INTEGER)"
@@ -78,15 +78,15 @@ class SQLiteDialect(Dialect):
 
         @event.listens_for(engine, "do_connect")
         def make_private(dialect: Any, record: Any, cargs: Any, cparams: Any) -> None:
-            # It holds logs, hashes of passwords and the sessions' key. What SQLite puts beside it gets the same mode.
+            # It holds logs, hashes of passwords and the sessions' key. SQLite gives the files beside it the same mode.
             path = self.url.database
             if path and not self.in_memory and not path.startswith("file:"):
-                with suppress(OSError):  # there already, or to be said by SQLite
+                with suppress(OSError):  # it exists already, or SQLite reports the error
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
         @event.listens_for(engine, "connect")
         def settings(connection: sqlite3.Connection, record: Any) -> None:
-            connection.isolation_level = None  # we say BEGIN ourselves
+            connection.isolation_level = None  # the dialect executes BEGIN
             cursor = connection.cursor()
             cursor.execute(f"PRAGMA busy_timeout={busy_timeout_ms}")
             if not self.in_memory:
@@ -94,7 +94,7 @@ class SQLiteDialect(Dialect):
             cursor.execute("PRAGMA synchronous=FULL")
             cursor.execute("PRAGMA foreign_keys=ON")
             cursor.execute(f"PRAGMA cache_size=-{cache_kb}")
-            # RETURNING gathers its rows in a table of its own: as a file it costs more than the statement
+            # RETURNING stores its rows in a temporary table: a file would cost more than the statement
             cursor.execute("PRAGMA temp_store=MEMORY")
             cursor.close()
 
@@ -106,8 +106,8 @@ class SQLiteDialect(Dialect):
         return engine
 
     def _create_reading_engine(self) -> Engine:
-        # A reader of a file that others may write keeps notes beside it (-wal, -shm). None is needed, or possible,
-        # where file or directory are read-only.
+        # A reader of a file that others may write needs files beside it (-wal, -shm). If file or directory are
+        # read-only, they are not needed, and not possible.
         path = os.path.abspath(self.url.database or "")
         address = f"file:{quote(path)}?mode=ro" + ("&immutable=1" if _is_at_rest(path) else "")
 
@@ -125,15 +125,15 @@ class SQLiteDialect(Dialect):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if "readonly" not in str(error):  # said better by the first write
+            if "readonly" not in str(error):  # the first write reports it better
                 raise
 
     def begin_snapshot(self) -> str:
-        """A deferred transaction sees the moment of its first read."""
+        """As ``Dialect.begin_snapshot``: a deferred transaction sees the moment of its first read."""
         return "BEGIN"
 
     def data_version(self, engine: Engine) -> DataVersion | None:
-        """The database file counts commits; a database in memory has but one connection, which counts its changes."""
+        """As ``Dialect.data_version``: a file counts commits; in memory the one connection counts changes."""
         return SQLiteDataVersion(engine.raw_connection(), self.in_memory)
 
     def reactor_reader(self, engine: Engine, reactor: Any) -> ReactorReader | None:
@@ -147,8 +147,8 @@ class SQLiteDialect(Dialect):
         return insert(table).on_conflict_do_nothing()
 
     def spread_ids(self, ids: Sequence[int | str]) -> tuple[str | None, list[Any]]:
-        """A few fixed numbers of placeholders, so that prepared statements are found again and the planner knows how
-        many.
+        """As ``Dialect.spread_ids``: a few fixed numbers of placeholders, so that prepared statements are used again
+        and the planner knows the number.
         """
         if not ids:
             return "NULL", []
@@ -173,22 +173,22 @@ class SQLiteDialect(Dialect):
         return int(counted[0]) if counted else 0
 
     def skip_ids(self, conn: Connection, table: Table, through: int) -> None:
-        """As ``Dialect.skip_ids``: rows with ids of their own count here, but not those that are gone."""
+        """As ``Dialect.skip_ids``: explicit ids of existing rows count here, but not those of removed rows."""
         if through > self.last_id(conn, table):
             execute(conn, "DELETE FROM sqlite_sequence WHERE name = ?", (table.name,))
             execute(conn, "INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table.name, through))
 
     def analyze(self, conn: Connection, tables: Sequence[Table]) -> None:
-        """Nothing: the plans that are asked for here are right without."""
+        """As ``Dialect.analyze``; nothing to do: the plans are right without statistics."""
 
     def compact(self, conn: Connection, tables: Sequence[Table]) -> None:
-        """As ``Dialect.compact``; the file is written anew, beside the old one."""
+        """As ``Dialect.compact``; a new file is written beside the old one."""
         driver: Any = conn.connection.driver_connection
         driver.execute("VACUUM")
         driver.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """Another process holds the lock for longer than the timeout."""
+        """As ``Dialect.is_transient``: another process held the lock for longer than the timeout."""
         return isinstance(error.orig, sqlite3.OperationalError) and (
             "locked" in str(error.orig) or "busy" in str(error.orig)
         )
@@ -205,7 +205,7 @@ class SQLiteDialect(Dialect):
         return getattr(error.orig, "sqlite_errorname", "") == "SQLITE_CONSTRAINT_FOREIGNKEY"
 
     def is_out_of_room(self, error: DBAPIError) -> bool:
-        """By its code, with whatever extends it."""
+        """By its code, with all its extended codes."""
         return getattr(error.orig, "sqlite_errorname", "").startswith(("SQLITE_FULL", "SQLITE_IOERR"))
 
     def explain_failure(self, error: DBAPIError) -> str | None:
@@ -222,11 +222,11 @@ class SQLiteDialect(Dialect):
 
 
 def _is_at_rest(path: str) -> bool:
-    """Whether nobody can be writing a file, and nothing of it stands elsewhere."""
+    """Whether no process can be writing a file, and it has no journal beside it."""
     try:
         if os.path.exists(f"{path}-wal") and os.path.getsize(f"{path}-wal"):
             return False
-        # root may write everything, and is not to where nobody else may
+        # root may write everything, but should not write where no other user may
         read_only = any(not os.stat(each).st_mode & 0o222 for each in (path, os.path.dirname(path)))
     except OSError:
         return False

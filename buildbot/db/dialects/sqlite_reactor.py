@@ -1,6 +1,6 @@
-"""What is read on the reactor's thread: whether anything has changed, and a row or a few.
+"""Reads on the reactor's thread: of the data version, and of a row or a few.
 
-A reader of a file in WAL mode waits for nobody, and takes less time than two wake-ups of a thread.
+A reader of a file in WAL mode never waits, and takes less time than two wake-ups of a thread.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from buildbot.db.dialects.driver import CONTEXT
 if TYPE_CHECKING:
     from buildbot.db.dialects.base import Dialect
 
-#: what a read may take at most, in steps of SQLite's virtual machine: about half a millisecond
+#: the limit of a read, in steps of SQLite's virtual machine: about half a millisecond
 _MAX_STEPS = 10_000
-#: reads one after the other without a thread: whoever awaits each in a loop would keep the reactor from all else
+#: reads in a row on the reactor's thread; then one goes to a worker thread, since a loop of reads would block the
+#: reactor
 _IN_A_ROW = 20
-#: a read that takes longer than so many seconds was kept waiting by the disk; so many next ones are a thread's business
+#: after a read slower than _SLOW_S seconds (the pages were not cached), the next _REST reads go to threads
 _SLOW_S = 0.01
 _REST = 100
 
 
 class SQLiteDataVersion:
-    """As ``DataVersion``: on a connection of its own, which takes three microseconds and no lock."""
+    """As ``DataVersion``: on a connection of its own; it takes three microseconds and no lock."""
 
     def __init__(self, connection: Any, in_memory: bool) -> None:
         self._connection = connection
@@ -43,7 +44,7 @@ class SQLiteDataVersion:
             return self._driver.total_changes
         try:
             return int(self._driver.execute("PRAGMA data_version").fetchone()[0])
-        except sqlite3.OperationalError:  # somebody has the file to himself
+        except sqlite3.OperationalError:  # another process has locked the file exclusively
             return None
 
     def close(self) -> None:
@@ -52,7 +53,7 @@ class SQLiteDataVersion:
 
 
 class SQLiteReactorReader:
-    """As ``ReactorReader``: on a connection of its own, which is stopped before it takes long.
+    """As ``ReactorReader``: on a connection of its own, whose reads are stopped before they take long.
 
     ``engine``: its connections wait for no lock.
     """
@@ -61,9 +62,9 @@ class SQLiteReactorReader:
         self._engine = engine
         self._state = ConnectionContext(dialect)
         self._connection: Connection | None = None
-        #: how many more reads before a thread does one; below zero, how many are done by threads
+        #: reads until the next one goes to a thread; below zero: reads that still go to threads
         self._left = _IN_A_ROW
-        #: whether the present read has had half of its steps, and all of them
+        #: whether the present read has used half of its steps, and all of them
         self._is_late = self._is_stopped = False
 
     @property
@@ -85,7 +86,7 @@ class SQLiteReactorReader:
         try:
             return succeed(self._run(function, args, kwargs))
         except (DBAPIError, sqlite3.Error):
-            # in a thread it may take longer, wait for a lock, or fail
+            # a worker thread runs it: there it may take longer, wait for a lock, or fail
             self._state.statements = statements
             if not self._is_stopped:
                 self.close()
@@ -114,7 +115,7 @@ class SQLiteReactorReader:
         return conn
 
     def _stop(self) -> bool:
-        # it counts through from read to read, so the first time may come early
+        # SQLite counts the steps of all reads, so the first call may come early
         self._is_stopped, self._is_late = self._is_late, True
         return self._is_stopped
 

@@ -1,4 +1,4 @@
-"""Runs the migrations on the connection that ``buildbot.db.model`` hands in."""
+"""Runs the migrations on the connection that ``buildbot.db.model`` gives."""
 
 from __future__ import annotations
 
