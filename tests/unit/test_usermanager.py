@@ -21,6 +21,7 @@ from buildbot.process.properties import Secret
 from buildbot.process.servicemanager import ServiceManager
 from buildbot.scripts import user as user_command
 from buildbot.test.running import Running
+from buildbot.util.metrics import Metrics
 from buildbot.util.passwords import check_passwd
 from tests.importing.old_master import ENVIRONMENT
 from tests.support.reactor import reactor
@@ -43,13 +44,14 @@ class _Master(Running):
     def __init__(self, master: Any) -> None:
         super().__init__(master)
         self.namedServices: dict[str, Any] = {}
+        self.metrics = Metrics()
 
 
 class Managed:
     """A master with a user manager."""
 
     def __init__(self, master: Any) -> None:
-        self.master: Any = _Master(master)
+        self.master = _Master(master)
         self.services = ServiceManager(self.master)
 
     @property
