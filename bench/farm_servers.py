@@ -114,8 +114,8 @@ class Farm:
         mine = {f"w{i}" for i in range(first, first + self.shape.agents)}
 
         def all_here() -> bool:
-            here = {worker["name"] for worker in self.get("workers")["workers"] if worker["connected_to"]}
-            return mine <= here
+            workers = self.get("workers?field=name&field=connected_to")["workers"]
+            return mine <= {worker["name"] for worker in workers if worker["connected_to"]}
 
         self._wait(all_here, "has not all of its agents", 0.2)
         self.service_s = time.perf_counter() - begin

@@ -28,6 +28,7 @@ class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
     def connectionMade(self) -> None:
         """Somebody has come."""
         self._promptness = Promptness(self.transport)
+        self.outgoingSymbols = _Broker.outgoingVocabulary  # each has a copy otherwise
         self.has_come(self.factory.strangers)
         super().connectionMade()
 

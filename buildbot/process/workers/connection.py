@@ -15,6 +15,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
+from sys import intern
 from typing import Any, Protocol
 
 from twisted.logger import Logger
@@ -94,7 +95,8 @@ class Connection(ABC):
         size = len(repr(info))
         if size > _INFO_CHARS:
             raise RemoteError(f"its information is longer than {_INFO_CHARS} characters ({size})")
-        self.info, self.environ = info, _kept_environ(told.get("environ"))
+        self.info = {_shared(key): _shared(value) for key, value in info.items()}
+        self.environ = _kept_environ(told.get("environ"))
 
     def register(self, receiver: CommandReceiver) -> str:
         """The id of a command about to be started."""
@@ -215,5 +217,10 @@ def _kept_environ(environ: Any) -> dict[str, str]:
             left -= len(name) + len(value)
             if left < 0:
                 break
-            kept[name] = value
+            kept[_shared(name)] = _shared(value)
     return kept
+
+
+def _shared(value: Any) -> Any:
+    """A text that other workers may have told too, as the one object of all of them; other values as they are."""
+    return intern(value) if type(value) is str else value

@@ -94,7 +94,7 @@ class ManagedWorker:
     ) -> None:
         self.config = config
         self.workerid = workerid
-        self.directories: dict[str, str] = {}
+        self.directories: Mapping[str, str] = {}
         self.connection: Connection | None = None
         self.paused = False
         self.graceful = False
@@ -108,7 +108,7 @@ class ManagedWorker:
         self.quarantine = Quarantine(master.reactor, self._quarantine_changed)
         self._absence = Absence(master, self._report_missing)
         self._awaited = False
-        self._told: list[tuple[str, str]] = []
+        self._told: Mapping[str, str] = {}
         self._joining: Connection | None = None
         self._closed = False
 
@@ -221,7 +221,7 @@ class ManagedWorker:
             goes_on = isinstance(config, HostedWorker) and config.take_over(older)
             if not goes_on:
                 await older.stop_agent()
-        self.directories = dict(directories)
+        self.directories = directories
         config.taken_into_service(self)
         if not self._awaited:  # a worker that never comes is missing too
             self._awaited = True
@@ -245,7 +245,7 @@ class ManagedWorker:
             await self._replace_older()
             self._joining = connection
             await self._answer(connection.get_info(), ANSWER_TIMEOUT_S)
-            self._told = []
+            self._told = {}
             await self._answer(self._tell_builders(connection), ANSWER_TIMEOUT_S)
             await self._answer(connection.say("attached"), ANSWER_TIMEOUT_S)
             row = await self._master.data.get({}, ("workers", self.workerid))
@@ -366,9 +366,10 @@ class ManagedWorker:
         A builder that was taken away while it runs stays on the list to its end: the agent would kill its command
         and never say so.
         """
-        wanted = sorted({**self.directories, **self.builds}.items())
+        more = self.builds.keys() - self.directories.keys()
+        wanted = {**self.directories, **self.builds} if more else self.directories
         if wanted != self._told:
-            await connection.set_builders(wanted)
+            await connection.set_builders(sorted(wanted.items()))
             self._told = wanted
 
     async def _refresh_builders(self) -> None:
@@ -480,6 +481,14 @@ class ManagedWorker:
             raise WorkerLostError(f"no answer in {timeout_s} s") from None
 
 
-def directories_of(worker: str, builders: Sequence[Any]) -> dict[str, str]:
-    """The builders that the configuration gives to a worker, as ``{name: directory}``."""
-    return {builder.name: builder.workerbuilddir for builder in builders if worker in builder.workernames}
+def directories_of_workers(builders: Sequence[Any]) -> dict[str, Mapping[str, str]]:
+    """The builders that the configuration gives to each worker, as ``{worker: {name: directory}}``.
+
+    Workers with the same builders share one dictionary, which nobody changes.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for builder in builders:
+        for worker in builder.workernames:
+            found.setdefault(worker, {})[builder.name] = builder.workerbuilddir
+    shared: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+    return {worker: shared.setdefault(tuple(each.items()), each) for worker, each in found.items()}

@@ -23,7 +23,7 @@ from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.latent import LatentManagedWorker
 from buildbot.process.workers.login import Login
-from buildbot.process.workers.managed import ManagedWorker, directories_of
+from buildbot.process.workers.managed import ManagedWorker, directories_of_workers
 from buildbot.process.workers.woken import WokenManagedWorker
 from buildbot.util import tcp
 from buildbot.util.background import in_background
@@ -96,6 +96,7 @@ class WorkerManager:
         for name in self.workers.keys() - wanted.keys():
             await self.workers.pop(name).close()
         await self.machines.configure(getattr(config, "machines", ()))
+        directories = directories_of_workers(config.builders)
         for name, worker in wanted.items():
             machine = self.machines.machines.get(getattr(worker, "machine_name", None) or "")
             kind: type[ManagedWorker] = WokenManagedWorker if machine is not None else ManagedWorker
@@ -110,7 +111,7 @@ class WorkerManager:
                 managed.port_of = self._port_of
             if isinstance(managed, LatentManagedWorker | WokenManagedWorker):
                 managed.machine = machine
-            await managed.configure(worker, directories_of(name, config.builders))
+            await managed.configure(worker, directories.get(name, {}))
         hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
         ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
         await self._listen({**ports, OWN: OWN_PORT if hosted else None})

@@ -191,7 +191,8 @@ class PBConnection(Connection):
     def __init__(self, mind: pb.RemoteReference) -> None:
         super().__init__(str(mind.broker.transport.getPeer()))
         self._mind = mind
-        self._builders: dict[str, pb.RemoteReference] = {}
+        #: the ids of the agent's objects, by builder: an object here for each would be most of what a worker takes
+        self._builders: dict[str, int] = {}
         mind.broker.transport.setTcpKeepAlive(True)
         mind.notifyOnDisconnect(lambda _: self.closed("the connection to the worker was lost"))
         if mind.broker.disconnected:  # it would never be told
@@ -206,7 +207,19 @@ class PBConnection(Connection):
         return self.info
 
     async def set_builders(self, directories: Sequence[tuple[str, str]]) -> None:
-        self._builders = await self._call(self._mind, "setBuilderList", [tuple(pair) for pair in directories])
+        told = await self._call(self._mind, "setBuilderList", [tuple(pair) for pair in directories])
+        if not isinstance(told, dict) or not all(isinstance(each, pb.RemoteReference) for each in told.values()):
+            raise RemoteError(f"it answers its list of builders with {told!r:.100}")
+        older = self._builders
+        self._builders = {name: told[name].luid for name, _ in directories if name in told}
+        for name in self._builders.keys() & told.keys():
+            told[name].doRefCount = 0  # the agent keeps its object though this one goes
+        for luid in older.values():
+            self._mind.broker.sendDecRef(luid)
+
+    def _builder(self, name: str) -> pb.RemoteReference:
+        """The agent's object of a builder."""
+        return pb.RemoteReference(None, self._mind.broker, self._builders[name], 0)
 
     async def say(self, text: str) -> None:
         await self._call(self._mind, "print", text)
@@ -218,11 +231,11 @@ class PBConnection(Connection):
         if builder not in self._builders:
             raise RemoteError(f"the worker does not know builder {builder!r}")
         sent = {key: _sendable(value) for key, value in args.items()}
-        await self._call(self._builders[builder], "startCommand", _Command(self, command_id), command_id, name, sent)
+        await self._call(self._builder(builder), "startCommand", _Command(self, command_id), command_id, name, sent)
 
     async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
         if builder in self._builders and command_id in self._commands:  # the agent interrupts whatever runs
-            await self._call(self._builders[builder], "interruptCommand", command_id, why)
+            await self._call(self._builder(builder), "interruptCommand", command_id, why)
 
     async def shutdown(self) -> None:
         await self._call(self._mind, "shutdown")

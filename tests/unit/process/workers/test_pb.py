@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,6 +23,7 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.logs import Log
 from buildbot.process.remotecommand import RemoteCommand, RemoteShellCommand
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.managed import directories_of_workers
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.process.workers.transfers import MemoryReader, MemoryWriter
 from buildbot.test.recording import Recording
@@ -35,8 +38,8 @@ INFO = {"admin": "Jo\n", "version": "4.3.0", "system": "posix", "basedir": "/w",
 class AgentBuilder(pb.Referenceable):
     """An agent's builder: runs the script of the test."""
 
-    def __init__(self, agent: Agent) -> None:
-        self.agent = agent
+    def __init__(self, agent: Agent, name: str) -> None:
+        self.agent, self.name = agent, name
 
     def remote_startCommand(self, command: Any, command_id: str, name: str, args: dict[str, Any]) -> None:
         self.agent.commands.append((name, args))
@@ -60,6 +63,7 @@ class Agent(pb.Referenceable):
         self.running: Any = None
         self.shut_down = False
         self.script: Callable[[Any, str], None] = lambda command, name: send(command, {"stdout": "hello\n"}, {"rc": 0})
+        self.builders: Callable[[Any], Any] = lambda told: {name: AgentBuilder(self, name) for name, _ in told}
         self.factory = pb.PBClientFactory()
         self.connector = reactor.connectTCP("127.0.0.1", port, self.factory)
 
@@ -75,9 +79,9 @@ class Agent(pb.Referenceable):
     def remote_getVersion(self) -> str:
         return "4.3.0"
 
-    def remote_setBuilderList(self, directories: list[Any]) -> dict[str, Any]:
+    def remote_setBuilderList(self, directories: list[Any]) -> Any:
         self.directories = directories
-        return {name: AgentBuilder(self) for name, _ in directories}
+        return self.builders(directories)
 
     def remote_shutdown(self) -> None:
         self.shut_down = True
@@ -141,6 +145,42 @@ async def test_login(place: Place) -> None:
     info = place.master.get("workers", "w")["workerinfo"]
     assert info["admin"] == "Jo\n" and "environ" not in info and "secret" not in str(place.connection.info)
     assert place.manager.available("b")
+
+
+async def test_objects_of_builders(place: Place) -> None:
+    """The agent keeps the object of each builder as long as it is on the list, however often that is sent."""
+    agent = place.agent()
+    await agent.login()
+
+    def kept() -> list[str]:
+        broker: Any = agent.factory._broker
+        objects = broker.localObjects.values()
+        return sorted(each.object.name for each in objects if isinstance(each.object, AgentBuilder))
+
+    assert kept() == ["b"]
+    await place.connection.set_builders([("b", "b"), ("c", "c")])
+    await place.connection.set_builders([("c", "c"), ("d", "d")])
+    gc.collect()
+    await place.connection.ping()  # what was sent before has arrived
+    assert kept() == ["c", "d"]
+    with pytest.raises(RemoteError, match="does not know builder 'b'"):
+        await place.connection.start_command("b", "1", "shell", {})
+    await place.connection.start_command("d", "1", "shell", {})
+    assert agent.commands == [("shell", {})]
+    agent.builders = lambda directories: ["rubbish"]
+    with pytest.raises(RemoteError, match=r"answers its list of builders with \['rubbish'\]"):
+        await place.connection.set_builders([("e", "e")])
+
+
+def test_directories_of_workers() -> None:
+    """Each worker's builders; equal ones are one object."""
+    builders = [
+        SimpleNamespace(name=name, workerbuilddir=f"{name}-d", workernames=workers)
+        for name, workers in (("a", ["u", "v", "w"]), ("b", ["u", "v"]))
+    ]
+    found = directories_of_workers(builders)
+    assert found == {"u": {"a": "a-d", "b": "b-d"}, "v": {"a": "a-d", "b": "b-d"}, "w": {"a": "a-d"}}
+    assert found["u"] is found["v"]
 
 
 @pytest.mark.parametrize(("name", "password"), [("w", "wrong"), ("stranger", "p"), ("", ""), ("w\udcff", "p")])
