@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,12 @@ from buildbot.machine import generic  # noqa: E402
 from buildbot.machine.base import Machine  # noqa: E402
 from buildbot.machine.latent import AbstractLatentMachine  # noqa: E402
 from buildbot.mq.connector import MQConnector  # noqa: E402
-from buildbot.plugins import NAMESPACES  # noqa: E402
+from buildbot.plugins import NAMESPACES, steps, util  # noqa: E402
 from buildbot.resources import RESOURCES  # noqa: E402
 from buildbot.resources.base import Field, Resource  # noqa: E402
 from buildbot.statistics import capture  # noqa: E402
 from buildbot.statistics.stats_service import StatsService  # noqa: E402
 from buildbot.statistics.storage_backends.influxdb_client import InfluxStorageService  # noqa: E402
-from buildbot.usermanager import CommandlineUserManager  # noqa: E402
 
 NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
 
@@ -72,13 +72,20 @@ def _kinds() -> str:
     ):
         namespace = NAMESPACES[room]
         named = {name: getattr(namespace, name) for name in dir(namespace)}
+        aliases = {name: each for name, each in named.items() if isinstance(each, type) and each.__name__ != name}
         kinds = {each for each in named.values() if isinstance(each, type) and arguments_of(each)}
         kinds = {each for each in kinds if each.__module__.startswith(modules)}
         bases = {base for each in kinds for base in each.__mro__ if any(documented(base))} - kinds
         parts.append(f"## {room}\n" if not modules else "## Of the web server (util)\n")
         for kind in sorted(kinds | bases, key=lambda each: (each in kinds, each.__name__)):
             parts.append(_kind(kind))
-    parts.append(f"## User managers (util)\n\n{_kind(CommandlineUserManager)}")
+        if not modules:
+            parts += [f"### {name}\n\nThe same as {kind.__name__}.\n" for name, kind in sorted(aliases.items())]
+        plain = {name: each for name, each in named.items() if isinstance(each, type) and not arguments_of(each)}
+        plain = {name: each for name, each in plain.items() if each.__module__.startswith(modules)}
+        parts += [_plain(name, each) for name, each in sorted(plain.items()) if name not in aliases]
+    parts.append("## util\n")
+    parts += _util()
     parts.append("## machines\n\nIn `buildbot.machine`: `base`, `latent` and `generic`.\n")
     parts += [_kind(kind) for kind in (Machine, AbstractLatentMachine, *(getattr(generic, name) for name in MACHINES))]
     parts.append("## statistics\n\nIn `buildbot.statistics`: `stats_service`, `capture`, `storage_backends`.\n")
@@ -90,6 +97,31 @@ def _kinds() -> str:
         lines = [line for base in reversed(options.__mro__) for line in documented(base)]
         parts.append("\n".join([f"### {name}\n", *lines, ""]))
     return "\n".join(parts)
+
+
+def _util() -> Iterator[str]:
+    """What `buildbot.plugins.util` has beside the ways to log in."""
+    names = ", ".join(f"`{name}` ({number})" for number, name in enumerate(each.upper() for each in util.Results))
+    yield f"### Results\n\nThe names of results, by their numbers: {names}. Each is a name of `util`, too.\n"
+    for prefix, namespace in (("", util), ("repo.", util.repo), ("svn.", util.svn)):
+        for name in dir(namespace):
+            value = getattr(namespace, name)
+            if isinstance(value, type) and (value.__module__.startswith("buildbot.www") or name in dir(steps)):
+                continue
+            if isinstance(value, type) and arguments_of(value):
+                yield _kind(value)
+            elif isinstance(value, type) or inspect.isfunction(value):
+                yield _plain(prefix + name, value)
+            elif name == "URLForBuild":
+                yield f"### {name}\n\n{_text(type(value))}\n"
+
+
+def _plain(name: str, thing: Any) -> str:
+    """A class or function whose arguments its docstring explains."""
+    signature = inspect.signature(thing)
+    parameters = [each.replace(annotation=each.empty) for each in signature.parameters.values()]
+    shown = f"`{name}{inspect.Signature(parameters)}`"
+    return f"### {name}\n\n{shown if ' at 0x' not in shown else ''}\n\n{_text(thing)}\n"
 
 
 def _kind(kind: type) -> str:

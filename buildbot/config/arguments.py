@@ -18,6 +18,7 @@ any class attribute.
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -257,7 +258,9 @@ def _shown(default: Any) -> str:
     """A default as it would be written down."""
     if isinstance(default, Mapping):
         default = dict(default)
-    return default.__name__ if isinstance(default, type) or inspect.isfunction(default) else repr(default)
+    if isinstance(default, type) or inspect.isfunction(default):
+        return default.__name__
+    return re.sub(r"<[\w.]*?(\w+) object at 0x[0-9a-f]+>", r"\1(…)", repr(default))
 
 
 __all__ = [

@@ -12,7 +12,7 @@ from buildbot.process.properties import Property
 from buildbot.steps.maxq import MaxQ
 from buildbot.steps.package.deb.lintian import DebLintian
 from buildbot.steps.package.deb.pbuilder import DebCowbuilder, DebPbuilder, UbuCowbuilder, UbuPbuilder
-from buildbot.steps.package.rpm import MockBuildSRPM, MockRebuild, RpmBuild, RpmLint
+from buildbot.steps.package.rpm import Mock, MockBuildSRPM, MockRebuild, RpmBuild, RpmLint
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
@@ -77,6 +77,8 @@ async def test_mock() -> None:
         "mock", "--root", "f", "--resultdir", "out", "--buildsrpm", "--spec", "s", "--sources", "."
     ]  # fmt: skip
     assert args["logfiles"] == {f"{name}.log": f"out/{name}.log" for name in ("build", "root", "state")}
+    farm, row = await run(Mock(root="f"))
+    assert commands(farm) == [["mock", "--root", "f"]] and row["results"] == SUCCESS
     farm, row = await run(MockRebuild(root="f", srpm="s"), rc=1)
     assert commands(farm) == [["mock", "--root", "f", "--rebuild", "s"]] and row["results"] == FAILURE
 

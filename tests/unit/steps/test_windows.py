@@ -46,6 +46,58 @@ async def test_output() -> None:
     assert (row["results"], row["state_string"]) == (SUCCESS, "compile 0 projects 0 files")
 
 
+PROGRAMS = "C:\\Program Files\\Microsoft Visual Studio"
+X86 = "C:\\Program Files (x86)\\Microsoft Visual Studio"
+
+
+@pytest.mark.parametrize(
+    ("kind", "directory"),
+    [
+        (vstudio.VC7, f"{PROGRAMS} .NET 2003\\Common7\\IDE"),
+        (vstudio.VS2003, f"{PROGRAMS} .NET 2003\\VC7\\BIN"),
+        (vstudio.VC8, f"{PROGRAMS} 8\\Common7\\IDE"),
+        (vstudio.VS2005, f"{PROGRAMS} 8\\VC\\BIN"),
+        (vstudio.VCExpress9, f"{PROGRAMS} 8\\VC\\BIN"),
+        (vstudio.VC9, f"{PROGRAMS} 9.0\\VC\\BIN"),
+        (vstudio.VS2008, f"{PROGRAMS} 9.0\\VC\\BIN"),
+        (vstudio.VC10, f"{PROGRAMS} 10.0\\VC\\BIN"),
+        (vstudio.VS2010, f"{PROGRAMS} 10.0\\VC\\BIN"),
+        (vstudio.VC11, f"{PROGRAMS} 11.0\\VC\\BIN"),
+        (vstudio.VS2012, f"{PROGRAMS} 11.0\\VC\\BIN"),
+        (vstudio.VC12, f"{PROGRAMS} 12.0\\VC\\BIN"),
+        (vstudio.VS2013, f"{PROGRAMS} 12.0\\VC\\BIN"),
+        (vstudio.VC14, f"{X86} 14.0\\VC\\BIN"),
+        (vstudio.VS2015, f"{X86} 14.0\\VC\\BIN"),
+        (vstudio.VC141, f"{X86}\\2017\\Community\\VC\\BIN"),
+        (vstudio.VS2017, f"{X86}\\2017\\Community\\VC\\BIN"),
+        (vstudio.VS2019, f"{X86}\\2019\\Community\\VC\\BIN"),
+        (vstudio.VS2022, f"{X86}\\2022\\Community\\VC\\BIN"),
+    ],
+)
+async def test_installations(kind: Any, directory: str) -> None:
+    """Each version is looked for where it usually is."""
+    _, row, args = await run(kind(projectfile="p.sln"))
+    assert directory in args["env"]["PATH"].split(";") and row["results"] == SUCCESS
+
+
+@pytest.mark.parametrize(
+    ("kind", "script", "versions"),
+    [
+        (vstudio.MsBuild, "${VS110COMNTOOLS}..\\..\\VC\\vcvarsall.bat", None),
+        (vstudio.MsBuild12, "${VS120COMNTOOLS}..\\..\\VC\\vcvarsall.bat", None),
+        (vstudio.MsBuild14, "${VS140COMNTOOLS}..\\..\\VC\\vcvarsall.bat", None),
+        (vstudio.MsBuild141, "\\VC\\Auxiliary\\Build\\vcvarsall.bat", "[15.0,16.0)"),
+        (vstudio.MsBuild15, "\\VC\\Auxiliary\\Build\\vcvarsall.bat", "[15.0,16.0)"),
+        (vstudio.MsBuild16, "\\VC\\Auxiliary\\Build\\vcvarsall.bat", "[16.0,17.0)"),
+    ],
+)
+async def test_versions_of_msbuild(kind: Any, script: str, versions: str | None) -> None:
+    """Each version sets up its own environment; the newer ones are found by the program for that."""
+    _, _, args = await run(kind(projectfile="p.sln", platform="x64"))
+    assert args["env"]["VCENV_BAT"] == script
+    assert (f'vswhere.exe -version "{versions}"' in args["command"]) == (versions is not None)
+
+
 @pytest.mark.parametrize(
     ("step", "command"),
     [

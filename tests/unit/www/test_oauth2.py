@@ -121,7 +121,7 @@ def made(name: str, url: str) -> Any:
         return util.KeyCloakAuth(url, "ci", "us", "hush")
     if name == "GitHub":
         return util.GitHubAuth("us", "hush", serverURL=url, getTeamsMembership=True)
-    auth = getattr(util, f"{name}Auth")("us", "hush")
+    auth = {"Google": util.GoogleAuth, "Bitbucket": util.BitbucketAuth}[name]("us", "hush")
     auth.authUri, auth.tokenUri, auth.resourceEndpoint = f"{url}/auth", f"{url}/token", url
     return auth
 
