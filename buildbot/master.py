@@ -135,6 +135,12 @@ class BuildMaster(StateLayer):
             raise
 
     @property
+    def botmaster(self) -> ProcessLayer:
+        """What builds, as steps and functions of people's own know it: ``builders`` by name, ``getBuilderById``."""
+        assert self._process is not None  # which runs those that ask
+        return self._process
+
+    @property
     def client_ports(self) -> ClientPorts:
         """Where programs that are no workers log in over PB."""
         assert self._process is not None  # whose parts ask for them

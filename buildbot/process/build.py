@@ -332,11 +332,14 @@ class Build:
             await self.__steps.current.run_in_build.interrupt(reason)
 
     async def __is_wanted(self) -> bool:
-        """What ``do_build_if`` says. A build that it does not want has no steps and stores no properties."""
-        if self.config.do_build_if is None:
+        """What the functions of builder and factory say. A build that is not wanted has no steps, and no properties."""
+        if not self.is_asked_about:
             return True
         await self.gather()
-        return bool(await resolved(self.config.do_build_if(self)))
+        wanted, skipped = self.config.do_build_if, self.config.factory.skip_build_if
+        if wanted is not None and not await resolved(wanted(self)):
+            return False
+        return skipped is None or not await resolved(skipped(self))
 
     async def __prepare(self) -> None:
         """The first step; the steps of the factory are made if it ends well."""
@@ -345,6 +348,11 @@ class Build:
             self.__steps.set(self.config.factory.make_steps())
         refused = self.__preparation.refused
         self.results = prepared.results if refused is None else refused.results
+
+    @property
+    def is_asked_about(self) -> bool:
+        """Whether a function decides if it is built at all."""
+        return self.config.do_build_if is not None or self.config.factory.skip_build_if is not None
 
     async def gather(self) -> None:
         """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""

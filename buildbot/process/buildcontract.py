@@ -36,6 +36,9 @@ class RunningBuild(StepBuild, Protocol):
     changes: list[Mapping[str, Any]]
     results: int
 
+    @property
+    def is_asked_about(self) -> bool: ...
+
     def blamelist(self) -> list[str]: ...
 
     def render(self, value: Any) -> Deferred[Any]: ...

@@ -63,10 +63,10 @@ class Preparation:
         self._making_ready: Deferred[Connection] | None = None
 
     async def begin(self) -> None:
-        """Store that the build begins, with this step; without the step if ``do_build_if`` is still to be asked."""
+        """Store that the build begins, with this step; without it if functions are asked first whether to build."""
         build = self._build
         brid, update, workerid = build.request["buildrequestid"], build.master.data.update, build.worker.workerid
-        if build.config.do_build_if is not None:
+        if build.is_asked_about:
             build.buildid = await update.newBuild(brid, workerid=workerid)
             return
         batch = update.batch()

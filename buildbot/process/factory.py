@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -29,6 +29,16 @@ class BuildFactory:
     buildClass: type[Build] = Build
     #: of older versions: how long a build will take is always known from those before
     useProgress: Any = True
+    #: see `setSkipBuildIf`
+    skip_build_if: Callable[[Build], Any] | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "newBuild" in vars(cls):
+            error(
+                f"{cls.__name__}.newBuild would not be called: override the build itself, with a class derived from "
+                "buildbot.process.build.Build as buildClass of the factory"
+            )
 
     def __init__(self, steps: Iterable[Any] | None = None) -> None:
         self.steps: list[StepFactory[BuildStep]] = []
@@ -72,6 +82,17 @@ class BuildFactory:
         if files:
             # of the values only the paths are left: nothing is asked for again
             self.addStep(RemoveSecretFiles(secret_files=[(path, "") for path, _ in _pairs(files)]))
+
+    def setSkipBuildIf(self, predicate: Any) -> None:
+        """Let builds end as SKIPPED, without steps, of which a function says so; the opposite of ``do_build_if``.
+
+        Args:
+            predicate: called with the build, whose properties are known; may return a Deferred or be a coroutine.
+        """
+        if not callable(predicate):
+            error(f"setSkipBuildIf must be given a function of a build, not {predicate!r}")
+            return
+        self.skip_build_if = predicate
 
     def make_steps(self) -> list[BuildStep]:
         """Fresh steps for one build."""

@@ -81,6 +81,10 @@ class ProcessLayer:
         #: the next try to build again, after one that failed
         self._again: IDelayedCall | None = None
 
+    def getBuilderById(self, builderid: int) -> Builder | None:
+        """The running builder with an id, as steps and functions of people's own ask; None if none here has it."""
+        return next((each for each in self.builders.values() if each.builderid == builderid), None)
+
     async def start(self, config: MasterConfig) -> None:
         """Start everything.
 

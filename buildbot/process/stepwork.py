@@ -64,9 +64,11 @@ class StepWork:
         if step.stopped:
             raise BuildStepCancelled
         if command.stdioLogName is not None:
-            if command.stdioLogName not in self._logs:
-                await step.addLog(command.stdioLogName)
-            command.useLog(self._logs[command.stdioLogName])
+            if command.stdioLogName in self._logs:
+                log = self._logs[command.stdioLogName]
+            else:  # which may be the log of another step, for which this one does a part of the work
+                log = await step.addLog(command.stdioLogName)
+            command.useLog(log)
         self._command = step.cmd = command
         try:
             if not step.stopped:  # while the log was made

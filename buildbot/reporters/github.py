@@ -18,6 +18,7 @@ from buildbot.reporters.repositories import owner_and_name, pull_request
 from buildbot.reporters.status import StatusPush, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer, TooLargeError, UnexpectedAnswerError
+from buildbot.util.httpclientservice import HTTPSession
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 HOSTED_BASE_URL = "https://api.github.com"
@@ -111,6 +112,14 @@ class GitHubStatusPush(StatusPush):
         )
         self.arrived(state, f"{repo_user}/{repo_name} at {sha}, context {context}, issue {issue}")
         return answer
+
+    def session(self) -> HTTPSession:
+        """Requests to the API; with the token, unless that depends on the build."""
+        headers = {"User-Agent": "Buildbot"}
+        if isinstance(self.token, str):
+            headers["Authorization"] = f"token {self.token}"
+        http = self.master.httpservice
+        return HTTPSession(http, self.baseURL or HOSTED_BASE_URL, headers=headers, verify=self.verify, debug=self.debug)
 
     async def github(self, method: str, path: str, props: Properties, payload: Any = ...) -> Answer:
         """A request to the API that must succeed."""

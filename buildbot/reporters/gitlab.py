@@ -14,6 +14,7 @@ from buildbot.reporters.repositories import owner_and_name
 from buildbot.reporters.status import Report, StatusPush, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
+from buildbot.util.httpclientservice import HTTPSession
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 HOSTED_BASE_URL = "https://gitlab.com"
@@ -106,6 +107,12 @@ class GitLabStatusPush(StatusPush):
         answer = await self.__ask("POST", f"/projects/{project_id}/statuses/{sha}", payload)
         self.arrived(state, f"project {project_id} at {sha}, {context}")
         return answer
+
+    def session(self) -> HTTPSession:
+        """Requests to GitLab; the endpoints of its API begin with ``/api/v4``."""
+        headers = {"Private-Token": self.token}
+        http = self.master.httpservice
+        return HTTPSession(http, self.baseURL or HOSTED_BASE_URL, headers=headers, verify=self.verify, debug=self.debug)
 
     async def __ask(self, method: str, path: str, payload: Any = ...) -> Answer:
         url = f"{self.baseURL or HOSTED_BASE_URL}/api/v4{path}"

@@ -19,6 +19,7 @@ from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.message import MessageFormatterFunction
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer, UnexpectedAnswerError
+from buildbot.util.httpclientservice import HTTPSession
 
 _log = Logger()
 
@@ -58,6 +59,33 @@ class HttpPush(ReporterBase):
 
     debug = argument(None, checks.optional(checks.boolean), doc="log each request and how it was answered")
     verify = argument(None, verify_or_file, doc="False takes any certificate; a path names those to trust")
+
+    __own_http: Any = None
+
+    def session(self) -> HTTPSession:
+        """Requests to the receiver, with what they have in common."""
+        raise NotImplementedError(f"{type(self).__name__} has no session()")
+
+    @property
+    def _http(self) -> Any:
+        """`session`, as reporters of people's own call it; it may be set."""
+        if self.__own_http is None:
+            self.__own_http = self.session()
+        return self.__own_http
+
+    @_http.setter
+    def _http(self, session: Any) -> None:
+        self.__own_http = session
+
+    def is_status_2xx(self, code: int) -> bool:
+        """Whether a status says that a request has succeeded."""
+        return code // 100 == 2
+
+    @deferred
+    async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
+        """Take the arguments; Deferred."""
+        self.__own_http = None
+        await super().reconfigService(*args, **kwargs)
 
     async def ask(self, method: str, url: str, **kwargs: Any) -> Answer:
         """Make a request; arguments as `buildbot.util.httpclient.HttpClient.request`.
@@ -173,6 +201,11 @@ class HttpStatusPush(HttpPush):
         """Beginnings, and the ends that the default mode has; the build itself is the body."""
         formatter = MessageFormatterFunction(_the_build, "json")
         return [BuildStatusGenerator(report_new=True, message_formatter=formatter)]
+
+    def session(self) -> HTTPSession:
+        """Requests to the server; their endpoint is empty, or a path below it."""
+        http, url = self.master.httpservice, self.serverUrl.rstrip("/")
+        return HTTPSession(http, url, self.auth, self.headers, self.verify, self.cert, self.debug, self.skip_encoding)
 
     @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:

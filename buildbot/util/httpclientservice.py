@@ -111,7 +111,7 @@ class HTTPSession:
         """POST; Deferred of a `HTTPResponse`.
 
         Args:
-            endpoint: ``/path`` below ``base_url``, or a whole URL.
+            endpoint: ``/path`` below ``base_url``, a whole URL, or empty for ``base_url`` itself.
             params: added to the query.
             headers: of this request.
             data: fields of a form, or the body as bytes; excludes json.
@@ -135,9 +135,9 @@ class HTTPSession:
         json: object = None,
         files: Mapping[str, FileValue] | None = None,
     ) -> HTTPResponse:
-        if not endpoint.startswith(("/", "http://", "https://")):
+        if endpoint and not endpoint.startswith(("/", "http://", "https://")):
             raise ValueError(f"endpoint: {endpoint!r} must begin with a slash, or be a whole URL")
-        url = self._base_url + endpoint if endpoint.startswith("/") else endpoint
+        url = endpoint if endpoint.startswith(("http://", "https://")) else self._base_url + endpoint
         answer = await self._http.request(
             method,
             url,

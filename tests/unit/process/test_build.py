@@ -653,6 +653,34 @@ async def test_do_build_if(wanted: bool) -> None:
     await farm.stop()
 
 
+@pytest.mark.parametrize(("skipped", "wanted"), [(True, True), (False, True), (False, False)])
+async def test_set_skip_build_if(skipped: bool, wanted: bool) -> None:
+    """A factory may say of which builds it makes none, beside do_build_if of the builder."""
+
+    async def predicate(build: Any) -> bool:
+        return skipped and build.getProperty("branch") == "main"
+
+    farm = StepHarness(ShellCommand(command=["x"]), do_build_if=lambda build: wanted)
+    farm.config.factory.setSkipBuildIf(predicate)
+    build = await farm.run(branch="main")
+    assert build["results"] == (SUCCESS if wanted and not skipped else SKIPPED)
+    alone = StepHarness(ShellCommand(command=["x"]))
+    alone.config.factory.setSkipBuildIf(lambda build: skipped)
+    assert (await alone.run())["results"] == (SKIPPED if skipped else SUCCESS)
+
+
+def test_factories_that_cannot_be() -> None:
+    """What would be without effect is a mistake of the configuration, which says what to do instead."""
+    with pytest.raises(ConfigErrors, match=r"Own\.newBuild would not be called: .* as buildClass of the factory"):
+
+        class Own(BuildFactory):
+            def newBuild(self, requests: Any, builder: Any) -> Any:
+                return None
+
+    with pytest.raises(ConfigErrors, match="setSkipBuildIf must be given a function of a build, not True"):
+        BuildFactory().setSkipBuildIf(True)
+
+
 async def test_do_build_if_fails() -> None:
     """A function that fails ends the build in EXCEPTION."""
     farm = StepHarness(ShellCommand(command=["x"]), do_build_if=lambda build: 1 // 0)

@@ -216,6 +216,22 @@ async def test_handed_a_build_and_a_worker() -> None:
     assert row["results"] == SUCCESS
 
 
+async def test_does_a_part_of_the_work_of_another() -> None:
+    """A step that another one makes may write to that one's logs."""
+
+    class Outer(BuildStep):
+        async def run(self) -> int:
+            inner = ShellCommand(command=["inner"], workdir="here")
+            inner.build, inner.master, inner.worker, inner.stepid = self.build, self.master, self.worker, self.stepid
+            inner.addLog = self.addLog  # type: ignore[method-assign]
+            return await inner.run()
+
+    farm = StepHarness(Outer(), script=lambda name, args: ([("stdout", "x\n")], 0))
+    await farm.run()
+    assert [args["workdir"] for _, args in farm.connection.started] == ["here"]
+    assert "ox\n" in farm.master.text(2)
+
+
 async def test_remote_command() -> None:
     """A command can be given its logs, also such as are made when they are needed, and closes them if it is told to."""
     commands: list[RemoteCommand] = []

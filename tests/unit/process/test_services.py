@@ -74,6 +74,8 @@ async def test_what_is_configured_is_registered(layer: ProcessLayer) -> None:
     (worker,) = await data.get({}, ("workers",))
     configured = {each["builderid"] for each in worker["configured_on"]}
     assert configured == {each.builderid for each in layer.builders.values()}
+    assert layer.getBuilderById(layer.builders["b2"].builderid) is layer.builders["b2"]
+    assert layer.getBuilderById(99) is None
     for kind in ("schedulers", "changesources"):
         (part,) = await data.get({}, (kind,))
         assert part["master"]["masterid"] == masterid

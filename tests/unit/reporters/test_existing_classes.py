@@ -154,3 +154,76 @@ async def test_a_service() -> None:
     assert farm.manager.named["counting"] is service and service.count == 8
     await farm.stop()
     assert not service.running
+
+
+class Bare(HttpStatusPush):
+    """Sends what it likes by the session of its base."""
+
+    name = "Bare"
+    codes: Any = ()
+
+    def checkConfig(self, serverUrl: str, extra: Any = None, **kwargs: Any) -> None:
+        super().checkConfig(serverUrl, **kwargs)
+
+    @defer.inlineCallbacks
+    def reconfigService(self, serverUrl: str, extra: Any = None, **kwargs: Any) -> Any:
+        yield super().reconfigService(serverUrl, **kwargs)
+        self.extra = extra
+
+    @defer.inlineCallbacks
+    def sendMessage(self, reports: Any) -> Any:
+        response = yield self._http.post("", json={"extra": self.extra})
+        self.codes = [*self.codes, self.is_status_2xx(response.code)]
+
+
+class Labels(GitHubStatusPush):
+    """Asks GitHub by the session of its base."""
+
+    name = "Labels"
+    seen: Any = None
+
+    @defer.inlineCallbacks
+    def sendMessage(self, reports: Any) -> Any:
+        response = yield self._http.get("/repos/acme/widget/labels")
+        self.seen = yield response.json()
+
+
+class OwnSession(HttpStatusPush):
+    """Makes a session of its own."""
+
+    name = "OwnSession"
+
+    @defer.inlineCallbacks
+    def reconfigService(self, serverUrl: str, **kwargs: Any) -> Any:
+        yield super().reconfigService(serverUrl, **kwargs)
+        self._http = yield httpclientservice.HTTPClientService.getService(self.master, serverUrl, headers={"X": "1"})
+
+    @defer.inlineCallbacks
+    def sendMessage(self, reports: Any) -> Any:
+        yield self._http.post("/own", data=b"x")
+
+
+async def test_sessions() -> None:
+    """``_http`` asks the receiver, with login and headers; a subclass may set another."""
+    bare = Bare("https://a.example/p/", extra=5, auth=("jo", "pw"), headers={"H": "h"})
+    labels = Labels("tok")
+    own = OwnSession("https://b.example")
+    farm = ReporterHarness(bare, labels, own)
+    await farm.start()
+    buildid = await farm.begin(await farm.request())
+    await farm.end(buildid)
+    await farm.idle()
+    asked = {each["url"]: each for each in farm.server.requests}
+    assert set(asked) == {
+        "https://a.example/p",
+        "https://api.github.com/repos/acme/widget/labels",
+        "https://b.example/own",
+    }
+    first = asked["https://a.example/p"]
+    assert (first["json"], first["headers"]["h"], first["headers"]["authorization"]) == (
+        {"extra": 5}, "h", "Basic am86cHc=",
+    )  # fmt: skip
+    assert asked["https://api.github.com/repos/acme/widget/labels"]["headers"]["authorization"] == "token tok"
+    assert asked["https://b.example/own"]["headers"]["x"] == "1"
+    assert bare.codes == [True, True] and labels.seen == {}
+    await farm.stop()
