@@ -167,6 +167,23 @@ def test_a_long_build_that_ended_is_shown(farm: Farm, visitor: Visitor) -> None:
     expect(rows(page, "Ended").first).to_contain_text("linux #1")
 
 
+def test_a_builder_that_builds_seldom(farm: Farm, visitor: Visitor) -> None:
+    """The list of builders shows its builds though those of others fill the newest ones of all."""
+    farm.end(build=farm.build(builder="linux", worker="w1"), results=2)
+    build = farm.get(path=["builds", farm.build(builder="windows", worker="w2")])
+
+    def only_others(route: Route) -> None:
+        answer = route.fetch().json()
+        others = [{**build, "buildid": 10_000 + number, "number": number} for number in range(600)]
+        route.fulfill(json={**answer, "builds": others})
+
+    visitor.page.route("**/builds?order=-buildid&limit=600*", only_others)
+    visitor.open("#/builders")
+    row = visitor.page.locator(".row.builder", has_text="linux")
+    expect(row.locator(".time")).to_contain_text("ago")
+    expect(row.get_by_label("last: failure")).to_be_visible()
+
+
 def test_build_page_is_live(farm: Farm, visitor: Visitor) -> None:
     """Steps, log lines with their colours, properties and the result appear as they happen."""
     build = farm.build(builder="linux", worker="w1")

@@ -3,13 +3,15 @@
 import { html, useMemo } from "../dom.js";
 import { duration } from "../format.js";
 import { useGradually, useQuery } from "../hooks.js";
-import { latestBuilds, waiting } from "../queries.js";
+import { builderBuilds, latestBuilds, waiting } from "../queries.js";
 import { StateIcon, stateOf } from "../results.js";
 import { to } from "../router.js";
 import { Ago } from "./basics.js";
 import { History, tookSeconds } from "./builds.js";
 
 const SHOWN_BUILDS = 14;
+/** Of how many builders that are not among the newest builds of all the own ones are asked for. */
+const SELDOM = 40;
 
 /** The newest builds of each builder, by its id. */
 export function useLatest() {
@@ -36,9 +38,12 @@ export function BuilderRows({ builders, onTag }) {
   const queue = useQuery(waiting);
   const latest = useLatest();
   const drawn = useGradually(builders);
+  // On a busy farm the newest builds of all do not reach back to those of builders that build seldom.
+  const isPart = useQuery(latestBuilds).list.length >= latestBuilds.limit;
+  const seldom = isPart ? drawn.filter((builder) => !latest.has(builder.builderid)).slice(0, SELDOM) : [];
   const waitingBy = useMemo(() => group(queue.list, "builderid", Infinity), [queue.list]);
   return html`<ul class="rows builders">${drawn.map((builder) => html`<${BuilderRow} key=${builder.builderid} builder=${builder}
-    builds=${latest.get(builder.builderid) ?? []} waiting=${waitingBy.get(builder.builderid)?.length ?? 0} onTag=${onTag} />`)}</ul>`;
+    builds=${latest.get(builder.builderid) ?? []} asks=${seldom.includes(builder)} unknown=${isPart} waiting=${waitingBy.get(builder.builderid)?.length ?? 0} onTag=${onTag} />`)}</ul>`;
 }
 
 function group(items, key, most) {
@@ -51,11 +56,14 @@ function group(items, key, most) {
   return groups;
 }
 
-function BuilderRow({ builder, builds, waiting: inQueue, onTag }) {
+function BuilderRow({ builder, builds: newest, asks, unknown, waiting: inQueue, onTag }) {
+  const own = useQuery(asks ? builderBuilds(builder.builderid, [], SHOWN_BUILDS) : null);
+  const builds = newest.length ? newest : own.list;
+  const never = unknown && !(asks && own.state === "ready") ? "not lately" : "never";
   const running = builds.filter((build) => !build.complete);
   const last = builds.find((build) => build.complete);
   return html`<li class="row builder ${isInUse(builder) ? "" : "gone"}">
-    <${StateIcon} state=${last ? stateOf(last) : "pending"} label=${last ? `last: ${stateOf(last)}` : "never built"} />
+    <${StateIcon} state=${last ? stateOf(last) : "pending"} label=${last ? `last: ${stateOf(last)}` : `${never} built`} />
     <span class="main-cell"><a class="main" href=${to.builder(builder.builderid)}><b>${builder.name}</b></a>
       ${builder.tags.filter((tag) => tag !== "_virtual_").map((tag) => html`<button class="tag" tabindex="-1" onClick=${() => onTag(tag)}>${tag}</button>`)}</span>
     <span class="detail">
@@ -64,6 +72,6 @@ function BuilderRow({ builder, builds, waiting: inQueue, onTag }) {
     </span>
     <span class="history-cell"><${History} builds=${builds} builderid=${builder.builderid} /></span>
     <span class="took num dim">${last && duration(tookSeconds(last))}</span>
-    <span class="time dim">${last ? html`<${Ago} at=${last.complete_at} />` : "never"}</span>
+    <span class="time dim">${last ? html`<${Ago} at=${last.complete_at} />` : never}</span>
   </li>`;
 }
