@@ -39,8 +39,11 @@ Options = Mapping[str, Any] | None
 
 
 def segments_of(path: str) -> tuple[str, ...]:
-    """The segments of a path as clients write it: percent-encoded as in a URL, so that names may have any character."""
-    return tuple(map(unquote, path.split("/")))
+    """The segments of a path as clients write it: percent-encoded as in a URL, so that names may have any character.
+
+    Slashes before and behind it do not count.
+    """
+    return tuple(map(unquote, path.strip("/").split("/")))
 
 
 def path_of(segments: Sequence[str]) -> str:

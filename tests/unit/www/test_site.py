@@ -540,12 +540,12 @@ async def test_paths_of_any_name(master: FakeMaster, name: str) -> None:
     path = f"builders/{quote(name, safe='')}/builds"
     async with serving(master) as (_, port):
         client = await connect(port)
-        for number, each in enumerate((path, f"{path}/*/new")):
+        for number, each in enumerate((path, f"{path}/*/new", f"/{path}/")):
             assert (await client.ask(cmd="startConsuming", path=each, _id=number))["code"] == 200
         before = await clock(master)
         await update.newBuild(brids["other"])
         buildid = await update.newBuild(brids[name])
-        assert [(await client.frames.get())["m"]["buildid"] for _ in range(2)] == [buildid, buildid]
+        assert [(await client.frames.get())["m"]["buildid"] for _ in range(3)] == [buildid] * 3
         assert (await client.ask(cmd="stopConsuming", path=path, _id=3))["code"] == 200
         text = await raw(port, request("GET", f"/sse/listen/{path}?since={before}"), until=b'"key"')
         assert f'"buildid":{buildid},'.encode() in text
