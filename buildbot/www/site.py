@@ -191,7 +191,15 @@ class WwwServer:
             self._streams,
             Pages(settings, gate, self._www),
             Login(gate, settings.buildbot_url),
-            ChangeHooks(data, self._www, reactor, self.master.httpservice, settings.allows_origin, self.master),
+            ChangeHooks(
+                data,
+                self._www,
+                reactor,
+                self.master.httpservice,
+                settings.allows_origin,
+                self.master,
+                lambda: self.starting,
+            ),
             self._operating,
         )
 

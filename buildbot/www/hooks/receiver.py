@@ -10,6 +10,7 @@ from typing import Any
 from twisted.cred import error as cred
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildbot.config.hooks import plugin_dialects
@@ -29,6 +30,9 @@ from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.http.messages import Request, Response
 
 _log = Logger()
+
+#: how long a delivery waits for a master that starts (forges wait for ten seconds), and how often it looks
+START_WAIT_S, START_LOOK_S = 8.0, 0.1
 
 _DIALECTS: Mapping[str, type[Dialect]] = {
     "base": BaseDialect,
@@ -61,6 +65,8 @@ class ChangeHooks:
         http: for requests to senders.
         allows_origin: whether pages of an origin may report changes from a browser.
         master: for handlers of users and plugins, and for secrets; None where there is none.
+        is_starting: whether the master does not know yet what its configuration says of changes, or does not run its
+            pollers. A delivery waits for that, as most senders do not send it again.
     """
 
     def __init__(
@@ -71,8 +77,11 @@ class ChangeHooks:
         http: HttpClient,
         allows_origin: Callable[[str], bool] = lambda _: False,
         master: Any = None,
+        is_starting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._allows_origin = allows_origin
+        self._is_starting = is_starting
+        self._reactor = reactor
         self._data = data
         self._dialects = {
             name: _kind(name, options)(data, options, http, master)
@@ -90,6 +99,8 @@ class ChangeHooks:
         if self._checkers and not await self._authenticated(request):
             challenge = ("WWW-Authenticate", 'Basic realm="Protected area"')
             return Response.text(401, "Unauthorized").with_headers(challenge)
+        if not await self._started():
+            return Response.text(503, "this master is starting; try again").with_headers(("Retry-After", "5"))
         match = re.match(r"\w*", path[0] if path else "", re.ASCII)
         name = (match[0] if match else "") or "base"
         try:
@@ -113,6 +124,15 @@ class ChangeHooks:
             _log.failure("change hook {name} failed", name=name)
             return Response.text(500, "Error processing changes.")
         return Response.text(200, f"{len(added)} change found" if added else "no change found")
+
+    async def _started(self) -> bool:
+        """Wait until the master has started, for as long as senders wait for an answer; False if it has not."""
+        until = self._reactor.seconds() + START_WAIT_S
+        while self._is_starting():
+            if self._reactor.seconds() >= until:
+                return False
+            await deferLater(self._reactor, START_LOOK_S, lambda: None)
+        return True
 
     def _is_from_a_page(self, request: Request) -> bool:
         """Whether a page in a browser sends it; services are no browsers.

@@ -11,6 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 from twisted.cred.checkers import FilePasswordDB
+from twisted.internet.defer import ensureDeferred
+from twisted.internet.task import Clock
 
 from buildbot.config.hooks import check_dialects
 from buildbot.plugins import webhooks
@@ -152,6 +154,26 @@ async def test_replay(master: FakeMaster) -> None:
     other = {**PUSH, "ref": "refs/heads/other"}
     assert await deliver(receiver, "github", other, x_github_event="push") == (200, "1 change found")
     assert len(await changes(master)) == 2
+
+
+@pytest.mark.parametrize("starts", [True, False])
+async def test_a_master_that_starts(master: FakeMaster, starts: bool) -> None:
+    """A delivery waits until the master knows what its configuration says of changes; not for ever."""
+    clock, starting = Clock(), [True]
+    receiver = ChangeHooks(
+        master.data,
+        {"change_hook_dialects": {"github": {}}},
+        clock,
+        master.httpservice,
+        is_starting=lambda: starting[0],
+    )
+    answer = ensureDeferred(deliver(receiver, "github", PUSH, x_github_event="push"))
+    clock.pump([0.1] * 50)
+    assert not answer.called
+    starting[0] = not starts
+    clock.pump([0.1] * 40)
+    assert await answer == ((200, "1 change found") if starts else (503, "this master is starting; try again"))
+    assert len(await changes(master)) == starts
 
 
 async def test_failed_delivery_may_come_again(master: FakeMaster) -> None:
