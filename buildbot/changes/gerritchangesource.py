@@ -56,7 +56,7 @@ async def logged_events(http: HttpClient, base_url: str, auth: Any, since_s: int
     """The events that Gerrit's plugin ``events-log`` has, each as JSON, from a moment on."""
     params = {} if since_s is None else {"t1": datetime.fromtimestamp(since_s, UTC).strftime("%Y-%m-%d %H:%M:%S")}
     answer = await ask(http, f"{base_url.rstrip('/')}/a/plugins/events-log/events/", auth, **params)
-    lines = answer.body.removeprefix(_GUARD).decode("utf-8", "backslashreplace").splitlines()
+    lines = answer.body.removeprefix(_GUARD).decode("utf-8", "backslashreplace").split("\n")
     return [line for line in lines if line.strip()]
 
 

@@ -66,7 +66,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             body = ")]}'\n" + json.dumps({"/COMMIT_MSG": {}, "src/a": {}})
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Content-Length", str(len(body.encode())))
         self.end_headers()
         self.wfile.write(body.encode())
 
@@ -194,7 +194,7 @@ async def test_odd_events(master: Any, tmp_path: Path, gerrit: Gerrit) -> None:
         event(PATCH_SET, change=None),
         event(PUSH, submitter="x"),
         event(PUSH, eventCreatedOn=10**11),
-        event(PATCH_SET),
+        json.dumps({**PATCH_SET, "change": {**PATCH_SET["change"], "subject": "a\x85b\u2028c"}}, ensure_ascii=False),
     ]
     poller = GerritEventLogPoller(gerrit.url, ("jo", "pw"), gitBaseURL="https://g/", pollAtLaunch=False)
     await poller.run_in(Running(master, tmp_path))  # type: ignore[arg-type]
