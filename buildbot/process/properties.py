@@ -17,7 +17,7 @@ from zope.interface import implementer
 from buildbot.config.errors import error
 from buildbot.interfaces import IProperties, IRenderable, holds_renderable, is_renderable
 from buildbot.process.renderables import FlattenList, URLForBuild, WithProperties
-from buildbot.process.rendering import Renderable, rendered
+from buildbot.process.rendering import Renderable, rendered, substitutions
 from buildbot.process.secrets import secret
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.redaction import Redactor
@@ -349,10 +349,14 @@ class Interpolate(Renderable):
     def __init__(self, fmtstring: str, *args: Any, **kwargs: Any) -> None:
         self.fmtstring, self.args, self.kwargs = fmtstring, args, kwargs
         self._substitutions: dict[str, _Substitution] = {}
+        given: object = fmtstring  # whatever a configuration has
+        if not isinstance(given, str):
+            error(f"Interpolate: the format must be a text, not {fmtstring!r} ({type(fmtstring).__name__})")
+            return
         if args and kwargs:
             error(f"Interpolate({fmtstring!r}) takes either positional or keyword arguments, not both")
         try:
-            for key, shown in [] if args else _substitutions(fmtstring):
+            for key, shown in [] if args else substitutions(fmtstring):
                 if key is None:
                     raise ValueError(f"nothing is given for {shown!r}; a percent sign is written %%")
                 self._substitutions[key] = self._parse(key)
@@ -408,31 +412,3 @@ class Interpolate(Renderable):
             return self.fmtstring % tuple([await rendered(value, props) for value in self.args])
         keywords = {key: await item.render(props, self.kwargs) for key, item in self._substitutions.items()}
         return self.fmtstring % keywords
-
-
-#: what follows the key of a ``%`` format: flags, width, precision, length, conversion
-_FORMAT = re.compile(r"[-#0 +]*(?:\*|\d*)(?:\.(?:\*|\d*))?[hlL]?(.?)", re.DOTALL)
-
-
-def _substitutions(text: str) -> Iterator[tuple[str | None, str]]:
-    """The formats in a text but ``%%``, as the ``%`` operator sees them: the key, and how the format is written.
-
-    The key is None for a format without one, such as ``%s``. Parentheses in a key balance.
-    """
-    at = 0
-    while (at := text.find("%", at)) >= 0:
-        start, key = at, None
-        at += 1
-        if text.startswith("(", at):
-            depth, at = 1, at + 1
-            while depth:
-                if at >= len(text):
-                    raise ValueError("a parenthesis is not closed")
-                depth += {"(": 1, ")": -1}.get(text[at], 0)
-                at += 1
-            key = text[start + 2 : at - 1]
-        form = _FORMAT.match(text, at)
-        assert form is not None  # every part of it may be empty
-        at = form.end()
-        if key is not None or form[1] != "%":
-            yield key, text[start:at]

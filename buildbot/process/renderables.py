@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from buildbot.config.errors import error
-from buildbot.process.rendering import Renderable, rendered
+from buildbot.process.rendering import Renderable, rendered, substitutions
 from buildbot.util.deferreds import resolved
 
 
@@ -29,6 +29,14 @@ class WithProperties(Renderable):
         self.fmtstring, self.args, self.lambdas = fmtstring, args, lambdas
         if args and lambdas:
             error(f"WithProperties({fmtstring!r}) takes either names of properties or functions, not both")
+        try:
+            keys = [] if args else [(key, shown) for key, shown in substitutions(fmtstring)]
+            for key, shown in keys:
+                if key is None:
+                    raise ValueError(f"nothing is given for {shown!r}; a percent sign is written %%")
+            fmtstring % (tuple(0 for _ in args) if args else {key: 0 for key, _ in keys})
+        except (TypeError, ValueError) as problem:
+            error(f"WithProperties({fmtstring!r}): {problem}")
         for name, function in lambdas.items():
             if not callable(function):
                 error(f"WithProperties({fmtstring!r}): {name} must be a function of the build, not {function!r}")

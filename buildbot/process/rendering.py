@@ -9,7 +9,8 @@ the configuration, because there is nothing to decide by before the build runs.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from zope.interface import implementer
@@ -17,6 +18,33 @@ from zope.interface import implementer
 from buildbot.config.errors import ConfigErrors, error
 from buildbot.interfaces import IRenderable, PropertiesLike, is_renderable
 from buildbot.util.deferreds import resolved
+
+#: what follows the key of a ``%`` format: flags, width, precision, length, conversion
+_FORMAT = re.compile(r"[-#0 +]*(?:\*|\d*)(?:\.(?:\*|\d*))?[hlL]?(.?)", re.DOTALL)
+
+
+def substitutions(text: str) -> Iterator[tuple[str | None, str]]:
+    """The formats in a text but ``%%``, as the ``%`` operator sees them: the key, and how the format is written.
+
+    The key is None for a format without one, such as ``%s``. Parentheses in a key balance.
+    """
+    at = 0
+    while (at := text.find("%", at)) >= 0:
+        start, key = at, None
+        at += 1
+        if text.startswith("(", at):
+            depth, at = 1, at + 1
+            while depth:
+                if at >= len(text):
+                    raise ValueError("a parenthesis is not closed")
+                depth += {"(": 1, ")": -1}.get(text[at], 0)
+                at += 1
+            key = text[start + 2 : at - 1]
+        form = _FORMAT.match(text, at)
+        assert form is not None  # every part of it may be empty
+        at = form.end()
+        if key is not None or form[1] != "%":
+            yield key, text[start:at]
 
 
 def same_description(left: Any, right: Any) -> bool:

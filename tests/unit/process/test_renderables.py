@@ -87,6 +87,20 @@ async def test_what_is_missing(props: Properties) -> None:
 
 def test_mistakes() -> None:
     """What cannot be meant is said when it is made."""
+    mistakes: list[tuple[Any, str]] = [
+        (lambda: WithProperties("rm -rf %s"), "nothing is given for '%s'"),
+        (lambda: WithProperties("%(name)s %s"), "nothing is given for '%s'"),
+        (lambda: WithProperties("100%"), "nothing is given for '%'"),
+        (lambda: WithProperties("%s %s", "a"), "not enough arguments"),
+        (lambda: WithProperties("%s", "a", "b"), "not all arguments converted"),
+        (lambda: WithProperties("%(a"), "a parenthesis is not closed"),
+        (lambda: WithProperties("%(a)"), "incomplete format"),
+        (lambda: Interpolate(5), "the format must be a text, not 5 (int)"),  # type: ignore[arg-type]
+    ]
+    for make, problem in mistakes:
+        with pytest.raises(ConfigErrors) as caught:
+            make()
+        assert problem in str(caught.value)
     with pytest.raises(ConfigErrors, match="either names of properties or functions, not both"):
         WithProperties("%s", "a", b=lambda build: 1)
     with pytest.raises(ConfigErrors, match="a must be a function of the build"):
