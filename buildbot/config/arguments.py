@@ -7,7 +7,7 @@ A kind declares each argument once, in its class body::
         strict = argument(False, checks.boolean, doc="warnings are failures")
 
 `Declared.__init__` takes the arguments that a configuration gives, checks them and sets them as attributes. An
-argument that was not given has the value of the class attribute, so a subclass changes a default with
+argument that is not given has the value of the class attribute, so a subclass changes a default with
 ``strict = True``. An attribute that ``__init__`` of a subclass has set before stays. Mistakes name class, argument and
 value, and say what is allowed.
 
@@ -43,12 +43,11 @@ class Argument:
     """The declaration of one argument.
 
     Attributes:
-        default: its value where it is not given; `REQUIRED` if it must be.
-        check: gives back the value to keep, or raises ValueError with words that follow the argument's name.
-        rendered: whether a renderable may stand for the value, or in it; the engine replaces it before the object
-            works.
-        renderable: the same, but the object itself says when it is replaced.
-        doc: what it means, for the reference pages.
+        default: its value if it is not given; `REQUIRED` if it must be given.
+        check: gives the value to keep, or raises ValueError with a text that follows the argument's name.
+        rendered: whether the value may be or hold a renderable, which the engine renders before the object works.
+        renderable: the same, but the object itself decides when it is rendered.
+        doc: its meaning, for the reference pages.
     """
 
     default: Any
@@ -61,7 +60,7 @@ class Argument:
         return None if self.default is REQUIRED else self.default
 
     def checked(self, value: Any) -> Any:
-        """The value to keep; ValueError if it is none. A renderable is checked once it is rendered."""
+        """The value to keep; ValueError if it is not allowed. A renderable is checked when it is rendered."""
         if holds_renderable(value):
             if not (self.rendered or self.renderable):
                 raise ValueError(f"must be known when the configuration is read, so it cannot be {value!r}")
@@ -81,7 +80,7 @@ def argument(
     return Argument(default, check, rendered, renderable, " ".join(doc.split()))
 
 
-#: of classes that were asked for; a configuration that is read again brings new ones
+#: the declared arguments by class; each reading of a configuration brings new classes
 _known: WeakKeyDictionary[type, dict[str, Argument]] = WeakKeyDictionary()
 
 
@@ -177,7 +176,7 @@ class Declared:
         return {name: value for name, value in given.items() if name not in taken}
 
     def set_rendered(self, name: str, value: Any) -> None:
-        """Set an attribute to what was made of a renderable.
+        """Set an attribute to the value of a renderable.
 
         Raises:
             ValueError: a declared argument may not have this value; the message names both.
@@ -197,12 +196,12 @@ class Declared:
 
 
 def check_arguments(described: Declared, given: Mapping[str, Any], name: str) -> None:
-    """Report what is wrong with arguments by name, without setting any.
+    """Report the mistakes in arguments, without setting any.
 
     Args:
-        described: of the class that declares them.
-        given: by name.
-        name: what messages call it, besides its class.
+        described: an object of the class that declares them.
+        given: the arguments by name.
+        name: its name in messages, besides its class.
     """
     declared = arguments_of(type(described))
     called = f"{type(described).__name__} {name!r}"
@@ -221,14 +220,14 @@ def check_arguments(described: Declared, given: Mapping[str, Any], name: str) ->
 
 
 def set_arguments(described: Declared, given: Mapping[str, Any], name: str, secrets: Collection[str] = ()) -> None:
-    """Set arguments by name as attributes; one that is not given becomes its class's default again.
+    """Set arguments as attributes; one that is not given gets the default of the class.
 
     Args:
         described, given, name: as for `check_arguments`.
-        secrets: arguments whose values no message shows.
+        secrets: the names of arguments whose values no message may show.
 
     Raises:
-        ValueError: a value that was known only now is not allowed; the message names it.
+        ValueError: a rendered value is not allowed; the message names it.
     """
     for key, each in arguments_of(type(described)).items():
         if key not in given:
@@ -255,7 +254,7 @@ def documented(kind: type) -> Iterator[str]:
 
 
 def _shown(default: Any) -> str:
-    """A default as it would be written down."""
+    """A default as Python text."""
     if isinstance(default, Mapping):
         default = dict(default)
     if isinstance(default, type) or inspect.isfunction(default):

@@ -1,4 +1,4 @@
-"""Options of badges: ``c['www']['plugins']['badges']``, and what a request for one may change."""
+"""Options of badges: ``c['www']['plugins']['badges']``, and the parameters of a request that change them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HEX = re.compile(r"(?:[0-9a-fA-F]{3}){1,2}")
 _NAME = re.compile(r"[\w][\w .+-]{0,99}")
 _MOST_CHARACTERS = 200
 
-#: what a badge may say on its right side, besides results
+#: the states of a badge, besides results
 STATES = ("unknown", "running")
 
 
@@ -26,7 +26,7 @@ def _text(value: Any) -> str:
 
 
 def _colour(value: Any) -> str:
-    """A colour; in the addresses of badges they stand without the ``#``."""
+    """A colour; in the addresses of badges it has no ``#``."""
     if isinstance(value, str) and _HEX.fullmatch(value):
         return f"#{value}"
     if not isinstance(value, str) or not _COLOUR.fullmatch(value):
@@ -87,7 +87,7 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
         "color_scheme": {name: _RESULT_COLOURS.get(name, "#007ec6") for name in (*STATES, *Results)},
     }
 )
-#: what a request may change, with the check of each
+#: the parameters of a request, with their checks
 _OF_REQUESTS: Mapping[str, checks.Check] = {
     "left_text": _text,
     "left_color": _colour,
@@ -103,7 +103,7 @@ _CHECKS: Mapping[str, checks.Check] = {**_OF_REQUESTS, "color_scheme": _colour_s
 
 
 def check_badges(value: Any) -> dict[str, Any]:
-    """The options of badges, those that are not set with their defaults.
+    """The options of badges, with defaults for missing ones.
 
     Raises:
         ValueError: names the option, and says what is allowed.
@@ -123,7 +123,7 @@ def check_badges(value: Any) -> dict[str, Any]:
 def of_request(options: Mapping[str, Any], parameters: Mapping[str, str]) -> dict[str, Any]:
     """The options of one badge: those of the configuration, changed by the parameters of its address.
 
-    Other parameters are let alone; people add some against caches.
+    Other parameters are ignored; people add some against caches.
 
     Raises:
         ValueError: names the parameter, and says what is allowed.

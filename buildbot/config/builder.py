@@ -15,7 +15,7 @@ from buildbot.config.locks import lock_list
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
 
-#: arguments of older versions, and what to write instead
+#: arguments of older versions, and the present names
 _OLD_ARGUMENTS = {
     "slavename": "workername",
     "slavenames": "workernames",
@@ -45,21 +45,19 @@ class BuilderConfig:
         factory: the ``util.BuildFactory`` with its steps.
         builddir: name of the builder's directory on the master, by default made from the name.
         workerbuilddir: name of its directory on the workers, by default ``builddir``.
-        tags: what the page groups builders by.
+        tags: the groups of builders on the page.
         description: a text for the page; ``description_format`` is None (plain) or ``markdown``.
         project: name of the project that it belongs to, one of ``c["projects"]``.
         env: environment variables of every command.
         properties: properties of every build; ``defaultProperties`` those that a request may override.
-        locks: what a whole build holds: a list of what ``lock.access(…)`` gives, or a renderable that gives one for
-            what is known of the properties before the build begins.
+        locks: the locks that a whole build holds: a list of ``lock.access(…)``, or a renderable that gives one from the
+            properties that are known before the build begins.
         nextWorker: ``f(builder, workers, buildrequest)`` chooses the worker.
         nextBuild: ``f(builder, requests)`` chooses the request.
-        canStartBuild: ``f(builder, worker, buildrequest)`` says whether this worker may take it now.
-        do_build_if: ``f(build)`` says whether a build runs; one that does not ends as SKIPPED, without steps.
+        canStartBuild: ``f(builder, worker, buildrequest)``: whether this worker may build the request now.
+        do_build_if: ``f(build)``: whether a build runs; otherwise it ends as SKIPPED, without steps.
         collapseRequests: True, False, a function, or None for the installation's ``c['collapseRequests']``.
-        location: the line of the configuration that made it (``master.cfg:12``), None outside of one.
-
-    Source: the master.cfg that existing users have.
+        location: the line of the configuration that made it (``master.cfg:12``), None outside a configuration.
     """
 
     name: str
@@ -106,7 +104,7 @@ class BuilderConfig:
         do_build_if: Callable[..., Any] | None = None,
         **unknown: Any,
     ) -> None:
-        #: the arguments that are fields, for whoever assigns to some of them later
+        #: the arguments that are fields, which a configuration may assign to
         self.__given: dict[str, Any] = {
             "name": name, "workernames": _several(workernames, workername), "factory": factory, "builddir": builddir,
             "workerbuilddir": workerbuilddir, "tags": tags, "description": description,
@@ -184,11 +182,10 @@ class BuilderConfig:
         object.__setattr__(self, name, value)
 
     def complete(self) -> None:
-        """Check what was assigned to fields since it was made; each is then what it would be as an argument, and no
-        longer changes.
+        """Check the values that were assigned to fields, like arguments; after this the fields no longer change.
 
         Raises:
-            ConfigErrors: where nothing is being loaded.
+            ConfigErrors: a value is wrong, and no configuration is being loaded.
         """
         if self.__complete:
             return
@@ -223,7 +220,7 @@ def _fixed(value: Any) -> Any:
 
 
 def _several(workernames: Any, workername: str | None) -> Any:
-    """Both ways to name workers as one; what is neither a name nor a list is left for the check."""
+    """The workers' names from both arguments; a value that is neither a name nor a list is left for the check."""
     if workername is None:
         return workernames
     if workernames is None:

@@ -15,13 +15,13 @@ Check = Callable[[Any], Any]
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known name closest to ``name``, empty if none is close."""
-    # Two letters swapped in a short name are half of what there is to compare.
+    # In a short name two swapped letters are half of the name.
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def kind(value: object) -> str:
-    """How messages show a value of the wrong kind: its type and, if short, the value."""
+    """A value of the wrong kind, for messages: its type and, if it is short, the value."""
     text = repr(value)
     name = type(value).__name__
     return f"{text} ({name})" if len(text) <= 60 else f"a value of type {name}"
@@ -49,7 +49,7 @@ def name(value: Any) -> str:
 
 
 def url(value: Any) -> str:
-    """An http or https URL, as written."""
+    """An http or https URL, unchanged."""
     parts = urlsplit(text(value))
     if parts.scheme not in ("http", "https") or not parts.netloc:
         raise ValueError(f"must be a URL that starts with http:// or https://, not {value!r}")
@@ -57,7 +57,7 @@ def url(value: Any) -> str:
 
 
 def base_url(value: Any) -> str:
-    """An http or https URL with a slash at its end, which is added where it is missing."""
+    """An http or https URL with a slash at its end, which is added if it is missing."""
     checked = url(value)
     return checked if checked.endswith("/") else checked + "/"
 
@@ -70,7 +70,7 @@ def boolean(value: Any) -> bool:
 
 
 def flag(value: Any) -> Any:
-    """True or False, in any spelling that Python takes for one, but no function: it would always count as True."""
+    """Any value that Python takes for true or false, but no function, which would always be true."""
     if callable(value):
         raise ValueError(f"must be True, False or a renderable, not {kind(value)}")
     return value
@@ -111,12 +111,12 @@ def positive(value: Any) -> int | float:
 
 
 def optional(check: Check) -> Check:
-    """None, or what ``check`` accepts."""
+    """None, or a value that ``check`` accepts."""
     return lambda value: None if value is None else check(value)
 
 
 def off_or(check: Check) -> Check:
-    """False or None (both: off, given back as None), or what ``check`` accepts."""
+    """False or None (both mean off, and become None), or a value that ``check`` accepts."""
     return lambda value: None if value is False or value is None else check(value)
 
 
@@ -132,7 +132,7 @@ def regular_expression(value: Any) -> re.Pattern[str]:
 
 
 def pattern(value: Any) -> Any:
-    """A regular expression of text, or a compiled one, as it is."""
+    """A regular expression of text, or a compiled one, unchanged."""
     regular_expression(value)
     return value
 
@@ -157,7 +157,7 @@ def function(value: Any) -> Callable[..., Any]:
 
 
 def either(*checks: Check, otherwise: str) -> Check:
-    """What the first of ``checks`` that accepts the value makes of it; else "must be ``otherwise``"."""
+    """The result of the first of ``checks`` that accepts the value; otherwise the error "must be ``otherwise``"."""
 
     def check(value: Any) -> Any:
         for each in checks:
@@ -188,7 +188,7 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def dictionary(value: Any) -> Any:
-    """A dictionary with keys of any kind, as it is."""
+    """A dictionary with keys of any kind, unchanged."""
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a dictionary, not {kind(value)}")
     return value
@@ -219,7 +219,7 @@ def encoding(value: Any) -> str:
 
 
 def only_utf8(value: Any) -> str:
-    """The name of UTF-8: whoever knows another encoding of what commands print is the worker."""
+    """The name of UTF-8: another encoding of commands' output must be set in the worker."""
     try:
         name = codecs.lookup(text(value)).name
     except LookupError:
@@ -232,7 +232,7 @@ def only_utf8(value: Any) -> str:
 
 
 def properties(value: Any) -> dict[str, Any]:
-    """A dictionary of property values by name: JSON, or something that is rendered to it."""
+    """A dictionary of property values by name: JSON, or renderables of JSON."""
     checked = mapping(value)
     for name, each in checked.items():
         try:

@@ -1,4 +1,4 @@
-"""Pages of people's own inside the page: ``c['www']['plugins']['wsgi_dashboards']``."""
+"""Users' dashboards inside the page: ``c['www']['plugins']['wsgi_dashboards']``."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _app(value: Any) -> Any:
     return value
 
 
-#: each setting's check, and whether it must be there
+#: each setting's check, and whether it is required
 _SETTINGS: dict[str, tuple[checks.Check, bool]] = {
     "name": (_name, True),
     "caption": (checks.name, True),

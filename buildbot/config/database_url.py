@@ -1,4 +1,4 @@
-"""The database URL of a configuration, checked for form; what it means the database layer knows."""
+"""The database URL of a configuration: its form is checked here, its meaning in the database layer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def resolve(value: object, basedir: Path) -> str:
     """``value`` as a URL, with ``%(basedir)s`` replaced.
 
     Args:
-        value: a database URL. A relative file is one in the master's directory: whoever opens it is told which that is.
+        value: a database URL. A relative file is in the master's directory, which is given when the database is opened.
         basedir: the directory of the master.
 
     Raises:
@@ -30,7 +30,7 @@ def checked(value: object) -> str:
     try:
         make_url(value)
     except (ArgumentError, ValueError) as reason:
-        # The reason may hold the whole URL with its password; the form is all that is wrong here.
+        # SQLAlchemy's text may hold the whole URL with its password; the form is wrong in any case.
         raise ValueError(
             "is not a database URL; write it like 'sqlite:///state.sqlite' or 'dialect://user:password@host/database'"
         ) from reason

@@ -1,9 +1,9 @@
 """Mistakes in a configuration: collected while master.cfg runs, reported all at once, each with its place.
 
-`error()` is what classes used in a master.cfg (steps, schedulers, workers, a user's own) call about a wrong
-argument. While a file is being loaded it notes the message and returns, so that one run of ``buildbot
-checkconfig`` shows every mistake; anywhere else it raises. The place is found on the call stack: the
-innermost frame that runs configuration code, which is the master.cfg itself or a module beside it.
+Classes used in a master.cfg (steps, schedulers, workers, a user's own) call `error()` about a wrong argument. While a
+file is being loaded it stores the message and returns, so that one run of ``buildbot checkconfig`` shows every mistake;
+otherwise it raises. The place is found on the call stack: the innermost frame of configuration code, which is the
+master.cfg itself or a module beside it.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ class ConfigErrors(Exception):
         super().__init__(self.errors)
 
     def addError(self, message: str) -> None:
-        """Note one more mistake; the same message is noted once."""
+        """Add a mistake; an equal message is added only once."""
         if message not in self.errors:
             self.errors.append(message)
 
     def merge(self, other: ConfigErrors) -> None:
-        """Note the mistakes of ``other`` too."""
+        """Add the mistakes of ``other``."""
         for message in other.errors:
             self.addError(message)
 
@@ -49,7 +49,7 @@ class ConfigErrors(Exception):
 
 @dataclass
 class Loading:
-    """A configuration file that is being run: where its mistakes are noted and which files are its own."""
+    """A configuration file that is being run: its mistakes, and its files."""
 
     configfile: Path
     errors: ConfigErrors = field(default_factory=ConfigErrors)
@@ -81,7 +81,7 @@ _loading: ContextVar[Loading | None] = ContextVar("loading", default=None)
 
 @contextmanager
 def loading(configfile: Path) -> Iterator[Loading]:
-    """Collect what `error()` is told until the block ends. Blocks may be nested; the innermost collects."""
+    """Collect the messages of `error()` until the block ends. Blocks may be nested; the innermost one collects."""
     state = Loading(configfile)
     token = _loading.set(state)
     try:
@@ -91,7 +91,7 @@ def loading(configfile: Path) -> Iterator[Loading]:
 
 
 def location() -> str | None:
-    """The line of the configuration that is running now, as ``master.cfg:12``; None outside of one."""
+    """The line of the configuration that is running now, as ``master.cfg:12``; None outside a configuration."""
     state = _loading.get()
     if state is None:
         return None
@@ -107,8 +107,8 @@ def error(message: str, always_raise: bool = False) -> None:
     """Report a mistake in the configuration.
 
     Args:
-        message: what is wrong and what would be right; the place is put before it.
-        always_raise: raise even while a file is loaded, where the caller cannot go on.
+        message: the mistake, and the right value; the place is put before it.
+        always_raise: raise even while a file is loaded, if the caller cannot go on.
 
     Raises:
         ConfigErrors: outside of loading a configuration, or with ``always_raise``.

@@ -1,4 +1,4 @@
-"""``c['www']['change_hook_dialects']``: who may tell the master about changes over HTTP, and how."""
+"""``c['www']['change_hook_dialects']``: the dialects of change hooks, and their options."""
 
 from __future__ import annotations
 
@@ -29,24 +29,28 @@ class HookOptions(Declared):
 
 
 class SignedHookOptions(HookOptions):
-    """Options of dialects whose senders sign what they send."""
+    """Options of dialects whose senders sign their requests."""
 
-    secret = argument(None, _secret, renderable=True, doc="what the sender signs with, or sends along")
+    secret = argument(
+        None, _secret, renderable=True, doc="the key that the sender signs with, or the token that it sends"
+    )
     codebase = argument(None, _codebase, doc="the codebase of the changes: a name, or f(payload)")
 
 
 class GitHubOptions(SignedHookOptions):
     """Options of ``github``."""
 
-    strict = argument(False, checks.boolean, doc="insist on a `secret`, without which nothing is signed")
-    accept_sha1 = argument(False, checks.boolean, doc="take signatures of old servers, too")
-    github_property_whitelist = argument((), _texts, doc="patterns of what of a payload becomes properties: `github.*`")
+    strict = argument(False, checks.boolean, doc="require a `secret`, without which nothing is signed")
+    accept_sha1 = argument(False, checks.boolean, doc="accept signatures of old servers, too")
+    github_property_whitelist = argument(
+        (), _texts, doc="patterns of the values of a payload that become properties: `github.*`"
+    )
     skips = argument(
         (r"\[ *skip *ci *\]", r"\[ *ci *skip *\]"),
         _texts,
-        doc="regular expressions; commits with such words are left out",
+        doc="regular expressions; commits whose messages match are left out",
     )
-    pullrequest_ref = argument("merge", checks.one_of("merge", "head"), doc="which ref of a pull request is built")
+    pullrequest_ref = argument("merge", checks.one_of("merge", "head"), doc="the ref of a pull request that is built")
     github_api_endpoint = argument("https://api.github.com", checks.url, doc="the API, for questions")
     token = argument(
         None, _secret, renderable=True, doc="for questions to the API; rendered with the property `full_name`"
@@ -55,7 +59,7 @@ class GitHubOptions(SignedHookOptions):
     verify = argument(True, checks.boolean, doc="check the API's certificate")
 
 
-# the name is a word of Python, so it cannot stand in the body
+# the name is a keyword of Python, so it cannot be set in the body
 setattr(
     GitHubOptions,
     "class",
@@ -89,7 +93,7 @@ def plugin_dialects() -> dict[str, EntryPoint]:
 
 
 def check_dialects(value: Any) -> dict[str, dict[str, Any]]:
-    """The options of each dialect that is switched on; ``True`` and ``None`` stand for no options.
+    """The options of each enabled dialect; ``True`` and ``None`` mean no options.
 
     Raises:
         ValueError: an unknown dialect or option, or a wrong value.
@@ -102,7 +106,7 @@ def check_dialects(value: Any) -> dict[str, dict[str, Any]]:
         if given is False:
             continue
         options = {} if given is True or given is None else given
-        # what options a plugin's dialect has only the plugin knows
+        # only the plugin knows the options of its dialect
         switched_on[dialect] = _check_options(dialect, options) if dialect in DIALECTS else checks.mapping(options)
     return switched_on
 

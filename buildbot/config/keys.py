@@ -1,7 +1,7 @@
-"""The keys of ``BuildmasterConfig``, one entry each: how its value is checked and what it means.
+"""The keys of ``BuildmasterConfig``, one entry each: the check of its value, and its meaning.
 
 The check of a configuration and its suggestions for misspelt keys follow from this list, and a test compares
-docs/configuration.md with it. What needs several keys (workers, schedulers, builders, database) is read in
+docs/configuration.md with it. Settings of several keys (workers, schedulers, builders, database) are read in
 `buildbot.config.master`.
 """
 
@@ -19,12 +19,12 @@ class Key:
     """A key of the configuration.
 
     Attributes:
-        name: as it is written in master.cfg.
-        check: gives the value back, perhaps in a better form; ValueError says what is wrong with it.
-        default: the value where the key is not set.
+        name: its name in master.cfg.
+        check: gives the value, perhaps in another form, or raises ValueError.
+        default: the value if the key is not set.
         meaning: one line for people.
-        has_effect: False for keys of existing configurations that are accepted and change nothing here;
-            setting one to something other than its default is a warning.
+        has_effect: False for keys of existing configurations that are accepted without effect; a value other than the
+            default is a warning.
     """
 
     name: str
@@ -52,7 +52,7 @@ def _manhole(value: Any) -> Any:
 
 _entries = (
     Key("title", checks.text, "Buildbot", "name of the installation, shown on every page"),
-    Key("titleURL", checks.url, "", "where the title links to, by default buildbotURL"),
+    Key("titleURL", checks.url, "", "the link of the title, by default buildbotURL"),
     Key(
         "buildbotURL",
         checks.base_url,
@@ -74,17 +74,17 @@ _entries = (
     ),
     Key("workers", checks.sequence, [], "the workers, a list of worker.Worker(name, password)"),
     Key("change_source", checks.anything, [], "one change source or a list of them"),
-    Key("schedulers", checks.sequence, [], "what decides when to build"),
-    Key("builders", checks.sequence, [], "what is built: a list of util.BuilderConfig"),
-    Key("projects", checks.sequence, [], "what builders belong to: a list of util.Project"),
-    Key("codebases", checks.sequence, [], "the repositories of projects: a list of util.Codebase"),
+    Key("schedulers", checks.sequence, [], "the schedulers, which decide when to build"),
+    Key("builders", checks.sequence, [], "the builders, a list of util.BuilderConfig"),
+    Key("projects", checks.sequence, [], "the projects of builders, a list of util.Project"),
+    Key("codebases", checks.sequence, [], "the repositories of projects, a list of util.Codebase"),
     Key("www", checks.anything, {}, "the web server"),
-    Key("properties", checks.properties, {}, "properties of every build that has none of these names"),
+    Key("properties", checks.properties, {}, "properties of every build that does not set them otherwise"),
     Key(
         "collapseRequests",
         _collapse,
         False,
-        "whether waiting requests for the same thing are built once: True, False or f(master, builder, new, old)",
+        "whether equal waiting requests are built once: True, False or f(master, builder, new, old)",
     ),
     Key(
         "prioritizeBuilders",
@@ -96,17 +96,19 @@ _entries = (
         "codebaseGenerator",
         checks.optional(checks.function),
         None,
-        "f(change) names the codebase of a change that comes without one",
+        "f(change) gives the codebase of a change that names none",
     ),
     Key(
         "revlink",
         checks.function,
         default_revlink_matcher,
-        "f(revision, repository) gives the link of a change that comes without one, or None; by default links to"
+        "f(revision, repository) gives the link of a change that has none, or None; by default links to"
         " GitHub, GitLab, Bitbucket and SourceForge",
     ),
-    Key("retention", checks.mapping, {}, "how long things are kept"),
-    Key("configurators", checks.sequence, [], "what extends the configuration: util.JanitorConfigurator"),
+    Key("retention", checks.mapping, {}, "how long logs, builds and changes are kept"),
+    Key(
+        "configurators", checks.sequence, [], "configurators, which extend the configuration: util.JanitorConfigurator"
+    ),
     Key(
         "multiMaster",
         checks.boolean,
@@ -143,7 +145,7 @@ _entries = (
         "logEncoding",
         checks.only_utf8,
         "utf-8",
-        "accepted is UTF-8: workers decode what commands print, by their unicode_encoding, and send text",
+        "only UTF-8: workers decode the output of commands, by their unicode_encoding, and send text",
     ),
     Key(
         "changeHorizon",
@@ -181,7 +183,7 @@ _entries = (
         "validation",
         checks.patterns("branch", "revision", "property_name", "property_value"),
         {},
-        "patterns of what forms may say: branch, revision, property_name, property_value",
+        "patterns of allowed values in forms: branch, revision, property_name, property_value",
     ),
     Key(
         "mq",
@@ -190,7 +192,7 @@ _entries = (
         "message queue; none is needed, masters that share a database find each other",
     ),
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
-    Key("secretsProviders", checks.sequence, [], "who is asked for secrets, in this order"),
+    Key("secretsProviders", checks.sequence, [], "the providers of secrets, which are asked in this order"),
     Key("services", checks.sequence, [], "reporters and other services, each with a name of its own"),
     Key("machines", checks.sequence, [], "what workers run on, where the master starts and stops that"),
     Key(
@@ -211,7 +213,7 @@ _entries = (
 #: every known key by its name
 KEYS: dict[str, Key] = {entry.name: entry for entry in _entries}
 
-#: keys of older versions and of other tools, and what to do instead
+#: keys of older versions and of other tools, and their replacements
 RENAMED: dict[str, str] = {
     "slaves": "it is now called workers",
     "bots": "it is now called workers",

@@ -1,10 +1,10 @@
-"""Runs a master.cfg and makes a `MasterConfig` of it, or says everything that is wrong.
+"""Runs a master.cfg and makes a `MasterConfig` of it, or reports all mistakes.
 
-The file is run one top-level statement at a time. Where one fails, the failure is noted and the file goes on,
-so that a second mistake further down is found in the same run. What the failed statement would have set is
-missing then: statements that read a missing name are left out (their failure would say nothing new), and keys
-that such a statement would have filled are known to be incomplete, so nothing is reported for referring to
-them. Without a mistake the effect is that of running the file as a whole.
+The file is run one top-level statement at a time. If one fails, the failure is stored and the file goes on, so that a
+second mistake further down is found in the same run. The names that the failed statement would have set are missing
+then. Statements that read a missing name are left out, since their failure would say nothing new. Keys that such a
+statement would have filled are incomplete, and references to them are not reported. Without a mistake the effect is
+that of running the file as a whole.
 
 Modules beside the master.cfg can be imported, and are read anew each time, so that a reconfiguration sees
 their changes; if it fails, the modules of the running configuration are put back.
@@ -47,16 +47,16 @@ def load_config(basedir: Path, configfile: str = "master.cfg") -> MasterConfig:
         configfile: the file's name, relative to ``basedir`` or absolute.
 
     Returns:
-        A configuration without mistakes; `MasterConfig.warnings` says what has no effect.
+        A configuration without mistakes; `MasterConfig.warnings` has the settings without effect.
 
     Raises:
-        ConfigErrors: everything that is wrong, each message with file and line where they are known.
+        ConfigErrors: all mistakes, each message with file and line if they are known.
     """
     basedir = basedir.absolute()
     path = (basedir / configfile).absolute()
     text = _read(path)
     tree, flags = _parse(path, text)
-    # What a configuration names relative to its directory is there, wherever `checkconfig` is called.
+    # Relative paths in a configuration start from its directory, also when `checkconfig` runs in another one.
     with contextlib.chdir(basedir), loading(path) as state, _own_modules(state) as keep:
         run = _Run(state, basedir, flags)
         run.statements(tree)
@@ -81,7 +81,7 @@ def _parse(path: Path, text: bytes) -> tuple[ast.Module, int]:
     """The syntax tree, and the flags of the ``from __future__`` imports that hold for all of it."""
     try:
         tree = ast.parse(text, str(path))
-        # Some mistakes (`return` outside a function) are found only here.
+        # Some mistakes (`return` outside a function) are found only by compiling.
         return tree, compile(tree, str(path), "exec", dont_inherit=True).co_flags & _FUTURE
     except SyntaxError as reason:
         shown = f"\n    {reason.text.strip()}" if reason.text else ""
@@ -92,7 +92,7 @@ def _parse(path: Path, text: bytes) -> tuple[ast.Module, int]:
 
 @contextmanager
 def _own_modules(state: Loading) -> Iterator[Any]:
-    """Import modules beside the file anew; put the former ones back unless the block calls what it gets."""
+    """Import modules beside the file anew; put the former ones back unless the block calls its function."""
 
     def own() -> dict[str, ModuleType]:
         return {
@@ -109,7 +109,7 @@ def _own_modules(state: Loading) -> Iterator[Any]:
     sys.path.insert(0, directory)
     finder = _Finder()
     sys.meta_path.append(finder)
-    # A cached module is trusted by the second of its time stamp; an edit within it would go unseen.
+    # Python trusts a cached module by its time stamp in seconds; an edit within the same second would be missed.
     wrote, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     kept: list[bool] = []
     try:
@@ -126,12 +126,12 @@ def _own_modules(state: Loading) -> Iterator[Any]:
 
 
 class _Finder(MetaPathFinder, Loader):
-    """Lets a configuration reload every module beside it: it is one of these itself, and is running already."""
+    """Finds the running configuration as a module, so that it can reload every module beside it, itself included."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The configuration under its own name, and nothing else."""
+        """The spec of the configuration's own name; None for other names."""
         return ModuleSpec(MODULE, self) if fullname == MODULE else None
 
     def exec_module(self, module: ModuleType) -> None:
@@ -149,17 +149,17 @@ class _Run:
         self.names: dict[str, Any] = self.module.__dict__
         self.names["basedir"] = str(basedir)
         self.basedir = basedir
-        #: names that a failed statement would have bound, and those that hold less than the file says
+        #: names that a failed statement would have bound, and names with incomplete values
         self.missing: set[str] = set()
         self.partial: set[str] = set()
         self.incomplete_keys: set[str] = set()
-        #: what was said about attributes that something does not have
+        #: reported messages about missing attributes
         self.attributes: set[str] = set()
-        # Classes defined in the file look for their module by name.
+        # Classes defined in the file need their module by name.
         sys.modules[MODULE] = self.module
 
     def statements(self, tree: ast.Module) -> None:
-        """Run all of them, noting what fails."""
+        """Run all statements, and store failures."""
         for statement, module in statements(tree):
             if self.missing or self.partial:
                 effects = Effects(statement)
@@ -178,32 +178,32 @@ class _Run:
                 self._failed(Effects(statement))
 
     def _note(self, reason: BaseException, where: ast.stmt | ast.expr) -> None:
-        """Note a failure, unless it follows from an earlier one."""
+        """Store a failure, unless it follows from an earlier one."""
         if isinstance(reason, ConfigErrors):
             self.state.errors.merge(reason)
         elif not self._follows(reason):
             self.state.errors.addError(self._describe(reason, where.lineno))
 
     def _follows(self, reason: BaseException) -> bool:
-        """Whether a failure says nothing that has not been said: its cause is an earlier one, or the same one."""
+        """Whether a failure says nothing new: its cause is an earlier failure, or it is the same one."""
         if isinstance(reason, NameError):
             return reason.name in self.missing
         if isinstance(reason, KeyError):
             return bool(reason.args) and reason.args[0] in self.incomplete_keys
         if isinstance(reason, AttributeError):
-            # a name that a namespace does not have is often used on many lines
+            # a name that is missing in a namespace is often used on many lines
             known = str(reason) in self.attributes
             self.attributes.add(str(reason))
             return known
         return False
 
     def _look_at_elements(self, node: ast.AST) -> None:
-        """Find the mistakes of the other elements too, where one of a list made its statement fail."""
+        """Find the mistakes of the other elements, too, if one element of a list made its statement fail."""
         for element in elements(node):
             if Effects(element).reads & (self.missing | self.partial):
                 continue
             try:
-                # the copy holds the same lines, so that the place of the mistake is known
+                # the copy has the same lines, so that the place of the mistake is known
                 code = compile(ast.Expression(element), str(self.state.configfile), "eval", self.flags, True)
                 eval(code, self.names)
             except Exception as reason:
@@ -211,7 +211,7 @@ class _Run:
                 self._look_at_elements(element)
 
     def _failed(self, effects: Effects) -> None:
-        # What was bound before stays usable for what follows, only not for what this statement was to bind.
+        # Names that were bound before stay usable, except those that this statement binds.
         self.missing |= effects.binds - {"c", "BuildmasterConfig"}
         self.partial |= effects.changes - {"c", "BuildmasterConfig"}
         self.incomplete_keys |= effects.keys
@@ -227,13 +227,13 @@ class _Run:
             what = f"the file ends the process (SystemExit: {reason.code})"
         elif isinstance(reason, ImportError) and type(reason) is not ModuleNotFoundError:
             what = str(reason)
-        return f"{place}: {_friendlier(what)}"
+        return f"{place}: {_in_terms_of_configurations(what)}"
 
     def config(self, source: Source) -> MasterConfig:
-        """The configuration that the file left behind.
+        """The configuration that the file has made.
 
         Raises:
-            ConfigErrors: what failed while it ran, and what is wrong with what it left.
+            ConfigErrors: failures while it ran, and mistakes in the configuration.
         """
         errors = self.state.errors
         values = self.names.get("BuildmasterConfig")
@@ -255,8 +255,8 @@ class _Run:
         return config
 
 
-def _friendlier(what: str) -> str:
-    """Python's words for the commonest mistakes, in those of a configuration."""
+def _in_terms_of_configurations(what: str) -> str:
+    """Python's messages of the commonest mistakes, in terms of a configuration."""
     match = re.search(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", what)
     if match:
         return f"{match[1]} has no argument {match[2]!r}"

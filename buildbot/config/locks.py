@@ -1,7 +1,7 @@
-"""Locks as a configuration names them: what builds, steps and workers hold while they run.
+"""Locks of a configuration, which builds, steps and workers hold while they run.
 
-These are names, compared by their values. The locks themselves are the engine's (`buildbot.process.locks`); it finds
-them by kind and name.
+These objects are names, compared by their values. The locks themselves are in the engine (`buildbot.process.locks`),
+which finds them by kind and name.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ MODES = ("counting", "exclusive")
 
 
 class _Lock:
-    """What both kinds share."""
+    """Base of both kinds."""
 
     name: str
     maxCount: int
 
     def access(self, mode: Literal["counting", "exclusive"], count: int = 1) -> LockAccess:
-        """How a lock is held: ``counting``, beside others, or ``exclusive``, alone.
+        """An access to the lock: ``counting``, together with others, or ``exclusive``, alone.
 
         Args:
             mode: ``counting`` or ``exclusive``.
@@ -33,7 +33,7 @@ class _Lock:
         return LockAccess(self, mode, count)
 
     def defaultAccess(self) -> LockAccess:
-        """What a lock that stands in a list by itself means: ``access("counting")``."""
+        """The access of a lock without one in a list: ``access("counting")``."""
         return LockAccess(self, "counting")
 
     @property
@@ -74,7 +74,7 @@ class MasterLock(_Lock):
 
 @dataclass(frozen=True)
 class WorkerLock(_Lock):
-    """A lock of each worker: what runs on one does not wait for what runs on another.
+    """A lock of each worker: builds on one worker do not wait for builds on another.
 
     Attributes:
         name: unique among the locks of its kind.
@@ -108,7 +108,7 @@ class WorkerLock(_Lock):
 
 @dataclass(frozen=True)
 class LockAccess:
-    """How a lock is held; made by ``lock.access(mode, count)``.
+    """An access to a lock; made by ``lock.access(mode, count)``.
 
     Attributes:
         lock: a `MasterLock` or `WorkerLock`.
@@ -133,7 +133,7 @@ class LockAccess:
         elif self.mode == "exclusive" and self.count != 1:
             problem = f"an exclusive access has the count 1, not {self.count}"
         elif self.mode == "counting" and self.count > self.lock.most:
-            problem = f"count {self.count} is more than its maxCount {self.lock.most}, so nobody would ever get it"
+            problem = f"count {self.count} is more than its maxCount {self.lock.most}, so it would wait for ever"
         if problem:
             error(f"{shown}: {problem}")
 
@@ -152,9 +152,9 @@ def _access(value: Any) -> LockAccess:
 
 
 def lock_list(value: Any) -> Any:
-    """What a configuration gives as ``locks``: a list of accesses, each lock once. A renderable stays as it is.
+    """Check the argument ``locks``: a list of accesses, each lock once. A renderable is not checked.
 
-    A lock that stands there by itself is its default access. None is no lock.
+    A lock without an access gets its default access. None is no lock.
     """
     if value is None:
         return []
@@ -170,12 +170,12 @@ def lock_list(value: Any) -> Any:
 
 
 def shown(access: LockAccess) -> str:
-    """A lock as messages name it."""
+    """The name of a lock for messages."""
     return f"{type(access.lock).__name__} {access.lock.name!r}"
 
 
 def known_locks(value: Any) -> list[LockAccess]:
-    """The accesses of a ``locks`` as far as they are known while the configuration is read."""
+    """The accesses of an argument ``locks`` that are known while the configuration is read."""
     return (
         [_access(each) for each in value if isinstance(each, LockAccess | _Lock)]
         if isinstance(value, list | tuple)

@@ -1,8 +1,8 @@
-"""The configuration of a master as one frozen value, made from what a master.cfg leaves behind.
+"""The configuration of a master as one frozen value, made from the dictionary of a master.cfg.
 
-A `MasterConfig` exists only if nothing is wrong with it: `MasterConfig.from_values` looks at everything
-before it raises, so that all mistakes are reported at once. Checks within one key come first (`keys`), then
-those between keys: names that are used twice, workers and builders that are named and not there.
+A `MasterConfig` exists only without mistakes: `MasterConfig.from_values` checks everything before it raises, so that
+all mistakes are reported at once. Checks of single keys come first (`keys`), then those between keys: names that are
+used twice, and names of workers and builders that do not exist.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class MasterConfig:
         protocols: ``{'pb': {'port': endpoint description}}``.
         schedulers: by name.
         www: a mapping with ``port`` (endpoint description or None).
-        warnings: what is accepted and has no effect, one line each, with its place.
+        warnings: settings without effect, one line each, with its place.
     """
 
     basedir: Path
@@ -101,12 +101,12 @@ class MasterConfig:
         Args:
             values: the dictionary.
             basedir: the master's directory, absolute.
-            source: where things stand in the file, for messages.
-            incomplete: keys whose value is not what the file says because a line of it failed; what refers to
-                them is not reported, the failure is.
+            source: the lines of keys and calls in the file, for messages.
+            incomplete: keys with incomplete values, because a line of the file failed. The failure is reported, and
+                references to these keys are not.
 
         Raises:
-            ConfigErrors: everything that is wrong.
+            ConfigErrors: all mistakes.
         """
         source = source or Source("master.cfg")
         reader = _Reader(values, basedir, source, incomplete)
@@ -123,7 +123,7 @@ class _Reader:
         self.values = dict(values)
         self.basedir = basedir
         self.source = source
-        #: also keys that hold something of the wrong kind: what refers to their elements is not judged
+        #: also keys with a value of the wrong kind: references to their elements are not checked
         self.incomplete = set(incomplete)
         self.errors = ConfigErrors()
         self.warnings: list[str] = []
@@ -181,7 +181,7 @@ class _Reader:
         return settings
 
     def _configure(self) -> None:
-        """Let configurators add what they are there for."""
+        """Call the configurators, which extend the configuration."""
         configurators = self.values.get("configurators")
         for number, each in enumerate(configurators if isinstance(configurators, list | tuple) else (), 1):
             if callable(getattr(each, "configure", None)):
@@ -291,7 +291,7 @@ class _Reader:
         example: str,
         identity: Callable[[Any], Any] = lambda element: element.name,
     ) -> list[Any]:
-        """The elements of the right shape, each identity (its name) once."""
+        """The elements of the right kind, each name once."""
         found: list[Any] = []
         names: set[Any] = set()
         for number, element in enumerate(elements, 1):
@@ -381,7 +381,7 @@ class _Reader:
         return tuple(found)
 
     def _locks(self, builders: Sequence[BuilderConfig], workers: Sequence[WorkerLike]) -> None:
-        """Locks that a build would wait for and hold itself, and those that two objects describe differently."""
+        """Report locks that a build would hold and wait for at the same time, and equal names with different counts."""
         on_worker = {worker.name: locks.known_locks(getattr(worker, "locks", ())) for worker in workers}
         everywhere = [access for its in on_worker.values() for access in its]
         for builder in builders:
@@ -419,7 +419,7 @@ class _Reader:
         return tuple(found)
 
     def _known_projects(self, key: str, elements: Iterable[Any], projects: Sequence[Project]) -> None:
-        """Say so where a builder or codebase names a project that is not there."""
+        """Report builders and codebases whose project does not exist."""
         known = {project.name for project in projects}
         for element in elements:
             if element.project is not None and element.project not in known and "projects" not in self.incomplete:
@@ -431,7 +431,7 @@ class _Reader:
                 )
 
     def _from_dictionary(self, values: dict[Any, Any]) -> BuilderConfig | None:
-        """A builder that is written as a dictionary, as old configurations do."""
+        """A builder from a dictionary, as old configurations have it."""
         try:
             return BuilderConfig(**values)
         except ConfigErrors as mistakes:
@@ -442,7 +442,7 @@ class _Reader:
         return None
 
     def _check_again(self, builder: BuilderConfig) -> None:
-        """Look at a builder whose fields were assigned to after it had been made."""
+        """Check a builder whose fields were assigned after it was made."""
         try:
             builder.complete()
         except ConfigErrors as mistakes:
@@ -458,7 +458,7 @@ class _Reader:
         for scheduler in found:
             place = self._place("schedulers", scheduler)
             names = scheduler.builderNames
-            # What is rendered is known only then; the builders of other masters this one does not know.
+            # Rendered names are not known yet, and this master does not know the builders of other masters.
             if not isinstance(names, list | tuple):
                 continue
             if "builders" in self.incomplete or multi_master:
@@ -488,7 +488,7 @@ class _Reader:
         return tuple(found)
 
     def _idle(self, settings: Mapping[str, Any]) -> None:
-        """Say so if nothing can be built; a master may be there for its page alone."""
+        """Warn if nothing can be built; a master may serve only its page."""
         if not settings["multiMaster"] and not self.incomplete:
             for key in ("builders", "workers"):
                 if not settings[key]:

@@ -1,4 +1,4 @@
-"""Ports to listen on, as configurations write them: a number, or a Twisted endpoint description."""
+"""Ports in configurations: a number, or a Twisted endpoint description."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def endpoint(value: object, interface: str = "") -> str:
         raise ValueError(f"must be a number or an endpoint such as 'tcp:8010', not {value!r}")
     if kind in ("tcp", "tcp6", "ssl"):
         number = rest.partition(":")[0].removeprefix("port=")
-        # Port 0 lets the system choose, which tests rely on.
+        # Port 0 lets the system choose, which tests use.
         if not number.isdigit() or int(number) > 65535:
             raise ValueError(f"must be between 1 and 65535, not {number!r} (in {value!r})")
     try:

@@ -17,7 +17,7 @@ class Project:
         name: an identifier of at most 70 letters, digits, ``.``, ``_`` and ``-``; unique in the configuration.
         slug: a short name for pages, of the same kind; the name by default.
         description: a text for the page; ``description_format`` is None (plain) or ``markdown``.
-        location: the line of the configuration that made it, None outside of one.
+        location: the line of the configuration that made it, None outside a configuration.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Codebase:
         name: an identifier as a project's; unique in its project.
         project: name of the project.
         slug: a short name for pages; the name by default.
-        location: the line of the configuration that made it, None outside of one.
+        location: the line of the configuration that made it, None outside a configuration.
     """
 
     name: str

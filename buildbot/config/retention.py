@@ -1,4 +1,4 @@
-"""How long things are kept: ``c['retention']``, and the configurator by which existing configurations say it."""
+"""How long logs, builds and changes are kept: ``c['retention']``, and the configurator of existing configurations."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _HOUR = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Retention:
-    """Ages from which on things are removed, in seconds; None keeps them for good.
+    """Ages from which on rows are removed, in seconds; None keeps them for good.
 
     Attributes:
         logs: content of logs, from the end of their build.
         build_data: data of builds, likewise.
         builds: builds with their steps, logs and test results, and the requests and buildsets that they were for.
         changes: changes and source stamps that no buildset refers to.
-        keep_builds: how many builds of each builder stay as they are, logs included, whatever their age.
+        keep_builds: the number of newest builds of each builder that stay with their logs, whatever their age.
     """
 
     logs: int | None = 90 * 24 * 3600
@@ -32,7 +32,7 @@ class Retention:
 
 
 def check_retention(given: dict[str, Any], report: Callable[[str], None]) -> Retention:
-    """What a dictionary says; ``report`` is called with everything that is wrong with it."""
+    """The retention of a dictionary; ``report`` is called with each mistake."""
     known = list(Retention.__dataclass_fields__)
     values: dict[str, Any] = {}
     for name, value in given.items():
@@ -47,11 +47,11 @@ def check_retention(given: dict[str, Any], report: Callable[[str], None]) -> Ret
 
 
 class JanitorConfigurator:
-    """``util.JanitorConfigurator``: the way of existing configurations to say how long logs and build data are kept.
+    """``util.JanitorConfigurator``: sets how long logs and build data are kept, in existing configurations.
 
     Args:
-        logHorizon, build_data_horizon: timedelta, or None for good; what is not given stays as it is.
-        schedule: ``hour``, ``dayOfWeek`` and the like are accepted: here a little is removed all the time.
+        logHorizon, build_data_horizon: timedelta, or None for good; one that is not given does not change.
+        schedule: ``hour``, ``dayOfWeek`` and the like have no effect: this janitor works all the time.
     """
 
     def __init__(self, logHorizon: Any = ..., build_data_horizon: Any = ..., **schedule: Any) -> None:
@@ -59,7 +59,7 @@ class JanitorConfigurator:
         self._values = {name: value for name, value in given.items() if value is not ...}
 
     def configure(self, config_dict: dict[str, Any]) -> None:
-        """Add it to a configuration; what ``c['retention']`` says itself comes first."""
+        """Add it to a configuration; values in ``c['retention']`` have precedence."""
         existing = config_dict.get("retention", {})
         if isinstance(existing, dict):
             config_dict["retention"] = {**self._values, **existing}

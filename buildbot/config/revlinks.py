@@ -1,7 +1,7 @@
 """Links from revisions to pages that show them: ``c['revlink']``.
 
-What gives a link is called with a revision and a repository, and gives a URL, or None if it does not know the
-repository. A revision that is not known (None, ``""``) has no link.
+A function of revision and repository gives the URL, or None if it does not know the repository. An unknown revision
+(None, ``""``) has no link.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _patterns(value: Any) -> list[re.Pattern[str]]:
 
 
 class RevlinkMatch(Declared):
-    """Links of the repositories that a regular expression fits: ``RevlinkMatch(r"git://x/(.*)", r"https://x/\\1/%s")``."""
+    """Links of repositories that match a regular expression: ``RevlinkMatch(r"git://x/(.*)", r"https://x/\\1/%s")``."""
 
     positional: ClassVar[tuple[str, ...]] = ("repo_urls", "revlink")
     repo_urls = argument(
@@ -57,7 +57,7 @@ class RevlinkMatch(Declared):
 
 
 class GitwebMatch(Declared):
-    """Links of repositories that gitweb shows."""
+    """Links to gitweb."""
 
     positional: ClassVar[tuple[str, ...]] = ("repo_urls", "revlink")
     repo_urls = argument(
@@ -105,11 +105,11 @@ class RevlinkMultiplexer:
 
 
 def _hosted(host: str, levels: str, commit: str) -> RevlinkMatch:
-    """Links of a host, by the ways in which repositories there are written.
+    """Links of a host, for all forms of its repositories' addresses.
 
     Args:
-        levels: what stands between the owner and the repository.
-        commit: what stands between the repository and the revision.
+        levels: the pattern between the owner and the repository.
+        commit: the text between the repository and the revision.
     """
     path, name = rf"([^/]+{levels})/([^/]+?)(?:\.git)?$", re.escape(host)
     starts = (rf"https?://(?:[^/@]+@)?{name}/", rf"git://{name}/", rf"git@{name}:", rf"ssh://git@{name}/")
@@ -127,7 +127,7 @@ SourceforgeGitRevlink_AlluraPlatform = RevlinkMatch(
     r"(?:git://|https?://|ssh://[^@]+@)git\.code\.sf\.net/p/(.+?)/?$", r"https://sourceforge.net/p/\1/ci/%s/"
 )
 
-#: what is asked where the configuration says nothing
+#: the default of ``c['revlink']``
 default_revlink_matcher = RevlinkMultiplexer(
     GithubRevlink, BitbucketRevlink, GitlabRevlink, SourceforgeGitRevlink_AlluraPlatform, SourceforgeGitRevlink
 )

@@ -1,11 +1,11 @@
-"""Where things stand in a master.cfg, read from its syntax tree: for messages that name a line."""
+"""The lines of keys and calls in a master.cfg, from its syntax tree, for messages."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
 
-#: what has names of its own
+#: syntax with names of its own
 _INNER = (
     ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda | ast.For | ast.While | ast.With
     | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp
@@ -16,8 +16,8 @@ class Source:
     """The text of a configuration file, parsed.
 
     Args:
-        filename: how messages name the file (``master.cfg``).
-        tree: the parsed module; None when it is not known, then no line is either.
+        filename: the name of the file in messages (``master.cfg``).
+        tree: the parsed module; None if it is not known: then no line is known.
     """
 
     def __init__(self, filename: str, tree: ast.Module | None = None) -> None:
@@ -32,7 +32,7 @@ class Source:
     def _index_key(self, node: ast.AST) -> None:
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             key = constant_text(node.slice)
-            # The last assignment is the one that counts; reading `c['workers']` is not a place to mend.
+            # The last assignment counts; a line that reads `c['workers']` is not the place of a mistake.
             if key is not None and isinstance(node.ctx, ast.Store):
                 self._key_lines[key] = max(node.lineno, self._key_lines.get(key, 0))
         elif isinstance(node, ast.Assign) and isinstance(node.value, ast.Dict):
@@ -60,7 +60,7 @@ class Source:
             self._calls[called, name] = max(node.lineno, self._calls.get((called, name), 0))
 
     def key(self, key: str) -> str:
-        """The place of ``c[key] = …`` as ``master.cfg:12``, or the file's name where no line is known."""
+        """The place of ``c[key] = …`` as ``master.cfg:12``, or the file's name if no line is known."""
         line = self._key_lines.get(key)
         return self.filename if line is None else f"{self.filename}:{line}"
 
@@ -68,7 +68,7 @@ class Source:
         """The place where ``ClassName("name", …)`` or ``ClassName(name="name")`` is written, the last of several.
 
         Args:
-            class_name: the last part of what is called.
+            class_name: the last part of the name of the class.
             name: the constant first argument or ``name=``.
         """
         line = self._calls.get((class_name, name))
@@ -76,14 +76,14 @@ class Source:
 
 
 def constant_text(node: ast.AST | None) -> str | None:
-    """The text of a string literal, None for anything else."""
+    """The text of a string literal; None for other expressions."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     return None
 
 
 class Effects:
-    """What a statement reads and changes, as far as its text tells.
+    """The names and keys that a statement reads and changes, from its text.
 
     Attributes:
         reads: names it uses.
@@ -115,14 +115,14 @@ class Effects:
 
 
 def statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, ast.Module]]:
-    """The top-level statements of a module, each with a module that holds it alone."""
+    """The top-level statements of a module, each with a module of its own."""
     for statement in tree.body:
         yield statement, ast.Module(body=[statement], type_ignores=[])
 
 
 def elements(node: ast.AST) -> Iterator[ast.expr]:
-    """The elements of the outermost lists, tuples and dictionaries in a statement or an expression that are written
-    out, without those in functions and comprehensions, whose names are not known.
+    """The elements of the outermost lists, tuples and dictionaries in a statement or an expression. Those in functions
+    and comprehensions are left out, since their names are not known.
     """
     for child in ast.iter_child_nodes(node):
         if isinstance(child, _INNER):

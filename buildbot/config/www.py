@@ -18,12 +18,12 @@ from buildbot.config.hooks import check_dialects
 from buildbot.config.ports import endpoint, is_loopback
 from buildbot.interfaces import AuthLike, AuthzLike, AvatarLike
 
-#: the page that existing installations have, by the name of its package
+#: Buildbot's page, by the name of its package
 EXISTING = "buildbot-www"
 
 
 def _port(value: Any) -> str:
-    # Whoever wants the page on other interfaces than loopback says so by an endpoint.
+    # A bare number listens on loopback; an endpoint may name other interfaces.
     return endpoint(value, interface="127.0.0.1")
 
 
@@ -87,7 +87,7 @@ def _versions(value: Any) -> list[tuple[str, ...]]:
 
 
 def _log_file(value: Any) -> str:
-    # while a configuration is loaded, relative means relative to its directory
+    # while a configuration is loaded, paths are relative to its directory
     if checks.text(value) and not os.path.isdir(os.path.dirname(os.path.abspath(value))):
         raise ValueError(f"must be a file in a directory that is there, not {value!r}")
     return str(value)
@@ -108,7 +108,7 @@ def _checker(value: Any) -> Any:
         except Exception as reason:
             raise ValueError(f"makes no credentials checker: {value!r} ({reason or type(reason).__name__})") from None
         if isinstance(checker, FilePasswordDB):
-            # while a configuration is loaded, relative means relative to its directory
+            # while a configuration is loaded, paths are relative to its directory
             checker.filename = os.path.abspath(checker.filename)
         return checker
     if hasattr(value, "requestAvatarId"):
@@ -116,7 +116,7 @@ def _checker(value: Any) -> Any:
     raise ValueError(f"must be a credentials checker, or a text such as 'file:passwords', not {checks.kind(value)}")
 
 
-#: key → (check, what it means; empty for what is accepted and has no effect here)
+#: key → (check, meaning; empty for keys that are accepted without effect)
 KEYS: dict[str, tuple[checks.Check, str]] = {
     "port": (
         checks.optional(_port),
@@ -124,7 +124,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     ),
     "plugins": (
         _plugins,
-        "views that the page of `buildbot-www` offers, by name; their packages must be there. Of our own:"
+        "views of the page of `buildbot-www`, by name; their packages must be installed. Without package:"
         " `badges`, `wsgi_dashboards` ([dashboards.md](dashboards.md))",
     ),
     "allowed_origins": (
@@ -138,9 +138,12 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     ),
     "ws_ping_interval": (checks.number(), "seconds between WebSocket pings, 0 for none"),
     "json_cache_seconds": (checks.whole_number(), "seconds for which browsers may keep API replies"),
-    "rest_default_limit": (checks.whole_number(1), "rows of a growing collection when no limit is asked for"),
-    "rest_max_limit": (checks.whole_number(1), "the highest limit that may be asked for"),
-    "rest_cache_bytes": (checks.whole_number(0), "memory for replies that are given again while nothing changes"),
+    "rest_default_limit": (checks.whole_number(1), "rows of a growing collection for requests without limit"),
+    "rest_max_limit": (checks.whole_number(1), "the highest limit of a request"),
+    "rest_cache_bytes": (
+        checks.whole_number(0),
+        "bytes of memory for replies that are given again while nothing changes",
+    ),
     "ui_default_config": (checks.mapping, "default settings of the page of `buildbot-www`"),
     "default_page": (checks.text, "name of the view shown first"),
     "theme": (checks.mapping, "colours of the page of `buildbot-www`"),
@@ -149,21 +152,21 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
         "`'buildbot-www'`: the page of that package and its views, which must be installed; default: our own",
     ),
     "auth": (_like(AuthLike, "an auth such as util.UserPasswordAuth({…})"), "how people log in: [login.md](login.md)"),
-    "authz": (_like(AuthzLike, "a util.Authz(…)"), "who may do what: [login.md](login.md)"),
-    "cookie_expiration_time": (_lifetime, "how long a login lasts, a `datetime.timedelta`; a week by default"),
-    "change_hook_dialects": (check_dialects, "who may report changes over HTTP: [hooks.md](hooks.md)"),
+    "authz": (_like(AuthzLike, "a util.Authz(…)"), "the rules of who may do what: [login.md](login.md)"),
+    "cookie_expiration_time": (_lifetime, "the lifetime of a login, a `datetime.timedelta`; a week by default"),
+    "change_hook_dialects": (check_dialects, "the change hooks: [hooks.md](hooks.md)"),
     "change_hook_auth": (
         checks.optional(checks.list_of(_checker)),
-        "who may, by name and password: [hooks.md](hooks.md)",
+        "names and passwords for change hooks: [hooks.md](hooks.md)",
     ),
     "avatar_methods": (
         _avatar_methods,
-        "where pictures of people come from, by default `util.AvatarGravatar()`; `[]`: nowhere",
+        "the sources of pictures of people, by default `util.AvatarGravatar()`; `[]`: none",
     ),
-    "debug": (checks.boolean, "whether pages say more of what went wrong in a dashboard"),
+    "debug": (checks.boolean, "whether pages show why a dashboard failed"),
     "rest_minimum_version": (
         _rest_version,
-        "the lowest version of the REST interface that is served, at most 2, which is the only one",
+        "the lowest version of the REST interface, at most 2, which is the only one",
     ),
     "versions": (_versions, "further lines of the page About: a list of tuples of a name and one or more texts"),
     "logfileName": (
@@ -176,7 +179,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
     ),
     "maxRotatedFiles": (
         checks.optional(checks.whole_number(0)),
-        "how many old logs of requests are kept; by default as of `twistd.log`",
+        "the number of old logs of requests that are kept; by default as for `twistd.log`",
     ),
     "custom_templates_dir": (checks.anything, ""),
     "graphql": (checks.anything, ""),
@@ -184,7 +187,7 @@ KEYS: dict[str, tuple[checks.Check, str]] = {
 }
 
 
-#: keys of existing configurations that change nothing: why
+#: keys of existing configurations without effect, and the reasons
 NO_EFFECT: dict[str, str] = {
     "custom_templates_dir": "templates were those of the page of Buildbot before 4.0; see wsgi_dashboards for pages of"
     " your own",
@@ -192,7 +195,7 @@ NO_EFFECT: dict[str, str] = {
     "jsonp": "JSONP has been removed from Buildbot; use allowed_origins",
 }
 
-#: keys that nothing knows any more: what to use instead
+#: removed keys, and their replacements
 RENAMED: dict[str, str] = {"url": "it is c['buildbotURL']"}
 
 
@@ -214,7 +217,7 @@ class WwwConfig(Mapping[str, Any]):
 
     @property
     def plugins(self) -> Mapping[str, Any]:
-        """Views that the page offers."""
+        """The options of plugins, by name."""
         plugins: Mapping[str, Any] = self._values.get("plugins", {})
         return plugins
 
@@ -233,7 +236,7 @@ class WwwConfig(Mapping[str, Any]):
 
 
 def check_www(value: Any, report: Callable[[str], None], warn: Callable[[str], None]) -> WwwConfig:
-    """``c['www']`` as a `WwwConfig`; each mistake is told to ``report``, what has no effect to ``warn``.
+    """``c['www']`` as a `WwwConfig`; ``report`` is called with each mistake, ``warn`` with each setting without effect.
 
     Raises:
         ValueError: it is no dictionary.

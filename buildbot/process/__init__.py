@@ -1,1 +1,1 @@
-"""What a master does: change sources, schedulers, the distributor, builds and their steps, workers, the heartbeat."""
+"""The engine: the distributor, builds and their steps, workers, locks, the heartbeat, the master's services."""

@@ -1,6 +1,6 @@
-"""Choosing by users' functions which request is built on which worker.
+"""Users' functions choose which request is built on which worker.
 
-They may say no for reasons that nobody announces: the hour, a file, another machine. One that fails counts as a no.
+They may refuse for reasons that no event announces: the hour, a file, another machine. A function that fails refuses.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.deferreds import resolved
 
-#: a request, the worker to build it on, and the locks that this takes
+#: a request, the worker to build it on, and the locks of the build
 Chosen = tuple[dict[str, Any], ManagedWorker, Claim | None]
 
 
@@ -43,12 +43,12 @@ async def pending(
 
 
 class Chooser:
-    """Asks the functions of builders.
+    """Calls the functions of builders.
 
     Args:
         master: the master, for its ``data``.
-        workers: where the workers are.
-        turns: who may take which locks.
+        workers: the workers.
+        turns: the turns of builders to take locks.
 
     Attributes:
         next_worker: ``c['select_next_worker']``.
@@ -63,13 +63,13 @@ class Chooser:
         self.candidates = Candidates(master)
 
     def is_asked_about(self, builder: Builder) -> bool:
-        """Whether a function decides about a builder, or its locks are known only with a request."""
+        """Whether a function decides about a builder's builds, or their locks depend on the request."""
         config = builder.config
         functions = (config.nextBuild, config.canStartBuild, config.nextWorker, self.next_worker)
         return any(function is not None for function in functions) or holds_renderable(config.locks)
 
     async def choose(self, builder: Builder, request: dict[str, Any]) -> Chosen | None:
-        """Which request to start on which worker, with the locks that are taken for it; None: nothing now.
+        """The request to start, its worker, and its locks, which are taken; None: no build can start now.
 
         Args:
             builder: which can start a build.

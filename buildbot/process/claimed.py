@@ -1,15 +1,14 @@
-"""Parts of which exactly one master of the installation runs each: schedulers and change sources.
+"""Schedulers and change sources: parts that exactly one master of the installation runs.
 
-Every master that has the part in its configuration would run it; the database decides who does, which is then
+Every master with the part in its configuration tries to claim it in the database; the one that has the claim is
 *working*. A master that finds the part claimed by another active master waits:
 
-- for ``masters/N/stopped`` of another master: its claims are gone, try at once;
-- for a minute at most: a master may also give a part up because its configuration no longer has it, which is
-  no event.
+- for ``masters/N/stopped`` of another master: its claims are released, so it tries at once;
+- for a minute at most: a master may also release a part because its configuration no longer has it, which is no event.
 
-``masters/N/stopped`` about ourselves means that the others believed us dead (this process was suspended, or
-the database was out of reach) and may run the part by now: we stop working at once, and try again when we are
-back (``masters/N/started``).
+``masters/N/stopped`` of this master means that another one declared it dead (this process was suspended, or the
+database was out of reach) and may run the part now: this master stops working at once, and tries again when it is back
+(``masters/N/started``).
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ _log = Logger()
 
 
 class RunningMaster(Master, Protocol):
-    """What parts that run may ask of the master that they run in."""
+    """The master for the parts that run in it."""
 
     @property
     def basedir(self) -> Path:
@@ -41,7 +40,7 @@ class RunningMaster(Master, Protocol):
 
     @property
     def client_ports(self) -> ClientPorts:
-        """Where programs that are no workers log in over PB."""
+        """The ports where programs that are no workers log in over PB."""
 
 
 class ClaimedPart(Declared, Configured, ABC):
@@ -53,9 +52,9 @@ class ClaimedPart(Declared, Configured, ABC):
     """
 
     master: RunningMaster
-    #: how long to wait before the next try to claim what another master has, in seconds
+    #: seconds until the next try to claim a part that another master has
     retry_s = 60.0
-    #: and before the next try after an error, most often of a database that is just coming back
+    #: seconds until the next try after an error, which is mostly of a database that is starting
     failed_retry_s = 5.0
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
@@ -74,22 +73,22 @@ class ClaimedPart(Declared, Configured, ABC):
 
     @abstractmethod
     async def claim(self, masterid: int | None) -> bool:
-        """Claim the part for a master, or give it up with None; False if another active master has it."""
+        """Claim the part for a master, or release it with None; False if another active master has it."""
 
     async def start_work(self) -> None:
         """Begin to work; the part is claimed."""
 
     async def stop_work(self) -> None:
-        """Stop working; return when nothing is under way any more."""
+        """Stop working; return when all work has ended."""
 
     @deferred
     async def activate(self) -> None:
-        """Begin to work; the part is claimed. What plugins override, and call with ``super()``; Deferred."""
+        """Begin to work; the part is claimed. Plugins override it and call ``super()``; Deferred."""
         await self.start_work()
 
     @deferred
     async def deactivate(self) -> None:
-        """Stop working. What plugins override, and call with ``super()``; Deferred."""
+        """Stop working. Plugins override it and call ``super()``; Deferred."""
         await self.stop_work()
 
     async def run_in(self, master: RunningMaster) -> None:
@@ -100,7 +99,7 @@ class ClaimedPart(Declared, Configured, ABC):
         await self.__take_up()
 
     async def stop_running(self) -> None:
-        """Stop the part in this master and let others have it."""
+        """Stop the part in this master and release it."""
         self.__wanted = False
         if self.__masters is not None:
             await maybeDeferred(self.__masters.stopConsuming)
@@ -146,7 +145,7 @@ class ClaimedPart(Declared, Configured, ABC):
     async def __put_down(self) -> None:
         async with self.__switching:
             if self.working:
-                _log.warn("{part!r} stops: other masters took this one for dead", part=self)
+                _log.warn("{part!r} stops: another master declared this one dead", part=self)
                 await self.__stop_working()
 
     async def __stop_working(self) -> None:

@@ -1,4 +1,4 @@
-"""What steps mix in that work with files on the worker."""
+"""A mixin for steps that work with files on the worker."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CommandMixin:
 
     @deferred
     async def runMkdir(self, dir: str, log: str | None = None, abandonOnFailure: bool = True) -> bool:
-        """Make a directory, with its parents; whether that worked.
+        """Make a directory, with its parents; gives whether that succeeded.
 
         Args:
             dir: the directory.
@@ -42,11 +42,11 @@ class CommandMixin:
     async def runRmdir(
         self, dir: str, timeout: float | None = 120, log: str | None = None, abandonOnFailure: bool = True
     ) -> bool:
-        """Remove a directory or file with all that is in it, if it is there; whether that worked.
+        """Remove a directory with its content, or a file, if it exists; gives whether that succeeded.
 
         Args:
             dir: the directory.
-            timeout: seconds without a sign of life before the worker gives up.
+            timeout: seconds without output before the worker gives up.
             log: has no effect; output goes to the log ``stdio``.
             abandonOnFailure: a failure ends the step.
         """

@@ -1,4 +1,4 @@
-"""Objects of master.cfg that are equal if they were made with the same arguments."""
+"""The base class of objects of master.cfg, which are equal if they were made with the same arguments."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from buildbot.process.rendering import same_description
 class Configured:
     """Equal to another of the same class that was made with equal arguments.
 
-    When master.cfg is read again every object in it is new. Those that are equal to what runs already are
-    left running. A class, function or lambda written in master.cfg is a new one each time, so whatever holds
-    one counts as changed and is restarted; a restart loses nothing, it only costs a moment.
+    When master.cfg is read again every object in it is new. An object that equals the running one is left running. A
+    class, function or lambda in master.cfg is a new one each time, so an object that holds one counts as changed and is
+    restarted; a restart loses nothing.
     """
 
     __arguments: tuple[tuple[Any, ...], dict[str, Any]]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Remember the arguments; subclasses need not know."""
+        """Remember the arguments."""
         self = super().__new__(cls)
         self.__arguments = (args, kwargs)
         return self
@@ -36,7 +36,7 @@ class Configured:
 
 
 def checked_function(value: Any, what: str) -> Any:
-    """``value``, which must be a function or None; anything else is reported and becomes None."""
+    """``value``, which must be a function or None; another value is reported and becomes None."""
     if value is None or callable(value):
         return value
     error(f"{what} must be a function, not {value!r}")
@@ -44,7 +44,7 @@ def checked_function(value: Any, what: str) -> Any:
 
 
 def checked_name(value: Any, what: str) -> str:
-    """``value``, which must be a text that is not empty; anything else is reported and becomes one."""
+    """``value``, which must be a text that is not empty; another value is reported and becomes such a text."""
     if isinstance(value, str) and value:
         return value
     error(f"{what}: the name must be a text that is not empty, not {value!r}")

@@ -1,4 +1,4 @@
-"""What the configuration says about all builds of a master."""
+"""Defaults of all builds of a master, from the configuration."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from buildbot.config.master import MasterConfig
 
 @dataclass(frozen=True)
 class LogLimits:
-    """How much of a log is kept.
+    """How much of a log is stored.
 
     Attributes:
-        max_bytes: what comes after so many bytes is dropped; None: nothing is.
-        tail_bytes: so many bytes of the end are kept all the same.
+        max_bytes: the limit; lines after it are dropped. None: no limit.
+        tail_bytes: the bytes at the end that are stored nevertheless.
     """
 
     max_bytes: int | None = None
@@ -27,13 +27,13 @@ NO_LIMITS = LogLimits()
 
 @dataclass(frozen=True)
 class BuildDefaults:
-    """What holds for every build, whatever its builder says.
+    """Settings of every build.
 
     Attributes:
-        properties: of every build that has none of these names; renderables are rendered with it.
-        source: where they come from, as each build shows it.
-        logs: how much of its logs is kept.
-        url: ``c['buildbotURL']``, where pages are found.
+        properties: for builds that have no properties of these names; renderables are rendered for each build.
+        source: the source of these properties.
+        logs: how much of the logs is stored.
+        url: ``c['buildbotURL']``, the address of the pages.
     """
 
     properties: Mapping[str, Any] = field(default_factory=dict)

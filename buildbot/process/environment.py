@@ -1,4 +1,4 @@
-"""What every step takes that runs programs on the worker: their environment, and how long they may be silent."""
+"""Arguments of all steps that run programs on the worker: the environment, and the time without output."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def _environment(value: Any) -> Any:
         if isinstance(each, (list, tuple)):
             checked[name] = checks.list_of(checks.text)(each)
         elif isinstance(each, (int, float)):
-            checked[name] = str(each)  # an agent takes texts only
+            checked[name] = str(each)  # agents take only texts
     return checked
 
 
 class EnvironmentMixin:
-    """For steps that run programs on the worker: the arguments that concern the programs, not what they do."""
+    """For steps that run programs on the worker: the arguments about how the programs run."""
 
     env = argument(
         MappingProxyType({}),
         checks.optional(_environment),
         rendered=True,
-        doc="environment variables; a list is joined with the system's path separator, None takes a variable away",
+        doc="environment variables; a list is joined with the system's path separator, None removes a variable",
     )
     timeout = argument(
         20 * 60, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"

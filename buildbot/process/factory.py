@@ -1,4 +1,4 @@
-"""What a builder does: the steps of its builds."""
+"""Factories: the steps of a builder's builds."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from buildbot.process.step import BuildStep, StepFactory
 
 
 class BuildFactory:
-    """A list of steps, from which every build makes its own.
+    """A list of steps; every build makes its own steps from it.
 
     Args:
         steps: the first steps, in order.
 
     Attributes:
-        workdir: directory of the steps on the worker that have none of their own, relative to the builder's. Users may
-            set another: a text, a renderable, or a function of the list of source stamps, called for each step.
+        workdir: the directory on the worker of steps without a directory of their own, relative to the builder's. Users
+            may set another: a text, a renderable, or a function of the list of source stamps, called for each step.
     """
 
     workdir: Any = "build"
     #: the class of the builds; a subclass of `Build` that is made with the same arguments
     buildClass: type[Build] = Build
-    #: of older versions: how long a build will take is always known from those before
+    #: an attribute of older versions without effect: the expected time always comes from earlier builds
     useProgress: Any = True
     #: see `setSkipBuildIf`
     skip_build_if: Callable[[Build], Any] | None = None
@@ -47,7 +47,7 @@ class BuildFactory:
         self.addSteps(steps or [])
 
     def addStep(self, step: Any) -> None:
-        """Add a step: an instance, which serves as a description of itself."""
+        """Add a step: an instance, from which each build makes another one."""
         if isinstance(step, BuildStep):
             step.check_arguments()
             self.locks_of_steps.append((step.name, step.locks))
@@ -73,14 +73,15 @@ class BuildFactory:
     def withSecrets(self, secrets: Iterable[Any]) -> Iterator[BuildFactory]:
         """The steps that are added in the block run with files of secrets; see `addSteps`.
 
-        A step before them writes the files, one behind them removes them, even if the build was halted or stopped.
+        A step before them writes the files, and a step after them removes these, even if the build was halted or
+        stopped.
         """
         files = list(secrets)
         if files:
             self.addStep(WriteSecretFiles(secret_files=files))
         yield self
         if files:
-            # of the values only the paths are left: nothing is asked for again
+            # only the paths are kept: removing needs no values
             self.addStep(RemoveSecretFiles(secret_files=[(path, "") for path, _ in _pairs(files)]))
 
     def setSkipBuildIf(self, predicate: Any) -> None:
@@ -100,16 +101,16 @@ class BuildFactory:
 
 
 def _pairs(files: list[Any]) -> list[tuple[Any, Any]]:
-    """Those that are pairs; the others were reported by the step that writes them."""
+    """The elements that are pairs; the step that writes them has reported the others."""
     return [tuple(each) for each in files if isinstance(each, tuple | list) and len(each) == 2]
 
 
-#: for projects of the usual kinds; they use steps, which this room knows nothing of
+#: factories of common kinds of projects; they use steps, which the engine must not import
 _FACTORIES = ("BasicBuildFactory", "BasicSVN", "CPAN", "Distutils", "GNUAutoconf", "QuickBuildFactory", "Trial")
 
 
 def __getattr__(name: str) -> Any:
-    # Configurations look for the factories of particular kinds of projects here; nothing of ours does.
+    # Configurations import the factories of common kinds of projects from here.
     if name in _FACTORIES:
         return getattr(import_module("buildbot.steps.factories"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,9 +1,8 @@
-"""The master's heartbeat: it checks in, and looks after those that do not.
+"""The master's heartbeat: it checks in, and declares silent masters dead.
 
-Every ``beat_s`` seconds this master says that it is alive, and declares dead whoever has not done so for
-``expiry_s``. If it finds that it was declared dead itself (it was paused, or the database was away for it alone),
-all its claims are gone: its builds are stopped, then it begins anew at another epoch. Every ``TRIM_S`` seconds old
-events are removed.
+Every ``beat_s`` seconds this master checks in, and declares dead every master that has not checked in for ``expiry_s``.
+If it finds that it was declared dead itself (it was paused, or could not reach the database), all its claims are
+released: its builds are stopped, then it begins at a new epoch. Every ``TRIM_S`` seconds old events are removed.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ log = Logger()
 BEAT_S = 10
 EXPIRY_S = 60
 TRIM_S = 600
-#: how long the log of events reaches back
+#: seconds that the log of events reaches back
 KEEP_EVENTS_S = 24 * 3600
-#: and how many events it holds at most, however young they are
+#: the largest number of events in the log
 KEEP_EVENTS = 5_000_000
 
 
 class Heartbeat:
-    """Keeps one master alive in the eyes of the others.
+    """The regular check-in of one master.
 
     Args:
         master: the master.
-        on_lost: awaited when this master finds that it was declared dead, before it begins anew.
+        on_lost: awaited when this master finds that it was declared dead, before it begins at a new epoch.
         beat_s, expiry_s: the same for all masters of the installation; default `BEAT_S` and `EXPIRY_S`.
     """
 
@@ -55,13 +54,13 @@ class Heartbeat:
         self._beating.clock = self._trimming.clock = master.reactor
 
     async def start(self) -> None:
-        """Check in for the first time, which cleans up what an earlier process left, and go on doing so."""
+        """Check in for the first time, which cleans up after an earlier process; then check in regularly."""
         await self._check_in()
         self._beating.start(self._beat_s, now=False)
         self._trimming.start(TRIM_S, now=True)
 
     async def stop(self) -> None:
-        """Say that this master ends."""
+        """Store that this master stops."""
         for loop in (self._beating, self._trimming):
             if loop.running:
                 loop.stop()
@@ -75,12 +74,12 @@ class Heartbeat:
 
     @property
     def is_late(self) -> bool:
-        """Whether the last check-in is so long ago that the other masters may soon take this one for dead."""
+        """Whether the last check-in is so long ago that other masters may soon declare this one dead."""
         silent_s = self.silent_s
         return silent_s is not None and silent_s > (self._beat_s + self._expiry_s) / 2
 
     async def _check_in(self) -> bool:
-        """False if this master was declared dead since the last time."""
+        """Check in; False if this master was declared dead since the last time."""
         begun = self._master.reactor.seconds()
         alive: bool = await self._master.data.update.masterActive()
         if alive:
@@ -89,9 +88,9 @@ class Heartbeat:
 
     async def _checked(self) -> None:
         update = self._master.data.update
-        # a call that fails half-way is made again at the next beat: nothing is begun anew before the old is given up
+        # a call that fails is repeated at the next beat, so nothing begins before the old builds are stopped
         if self._giving_up or not await self._check_in():
-            log.error("other masters declared this one dead; stopping its builds and beginning anew")
+            log.error("another master declared this one dead; stopping its builds and beginning at a new epoch")
             self._giving_up = True
             await self._on_lost()
             self._giving_up = False

@@ -1,8 +1,8 @@
-"""The janitor: removes what has been kept long enough, a little at a time.
+"""The janitor: removes old rows, in small batches.
 
-Of the masters of an installation the active one with the lowest id does it, every ``INTERVAL_S`` seconds. A pass goes
-through each kind of thing in batches of a few milliseconds with pauses between them, so that nobody who writes waits
-for it. It keeps no state: a pass that was interrupted begins anew, and two at once would find the same and do no harm.
+The active master with the lowest id does it, every ``INTERVAL_S`` seconds. A pass goes through each noun in batches of
+a few milliseconds, with pauses between them, so that other writers do not wait for it. It keeps no state: an
+interrupted pass begins anew, and two passes at the same time do no harm.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ INTERVAL_S = 3600
 #: between two batches
 PAUSE_S = 0.1
 
-#: of an update method of retention: its next batch
+#: the next batch of an update method of retention
 _Batch = Callable[[tuple[int, int]], "Deferred[tuple[int, int] | None]"]
 
 
 class Janitor:
-    """Does the cleaning of one master.
+    """The janitor of one master.
 
     Args:
         master: the master.
-        retention: how long things are kept; may be replaced at any time.
+        retention: how long rows are kept; may be replaced at any time.
     """
 
     def __init__(self, master: Master, retention: Retention) -> None:
@@ -48,14 +48,14 @@ class Janitor:
         self._loop.start(INTERVAL_S, now=True)
 
     def stop(self) -> None:
-        """Remove no more; a batch that runs ends by itself."""
+        """Begin no further batch; a running one ends by itself."""
         if self._loop.running:
             self._loop.stop()
         if self._passing is not None:
             self._passing.cancel()
 
     async def tidy(self) -> None:
-        """One pass, if it is this master's turn."""
+        """Run one pass, if this master is the one that does it."""
         if not await self._is_first():
             return
         for batch in self._batches():
@@ -65,7 +65,7 @@ class Janitor:
                 await deferLater(self._master.reactor, PAUSE_S, lambda: None)
 
     def _tidy(self) -> Deferred[Any]:
-        self._passing = in_background(self.tidy(), "removing what has been kept long enough")
+        self._passing = in_background(self.tidy(), "removing old rows")
         return self._passing
 
     async def _is_first(self) -> bool:
@@ -74,7 +74,7 @@ class Janitor:
         return [each["masterid"] for each in active] == [self._master.masterid]
 
     def _batches(self) -> list[_Batch]:
-        """What is to be done, in the order in which things let go of one another."""
+        """The batches of a pass; rows that refer to others come before these."""
         update, kept = self._master.data.update, self.retention
         batches: list[_Batch] = []
         if (logs := kept.logs) is not None:

@@ -1,14 +1,14 @@
-"""The locks of a master: who holds them, and who waits.
+"""The locks of a master, their holders and their queues.
 
-A *claim* asks for some locks, all or none. It stands in the queue of each; it is granted when it is the first in all
-of them and they are free for it. So whoever asks first is served first, and nobody is passed over for ever. All queues
-have one common order, and who waits holds nothing by that claim, so claims cannot block each other in a circle. An
-access that counts 0 takes nothing and never waits.
+A *claim* asks for some locks, all or none. It is in the queue of each lock. It is granted when it is the first in all
+of these queues and all locks are free for it. So the first claim is served first, and no claim waits for ever. All
+queues have one common order, and a waiting claim holds nothing, so claims cannot block each other in a circle. An
+access with the count 0 takes nothing and never waits.
 
-A release looks at the first of the queues that it is about, and at the next only if that one was granted: it costs the
-same however many wait.
+A release looks at the first claim of each of its queues, and at the next one only if that was granted: its cost does
+not depend on the number of waiting claims.
 
-Locks live in this process. They are held by nobody after its end, however it ends, and other masters do not know them.
+Locks are in this process only. After its end they are free, and other masters do not know them.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from buildbot.config.locks import LockAccess, WorkerLock, shown
 
 
 class ImpossibleError(Exception):
-    """A lock cannot be had that way, now or ever."""
+    """A lock can never be held in that way."""
 
 
 class Lock:
     """A lock: of the master, or of one worker.
 
     Attributes:
-        name: as the configuration calls it.
-        worker: whose it is; None: the master's.
-        most: how much of it may be held at once.
-        held: how much of it is held, all but exclusively.
+        name: its name in the configuration.
+        worker: the worker of a worker's lock; None: a lock of the master.
+        most: the largest count that may be held at once.
+        held: the count that is held, exclusive holders left out.
         holders: the claims that hold it.
-        waiting: the claims that wait for it, the first first.
+        waiting: the claims that wait for it, the first one first.
     """
 
     def __init__(self, name: str, worker: str | None) -> None:
@@ -46,13 +46,13 @@ class Lock:
         self.waiting: OrderedDict[Claim, LockAccess] = OrderedDict()
 
     def is_free(self, access: LockAccess) -> bool:
-        """Whether somebody could have it now, but for those who wait."""
+        """Whether it is free for an access now, waiting claims left out of account."""
         if access.mode == "exclusive":
             return not self.exclusive and not self.held
         return not self.exclusive and self.held + access.count <= self.most
 
     def take(self, claim: Claim, access: LockAccess, sign: int = 1) -> None:
-        """Note that a claim holds it; with ``sign=-1`` that it does not any more."""
+        """Add a claim to the holders; with ``sign=-1`` remove it."""
         if access.mode == "exclusive":
             self.exclusive = sign > 0
         else:
@@ -64,10 +64,10 @@ class Lock:
 
 
 class Claim:
-    """Somebody's claim to some locks.
+    """A claim to some locks.
 
     Attributes:
-        owner: who it is, for people.
+        owner: the name of the owner, for people.
         accesses: the locks, and how they are held.
         granted: whether they are held.
     """
@@ -80,12 +80,12 @@ class Claim:
         self._locks = locks
 
     def release(self) -> None:
-        """Hold the locks no more, or wait for them no more; harmless if that is so already."""
+        """Release the locks, or stop waiting for them; a second call does nothing."""
         self._locks.let_go(self)
 
     @property
     def waits_for(self) -> str:
-        """Which locks it waits for, and who holds them, in words."""
+        """The locks that it waits for, and their holders, in words."""
         busy = [lock for lock, access in self.accesses if not lock.is_free(access) or self._is_behind(lock)]
         return "; ".join(f"{lock.name}{_held_by(lock)}" for lock in busy)
 
@@ -105,7 +105,7 @@ class Locks:
     """All locks of a master.
 
     Attributes:
-        looked_at: how often a claim that waits was looked at, ever.
+        looked_at: how often a waiting claim was looked at so far.
     """
 
     def __init__(self) -> None:
@@ -113,12 +113,12 @@ class Locks:
         self.looked_at = 0
 
     def __iter__(self) -> Iterator[Lock]:
-        """The locks that somebody holds or waits for, by name."""
+        """The locks that are held or waited for, by name."""
         used = [lock for lock in self._locks.values() if lock.holders or lock.waiting]
         return iter(sorted(used, key=lambda lock: (lock.name, lock.worker or "")))
 
     def described(self) -> list[dict[str, Any]]:
-        """The locks that somebody holds or waits for, by name, as the API shows them.
+        """The locks that are held or waited for, by name, as the API shows them.
 
         Each has ``name``, ``worker`` (None for a lock of the master), ``max_count``, and ``holders`` and ``waiting``,
         the first one first: ``owner``, ``mode`` and ``count``.
@@ -135,10 +135,10 @@ class Locks:
         ]
 
     def of(self, accesses: Iterable[LockAccess], worker: str) -> list[tuple[Lock, LockAccess]]:
-        """The locks that are meant on a worker, and how they are to be held; those that count 0 are left out.
+        """The locks of some accesses on a worker, with their modes; those with the count 0 are left out.
 
         Raises:
-            ImpossibleError: one is named twice, or is never free for so much.
+            ImpossibleError: a lock is named twice, or its limit is lower than the count.
         """
         found: dict[Lock, LockAccess] = {}
         for access in accesses:
@@ -158,7 +158,7 @@ class Locks:
         return list(found.items())
 
     def try_claim(self, owner: str, accesses: Sequence[tuple[Lock, LockAccess]]) -> Claim | None:
-        """A claim that is granted at once; None if somebody holds or waits for one of the locks."""
+        """A claim that is granted at once; None if another claim holds or waits for one of the locks."""
         if not self.are_free(accesses):
             return None
         claim = Claim(self, owner, accesses)
@@ -167,13 +167,13 @@ class Locks:
 
     @staticmethod
     def are_free(accesses: Sequence[tuple[Lock, LockAccess]]) -> bool:
-        """Whether nobody holds or waits for one of the locks."""
+        """Whether no claim holds or waits for one of the locks."""
         return not any(lock.waiting or not lock.is_free(access) for lock, access in accesses)
 
     def claim(
         self, owner: str, accesses: Sequence[tuple[Lock, LockAccess]], on_grant: Callable[[Claim], None]
     ) -> Claim:
-        """A claim that waits for its turn; ``on_grant`` is called with it if it was not granted at once."""
+        """A claim that waits for its turn; ``on_grant`` is called with it unless it is granted at once."""
         claim = self.try_claim(owner, accesses)
         if claim is None:
             claim = Claim(self, owner, accesses)
@@ -200,7 +200,7 @@ class Locks:
             lock.take(claim, access)
 
     def _serve(self, changed: Iterable[Lock]) -> None:
-        """Grant what has become possible."""
+        """Grant the claims that have become possible."""
         todo, granted = deque(changed), []
         while todo:
             lock = todo.popleft()
@@ -226,12 +226,12 @@ def _described(claim: Claim, access: LockAccess) -> dict[str, Any]:
 
 
 class Wish:
-    """A builder's wish for one of several claims, whichever is granted first; the others are given up then.
+    """A builder's wish for one of several claims; when the first one is granted, the others are withdrawn.
 
     Args:
-        locks: those of the master.
-        owner: who it is, for people.
-        on_grant: called with what the claim is for, and the claim.
+        locks: the locks of the master.
+        owner: the name of the owner, for people.
+        on_grant: called with the key of the claim, and the claim.
     """
 
     def __init__(self, locks: Locks, owner: str, on_grant: Callable[[Any, Claim], None]) -> None:
@@ -242,7 +242,7 @@ class Wish:
         self._wanted: set[tuple[tuple[Lock, LockAccess], ...]] = set()
 
     def add(self, what: Any, accesses: Sequence[tuple[Lock, LockAccess]]) -> None:
-        """Wish for these locks, too, for something (a worker); what is wished for already keeps its place."""
+        """Wish for these locks, too, under a key (a worker); a wish of the same key keeps its place."""
         if tuple(accesses) in self._wanted:
             return
         self._wanted.add(tuple(accesses))
@@ -253,14 +253,14 @@ class Wish:
 
     def _granted(self, claim: Claim) -> None:
         what = self._claims.pop(claim, None)
-        if what is None:  # given up meanwhile
+        if what is None:  # withdrawn meanwhile
             claim.release()
             return
         self.give_up()
         self._on_grant(what, claim)
 
     def give_up(self) -> None:
-        """Wait no more."""
+        """Withdraw all claims."""
         claims, self._claims = self._claims, {}
         for claim in claims:
             claim.release()

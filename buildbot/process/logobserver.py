@@ -1,7 +1,7 @@
-"""What steps let look at their logs while these are written.
+"""Observers of logs: a step attaches them to read its logs while these are written.
 
-``self.addLogObserver("stdio", observer)`` attaches one, before or after the log is there; it sees what comes from then
-on. Its methods must not return Deferreds. What they raise goes to the master's log.
+``self.addLogObserver("stdio", observer)`` attaches one, before or after the log begins; it gets the lines from then on.
+Its methods must not return Deferreds. Their errors go to the master's log.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ MAX_BUFFERED_CHARS = 32 * 1024 * 1024
 
 
 class LogObserver:
-    """Sees whole lines, several at once, each with its newline.
+    """Gets whole lines, several at once, each with its newline.
 
     Attributes:
-        step: the step whose log it is.
-        log: the log; None until there is one.
+        step: the step of the log.
+        log: the log; None until it begins.
     """
 
     step: Any = None
@@ -52,14 +52,14 @@ class LogObserver:
         """Lines of error output."""
 
     def headerReceived(self, data: str) -> None:
-        """Lines of the worker's or master's own."""
+        """Header lines, of the worker or the master."""
 
     def finishReceived(self) -> None:
         """The log has ended."""
 
 
 class LogLineObserver(LogObserver):
-    """Sees one line at a time, without its newline."""
+    """Gets one line at a time, without its newline."""
 
     def outReceived(self, data: str) -> None:
         """Hand out single lines."""
@@ -87,7 +87,7 @@ class LogLineObserver(LogObserver):
         """A line of error output."""
 
     def headerLineReceived(self, line: str) -> None:
-        """A line of the worker's or master's own."""
+        """A header line, of the worker or the master."""
 
 
 class LineConsumerLogObserver(LogLineObserver):
@@ -135,10 +135,10 @@ class LineConsumerLogObserver(LogLineObserver):
 
 
 class BufferLogObserver(LogObserver):
-    """Keeps what it sees, up to `MAX_BUFFERED_CHARS`.
+    """Keeps the output, up to `MAX_BUFFERED_CHARS`.
 
     Args:
-        wantStdout, wantStderr: which streams.
+        wantStdout, wantStderr: whether it keeps this stream.
     """
 
     def __init__(self, wantStdout: bool = True, wantStderr: bool = False) -> None:
@@ -161,11 +161,11 @@ class BufferLogObserver(LogObserver):
                 kept.append(data)
 
     def getStdout(self) -> str:
-        """Standard output so far. ValueError if there was more than is kept."""
+        """Standard output so far. ValueError if there was more than it can keep."""
         return self.__text("o")
 
     def getStderr(self) -> str:
-        """Error output so far. ValueError if there was more than is kept."""
+        """Error output so far. ValueError if there was more than it can keep."""
         return self.__text("e")
 
     def __text(self, stream: str) -> str:

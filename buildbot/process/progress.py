@@ -1,4 +1,4 @@
-"""How far a step is, and how long it takes by what is known of earlier builds."""
+"""The progress of a step, and the time that it is expected to take, from earlier builds."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Protocol
 
 from buildbot.util.results import SUCCESS, WARNINGS
 
-#: builds that are looked at
+#: the number of earlier builds that count
 _BUILDS = 5
 
 
 class Measured(Protocol):
-    """What has progress."""
+    """A step with progress."""
 
     progressMetrics: Collection[str]
 
 
 class Progress:
-    """How far a step is, in measures of its own.
+    """The progress of a step, in metrics of its own.
 
     Args:
-        step: whose progress it is; its ``progressMetrics`` are the measures.
+        step: the step; its ``progressMetrics`` are the names of the metrics.
     """
 
     def __init__(self, step: Measured) -> None:
@@ -31,11 +31,11 @@ class Progress:
 
     @property
     def values(self) -> Mapping[str, float]:
-        """What was said last, by measure."""
+        """The last values, by metric."""
         return dict(self._values)
 
     def set(self, metric: str, value: float) -> None:
-        """So much is done. ValueError if the step does not have this measure."""
+        """Set the value of a metric. ValueError if the step does not have it."""
         if metric not in self._step.progressMetrics:
             known = ", ".join(self._step.progressMetrics) or "none"
             raise ValueError(f"progressMetrics of {self._step!r} do not have {metric!r}; they have {known}")
@@ -43,13 +43,13 @@ class Progress:
 
 
 async def expected_seconds(data: Any, builderid: int, buildid: int, name: str) -> float | None:
-    """The middle one of the times that a step took in the last builds in which it ended well.
+    """The median time of a step in the last builds in which it succeeded.
 
     Args:
         data: the Data API.
-        builderid: whose builds are looked at.
-        buildid: one that does not count.
-        name: the step's.
+        builderid: the builder of these builds.
+        buildid: a build that does not count.
+        name: of the step.
     """
     ended_well = {"complete": True, "results__eq": [SUCCESS, WARNINGS]}
     query = {"filters": ended_well, "order": ["-number"], "limit": _BUILDS}

@@ -1,7 +1,7 @@
-"""Properties of a build, and values in a configuration that are filled in from them when the build runs.
+"""Properties of a build, and renderables: values in a configuration that are rendered with the properties of a build.
 
-The renderables are `Property`, `Interpolate`, `Transform`, a function decorated with `renderer`, what operators make of
-them (see `buildbot.process.rendering`), and users' own classes with ``getRenderingFor(props)``.
+Renderables are `Property`, `Interpolate`, `Transform`, functions decorated with `renderer`, the results of operators on
+renderables (see `buildbot.process.rendering`), and users' own classes with ``getRenderingFor(props)``.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ __all__ = [
 
 
 class RenderingBuild(Protocol):
-    """What renderables may ask of the build that they are rendered for."""
+    """The build for which renderables are rendered."""
 
     def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
         """The build's source stamp of a codebase; None if it has none."""
 
     def getWorkerInfo(self) -> Mapping[str, Any]:
-        """What the worker told about itself when it connected."""
+        """The information that the worker sent when it connected."""
 
 
 @implementer(IProperties)
@@ -53,13 +53,13 @@ class Properties:
     """Named JSON values, each with the source that it came from.
 
     Args:
-        values: first properties, by name; their source is ``TEST``, since tests make them so.
+        values: first properties, by name; their source is ``TEST``, since tests use this.
 
     Attributes:
-        build: the build that these belong to; None outside of one (a scheduler's, for example).
-        changes, files, sourcestamps: those of the build, as the Data API gives them; empty outside of one.
-        master: the master in which they are rendered, which knows secrets; None where there is none.
-        redactor: hides the secrets that were rendered with them.
+        build: the build with these properties; None for properties of a scheduler, for example.
+        changes, files, sourcestamps: of the build, as the Data API gives them; empty without a build.
+        master: the master, which gives secrets; None if there is none.
+        redactor: hides the secrets that were rendered with these properties.
     """
 
     def __init__(self, **values: Any) -> None:
@@ -80,7 +80,7 @@ class Properties:
         return made
 
     def __getattr__(self, name: str) -> Any:
-        """What is the build's; whoever makes properties without a build may set these."""
+        """Attributes of the build; properties without a build may have them set."""
         asked = {"changes": "allChanges", "files": "allFiles", "sourcestamps": "getAllSourceStamps"}.get(name)
         if asked is None:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
@@ -100,7 +100,7 @@ class Properties:
         return f"Properties({ {name: value for name, (value, _) in self._values.items()} })"
 
     def hasProperty(self, name: str) -> bool:
-        """Whether there is a property of this name, whatever its value."""
+        """Whether there is a property of this name."""
         return name in self._values
 
     def getProperty(self, name: str, default: Any = None) -> Any:
@@ -108,17 +108,17 @@ class Properties:
         return self._values[name][0] if name in self._values else default
 
     def getPropertySource(self, name: str) -> str:
-        """Where the value came from; KeyError if there is no such property."""
+        """The source of a property; KeyError if there is no such property."""
         return self._values[name][1]
 
     def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
         """Set a property, over an older value.
 
         Args:
-            runtime: it says something about this run only; see `updateFromPropertiesNoRuntime`.
+            runtime: the property is about this run only; see `updateFromPropertiesNoRuntime`.
 
         Raises:
-            TypeError: the name is no text, or the value is not JSON, which the database could not keep.
+            TypeError: the name is not text, or the value is not JSON.
         """
         if not isinstance(name, str):
             raise TypeError(f"the name of a property must be a text, not {name!r}")
@@ -136,7 +136,7 @@ class Properties:
             self._runtime.discard(name)
 
     def update(self, values: Mapping[str, Any], source: str, runtime: bool = False) -> None:
-        """Set several properties from one source. Renderables are kept, to be rendered where they are used."""
+        """Set several properties with one source. Renderables stay, and are rendered where they are used."""
         for name, value in values.items():
             if holds_renderable(value):
                 self._set(name, value, source, runtime)
@@ -144,12 +144,12 @@ class Properties:
                 self.setProperty(name, value, source, runtime)
 
     def updateFromProperties(self, other: Properties) -> None:
-        """Take over all properties of ``other`` with their sources."""
+        """Add all properties of ``other`` with their sources."""
         self._values.update(other._values)
         self._runtime = (self._runtime - other._values.keys()) | other._runtime
 
     def updateFromPropertiesNoRuntime(self, other: Properties) -> None:
-        """Take over the properties of ``other`` but those that say something about its run only."""
+        """Add the properties of ``other`` with their sources, except those about its run only."""
         for name, (value, source) in other._values.items():
             if name not in other._runtime:
                 self._set(name, value, source, False)
@@ -163,7 +163,7 @@ class Properties:
         return sorted((name, value, source) for name, (value, source) in self._values.items())
 
     def getProperties(self) -> Properties:
-        """These."""
+        """These properties."""
         return self
 
     def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None:
@@ -171,7 +171,7 @@ class Properties:
         return None if self.build is None else self.build.getSourceStamp(codebase)
 
     def useSecret(self, value: Any, name: str) -> None:
-        """Hide a value from now on, in what the build keeps; see `buildbot.util.redaction`."""
+        """Hide a value from now on in everything that the build stores; see `buildbot.util.redaction`."""
         self.redactor.add(value, name)
 
     def cleanupTextFromSecrets(self, text: str) -> str:
@@ -179,7 +179,7 @@ class Properties:
         return self.redactor.clean(text)
 
     def getBuild(self) -> RenderingBuild | None:
-        """The build that these belong to, or None."""
+        """The build with these properties, or None."""
         return self.build
 
     @deferred
@@ -213,7 +213,7 @@ class Property(Renderable):
 
 
 class Secret(Renderable):
-    """A secret of ``c['secretsProviders']``, asked for when it is rendered; ``<name>`` in everything that is kept.
+    """A secret of ``c['secretsProviders']``, read when it is rendered; ``<name>`` in everything that is stored.
 
     Args:
         secret_name: its name.
@@ -266,7 +266,7 @@ class renderer(Renderable):
         return f"renderer({_shown(self.function)})"
 
     def withArgs(self, *args: Any, **kwargs: Any) -> renderer:
-        """The same function with more arguments behind the properties."""
+        """The same function with further arguments after the properties."""
         return renderer(self.function, self.args + args, {**self.kwargs, **kwargs})
 
     async def getRenderingFor(self, props: Properties) -> Any:
@@ -276,20 +276,20 @@ class renderer(Renderable):
 
 
 def _shown(function: Any) -> str:
-    """A function as messages show it: by its name, without its address."""
+    """A function's name for messages, without its address."""
     return getattr(function, "__name__", None) or repr(function)
 
 
-#: attributes of a source stamp that ``%(src:…)s`` knows
+#: attributes of a source stamp for ``%(src:…)s``
 SOURCE_ATTRIBUTES = ("branch", "revision", "repository", "project", "codebase")
 _NAME = re.compile(r"[\w. -]*\Z")
-#: the colon that ends the name of a secret: what follows is an operator
+#: the colon after the name of a secret, before an operator
 _SECRET_END = re.compile(r":(?=[-~+?]|#\?)")
 
 
 @dataclass(frozen=True)
 class _Substitution:
-    """One ``%(selector:name…)`` of an `Interpolate`, taken apart."""
+    """One ``%(selector:name…)`` of an `Interpolate`, parsed."""
 
     selector: str
     name: str
@@ -304,7 +304,7 @@ class _Substitution:
             return props.hasProperty(self.name), props.getProperty(self.name)
         if self.selector == "kw":
             return self.name in keywords, keywords.get(self.name)
-        build = getattr(props, "build", None)  # users' functions may render with anything that answers getProperty
+        build = getattr(props, "build", None)  # users' functions may render with any object that has getProperty
         if build is None:
             return False, None
         if self.selector == "worker":
@@ -314,7 +314,7 @@ class _Substitution:
         return stamp is not None, stamp[self.attribute] if stamp is not None else None
 
     async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:
-        if self.selector == "secret":  # there is no default for one that is missing
+        if self.selector == "secret":  # a missing secret has no default
             present, value = True, await secret(props, self.name)
         else:
             present, value = self.look_up(props, keywords)
@@ -325,20 +325,20 @@ class _Substitution:
             chosen = value if present else self.otherwise
         elif self.operator == "~":
             chosen = value or self.otherwise
-        else:  # '+' and '?' ask whether it is there, '#?' whether it is true
+        else:  # '+' and '?' test whether the value exists, '#?' whether it is true
             chosen = self.then if (value if self.operator == "#?" else present) else self.otherwise
         chosen = await rendered(chosen, props)
         return "" if chosen is None else chosen
 
 
 class Interpolate(Renderable):
-    """A format text filled in when it is rendered.
+    """A format text that is filled in when it is rendered.
 
     ``%(prop:NAME)s``, ``%(src:CODEBASE:ATTRIBUTE)s``, ``%(worker:NAME)s``, ``%(secret:NAME)s`` and ``%(kw:NAME)s``;
-    after the name may follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if there,
-    else nothing), ``:?|yes|no`` (yes if there) or ``:#?|yes|no`` (yes if true), with any character in place of ``|``.
-    Such a text may hold further substitutions. What is missing or None becomes empty, a keyword argument that is not
-    given too; a missing secret is an error.
+    after the name may follow ``:-text`` (text if missing), ``:~text`` (if missing or false), ``:+text`` (text if it
+    exists, else nothing), ``:?|yes|no`` (yes if it exists) or ``:#?|yes|no`` (yes if true), with any character in place
+    of ``|``. Such a text may hold further substitutions. A missing value, None, and a keyword argument that is not
+    given become empty; a missing secret is an error.
 
     Args:
         fmtstring: the text; with positional arguments it holds plain ``%s`` instead.
@@ -379,7 +379,7 @@ class Interpolate(Renderable):
             attribute, _, tail = tail.partition(":")
             if attribute not in SOURCE_ATTRIBUTES:
                 raise ValueError(f"%({key}) needs a codebase and one of {', '.join(SOURCE_ATTRIBUTES)}")
-        if selector == "secret":  # a name may have a colon, a slash and more in it
+        if selector == "secret":  # a name may have a colon, a slash and other characters
             name, _, tail = _SECRET_END.sub("\0", rest, count=1).partition("\0")
             if not name:
                 raise ValueError(f"%({key}) needs a name")

@@ -1,9 +1,9 @@
 """A command that runs on a worker, from its start to its end.
 
-Registered before it is started (a short one ends before its start is answered), fed by updates, ended by ``complete``
-or by the loss of the connection; nothing else ends it, so that no second command meets a first one on an agent that
-can run only one at a time. An agent that reports what no agent does, or more than a master should keep, is asked to
-stop the command, which then fails. One that does not end a command that it was asked to stop is dropped by the step.
+It is registered before it is started, since a short one ends before its start is answered. Updates come from the
+worker. It ends by ``complete`` or by the loss of the connection, and by nothing else, so that an agent that can run
+only one command at a time never gets a second one. If an agent sends malformed updates, or more than a master should
+keep, it is asked to stop the command, which then fails. If it does not stop it in time, the step drops the connection.
 """
 
 from __future__ import annotations
@@ -24,26 +24,26 @@ from buildbot.util.results import FAILURE, SUCCESS
 
 _log = Logger()
 
-#: characters of output that are collected for a step, and of other news that are kept; a command with more fails
+#: characters of output that are collected for a step, and of other updates that are kept; a command with more fails
 MAX_COLLECTED_CHARS = 32 * 1024 * 1024
 MAX_NEWS_CHARS = 16 * 1024 * 1024
 
-#: values of `RemoteCommand.failure_reason` that say that it took too long
+#: values of `RemoteCommand.failure_reason` of a command that took too long
 TIMEOUTS = ("timeout_without_output", "timeout")
 
-#: seconds that a worker has to end a command that it was asked to stop, besides what the command itself may take
+#: seconds that a worker has to stop a command, besides the time that the command itself may take to end
 STOP_TIMEOUT_S = 60.0
 #: commands that an agent runs to their end though they were interrupted
 _NOT_STOPPED = ("rmdir", "cpdir")
 
 
 class RemoteCommand:
-    """A command of the worker's repertoire.
+    """A command that a worker can run.
 
     Args:
         remote_command: its name, ``shell`` or ``mkdir`` for example.
         args: its arguments; paths are relative to the builder's directory on the worker.
-        ignore_updates: keep nothing of what it reports but its exit status.
+        ignore_updates: keep nothing of its updates but the exit status.
         collectStdout: keep what it writes to stdout in `stdout`.
         collectStderr: keep what it writes to stderr in `stderr`.
         decodeRC: result codes by exit status; others are FAILURE.
@@ -53,7 +53,7 @@ class RemoteCommand:
         active: whether it runs.
         logs: the logs that it writes to, by name.
         rc: its exit status; None until it is known, negative if a signal ended it.
-        stdout, stderr: what was collected.
+        stdout, stderr: the collected output.
         updates: every value of every other update key, in order (``files``, ``stat``, ``elapsed``, …).
     """
 
@@ -98,12 +98,12 @@ class RemoteCommand:
 
     @property
     def stdout(self) -> str:
-        """What it wrote to stdout, if that is collected."""
+        """Its standard output, if that is collected."""
         return "".join(self._output["stdout"] or ())
 
     @property
     def stderr(self) -> str:
-        """What it wrote to stderr, if that is collected."""
+        """Its error output, if that is collected."""
         return "".join(self._output["stderr"] or ())
 
     def useLog(self, log: Log, closeWhenFinished: bool = False, logfileName: str | None = None) -> None:
@@ -112,7 +112,7 @@ class RemoteCommand:
         Args:
             log: the log.
             closeWhenFinished: finish the log when the command has ended.
-            logfileName: of which watched file; None: what is called like the log. The command's own output is called
+            logfileName: the name of the watched file; None: the log's name. The command's own output has the name
                 `stdioLogName`.
         """
         self.logs[logfileName or log.name] = log
@@ -125,7 +125,7 @@ class RemoteCommand:
         activateCallBack: Callable[[RemoteCommand], Any],
         closeWhenFinished: bool = False,
     ) -> None:
-        """Send a watched file to a log that is made when something of it has come.
+        """Send a watched file to a log that is made when its first text comes.
 
         Args:
             logfileName: the watched file's name.
@@ -150,7 +150,7 @@ class RemoteCommand:
         self._take_output("stderr", data)
 
     def addHeader(self, data: str) -> None:
-        """Add words of the master's."""
+        """Add a header line of the master."""
         self._take_output("header", data)
 
     def addToLog(self, logname: str, data: str) -> None:
@@ -181,8 +181,8 @@ class RemoteCommand:
         """Run it to its end on a worker.
 
         Raises:
-            WorkerLostError: the connection was lost; what became of the command is not known.
-            RemoteError: the worker refused it, or failed itself (the exit status is in `rc` if there was one).
+            WorkerLostError: the connection was lost; it is not known how the command ended.
+            RemoteError: the worker refused it, or had an error (the exit status is in `rc` if there was one).
         """
         command_id = connection.register(self)
         endpoints = [each for each in self.args.values() if isinstance(each, Endpoint)]
@@ -224,14 +224,14 @@ class RemoteCommand:
         return STOP_TIMEOUT_S + (more if isinstance(more, (int, float)) else 0)
 
     async def interrupt(self, why: str) -> None:
-        """Ask the worker to stop it. `run` still returns at its end; one that is being started is stopped then."""
+        """Ask the worker to stop it; a command that is being started is stopped then. `run` returns at its end."""
         self._interrupted = why
         if self._where is not None:
             connection, builder, command_id = self._where
             await connection.interrupt_command(builder, command_id, why)
 
     def update(self, key: str, value: Any) -> None:
-        """News from the worker."""
+        """An update from the worker."""
         if self._ignored and key != "rc":
             return
         if key in ("stdout", "stderr", "header"):
@@ -250,7 +250,7 @@ class RemoteCommand:
             else:
                 self._spoil(f"the worker sent {_short(value)} as the exit status, not a number")
         else:
-            self._news_chars += 64 + _chars(key) + _chars(value)  # and the room that any item takes
+            self._news_chars += 64 + _chars(key) + _chars(value)  # 64 for the memory of the item itself
             if self._news_chars > MAX_NEWS_CHARS:
                 self._spoil(f"the worker sent more than {MAX_NEWS_CHARS} characters of {_short(key)}")
             else:
@@ -279,7 +279,7 @@ class RemoteCommand:
             self._arriving[name] = [text]
             held = self._where[0] if self._where is not None else None
             if held is not None:
-                held.hold_back(True)  # what comes meanwhile would have to be kept
+                held.hold_back(True)  # updates would gather in memory meanwhile
             self._opening.append(in_background(self._activate(name, held), f"log {name!r} of {self!r}"))
 
     async def _activate(self, name: str, held: Connection | None) -> None:
@@ -293,11 +293,11 @@ class RemoteCommand:
             log.write("o", text)
 
     def misreported(self, problem: str) -> None:
-        """The worker sent news that cannot be read; ``problem`` says why."""
+        """The worker sent a malformed update; ``problem`` says why."""
         self._spoil(problem)
 
     def _spoil(self, problem: str) -> None:
-        """Fail, whatever else comes, and ask the worker to stop it; the first problem counts."""
+        """Let the command fail, and ask the worker to stop it; the first problem counts."""
         if self._spoiled is None:
             self._spoiled = problem
             self._stop_for(problem)
@@ -316,13 +316,13 @@ class RemoteCommand:
         self._failure = failure
         log = self.logs.get(self.stdioLogName or "")
         if log is not None and self.rc is not None and not self._end.called:
-            # The words that people search for; what the program printed last stands before them.
+            # People search logs for this text; the program's last output comes before it.
             log.flush()
             log.write("h", f"program finished with exit code {self.rc}\n")
         self._finish()
 
     def connection_lost(self, reason: str) -> None:
-        """The link is gone."""
+        """The connection is lost."""
         self._lost = reason
         self._finish()
 
@@ -335,7 +335,7 @@ class RemoteShellCommand(RemoteCommand):
     """A program or a shell line on a worker.
 
     Args:
-        workdir: where, relative to the builder's directory; created if missing.
+        workdir: its directory, relative to the builder's; created if missing.
         command: a text for the shell, or a list of arguments.
         env: environment variables over the worker's own; a value is a text, a list (joined as a path) or None (unset).
         want_stdout, want_stderr: whether that stream is sent at all.
@@ -393,7 +393,7 @@ class RemoteShellCommand(RemoteCommand):
 
 
 def _chars(value: Any) -> int:
-    """About how much room a value takes, in characters."""
+    """The approximate size of a value, in characters."""
     if isinstance(value, (str, bytes)):
         return len(value)
     if isinstance(value, dict):
@@ -404,18 +404,18 @@ def _chars(value: Any) -> int:
 
 
 def _short(value: Any) -> str:
-    """A value as messages show it."""
+    """A value for messages, shortened."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def is_signal(name: str) -> bool:
-    """Whether there is a signal of this name, without its ``SIG``; an agent would ignore a wrong one."""
+    """Whether there is a signal of this name, without ``SIG``; agents ignore a wrong name."""
     return f"SIG{name}" in signal.Signals.__members__
 
 
 def flattened(command: Sequence[Any]) -> list[Any]:
-    """A command with the lists inside it spread out; tuples (``("obfuscated", real, shown)``) stay."""
+    """A command without nested lists; tuples (``("obfuscated", real, shown)``) stay."""
     items: list[Any] = []
     for item in command:
         items.extend(flattened(item) if isinstance(item, list) else [item])

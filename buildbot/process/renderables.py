@@ -1,4 +1,4 @@
-"""Renderables beside those of `buildbot.process.properties`: old ones, and small ones."""
+"""Further renderables beside those of `buildbot.process.properties`."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from buildbot.util.deferreds import resolved
 
 
 class WithProperties(Renderable):
-    """A format text filled in from properties, as old configurations write it; `Interpolate` says more.
+    """A format text with properties, for old configurations; see `Interpolate`.
 
     ``WithProperties("%s-%s", "branch", "revision")`` names properties by position.
-    ``WithProperties("%(branch)s")`` names them in the text, where may follow ``:-text`` (text if there is no such
-    property), ``:~text`` (if it is false) or ``:+text`` (text if there is one, else nothing). What is None becomes
-    empty.
+    ``WithProperties("%(branch)s")`` names them in the text. After the name may follow ``:-text`` (text if there is no
+    such property), ``:~text`` (if it is false) or ``:+text`` (text if there is one, else nothing). None becomes empty.
 
     Args:
         fmtstring: the text.
@@ -87,7 +86,7 @@ class FlattenList(Renderable):
 
     Args:
         nestedlist: the list; a renderable that gives one will do.
-        types: what counts as a list.
+        types: the types that count as lists.
     """
 
     def __init__(self, nestedlist: Any, types: type | tuple[type, ...] = (list, tuple)) -> None:

@@ -1,9 +1,9 @@
-"""Values in a configuration that become known when a build runs, and what Python's operators make of them.
+"""Renderables: values in a configuration that become known when a build runs, and Python's operators for them.
 
-A *renderable* is any object with ``getRenderingFor(props)``. `rendered` replaces renderables wherever they stand in
-lists, tuples and dictionaries. The product's own ones inherit `Renderable`: comparing or computing with one gives
-another renderable, and everything that Python would decide at once (``if``, ``not``, ``in``, ``str()``) is an error of
-the configuration, because there is nothing to decide by before the build runs.
+A *renderable* is any object with ``getRenderingFor(props)``. `rendered` replaces renderables in lists, tuples and
+dictionaries. The renderables of this package inherit `Renderable`: comparing or computing with one gives another
+renderable. An operator that needs the value at once (``if``, ``not``, ``in``, ``str()``) is an error of the
+configuration, because the value is not known before the build runs.
 """
 
 from __future__ import annotations
@@ -48,9 +48,9 @@ def substitutions(text: str) -> Iterator[tuple[str | None, str]]:
 
 
 def same_description(left: Any, right: Any) -> bool:
-    """Whether two values of a configuration say the same, renderables and what holds them included.
+    """Whether two values of a configuration are equal, with the renderables in them.
 
-    ``==`` of a renderable is a renderable itself, so it cannot tell.
+    ``==`` of a renderable gives a renderable, so it cannot serve.
     """
     if left is right:
         return True
@@ -67,7 +67,7 @@ def same_description(left: Any, right: Any) -> bool:
 
 
 async def rendered(value: Any, props: PropertiesLike) -> Any:
-    """``value`` with every renderable in it replaced; what a renderable gives is rendered, too."""
+    """``value`` with every renderable in it replaced; the value of a renderable is rendered, too."""
     if isinstance(value, (str, int, float, type(None))):
         return value
     if isinstance(value, list):
@@ -96,7 +96,7 @@ def _contains(item: Any, collection: Any) -> bool:
 
 @implementer(IRenderable)
 class Renderable:
-    """Base of the product's renderables: gives them the operators.
+    """Base of the renderables of this package: gives them the operators.
 
     ``==``, ``!=``, ``<``, ``<=``, ``>``, ``>=``, ``+``, ``-``, ``*``, ``/``, ``//``, ``%`` and ``in_`` give a
     renderable, which may be used in further ones. The other operand may be a renderable as well. Every other
@@ -145,7 +145,7 @@ class Renderable:
             "nor be a key; use .in_([…]), or a function made with util.renderer"
         )
 
-    # Gives iteration and `x in p` their error, too. With `__iter__` it would pass for a collection.
+    # This is the error of iteration and of `x in p`, too. With `__iter__` it would pass for a collection.
     def __getitem__(self, key: object) -> NoReturn:
         raise _refusal(
             f"{self!r} has no items before a build runs, so [], in and for cannot use it; "
@@ -179,12 +179,12 @@ class Operation(Renderable):
 
 
 def _operand(value: Any) -> str:
-    """An operand as an expression shows it."""
+    """An operand, as the text of an expression."""
     return f"({value!r})" if isinstance(value, Operation) else repr(value)
 
 
 def _refusal(message: str) -> ConfigErrors:
-    """The error to raise, with its place in the configuration."""
+    """An error with its place in the configuration."""
     try:
         error(message, always_raise=True)
     except ConfigErrors as refusal:

@@ -1,6 +1,6 @@
-"""Files of secrets on a worker, there while some steps of a build run: ``BuildFactory.withSecrets``.
+"""Files of secrets on a worker, which exist while some steps of a build run: ``BuildFactory.withSecrets``.
 
-A value goes to the worker as the standard input of a shell, so it stands neither in a command line nor in a log.
+A value goes to the worker as the standard input of a shell, so it is neither in a command line nor in a log.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def _files(value: Any) -> list[tuple[Any, Any]]:
 
 
 class _SecretFiles(BuildStep):
-    """What both steps share."""
+    """Base of both steps."""
 
     secret_files = argument(REQUIRED, _files, rendered=True, doc="pairs of path and value")
 
@@ -71,7 +71,7 @@ class WriteSecretFiles(_SecretFiles):
 
 
 class RemoveSecretFiles(_SecretFiles):
-    """Removes them, whatever became of the steps between."""
+    """Removes the files, even if a step between has failed."""
 
     name = "remove secret files"
     alwaysRun = True

@@ -1,6 +1,6 @@
-"""Secrets as the engine knows them: asked for by name when they are needed, and hidden from then on in what is kept.
+"""Secrets in the engine: read by name when they are needed, and hidden from then on in everything that is stored.
 
-Who has them is not known here: the master's service ``secrets`` is asked, see `buildbot.secrets.manager`.
+The master's service ``secrets`` knows the providers, see `buildbot.secrets.manager`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SecretDetails:
     Attributes:
         source: the provider that has it.
         key: its name.
-        value: what must not be seen; `repr` does not show it.
+        value: the secret itself; `repr` does not show it.
     """
 
     source: str

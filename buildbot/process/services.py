@@ -1,17 +1,16 @@
-"""The process layer as a whole: what a running master does, started, changed and stopped in the right order.
+"""The process layer as a whole: its parts are started, changed and stopped in the right order.
 
-Start: builders are registered, workers let in, requests handed out; then schedulers, then change sources, so
-that whoever produces something finds its consumer running. Stop goes the other way round: no new changes, no
-new buildsets, no new builds; then the running builds end with RETRY, which gives their requests back, and the
-workers are dropped.
+Start: builders are registered, workers can connect, requests are handed out; then schedulers start, then change
+sources, so that each producer finds its consumer running. Stop is the reverse: no new changes, no new buildsets, no new
+builds; then the running builds end with RETRY, which releases their requests, and the workers are disconnected.
 
-If the other masters take this one for dead (it was suspended, or cut off from the database), its claims and
-links are gone, and its builds may run elsewhere by now: they are stopped and the workers dropped; once it has
-checked in again everything is registered and let in anew. Schedulers and change sources see to themselves (see
+If another master declares this one dead (it was suspended, or cut off from the database), its claims and links are
+released, and its builds may run elsewhere. So its builds are stopped and its workers disconnected. After the next
+check-in all builders and workers are registered again. Schedulers and change sources do this by themselves (see
 `claimed`).
 
-A new configuration replaces only what differs: a scheduler, change source or worker made with the same
-arguments as the running one stays as it is, and running builds always go on.
+A new configuration replaces only the parts that differ: a scheduler, change source or worker that was made with the
+same arguments as the running one stays, and running builds always go on.
 """
 
 from __future__ import annotations
@@ -40,12 +39,12 @@ from buildbot.util.results import RETRY
 
 _log = Logger()
 
-#: seconds until a master that came back and could not begin to build tries again
+#: seconds until the next try of a master that is back but could not begin to build
 AGAIN_S = 5.0
 
 
 class ProcessLayer:
-    """Runs what the configuration says: change sources, schedulers, workers, builders, the distributor.
+    """Runs the parts of the configuration: change sources, schedulers, workers, builders, the distributor.
 
     Args:
         master: the master, with its ``data``, ``mq``, ``db``, ``reactor`` and ``basedir``.
@@ -53,7 +52,7 @@ class ProcessLayer:
     Attributes:
         builders: the running builders by name.
         workers: the worker manager.
-        client_ports: where programs that are no workers log in.
+        client_ports: the ports where programs that are no workers log in.
         schedulers: the schedulers of the configuration by name.
         change_sources: the change sources of the configuration by name.
     """
@@ -61,14 +60,14 @@ class ProcessLayer:
     def __init__(self, master: RunningMaster) -> None:
         self.master = master
         self.builders: dict[str, Builder] = {}
-        # a program that embeds this layer need not have a directory
+        # a program that embeds this layer may have no directory
         self.workers = WorkerManager(master, getattr(master, "basedir", None))
         self.client_ports = ClientPorts(master.reactor, self.workers.clients)
         self.schedulers: dict[str, ClaimedPart] = {}
         self.change_sources: dict[str, ClaimedPart] = {}
         self._distributor = Distributor(master, self.builders, self.workers)
         self._removed: list[Builder] = []
-        #: the schedulers that builds may trigger, also while they are being started or exchanged
+        #: the schedulers that builds may trigger, also while they are being started or replaced
         self._triggered: dict[str, SchedulerLike] = {}
         self._config: MasterConfig
         self._own_events: Subscription | None = None
@@ -76,9 +75,9 @@ class ProcessLayer:
         #: held while the distributor stops or starts for `drain` and `resume`, of which the last one counts
         self._handing_out = DeferredLock()
         self._drains = 0
-        #: whether the other masters took this one for dead, until it builds again
+        #: whether another master declared this one dead; true until it builds again
         self._lost = False
-        #: the next try to build again, after one that failed
+        #: the timer of the next try to build again
         self._again: IDelayedCall | None = None
 
     def getBuilderById(self, builderid: int) -> Builder | None:
@@ -169,17 +168,17 @@ class ProcessLayer:
 
     def _own_event(self, routing_key: tuple[str, ...], message: Mapping[str, object]) -> None:
         if routing_key[-1] == "stopped":
-            in_background(self.declared_dead(), "giving up the builds of a master taken for dead")
+            in_background(self.declared_dead(), "stopping the builds of a master that was declared dead")
         elif routing_key[-1] == "started":
             in_background(self._come_back(), "starting to build again")
 
     async def declared_dead(self) -> None:
-        """Stop building, since other masters took this one for dead; goes on by itself after the next check-in."""
+        """Stop building, since another master declared this one dead; it begins again after the next check-in."""
         self._cancel_again()
         async with self._switching:
             if self._own_events is not None and not self._lost:
                 self._lost = True
-                await self._stop_building("other masters took this one for dead")
+                await self._stop_building("another master declared this one dead")
 
     async def _come_back(self) -> None:
         async with self._switching:
@@ -204,7 +203,7 @@ class ProcessLayer:
             again.cancel()
 
     def _know(self, config: MasterConfig) -> None:
-        """Let builds find the schedulers of a configuration, those that do not run yet included."""
+        """Let builds find the schedulers of a configuration, also those that do not run yet."""
         self._triggered.clear()
         for name, part in _parts(config.schedulers).items():
             if name not in self.schedulers:
@@ -224,7 +223,7 @@ class ProcessLayer:
         await self.workers.stop()
 
     async def _register(self) -> None:
-        """Make builders and their workers those of the configuration, here and in the database."""
+        """Register the builders and workers of the configuration, here and in the database."""
         config, update = self._config, self.master.data.update
         update.codebase_generator = getattr(config, "codebaseGenerator", None)
         update.revlink = getattr(config, "revlink", None)
@@ -266,7 +265,7 @@ class ProcessLayer:
         )
 
     async def _register_projects(self) -> dict[str, int]:
-        """Make projects and codebases known as configured; ids of the projects by name."""
+        """Store the configured projects and codebases; gives the ids of the projects by name."""
         update = self.master.data.update
         ids: dict[str, int] = {}
         for each in self._config.projects:
@@ -279,7 +278,7 @@ class ProcessLayer:
         return ids
 
     async def _drop(self, running: dict[str, ClaimedPart], wanted: Mapping[str, ClaimedPart]) -> None:
-        """Stop the parts that are gone or differ."""
+        """Stop the parts that were removed or changed."""
         for name, part in list(running.items()):
             if name not in wanted or part != wanted[name]:
                 del running[name]
@@ -296,15 +295,15 @@ class ProcessLayer:
                 await part.run_in(self.master)
 
     async def _forget_old_forms(self) -> None:
-        """Remove the forms that no master serves: a master that was killed leaves them behind."""
+        """Remove the forms that no master serves; a master that was killed leaves them."""
         known: list[SchedulerDict] = await self.master.data.get({}, ("schedulers",))
         for scheduler in known:
             if scheduler["master"] is None and scheduler["name"] not in self._config.schedulers:
                 await self.master.data.update.setForceScheduler(scheduler["schedulerid"], None)
 
     async def _force(self, args: Mapping[str, Any], entity: dict[str, Any]) -> list[Any]:
-        # any master that has the scheduler in its configuration can serve its form, claimed by that master or not
-        async with self._switching:  # while the configuration changes it may be gone for a moment
+        # any master with the scheduler in its configuration can serve its form, also without the claim
+        async with self._switching:  # while the configuration changes the scheduler may be missing for a moment
             scheduler: object = self.schedulers.get(entity["name"])
         if not isinstance(scheduler, Forcible):
             raise InvalidControlError(f"this master has no force scheduler {entity['name']!r} in its configuration")
@@ -314,7 +313,7 @@ class ProcessLayer:
 
 
 def _parts(schedulers: Mapping[str, SchedulerLike]) -> Mapping[str, ClaimedPart]:
-    """The schedulers of a configuration as what they are; the configuration knows no more than their names."""
+    """The schedulers of a configuration, typed; the configuration knows only their names."""
     return cast("Mapping[str, ClaimedPart]", schedulers)
 
 

@@ -1,4 +1,4 @@
-"""What steps mix in that run programs on the worker."""
+"""A mixin for steps that run programs on the worker."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class ShellMixin(EnvironmentMixin):
         `{name: {"filename": path, "follow": True}}` for what comes from now on""",
     )
     lazylogfiles = argument(
-        False, checks.flag, rendered=True, doc="make the logs of `logfiles` only when there is something in them"
+        False, checks.flag, rendered=True, doc="make the logs of `logfiles` only when their first text comes"
     )
     maxTime = argument(None, checks.optional(checks.number()), rendered=True, doc="seconds before it is killed")
     max_lines = argument(
@@ -97,12 +97,12 @@ class ShellMixin(EnvironmentMixin):
         rendered=True,
         doc="seconds between SIGTERM and `interruptSignal`; None: no SIGTERM",
     )
-    initialStdin = argument(None, _input, rendered=True, doc="what it reads from its standard input")
+    initialStdin = argument(None, _input, rendered=True, doc="its standard input")
     decodeRC = argument(
         MappingProxyType({0: SUCCESS}),
         checks.optional(_codes),
         rendered=True,
-        doc="which exit code means which result; those that are missing mean FAILURE",
+        doc="the result for each exit code; other codes mean FAILURE",
     )
 
     def setupShellMixin(
@@ -131,7 +131,7 @@ class ShellMixin(EnvironmentMixin):
         return f"'{' '.join(shown[:2])}{' ...' if len(shown) > 2 else ''}'" if shown else ""
 
     def __why_failed(self) -> str:
-        """Why the command did not succeed, in words: it was killed, or its exit code; empty if it did."""
+        """Why the command failed, in words: it was killed, or its exit code; empty if it succeeded."""
         command = self.__step.cmd
         if not isinstance(command, RemoteShellCommand) or self.__step.results in (SUCCESS, SKIPPED, CANCELLED, RETRY):
             return ""
@@ -151,7 +151,7 @@ class ShellMixin(EnvironmentMixin):
         stdioLogName: str | None = "stdio",
         **overrides: Any,
     ) -> RemoteShellCommand:
-        """A command with the step's arguments, those in ``overrides`` excepted; its logs are begun."""
+        """A command with the step's arguments and with ``overrides``; its logs are begun."""
         arguments = {name: getattr(self, name) for name in SHELL_ARGUMENTS if name != "lazylogfiles"}
         arguments["workdir"] = self.__step.directory()
         arguments.update(overrides)

@@ -1,4 +1,4 @@
-"""Source stamps as steps and users' functions see them."""
+"""Source stamps for steps and users' functions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class SourceStamp(dict[str, Any]):
-    """A source stamp as the Data API gives it; its fields are attributes, too, as users' functions expect."""
+    """A source stamp of the Data API; its fields are attributes, too, as users' functions expect."""
 
     def __getattr__(self, name: str) -> Any:
         try:

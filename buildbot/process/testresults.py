@@ -1,4 +1,4 @@
-"""The test results of a step: gathered here, stored many at a time."""
+"""The test results of a step: they gather here, and are stored many at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ BATCH = 1000
 
 
 class _Set:
-    """A set that is not complete, and what is to be stored in it."""
+    """A set that is not complete, and the results to store in it."""
 
     def __init__(self, builderid: int, category: str, value_unit: str) -> None:
         self.builderid = builderid
@@ -18,7 +18,7 @@ class _Set:
         self.results: list[dict[str, Any]] = []
 
     def counts(self) -> dict[str, int]:
-        """How many tests passed and failed, where the category tells."""
+        """The numbers of tests that passed and failed, for categories with these."""
         if self.category == "pass_fail" and self.value_unit == "boolean":
             passed = sum(result["value"] == "1" for result in self.results)
             return {"tests_passed": passed, "tests_failed": len(self.results) - passed}
@@ -34,7 +34,7 @@ class TestResults:
         self._sets: dict[int, _Set] = {}
 
     async def begin(self, step: Any, description: str | None, category: str, value_unit: str) -> int:
-        """Begin a set; its id."""
+        """Begin a set; gives its id."""
         builderid = step.build.builderid
         setid: int = await step.master.data.update.addTestResultSet(
             builderid, step.build.buildid, step.stepid, description, category, value_unit
@@ -43,16 +43,16 @@ class TestResults:
         return setid
 
     def add(self, setid: int, result: dict[str, Any]) -> None:
-        """Keep a result for its set. ValueError if this step has begun no such set, or has finished it."""
+        """Add a result to its set. ValueError if this step has begun no such set, or has finished it."""
         if setid not in self._sets:
             raise ValueError(f"setid: this step has no test result set {setid} that is not complete")
         self._sets[setid].results.append(result)
 
     async def finish(self, update: Any) -> None:
-        """Store what was kept, and complete the sets."""
+        """Store the rest of the results, and complete the sets."""
         while self._sets:
             setid, kept = next(iter(self._sets.items()))
-            del self._sets[setid]  # tried once: what is wrong with a result stays wrong
+            del self._sets[setid]  # it is tried once: a wrong result stays wrong
             for start in range(0, len(kept.results), BATCH):
                 await update.addTestResults(kept.builderid, setid, kept.results[start : start + BATCH])
             await update.completeTestResultSet(setid, **kept.counts())

@@ -1,4 +1,4 @@
-"""Buildsets that builds trigger: waiting for their ends, and cancelling what they have not done yet."""
+"""Buildsets that builds trigger: waiting for their ends, and cancelling them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildbot.data.interfaces import Master
 
 
 async def end_of_buildset(master: Master, bsid: int) -> int:
-    """Wait for the end of a buildset, whichever master builds it; its results.
+    """Wait for the end of a buildset, on any master; gives its results.
 
     Cancelling the Deferred that waits for this ends the wait, not the buildset.
     """
@@ -23,7 +23,7 @@ async def end_of_buildset(master: Master, bsid: int) -> int:
 
     subscription = await master.mq.startConsuming(complete, ("buildsets", str(bsid), "complete"))
     try:
-        # after the subscription, so that its end is not missed between
+        # after the subscription, so that its end is not missed
         row = await master.data.get({}, ("buildsets", bsid))
         return int(row["results"]) if row["complete"] else await ended
     finally:

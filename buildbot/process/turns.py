@@ -1,8 +1,8 @@
-"""Whose turn it is to take locks: how builders get the locks of their builds.
+"""The turns of builders to take the locks of their builds.
 
 Locks of a builder and of a worker are taken together, before a request is claimed. A builder that cannot have them
-wishes for them and stands aside. When its turn comes it holds them for one round of the distributor, in which it must
-start a build; if it cannot (its workers are busy by then), others get their turn.
+wishes for them and waits. When its turn comes it holds them for one round of the distributor, in which it must start a
+build; if it cannot (its workers are busy by then), other builders get their turn.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ from buildbot.process.workers.managed import ManagedWorker
 
 _log = Logger()
 
-#: locks, and how they are to be held
+#: locks, and the modes in which they are held
 Accesses = list[tuple[Lock, LockAccess]]
 
 
 class LockTurns:
-    """Who may take which locks now.
+    """The turns of builders to take locks.
 
     Args:
-        on_turn: called with a builder and a worker when the turn of the builder has come; false: it does not want it.
+        on_turn: called with a builder and a worker when the builder's turn comes; its result is false if the builder
+            does not use the turn.
     """
 
     def __init__(self, on_turn: Callable[[Builder, ManagedWorker], bool]) -> None:
         self.locks = Locks()
         self._on_turn = on_turn
-        #: what builders wish for by their names, and what they hold for this round or the next, for a worker
+        #: by builder: its wish, and the claim that it holds for this round or the next, with the worker
         self._wishes: dict[str, Wish] = {}
         self._granted: dict[str, tuple[ManagedWorker, Claim]] = {}
 
     def held(self) -> dict[str, tuple[ManagedWorker, Claim]]:
-        """What builders hold as a round begins, for `end_of_round`."""
+        """The claims that builders hold at the beginning of a round, for `end_of_round`."""
         return dict(self._granted)
 
     def end_of_round(self, held: dict[str, tuple[ManagedWorker, Claim]]) -> None:
-        """Let go what was held as the round began and was not used in it."""
+        """Release the claims that were held when the round began and were not used in it."""
         for name, unused in held.items():
             if self._granted.get(name) is unused:
                 del self._granted[name]
@@ -80,7 +81,7 @@ class LockTurns:
                 return worker, taken
             refused[worker] = accesses
             if not worker.locks and not any(lock.worker for lock, _ in accesses):
-                break  # they are the same on every worker
+                break  # the locks are the same on every worker
         self.wish(builder, refused)
         return None
 
@@ -100,7 +101,7 @@ class LockTurns:
         return self.locks.are_free(accesses) or (turn is not None and list(turn[1].accesses) == accesses)
 
     def take(self, builder: Builder, accesses: Accesses) -> Claim | None:
-        """The claim to locks, what the builder holds by its turn included; None if others were faster."""
+        """A claim to locks, which may be the one that the builder holds by its turn; None if others were faster."""
         turn = self._granted.pop(builder.name, None)
         if turn is not None:
             if list(turn[1].accesses) == accesses:
@@ -109,7 +110,7 @@ class LockTurns:
         return self._try(builder, accesses)
 
     def wish(self, builder: Builder, places: dict[ManagedWorker, Accesses]) -> None:
-        """Wait for the locks on one of some workers; what is wished for already keeps its place."""
+        """Wait for the locks on one of some workers; a wish for a worker keeps its place."""
         name = builder.name
         if not places:
             self._give_up(name)

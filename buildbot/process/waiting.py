@@ -1,12 +1,11 @@
-"""The requests that wait for some builders, the most urgent first, as far as they must be known.
+"""The most urgent requests that wait for some builders.
 
-The queue in the database may be very long. Here is only its beginning: what was read of it, a page at a time, and what
-events told since. For each builder there may be a *horizon*: less urgent requests of it may wait that are not known
-here. The most urgent request is the next one unless a horizon comes first; then the next page is read, of all builders
-that have a horizon. So each step costs the same however long the queue is, and a request that is announced costs no
-statement.
+The queue in the database may be very long. This process knows only its beginning: the pages that it has read, and the
+events since. A builder may have a *horizon*: less urgent requests of it may wait that are not known here. The next
+request is the most urgent known one, unless a horizon is more urgent; then the next page of all builders with a horizon
+is read. So the cost of a step does not depend on the length of the queue, and an announced request costs no statement.
 
-What is here may be gone from the database (another master took it, somebody cancelled it); the claim finds out.
+A known request may be gone from the database (another master claimed it, or it was cancelled); the claim finds out.
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from typing import Any
 
 from buildbot.mq.log import Event
 
-#: read at once
+#: requests that are read at once
 PAGE = 200
-#: known at once; of what is announced beyond, only the horizon is kept
+#: requests that are known at once; of announced requests beyond this number, only the horizon is kept
 MOST = 2_000
 
 Request = Mapping[str, Any]
-#: lower is more urgent: priority, then age
+#: the urgency: priority, then age; lower is more urgent
 Urgency = tuple[int, int]
 _EVERYTHING: Urgency = (-(1 << 62), 0)
 
@@ -32,12 +31,12 @@ Read = Callable[[Sequence[int], int], Awaitable[Sequence[Request]]]
 
 
 def urgency_of(request: Request) -> Urgency:
-    """Where a request stands."""
+    """The urgency of a request."""
     return -request["priority"], request["buildrequestid"]
 
 
 class WaitingRequests:
-    """What waits for some builders. A builder is in it while its requests are wanted.
+    """The waiting requests of some builders. A builder is in it while its requests are wanted.
 
     Args:
         read: see `Read`; it gives requests that are neither claimed nor complete.
@@ -50,7 +49,7 @@ class WaitingRequests:
         self._known: dict[int, Request] = {}
         self._ids: dict[int, set[int]] = {}
         self._taken: dict[int, int] = {}
-        #: requests that were announced while they were taken; builders of which something was announced during a read
+        #: requests that were announced while they were taken; builders with an announced request during a read
         self._announced: set[int] = set()
         self._late: set[int] | None = None
         self._horizons: dict[int, Urgency] = {}
@@ -61,26 +60,26 @@ class WaitingRequests:
         return builderid in self._builders
 
     def add(self, builderid: int) -> None:
-        """Want the requests of a builder; nothing of them is known yet. One that is wanted stays as it is."""
+        """Add a builder; none of its requests is known yet. If it is in it already, nothing changes."""
         if builderid not in self._builders:
             self._generation += 1
             self._builders[builderid] = self._generation
             self._look_beyond(builderid, _EVERYTHING)
 
     def remove(self, builderid: int) -> None:
-        """Want them no more, and forget what is known of them."""
+        """Remove a builder, and forget its requests."""
         self._builders.pop(builderid, None)
         self._horizons.pop(builderid, None)
         for brid in self._ids.pop(builderid, ()):
             del self._known[brid]
 
     def again(self, builderid: int) -> None:
-        """Forget what is known of a builder's requests, and want them."""
+        """Forget the requests of a builder, and add it anew."""
         self.remove(builderid)
         self.add(builderid)
 
     def hear(self, event: Event, key: tuple[str, ...]) -> None:
-        """An event of a request of a builder: ``builders/N/buildrequests/M/…``."""
+        """Take an event of a request of a builder: ``builders/N/buildrequests/M/…``."""
         builderid, brid, name = int(key[1]), int(key[3]), key[4]
         if builderid not in self._builders:
             return
@@ -89,11 +88,11 @@ class WaitingRequests:
             self._forget(brid)
             if not request["claimed"] and not request["complete"]:
                 self._announce(request)
-        else:  # it waits no more
+        else:  # the request waits no more
             self._forget(brid)
 
     def take(self, request: Request) -> None:
-        """Somebody is about to claim it: it is no longer given out, until `settle`."""
+        """Take a request, to claim it: it is not given out until `settle`."""
         brid = request["buildrequestid"]
         self._forget(brid)
         self._taken[brid] = request["builderid"]
@@ -103,7 +102,7 @@ class WaitingRequests:
         self._forget(request["buildrequestid"])
 
     def settle(self, request: Request) -> None:
-        """It was claimed, or another master was faster: what is announced of it counts again."""
+        """The claim is decided: events of the request count again."""
         brid = request["buildrequestid"]
         builderid = self._taken.pop(brid, 0)
         if brid in self._announced:
@@ -131,7 +130,7 @@ class WaitingRequests:
 
     async def _read_on(self) -> None:
         asked = {builderid: self._builders[builderid] for builderid in self._horizons}
-        limit = PAGE + len(self._taken)  # those are not given out again
+        limit = PAGE + len(self._taken)  # taken requests are not given out again
         self._late = set()
         try:
             found = await self._read(list(asked), limit)
@@ -175,7 +174,7 @@ class WaitingRequests:
             self._ids[request["builderid"]].discard(brid)
 
     def _look_beyond(self, builderid: int, urgency: Urgency) -> None:
-        """Less urgent requests of a builder than this may wait."""
+        """Set the horizon of a builder: less urgent requests than this may wait."""
         horizon = min(urgency, self._horizons.get(builderid, urgency))
         if self._horizons.get(builderid) != horizon:
             self._horizons[builderid] = horizon

@@ -1,4 +1,4 @@
-"""A worker as users' functions see it when they choose one for a builder."""
+"""A worker for a builder, for users' functions that choose workers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class AbstractWorkerForBuilder:
 
 
 class WorkerForBuilder(AbstractWorkerForBuilder):
-    """A worker that agents connect as."""
+    """The class of a worker for a builder."""
 
 
 def enforceChosenWorker(builder: Any, workerforbuilder: AbstractWorkerForBuilder, request: Any) -> bool:

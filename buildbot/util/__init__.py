@@ -1,4 +1,4 @@
-"""Small rooms, each named after one thing; they import nothing of ours.
+"""Small modules, each named after one thing; they import no other package of Tenfold.
 
 The functions here are those that plugins import from this path.
 """

@@ -1,4 +1,4 @@
-"""Work that nobody waits for: it must not fail unseen."""
+"""Work in the background, whose failures are logged."""
 
 from __future__ import annotations
 

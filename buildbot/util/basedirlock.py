@@ -15,8 +15,8 @@ class BasedirBusyError(Exception):
 class BasedirLock:
     """An exclusive lock on a directory, inherited by the child of a fork, released when the last holder ends.
 
-    The directory is locked, not a file in it: nothing is left behind after a crash, nothing can be deleted by
-    mistake, and a directory that cannot be written can be locked all the same.
+    The directory is locked, not a file in it: a crash leaves nothing behind, no file can be deleted by mistake, and a
+    directory that cannot be written can be locked, too.
 
     Args:
         basedir: the directory, which must exist.
@@ -57,7 +57,7 @@ class BasedirLock:
         return self._fd
 
     def release(self) -> None:
-        """Give the lock back; nothing happens without it."""
+        """Release the lock; nothing happens without it."""
         if self._fd is not None:
             os.close(self._fd)
             self._fd = None

@@ -10,12 +10,12 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-#: what every database stores as an id or a time, and as any other whole number
+#: the largest id or time, and the largest other integer, that every database stores
 MAX_INT = 2**63 - 1
 MAX_SMALL = 2**31 - 1
-#: the smallest limit of the three: LONGTEXT in one packet as servers ship
+#: the most characters of a text, by the strictest database: LONGTEXT in one packet of default size
 MAX_TEXT = 15_000_000
-#: the most bytes of a value: twice as many, as they are on the way to the server, are one packet too
+#: the most bytes of a value: on the way to the server they take twice the room, in one packet
 MAX_BYTES = 7_000_000
 #: what travels with every list of its noun is shorter: reasons, what names code and people (a branch, an author), a
 #: change's comments and how many files it has, what a worker says of itself
@@ -52,7 +52,7 @@ def optional_text(value: Any, what: str, maximum: int = MAX_TEXT) -> str | None:
 
 
 def integer(value: Any, what: str, minimum: int = 0, maximum: int = MAX_SMALL) -> int:
-    """``value`` if it is a whole number from ``minimum`` to ``maximum``; True and False are none."""
+    """``value`` if it is an integer from ``minimum`` to ``maximum``; True and False are not."""
     if not isinstance(value, int) or isinstance(value, bool):
         raise TypeError(f"{what} must be an integer, not {type(value).__name__}")
     if not minimum <= value <= maximum:
@@ -66,7 +66,7 @@ def seconds(value: Any, what: str) -> int:
 
 
 def identifier(value: Any, what: str) -> int:
-    """``value`` if it can be an id; ids that no row has are the caller's business."""
+    """``value`` if it can be an id; it is not checked whether a row has it."""
     return integer(value, what, -MAX_INT, MAX_INT)
 
 
@@ -74,7 +74,7 @@ def identifiers(values: Any, what: str) -> list[int]:
     """The distinct ids of an iterable, ascending: rows are locked in this order, so that crossed calls cannot
     deadlock.
     """
-    # first what is quickly asked and nearly always so
+    # first the quick check, which nearly always succeeds
     if type(values) is not list and (isinstance(values, str | bytes) or not isinstance(values, Iterable)):
         raise TypeError(f"{what} must be a list of integers, not {type(values).__name__}")
     distinct = set()
@@ -98,7 +98,7 @@ def texts(values: Any, what: str, maximum: int | None = None) -> list[str]:
 
 
 def path_name(value: Any, what: str) -> str:
-    """``value`` if it is text that stands in paths as it is: letters, digits, ``.``, ``_``, ``-``, at most 70."""
+    """``value`` if it is text for paths: letters, digits, ``.``, ``_``, ``-``, at most 70."""
     text(value, what)
     if len(value) > MAX_IDENTIFIER or not _IDENTIFIER.fullmatch(value):
         raise ValueError(
@@ -119,14 +119,14 @@ def data(value: Any, what: str) -> bytes:
 
 
 def boolean(value: Any, what: str) -> bool:
-    """``value`` if it is true or false; 0 and 1 will do."""
+    """``value`` if it is True, False, 0 or 1."""
     if value is True or value is False or (isinstance(value, int) and value in (0, 1)):
         return bool(value)
     raise TypeError(f"{what} must be true or false, not {value!r}")
 
 
 def one_of(value: Any, allowed: tuple[Any, ...], what: str) -> Any:
-    """``value`` if it is one of those allowed, by identity or equality of the same type."""
+    """``value`` if it is identical to an allowed one, or equal to one of the same type."""
     for option in allowed:
         if value is option or (type(value) is type(option) and value == option):
             return value
@@ -134,7 +134,7 @@ def one_of(value: Any, allowed: tuple[Any, ...], what: str) -> Any:
 
 
 def name_hash(*parts: str) -> str:
-    """32 hexadecimal digits that stand for text of any length in unique indexes and exact look-ups."""
+    """The hash of text of any length, for unique indexes and exact look-ups: 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     for part in parts:
         encoded = part.encode()

@@ -1,7 +1,7 @@
 """Times: aware UTC datetimes outside, integer Unix seconds in the database and the Data API.
 
-There are two clocks. The *wall clock* says what time it is; it may be set, forth and back. The *monotonic clock* only
-measures how long something takes. Timers go by the second, what is stored comes from the first.
+There are two clocks. The *wall clock* tells the time; it may be set forward and back. The *monotonic clock* only
+measures durations. Stored times are from the wall clock; timers use the monotonic clock.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 
 
 def now() -> int:
-    """Seconds since the epoch, by this machine."""
+    """Seconds since the epoch, by this machine's wall clock."""
     return int(time.time())
 
 
 def use_monotonic_time(reactor: Any) -> None:
-    """Let a reactor's timers go by the monotonic clock.
+    """Let a reactor's timers use the monotonic clock.
 
-    Twisted's go by the wall clock: set back by an hour, it makes them all wait for an hour.
+    By default they use the wall clock: when that is set back by an hour, all timers wait for an hour.
 
     Args:
-        reactor: one that nobody has used yet.
+        reactor: a reactor without timers yet.
 
     Raises:
-        RuntimeError: timers run already, by the other clock.
+        RuntimeError: it has timers already, with the other clock.
     """
     if reactor.getDelayedCalls() and reactor.seconds is not time.monotonic:
         raise RuntimeError("the reactor's clock cannot be changed: timers run by it already")

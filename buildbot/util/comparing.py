@@ -1,4 +1,4 @@
-"""A mixin for classes of plugins whose objects are equal if what they were made with is."""
+"""A mixin for classes of plugins whose objects are compared by some attributes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _ABSENT = object()
 
 
 class ComparableMixin:
-    """Objects of one class are equal if the attributes are that `compare_attrs` of the class and its bases name."""
+    """Objects of one class are equal if the attributes in `compare_attrs` of the class and its bases are equal."""
 
     compare_attrs: ClassVar[Sequence[str]] = ()
 

@@ -1,4 +1,4 @@
-"""Coroutines and Deferreds: the one place where the former become the latter, and what may be either."""
+"""Coroutines and Deferreds: conversion of one into the other, and values that may be either."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def resolved(value: Any) -> Any:
 def deferred(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable[P, Deferred[T]]:
     """Make an ``async def`` a function that returns a Deferred, as the documented APIs promise.
 
-    The body starts to run at the call, so that calls take effect in the order in which they were made.
+    The body starts to run at the call, so that calls take effect in their order.
     """
 
     @wraps(function)

@@ -1,4 +1,4 @@
-"""How many files and sockets this process may have open, and who may take how many of them."""
+"""The number of files and sockets that this process may have open, and the shares of its parts."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import resource
 
 
 def share(part: float, most: int) -> int:
-    """How many descriptors something may use.
+    """The number of descriptors that a part of the process may use.
 
     Args:
-        part: of all that the process may have (``ulimit -n``).
-        most: and no more than this.
+        part: its share of all descriptors of the process (``ulimit -n``).
+        most: the upper limit.
     """
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return most if soft == resource.RLIM_INFINITY else max(1, min(most, int(soft * part)))

@@ -1,4 +1,5 @@
-"""Slow work that strangers may ask for: little at a time, each address in its turn, and none with many places.
+"""A queue of slow work that anybody may cause: a few at a time, each address in its turn, with a limit for each
+address.
 
 Hashes of passwords are slow by design. A few are computed at a time, so that guessing does not take all processors;
 addresses take turns, so that the many guesses of one do not make the others wait.
@@ -17,15 +18,15 @@ T = TypeVar("T")
 
 
 class QueueFullError(Exception):
-    """An address has all its places taken."""
+    """All places of an address are taken."""
 
 
 class FairQueue:
     """Runs work for addresses.
 
     Args:
-        at_once: how much of it at the same time.
-        places: how much one address may have here, running and waiting.
+        at_once: the number of jobs that run at the same time.
+        places: the number of jobs that one address may have, running and waiting.
     """
 
     def __init__(self, at_once: int = 2, places: int = 10) -> None:
@@ -33,7 +34,7 @@ class FairQueue:
         self._places = places
         self._taken: dict[str, int] = {}
         self._running = 0
-        #: who waits, by address; the address whose turn it is comes first
+        #: the waiting jobs by address; the address whose turn it is comes first
         self._waiting: OrderedDict[str, deque[Deferred[None]]] = OrderedDict()
 
     @contextmanager
@@ -54,11 +55,11 @@ class FairQueue:
                 del self._taken[address]
 
     async def run(self, address: str, work: Callable[[], Awaitable[T]]) -> T:
-        """What ``work`` gives, when it is the address's turn."""
+        """Run ``work`` when it is the address's turn; gives its result."""
         if self._running >= self._at_once:
             turn: Deferred[None] = Deferred(lambda cancelled: self._leave(address, cancelled))
             self._waiting.setdefault(address, deque()).append(turn)
-            await turn  # counted already, by the code that gave the turn
+            await turn  # the code that gave the turn has counted it
         else:
             self._running += 1
         try:
@@ -78,7 +79,7 @@ class FairQueue:
         turn.callback(None)
 
     def _leave(self, address: str, turn: Deferred[None]) -> None:
-        """A client that does not wait any more."""
+        """Remove a job that does not wait any more."""
         turns = self._waiting[address]
         turns.remove(turn)
         if not turns:

@@ -1,4 +1,4 @@
-"""Logins for servers that git reads from or writes to, as configurations give them to git steps and pollers."""
+"""Logins of git steps and pollers to servers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from buildbot.util.deferreds import resolved
 
-#: what `git credential` knows of a login, in the order to give it: ``url`` sets the others anew
+#: the attributes of a login for `git credential`, in the order in which they must be given: ``url`` resets the others
 ATTRIBUTES = (
     "url",
     "protocol",
@@ -139,7 +139,7 @@ def auth_credentials(value: Any) -> Any:
 
 
 def ssh_mistakes(key: Any, host_key: Any, known_hosts: Any) -> list[str]:
-    """What is wrong with the combination of the arguments for ssh."""
+    """The mistakes in the combination of the arguments for ssh."""
     mistakes = []
     if key is None and (host_key is not None or known_hosts is not None):
         mistakes.append("sshHostKey and sshKnownHosts need an sshPrivateKey")
@@ -149,11 +149,11 @@ def ssh_mistakes(key: Any, host_key: Any, known_hosts: Any) -> list[str]:
 
 
 def ssh_command(key: str | None, known_hosts: str | None, port: int = 22) -> str:
-    """The command that git is to reach servers with by ssh.
+    """The ssh command for git.
 
     Args:
-        key, known_hosts: paths of the files, with slashes; None for none.
-        port: of the server, where the address names none.
+        key, known_hosts: paths of the files, with slashes; None: no such file.
+        port: of the server, if the address names none.
     """
     words = ["ssh", "-o", '"BatchMode=yes"']
     if port != 22:
@@ -166,7 +166,7 @@ def ssh_command(key: str | None, known_hosts: str | None, port: int = 22) -> str
 
 
 def ssh_files(key: Any, host_key: Any, known_hosts: Any) -> dict[str, str]:
-    """The texts of the files for ssh by their names, ``ssh-key`` and ``ssh-known-hosts``; those that are wanted.
+    """The texts of the needed files for ssh, by their names ``ssh-key`` and ``ssh-known-hosts``.
 
     Raises:
         ValueError: a renderable gave no text.
@@ -182,5 +182,5 @@ def ssh_files(key: Any, host_key: Any, known_hosts: Any) -> dict[str, str]:
 
 
 def key_text(key: str) -> str:
-    """A private key as ssh reads it: with a line break at its end."""
+    """A private key with a line break at its end, which ssh requires."""
     return key if key.endswith("\n") else f"{key}\n"

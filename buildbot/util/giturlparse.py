@@ -1,4 +1,4 @@
-"""Addresses of git repositories, taken apart."""
+"""The parts of git repositories' addresses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _URL = re.compile(
     r"(?P<domain>\[[0-9A-Fa-f:.]+\]|[^/:@\[\]]+)(?::(?P<port>\d+))?"
     r"/(?P<path>.+)\Z"
 )
-#: as scp writes it; what has a slash before the colon is a path, and so is what begins with a drive
+#: the form of scp; a text with a slash before the colon is a path, and so is one that begins with a drive
 _SCP = re.compile(
     r"(?![A-Za-z]:[\\/])(?:(?P<user>[^/:@]+)@)?(?P<domain>\[[0-9A-Fa-f:.]+\]|[^/:@\[\]]+):(?!//)(?P<path>.+)\Z"
 )
@@ -22,7 +22,7 @@ class GitUrl(NamedTuple):
 
     Attributes:
         proto: ``ssh``, ``git``, ``http`` or ``https``.
-        owner: what stands before the last part of the path: ``buildbot``, ``group/subgroup``.
+        owner: the path without its last part: ``buildbot``, ``group/subgroup``.
         repo: the last part of the path, without ``.git``.
     """
 
@@ -36,7 +36,7 @@ class GitUrl(NamedTuple):
 
 
 def giturlparse(url: str) -> GitUrl | None:
-    """The parts of the address of a git repository on a server; None for anything else, a local path for example."""
+    """The parts of the address of a git repository on a server; None for other texts, such as local paths."""
     found = _URL.match(url) or _SCP.match(url)
     if found is None:
         return None

@@ -17,13 +17,13 @@ from twisted.internet.task import deferLater
 
 from buildbot.util.addresses import network_of
 
-#: failures of an address with one name, and with any, that cost nothing: people mistype
+#: failures of an address with one name, and with all names, that cause no wait: people mistype
 FREE_OF_PAIR = 3
 FREE_OF_ADDRESS = 20
-#: seconds to wait after the first failure beyond those; doubled by each further one, up to the longest
+#: seconds to wait after the first failure beyond these; each further failure doubles them, up to the longest
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 8.0
-#: how many guesses of one address may wait
+#: the number of guesses of one address that may wait
 MAX_WAITING = 10
 #: seconds after which failures are forgotten, and how many addresses and pairs are remembered
 FORGOTTEN_S = 900.0
@@ -31,21 +31,21 @@ MAX_REMEMBERED = 10_000
 
 
 class TooManyGuessesError(Exception):
-    """Too many passwords from one address wait to be looked at already."""
+    """Too many passwords from one address wait already."""
 
 
 @dataclass(slots=True)
 class _Record:
     failures: int = 0
     last_at: float = 0.0
-    #: the next guess is looked at no earlier
+    #: the earliest time of the next check
     free_at: float = 0.0
     waiting: int = 0
     proved: bool = False
 
 
 class Guesses:
-    """Who has guessed how often.
+    """The failures of addresses.
 
     Args:
         reactor: for time, which must be monotonic.
@@ -57,14 +57,14 @@ class Guesses:
         self._addresses: OrderedDict[str, _Record] = OrderedDict()
 
     async def turn(self, address: str, name: str) -> None:
-        """Return when a password may be looked at.
+        """Wait until a password may be checked.
 
         Args:
-            address: where it comes from.
-            name: whose password it is said to be.
+            address: of the client.
+            name: of the user.
 
         Raises:
-            TooManyGuessesError: it has to come again later.
+            TooManyGuessesError: the client must come again later.
         """
         now, address = self._reactor.seconds(), network_of(address)
         pair = _of(self._pairs, (address, name), now)
@@ -90,20 +90,20 @@ class Guesses:
             whole.waiting -= 1
 
     def wrong(self, address: str, name: str) -> None:
-        """It was the wrong password, or there is nobody of that name."""
+        """The password was wrong, or there is no such name."""
         now, address = self._reactor.seconds(), network_of(address)
         for record in (_of(self._pairs, (address, name), now), _of(self._addresses, address, now)):
             record.failures += 1
             record.last_at = now
 
     def right(self, address: str, name: str) -> None:
-        """It was the right password."""
+        """The password was right."""
         pair = _of(self._pairs, (network_of(address), name), self._reactor.seconds())
         pair.failures, pair.free_at, pair.proved = 0, 0.0, True
 
 
 def _wait_s(beyond: int) -> float:
-    """How long to wait after so many failures beyond those that cost nothing."""
+    """The seconds to wait after this number of failures beyond the free ones."""
     return 0.0 if beyond <= 0 else float(min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(beyond - 1, 10)))
 
 

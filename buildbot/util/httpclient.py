@@ -1,8 +1,8 @@
-"""Requests to other servers: one client for everything in a master that asks or tells somebody over HTTP.
+"""Requests to other servers: the HTTP client of all parts of a master.
 
-treq makes the requests. What it leaves open is decided here: answers have a maximum size, an exchange has one timeout
-from the first byte to the last, errors name neither query nor passwords, no cookie is remembered, and a redirect to
-another server takes no headers along.
+treq makes the requests. This module adds limits: answers have a maximum size, an exchange has one timeout from the
+first byte to the last, errors name neither query nor passwords, no cookie is kept, and a redirect to another server
+gets no headers.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ from zope.interface import implementer
 from buildbot.util.httpproxies import ProxiedAgent, Proxies, ProxyError
 from buildbot.util.urls import public_url
 
-#: how long an exchange may take, from the first byte sent to the last one received
+#: seconds of an exchange, from the first byte sent to the last one received
 TIMEOUT_S = 30.0
-#: what an answer may have, unpacked
+#: the most bytes of an answer, unpacked
 MAX_BYTES = 10 * 1024 * 1024
 _REDIRECTS = 5
 _IDLE_S = 60
@@ -72,7 +72,7 @@ class TooLargeError(HttpError):
 
 
 class UnexpectedAnswerError(HttpError):
-    """There is an answer, but its status or its body is not what was asked for.
+    """The status or the body of an answer is not the expected one.
 
     Attributes:
         status: of the answer.
@@ -85,13 +85,13 @@ class UnexpectedAnswerError(HttpError):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a server answered.
+    """The answer of a server.
 
     Attributes:
         status: 200, 404 and so on.
         headers: by names in lower case; several of one name are joined by ``", "``.
         body: the bytes, unpacked.
-        where: the request, as errors name it.
+        where: the name of the request in errors.
     """
 
     status: int
@@ -135,7 +135,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True)
 class _Tls:
-    """How servers' certificates are checked, and the client's own. Connections are shared by equal values only."""
+    """How servers' certificates are checked, and the client's own. Requests with equal values share connections."""
 
     verify: bool
     ca_file: str | None
@@ -148,7 +148,7 @@ class HttpClient:
 
     Args:
         reactor: Twisted's.
-        agent: what makes the requests instead, in tests: ``treq.testing.RequestTraversalAgent(resource)``.
+        agent: makes the requests in tests: ``treq.testing.RequestTraversalAgent(resource)``.
     """
 
     def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
@@ -181,7 +181,7 @@ class HttpClient:
         sink: Sink | None = None,
         name: str | None = None,
     ) -> Answer:
-        """Ask a server; the answer comes whatever its status is.
+        """Send a request; gives the answer, with any status.
 
         Args:
             method: ``GET``, ``POST`` and so on.
@@ -189,7 +189,7 @@ class HttpClient:
             params: added to the URL's query; lists give a name several times.
             headers: of the request; a ``Content-Type`` here is the body's.
             json: the body as JSON; ``None`` is JSON's null.
-            data: the body as it is, or the fields of a form.
+            data: the body, or the fields of a form.
             files: files of a form (``multipart/form-data``), with ``data`` as its other fields.
             auth: user and password for Basic authentication.
             timeout_s: for the whole exchange, in seconds.
@@ -205,8 +205,8 @@ class HttpClient:
             name: what errors call the request, for a URL whose path is a secret; default: method, server and path.
 
         Raises:
-            ValueError: an argument cannot be right; nothing was sent.
-            NoAnswerError: no answer, or a part of one. The server may have done what it was asked for.
+            ValueError: an argument is wrong; nothing was sent.
+            NoAnswerError: no answer, or a part of one. The server may have obeyed the request.
             TooLargeError: the answer is larger than ``max_bytes``.
         """
         target, login = _checked(method, url, timeout_s, max_bytes)
@@ -224,7 +224,7 @@ class HttpClient:
             agent = follows(agent, _REDIRECTS, sensitiveHeaderNames=[*secret, b"authorization", b"cookie"])
 
         async def exchange() -> Answer:
-            # A client of treq remembers cookies, so each request has its own; the connections are the agent's.
+            # A client of treq keeps cookies, so each request has a client of its own; the connections are the agent's.
             response = await TreqClient(agent, data_to_body_producer=_Whole).request(
                 method,
                 target,
@@ -250,14 +250,14 @@ class HttpClient:
         except HttpError:
             raise
         except Exception as problem:
-            # What Twisted says may have the whole URL, so neither its text nor the exception goes on.
+            # Twisted's text may have the whole URL, so neither the text nor the exception goes on.
             reason = "the master stops" if self._closed else _reason(problem, timeout_s)
         finally:
             self._running.discard(asking)
         raise NoAnswerError(f"{where}: {reason}") from None
 
     async def close(self) -> None:
-        """End what runs, with NoAnswerError, and close all connections; there are no requests afterwards."""
+        """End running requests with NoAnswerError, and close all connections; later requests fail."""
         self._closed = True
         for asking in list(self._running):
             asking.cancel()
@@ -270,8 +270,8 @@ class HttpClient:
             return self._agent
         if (tls, proxies) not in self._agents:
             policy = _Policy(tls)
-            # A pool knows its connections by server only, so one whose certificate nobody checked must not be in
-            # the pool of those who check.
+            # A pool knows its connections only by server, so an unverified one must not be in the pool of verified
+            # ones.
             pool = HTTPConnectionPool(self._reactor)
             pool.cachedConnectionTimeout = _IDLE_S
             pool.maxPersistentPerHost = _PER_HOST
@@ -283,7 +283,7 @@ class HttpClient:
 
 
 def _checked(method: str, url: str, timeout_s: float, max_bytes: int) -> tuple[str, tuple[str, str] | None]:
-    """The URL without user and password, and these; ValueError says what is wrong, without them."""
+    """The URL without user and password, and these; ValueError for wrong arguments, whose text has no password."""
     if not isinstance(method, str) or not _METHOD.fullmatch(method):
         raise ValueError(f"method: {method!r} is no HTTP method")
     if not isinstance(url, str):
@@ -352,25 +352,25 @@ def _default_type(headers: dict[str, str], content_type: str) -> None:
 
 @implementer(IBodyProducer)
 class _Whole:
-    """A body that is in memory, and is handed to the connection at once."""
+    """A body in memory, which is written at once."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
         self.length = len(content)
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """All of it; Deferred."""
+        """Write the body; Deferred."""
         consumer.write(self._content)
         return succeed(None)
 
     def pauseProducing(self) -> None:
-        """Nothing is left to wait with."""
+        """Nothing to do: the body is written at once."""
 
     def resumeProducing(self) -> None:
-        """Nothing is left."""
+        """Nothing to do: the body is written at once."""
 
     def stopProducing(self) -> None:
-        """Nothing is left."""
+        """Nothing to do: the body is written at once."""
 
 
 class _Body(TwistedProtocol):
@@ -417,7 +417,7 @@ class _Body(TwistedProtocol):
             self._chunks.append(data)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """Its end. An answer without a length ends with the connection, so that is no fault."""
+        """The end of the body. An answer without a length ends with the connection, so that is no error."""
         if self.done.called:
             return
         if reason.check(ResponseDone, PotentialDataLoss):
@@ -435,7 +435,7 @@ def _read(response: Any, body: _Body) -> Deferred[bytes]:
 
 
 def _reason(problem: BaseException, timeout_s: float) -> str:
-    """What went wrong, in words without the URL."""
+    """The reason of a failure, in words without the URL."""
     inner = getattr(problem, "reasons", None)
     if inner:
         return _reason(inner[0].value, timeout_s)
@@ -462,7 +462,7 @@ def _reason(problem: BaseException, timeout_s: float) -> str:
 
 @implementer(IPolicyForHTTPS)
 class _Policy:
-    """Checks certificates as `_Tls` says. ValueError if a file cannot be used."""
+    """Checks certificates by a `_Tls`. ValueError if a file cannot be used."""
 
     def __init__(self, tls: _Tls) -> None:
         self._verify = tls.verify
@@ -487,7 +487,7 @@ class _Policy:
                 ) from None
 
     def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
-        """What makes the connection to a server."""
+        """The creator of the connection to a server."""
         name = hostname.decode("ascii")
         if self._verify:
             return optionsForClientTLS(name, self._trust, self._own)
@@ -499,7 +499,7 @@ class _Policy:
 
 @implementer(IOpenSSLClientConnectionCreator)
 class _Unverified:
-    """Connections that take any certificate, but say for which server they come."""
+    """Connections that accept any certificate, and send the name of the server (SNI)."""
 
     def __init__(self, hostname: str, context: SSL.Context) -> None:
         self._hostname = hostname

@@ -1,6 +1,6 @@
 """HTTP requests under the names that existing plugins use: `HTTPSession`, and the older `HTTPClientService`.
 
-Both ask through the master's one client, `buildbot.util.httpclient`. New code of ours uses that.
+Both use the master's client, `buildbot.util.httpclient`. New code uses that directly.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _log = Logger()
 
 
 class HTTPResponse:
-    """An answer, whose body has come already.
+    """An answer, with its body.
 
     Attributes:
         code: its status.
-        url: what was asked for.
+        url: of the request.
         headers: by names in lower case.
     """
 
@@ -45,11 +45,11 @@ class HTTPResponse:
 
 
 class HTTPSession:
-    """Requests to one server, with what they have in common.
+    """Requests to one server, with common headers and login.
 
     Args:
         http: ``self.master.httpservice``.
-        base_url: what endpoints that begin with ``/`` are appended to.
+        base_url: the beginning of the URL for endpoints that begin with ``/``.
         auth: user and password for Basic authentication.
         headers: of every request.
         verify: False takes any certificate; a path names a file of certificates to trust.
@@ -57,11 +57,11 @@ class HTTPSession:
         debug: log each request and its answer's status, without queries and bodies.
         skip_encoding: ask for answers that are not compressed.
 
-    An answer comes whatever its status is. Redirects are not followed. An answer has at most 10 MB and comes within
-    30 seconds; what fails is a Deferred that fails with `buildbot.util.httpclient.HttpError`.
+    Answers with any status are results. Redirects are not followed. An answer has at most 10 MB and comes within
+    30 seconds; otherwise the Deferred fails with `buildbot.util.httpclient.HttpError`.
 
     Raises:
-        ValueError: an argument cannot be right.
+        ValueError: an argument is wrong.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class HTTPSession:
         self._debug = bool(debug)
 
     def update_headers(self, headers: Mapping[str, str]) -> None:
-        """Further headers of every request."""
+        """Set further headers of every request."""
         self._headers.update(headers)
 
     def get(self, endpoint: str, **kwargs: Any) -> Deferred[HTTPResponse]:
@@ -172,7 +172,7 @@ class HTTPClientService(HTTPSession):
         debug: bool | None = False,
         skipEncoding: bool = False,
     ) -> Deferred[HTTPClientService]:
-        """Deferred of a session. Each call makes one of its own; connections are shared all the same."""
+        """Deferred of a session. Each call makes a new one; all share the connections."""
         return succeed(cls(master.httpservice, base_url, auth, headers, verify, cert, debug, skipEncoding))
 
     def updateHeaders(self, headers: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""JSON as it is stored: strict on the way in, fast on the way out."""
+"""JSON for the database: strict when it is written, fast when it is read."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def dumps(value: Any, what: str = "value") -> str:
 
 
 def encoded(value: Any) -> bytes:
-    """The JSON of a value that is known to be JSON."""
+    """The JSON text, as bytes, of a value that is known to be JSON."""
     try:
         return orjson.dumps(value)
     except TypeError:  # an integer beyond 64 bits, which JSON allows and orjson does not
@@ -40,7 +40,7 @@ def encoded(value: Any) -> bytes:
 
 def loads(text: str | bytes) -> Any:
     """The value of a JSON text; TypeError if it is none."""
-    # of an integer beyond 64 bits orjson makes a float
+    # orjson makes a float of an integer beyond 64 bits
     if not (_LONG_NUMBER if isinstance(text, str) else _LONG_NUMBER_BYTES).search(text):  # type: ignore[arg-type]
         try:
             return orjson.loads(text)
@@ -61,7 +61,7 @@ def dump_list(items: Iterable[Any]) -> str:
 
 
 def list_element(item: Any) -> str:
-    """What to look for in a ``dump_list`` text to find this element."""
+    """The text of an element in a ``dump_list`` text."""
     return f"\n{orjson.dumps(item).decode()}\n"
 
 
@@ -89,7 +89,7 @@ def _check(value: Any, what: str) -> None:
     elif isinstance(value, list | tuple):
         for inner in value:
             _check(inner, what)
-    elif isinstance(value, str | int | float):  # subclasses: as their plain value
+    elif isinstance(value, str | int | float):  # of subclasses the plain value
         _check((str if isinstance(value, str) else int if isinstance(value, int) else float)(value), what)
     else:
         raise TypeError(f"{what}: {kind.__name__} is not JSON")

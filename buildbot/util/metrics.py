@@ -1,7 +1,7 @@
-"""What a master can say of itself in numbers.
+"""The metrics of a master.
 
-Whatever counts keeps plain numbers of its own, and a method that gives them as ``Family`` objects when somebody asks.
-``Metrics`` knows these methods, one for each part of one master.
+Each part counts with plain numbers of its own, and has a method that gives them as ``Family`` objects. ``Metrics``
+knows these methods of all parts of a master.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-#: seconds, for what takes from a fraction of a millisecond to the length of a timeout
+#: bounds in seconds, from a fraction of a millisecond to the length of a timeout
 SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Histogram:
-    """How many observations there were up to each bound, and their sum; for one thread."""
+    """The numbers of observations up to each bound, and their sum; for one thread."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -27,12 +27,12 @@ class Histogram:
         self.sum = 0.0
 
     def observe(self, value: float) -> None:
-        """Count one."""
+        """Count an observation."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
     def add(self, other: Histogram) -> None:
-        """Count all that another one of the same bounds has."""
+        """Add the observations of another histogram with the same bounds."""
         self.counts = [mine + theirs for mine, theirs in zip(self.counts, other.counts, strict=True)]
         self.sum += other.sum
 
@@ -47,9 +47,9 @@ class Family:
 
     Attributes:
         name: without ``tenfold_``, and for counters without ``_total``.
-        kind: what Prometheus makes of it.
-        doc: what it means, one line; docs/operating.md says the same.
-        labels: names of what tells its values apart.
+        kind: its type in Prometheus.
+        doc: its meaning, one line, which is in docs/operating.md, too.
+        labels: the names of its labels.
         values: by the labels' values, as tuples of text.
     """
 
@@ -61,12 +61,12 @@ class Family:
 
 
 def counter(name: str, doc: str, value: float) -> Family:
-    """One number that only grows, from the start of the process on."""
+    """A number that only grows, from the start of the process on."""
     return Family(name, "counter", doc, values={(): value})
 
 
 def gauge(name: str, doc: str, value: float) -> Family:
-    """One number as it is now."""
+    """A number as it is now."""
     return Family(name, "gauge", doc, values={(): value})
 
 
@@ -80,11 +80,11 @@ class Metrics:
         self._sources = list(sources)
 
     def add(self, source: Source) -> None:
-        """Have a part's metrics among those of the master; it may have to wait for them."""
+        """Add the metrics of a part; its method may be a coroutine."""
         self._sources.append(source)
 
     def remove(self, source: Source) -> None:
-        """Forget a part that ends."""
+        """Remove the metrics of a part."""
         self._sources.remove(source)
 
     async def families(self) -> list[Family]:

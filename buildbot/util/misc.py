@@ -1,4 +1,4 @@
-"""A decorator for what must not run twice at a time."""
+"""A decorator for functions that must not run twice at the same time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords of users: kept only as argon2 hashes; those that came from a Buildbot database as they were there."""
+"""Passwords of users: stored as argon2 hashes; hashes from a Buildbot database stay as they are there."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 _hasher = PasswordHasher()
-#: Buildbot's: a salt of 16 digits, and SHA-1 of password and salt
+#: Buildbot's hashes: a salt of 16 digits, and SHA-1 of password and salt
 _BUILDBOT = re.compile(r"([0-9a-f]{16})([0-9a-f]{40})")
 
 
 def encrypt(password: str) -> str:
-    """The argon2id hash of a password, with its parameters and a salt of its own: what ``bb_password`` holds."""
+    """The argon2id hash of a password, with its parameters and a salt of its own, for ``bb_password``."""
     return _hasher.hash(password)
 
 
 def check_passwd(guess: str, stored: str) -> bool:
-    """Whether a password is the one that a hash was made of; false too for what is no hash."""
+    """Whether a hash is of this password; false for a text that is no hash."""
     imported = _BUILDBOT.fullmatch(stored)
     if imported:
         salt, digest = imported.groups()

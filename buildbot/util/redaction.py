@@ -1,8 +1,7 @@
 """Secrets in texts: each occurrence of a value becomes its name, ``<name>``.
 
-A value is found as it is, and as it looks when it is quoted: in a Python or JSON text, a shell line, a URL, HTML. Of a
-value of several lines each line that is long enough to mean something is found by itself, since logs are kept line by
-line.
+A value is found in its plain form and in quoted forms: in a Python or JSON text, a shell line, a URL, HTML. Each long
+enough line of a value of several lines is found by itself, since logs are stored line by line.
 """
 
 from __future__ import annotations
@@ -15,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-#: characters from which on a line of a value of several lines is a secret by itself
+#: a line of a value of several lines is a secret by itself from this number of characters on
 MIN_LINE_CHARS = 4
 
 
 class Redactor:
-    """Values that must not be seen, and their names."""
+    """Secret values, and their names."""
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
@@ -32,21 +31,21 @@ class Redactor:
         return bool(self._names)
 
     def add(self, value: Any, name: str) -> None:
-        """Hide a value from now on. Blanks alone are no secret; of values that are no text their ``str`` is hidden."""
+        """Hide a value from now on. Blanks alone are no secret; of other values than text their ``str`` is hidden."""
         fresh = {form: name for form in _forms(str(value)) if form not in self._names}
         if fresh:
             self._names |= fresh
-            # the longer first: one value may be the beginning of another
+            # longer forms first: a value may be the beginning of another one
             ordered = sorted(self._names, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, ordered)))
             self.longest = len(ordered[0])
 
     def clean(self, text: str) -> str:
-        """``text`` without the values."""
+        """``text`` with names in place of the values."""
         return text if self._pattern is None else self._pattern.sub(self._name, text)
 
     def clean_bytes(self, content: bytes) -> bytes:
-        """The same for bytes, in which values stand as UTF-8."""
+        """The same for bytes, with values in UTF-8."""
         if self._pattern is None:
             return content
         return self.clean(content.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
@@ -70,7 +69,7 @@ class Redactor:
 
 
 def _forms(value: str) -> set[str]:
-    """How a value may look in a text."""
+    """The forms of a value in texts."""
     lines = value.splitlines()
     whole = {value, value.strip("\r\n"), "\n".join(lines), "\r\n".join(lines)}
     parts = {line.strip() for line in lines if len(line.strip()) >= MIN_LINE_CHARS} if len(lines) > 1 else set()
@@ -90,7 +89,7 @@ def _quoted(value: str) -> Iterator[str]:
         yield quote(value)
         yield quote_plus(value)
     except UnicodeEncodeError:
-        return  # it has no form in a URL
+        return  # it cannot be in a URL
 
 
 #: all secrets that this process has looked up, for the log of the process itself

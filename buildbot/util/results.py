@@ -11,7 +11,7 @@ ALL_RESULTS = [SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED]
 #: their names
 Results = ["success", "warnings", "failure", "skipped", "exception", "retry", "cancelled"]
 
-#: from harmless to grave: what decides the result of a whole from those of its parts
+#: from harmless to grave: the worst result of the parts is the result of the whole
 SEVERITY = {code: rank for rank, code in enumerate((SKIPPED, SUCCESS, WARNINGS, FAILURE, EXCEPTION, RETRY, CANCELLED))}
 
 
@@ -21,7 +21,7 @@ def worst_status(a: int, b: int) -> int:
 
 
 class ResultComputingConfigMixin:
-    """What has a result that may count for the result of a whole."""
+    """A part whose result counts for the result of the whole."""
 
     haltOnFailure: Any = False
     flunkOnWarnings: Any = False

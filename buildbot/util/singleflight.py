@@ -1,4 +1,4 @@
-"""An answer that several want, asked for once and remembered for a moment."""
+"""An answer for several callers, read once and remembered for a moment."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 
 class SingleFlight(Generic[T]):
-    """Asks one question, never twice at the same time: where nobody answers, questions do not pile up.
+    """Calls a function, never twice at the same time: while it does not answer, calls do not pile up.
 
     Args:
         ask: gives the answer.
-        reactor: for time, which must be monotonic: set back, an answer would never grow old.
-        keep_s: how long an answer is good.
-        wait_s: how long an answer is waited for.
+        reactor: for time, which must be monotonic: if it were set back, an answer would not expire.
+        keep_s: seconds for which an answer is used.
+        wait_s: seconds to wait for an answer.
     """
 
     def __init__(self, ask: Callable[[], Awaitable[T]], reactor: Any, keep_s: float, wait_s: float) -> None:
@@ -34,7 +34,7 @@ class SingleFlight(Generic[T]):
         """The answer.
 
         Raises:
-            TimeoutError: of Twisted; there is none yet.
+            TimeoutError: Twisted's; there is no answer yet.
         """
         if self._answer is not None and self._reactor.seconds() < self._answer[0] + self._keep_s:
             return self._answer[1]

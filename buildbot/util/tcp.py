@@ -1,4 +1,4 @@
-"""TCP as a busy server wants it: room for many who come at once, and small messages that are not kept waiting."""
+"""TCP for busy servers: room for many new connections at once, and small messages without delay."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper
 
-#: connections that the kernel may hold that nobody has accepted yet; all agents come back at once when a master starts
-#: again. The kernel takes its own ``somaxconn`` if that is less.
+#: new connections that the kernel may hold until they are accepted: all agents come back at once when a master
+#: restarts. The kernel uses its own ``somaxconn`` if that is less.
 BACKLOG = 4096
 
 #: Linux only
@@ -22,7 +22,7 @@ _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 async def listen(reactor: Any, description: str, factory: Any) -> IListeningPort:
     """Listen at a Twisted endpoint description, with a backlog of `BACKLOG` unless it names another one.
 
-    Raises what the endpoint raises: CannotListenError if the address is in use.
+    Raises the endpoint's errors: CannotListenError if the address is in use.
     """
     port: IListeningPort = await serverFromString(reactor, _with_backlog(description)).listen(factory)
     return port
@@ -36,11 +36,11 @@ def _with_backlog(description: str) -> str:
 
 
 class Promptness:
-    """Has the small messages of one connection sent and acknowledged at once; other transports than TCP are left alone.
+    """Sends and acknowledges the small messages of a TCP connection at once; for other transports it does nothing.
 
-    Nagle's algorithm keeps a small message until what was sent before is acknowledged, and a delayed acknowledgement
-    comes 40 ms late. ``TCP_NODELAY`` ends the first here. The other end keeps its own Nagle, so it must be acknowledged
-    at once: ``TCP_QUICKACK``, which Linux has, and forgets.
+    Nagle's algorithm holds a small message until the earlier ones are acknowledged, and a delayed acknowledgement comes
+    40 ms late. ``TCP_NODELAY`` turns off the algorithm at this end. The other end may use it, so its messages must be
+    acknowledged at once: by ``TCP_QUICKACK``, which Linux has, and which must be set again after each read.
     """
 
     def __init__(self, transport: Any) -> None:
@@ -55,6 +55,6 @@ class Promptness:
             self._socket = transport.getHandle()
 
     def received(self) -> None:
-        """Something was read: acknowledge it now."""
+        """Acknowledge the bytes that were read."""
         if self._socket is not None and self._socket.fileno() != -1:
             self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)

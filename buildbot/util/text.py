@@ -1,4 +1,4 @@
-"""Text and bytes: what plugins use to make one of the other."""
+"""Conversions between text and bytes, for plugins."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import Any
 
 
 def bytes2unicode(value: Any, encoding: str = "utf-8", errors: str = "strict") -> str | None:
-    """Bytes as text; text and None stay.
+    """Decode bytes; text and None stay.
 
     Raises:
-        UnicodeDecodeError: they are not in this encoding.
+        UnicodeDecodeError: the bytes are not in this encoding.
     """
     return value.decode(encoding, errors) if isinstance(value, bytes) else value
 
 
 def unicode2bytes(value: Any, encoding: str = "utf-8", errors: str = "strict") -> Any:
-    """Text as bytes; everything else stays.
+    """Encode text; other values stay.
 
     Raises:
         UnicodeEncodeError: the encoding has no such character.

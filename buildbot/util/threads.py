@@ -1,4 +1,4 @@
-"""Blocking work in threads of its own: they take no place from the database's, and nobody waits for them at exit."""
+"""Blocking work in threads of its own, which take none of the database's threads and do not delay the exit."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def in_own_thread(function: Callable[..., Any], *args: Any) -> Deferred[Any]:
 
 
 class OneByOne:
-    """Calls functions in threads, one after the other, as libraries want it that know one machine.
+    """Calls functions in threads, one after the other, for libraries that must not run twice at the same time.
 
-    What nobody waits for any more goes on all the same, and the next begins after it.
+    If the Deferred of a call is cancelled the function goes on, and the next one begins after it.
     """
 
     def __init__(self) -> None:
         self._turn = DeferredLock()
 
     async def call(self, function: Callable[..., Any], *args: Any) -> Any:
-        """The result of a function, called in a thread when those before it have ended."""
+        """Call a function in a thread when the earlier ones have ended; gives its result."""
         await self._turn.acquire()
         answer: Deferred[Any] = Deferred(lambda _: None)
 

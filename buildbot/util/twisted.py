@@ -1,4 +1,4 @@
-"""The public path of what makes a coroutine a Deferred; the code is in `buildbot.util.deferreds`."""
+"""The public path of the decorator that makes a coroutine a Deferred; the code is in `buildbot.util.deferreds`."""
 
 from buildbot.util.deferreds import deferred
 

@@ -1,8 +1,8 @@
-"""Unpack a tar archive that comes from somewhere that is not trusted.
+"""Unpacks tar archives from sources that are not trusted.
 
-Nothing is written outside of the directory: names that lead out of it are refused, links are made last (so nothing is
-written through one), and one that points out of it is refused. Devices and other special files are refused. What is
-unpacked is bounded, whatever it was packed from.
+Nothing is written outside the directory: names that lead out of it are refused, links are made last (so nothing is
+written through one), and a link that points out of it is refused. Devices and other special files are refused. The size
+of the unpacked files is limited.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ import tarfile
 from pathlib import Path
 from typing import IO, Any
 
-#: directories within each other
+#: the deepest nesting of directories
 MAX_DEPTH = 100
-#: bytes that the description of one member may take
+#: the most bytes of the description of a member
 _MAX_HEADER_BYTES = 1024 * 1024
 _COPY_BYTES = 64 * 1024
 
-#: what an archive may be packed with
+#: the compressions of archives
 COMPRESSIONS = ("gz", "bz2")
 
 
 class ArchiveError(ValueError):
-    """The archive is damaged, or holds what is not wanted; the message says what."""
+    """The archive is damaged, or holds a member that is refused; the message says which."""
 
 
 def unpack(archive: Path, directory: Path, compression: str | None = None, max_bytes: int | None = None) -> None:
@@ -36,12 +36,12 @@ def unpack(archive: Path, directory: Path, compression: str | None = None, max_b
     Args:
         archive: the archive.
         directory: the directory, which exists. After an error it holds a part.
-        compression: how the archive is packed: ``gz``, ``bz2`` or None.
-        max_bytes: more than so many bytes of files are an error; None: no limit.
+        compression: of the archive: ``gz``, ``bz2`` or None.
+        max_bytes: the limit of the unpacked files; None: no limit.
 
     Raises:
         ArchiveError: see there.
-        OSError: what was unpacked could not be written.
+        OSError: a file could not be written.
     """
     with _opened(archive, compression) as file:
         try:
@@ -61,7 +61,7 @@ def _opened(archive: Path, compression: str | None) -> Any:
 
 
 class _Bounded:
-    """A file of which only small pieces are read at once: descriptions of members are read as a whole."""
+    """A file that allows only small reads: descriptions of members are read as a whole."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
@@ -79,7 +79,7 @@ class _Bounded:
 
 
 class _Unpacking:
-    """One archive on its way into a directory."""
+    """The unpacking of one archive into a directory."""
 
     def __init__(self, directory: Path, max_bytes: int | None) -> None:
         self._directory = directory
@@ -128,7 +128,7 @@ class _Unpacking:
             raise ArchiveError(f"{member.name!r:.200} is neither a file nor a directory nor a link")
 
     def _path(self, name: str) -> Path:
-        """Where a name leads to."""
+        """The path of a name."""
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if name.startswith("/") or ".." in parts:
             raise ArchiveError(f"the name {name!r:.200} leads out of the directory")
@@ -137,10 +137,10 @@ class _Unpacking:
         return self._directory.joinpath(*parts)
 
     def _check_target(self, member: tarfile.TarInfo, path: Path) -> None:
-        """Whether a link stays inside, whatever the links on its way point to.
+        """Check that a link stays inside the directory, even if parts of its target are links.
 
-        Its own directory is a real one, so ``..`` at the beginning goes up in it; behind a name, which may be a link
-        itself, it would go up somewhere else.
+        The link's own directory is a real one, so ``..`` at the beginning of the target is safe; after a name, which
+        may be a link itself, it could lead elsewhere.
         """
         parts = [part for part in member.linkname.split("/") if part not in ("", ".")]
         ups = 0
@@ -172,13 +172,13 @@ class _Unpacking:
 
 
 def move_into(source: Path, target: Path) -> None:
-    """Move what is in one directory into another one, in place of what has the same names there.
+    """Move the files of one directory into another one, in place of files of the same names.
 
     Files and links are replaced, directories are joined. A link at the place of a directory is replaced as well, so
     nothing is written through one. Each file is moved as a whole.
 
     Raises:
-        FileExistsError: a directory stands where a file or link is to come.
+        FileExistsError: there is a directory at the place of a file or link.
     """
     for entry in os.scandir(source):
         place = target / entry.name

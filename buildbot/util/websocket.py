@@ -1,4 +1,4 @@
-"""What servers of WebSocket connections share: frames that are too long are refused by what their heads say."""
+"""A base of WebSocket servers: too long frames are refused when their heads have come."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wsproto.frame_protocol import CloseReason, Opcode, RsvBits
 
 
 class FrameLimit(Extension):
-    """Refuses frames that are too long before they come.
+    """Refuses too long frames before their content comes.
 
     Args:
         max_bytes: of one frame.
@@ -21,15 +21,15 @@ class FrameLimit(Extension):
         self._max_bytes = max_bytes
 
     def offer(self) -> bool:
-        """It is none that clients are asked for."""
+        """It is not offered to clients."""
         return False
 
     def enabled(self) -> bool:
-        """It works without being asked for."""
+        """It works without negotiation."""
         return True
 
     def frame_inbound_header(
         self, proto: Any, opcode: Opcode, rsv: RsvBits, payload_length: int
     ) -> CloseReason | RsvBits:
-        """Look at the head of a frame."""
+        """Check the length in the head of a frame."""
         return CloseReason.MESSAGE_TOO_BIG if payload_length > self._max_bytes else RsvBits(False, False, False)

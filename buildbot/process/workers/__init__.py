@@ -1,1 +1,1 @@
-"""Workers: what the configuration says of them, their connections, and the protocols that they speak."""
+"""Workers in the running master: their connections, and the protocols that they speak."""

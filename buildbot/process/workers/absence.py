@@ -1,4 +1,4 @@
-"""Workers that stay away for too long are reported, once for each time."""
+"""The report of a worker that is away for too long, once for each absence."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from twisted.internet.interfaces import IDelayedCall
 
 
 class Absence:
-    """How long a worker has been away.
+    """The absence of a worker.
 
     Args:
         master: for time.
-        report: called with the time since when it has been away, as people read it, when that is too long.
+        report: called with the beginning of an absence, as text for people, when it has lasted too long.
     """
 
     def __init__(self, master: Any, report: Callable[[str], None]) -> None:
@@ -24,14 +24,14 @@ class Absence:
         self._since = master.wall_seconds()
 
     def begin(self, timeout_s: float | None) -> None:
-        """It is away; to be reported after this time, or never if that is None or 0."""
+        """Begin an absence, which is reported after this time, or never if that is None or 0."""
         self.end()
         self._since = self._master.wall_seconds()
         if timeout_s:
             self._timer = self._master.reactor.callLater(timeout_s, self._too_long)
 
     def end(self) -> None:
-        """It is there, or not expected any more."""
+        """End the absence: the worker is connected, or not expected any more."""
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()

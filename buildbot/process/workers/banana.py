@@ -27,7 +27,7 @@ _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = (
         banana.VOCAB,
     )
 )
-#: type bytes begin here; what is less is a digit, to the base of it
+#: type bytes begin here; a lower byte is a digit to this base
 _TYPES = 0x80
 #: the beginnings of lists, texts and numbers that take one digit
 _LISTS, _STRINGS, _INTS = ([bytes((number, kind)) for number in range(_TYPES)] for kind in (_LIST, _STRING, _INT))
@@ -98,7 +98,7 @@ class QuickBanana:
             self.transport.write(b"".join(tokens))
 
     def dataReceived(self, chunk: bytes) -> None:
-        """Take every token that is complete; the beginning of another one waits for the rest of it."""
+        """Take every complete token; the beginning of a token waits for its rest."""
         data = self.buffer + chunk if self.buffer else chunk
         stack = self.listStack
         end, token = len(data), 0

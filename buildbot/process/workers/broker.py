@@ -1,4 +1,4 @@
-"""A worker port's connections that speak PB: how deep they nest, besides what holds for all of them (`door`)."""
+"""Connections at a worker port that speak PB: limits of nesting, besides the limits of all protocols (`door`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildbot.util.tcp import Promptness
 _Broker: Any = pb.Broker
 _Factory: Any = pb.PBServerFactory
 
-#: how lists may be nested in lists before the password was right
+#: how deep lists may be nested before the password was right
 MAX_STRANGER_DEPTH = 20
 
 
@@ -26,19 +26,19 @@ class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
     factory: Factory
 
     def connectionMade(self) -> None:
-        """Somebody has come."""
+        """A client has connected."""
         self._promptness = Promptness(self.transport)
         self.outgoingSymbols = _Broker.outgoingVocabulary  # each has a copy otherwise
         self.has_come(self.factory.strangers)
         super().connectionMade()
 
     def connectionLost(self, reason: Any) -> None:
-        """It has gone."""
+        """The client has disconnected."""
         self.has_gone()
         super().connectionLost(reason)
 
     def dataReceived(self, chunk: bytes) -> None:
-        """Bytes; before it is in service only so many."""
+        """Bytes have come; their number is limited until the worker is in service."""
         self._promptness.received()
         if not self.may_say(len(chunk)):
             return
@@ -59,11 +59,11 @@ class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
 
 
 class Factory(_Factory):  # type: ignore[misc]
-    """Lets connections in.
+    """The factory of the connections.
 
     Args:
         root: the portal.
-        strangers: those who have not logged in, at this port and at others.
+        strangers: the connections that have not logged in, at this port and at others.
     """
 
     protocol = Broker
@@ -79,7 +79,7 @@ class Factory(_Factory):  # type: ignore[misc]
 
 
 def _depth(obj: Any) -> int:
-    """How deep lists are nested in a message; it stops counting where it is too much."""
+    """How deep lists are nested in a message; it stops counting beyond the limit."""
     depth, level = 0, [obj]
     while level and depth <= MAX_STRANGER_DEPTH:
         level = [item for each in level if isinstance(each, list | tuple) for item in each]

@@ -1,4 +1,4 @@
-"""Where programs that are no workers connect over PB: at the workers' port, or at ports of their own."""
+"""The ports where programs that are no workers connect over PB: the workers' port, or ports of their own."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ClientPorts:
         self._own[description][0].add(name, client)
 
     async def remove(self, port: int | str | None, name: str) -> None:
-        """Let a program log in no more; a port of its own is closed after the last one."""
+        """Let a program log in no more; its own port is closed after the last program."""
         if port is None:
             self._shared.remove(name)
             return
@@ -68,7 +68,7 @@ class ClientPorts:
             await maybeDeferred(listening.stopListening)
 
     def address(self, port: int | str) -> IAddress:
-        """Where a port of its own is."""
+        """The address of a program's own port."""
         return self._own[_description(port)][1].getHost()
 
 
@@ -77,7 +77,7 @@ def _description(port: int | str) -> str:
 
 
 async def _no_password(name: str) -> None:
-    """No worker may log in."""
+    """The password of a worker: none may log in here."""
 
 
 async def _no_worker(name: str, connection: Connection) -> None:
@@ -85,4 +85,4 @@ async def _no_worker(name: str, connection: Connection) -> None:
 
 
 def _nothing(name: str) -> None:
-    """No worker asks for anything here."""
+    """A shutdown of a worker: there are none here."""

@@ -1,4 +1,4 @@
-"""Programs that log in over PB beside the workers: those that send changes, for example."""
+"""Programs that log in over PB beside the workers, for example to send changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Client:
 
     Attributes:
         password: its password.
-        make_perspective: gives what one connection of it may call: an object with methods ``perspective_NAME``.
+        make_perspective: makes the object whose methods ``perspective_NAME`` a connection may call.
     """
 
     password: str
@@ -25,7 +25,7 @@ class Client:
 
 
 class Clients:
-    """The programs that may log in at a port, by name. A worker of the same name goes first."""
+    """The programs that may log in at a port, by name. A worker of the same name has precedence."""
 
     def __init__(self) -> None:
         self._clients: dict[str, Client] = {}
@@ -37,7 +37,7 @@ class Clients:
         self._clients[name] = client
 
     def remove(self, name: str) -> None:
-        """Let it log in no more; what is connected stays so."""
+        """Let it log in no more; its present connections stay."""
         del self._clients[name]
 
     def password(self, name: str) -> str | None:
@@ -46,7 +46,7 @@ class Clients:
         return client.password if client is not None else None
 
     def perspective(self, name: str) -> Any:
-        """What a new connection of a program may call; None if there is none of this name."""
+        """The object that a new connection of a program may call; None if there is none of this name."""
         client = self._clients.get(name)
         return client.make_perspective() if client is not None else None
 

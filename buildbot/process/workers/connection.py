@@ -1,12 +1,12 @@
-"""A logged-in agent, whatever protocol it speaks.
+"""A logged-in agent, of any protocol.
 
-The core (manager, builds, remote commands) knows only this. A protocol has an adapter: a `Connection` whose methods
-send, and which hands on what arrives to `Connection.update`, `complete` and `closed`. Command names and arguments are
-in PB's spelling, paths relative to the builder's directory; an adapter for another
-protocol translates them.
+The core (manager, builds, remote commands) uses only this class. A protocol has an adapter: a subclass of `Connection`
+whose methods send, and which gives arriving messages to `Connection.update`, `complete` and `closed`. Command names and
+arguments are in PB's spelling, paths relative to the builder's directory; an adapter of another protocol translates
+them.
 
 A command is registered before its start is sent, because a short one reports its end before the start is answered.
-`complete` ends a command; updates come before it, in order. When the link is lost nothing more arrives: every
+`complete` ends a command; updates come before it, in order. When the connection is lost nothing more arrives: every
 registered command is told so.
 """
 
@@ -22,11 +22,11 @@ from twisted.logger import Logger
 
 _log = Logger()
 
-#: characters that are kept of what a worker tells about itself
+#: the largest size of a worker's information, in characters
 _INFO_CHARS = 256 * 1024
 
 
-#: characters that are kept of a worker's environment
+#: the largest size of a worker's environment, in characters
 MAX_ENVIRON_CHARS = 256 * 1024
 
 
@@ -39,30 +39,30 @@ class DuplicateWorkerError(Exception):
 
 
 class RemoteError(Exception):
-    """The worker refused or could not do what it was asked."""
+    """The worker refused a request, or could not do it."""
 
 
 class CommandReceiver(Protocol):
-    """Where the reports about a command go."""
+    """The receiver of reports about a command."""
 
     def update(self, key: str, value: Any) -> None:
-        """One piece of news."""
+        """Take an update."""
 
     def misreported(self, problem: str) -> None:
-        """The worker sent news that cannot be read."""
+        """The worker sent a malformed update."""
 
     def complete(self, failure: str | None) -> None:
-        """The command has ended; ``failure``: what went wrong in the agent itself."""
+        """The command has ended; ``failure``: an error of the agent itself."""
 
     def connection_lost(self, reason: str) -> None:
-        """The link is gone; nothing more comes."""
+        """The connection is lost; nothing more comes."""
 
 
 class Connection(ABC):
     """One logged-in agent.
 
     Args:
-        peer: where it connects from, for messages.
+        peer: its address, for messages.
 
     Attributes:
         info: what the worker told about itself, without its environment.
@@ -84,7 +84,7 @@ class Connection(ABC):
         self._on_lost: list[Callable[[str], object]] = []
 
     def keep_info(self, told: Any) -> None:
-        """Keep what the worker told about itself; its environment apart, as far as it is one and not too long.
+        """Keep the worker's information; its environment separately, if it is a dictionary and not too long.
 
         Raises:
             RemoteError: it is no dictionary, or too long.
@@ -128,20 +128,20 @@ class Connection(ABC):
         return self._holders > 0
 
     def hold_back(self, hold: bool) -> None:
-        """Read nothing more from the worker (True), or go on (False) when everybody who held it back agrees."""
+        """Read nothing more from the worker (True). It goes on when each True was taken back by a False."""
         before = self.held_back
         self._holders += 1 if hold else -1
         if self.held_back != before and not self.lost:
             self.read(not self.held_back)
 
     def update(self, command_id: str, key: str, value: Any) -> None:
-        """An adapter reports news of a command; of one that is not registered any more it is dropped."""
+        """An adapter reports an update of a command; it is dropped if the command is not registered any more."""
         receiver = self._commands.get(command_id)
         if receiver is not None:
             receiver.update(key, value)
 
     def misreported(self, command_id: str, problem: str) -> None:
-        """An adapter got news of a command that it cannot read."""
+        """An adapter got a malformed update of a command."""
         receiver = self._commands.get(command_id)
         if receiver is not None:
             receiver.misreported(problem)
@@ -153,13 +153,13 @@ class Connection(ABC):
             receiver.complete(failure)
 
     def closed(self, reason: str) -> None:
-        """An adapter reports that the link is lost; only the first report counts."""
+        """An adapter reports that the connection is lost; only the first report counts."""
         if self.lost:
             return
         self.lost, self.lost_because = True, reason
         commands, self._commands = self._commands, {}
         callbacks, self._on_lost = self._on_lost, []
-        for callback in callbacks:  # first of all nobody may take it for connected any more
+        for callback in callbacks:  # first, so that the worker no longer counts as connected
             try:
                 callback(reason)
             except Exception:
@@ -169,11 +169,11 @@ class Connection(ABC):
 
     @abstractmethod
     async def get_info(self) -> dict[str, Any]:
-        """Ask the worker about itself; the answer holds no ``environ``.
+        """Ask the worker for its information; the answer has no ``environ``.
 
         Raises:
-            RemoteError: it is too old or too strange to work with.
-            WorkerLostError: the link was lost.
+            RemoteError: it is too old, or its answer is malformed.
+            WorkerLostError: the connection was lost.
         """
 
     @abstractmethod
@@ -182,15 +182,15 @@ class Connection(ABC):
 
     @abstractmethod
     async def say(self, text: str) -> None:
-        """Write a line in the agent's log; ``attached`` is what `buildbot-worker start` waits for."""
+        """Write a line in the agent's log; `buildbot-worker start` waits for ``attached``."""
 
     @abstractmethod
     async def ping(self) -> None:
-        """Returns when the worker has answered; `WorkerLostError` if the link is lost before."""
+        """Return when the worker has answered; `WorkerLostError` if the connection is lost before."""
 
     @abstractmethod
     async def start_command(self, builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
-        """Start a command. `RemoteError`: it was refused, and neither updates nor an end will come."""
+        """Start a command. `RemoteError`: it was refused; then neither updates nor an end will come."""
 
     @abstractmethod
     async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
@@ -198,15 +198,15 @@ class Connection(ABC):
 
     @abstractmethod
     async def shutdown(self) -> None:
-        """Ask the agent to end itself; the link is lost soon after."""
+        """Ask the agent to end itself; the connection is lost soon after."""
 
     @abstractmethod
     def read(self, on: bool) -> None:
-        """Stop or go on reading from the worker."""
+        """Stop reading from the worker, or go on."""
 
     @abstractmethod
     def close(self) -> None:
-        """Drop the link now."""
+        """Drop the connection now."""
 
 
 def _kept_environ(environ: Any) -> dict[str, str]:

@@ -1,8 +1,9 @@
-"""Who may stand at a worker port before having said who they are: how many, for how long, and how much they may say.
+"""Limits of connections at a worker port that have not logged in: their number, their time, and the bytes they may
+send.
 
-A connection is a *stranger* until its password was right, whatever protocol it speaks. Strangers are few, overall and
-from one address; where one more comes, the one that has been silent for longest gives way if it has been there for a
-moment, so that nobody keeps workers out by standing there. A stranger has `LOGIN_S` to log in and little to say.
+A connection is a *stranger* until its password was right, in every protocol. The number of strangers is limited, in all
+and from one address. If one more comes, the one that has been silent for longest is dropped if it is not quite new; so
+idle connections cannot keep workers out. A stranger has `LOGIN_S` to log in, and may send few bytes.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ _log = Logger()
 #: seconds until the password must have been right, and then until the worker is in service
 LOGIN_S = 30.0
 WELCOME_S = 150.0
-#: seconds that a refused worker has to read why
+#: seconds that a refused worker has to read the reason
 REFUSED_S = 2.0
-#: connections without a password, overall (a share of the descriptors: the others are for HTTP) and per address
+#: the largest number of strangers, in all (a share of the descriptors: the others are for HTTP) and per address
 STRANGERS_PART = 0.15
 MAX_STRANGERS = 1000
 ADDRESS_PART = 0.5
-#: a stranger younger than this does not have to give way
+#: a stranger younger than this is not dropped for another one
 GRACE_S = 2.0
-#: what may be said before the password was right; logins need a few hundred bytes
+#: bytes that may come before the password was right; logins need a few hundred
 MAX_STRANGER_BYTES = 16 * 1024
-#: and before the worker is in service: it tells about itself, its environment included
+#: bytes that may come before the worker is in service: it sends its information, with its environment
 MAX_GUEST_BYTES = 4 * 1024 * 1024
 
 
 class Guest:
-    """One connection at a worker port; it ends itself if it does not become a worker in time.
+    """A connection at a worker port; it ends itself if it does not become a worker in time.
 
-    For protocols, before Twisted's class: they call `has_come` and `has_gone`, and ask `may_say` of what comes.
+    A base of protocols, before Twisted's class: they call `has_come` and `has_gone`, and ask `may_say` when bytes come.
 
     Attributes:
-        address: whom it counts for.
+        address: the host for which it counts.
     """
 
     transport: Any
@@ -53,7 +54,7 @@ class Guest:
     _strangers: Strangers
 
     def has_come(self, strangers: Strangers) -> None:
-        """It is connected, and a stranger for now."""
+        """It is connected, as a stranger."""
         self._here, self._strangers = True, strangers
         self.address = address_of(self.transport.getPeer())
         self._since = strangers.reactor.seconds()
@@ -72,13 +73,13 @@ class Guest:
         return self._known
 
     def may_say(self, size: int) -> bool:
-        """Whether so many more bytes of it are taken; before it is in service only so many are. If not, it is gone."""
+        """Whether it may send so many further bytes, which are limited until it is in service; otherwise drop it."""
         if self._in_service:
             return True
         self._received += size
         if self._received <= (MAX_GUEST_BYTES if self._known else MAX_STRANGER_BYTES):
             return True
-        self.drop("it says too much for somebody who is not logged in")
+        self.drop("it sends too much before it is logged in")
         return False
 
     def drop(self, why: str) -> None:
@@ -88,23 +89,23 @@ class Guest:
             self.transport.abortConnection()
 
     def password_was_right(self) -> None:
-        """It is a worker, which has to be taken into service now."""
+        """It is a worker; it must be in service within some seconds."""
         self._known = True
         self._strangers.gone(self)
-        self._end_after(WELCOME_S, "its login did not come to an end")
+        self._end_after(WELCOME_S, "its login did not end in time")
 
     def is_in_service(self) -> None:
-        """It may stay for as long as it likes."""
+        """It is a worker in service; it has no time limit any more."""
         self._in_service = True
         self._end_after(None)
 
     def is_refused(self) -> None:
-        """It has a moment to read that."""
+        """Its login is refused; it has some seconds to read the reason."""
         self._end_after(REFUSED_S, "")
 
     @property
     def silent_s(self) -> float:
-        """For how long it has been here without a password."""
+        """The seconds since it came without a right password."""
         return float(self._strangers.reactor.seconds() - self._since)
 
     def _end_after(self, seconds: float | None, why: str = "") -> None:
@@ -121,7 +122,7 @@ class Guest:
 
 
 class Strangers:
-    """Those at all worker ports who have not logged in.
+    """The connections at all worker ports that have not logged in.
 
     Args:
         reactor: for time.
@@ -135,11 +136,11 @@ class Strangers:
 
     @property
     def count(self) -> int:
-        """How many have not logged in."""
+        """The number of strangers."""
         return len(self._strangers)
 
     def have_room(self, addr: IAddress | None) -> bool:
-        """Whether one more may come from there; somebody else may have to give way."""
+        """Whether one more may come from an address; another one may be dropped for it."""
         address, most = address_of(addr), share(STRANGERS_PART, MAX_STRANGERS)
         network = network_of(address)
         of_address = [each for each in self._strangers if network_of(each.address) == network]
@@ -157,11 +158,11 @@ class Strangers:
         return True
 
     def arrived(self, guest: Guest) -> None:
-        """A connection is there."""
+        """A connection has come."""
         self._strangers[guest] = None
 
     def gone(self, guest: Guest) -> None:
-        """It is no stranger any more, or not there any more."""
+        """It is no stranger any more, or has disconnected."""
         self._strangers.pop(guest, None)
 
     def _tell(self, address: str, count: int) -> None:
@@ -176,5 +177,5 @@ class Strangers:
 
 
 def address_of(peer: Any) -> str:
-    """Whom a connection counts for: its host, or the whole of what has none."""
+    """The host of a connection, for its limits; of an address without host, the whole address."""
     return str(getattr(peer, "host", None) or peer)

@@ -1,7 +1,7 @@
 """Files on the master's disk that agents write and read.
 
-What comes is written beside its place under another name, and moved there when all of it has come: a part of a file
-never stands under its final name.
+A file is written beside its place under another name, and moved when it is complete: a partial file never has the final
+name.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from buildbot.util.untar import move_into, unpack
 
 
 def _beside(path: Path) -> Path:
-    """A name for what is to become ``path``, in the same directory."""
+    """A temporary name for ``path``, in the same directory."""
     return path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}.part")
 
 
@@ -25,8 +25,8 @@ class FileWriter(Writer):
     """Takes a file.
 
     Args:
-        path: where it goes; directories that are missing are made.
-        max_bytes: more than so many are a problem; None: no limit.
+        path: its place; missing directories are made.
+        max_bytes: its largest size; None: no limit.
         mode: its permission bits; None: as the master makes files.
 
     Raises:
@@ -56,7 +56,7 @@ class FileWriter(Writer):
         self._part = None
 
     def abort(self) -> None:
-        """Remove what has come, unless it is in its place already."""
+        """Remove the temporary file, unless it is in its place already."""
         self._file.close()
         if self._part is not None:
             self._part.unlink(missing_ok=True)
@@ -67,9 +67,9 @@ class DirectoryWriter(Writer):
     """Takes a directory, as an archive.
 
     Args:
-        path: where it goes. What is there already stays, unless something of the same name comes.
-        compression: how the archive is packed: ``gz``, ``bz2`` or None.
-        max_bytes: more than so many are a problem, in the archive or unpacked; None: no limit.
+        path: its place. Files that are there already stay, unless the archive has files of the same names.
+        compression: of the archive: ``gz``, ``bz2`` or None.
+        max_bytes: the largest size of the archive, and of its content unpacked; None: no limit.
 
     Raises:
         OSError: nothing can be written there.
@@ -91,8 +91,8 @@ class DirectoryWriter(Writer):
         """Unpack it and move it to its place; may take long.
 
         Raises:
-            ArchiveError: it is not an archive that may be unpacked; nothing has come to its place.
-            OSError: something cannot be written, or be put in its place.
+            ArchiveError: it is not an archive that may be unpacked; nothing is in its place.
+            OSError: a file cannot be written, or moved to its place.
         """
         self._file.close()
         self._unpacked.mkdir()
@@ -101,7 +101,7 @@ class DirectoryWriter(Writer):
         move_into(self._unpacked, self.path)
 
     def abort(self) -> None:
-        """Remove what is left of it outside of its place."""
+        """Remove the temporary files."""
         self._file.close()
         self._part.unlink(missing_ok=True)
         if self._unpacked.exists():
@@ -123,5 +123,5 @@ class FileReader(Reader):
         return self._file.read(size)
 
     def done(self) -> None:
-        """It is needed no more."""
+        """Close the file."""
         self._file.close()

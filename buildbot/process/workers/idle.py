@@ -1,9 +1,9 @@
-"""Which workers can take a build, found without looking at those that cannot.
+"""The workers that can take a build, found without looking at busy and absent ones.
 
-Builders with the same workers share a `WorkerPool`. It holds workers that may be able to take a build, by how many
-builds they run. Whoever learns that a worker may be able to (it connected, was unpaused, ended a build) offers it; one
-that turns out not to be able is dropped when it is met, until it is offered again. So a change of a worker costs one
-step for each pool that it is in, and choosing costs nothing for those that are busy or away.
+Builders with the same workers share a `WorkerPool`. It holds workers that may be able to take a build, by the number of
+builds that they run. A worker is offered to its pools when it may have become able (it connected, was unpaused, ended a
+build). A worker that turns out not to be able is dropped until it is offered again. So a change of a worker costs one
+step for each of its pools, and choosing costs nothing for workers that are busy or away.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from random import Random
 
 from buildbot.process.workers.managed import ManagedWorker
 
-#: chooses among workers that are as good as each other; tests may seed it
+#: chooses among equally good workers; tests may seed it
 RANDOM = Random()
 
 
 class _Bag:
-    """Workers, in any order; adding, removing and drawing one costs the same however many there are."""
+    """A set of workers; the cost of adding, removing and drawing one does not depend on their number."""
 
     def __init__(self) -> None:
         self._workers: list[ManagedWorker] = []
@@ -37,7 +37,7 @@ class _Bag:
             self._put(last, place)
 
     def draw(self, beyond: int) -> ManagedWorker:
-        """A random one of those that do not stand at the first ``beyond`` places; it stands behind these then."""
+        """A random worker after the first ``beyond`` places; it moves to the place after these."""
         place = RANDOM.randrange(beyond, len(self._workers))
         drawn, other = self._workers[place], self._workers[beyond]
         self._put(other, place)
@@ -50,7 +50,7 @@ class _Bag:
 
 
 class WorkerPool:
-    """Some workers, of which the idle ones are known.
+    """Some workers, and the idle ones among them.
 
     Args:
         names: of the workers.
@@ -58,7 +58,7 @@ class WorkerPool:
 
     def __init__(self, names: Collection[str]) -> None:
         self.names = frozenset(names)
-        #: by number of builds when it was put there
+        #: the offered workers, by their number of builds when they were offered
         self._by_builds: dict[int, _Bag] = {}
         self._place: dict[ManagedWorker, int] = {}
 
@@ -75,11 +75,11 @@ class WorkerPool:
         return next(self._able(), None) is not None
 
     def first(self, builder: str) -> ManagedWorker | None:
-        """The one that should start a build of this builder: one of those with the fewest builds."""
+        """The worker for a build of this builder: one of those with the fewest builds."""
         return next(self.able(builder), None)
 
     def able(self, builder: str) -> Iterator[ManagedWorker]:
-        """Those that can start a build of this builder, those with the fewest builds first."""
+        """The workers that can start a build of this builder, those with the fewest builds first."""
         return (worker for worker in self._able() if worker.can_take(builder))
 
     def _able(self) -> Iterator[ManagedWorker]:
@@ -95,7 +95,7 @@ class WorkerPool:
                     continue
                 self.offer(worker)
                 met += now == builds
-                if now <= builds:  # otherwise it is met again
+                if now <= builds:  # otherwise it comes again later
                     yield worker
 
     def _drop(self, worker: ManagedWorker) -> None:

@@ -1,16 +1,16 @@
-"""A worker on demand: an instance of some machine is started when a build needs it, and stopped when none does.
+"""A worker on demand: an instance of a machine is started when a build needs it, and stopped when no build does.
 
-Its *instance* is asleep, starting, awake or stopping. The first build that needs it starts it; builds that come
-meanwhile wait with that one. It is awake once its agent has logged in. Everything that can go wrong on the way ends the
-start: `start_instance` fails, the instance is not well (`check_instance`), the agent does not come within
-``missing_timeout``, or nobody waits any more. Whatever came of a start, one `stop_instance` follows it, and the next
-start only after that; so no instance is left behind, and none is started twice.
+Its *instance* is asleep, starting, awake or stopping. The first build that needs it starts it; further builds wait with
+that one. It is awake once its agent has logged in. A start ends early if `start_instance` fails, if the instance is not
+well (`check_instance`), if the agent does not log in within ``missing_timeout``, or if no build waits any more. Each
+start is followed by one `stop_instance`, also after a failure, and the next start comes only after that; so no instance
+is left behind, and none is started twice.
 
 An instance whose last build has ended goes on for ``build_wait_timeout``. One that loses its agent is stopped at once:
-its builds are given back, and the next one gets a new instance.
+its builds are released, and the next build gets a new instance.
 
-A master that begins asks `find_instance` whether an earlier one left an instance. Its agent may log in and is used; if
-it does not, the instance is stopped.
+A master that starts calls `find_instance`: an earlier master may have left an instance. If its agent logs in it is
+used; if not, the instance is stopped.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from buildbot.util.results import EXCEPTION, RETRY
 
 _log = Logger()
 
-#: seconds that stopping an instance may take before it is given up
+#: seconds that `stop_instance` may take
 STOP_TIMEOUT_S = 600.0
 #: seconds that a start may go on when the master stops
 CLOSE_TIMEOUT_S = 60.0
@@ -51,7 +51,7 @@ _NOT_YET = "the worker is not connected yet"
 
 
 class State(Enum):
-    """What an instance is doing; the value is what people read."""
+    """The state of an instance; the value is a text for people."""
 
     ASLEEP = "started when it is needed"
     STARTING = "its instance is being started"
@@ -60,7 +60,7 @@ class State(Enum):
 
 
 class AwaitedConnection(Connection):
-    """Stands for the connection of an agent that is not there yet; nothing can be asked of it."""
+    """A stand-in for the connection of an agent that has not logged in yet; all requests fail."""
 
     def __init__(self) -> None:
         super().__init__("nowhere")
@@ -87,7 +87,7 @@ class AwaitedConnection(Connection):
         raise WorkerLostError(_NOT_YET)
 
     def read(self, on: bool) -> None:
-        """Nothing comes from it."""
+        """There is nothing to read."""
 
     def close(self) -> None:
         """It is not open."""
@@ -101,16 +101,16 @@ class LatentManagedWorker(ManagedWorker):
     ) -> None:
         super().__init__(master, config, workerid, on_change)
         self.state = State.ASLEEP
-        self._awaited = True  # nobody misses one that is asleep
-        #: who started the instance, and has to stop it; a new configuration may have come meanwhile
+        self._awaited = True  # a sleeping worker is not missing
+        #: the configured worker that started the instance, and must stop it; the configuration may have changed since
         self._owner: Any = config
         self._outdated = False
-        #: builds that wait for the instance, and the one that it is started for
+        #: builds that wait for the instance, and the build that it is started for
         self._waiting: dict[BuildLike, Deferred[None]] = {}
         self._first: BuildLike | None = None
-        #: fires when the agent has logged in, fails with what makes that impossible
+        #: fires when the agent has logged in; fails with the error that makes that impossible
         self._agent: Deferred[None] = Deferred()
-        #: the start or stop that is under way, and what fires when that has ended
+        #: the present start or stop, and the Deferred that fires at its end
         self._work: Deferred[Any] | None = None
         self._activity: Deferred[None] | None = None
         self._idle: IDelayedCall | None = None
@@ -121,7 +121,7 @@ class LatentManagedWorker(ManagedWorker):
         self.machine: ManagedMachine | None = None
         self._held: ManagedMachine | None = None
 
-    # what the distributor and builds ask
+    # for the distributor and builds
 
     def has_room(self) -> bool:
         """Whether it may start a build of some builder now; its instance need not run."""
@@ -139,7 +139,7 @@ class LatentManagedWorker(ManagedWorker):
         return super().can_take(builder) and not (self.builds and builder in self._incompatible)
 
     def connection_for_builds(self) -> Connection:
-        """What a build that is about to begin is made with; its agent need not be there yet."""
+        """The connection that a new build is made with; its agent need not have logged in yet."""
         return self.connection or AwaitedConnection()
 
     def _missing_timeout_s(self) -> float:
@@ -156,7 +156,7 @@ class LatentManagedWorker(ManagedWorker):
                     return self.connection
                 if len(self.builds) > 1:
                     self._incompatible.add(build.builder_name)
-                    text = "worker not available: its instance does not suit this build, and others use it"
+                    text = "worker not available: its instance does not suit this build, and other builds use it"
                     raise NotPreparedError(text, RETRY)
                 self._begin(self._stop)
             waiting: Deferred[None] = Deferred(lambda _: self._gave_up(build))
@@ -171,19 +171,19 @@ class LatentManagedWorker(ManagedWorker):
         try:
             return bool(await resolved(self._owner.isCompatibleWithBuild(build)))
         except Exception as problem:
-            text = f"worker cannot substantiate: isCompatibleWithBuild failed: {_words(problem)}"
+            text = f"worker cannot substantiate: isCompatibleWithBuild failed: {_message_of(problem)}"
             raise NotPreparedError(text, EXCEPTION, _trace(problem)) from None
 
     def _gave_up(self, build: BuildLike) -> None:
-        """A build that waited was stopped."""
+        """A waiting build was stopped."""
         self._waiting.pop(build, None)
         if not self._waiting and self.state is State.STARTING and not self._agent.called:
-            self._agent.errback(LatentWorkerSubstantiatiationCancelled("nobody waits for it any more"))
+            self._agent.errback(LatentWorkerSubstantiatiationCancelled("no build waits for it any more"))
 
     def release(self, builder: str, results: int | None = None) -> None:
         """The build has ended."""
         if results == EXCEPTION and self.quarantine.is_on:
-            results = None  # what could not be started is in quarantine already
+            results = None  # a failed start has begun the quarantine already
         super().release(builder, results)
         if not self.builds:
             self._incompatible.clear()
@@ -197,14 +197,14 @@ class LatentManagedWorker(ManagedWorker):
     # its instance
 
     def _begin(self, work: Callable[..., Coroutine[Any, Any, None]], *args: Any) -> None:
-        """Do something with the instance; one thing at a time."""
+        """Begin a start or a stop of the instance; one at a time."""
         assert self._activity is None, "an instance is started or stopped, not both"
         activity = self._activity = Deferred()
         self._work = in_background(work(*args), f"instance of worker {self.name!r}")
         self._work.addBoth(lambda _: self._ended(activity))
 
     def _ended(self, activity: Deferred[None]) -> None:
-        """What was done with the instance has ended; go on with what comes next."""
+        """The start or stop has ended; begin the next one, if needed."""
         self._activity = self._work = None
         if self.state is State.AWAKE and self.connection is None:
             self._begin(self._stop)
@@ -224,11 +224,11 @@ class LatentManagedWorker(ManagedWorker):
         self.show_condition()
 
     def state_string(self) -> str | None:
-        """What its instance is doing, where that is not plain."""
+        """The state of its instance, while it starts or stops."""
         return None if self.state is State.AWAKE else self.state.value
 
     async def _start(self, build: BuildLike) -> None:
-        """Start the instance for a build, and for those that wait with it."""
+        """Start the instance for a build, and for the builds that wait with it."""
         self._owner, self._first, self._outdated = self.config, build, False
         self._agent = Deferred()
         self._to(State.STARTING)
@@ -240,7 +240,7 @@ class LatentManagedWorker(ManagedWorker):
         else:
             self._to(State.AWAKE)
         finally:
-            self._agent.addErrback(lambda failure: None)  # told already
+            self._agent.addErrback(lambda failure: None)  # it is reported already
 
     async def _bring_up(self, build: BuildLike) -> None:
         """Return when the agent is there; raise whatever makes that impossible. A machine that boots is waited for."""
@@ -249,7 +249,7 @@ class LatentManagedWorker(ManagedWorker):
             await machine.hold(self.name)
         while True:
             if not self._waiting:
-                raise LatentWorkerSubstantiatiationCancelled("nobody waits for it any more")
+                raise LatentWorkerSubstantiatiationCancelled("no build waits for it any more")
             try:
                 await self._bring_up_instance(build)
                 break
@@ -263,8 +263,8 @@ class LatentManagedWorker(ManagedWorker):
             except Exception as problem:
                 if machine is None or not machine.boots or self._closed:
                     raise
-                _log.info("worker {name}: its machine boots: {why}", name=self.name, why=_words(problem))
-            self._agent.addErrback(lambda failure: None)  # that nobody waits any more is asked above
+                _log.info("worker {name}: its machine boots: {why}", name=self.name, why=_message_of(problem))
+            self._agent.addErrback(lambda failure: None)  # the loop above has checked whether a build still waits
             self._agent = Deferred()
             await self._stop_instance(fast=False)
             await deferLater(self._master.reactor, self._owner.check_instance_interval)
@@ -284,7 +284,7 @@ class LatentManagedWorker(ManagedWorker):
             if answer is False:
                 raise LatentWorkerFailedToSubstantiate("start_instance says that it could not start the instance")
             if not self._waiting and not self._agent.called:
-                raise LatentWorkerSubstantiatiationCancelled("nobody waits for it any more")
+                raise LatentWorkerSubstantiatiationCancelled("no build waits for it any more")
             if not self._agent.called:
                 looking = checks.start(self._owner.check_instance_interval, now=False)
                 looking.addErrback(self._is_not_well)
@@ -314,29 +314,29 @@ class LatentManagedWorker(ManagedWorker):
             self._agent.errback(problem)
 
     def _too_late(self, started: Deferred[Any], timeout_s: float) -> None:
-        """Neither `start_instance` nor the agent may take for ever."""
+        """Limit the time of `start_instance` and of the agent's login."""
         self._report_missing(time.ctime(self._master.wall_seconds() - timeout_s))
         self._cannot_come(TimeoutError(f"its agent did not log in within {timeout_s} s"))
         if not started.called:
             started.cancel()
 
     async def _start_failed(self, problem: Exception) -> None:
-        """Tell the builds, leave the worker alone for a while, and stop whatever there is of the instance."""
+        """Fail the builds, put the worker in quarantine, and stop the instance."""
         cancelled = isinstance(problem, LatentWorkerSubstantiatiationCancelled)
         if cancelled or self._closed:
             _log.info("worker {name}: its instance is not needed: {why}", name=self.name, why=problem)
         else:
-            _log.warn("worker {name} could not be started: {why}", name=self.name, why=_words(problem))
-            self.quarantine.enter(f"it could not be started: {_words(problem)}")
+            _log.warn("worker {name} could not be started: {why}", name=self.name, why=_message_of(problem))
+            self.quarantine.enter(f"it could not be started: {_message_of(problem)}")
         if not cancelled:
             self._fail(problem)
         await self._stop()
 
     def _fail(self, problem: Exception) -> None:
-        """Every build that waits ends; where it is the build's own fault, that one is not tried again."""
+        """End every waiting build; a build that cannot run on the worker is not tried again."""
         waiting, self._waiting = self._waiting, {}
         for build, each in waiting.items():
-            why, details = _words(problem), _trace(problem)
+            why, details = _message_of(problem), _trace(problem)
             if isinstance(problem, WorkerLostError):
                 each.errback(problem)
             elif isinstance(problem, LatentWorkerCannotSubstantiate) and build is self._first:
@@ -373,7 +373,7 @@ class LatentManagedWorker(ManagedWorker):
             _log.failure("worker {name}: its instance may be left behind: stop_instance failed", name=self.name)
 
     def _idle_from_now(self) -> None:
-        """Nothing uses the instance: it is stopped soon."""
+        """No build uses the instance: stop it after ``build_wait_timeout``."""
         self._stop_idling()
         if self.state is not State.AWAKE or self.builds or self._activity is not None:
             return
@@ -397,15 +397,15 @@ class LatentManagedWorker(ManagedWorker):
         """Take a new connection into service, if the instance is awaited.
 
         Raises:
-            RemoteError: nobody asked for it; and what `ManagedWorker.attach` raises.
+            RemoteError: no build waits for it; and the errors of `ManagedWorker.attach`.
         """
         if self.state is not State.STARTING:
-            raise RemoteError(f"it is a worker on demand, and nobody waits for it now ({self.state.value})")
+            raise RemoteError(f"it is a worker on demand, and no build waits for it now ({self.state.value})")
         await super().attach(connection)
         connection.on_lost(lambda reason: self._agent_lost())
         if self.state is not State.STARTING or self._agent.called:
             self.drop(connection, "its instance is not needed any more")
-            raise RemoteError("nobody waits for it any more")
+            raise RemoteError("no build waits for it any more")
         self._agent.callback(None)
 
     def _agent_lost(self) -> None:
@@ -413,7 +413,7 @@ class LatentManagedWorker(ManagedWorker):
             self._begin(self._stop)
 
     async def control(self, action: str) -> None:
-        """Obey a control event; a shutdown after its builds is the end of its instance."""
+        """Obey a control event; a shutdown after its builds stops its instance."""
         if action == "stop" and not self.builds and self.state is State.ASLEEP:
             await self._master.data.update.setWorkerState(self.workerid, graceful=False)
         elif action == "stop":
@@ -444,7 +444,7 @@ class LatentManagedWorker(ManagedWorker):
         self._on_change(self.name)
 
     async def _find(self) -> None:
-        """Go on with an instance that an earlier master left, or stop it."""
+        """Use an instance that an earlier master left, or stop it."""
         try:
             found = await resolved(self._owner.find_instance())
         except Exception:
@@ -461,20 +461,20 @@ class LatentManagedWorker(ManagedWorker):
         try:
             await self._agent
         except Exception as problem:
-            _log.info("worker {name}: its old instance is stopped: {why}", name=self.name, why=_words(problem))
+            _log.info("worker {name}: its old instance is stopped: {why}", name=self.name, why=_message_of(problem))
             await self._stop()
             return
         finally:
             if late.active():
                 late.cancel()
-            self._agent.addErrback(lambda failure: None)  # told already
+            self._agent.addErrback(lambda failure: None)  # it is reported already
         if self.machine is not None:
             self._held = self.machine
             self._held.has_come(self.name)
         self._to(State.AWAKE)
 
     async def close(self) -> None:
-        """The master stops, or does not have the worker any more: nothing is left of its instance."""
+        """The master stops, or does not have the worker any more: stop its instance."""
         self._closed = True
         self._stop_idling()
         self._fail(WorkerLostError("the master does not use it any more"))
@@ -497,8 +497,8 @@ class LatentManagedWorker(ManagedWorker):
             self._work.cancel()
 
 
-def _words(problem: BaseException) -> str:
-    """What went wrong, in words; the kind of an exception where its text says nothing."""
+def _message_of(problem: BaseException) -> str:
+    """An error in words; the exception's class if its text is empty."""
     text = str(problem)
     known = isinstance(
         problem, (LatentWorkerFailedToSubstantiate, LatentWorkerCannotSubstantiate, TimeoutError, RemoteError)

@@ -1,4 +1,4 @@
-"""Logins of workers, whatever protocol they speak: the password, then into service."""
+"""Logins of workers, in all protocols: the password is checked, then the worker is taken into service."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildbot.util.guessing import Guesses, TooManyGuessesError
 
 _log = Logger()
 
-#: what is kept and logged of the name that somebody claims to have
+#: characters of a name that are kept and logged
 _NAME_CHARS = 200
 
 #: attach(name, connection): takes a new connection into service, or raises
@@ -24,16 +24,16 @@ Passwords = Callable[[str], Awaitable[str | None]]
 
 
 class LoginRefusedError(Exception):
-    """A login was refused; the text is what the agent may hear."""
+    """A login was refused; the text is for the agent."""
 
 
 class Login:
-    """Lets workers in; one for all ports, so that guesses at one count at the others.
+    """The logins of workers; one object for all ports, so that guesses at one count at the others.
 
     Args:
         reactor: for time.
         passwords: gives the password of a worker.
-        attach: called with each new connection before its login is over; what it raises refuses the login.
+        attach: called with each new connection before its login is over; its error refuses the login.
         graceful: called with the name of a worker that asks to be shut down after its builds.
         clients: programs that are no workers and log in too.
     """
@@ -48,15 +48,15 @@ class Login:
         self._guesses = Guesses(reactor)
 
     async def prove(self, guest: Guest, name: str, knows: Callable[[str], bool]) -> None:
-        """See whether a connection knows a worker's password, which may take a while.
+        """Check a worker's password; after wrong ones this takes a while.
 
         Args:
             guest: the connection.
-            name: the worker that it says it is.
-            knows: whether it has shown to know this password.
+            name: the name of the worker that it gives.
+            knows: whether the connection knows a password.
 
         Raises:
-            LoginRefusedError: it does not; a wrong name is answered as a wrong password is.
+            LoginRefusedError: it does not; a wrong name has the same answer as a wrong password.
         """
         name = name[:_NAME_CHARS]
         try:
@@ -78,7 +78,7 @@ class Login:
         raise LoginRefusedError(f"worker {name!r}: unknown name or wrong password")
 
     async def enter(self, guest: Guest, name: str, connection: Connection) -> None:
-        """Take a worker that has proved who it is into service.
+        """Take a worker whose password was right into service.
 
         Raises:
             LoginRefusedError: it cannot be taken.

@@ -1,12 +1,12 @@
 """One configured worker in the running master: its connection, its builds, and whether it may take another.
 
 States: offline (no connection), connected; within connected, paused (takes no builds), graceful (takes no builds and is
-shut down when the last one ends) and quarantined (takes no builds for a while, since one failed on it). The database
-says which of the first two hold; they are read at each login and follow the ``control/worker`` events. Quarantine is
+shut down when the last one ends) and quarantined (takes no builds for a while, since one failed on it). Paused and
+graceful are stored in the database; they are read at each login and follow the ``control/worker`` events. Quarantine is
 this process's own, and shown in the database.
 
-Logins and losses of one worker are handled one after the other (`_turn`), so that what the database says in the end
-is what happened last, however fast a worker comes and goes.
+Logins and losses of one worker are handled one after the other (`_turn`), so that the database has the last state,
+however fast a worker comes and goes.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
 
-#: seconds that a worker has to answer a question that costs it nothing
+#: seconds that a worker has to answer a request without work
 ANSWER_TIMEOUT_S = 30
 #: seconds that an older connection has to answer before a newer one of the same name takes its place
 DUPLICATE_TIMEOUT_S = 10
 
-#: results that say that the worker works
+#: results that show that the worker works
 _ENDED_WELL = (SUCCESS, WARNINGS, FAILURE, SKIPPED, CANCELLED)
-#: what is shown of why it does not build
+#: the longest reason of a quarantine that is shown
 _SHOWN_CHARS = 1000
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class WorkerNotAvailableError(Exception):
 
 
 class BuildLike(Protocol):
-    """What a worker reads of a build: its properties, to render what depends on them."""
+    """A build for a worker: its properties, to render values with them."""
 
     @property
     def builder_name(self) -> str:
@@ -63,9 +63,9 @@ class NotPreparedError(Exception):
     """A worker could not be made ready for a build.
 
     Args:
-        text: what is said of the build.
-        results: how it ends.
-        details: what is to stand in its log.
+        text: the build's state string.
+        results: the build's result.
+        details: the text in its log.
     """
 
     def __init__(self, text: str, results: int, details: str = "") -> None:
@@ -79,9 +79,9 @@ class ManagedWorker:
 
     Args:
         master: the master, for its ``data`` and ``reactor``.
-        config: what the configuration says of it.
+        config: the configured worker.
         workerid: its id in the database.
-        on_change: called with the worker's name when it may be able to take a build.
+        on_change: called with the worker's name when it may have become able to take a build.
 
     Attributes:
         directories: its builders as ``{name: directory}``.
@@ -100,7 +100,7 @@ class ManagedWorker:
         self.graceful = False
         self.builds: dict[str, str] = {}
         self._master = self.master = master
-        #: the port of this master for agents that speak a protocol; None: it has none
+        #: gives the port of this master for agents of a protocol; None: it has none
         self.port_of: Callable[[str], int | None] = lambda protocol: None
         self._on_change = on_change
         self._turn = DeferredLock()
@@ -119,14 +119,12 @@ class ManagedWorker:
 
     @property
     def workername(self) -> str:
-        """The worker's name, as users' functions spell it."""
+        """The worker's name, for users' functions."""
         return self.config.name
 
     @property
     def worker(self) -> Any:
-        """The worker as the configuration made it: users' functions are given what stands for a worker and a builder,
-        and ask for this.
-        """
+        """The configured worker, for users' functions."""
         return self.config
 
     @property
@@ -136,12 +134,12 @@ class ManagedWorker:
 
     @property
     def locks(self) -> Sequence[Any]:
-        """What each build that runs on it holds, as the configuration says."""
+        """The configured locks that each build on it holds."""
         return self.config.locks
 
     @property
     def info(self) -> Mapping[str, Any]:
-        """What the connected worker told about itself; empty while it is offline."""
+        """The information of the connected worker; empty while it is offline."""
         return self.connection.info if self.connection else {}
 
     def has_room(self) -> bool:
@@ -155,7 +153,7 @@ class ManagedWorker:
         )
 
     def isAvailable(self) -> bool:
-        """Whether it may start a build of some builder now, as users' functions ask."""
+        """Whether it may start a build of some builder now, for users' functions."""
         return self.has_room()
 
     def can_take(self, builder: str) -> bool:
@@ -170,7 +168,7 @@ class ManagedWorker:
             its connection; before the build begins to use it, it asks `prepare`.
 
         Raises:
-            WorkerNotAvailableError: it cannot take it; nothing is reserved.
+            WorkerNotAvailableError: it cannot take the build; nothing is reserved.
         """
         connection = self.connection_for_builds()
         if not self.can_take(builder) or connection is None:
@@ -179,26 +177,26 @@ class ManagedWorker:
         return connection
 
     def connection_for_builds(self) -> Connection | None:
-        """What a build that is about to begin is made with; None: it cannot begin now."""
+        """The connection that a new build is made with; None: it cannot begin now."""
         return self.connection
 
     async def prepare(self, build: BuildLike, connection: Connection) -> Connection:
-        """Make ready what a build needs of the worker; called once for each build that was reserved for.
+        """Prepare the worker for a build; called once after each `reserve`.
 
         Args:
-            build: a build that is beginning; its properties are known but for what the worker tells about itself.
-            connection: what `reserve` gave.
+            build: a build that begins; its properties are known, except those from the worker's information.
+            connection: the result of `reserve`.
 
         Returns:
             the connection to use.
 
         Raises:
-            NotPreparedError: it cannot have it; how the build ends then.
+            NotPreparedError: the worker cannot be prepared; has the build's result.
         """
         return connection
 
     def release(self, builder: str, results: int | None = None) -> None:
-        """The build has ended, with these results if it began: an exception means quarantine, success its end."""
+        """A build has ended, with these results if it began: an exception begins a quarantine, success ends it."""
         self.builds.pop(builder, None)
         if results == EXCEPTION:
             self.quarantine.enter(f"a build of {builder} ended with an exception")
@@ -215,7 +213,7 @@ class ManagedWorker:
         self._on_change(self.name)
 
     async def configure(self, config: ConfiguredWorker, directories: Mapping[str, str]) -> None:
-        """Take over a new configuration; a connected worker hears of new builders at once."""
+        """Take a new configuration; a connected worker gets new builders at once."""
         older, self.config = self.config, config
         if older is not config and isinstance(older, HostedWorker):
             goes_on = isinstance(config, HostedWorker) and config.take_over(older)
@@ -223,7 +221,7 @@ class ManagedWorker:
                 await older.stop_agent()
         self.directories = directories
         config.taken_into_service(self)
-        if not self._awaited:  # a worker that never comes is missing too
+        if not self._awaited:  # a worker that has never connected can be missing, too
             self._awaited = True
             self._absence.begin(self._missing_timeout_s())
         if self.connection is not None:
@@ -236,8 +234,8 @@ class ManagedWorker:
 
         Raises:
             DuplicateWorkerError: a worker of this name is connected and alive.
-            RemoteError: the agent cannot be worked with.
-            WorkerLostError: the link was lost on the way.
+            RemoteError: the agent is too old, or its answers are malformed.
+            WorkerLostError: the connection was lost meanwhile.
         """
         async with self._turn:
             if self._closed:
@@ -253,7 +251,7 @@ class ManagedWorker:
             self.graceful = False
             if row and row["graceful"]:
                 await self._master.data.update.setWorkerState(self.workerid, graceful=False)
-            if row and row["state_string"] and not self.quarantine.is_on:  # an earlier master left that
+            if row and row["state_string"] and not self.quarantine.is_on:  # it is from an earlier master
                 self.show_condition()
             await self._write_connected(connection)
             self.connection = connection
@@ -273,7 +271,7 @@ class ManagedWorker:
         self._on_change(self.name)
 
     async def announce(self) -> None:
-        """Write that it is connected, again: the other masters believed this one dead."""
+        """Store again that it is connected, after another master declared this one dead."""
         async with self._turn:
             if self.connection is not None:
                 await self._write_connected(self.connection)
@@ -283,7 +281,7 @@ class ManagedWorker:
         await self._master.data.update.workerConnected(self.workerid, known)
 
     async def _replace_older(self) -> None:
-        """Make room for a new connection if the old one does not answer any more."""
+        """Drop the old connection for a new one if the old one does not answer any more."""
         older = self.connection
         if older is None:
             return
@@ -313,14 +311,14 @@ class ManagedWorker:
             self._forget(connection)
         async with self._turn:
             if self.connection is not None:
-                return  # it is back already
+                return  # the worker is connected again
             _log.info("worker {name} disconnected: {reason}", name=self.name, reason=reason)
             if not self._closed:
                 self._absence.begin(self._missing_timeout_s())
             await self._master.data.update.workerDisconnected(self.workerid)
 
     def _missing_timeout_s(self) -> float:
-        """After how long away it is missing; 0: never."""
+        """The seconds of absence after which it is missing; 0: never."""
         return self.config.missing_timeout
 
     def _report_missing(self, since: str) -> None:
@@ -349,7 +347,7 @@ class ManagedWorker:
         self.show_condition()
 
     def show_condition(self) -> None:
-        """Store what keeps it from building."""
+        """Store why it takes no builds."""
         until, state = None, self.state_string()
         if self.quarantine.is_on:
             until, state = int(self._master.wall_seconds() + self.quarantine.left_s), self.quarantine.reason
@@ -357,14 +355,14 @@ class ManagedWorker:
         in_background(resolved(shown), f"condition of worker {self.name!r}")
 
     def state_string(self) -> str | None:
-        """What it is doing beyond being connected or not; None: nothing to say."""
+        """Its state beside connected or offline; None: nothing to say."""
         return None
 
     async def _tell_builders(self, connection: Connection) -> None:
         """Send the list of builders if it changed.
 
-        A builder that was taken away while it runs stays on the list to its end: the agent would kill its command
-        and never say so.
+        A builder that was removed while it runs stays on the list until its build ends: otherwise the agent would kill
+        its command without a report.
         """
         more = self.builds.keys() - self.directories.keys()
         wanted = {**self.directories, **self.builds} if more else self.directories
@@ -373,7 +371,7 @@ class ManagedWorker:
             self._told = wanted
 
     async def _refresh_builders(self) -> None:
-        """Tell a connected worker of a changed list; one that does not take it is dropped, to log in afresh."""
+        """Send a changed list to a connected worker; a worker that does not take it is dropped, and logs in again."""
         connection = self.connection
         if connection is None:
             return
@@ -393,9 +391,9 @@ class ManagedWorker:
         self._keepalive.start(self.config.keepalive_interval, now=False)
 
     async def check_alive(self, connection: Connection) -> bool:
-        """Whether the agent answers in time; if not, its link is dropped.
+        """Whether the agent answers in time; if not, its connection is dropped.
 
-        One that is held back cannot answer; that it has much to say is a sign of life too.
+        An agent that is held back cannot answer; it is alive, since it sends output.
         """
         if connection.held_back and not connection.lost:
             return True
@@ -408,7 +406,7 @@ class ManagedWorker:
         return True
 
     def drop(self, connection: Connection, reason: str) -> None:
-        """Cut a link and act on it at once, without waiting for the network."""
+        """Drop a connection, and handle the loss at once, without waiting for the network."""
         connection.close()
         connection.closed(reason)
 
@@ -434,17 +432,17 @@ class ManagedWorker:
                 await self.shut_down("stopped by request")
 
     async def set_paused(self, paused: bool, reason: str | None = None) -> None:
-        """Pause it or go on, as somebody asked in Python, and store that."""
+        """Pause or unpause it, for users' functions, and store that."""
         await self.control("pause" if paused else "unpause")
         await self._master.data.update.setWorkerState(self.workerid, paused=paused, pause_reason=reason)
 
     async def ask_graceful(self) -> None:
-        """The agent itself asks to be shut down after its builds."""
+        """The agent asks to be shut down after its builds."""
         await self._master.data.update.setWorkerState(self.workerid, graceful=True)
         await self.control("stop")
 
     async def shut_down(self, reason: str) -> None:
-        """Tell the agent to end itself; its running builds lose their worker."""
+        """Ask the agent to end itself; its running builds lose their worker."""
         connection = self.connection
         if connection is None:
             return
@@ -456,23 +454,23 @@ class ManagedWorker:
         self.drop(connection, "the worker was shut down")
 
     async def close(self) -> None:
-        """The master stops or the worker is not configured any more: drop the link, and return when all is written."""
+        """The master stops, or the worker was removed: drop the connection, and return when all is stored."""
         self._closed = True
         reason = "the master closed the connection"
         if self._joining is not None:
             self.drop(self._joining, reason)
-        async with self._turn:  # no login is under way after this
+        async with self._turn:  # after this no login is in progress
             self.disconnect(reason)
         if isinstance(self.config, HostedWorker):
             await self.config.stop_agent()
-        async with self._turn:  # the loss is written after this
+        async with self._turn:  # after this the loss is stored
             self._absence.end()
             if self.quarantine.is_on:
                 self.quarantine.leave()
                 await self._master.data.update.set_worker_condition(self.workerid)
 
     async def _answer(self, question: Coroutine[Any, Any, T], timeout_s: float) -> T:
-        """The answer to a question; WorkerLostError if it does not come in time."""
+        """The answer to a request; WorkerLostError if it does not come in time."""
         waiting = ensureDeferred(question)
         waiting.addTimeout(timeout_s, self._master.reactor)
         try:

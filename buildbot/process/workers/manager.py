@@ -1,4 +1,4 @@
-"""All workers of this master: who may connect, who is connected, and who can take a build."""
+"""All workers of this master: their logins, their connections, and the workers that can take a build."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from buildbot.util.metrics import Family, gauge
 
 _log = Logger()
 
-#: what makes the connections of each protocol, by its name in ``c['protocols']``
+#: the server factories of the protocols, by their names in ``c['protocols']``
 PROTOCOLS: Mapping[str, Callable[[Login, Strangers], Any]] = {
     "pb": pb.make_factory,
     "msgpack_experimental_v7": messagepack.make_factory,
 }
-#: where agents connect that this master runs itself
+#: where agents that this master runs itself connect
 OWN = "its own agents"
 OWN_PORT = "tcp:0:interface=127.0.0.1"
 
@@ -50,7 +50,7 @@ class WorkerManager:
 
     Attributes:
         workers: the configured workers by name, connected or not.
-        on_change: called with the name of a worker that may be able to take a build; set by whoever hands out builds.
+        on_change: called with the name of a worker that may have become able to take a build; the distributor sets it.
         clients: the programs that log in at the same port.
         machines: what the workers run on, where the master starts and stops that.
     """
@@ -71,11 +71,11 @@ class WorkerManager:
 
     @property
     def address(self) -> IAddress | None:
-        """Where workers connect over PB; None while nobody listens."""
+        """The address where workers connect over PB; None while the port is closed."""
         return self.address_of("pb")
 
     def address_of(self, protocol: str) -> IAddress | None:
-        """Where workers connect over a protocol; None while nobody listens."""
+        """The address where workers connect over a protocol; None while the port is closed."""
         return self._ports[protocol][1].getHost() if protocol in self._ports else None
 
     def _port_of(self, protocol: str) -> int | None:
@@ -119,12 +119,12 @@ class WorkerManager:
             await worker.start_agent(AgentHost(self._master.reactor, self._basedir, self._port_of(OWN) or 0))
 
     async def stop(self) -> None:
-        """Let nobody in any more, and drop all connections; `start` lets them in again."""
+        """Close the ports, and drop all connections; `start` opens the ports again."""
         await self._listen({})
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await maybeDeferred(subscription.stopConsuming)
-        # a closed one takes no connection any more: a later `start` makes new ones
+        # a closed worker takes no connection any more: a later `start` makes new objects
         workers, self.workers = self.workers, {}
         for worker in workers.values():
             try:
@@ -134,7 +134,7 @@ class WorkerManager:
         await self.machines.close()
 
     def metrics(self) -> Iterable[Family]:
-        """The workers of this master, and what they do."""
+        """Numbers of the workers of this master."""
         workers = self.workers.values()
         connected = sum(worker.connection is not None for worker in workers)
         yield gauge("workers_configured", "workers that this master's configuration names", len(workers))
@@ -147,7 +147,7 @@ class WorkerManager:
         return sorted(able, key=lambda worker: len(worker.builds))
 
     def pool(self, names: Collection[str]) -> WorkerPool:
-        """The pool of these workers; one for all who ask for the same."""
+        """The pool of these workers; builders with the same workers share it."""
         key = frozenset(names)
         pool = self._pools.get(key)
         if pool is None:
@@ -185,18 +185,18 @@ class WorkerManager:
                 _log.info("workers connect to {address} by {protocol}", address=port.getHost(), protocol=protocol)
 
     async def _password(self, name: str) -> str | None:
-        """The password of a worker; one that is a secret is asked for at each login, so that it may change."""
+        """The password of a worker; a secret is read at each login, so that it may change."""
         worker = self.workers.get(name)
         if worker is None:
             return None
         password: Any = worker.config.password
         if is_renderable(password):
             props: Any = Properties()
-            props.master = self._master  # renderables that stand for secrets ask it
+            props.master = self._master  # it gives the values of secrets
             try:
                 password = await rendered(password, props)
             except Exception:
-                _log.failure("the password of worker {name} cannot be rendered; nobody logs in as it", name=name)
+                _log.failure("the password of worker {name} cannot be rendered; it cannot log in", name=name)
                 return None
         return password if isinstance(password, str) and password else None
 
@@ -216,7 +216,7 @@ class WorkerManager:
                 in_background(worker.control(key[3]), f"{key[3]} of worker {worker.name!r}")
 
     def _on_master_started(self, key: tuple[str, ...], message: dict[str, Any]) -> None:
-        # after it was taken for dead, when the database lost what was connected to it
+        # after this master was declared dead, when the database lost its connected workers
         for worker in self.workers.values():
             in_background(worker.announce(), f"worker {worker.name!r}")
 

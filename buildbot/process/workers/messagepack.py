@@ -1,9 +1,9 @@
 """An agent that speaks MessagePack over WebSocket (``--protocol=msgpack_experimental_v7``).
 
-Each message is a map with ``op`` and ``seq_number``, a number of the sender's own; every request is answered by a map
-with ``op`` ``response`` and the request's number. The agent knows no builders: their directories are made, and those
-that are left over are removed, by commands of this connection's own. It runs commands on when the link is lost or it
-is shut down, so what runs is interrupted before a shutdown.
+Each message is a map with ``op`` and ``seq_number``, a number of the sender's own; the answer to a request is a map
+with ``op`` ``response`` and the request's number. The agent knows no builders: the connection makes their directories,
+and removes left over ones, by commands of its own. The agent goes on with commands when the connection is lost or it is
+shut down, so running commands are interrupted before a shutdown.
 """
 
 from __future__ import annotations
@@ -30,28 +30,28 @@ _log = Logger()
 
 #: items of one list or map; the lines of some megabytes of output, the files of a large directory
 MAX_ITEMS = 640 * 1024
-#: requests of an agent that may wait for their answers; it waits for one at a time
+#: requests of an agent that may wait for their answers; agents wait for one at a time
 MAX_WAITING = 1000
-#: how output comes: after at most a second, where PB's takes up to five. Agents lose text of lines that are longer than
-#: they allow, so that is much. What terminals take for the end of a line is one, as over PB.
+#: how agents send output: after at most a second (over PB: five). Agents lose text of lines that are longer than their
+#: limit, so that is high. As over PB, all line ends of terminals count.
 SETTINGS: dict[str, Any] = {
     "buffer_size": 64 * 1024,
     "buffer_timeout": 1,
     "newline_re": r"(\r\n|\r(?=.)|\x1b\[u|\x1b\[[0-9]+;[0-9]+[Hf]|\x1b\[2J|\x08+)",
     "max_line_length": 1_000_000,
 }
-#: what is in an agent's directory besides those of its builders
+#: entries of an agent's directory besides the directories of its builders
 _AGENTS_OWN = "info"
-#: how Twisted begins what it prints of a failure
+#: the beginning of a failure that Twisted prints
 _FAILURE = "[Failure instance: Traceback: "
 
 
 def make_factory(login: Login, strangers: Strangers) -> LinkFactory:
-    """The server factory that lets workers in over MessagePack.
+    """The server factory for workers over MessagePack.
 
     Args:
-        login: says who may, and takes them into service.
-        strangers: those who have not logged in, at this port and at others.
+        login: checks the logins, and takes workers into service.
+        strangers: the connections that have not logged in, at this port and at others.
     """
     return LinkFactory(login, strangers, MessagePackConnection)
 
@@ -73,7 +73,7 @@ class MessagePackConnection(Connection):
         self._place = Place("")
         self._directories: dict[str, str] = {}
         self._cleaned = False
-        #: whether it is being shut down: what its commands report from now on comes of that
+        #: whether it is being shut down: then its commands fail because of that
         self._ending = False
         self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
             "update": self._on_update,
@@ -104,7 +104,7 @@ class MessagePackConnection(Connection):
         if wanted:
             await self._run("mkdir", {"dir": wanted})
         if not self._cleaned and self.info.get("delete_leftover_dirs"):
-            self._cleaned = True  # as at a login over PB; later the agent would have to be idle
+            self._cleaned = True  # only after the login, as over PB; later the agent would have to be idle
             in_background(self._remove_leftovers(), f"left over directories of the worker from {self.peer}")
 
     async def say(self, text: str) -> None:
@@ -150,10 +150,10 @@ class MessagePackConnection(Connection):
         for each in asked.values():
             each.errback(WorkerLostError(reason))
 
-    # what is asked of the agent
+    # requests to the agent
 
     async def _ask(self, op: str, **keys: Any) -> Any:
-        """Send a request; its answer."""
+        """Send a request; gives its answer."""
         if self.lost:
             raise WorkerLostError("the connection to the worker was lost")
         number = next(self._numbers)
@@ -171,7 +171,7 @@ class MessagePackConnection(Connection):
         return await answer
 
     async def _start(self, builder: str, command_id: str, command: Spelled) -> None:
-        self._running[command_id] = command  # before it is sent: a short one ends before its start is answered
+        self._running[command_id] = command  # before it is sent: a short command ends before its start is answered
         try:
             await self._ask(
                 "start_command",
@@ -185,7 +185,7 @@ class MessagePackConnection(Connection):
             raise
 
     async def _run(self, name: str, args: dict[str, Any]) -> dict[str, Any]:
-        """Run a command in the agent's own directory; what it reported last, by key. RemoteError if it failed."""
+        """Run a command in the agent's own directory; gives its last updates by key. RemoteError if it failed."""
         receiver = _Collected()
         command_id = self.register(receiver)
         try:
@@ -199,7 +199,7 @@ class MessagePackConnection(Connection):
         return receiver.news
 
     async def _remove_leftovers(self) -> None:
-        """Remove the directories that no builder has, as the agent was told to."""
+        """Remove the directories of no builder, if the agent is configured so."""
         for name in (await self._run("listdir", {"dir": ""})).get("files", ()):
             status = (await self._run("stat", {"file": name})).get("stat") or [0]
             if stat.S_ISDIR(status[0]) and not self._is_used(name):
@@ -210,7 +210,7 @@ class MessagePackConnection(Connection):
         tops = {each.replace("\\", "/").partition("/")[0] for each in self._directories.values()}
         return name == _AGENTS_OWN or name in tops
 
-    # what the agent says
+    # messages of the agent
 
     def received(self, message: bytes) -> None:
         """A whole message."""
@@ -226,7 +226,7 @@ class MessagePackConnection(Connection):
         elif said.get("op") == "response":
             self._on_response(said)
         elif self._answering >= MAX_WAITING:
-            self._link.drop("it asks more and more and does not wait for the answers")
+            self._link.drop("it sends more and more requests and does not wait for the answers")
         else:
             self._answering += 1
             in_background(self._answer(said), f"answer to the worker from {self.peer}")
@@ -234,7 +234,7 @@ class MessagePackConnection(Connection):
     def _on_response(self, said: dict[str, Any]) -> None:
         asked = self._asked.pop(said["seq_number"], None)
         if asked is None:
-            return  # its request waits for no answer any more
+            return  # the request does not wait for its answer any more
         if said.get("is_exception"):
             asked.errback(RemoteError(_error_in(said.get("result"))))
         else:
@@ -286,7 +286,7 @@ class MessagePackConnection(Connection):
 
 
 class _Collected:
-    """Collects what a command of the connection's own reports."""
+    """Collects the updates of a command of the connection's own."""
 
     def __init__(self) -> None:
         self.news: dict[str, Any] = {}
@@ -314,7 +314,7 @@ class _Collected:
 
 
 def _nothing(said: dict[str, Any]) -> None:
-    """What is done with news that do not count any more."""
+    """Drop updates that do not count any more."""
 
 
 def _id(said: dict[str, Any]) -> str:
@@ -322,7 +322,7 @@ def _id(said: dict[str, Any]) -> str:
 
 
 def _value(key: Any, value: Any) -> Any:
-    """A value of an update as PB has it: text without the places and times of its lines."""
+    """A value of an update in PB's form: text without the positions and times of its lines."""
     if key in ("stdout", "stderr", "header"):
         return value[0] if isinstance(value, list) else value
     if key == "log":
@@ -332,7 +332,7 @@ def _value(key: Any, value: Any) -> Any:
 
 
 def _error_in(text: Any) -> str:
-    """The error itself in what agents send: a traceback, or what Twisted prints of a failure."""
+    """The error in an agent's text: in a traceback, or in a failure that Twisted printed."""
     lines = str(text).strip().splitlines() or ["unknown error"]
     line = lines[0] if lines[0].startswith(_FAILURE) else lines[-1]
     return re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", line.removeprefix(_FAILURE)).strip()[:1000]

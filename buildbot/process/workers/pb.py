@@ -1,8 +1,7 @@
 """Workers over Twisted's Perspective Broker.
 
-What an agent is answered at login decides its fate: with `UnauthorizedLogin` it stays up and tries again, after any
-other error its process ends. So every refusal, also that of a second worker of one name, is an `UnauthorizedLogin`:
-workers come and go by themselves.
+After an `UnauthorizedLogin` an agent stays up and tries again; after any other error at login its process ends. So
+every refusal is an `UnauthorizedLogin`, also of a second worker of one name.
 """
 
 from __future__ import annotations
@@ -33,18 +32,18 @@ class RefusedError(UnauthorizedLogin, pb.Error):
 
 
 def make_factory(login: Login, strangers: Strangers) -> Factory:
-    """The server factory that lets workers in over PB, and programs that are none.
+    """The server factory for workers over PB, and for other programs.
 
     Args:
-        login: says who may, and takes them into service.
-        strangers: those who have not logged in, at this port and at others.
+        login: checks the logins, and takes workers into service.
+        strangers: the connections that have not logged in, at this port and at others.
     """
     return Factory(Portal(_Realm(login), [_Checker(login)]), strangers)
 
 
 @implementer(ICredentialsChecker)
 class _Checker:
-    """Knows who may log in."""
+    """Checks logins."""
 
     credentialInterfaces = [IUsernameHashedPassword]
 
@@ -73,7 +72,7 @@ class _Checker:
 
 @implementer(IRealm)
 class _Realm:
-    """Makes a connection of each login."""
+    """Makes a connection for each login."""
 
     def __init__(self, login: Login) -> None:
         self._login = login
@@ -96,13 +95,13 @@ class _Realm:
 
 
 class _Avatar(pb.Avatar):
-    """What the agent may call in the master."""
+    """The methods of the master that the agent may call."""
 
     def __init__(self, name: str, graceful: Callable[[str], None]) -> None:
         self._name, self._graceful = name, graceful
 
     def perspective_keepalive(self) -> None:
-        """The agent's own sign of life; arriving is all it has to do."""
+        """The agent's keepalive: nothing to do."""
 
     def perspective_shutdown(self) -> None:
         """The agent asks to be shut down when its builds are done."""
@@ -116,7 +115,7 @@ class _Command(pb.Referenceable):
         self._connection, self._id = connection, command_id
 
     def remote_update(self, updates: Sequence[tuple[dict[str, Any], int]]) -> None:
-        """News, as ``[[{key: value}, 0], …]``."""
+        """Updates, as ``[[{key: value}, 0], …]``."""
         try:
             pairs = [pair for update, _ in updates for pair in update.items()]
         except (TypeError, ValueError, AttributeError):
@@ -137,7 +136,7 @@ class _Command(pb.Referenceable):
 
 
 class _Writer(pb.Referenceable):
-    """A `Writer` as agents see it."""
+    """A `Writer` for agents."""
 
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
@@ -160,7 +159,7 @@ class _Writer(pb.Referenceable):
 
 
 class _Reader(pb.Referenceable):
-    """A `Reader` as agents see it."""
+    """A `Reader` for agents."""
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
@@ -170,12 +169,12 @@ class _Reader(pb.Referenceable):
         return self._reader.read(size)
 
     def remote_close(self) -> Deferred[None]:
-        """The agent wants no more."""
+        """The agent needs no more."""
         return self._reader.close()
 
 
 def _sendable(value: Any) -> Any:
-    """An argument of a command as PB sends it."""
+    """An argument of a command for PB."""
     if isinstance(value, Writer):
         return _Writer(value)
     return _Reader(value) if isinstance(value, Reader) else value
@@ -195,7 +194,7 @@ class PBConnection(Connection):
         self._builders: dict[str, int] = {}
         mind.broker.transport.setTcpKeepAlive(True)
         mind.notifyOnDisconnect(lambda _: self.closed("the connection to the worker was lost"))
-        if mind.broker.disconnected:  # it would never be told
+        if mind.broker.disconnected:  # there would be no notification
             self.closed("the connection to the worker was lost")
 
     async def get_info(self) -> dict[str, Any]:
@@ -225,7 +224,7 @@ class PBConnection(Connection):
         await self._call(self._mind, "print", text)
 
     async def ping(self) -> None:
-        await self._call(self._mind, "getVersion")  # unlike `print` it leaves no line in the agent's log
+        await self._call(self._mind, "getVersion")  # unlike `print` it writes no line into the agent's log
 
     async def start_command(self, builder: str, command_id: str, name: str, args: dict[str, Any]) -> None:
         if builder not in self._builders:
@@ -234,7 +233,7 @@ class PBConnection(Connection):
         await self._call(self._builder(builder), "startCommand", _Command(self, command_id), command_id, name, sent)
 
     async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
-        if builder in self._builders and command_id in self._commands:  # the agent interrupts whatever runs
+        if builder in self._builders and command_id in self._commands:  # the agent interrupts any running command
             await self._call(self._builder(builder), "interruptCommand", command_id, why)
 
     async def shutdown(self) -> None:
@@ -251,7 +250,7 @@ class PBConnection(Connection):
         self._mind.broker.transport.abortConnection()
 
     async def _call(self, target: pb.RemoteReference, method: str, *args: Any) -> Any:
-        """Call the agent, with errors in this project's terms."""
+        """Call a method of the agent, with the errors of `connection`."""
         try:
             return await target.callRemote(method, *args)
         except (pb.PBConnectionLost, pb.DeadReferenceError, ConnectionClosed):

@@ -1,4 +1,4 @@
-"""Workers that failed are left alone for a while, each time twice as long: a broken one does not eat up the queue."""
+"""Quarantine of workers after a failure, each time twice as long, so that a broken worker does not use up the queue."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ FIRST_S, LONGEST_S = 10.0, 3600.0
 
 
 class Quarantine:
-    """That of one worker.
+    """The quarantine of one worker.
 
     Args:
         reactor: for time.
         on_change: called when it begins and when it ends.
 
     Attributes:
-        timeout_s: how long the next one lasts.
+        timeout_s: seconds of the next quarantine.
         reason: why it is in quarantine; None while it is not.
         ends_at: when it ends, by the reactor's clock.
     """
@@ -34,12 +34,12 @@ class Quarantine:
 
     @property
     def is_on(self) -> bool:
-        """Whether the worker is left alone now."""
+        """Whether the worker is in quarantine now."""
         return self.reason is not None
 
     @property
     def left_s(self) -> float:
-        """For how long it goes on."""
+        """The seconds until its end."""
         return max(0.0, self.ends_at - float(self._reactor.seconds())) if self.is_on else 0.0
 
     def enter(self, reason: str) -> None:
@@ -59,7 +59,7 @@ class Quarantine:
             self._on_change()
 
     def reset(self) -> None:
-        """The next one is as short as the first."""
+        """Let the next one be as short as the first."""
         self.timeout_s = FIRST_S
 
     def _stop_timer(self) -> None:

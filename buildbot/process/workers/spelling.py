@@ -1,8 +1,8 @@
 """Commands in MessagePack's spelling.
 
-Steps spell commands as PB has them: camel-case names, paths relative to the builder's directory, which the agent joins.
-Over MessagePack names are in snake case, paths are absolute and joined here, and the ends of transfers stay with the
-master, which finds them by the command's id.
+Steps have commands in PB's form: camel-case names, paths relative to the builder's directory, which the agent joins.
+Over MessagePack names are in snake case, paths are absolute and joined here, and the master finds the ends of transfers
+by the command's id.
 
 Agents take only text for the stdin of a command. Bytes that are no UTF-8 travel as Base64, which the shell of the
 worker decodes on the way to the command; where there is no such shell they are refused.
@@ -26,13 +26,13 @@ _WITH_BYTES = 'if command -v base64 >/dev/null 2>&1; then base64 -d; else openss
 
 @dataclass(frozen=True)
 class Place:
-    """Where a builder's commands run on a worker.
+    """The place on a worker where a builder's commands run.
 
     Attributes:
         basedir: the agent's directory, absolute.
         directory: the builder's, relative to that.
         system: ``posix`` or ``nt``.
-        home: what ``~`` stands for; None if that is not known.
+        home: the home directory, for ``~``; None if it is not known.
     """
 
     basedir: str
@@ -42,11 +42,11 @@ class Place:
 
     @property
     def rules(self) -> ModuleType:
-        """The rules for paths there."""
+        """The module for paths of its system."""
         return ntpath if self.system == "nt" else posixpath
 
     def path(self, *parts: str) -> str:
-        """An absolute path there; an absolute part makes what is before it meaningless, as everywhere."""
+        """An absolute path there; an absolute part replaces the parts before it, as in ``os.path.join``."""
         given = [self.expanded(part) for part in (self.directory, *parts) if part]
         return str(self.rules.join(self.basedir, *given))
 
@@ -59,12 +59,12 @@ class Place:
 
 @dataclass
 class Spelled:
-    """A command for the wire.
+    """A command in MessagePack's form.
 
     Attributes:
-        name, args: as the agent wants them.
+        name, args: for the agent.
         transfer: the master's end of a transfer, a `Writer` or a `Reader`; None without one.
-        hidden: what must not be shown of the arguments, and what is shown instead.
+        hidden: words of the arguments that must not be shown, and the words that are shown instead.
     """
 
     name: str
@@ -73,14 +73,14 @@ class Spelled:
     hidden: dict[str, str] = field(default_factory=dict)
 
     def shown(self, text: str) -> str:
-        """A header of the agent's without what is hidden."""
+        """A header of the agent without the hidden words."""
         for secret, instead in self.hidden.items():
             text = text.replace(secret, instead)
         return text
 
 
 def spelled(name: str, args: Mapping[str, Any], place: Place) -> Spelled:
-    """A command as MessagePack has it.
+    """A command in MessagePack's form.
 
     Raises:
         RemoteError: there is no such command, or an argument that it needs is missing.
@@ -120,7 +120,7 @@ def _encode_stdin(args: dict[str, Any], place: Place) -> None:
 
 
 def _argument(item: Any, hidden: dict[str, str]) -> Any:
-    """An argument as it is; one that is ``("obfuscated", real, shown)`` has to be hidden here, for agents show it."""
+    """The real argument; ``("obfuscated", real, shown)`` is hidden by the master, since agents show the argument."""
     if isinstance(item, tuple) and len(item) == 3 and item[0] == "obfuscated":
         if item[1]:
             hidden[str(item[1])] = str(item[2])

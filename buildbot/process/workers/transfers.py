@@ -1,11 +1,12 @@
-"""The master's ends of file transfers: what an agent writes to, and what it reads from.
+"""The master's ends of file transfers: writers, to which agents send, and readers, from which they read.
 
-A step puts one of these into the arguments of its command (``writer``, ``reader``); the adapter of each protocol hands
-on what the agent sends and asks for. An agent that hears of an error of the master's does not end the command (a defect
-of agent 4.3), so no method here raises: the first problem is kept in `Endpoint.problem`, what comes after it is
-dropped, and the command is interrupted.
+A step puts one of these into the arguments of its command (``writer``, ``reader``); the adapter of each protocol calls
+it for the agent's messages. Agent 4.3 has a defect: after an error of the master it does not end the command. So no
+method
+here raises: the first problem is kept in `Endpoint.problem`, later messages are dropped, and the command is
+interrupted.
 
-The agent is not trusted: it may send more than it was asked for, in any order, after the end, or nothing at all.
+The agent is not trusted: it may send more than expected, in any order, after the end, or nothing at all.
 """
 
 from __future__ import annotations
@@ -26,11 +27,11 @@ MAX_BLOCK_BYTES = 640 * 1024
 
 
 class Endpoint:
-    """What writers and readers have in common.
+    """Base of writers and readers.
 
     Attributes:
-        problem: what went wrong on the master, or with what the agent sent; None if nothing did.
-        ended: whether the agent said that it is done.
+        problem: the first error, of the master or in the agent's messages; None if there was none.
+        ended: whether the agent has ended the transfer.
     """
 
     def __init__(self) -> None:
@@ -44,7 +45,7 @@ class Endpoint:
         self._on_problem.append(callback)
 
     def fail(self, problem: str) -> None:
-        """Something is wrong: nothing more is taken or given."""
+        """Set the problem: nothing more is taken or given."""
         if self.problem is None:
             self.problem = problem
             self._over = True
@@ -52,11 +53,11 @@ class Endpoint:
                 callback(problem)
 
     def stop(self) -> None:
-        """The command has ended: what the agent still says about it counts for nothing."""
+        """The command has ended: further messages are ignored."""
         self._over = True
 
     async def _guarded(self, work: Callable[..., Any], *args: Any) -> Any:
-        """What ``work`` gives, unless all is over; what it raises is the problem."""
+        """The result of ``work``, unless the transfer is over; its error becomes the problem."""
         if self._over:
             return None
         try:
@@ -64,7 +65,7 @@ class Endpoint:
         except Exception as problem:
             if not isinstance(problem, (OSError, ValueError)):
                 _log.failure("a file transfer failed")
-            self.fail(_words(problem))
+            self.fail(_message_of(problem))
             return None
 
 
@@ -72,7 +73,7 @@ class Writer(Endpoint, ABC):
     """Takes a file, or an archive, from an agent.
 
     Args:
-        max_bytes: more than so many are a problem; None: no limit.
+        max_bytes: the largest size; None: no limit.
     """
 
     def __init__(self, max_bytes: int | None = None) -> None:
@@ -111,7 +112,7 @@ class Writer(Endpoint, ABC):
 
     @deferred
     async def utime(self, times: Any) -> None:
-        """The agent sends when its file was read and changed last, as Unix times."""
+        """The agent sends the times of the last access and change of its file, as Unix times."""
         await self._guarded(self.__keep_times, times)
 
     def __keep_times(self, times: Any) -> None:
@@ -125,7 +126,7 @@ class Writer(Endpoint, ABC):
 
     @abstractmethod
     def _take(self, data: bytes) -> Any:
-        """Keep a block; what it raises is the problem."""
+        """Keep a block; its error becomes the problem."""
 
 
 class Reader(Endpoint, ABC):
@@ -144,19 +145,19 @@ class Reader(Endpoint, ABC):
 
     @deferred
     async def close(self) -> None:
-        """The agent has all that it wants."""
+        """The agent needs no more."""
         self.ended = True
 
     @abstractmethod
     def _give(self, size: int) -> Any:
-        """The next block; what it raises is the problem."""
+        """The next block; its error becomes the problem."""
 
 
 class MemoryWriter(Writer):
     """Takes a file into memory.
 
     Args:
-        max_bytes: more than so many are a problem.
+        max_bytes: the largest size.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -165,7 +166,7 @@ class MemoryWriter(Writer):
 
     @property
     def content(self) -> bytes:
-        """What has come."""
+        """The bytes so far."""
         return b"".join(self.__parts)
 
     def _take(self, data: bytes) -> None:
@@ -185,8 +186,8 @@ class MemoryReader(Reader):
         return data
 
 
-def _words(problem: Exception) -> str:
-    """What is wrong, for people: without the error's class where it is one of the file system."""
+def _message_of(problem: Exception) -> str:
+    """An error in words; of an error of the file system without its class."""
     if isinstance(problem, OSError):
         return f"{problem.strerror or type(problem).__name__}{f': {problem.filename}' if problem.filename else ''}"
     return str(problem) if isinstance(problem, ValueError) else f"{type(problem).__name__}: {problem}"

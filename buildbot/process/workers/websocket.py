@@ -1,8 +1,8 @@
 """Workers over WebSocket: the handshake, which is their login, and the messages, one frame of MessagePack each.
 
-An agent that is answered 401, or whose connection is closed after the handshake, comes again two seconds later, so a
-refusal never ends it. What comes before the handshake is answered is bounded as at every worker port (`door`), and so
-is a message.
+An agent that gets a 401, or whose connection is closed after the handshake, connects again two seconds later, so a
+refusal never ends it. The bytes before the answer to the handshake are limited as at every worker port (`door`), and so
+is the size of a message.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from buildbot.util.background import in_background
 from buildbot.util.tcp import Promptness
 from buildbot.util.websocket import FrameLimit
 
-#: a message may not be longer: an upload's block, or the output of some seconds with its longest line
+#: the longest message: a block of an upload, or the output of some seconds with its longest line
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 _TwistedProtocol: Any = TwistedProtocol
@@ -49,7 +49,7 @@ _TwistedFactory: Any = TwistedFactory
 
 
 class CredentialsError(Exception):
-    """A handshake says nothing that can be read of who it is from; the text says why."""
+    """The name and password in a handshake are missing or malformed; the text says why."""
 
 
 #: connect(link): the connection over a link whose handshake is answered
@@ -61,8 +61,8 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
     """One connection.
 
     Args:
-        login: says who may come, and takes them into service.
-        strangers: those who have not logged in.
+        login: checks the logins, and takes workers into service.
+        strangers: the connections that have not logged in.
         connect: makes the `Connection`.
     """
 
@@ -74,30 +74,30 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
         self._connection: Any = None
         #: whether a handshake waits for its answer; whether nothing more is read
         self._answering = self._ending = False
-        #: what is here of a message that comes in several frames
+        #: the part so far of a message in several frames
         self._message = bytearray()
         self._wanted = self._drained = True
 
     def connectionMade(self) -> None:
-        """Somebody has come."""
+        """A client has connected."""
         self._promptness = Promptness(self.transport)
         self.has_come(self._all_strangers)
         self.transport.registerProducer(self, True)
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """It has gone."""
+        """The client has disconnected."""
         self.has_gone()
         self._ending = True
         if self._connection is not None:
             self._connection.closed("the connection to the worker was lost")
 
     def dataReceived(self, data: bytes) -> None:
-        """Bytes; before it is in service only so many."""
+        """Bytes have come; their number is limited until the worker is in service."""
         self._promptness.received()
         if self._ending or not self.may_say(len(data)):
             return
         if self._answering:
-            self.drop("it goes on before its handshake is answered")
+            self.drop("it sends messages before its handshake is answered")
             return
         try:
             self._frames.receive_data(data)
@@ -168,38 +168,38 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
         try:
             head = self._frames.send(RejectConnection(status_code=status, headers=headers, has_body=True))
             self.transport.write(head + self._frames.send(RejectData(data=f"{why}\n".encode())))
-        except ProtocolError:  # what came was no HTTP
+        except ProtocolError:  # the bytes were not HTTP
             self.drop(why)
             return
         self.is_refused()
         self.transport.loseConnection()
 
     def send(self, message: bytes) -> None:
-        """Send a message; nothing once the link ends."""
+        """Send a message; nothing is sent once the link ends."""
         if not self._ending:
             self.transport.write(self._frames.send(BytesMessage(message)))
 
     def end(self, code: int, reason: str) -> None:
-        """Say why, and end; nothing more is read."""
+        """Send the reason, and end; nothing more is read."""
         if self._ending:
             return
         self._ending = True
         self.transport.write(self._frames.send(CloseConnection(code, reason)))
-        self.is_refused()  # who does not take that in time is cut off
+        self.is_refused()  # the connection is dropped if the agent does not read that in time
         self.transport.loseConnection()
 
     def read(self, on: bool) -> None:
-        """Stop or go on reading."""
+        """Stop reading, or go on."""
         self._wanted = on
         self._set_reading()
 
     def pauseProducing(self) -> None:
-        """The agent does not read what it is sent: it may ask for no more."""
+        """The agent does not read its messages: nothing is read from it."""
         self._drained = False
         self._set_reading()
 
     def resumeProducing(self) -> None:
-        """It has read it."""
+        """The agent has read its messages."""
         self._drained = True
         self._set_reading()
 
@@ -214,7 +214,7 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
 
 
 class LinkFactory(_TwistedFactory):  # type: ignore[misc]
-    """Lets connections in; see `AgentLink` for the arguments."""
+    """The factory of links; see `AgentLink` for the arguments."""
 
     noisy = False
 
@@ -229,10 +229,10 @@ class LinkFactory(_TwistedFactory):  # type: ignore[misc]
 
 
 def credentials_of(request: Request) -> tuple[str, str]:
-    """Name and password that a handshake gives, empty where it gives none.
+    """Name and password in a handshake; empty if it has none.
 
     Raises:
-        CredentialsError: the header is there and cannot be read.
+        CredentialsError: the header is malformed.
     """
     given = [value for name, value in request.extra_headers if name.lower() == b"authorization"]
     if not given:

@@ -227,7 +227,7 @@ async def test_a_master_that_was_taken_for_dead_stops_and_comes_back(clock: Cloc
     with capturedLogs() as logs:
         database.event(1, "stopped")
     assert not source.working
-    assert any("took this one for dead" in event["log_format"] for event in logs)
+    assert any("declared this one dead" in event["log_format"] for event in logs)
     database.event(1, "started")
     assert not source.working
     database.holder = None

@@ -309,14 +309,14 @@ async def test_who_is_not_awaited_is_refused() -> None:
     """An agent that logs in while nobody asked for it is told so, asleep and while the instance is stopped."""
     farm = harness(build_wait_timeout=0)
     await farm.start()
-    with pytest.raises(RemoteError, match="a worker on demand, and nobody waits for it now"):
+    with pytest.raises(RemoteError, match="a worker on demand, and no build waits for it now"):
         await farm.log_in()
     await farm.build()
     await farm.log_in()
     await farm.ended()
     farm.worker.stopping = Deferred()
     farm.clock.advance(0)
-    with pytest.raises(RemoteError, match="nobody waits for it now"):
+    with pytest.raises(RemoteError, match="no build waits for it now"):
         await farm.log_in()
     farm.worker.stopping.callback(None)
     await farm.stop()

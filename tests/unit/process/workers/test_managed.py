@@ -151,7 +151,7 @@ async def test_held_back(farm: Managed) -> None:
 
 
 async def test_master_taken_for_dead(farm: Managed) -> None:
-    """When the other masters took this one for dead and it is back, its connected workers are in the database again."""
+    """When another master declared this one dead and it is back, its connected workers are in the database again."""
     await farm.start()
     await farm.master.data.update.masterStopped()
     assert farm.row()["connected_to"] == []
