@@ -33,6 +33,7 @@ from buildbot.resources.base import Field, Resource  # noqa: E402
 from buildbot.statistics import capture  # noqa: E402
 from buildbot.statistics.stats_service import StatsService  # noqa: E402
 from buildbot.statistics.storage_backends.influxdb_client import InfluxStorageService  # noqa: E402
+from buildbot.worker.upcloud import UpcloudLatentWorker  # noqa: E402
 
 NOTE = "<!-- made by script/reference.py; change the docstrings instead -->\n"
 
@@ -84,6 +85,7 @@ def _kinds() -> str:
         plain = {name: each for name, each in named.items() if isinstance(each, type) and not arguments_of(each)}
         plain = {name: each for name, each in plain.items() if each.__module__.startswith(modules)}
         parts += [_plain(name, each) for name, each in sorted(plain.items()) if name not in aliases]
+    parts.append(f"## Workers that are no plugins\n\nIn `buildbot.worker.upcloud`.\n\n{_kind(UpcloudLatentWorker)}")
     parts.append("## util\n")
     parts += _util()
     parts.append("## machines\n\nIn `buildbot.machine`: `base`, `latent` and `generic`.\n")
