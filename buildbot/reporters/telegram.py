@@ -66,6 +66,7 @@ def _certificate(value: Any) -> bytes:
         except OSError as problem:
             raise ValueError(f"cannot be read: {problem}") from None
     elif callable(getattr(value, "read", None)):
+        value.seek(0)  # it is looked at each time that the arguments are
         value = value.read()
     if not isinstance(value, bytes) or b"-----BEGIN CERTIFICATE-----" not in value:
         raise ValueError("must be a certificate (PEM): its path, its content as bytes, or an open file")

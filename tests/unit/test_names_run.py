@@ -69,6 +69,13 @@ def _used(node: ast.AST) -> Iterator[str]:
         yield from _used(child)
 
 
+def test_every_hook_is_run() -> None:
+    """Each dialect of hooks is asked by a test of hooks."""
+    path = TESTS / "unit" / "www" / "test_hooks.py"
+    said = {each.value for each in ast.walk(ast.parse(path.read_text())) if isinstance(each, ast.Constant)}
+    assert {name for space, name in _plugin_names() if space == "webhooks"} <= said
+
+
 def test_every_kind_is_run() -> None:
     """Of the names that configurations use, those that no test runs are listed here with the reason, and no others."""
     used = {name for module in _sources() for name in _used(module)}

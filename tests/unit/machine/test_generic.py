@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from treq.testing import RequestTraversalAgent
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import ensureDeferred, inlineCallbacks, succeed
+from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
 
 from buildbot.config.errors import ConfigErrors
@@ -24,6 +25,7 @@ from buildbot.machine.generic import (
     RemoteSshWOLAction,
 )
 from buildbot.machine.latent import AbstractLatentMachine
+from buildbot.process.machines import MachineManager
 from buildbot.process.properties import Interpolate, Secret
 from buildbot.process.secrets import SecretDetails
 from buildbot.test.recording import Recording
@@ -213,6 +215,49 @@ def test_mistakes(make: Callable[[], Any], complaint: str) -> None:
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert complaint in "; ".join(caught.value.errors)
+
+
+async def test_class_of_ones_own() -> None:
+    """A class may take its arguments as services do, by ``checkConfig`` and ``reconfigService``."""
+
+    class Virtual(AbstractLatentMachine):
+        def checkConfig(self, name: str, host: str, **kwargs: Any) -> None:
+            super().checkConfig(name, **kwargs)
+
+        @inlineCallbacks
+        def reconfigService(self, name: str, host: str, **kwargs: Any) -> Generator[Any, Any, None]:
+            yield super().reconfigService(name, **kwargs)
+            self.host = host
+
+        def start_machine(self) -> Any:
+            return succeed(self.host == "here")
+
+    made = Virtual("box", host="here", build_wait_timeout=5)
+    made.master = Recording()
+    manager = MachineManager(made.master)
+    await manager.configure([made])
+    assert (made.name, made.build_wait_timeout, made.missing_timeout) == ("box", 5, 1200)
+    assert await resolved(made.start_machine()) is True
+    await manager.configure([Virtual("box", host="there", build_wait_timeout=6)])
+    assert (made.host, made.build_wait_timeout) == ("there", 6)
+    await manager.close()
+    with pytest.raises(ConfigErrors, match="Virtual 'box': unknown argument 'waits'"):
+        Virtual("box", host="here", waits=5)
+
+
+async def test_arguments_that_fail() -> None:
+    """A machine whose arguments cannot be taken does not keep the others from being there."""
+
+    class Broken(AbstractLatentMachine):
+        def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
+            raise OSError("no")
+
+    manager = MachineManager(Recording())
+    with capturedLogs() as logs:
+        await manager.configure([Broken("one"), AbstractLatentMachine("two")])
+    assert sorted(manager.machines) == ["one", "two"]
+    assert any("could not take its arguments" in each["log_format"] for each in logs)
+    await manager.close()
 
 
 def test_nothing_said() -> None:

@@ -233,11 +233,13 @@ async def test_webhook() -> None:
     assert await called(farm, {"update_id": 9, "message": message}) == 404
 
 
-async def test_certificate(tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["path", "file", "bytes"])
+async def test_certificate(form: str, tmp_path: Path) -> None:
     """A certificate that Telegram would not trust is sent to it, as a file of a form."""
     path = tmp_path / "cert.pem"
     path.write_bytes(b"-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
-    farm = Farm(useWebhook=True, certificate=str(path))
+    given = {"path": str(path), "file": path.open("rb"), "bytes": path.read_bytes()}
+    farm = Farm(useWebhook=True, certificate=given[form])
     await farm.start()
 
     def told() -> bool:
