@@ -98,6 +98,27 @@ def test_room_for_clients() -> None:
     check_room("127.0.0.1", ["127.0.0.1"] * 3, 4)
 
 
+async def test_streams_that_nobody_listens_to(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A HEAD keeps no place; a stream that waits for its turn to be replayed has one, until its client goes."""
+    monkeypatch.setattr(sse, "MAX_CLIENTS", 2)
+    never: Deferred[None] = Deferred()
+    async with serving(master) as (server, port):
+        for path in ("/sse/listen/builds/*/*", "/sse", "/sse/listen/builds/*/*?since=x"):
+            for _ in range(3):
+                await raw(port, request("HEAD", path))
+        assert (server._streams.clients, server._limits.paths) == (0, 0)
+        monkeypatch.setattr(Limits, "wait", lambda self, address: never)
+        waiting = [await client(port) for _ in range(2)]
+        for each in waiting:
+            each.transport.write(request("GET", "/sse/listen/builds/*/*?since=0"))
+        await until(lambda: server._streams.clients == 2)
+        assert parse(await raw(port, request("GET", "/sse/listen/builds/*/*?since=0")))[0] == 503
+        for each in waiting:
+            each.transport.abortConnection()
+        await until(lambda: server._streams.clients == 0)
+        assert server._limits.paths == 0
+
+
 async def test_many_connections(master: FakeMaster) -> None:
     """One that says nothing gives way to a new one."""
     async with serving(master) as (server, port):
