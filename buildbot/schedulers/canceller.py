@@ -232,12 +232,12 @@ class FailingBuildsetCanceller(_Canceller):
         """Cancel the others of a build that has failed."""
         if message["results"] not in (FAILURE, EXCEPTION):
             return
-        name = await self.builder_name(message["builderid"])
+        get = self.master.data.get
+        request = await get({}, ("buildrequests", message["buildrequestid"]))
+        name = await self.builder_name(request["builderid"])  # the build may be shown under a virtual builder
         filters = [(others, each) for watched, others, each in self.filters if name in watched]
         if not filters:
             return
-        get = self.master.data.get
-        request = await get({}, ("buildrequests", message["buildrequestid"]))
         buildset = await get({}, ("buildsets", request["buildsetid"]))
         wanted = [others for others, each in filters if any(_matches(each, ss) for ss in buildset["sourcestamps"])]
         query = {"filters": {"complete": False}, "order": ["buildrequestid"]}

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from twisted.internet.defer import ensureDeferred, gatherResults
 
 from buildbot.data.virtualbuilders import asked_for
 from tests.support.building import STAMP
@@ -104,3 +105,20 @@ async def test_not_asked_for(state: Any) -> None:
     assert asked_for(properties) is None
     _, builder = await build(state, properties)
     assert builder["name"] == "linux"
+
+
+async def test_masters_that_make_it_at_once(state: Any, second_master: Any) -> None:
+    """Builds that begin at once, on several masters, make one builder, and their numbers count up."""
+    masters = [state, second_master] * 6
+    begun = await gatherResults(
+        [
+            ensureDeferred(build(master, given(name=f"v{number % 3}", tags=[f"t{number}"], project=f"p{number % 2}")))
+            for number, master in enumerate(masters)
+        ]
+    )
+    numbers: dict[int, list[int]] = {}
+    for row, _ in begun:
+        numbers.setdefault(row["builderid"], []).append(row["number"])
+    assert sorted(map(sorted, numbers.values())) == [[1, 2, 3, 4]] * 3
+    known = [each for each in await state.data.get({}, ("builders",)) if each["builderid"] in numbers]
+    assert sorted(each["name"] for each in known) == ["v0", "v1", "v2"]

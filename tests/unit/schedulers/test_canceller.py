@@ -33,9 +33,11 @@ async def running(master: Any, *services: Any) -> AsyncIterator[ServiceManager]:
 
 
 async def request(master: Any, *builders: str, **stamp: Any) -> dict[str, int]:
-    """Ask for builds; the requests by builder."""
+    """Ask for builds, which are shown under a virtual builder; the requests by builder."""
     _, brids = await master.data.update.addBuildset(
-        sourcestamps=[{"codebase": "", "branch": "main", "repository": "r", **stamp}], builderNames=list(builders)
+        sourcestamps=[{"codebase": "", "branch": "main", "repository": "r", **stamp}],
+        builderNames=list(builders),
+        properties={"virtual_builder_name": ("shown here", "Test")},
     )
     return dict(brids)
 

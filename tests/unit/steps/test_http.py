@@ -17,6 +17,7 @@ from buildbot.steps.http import DELETE, GET, HEAD, OPTIONS, POST, PUT, HTTPStep
 from buildbot.test.steps import StepHarness
 from buildbot.util.httpclient import HttpClient
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
+from tests.support.events import next_turn
 from tests.support.reactor import reactor
 
 
@@ -197,6 +198,38 @@ async def test_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert farm.master.text(2, "content") == "".join(f"o{line}" for _ in range(3_000))
     assert " ------ Content" not in farm.master.text(2, "log")
     assert farm.master.text(3, "content") == ""
+
+
+async def test_stop_of_a_stream() -> None:
+    """An answer that never ends is ended when its build is stopped; what came is in the log."""
+    gone: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        def more() -> None:
+            request.write(b"x" * 999 + b"\n")
+            again.append(reactor.callLater(0, more))
+
+        def stop(failure: Any) -> None:
+            gone.append(failure)
+            again[-1].cancel()
+
+        again: list[Any] = []
+        request.notifyFinish().addErrback(stop)
+        more()
+        return NOT_DONE_YET
+
+    port = reactor.listenTCP(0, Site(Server(answer)), interface="127.0.0.1")
+    farm = StepHarness(GET(f"http://127.0.0.1:{port.getHost().port}/", stream=True))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: any("xxx" in str(call[-1]) for call in farm.master.of("appendLog")))
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    while not gone:
+        await next_turn()
+    await farm.master.httpservice.close()
+    await port.stopListening()
+    assert farm.master.steps(1)[1]["results"] == CANCELLED and farm.master.text(2, "content").startswith("oxxx")
 
 
 async def test_proxies() -> None:
