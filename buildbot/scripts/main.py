@@ -29,6 +29,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "tryserver",
         "Take a job of `buildbot try` in by ssh.",
     ),
+    "dev-proxy": ("dev_proxy", "Show the page of this machine with the data of another master."),
     "reconfig": ("reconfig", "Make a running master read its configuration again."),
 }
 
@@ -36,19 +37,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 #: other names of commands, which scripts of existing installations use
 ALIASES: Mapping[str, str] = {"sighup": "reconfig"}
 
-#: commands of Buildbot 4.3 that are not here, and what to do instead
-LEFT_OUT: Mapping[str, str] = {
-    "dev-proxy": "run the server of your page beside a master, and let it in by c['www']['allowed_origins']"
-}
-
 
 class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in LEFT_OUT:
-            raise click.UsageError(f"there is no {cmd_name} here: {LEFT_OUT[cmd_name]}", ctx)
         cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None

@@ -101,7 +101,7 @@ class Pages:
             return self._own.handle(request, segments)
         if segments in (("",), ("index.html",)):
             headers = (("Content-Type", "text/html; charset=utf-8"), _PRIVATE, ("X-Content-Type-Options", "nosniff"))
-            return Response(200, headers, await self._index(self._base, visitor))
+            return Response(200, headers, index_page(self._base, await self._config(visitor), self._theme))
         # The page requests its icon with a slash too many.
         return self._base.handle(request, "/".join(segments).lstrip("/"))
 
@@ -112,17 +112,6 @@ class Pages:
             "user": visitor.public,
             "user_may": await self._gate.rights(visitor),
         }
-
-    async def _index(self, files: PackageFiles, visitor: Visitor) -> bytes:
-        # A text in the configuration must not end the script.
-        config = json.dumps(await self._config(visitor)).replace("<", "\\u003c")
-        script = f'<script id="bb-config">\n    window.buildbotFrontendConfig = {config};\n</script>'
-        colours = "".join(
-            f"--{name}: {value}; " for name, value in self._theme.items() if _COLOUR.fullmatch(str(value))
-        )
-        style = f"<style>:root {{ {colours}}}</style>"
-        index = files.text("index.html").replace(_CONFIG_PLACE, script)
-        return _THEME_PLACE.sub(lambda _: style, index).encode()
 
 
 class PackageFiles:
@@ -148,6 +137,23 @@ class PackageFiles:
     def text(self, name: str) -> str:
         """The content of a file."""
         return self._paths[name].read_text(encoding="utf-8")
+
+
+def index_page(files: PackageFiles, config: Mapping[str, Any], theme: Mapping[str, str]) -> bytes:
+    """The page of Buildbot, with what it is told in it.
+
+    Args:
+        files: of its package.
+        config: what it is told.
+        theme: colours, by the names of `THEME`.
+    """
+    # A text in the configuration must not end the script.
+    told = json.dumps(config).replace("<", "\\u003c")
+    script = f'<script id="bb-config">\n    window.buildbotFrontendConfig = {told};\n</script>'
+    colours = "".join(f"--{name}: {value}; " for name, value in theme.items() if _COLOUR.fullmatch(str(value)))
+    style = f"<style>:root {{ {colours}}}</style>"
+    index = files.text("index.html").replace(_CONFIG_PLACE, script)
+    return _THEME_PLACE.sub(lambda _: style, index).encode()
 
 
 _KEEP = "public, max-age=31536000, immutable"
