@@ -29,6 +29,7 @@ from buildbot.process.steprendering import (
 )
 from buildbot.process.stepsummary import StepSummary
 from buildbot.process.stepwork import Outcome, StepWork
+from buildbot.process.watched import called
 from buildbot.process.workers.connection import WorkerLostError
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import EXCEPTION, FAILURE, RETRY, SKIPPED
@@ -124,7 +125,7 @@ class StepRun:
             await render_attributes(step)
             await self._summary.show_soon()
             await resolved(step.addTestResultSets())
-            results = await resolved(step.run())
+            results = await called(step.run)
             await self._calls.finish()
             await self.end.finish_results()
             if step.stopped:

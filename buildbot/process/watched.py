@@ -5,6 +5,9 @@ waits for a Deferred that nothing refers to any more: then the coroutine is garb
 collects garbage. `Watched.ended` fails, and the build goes on. Python may collect it soon, or in hours; so there is a
 look, which is a collection, after `LOOK_S`, and then each time when the coroutine has run twice as long
 (``docs/decisions/0012-lost-waits.md``).
+
+A function made by Twisted's ``inlineCallbacks`` goes on by itself after its first ``yield``, out of sight. `called`
+runs its generator inside the coroutine instead, so that all of it is timed.
 """
 
 from __future__ import annotations
@@ -13,14 +16,17 @@ import gc
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
-from types import coroutine
+from types import GeneratorType, coroutine
 from typing import Any, Generic, TypeVar
 from weakref import ReferenceType, WeakKeyDictionary, ref
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet import defer
+from twisted.internet.defer import Deferred, ensureDeferred, inlineCallbacks
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+from buildbot.util.deferreds import resolved
 
 _log = Logger()
 _now: Callable[[], float] = time.monotonic
@@ -29,6 +35,17 @@ T = TypeVar("T")
 
 #: seconds that the master may stand still for one piece of work before the log names it
 BLOCKED_S = 1.0
+
+
+@inlineCallbacks
+def _inline() -> Generator[Deferred[Any], Any, None]:
+    yield Deferred()
+
+
+#: the code that all functions made by ``inlineCallbacks`` share
+_INLINE = _inline.__code__
+#: what Twisted's old ``returnValue`` raises
+_Return: type[BaseException] = getattr(defer, "_DefGen_Return", StopIteration)
 #: seconds after which there is a look whether work can still end; then after twice as many, and so on
 LOOK_S = 300.0
 
@@ -126,6 +143,38 @@ class Watched(Generic[T]):
     def lost(self) -> None:
         """It cannot end any more; called in any thread, while garbage is collected."""
         self._reactor.callFromThread(_end_lost, ref(self))  # this may be garbage itself, and has to stay that
+
+
+async def called(method: Any) -> Any:
+    """The result of a method that may be a coroutine, give a Deferred, or be made by ``inlineCallbacks``."""
+    function: Any = getattr(method, "__func__", None)
+    if getattr(function, "__code__", None) is not _INLINE:
+        return await resolved(method())
+    work = function.__wrapped__(method.__self__)
+    return await _unwound(work) if isinstance(work, GeneratorType) else await resolved(method())
+
+
+async def _unwound(work: Generator[Any, Any, Any]) -> Any:
+    """Run a generator as ``inlineCallbacks`` does, in the coroutine that awaits this."""
+    value: Any = None
+    problem: BaseException | None = None
+    try:
+        while True:
+            try:
+                waiting = work.send(value) if problem is None else work.throw(problem)
+            except StopIteration as stop:
+                return stop.value
+            except _Return as returned:
+                return returned.value  # type: ignore[attr-defined]
+            value, problem = None, None
+            try:
+                value = await (_unwound(waiting) if isinstance(waiting, GeneratorType) else resolved(waiting))
+            except GeneratorExit:
+                raise
+            except BaseException as raised:
+                problem = raised
+    finally:
+        work.close()
 
 
 @contextmanager

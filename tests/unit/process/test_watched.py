@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from twisted.internet import task
+from twisted.internet import defer, task
 from twisted.internet.defer import CancelledError, Deferred, inlineCallbacks, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import deferLater
@@ -15,7 +15,7 @@ from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from buildbot.process import watched
-from buildbot.process.buildstep import BuildStep
+from buildbot.process.buildstep import BuildStep, BuildStepFailed
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.properties import renderer
 from buildbot.process.watched import Watched
@@ -23,7 +23,7 @@ from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
 from buildbot.util.background import in_background
-from buildbot.util.results import CANCELLED, EXCEPTION, RETRY, SUCCESS
+from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS
 from tests.support.events import next_turn
 
 
@@ -70,6 +70,9 @@ async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str
         def run(self) -> Any:  # type: ignore[override]
             clock.take(20)
             yield succeed(None)
+            clock.take(0.5)
+            yield deferLater(self.master.reactor, 0, lambda: None)
+            clock.take(40)
             return SUCCESS
 
     farm = StepHarness(Slow(), Plain(), SetProperty("a", renderer(lambda props: clock.take(30))))
@@ -78,9 +81,61 @@ async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str
     lines = [line for line in said if "blocked the master" in line]
     assert [line.split(": ")[0] for line in lines] == [
         f"step 'slow' of class {__name__}.test_blocking_is_named.<locals>.Slow blocked the master for 10.0 s",
-        f"step 'generic' of class {__name__}.test_blocking_is_named.<locals>.Plain blocked the master for 20.0 s",
+        f"step 'generic' of class {__name__}.test_blocking_is_named.<locals>.Plain blocked the master for 20.5 s",
+        f"step 'generic' of class {__name__}.test_blocking_is_named.<locals>.Plain blocked the master for 40.0 s",
         "step 'SetProperty' of class buildbot.steps.master.SetProperty blocked the master for 30.0 s",
     ]
+
+
+async def test_what_inline_callbacks_may_do() -> None:
+    """A step written with inlineCallbacks runs as Twisted runs it, whatever it yields, raises and returns."""
+    seen: list[Any] = []
+
+    class Base(BuildStep):
+        @inlineCallbacks
+        def run(self) -> Any:  # type: ignore[override]
+            seen.append((yield 5))
+            seen.append((yield deferLater(self.master.reactor, 0, lambda: 6)))
+            seen.append((yield self.later(7)))
+            seen.append((yield self.generated()))
+            try:
+                yield deferLater(self.master.reactor, 0, lambda: 1 // 0)
+            except ZeroDivisionError as problem:
+                seen.append(type(problem))
+            return SUCCESS
+
+        async def later(self, value: int) -> int:
+            await deferLater(self.master.reactor, 0, lambda: None)
+            return value
+
+        def generated(self) -> Any:
+            value = yield succeed(8)
+            return value
+
+    class Derived(Base):
+        @inlineCallbacks
+        def run(self) -> Any:  # type: ignore[override]
+            results = yield super().run()
+            defer.returnValue(results)
+
+    class Fails(BuildStep):
+        @inlineCallbacks
+        def run(self) -> Any:  # type: ignore[override]
+            yield succeed(None)
+            raise BuildStepFailed("no luck")
+
+    class NoGenerator(BuildStep):
+        @inlineCallbacks
+        def run(self) -> Any:  # type: ignore[override]
+            return SUCCESS
+
+    farm = StepHarness(Derived(), Fails(haltOnFailure=False), NoGenerator())
+    await farm.run()
+    steps = farm.master.steps(1)[1:]
+    assert [step["results"] for step in steps] == [SUCCESS, FAILURE, EXCEPTION]
+    assert seen == [5, 6, 7, 8, ZeroDivisionError]
+    assert steps[1]["state_string"] == "no luck (failure)"
+    assert "requires" in farm.master.text(4, "err.text") and "generator" in farm.master.text(4, "err.text")
 
 
 async def test_blocking_observer_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
