@@ -148,7 +148,8 @@ async def test_clock_without_a_thread(state: Any) -> None:
     asked += [state.mq.clock() for _ in range(20)]
     clocks = [(await one)[0] for one in asked]
     assert clocks == sorted(clocks)
-    assert (min(clocks), set(clocks[20:])) == (before, {before + 1})
+    # of those asked before it was written, some may be answered later
+    assert (set(clocks[:20]) <= {before, before + 1}, set(clocks[20:])) == (True, {before + 1})
 
 
 async def test_lost_clock_connection(state: Any) -> None:

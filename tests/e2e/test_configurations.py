@@ -229,7 +229,7 @@ def test_compiler(url: str, tmp_path: Path) -> None:
                 "too slow": (FAILURE, "'sleep 60': timed out after 1 s (failure)"),
                 "at last": (SUCCESS, "ended"),
             }
-            assert build["results"] == WARNINGS
+            assert build["results"] == WARNINGS, of_steps(build)
             expected = {"got_revision": farm.revision, "commit-description": "v1", "system": "Linux", "lines": 2,
                         "label": f"{name}-release", "upper": "LINUX", "size": 7, "warnings-count": 1, "quick": "no",
                         "jobs": jobs, "scheduler": "changes", "owners": ["Al <al@example.org>"]}  # fmt: skip
@@ -306,7 +306,7 @@ def test_robots(url: str, tmp_path: Path) -> None:
         farm.wait_for_buildsets(1)
         for name in ("pb", "msgpack", "local"):
             build = farm.build(name)
-            assert build["results"] == WARNINGS
+            assert build["results"] == WARNINGS, of_steps(build)
             assert of_steps(build) == {
                 "worker_preparation": (SUCCESS, f"worker {name} ready"),
                 "move": (SUCCESS, "finished"),
