@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import orjson
+
+#: in one text from outside: more take seconds to be read, and meanwhile nothing else happens
+MAX_VALUES = 250_000
+#: a text in JSON, or what begins as one; it never looks at anything twice
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
@@ -36,5 +42,18 @@ def frame(value: Any) -> bytes:
 
 
 def parse(text: bytes) -> Any:
-    """The value of a JSON text, with integers of any size; ValueError if it is not JSON."""
+    """The value of a JSON text; ValueError if it is not JSON, or has more than `MAX_VALUES` values."""
+    if _has_many_values(text):
+        raise ValueError(f"more than {MAX_VALUES} values")
     return json.loads(text)
+
+
+def _has_many_values(text: bytes) -> bool:
+    """Whether to read a JSON text would keep everybody else waiting; a text in it may be of any length."""
+    if text.count(b'"') - text.count(b'\\"') > 2 * MAX_VALUES:
+        return True
+    return _signs(text) > MAX_VALUES and _signs(_TEXT.sub(b"", text)) > MAX_VALUES
+
+
+def _signs(text: bytes) -> int:
+    return text.count(b",") + text.count(b"[") + text.count(b"{")

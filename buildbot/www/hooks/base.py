@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from typing import TypeVar
 
+from buildbot.www import jsonbody
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
 from buildbot.www.http.messages import Request
 
@@ -44,7 +44,7 @@ def _json(fields: dict[str, str], name: str, kind: type[T]) -> T:
     if not fields.get(name):
         return kind()
     try:
-        value: object = json.loads(fields[name])
+        value: object = jsonbody.parse(fields[name].encode())
     except (ValueError, RecursionError) as problem:
         raise RefusedDeliveryError(str(problem)) from None
     if not isinstance(value, kind):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,6 +15,7 @@ from twisted.internet.defer import Deferred
 from buildbot.data.changes import storable
 from buildbot.interfaces import holds_renderable
 from buildbot.util.httpclient import HttpClient
+from buildbot.www import jsonbody
 from buildbot.www.http.messages import Request
 
 T = TypeVar("T")
@@ -119,7 +119,8 @@ def require_signature(secret: str | None, given: str | None, body: bytes, algori
 def parse(body: bytes | str) -> object:
     """The payload; RefusedDeliveryError if it is no JSON."""
     try:
-        return json.loads(body)
+        found: object = jsonbody.parse(body.encode() if isinstance(body, str) else body)
+        return found
     except (ValueError, RecursionError) as problem:
         raise RefusedDeliveryError(f"Error loading JSON: {problem}") from None
 
