@@ -34,6 +34,8 @@ NOBODY_PICTURE = (
 _DEFAULT_PIXELS = 32
 _MOST_PIXELS = 1024
 _PICTURE = re.compile(r"image/[\w.+-]+")
+#: an address, or a name, is no longer
+_LONGEST = 320
 _REMEMBERED_USERS = 10_000
 _REMEMBERED_S = 3600.0
 
@@ -183,8 +185,8 @@ class Avatars:
         """The picture of the person in the request, or a redirect to it."""
         given = dict(request.parameters())
         # The existing page writes "&amp;" between names.
-        email = given.get("email", given.get("amp;email", "")).encode()
-        username = given.get("username")
+        email = _bounded(given.get("email", given.get("amp;email", ""))).encode()
+        username = _bounded(given["username"]) if "username" in given else None
         size = given.get("size", "")
         pixels = min(int(size), _MOST_PIXELS) if size.isascii() and size.isdigit() and len(size) < 10 else 0
         for method in self._methods:
@@ -231,3 +233,8 @@ def _picture(found: Any) -> Response | None:
         ("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox"),
     )
     return Response(200, headers, content)
+
+
+def _bounded(text: str) -> str:
+    """An address or name that somebody may have: longer ones are nobody's, and would be remembered."""
+    return text if len(text) <= _LONGEST else ""

@@ -85,6 +85,8 @@ async def test_methods_of_ones_own(master: FakeMaster) -> None:
         status, headers, _ = await client.ask("GET", "/avatar")
         assert (status, headers["location"]) == (302, "https://x.org/ab")
         assert there.asked == [(b"", None, 32, "http://localhost:1/img/nobody.svg")]
+        await client.ask("GET", f"/avatar?email={'x' * 400}&username={'y' * 400}")
+        assert there.asked[1:] == [(b"", b"", 32, "http://localhost:1/img/nobody.svg")]  # nobody is called so
 
 
 class GitHub(resource.Resource):
