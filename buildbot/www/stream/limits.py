@@ -26,8 +26,8 @@ MAX_ALL_PATHS = 20_000
 #: seconds of reading that an address, and all addresses, may use at once, and per second afterwards
 ADDRESS_BURST_S, ADDRESS_SHARE = 1.0, 0.1
 BURST_S, SHARE = 2.0, 0.25
-#: of the clients that there may be, how many one address may have
-ADDRESS_PART = 0.5
+#: of the clients that there may be, how many one address may have: many people may come from one
+ADDRESS_PART = 0.8
 #: addresses that are remembered
 MAX_ADDRESSES = 10_000
 

@@ -88,14 +88,14 @@ async def test_many_clients(master: FakeMaster, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_room_for_clients() -> None:
-    """An address has half of the places to follow events from; what comes through a proxy of this machine is many."""
-    check_room("192.0.2.1", ["192.0.2.1"], 4)
-    for clients, status in ((["192.0.2.1", "::ffff:192.0.2.1"], 429), (["192.0.2.9"] * 4, 503)):
+    """An address has four of five places to follow events from; a proxy of this machine may have all."""
+    check_room("192.0.2.1", ["192.0.2.1"] * 3, 5)
+    for clients, status in ((["192.0.2.1", "::ffff:192.0.2.1"] * 2, 429), (["192.0.2.9"] * 5, 503)):
         with pytest.raises(RefusedError) as caught:
-            check_room("192.0.2.1", clients, 4)
+            check_room("192.0.2.1", clients, 5)
         assert caught.value.status == status
-    check_room("192.0.2.1", ["2001:db8::1"] * 3, 4)
-    check_room("127.0.0.1", ["127.0.0.1"] * 3, 4)
+    check_room("192.0.2.1", ["2001:db8::1"] * 4, 5)
+    check_room("127.0.0.1", ["127.0.0.1"] * 4, 5)
 
 
 async def test_streams_that_nobody_listens_to(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
