@@ -36,8 +36,8 @@ from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import IProperties, holds_renderable, is_renderable
-from buildbot.process.buildcontract import BuilderLike
 from buildbot.process.buildcontrol import BuildControl
+from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildgathering import Gathering
 from buildbot.process.buildpreparation import Preparation
 from buildbot.process.buildrequest import BuildRequest
@@ -92,7 +92,7 @@ class Build:
     def __init__(
         self,
         master: Master,
-        builder: BuilderLike,
+        builder: RunningBuilder,
         request: Mapping[str, Any],
         worker: ManagedWorker,
         connection: Connection,

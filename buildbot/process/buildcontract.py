@@ -8,21 +8,8 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from buildbot.config.builder import BuilderConfig
-from buildbot.process.defaults import BuildDefaults
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.stepcontract import StepBuild
-
-
-class BuilderLike(Protocol):
-    """What a build reads of its builder."""
-
-    @property
-    def name(self) -> str:
-        """Its name."""
-
-    config: BuilderConfig
-    defaults: BuildDefaults
-    builderid: int
 
 
 class RunningBuild(StepBuild, Protocol):

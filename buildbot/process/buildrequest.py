@@ -16,6 +16,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
+from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.properties import Properties
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.util.deferreds import deferred, resolved
@@ -112,7 +113,7 @@ class BuilderView(dict[str, Any]):
         row: what the Data API gives.
     """
 
-    def __init__(self, builder: Any, row: Mapping[str, Any]) -> None:
+    def __init__(self, builder: RunningBuilder, row: Mapping[str, Any]) -> None:
         super().__init__(row)
         self.name: str = builder.name
         self.builderid: int = builder.builderid
@@ -133,12 +134,12 @@ class Collapser:
         self._master = master
         self.default: Any = False
 
-    def rule_of(self, builder: Any) -> Any:
+    def rule_of(self, builder: RunningBuilder) -> Any:
         """The rule for a builder: True, a function, or False."""
         rule = builder.config.collapseRequests
         return (self.default if rule is None else rule) or False
 
-    async def collapse(self, builder: Any, brid: int) -> None:
+    async def collapse(self, builder: RunningBuilder, brid: int) -> None:
         """Look at what waits for a builder beside a new request. What goes wrong is logged: all are built then."""
         rule = self.rule_of(builder)
         if rule is False:
@@ -148,7 +149,7 @@ class Collapser:
         except Exception:
             _log.failure("{builder!r}: requests cannot be collapsed; each is built", builder=builder)
 
-    async def _collapse(self, builder: Any, brid: int, rule: Any) -> None:
+    async def _collapse(self, builder: RunningBuilder, brid: int, rule: Any) -> None:
         waiting = await self._waiting(builder.builderid, brid)
         new = next((each for each in waiting if each["buildrequestid"] == brid), None)
         if new is None:  # it is being built already

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 from buildbot.data.interfaces import Master
+from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
 from buildbot.process.draining import Draining
 
@@ -50,7 +51,7 @@ class Candidates:
         #: by builder: those that are known whole, by id
         self._known: WeakKeyDictionary[Any, dict[int, Candidate]] = WeakKeyDictionary()
 
-    async def of(self, builder: Any) -> AsyncIterator[Candidate]:
+    async def of(self, builder: RunningBuilder) -> AsyncIterator[Candidate]:
         """The requests of a builder, the most urgent first; read as far as they are asked for."""
         known = self._known.setdefault(builder, {})
         brief = await self._brief(builder, FIRST)
@@ -64,17 +65,17 @@ class Candidates:
         async for each in self._whole(builder, known, brief[FIRST:]):
             yield each
 
-    async def all_of(self, builder: Any) -> list[Candidate]:
+    async def all_of(self, builder: RunningBuilder) -> list[Candidate]:
         """All of them."""
         return [each async for each in self.of(builder)]
 
-    async def first(self, builder: Any) -> dict[str, Any] | None:
+    async def first(self, builder: RunningBuilder) -> dict[str, Any] | None:
         """The most urgent request, as the Data API gives it without more; None if none waits."""
         found = await self._brief(builder, 1, None)
         return found[0] if found else None
 
     async def _brief(
-        self, builder: Any, limit: int | None = None, fields: tuple[str, ...] | None = _BRIEF
+        self, builder: RunningBuilder, limit: int | None = None, fields: tuple[str, ...] | None = _BRIEF
     ) -> list[dict[str, Any]]:
         filters = {"builderid": builder.builderid, "claimed": False, "complete": False}
         query: dict[str, Any] = {"order": ["-priority", "buildrequestid"], "fields": fields}
@@ -84,7 +85,7 @@ class Candidates:
         found = await self._get({**query, "filters": {**filters, **self.draining.filters}})
         return [each for each in found if await self.draining.needs(each)][:limit]
 
-    def forget(self, builder: Any, row: Mapping[str, Any]) -> None:
+    def forget(self, builder: RunningBuilder, row: Mapping[str, Any]) -> None:
         """A request is about to be built."""
         self._known.get(builder, {}).pop(row["buildrequestid"], None)
 
@@ -98,7 +99,7 @@ class Candidates:
             del known[brid]
 
     async def _whole(
-        self, builder: Any, known: dict[int, Candidate], brief: list[dict[str, Any]]
+        self, builder: RunningBuilder, known: dict[int, Candidate], brief: list[dict[str, Any]]
     ) -> AsyncIterator[Candidate]:
         for start in range(0, len(brief), CHUNK):
             chunk = brief[start : start + CHUNK]
@@ -108,7 +109,7 @@ class Candidates:
                 if found is not None:  # another master may have taken it meanwhile
                     yield found
 
-    async def _read(self, builder: Any, known: dict[int, Candidate], chunk: list[dict[str, Any]]) -> None:
+    async def _read(self, builder: RunningBuilder, known: dict[int, Candidate], chunk: list[dict[str, Any]]) -> None:
         """Know these whole."""
         missing = [
             each["buildrequestid"]

@@ -8,17 +8,21 @@ subclasses know too and may override.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
+from buildbot.process.buildercontract import RunningBuilder
+from buildbot.process.locks import Claim
 from buildbot.process.logs import Log
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.workers.connection import Connection
+
+T = TypeVar("T")
 
 
 class BuildStepFailed(Exception):
@@ -43,7 +47,10 @@ class StepBuild(Protocol):
     """What a step may ask of its build; see `buildbot.process.build.Build`."""
 
     master: Master
-    builder: Any
+    builder: RunningBuilder
+    number: int
+    locks: Claim | None
+    locks_waited_s: float
     builderid: int
     buildid: int
     properties: Properties
@@ -84,8 +91,8 @@ class RunningStep(Protocol):
     logEncoding: Any
     locks: Any
     workdir: Any
-    build: Any
-    master: Any
+    build: StepBuild
+    master: Master
     worker: Any
     stepid: int
     number: int
@@ -103,6 +110,8 @@ class RunningStep(Protocol):
     def workername(self) -> str: ...
 
     def render(self, value: Any) -> Deferred[Any]: ...
+
+    async def wait(self, delay: Deferred[T]) -> T: ...
 
     def set_rendered(self, name: str, value: Any) -> None: ...
 

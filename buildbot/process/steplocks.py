@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred
 
 from buildbot.config.locks import lock_list
 from buildbot.process.locks import Claim, ImpossibleError
+from buildbot.process.stepcontract import RunningStep
 
 
-async def acquire(step: Any) -> Claim | None:
+async def acquire(step: RunningStep) -> Claim | None:
     """Wait for the locks of a step; None if it has none.
 
     Raises:
@@ -33,7 +32,7 @@ async def acquire(step: Any) -> Claim | None:
     return claim
 
 
-async def _wait(step: Any, claim: Claim, granted: Deferred[Claim]) -> None:
+async def _wait(step: RunningStep, claim: Claim, granted: Deferred[Claim]) -> None:
     build, update, reactor = step.build, step.master.data.update, step.master.reactor
     began = reactor.seconds()
     step.waits_for_locks = True

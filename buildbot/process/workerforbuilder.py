@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.workers.managed import ManagedWorker
 
 
@@ -17,7 +18,7 @@ class AbstractWorkerForBuilder:
         builder_name: the builder's.
     """
 
-    def __init__(self, managed: ManagedWorker, builder: Any) -> None:
+    def __init__(self, managed: ManagedWorker, builder: RunningBuilder) -> None:
         self.managed = managed
         self.builder = builder
 
@@ -59,7 +60,7 @@ class WorkerForBuilder(AbstractWorkerForBuilder):
     """The class of a worker for a builder."""
 
 
-def enforceChosenWorker(builder: Any, workerforbuilder: AbstractWorkerForBuilder, request: Any) -> bool:
+def enforceChosenWorker(builder: RunningBuilder, workerforbuilder: AbstractWorkerForBuilder, request: Any) -> bool:
     """A function for ``canStartBuild``: a request with the property ``workername`` is built on that worker only."""
     wanted = request.properties.getProperty("workername")
     return not isinstance(wanted, str) or not wanted or wanted == workerforbuilder.workername

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
 
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
@@ -24,19 +24,43 @@ except ImportError:
 
 _log = Logger()
 
+T = TypeVar("T")
+
 #: how long the server may take to answer, in seconds
 _TIMEOUT_S = 10
 #: the first bytes of pictures, by type
 _PICTURES = ((b"\xff\xd8", "image/jpeg"), (b"\x89PNG", "image/png"), (b"GIF8", "image/gif"), (b"RIFF", "image/webp"))
 
 
-def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Any:
+class Entry(TypedDict):
+    """An entry of a result."""
+
+    type: str
+    dn: str
+    raw_attributes: Mapping[str, list[bytes]]
+
+
+class Directory(Protocol):
+    """A connection to a directory server; `ldap3.Connection` is one."""
+
+    @property
+    def response(self) -> Sequence[Entry] | None:
+        """The entries of the last search."""
+
+    def search(self, search_base: str, search_filter: str, *, attributes: Sequence[str]) -> object:
+        """Search below an entry."""
+
+    def unbind(self) -> object:
+        """End the connection."""
+
+
+def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Directory:
     """An open connection to a directory server; the caller unbinds it.
 
     With ``tls`` and an ``ldap://`` address nothing is sent before the connection is encrypted (StartTLS).
     """
     starts_tls = tls is not None and uri.lower().startswith("ldap://")
-    return ldap3.Connection(
+    opened: Directory = ldap3.Connection(
         ldap3.Server(uri, tls=tls, connect_timeout=_TIMEOUT_S),
         user=user,
         password=password,
@@ -44,6 +68,7 @@ def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Any:
         receive_timeout=_TIMEOUT_S,
         read_only=True,
     )
+    return opened
 
 
 def _uri(value: Any) -> str:
@@ -123,8 +148,7 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
         Raises:
             ldap3.core.exceptions.LDAPException: it does not answer, or refuses.
         """
-        known: dict[str, Any] = await self.__asked(self.__user, username)
-        return known
+        return await self.__asked(self.__user, username)
 
     async def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
         """As ``AvatarBase.getUserAvatar``."""
@@ -135,18 +159,18 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
             raise Redirect(found)
         return found
 
-    async def __asked(self, ask: Callable[[Any, str], Any], about: str) -> Any:
+    async def __asked(self, ask: Callable[[Directory, str], T], about: str) -> T:
         password = await rendered(self.master, self.bindPw)
         return await deferToThread(self.__with_connection, password, ask, about)
 
-    def __with_connection(self, password: str | None, ask: Callable[[Any, str], Any], about: str) -> Any:
+    def __with_connection(self, password: str | None, ask: Callable[[Directory, str], T], about: str) -> T:
         connection = connect(self.uri, self.bindUser, password, self.tls)
         try:
             return ask(connection, about)
         finally:
             connection.unbind()
 
-    def __user(self, connection: Any, username: str) -> dict[str, Any]:
+    def __user(self, connection: Directory, username: str) -> dict[str, Any]:
         wanted = [self.accountFullName, self.accountEmail, *(self.accountExtraFields or ())]
         pattern = self.accountPattern % {"username": escape_filter_chars(username)}
         entries = self.__found(connection, self.accountBase, pattern, wanted)
@@ -162,7 +186,7 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
             known["groups"] = [found[self.groupName] for _, found in groups if self.groupName in found]
         return known
 
-    def __picture(self, connection: Any, email: str) -> tuple[str, bytes] | str | None:
+    def __picture(self, connection: Directory, email: str) -> tuple[str, bytes] | str | None:
         pattern = self.avatarPattern % {"email": escape_filter_chars(email)}
         connection.search(self.accountBase, pattern, attributes=[self.avatarData])
         for entry in _entries(connection):
@@ -174,17 +198,19 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
                         return kind, value
         return None
 
-    def __found(self, connection: Any, base: str, pattern: str, wanted: list[str]) -> list[tuple[str, dict[str, str]]]:
+    def __found(
+        self, connection: Directory, base: str, pattern: str, wanted: list[str]
+    ) -> list[tuple[str, dict[str, str]]]:
         """Entries by their names, with the first value of each attribute as text."""
         connection.search(base, pattern, attributes=wanted)
         found = []
         for entry in _entries(connection):
-            raw: Mapping[str, list[bytes]] = entry["raw_attributes"]
+            raw = entry["raw_attributes"]
             texts = {name: raw[name][0].decode(errors="replace") for name in wanted if raw.get(name)}
-            found.append((str(entry["dn"]), texts))
+            found.append((entry["dn"], texts))
         return found
 
 
-def _entries(connection: Any) -> list[Any]:
+def _entries(connection: Directory) -> list[Entry]:
     """The entries of a result, without references to other servers."""
     return [each for each in connection.response or () if each.get("type") == "searchResEntry"]
