@@ -21,14 +21,10 @@ _log = Logger()
 
 def _backends(value: Any) -> list[StatsStorageBase]:
     found = checks.sequence(value)
-    names: set[str] = set()
     for number, each in enumerate(found, 1):
         if not isinstance(each, StatsStorageBase):
             example = "a store such as InfluxStorageService(…)"
             raise ValueError(f"element {number} must be {example}, not {checks.kind(each)}")
-        if each.name in names:
-            raise ValueError(f"has two stores named {each.name!r}; give them names of their own")
-        names.add(each.name)
     return found
 
 
@@ -113,8 +109,8 @@ class StatsService(DeclaredService):
     async def __deliver(self, delivery: Delivery) -> bool:
         """Store the figures of one event; whether there were any. What fails with one store is raised at last."""
         stored, problem = False, None
-        for store in self.storage_backends:
-            if store.name in delivery.done:
+        for place, store in enumerate(self.storage_backends):
+            if place in delivery.done:
                 continue
             try:
                 points = await self.__captured(store.captures, delivery)
@@ -124,7 +120,7 @@ class StatsService(DeclaredService):
             except Exception as failed:
                 problem = failed
                 continue
-            delivery.done.add(store.name)
+            delivery.done.add(place)
         if problem is not None:
             raise problem
         return stored

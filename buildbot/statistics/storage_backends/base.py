@@ -38,14 +38,12 @@ def captures_checked(value: Any) -> list[Any]:
 
 
 class StatsStorageBase:
-    """A store of figures: a name, what it captures, and `thd_postStatsValue`.
+    """A store of figures: what it captures, and `thd_postStatsValue`.
 
     Attributes:
-        name: unique among the stores of a service.
         captures: objects of `buildbot.statistics.capture`.
     """
 
-    name: str = ""
     captures: Sequence[Any] = ()
 
     def thd_postStatsValue(

@@ -37,7 +37,7 @@ class InfluxStorageService(Configured, Declared, StatsStorageBase):
     password = argument(REQUIRED, checks.optional(checks.text), renderable=True, doc="the user's password, or token")
     db = argument(REQUIRED, checks.name, doc="the database")
     captures = argument(REQUIRED, captures_checked, doc="what is written: a list of `buildbot.statistics.capture`")
-    name = argument("InfluxStorageService", checks.name, doc="unique among the stores of a service")
+    name = argument("InfluxStorageService", checks.name, doc="what it is called")
 
     async def post(self, service: Any, points: Sequence[Point]) -> None:
         """Write points; see `StatsStorageBase.post`.
