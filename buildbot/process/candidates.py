@@ -19,6 +19,8 @@ from buildbot.process.draining import Draining
 FIRST = 100
 #: how many are read whole in one query
 CHUNK = 500
+#: characters of a patch that functions see; all that waits is in memory
+PATCH_CHARS = 10_000
 #: what is read each time
 _BRIEF = ("buildrequestid", "priority", "buildsetid", "waited_for")
 
@@ -119,4 +121,13 @@ class Candidates:
         if missing:
             filters = {"buildrequestid": missing, "claimed": False, "complete": False}
             for row in await self._get({**WHOLE, "filters": filters}):
+                _cut_patches(row)
                 known[row["buildrequestid"]] = Candidate(row, BuildRequest.from_data(row, builder.name))
+
+
+def _cut_patches(row: dict[str, Any]) -> None:
+    """Keep no more than the beginning of patches, which may be long; a build gets them from the database."""
+    for stamp in row["buildset"]["sourcestamps"]:
+        patch = stamp["patch"]
+        if patch is not None and len(patch["body"]) > PATCH_CHARS:
+            stamp["patch"] = {**patch, "body": patch["body"][:PATCH_CHARS]}

@@ -308,6 +308,24 @@ async def test_all_that_waits_is_offered(farm: Farm, monkeypatch: pytest.MonkeyP
     assert sorted(read) == sorted([*brids, brids[5]])
 
 
+async def test_long_patches_are_cut(farm: Farm) -> None:
+    """What waits is kept in memory, so of a patch only its beginning; the build gets it from the database."""
+    seen: list[int] = []
+
+    def can_start(builder: Any, worker: Any, request: Any) -> bool:
+        seen.append(len(request.source.patch["body"]))
+        return True
+
+    builder = await farm.builder("b", canStartBuild=can_start)
+    stamp = {"codebase": "", "patch_body": "x" * 50_000, "patch_level": 1}
+    _, brids = await farm.master.data.update.addBuildset(sourcestamps=[stamp], builderNames=["b"])
+    await farm.distributor.start()
+    await farm.started(builder, brids["b"])
+    assert seen == [10_000]
+    buildset = await farm.master.data.get({}, ("buildsets", 1))
+    assert len(buildset["sourcestamps"][0]["patch"]["body"]) == 50_000
+
+
 async def test_each_request_is_tried(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many requests canStartBuild refuses, the next one is asked about."""
     monkeypatch.setattr("buildbot.process.candidates.FIRST", 3)
