@@ -1,8 +1,8 @@
 """What a step is busy with, a command on the worker or a wait, and how that is stopped.
 
-A step is interrupted once: when its build is stopped or taken over by another master, or when the worker is lost. A
-step without an ``interrupt`` of its own cannot know that its worker is lost: the Deferred that it waits for is
-cancelled.
+A step is interrupted once: when its build is stopped or taken over by another master, or when the worker is lost. If
+the build is built again then, nobody waits for a step without an ``interrupt`` of its own: the Deferred that it waits
+for is cancelled.
 """
 
 from __future__ import annotations
@@ -119,11 +119,18 @@ class StepWork:
             self._watched = None
 
     async def _worker_lost(self, reason: str) -> None:
-        watched, waits_for_own = self._watched, self._command is None and self._waiting is None
+        let_go, was_interrupted = self._let_go(), self._is_interrupted
         await self.interrupt_run(Failure(ConnectionLost(reason)))
-        if watched is not None and waits_for_own and not self._has_interrupt:
-            # after the code that runs now, which may be the step's own
-            self._step.master.reactor.callLater(0, watched.cancel)
+        if was_interrupted:
+            let_go()
+
+    def _let_go(self) -> Callable[[], object]:
+        """What cancels the Deferred that the step waits for now, unless the step itself can see to that."""
+        watched = self._watched
+        if watched is None or self._has_interrupt or self._command is not None or self._waiting is not None:
+            return lambda: None
+        # after the code that runs now, which may be the step's own
+        return lambda: self._step.master.reactor.callLater(0, watched.cancel)
 
     async def interrupt(self, reason: str | Failure) -> None:
         """Stop the command or the wait. A worker that does not end the command in time loses its connection."""
@@ -139,17 +146,23 @@ class StepWork:
                 _log.warn("{step} could not be interrupted: {problem}", step=self._step, problem=problem)
 
     async def interrupt_run(self, reason: str | Failure) -> None:
-        """Interrupt the step for its build, and see to it that its run ends, whatever its `interrupt` does."""
+        """Interrupt the step for its build, and see to it that its run ends, whatever its `interrupt` does.
+
+        If the build is built again, or by another master, the step is not waited for.
+        """
         self._step.stopped = True
         if self._is_interrupted:
             return
         self._is_interrupted = True
+        let_go = self._let_go()
         if self._watched is not None:
             self._expect_end_of_run(self._watched)
         try:
             await resolved(self._step.interrupt(reason))
         except Exception:
             _log.failure("interrupt() of {step} failed", step=self._step)
+        if self._step.build.goes_on_elsewhere:
+            let_go()
 
     def _expect_end_of_run(self, watched: Watched[Outcome]) -> None:
         """End the run some time after it was asked to stop, but not while a command runs on the worker."""

@@ -341,6 +341,21 @@ async def test_worker_lost(kind: Any) -> None:
     assert farm.master.of("endBuild") == [(1, 1, RETRY)]
 
 
+async def test_a_master_that_stops() -> None:
+    """A step that waits for something of its own does not hold up a master that stops: the build is built again."""
+    held: list[Deferred[int]] = []
+
+    def wait() -> Deferred[int]:
+        held.append(Deferred())
+        return held[-1]
+
+    farm = await begun(Waits(wait))
+    await farm.builder.stop_all("the master is stopping", RETRY)
+    assert farm.master.build(1)["results"] == RETRY
+    waits = farm.master.steps(1)[1]
+    assert (waits["results"], farm.connection.lost) == (CANCELLED, False)
+
+
 @pytest.mark.parametrize("kind", [Stubborn, BadInterrupt, OwnInterrupt])
 async def test_worker_lost_and_the_step_goes_on(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
     """A step that does not end when its worker is lost does not hold the build."""
