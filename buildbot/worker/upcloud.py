@@ -19,6 +19,8 @@ from buildbot.worker.latent import rendered_arguments
 
 #: seconds between looks at a server that starts or stops
 LOOK_S = 5.0
+#: servers that are listed at a time
+PAGE = 100
 RENDERED = ("image", "hostconfig")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 #: what may stand in ``hostconfig``, with what is taken where it does not
@@ -163,9 +165,16 @@ class UpcloudLatentWorker(DockerBaseWorker):
 
     async def __find(self) -> str | None:
         """The id of the server that has this worker's title."""
-        told = await self.__ask("GET", "/server")
-        found = [each["uuid"] for each in told["servers"]["server"] if each.get("title") == self.getContainerName()]
-        return str(found[0]) if found else None
+        offset, wanted = 0, self.getContainerName()
+        while True:
+            told = await self.__ask("GET", "/server", params={"limit": PAGE, "offset": offset})
+            servers = told["servers"]["server"]
+            for each in servers:
+                if each.get("title") == wanted:
+                    return str(each["uuid"])
+            if len(servers) < PAGE:
+                return None
+            offset += PAGE
 
     async def __template(self, image: str) -> str:
         """The id of a template."""

@@ -45,9 +45,10 @@ class Api(_Resource):  # type: ignore[misc]
             return self.refuse[1]
         if path == "/storage/template":
             return json.dumps({"storages": {"storage": [{"uuid": TEMPLATE, "title": "Debian 12"}]}}).encode()
-        if path == "/server" and request.method == b"GET":
+        if path.startswith("/server?"):
+            limit, offset = (int(request.args[name][0]) for name in (b"limit", b"offset"))
             listed = [{"uuid": uuid, "title": each["title"]} for uuid, each in self.servers.items()]
-            return json.dumps({"servers": {"server": listed}}).encode()
+            return json.dumps({"servers": {"server": listed[offset : offset + limit]}}).encode()
         if path == "/server":
             self.made += 1
             uuid = f"u{self.made}"
@@ -100,7 +101,7 @@ async def test_a_server_for_a_build() -> None:
     )  # fmt: skip
     api, farm = place.api, place.farm
     await farm.start()
-    assert api.asked == ["GET /server"] and api.logins == {"Basic bWU6cHc="}
+    assert api.asked == ["GET /server?limit=100&offset=0"] and api.logins == {"Basic bWU6cHc="}
     api.asked.clear()
     buildid = await farm.build(image="Debian 12")
     assert api.asked == ["GET /storage/template", "POST /server", "GET /server/u1"]
@@ -191,14 +192,15 @@ async def test_a_server_that_fails() -> None:
 
 
 async def test_an_answer_that_is_lost() -> None:
-    """A server whose making was not confirmed is found by its title and deleted."""
+    """A server whose making was not confirmed is found by its title, among however many, and deleted."""
     place = Place(image=TEMPLATE)
     await place.farm.start()
     title = str(place.farm.worker.getContainerName())
     place.api.refuse = 500, b"{}"
-    place.api.servers["lost"] = {"title": title, "states": ["stopped"]}
+    others = {f"other {number}": {"title": "another", "states": ["started"]} for number in range(250)}
+    place.api.servers = {**others, "lost": {"title": title, "states": ["stopped"]}}
     assert (await place.result())[0] == RETRY
-    assert place.api.servers == {}
+    assert place.api.servers == others
     await place.farm.stop()
 
 
