@@ -33,6 +33,8 @@ class WokenManagedWorker(ManagedWorker):
         super().__init__(master, config, workerid, on_change)
         self._awaited = True  # nobody misses one that sleeps
         self._machine: ManagedMachine | None = None
+        #: that of the configuration, as soon as no build runs
+        self._next: ManagedMachine | None = None
         #: builds that wait for the agent
         self._waiting: list[Deferred[Connection]] = []
 
@@ -43,8 +45,10 @@ class WokenManagedWorker(ManagedWorker):
 
     @machine.setter
     def machine(self, machine: ManagedMachine | None) -> None:
-        if machine is self._machine:
-            return
+        self._next = machine
+        if machine is self._machine or (self.builds and not self._closed):
+            return  # builds that run go on where they are
+        self.disconnect("it runs on another machine now")
         if self._machine is not None:
             self._machine.on_state.remove(self._machine_changed)
             self._machine.let_go(self.name)
@@ -57,6 +61,7 @@ class WokenManagedWorker(ManagedWorker):
         return (
             not self._closed
             and self._machine is not None
+            and self._next is self._machine
             and not self.paused
             and not self.graceful
             and not self.quarantine.is_on
@@ -126,6 +131,7 @@ class WokenManagedWorker(ManagedWorker):
         super().release(builder, results)
         if not self.builds and self._machine is not None:
             self._machine.let_go(self.name)
+            self.machine = self._next
 
     def _machine_changed(self) -> None:
         if self._machine is not None and self._machine.state is MachineState.STOPPING:

@@ -390,6 +390,30 @@ async def test_reconfiguration() -> None:
     await farm.stop()
 
 
+async def test_another_machine() -> None:
+    """A worker that is given another machine ends its builds on the old one, which is stopped after that."""
+    old, new = Box("box"), Box("new")
+    farm = woken(old)
+    await farm.start()
+    buildid = await farm.build()
+    connection = await farm.log_in(lambda name, args: ([], None))
+    farm.machines = [old, new]
+    await farm.manager.reconfigure(farm.config(Worker("w", "p", machine_name="new")))
+    assert [farm.managed.has_room(), connection.lost, old.calls, new.calls] == [False, False, ["start"], []]
+    connection.end(0)
+    await farm.ended()
+    assert result(farm, buildid)[0] == SUCCESS
+    farm.clock.advance(0)
+    assert [connection.lost, old.calls, new.calls] == [True, ["start", "stop"], []]
+    again = await farm.build()
+    assert new.calls == ["start"]
+    await farm.log_in()
+    await farm.ended()
+    assert result(farm, again)[0] == SUCCESS
+    await farm.stop()
+    assert new.calls == ["start", "stop"]
+
+
 async def test_graceful() -> None:
     """A worker whose machine sleeps has nothing to shut down."""
     farm = woken(Box("box"))
