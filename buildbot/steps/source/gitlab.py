@@ -23,8 +23,9 @@ class GitLab(Git):
         over_http = next((name for name in _OVER_HTTP if self.hasProperty(name)), None)
         if over_http and all(self.hasProperty(name) for name in _PROPERTIES) and self.__is_of_it():
             over_ssh = self.repourl == self.getProperty("target_git_ssh_url")
-            self.repourl = self.getProperty("source_git_ssh_url" if over_ssh else over_http)
-            branch = self.getProperty("source_branch")
+            source = self.getProperty("source_git_ssh_url" if over_ssh else over_http)
+            if source:  # otherwise it is gone, and the target may have its commits still
+                self.repourl, branch = source, self.getProperty("source_branch")
         return await super().run_vc(branch, revision, patch)
 
     def __is_of_it(self) -> bool:

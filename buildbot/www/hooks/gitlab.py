@@ -48,10 +48,13 @@ class GitLabDialect(Dialect):
             lines = self._merge_request(payload, at(payload, "object_attributes", dict), kind)
         elif kind == "note" and maybe(payload, "merge_request", dict) is not None:
             merge = at(payload, "merge_request", dict)
-            change = self._merge_request_change(payload, merge, kind)
             note = {"comments": at(payload, "object_attributes.note", str)}
-            change["properties"] = {**at(change, "properties", dict), **note}
-            lines = {_merge_line(merge): [change]}
+            changes = self._merge_request_changes(payload, merge, kind)
+            lines = {
+                _merge_line(merge): [
+                    {**change, "properties": {**at(change, "properties", dict), **note}} for change in changes
+                ]
+            }
         codebase = dict(request.parameters()).get("codebase")
         named = self.codebase(payload) if codebase is None else {"codebase": codebase}
         lines = {line: [{**change, **named} for change in changes] for line, changes in lines.items()}
@@ -110,13 +113,16 @@ class GitLabDialect(Dialect):
         action = maybe(request, "action", str)
         # Without oldrev the update is of the title or a label, not of the code.
         if action in ("open", "reopen") or (action == "update" and maybe(request, "oldrev", str) is not None):
-            return {line: [self._merge_request_change(payload, request, kind)]}
+            return {line: self._merge_request_changes(payload, request, kind)}
         return {line: []}
 
-    def _merge_request_change(self, payload: object, request: object, kind: str) -> dict[str, object]:
-        commit = at(request, "last_commit", dict)
+    def _merge_request_changes(self, payload: object, request: object, kind: str) -> list[dict[str, object]]:
+        """The change of a merge request's newest commit; none if it has no commits. Its source may be gone."""
+        commit = maybe(request, "last_commit", dict)
+        if commit is None:
+            return []
         title = f"MR#{at(request, 'iid', int)}: {at(request, 'title', str)}"
-        return {
+        change: dict[str, object] = {
             "author": person(commit, "author"),
             "comments": f"{title}\n\n{maybe(request, 'description', str) or ''}",
             "revision": at(commit, "id", str),
@@ -129,9 +135,9 @@ class GitLabDialect(Dialect):
             "revlink": maybe(request, "url", str),
             "properties": {
                 "source_branch": at(request, "source_branch", str),
-                "source_project_id": at(request, "source_project_id", int),
-                "source_repository": at(request, "source.git_http_url", str),
-                "source_git_ssh_url": at(request, "source.git_ssh_url", str),
+                "source_project_id": maybe(request, "source_project_id", int),
+                "source_repository": maybe(request, "source.git_http_url", str),
+                "source_git_ssh_url": maybe(request, "source.git_ssh_url", str),
                 "target_branch": at(request, "target_branch", str),
                 "target_project_id": at(request, "target_project_id", int),
                 "target_repository": at(request, "target.git_http_url", str),
@@ -139,6 +145,7 @@ class GitLabDialect(Dialect):
                 "event": kind,
             },
         }
+        return [change]
 
 
 def _pusher(payload: object) -> str:

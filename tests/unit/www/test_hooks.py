@@ -332,6 +332,19 @@ async def test_gitlab_merge_request(master: FakeMaster, attributes: dict[str, st
         assert change["properties"]["source_repository"] == ["https://git.example.org/joe/roof.git", "Change"]
 
 
+@pytest.mark.parametrize(("gone", "count"), [("source", 1), ("source_project_id", 1), ("last_commit", 0)])
+async def test_gitlab_merge_request_whose_source_is_gone(master: FakeMaster, gone: str, count: int) -> None:
+    """It is no mistake of GitLab's, which switches a hook off that is refused a few times."""
+    merge = {**MERGE, gone: None}
+    receiver = hooks(master, {"gitlab": {}})
+    for payload in (
+        {"object_kind": "merge_request", "object_attributes": merge},
+        {"object_kind": "note", "object_attributes": {"note": "build this"}, "merge_request": merge},
+    ):
+        expected = f"{count} change found" if count else "no change found"
+        assert await deliver(receiver, "gitlab", payload) == (200, expected)
+
+
 async def test_gitlab_note(master: FakeMaster) -> None:
     """A comment on a merge request is a change with the comment as a property; other kinds are none."""
     receiver = hooks(master, {"gitlab": {}})
