@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 from urllib.parse import quote
 
@@ -15,10 +14,13 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import QueuePool, StaticPool
 from sqlalchemy.sql import Executable
+from twisted.logger import Logger
 
 from buildbot.db.dialects.base import COMPILED, DataVersion, Dialect, InvalidURLError, ReactorReader
 from buildbot.db.dialects.driver import execute, execute_uncounted
 from buildbot.db.dialects.sqlite_reactor import SQLiteDataVersion, SQLiteReactorReader
+
+_log = Logger()
 
 #: seconds that a writer waits for another process's transaction
 BUSY_TIMEOUT_MS = 30_000
@@ -46,6 +48,7 @@ class SQLiteDialect(Dialect):
 
     def __init__(self, url: URL, basedir: str | None) -> None:
         super().__init__(url.set(drivername="sqlite+pysqlite"), basedir)
+        self._warned = False
         path = self.url.database
         if path and path != ":memory:":
             if self.url.host:
@@ -81,8 +84,12 @@ class SQLiteDialect(Dialect):
             # It holds logs, hashes of passwords and the sessions' key. SQLite gives the files beside it the same mode.
             path = self.url.database
             if path and not self.in_memory and not path.startswith("file:"):
-                with suppress(OSError):  # it exists already, or SQLite reports the error
+                try:
                     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+                except FileExistsError:
+                    self._warn_of_readers(path)
+                except OSError:
+                    return  # SQLite reports it
 
         @event.listens_for(engine, "connect")
         def settings(connection: sqlite3.Connection, record: Any) -> None:
@@ -119,6 +126,16 @@ class SQLiteDialect(Dialect):
             return connection
 
         return create_engine("sqlite+pysqlite://", creator=connect, poolclass=StaticPool)
+
+    def _warn_of_readers(self, path: str) -> None:
+        """Say once if every account of the machine may read a database that was made by an older version."""
+        try:
+            modes = os.stat(path).st_mode, os.stat(os.path.dirname(os.path.abspath(path))).st_mode
+        except OSError:
+            return  # SQLite reports it
+        if modes[0] & 0o004 and modes[1] & 0o001 and not self._warned:
+            self._warned = True
+            _log.warn("every account of this machine may read the database {path}: chmod o= {path}*", path=path)
 
     @staticmethod
     def _use_wal(cursor: sqlite3.Cursor) -> None:
