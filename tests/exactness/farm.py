@@ -230,9 +230,11 @@ class Farm:
 
     def _read_log(self) -> None:
         while self._reading:
+            begun = time.time()
             try:
                 while self._read_some():
                     pass
+                self._settings.read_at = begun
             except DBAPIError:
                 self._engine.dispose()
             time.sleep(0.1)

@@ -24,7 +24,7 @@ class Settings:
         broken: the mistake to make, see ``broken``; empty for none.
         expiry_s: after so many seconds a master that does not check in is declared dead.
         beat_s: how often masters check in.
-        keep_s: how far the log of events reaches back; clients that come back later are told so.
+        keep_s: how far the log of events reaches back at least; clients that come back later are told so.
         loops: how many things a master does at once.
         pace_s: the mean pause between two of them.
         ports: where each master's workers come, by its name.
@@ -69,6 +69,21 @@ class Settings:
 
     @phase.setter
     def phase(self, name: str) -> None:
-        draft = self.path / "phase.new"
-        draft.write_text(name)
-        draft.rename(self.path / "phase")
+        self._tell("phase", name)
+
+    @property
+    def read_at(self) -> float:
+        """When the judge last began to read the log to its end, in Unix seconds; 0: it has not yet."""
+        try:
+            return float((self.path / "read").read_text())
+        except FileNotFoundError:
+            return 0.0
+
+    @read_at.setter
+    def read_at(self, moment: float) -> None:
+        self._tell("read", repr(moment))
+
+    def _tell(self, name: str, text: str) -> None:
+        draft = self.path / f"{name}.new"
+        draft.write_text(text)
+        draft.rename(self.path / name)
