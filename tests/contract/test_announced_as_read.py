@@ -1,4 +1,4 @@
-"""What an update announces is what is read afterwards, whether or not the database gave back the rows it wrote."""
+"""The announced messages equal a later read, whether or not the database returned the written rows."""
 
 from __future__ import annotations
 

@@ -55,7 +55,7 @@ async def test_number_taken(state: Any) -> None:
 
 
 async def test_numbers_of_two_masters(state: Any, second_master: Any) -> None:
-    """Assigned atomically, whatever masters ask at the same time."""
+    """Assigned atomically, also when several masters ask at the same time."""
     brid = await add_request(state)
     await gatherResults([m.db.builds.addBuild(brid, None) for _ in range(20) for m in (state, second_master)])
     found = await state.db.builds.getBuildsForRequest(brid)

@@ -92,7 +92,7 @@ async def test_failures_are_not_cached(things: Things) -> None:
 
 
 async def test_weak(things: Things) -> None:
-    """Weak references: beyond the latest, only what somebody holds is kept."""
+    """Weak references: besides the latest objects, only those that callers hold are kept."""
     held = await things.getThing(1)
     thing = ThDict(thid=2)
     things.getThing.cache.put(2, thing)

@@ -108,7 +108,7 @@ async def test_reclaim(state: Any) -> None:
 
 
 async def test_reclaim_refused(state: Any, second_master: Any) -> None:
-    """AlreadyClaimedError if any are claimed by another master, by nobody, or don't exist. None takes effect."""
+    """AlreadyClaimedError if one is claimed by another master or by none, or does not exist. None takes effect."""
     _, (mine, free, others) = await add_requests(state, "mine", "free", "others")
     await state.db.buildrequests.claimBuildRequests([mine], claimed_at=LONG_AGO)
     await second_master.db.buildrequests.claimBuildRequests([others])

@@ -1,4 +1,4 @@
-"""Claims and completions of many callers at the same time, which share statements: nobody can tell."""
+"""Claims and completions of many callers at the same time share statements; the results are those of single calls."""
 
 from __future__ import annotations
 

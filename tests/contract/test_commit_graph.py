@@ -78,7 +78,7 @@ def histories(draw: st.DrawFn) -> tuple[list[int | None], int, int]:
 @given(history=histories(), window=st.integers(1, 7))
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 def test_random_histories(history: tuple[list[int | None], int, int], window: int) -> None:
-    """The nearest commit that both descend from or are, and the ids from there to each, whatever a statement spans."""
+    """The nearest common ancestor, and the ids from there to each commit, for any number of steps in a statement."""
     parents, one, two = history
     master = make_master()
     with contextlib.ExitStack() as stack:

@@ -141,7 +141,7 @@ async def test_stop_in_callback(state: Any) -> None:
 
 
 async def test_failing_callback(state: Any) -> None:
-    """An error of a callback touches nobody else, nor the next event."""
+    """An error of a callback affects neither other subscriptions nor the next event."""
     calls: list[tuple[str, ...]] = []
 
     def fails(key: tuple[str, ...], message: Any) -> None:
@@ -157,7 +157,7 @@ async def test_failing_callback(state: Any) -> None:
 
 
 async def test_other_master(state: Any, second_master: Any) -> None:
-    """Events for whoever listens, in every master of the installation: in one order, each once."""
+    """Events for subscribers in every master of the installation: in one order, each once."""
     here, there = await listen(state, "changes"), await listen(second_master, "changes")
     await gatherResults([m.data.update.addChange(author=str(n)) for n in range(20) for m in (state, second_master)])
     clock = await state.data.clock()
@@ -268,7 +268,7 @@ async def test_trim_keeps(state: Any) -> None:
 
 
 async def test_trim_by_size(state: Any) -> None:
-    """trimEvents(seconds, keep) removes all but the newest so many, however young they are."""
+    """trimEvents(seconds, keep) removes all but the newest ``keep`` events, young ones too."""
     await change(state)
     before = await state.data.clock()
     key = await change(state)

@@ -166,7 +166,7 @@ async def test_expand_statements(state: Any) -> None:
 
 
 async def test_expand_by_path(state: Any) -> None:
-    """A link is what is at its path, whatever that is called; what is no noun is not followed."""
+    """A link gives the resource at its path, under any name; a link to no noun is not followed."""
     running = await run_build(state)
     build = await state.data.get({}, ("builds", running.buildid))
     update = state.data.update

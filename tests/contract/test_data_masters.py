@@ -108,7 +108,7 @@ async def test_sleeper_claims_nothing(state: Any, second_master: Any) -> None:
 
 
 async def test_stopped_builds_stay_stopped(state: Any, second_master: Any) -> None:
-    """A wish outlives the master that it is for: a build that somebody stopped ends cancelled, not retried."""
+    """A wish outlives the master that it is for: a build that was to be stopped ends cancelled, not retried."""
     stopped, cancelled = await run_build(second_master), await run_build(second_master, "other")
     await state.data.control("stop", {}, ("builds", stopped.buildid))
     await state.data.control("cancel", {}, ("buildrequests", cancelled.brid))
@@ -205,7 +205,7 @@ async def test_links_of_an_expired_master_are_announced(state: Any, second_maste
     ],
 )
 async def test_what_is_made_on_first_use_is_announced(state: Any, find: str, key: str) -> None:
-    """A name that nobody knew makes a row, which snapshots show; the second use makes nothing."""
+    """The first use of a name adds a row, which snapshots show; the second use adds nothing."""
     method = getattr(state.data.update, find)
     keys = await announced(state, method, "never seen")
     assert keys == [key.format(await method("never seen"))]
@@ -234,7 +234,7 @@ async def test_parts_are_fenced(state: Any, second_master: Any, noun: str) -> No
 
 
 async def test_expiry_crosses_claims(state: Any, second_master: Any) -> None:
-    """A master is declared dead while it claims and completes many requests: each ends up whole, nobody deadlocks."""
+    """A master is declared dead while it claims and completes many requests: each is consistent, without deadlocks."""
     for _ in range(4):
         _, ids = await add_requests(state, *(f"b{i}" for i in range(12)))
         await state.data.update.masterActive()

@@ -334,5 +334,5 @@ async def test_claim_of_other(state: Any, second_master: Any) -> None:
 
 
 async def test_unknown_ids(state: Any) -> None:
-    """Unknown ids are claimed by nobody."""
+    """Unknown ids count as not claimed."""
     await refused_everywhere(state, state, Running(NOBODY, NOBODY, NOBODY, NOBODY, NOBODY))

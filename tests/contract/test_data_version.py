@@ -68,7 +68,7 @@ async def test_totals_are_exact(state: Any, second_master: Any) -> None:
 
 
 async def test_read(state: Any) -> None:
-    """``read`` gives what its function makes of a snapshot; there are no links but those that are expanded."""
+    """``read`` gives the result of its function for a snapshot; there are only links that are expanded."""
     running = await run_build(state)
     clock = await state.data.clock()
     data, at = await state.data.read({"expand": ["builder", "buildrequest.buildset"]}, ("builds",), lambda *all: all)
@@ -181,7 +181,7 @@ def _cut_clock_off(engine: Engine) -> None:
 
 
 async def test_many_totals(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Totals of a few lists are remembered, and of those that are asked for with little text; all are exact."""
+    """Totals of a few lists are remembered, if their variables and filters are short; all are exact."""
     monkeypatch.setattr(endpoints, "MAX_TOTALS", 3)
     for author in ("a", "b", "b"):
         await state.data.update.addChange(author=author)

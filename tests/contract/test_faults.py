@@ -132,7 +132,7 @@ async def test_dead_master_leaves_nothing_open(state: Any, second_master: Any) -
 
 
 async def test_time_of_the_database(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Times in the database are the database's, however wrong the master's clock is; those that are given stay."""
+    """Times in the database are the database's, even if the master's clock is wrong; given times stay."""
     if not state.db.dialect.remote:
         pytest.skip("its clock is this machine's")
     monkeypatch.setattr(clock, "now", lambda: int(time.time()) + 3600)

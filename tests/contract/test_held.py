@@ -16,7 +16,7 @@ async def held(state: Any, function: Any, objectid: int) -> Any:
 
 
 async def test_one_of_two_masters(state: Any, second_master: Any) -> None:
-    """Who holds an object may write, nobody else takes it; once it is released, or its master is gone, others may."""
+    """The holder of an object may write, and no other takes it; after its release, or its master's end, others may."""
     objectid = await state.db.state.getObjectId("reporter", "Reporter")
     assert await held(state, thd_take, objectid)
     assert await held(state, thd_take, objectid)

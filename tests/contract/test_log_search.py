@@ -8,7 +8,7 @@ from tests.support.building import run_build
 
 
 async def test_log_search(state: Any) -> None:
-    """Every line that has the text is found once, whatever parts the log is read in; letters of streams are no text."""
+    """Every line with the text is found once, in parts of any size; the letters of streams are no text."""
     lines = "".join(f"{'oeh'[number % 3]}{number} GRÜN Needle{number % 7} needle\n" for number in range(100_000))
     running = await run_build(state, lines=lines)
     await state.data.update.appendLog(running.logid, "oo\neo\nolast \x1b[31mNee\x1b[0mdle3\n")

@@ -17,7 +17,7 @@ async def numbers(state: Any) -> dict[str, Any]:
 
 
 async def test_queue(state: Any, monkeypatch: Any) -> None:
-    """The queue holds what nobody has claimed, and is as old as the first of that."""
+    """The queue has the unclaimed requests, and is as old as the first of them."""
     monkeypatch.setattr(state.data._metrics._state, "_keep_s", 0)
     before = await numbers(state)
     assert before["queue_length"] == {(): 0}
@@ -49,7 +49,7 @@ async def test_commit_groups(state: Any) -> None:
 
 
 async def test_subscribers(state: Any) -> None:
-    """Whoever listens is counted by what it does; whoever has stopped is not."""
+    """Subscriptions are counted by their state; stopped ones are not counted."""
     before = (await numbers(state))["subscribers"]
     subscription = await state.mq.startConsuming(lambda key, message: None, ("x",))
     await state.mq.produce(("x",), 1)

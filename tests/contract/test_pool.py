@@ -57,7 +57,7 @@ async def test_failure(state: Any) -> None:
 
 
 async def test_committed(state: Any, second_master: Any) -> None:
-    """The Deferred fires once the transaction is committed: whoever looks then, sees it."""
+    """The Deferred fires once the transaction is committed: later reads see it."""
     await state.db.pool.do(thd_add, "x")
     assert await second_master.db.pool.read(thd_names) == ["x"]
 
@@ -97,7 +97,7 @@ async def test_one_after_another(state: Any) -> None:
 
 
 async def test_snapshot(state: Any, second_master: Any) -> None:
-    """A snapshot sees one moment, whatever others commit meanwhile."""
+    """A snapshot sees one moment, even if others commit meanwhile."""
     seen, written = threading.Event(), threading.Event()
 
     def thd_twice(conn: Connection) -> tuple[list[str], list[str]]:

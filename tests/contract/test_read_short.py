@@ -142,7 +142,7 @@ async def test_lists_of_any_length(few: Any, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_many_statements(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a connection has prepared is bounded, whatever is asked."""
+    """The number of prepared statements of a connection is bounded."""
     monkeypatch.setattr(postgresql_reactor, "_PREPARED", 5)
     for number in range(12):
         other = Statement(select(bindparam("value", literal(0).type), literal(0).label(f"l{number}")))

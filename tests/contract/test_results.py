@@ -57,7 +57,7 @@ async def test_build_data(state: Any, value: bytes) -> None:
 
 
 async def test_largest_build_data(state: Any) -> None:
-    """A value may have 7,000,000 bytes, whatever they are."""
+    """A value may have 7,000,000 bytes, of any content."""
     running = await run_build(state)
     value = b"'" * MAX_BYTES
     await state.data.update.setBuildData(running.buildid, "a", value, "s")

@@ -1,4 +1,4 @@
-"""What is removed with age, what stays, and that whoever follows knows."""
+"""Old rows are removed, others stay, and followers get the events."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_everything_goes(state: Any, later: Any) -> None:
 
 
 async def test_young_and_unfinished_stay(state: Any, later: Any) -> None:
-    """What is not old enough stays, and what is not finished, whatever its age."""
+    """Rows that are not old enough stay, and unfinished ones of any age."""
     await add_requests(state, "linux")
     await run_build(state)
     later(YEAR + 1)
@@ -196,7 +196,7 @@ async def test_referred_to_stays(state: Any, later: Any) -> None:
 
 
 async def test_shared_stamp_that_is_found_meanwhile(state: Any, later: Any) -> None:
-    """A stamp that somebody comes to use between two passes stays; equal code added later has a stamp of its own."""
+    """A source stamp that is used again between two passes stays; equal code added later has one of its own."""
     update = state.data.update
     await update.addChange(author="a", revision="r1")
     (stamp,) = await state.data.get({}, ("sourcestamps",))

@@ -67,7 +67,7 @@ async def test_changes_and_buildsets(state: Any, count: Count) -> None:
 
 @pytest.mark.parametrize("number", [1, 100])
 async def test_claims(state: Any, count: Count, number: int) -> None:
-    """At most six statements a call where rows are returned, whatever the number of ids."""
+    """At most six statements a call where rows are returned, for any number of ids."""
     update = state.data.update
     _, ids = await add_requests(state, *(f"b{i}" for i in range(number)))
     what = "1 id" if number == 1 else "100 ids"

@@ -19,7 +19,7 @@ from tests.support.reactor import reactor
 
 
 class Between:
-    """A statement before which, the first time, somebody else does something and commits it."""
+    """A statement before whose first run another transaction commits."""
 
     def __init__(self, statement: Any, other: Callable[[], Any]) -> None:
         self._statement = statement

@@ -209,7 +209,7 @@ async def test_remove(state: Any) -> None:
 
 
 async def test_remove_nobody(state: Any) -> None:
-    """removeUser of nobody is silent."""
+    """removeUser of an unknown user does nothing."""
     async with unchanged(state):
         assert await state.db.users.removeUser(NOBODY) is None
     await refuses(state, state.db.users.removeUser, NOT_REQUIRED_ID, "uid")

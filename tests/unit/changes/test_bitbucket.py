@@ -89,7 +89,7 @@ async def poll(master: Any, **arguments: Any) -> list[dict[str, Any]]:
 
 
 async def test_heads_of_pull_requests(master: Any, bitbucket: Bitbucket) -> None:
-    """Each head of each open pull request is one change, whoever asks again; every page counts."""
+    """Each head of each open pull request is one change, also after further polls; every page counts."""
     for number in (9, 10, 11):
         bitbucket.push(number, f"head{number}")
     assert [change["revision"] for change in await poll(master)] == ["head9-whole", "head10-whole", "head11-whole"]

@@ -114,7 +114,7 @@ def polling(master: Any, github: GitHub) -> Polling:
 
 
 async def test_heads_of_pull_requests(polling: Polling, github: GitHub) -> None:
-    """Each head of each open pull request is one change, whoever asks again; every page of a list counts."""
+    """Each head of each open pull request is one change, also after further polls; every page of a list counts."""
     for number in (9, 10, 11):
         github.push(number, f"head{number}")
     assert [change["revision"] for change in await polling.poll()] == ["head9", "head10", "head11"]

@@ -1,4 +1,4 @@
-"""HgPoller on real repositories: every commit once, whatever happens in between."""
+"""HgPoller on real repositories: every commit once, also after failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SVNPoller on real repositories: every revision once, whatever happens in between."""
+"""SVNPoller on real repositories: every revision once, also after failures."""
 
 from __future__ import annotations
 

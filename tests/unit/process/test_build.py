@@ -606,7 +606,7 @@ async def test_what_a_builder_says_about_its_queue() -> None:
 
 
 async def test_properties_of_every_build() -> None:
-    """What the configuration says holds where nobody says anything else; defaults come after it."""
+    """Properties of the configuration count where no other source sets them; defaults come after them."""
     farm = StepHarness(ShellCommand(command="make"), properties={"b": 2}, defaultProperties={"a": 9, "d": 9})
     given = {"a": 1, "b": 1, "c": Interpolate("%(prop:b)s of %(prop:buildername)s")}
     farm.builder.defaults = BuildDefaults(given, "/srv/ci/master.cfg")

@@ -450,7 +450,7 @@ async def test_select_next_worker(farm: Farm) -> None:
 
 
 async def test_prioritize_builders(farm: Farm) -> None:
-    """Builders are served in its order, whatever their requests' priorities; who is left out gets nothing for now."""
+    """Builders are served in its order, for any priorities of requests; builders that it leaves out get nothing now."""
     order = ["b3", "b1"]
 
     async def prioritize(master: Any, builders: list[Any]) -> list[Any]:
@@ -519,7 +519,7 @@ PATCH = {"patch_body": "p", "patch_level": 1, "patch_author": "", "patch_comment
     ],
 )
 async def test_collapsing(farm: Farm, first: Any, second: Any, collapsed: bool) -> None:
-    """Of two that ask for the same the newer one is built; whoever asked for something of his own gets it."""
+    """Of two equal requests the newer one is built; a request for other code is built, too."""
     farm.workers.workers["w"].places = 0
     builder = await farm.builder("b", collapseRequests=True)
     await farm.distributor.start()

@@ -1,4 +1,4 @@
-"""Locks: who asks first is served first, all or none is held, and nobody holds one that has ended."""
+"""Locks: the first claim is served first, all locks of a claim are held or none, and an ended build holds none."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Queue:
 
 
 def test_first_come_first_served() -> None:
-    """Counting ones share, an exclusive one is alone, and nobody passes somebody who asked before."""
+    """Counting accesses share, an exclusive one is alone, and no claim overtakes an earlier one."""
     queue, lock = Queue(), MasterLock("m", maxCount=2)
     counting, exclusive = lock.access("counting"), lock.access("exclusive")
     one, two = queue.ask("1", counting), queue.ask("2", counting)

@@ -91,7 +91,7 @@ async def test_one_write_at_a_time_in_order() -> None:
 
 
 async def test_too_much_for_the_database() -> None:
-    """When too much waits, whoever feeds the log is held back until it is written."""
+    """When too much waits, the source of the log is held back until it is written."""
     logs = Logs()
     logs.store.held = []
     logs.log.write("o", "1\n")

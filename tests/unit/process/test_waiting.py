@@ -99,7 +99,7 @@ async def test_what_is_announced_costs_no_statement(queue: Queue) -> None:
 
 @pytest.mark.parametrize("name", ["claimed", "complete", "cancel", "deleted"])
 async def test_what_is_gone_is_not_given(queue: Queue, name: str) -> None:
-    """Another master has it, or nobody wants it any more: no claim is tried."""
+    """Another master has the request, or it was cancelled: no claim is tried."""
     queue.waiting.add(1)
     queue.put(1)
     queue.put(2)

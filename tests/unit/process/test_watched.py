@@ -190,7 +190,7 @@ def _plain() -> Any:
 
 @pytest.mark.parametrize("wait", [Deferred, _plain], ids=["coroutine", "inlineCallbacks"])
 async def test_waiting_for_what_never_comes(wait: Callable[[], Any]) -> None:
-    """A step that waits for a Deferred that nobody can fire any more ends in EXCEPTION, and says so."""
+    """A step that waits for a Deferred that nothing can fire any more ends in EXCEPTION, and says so."""
     farm = await begun(Waits(wait))
     gc.collect()
     await farm.ended()
@@ -238,7 +238,7 @@ def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_waiting_for_what_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What somebody still holds may be fired, and is waited for."""
+    """A Deferred that is still referred to may be fired, so the step waits for it."""
     coming: list[Deferred[int]] = []
 
     def wait() -> Deferred[int]:
@@ -281,7 +281,7 @@ class OwnInterrupt(Waits):
 
 @pytest.mark.parametrize("kind", [Waits, Stubborn, BadInterrupt, OwnInterrupt])
 async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
-    """A build can be stopped, whatever its step waits for, and whatever it does about the stop."""
+    """A build can be stopped, for every wait of its step and every reaction to the stop."""
     monkeypatch.setattr("buildbot.process.stepwork.STOP_TIMEOUT_S", 0)
     held: list[Deferred[int]] = []
 

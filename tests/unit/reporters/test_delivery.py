@@ -1,4 +1,4 @@
-"""Reports arrive: at least once, in order, whatever the receiver and the masters do meanwhile."""
+"""Reports arrive: at least once, in order, also after failures of the receiver and of masters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SingleBranchScheduler and AnyBranchScheduler: every change is built once, whatever happens in between."""
+"""SingleBranchScheduler and AnyBranchScheduler: every change is built once, also after failures and restarts."""
 
 from __future__ import annotations
 

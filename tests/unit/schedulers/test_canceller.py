@@ -1,4 +1,4 @@
-"""What cancels builds that nobody needs any more."""
+"""Services that cancel outdated builds."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ TOO_MUCH = "is not between -2147483647 and 2147483647"
 async def test_what_cannot_be_stored_is_said_at_its_field(
     master: Any, args: dict[str, Any], messages: dict[str, str]
 ) -> None:
-    """No value that somebody submits gets as far as the database before it is refused."""
+    """A wrong submitted value is refused before it reaches the database."""
     codebases = [CodebaseParameter("", patch=PatchParameter())]
     scheduler = await started(master, codebases=codebases, properties=[AnyPropertyParameter("any")])
     with pytest.raises(ControlParamsError) as caught:

@@ -170,7 +170,7 @@ async def test_dependent(farm: SchedulerHarness) -> None:
 
 
 async def test_dependent_over_restarts(farm: SchedulerHarness) -> None:
-    """What ended while nobody looked is built at the start, once; what ended before it ever ran is not."""
+    """Buildsets that ended while it was stopped are built at the start, once; those before its first start are not."""
     before = await upstream(farm, "0")
     await complete(farm, before, SUCCESS)
     await farm.start(dependent())

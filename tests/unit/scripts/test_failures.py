@@ -87,7 +87,7 @@ def test_known(reason: Exception, message: str) -> None:
 
 
 def test_unknown() -> None:
-    """What nobody thought of is named, with the place of its traceback."""
+    """An unforeseen error is named, with the place of its traceback."""
     reason = ZeroDivisionError("oops")
     assert describe(reason, BASE) == (
         "unexpected error, ZeroDivisionError: oops (the traceback is in '/srv/ci/twistd.log')"

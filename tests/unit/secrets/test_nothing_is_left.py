@@ -142,7 +142,7 @@ async def test_where_a_long_line_is_cut(before: int) -> None:
 
 
 async def test_several_lines() -> None:
-    """Each line of a secret is hidden, in whatever pieces it comes."""
+    """Each line of a secret is hidden, in pieces of any size."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         return [("stdout", "key: first li"), ("stdout", "ne\nsecond"), ("stdout", " line\n")], 0

@@ -61,7 +61,7 @@ async def test_state(master: FakeMaster) -> None:
     ("style", "height"), [("plastic", "18"), ("flat", "20"), ("flat-square", "20"), ("badgeio", "20")]
 )
 async def test_styles(master: FakeMaster, style: str, height: str) -> None:
-    """Each style is a picture with room for its texts; they are text, whatever is in them."""
+    """Each style is a picture with room for its texts; any content of these is text."""
     async with serving(master, plugins={"badges": {"left_pad": 2, "color_scheme": {"unknown": "blue"}}}) as client:
         root, texts, colours = await badge(client, f"x.svg?style={style}&left_text=%3Cb%3E%26&left_color=123456&t=1")
         assert (texts, colours) == (["<b>&", "unknown"], ["#123456", "blue"])
@@ -111,7 +111,7 @@ async def test_png(master: FakeMaster) -> None:
 
 
 async def test_rules(master: FakeMaster) -> None:
-    """A badge is for whoever may read the builds that it is about."""
+    """A badge is open to users who may read its builds."""
     await Farm(master).configure({"open": [], "secret": []}, ["w"])
     authz = util.Authz([util.ViewBuildsEndpointMatcher(builder="secret", role="insiders")], [ROLES])
     async with serving(master, plugins={"badges": {}}, auth=util.UserPasswordAuth(USERS), authz=authz) as client:

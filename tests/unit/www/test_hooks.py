@@ -96,7 +96,7 @@ async def deliver(
 
 @pytest.mark.parametrize("dialect", ["base", "github", "gitlab", "gitea", "bitbucketcloud"])
 async def test_get_brings_nothing(master: FakeMaster, dialect: str) -> None:
-    """A link or a picture on somebody's page makes no change."""
+    """A link or a picture on a foreign page makes no change."""
     receiver = hooks(master, {dialect: {}})
     request = Request("GET", f"/change_hook/{dialect}", "author=x&comments=x")
     response = await receiver.handle(request, (dialect,))
@@ -519,7 +519,7 @@ async def test_commits_that_say_little(master: FakeMaster) -> None:
 @pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea", "bitbucketcloud"])
 @pytest.mark.parametrize("time", ["", "yesterday", "0001-01-01T00:00:00Z", "2026-03-04T05:06:07", None])
 async def test_texts_and_times_that_cannot_be_stored(master: FakeMaster, dialect: str, time: str | None) -> None:
-    """A commit is built whatever is odd about its message, its author, its files and its time."""
+    """A commit is built even if its message, author, files or time are malformed."""
     commit = {
         **COMMIT, "message": "\0\ud800" + "m" * checks.MAX_COMMENTS, "author": {"name": "J\0e", "raw": "J\0e"},
         "hash": SHA, "timestamp": time, "date": time,
@@ -679,7 +679,7 @@ async def test_base_refuses(master: FakeMaster, query: str, answer: str) -> None
 
 
 async def test_poller(master: FakeMaster) -> None:
-    """Pollers are told, by name or all, on whichever master they run; others are refused."""
+    """Pollers are told, by name or all, on the masters that run them; others are refused."""
     ids = {name: await master.data.update.findChangeSourceId(name) for name in ("one", "two")}
     told: list[Any] = []
     await master.mq.startConsuming(lambda key, _: told.append(int(key[2])), ("control", "changesources", None, "poll"))

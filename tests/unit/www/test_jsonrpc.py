@@ -120,7 +120,7 @@ async def test_no_text(where: str, text: str, why: str) -> None:
 
 
 async def test_internal() -> None:
-    """What nobody foresaw is told without its text."""
+    """An unforeseen error is told without its text."""
     data = make_data()
     data.broken = ZeroDivisionError("secret")
     assert await post(data, "builds/3", call("stop")) == (

@@ -200,7 +200,7 @@ async def test_secrets(master: FakeMaster) -> None:
 
 
 async def test_state(master: FakeMaster) -> None:
-    """A code that comes with another state, or to a browser that did not ask, logs nobody in."""
+    """A code with another state, or in a browser that did not begin the login, logs in no user."""
     async with providing() as (provider, url), serving(master, auth=made("GitLab", url)) as client:
         provider.answers = GITLAB
         back = provider.consent(await begin(client))
@@ -238,7 +238,7 @@ async def test_stolen_code(master: FakeMaster) -> None:
     ],
 )
 async def test_provider_fails(master: FakeMaster, answers: Any, status: int) -> None:
-    """A provider that does not answer as expected: nobody is logged in, and the visitor is told."""
+    """A provider that does not answer as expected: no user is logged in, and the visitor is told."""
     async with providing() as (provider, url), serving(master, auth=made("GitLab", url)) as client:
         provider.answers = answers
         got, _, text = await client.ask("GET", provider.consent(await begin(client)))
@@ -262,7 +262,7 @@ async def test_refused(master: FakeMaster) -> None:
     ],
 )
 async def test_unconfirmed_addresses(master: FakeMaster, name: str, answers: Any) -> None:
-    """An address that nobody has confirmed gives no roles: it is not taken."""
+    """An unconfirmed address gives no roles: it is not taken."""
     async with providing() as (provider, url), serving(master, auth=made(name, url)) as client:
         provider.answers = answers
         assert await client.get(provider.consent(await begin(client))) == 302

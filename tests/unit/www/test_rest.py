@@ -151,7 +151,7 @@ async def test_too_many_parameters() -> None:
 
 
 async def test_internal_errors_stay_inside() -> None:
-    """What nobody foresaw is told without its text."""
+    """An unforeseen error is told without its text."""
     data = make_data()
     data.broken = ZeroDivisionError("secret")
     response = await get(data, "builds")

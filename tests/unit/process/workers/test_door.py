@@ -1,4 +1,4 @@
-"""The worker port before somebody has said who they are: for how long, how many, and how much."""
+"""The worker port before the login: limits of time, connections and bytes."""
 
 from __future__ import annotations
 

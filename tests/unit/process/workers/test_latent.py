@@ -215,7 +215,7 @@ async def test_another_builds_fault() -> None:
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_agent_does_not_come(hangs: bool) -> None:
-    """After `missing_timeout` the build is given back, the instance stopped, and whoever wants to know is told."""
+    """After `missing_timeout` the build's request is released, the instance stopped, and people are told."""
     farm = harness(missing_timeout=60, notify_on_missing="a@b")
     await farm.start()
     starting: Deferred[None] = Deferred()
@@ -306,7 +306,7 @@ async def test_agent_is_lost() -> None:
 
 
 async def test_who_is_not_awaited_is_refused() -> None:
-    """An agent that logs in while nobody asked for it is told so, asleep and while the instance is stopped."""
+    """An agent that logs in while no build waits for it is refused, asleep and while the instance is stopped."""
     farm = harness(build_wait_timeout=0)
     await farm.start()
     with pytest.raises(RemoteError, match="a worker on demand, and no build waits for it now"):

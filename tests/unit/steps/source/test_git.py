@@ -211,7 +211,7 @@ async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, argum
 
 
 async def test_revision_that_is_a_branch_and_a_tag(farm: LocalFarm, repository: Repository) -> None:
-    """Which of them is meant nobody can tell, and the step says so; the full name can be given."""
+    """The name is ambiguous, and the step says so; the full name can be given."""
     repository.git("tag", "rel", repository.first)
     repository.git("branch", "rel")
     await farm.start(Git(repourl=str(repository.path)))
