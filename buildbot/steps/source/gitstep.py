@@ -75,7 +75,7 @@ class GitServerStep(GitStep):
         given = self.git_credentials
         try:
             files = ssh_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts)
-            url = without_password(self.repourl)
+            url = without_password(self.repourl or "")  # GitDiffInfo need not have one
             credentials = await login_texts(given, self.auth_credentials, url, self.render)
         except ValueError as problem:
             raise BuildStepFailed(str(problem)) from None
