@@ -38,7 +38,6 @@ ROOT = Path(__file__).resolve().parents[2]
 _START_S = 180.0
 #: how long the work that was begun may take to end, besides the expiry
 _SETTLE_S = 60.0
-_RECOVERY_S = 10.0
 #: nothing happens any more if there is no event for so long, where nothing is left to do and where something is
 _QUIET_S = 3.0
 _STUCK_S = 20.0
@@ -445,7 +444,7 @@ class Farm:
 
     @property
     def _limit(self) -> float:
-        return self._settings.expiry_s + _RECOVERY_S
+        return self._settings.expiry_s + self._settings.recovery_s
 
     def _check_snapshots(self) -> None:
         with self._engine.connect() as conn:

@@ -24,6 +24,7 @@ class Settings:
         broken: the mistake to make, see ``broken``; empty for none.
         expiry_s: after so many seconds a master that does not check in is declared dead.
         beat_s: how often masters check in.
+        recovery_s: how long after the expiry a lost master's work may wait for others, and its return for a build.
         keep_s: how far the log of events reaches back at least; clients that come back later are told so.
         loops: how many things a master does at once.
         pace_s: the mean pause between two of them.
@@ -36,6 +37,7 @@ class Settings:
     broken: str = ""
     expiry_s: int = 3
     beat_s: float = 0.5
+    recovery_s: float = 10.0
     keep_s: int = 10
     loops: int = 6
     pace_s: float = 0.05

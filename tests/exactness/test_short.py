@@ -32,11 +32,13 @@ def own_database(backend: str, directory: Path) -> Iterator[tuple[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize("backend", selected_backends())
 def test_exact(backend: str, tmp_path: Path) -> None:
     """A snapshot and the events after it are the later snapshot, whatever is killed; claims have one owner."""
     with own_database(backend, tmp_path) as (url, server):
-        settings = Settings(url, str(tmp_path), SEED, expiry_s=2)
+        # on a busy machine others come late; script/exactness says how long they take where there is room
+        settings = Settings(url, str(tmp_path), SEED, expiry_s=2, recovery_s=60)
         report = Farm(settings, faults=Faults(every_s=1.0), server=server).run(SECONDS)
     assert report.violations == []
     # and it did happen
@@ -53,6 +55,7 @@ def caught(broken: str, url: str, directory: Path, faults: Faults, said: tuple[s
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("broken", "faults", "said"),
     [
