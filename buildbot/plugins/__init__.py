@@ -27,7 +27,6 @@ LEFT_OUT: Mapping[str, Mapping[str, str]] = {
         "BuildEPYDoc": "Epydoc is no longer maintained; run another generator with ShellCommand, or use Sphinx",
         "BuildbotCiSetupSteps": "it serves the builds of Buildbot itself; use ShellSequence or Trigger",
         "BuildbotTestCiTrigger": "it serves the builds of Buildbot itself; use Trigger",
-        "HLint": "Lore is no longer maintained; use Sphinx, or ShellCommand for another program",
         "Darcs": "run darcs with ShellCommand, or move the repository to Git or Mercurial",
         "Monotone": "Monotone is no longer maintained; move the repository to Git or Mercurial",
     },
@@ -158,7 +157,7 @@ steps = Namespace(
         "buildbot.steps.package.deb.pbuilder": "DebCowbuilder DebPbuilder UbuCowbuilder UbuPbuilder",
         "buildbot.steps.package.rpm": "Mock MockBuildSRPM MockRebuild RpmBuild RpmLint",
         "buildbot.steps.python": "PyFlakes PyLint Sphinx",
-        "buildbot.steps.python_twisted": "RemovePYCs Trial",
+        "buildbot.steps.python_twisted": "HLint RemovePYCs Trial",
         "buildbot.steps.shell": (
             "Compile Configure PerlModuleTest SetPropertyFromCommand ShellCommand Test TreeSize "
             "WarningCountingShellCommand"

@@ -1,4 +1,4 @@
-"""Run the tests of Python projects with trial."""
+"""Run trial and lore, the programs of Twisted for tests and documentation."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from buildbot.interfaces import is_renderable
 from buildbot.process.logobserver import LogLineObserver, OutputProgressObserver
 from buildbot.process.shellmixin import ShellMixin
 from buildbot.process.step import BuildStep
+from buildbot.steps.findings import Findings
 from buildbot.steps.shell import ShellCommand
-from buildbot.util.results import FAILURE, SUCCESS
+from buildbot.util.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
 
 #: characters of the report on failed tests that are kept
 MAX_PROBLEMS_CHARS = 4 * 1024 * 1024
@@ -169,6 +170,54 @@ class _Report(LogLineObserver):
         if not self.total:
             return "no tests run"
         return " ".join([f"{self.total} {'test' if self.total == 1 else 'tests'} passed", *said])
+
+
+class HLint(ShellMixin, BuildStep):
+    """Check the changed ``.xhtml`` files with ``lore``, except those in ``sandbox/``; each line of output is a finding.
+
+    A build without such a file skips the step. Lore is no longer maintained: a project needs its own ``bin/lore``.
+    """
+
+    positional: ClassVar[tuple[str, ...]] = ("python",)
+
+    name = "hlint"
+    flunkOnFailure = False
+    warnOnFailure = True
+    warnOnWarnings = True
+    python = argument(
+        None, checks.optional(_words), rendered=True, doc="the interpreter that runs `bin/lore`; None: it runs itself"
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs = self.by_name(args, kwargs)
+        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        self.__found = _HLint()
+        self.addLogObserver("stdio", self.__found)
+
+    async def run(self) -> int:
+        """Check them."""
+        files = [each for each in self.build.allFiles() if each.endswith(".xhtml") and not each.startswith("sandbox/")]
+        if not files:
+            self.descriptionDone = "no changed .xhtml files"
+            return SKIPPED
+        self.command = [*(self.python or ()), "bin/lore", "-p", "--output", "lint", *files]
+        ran = await self.runCommand(await self.makeRemoteShellCommand())
+        if self.__found.total:
+            await self.addCompleteLog("warnings", self.__found.text(["hlints"]))
+        return FAILURE if ran.results() != SUCCESS else WARNINGS if self.__found.total else SUCCESS
+
+    def getResultSummary(self) -> Any:
+        """How many findings there are."""
+        if self.results == SKIPPED:
+            return self.summary_of_result()
+        total = self.__found.total
+        return self.summary_of_result(f"{total} {'hlint' if total == 1 else 'hlints'}")
+
+
+class _HLint(Findings):
+    def outLineReceived(self, line: str) -> None:
+        if ":" in line:
+            self.add("hlints", line)
 
 
 class RemovePYCs(ShellCommand):

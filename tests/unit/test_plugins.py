@@ -87,7 +87,7 @@ def test_everything() -> None:
         ("buildbot.steps.worker", "CopyDirectory FileExists MakeDirectory RemoveDirectory SetPropertiesFromEnv"),
         ("buildbot.steps.http", "DELETE GET HEAD HTTPStep OPTIONS POST PUT"),
         ("buildbot.steps.python", "PyFlakes PyLint Sphinx"),
-        ("buildbot.steps.python_twisted", "RemovePYCs Trial"),
+        ("buildbot.steps.python_twisted", "HLint RemovePYCs Trial"),
         ("buildbot.steps.mswin", "Robocopy"),
         ("buildbot.steps.package.rpm.rpmbuild", "RpmBuild"),
         ("buildbot.steps.package.rpm.mock", "Mock MockBuildSRPM MockRebuild"),

@@ -8,16 +8,17 @@ import pytest
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.process import factory as public_factory
+from buildbot.process.build import Build
 from buildbot.process.properties import Property
 from buildbot.steps.cppcheck import Cppcheck
 from buildbot.steps.factories import CPAN, BasicBuildFactory, BasicSVN, Distutils, GNUAutoconf, QuickBuildFactory
 from buildbot.steps.factories import Trial as TrialFactory
 from buildbot.steps.python import PyFlakes, PyLint, Sphinx
-from buildbot.steps.python_twisted import RemovePYCs, Trial
+from buildbot.steps.python_twisted import HLint, RemovePYCs, Trial
 from buildbot.steps.shell import ShellCommand
 from buildbot.steps.subunit import SubunitShellCommand
 from buildbot.test.steps import StepHarness
-from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
+from buildbot.util.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
 
 
 async def run(step: Any, *lines: str, rc: int = 0, **stamp: Any) -> tuple[StepHarness, dict[str, Any]]:
@@ -213,6 +214,29 @@ async def test_subunit(lines: list[str], rc: int, results: int, text: str) -> No
     if lines == ["nothing"]:
         _, row = await run(SubunitShellCommand(command="x", failureOnNoTests=True), *lines)
         assert (row["results"], row["state_string"]) == (FAILURE, "no tests run (failure)")
+
+
+@pytest.mark.parametrize(
+    ("lines", "rc", "results", "text"),
+    [
+        ([], 0, SUCCESS, "0 hlints"),
+        (["a.xhtml:1:2: bad", "done"], 0, WARNINGS, "1 hlint (warnings)"),
+        (["a.xhtml:1:2: bad", "a.xhtml:2:2: bad"], 1, FAILURE, "2 hlints (failure)"),
+    ],
+)
+async def test_hlint(lines: list[str], rc: int, results: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The changed documents are checked, and findings are warnings; without such a file nothing runs."""
+    files = ["a.xhtml", "sandbox/b.xhtml", "c.py"]
+    monkeypatch.setattr(Build, "allFiles", lambda build: files)
+    farm, row = await run(HLint(python="python2"), *lines, rc=rc)
+    assert command_of(farm) == ["python2", "bin/lore", "-p", "--output", "lint", "a.xhtml"]
+    assert (row["results"], row["state_string"]) == (results, text)
+    if lines:
+        assert farm.master.text(2, "warnings").splitlines() == [line for line in lines if ":" in line]
+    files[0] = "a.py"
+    farm, row = await run(HLint())
+    assert farm.connection.started == []
+    assert (row["results"], row["state_string"]) == (SKIPPED, "no changed .xhtml files (skipped)")
 
 
 async def test_remove_pycs() -> None:
