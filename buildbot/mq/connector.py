@@ -1,4 +1,4 @@
-"""The message queue, ``master.mq``: events for whoever listens, in every master of the installation."""
+"""The message queue, ``master.mq``: events for subscribers in every master of the installation."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ log = Logger()
 
 Callback = Callable[[tuple[str, ...], Any], Any]
 
-#: how often the positions of persistent consumers are saved that hear nothing, so that they do not grow too old
+#: seconds between two saves of the positions of persistent consumers without events, so that they do not get too old
 SAVE_INTERVAL_S = 60.0
 
 _cursor_of = Statement(select(consumers.c.seq).where(consumers.c.name_hash == bindparam("hash")))
@@ -60,7 +60,7 @@ class MQConnector:
         self.tail = LogTail(db, reactor, self.clock, self._dispatch, self._skipped)
         db.pool.groups.outbox = EventLog(db, lambda: self.tail.position)
         self._persistent: dict[str, Subscription] = {}
-        #: what consumers with a name have heard from this process; the saving of it may still be on its way
+        #: the positions of consumers with a name in this process; they may not be saved yet
         self._heard: dict[str, int] = {}
         self._saves = LoopingCall(self._save_positions)
         self._saves.clock = reactor
@@ -83,7 +83,7 @@ class MQConnector:
             self._saves.stop()
 
     def produce(self, routing_key: Sequence[str], message: Any) -> Deferred[None]:
-        """Announce a message to every listener of every master; a Deferred that fires once it is in the log.
+        """Announce a message to all subscribers of all masters; a Deferred that fires once it is in the log.
 
         Args:
             routing_key: tuple of text, without slashes and line ends.
@@ -107,15 +107,15 @@ class MQConnector:
             callback: gets a tuple of text and simple values, which it must not change.
             filter: tuple of text and None.
             persistent_name: a consumer with a name goes on where it was when it last stopped, restarts included. If the
-                process was killed, it may hear the last few events again.
+                process was killed, it may get the last few events again.
 
         Returns:
             Deferred firing with an object with ``.clock`` and ``.stopConsuming()``; no callback runs before. After
-            ``stopConsuming`` was called none runs any more. If this process slept until the log no longer held what
-            comes next, it stops by itself: ``.stopped`` is true, and ``.on_lost`` was called if one was set.
+            ``stopConsuming`` was called none runs any more. If this process was paused until the log no longer held
+            the next event, it stops by itself: ``.stopped`` is true, and ``.on_lost`` was called if one was set.
 
         Raises:
-            CursorTooOldError: the log no longer holds what follows the consumer's last position.
+            CursorTooOldError: the log no longer holds the events after the consumer's last position.
         """
         pattern = tuple(None if segment is None else checks.text(segment, "filter") for segment in filter)
 
@@ -135,7 +135,7 @@ class MQConnector:
         return subscription
 
     def clock(self) -> Deferred[tuple[int, int]]:
-        """The last number given out and the last one that is gone from the log; Deferred."""
+        """The last number given out and the last one removed from the log; Deferred."""
         reading = None if self._clock_reader is None else self._clock_reader.read()
         return self._db.pool.read_short(thdClock) if reading is None else reading.addErrback(self._read_clock_otherwise)
 
@@ -144,7 +144,7 @@ class MQConnector:
         return self._db.pool.read(thdClock)
 
     async def behind(self) -> int:
-        """For how many seconds the next event has been waiting to be delivered; 0 if none waits."""
+        """The seconds for which the next event has waited to be delivered; 0 if none waits."""
         created_at = await self._db.pool.read(thdCreatedAt, self.tail.position + 1)
         return 0 if created_at is None else max(self._db.pool.groups.clock.now() - created_at, 0)
 
@@ -161,8 +161,8 @@ class MQConnector:
         """Wait for the first event that matches.
 
         Args:
-            check_callback: called once we listen; if it gives (or its Deferred fires with) something true, what we wait
-                for has happened already, and None is returned.
+            check_callback: called after the subscription. If its result, or that of its Deferred, is true, the event
+                has happened already, and the result is None.
 
         Returns:
             Deferred with ``(routing_key, message)``.
@@ -183,7 +183,7 @@ class MQConnector:
             await subscription.stopConsuming()
 
     def metrics(self) -> Iterable[Family]:
-        """Who listens, and how much they were told."""
+        """Numbers of subscriptions and delivered events."""
         states = {("live",): 0, ("catching up",): 0, ("paused",): 0}
         for subscription in self._subscriptions:
             if not subscription.stopped:
@@ -200,7 +200,7 @@ class MQConnector:
 
     def _skipped(self, through: int) -> None:
         log.error(
-            "the log of events no longer holds {first} to {through}; subscriptions that have not heard them end",
+            "the log of events no longer holds {first} to {through}; subscriptions that have not had them end",
             first=self.tail.position + 1,
             through=through,
         )

@@ -1,4 +1,4 @@
-"""The log of events: appended in the caller's transaction, read by whoever follows."""
+"""The log of events: written in the caller's transaction, read by subscriptions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _set_trimmed = Statement(
 )
 
 
-#: how an aside, a JSON object, begins among the routing keys, of which it is the last; no key begins so
+#: the first character of an aside, a JSON object after the routing keys; no key begins with it
 ASIDE = "{"
 
 
@@ -45,10 +45,10 @@ class Event:
 
     __slots__ = ("_aside", "aside", "body", "keys", "message", "seq")
 
-    #: the message as simple values, read when it is first asked for; shared by all who listen, so not to be changed
+    #: the message as simple values, parsed at the first use; all subscribers share it, so it must not be changed
     message: Any
-    #: what the event says of its resource beside the message, also read when it is asked for: for subscriptions, not
-    #: for those who listen
+    #: the aside: attributes of the resource that the message does not have, parsed at the first use, for the
+    #: conditions of subscriptions
     aside: dict[str, Any] | None
 
     def __init__(self, seq: int, keys: tuple[str, ...], body: bytes) -> None:
@@ -76,7 +76,7 @@ class EventLog:
     """Appends to the log; the pool calls it last in every writing transaction.
 
     Args:
-        position: a number that has been given out, as new as can be told at once.
+        position: gives a number that has been given out, as new as is known.
     """
 
     def __init__(self, db: DBConnector, position: Callable[[], int]) -> None:
@@ -156,7 +156,7 @@ def thdTrim(conn: Connection, before: int, keep: int | None = None) -> int:
     Returns the number up to which all are gone.
     """
     newest, trimmed = thdClock(conn)
-    # times grow with the numbers, as far as the masters' clocks agree
+    # times rise with the numbers, if the masters' clocks agree
     held = range(trimmed + 1, newest + 1)
     through = trimmed + bisect_right(held, before, key=lambda seq: thdCreatedAt(conn, seq) or 0)
     if keep is not None:

@@ -1,4 +1,4 @@
-"""Which of many patterns match a routing key, without looking at those that do not."""
+"""An index of patterns, which finds the matching ones without testing the others."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ Shape = tuple[int, ...]
 class PatternIndex(Generic[T]):
     """Listeners by pattern.
 
-    Patterns of one length that fix the same positions have one shape; for a key, each shape of its length costs one
-    dictionary look-up, however many listeners there are.
+    Patterns of one length that fix the same positions have one shape. For a key, each shape of its length takes one
+    dictionary look-up, for any number of listeners.
     """
 
     def __init__(self) -> None:
         self._shapes: dict[int, dict[Shape, dict[tuple[str, ...], dict[T, None]]]] = {}
 
     def add(self, pattern: Pattern, listener: T) -> None:
-        """Have ``listener`` hear of keys that match."""
+        """Add a listener for a pattern."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
         fixed = tuple(segment for segment in pattern if segment is not None)
         listeners = self._shapes.setdefault(len(pattern), {}).setdefault(shape, {}).setdefault(fixed, {})
         listeners[listener] = None
 
     def remove(self, pattern: Pattern, listener: T) -> None:
-        """Have it hear no more; nothing happens if it did not."""
+        """Remove a listener of a pattern; nothing happens if it is not there."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
         fixed = tuple(segment for segment in pattern if segment is not None)
         shapes = self._shapes.get(len(pattern), {})
@@ -41,7 +41,7 @@ class PatternIndex(Generic[T]):
                 del shapes[shape]
 
     def matching(self, key: tuple[str, ...]) -> list[T]:
-        """The listeners whose pattern matches; one that listens by several patterns comes once for each."""
+        """The listeners whose pattern matches; a listener with several matching patterns comes once for each."""
         found: list[T] = []
         for shape, by_fixed in self._shapes.get(len(key), {}).items():
             found += by_fixed.get(tuple([key[i] for i in shape]), ())

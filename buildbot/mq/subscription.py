@@ -1,8 +1,8 @@
 """A subscription: every event that matches after a point, in order, once.
 
-It begins by reading the log from its cursor; when the cursor reaches the tail's position, in the same turn of the
-reactor, it is entered in the index of live listeners. One that is paused leaves the index, keeps its cursor, and
-reads the log again when it goes on, so a slow subscriber costs a number and not memory.
+It begins by reading the log from its cursor; when the cursor reaches the tail's position, it is added to the index of
+live listeners in the same turn of the reactor. A paused subscription leaves the index, keeps its cursor, and reads the
+log again when it goes on, so a slow subscriber costs only a number.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from buildbot.mq.tail import LogTail
 
 log = Logger()
 
-#: events read from the log at once while catching up: hundreds of clients may do so at the same time
+#: events that are read from the log at once: hundreds of clients may read it at the same time
 BATCH = 100
 
 Deliver = Callable[[Event, tuple[str, ...]], Any]
 
 
 class Pace(Protocol):
-    """How fast the log may be read for somebody."""
+    """The pace at which the log may be read for a subscriber."""
 
     async def wait(self) -> None:
-        """Return when it may be read."""
+        """Wait until the log may be read."""
 
     def took(self, seconds: float) -> None:
-        """So long it took."""
+        """Take the time of a reading."""
 
 
 class Subscription:
-    """What ``startConsuming`` gives."""
+    """A subscription, the result of ``startConsuming``."""
 
     def __init__(
         self,
@@ -60,10 +60,10 @@ class Subscription:
         self._reading = False
         self._paused = False
         self._stopped = False
-        #: called if the log was trimmed past the cursor: this subscription has stopped, what it followed must be
+        #: called if the log was trimmed past the cursor: this subscription has stopped, and its resources must be
         #: fetched again
         self.on_lost: Callable[[], Any] | None = None
-        #: asked before the log is read, and told how long that took; None: it is read as fast as it goes
+        #: limits the reading of the log; None: no limit
         self.pace: Pace | None = None
 
     @property
@@ -82,11 +82,11 @@ class Subscription:
         return "live" if self._live else "paused" if self._paused else "catching up"
 
     def start(self) -> None:
-        """Deliver from the next turn of the reactor on, so that whoever asked for it has it first."""
+        """Deliver from the next turn of the reactor on, so that the caller has the subscription first."""
         self._reactor.callLater(0, self._catch_up)
 
     def pause(self) -> None:
-        """Deliver nothing for a while; the cursor stays."""
+        """Deliver nothing until `resume`; the cursor stays."""
         self._cursor = self.clock
         self._leave()
         self._paused = True
@@ -105,8 +105,8 @@ class Subscription:
         return succeed(None)
 
     def hear(self, event: Event, key: tuple[str, ...]) -> None:
-        """Deliver one event; an error of the callback is logged and touches nobody else."""
-        # one that was delivered before may have stopped this one; a snapshot may be ahead of the tail
+        """Deliver one event; an error of the callback is logged and does not affect other subscriptions."""
+        # an earlier delivery may have stopped this subscription; a snapshot may be ahead of the tail
         if self._stopped or (event.seq <= self._cursor and self._live):
             return
         try:
@@ -115,7 +115,7 @@ class Subscription:
             log.failure("a callback failed for the event {key}", key="/".join(key))
 
     def skipped(self, through: int) -> None:
-        """The tail goes on after ``through`` without having delivered all before: whoever follows it live is lost."""
+        """The tail has skipped events up to ``through``: a live subscription has lost them."""
         if self._live and self.clock < through:
             self._lose()
 
@@ -137,7 +137,7 @@ class Subscription:
         ensureDeferred(self._read()).addErrback(self._failed)
 
     def _lose(self) -> None:
-        log.warn("the log of events no longer holds what follows {cursor}; a subscription ends", cursor=self._cursor)
+        log.warn("the log no longer holds the events after {cursor}; a subscription ends", cursor=self._cursor)
         self._reading = False
         self.stopConsuming()
         if self.on_lost is not None:

@@ -1,4 +1,4 @@
-"""Follows the log's tail and hands each event on, once and in order."""
+"""Follows the log's tail and delivers each event, once and in order."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ from buildbot.mq.log import Event, thdClock, thdEventsAfter
 
 log = Logger()
 
-#: how often the log is looked at where the database wakes nobody
+#: seconds between two looks at the log, on databases without notifications
 POLL_INTERVAL_S = 0.25
-#: and how often the clock is, where it does: who was killed between his commit and the wake-up wakes nobody
+#: seconds between two looks at the clock, on databases with notifications: a process may be killed between its commit
+#: and its notification
 LOOK_INTERVAL_S = 0.5
-#: the least time between two wake-ups of the other masters: one tells of all that happened meanwhile
+#: the least time between two notifications of the other masters: one serves for all events before it
 NOTIFY_INTERVAL_S = 0.01
-#: the least time between two looks at the log that wake-ups cause: one reads what all the others wrote meanwhile
+#: the least time between two looks at the log after notifications: one look reads all events of the other masters
 READ_INTERVAL_S = 0.02
 #: events read at once
 BATCH = 1000
 
 
 class LogTail:
-    """The position up to which this process has delivered events, and what moves it on."""
+    """The position up to which this process has delivered events, and the look-ups that move it."""
 
     def __init__(
         self,
@@ -74,14 +75,14 @@ class LogTail:
         if self._reading_soon is not None:
             self._reading_soon.cancel()
             self._reading_soon = None
-        if self._notifying is not None:  # the last thing that this master did
+        if self._notifying is not None:  # the notification of this master's last commit
             self._notifying.cancel()
             self._notify_now()
         if self._listener is not None:
             self._listener.close()
 
     def wake(self) -> None:
-        """Something may have been committed elsewhere: look."""
+        """Another process may have committed: look at the log."""
         if self.stopped:
             return
         if self._reading:
@@ -127,7 +128,7 @@ class LogTail:
                 self._again = False
                 found = await self._db.pool.read(thdEventsAfter, self.position, BATCH)
                 for event in found:
-                    if event.seq > self.position + 1:  # this process slept for longer than the log reaches back
+                    if event.seq > self.position + 1:  # this process was paused for longer than the log reaches back
                         self._skipped(event.seq - 1)
                     if event.seq > self.position:
                         self._advance(event)
@@ -147,7 +148,7 @@ class LogTail:
         while (following := self._early.pop(self.position + 1, None)) is not None:
             for event in following.events:
                 self._advance(event)
-        if self._early:  # somebody else's events come first
+        if self._early:  # events of other processes come first
             self.wake()
         self._notify()
 
@@ -169,5 +170,5 @@ class LogTail:
     def _notify_now(self) -> None:
         self._notifying = None
         self._notified_at = self._reactor.seconds()
-        # it is a hint: whoever does not get it looks by itself
+        # it is a hint: a master that misses it looks by itself later
         self._db.pool.read(self._db.dialect.notify).addErrback(lambda failure: log.debug("{f}", f=failure.value))

@@ -4,19 +4,18 @@ How it can end:
 
 - by its steps: their results, weighed by their ``flunkOn…`` and ``warnOn…`` flags, make the build's;
 - stopped (`Build.stopBuild`): the running step is interrupted, further steps run only with ``alwaysRun``; CANCELLED,
-  or what the caller asked for;
-- its worker is lost: the running step is interrupted, nothing further runs; RETRY, and the request is to be given out
-  again;
+  or the caller's result;
+- its worker is lost: the running step is interrupted, no further step runs; RETRY, and the request is released;
 - a write is refused with `NotClaimedError`: another master owns the request. The command on the worker is
   interrupted, and nothing more is written. `Build.run` raises the error when the worker is free.
 
-`Build` is what steps, renderables and users' subclasses ask and override. The work behind it is in objects that it
-owns, one file each:
+`Build` has the methods that steps and renderables call and that users' subclasses override. The work behind it is in
+objects that it owns, one file each:
 
 - `buildbot.process.buildgathering`: source stamps, changes and properties;
 - `buildbot.process.buildpreparation`: its first step, which makes the worker ready;
-- `buildbot.process.buildsequence`: its steps, and what their results make of its own;
-- `buildbot.process.buildstoring`: what is stored together, and properties in the database;
+- `buildbot.process.buildsequence`: its steps, and its result from theirs;
+- `buildbot.process.buildstoring`: its batches, and its properties in the database;
 - `buildbot.process.buildcontrol`: requests to stop it.
 """
 
@@ -72,7 +71,7 @@ class Build:
 
     Args:
         master: the master, for its ``data``, ``mq`` and ``reactor``.
-        builder: whose build it is; its ``name``, ``config`` and ``defaults`` are used.
+        builder: its builder, for its ``name``, ``config`` and ``defaults``.
         request: the build request, as the Data API gives it.
         worker: the worker, reserved for this build.
         connection: that worker's connection.
@@ -84,8 +83,8 @@ class Build:
         sourcestamps: the source stamps of its buildset.
         workdir: the factory's.
         results: its result so far.
-        locks: what it holds for its builder and its worker; None if that is nothing.
-        locks_waited_s: how long its steps have waited for theirs.
+        locks: its claim to the locks of its builder and its worker; None without locks.
+        locks_waited_s: the seconds that its steps have waited for their locks.
         stop_reason: why it was asked to stop; None if it was not.
     """
 
@@ -129,7 +128,7 @@ class Build:
     def __repr__(self) -> str:
         return f"<Build {self.builder.name!r} #{self.number}>"
 
-    # what steps and renderables ask
+    # for steps and renderables
 
     @property
     def builder_name(self) -> str:
@@ -147,7 +146,7 @@ class Build:
 
     @property
     def workerforbuilder(self) -> WorkerForBuilder:
-        """Its worker, as the builder sees it."""
+        """Its worker, for its builder."""
         return WorkerForBuilder(self.worker, self.builder)
 
     @property
@@ -162,7 +161,7 @@ class Build:
 
     @property
     def requests(self) -> list[BuildRequest]:
-        """The request that it is for, as users' functions see it, in a list; requests that were collapsed are not."""
+        """Its request, for users' functions, in a list; collapsed requests are not in it."""
         buildset = {"reason": self.reason, "sourcestamps": self.sourcestamps}
         given = self.__gathering.of_buildset
         properties = {name: given[name] for name in sorted(given)}
@@ -187,7 +186,7 @@ class Build:
         return list(self.changes)
 
     def allFiles(self) -> list[str]:
-        """The files that those changes touched, each once."""
+        """The files of its changes, each once."""
         return list(dict.fromkeys(file for change in self.changes for file in change["files"]))
 
     def getUrl(self) -> str:
@@ -198,9 +197,9 @@ class Build:
         """The statistics of a name that steps have set (`BuildStep.setStatistic`), put together.
 
         Args:
-            name: the statistic's.
-            summary_fn: called with what there is so far and the next value, in the order of the steps.
-            initial_value: what there is before the first; None: the first value itself.
+            name: of the statistic.
+            summary_fn: called with the value so far and the next one, in the order of the steps.
+            initial_value: the value before the first; None: the first value itself.
         """
         steps = [*self.__steps.done, *([self.__steps.current] if self.__steps.current is not None else [])]
         values = [step.getStatistic(name) for step in steps if step.hasStatistic(name)]
@@ -209,12 +208,12 @@ class Build:
         return reduce(summary_fn, values) if values else None
 
     def getWorkerInfo(self) -> Mapping[str, Any]:
-        """What the worker told about itself, and its name."""
+        """The worker's information, with its name."""
         return {"name": self.worker.name, **self.connection.info}
 
     @property
     def goes_on_elsewhere(self) -> bool:
-        """Whether it ends here only to be built again, or because another master has taken it over."""
+        """Whether it will be built again, or another master has taken it over."""
         if self.stop_reason is not None and self.__refused is None:
             return self.__stop_results == RETRY
         return self.__refused is not None or self.connection.lost
@@ -248,21 +247,21 @@ class Build:
         self.__steps.add_last(steps)
 
     async def default_workdir(self) -> Any:
-        """The directory of steps that have none of their own; a text or a renderable."""
+        """The directory of steps without one of their own; a text or a renderable."""
         if callable(self.workdir) and not is_renderable(self.workdir):
             return await resolved(self.workdir(self.getAllSourceStamps()))
         return self.workdir
 
     async def save_properties(self) -> None:
-        """Store the properties that are new or changed since the last time."""
+        """Store new and changed properties."""
         await self.__stored.save()
 
     def gather_properties(self, batch: UpdateBatch) -> None:
-        """Add the properties that are new or changed to a batch."""
+        """Add new and changed properties to a batch."""
         self.__stored.gather(batch)
 
     def write_failed(self, failure: Failure) -> None:
-        """A write in the background failed; if the build is not ours any more, what runs is interrupted."""
+        """A write in the background failed; if this master does not own the build any more, interrupt the step."""
         if failure.check(NotClaimedError) and self.__refused is None:
             self.__refused = failure
             in_background(self.__interrupt("another master took the build over"), f"interruption of {self!r}")
@@ -270,7 +269,7 @@ class Build:
     # its life
 
     async def start(self) -> None:
-        """Begin: its row is in the database when this returns. Raises what keeps it from starting."""
+        """Begin: its row is in the database when this returns. Raises the error that keeps it from starting."""
         brid = self.request["buildrequestid"]
         try:
             await self.__control.follow("buildrequests", brid, "cancel")
@@ -288,7 +287,7 @@ class Build:
         """Run to the end.
 
         Returns:
-            The result code; RETRY if the worker was lost. What remains is to store it.
+            The result code, which the caller stores; RETRY if the worker was lost.
 
         Raises:
             NotClaimedError: this master does not own the build any more.
@@ -316,7 +315,7 @@ class Build:
 
     @deferred
     async def stopBuild(self, reason: str = "no reason given", results: int = CANCELLED) -> None:
-        """Stop it; it ends with ``results``. What it runs is interrupted; the first call counts."""
+        """Stop it; it ends with ``results``. Its running step is interrupted; only the first call counts."""
         await self.stop(reason, results)
 
     async def stop(self, reason: str, results: int = CANCELLED) -> None:
@@ -332,7 +331,7 @@ class Build:
             await self.__steps.current.run_in_build.interrupt(reason)
 
     async def __is_wanted(self) -> bool:
-        """What the functions of builder and factory say. A build that is not wanted has no steps, and no properties."""
+        """Ask the functions of builder and factory whether to build. An unwanted build has no steps and properties."""
         if not self.is_asked_about:
             return True
         await self.gather()
@@ -342,7 +341,7 @@ class Build:
         return skipped is None or not await resolved(skipped(self))
 
     async def __prepare(self) -> None:
-        """The first step; the steps of the factory are made if it ends well."""
+        """Run the first step; if it succeeds, make the steps of the factory."""
         self.__steps.prepared = prepared = await self.__preparation.run()
         if prepared.results == SUCCESS:
             self.__steps.set(self.config.factory.make_steps())
@@ -351,15 +350,15 @@ class Build:
 
     @property
     def is_asked_about(self) -> bool:
-        """Whether a function decides if it is built at all."""
+        """Whether a function decides if it is built."""
         return self.config.do_build_if is not None or self.config.factory.skip_build_if is not None
 
     async def gather(self) -> None:
-        """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
+        """Gather source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
         await self.__gathering.gather()
 
     async def __store_last(self) -> None:
-        """Store the end of the last step, what remains of properties, and what the build came to."""
+        """Store the end of the last step, the rest of the properties, and the build's state."""
         self.__conclude()
         batch = self.master.data.update.batch()
         self.__steps.gather_end(batch)
@@ -385,7 +384,7 @@ class Build:
             self.__refused.raiseException()
 
     async def __say_exception(self) -> None:
-        """Show that the build itself failed, not a step; why stands in the master's log."""
+        """Show that the build itself failed, not a step; the reason is in the master's log."""
         try:
             await set_state(self, "build exception")
         except NotClaimedError:

@@ -1,4 +1,4 @@
-"""What the parts of a build ask of it; `buildbot.process.build.Build` owns them."""
+"""The build for its parts; `buildbot.process.build.Build` is the class, and owns them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildbot.process.stepcontract import StepBuild
 
 
 class RunningBuild(StepBuild, Protocol):
-    """What the parts of a build ask of it; see `buildbot.process.build.Build` for what each attribute means."""
+    """The build for its parts; for the attributes see `buildbot.process.build.Build`."""
 
     config: BuilderConfig
     request: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""Requests to stop a build, which come over the master's messages."""
+"""Requests to stop a build, from control messages."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class BuildControl:
         self._subscriptions.append(await self._build.master.mq.startConsuming(self._on_control, filter))
 
     async def unfollow(self) -> None:
-        """Obey no more."""
+        """Stop obeying control messages."""
         subscriptions, self._subscriptions = self._subscriptions, []
         for subscription in subscriptions:
             await maybeDeferred(subscription.stopConsuming)
 
     async def obey_earlier(self) -> None:
-        """Stop the build if that was asked for before `follow`; the database knows."""
+        """Stop the build if a stop was stored before `follow`."""
         db = self._build.master.db
         unfinished = await db.pool.read(db.builds.thdUnfinished, [self._build.request["buildrequestid"]])
         for buildid, reason, _ in unfinished:

@@ -1,4 +1,4 @@
-"""A builder in the running master: starts builds, and stores how they ended."""
+"""A builder in the running master: it starts builds, and stores their ends."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ class Builder:
 
     Args:
         master: the master, for its ``data``, ``mq``, ``db`` and ``reactor``.
-        config: its `BuilderConfig`; a reconfiguration may replace it, which later builds notice.
+        config: its `BuilderConfig`; a reconfiguration may replace it for later builds.
         builderid: its id in the database.
-        worker_manager: where the workers are.
+        worker_manager: has the workers.
 
     Attributes:
-        defaults: what the configuration says about all builds; a reconfiguration replaces it.
-        schedulers: those of the configuration by name, for steps that trigger them.
-        locks: those of the master.
+        defaults: the settings of all builds; a reconfiguration replaces them.
+        schedulers: the schedulers of the configuration by name, for steps that trigger them.
+        locks: the locks of the master.
         running: its running builds by id.
         on_finished: called with the builder when a build has ended, its end stored and its worker free.
     """
@@ -76,7 +76,7 @@ class Builder:
         """Whether there is a worker that could take a build now."""
         return not self._stopping and bool(self._worker_manager.available(self.name))
 
-    # what users' functions ask
+    # for users' functions
 
     @property
     def building(self) -> list[Build]:
@@ -85,19 +85,19 @@ class Builder:
 
     @deferred
     async def getOldestRequestTime(self) -> datetime | None:
-        """When the oldest request that waits for it was made; None if none waits."""
+        """When its oldest waiting request was made; None if none waits."""
         oldest = await self._first_waiting("buildrequestid")
         return None if oldest is None else to_datetime(oldest["submitted_at"])
 
     @deferred
     async def get_highest_priority(self) -> int | None:
-        """The highest priority of the requests that wait for it; None if none waits."""
+        """The highest priority of its waiting requests; None if none waits."""
         urgent = await self._first_waiting("-priority")
         return None if urgent is None else int(urgent["priority"])
 
     @deferred
     async def getNewestCompleteTime(self) -> datetime | None:
-        """When the newest of its completed requests was completed; None if there is none."""
+        """When its last completed request was completed; None if there is none."""
         query = {"filters": {"complete": True}, "order": ["-buildrequestid"], "limit": 1}
         newest = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
         return to_datetime(newest[0]["complete_at"]) if newest else None
@@ -119,13 +119,13 @@ class Builder:
         Args:
             request: the build request, as the Data API gives it.
             worker: one of `WorkerManager.available`.
-            reserved: what `ManagedWorker.reserve` gave, if that is done already.
-            locks: what the build holds to its end; released if it cannot be started.
+            reserved: the result of `ManagedWorker.reserve`, if that was called already.
+            locks: the claim that the build holds to its end; released if it cannot be started.
 
         Raises:
             WorkerNotAvailableError: the worker went away or is busy; nothing was done.
-            Exception: whatever kept the build from being stored; the worker is free again. In both cases the request
-                is still claimed.
+            Exception: the build could not be stored; the worker is free again. In both cases the request is still
+                claimed.
         """
         try:
             connection = worker.reserve(self.name) if reserved is None else reserved
@@ -141,10 +141,10 @@ class Builder:
                 locks.release()
             raise
         self.running[build.buildid] = build
-        in_background(self._see_through(build), repr(build))
+        in_background(self._run_to_end(build), repr(build))
 
     async def properties_before(self, request: Mapping[str, Any], worker: ManagedWorker) -> Properties:
-        """What is known, before it begins, of the properties of a build of a request on a worker that can take it."""
+        """The properties of a build of a request on a worker that are known before it begins."""
         connection = worker.connection_for_builds()
         if connection is None:
             raise WorkerNotAvailableError(f"worker {worker.name!r} is not connected")
@@ -159,7 +159,7 @@ class Builder:
 
         Args:
             reason: shown with each build.
-            results: how they end; RETRY gives their requests out again.
+            results: of the builds; RETRY releases their requests.
         """
         self._stopping = True
         if not self.running:
@@ -174,7 +174,7 @@ class Builder:
             late.cancel()
 
     async def ended(self) -> None:
-        """Returns when the builds that run have ended by themselves, and their ends are stored."""
+        """Return when the running builds have ended by themselves, and their ends are stored."""
         if self.running:
             all_ended: Deferred[None] = Deferred()
             self._waiting.append(all_ended)
@@ -184,7 +184,7 @@ class Builder:
         for build in list(self.running.values()):
             build.worker.drop(build.connection, reason)
 
-    async def _see_through(self, build: Build) -> None:
+    async def _run_to_end(self, build: Build) -> None:
         """Run a build to its end, store that, and free the worker."""
         try:
             await self._store_end(build, await build.run())
@@ -204,12 +204,12 @@ class Builder:
             self.on_finished(self)
 
     async def _store_end(self, build: Build, results: int) -> None:
-        """Finish the build, and complete its request or give it back."""
+        """Finish the build, and complete or release its request."""
         brid = build.request["buildrequestid"]
         await self._stored(build, lambda: self.master.data.update.endBuild(build.buildid, brid, results))
 
     async def _stored(self, build: Build, write: Callable[[], Deferred[None]]) -> None:
-        """Write until the database takes it: a request whose end is not stored would stay claimed for ever."""
+        """Repeat a write until the database takes it: a request whose end is not stored would stay claimed for ever."""
         for delay_s in chain(STORE_AGAIN_S, repeat(STORE_AGAIN_S[-1])):
             try:
                 await write()

@@ -1,4 +1,4 @@
-"""What a build is about: its source stamps, changes and properties, gathered before its first step."""
+"""The source stamps, changes and properties of a build, gathered before its first step."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from buildbot.process.sourcestamp import SourceStamp
 
 
 class Gathering:
-    """Gathers, once, what a build is about.
+    """Gathers, once, the source stamps, changes and properties of a build.
 
     Attributes:
-        of_buildset: the properties of the build's buildset; none before they are gathered.
+        of_buildset: the properties of the build's buildset; empty before they are gathered.
     """
 
     def __init__(self, build: RunningBuild) -> None:
@@ -25,7 +25,7 @@ class Gathering:
         self.of_buildset: Mapping[str, Any] = {}
 
     async def gather(self) -> None:
-        """Source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
+        """Gather source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
         if self._begun:
             return
         self._begun = True
@@ -59,7 +59,7 @@ class Gathering:
             )
 
     def _set_facts(self) -> None:
-        """Properties that say what is built, for which builder, where, and for whom."""
+        """Set the properties of the code, the builder, the worker and the owners."""
         build, properties = self._build, self._build.properties
         if len(build.sourcestamps) == 1:
             for name in ("branch", "revision", "repository", "project", "codebase"):
@@ -74,7 +74,7 @@ class Gathering:
             properties.setProperty("owners", sorted({owner for owner in owners if owner}), "Build")
 
     async def _set_configured(self) -> None:
-        """Properties of the configuration: of the builder and the worker, and the defaults of those not set yet."""
+        """Set the configured properties: of the builder and the worker, and defaults for names not set yet."""
         build, properties = self._build, self._build.properties
         for source, values in (
             ("Builder", build.config.properties),
@@ -91,11 +91,11 @@ class Gathering:
 
 
 def set_directories(build: RunningBuild, leave: Collection[str] = ()) -> None:
-    """Set properties with the worker's directory and the builder's in it, as far as they are known.
+    """Set properties with the directories of the worker and of the builder in it, if they are known.
 
     Args:
-        build: whose properties they are.
-        leave: names of properties that stay as they are.
+        build: the build.
+        leave: names of properties that are not set.
     """
     info = build.connection.info
     if isinstance(info.get("basedir"), str):

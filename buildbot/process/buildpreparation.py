@@ -1,4 +1,4 @@
-"""The beginning of a build, and its first step: what it is about is gathered, and its worker is made ready."""
+"""The beginning of a build, and its first step: it gathers the build's properties and prepares the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PREPARATION = "worker_preparation"
 
 @dataclass(frozen=True)
 class Prepared:
-    """How the preparation of a build ended, to be stored with what comes next."""
+    """The end of the preparation of a build, to be stored with the beginning of the next step."""
 
     buildid: int
     stepid: int
@@ -41,7 +41,7 @@ class Prepared:
             batch.setBuildStateString(self.buildid, "building")
 
     async def end(self, update: Updates) -> None:
-        """Store it piece by piece."""
+        """Store it by single calls."""
         await update.setStepStateString(self.stepid, self.text)
         await update.finishStep(self.stepid, self.results)
         if self.results == SUCCESS:
@@ -52,18 +52,18 @@ class Preparation:
     """The preparation of a build.
 
     Attributes:
-        refused: why the worker could not be made ready, and how the build ends then; None if it could.
+        refused: why the worker could not be prepared, with the build's result; None if it could.
     """
 
     def __init__(self, build: RunningBuild) -> None:
         self.refused: NotPreparedError | None = None
         self._build = build
         self._stepid = 0
-        #: fires when the worker is made ready; None before and afterwards
+        #: fires when the worker is prepared; None before and afterwards
         self._making_ready: Deferred[Connection] | None = None
 
     async def begin(self) -> None:
-        """Store that the build begins, with this step; without it if functions are asked first whether to build."""
+        """Store the beginning of the build, with this step; without it if functions decide first whether to build."""
         build = self._build
         brid, update, workerid = build.request["buildrequestid"], build.master.data.update, build.worker.workerid
         if build.is_asked_about:
@@ -80,7 +80,7 @@ class Preparation:
             build.buildid = await update.newBuild(brid, workerid=workerid)
 
     async def run(self) -> Prepared:
-        """Gather what the build is about, make its worker ready and see whether it is there; how that ended."""
+        """Gather the build's properties, prepare its worker and check that it is alive; gives how that ended."""
         build = self._build
         update = build.master.data.update
         if not self._stepid:
@@ -96,7 +96,7 @@ class Preparation:
             build.gather_properties(batch)
             batch.setBuildStateString(build.buildid, "pinging worker")
             stored = ensureDeferred(stored_together(build, batch))
-            alive = await build.worker.check_alive(build.connection)  # while that is stored
+            alive = await build.worker.check_alive(build.connection)  # meanwhile the beginning is stored
             if not await stored:
                 await build.save_properties()
                 await set_state(build, "pinging worker")
@@ -106,7 +106,7 @@ class Preparation:
             results, text = RETRY, f"worker {build.workername} lost: {problem}"
         except NotClaimedError:
             raise
-        except CancelledError:  # stopped while its worker was made ready
+        except CancelledError:  # stopped while its worker was prepared
             results, text = CANCELLED, "stopped before the worker was ready"
         except NotPreparedError as problem:
             self.refused = problem
@@ -118,16 +118,16 @@ class Preparation:
         return Prepared(build.buildid, self._stepid, results, kept(build, text))
 
     def cancel(self) -> None:
-        """Wait no longer for the worker to be made ready."""
+        """Stop waiting for the worker."""
         if self._making_ready is not None:
             self._making_ready.cancel()
 
     async def _make_ready(self) -> None:
-        """Have the worker made ready, and note what it tells about itself."""
+        """Prepare the worker, and set the properties from its information."""
         build = self._build
         self._making_ready = ensureDeferred(build.worker.prepare(build, build.connection))
         if build.stop_reason is not None and not self._making_ready.called:
-            self._making_ready.cancel()  # a worker that is there runs the steps that always run
+            self._making_ready.cancel()  # a connected worker runs the steps that always run
         try:
             connection = await self._making_ready
         finally:
@@ -137,7 +137,7 @@ class Preparation:
             set_directories(build, leave={**build.worker.config.properties, **build.config.properties})
 
     async def _say_refused(self, problem: NotPreparedError) -> None:
-        """Keep the details of why the worker could not be made ready, for people and for pages."""
+        """Store why the worker could not be prepared, in a log and for pages."""
         text = problem.details or str(problem)
         for name, kind, content in (("err.text", "t", text), ("err.html", "h", f"<pre>{escape(text)}</pre>")):
             update = self._build.master.data.update

@@ -1,10 +1,11 @@
-"""Pending build requests, as users' functions see them, and which of them stand for one build.
+"""Pending build requests for users' functions, and the collapsing of requests.
 
-**Collapsing.** When a request is added, the older ones of its builder that wait and that it stands for are completed as
+**Collapsing.** When a request is added, older waiting requests of its builder for the same code are completed as
 SKIPPED; the newest stays, with the highest priority of them all. ``collapseRequests`` of the builder, or of the
-installation, says which: ``True`` is the rule of `BuildRequest.canBeCollapsed`, a function decides by itself. Every
-master that has the builder looks at a new request; the claim decides which of them completes an older one, and one
-that is claimed by then is built.
+installation,
+is the rule: ``True`` is `BuildRequest.canBeCollapsed`, a function decides by itself. Every master with the builder
+looks at a new request; the claim decides which master completes an older one, and a request that is claimed already is
+built.
 """
 
 from __future__ import annotations
@@ -24,18 +25,18 @@ from buildbot.util.results import SKIPPED
 
 _log = Logger()
 
-#: properties of a buildset that say who wanted it and why, not what is built
+#: properties of a buildset about its owner and reason, not about the code
 _ABOUT_PEOPLE = frozenset({"owner", "owners", "reason"})
-#: how many older requests are looked at
+#: the number of older requests that are looked at
 _OLDER = 500
 
 
-#: what has to be asked for, so that `BuildRequest.from_data` knows all of a request
+#: the options of a query for `BuildRequest.from_data`
 WHOLE: Mapping[str, Any] = MappingProxyType({"expand": ["buildset"], "properties": ["*"]})
 
 
 class BuildRequest:
-    """A pending request as users' functions see it (``nextBuild``, ``nextWorker``, ``canStartBuild``).
+    """A pending request for users' functions (``nextBuild``, ``nextWorker``, ``canStartBuild``).
 
     Attributes:
         id: the build request's id.
@@ -70,7 +71,7 @@ class BuildRequest:
 
     @classmethod
     def from_data(cls, data: Mapping[str, Any], buildername: str = "") -> BuildRequest:
-        """The request that the Data API describes with ``data``, which was asked for with `WHOLE`."""
+        """A request from ``data`` of the Data API, which was read with `WHOLE`."""
         return cls(data, buildername)
 
     def getSubmitTime(self) -> int:
@@ -80,11 +81,11 @@ class BuildRequest:
     @staticmethod
     @deferred
     async def canBeCollapsed(master: Master, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-        """Whether one build does for both, whatever it is asked: the same code without a patch, the same properties.
+        """Whether one build serves both requests: the same code without a patch, the same properties.
 
         Args:
             master: the master.
-            new, old: requests, as the Data API gives them. One that somebody waits for is built by itself.
+            new, old: requests, as the Data API gives them. A request that a build waits for is built by itself.
         """
         if new["waited_for"] or old["waited_for"]:
             return False
@@ -106,11 +107,11 @@ async def _asked(master: Master, bsid: int) -> Any:
 
 
 class BuilderView(dict[str, Any]):
-    """A builder as a function of ``collapseRequests`` sees it: the Data API's dictionary, with ``name`` and ``config``.
+    """A builder for a function of ``collapseRequests``: the Data API's dictionary, with ``name`` and ``config``.
 
     Args:
         builder: the running builder.
-        row: what the Data API gives.
+        row: the builder's dictionary of the Data API.
     """
 
     def __init__(self, builder: RunningBuilder, row: Mapping[str, Any]) -> None:
@@ -121,13 +122,13 @@ class BuilderView(dict[str, Any]):
 
 
 class Collapser:
-    """Completes requests that a newer one stands for.
+    """Completes requests that a newer one replaces.
 
     Args:
         master: the master, for its ``data``.
 
     Attributes:
-        default: ``c['collapseRequests']``, for builders that say nothing.
+        default: ``c['collapseRequests']``, for builders without a rule.
     """
 
     def __init__(self, master: Master) -> None:
@@ -140,7 +141,7 @@ class Collapser:
         return (self.default if rule is None else rule) or False
 
     async def collapse(self, builder: RunningBuilder, brid: int) -> None:
-        """Look at what waits for a builder beside a new request. What goes wrong is logged: all are built then."""
+        """Collapse the waiting requests of a builder into a new one. Errors are logged: then all requests are built."""
         rule = self.rule_of(builder)
         if rule is False:
             return

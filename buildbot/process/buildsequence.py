@@ -1,7 +1,7 @@
 """The steps of a build, run one after the other.
 
-The end of a step is stored in one transaction with the beginning of the next. If that is refused, the end is stored
-piece by piece, which may change how the step ended, and so what comes next.
+The end of a step is stored in one transaction with the beginning of the next. If that is refused, the end is stored by
+single calls, which may change the step's result, and so the next step.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from buildbot.process.buildstoring import stored_together
 from buildbot.process.step import BuildStep, StepFactory
 from buildbot.util.results import SUCCESS, computeResultAndTermination
 
-#: the name of the second step, where the builder has locks
+#: the name of the second step, if the builder has locks
 LOCKS = "locks_acquire"
 
 
 class StepSequence:
-    """The steps of a build, and what their results make of the build's.
+    """The steps of a build, and the build's result from theirs.
 
     Attributes:
         done: the steps that have ended.
         current: the step that runs now; it is interrupted if the build is stopped.
-        prepared: how the preparation ended, until that is stored.
+        prepared: the end of the preparation, until it is stored.
     """
 
     def __init__(self, build: RunningBuild) -> None:
@@ -37,11 +37,11 @@ class StepSequence:
         self._terminate = False
         #: the step whose end is not stored yet
         self._last: BuildStep | None = None
-        #: the build's results, and whether it was to end, without the last step
+        #: the build's result without the last step, and whether it was to end
         self._before = SUCCESS, False
 
     def set(self, steps: list[BuildStep]) -> None:
-        """Run these steps, in place of those that wait."""
+        """Replace the waiting steps by these."""
         self._waiting = steps
 
     def add_next(self, steps: Iterable[BuildStep | StepFactory[BuildStep]]) -> None:
@@ -53,7 +53,7 @@ class StepSequence:
         self._waiting += _made(steps)
 
     async def run(self, check: Callable[[], None]) -> None:
-        """Run the steps; the end of the last one may not be stored afterwards.
+        """Run the steps; afterwards the end of the last one may still have to be stored.
 
         Args:
             check: called before each step; it raises if the build may not go on.
@@ -79,7 +79,7 @@ class StepSequence:
                 self._last = step
 
     async def note_locks(self) -> None:
-        """A step that says that the build has its builder's locks: it got them before it was started."""
+        """Add a step that shows that the build has its builder's locks, which it got before it was started."""
         build = self._build
         update = build.master.data.update
         batch = update.batch()
@@ -100,7 +100,7 @@ class StepSequence:
 
     @property
     def has_unstored_end(self) -> bool:
-        """Whether the end of the last step, which includes the properties of the build, is not stored yet."""
+        """Whether the end of the last step, with the build's properties, is not stored yet."""
         return self._last is not None
 
     def gather_end(self, batch: UpdateBatch) -> None:
@@ -118,7 +118,7 @@ class StepSequence:
             last.run_in_build.end.stored()
 
     async def end_piecewise(self) -> bool:
-        """Store the end of the last step piece by piece, and weigh the step again; False if there was none."""
+        """Store the end of the last step by single calls, and weigh the step again; False if there was none."""
         if self.prepared is not None:
             prepared, self.prepared = self.prepared, None
             await prepared.end(self._build.master.data.update)
@@ -139,7 +139,7 @@ class StepSequence:
         return None
 
     async def _store_turn(self, step: BuildStep) -> bool:
-        """Store the end of a step and the beginning of the next; False if the end was stored otherwise, and no more."""
+        """Store the end of a step with the beginning of the next; False if only the end was stored, by single calls."""
         batch = self._build.master.data.update.batch()
         self.gather_end(batch)
         row = step.run_in_build.gather_beginning(batch)
@@ -153,7 +153,7 @@ class StepSequence:
         return True
 
     def _weigh(self, step: BuildStep) -> None:
-        """Let a step's result count."""
+        """Let a step's result count for the build's."""
         if step.results is not None:
             self._build.results, ends = computeResultAndTermination(step, step.results, self._build.results)
             self._terminate = self._terminate or ends

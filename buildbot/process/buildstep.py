@@ -1,4 +1,4 @@
-"""The public path of what steps are made from; the code is in `step`, `shellmixin` and `commandmixin`."""
+"""The public path of the classes for steps; the code is in `step`, `shellmixin` and `commandmixin`."""
 
 from zope.interface import classImplements
 

@@ -1,4 +1,4 @@
-"""How a build stores: several writes together where it can, texts and properties without secrets."""
+"""The writes of a build: in batches, with texts and properties without secrets."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _Properties = Mapping[str, tuple[Any, str]]
 
 
 async def stored_together(build: RunningBuild, batch: UpdateBatch) -> bool:
-    """Store a batch; False if something in it was refused, so that its pieces are to be tried one by one."""
+    """Store a batch; False if a call in it was refused, so that the calls must be repeated one by one."""
     try:
         await batch.send()
     except NotClaimedError:
@@ -27,13 +27,13 @@ async def stored_together(build: RunningBuild, batch: UpdateBatch) -> bool:
     except Exception as problem:
         if is_unavailable(problem):
             raise
-        _log.debug("{build}: stored piece by piece, for {problem}", build=build, problem=problem)
+        _log.debug("{build}: stored by single calls, because of {problem}", build=build, problem=problem)
         return False
     return True
 
 
 def kept(build: RunningBuild, text: str) -> str:
-    """``text`` as it is stored: without secrets, and without characters that databases refuse."""
+    """``text`` without secrets, and without characters that databases refuse."""
     return storable(build.properties.redactor.clean(text))
 
 
@@ -43,7 +43,7 @@ async def set_state(build: RunningBuild, text: str) -> None:
 
 
 class StoredProperties:
-    """The properties of a build in the database: those are stored that are new or changed since the last time."""
+    """The properties of a build in the database: only new and changed ones are stored."""
 
     def __init__(self, build: RunningBuild) -> None:
         self._build = build
@@ -68,12 +68,12 @@ class StoredProperties:
         self._stored = now
 
     def _changed(self) -> tuple[_Properties, _Properties]:
-        """Those that are new or changed, and all."""
+        """The new and changed properties, and all properties."""
         now = self._build.properties.asDict()
         return {name: value for name, value in now.items() if self._stored.get(name) != value}, now
 
     def _without_secrets(self, properties: _Properties) -> dict[str, tuple[Any, str]]:
-        """Properties as they are stored; steps go on with the values themselves."""
+        """Properties without secrets, to be stored; steps use the values themselves."""
         redactor = self._build.properties.redactor
         return {
             redactor.clean(name): (redactor.clean_value(value), redactor.clean(source))

@@ -1,7 +1,7 @@
-"""The requests of a builder that wait, whole, as users' functions are given them.
+"""The waiting requests of a builder with all their data, for users' functions.
 
-``nextBuild`` is given all that wait, however many these are, and is asked again for each build. So each request is read
-whole once, and kept for as long as it waits; each time only ids and priorities are read.
+``nextBuild`` gets all waiting requests, and is called again for each build. So the data of a request is read once, and
+kept while the request waits; later only ids and priorities are read.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
 from buildbot.process.draining import Draining
 
-#: how many are read at first; most often one of them is built
+#: requests that are read first; mostly one of them is built
 FIRST = 100
-#: how many are read whole in one query
+#: requests whose data is read in one query
 CHUNK = 500
-#: characters of a patch that functions see; all that waits is in memory
+#: characters of a patch for functions; all waiting requests are in memory
 PATCH_CHARS = 10_000
-#: what is read each time
+#: the fields that are read each time
 _BRIEF = ("buildrequestid", "priority", "buildsetid", "waited_for")
 
 
 class Candidate(NamedTuple):
-    """A request that waits.
+    """A waiting request.
 
     Attributes:
-        row: as the Data API gives it.
-        shown: as users' functions see it.
+        row: of the Data API.
+        shown: for users' functions.
     """
 
     row: dict[str, Any]
@@ -38,23 +38,23 @@ class Candidate(NamedTuple):
 
 
 class Candidates:
-    """The requests that wait for builders.
+    """The waiting requests of builders.
 
     Args:
         master: the master, for its ``data``.
 
     Attributes:
-        draining: which requests are still built, if the master is about to stop.
+        draining: decides which requests are still built, if the master is stopping.
     """
 
     def __init__(self, master: Master) -> None:
         self.draining: Draining | None = None
         self._master = master
-        #: by builder: those that are known whole, by id
+        #: by builder: the requests with data, by id
         self._known: WeakKeyDictionary[Any, dict[int, Candidate]] = WeakKeyDictionary()
 
     async def of(self, builder: RunningBuilder) -> AsyncIterator[Candidate]:
-        """The requests of a builder, the most urgent first; read as far as they are asked for."""
+        """The requests of a builder, the most urgent first; read as the caller goes on."""
         known = self._known.setdefault(builder, {})
         brief = await self._brief(builder, FIRST)
         async for each in self._whole(builder, known, brief):
@@ -68,11 +68,11 @@ class Candidates:
             yield each
 
     async def all_of(self, builder: RunningBuilder) -> list[Candidate]:
-        """All of them."""
+        """All waiting requests of a builder."""
         return [each async for each in self.of(builder)]
 
     async def first(self, builder: RunningBuilder) -> dict[str, Any] | None:
-        """The most urgent request, as the Data API gives it without more; None if none waits."""
+        """The most urgent request, as the Data API gives it; None if none waits."""
         found = await self._brief(builder, 1, None)
         return found[0] if found else None
 
@@ -88,7 +88,7 @@ class Candidates:
         return [each for each in found if await self.draining.needs(each)][:limit]
 
     def forget(self, builder: RunningBuilder, row: Mapping[str, Any]) -> None:
-        """A request is about to be built."""
+        """Forget a request that will be built."""
         self._known.get(builder, {}).pop(row["buildrequestid"], None)
 
     async def _get(self, query: dict[str, Any]) -> Any:
@@ -96,7 +96,7 @@ class Candidates:
 
     @staticmethod
     def _keep(known: dict[int, Candidate], brief: Iterable[Mapping[str, Any]]) -> None:
-        """Forget those that wait no more."""
+        """Forget the requests that wait no more."""
         for brid in known.keys() - {each["buildrequestid"] for each in brief}:
             del known[brid]
 
@@ -108,11 +108,11 @@ class Candidates:
             await self._read(builder, known, chunk)
             for each in chunk:
                 found = known.get(each["buildrequestid"])
-                if found is not None:  # another master may have taken it meanwhile
+                if found is not None:  # another master may have claimed it meanwhile
                     yield found
 
     async def _read(self, builder: RunningBuilder, known: dict[int, Candidate], chunk: list[dict[str, Any]]) -> None:
-        """Know these whole."""
+        """Read the data of these requests."""
         missing = [
             each["buildrequestid"]
             for each in chunk
@@ -126,7 +126,7 @@ class Candidates:
 
 
 def _cut_patches(row: dict[str, Any]) -> None:
-    """Keep no more than the beginning of patches, which may be long; a build gets them from the database."""
+    """Keep only the beginning of patches, which may be long; a build reads them from the database."""
     for stamp in row["buildset"]["sourcestamps"]:
         patch = stamp["patch"]
         if patch is not None and len(patch["body"]) > PATCH_CHARS:

@@ -1,28 +1,27 @@
-"""The distributor: hands build requests to builders whose workers can take them.
+"""The distributor: gives build requests to builders whose workers can take them.
 
-Builders with the same workers form a *pool*. A pool is *due* when something may have changed for it: a request is new
-or was given back, a worker may take a build (it connected, was unpaused, ended a build). One loop serves what is due:
-as long as a pool has an idle worker it takes the most urgent request of the builders in it (priority, then age),
-reserves the worker, and goes on; all requests that are handed out in one go are claimed side by side, which is one
-transaction. Several masters may do this at the same time: the claim decides, and who loses it goes on with the next
-request.
+Builders with the same workers form a *pool*. A pool is *due* when it may have work: a request is new or was released,
+or a worker may have become able to take a build (it connected, was unpaused, ended a build). One loop serves the due
+pools: as long as a pool has an idle worker it takes the most urgent request of the builders in it (priority, then age),
+reserves the worker, and goes on; all requests of one round are claimed at the same time, in one transaction. Several
+masters may do this at the same time: the claim decides, and a master that loses it goes on with the next request.
 
 No step looks at all builders, at all workers or at the whole queue: `waiting` knows the most urgent requests,
 `workers.idle` the idle workers, and events of requests come by the routing keys of this master's builders.
 
-A builder is *aside* while its requests are not looked at: no worker that is idle may build it, or a user's function
-said no. It comes back when something changes for it. A request whose build cannot be started is given back; its builder
-rests for a moment, so that a broken one does not spin.
+A builder is *aside* while its requests are not looked at: no idle worker may build it, or a user's function refused. It
+comes back when a request, a worker or its configuration changes. A request whose build cannot be started is released;
+its builder rests for a moment, so that a broken one does not spin.
 
 **Locks** of builders and workers are taken before a request is claimed (see `turns`), so no worker and no request is
 held while others have them.
 
-**Users' functions** (``canStartBuild``, ``nextBuild``, ``nextWorker``, ``prioritizeBuilders``…) may say no for reasons
-that nobody announces: the hour, a file, another machine. Whoever they said no to is looked at again after
-`Distributor.again_s`. One that fails is logged and counts as a no, for its builder only. Where there are such
-functions, builds are started one after the other.
+**Users' functions** (``canStartBuild``, ``nextBuild``, ``nextWorker``, ``prioritizeBuilders``…) may refuse for reasons
+that no event announces: the hour, a file, another machine. A refused builder is looked at again after
+`Distributor.again_s`. A failure is logged and counts as a refusal, for its builder only. With such functions, builds
+are started one after the other.
 
-**Before a clean stop** only those requests are handed out that running builds wait for (see `draining`).
+**Before a clean stop** only requests that running builds wait for are handed out (see `draining`).
 """
 
 from __future__ import annotations
@@ -55,9 +54,9 @@ class _Pool:
     """Builders with the same workers.
 
     Attributes:
-        workers: those.
-        waiting: the requests of its builders, but for those aside.
-        aside: builders whose requests are not looked at for now.
+        workers: the names of these workers.
+        waiting: the requests of its builders, except builders that are aside.
+        aside: builders whose requests are not looked at now.
     """
 
     def __init__(self, workers: WorkerPool, waiting: WaitingRequests) -> None:
@@ -72,12 +71,12 @@ class Distributor:
     Args:
         master: the master, for its ``data``, ``mq`` and ``reactor``.
         builders: the running builders by name; may change while it runs (then call `configure`).
-        worker_manager: where the workers are; its ``on_change`` is taken.
+        worker_manager: has the workers; the distributor sets its ``on_change``.
     """
 
-    #: how long a builder rests that could not start a build, in seconds
+    #: seconds that a builder rests after it could not start a build
     rest_s = 10.0
-    #: when a builder is looked at again to which a user's function said no, in seconds
+    #: seconds until a builder is looked at again after a user's function refused
     again_s = 30.0
 
     def __init__(self, master: Master, builders: Mapping[str, Builder], worker_manager: WorkerManager) -> None:
@@ -103,28 +102,28 @@ class Distributor:
         self._loop: Deferred[Any] | None = None
 
     async def start(self) -> None:
-        """Begin to hand out requests, those that wait already first."""
+        """Begin to hand out requests, the waiting ones first."""
         self._running = True
         self._workers.on_change = self.worker_changed
         await self.configure()
 
     async def drain(self, draining: Draining) -> None:
-        """Hand out from now on only what running builds wait for."""
+        """Hand out from now on only requests that running builds wait for."""
         self._draining = self.chooser.candidates.draining = draining
         await self.configure()
 
     async def resume(self) -> None:
-        """Hand out everything again, after `drain`, and also after `stop`."""
+        """Hand out all requests again, after `drain` or `stop`."""
         self._draining = self.chooser.candidates.draining = None
         await self.start()
 
     async def settled(self) -> None:
-        """Returns when no request is being handed out."""
+        """Return when no request is being handed out."""
         while self._loop is not None:
             await resolved(self._loop)
 
     async def stop(self) -> None:
-        """Hand out nothing more; returns when the requests under way are started or given back."""
+        """Hand out nothing more; returns when the requests of this round are started or released."""
         self._running = False
         await self._unsubscribe()
         for timers in (self._resting, self._again):
@@ -136,7 +135,7 @@ class Distributor:
             await self._loop
 
     async def configure(self) -> None:
-        """Take over the builders and workers as they are now, and look for work for all."""
+        """Take the present builders and workers, and look for work for all."""
         self._by_id = {builder.builderid: builder for builder in self._builders.values()}
         self._pools, self._pool_of, self._pools_of_worker, self._due = {}, {}, {}, set()
         self._turns.drop_all()
@@ -153,7 +152,7 @@ class Distributor:
         if self._running and self._by_id:
             keys = [("builders", str(each), "buildrequests", None, None) for each in self._by_id]
             self._subscription = await self._master.mq.subscribe(keys, self._request_event)
-        # after that, so that no request is missed between
+        # after the subscription, so that no request is missed
         self.wake(self._builders)
 
     async def _unsubscribe(self) -> None:
@@ -177,7 +176,7 @@ class Distributor:
             self._loop.addBoth(self._served)
 
     def worker_changed(self, worker: str) -> None:
-        """A worker may take a build: its builders are due."""
+        """A worker may have become able to take a build: its builders are due."""
         for pool in self._pools_of_worker.get(worker, ()):
             self.wake(list(pool.aside))
             self._due.add(pool)
@@ -272,7 +271,7 @@ class Distributor:
                 return request
             pool.waiting.forget(request)
             builder = self._by_id.get(request["builderid"])
-            if builder is not None:  # a build may come to wait for it
+            if builder is not None:  # a running build may wait for it later
                 self._look_again(builder)
 
     async def _offer(
@@ -316,11 +315,11 @@ class Distributor:
         try:
             await builder.start_build(request, worker, connection, locks)
         except Exception:
-            await self._give_back(builder, brids)
+            await self._release(builder, brids)
         return True
 
-    async def _give_back(self, builder: Builder, brids: list[int]) -> None:
-        """No build could be started: its request waits again, while the builder rests."""
+    async def _release(self, builder: Builder, brids: list[int]) -> None:
+        """No build could be started: release its request, and let the builder rest."""
         _log.failure("{builder!r}: no build could be started for request {id}", builder=builder, id=brids[0])
         self._rest(builder.name)
         try:
@@ -332,7 +331,7 @@ class Distributor:
         return self._running and self._builders.get(builder.name) is builder and builder.name not in self._resting
 
     def _turn_of(self, builder: Builder, worker: ManagedWorker) -> bool:
-        """The turn of a builder has come to take its locks for a build on a worker: it is due."""
+        """It is a builder's turn to take its locks for a build on a worker: it is due."""
         pool = self._pool_of.get(builder.name)
         if pool is None or not self._is_wanted(builder):
             return False
@@ -341,14 +340,14 @@ class Distributor:
         return True
 
     def _put_aside(self, builder: Builder) -> None:
-        """Look at its requests no more, until something changes for it."""
+        """Put a builder aside until it has changes."""
         pool = self._pool_of.get(builder.name)
         if pool is not None:
             pool.waiting.remove(builder.builderid)
             pool.aside[builder.name] = None
 
     async def _in_order(self, due: set[_Pool], prioritize: Callable[..., Any]) -> list[Builder]:
-        """Those that are due, in the order of the user's function; who is left out gets nothing for now."""
+        """The due builders in the order of the user's function; builders that it leaves out get nothing now."""
         builders = [builder for name, builder in self._builders.items() if self._pool_of.get(name) in due]
         try:
             ordered = list(await resolved(prioritize(self._master, list(self._builders.values()))))
@@ -386,27 +385,27 @@ class Distributor:
             raise
         if not won:
             _release(locks)
-            return True  # another master was faster
+            return True  # another master claimed the request first
         try:
             await builder.start_build(request, worker, locks=locks)
         except Exception:
-            await self._give_back(builder, brids)
+            await self._release(builder, brids)
             return False
         return True
 
     async def _choose(self, builder: Builder, request: dict[str, Any]) -> Chosen | None:
-        """Which request to start on which worker, as users' functions have it, with the locks; None: nothing now."""
+        """The request, worker and locks of the next build, by users' functions; None: no build can start now."""
         try:
             chosen = await self.chooser.choose(builder, request)
         except Exception:
-            _log.failure("{builder!r}: a function of the configuration failed, which counts as a no", builder=builder)
+            _log.failure("{builder!r}: a function of the configuration failed: it counts as a refusal", builder=builder)
             chosen = None
         if chosen is None and self._workers.available(builder.name):
             self._look_again(builder)
         return chosen
 
     def _look_again(self, builder: Builder) -> None:
-        """Wake a builder after a while, although nothing may have happened by then."""
+        """Wake a builder after a while, even without an event."""
         name = builder.name
         if self._running and name not in self._again:
             self._again[name] = self._master.reactor.callLater(self.again_s, self._wake_again, name)

@@ -1,7 +1,7 @@
-"""What a master still builds before a clean stop: the builds that its running builds wait for.
+"""Requests that a master still builds before a clean stop: its running builds wait for them.
 
-A build that waits for triggered builds does not end before they do, so their requests are handed out also when no other
-request is. All others wait for the next start, or for another master.
+A build that waits for triggered builds does not end before they do, so their requests are handed out when others are
+not. The other requests wait for the next start, or for another master.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from buildbot.data.interfaces import Master
 
 
 class Draining:
-    """Tells which requests a master that is about to stop still builds.
+    """Decides which requests a stopping master still builds.
 
     Args:
         master: the master, for its ``data``.
-        running: gives the ids of the builds that run in this master now.
+        running: gives the ids of the running builds of this master.
     """
 
-    #: what `buildbot.process.choosing.pending` asks for beside the builders
+    #: further options of `buildbot.process.choosing.pending`
     filters: Mapping[str, Any] = {"waited_for": True}
 
     def __init__(self, master: Master, running: Callable[[], Container[int]]) -> None:
@@ -28,7 +28,7 @@ class Draining:
         self._running = running
 
     async def needs(self, request: Mapping[str, Any]) -> bool:
-        """Whether a build that runs here waits for the request, or waits for a build that does, and so on.
+        """Whether a running build of this master waits for the request, directly or by other builds.
 
         Args:
             request: a build request, as the Data API gives it.
@@ -40,7 +40,7 @@ class Draining:
             if buildid in self._running():
                 return True
             parent = None if buildid is None else await data.get({}, ("builds", buildid))
-            if parent is None or parent["complete"]:  # it waits no more
+            if parent is None or parent["complete"]:  # the build does not wait any more
                 return False
             request = await data.get({}, ("buildrequests", parent["buildrequestid"]))
         return False

@@ -1,15 +1,16 @@
-"""Steps of builds, and what users' own steps are made from.
+"""Steps of builds, and the base class of users' own steps.
 
-A step in a configuration is a description: it remembers the arguments that it was made with, and every build makes a
-fresh one from them. A user's step is a subclass with ``async def run(self)`` that returns a result code (a Deferred
-will do as well). Attributes named in ``renderables`` are rendered before ``run`` is called.
+A step in a configuration is a description: it keeps its arguments, and every build makes a new step from them. A user's
+step is a subclass with ``async def run(self)`` that returns a result code, or a Deferred of one. Attributes named in
+``renderables`` are rendered before ``run`` is called.
 
-`BuildStep` is what users' steps override and call. The work behind it is in objects that it owns, one file each:
+`BuildStep` has the methods that users' steps override and call. The work behind it is in objects that it owns, one file
+each:
 
 - `buildbot.process.stepdescription`: the arguments, and the factory;
 - `buildbot.process.stepcalls`: calls that a step need not wait for;
 - `buildbot.process.steplogs`: logs and their observers;
-- `buildbot.process.stepsummary`: how it is shown;
+- `buildbot.process.stepsummary`: its summary;
 - `buildbot.process.stepwork`: commands, waits and their interruption;
 - `buildbot.process.steprun`, `buildbot.process.stepend`: how its build runs it, and how it ends.
 """
@@ -60,13 +61,13 @@ class BuildStep(StepDescription):
     """A step of a build. Its arguments are also class attributes, which give the defaults.
 
     Attributes:
-        build, master, worker, workername: where it runs; set before ``run``.
+        build, master, worker, workername: of the step; set before ``run``.
         results: its result code; None while it runs.
         stopped: whether it was asked to stop.
         cmd: the command on the worker that runs, or ran last; None before the first.
         timed_out: whether the worker ended a command because it took too long.
-        progress: how far it is; see `setProgress`.
-        waits_for_locks: whether it was stopped, or is, while it waits for its locks.
+        progress: its progress; see `setProgress`.
+        waits_for_locks: whether it waits for its locks, or was stopped while it did.
         rendered: whether its arguments are rendered; until then they may still hold renderables.
     """
 
@@ -93,10 +94,10 @@ class BuildStep(StepDescription):
         self.__end = StepEnd(self, self.__calls, self.__logs, self.__summary, self.__results)
         self.__in_build = StepRun(self, self.__work, self.__calls, self.__summary, self.__end)
 
-    # what users' steps override
+    # users' steps override these
 
     async def run(self) -> int:
-        """Do the work; returns a result code. Raise `BuildStepFailed` to fail, anything else to end in EXCEPTION."""
+        """Do the work; returns a result code. `BuildStepFailed` ends it with FAILURE, other errors with EXCEPTION."""
         raise NotImplementedError(f"{type(self).__name__} has no run()")
 
     def getCurrentSummary(self) -> Any:
@@ -104,11 +105,11 @@ class BuildStep(StepDescription):
         return {"step": self.describe(self.description, "running")}
 
     def getResultSummary(self) -> Any:
-        """``{"step": text}`` shown at its end, and ``"build"``, the words about it in the build's final text."""
+        """``{"step": text}`` shown at its end, and ``"build"``, its part of the build's final text."""
         return self.summary_of_result()
 
     async def getBuildResultSummary(self) -> dict[str, str]:
-        """`getResultSummary` with ``"build"``, the words about it in the build's final text."""
+        """`getResultSummary` with ``"build"``, its part of the build's final text."""
         summary: dict[str, str] = dict(await resolved(self.getResultSummary()))
         summary.setdefault("build", summary.get("step", ""))
         return summary
@@ -117,9 +118,9 @@ class BuildStep(StepDescription):
         """Called before ``run``, for subclasses that begin their sets of test results here; may return a Deferred."""
 
     def summary_of_result(self, shown: str = "", why: str = "") -> dict[str, str]:
-        """What `getResultSummary` gives: the description or what it shows instead, why it failed, and the result.
+        """The default of `getResultSummary`: the description or a substitute, why it failed, and the result.
 
-        In the build's text a step without a description is called by its name, if it has one of its own.
+        In the build's text a step without a description has its name, if it has one of its own.
         """
         given = described(self.descriptionDone) or described(self.description)
         named = own_name(self.name)
@@ -130,7 +131,7 @@ class BuildStep(StepDescription):
 
     @deferred
     async def interrupt(self, reason: str | Failure) -> None:
-        """Stop what it is doing: its command on the worker, or its wait. Called once.
+        """Stop its command on the worker, or its wait. Called once.
 
         A worker that does not end the command in time loses its connection.
 
@@ -140,7 +141,7 @@ class BuildStep(StepDescription):
         """
         await self.__work.interrupt(reason)
 
-    # what users' steps call
+    # users' steps call these
 
     @property
     def build(self) -> Any:
@@ -153,7 +154,7 @@ class BuildStep(StepDescription):
     def build(self, build: Any) -> None:
         self.__build = build
 
-    # These three may be set, too, for a step that a step makes to do a part of its own work.
+    # These three may be set, too: a step may make another step for a part of its work.
 
     @property
     def master(self) -> Any:
@@ -214,7 +215,7 @@ class BuildStep(StepDescription):
     def workerVersion(self, command: str, oldversion: str | None = None) -> str | None:
         """The version of a command of the worker's; None if it does not have the command.
 
-        ``oldversion`` stands for that of workers which do not tell versions; there are none any more.
+        ``oldversion`` has no effect: it was for old workers that do not tell versions.
         """
         commands = self.build.connection.info.get("worker_commands")
         version = commands.get(command) if isinstance(commands, Mapping) else None
@@ -231,7 +232,7 @@ class BuildStep(StepDescription):
             raise WorkerSetupError(f"worker {self.workername!r} does not have the command {command!r}")
 
     def setStatistic(self, name: str, value: Any) -> None:
-        """Keep a number or another value about this step, in memory, for later steps and for `Build`."""
+        """Keep a value of this step, such as a number, in memory, for later steps and for `Build`."""
         self.__statistics[name] = value
 
     def getStatistic(self, name: str, default: Any = None) -> Any:
@@ -239,19 +240,19 @@ class BuildStep(StepDescription):
         return self.__statistics.get(name, default)
 
     def hasStatistic(self, name: str) -> bool:
-        """Whether there is one of this name."""
+        """Whether there is a value of this name."""
         return name in self.__statistics
 
     def getStatistics(self) -> dict[str, Any]:
-        """All values that were kept, by name."""
+        """All kept values, by name."""
         return dict(self.__statistics)
 
     def setProgress(self, metric: str, value: float) -> None:
-        """Say how far it is, in a measure of its own: lines of output, tests, files.
+        """Set its progress, in a metric of its own: lines of output, tests, files.
 
         Args:
             metric: one of `progressMetrics`.
-            value: so much is done.
+            value: of the metric.
 
         Raises:
             ValueError: `progressMetrics` does not have it.
@@ -260,7 +261,7 @@ class BuildStep(StepDescription):
 
     @deferred
     async def expectedSeconds(self) -> float | None:
-        """How long it takes in all, by the last builds of this builder in which it ended well; None: unknown."""
+        """The seconds that it takes, by the last builds of this builder in which it succeeded; None: unknown."""
         if not self.useProgress:
             return None
         return await expected_seconds(self.master.data, self.build.builderid, self.build.buildid, self.name)
@@ -289,7 +290,7 @@ class BuildStep(StepDescription):
     async def watched_log(self, name: str, lazy: bool = False) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
 
-        A lazy one is stored when something comes.
+        A lazy log is stored when its first text comes.
         """
         return await self.__logs.watched(name, lazy)
 
@@ -302,7 +303,7 @@ class BuildStep(StepDescription):
         return self.__calls.begin(self.__logs.add_complete(name, "h", html))
 
     def addLogWithFailure(self, why: Failure | BaseException, logprefix: str = "") -> Deferred[None]:
-        """Add the logs ``err.text`` and ``err.html``, with ``logprefix`` before their names, that tell of a failure."""
+        """Add the logs ``err.text`` and ``err.html`` with a failure; ``logprefix`` comes before their names."""
         return self.__calls.begin(self.__logs.add_failure(why, logprefix))
 
     def addLogWithException(self, why: Failure | BaseException, logprefix: str = "") -> Deferred[None]:
@@ -310,7 +311,7 @@ class BuildStep(StepDescription):
         return self.__calls.begin(resolved(self.addLogWithFailure(why, logprefix)))
 
     def addLogObserver(self, logname: str, observer: ILogObserver) -> None:
-        """Let an observer (see `buildbot.process.logobserver`) see what goes to a log from now on.
+        """Let an observer (see `buildbot.process.logobserver`) get the lines of a log from now on.
 
         The log may be one that is added later.
         """
@@ -329,10 +330,10 @@ class BuildStep(StepDescription):
         await update.addStepURL(self.stepid, self.__summary.kept(str(name)), self.__summary.kept(str(url)))
 
     def setBuildData(self, name: str, value: bytes, source: str) -> Deferred[None]:
-        """Leave bytes behind under a name, in place of what the build had there.
+        """Store bytes under a name, in place of the build's earlier ones.
 
         Args:
-            name: letters, digits, ``.``, ``_`` and ``-``, at most 70, as it stands in URLs.
+            name: letters, digits, ``.``, ``_`` and ``-``, at most 70; it is a part of URLs.
             value: at most 7,000,000 bytes.
             source: what set it.
         """
@@ -375,11 +376,11 @@ class BuildStep(StepDescription):
 
         Args:
             value: in the unit of the set.
-            test_name, test_code_path: what it is about, a test or a place in a file; at least one.
+            test_name, test_code_path: the test, or the file; at least one.
             line: in that file.
             duration_ns: how long the test took, in nanoseconds.
 
-        Raises ValueError if this step has no such set. What else is wrong is said when the results are stored.
+        Raises ValueError if this step has no such set. Other mistakes are errors when the results are stored.
         """
         self.__results.add(
             setid,
@@ -416,14 +417,14 @@ class BuildStep(StepDescription):
         return await self.__work.command(command)
 
     async def wait(self, delay: Deferred[T]) -> T:
-        """Wait for something that is not a command, in a way that `interrupt` can end; its result."""
+        """Wait for a Deferred in a way that `interrupt` can end; gives its result."""
         return await self.__work.wait(delay)
 
-    # how the build runs it
+    # the build calls this
 
     @property
     def run_in_build(self) -> StepRun:
-        """Its run, as its build drives it."""
+        """The run of the step, for its build."""
         return self.__in_build
 
 

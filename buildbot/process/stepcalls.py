@@ -1,4 +1,4 @@
-"""Calls of a step's own methods, which it need not wait for."""
+"""Calls of a step's methods that it need not await."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class _Call(Deferred[T]):
 
     def __init__(self) -> None:
         super().__init__()
-        #: fires when the work is done, which goes on though the step waits no longer
+        #: fires when the work is done, which goes on even if the step waits no longer
         self.over: Deferred[None] = Deferred()
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended well."""
+        """Whether it has succeeded."""
         return self.called and not isinstance(self.result, Failure)
 
     def __await__(self) -> Generator[Deferred[T], None, T]:
@@ -36,8 +36,8 @@ class _Call(Deferred[T]):
 class Calls:
     """The calls that a step has made of methods such as ``addLog`` and ``addURL``.
 
-    A step may make them without ``await``: the work belongs to the step, which does not end before the work is done. A
-    failure that the step did not handle is a failure of the step.
+    A step may make them without ``await``: the work belongs to the step, which does not end before the work is done. An
+    unhandled failure is a failure of the step.
     """
 
     def __init__(self) -> None:

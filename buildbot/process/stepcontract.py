@@ -1,8 +1,8 @@
-"""What the parts of a step ask of it, and what a step asks of its build.
+"""The step for its parts, and the build for its steps.
 
-`buildbot.process.step.BuildStep` hands its work to objects that it owns: its logs, its summary, its work on the
-worker, its run and its end. They know the step as a `RunningStep`, which has only attributes and methods that users'
-subclasses know too and may override.
+`buildbot.process.step.BuildStep` gives its work to objects that it owns: its logs, its summary, its work on the worker,
+its run and its end. They know the step as a `RunningStep`, which has only attributes and methods that users' subclasses
+know too and may override.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class BuildStepCancelled(Exception):
 
 
 class ILogObserver(Protocol):
-    """What sees a log while it is written; see `buildbot.process.logobserver`."""
+    """An observer of a log while it is written; see `buildbot.process.logobserver`."""
 
     def setStep(self, step: Any) -> None:
         """The step that it is added to."""
 
     def setLog(self, log: Log) -> None:
-        """The log to observe has begun."""
+        """The log has begun."""
 
 
 class StepBuild(Protocol):
-    """What a step may ask of its build; see `buildbot.process.build.Build`."""
+    """The build for its steps; see `buildbot.process.build.Build`."""
 
     master: Master
     builder: RunningBuilder
@@ -78,7 +78,7 @@ class StepBuild(Protocol):
 
 
 class RunningStep(Protocol):
-    """What the parts of a step ask of it; see `buildbot.process.step.BuildStep` for what each attribute means."""
+    """The step for its parts; for the attributes see `buildbot.process.step.BuildStep`."""
 
     name: Any
     descriptionDone: Any

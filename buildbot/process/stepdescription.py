@@ -1,4 +1,4 @@
-"""A step as a configuration describes it: its arguments, and the call that makes it again for every build."""
+"""The description of a step in a configuration: its arguments, and the call that makes a new step for every build."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from buildbot.config.locks import lock_list
 from buildbot.interfaces import holds_renderable
 from buildbot.util.results import SUCCESS, statusToString
 
-#: names that say nothing about a step
+#: names that do not describe a step
 NO_NAMES = ("generic", "shell")
 
 StepT = TypeVar("StepT", bound="StepDescription")
@@ -29,7 +29,7 @@ def _policy(value: Any) -> Collection[int] | bool | None:
 
 
 class StepFactory(Generic[StepT]):
-    """The recorded call that made a step; `build` makes it again."""
+    """The recorded call that made a step; `build` repeats it."""
 
     def __init__(self, step_class: type[StepT], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.step_class, self.args, self.kwargs = step_class, args, kwargs
@@ -38,25 +38,25 @@ class StepFactory(Generic[StepT]):
         return f"StepFactory({self.step_class.__name__})"
 
     def build(self) -> StepT:
-        """A fresh step."""
+        """A new step."""
         return self.step_class(*self.args, **self.kwargs)
 
     def buildStep(self) -> StepT:
-        """A fresh step."""
+        """A new step."""
         return self.build()
 
 
 class StepDescription(Declared):
     """The arguments of every step, which `BuildStep` inherits; they are also class attributes that give the defaults.
 
-    A step remembers the call that made it, so that every build can make a fresh step.
+    A step keeps the call that made it, so that every build can make a new step.
     """
 
     name = argument("generic", checks.text, renderable=True, doc="shown in pages; a repeated name gets a number")
-    description = argument(None, rendered=True, doc="what it shows while it runs; a text or a list of words")
-    descriptionDone = argument(None, rendered=True, doc="what it shows at its end; None: `description`")
+    description = argument(None, rendered=True, doc="its text while it runs; a text or a list of words")
+    descriptionDone = argument(None, rendered=True, doc="its text at its end; None: `description`")
     descriptionSuffix = argument(None, rendered=True, doc="put behind either")
-    doStepIf = argument(True, renderable=True, doc="whether to run it at all: True, False, or `f(step)`")
+    doStepIf = argument(True, renderable=True, doc="whether to run it: True, False, or `f(step)`")
     hideStepIf = argument(
         False, renderable=True, doc="whether pages hide it: True, False, or `f(results, step)`; asked at the end"
     )
@@ -80,10 +80,10 @@ class StepDescription(Declared):
         doc="""how bytes that the step adds to its logs become text: the name of an encoding, or a function; None:
         UTF-8. What workers send is text already""",
     )
-    progressMetrics = argument((), checks.list_of(checks.text), doc="the names that `setProgress` may be given")
-    useProgress = argument(True, checks.flag, doc="whether its end can be foretold from earlier builds")
+    progressMetrics = argument((), checks.list_of(checks.text), doc="the names for `setProgress`")
+    useProgress = argument(True, checks.flag, doc="whether its time can be predicted from earlier builds")
     locks = argument(
-        (), lock_list, renderable=True, doc="what it holds while it runs: a list of what `lock.access(…)` gives"
+        (), lock_list, renderable=True, doc="the locks that it holds while it runs: a list of `lock.access(…)`"
     )
     workdir = argument(
         None, rendered=True, doc="its directory on the worker, relative to the builder's; None: the build's"
@@ -91,9 +91,9 @@ class StepDescription(Declared):
 
     #: names of the arguments that every step takes
     parms: ClassVar[Collection[str]]
-    #: names of the arguments that say what its result means for the build
+    #: names of the arguments about the effect of its result on the build's
     flags = ("haltOnFailure", "flunkOnWarnings", "flunkOnFailure", "warnOnWarnings", "warnOnFailure", "alwaysRun")
-    #: names of further attributes that are rendered before ``run``; those of base classes count too
+    #: names of further attributes that are rendered before ``run``, besides those of base classes
     renderables: ClassVar[Collection[str]] = ()
 
     __factory: StepFactory[Self]
@@ -107,10 +107,10 @@ class StepDescription(Declared):
         return f"<{type(self).__name__} {self.name!r}>"
 
     def check_arguments(self) -> None:
-        """Report, with `buildbot.config.errors.error`, what is wrong with the whole step; called by factories."""
+        """Report mistakes in the whole step with `buildbot.config.errors.error`; called by factories."""
 
     def get_step_factory(self) -> StepFactory[Self]:
-        """What makes steps like this one: the call that made it."""
+        """The factory of steps like this one: the call that made it."""
         return self.__factory
 
     def set_step_arg(self, name: str, value: Any) -> None:
@@ -122,9 +122,9 @@ class StepDescription(Declared):
         return self.__factory.step_class is cls
 
     def describe(self, *choices: Any, why: str = "") -> str:
-        """The first of several descriptions that says something, the suffix, and ``why``, as one text.
+        """The first of several descriptions that is not empty, the suffix, and ``why``, as one text.
 
-        A description is a text or a list of words. One that still holds a renderable says nothing: the step ended
+        A description is a text or a list of words. One that still holds a renderable counts as empty: the step ended
         before it was rendered.
         """
         text = next(filter(None, map(described, choices)), "")
@@ -143,7 +143,7 @@ def described(words: Any) -> str:
 
 
 def own_name(name: Any) -> str:
-    """A step's name; empty if it is one that says nothing about the step. The number of a repeated name is ignored."""
+    """A step's name; empty if it does not describe the step. The number of a repeated name is ignored."""
     text = described(name)
     return text if re.sub(r"_\d+\Z", "", text) not in NO_NAMES else ""
 

@@ -1,4 +1,4 @@
-"""The end of a step: found out first, then stored together with the beginning of the next step, or piece by piece."""
+"""The end of a step: it is determined first, then stored with the next step's beginning, or by single calls."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _log = Logger()
 
 @dataclass(frozen=True)
 class _Ending:
-    """What is to be stored at the end of a step, beside the rest of its logs."""
+    """The values to store at the end of a step, besides the rest of its logs."""
 
     summary: str
     hidden: bool
@@ -34,7 +34,7 @@ class StepEnd:
     """The end of a step.
 
     Args:
-        step: whose end it is; its ``results`` are set before.
+        step: the step; its ``results`` are set before.
         calls, logs, summary, results: its parts, which are finished first.
     """
 
@@ -47,11 +47,11 @@ class StepEnd:
 
     @property
     def is_unstored(self) -> bool:
-        """Whether the step has done its work, and its end is to be stored."""
+        """Whether the step has done its work, and its end must be stored."""
         return self._ending is not None
 
     async def find_out(self, problem: Failure | None) -> None:
-        """Find out what is to be stored. If anything is wrong the end is stored at once, piece by piece.
+        """Determine the end. After an error it is stored at once, by single calls.
 
         Args:
             problem: the unexpected failure of the step, if any.
@@ -80,7 +80,7 @@ class StepEnd:
         self._logs.end_stored()
 
     async def store_piecewise(self) -> None:
-        """Store the end piece by piece, and say what went wrong; the step's results may become other ones.
+        """Store the end by single calls, with all errors; this may change the step's results.
 
         Raises:
             NotClaimedError: as `find_out`.
@@ -97,7 +97,7 @@ class StepEnd:
         await self._results.finish(await self._summary.update())
 
     async def _prepare(self) -> _Ending | None:
-        """What is to be stored; None if anything is wrong, which `store_piecewise` then says."""
+        """The values to store; None after an error, which `store_piecewise` then reports."""
         try:
             await self._calls.finish()
             if not await self._logs.prepare_end():
@@ -112,10 +112,10 @@ class StepEnd:
             return None
 
     async def _close(self, problem: Failure | None) -> bool:
-        """Close what the step left open, and say how it ended; whether pages hide it.
+        """Close the step's open logs and sets, and store its result; gives whether pages hide it.
 
-        Whatever fails here makes the result EXCEPTION, or RETRY if it was the database, but for a step that was
-        cancelled or lost its worker, and stands in the log ``err.text``.
+        An error here makes the result EXCEPTION, or RETRY if it is of the database, unless the step was cancelled or
+        lost its worker. The error is in the log ``err.text``.
         """
         step = self._step
         problems = [problem]

@@ -1,4 +1,4 @@
-"""How a step gets its locks: it has begun, and waits for all of them, holding none."""
+"""The locks of a step: it has begun, and waits for all of them while it holds none."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ async def acquire(step: RunningStep) -> Claim | None:
 
     Raises:
         BuildStepCancelled: it was stopped while it waited, and holds nothing.
-        ImpossibleError, ValueError: its ``locks`` are none, or it can never have them.
+        ImpossibleError, ValueError: its ``locks`` are malformed, or it can never have them.
     """
     build = step.build
-    # once more, as what was rendered may be anything
+    # checked again, since a renderable may give any value
     wanted = build.builder.locks.of(lock_list(await step.render(step.locks)), build.workername)
     if not wanted:
         return None

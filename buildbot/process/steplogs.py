@@ -1,4 +1,4 @@
-"""The logs of a step, and the observers that see what is written to them."""
+"""The logs of a step, and their observers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class StepLogs:
     """The logs of a step.
 
     Args:
-        step: whose logs they are.
+        step: the step.
         summary: its first summary is stored together with the first log.
     """
 
@@ -44,7 +44,7 @@ class StepLogs:
     async def watched(self, name: str, lazy: bool) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
 
-        A lazy one is stored when something is written to it.
+        A lazy log is stored when its first text comes.
         """
         log = self._by_name.get(name)
         if log is None or log not in self._open:
@@ -64,21 +64,21 @@ class StepLogs:
         self._open.remove(log)
 
     async def add_failure(self, why: Failure | BaseException, prefix: str) -> None:
-        """Add the logs ``err.text`` and ``err.html``, with ``prefix`` before their names, that tell of a failure."""
+        """Add the logs ``err.text`` and ``err.html`` with a failure; ``prefix`` comes before their names."""
         problem = why.value if isinstance(why, Failure) else why
         text = "no traceback\n" if problem is None else "".join(traceback.format_exception(problem))
         await self.add_complete(f"{prefix}err.text", "t", text)
         await self.add_complete(f"{prefix}err.html", "h", f"<pre>{html.escape(text)}</pre>\n")
 
     def observe(self, name: str, observer: ILogObserver) -> None:
-        """Let an observer see the log of a name from now on, or once it is begun."""
+        """Let an observer get the lines of a log from now on, or once it is begun."""
         observer.setStep(self._step)
         self._observers.setdefault(name, []).append(observer)
         if name in self._by_name:
             observer.setLog(self._by_name[name])
 
     async def prepare_end(self) -> bool:
-        """Make all open logs ready for `gather_end`; False if one of them has a problem."""
+        """Prepare all open logs for `gather_end`; False if a write has failed."""
         for log in self._open:
             if not await log.prepare_end():
                 return False

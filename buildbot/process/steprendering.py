@@ -1,4 +1,4 @@
-"""Rendering of a step's arguments, each at its time: name and flags before it begins, the others before its ``run``."""
+"""Rendering of a step's arguments: name and flags before it begins, the others before its ``run``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_NAME = 50
 
 
 async def asked(step: RunningStep, condition: Any, *args: Any) -> bool:
-    """The answer of a condition, which is True or False, a renderable, or a function of ``args``."""
+    """The value of a condition, which is True or False, a renderable, or a function of ``args``."""
     if callable(condition) and not is_renderable(condition):
         condition = await resolved(condition(*args))
     return bool(await _rendered(step, condition))
@@ -33,14 +33,14 @@ def has_locks(step: RunningStep) -> bool:
 
 
 async def render_name(step: RunningStep) -> None:
-    """Render the name. A step whose name cannot be rendered is called by its class."""
+    """Render the name. If that fails, the step gets the name of its class."""
     name, step.name = step.name, type(step).__name__
     text = step.build.properties.redactor.clean(str(await _rendered(step, name)))
     step.name = text[:MAX_NAME] or step.name
 
 
 async def render_flags(step: RunningStep) -> None:
-    """Make True or False of each flag; one that cannot be rendered gets the default of all steps."""
+    """Render each flag to True or False; a flag that cannot be rendered gets the default of all steps."""
     problem: Exception | None = None
     for flag in step.flags:
         given = getattr(step, flag)
@@ -56,7 +56,7 @@ async def render_flags(step: RunningStep) -> None:
 
 
 async def render_attributes(step: RunningStep) -> None:
-    """Render all that is rendered before ``run``. Raises BuildStepFailed if a declared argument may not be so."""
+    """Render the attributes before ``run``. Raises BuildStepFailed if a value of a declared argument is not allowed."""
     if step.workdir is None:
         step.workdir = await step.default_workdir()
     for attribute in rendered_names(type(step)):
@@ -71,7 +71,7 @@ async def render_attributes(step: RunningStep) -> None:
 
 
 async def render_what_can_be(step: RunningStep) -> None:
-    """Render for the summary of a step that does not run; an attribute that cannot be rendered stays as it is."""
+    """Render for the summary of a step that does not run; an attribute that cannot be rendered stays."""
     whole = True
     for attribute in rendered_names(type(step)):
         try:

@@ -36,10 +36,10 @@ from buildbot.util.results import EXCEPTION, FAILURE, RETRY, SKIPPED
 
 
 class StepRun:
-    """The run of a step, as its build drives it.
+    """The run of a step, for its build.
 
     Args:
-        step: what runs.
+        step: the step.
         work, calls, summary: its parts.
         end: its end, which the build stores.
     """
@@ -51,9 +51,9 @@ class StepRun:
         self._unprepared: Failure | None = None
 
     async def always(self, build: StepBuild) -> bool:
-        """Whether the step runs though the build was halted or stopped; called before `prepare`.
+        """Whether the step runs even if the build was halted or stopped; called before `prepare`.
 
-        Also if its `alwaysRun` cannot be rendered: its run says why.
+        True also if `alwaysRun` cannot be rendered: then its run reports the error.
         """
         try:
             return bool(await build.properties.render(self._step.alwaysRun))
@@ -61,13 +61,13 @@ class StepRun:
             return True
 
     async def prepare(self, build: StepBuild) -> None:
-        """Give the step its build, and render what must be known before it begins; nothing is written."""
+        """Give the step its build, and render its name and flags; nothing is written."""
         self._step.build = build
         self._unprepared = await failure_of(render_name(self._step))
         self._unprepared = await failure_of(render_flags(self._step)) or self._unprepared
 
     def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
-        """Add the step's row and its start to a batch; what to give to `has_begun` once that is stored."""
+        """Add the step's row and its start to a batch; the result is for `has_begun`, once the batch is stored."""
         step = self._step
         row = batch.newStep(step.build.buildid, step.name)
         batch.startStep(batch.result(row, "stepid"), not has_locks(step))
@@ -86,7 +86,7 @@ class StepRun:
         self._step.stepid, self._step.number, self._step.name = row["stepid"], row["number"], row["name"]
 
     async def to_end(self) -> None:
-        """Run the step, once it has begun, until only its end is to be stored.
+        """Run the step, which has begun; afterwards only its end must be stored.
 
         Its result code is in its ``results`` afterwards; RETRY if the worker was lost.
 
@@ -105,15 +105,15 @@ class StepRun:
         await self.end.find_out(problem or unshown)
 
     async def interrupt(self, reason: str | Failure) -> None:
-        """Interrupt the step, and see to it that it ends, whatever its `interrupt` does."""
+        """Interrupt the step, and end it even if its `interrupt` fails."""
         await self._work.interrupt_run(reason)
 
     async def summary_for_build(self) -> str:
-        """The words about the step in the build's final text; empty for none."""
+        """The step's part of the build's final text; may be empty."""
         return await self._summary.for_build()
 
     async def _run(self) -> Outcome:
-        """Decide whether to run, render, run; the result code, and the unexpected failure."""
+        """Decide whether to run, render, and run; gives the result code, and the unexpected failure."""
         step = self._step
         try:
             if not await asked(step, step.doStepIf, step):

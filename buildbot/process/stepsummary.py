@@ -1,4 +1,4 @@
-"""How a step is shown: its summary is asked for and stored."""
+"""The summary of a step, which is read from its methods and stored."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from buildbot.process.stepcontract import RunningStep
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS
 
-#: seconds in which a step must say how it is shown
+#: seconds in which a step must give its summary
 SUMMARY_TIMEOUT_S = 60.0
 
 
@@ -31,8 +31,8 @@ class _Opening:
 class StepSummary:
     """The summary of a step in the database.
 
-    The first one waits for the end of the reactor's turn, so that a log that the step begins at once is created in the
-    same transaction.
+    The first summary waits for the end of the reactor's turn, so that a log that the step begins at once is created in
+    the same transaction.
 
     Attributes:
         failure: why the first summary could not be stored; None if it could, or was not tried yet.
@@ -46,11 +46,11 @@ class StepSummary:
         self._timer: Any = None
 
     def kept(self, text: str) -> str:
-        """``text`` as it is stored: without secrets, and without characters that databases refuse."""
+        """``text`` without secrets, and without characters that databases refuse."""
         return storable(self._step.build.properties.redactor.clean(text))
 
     async def result(self) -> str:
-        """`getResultSummary` of the step, as it is stored."""
+        """`getResultSummary` of the step, without secrets."""
         summary = await in_time(self._step, self._step.getResultSummary(), "getResultSummary()")
         return self.kept(summary.get("step", "finished"))
 
@@ -93,7 +93,7 @@ class StepSummary:
                 except Exception as problem:
                     if is_unavailable(problem):
                         raise
-                    # alone, so that an error is that of the summary or of the log, whichever is wrong
+                    # by single calls, so that the error is that of the wrong one: the summary or the log
                     await self._step.master.data.update.setStepStateString(self._step.stepid, opening.text)
             except Exception:
                 self.failure = Failure()
@@ -105,7 +105,7 @@ class StepSummary:
         return self._step.master.data.update
 
     async def for_build(self) -> str:
-        """The words about the step in the build's final text; empty for none."""
+        """The step's part of the build's final text; may be empty."""
         step = self._step
         policy = step.updateBuildSummaryPolicy
         if policy is None:
@@ -122,7 +122,7 @@ async def in_time(step: RunningStep, value: Any, what: str) -> Any:
     """The result of ``value``, which may be a Deferred or a coroutine of a user's.
 
     Raises:
-        RuntimeError: there is none within `SUMMARY_TIMEOUT_S`; the end of the step waits for it. The text names it by
+        RuntimeError: there is none within `SUMMARY_TIMEOUT_S`, for which the end of the step waits; the text has
             ``what``.
     """
     given = ensureDeferred(resolved(value))

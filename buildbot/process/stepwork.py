@@ -1,4 +1,4 @@
-"""What a step is busy with, a command on the worker or a wait, and how that is stopped.
+"""The work of a step, a command on the worker or a wait, and its interruption.
 
 A step is interrupted once: when its build is stopped or taken over by another master, or when the worker is lost. If
 the build is built again then, nobody waits for a step without an ``interrupt`` of its own: the Deferred that it waits
@@ -32,7 +32,7 @@ STOP_TIMEOUT_S = 60.0
 T = TypeVar("T")
 RemoteCommandT = TypeVar("RemoteCommandT", bound=RemoteCommand)
 
-#: the result code of a run, and the unexpected failure that it tells of
+#: the result code of a run, and its unexpected failure
 Outcome = tuple[int, Failure | None]
 
 
@@ -40,7 +40,7 @@ class StepWork:
     """The work of a step: its run, and in it one command or one wait at a time.
 
     Args:
-        step: whose work it is.
+        step: the step.
         logs: its logs.
         has_interrupt: whether its class has an ``interrupt`` of its own.
     """
@@ -54,7 +54,7 @@ class StepWork:
 
     @property
     def results_if_stopped(self) -> int:
-        """The result code of the step if it was stopped: RETRY if that was for the loss of the worker."""
+        """The result code of the step if it was stopped: RETRY after the loss of the worker."""
         build = self._step.build
         return RETRY if build.connection.lost and build.stop_reason is None else CANCELLED
 
@@ -66,12 +66,12 @@ class StepWork:
         if command.stdioLogName is not None:
             if command.stdioLogName in self._logs:
                 log = self._logs[command.stdioLogName]
-            else:  # which may be the log of another step, for which this one does a part of the work
+            else:  # it may be the log of another step, for which this one does a part of the work
                 log = await step.addLog(command.stdioLogName)
             command.useLog(log)
         self._command = step.cmd = command
         try:
-            if not step.stopped:  # while the log was made
+            if not step.stopped:  # it may have been stopped while the log was made
                 await command.run(step.build.connection, step.build.builder.name)
         finally:
             self._command = None
@@ -81,7 +81,7 @@ class StepWork:
         return command
 
     async def wait(self, delay: Deferred[T]) -> T:
-        """Wait for a Deferred in a way that `interrupt` can end; its result."""
+        """Wait for a Deferred in a way that `interrupt` can end; gives its result."""
         if self._step.stopped:
             raise BuildStepCancelled
         self._waiting = delay
@@ -95,14 +95,14 @@ class StepWork:
             self._waiting = None
 
     async def watch(self, run: Callable[[], Coroutine[Deferred[Any], Any, Outcome]]) -> Outcome:
-        """Do the whole run of the step. Users' code in it may block the master, or wait for something for ever.
+        """Run the whole step. Users' code in it may block the master, or wait for ever.
 
         Args:
             run: gives the coroutine of the run. Nothing here may hold the coroutine itself: see `Watched`.
         """
         step = self._step
         connection = step.build.connection
-        if step.stopped or connection.lost:  # while its beginning was stored
+        if step.stopped or connection.lost:  # since its beginning was stored
             return self.results_if_stopped, None
         name = f"step {step.name!r} of class {class_name(type(step))}"
         waits = lambda: self._command is not None or self._waiting is not None  # noqa: E731
@@ -146,7 +146,7 @@ class StepWork:
                 _log.warn("{step} could not be interrupted: {problem}", step=self._step, problem=problem)
 
     async def interrupt_run(self, reason: str | Failure) -> None:
-        """Interrupt the step for its build, and see to it that its run ends, whatever its `interrupt` does.
+        """Interrupt the step for its build, and end its run even if its `interrupt` fails.
 
         If the build is built again, or by another master, the step is not waited for.
         """
@@ -182,7 +182,7 @@ class StepWork:
         watched.ended.addBoth(_cancelled, timer)
 
     def _expect_end_of_command(self, command: RemoteCommand) -> None:
-        """Drop a worker that does not end a command in time after it was asked to: nothing else would end the step."""
+        """Drop a worker that does not stop a command in time: nothing else would end the step."""
         step = self._step
         timeout_s = command.stop_timeout_s()
         connection, timers = step.build.connection, []
@@ -191,7 +191,7 @@ class StepWork:
             timers.append(step.master.reactor.callLater(timeout_s, give_up))
 
         def give_up() -> None:
-            if connection.held_back:  # its messages are not read, so neither is the end of the command
+            if connection.held_back:  # its messages are not read, nor is the end of the command
                 wait()
             elif self._command is command:
                 _log.warn("worker {worker} does not stop {command}", worker=step.workername, command=command)

@@ -1,4 +1,4 @@
-"""Rows that are found by a name of any length, and made on first use, by however many masters at once."""
+"""Rows that are found by a name of any length, and added on first use, also by several masters at once."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from buildbot.util import checks
 
 
 class NamedRows:
-    """Find or make rows of a table with the columns ``name`` and ``name_hash``.
+    """Finds or adds rows of a table with the columns ``name`` and ``name_hash``.
 
-    ``lasting`` says that no row is ever removed, so that ``ids`` asks but once for each. ``defaults`` are values of
-    further columns, or functions that make them of the name.
+    ``lasting``: rows are never removed, so that ``ids`` reads each only once. ``defaults`` are values of further
+    columns, or functions that make them from the name.
     """
 
     def __init__(self, table: Table, lasting: bool = False, **defaults: Any) -> None:
@@ -32,11 +32,11 @@ class NamedRows:
         self._insert = Statement(insert(table).values({name: _bind(name) for name in names}))
 
     def id(self, conn: Connection, name: str, what: str = "name") -> int:
-        """The id of the row with this name, which is made if there is none."""
+        """The id of the row with this name, which is added if there is none."""
         name_hash = checks.name_hash(checks.text(name, what))
         found = self._find.scalar(conn, name_hash=name_hash)
         if found is None:
-            with again_if_taken(conn):  # so that who has made it knows that nobody else has
+            with again_if_taken(conn):  # so that exactly one transaction knows that it has added the row
                 self._insert.run(conn, **self._row(name))
             found = self._find.scalar(conn, name_hash=name_hash)
             self._note_made(conn, [found])

@@ -38,7 +38,7 @@ class Condition:
 
 @dataclass(frozen=True)
 class Query:
-    """What somebody wants to know of a list, or of one resource."""
+    """A query of a list, or of one resource."""
 
     conditions: tuple[Condition, ...] = ()
     order: tuple[str, ...] = ()
@@ -47,7 +47,7 @@ class Query:
     fields: tuple[str, ...] | None = None
     properties: tuple[str, ...] | None = None
     expand: tuple[str, ...] = ()
-    #: whether the Data layer puts links into what it gives
+    #: whether the Data layer adds links to the result
     links: bool = True
 
 
@@ -88,7 +88,7 @@ def _false(expression: ColumnElement[Any]) -> ColumnElement[bool]:
 def _different(expression: ColumnElement[Any], values: tuple[Any, ...]) -> ColumnElement[bool]:
     if isinstance(values[0], bool) or None in values:
         return not_(_equal(expression, values))
-    # a NULL differs from every value
+    # NULL differs from every value
     unequal = expression != values[0] if len(values) == 1 else expression.not_in(values)
     return or_(unequal, expression.is_(None)) if _nullable(expression) else unequal
 
@@ -102,31 +102,36 @@ def _contains(expression: ColumnElement[Any], values: tuple[Any, ...]) -> Column
 OPERATORS: dict[str, Operator] = {
     operator.name: operator
     for operator in (
-        Operator("eq", "equal; of several values, any", True, _equal),
-        Operator("ne", "not equal; of several values, none", True, _different),
+        Operator("eq", "equal to one of the values", True, _equal),
+        Operator("ne", "equal to none of the values", True, _different),
         Operator("lt", "less than", False, lambda e, v: e < v[0]),
         Operator("le", "less than or equal", False, lambda e, v: e <= v[0]),
         Operator("gt", "greater than", False, lambda e, v: e > v[0]),
         Operator("ge", "greater than or equal", False, lambda e, v: e >= v[0]),
-        Operator("contains", "text with this in it, or a list with this element; of several, any", True, _contains),
+        Operator(
+            "contains",
+            "text that contains one of the values, or a list with one of them",
+            True,
+            _contains,
+        ),
         Operator("in", "any of", True, _equal),
         Operator("notin", "none of", True, _different),
     )
 }
 
 
-#: with every row, so that whoever needs but this statement knows what moment it saw
+#: selected with every row, so that one statement tells the moment that it saw
 CLOCK = select(clock.c.seq).where(clock.c.id == 1).scalar_subquery().label("_clock")
 
-#: operators whose statement is the same for every single value
+#: operators whose statement does not depend on the value
 _COMPARISONS = frozenset({"eq", "in", "lt", "le", "gt", "ge"})
 
 
 class Page(NamedTuple):
-    """What is on one page of a list."""
+    """One page of a list."""
 
     entities: list[Entity]
-    #: how many there are on all pages; None if that takes ``count``
+    #: the number of rows on all pages; None if ``count`` must be called
     total: int | None
     #: the clock when the rows were read; None if there are none
     clock: int | None
@@ -145,7 +150,7 @@ def fetch(conn: Connection, resource: Resource, path: Path, variables: Mapping[s
 def count(
     conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
 ) -> tuple[int, int | None]:
-    """How many entities the list at ``path`` has on all pages, and the clock then; None where it says too little."""
+    """The number of entities of the list at ``path``, and the clock then; None if the clock is not known."""
     counted = replace(query, order=(), limit=None, offset=0)
     total, *at = _run(conn, _counting, resource, path, variables, counted)[0]
     return int(total), int(at[0]) if at else None
@@ -160,12 +165,12 @@ def fetch_one(
 
 
 def only_one(query: Query) -> Query:
-    """What of a query counts for one entity."""
+    """The parts of a query that apply to one entity."""
     return Query(limit=1, fields=query.fields, properties=query.properties)
 
 
 def in_one_statement(resource: Resource, query: Query) -> bool:
-    """Whether ``fetch`` asks once, so that its clock is that of all it gives."""
+    """Whether ``fetch`` takes one statement, so that its clock is that of the whole result."""
     return not reader_of(resource, query.fields).takes_more(query.properties)
 
 
@@ -175,7 +180,7 @@ _Make = Callable[[Dialect, Resource, Path, Query, bool], Select[Any]]
 
 @dataclass(frozen=True)
 class _Given:
-    """Stands in a query for a value that is given when its statement runs."""
+    """A placeholder in a query for a value that is given when its statement runs."""
 
     name: str
 
@@ -183,14 +188,14 @@ class _Given:
 def _run(
     conn: Connection, make: _Make, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query
 ) -> list[Row]:
-    """Rows of a query; one whose shape was met before, with whatever values, is not compiled again."""
+    """Rows of a query; queries that differ only in their values are compiled once."""
     shape, values = _shape(query, dialect_of(conn).plans_by_limit)
     if shape is not None:
         return _prepared(make, resource, path, shape).all(conn, **variables, **values)
     return [tuple(row) for row in conn.execute(make(dialect_of(conn), resource, path, query, False), dict(variables))]
 
 
-#: shapes that are kept compiled: what the page and usual clients ask takes some dozens, hostile ones any number
+#: compiled shapes that are kept: the page and usual clients need some dozens, hostile clients any number
 SHAPES = 256
 
 
@@ -200,7 +205,7 @@ def _prepared(make: _Make, resource: Resource, path: Path, shape: Query) -> Stat
 
 
 def _shape(query: Query, with_limit: bool) -> tuple[Query | None, dict[str, Any]]:
-    """The query with its values taken out, and the values; None if the number of values shapes the statement.
+    """The query without its values, and the values; None if the statement depends on the number of values.
 
     ``with_limit``: the limit stays.
     """
@@ -237,14 +242,14 @@ def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, sha
     if query.limit is not None:
         statement = statement.limit(limit)
     if query.offset:
-        # MySQL knows no OFFSET without LIMIT
+        # MySQL has no OFFSET without LIMIT
         statement = statement.limit(2**63 - 1 if query.limit is None else limit)
         statement = statement.offset(bindparam("given_offset", type_=Integer) if shaped else query.offset)
     return statement.order_by(*_order(dialect, resource, query))
 
 
 def _counting(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
-    # an embedded database counts a whole table quickly, if it is asked for nothing else
+    # an embedded database counts a whole table quickly, in a statement of its own
     counted = (func.count(), CLOCK) if dialect.remote else (func.count(),)
     counting = select(*counted).select_from(resource.table)
     if resource.where is not None:
@@ -271,7 +276,7 @@ def _condition(resource: Resource, condition: Condition) -> ColumnElement[bool]:
         owner, value, *_ = attribute.statement.selected_columns
         with_value = attribute.statement.with_only_columns(owner).order_by(None).where(value.in_(condition.values))
         return resource.id_column.in_(with_value)
-    assert isinstance(attribute, Field)  # the Data layer lets nothing else through
+    assert isinstance(attribute, Field)  # the Data layer has checked it
     values = tuple(
         bindparam(v.name, type_=attribute.expr.type) if isinstance(v, _Given) else v for v in condition.values
     )
@@ -289,15 +294,15 @@ def _order(dialect: Dialect, resource: Resource, query: Query) -> list[ColumnEle
         nullable = _nullable(expression) and not any(expression is each for each in present)
         elements.append(dialect.ordered(expression, name.startswith("-"), nullable))
     if not any(resource.fields[name.lstrip("-")].expr is resource.id_column for name in names):  # type: ignore[union-attr]
-        # equal elements keep one order, so that pages neither repeat nor skip; descending lists stay descending
+        # the id orders equal elements, so that pages neither repeat nor skip rows; descending lists stay descending
         elements.append(dialect.ordered(resource.id_column, bool(names) and names[-1].startswith("-"), False))
     return elements
 
 
 def _never_null(resource: Resource, query: Query) -> list[ColumnElement[Any]]:
-    """The columns that are not NULL in any row that the query's conditions let through.
+    """The columns that cannot be NULL in a row that meets the query's conditions.
 
-    Where NULL cannot occur, an order need not say where it goes, and more databases read it off an index.
+    An order by such a column needs no place for NULL, and more databases can use an index for it.
     """
     found: list[ColumnElement[Any]] = []
     for condition in query.conditions:

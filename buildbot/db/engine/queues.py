@@ -1,4 +1,4 @@
-"""Threads that take calls from a queue, as many at once as wait, each with a database connection of its own."""
+"""Threads that take calls from a queue, all waiting ones at once, each with a database connection of its own."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ log = Logger()
 
 #: calls in one transaction: enough to share the commit, few enough to answer the first one soon
 MAX_GROUP = 100
-#: how long a database server that went away is waited for
+#: seconds to wait for a database server that is away
 PATIENCE_S = 600.0
 
 
 class Call:
-    """One ``do``: what to run, and who waits for it."""
+    """One ``do``: the callable, and the Deferred of its result."""
 
     __slots__ = ("args", "deferred", "function", "joins", "kwargs", "outcome")
 
@@ -37,20 +37,20 @@ class Call:
         self.function = function
         self.args = args
         self.kwargs = kwargs
-        #: whether the first argument is a list of ids that others may be added to
+        #: whether the first argument is a list of ids that may be joined with the ids of other calls
         self.joins = joins
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
 
     def run(self, conn: Connection) -> None:
-        """Run it, and keep what it gives."""
+        """Run it, and keep the result."""
         self.outcome = self.function(conn, *self.args, **self.kwargs)
 
 
 def joined(calls: Iterable[Call]) -> Iterator[Call]:
-    """The calls in their order; those that follow each other and differ only in their ids are one, with all ids.
+    """The calls in their order; consecutive calls that differ only in their ids become one, with all ids.
 
-    Calls that name the same id stay apart, for only one of them may have it.
+    Calls with a common id stay apart, since only one of them may succeed.
     """
     alike: list[Call] = []
     ids: set[int] = set()
@@ -84,8 +84,8 @@ def _as_one(calls: list[Call]) -> Call:
 class WorkQueue:
     """A queue of calls and the threads that take groups from it; they start with the first call.
 
-    While it is ``held`` no thread is woken: callers that hear of one group usually ask for the next at once, and these
-    calls belong together.
+    While it is ``held`` no thread is woken: callers usually make the next call when they get a result, and these calls
+    should become one group.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class WorkQueue:
     ):
         self.queue: deque[Call] = deque()
         self.held = False
-        #: true for "look into the queue", false for "no more will come"
+        #: true: look into the queue; false: no more calls will come
         self._wakes: SimpleQueue[bool] = SimpleQueue()
         self._serve = serve
         self._make = make
@@ -108,7 +108,7 @@ class WorkQueue:
         self._started = False
 
     def put(self, call: Call) -> None:
-        """Have a thread take it, as soon as one is free and the lane is not held."""
+        """Add a call, for the next free thread, while the queue is not held."""
         if not self._started:
             self._started = True
             for thread in self._threads:
@@ -118,19 +118,19 @@ class WorkQueue:
             self._wakes.put(True)
 
     def release(self) -> None:
-        """Hold it no longer."""
+        """Stop holding the queue."""
         self.held = False
         if self.queue:
             for _ in range(0, len(self.queue), MAX_GROUP):
                 self._wakes.put(True)
 
     def close(self) -> None:
-        """End the threads once all that was put is done."""
+        """End the threads once all calls are done."""
         for _ in self._threads:
             self._wakes.put(False)
 
     def join(self) -> None:
-        """Wait, in a thread, until they have ended."""
+        """Wait, in a thread, until the threads have ended."""
         if self._started:
             for thread in self._threads:
                 thread.join()
@@ -160,7 +160,7 @@ _CALLS = (1, 2, 5, 10, 20, 50, MAX_GROUP)
 
 
 class PoolStats:
-    """What one thread has done."""
+    """Counters of one thread's work."""
 
     __slots__ = ("calls", "groups", "retries", "seconds")
 
@@ -172,22 +172,22 @@ class PoolStats:
 
 
 class ThreadConnection:
-    """The connection of one thread; made when needed, made again when lost."""
+    """The connection of one thread; made when it is needed, and again when it was lost."""
 
     def __init__(self, engine: Engine, dialect: Dialect, closing: threading.Event, options: dict[str, Any]) -> None:
         self._engine = engine
         self._dialect = dialect
         self._closing = closing
         self._options = options
-        #: of whatever connection it holds
+        #: the context of its connections
         self.state = ConnectionContext(dialect)
-        #: the server's end of it, or of the last one
+        #: the server's session of the connection, or of the last one
         self.session: Session | None = None
         self._connection: Connection | None = None
         self.tally = PoolStats()
 
     def get(self) -> Connection:
-        """The connection; waits for a server that was there before and went away."""
+        """The connection; waits for a server that was reachable before and is away."""
         if self._connection is not None:
             return self._connection
         deadline = time.monotonic() + PATIENCE_S
@@ -218,7 +218,7 @@ class ThreadConnection:
                 log.debug("closing a broken connection: {error}", error=error)
 
     def close(self) -> None:
-        """Give it back."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close()

@@ -1,4 +1,4 @@
-"""What a broken constraint means: that somebody else was faster, or that something does not exist."""
+"""Broken constraints: another transaction was faster, or a referenced row does not exist."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from buildbot.db.exceptions import TakenMeanwhileError
 
 @contextmanager
 def again_if_taken(conn: Connection) -> Iterator[None]:
-    """For a write after a look: if a unique key was not there then and is now, the transaction is run again.
+    """For a write after a look-up: if a unique key has appeared since, the transaction is run again.
 
-    It then finds what the other one has written.
+    It then finds the row of the other transaction.
     """
     try:
         yield
     except IntegrityError as error:
         if dialect_of(conn).is_unique_violation(error):
-            raise TakenMeanwhileError("somebody else has just written a row with the same unique key") from error
+            raise TakenMeanwhileError("another transaction has just written a row with the same unique key") from error
         raise
 
 
 @contextmanager
 def refusing_unknown(conn: Connection, message: str) -> Iterator[None]:
-    """A write that refers to what does not exist is a ValueError with this message; other errors stay what they are."""
+    """Raise ValueError with this message for a reference to a row that does not exist; other errors stay."""
     try:
         yield
     except IntegrityError as error:

@@ -1,4 +1,4 @@
-"""Rows of a noun as dictionaries, by its declaration."""
+"""Rows of a noun as dictionaries, from its declaration."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _flag(value: Any) -> bool | None:
     return None if value is None else bool(value)
 
 
-#: of values that are not NULL
+#: conversions of values that are not NULL
 _CONVERSIONS: dict[Kind, Callable[[Any], Any]] = {"bool": bool, "json": jsontext.loads, "list": jsontext.loads}
 
 
 class Reader:
-    """Makes dictionaries of a noun's rows, with the attributes that somebody wants."""
+    """Makes dictionaries of a noun's rows, with some of its attributes."""
 
     def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
         self.resource = resource
@@ -37,7 +37,7 @@ class Reader:
         own = [(name, f) for name in names if isinstance(f := resource.fields[name], Field)]
         self.related = [(name, r) for name in names if isinstance(r := resource.fields[name], Related)]
         embedded = [(name, e) for name in names if isinstance(e := resource.fields[name], Embedded)]
-        #: columns in the order of a row: the id, which relates other rows; own attributes; embedded objects
+        #: the columns of a row in order: the id, by which other rows are related; own attributes; embedded objects
         self.columns = [
             resource.id_column.label("_id"),
             *(f.expr.label(name) for name, f in own),
@@ -49,7 +49,7 @@ class Reader:
             self._embedded.append((name, _labels(e.columns), start, start + len(e.columns)))
             start += len(e.columns)
         keys = [(name, e.key) for name, e in embedded if e.key is not None]
-        #: what a statement that writes such a row gives back: id, own attributes, keys of embedded objects
+        #: the columns that a writing statement returns: id, own attributes, keys of embedded objects
         self.own_row = OwnRow(
             resource.table.name,
             (
@@ -71,7 +71,7 @@ class Reader:
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
     def takes_more(self, properties: Sequence[str] | None) -> bool:
-        """Whether ``entities`` asks for more than the rows of ``select()``."""
+        """Whether ``entities`` needs further statements."""
         return any(properties is not None or not related.on_request for _, related in self.related)
 
     def entities(
@@ -81,9 +81,9 @@ class Reader:
         properties: Sequence[str] | None = None,
         known: Collection[str] = (),
     ) -> list[Entity]:
-        """Dictionaries for rows of ``select()``; related attributes cost one statement each, however many rows.
+        """Dictionaries for rows of ``select()``; each related attribute takes one statement for all rows.
 
-        ``known``: related attributes that the caller knows and will add.
+        ``known``: related attributes that the caller has and will add.
         """
         own, conversions = self._own, self._conversions
         entities: list[Entity] = []
@@ -112,14 +112,14 @@ class Reader:
         return entities
 
     def by_ids(self, conn: Connection, ids: Iterable[int]) -> dict[int, Entity]:
-        """Dictionaries by id, of those that exist."""
+        """Dictionaries of the existing rows, by id."""
         rows = self._by_ids.all(conn, ids=list(ids))
         return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows), strict=True)}
 
     def after_writing(self, conn: Connection, ids: Iterable[int], known: Collection[str] = ()) -> dict[int, Entity]:
-        """As ``by_ids``, in a writing transaction: rows that it was given back as it wrote them are not read again.
+        """As ``by_ids``, in a writing transaction: rows that its statements returned are not read again.
 
-        ``known``: related attributes that the caller knows and will add.
+        ``known``: related attributes that the caller has and will add.
         """
         wanted = list(ids)
         written = transaction_of(conn).written
@@ -135,7 +135,7 @@ class Reader:
         return {row[0]: entity for row, entity in zip(rows, self.entities(conn, rows, known=known), strict=True)}
 
     def _completed(self, row: Row, written: Mapping[str, Mapping[int, Row]]) -> Row | None:
-        """A written row with its embedded objects, if they were written too."""
+        """A returned row with its embedded objects, if these were returned, too; otherwise None."""
         own = 1 + len(self._own)
         completed = row[:own]
         for table, key, (_, labels, _, _) in zip(self._embedded_tables, row[own:], self._embedded, strict=True):
@@ -159,7 +159,7 @@ class Reader:
         return lambda identifier: grouped.get(identifier, [])
 
 
-#: those that nouns and usual clients need; the rest, of which hostile ones could ask for any number, is made again
+#: readers that are kept: nouns and usual clients need few; hostile clients could need any number, which are made anew
 READERS = 128
 
 
@@ -170,7 +170,7 @@ def reader_of(resource: Resource, names: tuple[str, ...] | None = None) -> Reade
 
 
 def _returned(expression: ColumnElement[Any]) -> ColumnElement[Any]:
-    """An expression as it may stand in RETURNING."""
+    """An expression for RETURNING."""
     if isinstance(expression, Column):
         return expression
 
@@ -182,7 +182,7 @@ def _returned(expression: ColumnElement[Any]) -> ColumnElement[Any]:
 
 
 def own_row(resource: Resource) -> OwnRow:
-    """What statements that write a noun's rows should give back; its embedded objects, if any, must have keys."""
+    """The columns that statements which write a noun's rows should return; its embedded objects must have keys."""
     return reader_of(resource).own_row
 
 
@@ -203,7 +203,7 @@ def _labels(columns: Iterable[ColumnElement[Any]]) -> Labels:
 
 
 def nester(columns: Iterable[ColumnElement[Any]]) -> Callable[[Sequence[Any]], Entity]:
-    """What makes a dictionary of values of these columns, whose labels ``a__b`` nest."""
+    """A function that makes a dictionary of values of these columns, whose labels ``a__b`` nest."""
     labels = _labels(columns)
     return lambda values: _nested(labels, values)
 

@@ -1,7 +1,7 @@
 """Statements compiled once per database and run on the driver's own cursor.
 
-SQLAlchemy Core says what a statement is; on hot paths its compilation cache and result objects would cost more than
-the query. A ``Statement`` keeps the compiled text and the order of its parameters, and gives plain tuples.
+SQLAlchemy Core defines a statement; on hot paths its compilation cache and result objects would cost more than the
+query. A ``Statement`` keeps the compiled text and the order of its parameters, and gives plain tuples.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ class OwnRow(NamedTuple):
 
 
 class _Compiled:
-    """One statement in one database's words."""
+    """One statement in the SQL of one database."""
 
     __slots__ = ("_constants", "_names", "_ordered", "_repeated", "_spread", "reads", "table", "text")
 
     def __init__(self, statement: Executable, dialect: CoreDialect) -> None:
-        # no columns but those that the statement names itself
+        # only the columns that the statement names
         compiled = statement.compile(dialect=dialect, column_keys=[])  # type: ignore[attr-defined]
         self.text = str(compiled)
         self.reads = isinstance(statement, SelectBase)
-        #: the table whose rows it changes; None if rows of others may go with them
+        #: the table whose rows it changes; None if it may change rows of other tables, too
         self.table: str | None = None
         if isinstance(statement, CoreInsert | CoreUpdate) and isinstance(statement.table, Table):
             self.table = statement.table.name
@@ -61,7 +61,7 @@ class _Compiled:
         self._spread: dict[str, tuple[str, int]] = {}
 
     def then(self, other: _Compiled) -> None:
-        """Send another one, which takes the same parameters, in the same message."""
+        """This statement and another one with the same parameters, for one message."""
         text = other.text
         for name, value in other._constants.items():
             text = text.replace(f"%({name})s", f"%(then_{name})s")
@@ -73,7 +73,7 @@ class _Compiled:
         return values if self._ordered is None else self._ordered(values)
 
     def with_ids(self, dialect: Dialect, name: str, given: dict[str, Any]) -> tuple[str, Any]:
-        """The text and the arguments, with ids in their place."""
+        """The text and the arguments, with the ids in place of their token."""
         spread, values = dialect.spread_ids(given.pop(name))
         if spread is None:
             given[name] = values
@@ -89,7 +89,7 @@ class _Compiled:
         return text, (*arguments[:at], *values, *arguments[at:])
 
     def with_rows(self, rows: Sequence[Mapping[str, Any]]) -> tuple[str, list[Any]]:
-        """The text of an INSERT of so many rows, and the arguments."""
+        """The text and the arguments of an INSERT of several rows."""
         repeated = self._repeated.get(len(rows))
         if repeated is None:
             named = re.compile(r"%\((\w+)\)s")
@@ -104,7 +104,7 @@ class _Compiled:
 
 
 def _in_order(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
-    """What gives the values of these names."""
+    """A function that gives the values of these names."""
     if len(names) > 1:
         return itemgetter(*names)
     return lambda values: tuple([values[name] for name in names])
@@ -127,7 +127,7 @@ class Statement:
         self._ids: str | None = None if self.core is None else _list_in(self.core)
 
     def _prepare(self, conn: Connection) -> tuple[_Compiled, Dialect]:
-        """The statement in the words of the connection's database, and that; the transaction notes what it writes."""
+        """The statement in the SQL of the connection's database, and the database; the transaction notes its table."""
         state = context_of(conn)
         dialect = state.dialect
         compiled = self._compiled.get(dialect.name)
@@ -171,7 +171,7 @@ class Statement:
         return None if row is None else row[0]
 
     def count(self, conn: Connection, **parameters: Any) -> int:
-        """How many rows it changed."""
+        """The number of changed rows."""
         return int(self.run(conn, **parameters).rowcount)
 
     def many(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -188,7 +188,7 @@ def _list_in(core: Any) -> str | None:
 
 
 def _leave(conn: Connection, gives: OwnRow, rows: list[Row]) -> list[Row]:
-    """Leave rows with the transaction, for whoever reads them (``buildbot.db.engine.rows``)."""
+    """Keep rows in the transaction, for later reads (``buildbot.db.engine.rows``)."""
     written = transaction_of(conn).written.setdefault(gives.table, {})
     for row in rows:
         written[row[0]] = row
@@ -196,12 +196,12 @@ def _leave(conn: Connection, gives: OwnRow, rows: list[Row]) -> list[Row]:
 
 
 class Update(Statement):
-    """An UPDATE of rows of one table, which it leaves with the transaction as they are then.
+    """An UPDATE of rows of one table, which keeps the updated rows in the transaction.
 
     Args:
-        gives: what of them is left.
-        back: what holds afterwards for the rows that it was to change, and no others: where an UPDATE gives nothing
-            back, they are asked for in the same message.
+        gives: the columns that are kept.
+        back: a WHERE clause that finds exactly the updated rows afterwards. Databases without UPDATE … RETURNING select
+            by it in the same message.
     """
 
     __slots__ = ("back", "gives")
@@ -219,7 +219,7 @@ class Update(Statement):
         return compiled
 
     def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
-        """The rows that it changed, as they are then; none, where those of ``back`` are more."""
+        """The updated rows; none if ``back`` finds more rows."""
         text, arguments, dialect = self._written(conn, parameters)
         if dialect.returns_updated:
             rows = execute(conn, text, arguments).fetchall()
@@ -230,13 +230,13 @@ class Update(Statement):
         return _leave(conn, self.gives, rows)
 
     def count(self, conn: Connection, **parameters: Any) -> int:
-        """How many ``changed`` gives."""
+        """The number of rows of ``changed``."""
         return len(self.changed(conn, **parameters))
 
 
 class Insert(Statement):
-    """An INSERT into a table that counts its ids; what it ``gives`` is left with the transaction, where the database
-    gives it back.
+    """An INSERT into a table that generates ids. On databases with RETURNING the columns ``gives`` are kept in the
+    transaction.
     """
 
     __slots__ = ("gives",)
@@ -246,7 +246,7 @@ class Insert(Statement):
         self.gives = gives
 
     def _given(self, dialect: Dialect) -> OwnRow | None:
-        """What of the row that database gives back."""
+        """The columns of the row that the database returns."""
         return self.gives if dialect.returns_inserted else None
 
     def _compile(self, core: Any, dialect: Dialect, words: CoreDialect) -> _Compiled:
@@ -258,7 +258,7 @@ class Insert(Statement):
         return super()._compile(core, dialect, words)
 
     def id(self, conn: Connection, **parameters: Any) -> int:
-        """Execute and return the id given to the row."""
+        """Execute and return the id of the new row."""
         cursor = self.run(conn, **parameters)
         dialect = dialect_of(conn)
         gives = self._given(dialect)
@@ -267,8 +267,8 @@ class Insert(Statement):
         return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
 
     def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
-        """Execute an ``insert_or_find`` and return the id of its row, None if it was there and the database does not
-        say more.
+        """Execute an ``insert_or_find`` and return the id of its row; None if the row existed and the database does not
+        return its id.
         """
         cursor = self.run(conn, **parameters)
         gives = self._given(dialect_of(conn))
@@ -278,7 +278,7 @@ class Insert(Statement):
         return rows[0][0] if rows else None
 
     def many_rows(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> list[Row] | None:
-        """Insert many rows at once, and return them as they are then; None where the database does not."""
+        """Insert many rows at once, and return them; None on databases without RETURNING."""
         gives = self._given(dialect_of(conn))
         if gives is None:
             self.many(conn, rows)
