@@ -1,1 +1,1 @@
-"""Change sources: what notices that somebody committed something."""
+"""Change sources: they find new commits."""

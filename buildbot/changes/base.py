@@ -1,4 +1,4 @@
-"""What all change sources share, and those that look for changes at intervals."""
+"""The base classes of change sources, and of pollers."""
 
 from __future__ import annotations
 
@@ -239,7 +239,7 @@ class PollingChangeSource(ChangeSource):
 
         def ended(_: Any) -> None:
             if not self.stopping:
-                # a reactor may measure by a clock that is set; nobody waits longer than an interval for that
+                # the reactor's clock may be set; so a poll waits at most one interval
                 took_s = max(0.0, self.master.reactor.seconds() - started)
                 self.__schedule(max(0.0, self.pollInterval - took_s))
 

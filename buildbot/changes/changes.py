@@ -11,7 +11,7 @@ from buildbot.process.properties import Properties
 
 @dataclass(frozen=True)
 class Change:
-    """What somebody committed somewhere.
+    """A change.
 
     Attributes:
         number: the changeid.

@@ -1,4 +1,4 @@
-"""What commits of a git repository say about themselves, read for many commits by one process."""
+"""The data of commits of a git repository, read for many commits by one process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LAST_SECOND = 253_402_300_799  # of the year 9999; git itself accepts any number
 
 @dataclass(frozen=True)
 class Commit:
-    """One commit; times are Unix seconds, None if nonsense. ``files``: what differs from its first parent."""
+    """One commit; times are Unix seconds, None if malformed. ``files``: the differences to its first parent."""
 
     revision: str
     when: int | None

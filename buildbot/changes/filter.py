@@ -14,7 +14,7 @@ ATTRIBUTES = ("project", "repository", "branch", "category", "codebase")
 
 
 class _NotABranch:
-    """What ``branch`` is when it is not given: None means the default branch."""
+    """The value of ``branch`` if it is not given: None means the default branch."""
 
     def __repr__(self) -> str:
         return "NotABranch"
@@ -40,7 +40,7 @@ def _not(criterion: Criterion) -> Criterion:
     return lambda value: not criterion(value)
 
 
-#: what may follow an attribute's name, and the criterion that it makes of its value
+#: the suffixes of an attribute's name, and the criteria that they make of a value
 CRITERIA: dict[str, Callable[[Any], Criterion]] = {
     "": _one_of,
     "_eq": _one_of,

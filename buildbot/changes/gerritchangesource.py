@@ -30,7 +30,7 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 #: a line that is longer is no event
 _MAX_LINE_BYTES = 8 * 1024 * 1024
-#: what stands before JSON in Gerrit's answers, so that browsers do not run it
+#: the text before JSON in Gerrit's answers, which keeps browsers from running it
 _GUARD = b")]}'"
 
 
@@ -41,7 +41,7 @@ def _login(value: Any) -> Any:
 
 
 async def ask(http: HttpClient, url: str, auth: Any, **params: object) -> Answer:
-    """What Gerrit answers to somebody who is logged in.
+    """Gerrit's answer to a user who is logged in.
 
     Raises:
         PollError: it does not answer as it should.
@@ -112,7 +112,9 @@ class GerritChangeSource(GerritEvents):
         15, checks.optional(checks.whole_number(1)), doc="seconds between signs of life of the connection; None: none"
     )
     ssh_server_alive_count_max = argument(
-        3, checks.optional(checks.whole_number(1)), doc="so many missing signs of life end it; None: as ssh has it"
+        3,
+        checks.optional(checks.whole_number(1)),
+        doc="the number of missing keepalives that end it; None: ssh's default",
     )
     http_url = argument(
         None, checks.optional(checks.url), doc="the server's address for HTTP, to ask for missed events"
@@ -154,7 +156,7 @@ class GerritChangeSource(GerritEvents):
             self.__ask_later(0)
 
     async def stop_work(self) -> None:
-        """Stop following; what is being taken is taken to its end."""
+        """Stop following; the present event is taken to its end."""
         self.__stopping = True
         for timer in self.__timers.values():
             if timer.active():
@@ -234,11 +236,11 @@ class GerritEventLogPoller(GerritEvents, PollingChangeSource):
     positional: ClassVar[tuple[str, ...]] = ("baseURL", "auth")
     baseURL = argument(REQUIRED, checks.url, doc="the server's address for HTTP")
     auth = argument(REQUIRED, _login, renderable=True, doc="`(user, password)` to log in with")
-    gitBaseURL = argument(REQUIRED, checks.text, doc="what the project is put behind to make the change's `repository`")
+    gitBaseURL = argument(REQUIRED, checks.text, doc="the text before the project in the change's `repository`")
     pollInterval = 30
     pollAtLaunch = True
     firstFetchLookback = argument(
-        30, checks.whole_number(), doc="the first poll asks for events of so many seconds ago"
+        30, checks.whole_number(), doc="the age of the oldest events of the first poll, in seconds"
     )
     name = argument(
         None, checks.optional(checks.name), doc="unique among change sources; None: `GerritEventLogPoller:BASEURL`"

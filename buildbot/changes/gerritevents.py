@@ -1,4 +1,4 @@
-"""What the two change sources of Gerrit share: which events are changes, and of what.
+"""The base of the two change sources of Gerrit: the events that are changes.
 
 An event becomes a change in the transaction that moves the position of the source over it. The position is the time of
 the newest event and the fingerprints of those of the last minutes, so that one that comes twice, from the stream and
@@ -36,7 +36,7 @@ class GerritEvents(ChangeSource):
     gitBaseURL = argument(
         None,
         checks.optional(checks.text),
-        doc="what the project is put behind to make the change's `repository`; None: the address for ssh",
+        doc="the text before the project in the change's `repository`; None: the address for ssh",
     )
     handled_events = argument(
         ("patchset-created", "ref-updated"), checks.list_of(checks.name), doc="the types of events that count"
@@ -68,7 +68,7 @@ class GerritEvents(ChangeSource):
         self.__position = None
 
     async def take(self, line: str) -> None:
-        """Take an event, as JSON; what is none, and what has been taken before, is passed over."""
+        """Take an event, as JSON; malformed events and events that were taken before are ignored."""
         try:
             event = json.loads(line)
         except ValueError:

@@ -8,11 +8,11 @@ from typing import Any
 
 from buildbot.changes.programs import Program
 
-#: no question on a terminal that nobody reads, messages in a language that logs are searched in
+#: no questions on the terminal; messages in English, so that logs can be searched
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C", "LANGUAGE": "C"}
 #: over the user's own settings
 _SETTINGS = {
-    # what was once fetched stays, commits of a rewritten history too
+    # fetched commits stay, those of a rewritten history too
     "gc.pruneExpire": "never",
     # no process that outlives the one we wait for
     "gc.autoDetach": "false",
@@ -48,7 +48,7 @@ class Git:
         grave = ("fatal:", "error:", "remote:")
         self._program = Program(reactor, gitbin, cwd, environment, timeout_s, grave)
         self.repository = repository
-        #: what comes before every command: how it logs in, for example
+        #: options before every command: the login, for example
         self.options: list[str] = []
 
     def stop(self) -> None:
@@ -56,12 +56,12 @@ class Git:
         self._program.stop()
 
     async def init(self, object_format: str = "sha1") -> None:
-        """Make the bare repository, or what a crash left out of it; nothing happens if it is there."""
+        """Make the bare repository, or complete it after a crash; nothing happens if it is complete."""
         self.repository.parent.mkdir(parents=True, exist_ok=True)
         await self.run("init", "--quiet", "--bare", f"--object-format={object_format}")
 
     async def run(self, *arguments: str, stdin: bytes = b"") -> bytes:
-        """What ``git <arguments>`` prints for the bare repository.
+        """The output of ``git <arguments>`` for the bare repository.
 
         Raises:
             ProgramError: it ended with a status other than 0, took too long or cannot be started.

@@ -15,11 +15,11 @@ from buildbot.util.git_credential import ssh_command
 class GitLogin:
     """The files of a poller's logins; an asynchronous context, in which they are there and git uses them.
 
-    What a master that was killed has left is removed by the next poll.
+    The next poll removes the files of a killed master.
 
     Args:
-        git: what logs in.
-        directory: where the files are to be; nobody else uses it.
+        git: the git that logs in.
+        directory: of the files; it is used for nothing else.
         files: texts for ssh by name: ``ssh-key``, ``ssh-known-hosts``.
         credentials: logins for HTTP, as `git credential` reads them.
         use_http_path: git's ``credential.useHttpPath``; None: as the master's account has it.

@@ -1,4 +1,4 @@
-"""The mirror of a git repository that a poller fetches into, and what its remote has."""
+"""The mirror of a git repository that a poller fetches into, and the refs of its remote."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TAGS = "refs/tags/"
 
 @dataclass
 class Remote:
-    """What ``ls-remote`` says: every ref with its object (annotated tags: what they point to), the default branch."""
+    """The result of ``ls-remote``: every ref with its object (of annotated tags the commit), the default branch."""
 
     refs: dict[str, str]
     default: str | None
@@ -74,7 +74,7 @@ class GitMirror:
         return lost
 
     async def fetch(self, heads: Mapping[str, str], seen: Mapping[str, str], lost: set[str]) -> dict[str, str]:
-        """Fetch what moved or is missing, and forget the refs that vanished.
+        """Fetch moved and missing refs, and forget removed ones.
 
         Args:
             heads: the refs to follow, with the commits that the remote has.
@@ -141,7 +141,7 @@ class GitMirror:
 
 
 def is_request(ref: str) -> bool:
-    """Whether it is neither a branch nor a tag: a pull request, or what other servers have instead."""
+    """Whether a ref is neither a branch nor a tag: a pull request, or its equivalent on other servers."""
     return not ref.startswith((HEADS, TAGS))
 
 

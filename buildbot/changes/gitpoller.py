@@ -1,4 +1,4 @@
-"""GitPoller: finds the commits that somebody pushed to a git repository.
+"""GitPoller: finds new commits in a git repository.
 
 **Where things are.** A bare repository (`buildbot.changes.gitmirror`) below the master's base directory,
 ``gitpoller-work/<hash of the address>``, holds what was fetched; pollers of one address share it. It is a cache: the
@@ -19,8 +19,8 @@ it. So a commit becomes a change once, on the first branch it is seen on; mergin
 brings the merge commit only. A rewritten history brings the commits that the old one did not have. (A branch that only
 moves among known commits brings nothing, or one change with ``buildPushesWithNoCommits``.)
 
-**What a function follows** may be any ref. The default branch, if it does not follow that, counts as seen at first
-sight, and whenever a pull request is looked at: a pull request brings its own commits, not those that it begins with.
+**A function** in ``branches`` may follow any ref. The default branch, if it is not followed, counts as seen at first
+sight, and whenever a pull request is looked at: a pull request brings its own commits, not those of its base.
 
 **The first sight** of a repository writes its heads and makes no changes. An empty repository has been seen too: what
 is pushed to it later is new.
@@ -135,7 +135,7 @@ class GitPoller(PollingChangeSource):
     codebase = argument(
         None,
         checks.optional(checks.text),
-        doc="of the changes; None: what `c['codebaseGenerator']` says, or the one without a name",
+        doc="of the changes; None: the result of `c['codebaseGenerator']`, or the one without a name",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -214,7 +214,7 @@ class GitPoller(PollingChangeSource):
             seen.gone = [seen.heads.pop(ref) for ref in base if ref in seen.heads]
         seen.changeid = await self.master.db.changes.getLatestChangeid() or 0
         await self.__save(seen)
-        _log.info("{part!r}: first sight of the repository; what comes from now on is new", part=self)
+        _log.info("{part!r}: first sight of the repository; later commits are new", part=self)
 
     def __patterns(self) -> list[str]:
         """Patterns of the refs to ask the remote for; none: all refs."""
@@ -226,7 +226,7 @@ class GitPoller(PollingChangeSource):
         return patterns
 
     def __chosen(self, remote: Remote) -> dict[str, str]:
-        """The refs to follow, of those that the remote has."""
+        """The refs of the remote to follow."""
         if callable(self.branches):
             return {ref: commit for ref, commit in remote.refs.items() if self.branches(ref)}
         kind = TAGS if self.only_tags else HEADS
@@ -248,7 +248,7 @@ class GitPoller(PollingChangeSource):
     async def __advance(
         self, mirror: GitMirror, seen: Position, heads: dict[str, str], default: str | None, based: set[str]
     ) -> None:
-        """Turn what is new into changes, branch by branch, and write down each branch that is done."""
+        """Turn new commits into changes, branch by branch, and store each branch that is done."""
         lost, known = await mirror.present({*seen.heads.values(), *seen.gone})
         blind = bool(lost) and not known
         if seen.adding is not None and not await self.__resume(mirror, seen, known):

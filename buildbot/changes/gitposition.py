@@ -1,4 +1,4 @@
-"""The position of a git poller: what it has seen of a repository, as one JSON value in the database."""
+"""The position of a git poller: the commits that it has seen, as one JSON value in the database."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import quote, unquote
 
 @dataclass
 class Position:
-    """What has been seen; see `buildbot.changes.gitpoller` for what each means."""
+    """The seen commits; for the fields see `buildbot.changes.gitpoller`."""
 
     heads: dict[str, str]
     gone: list[str]

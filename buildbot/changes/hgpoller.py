@@ -1,4 +1,4 @@
-"""HgPoller: finds the commits that somebody pushed to a Mercurial repository.
+"""HgPoller: finds new commits in a Mercurial repository.
 
 **Where things are.** A clone in `workdir` holds what was pulled; it is a cache. The truth about what has been seen is
 the position of the source in the database: for each branch and bookmark that is followed a *front*, a list of commits
@@ -138,7 +138,7 @@ class HgPoller(PollingChangeSource):
         except KeyError as problem:
             raise PollError(f"repourl: {problem.args[0]}") from None
         except ValueError:
-            raise PollError("repourl: what it gives is not the address of a repository") from None
+            raise PollError("repourl: its value is not the address of a repository") from None
 
     async def __poll(self) -> None:
         basedir: Path = self.master.basedir
@@ -202,7 +202,7 @@ class HgPoller(PollingChangeSource):
     async def __follow(
         self, run: _In, fronts: dict[str, list[str]], key: str, name: str, head: str, is_bookmark: bool
     ) -> None:
-        """Turn what is new on a branch or bookmark into changes, and move its front."""
+        """Turn new commits of a branch or bookmark into changes, and move its front."""
         if key in fronts:
             known = {commit for front in fronts.values() for commit in front} if is_bookmark else set(fronts[key])
             if fronts[key] and not await run("log", "--rev", _any(fronts[key]), "--template", "{node}\n"):
@@ -227,7 +227,7 @@ class HgPoller(PollingChangeSource):
             batch = revisions[start : start + _BATCH]
             listed = await run("log", "--rev", "+".join(batch), "--template", _TEMPLATE)
             changes = [self.__change(json.loads(line), name) for line in listed.splitlines()]
-            # what leads to those in the front is known: keep those that nothing known comes after
+            # all ancestors of the front are known: keep the commits without known descendants
             front = f"heads({_any([*fronts[key], *batch])})"
             fronts[key] = (await run("log", "--rev", front, "--template", "{node}\n")).split()
             await self.advance(changes, fronts)
@@ -254,7 +254,7 @@ class HgPoller(PollingChangeSource):
         return to_text(text.encode("utf-8", "surrogateescape"), self.encoding)
 
     def __tell(self, key: str, problem: str) -> None:
-        """Log what keeps a branch from being followed, once."""
+        """Log, once, why a branch cannot be followed."""
         if problem and self.__told.get(key) != problem:
             _log.warn("{part!r}: {problem}", part=self, problem=problem)
         self.__told[key] = problem

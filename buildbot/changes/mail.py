@@ -22,7 +22,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 
 _log = Logger()
-#: what `parse` gives: the system that the change is from, and the arguments of ``addChange``
+#: the result of `parse`: the system of the change, and the arguments of ``addChange``
 Parsed = tuple[str, dict[str, Any]]
 
 
@@ -53,7 +53,7 @@ class MaildirSource(PollingChangeSource):
             self.name = f"{type(self).__name__}:{self.maildir}"
 
     def parse(self, m: EmailMessage, prefix: str | None = None) -> Parsed | None:
-        """What a mail says: the system and the arguments of ``addChange``; None if it tells of no change."""
+        """The system and the arguments of ``addChange`` in a mail; None if it has no change."""
         raise NotImplementedError(f"{type(self).__name__} has no parse()")
 
     async def poll(self) -> None:
@@ -119,7 +119,7 @@ class CVSMaildirSource(MaildirSource):
     properties = argument({}, checks.optional(checks.mapping), doc="of the changes")
 
     def parse(self, m: EmailMessage, prefix: str | None = None) -> Parsed | None:
-        """The lines ``Name: value``, and what follows ``Log Message:``."""
+        """The lines ``Name: value``, and the text after ``Log Message:``."""
         fields: dict[str, str] = {}
         lines = iter(_lines(m))
         for line in lines:
@@ -190,7 +190,7 @@ class SVNCommitEmailMaildirSource(MaildirSource):
 
 
 class BzrLaunchpadEmailMaildirSource(MaildirSource):
-    """Mails of Launchpad about new revisions of a Bazaar branch that somebody subscribed to."""
+    """Mails of Launchpad about new revisions of a subscribed Bazaar branch."""
 
     state_class = "BzrLaunchpadEmailMaildirSource"
     positional: ClassVar[tuple[str, ...]] = ("maildir", "prefix", "branchMap", "defaultBranch")
@@ -202,7 +202,7 @@ class BzrLaunchpadEmailMaildirSource(MaildirSource):
     )
 
     def parse(self, m: EmailMessage, prefix: str | None = None) -> Parsed | None:
-        """What ``bzr log`` says of a revision."""
+        """The data of a revision in ``bzr log``."""
         path, lines = m["X-Launchpad-Branch"], _lines(m)
         found = dict(_bzr_fields(lines))
         if path is None or "revno" not in found:

@@ -1,4 +1,4 @@
-"""P4Source: finds the changes that somebody submitted to a Perforce depot.
+"""P4Source: finds new changes in a Perforce depot.
 
 The position of the source is the number of the last change that was looked at. It moves in the transaction that adds
 what this change is, so each change is told once. The first poll writes the newest number and makes no changes.
@@ -41,8 +41,8 @@ class P4Source(PollingChangeSource):
 
     state_class = "P4Source"
     positional: ClassVar[tuple[str, ...]] = ()
-    p4port = argument(None, checks.optional(checks.name), doc="the server: `host:1666`; None: what p4 itself knows")
-    p4user = argument(None, checks.optional(checks.name), doc="whom to log in as; None: what p4 itself knows")
+    p4port = argument(None, checks.optional(checks.name), doc="the server: `host:1666`; None: p4's default")
+    p4user = argument(None, checks.optional(checks.name), doc="the user; None: p4's default")
     p4passwd = argument(None, checks.optional(checks.text), renderable=True, doc="the password")
     p4base = argument("//", checks.name, doc="the path in the depot to poll: `//depot/project/`")
     p4bin = argument("p4", checks.name, doc="the p4 program")
@@ -55,7 +55,7 @@ class P4Source(PollingChangeSource):
     histmax = argument(
         None, checks.optional(checks.whole_number(1)), doc="of more changes than this the oldest are passed over"
     )
-    encoding = argument("utf8", checks.encoding, doc="of what p4 prints that is not UTF-8")
+    encoding = argument("utf8", checks.encoding, doc="of p4's output that is not UTF-8")
     project = argument(None, checks.optional(checks.text), doc="of the changes")
     use_tickets = argument(False, checks.flag, doc="log in once, for a ticket, with the password")
     ticket_login_interval = argument(86400, checks.positive, doc="seconds after which to log in again")
@@ -126,7 +126,7 @@ class P4Source(PollingChangeSource):
         return to_text(await self.__p4.run(*server, *user, *words, what=words[0], stdin=stdin), self.encoding)
 
     def __changes(self, described: str) -> Iterator[dict[str, Any]]:
-        """The changes of what ``p4 describe`` says, one for each branch."""
+        """The changes in the output of ``p4 describe``, one for each branch."""
         header = _HEADER.match(described)
         if header is None:
             raise PollError(f"p4 describe says what cannot be read: {described[:200]!r}")

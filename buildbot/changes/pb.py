@@ -23,7 +23,7 @@ _KEYS = (*_TEXTS, "files", "when", "when_timestamp", "properties", "isdir")
 
 
 class RefusedChangeError(pb.Error):
-    """What was sent is no change; as a `pb.Error` the message goes to the client."""
+    """The sent dictionary is no change; as a `pb.Error` the message goes to the client."""
 
 
 def _port(value: Any) -> Any:
@@ -37,7 +37,7 @@ class PBChangeSource(ChangeSource):
 
     state_class = "PBChangeSource"
     positional: ClassVar[tuple[str, ...]] = ("user", "passwd", "port", "prefix", "name")
-    user = argument("change", checks.name, doc="what clients log in as; no worker may have this name")
+    user = argument("change", checks.name, doc="the name with which clients log in; no worker may have it")
     passwd = argument("changepw", renderable=True, doc="their password, which may be a secret")
     port = argument(
         None,
@@ -102,7 +102,7 @@ class PBChangeSource(ChangeSource):
 
 
 class _Perspective(pb.Avatar):
-    """What a client may call."""
+    """The methods that a client may call."""
 
     def __init__(self, source: PBChangeSource) -> None:
         self._source = source
@@ -114,7 +114,7 @@ class _Perspective(pb.Avatar):
 
 
 def received(sent: Any, prefix: str | None) -> dict[str, Any] | None:
-    """The arguments of ``addChange`` for what a client sent, and ``src``; None if it has no file below ``prefix``.
+    """The arguments of ``addChange`` from a client's dictionary, and ``src``; None if it has no file below ``prefix``.
 
     ``src`` is the version control system that knows the author by this name.
 

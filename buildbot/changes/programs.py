@@ -13,10 +13,10 @@ from buildbot.util.urls import without_password
 
 
 class ProgramError(PollError):
-    """A program failed; the message holds what it said.
+    """A program failed; the message has its reason.
 
     Attributes:
-        said: what it wrote to its error output, without passwords.
+        said: its error output, without passwords.
     """
 
     def __init__(self, message: str, said: str = "") -> None:

@@ -1,4 +1,4 @@
-"""What the pollers of pull requests share."""
+"""The common code of pollers of pull requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildbot.util.httpclient import HttpError
 
 #: answers about one pull request that say nothing of the others: it is not there any more, or cannot be shown
 _GONE = frozenset({404, 409, 410, 422})
-#: of pull requests that are closed, so many heads are remembered: one may be opened again
+#: the number of closed pull requests whose heads are remembered: one may be opened again
 _MAX_CLOSED = 1000
 
 
@@ -27,14 +27,14 @@ def wanted(value: Any) -> Any:
 
 
 def kept(heads: Mapping[str, str], open_ones: Iterable[int]) -> dict[str, str]:
-    """The heads to remember, by number: of all open pull requests, and of those that were closed last."""
+    """The heads to remember, by number: of all open pull requests, and of the last closed ones."""
     numbers = {str(each) for each in open_ones}
     closed = set(sorted((number for number in heads if number not in numbers), key=int)[-_MAX_CLOSED:])
     return {number: head for number, head in heads.items() if number in numbers or number in closed}
 
 
 class Problems:
-    """What was wrong with some pull requests, so that the others are looked at all the same."""
+    """The errors of single pull requests, which do not keep others from being looked at."""
 
     def __init__(self, server: str) -> None:
         self._server = server
@@ -42,7 +42,7 @@ class Problems:
 
     @contextmanager
     def of(self, number: object) -> Iterator[None]:
-        """Keep what is wrong with one pull request; a server that cannot be asked is the caller's problem."""
+        """Keep the error of one pull request; an unreachable server is an error for the caller."""
         try:
             yield
         except HttpError as problem:
@@ -59,7 +59,7 @@ class Problems:
 
 
 async def passes(wants: Any, pull: Mapping[str, Any]) -> bool:
-    """What ``pullrequest_filter`` says of a pull request. ValueError: it failed."""
+    """The result of ``pullrequest_filter`` for a pull request. ValueError: it failed."""
     if isinstance(wants, bool):
         return wants
     try:

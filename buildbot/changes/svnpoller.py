@@ -1,4 +1,4 @@
-"""SVNPoller: finds the commits that somebody made to a Subversion repository.
+"""SVNPoller: finds new commits in a Subversion repository.
 
 The position of the source is the number of the last revision that was looked at. It moves in the transaction that adds
 the changes of the revisions before it, so each revision brings its changes once. The first poll writes the newest
@@ -54,7 +54,7 @@ def split_file_projects_branches(path: str) -> dict[str, str] | None:
 
 @dataclass(frozen=True)
 class _Path:
-    """What a revision did to a path: its name in the repository, with a slash at the end of a directory's."""
+    """A path in a revision: its name in the repository, of a directory with a slash at the end."""
 
     name: str
     action: str
@@ -83,7 +83,7 @@ class SVNPoller(PollingChangeSource):
     )
     svnuser = argument(None, checks.optional(checks.text), renderable=True, doc="to log in with")
     svnpasswd = argument(None, checks.optional(checks.text), renderable=True, doc="to log in with")
-    histmax = argument(100, checks.whole_number(1), doc="so many revisions are asked for at a time")
+    histmax = argument(100, checks.whole_number(1), doc="the number of revisions that are read at a time")
     svnbin = argument("svn", checks.name, doc="the svn program")
     revlinktmpl = argument("", checks.text, doc="the link of a change, with `%s` for the revision")
     category = category_argument()
@@ -158,7 +158,7 @@ class SVNPoller(PollingChangeSource):
         return ElementTree.fromstring(await self.__svn.run(command, *words, stdin=f"{password or ''}\n".encode()))
 
     async def __find_prefix(self) -> str:
-        """What paths in the repository begin with that are below ``repourl``: empty, or a path with a slash behind."""
+        """The beginning of the repository's paths below ``repourl``: empty, or a path with a slash at the end."""
         info = await self.__run("info")
         url, root = (unquote(info.findtext(f"entry/{name}") or "") for name in ("url", "repository/root"))
         if not root or not f"{url}/".startswith(f"{root}/"):
@@ -227,7 +227,7 @@ class SVNPoller(PollingChangeSource):
 
 
 def _revision(entry: ElementTree.Element) -> _Revision:
-    """What ``svn log`` says of a revision."""
+    """The data of a revision in ``svn log``."""
     paths = []
     for path in entry.iter("path"):
         name = path.text or ""

@@ -1,1 +1,1 @@
-"""Schedulers: what decides that something is built."""
+"""Schedulers: they decide what is built."""

@@ -47,7 +47,7 @@ class _BasicScheduler(ChangeScheduler):
         self.__lines: dict[int, Hashable] = {}  # of the changes that wait
 
     def line(self, change: Change) -> Hashable:
-        """What a change has in common with those that are built together with it."""
+        """The key that a change shares with the changes that are built together with it."""
         return None
 
     async def start_scheduling(self) -> None:
@@ -61,7 +61,7 @@ class _BasicScheduler(ChangeScheduler):
         self.follow_changes()
 
     async def stop_scheduling(self) -> None:
-        """Stop the timers; what waits stays in the database."""
+        """Stop the timers; waiting changes stay in the database."""
         for timer in self.__timers.values():
             timer.cancel()
         self.__timers.clear()

@@ -19,7 +19,7 @@ from itertools import islice
 
 from cronsim import CronSim, CronSimError
 
-#: what a field of a pattern may be: a number, a crontab text, or a collection of numbers
+#: a field of a pattern: a number, a crontab text, or a collection of numbers
 Field = int | str | Iterable[int | str]
 
 #: name, first and last number of each field, in crontab's order
@@ -80,10 +80,10 @@ class Calendar:
         return None
 
     def _moments(self, wall: datetime) -> Iterator[float]:
-        """When a clock shows what the pattern names and it is due."""
+        """The moments when a clock shows a time of the pattern."""
         first, second = wall.timestamp(), wall.replace(fold=1).timestamp()
         if not self._every_hour:
-            # no clock shows what lies in a gap: it is between the two offsets
+            # no clock shows a time in a gap: it is between the two offsets
             yield _jump(second, first) if second < first else first
         elif second >= first:
             yield from (each for each in sorted({first, second}) if not self._is_near(each))

@@ -32,7 +32,7 @@ TOGETHER = "Build has been cancelled because another build in the same buildset 
 
 #: a change of Gerrit's, without its last part, the number of the patch set
 _GERRIT = re.compile(r"(refs/changes/\d+/\d+)/\d+\Z")
-#: what decides whether two things are of the same line of development
+#: the key of a line of development
 _Line = tuple[str, str, str, str]
 
 
@@ -85,10 +85,10 @@ class _Canceller(DeclaredService):
 
     @abstractmethod
     async def take(self, key: tuple[str, ...], message: Mapping[str, Any]) -> None:
-        """Do what an event asks for."""
+        """Act on an event."""
 
     async def begin(self) -> None:
-        """Look at what is there already; events wait until this is done."""
+        """Look at the present requests; events wait until this is done."""
 
     @deferred
     async def startService(self) -> None:
@@ -147,7 +147,7 @@ class OldBuildCanceller(_Canceller):
     filters = argument(
         REQUIRED,
         checks.list_of(_of_builders),
-        doc="a list of pairs: names of builders, and the `SourceStampFilter` of what of them is cancelled",
+        doc="a list of pairs: names of builders, and the `SourceStampFilter` of their builds that are cancelled",
     )
     branch_key = argument(
         None,
@@ -173,7 +173,7 @@ class OldBuildCanceller(_Canceller):
             await self.__track(request)
 
     async def take(self, key: tuple[str, ...], message: Mapping[str, Any]) -> None:
-        """Track a request, forget one, or cancel what a change has replaced."""
+        """Track a request, forget one, or cancel the builds that a change has replaced."""
         if key[0] == "changes":
             line = self.__line(message)
             for brid in sorted(self.__requests.get(line, ()) if line is not None else ()):
@@ -214,7 +214,7 @@ class OldBuildCanceller(_Canceller):
 
 
 class FailingBuildsetCanceller(_Canceller):
-    """Cancels what else was asked for together with a build that has failed."""
+    """Cancels the other builds of a buildset when a build of it has failed."""
 
     positional: ClassVar[tuple[str, ...]] = ("filters",)
     filters = argument(

@@ -1,4 +1,4 @@
-"""Dependent: builds what another scheduler has built well.
+"""Dependent: builds the same code after a buildset of another scheduler has succeeded.
 
 **State.** One JSON value in the database (``master.db.state``, key ``dependent``)::
 
@@ -25,7 +25,7 @@ from buildbot.util.deferreds import resolved
 from buildbot.util.results import SUCCESS, WARNINGS
 
 _STATE = "dependent"
-#: what a source stamp says about the code
+#: the attributes of a source stamp that name the code
 _CODE = ("codebase", "branch", "revision", "repository", "project")
 
 

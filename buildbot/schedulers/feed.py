@@ -12,24 +12,24 @@ build was made under that rule (null: there was no build, nor any change). *seen
 ``createAbsoluteSourceStamps``, the code of the last change of each codebase. The changes that were looked at and wait
 for their build are in ``master.db.schedulers`` (classifications: important or not).
 
-**At start** the scheduler subscribes to changes *since* its clock, so it gets first what it missed and then
-what comes, without a seam. If the log no longer reaches back to its clock it reads the changes above
+**At start** the scheduler subscribes to changes *since* its clock, so it gets the missed changes first and then
+the new ones, without a gap. If the log no longer reaches back to its clock it reads the changes above
 *changeid* page by page; the last page and its clock come from one snapshot, which is where the subscription
 continues. A scheduler that has never run begins with the changes after now. That it is switched off and on
 again arrives in the same stream: it takes effect between two changes, not at some moment of the scheduler's
 own, and the changes between pass it by.
 
-**Exactly once.** Whatever is done with a change is written in one transaction with the clock that says so:
+**Exactly once.** The effect of a change is written in one transaction with the clock that says so:
 its classification, or its buildset with the requests. That transaction also makes sure that this master still
 runs the scheduler (``thd_hold``): one that was taken for dead and wakes up writes nothing, and one that takes
-the scheduler up again reads first what others did meanwhile. A buildset of changes that waited removes their
+the scheduler up again reads first the state that others have written. A buildset of changes that waited removes their
 classifications in the same transaction. So there is no moment at which a crash could lose or double anything.
 A change that nothing is done with (the filter rejects it, the scheduler is switched off) is noted only now
 and then, as it may be looked at again without harm.
 
-**An error** (the database is away) leaves open whether the transaction took effect. Therefore whoever comes
-next reads the state again, and a change that turns out to be taken is not taken again; the others are tried
-until it works, in their order.
+**An error** (the database is away) leaves open whether the transaction took effect. Therefore the state is read again
+before the next change, and a change that has been taken is not taken again; the others are tried until they succeed, in
+their order.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def _filter(value: Any) -> Any:
 
 
 class ChangeScheduler(Scheduler):
-    """A scheduler that looks at changes; `take_change` says what it does with one."""
+    """A scheduler that looks at changes; `take_change` handles one."""
 
     never_raises = True
 
@@ -105,13 +105,13 @@ class ChangeScheduler(Scheduler):
 
     @abstractmethod
     async def take_change(self, change: Change, important: bool) -> None:
-        """Do what the scheduler does with a change that passed its filter, by `classify` or `build_changes`."""
+        """Handle a change that passed the filter, by `classify` or `build_changes`."""
 
     # the state
 
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Hold the state; it is read first if whoever held it last may or may not have written it."""
+        """Hold the state; it is read first if it is unknown whether the last holder has written it."""
         async with self.__lock:
             if self.__stale:
                 await self.__read()
@@ -150,7 +150,7 @@ class ChangeScheduler(Scheduler):
         self.master.db.state.thdSetState(conn, self.objectid, "feed", feed)
 
     def noting(self) -> Callable[[Connection], None]:
-        """What writes the state as it is now, in a transaction that does more."""
+        """A function that writes the present state, in a transaction that does more."""
         feed = asdict(self.feed)
         return lambda conn: self.__thd_note(conn, feed)
 
@@ -262,7 +262,7 @@ class ChangeScheduler(Scheduler):
         """Make one buildset for changes, which no longer wait then.
 
         Args:
-            changeids: what to build; none: what the scheduler's codebases say.
+            changeids: the changes to build; empty: the code of the scheduler's `codebases`.
             reason: of the buildset.
         """
         feed = asdict(self.feed)
@@ -316,7 +316,7 @@ class ChangeScheduler(Scheduler):
         waiting: dict[int, bool] = schedulers.thdGetChangeClassifications(conn, self.objectid)
         if changeids.isdisjoint(waiting):
             return
-        # the connector forgets all that is older than something; what was not built goes on waiting
+        # the connector forgets all older classifications; changes that were not built are classified again
         schedulers.thdFlushChangeClassifications(conn, self.objectid, less_than=max(changeids) + 1)
         kept = {each: important for each, important in waiting.items() if each not in changeids}
         schedulers.thdClassifyChanges(conn, self.objectid, kept)

@@ -92,7 +92,7 @@ def _reason(value: Any) -> str:
 
 
 class ForceScheduler(Scheduler):
-    """Shows a form and builds what people fill in."""
+    """Shows a form, and builds with the submitted values."""
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames")
     builderNames = argument(REQUIRED, checks.list_of(checks.text), doc="names of the builders that it may force")
@@ -130,7 +130,7 @@ class ForceScheduler(Scheduler):
         self.__check_names()
 
     def stated_properties(self) -> dict[str, Any]:
-        """None: what is submitted becomes the properties."""
+        """None: the submitted values become the properties."""
         self.property_parameters: list[BaseParameter] = list(self.properties or ())
         return {}
 
@@ -172,7 +172,7 @@ class ForceScheduler(Scheduler):
         await self.master.data.update.setForceScheduler(self.schedulerid, self.describe())
 
     async def __refresh_choices(self, buildername: str | None) -> None:
-        """Ask choices that are not fixed what there is to choose; what fails is logged, and stays as it was."""
+        """Read the choices that are not fixed; an error is logged, and the old choices stay."""
         choices = [each for each in self.all_fields if isinstance(each, ChoiceStringParameter)]
         for group in self.all_fields:
             choices += group.choices_in() if isinstance(group, NestedParameter) else []
@@ -185,7 +185,7 @@ class ForceScheduler(Scheduler):
     async def force(
         self, args: Mapping[str, Any], validation: Mapping[str, re.Pattern[str]] | None = None
     ) -> list[Any]:
-        """Build what was submitted.
+        """Build with the submitted values.
 
         Args:
             args: ``owner`` (who is logged in, or ``anonymous``), ``builderNames`` or ``builderid``, and
