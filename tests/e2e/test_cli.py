@@ -63,9 +63,10 @@ class Directory:
 
     @contextmanager
     def log_lines(self) -> Iterator[Iterator[str]]:
-        """The lines that are logged from now on, as they come."""
+        """The lines that are logged from now on, as they come, however late the process that reads them starts."""
+        begin = f"--bytes=+{self.log.stat().st_size + 1}"
         with subprocess.Popen(
-            ["tail", "--lines=0", "--follow=name", str(self.log)], stdout=subprocess.PIPE, text=True
+            ["tail", begin, "--follow=name", str(self.log)], stdout=subprocess.PIPE, text=True
         ) as tail:
             assert tail.stdout is not None
             try:
