@@ -155,7 +155,7 @@ class LatentWorkerCannotSubstantiate(Exception):
 
 
 class LatentWorkerSubstantiatiationCancelled(Exception):
-    """Nobody waits any more for the instance that was being started."""
+    """The start of an instance was cancelled."""
 
 
 @runtime_checkable
@@ -171,7 +171,7 @@ class LatentWorker(Protocol):
         """Start the instance; a Deferred, coroutine or value: False if it could not be started."""
 
     def stop_instance(self, fast: bool = False) -> Any:
-        """Stop the instance, whatever became of its start."""
+        """Stop the instance, also one whose start failed."""
 
     def check_instance(self) -> Any:
         """While its agent is awaited: whether the instance is well, and what is wrong if not."""
@@ -211,7 +211,7 @@ class LatentMachine(MachineLike, Protocol):
         """Start it; a Deferred, coroutine or value: False if it could not be started."""
 
     def stop_machine(self) -> Any:
-        """Stop it, whatever became of its start; False if it may still run."""
+        """Stop it, also after a failed start; False if it may still run."""
 
 
 @runtime_checkable
@@ -288,7 +288,7 @@ class AvatarLike(Protocol):
         """What pages are told of it."""
 
     def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
-        """Somebody's picture."""
+        """The picture of a user."""
 
 
 @runtime_checkable

@@ -93,7 +93,7 @@ class Life:
 
     def stop(self) -> Deferred[None]:
         """Stop the master; a second signal then ends the process at once."""
-        # A second Ctrl-C, or a second SIGTERM, is from somebody who will not wait.
+        # A second Ctrl-C, or a second SIGTERM, ends the process at once.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
         return ensureDeferred(self._stopped())
@@ -111,7 +111,7 @@ class Life:
         _log.info("stopped")
 
     def stop_cleanly(self) -> None:
-        """End the process when the builds that run have ended, with those that they wait for; start no others."""
+        """End the process when the running builds, and the builds that they wait for, have ended; start no others."""
         self._master.leave()
 
     def reconfig(self) -> None:

@@ -1,6 +1,6 @@
 """An interactive Python prompt inside a running master: ``c['manhole']``.
 
-It is for whoever may do everything: what is typed there runs as the master, with its passwords and its database. So
+It is for administrators: what is typed there runs as the master, with its passwords and its database. So
 there is one kind only, by SSH and with keys.
 """
 
@@ -47,7 +47,7 @@ def show(obj: Any) -> None:
 
 
 def _port(value: Any) -> str:
-    # Whoever wants it on other interfaces than loopback says so by an endpoint.
+    # An endpoint in the configuration can name other interfaces than loopback.
     return endpoint(value, interface="127.0.0.1")
 
 
@@ -127,7 +127,7 @@ class AuthorizedKeysManhole(Declared):
 
 
 def _is_in(protocol: Any) -> bool:
-    """Whether somebody has logged in at a connection."""
+    """Whether a user has logged in at a connection."""
     return getattr(protocol, "avatar", None) is not None
 
 
@@ -177,7 +177,7 @@ class _Factory(ConchFactory):
         super().__init__(Portal(realm, [_Checker(_Keys(keyfile))]))  # type: ignore[no-untyped-call]
         self.privateKeys: Any = keys
         self.publicKeys: Any = {kind: key.public() for kind, key in keys.items()}
-        #: the connections, each with what ends it if nobody logs in
+        #: the connections, each with the timer that ends it without a login
         self._open: dict[Any, Any] = {}
         self._reactor = master.reactor
 

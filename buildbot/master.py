@@ -179,7 +179,7 @@ class BuildMaster(StateLayer):
         self.config = config
 
     def leave(self) -> None:
-        """Start no builds but those that running ones wait for, and stop the reactor after all of them; see `stay`."""
+        """Start only builds that running builds wait for, and stop the reactor after all of them; see `stay`."""
         if not self.is_leaving:
             log.info(CLEAN_SHUTDOWN)
             self.is_leaving = True

@@ -55,7 +55,7 @@ class CommandlineUserManager(DeclaredService):
 
     @deferred
     async def stopService(self) -> None:
-        """Let nobody in any more; Deferred."""
+        """Refuse logins from now on; Deferred."""
         await self.__close()
         await super().stopService()
 
@@ -141,7 +141,7 @@ async def show(db: Any, identifier: str) -> str:
     user = None if uid is None else await db.users.getUser(uid, no_cache=True)
     if user is None:
         raise UserError(f"there is no user {identifier!r}")
-    # a hash is nobody's business either
+    # a hash of a password is secret, too
     return "\n".join(f"{key}: {value}" for key, value in user.items() if key != "bb_password" and value is not None)
 
 

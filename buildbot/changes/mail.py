@@ -68,7 +68,7 @@ class MaildirSource(PollingChangeSource):
                 return
             if path.name not in noted:
                 change = self.__parsed(path)
-                # of the names those that are still there matter
+                # only the names that still exist matter
                 noted = [name for name in noted if (directory / "new" / name).exists()] + [path.name]
                 if change is not None:
                     await self.advance([change], noted)

@@ -63,7 +63,7 @@ class Events:
         changes: Mapping[str, Any] | None = None,
         asides: Mapping[int, Mapping[str, Any]] | None = None,
     ) -> list[Entity]:
-        """Announce an event of resources as they are now; those that do not exist are left out.
+        """Announce an event of resources in their current state; deleted resources are left out.
 
         Args:
             event: the last segment of the routing key; one of the noun's declared events.

@@ -30,7 +30,7 @@ _LAST_SECOND = 253_402_300_799
 
 
 def storable(change: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ``addChange`` for what a repository or forge tells: it is to be built whatever its commits say.
+    """The arguments of ``addChange`` for a change from outside, made storable: a commit may have any text.
 
     Comments and lists of files that are too long are cut. Characters that no database stores become U+FFFD. A time that
     is none is left out.

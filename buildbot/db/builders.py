@@ -104,7 +104,7 @@ class BuildersConnectorComponent(DBConnectorComponent):
         return _run.first(conn, builderid=builderid) is not None
 
     def thdDescribed(self, conn: Connection, builderid: int) -> dict[str, Any]:
-        """What ``thdDescribe`` has stored; a builder that nobody has described has None and no tags."""
+        """The description that ``thdDescribe`` has stored; without one, None and no tags."""
         row = _description.first(conn, builderid=builderid)
         assert row is not None
         return {**dict(zip(_described, row, strict=True)), "tags": jsontext.loads(row[_described.index("tags")])}

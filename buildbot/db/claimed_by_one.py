@@ -105,7 +105,7 @@ class ClaimedByOne:
     def get_all(
         self, conn: Connection, active: bool | None, masterid: int | None, convert: Callable[[dict[str, Any]], Any]
     ) -> list[Any]:
-        """All rows, by id; ``active``: those that an active master runs, or the others."""
+        """All rows, by id; ``active``: the rows that an active master runs, or the others."""
         checks.one_of(active, (None, True, False), "active")
         parameters = {} if masterid is None else {"masterid": checks.identifier(masterid, "masterid")}
         key = (active, masterid is not None)

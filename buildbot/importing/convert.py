@@ -210,7 +210,7 @@ SOURCESTAMPS = (
 
 
 def sourcestamp(row: Row) -> tuple[Any, ...]:
-    """A source stamp; one with a patch is shared by nobody, so it has no hash."""
+    """A source stamp; one with a patch is not shared, so it has no hash."""
     number, branch, revision, patchid, repository, codebase, project, created_at = row
     _optional(branch, "branch")
     _optional(revision, "revision")
@@ -274,7 +274,7 @@ BUILDREQUESTS = (
 
 
 def buildrequest(row: Row, claim: Row | None) -> tuple[Any, ...]:
-    """A request with its claim. One that is not complete can be claimed again: nobody builds it any more."""
+    """A request with its claim. A request that is not complete can be claimed again: its build has ended."""
     number, buildsetid, builderid, priority, complete, results, submitted, complete_at, waited_for = row
     over = _flag(complete, "complete", 0)
     claimed: tuple[int | None, ...] = (None, None, None)

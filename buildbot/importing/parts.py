@@ -277,7 +277,7 @@ class Converter:
         return [found]
 
     def _named(self, step: Step, table: Table, source: TableClause, ids: set[Any]) -> dict[Any, int]:
-        """Our numbers of names, by theirs: here a name has one, whatever builder it is of."""
+        """Our ids of names, by the ids of the source; here a name has one id for all builders."""
         ids.discard(None)
         names: dict[Any, str] = {}
         for number, name in self._source.of(source, source.c.id, sorted(ids)):

@@ -8,7 +8,8 @@ as what has happened since the first.
 **What a killed run leaves** is right, as far as it goes: each step writes its rows and its position in one transaction.
 
 **The end** of every run counts the builders' numbers, tells schedulers and pollers where they are, and moves the clock
-by one with an empty log: whoever followed the database before is told that its place is too old, and fetches anew.
+by one with an empty log: a client that followed the database before learns that its position is too old, and fetches
+anew.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What schedulers, pollers and others remember: Buildbot's objects and their state, as ours read them.
 
-Most values are kept as they are, for whatever asks for them by the same name and class. A GitPoller's position and a
+Most values are kept unchanged, for the object of the same name and class. A GitPoller's position and a
 scheduler's place in the history of changes have another shape here (`buildbot.changes.gitpoller`,
 `buildbot.schedulers.feed`).
 """

@@ -13,7 +13,7 @@ class AbstractLatentMachine(Machine):
     """A machine that is started when a build needs one of its workers, and stopped when none does.
 
     Subclasses override `start_machine` and `stop_machine`. The engine calls one of them at a time, and a
-    `stop_machine` follows every `start_machine`, whatever came of it.
+    `stop_machine` follows every `start_machine`, also one that failed.
     """
 
     build_wait_timeout = argument(

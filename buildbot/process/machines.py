@@ -1,12 +1,12 @@
 """Machines of a running master: started for the workers that run on them, and stopped when none needs them.
 
-A worker on a machine *holds* it from the moment when its instance or its agent is needed until that is gone. The first
-one that holds it starts it; others that come meanwhile wait for the same start. When the last one has let go, the
-machine goes on for its ``build_wait_timeout`` and is stopped. A start that failed is followed by a stop, too, so that
-nothing is left running; those who waited for it are told why.
+A worker *holds* its machine while its instance or its agent is needed. The first worker that holds a machine starts it;
+other workers wait for the same start. When the last worker has let go, the machine runs for its ``build_wait_timeout``
+and is stopped. A start that failed is followed by a stop, too, so that nothing is left running; the workers that waited
+for it get the reason.
 
-After its start a machine *boots* until one of its workers has come, for its ``missing_timeout`` at most: what fails
-meanwhile on it may be tried again.
+After its start a machine *boots* until one of its workers has connected, for its ``missing_timeout`` at most. Work that
+fails on it meanwhile may be tried again.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ STOP_TIMEOUT_S = 600.0
 
 
 class MachineState(Enum):
-    """What a machine is doing; the value is what people read."""
+    """The state of a machine; the value is shown to users."""
 
     STOPPED = "stopped"
     STARTING = "being started"
@@ -49,10 +49,10 @@ class ManagedMachine:
 
     Args:
         reactor: measures the time.
-        machine: what the configuration says of it.
+        machine: its configuration.
 
     Attributes:
-        state: what it is doing.
+        state: its current state.
     """
 
     def __init__(self, reactor: Any, machine: LatentMachine) -> None:
@@ -60,7 +60,7 @@ class ManagedMachine:
         self.state = MachineState.STOPPED
         self._reactor = reactor
         self._holders: set[str] = set()
-        #: those who wait until what is being done now has ended
+        #: the workers that wait for the end of the current start or stop
         self._waiting: list[Deferred[None]] = []
         self._idle: IDelayedCall | None = None
         self._starting: Deferred[Any] | None = None
@@ -76,9 +76,9 @@ class ManagedMachine:
         return self.machine.name
 
     def takes_agents(self) -> bool:
-        """Whether the agent of a worker on it may come now: it runs, or an earlier master may have left it running.
+        """Whether the agent of a worker on it may connect now: it runs, or an earlier master may have left it running.
 
-        One that was just stopped is refused: what comes from a machine that goes to sleep would soon be lost again.
+        An agent on a machine that was just stopped is refused: its connection would soon be lost again.
         """
         if self.state is MachineState.STOPPED:
             return not self._touched and not self._closed
@@ -86,11 +86,11 @@ class ManagedMachine:
 
     @property
     def boots(self) -> bool:
-        """Whether it was started so lately that its workers may not be able to come yet."""
+        """Whether it was started so lately that its workers may not be able to connect yet."""
         return self.state is MachineState.STARTED and self._reactor.seconds() < self._boots_until
 
     async def hold(self, worker: str) -> None:
-        """Have the machine running for a worker, until `let_go`; that has to follow, also after a failure.
+        """Keep the machine running for a worker until `let_go`, which has to follow, also after a failure.
 
         Raises:
             MachineNotStartedError: it could not be started.
@@ -108,7 +108,7 @@ class ManagedMachine:
             await end
 
     def has_come(self, holder: str | None = None) -> None:
-        """A worker on it is there: it has booted, or was left running by an earlier master and is found now.
+        """A worker on it has connected: it has booted, or an earlier master left it running.
 
         Args:
             holder: a worker that needs it from now on.
@@ -127,7 +127,7 @@ class ManagedMachine:
             self._idle_from_now()
 
     def retire(self) -> None:
-        """Start it no more, and stop it as soon as nobody holds it."""
+        """Start it no more, and stop it as soon as no worker holds it."""
         self._closed = True
         self._idle_from_now()
 
@@ -137,7 +137,7 @@ class ManagedMachine:
         return self._closed and self.state is MachineState.STOPPED
 
     async def close(self) -> None:
-        """Stop it, whoever holds it; it is not started again. A start that is under way is given up."""
+        """Stop it, even if workers hold it; it is not started again. A start that is under way is cancelled."""
         self._closed = True
         self._stop_idling()
         if self._starting is not None:

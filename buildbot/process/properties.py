@@ -349,7 +349,7 @@ class Interpolate(Renderable):
     def __init__(self, fmtstring: str, *args: Any, **kwargs: Any) -> None:
         self.fmtstring, self.args, self.kwargs = fmtstring, args, kwargs
         self._substitutions: dict[str, _Substitution] = {}
-        given: object = fmtstring  # whatever a configuration has
+        given: object = fmtstring  # a configuration may give any type
         if not isinstance(given, str):
             error(f"Interpolate: the format must be a text, not {fmtstring!r} ({type(fmtstring).__name__})")
             return

@@ -147,7 +147,7 @@ class DeclaredService(BuildbotService, Declared):
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Set the arguments as attributes; those that are not given have their defaults. Deferred."""
+        """Set the arguments as attributes; the others have their defaults. Deferred."""
         given = self.by_name(args, kwargs)
         for name in self.secrets:
             if name in given:  # by position, too

@@ -182,7 +182,7 @@ class StepWork:
         watched.ended.addBoth(_cancelled, timer)
 
     def _expect_end_of_command(self, command: RemoteCommand) -> None:
-        """Drop a worker that does not stop a command in time: nothing else would end the step."""
+        """Disconnect a worker that does not stop a command in time: only that ends the step."""
         step = self._step
         timeout_s = command.stop_timeout_s()
         connection, timers = step.build.connection, []

@@ -111,7 +111,7 @@ class ChatPart(OfOneMaster):
         self.__events: dict[str, list[str]] = {}
 
     async def tell(self, rooms: Iterable[str]) -> None:
-        """Begin to tell rooms, and those that have asked for it, what they want to hear."""
+        """Begin to notify rooms, and users who have asked for it, of their events."""
         bot = self.__bot
         bot.teller = Teller(self.master, bot.say, bot.verb, bot.tags, bot.useRevisions, bot.showBlameList)
         for name in rooms:

@@ -1,4 +1,4 @@
-"""Reports that arrive: each event that a reporter wants is dealt with at least once, in order, whatever happens.
+"""Reports that arrive: each event that a reporter wants is handled at least once, in order, also after a crash.
 
 **One master.** A reporter is known by its name in the whole installation. Of the masters that have it in their
 configuration one runs it, whichever master ran the build; when that one ends or is taken for dead, another goes on
@@ -178,7 +178,7 @@ class ReportQueue(OfOneMaster):
         self._clock = 0
         self._skip: frozenset[int] = frozenset()
         self._skip_to = 0
-        #: what happened up to here may have been reported by whoever ran it before
+        #: events up to here may have been reported by the master that ran it before
         self._began_at = 0
         self._failed: dict[int, int | None] = {}
         self._working: Deferred[Any] | None = None
@@ -374,7 +374,7 @@ class ReportQueue(OfOneMaster):
         if self._subscription is not None:
             self._clock = max(self._clock, self._subscription.clock)
             if self._subscription.clock >= self._skip_to:
-                self._failed.clear()  # all that waited was heard again, but for what nobody wants any more
+                self._failed.clear()  # all failed events were read again, except events that the reporter wants no more
         waiting = {str(seq): failed_at for seq, failed_at in self._failed.items()}
         offset = self.master.wall_seconds() - self.master.reactor.seconds()
         for seq, item in self._items.items():

@@ -138,7 +138,7 @@ class GitHubCommentPush(GitHubStatusPush):
     name = "GitHubCommentPush"
 
     def default_generators(self) -> list[Any]:
-        """Ends, whatever the result."""
+        """The end of a build with any result."""
         formatter = MessageFormatterRenderable("Build done.")
         mode = ("failing", "passing", "warnings", "exception", "cancelled")
         return [BuildStatusGenerator(mode=mode, message_formatter=formatter)]

@@ -119,12 +119,12 @@ class _Client(_Untyped):  # type: ignore[misc]
         self.in_channel.discard(channel.lower())
 
     def kickedFrom(self, channel: str, kicker: str, message: str) -> None:
-        """Somebody put us out."""
+        """The bot was kicked from a channel."""
         _log.warn("{bot} was put out of {channel} by {who}", bot=self.bot.name, channel=channel, who=kicker)
         self.left(channel)
 
     def privmsg(self, user: str, channel: str, message: str) -> None:
-        """Somebody says something."""
+        """A user sent a message."""
         nick = user.partition("!")[0]
         if channel.lower() == self.nickname.lower():
             self.bot.hear(nick, nick, message)
@@ -134,7 +134,7 @@ class _Client(_Untyped):  # type: ignore[misc]
             self.bot.hear(nick, channel, addressed[1])
 
     def action(self, user: str, channel: str, data: str) -> None:
-        """Somebody does something."""
+        """A user sent an action (``/me``)."""
         if data.lower() == f"kicks {self.nickname.lower()}" and channel.lower() != self.nickname.lower():
             self.describe(channel, f"kicks back at {user.partition('!')[0]}")
 
@@ -242,7 +242,7 @@ class IRC(ChatBot):
         _log.info("{bot} is on {host}", bot=self.name, host=self.host)
 
     def hear(self, user: str, room: str, line: str) -> None:
-        """Somebody gives a command."""
+        """A user sent a command."""
         in_background(self.__answer(user, self.teller.room(room), line), f"answer of {self!r}")
 
     async def __answer(self, user: str, room: Room, line: str) -> None:

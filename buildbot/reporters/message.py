@@ -372,7 +372,7 @@ class MessageFormatterBaseJinja(MessageFormatterBase):
         None, checks.optional(checks.function), doc="f(context) gives `extra_info`, a dictionary of dictionaries"
     )
 
-    #: the templates that stand for those that are not given, by what is described and the type
+    #: the default templates, by the described object and the type
     default_bodies: Mapping[tuple[str, str], str] = BODIES
     default_subjects: Mapping[str, str] = SUBJECTS
 

@@ -99,7 +99,7 @@ class TelegramBot(ChatBot):
         "useWebhook", "certificate", "pollTimeout", "retryDelay",
     )  # fmt: skip
 
-    bot_token = argument(REQUIRED, _token, renderable=True, doc="what BotFather gives; whoever has it is the bot")
+    bot_token = argument(REQUIRED, _token, renderable=True, doc="the token that BotFather gives; a secret")
     chat_ids = argument(
         (), checks.optional(_chats), doc="who is told of `notify_events`: numbers of chats, or `@channel`"
     )
@@ -174,14 +174,14 @@ class TelegramBot(ChatBot):
             )
 
     def join_room(self, name: str) -> None:
-        """As `Bot.join_room`; nobody can ask for it: people put bots into groups."""
+        """As `Bot.join_room`; there is no command for it: people add bots to groups."""
 
     def leave_room(self, name: str) -> None:
-        """As `Bot.leave_room`; nobody can ask for it."""
+        """As `Bot.leave_room`; there is no command for it."""
 
 
 def _derived(purpose: str, token: str) -> str:
-    """A text that nobody knows who does not know the token, and that does not tell it."""
+    """A text that only holders of the token can compute, and that does not give the token away."""
     return hmac.new(token.encode(), f"buildbot webhook {purpose}".encode(), "sha256").hexdigest()
 
 

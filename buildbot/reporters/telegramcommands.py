@@ -33,7 +33,7 @@ class TelegramBot(Bot, Protocol):
 
 @dataclass
 class Form:
-    """A form that somebody fills in.
+    """A form that a user fills in.
 
     Attributes:
         scheduler: the name of the force scheduler.

@@ -31,7 +31,7 @@ def _in_time() -> None:
 
 
 class _Bounded(SandboxedEnvironment):
-    """Looks at the clock in whatever a template does."""
+    """Checks the time limit while a template runs."""
 
     intercepted_binops = frozenset(["*", "**"])
 

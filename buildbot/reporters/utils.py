@@ -58,7 +58,7 @@ def get_url_for_log_raw(master: Any, logid: int, suffix: str) -> str:
 
 @deferred
 async def getPreviousBuild(master: Any, build: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The builder's last build before this one that has ended, but for those that were to be built again; Deferred."""
+    """The builder's last finished build before this one; builds with the result RETRY do not count. Deferred."""
     found = await master.data.get(
         {
             "filters": {"number__lt": build["number"], "complete": True, "results__ne": RETRY},
@@ -176,7 +176,7 @@ async def getDetailsForBuilds(
 
 
 async def _properties(master: Any, build: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Properties of a build; of one that has just begun those that it will have."""
+    """Properties of a build; of a build that has just started the properties that it will have."""
     properties = _known_before(build)
     buildset = build["buildset"]
     stored = await master.data.get({}, ("buildsets", buildset["bsid"], "properties"))
@@ -277,7 +277,7 @@ async def getResponsibleUsersForSourceStamp(master: Any, sourcestampid: int) -> 
 async def getResponsibleUsersForBuild(master: Any, buildid: int) -> list[str]:
     """Who caused a build: authors of changes and patches, and who asked for it, sorted; Deferred.
 
-    The property ``owners`` counts only if there is nobody else.
+    The property ``owners`` counts only if no other user is responsible.
     """
     build = await master.data.get({}, ("builds", buildid))
     request = await master.data.get({}, ("buildrequests", build["buildrequestid"]))

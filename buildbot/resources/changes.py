@@ -118,7 +118,7 @@ CHANGE = Resource(
     ),
     key="changeid",
     announced=True,
-    doc="What somebody committed somewhere.",
+    doc="A commit that a change source has found.",
     growing=True,
     entity=ChangeDict,
     db_entity=DbChangeDict,

@@ -38,7 +38,7 @@ class BaseScheduler(ChangeScheduler):
     async def startConsumingChanges(
         self, fileIsImportant: Any = None, change_filter: Any = None, onlyImportant: bool = False
     ) -> None:
-        """Follow the changes, those that were missed first; called once, in `activate`. Deferred.
+        """Follow the changes, the missed changes first; called once, in `activate`. Deferred.
 
         Args:
             fileIsImportant: a function of a change, whether it is worth a build; None: all are.
@@ -87,13 +87,13 @@ class ReconfigurableBaseScheduler(BaseScheduler):
             super().__init__(name=name, builderNames=kwargs.get("builderNames", []))
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> None:
-        """Look at the arguments; with ``super()`` called with those that all schedulers have."""
+        """Check the arguments; call ``super()`` with the arguments that all schedulers have."""
         self.__is_made = True
         super().__init__(*args, name=self.__name, **kwargs)
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments; with ``super()`` called with those that all schedulers have. Deferred."""
+        """Take the arguments; call ``super()`` with the arguments that all schedulers have. Deferred."""
         given, declared = self.by_name(args, kwargs), arguments_of(type(self))
         for key, value in given.items():
             if key not in declared:

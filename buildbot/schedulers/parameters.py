@@ -22,7 +22,7 @@ SOURCE = "Force Build Form"
 Submitted = Mapping[str, Sequence[Any]]
 
 
-#: more digits than any number that somebody means
+#: more digits than any useful number has
 _LONGEST_NUMBER = 1000
 
 
@@ -110,7 +110,7 @@ class BaseParameter(Declared, Configured):
         try:
             given = submitted.get(self.fullName or "", ())
             if self.multiple and self.fullName in submitted and not given:
-                # Somebody has taken all choices away; without any word of it the default counts.
+                # The user has removed all choices; the default counts only if the field is missing.
                 return [] if not self.required else self.__checked("")
             return _storable(self.getFromKwargs(submitted), self.label.rstrip(" :") or self.name)
         except ValidationError as problem:

@@ -320,7 +320,7 @@ class Scheduler(ClaimedPart):
         return names
 
     def __passed_over(self, problem: str) -> bool:
-        """Log the exception that is being handled, and go on; raise it if somebody waits for the buildset."""
+        """Log the exception that is being handled, and go on; raise it if a caller waits for the buildset."""
         if not self.never_raises:
             raise  # noqa: PLE0704  the caller handles an exception
         _log.failure("{part!r}: {problem}", part=self, problem=problem)
@@ -374,7 +374,7 @@ class Scheduler(ClaimedPart):
         return made
 
     def getCodebaseDict(self, codebase: str) -> Mapping[str, Any]:
-        """What to build of a codebase of which nothing else is known: some of branch, revision, repository, project."""
+        """The default source of a codebase: some of branch, revision, repository, project."""
         settings: Mapping[str, Any] = self.codebases.get(codebase, {})
         return settings
 
@@ -398,7 +398,7 @@ class Scheduler(ClaimedPart):
 
         Args:
             reason: why.
-            changeids: ids of the changes; those that no longer exist are left out.
+            changeids: ids of the changes; ids of deleted changes are left out.
             waited_for, external_idstring, builderNames, properties, priority, **further: see
                 `addBuildsetForSourceStamps`.
 
@@ -456,7 +456,7 @@ class BuildsetProperties(Properties):
     Attributes:
         master: the master.
         sourcestamps: of the buildset that is about to be made, as dictionaries.
-        changes: those that it is made for, as the Data API gives them.
+        changes: its changes, as the Data API gives them.
         files: the names of all files that these changed, each once.
     """
 

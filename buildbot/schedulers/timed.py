@@ -226,7 +226,7 @@ class Periodic(_Timed):
         return now if last is None else last + self.periodicBuildTimer
 
     def believable(self, last: float, now: float) -> float:
-        """Now: nobody knows how long ago it was, and one interval is the longest that anybody should wait."""
+        """Now: the time of the last build is unknown, and a build is due after one interval at the latest."""
         return now
 
 
@@ -302,9 +302,9 @@ class Nightly(_Timed):
 class NightlyTriggerable(Triggered, Nightly):
     """Builds at the times that a calendar pattern says what a ``Trigger`` step has asked for since the last time.
 
-    Of several that have asked, the last one counts; if nobody has, nothing is built. The step does not wait for it.
-    Changes have no effect, so the arguments about them (`onlyIfChanged`, `change_filter`, `force_at_…` and so on) are
-    mistakes.
+    Of several steps that asked, the last one counts; if none asked, nothing is built. The step does not wait for the
+    build. Changes have no effect, so the arguments about them (`onlyIfChanged`, `change_filter`, `force_at_…` and so
+    on) are mistakes.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -349,7 +349,7 @@ class NightlyTriggerable(Triggered, Nightly):
 
         def thd_alongside(conn: Connection) -> None:
             note(conn)
-            # what somebody asked for meanwhile is for the next time
+            # a request that came meanwhile is for the next time
             if state.thdGetState(conn, self.objectid, _LAST_TRIGGER, None) == wanted:
                 state.thdSetState(conn, self.objectid, _LAST_TRIGGER, None)
 

@@ -19,7 +19,7 @@ class BadJobError(Exception):
 
 @dataclass(frozen=True)
 class TryJob:
-    """What somebody wants to be tried.
+    """A try job: a patch or revision, and the builders that build it.
 
     Attributes:
         jobid: as the client calls it; None over PB.

@@ -129,12 +129,12 @@ def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
         parts = PurePosixPath(member.name).parts
         inside = parts[1:] if wrapped else parts
         if inside:
-            # Nothing is written outside of the directory, whatever the archive says.
+            # Nothing is written outside of the directory, even if the archive has such paths.
             archive.extract(member.replace(name="/".join(inside), deep=False), directory, filter="data")
 
 
 def await_server(db_url: str, basedir: Path, wait_s: float) -> None:
-    """Wait until the server of a database lets somebody in.
+    """Wait until the server of a database accepts connections.
 
     Raises:
         click.ClickException: it does not in time; the message says why.

@@ -111,7 +111,7 @@ def main() -> int:
         os.set_inheritable(descriptor, False)
 
     def report(up: bool, text: str) -> None:
-        # Whoever started this process may have waited for long enough.
+        # The process that started this one may have stopped waiting.
         with suppress(BrokenPipeError):
             os.write(sender, json.dumps({"up": up, "text": text}).encode())
         os.close(sender)

@@ -1,4 +1,4 @@
-"""What people are told when a master cannot start: one clear message for whatever is known to happen.
+"""The messages of a master that cannot start: one clear message for each known reason.
 
 The errors' own modules are imported when there is an error: those of the database and of the configuration take longer
 to import than most commands take to run.

@@ -8,7 +8,7 @@ from buildbot.scripts.reactor import run
 
 
 def ask(host: str, port: int, user: str, password: str, method: str, *args: Any) -> Any:
-    """Log in, call a method of the master's, and return what it gives; whatever goes wrong is raised.
+    """Log in, call a method of the master, and return its result; every failure is raised.
 
     Args:
         host, port: where the master listens.

@@ -1,7 +1,7 @@
 """The process of a master that `buildbot start` has made: from an empty reactor to its end.
 
 `run` owns the process: it starts the log, writes the pid file, runs the reactor and gives the exit code. It
-is the same with and without a terminal; whoever started it learns from ``report`` that the master is up or
+is the same with and without a terminal; its caller learns from ``report`` that the master is up or
 why it is not.
 """
 

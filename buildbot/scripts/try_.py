@@ -105,7 +105,7 @@ def command(**given: Any) -> None:
 
 
 def _with_defaults(given: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    """The options; those that the command line does not have from ``.buildbot/options``."""
+    """The options of the command line, completed from ``.buildbot/options``."""
     options = dict(given)
     for option, names in _NAMES.items():
         if options[option] in (None, False, ()):

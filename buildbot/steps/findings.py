@@ -13,7 +13,7 @@ MAX_CHARS = 4 * 1024 * 1024
 
 
 class Findings(LogLineObserver):
-    """Sorts lines of output into categories. Subclasses call `add` for those that count."""
+    """Sorts lines of output into categories. Subclasses call `add` for each finding."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

@@ -61,7 +61,7 @@ class SubunitShellCommand(ShellCommand):
 
 
 class _Stream(LogLineObserver):
-    """Counts tests by how they ended, and keeps what is said about those that failed."""
+    """Counts tests by result, and keeps the output of failed tests."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}

@@ -121,7 +121,7 @@ def _kind(line: str) -> str | None:
 
 
 class InstalledVisualStudio(VisualStudio):
-    """Those that run a program of an installation, with its directories in the environment."""
+    """Steps that run a program of an installation, with its directories in the environment."""
 
     installdir = argument(
         None, checks.optional(checks.text), rendered=True, doc="where it is installed; None: the usual place"
@@ -277,7 +277,7 @@ class VS2022(VC141):
 
 
 class MsBuildStep(VisualStudio):
-    """Those that run ``msbuild``."""
+    """Steps that run ``msbuild``."""
 
     platform = argument(REQUIRED, _plain, rendered=True, doc="what to build for, such as `x64` or `Any CPU`")
     defines = argument(

@@ -164,7 +164,7 @@ class ReporterHarness:
         await until(done)
 
     async def arrived(self, number: int) -> list[dict[str, Any]]:
-        """Wait for a number of HTTP requests; those that have come."""
+        """Wait for a number of HTTP requests; return the requests that came."""
 
         async def enough() -> bool:
             return len(self.server.requests) >= number

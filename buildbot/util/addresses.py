@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv6Address
 
-#: of an IPv6 address, the bits that a provider gives out; whoever has them has all the others
+#: of an IPv6 address, the bits that a provider gives out; its customer has all the others
 _NETWORK_BITS = 64
 
 

@@ -13,7 +13,7 @@ _known: WeakKeyDictionary[Any, dict[str, Callback]] = WeakKeyDictionary()
 
 
 def callbacks_of(master: Any) -> dict[str, Callback]:
-    """Those of a master, by names that nobody can guess; parts add theirs while they run."""
+    """The callbacks of a master, by names that cannot be guessed; services add theirs while they run."""
     if master not in _known:
         _known[master] = {}
     return _known[master]

@@ -28,7 +28,7 @@ class WorkerProperties(dict[str, Any]):
         return self.get(name, default)
 
     def hasProperty(self, name: str) -> bool:
-        """Whether there is a property of this name, whatever its value."""
+        """Whether there is a property of this name, with any value."""
         return name in self
 
     def setProperty(self, name: str, value: Any, source: str = "Worker") -> None:
@@ -176,7 +176,7 @@ class AbstractWorker(Declared):
         return self.__managed is not None and self.__managed.has_room()
 
     def isPaused(self) -> bool:
-        """Whether somebody paused it."""
+        """Whether a user paused it."""
         return self.__managed is not None and self.__managed.paused
 
     @deferred

@@ -25,7 +25,7 @@ LOOK_S = 5.0
 WORKER_TAG, MASTER_TAG = "tenfold-worker", "tenfold-master"
 #: whose prices of spot instances are averaged
 PRICES_OF = timedelta(hours=24)
-#: states of instances that somebody pays for
+#: states of instances that cost money
 _ALIVE = ("pending", "running", "stopping", "stopped")
 
 

@@ -55,7 +55,7 @@ class KubeConfigLoaderBase(Configured, Declared, ABC):
     namespace = argument("default", checks.name, doc="where pods are made unless the worker says otherwise")
 
     async def open(self, master: Any) -> None:
-        """Somebody in a running master begins to use the cluster; `close` follows."""
+        """A service of a running master begins to use the cluster; `close` follows."""
 
     @abstractmethod
     async def access(self) -> Access:

@@ -25,7 +25,7 @@ class AbstractLatentWorker(Configured, AbstractWorker):
 
     Subclasses override `start_instance` and `stop_instance`, and `check_instance`, `find_instance` and
     `renderWorkerProps` where they have something to say. The engine calls one of them at a time: a `stop_instance`
-    follows every `start_instance`, whatever came of it, and the next start comes after that.
+    follows every `start_instance`, also one that failed, and the next start comes after that.
 
     Attributes:
         builds_may_be_incompatible: whether a build may not be able to use an instance that was started for another one.

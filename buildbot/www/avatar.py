@@ -236,5 +236,5 @@ def _picture(found: Any) -> Response | None:
 
 
 def _bounded(text: str) -> str:
-    """An address or name that somebody may have: longer ones are nobody's, and would be remembered."""
+    """The address or name, or "" if it is too long to be real: answers to long ones would fill the cache."""
     return text if len(text) <= _LONGEST else ""

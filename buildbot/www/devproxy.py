@@ -64,7 +64,7 @@ class DevProxy:
         http: asks the other master.
         url: the other master's, as its ``buildbotURL``.
         plugins: views of the page of ``buildbot-www`` and their options; with none it is our own page that is shown.
-        cookie: the value of the cookie of a session there; None: nobody is logged in.
+        cookie: the value of the cookie of a session there; None: no login.
         verify: whether the other master's certificate is checked.
 
     Raises:

@@ -243,7 +243,7 @@ class LatentManagedWorker(ManagedWorker):
             self._agent.addErrback(lambda failure: None)  # it is reported already
 
     async def _bring_up(self, build: BuildLike) -> None:
-        """Return when the agent is there; raise whatever makes that impossible. A machine that boots is waited for."""
+        """Return when the agent has connected; raise the failure of the start. A machine that boots is waited for."""
         machine = self._held = self.machine
         if machine is not None:
             await machine.hold(self.name)

@@ -482,7 +482,7 @@ class ManagedWorker:
 def directories_of_workers(builders: Sequence[Any]) -> dict[str, Mapping[str, str]]:
     """The builders that the configuration gives to each worker, as ``{worker: {name: directory}}``.
 
-    Workers with the same builders share one dictionary, which nobody changes.
+    Workers with the same builders share one dictionary, which is never changed.
     """
     found: dict[str, dict[str, str]] = {}
     for builder in builders:

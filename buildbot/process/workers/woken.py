@@ -1,6 +1,6 @@
 """A worker whose machine is woken when a build needs it, and put to sleep when none does.
 
-Its agent is started by the machine itself and logs in as any other; while the machine sleeps nobody misses it. The
+Its agent is started by the machine itself and logs in as any other; while the machine sleeps it is not missing. The
 worker holds its machine as long as builds run on it. When the machine is about to be stopped the connection is dropped,
 so that the agent tries to log in again as soon as the machine runs again.
 """
@@ -31,7 +31,7 @@ class WokenManagedWorker(ManagedWorker):
         self, master: Master, config: ConfiguredWorker, workerid: int, on_change: Callable[[str], None]
     ) -> None:
         super().__init__(master, config, workerid, on_change)
-        self._awaited = True  # nobody misses one that sleeps
+        self._awaited = True  # a machine that sleeps is not missing
         self._machine: ManagedMachine | None = None
         #: that of the configuration, as soon as no build runs
         self._next: ManagedMachine | None = None

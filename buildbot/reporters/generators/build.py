@@ -28,7 +28,7 @@ class BuildStatusGenerator(BuildStatusGeneratorMixin):
         "message_formatter",
     )  # fmt: skip
 
-    report_new = argument(False, checks.boolean, doc="report their beginning too, whatever `mode` says")
+    report_new = argument(False, checks.boolean, doc="report their start too, with any `mode`")
     message_formatter = argument(None, formatter, doc="makes the words; None: `MessageFormatter()`")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -179,7 +179,7 @@ def logs_of(builds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def as_begun(build: Mapping[str, Any]) -> dict[str, Any]:
-    """A build as it was when it began, whatever has become of it since."""
+    """A build as it was at its start, without what has happened since."""
     return {**build, "complete": False, "complete_at": None, "results": None}
 
 

@@ -24,7 +24,7 @@ class SecretProviderBase(DeclaredService):
     def get(self, entry: str) -> Any:
         """The value of a secret, asked for each time that it is used; None if the provider does not have it.
 
-        May return a Deferred or coroutine. What it raises is an error of whatever needs the secret, so it must not
-        say the value.
+        May return a Deferred or coroutine. Its exception becomes an error of the step or service that needs the secret,
+        so it must not say the value.
         """
         raise NotImplementedError(f"{type(self).__name__} has no get()")

@@ -189,7 +189,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         return self.without_secrets(f"{called}: {said}")
 
     def is_grave(self, line: str) -> bool:
-        """Whether a line of error output is the reason of a failure, whatever comes after it."""
+        """Whether a line of error output is the reason of a failure; later lines do not matter."""
         return line.startswith(("abort:", "error:", "fatal:"))
 
     def without_secrets(self, text: str) -> str:

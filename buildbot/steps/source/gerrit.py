@@ -16,7 +16,7 @@ class Gerrit(Git):
 
     The property ``event.patchSet.ref``, which Gerrit's change source sets, is what is checked out, if
     ``event.change.project`` is the project of the source stamp. The property ``gerrit_change`` (``1234/5``: change and
-    patch set) does the same for a build that somebody forces.
+    patch set) does the same for a forced build.
     """
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:

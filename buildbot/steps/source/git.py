@@ -59,7 +59,7 @@ def _description(value: Any) -> Any:
 class Git(GitServerStep, Source):
     """Check out the revision of the build's source stamp, or the newest of its branch, and set ``got_revision``.
 
-    The directory is made into a repository and fetched into, whatever state an interrupted build left it in. A local
+    The directory is made into a repository and fetched into, in any state that an interrupted build left. A local
     branch with the name of the source stamp's begins at the commit, for steps that commit and push. A revision that is
     on no branch any more is found as long as the server still gives it out.
     """

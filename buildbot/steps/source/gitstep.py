@@ -15,7 +15,7 @@ from buildbot.steps.source.gitlogin import GitLogin
 from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
 from buildbot.util.urls import without_password
 
-#: how git is to behave whatever the worker's own configuration says: a commit of a submodule that exists nowhere is no
+#: settings of git that override the worker's own configuration: a commit of a submodule that exists nowhere is no
 #: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks
 _CONFIG = {
     "fetch.recurseSubmodules": "false",

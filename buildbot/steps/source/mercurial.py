@@ -76,7 +76,7 @@ class Mercurial(Source):
     )
 
     def vc_environment(self) -> Mapping[str, Any]:
-        """Output for programs, whatever the worker's own configuration says."""
+        """Output for programs, independent of the worker's own configuration."""
         return {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
 
     def is_grave(self, line: str) -> bool:

@@ -160,7 +160,7 @@ def names(payload: object, *paths: str) -> list[str]:
 
 
 def login(payload: object, *paths: str) -> str:
-    """The login of the first of these users of a forge who has one; ``unknown`` if nobody has."""
+    """The login of the first of these users of a forge who has one; ``unknown`` if none has."""
     return next((found for path in paths if (found := maybe(payload, f"{path}.login", str))), "unknown")
 
 
@@ -193,9 +193,9 @@ def signed(name: str | None, mail: str | None) -> str:
 
 
 def person(payload: object, *paths: str, otherwise: str = "unknown") -> str:
-    """Who is at the first of these paths where anybody is; ``otherwise`` if nobody is.
+    """The user at the first of these paths that has one; ``otherwise`` if none has.
 
-    Whoever wrote a commit is the least that a build of it needs, so that alone is no reason to refuse it.
+    A change without an author can be built, so a missing author is no reason to refuse it.
     """
     for path in paths:
         name = maybe(payload, f"{path}.name", str) or maybe(payload, f"{path}.username", str)

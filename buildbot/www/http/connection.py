@@ -388,7 +388,7 @@ class Connection(Protocol):
             self._close()
 
     def retire(self) -> None:
-        """The server stops: finish the answers in progress, and serve nothing else."""
+        """The server stops: finish the answers in progress, and read no more requests."""
         if self._socket is not None or self._streaming:
             self.abort()
         elif self._serving is None:

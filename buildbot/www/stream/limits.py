@@ -58,7 +58,7 @@ def check_room(address: str, clients: Iterable[str], most: int) -> None:
 
 
 def _is_of_many(address: str) -> bool:
-    """Whether whoever comes from there may be a proxy that does not say for whom: so do those of this machine."""
+    """Whether a client at this address may be a proxy that hides its clients' addresses: so any on this machine."""
     return address in ("", "::1") or address.startswith("127.")
 
 

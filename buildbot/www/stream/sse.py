@@ -74,7 +74,7 @@ class EventStreams:
             return await self._change(segments[0], segments[1:], visitor)
         path = segments[1:] if segments[:1] == ("listen",) else segments
         check_room(request.client, (each.address for each in self._streams.values()), self._most)
-        if request.method == "HEAD":  # nobody will listen, so nothing may be kept for it
+        if request.method == "HEAD":  # the client reads no events, so nothing may be kept for it
             return Response(200, _STREAM_HEADERS)
         stream = _Stream(self._events, self._reactor, visitor, self._limits, request.client)
         # it counts from now on, also while it waits until the log may be read for it
