@@ -1,8 +1,8 @@
-"""Virtual builders: builders that exist because properties of a buildset name them.
+"""Virtual builders: builders that properties of a buildset define.
 
 A build with the property ``virtual_builder_name`` is shown under a builder of this name, with numbers and a history
 of its own. The builder is made with its first build; no master runs it, and it has the tag ``_virtual_``. The request,
-the worker, the locks and the steps are those of the builder that builds.
+the worker, the locks and the steps belong to the real builder.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from buildbot.db.connector import DBConnector
 from buildbot.resources.builders import BUILDER
 from buildbot.util import checks
 
-#: the tag that pages know virtual builders by
+#: the tag of virtual builders, for pages
 VIRTUAL = "_virtual_"
 
 
@@ -28,8 +28,8 @@ class VirtualBuilder:
 
     Attributes:
         name: its name.
-        description: for people; None: that of the builder that builds.
-        project: the name of its project; None: that of the builder that builds.
+        description: its description; None: the description of the real builder.
+        project: the name of its project; None: the project of the real builder.
         tags: its tags, `VIRTUAL` among them.
     """
 
@@ -46,7 +46,7 @@ def asked_for(properties: Mapping[str, Sequence[Any]]) -> VirtualBuilder | None:
         properties: ``{name: (value, source)}``.
 
     Raises:
-        ValueError: they describe none that there can be; the text names the property.
+        ValueError: a property has an invalid value; the text names the property.
     """
     name, description, project, tags = (
         properties.get(f"virtual_builder_{word}", (None,))[0] for word in ("name", "description", "project", "tags")
@@ -72,8 +72,8 @@ def thd_builder_of_build(
     """The id of the builder that a build is shown under.
 
     Args:
-        builderid: of the builder that builds.
-        properties: of its buildset.
+        builderid: the id of the real builder.
+        properties: the properties of its buildset.
 
     Returns:
         The id of the virtual builder; ``builderid`` if there is none, or if a master runs a builder of its name.
@@ -81,7 +81,7 @@ def thd_builder_of_build(
     try:
         asked = asked_for(properties)
     except ValueError:
-        return builderid  # the build says so in its first step
+        return builderid  # the build reports the error in its first step
     if asked is None:
         return builderid
     is_new = not db.builders.thdIsKnown(conn, asked.name)

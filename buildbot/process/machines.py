@@ -187,7 +187,7 @@ class ManagedMachine:
         self._idle_from_now()
 
     async def _stop(self, after: Exception | None = None) -> None:
-        """Stop it; those who waited for a start that failed are told with ``after``."""
+        """Stop it; after a failed start the workers that waited for it get the failure ``after``."""
         self._stop_idling()
         told, self._waiting = (self._waiting, []) if after is not None else ([], self._waiting)
         self._to(MachineState.STOPPING)
@@ -230,7 +230,7 @@ class MachineManager(AsyncMultiService):
         master: the master that they run in.
 
     Attributes:
-        machines: those on demand, by name.
+        machines: the machines on demand, by name.
     """
 
     name = "machines"
@@ -240,12 +240,12 @@ class MachineManager(AsyncMultiService):
         self.master = master
         self.machines: dict[str, ManagedMachine] = {}
         self._described: dict[str, MachineLike] = {}
-        #: that the configuration does not have any more, while workers of the older one hold them
+        #: machines that the configuration no longer has, while workers of the older one hold them
         self._retired: list[ManagedMachine] = []
 
     async def configure(self, wanted: Sequence[MachineLike]) -> None:
-        """Have the machines of a configuration. One that it does not have any more is stopped when nobody holds it; one
-        whose arguments changed takes them at once, so that it is stopped by the new ones.
+        """Set the machines of a configuration. A machine that it no longer has is stopped when no worker holds it. A
+        machine whose arguments changed takes them at once, so that it is stopped with the new ones.
         """
         if not self.running:
             await self.startService()

@@ -1,4 +1,4 @@
-"""What is captured of builds. Each class has a form for one builder and one for all, ``…AllBuilders``."""
+"""Captures: each takes figures from builds. Each class has a form for one builder and one for all, ``…AllBuilders``."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ TIMES = "build-times"
 
 
 class CaptureCallbackError(Exception):
-    """A function of the configuration failed; the message says for what and why."""
+    """A callback of the configuration failed; the message names the capture and the reason."""
 
 
 class Capture(Configured, Declared):
-    """Base of all captures: a subclass says which events it wants, and what it makes of one.
+    """Base of all captures: a subclass names its events, and makes figures from an event.
 
     Attributes:
         routingKey: the pattern of the events; their messages are builds, or have one as ``build_data``.
-        builder_name: of which builder; None: of all.
+        builder_name: the builder whose builds it captures; None: all builders.
     """
 
     routingKey: ClassVar[tuple[str | None, ...]] = FINISHED
     builder_name: Any = None
 
     async def figures(self, master: Any, message: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
-        """What it makes of an event.
+        """The figures of an event.
 
         Returns:
             for each series the name that is appended to the builder's, and the figures by name; None is left out.
@@ -47,7 +47,7 @@ class Capture(Configured, Declared):
         Raises:
             CaptureCallbackError: a function of the configuration failed.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say what it captures")
+        raise NotImplementedError(f"{type(self).__name__} must define figures()")
 
     async def points(self, master: Any, message: Mapping[str, Any]) -> list[Point]:
         """The points of an event; none if it is about another builder.
@@ -72,7 +72,7 @@ class Capture(Configured, Declared):
         return found
 
     async def called(self, function: Any, *args: Any) -> Any:
-        """What a function of the configuration gives."""
+        """The result of a callback of the configuration."""
         try:
             return await resolved(function(*args))
         except Exception as problem:
@@ -94,7 +94,7 @@ class CapturePropertyAllBuilders(Capture):
     regex = argument(
         False,
         checks.boolean,
-        doc="whether `property_name` is a regular expression, and all properties are captured that begin so",
+        doc="whether `property_name` is a regular expression; it is matched at the start of the names",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,20 +120,20 @@ class CapturePropertyAllBuilders(Capture):
 
 
 class CaptureProperty(CapturePropertyAllBuilders):
-    """The same of one builder."""
+    """The same for one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "property_name", "callback", "regex")
-    builder_name = argument(REQUIRED, checks.name, doc="of which builder")
+    builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 class CaptureBuildStartTimeAllBuilders(Capture):
-    """When builds began, as the field ``start-time`` of the series ``BUILDER-build-times``."""
+    """The start time of builds, as the field ``start-time`` of the series ``BUILDER-build-times``."""
 
     positional: ClassVar[tuple[str, ...]] = ("callback",)
     callback = argument(
         None, checks.optional(checks.function), doc="f(time) of a `datetime`; None: as ISO 8601 has it, in UTC"
     )
-    #: the field, and what of the build it is
+    #: the name of the field, and the attribute of the build with its value
     field: ClassVar[tuple[str, str]] = ("start-time", "started_at")
 
     async def figures(self, master: Any, message: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -144,27 +144,27 @@ class CaptureBuildStartTimeAllBuilders(Capture):
 
 
 class CaptureBuildStartTime(CaptureBuildStartTimeAllBuilders):
-    """The same of one builder."""
+    """The same for one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "callback")
-    builder_name = argument(REQUIRED, checks.name, doc="of which builder")
+    builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 class CaptureBuildEndTimeAllBuilders(CaptureBuildStartTimeAllBuilders):
-    """When builds ended, as the field ``end-time`` of the series ``BUILDER-build-times``."""
+    """The end time of builds, as the field ``end-time`` of the series ``BUILDER-build-times``."""
 
     field = ("end-time", "complete_at")
 
 
 class CaptureBuildEndTime(CaptureBuildEndTimeAllBuilders):
-    """The same of one builder."""
+    """The same for one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "callback")
-    builder_name = argument(REQUIRED, checks.name, doc="of which builder")
+    builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 class CaptureBuildDurationAllBuilders(Capture):
-    """How long builds took, as the field ``duration`` of the series ``BUILDER-build-times``."""
+    """The duration of builds, as the field ``duration`` of the series ``BUILDER-build-times``."""
 
     positional: ClassVar[tuple[str, ...]] = ("report_in", "callback")
     report_in = argument("seconds", checks.one_of(*_PER), doc="the unit: `seconds`, `minutes` or `hours`")
@@ -182,10 +182,10 @@ class CaptureBuildDurationAllBuilders(Capture):
 
 
 class CaptureBuildDuration(CaptureBuildDurationAllBuilders):
-    """The same of one builder."""
+    """The same for one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "report_in", "callback")
-    builder_name = argument(REQUIRED, checks.name, doc="of which builder")
+    builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 class CaptureDataAllBuilders(Capture):
@@ -193,9 +193,11 @@ class CaptureDataAllBuilders(Capture):
 
     routingKey = YIELDED
     positional: ClassVar[tuple[str, ...]] = ("data_name", "callback")
-    data_name = argument(REQUIRED, checks.name, doc="what the figures were called")
+    data_name = argument(REQUIRED, checks.name, doc="the name that `yieldMetricsValue` was given")
     callback = argument(
-        None, checks.optional(checks.function), doc="f(post_data) gives a dictionary of fields; None: they are it"
+        None,
+        checks.optional(checks.function),
+        doc="f(post_data) gives a dictionary of fields; None: `post_data` itself",
     )
 
     async def figures(self, master: Any, message: Mapping[str, Any]) -> Sequence[tuple[str, Mapping[str, Any]]]:
@@ -211,10 +213,10 @@ class CaptureDataAllBuilders(Capture):
 
 
 class CaptureData(CaptureDataAllBuilders):
-    """The same of one builder."""
+    """The same for one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("data_name", "builder_name", "callback")
-    builder_name = argument(REQUIRED, checks.name, doc="of which builder")
+    builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 def _time(seconds: float) -> datetime:

@@ -29,16 +29,16 @@ def _backends(value: Any) -> list[StatsStorageBase]:
 
 
 class StatsService(DeclaredService):
-    """Captures figures of builds and stores them: at least once for each build, whichever master ran it.
+    """Captures figures of builds and stores them: at least once for each build, of all masters.
 
-    A store that is out of reach gets them later, for twelve hours, also after a restart. One that fails does not keep
-    the others from getting theirs.
+    A store that cannot be reached gets them later, for twelve hours, also after a restart. The failure of one store
+    does not stop the others.
     """
 
     name: Any = "StatsService"
     positional: ClassVar[tuple[str, ...]] = ("storage_backends",)
     storage_backends = argument(
-        REQUIRED, _backends, doc="where figures go, and which: a list of `InfluxStorageService` and your own"
+        REQUIRED, _backends, doc="the stores with their captures: a list of `InfluxStorageService` and your own classes"
     )
 
     __queue: ReportQueue | None = None
@@ -46,35 +46,35 @@ class StatsService(DeclaredService):
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments; from the next event on they count. Deferred."""
+        """Take the arguments; they hold from the next event on. Deferred."""
         await super().reconfigService(*args, **kwargs)
         await self.__listen()
 
     @deferred
     async def startService(self) -> None:
-        """Take the arguments and go on where it stopped last; Deferred."""
+        """Take the arguments and continue after the last stored event; Deferred."""
         await super().startService()
         self.__started = True
         await self.__listen()
 
     @deferred
     async def stopService(self) -> None:
-        """Stop; what waits is stored when it starts again. Deferred."""
+        """Stop; figures that wait are stored after the next start. Deferred."""
         self.__started = False
         await self.__end()
         await super().stopService()
 
     @deferred
     async def yieldMetricsValue(self, data_name: str, post_data: Mapping[str, Any], buildid: int) -> None:
-        """Have figures of a build stored, by those captures that capture data of this name; Deferred.
+        """Store figures of a build by the captures of this name; Deferred.
 
         Args:
-            data_name: what `CaptureData` calls them.
+            data_name: the name of the `CaptureData` captures.
             post_data: the figures by name: numbers, texts, booleans.
-            buildid: the build that they are about.
+            buildid: the id of the build.
 
         Raises:
-            ValueError: there is no such build, or a figure is none.
+            ValueError: there is no such build, or a figure has another type.
         """
         build = await self.master.data.get({}, ("builds", buildid))
         if build is None:
@@ -107,7 +107,7 @@ class StatsService(DeclaredService):
             await queue.stop_running()
 
     async def __deliver(self, delivery: Delivery) -> bool:
-        """Store the figures of one event; whether there were any. What fails with one store is raised at last."""
+        """Store the figures of one event; whether there were any. The failure of a store is raised after the others."""
         stored, problem = False, None
         for place, store in enumerate(self.storage_backends):
             if place in delivery.done:

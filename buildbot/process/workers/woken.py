@@ -33,7 +33,7 @@ class WokenManagedWorker(ManagedWorker):
         super().__init__(master, config, workerid, on_change)
         self._awaited = True  # a machine that sleeps is not missing
         self._machine: ManagedMachine | None = None
-        #: that of the configuration, as soon as no build runs
+        #: the machine of the new configuration, used as soon as no build runs
         self._next: ManagedMachine | None = None
         #: builds that wait for the agent
         self._waiting: list[Deferred[Connection]] = []
@@ -47,7 +47,7 @@ class WokenManagedWorker(ManagedWorker):
     def machine(self, machine: ManagedMachine | None) -> None:
         self._next = machine
         if machine is self._machine or (self.builds and not self._closed):
-            return  # builds that run go on where they are
+            return  # running builds stay on their machine
         self.disconnect("it runs on another machine now")
         if self._machine is not None:
             self._machine.on_state.remove(self._machine_changed)

@@ -1,1 +1,1 @@
-"""Where figures go."""
+"""Stores of figures."""

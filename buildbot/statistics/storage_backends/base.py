@@ -1,4 +1,4 @@
-"""What every store of figures answers; users' own inherit it."""
+"""The base class of stores of figures, also of users' own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class Point:
     """Figures of one build.
 
     Attributes:
-        series: what they belong to: the builder's name and what was captured.
+        series: the name of their series: the builder's name and the name of the capture.
         fields: the figures by name: numbers, texts, booleans.
         context: ``{"builder_name": …, "build_number": …}``, both texts.
-        time: what they are about, in Unix seconds.
+        time: their time, in Unix seconds.
     """
 
     series: str
@@ -38,7 +38,7 @@ def captures_checked(value: Any) -> list[Any]:
 
 
 class StatsStorageBase:
-    """A store of figures: what it captures, and `thd_postStatsValue`.
+    """A store of figures: its captures, and `thd_postStatsValue`.
 
     Attributes:
         captures: objects of `buildbot.statistics.capture`.
@@ -53,17 +53,17 @@ class StatsStorageBase:
 
         Args:
             post_data: the figures by name.
-            series_name: what they belong to.
+            series_name: the name of their series.
             context: ``builder_name`` and ``build_number``.
 
         Raises:
-            OSError: it could not be reached, and is tried again later. Any other exception is logged, and the figures
-                are given up.
+            OSError: the store could not be reached; it is tried again later. Any other exception is logged, and the
+                figures are lost.
         """
-        raise NotImplementedError(f"{type(self).__name__} does not say how it stores figures")
+        raise NotImplementedError(f"{type(self).__name__} must define thd_postStatsValue()")
 
     async def post(self, service: Any, points: Sequence[Point]) -> None:
-        """Store what was captured of one event.
+        """Store the figures of one event.
 
         Args:
             service: the `StatsService`, for its ``master`` and ``renderSecrets``.

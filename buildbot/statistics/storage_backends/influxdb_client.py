@@ -24,27 +24,29 @@ def _server(value: Any) -> str:
 
 
 class InfluxStorageService(Configured, Declared, StatsStorageBase):
-    """Writes figures to a database of InfluxDB, which has to be there.
+    """Writes figures to a database of InfluxDB, which has to exist.
 
     A series is a measurement, whose points have the tags ``builder_name`` and ``build_number`` and the time when the
-    build ended. What is sent twice, because an answer was lost, is there once.
+    build ended. A point that is sent twice, because an answer was lost, is stored once.
     """
 
     positional = ("url", "port", "user", "password", "db", "captures", "name")
     url = argument(REQUIRED, _server, doc="the server's name, or `http://` or `https://` and its name")
-    port = argument(REQUIRED, checks.whole_number(1), doc="of the server, most often 8086")
-    user = argument(REQUIRED, checks.optional(checks.text), renderable=True, doc="who writes; None or empty: no login")
+    port = argument(REQUIRED, checks.whole_number(1), doc="the server's port, most often 8086")
+    user = argument(
+        REQUIRED, checks.optional(checks.text), renderable=True, doc="the user that writes; None or empty: no login"
+    )
     password = argument(REQUIRED, checks.optional(checks.text), renderable=True, doc="the user's password, or token")
     db = argument(REQUIRED, checks.name, doc="the database")
-    captures = argument(REQUIRED, captures_checked, doc="what is written: a list of `buildbot.statistics.capture`")
-    name = argument("InfluxStorageService", checks.name, doc="what it is called")
+    captures = argument(REQUIRED, captures_checked, doc="a list of `buildbot.statistics.capture`")
+    name = argument("InfluxStorageService", checks.name, doc="the service's name")
 
     async def post(self, service: Any, points: Sequence[Point]) -> None:
         """Write points; see `StatsStorageBase.post`.
 
         Raises:
-            SendLater: the server asks for it, or does not know the database yet.
-            UnexpectedAnswerError: it does not take the points.
+            SendLater: the server is overloaded, or the database does not exist yet.
+            UnexpectedAnswerError: the server refused the points.
         """
         user, password = await service.renderSecrets([self.user, self.password])
         answer = await service.master.httpservice.request(

@@ -261,7 +261,7 @@ async def test_reconfiguration() -> None:
             "report_in must be one of 'seconds', 'minutes', 'hours', not 'days'",
         ),
         (lambda: CaptureProperty("b", "(", regex=True), "property_name is no regular expression"),
-        (lambda: CaptureData("d"), "CaptureData: argument 'builder_name' is missing (of which builder)"),
+        (lambda: CaptureData("d"), "CaptureData: argument 'builder_name' is missing (the name of the builder)"),
         (lambda: CaptureBuildStartTime("b", 1), "callback must be a function, not 1 (int)"),
     ],
 )
@@ -272,9 +272,9 @@ def test_mistakes(make: Callable[[], Any], complaint: str) -> None:
     assert complaint.replace(" 'x'", "") in "; ".join(caught.value.errors)
 
 
-async def test_nothing_said() -> None:
-    """A class of one's own has to say what it captures, and how it stores."""
-    with pytest.raises(NotImplementedError, match="Capture does not say what it captures"):
+async def test_subclasses_must_define_their_methods() -> None:
+    """A capture has to define `figures`, and a store `thd_postStatsValue`."""
+    with pytest.raises(NotImplementedError, match=r"Capture must define figures\(\)"):
         await Capture().figures(None, {})
-    with pytest.raises(NotImplementedError, match="StatsStorageBase does not say how it stores figures"):
+    with pytest.raises(NotImplementedError, match=r"StatsStorageBase must define thd_postStatsValue\(\)"):
         StatsStorageBase().thd_postStatsValue({}, "s")
