@@ -1,4 +1,4 @@
-"""What all reporters share: generators make reports of events, `sendMessage` sends them, a queue sees to it."""
+"""The base class of reporters: generators make reports of events, `sendMessage` sends them, a queue sends again."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class ReporterBase(DeclaredService):
         super().__init__(*args, **kwargs)
 
     def default_generators(self) -> list[Any]:
-        """The generators of a reporter that is given none."""
+        """The generators of a reporter without the argument."""
         return []
 
-    # what subclasses override
+    # for subclasses to override
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the arguments and at the generators'."""
+        """Check the arguments, and the arguments of the generators."""
         super().checkConfig(*args, **kwargs)
         generators = self.by_name(args, kwargs).get("generators")
         if generators is None:
@@ -78,7 +78,7 @@ class ReporterBase(DeclaredService):
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments; from the next event on they count. Deferred."""
+        """Take the arguments; they hold from the next event on. Deferred."""
         await super().reconfigService(*args, **kwargs)
         if self.generators is None:
             self.generators = self.default_generators()
@@ -97,16 +97,16 @@ class ReporterBase(DeclaredService):
         """Who is responsible for a build, as a list of texts; Deferred."""
         return utils.getResponsibleUsersForBuild(master, buildid)
 
-    # what they may call
+    # for subclasses to call
 
     @property
     def idempotency_key(self) -> str:
-        """A text that is the same whenever the event that is being sent is sent again, and different for others."""
+        """A text that is the same for every attempt to send the current event, and different for other events."""
         assert self.__delivery is not None
         return f"{self.name}-{self.__delivery.seq}"
 
     def mark_of(self, *part: object) -> str:
-        """A word that is the same whenever a part of the event is sent again, and different for all others.
+        """A word that is the same for every attempt to send a part of the event, and different for all other parts.
 
         Args:
             part: what of the event it is, with something that no other installation has, such as the build's URL.
@@ -140,18 +140,18 @@ class ReporterBase(DeclaredService):
             await send()
             done.add(part)
 
-    # how it runs
+    # running
 
     @deferred
     async def startService(self) -> None:
-        """Take the arguments and go on where it stopped last; Deferred."""
+        """Take the arguments and continue after the last handled event; Deferred."""
         await super().startService()
         self.__started = True
         await self.__listen()
 
     @deferred
     async def stopService(self) -> None:
-        """Stop; what waits is sent when it starts again. Deferred."""
+        """Stop; reports that wait are sent after the next start. Deferred."""
         self.__started = False
         await self.__end()
         await super().stopService()
@@ -173,7 +173,7 @@ class ReporterBase(DeclaredService):
             await queue.stop_running()
 
     async def __deliver(self, delivery: Delivery) -> bool:
-        """Report one event; whether there was anything to report."""
+        """Report one event; whether there was a report to send."""
         reports = []
         for generator in list(self.generators):
             if not _wants(generator, delivery.key):

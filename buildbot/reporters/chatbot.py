@@ -1,4 +1,4 @@
-"""What bots have in common: their arguments, and that of several masters one runs a bot."""
+"""The base of bots in chats: their arguments, and the rule that one of several masters runs a bot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _events(value: Any) -> list[str]:
 
 
 class ChatBot(DeclaredService):
-    """A bot in a chat. Of several masters with a bot of one name one runs it."""
+    """A bot in a chat. If several masters have a bot of the same name, one of them runs it."""
 
     notify_events = argument(
         (),
@@ -48,16 +48,16 @@ class ChatBot(DeclaredService):
     __started = False
 
     def part(self) -> ChatPart:
-        """What runs the bot, while this master does."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it runs")
+        """The running bot, while this master runs it."""
+        raise NotImplementedError(f"{type(self).__name__} must define part()")
 
     def say(self, room: str, text: str) -> None:
-        """Say something."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it speaks")
+        """Send a message."""
+        raise NotImplementedError(f"{type(self).__name__} must define say()")
 
     def verb(self, results: int | None) -> str:
-        """What a build did; None: it has begun."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what builds do")
+        """The result of a build in a word; None: the build has started."""
+        raise NotImplementedError(f"{type(self).__name__} must define verb()")
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
@@ -78,7 +78,7 @@ class ChatBot(DeclaredService):
 
     @deferred
     async def stopService(self) -> None:
-        """Leave; Deferred."""
+        """Disconnect; Deferred."""
         self.__started = False
         await self.__end()
         await super().stopService()
@@ -122,6 +122,6 @@ class ChatPart(OfOneMaster):
         await bot.teller.start()
 
     async def remember(self, room: Room) -> None:
-        """Keep of what a room is told."""
+        """Store the events that a room is notified of."""
         self.__events[room.name] = sorted(room.events)
         await self.master.db.state.setState(self.objectid, "notify_events", self.__events)

@@ -1,4 +1,4 @@
-"""What bots in chats can be asked; each command is a method, whose docstring begins with its usage."""
+"""The commands of bots in chats; each command is a method, whose docstring begins with its usage."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ _MAX_LISTED = 100
 
 
 class UsageError(ValueError):
-    """A command was given wrongly; the message says how."""
+    """A command has wrong arguments; the message names the mistake."""
 
 
 class Bot(Protocol):
-    """What commands ask of the bot that they are given to."""
+    """The methods of a bot that commands use."""
 
     @property
     def nick(self) -> str:
         """Its own name."""
 
     def join_room(self, name: str) -> None:
-        """Go into a channel."""
+        """Join a channel."""
 
     def leave_room(self, name: str) -> None:
         """Leave a channel."""
 
     async def events_changed(self, room: Room) -> None:
-        """Remember of what a room is told."""
+        """Store the events that a room is notified of."""
 
 
 class Commands:
@@ -67,11 +67,11 @@ class Commands:
         return {name: method for name, method in found.items() if name not in self.left_out}
 
     def person(self, user: str) -> str:
-        """What a user is called, as who asks for a build."""
+        """The name of a user, as the owner of a forced build."""
         return user
 
     def meanings(self) -> dict[str, str]:
-        """What each command does, in a few words."""
+        """The purpose of each command, in a few words."""
         return {name: _meaning(method) for name, method in self.known.items()}
 
     async def answer(self, user: str, room: Room, line: str) -> list[str]:
@@ -359,7 +359,7 @@ class Commands:
         raise self._wrong("shutdown")
 
     async def _builders(self) -> list[dict[str, Any]]:
-        """The builders that some master has, by name."""
+        """The builders that at least one master has, by name."""
         found: list[dict[str, Any]] = await self.master.data.get({"order": ["name"]}, ("builders",))
         return [each for each in found if each["masterids"]]
 
@@ -414,7 +414,7 @@ def _change(change: Mapping[str, Any]) -> str:
 
 
 def _age(seconds: float) -> str:
-    """About how long, in words."""
+    """A duration, rounded, in words."""
     seconds = max(int(seconds), 0)
     for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= 2 * length:

@@ -51,7 +51,7 @@ _log = Logger()
 #: seconds until the second attempt, twice as many each time, up to the longest
 FIRST_S = 2.0
 LONGEST_S = 600.0
-#: the longest that a receiver is left alone because it says so
+#: the longest wait that a receiver may ask for, in seconds
 LONGEST_ASKED_S = 3600.0
 #: seconds after the first attempt from which on a report is given up
 GIVE_UP_S = 12 * 3600.0
@@ -66,7 +66,7 @@ LATER = frozenset({401, 408, 423, 425, 429, *range(500, 600)})
 
 
 class SendLater(Exception):
-    """Raised by a reporter that cannot send a report now: it is tried again.
+    """Raised by a reporter that cannot send a report now: the report is sent again later.
 
     Args:
         reason: for the log.
@@ -104,14 +104,14 @@ class Delivery:
 
 
 def order_of(key: tuple[str, ...], message: Mapping[str, Any]) -> tuple[str, Any]:
-    """What an event is about, as far as order counts."""
+    """The object of an event: reports about one object keep their order."""
     if key[0] in ("builds", "buildrequests"):
         return "buildrequests", message.get("buildrequestid")
     return key[0], key[1] if len(key) > 1 else None
 
 
 class Deliveries:
-    """What became of the reports of a master's reporters, for `/metrics`."""
+    """Counts of sent and failed reports of a master's reporters, for `/metrics`."""
 
     def __init__(self) -> None:
         self.sent: dict[tuple[str], float] = {}
@@ -133,7 +133,7 @@ _deliveries: WeakKeyDictionary[Any, Deliveries] = WeakKeyDictionary()
 
 
 def deliveries_of(master: Any) -> Deliveries:
-    """Those of a master; made when the first reporter starts."""
+    """The counts of a master; made when the first reporter starts."""
     if master not in _deliveries:
         made = _deliveries[master] = Deliveries()
         master.metrics.add(made.families)
@@ -141,7 +141,7 @@ def deliveries_of(master: Any) -> Deliveries:
 
 
 class OfOneMaster(ClaimedPart):
-    """What one of the masters that have it runs, and whose name counts in the whole installation."""
+    """A part that one of several masters runs, and whose name is unique in the whole installation."""
 
     retry_s: ClassVar[float] = 60.0  # type: ignore[misc]
 
@@ -189,16 +189,16 @@ class ReportQueue(OfOneMaster):
 
     @property
     def waiting(self) -> int:
-        """How many events are not dealt with yet."""
+        """The number of events that are not handled yet."""
         return len(self._items)
 
     @property
     def position(self) -> int:
-        """Up to where it has heard."""
+        """The position in the log of events up to which it has read."""
         return self._clock if self._subscription is None else self._subscription.clock
 
     async def start_work(self) -> None:
-        """Go on where the master that ran this reporter last has stopped."""
+        """Continue after the last event of the master that ran this reporter before."""
         deliveries_of(self.master).queues[self.name] = self
         stored = await self.master.db.state.getState(self.objectid, "feed", None)
         self._began_at = await self.master.data.clock()
@@ -242,7 +242,7 @@ class ReportQueue(OfOneMaster):
         _log.error("reporter {name} was away for longer than the log of events reaches back", name=self.name)
 
     async def stop_work(self) -> None:
-        """Stop; a report under way gets a moment to end."""
+        """Stop; a report under way gets some seconds to end."""
         if self._saver is not None and self._saver.active():
             self._saver.cancel()
         if self._subscription is not None:
@@ -262,7 +262,7 @@ class ReportQueue(OfOneMaster):
             _log.debug("{part!r} is run by another master, which knows what waits", part=self)
         deliveries_of(self.master).queues.pop(self.name, None)
 
-    # what is heard
+    # reading events
 
     def _hear(self, event: Event, key: tuple[str, ...]) -> None:
         if event.seq <= self._skip_to and event.seq not in self._failed:
@@ -281,7 +281,7 @@ class ReportQueue(OfOneMaster):
             self._subscription.pause()
         self._wake_up()
 
-    # what is done
+    # sending reports
 
     def _wake_up(self) -> None:
         waiting, self._wake = self._wake, None
@@ -324,7 +324,7 @@ class ReportQueue(OfOneMaster):
                 timer.cancel()
 
     async def _try(self, item: Delivery) -> bool:
-        """Try to send; whether it is dealt with."""
+        """Try to send; whether it is handled now."""
         item.tries += 1
         try:
             if await self._send(item):
@@ -364,7 +364,7 @@ class ReportQueue(OfOneMaster):
         counts: dict[tuple[str], float] = getattr(deliveries_of(self.master), what)
         counts[self.name,] = counts.get((self.name,), 0) + number
 
-    # what is stored
+    # storing the position
 
     def _moved(self, wall: float | None, now: float) -> float | None:
         """A past time in Unix seconds, by the reactor's clock."""

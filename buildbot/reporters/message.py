@@ -1,4 +1,4 @@
-"""The words of reports: formatters make subject and body of builds, buildsets and missing workers."""
+"""Message formatters: they make the subject and body of reports about builds, buildsets and missing workers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STATUS = {
 
 
 def get_detected_status_text(mode: Sequence[str], results: int | None, previous_results: int | None) -> str:
-    """What a result means, in two or three words."""
+    """A result in two or three words."""
     if results == FAILURE and previous_results not in (None, FAILURE) and {"change", "problem"} & set(mode):
         return "new failure"
     if results == SUCCESS and previous_results not in (None, SUCCESS) and "change" in mode:
@@ -48,7 +48,7 @@ def get_detected_status_text(mode: Sequence[str], results: int | None, previous_
 
 
 def get_message_summary_text(build: Mapping[str, Any], results: int | None) -> str:
-    """How a build ended, in a sentence."""
+    """The result of a build in a sentence."""
     state = build.get("state_string") or ""
     if results == SUCCESS:
         return "Build succeeded!"
@@ -81,7 +81,7 @@ def get_projects_text(source_stamps: Iterable[Mapping[str, Any]], master: Any) -
 def create_context_for_build(
     mode: Sequence[str], build: Mapping[str, Any], is_buildset: bool, master: Any, blamelist: Sequence[str]
 ) -> dict[str, Any]:
-    """What templates know about a build."""
+    """The variables of templates about a build."""
     buildset = build["buildset"]
     stamps = buildset["sourcestamps"]
     results = build["results"]
@@ -115,7 +115,7 @@ def create_context_for_buildset(
     master: Any,
     blamelist: Sequence[str],
 ) -> dict[str, Any]:
-    """What templates know about a buildset as a whole."""
+    """The variables of templates about a buildset as a whole."""
     stamps = buildset["sourcestamps"]
     return {
         "results": buildset["results"],
@@ -134,7 +134,7 @@ def create_context_for_buildset(
 
 
 def create_context_for_worker(master: Any, worker: Mapping[str, Any]) -> dict[str, Any]:
-    """What templates know about a worker that is missing."""
+    """The variables of templates about a missing worker."""
     return {
         "buildbot_title": master.config.title,
         "buildbot_url": utils.base_url(master),
@@ -213,7 +213,7 @@ class MessageFormatterBase(Declared, Configured):
 
 
 class MessageFormatterEmpty(MessageFormatterBase):
-    """No words: for receivers that look at the builds only."""
+    """An empty message: for receivers that use the builds only."""
 
     def format_message_for_build(self, master: Any, build: dict[str, Any], **kwargs: Any) -> Any:
         """Neither body nor subject."""
@@ -227,7 +227,7 @@ class MessageFormatterEmpty(MessageFormatterBase):
 
 
 class MessageFormatterFunction(MessageFormatterBase):
-    """The body is what a function makes of ``{"build": …}``, or of ``{"buildset": …, "builds": […]}``."""
+    """The body is the result of a function of ``{"build": …}``, or of ``{"buildset": …, "builds": […]}``."""
 
     positional = ("function", "template_type", *MessageFormatterBase.positional)
 
@@ -249,15 +249,15 @@ class MessageFormatterFunction(MessageFormatterBase):
         return await self.render_message_dict(master, {"buildset": buildset, "builds": builds})
 
     def render_message_body(self, context: dict[str, Any]) -> Any:
-        """What the function gives."""
+        """The result of the function."""
         return self.function(context)
 
 
 class _OfContext(MessageFormatterBase):
-    """A formatter that makes its message of the variables that templates know, in `render_message_dict`."""
+    """A formatter that makes its message of the variables of templates, in `render_message_dict`."""
 
     @deferred
-    async def format_message_for_build(  # type: ignore[override]  # the callers that there are give no more
+    async def format_message_for_build(  # type: ignore[override]  # no caller gives more arguments
         self, master: Any, build: dict[str, Any], is_buildset: bool = False, users: Any = None, mode: Any = None
     ) -> Any:
         """The message; Deferred."""
@@ -288,14 +288,14 @@ class MessageFormatterFunctionRaw(_OfContext):
 
     @deferred
     async def render_message_dict(self, master: Any, context: dict[str, Any]) -> dict[str, Any]:
-        """What the function makes; Deferred."""
+        """The result of the function; Deferred."""
         await resolved(self.buildAdditionalContext(master, context))
         made = await resolved(self.function(master, context))
         if not isinstance(made, Mapping):
             raise TypeError(f"the function of {type(self).__name__} must give a dictionary, not {checks.kind(made)}")
         unknown = made.keys() - {"body", "type", "subject", "extra_info"}
         if unknown:
-            raise ValueError(f"the function of {type(self).__name__} gives {sorted(unknown)}, which nobody knows")
+            raise ValueError(f"the function of {type(self).__name__} returned unknown keys: {sorted(unknown)}")
         return {
             "body": made.get("body"),
             "type": made.get("type", "plain"),
@@ -325,7 +325,7 @@ class MessageFormatterRenderable(MessageFormatterBase):
 
 
 class _StampsOnly:
-    """As much of a build as renderables of reports may ask for."""
+    """The attributes of a build that renderables of reports may use."""
 
     def __init__(self, build: Mapping[str, Any]) -> None:
         self._stamps = build["buildset"]["sourcestamps"]
@@ -400,7 +400,7 @@ class MessageFormatterBaseJinja(MessageFormatterBase):
         return " ".join(text.split("\n")).strip()
 
     def render_message_extra_info(self, context: dict[str, Any]) -> Any:
-        """What the function gives."""
+        """The result of the function."""
         return None if self.extra_info_cb is None else self.extra_info_cb(context)
 
 
@@ -409,24 +409,24 @@ def _described(context: Mapping[str, Any]) -> str:
 
 
 class MessageFormatter(_OfContext, MessageFormatterBaseJinja):
-    """Words about builds and buildsets, by templates of one's own or the usual ones."""
+    """Messages about builds and buildsets, by the user's templates or the default templates."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if self.template is None:  # the usual ones list the steps
+        if self.template is None:  # the default templates list the steps
             self.want_steps = self.want_logs = True
 
     def format_message_for_build(  # type: ignore[override]  # as in _OfContext
         self, master: Any, build: dict[str, Any], is_buildset: bool = False, users: Any = None, mode: Any = None
     ) -> Any:
-        """The message; Deferred. A request that waits is described as far as it is known."""
+        """The message; Deferred. A waiting request is described by the attributes that it has."""
         if "number" not in build:
             build = {"state_string": "build pending", "steps": [], **build}
         return super().format_message_for_build(master, build, is_buildset, users, mode)
 
 
 class MessageFormatterMissingWorker(MessageFormatterBaseJinja):
-    """Words about a worker that is missing."""
+    """Messages about a missing worker."""
 
     default_bodies = WORKER_BODIES
     default_subjects = WORKER_SUBJECTS

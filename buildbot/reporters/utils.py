@@ -1,4 +1,4 @@
-"""What reports say about builds: gathered from the Data API into the dictionaries that formatters and receivers get.
+"""Descriptions of builds for reports: dictionaries for formatters and receivers, from the Data API.
 
 Times in these dictionaries are datetime objects (UTC); properties are pairs of value and source.
 """
@@ -112,7 +112,7 @@ async def getDetailsForBuild(
     add_logs: bool | None = None,
     want_logs_content: bool | Sequence[str] = False,
 ) -> None:
-    """Add to a build of the Data API what reports say about it; Deferred. Arguments as `getDetailsForBuilds`."""
+    """Add the details that reports need to a build of the Data API; Deferred. Arguments as `getDetailsForBuilds`."""
     request = await master.data.get({}, ("buildrequests", build["buildrequestid"]))
     buildset = with_times(await master.data.get({}, ("buildsets", request["buildsetid"])))
     await getDetailsForBuilds(
@@ -140,7 +140,7 @@ async def getDetailsForBuilds(
     add_logs: bool | None = None,
     want_logs_content: bool | Sequence[str] = False,
 ) -> None:
-    """Add to builds of one buildset what reports say about them; Deferred.
+    """Add the details that reports need to builds of one buildset; Deferred.
 
     Args:
         builds: dictionaries of the Data API, which get ``buildrequest``, ``buildset``, ``builder``, ``parentbuild``,
@@ -205,7 +205,7 @@ def _known_before(build: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 @deferred
 async def get_details_for_buildrequest(master: Any, buildrequest: Mapping[str, Any], build: dict[str, Any]) -> None:
-    """Make ``build`` the part of a build that is known of a request that waits; Deferred."""
+    """Fill ``build`` with the attributes that a waiting request has already; Deferred."""
     buildset = with_times(await master.data.get({}, ("buildsets", buildrequest["buildsetid"])))
     build["buildrequest"] = with_times(buildrequest)
     build["buildset"] = buildset
@@ -244,7 +244,7 @@ def should_attach_log(logs_config: bool | Sequence[str] | None, log: Mapping[str
 
 
 async def _content(master: Any, logid: int) -> dict[str, Any]:
-    """The lines of a log, with the letters of their streams; one that is too long is cut off, and says so."""
+    """The lines of a log, with the letters of their streams; a log that is too long is cut off, with a note."""
     parts: list[str] = []
     chars = line = 0
     while chars < MAX_LOG_CHARS:
@@ -275,7 +275,7 @@ async def getResponsibleUsersForSourceStamp(master: Any, sourcestampid: int) -> 
 
 @deferred
 async def getResponsibleUsersForBuild(master: Any, buildid: int) -> list[str]:
-    """Who caused a build: authors of changes and patches, and who asked for it, sorted; Deferred.
+    """The users who caused a build: authors of changes and patches, and the user who requested it, sorted; Deferred.
 
     The property ``owners`` counts only if no other user is responsible.
     """
@@ -308,7 +308,7 @@ async def _users(master: Any, bsid: int, properties_path: tuple[Any, ...]) -> li
 
 
 def merge_reports_prop(reports: Iterable[Mapping[str, Any]], prop: str) -> Any:
-    """What several reports say together: texts and lists are joined, dictionaries merged; None says nothing."""
+    """The values of several reports as one: texts and lists are joined, dictionaries merged, None left out."""
     result: Any = None
     for report in reports:
         value = report.get(prop)
@@ -326,5 +326,5 @@ def merge_reports_prop(reports: Iterable[Mapping[str, Any]], prop: str) -> Any:
 
 
 def merge_reports_prop_take_first(reports: Iterable[Mapping[str, Any]], prop: str) -> Any:
-    """What the first of several reports that says anything says."""
+    """The first value of several reports that is not None."""
     return next((report[prop] for report in reports if report.get(prop) is not None), None)

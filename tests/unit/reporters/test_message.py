@@ -176,7 +176,7 @@ async def test_functions() -> None:
     assert (await whole.format_message_for_buildset(MASTER, {}, [build()]))["body"] == [7]
     expected = {"body": "b one", "subject": "s", "type": "html", "extra_info": None}
     assert await said(MessageFormatterFunctionRaw(raw)) == expected
-    with pytest.raises(ValueError, match=r"gives \['boddy'\], which nobody knows"):
+    with pytest.raises(ValueError, match=r"returned unknown keys: \['boddy'\]"):
         await said(MessageFormatterFunctionRaw(lambda master, context: {"boddy": 1}))
     with pytest.raises(TypeError, match="must give a dictionary"):
         await said(MessageFormatterFunctionRaw(lambda master, context: "x"))
