@@ -1,4 +1,4 @@
-"""What a part may ask of the things it is handed, as Protocols: recognised by shape, not by class."""
+"""The interfaces of objects that configurations supply, as Protocols: recognised by their methods, not their class."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class IRenderable(Interface):
 
 
 class IProperties(Interface):
-    """What has properties: `buildbot.process.properties.Properties`, builds and steps."""
+    """An object with properties: `buildbot.process.properties.Properties`, builds and steps."""
 
     def getProperty(name: str, default: Any = None) -> Any:
         """The value of a property; ``default`` if there is none."""
@@ -58,10 +58,10 @@ class IProperties(Interface):
 
 
 class IConfigured(Interface):
-    """What a page can be told of, as a dictionary."""
+    """An object with a description for pages, a dictionary."""
 
     def getConfigDict() -> dict[str, Any]:
-        """What it was configured with."""
+        """Its configuration."""
 
 
 class IBuildStep(Interface):
@@ -184,7 +184,7 @@ class LatentWorker(Protocol):
 
 
 class IMachineAction(Interface):
-    """What starts or stops a machine; see `buildbot.machine.generic.GenericLatentMachine`."""
+    """An action that starts or stops a machine; see `buildbot.machine.generic.GenericLatentMachine`."""
 
     def perform(manager: Any) -> Any:
         """Do it for the machine ``manager``; True, or False if it failed, or a Deferred or coroutine of that."""
@@ -261,7 +261,7 @@ class TakesClients(Protocol):
     """A part to which programs log in over PB."""
 
     def client_port(self) -> int | str | None:
-        """Where they do: a number or an endpoint description; None: at the workers' port for PB."""
+        """The port: a number or an endpoint description; None: the workers' port for PB."""
 
 
 @runtime_checkable
@@ -269,7 +269,7 @@ class AuthLike(Protocol):
     """A way to log in, as a configuration names it (``util.UserPasswordAuth({…})``)."""
 
     def getConfigDict(self) -> dict[str, Any]:
-        """What pages are told of it."""
+        """Its description for pages."""
 
 
 @runtime_checkable
@@ -285,7 +285,7 @@ class AvatarLike(Protocol):
     """A source of pictures of people, as a configuration names it (``util.AvatarGitHub()``)."""
 
     def getConfigDict(self) -> dict[str, Any]:
-        """What pages are told of it."""
+        """Its description for pages."""
 
     def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
         """The picture of a user."""

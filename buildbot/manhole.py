@@ -122,7 +122,7 @@ class AuthorizedKeysManhole(Declared):
 
     @property
     def address(self) -> Any:
-        """Where it listens; None if it does not."""
+        """The address at which it listens; None if it does not."""
         return None if self.__listening is None else self.__listening.getHost()
 
 
@@ -139,7 +139,7 @@ class _Keys:
         self._path = path
 
     def getAuthorizedKeys(self, username: bytes) -> list[Key]:
-        """Those of the file's lines that are keys."""
+        """The lines of the file that are keys."""
         found = []
         for line in Path(self._path).read_bytes().splitlines():
             if line.strip() and not line.startswith(b"#"):

@@ -142,7 +142,7 @@ class BuildMaster(StateLayer):
 
     @property
     def client_ports(self) -> ClientPorts:
-        """Where programs that are no workers log in over PB."""
+        """The ports at which clients that are not workers log in over PB."""
         assert self._process is not None  # whose parts ask for them
         return self._process.client_ports
 

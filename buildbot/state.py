@@ -57,7 +57,7 @@ class StateLayer:
         return self._http
 
     def wall_seconds(self) -> float:
-        """What time it is, in Unix seconds."""
+        """The current time in Unix seconds."""
         return time.time()
 
     def is_late(self) -> bool:
@@ -143,5 +143,5 @@ async def openMaster(
 
 
 def default_name(directory: Path) -> str:
-    """What a master is called unless it is named: host and directory."""
+    """The default name of a master: host and directory."""
     return f"{socket.gethostname()}:{os.path.abspath(directory)}"

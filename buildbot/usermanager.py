@@ -23,7 +23,7 @@ OPERATIONS = ("add", "update", "remove", "get")
 
 
 class UserError(pb.Error):
-    """What was asked for cannot be done; as a `pb.Error` the message goes to the client."""
+    """A request cannot be carried out; as a `pb.Error` the message goes to the client."""
 
 
 class CommandlineUserManager(DeclaredService):
@@ -103,7 +103,7 @@ class CommandlineUserManager(DeclaredService):
 
 
 class _Perspective(pb.Avatar):
-    """What a client may call."""
+    """The methods that a client may call."""
 
     def __init__(self, manager: CommandlineUserManager) -> None:
         self._manager = manager

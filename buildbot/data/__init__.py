@@ -1,1 +1,1 @@
-"""What callers may ask and do: get, startConsuming, watch, control, update; one file of updates per noun."""
+"""The Data API: get, startConsuming, watch, control, update; one file of updates per noun."""

@@ -159,7 +159,7 @@ class LogText:
             self.lines += last - first + 1
 
     def flush(self) -> Iterator[tuple[Any, ...]]:
-        """What has not been given yet."""
+        """The rest that has not been returned yet."""
         for piece in pieces_of(b"".join(self._held)):
             count = piece.count(b"\n")
             compressed, content = packed(piece)

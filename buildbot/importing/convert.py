@@ -152,7 +152,7 @@ USERS_INFO = ("uid", "attr_type_hash", "attr_type", "attr_data", "attr_hash")
 
 
 def user_attribute(row: Row) -> tuple[Any, ...]:
-    """What a system knows a user by."""
+    """The identifier of a user in a system."""
     uid, kind, data = row
     return uid, _hash(_text(kind, "attr_type")), kind, _text(data, "attr_data"), _hash(kind, data)
 

@@ -1,4 +1,4 @@
-"""What an import has done, and what it left out."""
+"""The report of an import: copied rows and rows left out."""
 
 from __future__ import annotations
 

@@ -142,7 +142,7 @@ class Source:
         )  # fmt: skip
 
     def _readable(self, table: TableClause, column: ColumnElement[Any], after: int, upto: int) -> Page:
-        """What can be read of a range, where something in it cannot."""
+        """The readable rows of a range that contains unreadable rows."""
         page = Page(after, upto, [])
         ranges = [(after + 1, upto)]
         while ranges:

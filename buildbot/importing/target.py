@@ -184,7 +184,7 @@ class Step:
         self.rows[table.name] = self.rows.get(table.name, 0) + rows
 
     def _reason(self, table: Table, row: Mapping[str, Any], error: DBAPIError) -> str:
-        """What is wrong with a row that the database refused."""
+        """The reason why the database refused a row."""
         for key in table.foreign_keys:
             value = row.get(key.parent.name)
             if value is not None and self.conn.scalar(select(key.column).where(key.column == value)) is None:
@@ -297,7 +297,7 @@ class Target:
             self.dialect.insert_many(conn, object_state, ("objectid", "name_hash", "name", "value_json"), new)
 
     def left_out(self) -> list[LeftOut]:
-        """What all runs so far have left out."""
+        """The rows that all runs so far have left out."""
         return [LeftOut.of(key, reason) for key, reason in self.notes.items() if key.startswith(LEFT_OUT)]
 
     # whether it may be filled

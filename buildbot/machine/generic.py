@@ -27,7 +27,7 @@ _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?)(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}\Z
 
 
 class MachineActionError(Exception):
-    """What was to start or stop a machine failed; the message says what and why."""
+    """The start or stop of a machine failed; the message names the action and the reason."""
 
 
 def _mac(value: Any) -> str:
@@ -70,7 +70,7 @@ class GenericLatentMachine(AbstractLatentMachine):
 
 
 class Action(Configured, Declared):
-    """What starts or stops a machine."""
+    """An action that starts or stops a machine."""
 
     def perform(self, manager: Any) -> Any:
         """Do it.

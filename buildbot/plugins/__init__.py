@@ -283,7 +283,7 @@ __all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "we
 
 
 def _hint(name: str, known: Sequence[str]) -> str:
-    """What was probably meant; where nothing is close, what there is, if that is short."""
+    """The names close to a mistyped one; without any, all names if these are few."""
     close = difflib.get_close_matches(name, known, n=3)
     if close:
         return f"; did you mean {' or '.join(close)}?"

@@ -23,7 +23,7 @@ class Plugins:
 
     @property
     def names(self) -> list[str]:
-        """What there is, sorted."""
+        """The names, sorted."""
         return dir(NAMESPACES[self.namespace])
 
     def __contains__(self, name: str) -> bool:

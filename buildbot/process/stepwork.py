@@ -125,7 +125,7 @@ class StepWork:
             let_go()
 
     def _let_go(self) -> Callable[[], object]:
-        """What cancels the Deferred that the step waits for now, unless the step itself can see to that."""
+        """A function that cancels the Deferred that the step waits for; it does nothing if the step stops by itself."""
         watched = self._watched
         if watched is None or self._has_interrupt or self._command is not None or self._waiting is not None:
             return lambda: None

@@ -94,7 +94,7 @@ class ReporterBase(DeclaredService):
         raise NotImplementedError(f"{type(self).__name__} has no sendMessage()")
 
     def getResponsibleUsersForBuild(self, master: Any, buildid: int) -> Any:
-        """Who is responsible for a build, as a list of texts; Deferred."""
+        """The users responsible for a build, as a list of texts; Deferred."""
         return utils.getResponsibleUsersForBuild(master, buildid)
 
     # for subclasses to call

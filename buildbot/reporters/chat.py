@@ -197,7 +197,7 @@ class Teller:
         return f"{said}: {build['state_string']}{blamed}"
 
     async def called(self, build: Mapping[str, Any]) -> str:
-        """What a build is called, with a link to its page."""
+        """The name of a build, with a link to its page."""
         url = utils.getURLForBuild(self.master, build["builderid"], build["number"])
         if self._use_revisions:
             request = await self.master.data.get({}, ("buildrequests", build["buildrequestid"]))

@@ -225,7 +225,7 @@ class IRC(ChatBot):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """Who may what."""
+        """The permissions of users."""
         if self.authz is not None:
             return dict(self.authz)
         force, shutdown = bool(self.allowForce), bool(self.allowShutdown)
@@ -262,7 +262,7 @@ class IRC(ChatBot):
             client.msg(room, text, 400)
 
     def verb(self, results: int | None) -> str:
-        """What a build did, in colour."""
+        """The result of a build, in colour."""
         verb = VERBS[results]
         return f"\x03{_COLOURS[results]}{verb}\x0f" if self.useColors and results in _COLOURS else verb
 

@@ -189,7 +189,7 @@ class MailNotifier(ReporterBase):
         return await self.__of_user_object(user)
 
     async def __of_user_object(self, name: str) -> str | None:
-        """What the users of the installation say."""
+        """The address that the user of a name has in the installation; None if there is none."""
         users = self.master.db.users
         uid = await users.identifierToUid(name)
         known = None if uid is None else await users.getUser(uid)

@@ -1,4 +1,4 @@
-"""What a repository's URL and a branch say to services that host code."""
+"""The owner and name in a repository's URL, and the pull request of a branch, for services that host code."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What reporters of commit statuses share: for each source stamp of each build one status, under a name that stays."""
+"""The base of reporters of commit statuses: one status for each source stamp of each build, under a stable name."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class StatusPush(HttpPush):
         raise NotImplementedError(f"{type(self).__name__} has no send_status()")
 
     def state_of(self, build: Mapping[str, Any]) -> str:
-        """What the receiver calls the state of a build or request."""
+        """The receiver's name for the state of a build or request."""
         if "buildid" not in build:
             return self.states["cancelled" if build["complete"] else "pending"]
         return self.states["running"] if build["results"] is None else self.states[build["results"]]

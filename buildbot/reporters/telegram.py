@@ -146,11 +146,11 @@ class TelegramBot(ChatBot):
 
     @property
     def rules(self) -> dict[str, Any]:
-        """Who may what."""
+        """The permissions of users."""
         return dict(self.authz or {})
 
     def verb(self, results: int | None) -> str:
-        """What a build did, with a symbol."""
+        """The result of a build, with a symbol."""
         verb = VERBS[results]
         return f"{verb} {_SYMBOLS[results]}" if results in _SYMBOLS else verb
 

@@ -64,7 +64,7 @@ class Telegram:
     async def call(
         self, method: str, timeout_s: float = TIMEOUT_S, files: Mapping[str, FileValue] | None = None, **parameters: Any
     ) -> Any:
-        """What a method gives. Raises CallError."""
+        """The result of a method. Raises CallError."""
         body: dict[str, Any] = {"json": parameters} if parameters else {}
         if files:
             body = {"data": parameters, "files": files}

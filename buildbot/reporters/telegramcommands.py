@@ -1,4 +1,4 @@
-"""What the bot on Telegram can be asked: the commands of other chats, with buttons, and a form that forces builds."""
+"""The commands of the bot on Telegram: the commands of other chats, with buttons, and a form that forces builds."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Buttons = Sequence[Sequence[tuple[str, str]]]
 
 
 class TelegramBot(Bot, Protocol):
-    """What commands ask of the bot on Telegram."""
+    """The methods of the bot on Telegram that commands use."""
 
     def ask(self, room: str, text: str, buttons: Buttons) -> None:
         """Put a text with buttons into a room."""
@@ -218,7 +218,7 @@ class TelegramCommands(Commands):
         return []
 
     async def _fill_in(self, user: str, room: Room, args: list[str]) -> list[str]:
-        """What the buttons of a form do: ``change N``, ``value N M`` and ``start``."""
+        """The commands of a form's buttons: ``change N``, ``value N M`` and ``start``."""
         form = self._forms.get((user, room.name))
         if form is None:
             return ["You are filling in no form; /force begins one."]

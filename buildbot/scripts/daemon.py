@@ -85,7 +85,7 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None], time
 
 
 def _wait(receiver: int, follower: Follower, line: Callable[[str], None], timeout_s: float | None) -> bytes:
-    """What the new process said before it closed the pipe; TimeoutError if that takes too long."""
+    """The text that the new process wrote before it closed the pipe; TimeoutError if that takes too long."""
     said = b""
     until = None if timeout_s is None else time.monotonic() + timeout_s
     while True:

@@ -37,7 +37,7 @@ async def _asked(answers: list[Any], host: str, port: int, user: str, password: 
 
 
 def words(reason: Exception) -> str:
-    """What went wrong; an error of the master's comes as its class and its message."""
+    """The text of a failure; an error of the master is its class and its message."""
     from twisted.cred.error import UnauthorizedLogin
     from twisted.spread import pb
 

@@ -118,7 +118,7 @@ def in_reactor(work: Callable[[Any], Awaitable[T]]) -> T:
 
 
 def said(problem: Exception) -> str:
-    """What went wrong; an error of the master's comes as its class and its message."""
+    """The text of a failure; an error of the master is its class and its message."""
     if isinstance(problem, UnauthorizedLogin) or getattr(problem, "remoteType", b"").endswith(b"UnauthorizedLogin"):
         return "wrong user or password"
     if isinstance(problem, pb.RemoteError):

@@ -1,4 +1,4 @@
-"""What `buildbot try` sends: what a tree is based on, and how it differs from that."""
+"""The source of `buildbot try`: the base revision of a tree, and the patch against it."""
 
 from __future__ import annotations
 

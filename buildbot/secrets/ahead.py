@@ -18,7 +18,7 @@ from buildbot.util.httpclient import HttpClient
 
 
 class _Asking:
-    """What providers of secrets may ask of a master."""
+    """The methods of a master that providers of secrets use."""
 
     def __init__(self, config: MasterConfig, basedir: Path, reactor: Any) -> None:
         self.config, self.basedir, self.reactor = config, basedir, reactor

@@ -47,7 +47,7 @@ class Cppcheck(ShellMixin, BuildStep):
         return WARNINGS if self.__found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many of each kind were found."""
+        """The number of findings of each kind."""
         return summary(self, "cppcheck", self.__found, CATEGORIES)
 
 

@@ -1,4 +1,4 @@
-"""What programs that look for mistakes find: sorted, counted, and kept within bounds."""
+"""Findings of linters and the like: sorted, counted, and limited in number."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Findings(LogLineObserver):
 
     @property
     def total(self) -> int:
-        """How many lines count."""
+        """The number of findings."""
         return sum(self.counts.values())
 
     def text(self, categories: Iterable[str]) -> str:

@@ -101,7 +101,7 @@ def _is_fixed(name: str, commit: str) -> bool:
 
 
 def parsed(diff: str) -> Iterator[dict[str, Any]]:
-    """What differs, file by file; ``diff``: the output of ``git diff --no-prefix -U0``."""
+    """The differences, file by file; ``diff``: the output of ``git diff --no-prefix -U0``."""
     entry: dict[str, Any] | None = None
     for line in diff.split("\n"):  # those of the files begin with '+', '-' or '\\'
         if line.startswith("diff --git "):

@@ -34,7 +34,7 @@ class MaxQ(ShellMixin, BuildStep):
         return FAILURE if ran.results() != SUCCESS or self.__found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many tests failed."""
+        """The number of failed tests."""
         if self.results == SUCCESS:
             return self.summary_of_result("success")
         return self.summary_of_result(f"{max(self.__found.total, 1)} maxq failures")

@@ -61,7 +61,7 @@ class PyFlakes(ShellCommand):
         return WARNINGS if self.__found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many of each kind were found."""
+        """The number of findings of each kind."""
         return summary(self, "pyflakes", self.__found, PYFLAKES_CATEGORIES)
 
 
@@ -101,7 +101,7 @@ class PyLint(ShellCommand):
         return WARNINGS if found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many of each kind were found."""
+        """The number of findings of each kind."""
         return summary(self, "pylint", self.__found, PYLINT_CATEGORIES.values())
 
 
@@ -177,7 +177,7 @@ class Sphinx(ShellMixin, BuildStep):
         return WARNINGS if self.__found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many warnings there were."""
+        """The number of warnings."""
         return self.summary_of_result(f"sphinx {self.__found.total} warnings")
 
 

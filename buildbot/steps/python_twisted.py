@@ -124,7 +124,7 @@ class Trial(ShellMixin, BuildStep):
         return {"step": self.describe(self.description, "testing")}
 
     def getResultSummary(self) -> Any:
-        """How many tests there were, and how they ended."""
+        """The numbers of tests by result."""
         words = self.__report.words()
         return self.summary_of_result(f"{words} ({self.reactor})" if isinstance(self.reactor, str) else words)
 
@@ -207,7 +207,7 @@ class HLint(ShellMixin, BuildStep):
         return FAILURE if ran.results() != SUCCESS else WARNINGS if self.__found.total else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many findings there are."""
+        """The number of findings."""
         if self.results == SKIPPED:
             return self.summary_of_result()
         total = self.__found.total

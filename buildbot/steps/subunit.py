@@ -51,7 +51,7 @@ class SubunitShellCommand(ShellCommand):
         return FAILURE if self.failureOnNoTests and not stream.counts else SUCCESS
 
     def getResultSummary(self) -> Any:
-        """How many tests there were, and how they ended."""
+        """The numbers of tests by result."""
         counts = self.__stream.counts
         if not counts:
             return super().getResultSummary() if not self.failureOnNoTests else self.summary_of_result("no tests run")

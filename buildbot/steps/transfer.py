@@ -81,7 +81,7 @@ def _basename(step: BuildStep, path: str) -> str:
 
 
 def _limit(maxsize: int | None) -> int | None:
-    """What the worker is told: an agent takes a file of exactly that size for a longer one."""
+    """The size limit for the worker: an agent treats a file of exactly its limit as too long."""
     return None if maxsize is None else maxsize + 1
 
 
@@ -165,7 +165,7 @@ async def _download(step: Any, reader: Reader) -> int:
 
 
 class TransferStep(BuildStep):
-    """What all transfers have in common."""
+    """The base of all transfers."""
 
     haltOnFailure = True
     maxsize = _maxsize()
@@ -180,7 +180,7 @@ class TransferStep(BuildStep):
 
 
 class UploadStep(TransferStep):
-    """What uploads have in common."""
+    """The base of uploads."""
 
     masterdest = argument(
         REQUIRED,
@@ -320,7 +320,7 @@ class MultipleFileUpload(UploadStep):
         return _master_path(self, masterdest) / name
 
     async def __matches(self, patterns: Sequence[str]) -> list[str]:
-        """What the patterns match, each once."""
+        """The files that the patterns match, each once."""
         windows = self.build.connection.info.get("system") == "nt"
         join = ntpath.join if windows else posixpath.join
         found: dict[str, None] = {}
@@ -334,7 +334,7 @@ class MultipleFileUpload(UploadStep):
 
 
 class DownloadStep(TransferStep):
-    """What downloads have in common."""
+    """The base of downloads."""
 
     workerdest = argument(REQUIRED, checks.name, rendered=True, doc="where it goes, relative to the step's directory")
     blocksize = _blocksize(16 * 1024)
@@ -411,7 +411,7 @@ class JSONPropertiesDownload(DownloadStep):
 
 
 def _doing(step: BuildStep) -> str:
-    """What a transfer does, for people; empty while that is not rendered."""
+    """The description of a transfer; empty until it is rendered."""
     if isinstance(step, MultipleFileUpload):
         if not isinstance(step.workersrcs, (list, tuple)):
             return ""

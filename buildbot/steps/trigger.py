@@ -27,7 +27,7 @@ from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import SUCCESS, WARNINGS, statusToString, worst_status
 
-#: what a source stamp may say
+#: the keys of a source stamp
 _STAMP_KEYS = frozenset(
     ("codebase", "branch", "revision", "repository", "project", "patch_body", "patch_level", "patch_subdir",
      "patch_author", "patch_comment")
@@ -175,7 +175,7 @@ class Trigger(BuildStep):
         return made
 
     def __hide_secrets(self, properties: Properties) -> None:
-        """What is triggered stores its properties: the names of secrets, not their values."""
+        """Triggered buildsets store their properties: the names of secrets, not their values."""
         for name, value, source in properties.asList():
             properties.setProperty(name, self.build.properties.redactor.clean_value(value), source)
 
@@ -193,7 +193,7 @@ class Trigger(BuildStep):
         return scheduler
 
     def __source_stamps(self) -> list[dict[str, Any]]:
-        """What the schedulers are given to build."""
+        """The source stamps for the schedulers."""
         problem = self.__contradiction()
         if problem:
             raise ValueError(problem)

@@ -34,7 +34,7 @@ def _plain(value: Any) -> str:
 
 
 class VisualStudio(ShellMixin, BuildStep):
-    """What the steps for Visual Studio have in common: they count projects, files, warnings and errors."""
+    """The base of the steps for Visual Studio: they count projects, files, warnings and errors."""
 
     name = "compile"
     progressMetrics = ("projects", "files", "warnings")
@@ -76,7 +76,7 @@ class VisualStudio(ShellMixin, BuildStep):
         return {"step": self.describe(self.description, "compiling")}
 
     def getResultSummary(self) -> Any:
-        """How many projects and files there were, with warnings and errors."""
+        """The numbers of projects, files, warnings and errors."""
         counts = self.__output.counts
         words = [f"{counts[each]} {each}" for each in ("projects", "files")]
         words += [f"{counts[each]} {each}" for each in ("warnings", "errors") if counts[each]]
@@ -108,7 +108,7 @@ class _Output(LogLineObserver):
 
 
 def _kind(line: str) -> str | None:
-    """What a line tells of: a project, a file, a warning or an error."""
+    """The kind of a line: a project, a file, a warning or an error."""
     if len(line) > 10_000:
         return None
     if _ERROR.match(line):
@@ -152,7 +152,7 @@ class InstalledVisualStudio(VisualStudio):
         return bool(self.PATH or self.INCLUDE or self.LIB) if self.useenv is None else bool(self.useenv)
 
     def build_command(self) -> list[str]:
-        """The program, what to build, and how."""
+        """The command line of the program."""
         command = [self.program, self.projectfile, f"/{self.mode.capitalize()}", self.config]
         command += ["/Project", self.project] if self.project else []
         return [*command, "/UseEnv"] if self.takes_environment else command
@@ -164,7 +164,7 @@ class VC6(InstalledVisualStudio):
     default_installdir = "C:\\Program Files\\Microsoft Visual Studio"
 
     def directories(self) -> dict[str, list[str]]:
-        """Those of Visual C++ 6."""
+        """The directories of Visual C++ 6."""
         return {
             "PATH": ["Common\\msdev98\\BIN", "VC98\\BIN", "Common\\TOOLS\\WINNT", "Common\\TOOLS"],
             "INCLUDE": ["VC98\\INCLUDE", "VC98\\ATL\\INCLUDE", "VC98\\MFC\\INCLUDE"],
@@ -172,7 +172,7 @@ class VC6(InstalledVisualStudio):
         }
 
     def build_command(self) -> list[str]:
-        """The program, what to build, and how."""
+        """The command line of the program."""
         what = f"{self.project or 'ALL'} - {self.config}"
         command = ["msdev", self.projectfile, "/MAKE", what, f"/{self.mode.upper()}"]
         return [*command, "/USEENV"] if self.takes_environment else command
@@ -184,7 +184,7 @@ class VC7(InstalledVisualStudio):
     default_installdir = "C:\\Program Files\\Microsoft Visual Studio .NET 2003"
 
     def directories(self) -> dict[str, list[str]]:
-        """Those of Visual Studio .NET 2003."""
+        """The directories of Visual Studio .NET 2003."""
         return {
             "PATH": ["Common7\\IDE", "VC7\\BIN", "Common7\\Tools", "Common7\\Tools\\bin"],
             "INCLUDE": ["VC7\\INCLUDE", "VC7\\ATLMFC\\INCLUDE", "VC7\\PlatformSDK\\include", "SDK\\v1.1\\include"],
@@ -199,7 +199,7 @@ class VC8(InstalledVisualStudio):
     arch = argument("x86", checks.one_of("x86", "x64"), rendered=True, doc="what to build for, `x86` or `x64`")
 
     def directories(self) -> dict[str, list[str]]:
-        """Those of Visual Studio 2005 and later."""
+        """The directories of Visual Studio 2005 and later."""
         wide = self.arch == "x64"
         libraries = ["VC\\LIB", "VC\\ATLMFC\\LIB", "VC\\PlatformSDK\\lib", "SDK\\v2.0\\lib"]
         return {
@@ -301,7 +301,7 @@ class MsBuildStep(VisualStudio):
         return " ".join(words)
 
     def build_environment(self) -> dict[str, str]:
-        """Where the script is that sets up everything else."""
+        """The path of the script that sets the other variables."""
         return {"VCENV_BAT": self.vcenv_bat}
 
     def build_command(self) -> str:

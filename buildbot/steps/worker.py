@@ -162,7 +162,7 @@ def _step(mixin: CompositeStepMixin) -> BuildStep:
 
 
 class WorkerFileStep(BuildStep):
-    """What the steps for files on the worker have in common. Paths are relative to the builder's directory."""
+    """The base of the steps for files on the worker. Paths are relative to the builder's directory."""
 
     haltOnFailure = True
 
@@ -245,7 +245,7 @@ def _is_file(command: RemoteCommand) -> bool:
 
 
 def _words(step: WorkerFileStep) -> tuple[str, str, str]:
-    """What a step does, what it has done, and that it failed, for people."""
+    """The descriptions of a step while it runs, after success and after failure."""
     match step:
         case FileExists():
             return "Checking", "File found.", "File not found." if not step.cmd or step.cmd.didFail() else "Not a file."

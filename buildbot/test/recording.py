@@ -35,7 +35,7 @@ class Recording:
         self._watching: list[tuple[Callable[[], bool], Deferred[None]]] = []
 
     def wall_seconds(self) -> float:
-        """What time it is."""
+        """The current time."""
         return time.time()
 
     def is_late(self) -> bool:
@@ -63,7 +63,7 @@ class Recording:
         return [call[1:] for call in self.calls if call[0] == name]
 
     def get(self, *path: Any, **options: Any) -> Any:
-        """What the Data API has there."""
+        """The resource of the Data API at a path."""
         return now(self.state.data.get(options, path))
 
     def build(self, buildid: int) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class Recording:
         return found
 
     def text(self, stepid: int, name: str = "stdio") -> str:
-        """What a log of a step holds."""
+        """The content of a log of a step."""
         logs = {log["name"]: log for log in self.get("steps", stepid, "logs")}
         return str(self.get("logs", logs[name]["logid"], "contents")["content"])
 
@@ -105,7 +105,7 @@ class Recording:
         return dict(request)
 
     async def stop_build(self, buildid: int, reason: str) -> None:
-        """What the page's button does."""
+        """Stop a build, as the page's button does."""
         await self.state.data.control("stop", {"reason": reason}, ("builds", buildid))
 
 

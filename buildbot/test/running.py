@@ -28,7 +28,7 @@ class Running:
         self.basedir = basedir
 
     def wall_seconds(self) -> float:
-        """That of the clock that a test moves, where there is one."""
+        """The time of the test's clock, if it has one."""
         return float(self.reactor.seconds()) if isinstance(self.reactor, Clock) else time.time()
 
     def is_late(self) -> bool:

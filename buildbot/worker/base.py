@@ -142,7 +142,7 @@ class AbstractWorker(Declared):
         return None if self.__managed is None else self.__managed.connection
 
     def __info(self) -> WorkerProperties:
-        """What the connected agent told about itself; empty while it is offline."""
+        """The information that the connected agent sent about itself; empty while it is offline."""
         return WorkerProperties({} if self.__managed is None else self.__managed.info)
 
     def __basedir(self) -> Any:

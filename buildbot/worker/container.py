@@ -1,4 +1,4 @@
-"""What workers in containers share: how their agents learn where to log in and as whom."""
+"""The base of workers in containers: it passes the address of the master and the login to their agents."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ class DockerBaseWorker(AbstractLatentWorker):
         return match[1].strip("[]"), port
 
     def default_master(self) -> str:
-        """Where the agent finds the master if `masterFQDN` does not say it."""
+        """The address of the master for the agent, without `masterFQDN`."""
         return self.get_fqdn()
 
     @staticmethod

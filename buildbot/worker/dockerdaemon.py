@@ -27,7 +27,7 @@ SHOWN_LINES = 10
 
 @dataclass(frozen=True)
 class Container:
-    """What a container is made of; see `DockerLatentWorker` for what each means."""
+    """The arguments of a container; `DockerLatentWorker` describes them."""
 
     name: str
     image: str | None

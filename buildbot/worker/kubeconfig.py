@@ -62,10 +62,10 @@ class KubeConfigLoaderBase(Configured, Declared, ABC):
         """How it is reached now."""
 
     async def close(self) -> None:
-        """Who called `open` needs it no more."""
+        """A caller of `open` needs it no more."""
 
     def default_namespace(self) -> str:
-        """Where pods are made unless the worker says otherwise."""
+        """The default namespace of pods."""
         return str(self.namespace)
 
 
@@ -141,7 +141,7 @@ class KubeInClusterConfigLoader(KubeConfigLoaderBase):
     directory: ClassVar[Path] = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
     def default_namespace(self) -> str:
-        """That of the master's own pod."""
+        """The namespace of the master's own pod."""
         return self.__read("namespace")
 
     async def access(self) -> Access:
@@ -245,7 +245,7 @@ class Proxy(ProcessProtocol):
 
 
 def message_of(body: bytes) -> str:
-    """What an answer of the API says, in its ``message`` where it has one."""
+    """The text of an answer of the API; its ``message`` if it has one."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

@@ -63,7 +63,7 @@ class KubeLatentWorker(DockerBaseWorker):
         return {}
 
     def get_build_container_volume_mounts(self, build_props: Any) -> Any:
-        """Where the pod's volumes are in the agent's container."""
+        """The mount points of the pod's volumes in the agent's container."""
         return []
 
     def get_volumes(self, build_props: Any) -> Any:

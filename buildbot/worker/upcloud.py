@@ -187,7 +187,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
         raise LatentWorkerCannotSubstantiate(f"UpCloud has no template {image!r}")
 
     async def __ask(self, method: str, path: str, gone_is_fine: bool = False, **more: Any) -> Any:
-        """What UpCloud answers; None where there is nothing any more, and that is fine."""
+        """UpCloud's answer; None if the server no longer exists and the caller accepts that."""
         try:
             answer: Answer = await self.master.httpservice.request(
                 method, f"{self.base_url.rstrip('/')}{path}", auth=(self.api_username, self.api_password), **more

@@ -39,7 +39,7 @@ _COOKIES = ("TWISTED_SESSION", "tenfold_session", "__Host-tenfold_session")
 
 
 class NoPageError(Exception):
-    """What is to be shown is not installed here; the message names it."""
+    """A part of the page is not installed here; the message names it."""
 
 
 def check_sender(request: Request) -> None:
@@ -110,7 +110,7 @@ class DevProxy:
             return error_response(refused)
 
     def client(self) -> _Tunnel:
-        """What passes a WebSocket on."""
+        """The object that passes a WebSocket on."""
         return _Tunnel(self)
 
     async def _config(self, request: Request) -> dict[str, Any]:

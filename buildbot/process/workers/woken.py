@@ -139,7 +139,7 @@ class WokenManagedWorker(ManagedWorker):
         self.show_condition()
 
     def state_string(self) -> str | None:
-        """What its machine is doing, while its agent is not there."""
+        """The state of its machine while its agent is not connected."""
         if self.connection is not None or self._machine is None:
             return None
         return f"machine {self._machine.name}: {self._machine.state.value}"

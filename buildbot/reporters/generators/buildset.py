@@ -86,7 +86,7 @@ class BuildSetCombinedStatusGenerator(Declared, Configured):
 
     @property
     def formatter(self) -> Any:
-        """What makes the words."""
+        """The formatter of the messages."""
         return self.message_formatter
 
     def check(self) -> None:

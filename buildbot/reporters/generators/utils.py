@@ -1,4 +1,4 @@
-"""What generators of builds and buildsets share: modes, filters, and putting reports together."""
+"""The base of generators of builds and buildsets: modes, filters, and the joining of reports."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Where secrets are kept: ``base.py`` asks, the others answer."""
+"""Providers of secrets: ``base.py`` is the interface, the others implement it."""

@@ -1,4 +1,4 @@
-"""What every provider of secrets answers; users' own inherit it."""
+"""The base class of providers of secrets, also of users' own."""
 
 from __future__ import annotations
 

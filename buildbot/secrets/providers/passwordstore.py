@@ -36,7 +36,7 @@ class SecretInPass(SecretProviderBase):
             error(f"SecretInPass: directory {dirname} does not exist")
 
     async def get(self, entry: str) -> str | None:
-        """What the program says; None if it fails."""
+        """The output of the program; None if it fails."""
         if not entry or entry.startswith("-"):  # it would be an option
             return None
         environment = dict(os.environ)

@@ -40,7 +40,7 @@ class FakeMaster(StateLayer):
         load_template(self.db.pool.engine)
 
     def wall_seconds(self) -> float:
-        """What time it is, in Unix seconds."""
+        """The current time in Unix seconds."""
         return time.time()
 
     def is_late(self) -> bool:

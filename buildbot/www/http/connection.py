@@ -104,7 +104,7 @@ class Upgrades(Shape):
 
 
 class Shared(Shape):
-    """What the connections of a server share; see `buildbot.www.http.server.HttpServer`."""
+    """The state that all connections of a server share; see `buildbot.www.http.server.HttpServer`."""
 
     reactor: Any
     handler: Callable[[Request], Awaitable[Response]]
