@@ -11,8 +11,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from itertools import repeat
 from multiprocessing import get_context
 from pathlib import Path
@@ -75,7 +75,8 @@ def table(found: list[Comparison]) -> str:
 def measure(backend: str, directory: Path, rounds: int, seconds: float) -> list[Comparison]:
     """Measure all decisions that matter for a database."""
     found: list[Comparison] = []
-    with new_database(backend, "decisions", directory) as url, _running_reactor():
+    _run_reactor()
+    with new_database(backend, "decisions", directory) as url:
         master = _called(openMaster, url, "bench", True)
         try:
             _called(_prepare, master)
@@ -261,15 +262,10 @@ def _http(rounds: int, seconds: float) -> Iterator[Comparison]:
         _called(ours.stop)
 
 
-@contextmanager
-def _running_reactor() -> Iterator[None]:
-    thread = threading.Thread(target=lambda: reactor.run(installSignalHandlers=False), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        reactor.callFromThread(reactor.stop)
-        thread.join()
+@cache
+def _run_reactor() -> None:
+    """Run the reactor in a thread, to the end of the process: it cannot be started twice."""
+    threading.Thread(target=lambda: reactor.run(installSignalHandlers=False), daemon=True).start()
 
 
 def _called(work: Callable[..., Any], *args: Any) -> Any:
