@@ -20,7 +20,7 @@ _LONGEST_HINT = 200
 #: names of Buildbot 4.3 that this version does not have: why, and what to use instead; docs/migration.md lists them
 LEFT_OUT: Mapping[str, Mapping[str, str]] = {
     "util": {
-        "PasswordManhole": "whoever guesses the password could do everything; use AuthorizedKeysManhole",
+        "PasswordManhole": "a guessed password would give full control; use AuthorizedKeysManhole",
         "TelnetManhole": "telnet sends passwords in clear; use AuthorizedKeysManhole",
     },
     "steps": {
