@@ -24,7 +24,7 @@ from buildbot.process.workers.managed import ManagedWorker, WorkerNotAvailableEr
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.util.background import in_background
 from buildbot.util.clock import to_datetime
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import Waiters, deferred
 
 _log = Logger()
 
@@ -62,7 +62,7 @@ class Builder:
         self.on_finished: Callable[[Builder], None] = lambda builder: None
         self._worker_manager = worker_manager
         self._stopping = False
-        self._waiting: list[Deferred[None]] = []
+        self._end_waiters = Waiters()
 
     def __repr__(self) -> str:
         return f"<Builder {self.name!r}>"
@@ -164,8 +164,7 @@ class Builder:
         self._stopping = True
         if not self.running:
             return
-        all_ended: Deferred[None] = Deferred()
-        self._waiting.append(all_ended)
+        all_ended = self._end_waiters.wait()
         for build in list(self.running.values()):
             in_background(build.stop(reason, results), f"stop of {build!r}")
         late = self.master.reactor.callLater(STOP_TIMEOUT_S, self._drop_workers, reason)
@@ -176,9 +175,7 @@ class Builder:
     async def ended(self) -> None:
         """Return when the running builds have ended by themselves, and their ends are stored."""
         if self.running:
-            all_ended: Deferred[None] = Deferred()
-            self._waiting.append(all_ended)
-            await all_ended
+            await self._end_waiters.wait()
 
     def _drop_workers(self, reason: str) -> None:
         for build in list(self.running.values()):
@@ -198,9 +195,7 @@ class Builder:
             if build.locks is not None:
                 build.locks.release()
             if not self.running:
-                waiting, self._waiting = self._waiting, []
-                for each in waiting:
-                    each.callback(None)
+                self._end_waiters.release()
             self.on_finished(self)
 
     async def _store_end(self, build: Build, results: int) -> None:

@@ -19,7 +19,7 @@ from buildbot.process.loglines import Encoding, LineSplitter, decoder_of, storab
 from buildbot.process.logtruncation import Lines, Truncation
 from buildbot.process.logwriter import LogUpdates, LogWriter
 from buildbot.process.watched import blocks_named, class_name
-from buildbot.util.deferreds import deferred
+from buildbot.util.deferreds import Waiters, deferred
 from buildbot.util.redaction import Redactor
 
 _log = Logger()
@@ -75,7 +75,7 @@ class Log:
         self._prepared = False
         self._closed = False
         self._close_error: Failure | None = None
-        self._on_closed: list[Deferred[None]] = []
+        self._close_waiters = Waiters()
         self._warned = False
 
     @property
@@ -191,7 +191,7 @@ class Log:
         """
         if self._finishing and not self._prepared:
             if not self._closed:
-                await self._end()
+                await self._close_waiters.wait()
             if self._close_error is not None:
                 self._close_error.raiseException()
             return
@@ -215,13 +215,7 @@ class Log:
 
     def _has_closed(self) -> None:
         self._closed = True
-        for each in self._on_closed:
-            each.callback(None)
-
-    async def _end(self) -> None:
-        end: Deferred[None] = Deferred()
-        self._on_closed.append(end)
-        await end
+        self._close_waiters.release()
 
     # its end, stored together with that of its step
 
@@ -235,7 +229,7 @@ class Log:
             self._take_no_more()
             self._prepared = True
         elif not self._closed and not self._prepared:
-            await self._end()
+            await self._close_waiters.wait()
         await self._writer.stop()
         return not self.had_errors()
 

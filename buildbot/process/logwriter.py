@@ -16,6 +16,7 @@ from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import Waiters
 
 #: seconds between the end of one write and the next
 INTERVAL_S = 0.2
@@ -77,7 +78,7 @@ class LogWriter:
         self._stopped = False
         self._held_back = False
         self._timer: IDelayedCall | None = None
-        self._waiting: list[Deferred[None]] = []
+        self._write_waiters = Waiters()
 
     async def create(self) -> None:
         """Create the log in the database, if that is not done yet."""
@@ -129,17 +130,10 @@ class LogWriter:
             self._start_writing()
         elif not self._stopped:
             self._timer = self._reactor.callLater(INTERVAL_S, self._start_writing)
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)
+        self._write_waiters.release()
 
     def _discard(self) -> None:
         self._ready, self._ready_chars = [], 0
-
-    async def _end_of_write(self) -> None:
-        end: Deferred[None] = Deferred()
-        self._waiting.append(end)
-        await end
 
     # the end of the log
 
@@ -165,7 +159,7 @@ class LogWriter:
             self._timer.cancel()
             self._timer = None
         while self._writing:
-            await self._end_of_write()
+            await self._write_waiters.wait()
 
     # in a batch, together with the step
 

@@ -23,7 +23,7 @@ from buildbot.interfaces import LatentMachine, LatentWorkerFailedToSubstantiate,
 from buildbot.process.multiservice import AsyncMultiService
 from buildbot.process.service import BuildbotService
 from buildbot.util.background import in_background
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import Waiters, resolved
 
 _log = Logger()
 
@@ -61,7 +61,7 @@ class ManagedMachine:
         self._reactor = reactor
         self._holders: set[str] = set()
         #: the workers that wait for the end of the current start or stop
-        self._waiting: list[Deferred[None]] = []
+        self._waiters = Waiters()
         self._idle: IDelayedCall | None = None
         self._starting: Deferred[Any] | None = None
         self._boots_until = 0.0
@@ -98,11 +98,11 @@ class ManagedMachine:
         self._holders.add(worker)
         self._stop_idling()
         while self.state is MachineState.STOPPING:
-            await self._end_of_work()
+            await self._waiters.wait()
         if self._closed:
             raise MachineNotStartedError(f"machine {self.name!r}: the master does not use it any more")
         if self.state is not MachineState.STARTED:
-            end = self._end_of_work()
+            end = self._waiters.wait()
             if self.state is MachineState.STOPPED:
                 in_background(self._start(), f"start of machine {self.name!r}")
             await end
@@ -144,7 +144,7 @@ class ManagedMachine:
             self._starting.cancel()
         while self.state in (MachineState.STARTING, MachineState.STOPPING):
             try:
-                await self._end_of_work()
+                await self._waiters.wait()
             except MachineNotStartedError as problem:
                 _log.info("{problem}", problem=problem)
         if self.state is MachineState.STARTED:
@@ -154,16 +154,6 @@ class ManagedMachine:
         self.state, self._touched = state, True
         for tell in list(self.on_state):
             tell()
-
-    def _end_of_work(self) -> Deferred[None]:
-        waiting: Deferred[None] = Deferred()
-        self._waiting.append(waiting)
-        return waiting
-
-    def _ended(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for each in waiting:
-            each.callback(None)
 
     async def _start(self) -> None:
         machine = self.machine
@@ -183,13 +173,15 @@ class ManagedMachine:
         self._starting = None
         self._to(MachineState.STARTED)
         self._boots_until = self._reactor.seconds() + machine.missing_timeout
-        self._ended()
+        self._waiters.release()
         self._idle_from_now()
 
     async def _stop(self, after: Exception | None = None) -> None:
         """Stop it; after a failed start the workers that waited for it get the failure ``after``."""
         self._stop_idling()
-        told, self._waiting = (self._waiting, []) if after is not None else ([], self._waiting)
+        told = self._waiters
+        if after is not None:
+            self._waiters = Waiters()
         self._to(MachineState.STOPPING)
         _log.info("machine {name} is stopped", name=self.name)
         try:
@@ -201,9 +193,9 @@ class ManagedMachine:
             why = str(problem) or type(problem).__name__
             _log.warn("machine {name} may still run: stop_machine failed: {why}", name=self.name, why=why)
         self._to(MachineState.STOPPED)
-        for each in told:
-            each.errback(cast(Exception, after))
-        self._ended()
+        if after is not None:
+            told.fail(after)
+        self._waiters.release()
 
     def _idle_from_now(self) -> None:
         self._stop_idling()

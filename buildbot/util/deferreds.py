@@ -21,6 +21,33 @@ async def resolved(value: Any) -> Any:
     return value
 
 
+class Waiters:
+    """Coroutines that wait for the same moment: ``await waiters.wait()``, until `release` is called."""
+
+    def __init__(self) -> None:
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self) -> Deferred[None]:
+        """Fires at the next `release`, or fails at the next `fail`."""
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        return waiting
+
+    def release(self) -> None:
+        """Let all that wait now continue."""
+        for each in self._taken():
+            each.callback(None)
+
+    def fail(self, problem: Exception) -> None:
+        """Raise an error in all that wait now."""
+        for each in self._taken():
+            each.errback(problem)
+
+    def _taken(self) -> list[Deferred[None]]:
+        waiting, self._waiting = self._waiting, []
+        return waiting
+
+
 def deferred(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callable[P, Deferred[T]]:
     """Make an ``async def`` a function that returns a Deferred, as the documented APIs promise.
 
