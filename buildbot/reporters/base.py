@@ -13,7 +13,7 @@ from buildbot.config.arguments import argument
 from buildbot.db.exceptions import is_unavailable
 from buildbot.process.service import DeclaredService
 from buildbot.reporters import utils
-from buildbot.reporters.delivery import Delivery, ReportQueue
+from buildbot.reporters.delivery import Delivery, ServiceQueue
 from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
@@ -52,7 +52,7 @@ class ReporterBase(DeclaredService):
 
     #: the event that is being reported
     __delivery: Delivery | None = None
-    __queue: ReportQueue | None = None
+    __queue: ServiceQueue | None = None
     __started = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -153,24 +153,17 @@ class ReporterBase(DeclaredService):
     async def stopService(self) -> None:
         """Stop; reports that wait are sent after the next start. Deferred."""
         self.__started = False
-        await self.__end()
+        if self.__queue is not None:
+            await self.__queue.end()
         await super().stopService()
 
     async def __listen(self) -> None:
         if not self.__started:
             return
         patterns = [tuple(key) for each in self.generators for key in each.wanted_event_keys]
-        if self.__queue is not None and set(self.__queue.patterns) == set(patterns):
-            return
-        await self.__end()
-        if patterns:
-            self.__queue = ReportQueue(self.name, patterns, self.__deliver)
-            await self.__queue.run_in(self.master)
-
-    async def __end(self) -> None:
-        queue, self.__queue = self.__queue, None
-        if queue is not None:
-            await queue.stop_running()
+        if self.__queue is None:
+            self.__queue = ServiceQueue(self.__deliver)
+        await self.__queue.follow(self.name, patterns, self.master)
 
     async def __deliver(self, delivery: Delivery) -> bool:
         """Report one event; whether there was a report to send."""

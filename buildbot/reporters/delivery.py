@@ -413,6 +413,38 @@ class ReportQueue(OfOneMaster):
         self._save_soon()
 
 
+class ServiceQueue:
+    """The report queue of a service, while the service runs; it begins anew where the service follows other events.
+
+    Args:
+        send: see `ReportQueue`.
+    """
+
+    def __init__(self, send: Callable[[Delivery], Awaitable[bool]]) -> None:
+        self._send = send
+        self._queue: ReportQueue | None = None
+
+    async def follow(self, name: str, patterns: Sequence[Pattern], master: Any) -> None:
+        """Follow the events of these patterns, and no others.
+
+        Args:
+            name, patterns: see `ReportQueue`.
+            master: the master that the service runs in.
+        """
+        if self._queue is not None and set(self._queue.patterns) == set(patterns):
+            return
+        await self.end()
+        if patterns:
+            self._queue = ReportQueue(name, patterns, self._send)
+            await self._queue.run_in(master)
+
+    async def end(self) -> None:
+        """Stop; events that wait are handled after the next `follow`."""
+        queue, self._queue = self._queue, None
+        if queue is not None:
+            await queue.stop_running()
+
+
 def _again(problem: Exception) -> float | None:
     """Seconds that the receiver asks for before the next attempt, 0 if it asks for none; None: it would not help."""
     if isinstance(problem, SendLater):

@@ -11,7 +11,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.db.exceptions import is_unavailable
 from buildbot.process.service import DeclaredService
-from buildbot.reporters.delivery import Delivery, ReportQueue
+from buildbot.reporters.delivery import Delivery, ServiceQueue
 from buildbot.statistics.capture import YIELDED
 from buildbot.statistics.storage_backends.base import Point, StatsStorageBase
 from buildbot.util.deferreds import deferred
@@ -41,7 +41,7 @@ class StatsService(DeclaredService):
         REQUIRED, _backends, doc="the stores with their captures: a list of `InfluxStorageService` and your own classes"
     )
 
-    __queue: ReportQueue | None = None
+    __queue: ServiceQueue | None = None
     __started = False
 
     @deferred
@@ -61,7 +61,8 @@ class StatsService(DeclaredService):
     async def stopService(self) -> None:
         """Stop; figures that wait are stored after the next start. Deferred."""
         self.__started = False
-        await self.__end()
+        if self.__queue is not None:
+            await self.__queue.end()
         await super().stopService()
 
     @deferred
@@ -94,17 +95,9 @@ class StatsService(DeclaredService):
         if not self.__started:
             return
         patterns = [each.routingKey for store in self.storage_backends for each in store.captures]
-        if self.__queue is not None and set(self.__queue.patterns) == set(patterns):
-            return
-        await self.__end()
-        if patterns:
-            self.__queue = ReportQueue(self.name, patterns, self.__deliver)
-            await self.__queue.run_in(self.master)
-
-    async def __end(self) -> None:
-        queue, self.__queue = self.__queue, None
-        if queue is not None:
-            await queue.stop_running()
+        if self.__queue is None:
+            self.__queue = ServiceQueue(self.__deliver)
+        await self.__queue.follow(self.name, patterns, self.master)
 
     async def __deliver(self, delivery: Delivery) -> bool:
         """Store the figures of one event; whether there were any. The failure of a store is raised after the others."""
