@@ -63,7 +63,6 @@ class Life:
         self._report = report
         self._describe = describe
         self._reconfiguring = DeferredLock()
-        self._draining = False
         self.exit_code = 0
 
     def start(self) -> Deferred[None]:
