@@ -252,14 +252,12 @@ class HttpAction(Action):
         url, method, params, data, json, headers, cookies, files, auth, timeout, follow, proxies = await self.values(
             manager, *names
         )
-        headers = dict(headers or {})
-        if cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in cookies.items())
         answer = await manager.master.httpservice.request(
             method,
             url,
             params=params,
             headers=headers,
+            cookies=cookies,
             json=... if json is None else json,
             data=data,
             files=files,

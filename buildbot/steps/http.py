@@ -201,9 +201,6 @@ class HTTPStep(BuildStep):
             sink.end()
 
     async def __exchange(self, sink: _IntoLog | None) -> Answer:
-        headers = dict(self.headers or {})
-        if self.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         follow = self.method == "GET" if self.allow_redirects is None else bool(self.allow_redirects)
         cert, key = self.cert or (None, None)
         asking = ensureDeferred(
@@ -211,7 +208,8 @@ class HTTPStep(BuildStep):
                 self.method,
                 self.url,
                 params=self.params,
-                headers=headers,
+                headers=self.headers,
+                cookies=self.cookies,
                 json=... if self.json is None else self.json,
                 data=self.data,
                 files=self.files,

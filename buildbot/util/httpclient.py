@@ -165,6 +165,7 @@ class HttpClient:
         *,
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
+        cookies: Mapping[str, str] | None = None,
         json: object = ...,
         data: bytes | str | Params | None = None,
         files: Mapping[str, FileValue] | None = None,
@@ -188,6 +189,7 @@ class HttpClient:
             url: ``http://…`` or ``https://…``. A user and password in it are sent as Basic authentication.
             params: added to the URL's query; lists give a name several times.
             headers: of the request; a ``Content-Type`` here is the body's.
+            cookies: by name; another server gets none of them.
             json: the body as JSON; ``None`` is JSON's null.
             data: the body, or the fields of a form.
             files: files of a form (``multipart/form-data``), with ``data`` as its other fields.
@@ -212,6 +214,8 @@ class HttpClient:
         target, login = _checked(method, url, timeout_s, max_bytes)
         where = name or f"{method.upper()} {public_url(target)}"
         sent = {"User-Agent": "Buildbot", **(headers or {})}
+        if cookies:
+            sent["Cookie"] = "; ".join(f"{each}={value}" for each, value in cookies.items())
         content, fields, parts = _body(json, data, files, sent)
         if self._closed:
             raise NoAnswerError(f"{where}: the master stops")
