@@ -4,8 +4,8 @@
 
 for an interpreter that has buildbot-worker. Connection, protocol, splitting of lines and batching of updates are the
 agent's own. Agents are called ``w0``, ``w1``, … with the password ``pw``. The command that they run is
-``["farm", LINES, WIDTH, PAUSE]``: it prints so many lines in chunks of 50 with ``PAUSE`` seconds between them, and ends
-with 0.
+``["farm", LINES, WIDTH, PAUSE]``: it prints so many lines in chunks of 50, waits between half of ``PAUSE`` seconds and
+one and a half after each, and ends with 0.
 
 It prints ``ready`` once all agents are started, and ends when its standard input does.
 """
@@ -13,6 +13,7 @@ It prints ``ready`` once all agents are started, and ends when its standard inpu
 from __future__ import annotations
 
 import argparse
+import random
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ class Print(base.Command):  # type: ignore[misc]
         for first in range(0, lines, CHUNK):
             numbers = range(first, min(first + CHUNK, lines))
             send([("stdout", "".join(f"{number:08d} ".ljust(width, "x") + "\n" for number in numbers))])
-            await deferLater(reactor, pause, lambda: None)
+            # agents that print for equally long would end their builds in waves, which no short stretch can count
+            await deferLater(reactor, pause * random.uniform(0.5, 1.5), lambda: None)
             if self.interrupted:
                 break
         send([("rc", 1 if self.interrupted else 0)])

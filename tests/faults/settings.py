@@ -15,7 +15,8 @@ class Settings:
         later_s: from the end of a fault to the beginning of the last stretch.
         scale: how long faults last, in parts of their usual length (those beyond expiry follow the expiry instead).
         workers: agents of each master.
-        pause_s: how long an agent waits after each chunk of a step's lines: builds cost time, not this machine.
+        pause_s: how long an agent waits on average after each chunk of a step's lines: builds cost time, not this
+            machine.
         rates: whether the rate afterwards counts.
     """
 
