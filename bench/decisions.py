@@ -97,14 +97,14 @@ def _turns(name: str, plain: str, ours: Callable[[], float], other: Callable[[],
     return Comparison(name, plain, tuple(a for a, _ in pairs), tuple(b for _, b in pairs))
 
 
-def _looped(work: Callable[[], Any], seconds: float) -> float:
-    """Seconds per call of ``work``."""
-    begun, count = time.perf_counter(), 0
+def _looped(work: Callable[[], Any], seconds: float, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds per call of ``work``, by a clock."""
+    begun, count = clock(), 0
     while True:
         for _ in range(20):
             work()
         count += 20
-        spent = time.perf_counter() - begun
+        spent = clock() - begun
         if spent >= seconds:
             return spent / count
 
@@ -150,6 +150,32 @@ def _statements(master: StateLayer, rounds: int, seconds: float) -> Iterator[Com
             lambda: inserted(lambda conn, row: conn.execute(adding, row)),
             rounds,
         )
+        if conn.dialect.name == "postgresql":
+            yield _prepared(conn, rounds, seconds)
+
+
+def _prepared(conn: Connection, rounds: int, seconds: float) -> Comparison:
+    """A transaction of one statement without psycopg's cursor, beside one with it; in CPU, since the server waits too."""
+    driver: Any = conn.connection.dbapi_connection
+    names = ", ".join(column.name for column in changes.columns)
+    text = f"SELECT {names} FROM changes WHERE id = %(number)s"
+
+    def with_cursor() -> None:
+        driver.cursor().execute(text, {"number": 7}).fetchall()
+        driver.commit()
+
+    def prepared() -> None:
+        cursor = driver.prepared_cursor()
+        cursor.execute(text, {"number": 7}, commit=True)
+        cursor.fetchall()
+
+    return _turns(
+        "PostgreSQL: a transaction of one statement, CPU",
+        "psycopg's cursor",
+        lambda: _looped(prepared, seconds, time.thread_time),
+        lambda: _looped(with_cursor, seconds, time.thread_time),
+        rounds,
+    )
 
 
 def _pool(master: StateLayer, rounds: int, seconds: float) -> Iterator[Comparison]:

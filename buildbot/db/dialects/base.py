@@ -257,6 +257,10 @@ class Dialect:
 
     # -- statements ---------------------------------------------------------------------------------
 
+    def cursor(self, connection: Any) -> Any:
+        """The cursor of a driver's connection for statements of ``buildbot.db.dialects.driver``."""
+        return connection.cursor()
+
     def insert_ignore(self, table: Table) -> Executable:
         """An INSERT that does nothing if a unique key exists already: each database has its own SQL for it."""
         raise NotImplementedError

@@ -11,20 +11,18 @@ from sqlalchemy.exc import DBAPIError, DontWrapMixin
 CONTEXT = "tenfold_context"
 
 
-def execute(conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any) -> Any:
+def execute(conn: Connection, text: str, arguments: Any = (), many: bool = False, **options: Any) -> Any:
     """Run a statement in the database's own SQL, once or for many arguments, and return the cursor.
 
-    ``options`` are for the driver.
+    ``options`` are for the cursor.
     """
     conn.get_execution_options()[CONTEXT].statements += 1
     return execute_uncounted(conn, text, arguments, many, **options)
 
 
-def execute_uncounted(
-    conn: Connection, text: str | bytes, arguments: Any = (), many: bool = False, **options: Any
-) -> Any:
+def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bool = False, **options: Any) -> Any:
     """As ``execute``, for statements that belong to every transaction; they are not counted."""
-    cursor = conn.connection.dbapi_connection.cursor()  # type: ignore[union-attr]
+    cursor = conn.get_execution_options()[CONTEXT].dialect.cursor(conn.connection.dbapi_connection)
     try:
         if many:
             cursor.executemany(text, arguments)
@@ -59,13 +57,13 @@ def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, 
     return *first, cursor
 
 
-def wrapped(conn: Connection, text: str | bytes, arguments: Any, error: Exception) -> BaseException:
+def wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:
     """The driver's error as SQLAlchemy's; other errors stay as they are."""
     if isinstance(error, DontWrapMixin) or not isinstance(error, conn.dialect.loaded_dbapi.Error):
         return error
     gone = conn.dialect.is_disconnect(error, conn.connection.dbapi_connection, None)
     return DBAPIError.instance(
-        text if isinstance(text, str) else text.decode(errors="replace"),
+        text,
         arguments,
         error,
         conn.dialect.loaded_dbapi.Error,

@@ -27,6 +27,7 @@ from buildbot.db.dialects.base import (
     Session,
 )
 from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted, wrapped
+from buildbot.db.dialects.postgresql_prepared import PreparedCursor
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.dialects.replay import ReplayReader
 
@@ -43,11 +44,11 @@ log = Logger()
 
 
 _APPEND_EVENTS = """
-PREPARE {name} (bigint, bigint, text, bigint, text[], text[]) AS
-WITH raised AS (UPDATE clock SET seq = seq + $1 WHERE id = 1 RETURNING seq), appended AS (
+WITH raised AS (UPDATE clock SET seq = seq + %(count)s::bigint WHERE id = 1 RETURNING seq), appended AS (
     INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at)
-    SELECT raised.seq - $1 + told.place, told.keys, told.body, $2, $3, $4
-    FROM raised, unnest($5, $6) WITH ORDINALITY AS told(keys, body, place)
+    SELECT raised.seq - %(count)s::bigint + told.place, told.keys, told.body,
+        %(masterid)s::bigint, %(group_token)s::text, %(created_at)s::bigint
+    FROM raised, unnest(%(keys)s::text[], %(bodies)s::text[]) WITH ORDINALITY AS told(keys, body, place)
     ORDER BY told.place
 )
 SELECT seq FROM raised
@@ -58,32 +59,6 @@ WHERE pid = %s AND pid <> pg_backend_pid() AND datname = current_database() AND 
 AND clock_timestamp() - backend_start > %s * interval '1 second'
 """
 _NOT_PREPARED = "26000"
-#: the key under which connections keep it
-_WRITING = "tenfold_writing"
-
-
-class _Writing:
-    """Writes events on one connection: by a prepared statement, with the values as text in SQL."""
-
-    def __init__(self, connection: Any) -> None:
-        self.prepared = False
-        self.prepares = 0
-        encoding = connection.info.encoding
-        self._encoding = encoding if encoding != "ascii" else "utf-8"  # SQL_ASCII stores any bytes
-        self._escape = psycopg.pq.Escaping(connection.pgconn).escape_literal
-
-    @property
-    def name(self) -> str:
-        """The statement's name: a new one each time, since the old statement may still exist."""
-        return f"tenfold_append_{self.prepares}"
-
-    def literal(self, text: str) -> bytes:
-        """A text as an SQL literal."""
-        return bytes(self._escape(text.encode(self._encoding)))
-
-    def array(self, texts: Sequence[str]) -> bytes:
-        """A list as an SQL literal of type text[]."""
-        return b"ARRAY[" + b",".join([self.literal(text) for text in texts]) + b"]"
 
 
 class _NotificationListener(threading.Thread):
@@ -159,11 +134,10 @@ class PostgreSQLDialect(Dialect):
 
         @event.listens_for(engine, "rollback_savepoint")
         def forget_prepared(conn: Connection, name: Any, context: Any) -> None:
-            conn.info[_WRITING].prepared = False  # the driver deallocates all statements
+            conn.connection.dbapi_connection.forget_prepared()  # type: ignore[union-attr]  # the driver deallocates all
 
         @event.listens_for(engine, "connect")
         def settings(connection: Any, record: Any) -> None:
-            record.info[_WRITING] = _Writing(connection)
             # not as an option of the connection, which poolers refuse
             connection.execute(self.limits_idle.format(MAX_IDLE_S))
             # the server's own number; a pooler's would be another one
@@ -260,25 +234,20 @@ class PostgreSQLDialect(Dialect):
         """As ``Dialect.spread_ids``; one array, for ANY."""
         return None, list(ids)
 
+    def cursor(self, connection: Any) -> Any:
+        """As ``Dialect.cursor``: prepared statements, without psycopg's cursors."""
+        return connection.prepared_cursor()
+
     def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
-        """As ``Dialect.commit_with_events``, by the simple protocol, which takes several statements at a time."""
-        writing: _Writing = conn.info[_WRITING]
-        if not writing.prepared:
-            writing.prepares += 1
-            execute_uncounted(conn, _APPEND_EVENTS.format(name=writing.name), None, prepare=False)
-            writing.prepared = True
+        """As ``Dialect.commit_with_events``."""
         first = rows[0]
-        keys, bodies = (writing.array([row[name] for row in rows]) for name in ("routing_keys", "body"))
-        numbers = b"%d, %d, %b, %d" % (
-            len(rows), first["masterid"], writing.literal(first["group_token"]), first["created_at"]
-        )  # fmt: skip
-        text = b"EXECUTE %b(%b, %b, %b); COMMIT" % (writing.name.encode(), numbers, keys, bodies)
-        try:
-            return int(execute(conn, text, None, prepare=False).fetchall()[0][0])
-        except DBAPIError as error:
-            if self._sqlstate(error) == _NOT_PREPARED:
-                writing.prepared = False
-            raise
+        arguments = {
+            "count": len(rows),
+            "keys": [row["routing_keys"] for row in rows],
+            "bodies": [row["body"] for row in rows],
+            **{name: first[name] for name in ("masterid", "group_token", "created_at")},
+        }
+        return int(execute(conn, _APPEND_EVENTS, arguments, commit=True).fetchall()[0][0])
 
     def end_session(self, conn: Connection, session: Session) -> bool:
         """As ``Dialect.end_session``."""
@@ -323,9 +292,27 @@ class PostgreSQLDialect(Dialect):
 
 @cache
 def _connection_class() -> Any:
-    """A subclass of psycopg's connection that keeps prepared statements at a ROLLBACK: lost claims are frequent."""
+    """A subclass of psycopg's connection that has prepared statements, and keeps them at a ROLLBACK: lost claims are
+    frequent.
+    """
 
     class _Connection(psycopg.Connection[Any]):
+        _prepared_cursor: PreparedCursor | None = None
+
+        def prepared_cursor(self) -> PreparedCursor:
+            cursor = self._prepared_cursor
+            if cursor is None:
+                cursor = self._prepared_cursor = PreparedCursor(self)
+            return cursor
+
+        def forget_prepared(self) -> None:
+            if self._prepared_cursor is not None:
+                self._prepared_cursor.statements.forget()
+
+        def commit(self) -> None:
+            if self.pgconn.transaction_status != psycopg.pq.TransactionStatus.IDLE:
+                super().commit()
+
         def rollback(self) -> None:
             if self.pgconn.transaction_status == psycopg.pq.TransactionStatus.IDLE:
                 return

@@ -6,9 +6,7 @@ as the statement.
 
 from __future__ import annotations
 
-import itertools
 import os
-import re
 import threading
 from typing import Any
 
@@ -18,11 +16,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import NOT_ANSWERED, SHORT_ROWS, NotAnsweredError
+from buildbot.db.dialects.postgresql_prepared import Bound, Prepared, PreparedStatements, Row
 
 try:
     import psycopg
     from psycopg import pq
-    from psycopg.adapt import PyFormat, Transformer
 except ModuleNotFoundError:  # create_engine says what to install
     psycopg = None  # type: ignore[assignment]
 
@@ -31,9 +29,6 @@ log = Logger()
 _CLOCK = b"SELECT seq, trimmed FROM clock WHERE id = 1"
 #: seconds between two attempts to connect to a server
 _PAUSE_S = 1.0
-#: prepared statements of a connection; with more it forgets them all
-_PREPARED = 200
-_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%%")
 
 Clock = tuple[int, int]
 
@@ -182,39 +177,17 @@ class PostgreSQLClock(_ReactorConnection):
         return [(waiting, answer) for waiting in answered]
 
 
-class _Prepared:
-    """A prepared statement, and the reader of its rows, whose columns stay the same."""
-
-    __slots__ = ("loader", "name")
-
-    def __init__(self, name: bytes) -> None:
-        self.name = name
-        self.loader: Any = None
-
-    def load(self, connection: Any, result: Any) -> list[tuple[Any, ...]]:
-        """The rows of a result."""
-        first = self.loader is None
-        if first:
-            self.loader = Transformer(connection)
-        self.loader.set_pgresult(result, set_loaders=first)
-        rows: list[tuple[Any, ...]] = self.loader.load_rows(0, result.ntuples, tuple)
-        return rows
-
-
 class _Question:
     """A statement, ready to be sent, and the Deferred of its rows."""
 
-    __slots__ = ("deferred", "formats", "key", "rows", "sql", "values")
+    __slots__ = ("bound", "deferred", "prepared", "rows")
 
-    def __init__(self, text: str, sql: bytes, values: Any, types: Any, formats: Any) -> None:
-        self.sql = sql
-        self.values = values
-        self.formats = formats
-        #: the key of the prepared statement: text, and types of parameters
-        self.key = (text, types)
-        self.deferred: Deferred[list[tuple[Any, ...]]] = Deferred()
+    def __init__(self, bound: Bound) -> None:
+        self.bound = bound
+        self.prepared: Prepared | None = None
+        self.deferred: Deferred[list[Row]] = Deferred()
         #: the rows; None until they come, after an error, and if there are too many
-        self.rows: list[tuple[Any, ...]] | None = None
+        self.rows: list[Row] | None = None
 
 
 class PostgreSQLReader(_ReactorConnection):
@@ -226,67 +199,40 @@ class PostgreSQLReader(_ReactorConnection):
         self._next: list[_Question] = []
         #: the number of sent statements that have been answered
         self._answered = 0
-        #: by text: the text with numbered parameters, and their names in this order
-        self._numbered: dict[str, tuple[bytes, list[str]]] = {}
-        #: prepared statements by text and types of parameters
-        self._prepared: dict[tuple[str, Any], _Prepared] = {}
-        #: encodes parameters for this connection
-        self._dumper: Any = None
-        self._numbers = itertools.count()
+        self._statements: PreparedStatements | None = None
 
-    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[tuple[Any, ...]]] | None:
+    def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[Row]] | None:
         """As ``AsyncQuery.ask``."""
-        if self._connection is None:
+        if self._statements is None:
             self._connect()
             return None
-        sql, names = self._numbered.get(text) or self._number(text)
-        dumper = self._dumper
         try:
-            values = dumper.dump_sequence([arguments[name] for name in names], [PyFormat.AUTO] * len(names))
+            question = _Question(self._statements.bind(text, arguments))
         except psycopg.Error:  # a value that cannot be sent
             return None
-        question = _Question(text, sql, values, dumper.types, dumper.formats)
         self._next.append(question)
         if not self._asking:
             self._send()
         return question.deferred
 
-    def _number(self, text: str) -> tuple[bytes, list[str]]:
-        names: list[str] = []
-
-        def numbered(match: re.Match[str]) -> str:
-            name = match[1]
-            if name is None:
-                return "%"
-            if name not in names:
-                names.append(name)
-            return f"${names.index(name) + 1}"
-
-        found = self._numbered[text] = _PLACEHOLDER.sub(numbered, text).encode(), names
-        return found
-
     def _send(self) -> None:
+        assert self._statements is not None
         self._asking, self._next, self._answered = self._next, [], 0
         pgconn = self._connection.pgconn
         try:
-            if len(self._prepared) >= _PREPARED:
-                self._prepared.clear()
-                self._numbered.clear()
-                pgconn.send_query_params(b"DEALLOCATE ALL", None)
             for question in self._asking:
-                prepared = self._prepared.get(question.key)
-                if prepared is None:
-                    prepared = self._prepared[question.key] = _Prepared(b"few%d" % next(self._numbers))
-                    pgconn.send_prepare(prepared.name, question.sql, question.key[1])
-                pgconn.send_query_prepared(prepared.name, question.values, question.formats, pq.Format.BINARY)
+                question.prepared = self._statements.send(pgconn, question.bound)
             pgconn.pipeline_sync()
         except psycopg.Error:
             self._lose()
 
     def _begin(self, pgconn: Any) -> None:
-        self._prepared.clear()
-        self._dumper = Transformer(self._connection)
+        self._statements = PreparedStatements(self._connection)
         pgconn.enter_pipeline_mode()
+
+    def _lose(self) -> None:
+        self._statements = None
+        super()._lose()
 
     def _waiting(self) -> list[Deferred[Any]]:
         waiting = [question.deferred for question in (*self._asking, *self._next)]
@@ -307,15 +253,16 @@ class PostgreSQLReader(_ReactorConnection):
                 question = self._asking[self._answered]
                 self._answered += 1
                 if result.ntuples <= SHORT_ROWS:
-                    question.rows = self._prepared[question.key].load(self._connection, result)
+                    assert question.prepared is not None
+                    question.rows = question.prepared.load(self._connection, result)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return self._synchronized()
         return []
 
     def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
         """All statements are answered; after an error, those before it."""
-        for question in self._asking[self._answered :]:
-            self._prepared.pop(question.key, None)
+        if self._statements is not None:
+            self._statements.forget(question.bound for question in self._asking[self._answered :])
         asked, self._asking = self._asking, []
         if self._next:
             self._send()

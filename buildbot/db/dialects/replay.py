@@ -140,6 +140,8 @@ class Replay:
         """The stand-in for a cursor."""
         return _Cursor(self)
 
+    prepared_cursor = cursor
+
     def rows(self, text: str, arguments: Any) -> list[tuple[Any, ...]]:
         """The answer to the next statement. Raises NeedRows if it has not come, NeedThread if it is no SELECT."""
         if not text.startswith("SELECT"):
