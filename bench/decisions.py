@@ -155,7 +155,7 @@ def _statements(master: StateLayer, rounds: int, seconds: float) -> Iterator[Com
 
 
 def _prepared(conn: Connection, rounds: int, seconds: float) -> Comparison:
-    """A transaction of one statement without psycopg's cursor, beside one with it; in CPU, since the server waits too."""
+    """A transaction of one statement without psycopg's cursor, beside one with it; CPU of the thread."""
     driver: Any = conn.connection.dbapi_connection
     names = ", ".join(column.name for column in changes.columns)
     text = f"SELECT {names} FROM changes WHERE id = %(number)s"
