@@ -20,7 +20,7 @@ from buildbot.util import checks
 
 
 class LogUpdates(Transacts):
-    """``newLog``, ``appendLog``, ``finishLog``."""
+    """``newLog``, ``newCompleteLog``, ``appendLog``, ``finishLog``."""
 
     def newLog(self, stepid: int, name: str, type: str) -> Deferred[int]:
         """Add a log to a step. Event: ``logs/N/new``.
@@ -39,6 +39,32 @@ class LogUpdates(Transacts):
         events.announce(LOG, "new", logid)
         return logid
 
+    def newCompleteLog(self, stepid: int, name: str, type: str, content: str) -> Deferred[int]:
+        """Add a log that is complete. Events: ``logs/N/new``, ``logs/N/append`` if it has lines, ``logs/N/finished``.
+
+        Args:
+            name, type: as for ``newLog``.
+            content: as for ``appendLog``; may be empty.
+
+        Returns:
+            Deferred with the logid.
+        """
+        return self.transact(self._thdNewCompleteLog, stepid, name, type, content)
+
+    def _thdNewCompleteLog(
+        self, conn: Connection, events: Events, stepid: int, name: str, log_type: str, content: str
+    ) -> int:
+        logid = self._db.logs.thdAdd(conn, stepid, name, log_type, _storable(content))
+        events.announce(LOG, "new", logid, changes={"num_lines": 0, "complete": False})
+        self._announce_end(events, logid, bool(content))
+        return logid
+
+    @staticmethod
+    def _announce_end(events: Events, logid: int, has_more: bool) -> None:
+        if has_more:
+            events.announce(LOG, "append", logid, changes={"complete": False})
+        events.announce(LOG, "finished", logid)
+
     def appendLog(self, logid: int, content: str) -> Deferred[tuple[int, int]]:
         r"""Append whole lines to a log. Event: ``logs/N/append`` with the new ``num_lines``.
 
@@ -51,22 +77,26 @@ class LogUpdates(Transacts):
         return self.transact(self._thdAppendLog, logid, content)
 
     def _thdAppendLog(self, conn: Connection, events: Events, logid: int, content: str) -> tuple[int, int]:
-        if not isinstance(content, str):
-            raise TypeError(f"content must be text, not {type(content).__name__}")
         lines = self._db.logs.thdAppend(conn, logid, _storable(content))
         events.announce(LOG, "append", logid)
         return lines
 
-    def finishLog(self, logid: int) -> Deferred[None]:
-        """End a log: it takes no more lines. Event: ``logs/N/finished``."""
-        return self.transact(self._thdFinishLog, logid)
+    def finishLog(self, logid: int, content: str = "") -> Deferred[None]:
+        """End a log: it takes no more lines. Events: ``logs/N/append`` if there is ``content``, ``logs/N/finished``.
 
-    def _thdFinishLog(self, conn: Connection, events: Events, logid: int) -> None:
-        self._db.logs.thdFinish(conn, logid)
-        events.announce(LOG, "finished", logid)
+        Args:
+            content: the last lines, as for ``appendLog``.
+        """
+        return self.transact(self._thdFinishLog, logid, content)
+
+    def _thdFinishLog(self, conn: Connection, events: Events, logid: int, content: str) -> None:
+        self._db.logs.thdFinish(conn, logid, _storable(content))
+        self._announce_end(events, logid, bool(content))
 
 
 def _storable(content: str) -> str:
+    if not isinstance(content, str):
+        raise TypeError(f"content must be text, not {type(content).__name__}")
     if "\x00" in content:
         content = content.replace("\x00", "\ufffd")
     if not content.isascii():

@@ -27,6 +27,22 @@ class StepUpdates(Transacts):
         events.announce(STEP, "new", step["stepid"])
         return step
 
+    def newStartedStep(self, buildid: int, name: str, locks_acquired: bool = True) -> Deferred[dict[str, Any]]:
+        """Add the next step of a build, and begin it. Events: ``steps/N/new``, ``steps/N/started``.
+
+        Returns:
+            as ``newStep``.
+        """
+        return self.transact(self._thdNewStartedStep, buildid, name, locks_acquired)
+
+    def _thdNewStartedStep(
+        self, conn: Connection, events: Events, buildid: int, name: str, locks_acquired: bool
+    ) -> dict[str, Any]:
+        step = self._db.steps.thdAdd(conn, buildid, name, False, True, locks_acquired)
+        events.announce(STEP, "new", step["stepid"], changes={"started_at": None, "locks_acquired_at": None})
+        events.announce(STEP, "started", step["stepid"])
+        return step
+
     def startStep(self, stepid: int, locks_acquired: bool = True) -> Deferred[None]:
         """Begin a step. Event: ``steps/N/started``."""
         return self.transact(self._thdStartStep, stepid, locks_acquired)
@@ -59,10 +75,26 @@ class StepUpdates(Transacts):
         self._db.steps.thdAddURL(conn, stepid, name, url)
         events.announce(STEP, "updated", stepid)
 
-    def finishStep(self, stepid: int, results: int, hidden: bool = False) -> Deferred[None]:
-        """End a step. Event: ``steps/N/finished``."""
-        return self.transact(self._thdFinishStep, stepid, results, hidden)
+    def finishStep(
+        self, stepid: int, results: int, hidden: bool = False, state_string: str | None = None
+    ) -> Deferred[None]:
+        """End a step. Event: ``steps/N/finished``.
 
-    def _thdFinishStep(self, conn: Connection, events: Events, stepid: int, results: int, hidden: bool) -> None:
-        self._db.steps.thdFinish(conn, stepid, results, hidden)
+        Args:
+            hidden: whether pages hide it.
+            state_string: its last one. The event ``steps/N/updated`` then comes before the other one, with the step
+                as it was but for this, and not hidden.
+        """
+        return self.transact(self._thdFinishStep, stepid, results, hidden, state_string)
+
+    def _thdFinishStep(
+        self, conn: Connection, events: Events, stepid: int, results: int, hidden: bool, state_string: str | None
+    ) -> None:
+        self._db.steps.thdFinish(conn, stepid, results, hidden, state_string)
+        if state_string is not None:
+            events.announce(STEP, "updated", stepid, changes=_RUNNING)
         events.announce(STEP, "finished", stepid)
+
+
+#: the attributes of a step that runs
+_RUNNING = {"complete": False, "complete_at": None, "results": None, "hidden": False}

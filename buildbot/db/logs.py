@@ -12,7 +12,7 @@ from threading import local
 from typing import Any
 
 import zstandard
-from sqlalchemy import and_, bindparam, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, delete, func, insert, not_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
@@ -61,21 +61,25 @@ _held = (
 _growing = and_(_this, logs.c.complete == 0, _held)
 _this_held = Statement(select(logs.c.id).where(_this, _held))
 _with_slug = select(logs.c.id).where(logs.c.stepid == bindparam("stepid"), logs.c.slug_hash == bindparam("hash"))
-_slug_taken = Statement(_with_slug)
-#: whether this master holds the step's build, and if so whether a log has this slug
-_held_step = Statement(
-    select(_with_slug.exists())
-    .select_from(_its_build)
-    .where(steps.c.id == bindparam("stepid"), HELD)
-    .with_for_update(read=True, of=buildrequests)
-)
+_held_step = select(steps.c.id).select_from(_its_build).where(steps.c.id == bindparam("stepid"), HELD)
+#: whether this master holds the step's build
+_is_held = Statement(_held_step)
+_values: dict[str, ColumnElement[Any]] = {
+    "name": bindparam("name", type_=logs.c.name.type),
+    "slug": bindparam("slug", type_=logs.c.slug.type),
+    "slug_hash": bindparam("hash", type_=logs.c.slug_hash.type),
+    "stepid": bindparam("stepid", type_=logs.c.stepid.type),
+    "type": bindparam("type", type_=logs.c.type.type),
+    "num_lines": bindparam("num_lines", type_=Integer),
+    "complete": bindparam("complete", type_=Integer),
+}
+#: adds a log, if this master holds the step's build and no log of the step has the slug
 _add = Insert(
-    insert(logs).values(
-        name=bindparam("name"),
-        slug=bindparam("slug"),
-        slug_hash=bindparam("hash"),
-        stepid=bindparam("stepid"),
-        type=bindparam("type"),
+    insert(logs).from_select(
+        list(_values),
+        _held_step.with_only_columns(*_values.values())
+        .where(not_(_with_slug.exists()))
+        .with_for_update(read=True, of=buildrequests),
     ),
     gives=own_row(LOG),
 )
@@ -83,7 +87,9 @@ _add_chunk = Statement(insert(logchunks).values({c.name: bindparam(c.name) for c
 _grow = Update(update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more")), own_row(LOG), _this)
 #: the column with the number of lines
 _NUM_LINES = [column.name for column in own_row(LOG).columns].index("num_lines")
-_finish = Update(update(logs).where(_growing).values(complete=1), own_row(LOG), _this)
+_finish = Update(
+    update(logs).where(_growing).values(num_lines=logs.c.num_lines + bindparam("more"), complete=1), own_row(LOG), _this
+)
 _finish_lost = Update(update(logs).where(_this).values(complete=1), own_row(LOG), _this)
 _get = Statement(
     select(logs.c.id, logs.c.num_lines, logs.c.type, logs.c.complete, logs.c.name, logs.c.slug, logs.c.stepid).where(
@@ -133,7 +139,6 @@ _chunks_from = Statement(
     .order_by(logchunks.c.first_line)
     .limit(bindparam("count"))
 )
-_size = Statement(select(func.count()).where(logchunks.c.logid == bindparam("logid")))
 
 
 class LogsConnectorComponent(DBConnectorComponent):
@@ -214,63 +219,61 @@ class LogsConnectorComponent(DBConnectorComponent):
 
     # The methods that write raise NotClaimedError unless this master has claimed the log's build, at its epoch.
 
-    def thdAdd(self, conn: Connection, stepid: int, name: str, log_type: str) -> int:
-        """Add a log; its slug is made from its name, and made unique in its step by ``_2``, ``_3``, …"""
+    def thdAdd(self, conn: Connection, stepid: int, name: str, log_type: str, content: str | None = None) -> int:
+        """Add a log; its slug is made from its name, and made unique in its step by ``_2``, ``_3``, …
+
+        With ``content``, lines that each end in a newline, it is complete at once.
+        """
         checks.text(name, "name")
         checks.one_of(log_type, ("s", "t", "h"), "type")
         wanted = slug = _slug(name)
-        checks.identifier(stepid, "stepid")
-        row = _held_step.first(conn, stepid=stepid, hash=checks.name_hash(slug), **self._owner())
-        if row is None:
-            raise NotClaimedError(f"the build of step {stepid} is not claimed by this master")
-        taken = row[0]
+        row = {
+            "stepid": checks.identifier(stepid, "stepid"),
+            "name": name,
+            "type": log_type,
+            "num_lines": 0 if content is None else _lines_in(content),
+            "complete": int(content is not None),
+            **self._owner(),
+        }
         suffix = 1
-        while taken:
+        while True:
+            with again_if_taken(conn):
+                logid = _add.id_if_added(conn, slug=slug, hash=checks.name_hash(slug), **row)
+            if logid is not None:
+                break
+            if _is_held.first(conn, stepid=stepid, **self._owner()) is None:
+                raise NotClaimedError(f"the build of step {stepid} is not claimed by this master")
             suffix += 1
             slug = f"{wanted}_{suffix}"
-            taken = _slug_taken.first(conn, stepid=stepid, hash=checks.name_hash(slug))
-        with again_if_taken(conn):
-            return _add.id(conn, name=name, slug=slug, hash=checks.name_hash(slug), stepid=stepid, type=log_type)
+        if content:
+            _add_chunk.many(conn, _chunks_of(logid, 0, content))
+        return logid
 
     def thdAppend(self, conn: Connection, logid: int, content: str) -> tuple[int, int]:
         """Append whole lines; gives the numbers of the first and the last of them."""
-        if not content.endswith("\n"):
-            raise ValueError("content: the text must be whole lines, each ending in a newline")
-        checks.identifier(logid, "logid")
-        more = content.count("\n")
-        grown = _grow.changed(conn, logid=logid, more=more, **self._owner())
-        if not grown:
-            raise self._not_growing(conn, logid)
-        after = grown[0][_NUM_LINES]
-        line = after - more
-        rows = []
-        for piece in pieces_of(content.encode()):
-            count = piece.count(b"\n")
-            compressed, blob = packed(piece)
-            rows.append(
-                {
-                    "logid": logid,
-                    "first_line": line,
-                    "last_line": line + count - 1,
-                    "compressed": compressed,
-                    "content": blob,
-                }
-            )
-            line += count
-        _add_chunk.many(conn, rows)
-        return after - more, after - 1
+        if not content:
+            raise ValueError("content: there must be a line at least")
+        first, after = self._append(conn, _grow, logid, content)
+        return first, after - 1
 
-    def thdFinish(self, conn: Connection, logid: int) -> None:
-        """End a log: join small chunks."""
-        if not _finish.count(conn, logid=checks.identifier(logid, "logid"), **self._owner()):
-            raise self._not_growing(conn, logid)
-        if _size.scalar(conn, logid=logid) > 1:
+    def thdFinish(self, conn: Connection, logid: int, content: str = "") -> None:
+        """End a log with these last lines: join small chunks."""
+        if self._append(conn, _finish, logid, content)[0]:  # otherwise there are no chunks but the new ones
             self._join_chunks(conn, logid)
+
+    def _append(self, conn: Connection, statement: Update, logid: int, content: str) -> tuple[int, int]:
+        """Change a log that grows, and append; gives the numbers of the first line and of the line after the last."""
+        more = _lines_in(content)
+        changed = statement.changed(conn, logid=checks.identifier(logid, "logid"), more=more, **self._owner())
+        if not changed:
+            raise self._not_growing(conn, logid)
+        after = changed[0][_NUM_LINES]
+        _add_chunk.many(conn, _chunks_of(logid, after - more, content))
+        return after - more, after
 
     def thdFinishLost(self, conn: Connection, logid: int) -> None:
         """End a log whose build's master is dead, and so holds nothing any more."""
-        if _size.scalar(conn, logid=logid) > 1:
-            self._join_chunks(conn, logid)
+        self._join_chunks(conn, logid)
         _finish_lost.count(conn, logid=logid)
 
     def _not_growing(self, conn: Connection, logid: int) -> Exception:
@@ -328,6 +331,32 @@ _remove_range = Statement(
 def _slug(name: str) -> str:
     slug = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in name)[:50]
     return slug if slug and not slug[0].isdigit() else f"_{slug}"[:50]
+
+
+def _lines_in(content: str) -> int:
+    """The number of lines. Raises ValueError unless each of them ends in a newline."""
+    if content and not content.endswith("\n"):
+        raise ValueError("content: the text must be whole lines, each ending in a newline")
+    return content.count("\n")
+
+
+def _chunks_of(logid: int, line: int, content: str) -> list[dict[str, Any]]:
+    """The rows of chunks with these lines, of which the first one has the number ``line``."""
+    chunks = []
+    for piece in pieces_of(content.encode()):
+        count = piece.count(b"\n")
+        compressed, blob = packed(piece)
+        chunks.append(
+            {
+                "logid": logid,
+                "first_line": line,
+                "last_line": line + count - 1,
+                "compressed": compressed,
+                "content": blob,
+            }
+        )
+        line += count
+    return chunks
 
 
 def pieces_of(data: bytes) -> Iterator[bytes]:

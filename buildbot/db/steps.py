@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import ColumnElement, Integer, and_, bindparam, func, insert, literal, not_, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.base import DBConnectorComponent
 from buildbot.db.builds import HELD
 from buildbot.db.dialects.context import transaction_of
 from buildbot.db.engine.races import again_if_taken
-from buildbot.db.engine.rows import own_row
+from buildbot.db.engine.rows import own_row, reader_of
 from buildbot.db.engine.statements import Insert, Statement, Update
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.resources.buildrequests import buildrequests
@@ -32,24 +32,30 @@ _this_held = and_(
 )
 _held_urls = Statement(select(steps.c.urls).where(_this_held))
 _with_name = select(steps.c.id).where(steps.c.buildid == bindparam("buildid"), steps.c.name_hash == bindparam("hash"))
-_name_taken = Statement(_with_name)
-_last = select(func.max(steps.c.number)).where(steps.c.buildid == bindparam("buildid"))
-#: whether this master holds the build, and if so its last step's number and whether a step has this name
-_held_build = Statement(
-    select(_last.scalar_subquery(), _with_name.exists())
-    .select_from(_its_request)
-    .where(builds.c.id == bindparam("buildid"), HELD)
-    .with_for_update(read=True, of=buildrequests)
-)
+_held_build = select(builds.c.id).select_from(_its_request).where(builds.c.id == bindparam("buildid"), HELD)
+#: whether this master holds the build
+_is_held = Statement(_held_build)
+_next_number = (
+    select(func.coalesce(func.max(steps.c.number) + 1, 0)).where(steps.c.buildid == bindparam("buildid"))
+).scalar_subquery()
+_values: dict[str, ColumnElement[Any]] = {
+    "number": _next_number,
+    "name": bindparam("name", type_=steps.c.name.type),
+    "name_hash": bindparam("hash", type_=steps.c.name_hash.type),
+    "buildid": bindparam("buildid", type_=steps.c.buildid.type),
+    "started_at": bindparam("at", type_=steps.c.started_at.type),
+    "locks_acquired_at": bindparam("locks_at", type_=steps.c.locks_acquired_at.type),
+    "state_string": literal("pending", steps.c.state_string.type),
+    "urls": literal("[]", steps.c.state_string.type),
+    "hidden": bindparam("hidden", type_=Integer),
+}
+#: adds the next step, if this master holds the build and no step of it has the name
 _add = Insert(
-    insert(steps).values(
-        number=bindparam("number"),
-        name=bindparam("name"),
-        name_hash=bindparam("hash"),
-        buildid=bindparam("buildid"),
-        state_string="pending",
-        urls="[]",
-        hidden=bindparam("hidden"),
+    insert(steps).from_select(
+        list(_values),
+        _held_build.with_only_columns(*_values.values())
+        .where(not_(_with_name.exists()))
+        .with_for_update(read=True, of=buildrequests),
     ),
     gives=own_row(STEP),
 )
@@ -69,6 +75,9 @@ _finished: dict[str, Any] = {
     "hidden": bindparam("now_hidden"),
 }
 _finish = Update(update(steps).where(_this_held).values(_finished), own_row(STEP), _this)
+_finish_showing = Update(
+    update(steps).where(_this_held).values({**_finished, "state_string": bindparam("state")}), own_row(STEP), _this
+)
 _finish_lost = Update(update(steps).where(_this).values(_finished), own_row(STEP), _this)
 
 
@@ -78,24 +87,34 @@ class StepsConnectorComponent(DBConnectorComponent):
     Methods that write raise NotClaimedError unless this master has claimed the step's build, at its epoch.
     """
 
-    def thdAdd(self, conn: Connection, buildid: int, name: str, hidden: bool) -> dict[str, Any]:
-        """Add the next step of a build: ``stepid``, ``number``, and ``name``, made unique by ``_1``, ``_2``, …"""
+    def thdAdd(
+        self, conn: Connection, buildid: int, name: str, hidden: bool, begins: bool = False, locks_acquired: bool = True
+    ) -> dict[str, Any]:
+        """Add the next step of a build: ``stepid``, ``number``, and ``name``, made unique by ``_1``, ``_2``, …
+
+        If it ``begins``, it begins now; if it has its locks, it got them now.
+        """
         wanted = unique = checks.text(name, "name")
-        checks.identifier(buildid, "buildid")
-        held = _held_build.first(conn, buildid=buildid, hash=checks.name_hash(unique), **self._owner())
-        if held is None:
-            raise NotClaimedError(f"the request of build {buildid} is not claimed by this master")
-        last, taken = held
+        now = transaction_of(conn).now if begins else None
+        row = {
+            "buildid": checks.identifier(buildid, "buildid"),
+            "hidden": int(checks.boolean(hidden, "hidden")),
+            "at": now,
+            "locks_at": now if locks_acquired else None,
+            **self._owner(),
+        }
         suffix = 0
-        while taken:
+        while True:
+            with again_if_taken(conn):
+                stepid = _add.id_if_added(conn, name=unique, hash=checks.name_hash(unique), **row)
+            if stepid is not None:
+                break
+            if _is_held.first(conn, buildid=buildid, **self._owner()) is None:
+                raise NotClaimedError(f"the request of build {buildid} is not claimed by this master")
             suffix += 1
             unique = f"{wanted}_{suffix}"
-            taken = _name_taken.first(conn, buildid=buildid, hash=checks.name_hash(unique))
-        number = 0 if last is None else last + 1
-        row = {"number": number, "name": unique, "hash": checks.name_hash(unique), "buildid": buildid}
-        with again_if_taken(conn):
-            stepid = _add.id(conn, **row, hidden=int(checks.boolean(hidden, "hidden")))
-        return {"stepid": stepid, "number": number, "name": unique}
+        step = reader_of(STEP).after_writing(conn, [stepid])[stepid]
+        return {"stepid": stepid, "number": step["number"], "name": unique}
 
     def thdStart(self, conn: Connection, stepid: int, locks_acquired: bool) -> None:
         """Begin a step now; if it has its locks, it got them now."""
@@ -119,9 +138,13 @@ class StepsConnectorComponent(DBConnectorComponent):
         kept = [known for known in jsontext.loads(urls) if known["name"] != name]
         _set_urls.count(conn, stepid=stepid, new_urls=jsontext.dumps([*kept, added]))
 
-    def thdFinish(self, conn: Connection, stepid: int, results: int, hidden: bool) -> None:
-        """End a step now."""
-        self._change(conn, _finish, stepid, **self._end(conn, results, hidden))
+    def thdFinish(self, conn: Connection, stepid: int, results: int, hidden: bool, state: str | None = None) -> None:
+        """End a step now, and set its state string unless it is None."""
+        end = self._end(conn, results, hidden)
+        if state is None:
+            self._change(conn, _finish, stepid, **end)
+        else:
+            self._change(conn, _finish_showing, stepid, state=checks.text(state, "state_string"), **end)
 
     def thdFinishLost(self, conn: Connection, stepid: int, results: int) -> None:
         """End a step of a build whose master is dead, and so holds nothing any more."""

@@ -35,15 +35,13 @@ class Prepared:
 
     def gather_end(self, batch: UpdateBatch) -> None:
         """Add it to a batch."""
-        batch.setStepStateString(self.stepid, self.text)
-        batch.finishStep(self.stepid, self.results)
+        batch.finishStep(self.stepid, self.results, False, self.text)
         if self.results == SUCCESS:
             batch.setBuildStateString(self.buildid, "building")
 
     async def end(self, update: Updates) -> None:
         """Store it by single calls."""
-        await update.setStepStateString(self.stepid, self.text)
-        await update.finishStep(self.stepid, self.results)
+        await update.finishStep(self.stepid, self.results, False, self.text)
         if self.results == SUCCESS:
             await update.setBuildStateString(self.buildid, "building")
 
@@ -71,8 +69,7 @@ class Preparation:
             return
         batch = update.batch()
         row = batch.newBuild(brid, workerid=workerid)
-        step = batch.newStep(batch.result(row), PREPARATION)
-        batch.startStep(batch.result(step, "stepid"))
+        step = batch.newStartedStep(batch.result(row), PREPARATION)
         batch.setBuildStateString(batch.result(row), "preparing worker")
         if await stored_together(build, batch):
             build.buildid, self._stepid = await row, (await step)["stepid"]
@@ -84,9 +81,7 @@ class Preparation:
         build = self._build
         update = build.master.data.update
         if not self._stepid:
-            step = await update.newStep(build.buildid, PREPARATION)
-            self._stepid = step["stepid"]
-            await update.startStep(self._stepid)
+            self._stepid = (await update.newStartedStep(build.buildid, PREPARATION))["stepid"]
             await set_state(build, "preparing worker")
         results, text = SUCCESS, f"worker {build.workername} ready"
         try:
@@ -140,7 +135,5 @@ class Preparation:
         """Store why the worker could not be prepared, in a log and for pages."""
         text = problem.details or str(problem)
         for name, kind, content in (("err.text", "t", text), ("err.html", "h", f"<pre>{escape(text)}</pre>")):
-            update = self._build.master.data.update
-            logid = await update.newLog(self._stepid, name, kind)
-            await update.appendLog(logid, storable(content).rstrip("\n") + "\n")
-            await update.finishLog(logid)
+            lines = storable(content).rstrip("\n") + "\n"
+            await self._build.master.data.update.newCompleteLog(self._stepid, name, kind, lines)

@@ -84,19 +84,14 @@ class StepSequence:
         update = build.master.data.update
         batch = update.batch()
         self.gather_end(batch)
-        step = batch.newStep(build.buildid, LOCKS)
-        stepid = batch.result(step, "stepid")
-        batch.startStep(stepid)
-        batch.setStepStateString(stepid, "locks acquired")
-        batch.finishStep(stepid, SUCCESS)
+        step = batch.newStartedStep(build.buildid, LOCKS)
+        batch.finishStep(batch.result(step, "stepid"), SUCCESS, False, "locks acquired")
         if await stored_together(build, batch):
             self.end_stored()
             return
         await self.end_piecewise()
-        row = await update.newStep(build.buildid, LOCKS)
-        await update.startStep(row["stepid"])
-        await update.setStepStateString(row["stepid"], "locks acquired")
-        await update.finishStep(row["stepid"], SUCCESS)
+        row = await update.newStartedStep(build.buildid, LOCKS)
+        await update.finishStep(row["stepid"], SUCCESS, False, "locks acquired")
 
     @property
     def has_unstored_end(self) -> bool:

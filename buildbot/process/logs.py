@@ -6,7 +6,7 @@ them in the order in which they came (`buildbot.process.logwriter`), up to a lim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -43,6 +43,7 @@ class Log:
         limits: how much of the log is stored. Headers (`addHeader`) of a stdio log always are.
         redactor: hides secrets in the log, and from its observers.
         encoding: of bytes that are added; the name of one that Python knows, or a function that decodes them.
+        before: awaited before anything is written.
 
     Attributes:
         decoder: makes text of bytes.
@@ -60,6 +61,7 @@ class Log:
         limits: LogLimits = NO_LIMITS,
         redactor: Redactor | None = None,
         encoding: Encoding = "utf-8",
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         redactor = Redactor() if redactor is None else redactor
         self.name = redactor.clean(name)
@@ -68,7 +70,7 @@ class Log:
         self._stepid = stepid
         self._lines = LineSplitter(redactor, cut=type == "s")
         self._truncation = None if limits.max_bytes is None else Truncation(limits.max_bytes, limits.tail_bytes)
-        self._writer = LogWriter(update, reactor, stepid, storable(self.name), type, on_error, self._hold_back)
+        self._writer = LogWriter(update, reactor, stepid, storable(self.name), type, on_error, self._hold_back, before)
         self._pausable: list[Callable[[bool], object]] = [hold_back]
         self._subscribers: list[Subscriber] = []
         self._finishing = False
@@ -86,6 +88,10 @@ class Log:
     async def open(self) -> None:
         """Create it in the database, if that is not done yet."""
         await self._writer.create()
+
+    def want(self) -> None:
+        """Let it be created with its first text, or at its end."""
+        self._writer.is_wanted = True
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber(stream, text)`` with all lines from now on, and ``subscriber(None, None)`` at the end."""

@@ -1,7 +1,7 @@
 """The writes of a log to the database: few, one after the other, soon.
 
-The first text is written at once; while that goes on, and for `INTERVAL_S` after it, further text gathers and goes out
-together, sooner if there are `BATCH_CHARS` of it. If the database is so slow that more than `MAX_BACKLOG_CHARS` wait,
+Text gathers for `FIRST_S`, so that a log that has ended by then is stored at once, whole; later for `INTERVAL_S` after
+the end of each write. `BATCH_CHARS` of it are written without waiting. If the database is so slow that more than `MAX_BACKLOG_CHARS` wait,
 the writer asks for a pause.
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -18,6 +17,8 @@ from buildbot.data.updates import UpdateBatch
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import Waiters
 
+#: seconds in which the first text gathers
+FIRST_S = 0.05
 #: seconds between the end of one write and the next
 INTERVAL_S = 0.2
 #: characters that are written without waiting for the interval
@@ -36,8 +37,11 @@ class LogUpdates(Protocol):
     def appendLog(self, logid: int, content: str, /) -> Awaitable[object]:
         """Append whole lines to a log."""
 
-    def finishLog(self, logid: int, /) -> Awaitable[None]:
-        """End a log."""
+    def finishLog(self, logid: int, content: str, /) -> Awaitable[None]:
+        """End a log with these last lines."""
+
+    def newCompleteLog(self, stepid: int, name: str, type: str, content: str, /) -> Awaitable[int]:
+        """Create a log with these lines, and end it; gives its id."""
 
 
 class LogWriter:
@@ -51,9 +55,11 @@ class LogWriter:
         type: ``s``, ``t`` or ``h``.
         on_error: called once with the failure of the first write that failed; nothing more is written after it.
         on_hold_back: called with True when too much waits to be written, and with False when that is over.
+        before: awaited before anything is written; it may create the log (`gather_creation`).
 
     Attributes:
         logid: the log's id in the database; None until it is created.
+        is_wanted: whether the log is created even if no text comes.
         error: the failure of the first write that failed.
     """
 
@@ -66,12 +72,14 @@ class LogWriter:
         type: str,
         on_error: Callable[[Failure], None],
         on_hold_back: Callable[[bool], None],
+        before: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self.logid: int | None = None
+        self.is_wanted = False
         self.error: Failure | None = None
         self._update, self._reactor = update, reactor
         self._stepid, self._name, self._type = stepid, name, type
-        self._on_error, self._on_hold_back = on_error, on_hold_back
+        self._on_error, self._on_hold_back, self._before = on_error, on_hold_back, before
         self._ready: list[str] = []
         self._ready_chars = 0
         self._writing = False
@@ -82,8 +90,13 @@ class LogWriter:
 
     async def create(self) -> None:
         """Create the log in the database, if that is not done yet."""
+        await self._prepare()
         if self.logid is None:
             self.logid = await self._update.newLog(self._stepid, self._name, self._type)
+
+    async def _prepare(self) -> None:
+        if self._before is not None:
+            await self._before()
 
     def write(self, text: str) -> None:
         """Write text that ends with a newline, soon; returns at once. Nothing is written after an error."""
@@ -93,17 +106,22 @@ class LogWriter:
         self._ready_chars += len(text)
         if self._ready_chars > MAX_BACKLOG_CHARS and not self._held_back:
             self._hold_back(True)
-        if self._writing:
+        if self._writing or self._stopped:
             return
-        if self._timer is None:
+        if self._ready_chars >= BATCH_CHARS:
+            if self._timer is not None:
+                self._timer.cancel()
             self._start_writing()
-        elif self._ready_chars >= BATCH_CHARS:
-            self._timer.cancel()
-            self._start_writing()
+        elif self._timer is None:
+            self._timer = self._reactor.callLater(FIRST_S, self._start_writing)
 
     def _hold_back(self, hold: bool) -> None:
         self._held_back = hold
         self._on_hold_back(hold)
+
+    def _let_come(self) -> None:
+        if self._held_back and self._ready_chars <= MAX_BACKLOG_CHARS:
+            self._hold_back(False)
 
     def _start_writing(self) -> None:
         self._timer = None
@@ -122,13 +140,14 @@ class LogWriter:
             self.error = Failure()
             self._discard()
         self._writing = False
-        if self._held_back and self._ready_chars <= MAX_BACKLOG_CHARS:
-            self._hold_back(False)
+        self._let_come()
         if self.error is not None:
             self._on_error(self.error)
+        elif self._stopped:
+            pass
         elif self._ready_chars >= BATCH_CHARS:
             self._start_writing()
-        elif not self._stopped:
+        else:
             self._timer = self._reactor.callLater(INTERVAL_S, self._start_writing)
         self._write_waiters.release()
 
@@ -144,13 +163,18 @@ class LogWriter:
             Exception: of the first write that failed.
         """
         await self.stop()
-        while self._ready:
-            self._start_writing()
-            await self.stop()
         if self.error is not None:
             self.error.raiseException()
-        if self.logid is not None:
-            await self._update.finishLog(self.logid)
+        await self._prepare()
+        text = "".join(self._ready)
+        self._discard()
+        try:
+            if self.logid is not None:
+                await self._update.finishLog(self.logid, text)
+            elif text or self.is_wanted:
+                self.logid = await self._update.newCompleteLog(self._stepid, self._name, self._type, text)
+        finally:
+            self._let_come()
 
     async def stop(self) -> None:
         """Begin no further write, and wait for the end of the present one."""
@@ -166,24 +190,20 @@ class LogWriter:
     def gather_creation(self, batch: UpdateBatch) -> None:
         """Add the creation of the log to a batch, if it is not created yet."""
         if self.logid is None:
-            self._gather_new(batch)
+            batch.newLog(self._stepid, self._name, self._type).addCallback(self._created)
 
     def gather_end(self, batch: UpdateBatch) -> None:
         """Add the text that is left, and the end of the log, to a batch; `stop` comes first, `end_stored` after it."""
-        logid: Any = self.logid
-        if self._ready and logid is None:
-            logid = batch.result(self._gather_new(batch))
-        if self._ready:
-            batch.appendLog(logid, "".join(self._ready))
-        if logid is not None:
-            batch.finishLog(logid)
+        text = "".join(self._ready)
+        if self.logid is not None:
+            batch.finishLog(self.logid, text)
+        elif text or self.is_wanted:
+            batch.newCompleteLog(self._stepid, self._name, self._type, text).addCallback(self._created)
 
     def end_stored(self) -> None:
         """The batch of `gather_end` is stored."""
         self._discard()
-
-    def _gather_new(self, batch: UpdateBatch) -> Deferred[int]:
-        return batch.newLog(self._stepid, self._name, self._type).addCallback(self._created)
+        self._let_come()
 
     def _created(self, logid: int) -> int:
         self.logid = logid

@@ -34,6 +34,7 @@ from buildbot.process.stepcontract import BuildStepCancelled, BuildStepFailed, I
 from buildbot.process.stepdescription import StepDescription, StepFactory, described, own_name, with_result
 from buildbot.process.stepend import StepEnd
 from buildbot.process.steplogs import StepLogs
+from buildbot.process.stepopening import StepOpening
 from buildbot.process.steprendering import MAX_NAME
 from buildbot.process.steprun import StepRun
 from buildbot.process.stepsummary import StepSummary
@@ -88,10 +89,11 @@ class BuildStep(StepDescription):
         self.__statistics: dict[str, Any] = {}
         self.__results = TestResults()
         self.__calls = Calls()
-        self.__summary = StepSummary(self)
-        self.__logs = StepLogs(self, self.__summary)
-        self.__work = StepWork(self, self.__logs, type(self).interrupt is not BuildStep.interrupt)
-        self.__end = StepEnd(self, self.__calls, self.__logs, self.__summary, self.__results)
+        opening = StepOpening(self)
+        self.__summary = StepSummary(self, opening)
+        self.__logs = StepLogs(self, opening)
+        self.__work = StepWork(self, self.__logs, BuildStep.addLog, type(self).interrupt is not BuildStep.interrupt)
+        self.__end = StepEnd(self, self.__calls, opening, self.__logs, self.__summary, self.__results)
         self.__in_build = StepRun(self, self.__work, self.__calls, self.__summary, self.__end)
 
     # users' steps override these
@@ -358,7 +360,7 @@ class BuildStep(StepDescription):
         return self.__calls.begin(self.__add_test_result_set(description, category, value_unit))
 
     async def __add_test_result_set(self, description: str | None, category: str, value_unit: str) -> int:
-        await self.__summary.store_first()
+        await self.__summary.update()
         if description is not None:
             description = self.build.properties.redactor.clean(description)
         return await self.__results.begin(self, description, category, value_unit)

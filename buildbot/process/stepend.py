@@ -14,6 +14,7 @@ from buildbot.process.stepcalls import Calls, failure_of
 from buildbot.process.stepcontract import RunningStep
 from buildbot.process.stepdescription import with_result
 from buildbot.process.steplogs import StepLogs
+from buildbot.process.stepopening import StepOpening
 from buildbot.process.steprendering import asked
 from buildbot.process.stepsummary import StepSummary, in_time
 from buildbot.process.testresults import TestResults
@@ -35,13 +36,20 @@ class StepEnd:
 
     Args:
         step: the step; its ``results`` are set before.
-        calls, logs, summary, results: its parts, which are finished first.
+        calls, opening, logs, summary, results: its parts, which are finished first.
     """
 
     def __init__(
-        self, step: RunningStep, calls: Calls, logs: StepLogs, summary: StepSummary, results: TestResults
+        self,
+        step: RunningStep,
+        calls: Calls,
+        opening: StepOpening,
+        logs: StepLogs,
+        summary: StepSummary,
+        results: TestResults,
     ) -> None:
-        self._step, self._calls, self._logs, self._summary, self._results = step, calls, logs, summary, results
+        self._step, self._calls, self._opening, self._logs = step, calls, opening, logs
+        self._summary, self._results = summary, results
         self._ending: _Ending | None = None
         self._problem: Failure | None = None
 
@@ -54,12 +62,13 @@ class StepEnd:
         """Determine the end. After an error it is stored at once, by single calls.
 
         Args:
-            problem: the unexpected failure of the step, if any.
+            problem: the unexpected failure of the step, if any; a failure to store its first summary counts as one.
 
         Raises:
             NotClaimedError: this master does not own the build any more; nothing more may be written.
         """
-        self._problem = problem
+        await self._opening.settle()
+        self._problem = problem = problem or self._opening.failure
         if problem is None and self._interruption() is None:
             self._ending = await self._prepare()
         if self._ending is None:
@@ -69,14 +78,15 @@ class StepEnd:
         """Add the rest of the logs, and the end of the step, to a batch."""
         step = self._step
         assert self._ending is not None and step.results is not None
+        self._opening.gather(batch)
         self._logs.gather_end(batch)
         step.build.gather_properties(batch)
-        batch.setStepStateString(step.stepid, self._ending.summary)
-        batch.finishStep(step.stepid, step.results, self._ending.hidden)
+        batch.finishStep(step.stepid, step.results, self._ending.hidden, self._ending.summary)
 
     def stored(self) -> None:
         """The batch of `gather` is stored."""
         self._ending = None
+        self._opening.stored()
         self._logs.end_stored()
 
     async def store_piecewise(self) -> None:
@@ -94,7 +104,7 @@ class StepEnd:
 
     async def finish_results(self) -> None:
         """Store the test results, and complete their sets."""
-        await self._results.finish(await self._summary.update())
+        await self._results.finish(self._summary.update)
 
     async def _prepare(self) -> _Ending | None:
         """The values to store; None after an error, which `store_piecewise` then reports."""
@@ -119,7 +129,13 @@ class StepEnd:
         """
         step = self._step
         problems = [problem]
-        for work in (self._calls.finish, self._logs.close, self.finish_results, step.build.save_properties):
+        for work in (
+            self._calls.finish,
+            self._opening.store,
+            self._logs.close,
+            self.finish_results,
+            step.build.save_properties,
+        ):
             problems.append(await failure_of(work()))
         hidden = False
         try:

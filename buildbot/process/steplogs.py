@@ -12,7 +12,7 @@ from buildbot.process.loglines import decoder_of
 from buildbot.process.logs import CLASSES, Log
 from buildbot.process.stepcalls import failure_of
 from buildbot.process.stepcontract import ILogObserver, RunningStep
-from buildbot.process.stepsummary import StepSummary
+from buildbot.process.stepopening import StepOpening
 
 
 class StepLogs:
@@ -20,11 +20,11 @@ class StepLogs:
 
     Args:
         step: the step.
-        summary: its first summary is stored together with the first log.
+        opening: creates its logs.
     """
 
-    def __init__(self, step: RunningStep, summary: StepSummary) -> None:
-        self._step, self._summary = step, summary
+    def __init__(self, step: RunningStep, opening: StepOpening) -> None:
+        self._step, self._opening = step, opening
         self._by_name: dict[str, Log] = {}
         self._open: list[Log] = []
         self._observers: dict[str, list[ILogObserver]] = {}
@@ -36,10 +36,16 @@ class StepLogs:
         return self._by_name[name]
 
     async def add(self, name: str, type: str, encoding: str | None = None) -> Log:
-        """Begin a log; see `BuildStep.addLog`."""
+        """Begin a log, and create it; see `BuildStep.addLog`."""
         log = self._make(name, type, encoding)
         await self._create(log)
         return log
+
+    def of_command(self, name: str) -> Log:
+        """The log of a command's output: the one of this name, or a new one, which is created soon."""
+        if name not in self._by_name:
+            self._opening.create(self._make(name, "s"))
+        return self._by_name[name]
 
     async def watched(self, name: str, lazy: bool) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
@@ -58,7 +64,7 @@ class StepLogs:
         if isinstance(text, bytes):
             text = decoder_of(self._step.logEncoding or "utf-8")(text)
         log = self._make(name, type)
-        await self._create(log)
+        log.want()
         log.write("o", text)
         await log.finish()
         self._open.remove(log)
@@ -108,7 +114,7 @@ class StepLogs:
         log = self._by_name[name] = CLASSES[type](
             update, reactor, step.stepid, name, type, step.build.write_failed, step.build.connection.hold_back,
             step.build.builder.defaults.logs, step.build.properties.redactor,
-            encoding or step.logEncoding or "utf-8",
+            encoding or step.logEncoding or "utf-8", self._opening.store,
         )  # fmt: skip
         self._open.append(log)
         for observer in self._observers.get(name, ()):
@@ -116,5 +122,6 @@ class StepLogs:
         return log
 
     async def _create(self, log: Log) -> None:
-        await self._summary.store_first(log)
+        log.want()
+        await self._opening.store(log)
         await log.open()

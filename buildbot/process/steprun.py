@@ -69,17 +69,12 @@ class StepRun:
     def gather_beginning(self, batch: UpdateBatch) -> Deferred[Any]:
         """Add the step's row and its start to a batch; the result is for `has_begun`, once the batch is stored."""
         step = self._step
-        row = batch.newStep(step.build.buildid, step.name)
-        batch.startStep(batch.result(row, "stepid"), not has_locks(step))
-        return row
+        return batch.newStartedStep(step.build.buildid, step.name, not has_locks(step))
 
     async def store_beginning(self) -> None:
         """Store the beginning, alone."""
         step = self._step
-        update = step.master.data.update
-        row = await update.newStep(step.build.buildid, step.name)
-        await update.startStep(row["stepid"], not has_locks(step))
-        self.has_begun(row)
+        self.has_begun(await step.master.data.update.newStartedStep(step.build.buildid, step.name, not has_locks(step)))
 
     def has_begun(self, row: Mapping[str, Any]) -> None:
         """The beginning is stored."""
@@ -100,9 +95,8 @@ class StepRun:
             finally:
                 if self._locks is not None:
                     self._locks.release()
-        unshown = await failure_of(self._summary.store_first()) or self._summary.failure
         self._step.results = results
-        await self.end.find_out(problem or unshown)
+        await self.end.find_out(problem)
 
     async def interrupt(self, reason: str | Failure) -> None:
         """Interrupt the step, and end it even if its `interrupt` fails."""

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-from twisted.internet.defer import DeferredLock, TimeoutError, ensureDeferred
-from twisted.python.failure import Failure
+from twisted.internet.defer import TimeoutError, ensureDeferred
 
-from buildbot.data.updates import UpdateBatch
-from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.loglines import storable
-from buildbot.process.logs import Log
 from buildbot.process.stepcontract import RunningStep
+from buildbot.process.stepopening import StepOpening
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS
 
@@ -20,30 +16,16 @@ from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS
 SUMMARY_TIMEOUT_S = 60.0
 
 
-@dataclass(frozen=True)
-class _Opening:
-    """The first summary of a step, gathered to be stored with the creation of its first log."""
-
-    batch: UpdateBatch
-    text: str
-
-
 class StepSummary:
     """The summary of a step in the database.
 
-    The first summary waits for the end of the reactor's turn, so that a log that the step begins at once is created in
-    the same transaction.
-
-    Attributes:
-        failure: why the first summary could not be stored; None if it could, or was not tried yet.
+    Args:
+        step: the step.
+        opening: stores the first summary.
     """
 
-    def __init__(self, step: RunningStep) -> None:
-        self.failure: Failure | None = None
-        self._step = step
-        self._opening: _Opening | None = None
-        self._opening_turn = DeferredLock()
-        self._timer: Any = None
+    def __init__(self, step: RunningStep, opening: StepOpening) -> None:
+        self._step, self._opening = step, opening
 
     def kept(self, text: str) -> str:
         """``text`` without secrets, and without characters that databases refuse."""
@@ -63,45 +45,13 @@ class StepSummary:
         await update.setStepStateString(step.stepid, self.kept(summary.get("step", "finished")))
 
     async def show_soon(self) -> None:
-        """Store `getCurrentSummary` together with the first log; alone if no log is begun at once."""
-        step = self._step
-        summary = await in_time(step, step.getCurrentSummary(), "getCurrentSummary()")
-        text = self.kept(summary.get("step", "finished"))
-        batch = step.master.data.update.batch()
-        batch.setStepStateString(step.stepid, text)
-        self._opening = _Opening(batch, text)
-        self._timer = step.master.reactor.callLater(0, self._store_soon)
-
-    def _store_soon(self) -> None:
-        ensureDeferred(self.store_first()).addErrback(self._step.build.write_failed)
-
-    async def store_first(self, log: Log | None = None) -> None:
-        """Store the first summary, and with it the creation of ``log``; returns once the first summary is stored."""
-        async with self._opening_turn:
-            opening, self._opening = self._opening, None
-            if opening is None:
-                return
-            if self._timer.active():
-                self._timer.cancel()
-            if log is not None:
-                log.gather_open(opening.batch)
-            try:
-                try:
-                    await opening.batch.send()
-                except NotClaimedError:
-                    raise
-                except Exception as problem:
-                    if is_unavailable(problem):
-                        raise
-                    # by single calls, so that the error is that of the wrong one: the summary or the log
-                    await self._step.master.data.update.setStepStateString(self._step.stepid, opening.text)
-            except Exception:
-                self.failure = Failure()
-                raise
+        """Store `getCurrentSummary` as the first summary."""
+        summary = await in_time(self._step, self._step.getCurrentSummary(), "getCurrentSummary()")
+        self._opening.show(self.kept(summary.get("step", "finished")))
 
     async def update(self) -> Any:
         """The update methods, once the first summary is stored."""
-        await self.store_first()
+        await self._opening.store()
         return self._step.master.data.update
 
     async def for_build(self) -> str:

@@ -8,6 +8,7 @@ for is cancelled.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from types import MethodType
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -42,11 +43,12 @@ class StepWork:
     Args:
         step: the step.
         logs: its logs.
+        add_log: the method ``addLog`` of all steps that have none of their own.
         has_interrupt: whether its class has an ``interrupt`` of its own.
     """
 
-    def __init__(self, step: RunningStep, logs: StepLogs, has_interrupt: bool) -> None:
-        self._step, self._logs, self._has_interrupt = step, logs, has_interrupt
+    def __init__(self, step: RunningStep, logs: StepLogs, add_log: Callable[..., Any], has_interrupt: bool) -> None:
+        self._step, self._logs, self._add_log, self._has_interrupt = step, logs, add_log, has_interrupt
         self._command: RemoteCommand | None = None
         self._waiting: Deferred[Any] | None = None
         self._watched: Watched[Outcome] | None = None
@@ -64,8 +66,8 @@ class StepWork:
         if step.stopped:
             raise BuildStepCancelled
         if command.stdioLogName is not None:
-            if command.stdioLogName in self._logs:
-                log = self._logs[command.stdioLogName]
+            if command.stdioLogName in self._logs or step.addLog == MethodType(self._add_log, step):
+                log = self._logs.of_command(command.stdioLogName)
             else:  # it may be the log of another step, for which this one does a part of the work
                 log = await step.addLog(command.stdioLogName)
             command.useLog(log)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 #: results stored in one transaction
@@ -48,9 +49,10 @@ class TestResults:
             raise ValueError(f"setid: this step has no test result set {setid} that is not complete")
         self._sets[setid].results.append(result)
 
-    async def finish(self, update: Any) -> None:
-        """Store the rest of the results, and complete the sets."""
+    async def finish(self, updates: Callable[[], Awaitable[Any]]) -> None:
+        """Store the rest of the results, and complete the sets; ``updates`` gives the update methods."""
         while self._sets:
+            update = await updates()
             setid, kept = next(iter(self._sets.items()))
             del self._sets[setid]  # it is tried once: a wrong result stays wrong
             for start in range(0, len(kept.results), BATCH):

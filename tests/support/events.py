@@ -74,6 +74,12 @@ async def announced(state: Any, method: Callable[..., Any], *args: Any, **kwargs
     return [keys[0] for keys in await logged_after(state, before)]
 
 
+async def announced_after(state: Any, since: int) -> list[tuple[tuple[str, ...], Any]]:
+    """Routing keys and messages of the events in the log after a number; marks without keys are left out."""
+    events = await state.db.pool.read(thdEventsAfter, since, 10_000)
+    return [(event.keys, event.message) for event in events if event.keys]
+
+
 async def logged_after(state: Any, since: int) -> list[tuple[str, ...]]:
     """Routing keys of the events in the log after a number; marks without keys are left out."""
     events = await state.db.pool.read(thdEventsAfter, since, 10_000)

@@ -266,6 +266,19 @@ class Insert(Statement):
             return int(_leave(conn, gives, cursor.fetchall())[0][0])
         return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
 
+    def id_if_added(self, conn: Connection, **parameters: Any) -> int | None:
+        """Execute an INSERT … SELECT of at most one row and return the id of that row; None if it added no row."""
+        cursor = self.run(conn, **parameters)
+        dialect = dialect_of(conn)
+        gives = self._given(dialect)
+        if gives is not None:
+            rows = _leave(conn, gives, cursor.fetchall())
+        elif dialect.ids_by_returning:
+            rows = cursor.fetchall()
+        else:
+            return int(cursor.lastrowid) if cursor.rowcount else None
+        return int(rows[0][0]) if rows else None
+
     def id_unless_there(self, conn: Connection, **parameters: Any) -> int | None:
         """Execute an ``insert_or_find`` and return the id of its row; None if the row existed and the database does not
         return its id.

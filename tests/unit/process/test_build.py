@@ -44,10 +44,9 @@ async def test_order_of_writes() -> None:
     names = [call[0] for call in farm.master.calls if call[0] not in ("changed", "finished", "findWorkerId")]
     assert names == [
         *("workerConnected", "newBuild"),
-        *("newStep", "startStep", "setBuildStateString", "setBuildProperties", "setBuildStateString"),
-        *("setStepStateString", "finishStep", "setBuildStateString"),
-        *("newStep", "startStep", "setStepStateString", "newLog", "appendLog", "appendLog", "finishLog"),
-        *("setStepStateString", "finishStep"),
+        *("newStartedStep", "setBuildStateString", "setBuildProperties", "setBuildStateString"),
+        *("finishStep", "setBuildStateString"),
+        *("newStartedStep", "setStepStateString", "newCompleteLog", "finishStep"),
         *("setBuildStateString", "endBuild"),
     ]
     assert [text for _, text in farm.master.of("setBuildStateString")] == [
@@ -278,8 +277,9 @@ async def test_an_end_that_cannot_be_stored_at_once_changes_what_follows() -> No
     """What is wrong at the end of a step is found piece by piece; the step fails, and what it halts does not run."""
     farm = StepHarness(ShellCommand(command="one", haltOnFailure=True), ShellCommand(command="two"))
     update = farm.master.data.update
-    finish = farm.master.state.data.update.finishLog
-    update.finishLog = lambda logid: fail(ValueError("no end")) if logid == 1 else finish(logid)
+    real = farm.master.state.data.update
+    update.newCompleteLog = real.newCompleteLog  # batches refuse a method that is set
+    update.finishLog = lambda logid, text: fail(ValueError("no end")) if logid == 1 else real.finishLog(logid, text)
     row = await farm.run()
     steps = farm.master.steps(row["buildid"])
     assert [(step["name"], step["results"]) for step in steps] == [

@@ -379,7 +379,7 @@ async def test_step_that_finishes_its_own_log() -> None:
 
     farm, (row, late) = await run(Own(work), Own(work, name="late"))
     assert row["results"] == SUCCESS and farm.master.text(2, "l") == "ox\n"
-    assert len(farm.master.of("finishLog")) == 3
+    assert len(farm.master.of("finishLog")) == 2 and len(farm.master.of("newCompleteLog")) == 1
     assert late["results"] == EXCEPTION
     assert "log 'l' is finished, nothing can be added" in farm.master.text(3, "err.text")
 
@@ -454,7 +454,7 @@ async def test_exception_is_always_explained(what: str) -> None:
     farm = StepHarness(Odd(hideStepIf=lambda results, step: 1 / 0 if what == "hide" else False))
     update = farm.master.data.update
     broken: dict[str, tuple[str, Callable[..., bool]]] = {
-        "log": ("appendLog", lambda logid, text: logid == 1),
+        "log": ("finishLog", lambda logid, text: logid == 1),
         "properties": ("setBuildProperties", lambda buildid, properties: "x" in properties),
     }
     if what in broken:
@@ -848,10 +848,10 @@ async def test_what_cannot_be_stored(problem: Exception, results: int) -> None:
     farm = StepHarness(Own(work))
     update = farm.master.data.update
     refused = [problem]
-    real = update.newLog
+    real = update.newCompleteLog
 
     def new_log(*args: Any) -> Any:
         return fail(refused.pop()) if refused else real(*args)
 
-    update.newLog = new_log
+    update.newCompleteLog = new_log
     assert (await farm.run())["results"] == results

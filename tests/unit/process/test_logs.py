@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from buildbot.process.defaults import NO_LIMITS, LogLimits
 from buildbot.process.loglines import storable
 from buildbot.process.logs import Log
-from buildbot.process.logwriter import BATCH_CHARS, INTERVAL_S, MAX_BACKLOG_CHARS
+from buildbot.process.logwriter import BATCH_CHARS, FIRST_S, INTERVAL_S, MAX_BACKLOG_CHARS
 
 
 class Store:
@@ -35,8 +35,15 @@ class Store:
             self.held.append(Deferred())
             await self.held[-1]
 
-    async def finishLog(self, logid: int) -> None:
+    async def finishLog(self, logid: int, text: str) -> None:
+        if text:
+            await self.appendLog(logid, text)
         self.finished.append(logid)
+
+    async def newCompleteLog(self, stepid: int, name: str, type: str, text: str) -> int:
+        logid = await self.newLog(stepid, name, type)
+        await self.finishLog(logid, text)
+        return logid
 
 
 class Logs:
@@ -48,10 +55,12 @@ class Logs:
         self.log = Log(self.store, self.clock, 3, "stdio", type, self.errors.append, self.held.append, limits)
 
 
-async def test_first_lines_at_once_then_in_batches() -> None:
-    """The first lines go out at once, later ones after the interval, together."""
+async def test_lines_are_written_in_batches() -> None:
+    """The first lines are written very soon, later ones after the interval, together."""
     logs = Logs()
     await logs.log.addStdout("a\n")
+    assert logs.store.appended == []
+    logs.clock.advance(FIRST_S)
     assert logs.store.appended == ["oa\n"]
     await logs.log.addStderr("b\n")
     await logs.log.addHeader("c\nd\n")
@@ -60,8 +69,8 @@ async def test_first_lines_at_once_then_in_batches() -> None:
     assert logs.store.appended == ["oa\n", "eb\nhc\nhd\n"]
     logs.clock.advance(INTERVAL_S)
     await logs.log.addStdout("e\n")
-    assert logs.store.appended[2:] == ["oe\n"]
     await logs.log.finish()
+    assert logs.store.appended[2:] == ["oe\n"]
     assert logs.store.finished == [7] and logs.clock.getDelayedCalls() == []
 
 
@@ -70,7 +79,8 @@ async def test_much_output_does_not_wait() -> None:
     logs = Logs()
     logs.log.write("o", "a\n")
     logs.log.write("o", "x" * BATCH_CHARS + "\n")
-    assert [len(text) for text in logs.store.appended] == [3, BATCH_CHARS + 2]
+    logs.log.write("o", "y" * BATCH_CHARS + "\n")
+    assert [len(text) for text in logs.store.appended] == [3 + BATCH_CHARS + 2, BATCH_CHARS + 2]
     await logs.log.finish()
 
 
@@ -79,6 +89,7 @@ async def test_one_write_at_a_time_in_order() -> None:
     logs = Logs()
     logs.store.held = []
     logs.log.write("o", "1\n")
+    logs.clock.advance(FIRST_S)
     logs.log.write("o", "2\n")
     finishing = ensureDeferred(logs.log.finish())
     logs.clock.advance(INTERVAL_S * 5)
@@ -187,6 +198,7 @@ async def test_a_failed_write_ends_it() -> None:
 
     logs.store.appendLog = fails  # type: ignore[method-assign]
     logs.log.write("o", "a\n")
+    logs.clock.advance(FIRST_S)
     logs.log.write("o", "b\n")
     assert [type(error.value) for error in logs.errors] == [OSError]
     with pytest.raises(OSError, match="disk"):

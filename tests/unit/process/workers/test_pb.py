@@ -300,6 +300,8 @@ class StoreNothing:
     async def finishLog(self, *args: Any) -> None:
         return None
 
+    newCompleteLog = newLog
+
 
 async def test_refused_command(place: Place) -> None:
     """A command that the agent does not take, and one that fails inside it."""

@@ -1,0 +1,106 @@
+"""What a step shows first: its first summary, and the logs that it begins at once; stored together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.python.failure import Failure
+
+from buildbot.data.updates import UpdateBatch
+from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.process.logs import Log
+from buildbot.process.logwriter import FIRST_S
+from buildbot.process.stepcontract import RunningStep
+
+
+class StepOpening:
+    """The first summary of a step and the creation of its logs.
+
+    They wait for `FIRST_S`: a step that has ended by then stores them with its end, in one transaction.
+
+    Args:
+        step: the step.
+
+    Attributes:
+        failure: why they could not be stored; None if they could, or were not tried yet.
+    """
+
+    def __init__(self, step: RunningStep) -> None:
+        self.failure: Failure | None = None
+        self._step = step
+        self._text: str | None = None
+        self._logs: list[Log] = []
+        self._storing = DeferredLock()
+        self._timer: Any = None
+
+    def show(self, text: str) -> None:
+        """Store the first summary, soon."""
+        self._text = text
+        self._store_later()
+
+    def create(self, log: Log) -> None:
+        """Create a log, soon."""
+        log.want()
+        self._logs.append(log)
+        self._store_later()
+
+    def _store_later(self) -> None:
+        if self._timer is None:
+            self._timer = self._step.master.reactor.callLater(FIRST_S, self._store_now)
+
+    def _store_now(self) -> None:
+        self._timer = None
+        ensureDeferred(self.store()).addErrback(self._step.build.write_failed)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    async def store(self, log: Log | None = None) -> None:
+        """Store what waits, and with it the creation of ``log``; returns once all of it is stored."""
+        async with self._storing:
+            self._stop_timer()
+            text, logs = self._text, self._logs if log is None else [*self._logs, log]
+            self._text, self._logs = None, []
+            if text is None and not logs:
+                return
+            try:
+                await self._store(text, [each for each in logs if each.logid is None])
+            except Exception:
+                self.failure = Failure()
+                raise
+
+    async def _store(self, text: str | None, logs: list[Log]) -> None:
+        update, stepid = self._step.master.data.update, self._step.stepid
+        batch = update.batch()
+        if text is not None:
+            batch.setStepStateString(stepid, text)
+        for log in logs:
+            log.gather_open(batch)
+        try:
+            await batch.send()
+        except NotClaimedError:
+            raise
+        except Exception as problem:
+            if is_unavailable(problem):
+                raise
+            # by single calls, so that the error is that of the wrong one; each log is created with its first text
+            if text is not None:
+                await update.setStepStateString(stepid, text)
+
+    async def settle(self) -> None:
+        """Wait for the end of the present write."""
+        async with self._storing:
+            pass
+
+    def gather(self, batch: UpdateBatch) -> None:
+        """Add what waits to a batch, but not the logs, whose end creates them; `settle` comes first, `stored` after."""
+        self._stop_timer()
+        if self._text is not None:
+            batch.setStepStateString(self._step.stepid, self._text)
+
+    def stored(self) -> None:
+        """The batch of `gather` is stored, and all logs have ended."""
+        self._text, self._logs = None, []
