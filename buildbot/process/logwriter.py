@@ -1,8 +1,8 @@
 """The writes of a log to the database: few, one after the other, soon.
 
-Text gathers for `FIRST_S`, so that a log that has ended by then is stored at once, whole; later for `INTERVAL_S` after
-the end of each write. `BATCH_CHARS` of it are written without waiting. If the database is so slow that more than `MAX_BACKLOG_CHARS` wait,
-the writer asks for a pause.
+Text gathers for `FIRST_S`, so that a log that has ended by then is stored as a whole; later for `INTERVAL_S` after the
+end of each write. `BATCH_CHARS` of it are written without waiting. If the database is so slow that more than
+`MAX_BACKLOG_CHARS` wait, the writer asks for a pause.
 """
 
 from __future__ import annotations
