@@ -127,12 +127,10 @@ class DataConnector:
         """
         if isinstance(options, tuple | list) and all(isinstance(each, str | int) for each in options):
             spec.setdefault("filters", path)
-            data, _ = await self._read(resultspec.options(**spec), options)
-        elif spec:
+            return await self._get(resultspec.options(**spec), options)
+        if spec:
             raise InvalidOptionError(f"options are a dictionary, not keywords: {', '.join(spec)}")
-        else:
-            data, _ = await self._read(cast(Options, options), path)
-        return data
+        return await self._get(cast(Options, options), path)
 
     @deferred
     async def snapshot(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
@@ -301,7 +299,7 @@ class DataConnector:
             raise InvalidControlError(f"args must be a dictionary, not {args!r}")
         if endpoint.kind != "single" or not self._control.has(endpoint.plural, action):
             raise UnknownActionError(f"action: {action} is not supported")
-        entity = await self._db.pool.snapshot(endpoint.read, variables, Query())
+        entity = await self._db.pool.read_short(endpoint.read, variables, Query())
         if entity is None:
             raise NotFoundError(f"not found: {'/'.join(map(str, path))}")
         return await self._control.run(endpoint.plural, action, args, entity)
@@ -310,6 +308,11 @@ class DataConnector:
         """The number of the newest event of the installation."""
         newest, _ = await self._mq.clock()
         return newest
+
+    async def _get(self, options: Options, path: Sequence[Any]) -> Any:
+        endpoint, variables = self._endpoints.find(path)
+        query = endpoint.check(options)
+        return await self._ask(_get, endpoint, variables, query)
 
     async def _read(self, options: Options, path: Sequence[Any]) -> tuple[Any, int]:
         endpoint, variables = self._endpoints.find(path)
@@ -340,6 +343,12 @@ def _read_filter(conn: Connection, filter: Filter) -> int:
     clock, _ = thdClock(conn)
     filter.read(conn)
     return clock
+
+
+def _get(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> Any:
+    if endpoint.is_of_one_moment(query):
+        return endpoint.read(conn, variables, query)
+    return _read(conn, endpoint, variables, query)[0]
 
 
 def _read(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> tuple[Any, int]:

@@ -12,7 +12,7 @@ from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.data.heard import Heard, heard_at
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.query import Page, Query, count, fetch, in_one_statement, only_one
+from buildbot.db.engine.query import Page, Query, count, fetch, in_one_moment, only_one
 from buildbot.mq.log import thdClock
 from buildbot.resources.base import Kind, Path, Resource
 from buildbot.resources.logs import LOG
@@ -26,6 +26,8 @@ Totals = dict[str, tuple[int, int | None]]
 #: lists whose totals are remembered, and the longest text of variables and filters that is remembered
 MAX_TOTALS = 1000
 _MAX_TOTAL_CHARACTERS = 1000
+#: the list of changes that each build reads; usually short
+_CHANGES = "sourcestamps/n:ssid/changes"
 
 
 class Endpoint:
@@ -93,6 +95,10 @@ class Endpoint:
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """Read the resources there and the clock, without a snapshot; None if a snapshot is needed."""
         return None
+
+    def is_of_one_moment(self, query: Query) -> bool:
+        """Whether ``read`` gives what was there at one moment even without a snapshot."""
+        return False
 
     def asks_short(self, query: Query) -> bool:
         """Whether the read takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
@@ -166,7 +172,8 @@ class ResourceEndpoint(Endpoint):
     def asks_short(self, query: Query) -> bool:
         """As ``Endpoint.asks_short``: one resource, or the few that a build has of some nouns."""
         few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
-        return few and not query.expand and in_one_statement(self._resource, query)
+        few = few or self.path.pattern == _CHANGES
+        return few and not query.expand and in_one_moment(self._resource, query)
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.
@@ -174,7 +181,7 @@ class ResourceEndpoint(Endpoint):
         A total takes a second statement. Both are of the same moment if the clock is still the same, on databases
         where every write moves it.
         """
-        if query.expand or not in_one_statement(self._resource, query):
+        if query.expand or not in_one_moment(self._resource, query):
             return None
         if not self.is_collection:
             page = fetch(conn, self._resource, self.path, variables, only_one(query))
@@ -193,6 +200,11 @@ class ResourceEndpoint(Endpoint):
             return None
         self._link(conn, page.entities, query)
         return ResourceList(page.entities, total, self.plural), clock
+
+    def is_of_one_moment(self, query: Query) -> bool:
+        """As ``Endpoint.is_of_one_moment``: no total is counted for a list without a limit."""
+        is_whole = not self.is_collection or (query.limit is None and not query.offset)
+        return is_whole and not query.expand and in_one_moment(self._resource, query)
 
     def _counted(
         self, conn: Connection, variables: Variables, query: Query, clock: int | None

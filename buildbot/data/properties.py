@@ -52,6 +52,14 @@ class PropertiesEndpoint(_OfOwner):
         """Takes only ``properties``: the names of the properties to read."""
         return Query(properties=options.checked(given, self._owner, False).properties)
 
+    def is_of_one_moment(self, query: Query) -> bool:
+        """As ``Endpoint.is_of_one_moment``: one statement reads those of a buildset."""
+        return self._owner is BUILDSET
+
+    def asks_short(self, query: Query) -> bool:
+        """As ``Endpoint.asks_short``."""
+        return self._owner is BUILDSET
+
     def read(self, conn: Connection, variables: Variables, query: Query) -> dict[str, Any]:
         """As ``Endpoint.read``; empty if there is no such build or buildset."""
         found = _properties_of(self._db, conn, self._owner, self._owner_path, variables)

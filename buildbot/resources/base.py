@@ -106,7 +106,8 @@ class Related:
       is NULL is None;
     - ``properties``: ``{name: [value, source]}`` of the columns name, value (JSON), source.
 
-    ``on_request``: read only for callers that ask for it, ``default`` otherwise. ``contains``: an expression over the
+    ``on_request``: read only for callers that ask for it, ``default`` otherwise. ``fixed``: the rows stay as they are
+    while their owner exists, so that they need not be read at the same moment. ``contains``: an expression over the
     noun's row and the bind parameter ``value`` that is true if the attribute contains the value.
     """
 
@@ -116,6 +117,7 @@ class Related:
     kind: Kind = "list"
     on_request: bool = False
     default: Any = None
+    fixed: bool = False
     contains: ColumnElement[bool] | None = None
 
     @property

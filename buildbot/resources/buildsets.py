@@ -113,6 +113,7 @@ BUILDSET = Resource(
             .order_by(sourcestamps.c.id),
             "objects",
             "what it builds",
+            fixed=True,
         ),
         "parent_buildid": Field(buildsets.c.parent_buildid, "the build that triggered it"),
         "parent_relationship": Field(buildsets.c.parent_relationship, "how it belongs to that build"),

@@ -309,7 +309,7 @@ class ForceScheduler(Scheduler):
             wanted = names if isinstance(names, list) else [names]
         elif builderid is not None:
             try:
-                builder = await self.master.data.get({}, ("builders", int(builderid)))
+                builder = await self.master.data.get({"fields": ["name"]}, ("builders", int(builderid)))
             except (TypeError, ValueError, OverflowError):
                 raise InvalidControlError(f"builderid must be a number, not {builderid!r}") from None
             wanted = [builder["name"]] if builder is not None else []

@@ -142,6 +142,8 @@ class Dialect:
     returns_updated: ClassVar[bool] = False
     #: whether one statement can insert into several tables
     chains_inserts: ClassVar[bool] = False
+    #: whether an INSERT of several rows takes less time than one INSERT for each, sent together
+    joins_rows: ClassVar[bool] = False
     #: whether LIMIT is written into a statement's text: a planner with one plan for all values guesses a parameter
     plans_by_limit: ClassVar[bool] = False
     #: the SQL that sets how many seconds a session's transactions may be idle; None if no other session waits for locks

@@ -27,7 +27,7 @@ from buildbot.db.dialects.base import (
     Session,
 )
 from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted, wrapped
-from buildbot.db.dialects.postgresql_prepared import PreparedCursor
+from buildbot.db.dialects.postgresql_prepared import NOT_PREPARED, PreparedCursor
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.dialects.replay import ReplayReader
 
@@ -58,7 +58,6 @@ SELECT pg_terminate_backend(pid) FROM pg_stat_activity
 WHERE pid = %s AND pid <> pg_backend_pid() AND datname = current_database() AND usename = current_user
 AND clock_timestamp() - backend_start > %s * interval '1 second'
 """
-_NOT_PREPARED = "26000"
 
 
 class _NotificationListener(threading.Thread):
@@ -105,6 +104,7 @@ class PostgreSQLDialect(Dialect):
     returns_inserted = True
     returns_updated = True
     chains_inserts = True
+    joins_rows = True
     plans_by_limit = True
     updates_in_order = False
     limits_idle = "SET idle_in_transaction_session_timeout = '{}s'"
@@ -258,7 +258,7 @@ class PostgreSQLDialect(Dialect):
 
     def is_transient(self, error: DBAPIError) -> bool:
         """As ``Dialect.is_transient``: deadlock, serialization failure, lock not available, prepared statement gone."""
-        return self._sqlstate(error) in ("40P01", "40001", "55P03", _NOT_PREPARED)
+        return self._sqlstate(error) in ("40P01", "40001", "55P03", NOT_PREPARED)
 
     def _is_gone(self, error: DBAPIError) -> bool:
         # no state: the client library lost the server, or got no connection; 57P0x: the server stops or starts;

@@ -24,6 +24,8 @@ Row = tuple[Any, ...]
 
 #: prepared statements of a connection; with more it forgets the oldest one
 MAX_PREPARED = 300
+#: the state of an error: there is no such prepared statement
+NOT_PREPARED = "26000"
 #: executions of one statement in one message
 _AT_ONCE = 500
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
@@ -182,8 +184,10 @@ class PreparedCursor:
         pgconn.exit_pipeline_mode()
         failed = next((result for result in results if result.status == pq.ExecStatus.FATAL_ERROR), None)
         if failed is not None:
-            self.statements.forget(bound)
-            raise errors.error_from_result(failed, self._connection.info.encoding)
+            error = errors.error_from_result(failed, self._connection.info.encoding)
+            # after an ALTER or DROP of its own psycopg deallocates all statements of the session
+            self.statements.forget(None if error.sqlstate == NOT_PREPARED else bound)
+            raise error
         return results[-2 if commit else -1]
 
     def _results(self) -> list[Any]:

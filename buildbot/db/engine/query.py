@@ -169,9 +169,9 @@ def only_one(query: Query) -> Query:
     return Query(limit=1, fields=query.fields, properties=query.properties)
 
 
-def in_one_statement(resource: Resource, query: Query) -> bool:
-    """Whether ``fetch`` takes one statement, so that its clock is that of the whole result."""
-    return not reader_of(resource, query.fields).takes_more(query.properties)
+def in_one_moment(resource: Resource, query: Query) -> bool:
+    """Whether the whole result of ``fetch`` is of the moment of its clock, without a snapshot."""
+    return reader_of(resource, query.fields).is_of_one_moment(query.properties)
 
 
 #: makes the SELECT of a query at a path for a dialect; of a shape (true), or with the query's own values

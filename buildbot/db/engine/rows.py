@@ -70,9 +70,9 @@ class Reader:
         statement = select(*self.columns).select_from(self.resource.table if source is None else source)
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
-    def takes_more(self, properties: Sequence[str] | None) -> bool:
-        """Whether ``entities`` needs further statements."""
-        return any(properties is not None or not related.on_request for _, related in self.related)
+    def is_of_one_moment(self, properties: Sequence[str] | None) -> bool:
+        """Whether ``entities`` adds nothing that may have changed since the rows were read."""
+        return all(r.fixed or (r.on_request and properties is None) for _, r in self.related)
 
     def entities(
         self,

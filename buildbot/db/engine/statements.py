@@ -27,6 +27,8 @@ from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
 
+#: the text of an INSERT of one row
+_ONE_ROW = re.compile(r"(INSERT INTO .* VALUES )(\([^()]*(?:\([^()]*\)[^()]*)*\))( RETURNING .*)?", re.DOTALL)
 #: rows in one INSERT
 MAX_ROWS = 50
 
@@ -41,13 +43,25 @@ class OwnRow(NamedTuple):
 class _Compiled:
     """One statement in the SQL of one database."""
 
-    __slots__ = ("_constants", "_names", "_ordered", "_repeated", "_spread", "reads", "table", "text")
+    __slots__ = (
+        "_constants",
+        "_names",
+        "_ordered",
+        "_repeated",
+        "_spread",
+        "is_plain_insert",
+        "reads",
+        "table",
+        "text",
+    )
 
     def __init__(self, statement: Executable, dialect: CoreDialect) -> None:
         # only the columns that the statement names
         compiled = statement.compile(dialect=dialect, column_keys=[])  # type: ignore[attr-defined]
         self.text = str(compiled)
         self.reads = isinstance(statement, SelectBase)
+        #: whether it inserts one row, and does nothing else
+        self.is_plain_insert = isinstance(statement, CoreInsert) and _ONE_ROW.fullmatch(self.text) is not None
         #: the table whose rows it changes; None if it may change rows of other tables, too
         self.table: str | None = None
         if isinstance(statement, CoreInsert | CoreUpdate) and isinstance(statement.table, Table):
@@ -94,7 +108,7 @@ class _Compiled:
         if repeated is None:
             named = re.compile(r"%\((\w+)\)s")
             names = named.findall(self.text) if self._names is None else self._names
-            match = re.fullmatch(r"(.* VALUES )(\(.*?\))( RETURNING .*)?", named.sub("%s", self.text), re.DOTALL)
+            match = _ONE_ROW.fullmatch(named.sub("%s", self.text))
             assert match is not None, self.text
             text = match[1] + ", ".join([match[2]] * len(rows)) + (match[3] or "")
             repeated = self._repeated[len(rows)] = text, names
@@ -178,8 +192,11 @@ class Statement:
         """Execute once per row, in as few round trips as the driver can."""
         if not rows:
             return
-        compiled, _ = self._prepare(conn)
-        execute(conn, compiled.text, [compiled.arguments(row) for row in rows], many=True)
+        compiled, dialect = self._prepare(conn)
+        if dialect.joins_rows and 1 < len(rows) <= MAX_ROWS and compiled.is_plain_insert:
+            execute(conn, *compiled.with_rows(rows))
+        else:
+            execute(conn, compiled.text, [compiled.arguments(row) for row in rows], many=True)
 
 
 def _list_in(core: Any) -> str | None:
