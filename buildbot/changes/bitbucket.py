@@ -56,7 +56,7 @@ class BitbucketPullrequestPoller(PollingChangeSource):
         checks.list_of(checks.text),
         doc="patterns (`bitbucket.source.*`) of what becomes properties of the change: what the API says, with dots",
     )
-    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: `OWNER/SLUG`")
+    name: Any = argument(None, checks.optional(checks.name), doc="unique among change sources; None: `OWNER/SLUG`")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -121,7 +121,7 @@ class GerritChangeSource(GerritEvents):
     )
     http_auth = argument(None, _login, renderable=True, doc="`(user, password)` for it")
     http_poll_interval = argument(30, checks.positive, doc="seconds between two such questions")
-    name = argument(
+    name: Any = argument(
         None,
         checks.optional(checks.name),
         doc="unique among change sources; None: `GerritChangeSource:USER@SERVER:PORT`",
@@ -242,7 +242,7 @@ class GerritEventLogPoller(GerritEvents, PollingChangeSource):
     firstFetchLookback = argument(
         30, checks.whole_number(), doc="the age of the oldest events of the first poll, in seconds"
     )
-    name = argument(
+    name: Any = argument(
         None, checks.optional(checks.name), doc="unique among change sources; None: `GerritEventLogPoller:BASEURL`"
     )
 

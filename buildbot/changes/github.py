@@ -67,7 +67,7 @@ class GitHubPullrequestPoller(PollingChangeSource):
     )
     category = category_argument()
     project = argument(None, checks.optional(checks.text), doc="of the changes; None: the repository's full name")
-    name = argument(
+    name: Any = argument(
         None,
         checks.optional(checks.name),
         doc="unique among change sources; None: `GitHubPullrequestPoller:OWNER/REPO`",

@@ -110,7 +110,7 @@ class GitPoller(PollingChangeSource):
         no error. None: the repository's default branch""",
     )
     branch = argument(None, checks.optional(checks.name), doc="a single branch, instead of `branches`")
-    workdir = argument(
+    workdir: Any = argument(
         None,
         checks.optional(checks.name),
         doc="directory for the mirrors, relative to the master's base directory; None: `gitpoller-work`",
@@ -120,7 +120,7 @@ class GitPoller(PollingChangeSource):
     category = category_argument()
     project = argument(None, checks.optional(checks.text), doc="of the changes")
     encoding = argument("utf-8", checks.encoding, doc="of authors, comments and file names that are not UTF-8")
-    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
+    name: Any = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
     sshPrivateKey, sshHostKey, sshKnownHosts, auth_credentials, git_credentials = login_arguments(
         "for the time of a poll", "several addresses", renderable=True
     )

@@ -88,7 +88,7 @@ class HgPoller(PollingChangeSource):
     revlink = argument(
         None, checks.optional(checks.function), doc="`f(branch, revision)` gives the link of a change; None: no link"
     )
-    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
+    name: Any = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -43,7 +43,7 @@ class MaildirSource(PollingChangeSource):
     category = argument("", checks.text, doc="of the changes")
     repository = argument("", checks.text, doc="of the changes, where the mail does not say")
     pollInterval = 10
-    name = argument(
+    name: Any = argument(
         None, checks.optional(checks.name), doc="unique among change sources; None: the class and `maildir`"
     )
 

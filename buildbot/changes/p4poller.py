@@ -64,7 +64,9 @@ class P4Source(PollingChangeSource):
     )
     revlink = argument(None, checks.optional(checks.function), doc="`f(branch, revision)` gives the link of a change")
     resolvewho = argument(None, checks.optional(checks.function), doc="`f(user)` gives the author of a change")
-    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: `P4Source:PORT:BASE`")
+    name: Any = argument(
+        None, checks.optional(checks.name), doc="unique among change sources; None: `P4Source:PORT:BASE`"
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -50,7 +50,7 @@ class PBChangeSource(ChangeSource):
         doc="""taken off the beginning of file names; files whose names do not begin so do not count, and neither do
         changes without other files""",
     )
-    name = argument(
+    name: Any = argument(
         None, checks.optional(checks.name), doc="unique among change sources; None: `PBChangeSource:` and the port"
     )
 

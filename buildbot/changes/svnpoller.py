@@ -92,7 +92,7 @@ class SVNPoller(PollingChangeSource):
         None, checks.optional(checks.name), doc="a file that has, and gets, the number of the last revision seen"
     )
     extra_args = argument((), checks.optional(checks.list_of(checks.text)), doc="further arguments of all svn commands")
-    name = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
+    name: Any = argument(None, checks.optional(checks.name), doc="unique among change sources; None: the address")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

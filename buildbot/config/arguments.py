@@ -19,23 +19,28 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, TypeVar, overload
 from weakref import WeakKeyDictionary
 
-from buildbot.config.checks import anything, suggestion
+from buildbot.config.checks import Check, CheckOf, anything, suggestion
 from buildbot.config.errors import error
 from buildbot.interfaces import holds_renderable
 
+T = TypeVar("T")
+D = TypeVar("D")
 
-class _Required:
+
+class Required:
+    """The type of `REQUIRED`."""
+
     def __repr__(self) -> str:
         return "required"
 
 
 #: the default of an argument that must be given
-REQUIRED: Any = _Required()
+REQUIRED: Final = Required()
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +56,7 @@ class Argument:
     """
 
     default: Any
-    check: Callable[[Any], Any]
+    check: Check
     rendered: bool
     renderable: bool
     doc: str
@@ -68,15 +73,27 @@ class Argument:
         return self.check(value)
 
 
+@overload
+def argument(
+    default: Required, check: CheckOf[T], *, doc: str, rendered: bool = False, renderable: bool = False
+) -> T: ...
+@overload
+def argument(default: D, check: CheckOf[T], *, doc: str, rendered: bool = False, renderable: bool = False) -> D | T: ...
+@overload
+def argument(default: Any, *, doc: str, rendered: bool = False, renderable: bool = False) -> Any: ...
 def argument(
     default: Any,
-    check: Callable[[Any], Any] = anything,
+    check: Check = anything,
     *,
     doc: str,
     rendered: bool = False,
     renderable: bool = False,
 ) -> Any:
-    """Declare an argument in the body of a class; see `Argument`. The default itself is not checked."""
+    """Declare an argument in the body of a class; see `Argument`. The default itself is not checked.
+
+    For type checkers the attribute has the type of what ``check`` gives, or of the default; if it may be a renderable,
+    that is its type once it is rendered.
+    """
     return Argument(default, check, rendered, renderable, " ".join(doc.split()))
 
 

@@ -7,10 +7,17 @@ import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar, overload
 from urllib.parse import urlsplit
 
-Check = Callable[[Any], Any]
+T = TypeVar("T")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+
+#: gives the value to keep, of the type ``T``, or raises ValueError
+CheckOf: TypeAlias = Callable[[Any], T]
+#: the same, where it does not matter which type the value has
+Check: TypeAlias = CheckOf[Any]
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
@@ -27,28 +34,28 @@ def kind(value: object) -> str:
     return f"{text} ({name})" if len(text) <= 60 else f"a value of type {name}"
 
 
-def text(value: Any) -> str:
+def text(value: object) -> str:
     """A string."""
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {kind(value)}")
     return value
 
 
-def bytes_(value: Any) -> bytes:
+def bytes_(value: object) -> bytes:
     """Bytes."""
     if not isinstance(value, bytes):
         raise ValueError(f"must be bytes, not {kind(value)}")
     return value
 
 
-def name(value: Any) -> str:
+def name(value: object) -> str:
     """A text that is not empty."""
     if not isinstance(value, str) or not value:
         raise ValueError(f"must be a text that is not empty, not {kind(value)}")
     return value
 
 
-def url(value: Any) -> str:
+def url(value: object) -> str:
     """An http or https URL, unchanged."""
     parts = urlsplit(text(value))
     if parts.scheme not in ("http", "https") or not parts.netloc:
@@ -56,30 +63,30 @@ def url(value: Any) -> str:
     return str(value)
 
 
-def base_url(value: Any) -> str:
+def base_url(value: object) -> str:
     """An http or https URL with a slash at its end, which is added if it is missing."""
     checked = url(value)
     return checked if checked.endswith("/") else checked + "/"
 
 
-def boolean(value: Any) -> bool:
+def boolean(value: object) -> bool:
     """True or False."""
     if not isinstance(value, bool):
         raise ValueError(f"must be True or False, not {kind(value)}")
     return value
 
 
-def flag(value: Any) -> Any:
+def flag(value: object) -> object:
     """Any value that Python takes for true or false, but no function, which would always be true."""
     if callable(value):
         raise ValueError(f"must be True, False or a renderable, not {kind(value)}")
     return value
 
 
-def whole_number(minimum: int = 0) -> Check:
+def whole_number(minimum: int = 0) -> CheckOf[int]:
     """An int of at least ``minimum``."""
 
-    def check(value: Any) -> int:
+    def check(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"must be a whole number, not {kind(value)}")
         if value < minimum:
@@ -89,10 +96,10 @@ def whole_number(minimum: int = 0) -> Check:
     return check
 
 
-def number(minimum: float = 0) -> Check:
+def number(minimum: float = 0) -> CheckOf[int | float]:
     """An int or float of at least ``minimum``."""
 
-    def check(value: Any) -> int | float:
+    def check(value: object) -> int | float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"must be a number, not {kind(value)}")
         if value < minimum:
@@ -102,20 +109,20 @@ def number(minimum: float = 0) -> Check:
     return check
 
 
-def positive(value: Any) -> int | float:
+def positive(value: object) -> int | float:
     """A finite number above 0."""
-    checked: int | float = number(float("-inf"))(value)
+    checked = number(float("-inf"))(value)
     if not 0 < checked < float("inf"):
         raise ValueError(f"must be a number above 0, not {value!r}")
     return checked
 
 
-def optional(check: Check) -> Check:
+def optional(check: CheckOf[T]) -> CheckOf[T | None]:
     """None, or a value that ``check`` accepts."""
     return lambda value: None if value is None else check(value)
 
 
-def off_or(check: Check) -> Check:
+def off_or(check: CheckOf[T]) -> CheckOf[T | None]:
     """False or None (both mean off, and become None), or a value that ``check`` accepts."""
     return lambda value: None if value is False or value is None else check(value)
 
@@ -123,7 +130,7 @@ def off_or(check: Check) -> Check:
 def regular_expression(value: Any) -> re.Pattern[str]:
     """A regular expression of text, or a compiled one; compiled."""
     try:
-        compiled = re.compile(value)
+        compiled: re.Pattern[str] = re.compile(value)
     except (re.error, TypeError) as problem:
         raise ValueError(f"must be a regular expression, not {kind(value)} ({problem})") from None
     if not isinstance(compiled.pattern, str):
@@ -131,31 +138,40 @@ def regular_expression(value: Any) -> re.Pattern[str]:
     return compiled
 
 
-def pattern(value: Any) -> Any:
+def pattern(value: T) -> T:
     """A regular expression of text, or a compiled one, unchanged."""
     regular_expression(value)
     return value
 
 
-def one_of(*allowed: Any) -> Check:
+def one_of(*allowed: T) -> CheckOf[T]:
     """One of some values."""
 
-    def check(value: Any) -> Any:
+    def check(value: Any) -> T:
         if not any(value == option and type(value) is type(option) for option in allowed):
             close = suggestion(value, [a for a in allowed if isinstance(a, str)]) if isinstance(value, str) else ""
             raise ValueError(f"must be one of {', '.join(map(repr, allowed))}, not {kind(value)}{close}")
-        return value
+        kept: T = value
+        return kept
 
     return check
 
 
-def function(value: Any) -> Callable[..., Any]:
+def function(value: object) -> Callable[..., Any]:
     """Something that can be called."""
     if not callable(value):
         raise ValueError(f"must be a function, not {kind(value)}")
-    return value  # type: ignore[no-any-return]
+    return value
 
 
+@overload
+def either(first: CheckOf[T], second: CheckOf[T2], /, *, otherwise: str) -> CheckOf[T | T2]: ...
+@overload
+def either(
+    first: CheckOf[T], second: CheckOf[T2], third: CheckOf[T3], /, *, otherwise: str
+) -> CheckOf[T | T2 | T3]: ...
+@overload
+def either(*checks: Check, otherwise: str) -> Check: ...
 def either(*checks: Check, otherwise: str) -> Check:
     """The result of the first of ``checks`` that accepts the value; otherwise the error "must be ``otherwise``"."""
 
@@ -170,14 +186,14 @@ def either(*checks: Check, otherwise: str) -> Check:
     return check
 
 
-def sequence(value: Any) -> list[Any]:
+def sequence(value: object) -> list[Any]:
     """A list or tuple, as a list."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise ValueError(f"must be a list, not {kind(value)}")
     return list(value)
 
 
-def mapping(value: Any) -> dict[str, Any]:
+def mapping(value: object) -> dict[str, Any]:
     """A dictionary with string keys, copied."""
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a dictionary, not {kind(value)}")
@@ -187,17 +203,17 @@ def mapping(value: Any) -> dict[str, Any]:
     return dict(value)
 
 
-def dictionary(value: Any) -> Any:
+def dictionary(value: object) -> Mapping[Any, Any]:
     """A dictionary with keys of any kind, unchanged."""
     if not isinstance(value, Mapping):
         raise ValueError(f"must be a dictionary, not {kind(value)}")
     return value
 
 
-def list_of(check: Check) -> Check:
+def list_of(check: CheckOf[T]) -> CheckOf[list[T]]:
     """A list whose elements ``check`` accepts."""
 
-    def every(value: Any) -> list[Any]:
+    def every(value: object) -> list[T]:
         checked = []
         for number_, element in enumerate(sequence(value), 1):
             try:
@@ -209,7 +225,7 @@ def list_of(check: Check) -> Check:
     return every
 
 
-def encoding(value: Any) -> str:
+def encoding(value: object) -> str:
     """The name of a text encoding that Python knows."""
     try:
         codecs.lookup(text(value))
@@ -218,7 +234,7 @@ def encoding(value: Any) -> str:
     return str(value)
 
 
-def only_utf8(value: Any) -> str:
+def only_utf8(value: object) -> str:
     """The name of UTF-8: another encoding of commands' output must be set in the worker."""
     try:
         name = codecs.lookup(text(value)).name
@@ -231,7 +247,7 @@ def only_utf8(value: Any) -> str:
     return "utf-8"
 
 
-def properties(value: Any) -> dict[str, Any]:
+def properties(value: object) -> dict[str, Any]:
     """A dictionary of property values by name: JSON, or renderables of JSON."""
     checked = mapping(value)
     for name, each in checked.items():
@@ -242,15 +258,15 @@ def properties(value: Any) -> dict[str, Any]:
     return checked
 
 
-def _renderable(value: Any) -> None:
+def _renderable(value: object) -> None:
     if not hasattr(value, "getRenderingFor") or isinstance(value, type):
         raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
 
-def patterns(*names: str) -> Check:
+def patterns(*names: str) -> CheckOf[dict[str, re.Pattern[str]]]:
     """A dictionary of regular expressions, texts or compiled, by some of these names; compiled."""
 
-    def check(value: Any) -> dict[str, re.Pattern[str]]:
+    def check(value: object) -> dict[str, re.Pattern[str]]:
         compiled = {}
         for name, each in mapping(value).items():
             if name not in names:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from buildbot.config import checks
-from buildbot.config.arguments import Argument, argument
+from buildbot.config.arguments import argument
 from buildbot.util.git_credential import auth_credentials, git_credentials
 
 
-def login_arguments(time: str, repositories: str, **how: bool) -> tuple[Argument, ...]:
+def login_arguments(time: str, repositories: str, **how: bool) -> tuple[Any, ...]:
     """Declare ``sshPrivateKey``, ``sshHostKey``, ``sshKnownHosts``, ``auth_credentials`` and ``git_credentials``.
 
     Args:
@@ -18,7 +18,7 @@ def login_arguments(time: str, repositories: str, **how: bool) -> tuple[Argument
         **how: ``rendered`` or ``renderable``, as in `argument`.
     """
     text = checks.optional(checks.text)
-    key: Any = argument(None, text, doc=f"a private key to log in with by ssh. It is in a file {time} only", **how)
+    key = argument(None, text, doc=f"a private key to log in with by ssh. It is in a file {time} only", **how)
     host_key = argument(
         None,
         text,

@@ -26,7 +26,7 @@ def _environment(value: Any) -> Any:
 class EnvironmentMixin:
     """For steps that run programs on the worker: the arguments about how the programs run."""
 
-    env = argument(
+    env: Mapping[str, Any] | None = argument(
         MappingProxyType({}),
         checks.optional(_environment),
         rendered=True,

@@ -74,7 +74,7 @@ class ShellMixin(EnvironmentMixin):
     usePTY = argument(
         False, checks.flag, rendered=True, doc="run it in a terminal of its own, where the worker has them"
     )
-    logfiles = argument(
+    logfiles: Mapping[str, Any] | None = argument(
         MappingProxyType({}),
         checks.optional(_logfiles),
         rendered=True,
@@ -98,7 +98,7 @@ class ShellMixin(EnvironmentMixin):
         doc="seconds between SIGTERM and `interruptSignal`; None: no SIGTERM",
     )
     initialStdin = argument(None, _input, rendered=True, doc="its standard input")
-    decodeRC = argument(
+    decodeRC: Mapping[int, int] | None = argument(
         MappingProxyType({0: SUCCESS}),
         checks.optional(_codes),
         rendered=True,

@@ -289,7 +289,7 @@ class BuildStep(StepDescription):
         """
         return self.__calls.begin(self.__logs.add(name, type, logEncoding))
 
-    async def watched_log(self, name: str, lazy: bool = False) -> Log:
+    async def watched_log(self, name: str, lazy: object = False) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
 
         A lazy log is stored when its first text comes.

@@ -80,7 +80,7 @@ class StepDescription(Declared):
         doc="""how bytes that the step adds to its logs become text: the name of an encoding, or a function; None:
         UTF-8. What workers send is text already""",
     )
-    progressMetrics = argument((), checks.list_of(checks.text), doc="the names for `setProgress`")
+    progressMetrics: Collection[str] = argument((), checks.list_of(checks.text), doc="the names for `setProgress`")
     useProgress = argument(True, checks.flag, doc="whether its time can be predicted from earlier builds")
     locks = argument(
         (), lock_list, renderable=True, doc="the locks that it holds while it runs: a list of `lock.access(…)`"

@@ -47,7 +47,7 @@ class StepLogs:
             self._opening.create(self._make(name, "s"))
         return self._by_name[name]
 
-    async def watched(self, name: str, lazy: bool) -> Log:
+    async def watched(self, name: str, lazy: object) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
 
         A lazy log is stored when its first text comes.

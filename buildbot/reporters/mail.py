@@ -112,7 +112,7 @@ class MailNotifier(ReporterBase):
     useSmtps = argument(False, checks.boolean, doc="speak TLS from the first byte, usually on port 465")
     verify = argument(True, checks.boolean, doc="check the server's certificate")
     smtpUser = argument(None, checks.optional(checks.text), renderable=True, doc="log in as this user")
-    smtpPassword = argument(None, checks.optional(checks.text), renderable=True, doc="with this password")
+    smtpPassword: Any = argument(None, checks.optional(checks.text), renderable=True, doc="with this password")
     lookup = argument(
         None, _lookup, doc="makes addresses of names: a domain, or an object with `getAddress(name)`, which may be None"
     )

@@ -26,14 +26,14 @@ class _BasicScheduler(ChangeScheduler):
     With a timer the changes of one *line* are built together: `line` says what stands for one.
     """
 
-    builderNames = argument((), checks.list_of(checks.text), renderable=True, doc="see `Scheduler`")
+    builderNames: Any = argument((), checks.list_of(checks.text), renderable=True, doc="see `Scheduler`")
     treeStableTimer = argument(
         None,
         checks.optional(checks.number()),
         doc="""seconds without a change before what came is built, all together. None or 0: each important change is
         built at once, alone""",
     )
-    reason = argument(
+    reason: Any = argument(
         REASON,
         checks.optional(checks.text),
         doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",

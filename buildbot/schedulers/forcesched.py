@@ -96,9 +96,9 @@ class ForceScheduler(Scheduler):
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames")
     builderNames = argument(REQUIRED, checks.list_of(checks.text), doc="names of the builders that it may force")
-    username = argument(None, _parameter, doc="the parameter of the form that says who forces; None: a text field")
-    reason = argument(None, _parameter, doc="the parameter of the reason; None: a text field")
-    priority = argument(None, _parameter, doc="the parameter of the priority; None: a number field")
+    username: Any = argument(None, _parameter, doc="the parameter of the form that says who forces; None: a text field")
+    reason: Any = argument(None, _parameter, doc="the parameter of the reason; None: a text field")
+    priority: Any = argument(None, _parameter, doc="the parameter of the priority; None: a number field")
     reasonString = argument(
         "A build was forced by '%(owner)s': %(reason)s",
         _reason,
@@ -106,12 +106,12 @@ class ForceScheduler(Scheduler):
     )
     buttonName = argument(None, checks.optional(checks.text), doc="of the page's button; None: the name")
     label = argument(None, checks.optional(checks.text), doc="of the form; None: the name")
-    codebases = argument(
+    codebases: Any = argument(
         None,
         _codebases,
         doc="`CodebaseParameter` of each codebase, or its name; None: one for the codebase without a name",
     )
-    properties = argument(
+    properties: Any = argument(
         None,
         checks.optional(checks.list_of(_one_parameter)),
         doc="further parameters; each becomes a property",

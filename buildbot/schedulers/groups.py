@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 from buildbot.config import checks as configured
@@ -36,7 +37,7 @@ class NestedParameter(BaseParameter):
     type = "nested"
     extra = ("layout", "columns")
     positional: ClassVar[tuple[str, ...]] = ("name", "fields", "label", "layout", "columns")
-    fields = argument((), configured.list_of(_parameter), doc="the parameters in it")
+    fields: Sequence[BaseParameter] = argument((), configured.list_of(_parameter), doc="the parameters in it")
     layout = argument(
         "vertical",
         configured.one_of("vertical", "simple", "tabs"),
@@ -147,7 +148,7 @@ class CodebaseParameter(NestedParameter):
     positional: ClassVar[tuple[str, ...]] = (
         "codebase", "name", "label", "branch", "revision", "repository", "project", "patch",
     )  # fmt: skip
-    name = argument(None, configured.optional(configured.text), doc="of the group; None: the codebase's")
+    name: Any = argument(None, configured.optional(configured.text), doc="of the group; None: the codebase's")
     codebase = argument(REQUIRED, configured.text, doc="its name; empty for the one without")
     branch = argument(StringParameter("branch", "Branch:"), _field, doc="the parameter of the branch, a text, or None")
     revision = argument(StringParameter("revision", "Revision:"), _field, doc="the same of the revision")

@@ -56,7 +56,7 @@ class BaseParameter(Declared, Configured):
 
     positional: ClassVar[tuple[str, ...]] = ("name", "label", "tablabel", "regex")
     name = argument(REQUIRED, configured.text, doc="of the property that it sets")
-    label = argument(None, configured.optional(configured.text), doc="text at the field; None: the name")
+    label: Any = argument(None, configured.optional(configured.text), doc="text at the field; None: the name")
     tablabel = argument(None, configured.optional(configured.text), doc="title of a tab that shows it; None: the label")
     regex = argument(
         None, configured.optional(_pattern), doc="a pattern that the submitted text must match from the beginning"

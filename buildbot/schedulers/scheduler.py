@@ -75,7 +75,7 @@ class Scheduler(ClaimedPart):
     never_raises: ClassVar[bool] = False
 
     positional: ClassVar[tuple[str, ...]] = ("name", "builderNames", "properties", "codebases", "priority")
-    builderNames = argument(
+    builderNames: Any = argument(
         REQUIRED,
         checks.list_of(checks.text),
         renderable=True,
@@ -83,13 +83,13 @@ class Scheduler(ClaimedPart):
         renderables, is rendered for each buildset: it is given the buildset's properties and those of its changes, with
         `master`, `sourcestamps`, `changes` and `files`""",
     )
-    properties = argument(
+    properties: Any = argument(
         None,
         checks.optional(checks.mapping),
         renderable=True,
         doc="properties of every buildset, by name; renderables are rendered when it is made",
     )
-    codebases = argument(
+    codebases: Any = argument(
         None,
         _codebases,
         doc="""which codebases its builds are made from: a list of names, or `{name: {repository, branch, revision,

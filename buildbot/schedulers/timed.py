@@ -61,13 +61,13 @@ class _Timed(ChangeScheduler):
         checks.optional(checks.text),
         doc="what to build; None is the default branch. With `onlyIfChanged` only its changes count",
     )
-    onlyIfChanged = argument(
+    onlyIfChanged: Any = argument(
         False,
         checks.flag,
         doc="""skip a time if no important change came since the last. While no change of any kind has come at all, the
         first build needs none""",
     )
-    reason = argument(
+    reason: Any = argument(
         REASON,
         checks.optional(checks.text),
         doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",

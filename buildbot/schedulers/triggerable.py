@@ -96,7 +96,7 @@ class Triggered(Scheduler):
 class Triggerable(Triggered):
     """Builds when a ``Trigger`` step says so. Without a priority its requests have that of the triggering build's."""
 
-    reason = argument(
+    reason: Any = argument(
         None,
         checks.optional(checks.text),
         doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler was triggered",

@@ -45,7 +45,7 @@ class GitDiffInfo(GitServerStep):
         doc="the branch, or any other commit; a branch that is not in the worker's directory is fetched",
     )
     dataName = argument("diffinfo-master", _data_name, rendered=True, doc="the name of the build data")
-    repourl = argument(
+    repourl: Any = argument(
         None,
         checks.optional(address),
         rendered=True,

@@ -76,7 +76,7 @@ class MasterShellCommand(BuildStep):
         doc="""its whole environment, without the variables whose value is None; None: that of the master. `${NAME}` in
         a value is replaced from the master's, lists are joined with `:`""",
     )
-    workdir = argument(
+    workdir: Any = argument(
         None,
         checks.optional(checks.text),
         rendered=True,
@@ -305,7 +305,7 @@ class SetProperties(BuildStep):
     positional: ClassVar[tuple[str, ...]] = ("properties",)
     description = "Setting Properties"
     descriptionDone = "Properties Set"
-    properties = argument(
+    properties: Mapping[str, Any] | None = argument(
         MappingProxyType({}),
         checks.optional(checks.mapping),
         rendered=True,

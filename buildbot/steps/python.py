@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -140,7 +141,7 @@ class Sphinx(ShellMixin, BuildStep):
     sphinx_builder = argument(None, checks.optional(checks.text), rendered=True, doc="what to make, such as `html`")
     sphinx = argument("sphinx-build", checks.name, rendered=True, doc="the program")
     tags = argument((), checks.list_of(checks.text), rendered=True, doc="tags that are set")
-    defines = argument(
+    defines: Mapping[str, Any] = argument(
         MappingProxyType({}), checks.mapping, rendered=True, doc="values of `conf.py`; True stands for 1"
     )
     strict_warnings = argument(False, checks.flag, rendered=True, doc="warnings are a failure")

@@ -143,7 +143,7 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
         """Run the command and count."""
         await self.__set_up_suppressions()
         enter, leave = self.directoryEnterPattern, self.directoryLeavePattern
-        self.__directories = Directories(enter and re.compile(enter), leave and re.compile(leave))
+        self.__directories = Directories(re.compile(enter) if enter else None, re.compile(leave) if leave else None)
         if self.warningPattern is not None:
             self.addLogObserver("stdio", _Lines(re.compile(self.warningPattern), self.__directories, self.__see))
         command = await self.runCommand(await self.makeRemoteShellCommand())

@@ -49,9 +49,14 @@ def suppression(value: Any) -> Suppression:
     return Suppression(patterns[0], patterns[1], lines[0], lines[1])
 
 
+def _as_given(value: Any) -> Any:
+    suppression(value)
+    return value
+
+
 def suppressions(value: Any) -> list[tuple[Any, ...]]:
     """A list of ``(file, text, first, last)``, checked, as it was given."""
-    return [tuple(each) for each in checks.list_of(lambda each: suppression(each) and each)(value)]
+    return [tuple(each) for each in checks.list_of(_as_given)(value)]
 
 
 def read(lines: Iterable[str]) -> list[Suppression]:

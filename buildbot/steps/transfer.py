@@ -206,7 +206,7 @@ class FileUpload(UploadStep):
     workersrc = argument(REQUIRED, checks.name, rendered=True, doc="the file, relative to the step's directory")
     blocksize = _blocksize(256 * 1024)
     mode = argument(None, checks.optional(_mode), rendered=True, doc=_MODE_DOC)
-    keepstamp = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's file")
+    keepstamp: Any = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's file")
 
     async def run(self) -> int:
         """Take it."""
@@ -257,7 +257,7 @@ class MultipleFileUpload(UploadStep):
         "url",
         "urlText",
     )
-    workersrcs = argument(
+    workersrcs: Any = argument(
         REQUIRED, _sources, rendered=True, doc="the files and directories, a list or a text; with `glob`: patterns"
     )
     blocksize = _blocksize(16 * 1024)
@@ -266,7 +266,7 @@ class MultipleFileUpload(UploadStep):
     compress = argument(
         None, checks.one_of(None, *COMPRESSIONS), rendered=True, doc="pack directories: `'gz'`, `'bz2'` or None"
     )
-    keepstamp = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's files")
+    keepstamp: Any = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's files")
 
     async def run(self) -> int:
         """Take them, in their order, up to the first that cannot be taken."""

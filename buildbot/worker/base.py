@@ -74,14 +74,16 @@ class AbstractWorker(Declared):
         _name,
         doc="what the worker calls itself; a letter, then letters, digits, `_`, `-` and `.`, at most 50",
     )
-    password = argument(REQUIRED, checks.name, doc="what it proves to know at login")
+    password: Any = argument(REQUIRED, checks.name, doc="what it proves to know at login")
     max_builds = argument(
         None,
         checks.optional(checks.whole_number(1)),
         doc="how many builds it runs at once; None: one for each of its builders",
     )
-    properties = argument(None, checks.optional(checks.mapping), renderable=True, doc="set on each build that it runs")
-    defaultProperties = argument(
+    properties: Any = argument(
+        None, checks.optional(checks.mapping), renderable=True, doc="set on each build that it runs"
+    )
+    defaultProperties: Any = argument(
         None,
         checks.optional(checks.mapping),
         renderable=True,
@@ -103,7 +105,7 @@ class AbstractWorker(Declared):
         checks.optional(checks.number()),
         doc="seconds after which a worker that went away, or did not come, is reported as missing; 0 or None: never",
     )
-    notify_on_missing = argument(
+    notify_on_missing: Any = argument(
         None,
         checks.optional(
             checks.either(checks.text, checks.list_of(checks.text), otherwise="an address or a list of addresses")
@@ -228,7 +230,7 @@ class AbstractWorker(Declared):
 class Worker(AbstractWorker):
     """A `buildbot-worker` agent on any machine, which connects to the master."""
 
-    password = argument(
+    password: Any = argument(
         REQUIRED,
         checks.name,
         renderable=True,

@@ -29,7 +29,7 @@ def _master(value: Any) -> Any:
 class DockerBaseWorker(AbstractLatentWorker):
     """A worker on demand whose agent runs in a container, and is told by its environment where to log in."""
 
-    password = argument(None, checks.optional(checks.name), doc="what the agent proves to know; None: one is made")
+    password: Any = argument(None, checks.optional(checks.name), doc="what the agent proves to know; None: one is made")
     masterFQDN = argument(
         None,
         checks.optional(_master),

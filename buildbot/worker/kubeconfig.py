@@ -88,7 +88,7 @@ class KubeHardcodedConfig(KubeConfigLoaderBase):
     """A cluster of which the configuration says everything."""
 
     positional: ClassVar[tuple[str, ...]] = ("master_url",)
-    master_url = argument(None, checks.optional(checks.url), doc="the URL of the API")
+    master_url: Any = argument(None, checks.optional(checks.url), doc="the URL of the API")
     bearerToken = argument(
         None, checks.optional(checks.name), renderable=True, doc="a token that is sent with each request"
     )

@@ -47,7 +47,7 @@ class LocalWorker(AbstractWorker):
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name", "workdir")
-    password = argument(None, _none_given, doc="made by the master")
+    password: Any = argument(None, _none_given, doc="made by the master")
     workdir = argument(
         None,
         checks.optional(checks.name),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Protocol, TypedDict, TypeVar
 
 from twisted.internet.threads import deferToThread
@@ -71,29 +72,30 @@ def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Direc
     return opened
 
 
-def _uri(value: Any) -> str:
+def _uri(value: object) -> str:
     if not isinstance(value, str) or not value.lower().startswith(("ldap://", "ldaps://", "ldapi://")):
         raise ValueError(f"must be an address such as 'ldaps://ldap.example.org', not {checks.kind(value)}")
     return value
 
 
-def _password(value: Any) -> str:
+def _password(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not a value of type {type(value).__name__}")
     return value
 
 
-def _pattern(name: str) -> checks.Check:
+def _pattern(name: str) -> checks.CheckOf[str]:
     """A filter with a place for one value."""
 
-    def check(value: Any) -> str:
+    def check(value: object) -> str:
         try:
-            checks.text(value) % {name: ""}
+            pattern = checks.text(value)
+            pattern % {name: ""}
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"must be a filter with %({name})s in it, not {checks.kind(value)}") from None
-        if f"%({name})s" not in value:
+        if f"%({name})s" not in pattern:
             raise ValueError(f"must have %({name})s in it, not {checks.kind(value)}")
-        return str(value)
+        return pattern
 
     return check
 
@@ -152,9 +154,10 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
 
     async def getUserAvatar(self, email: bytes, username: bytes | None, size: int, defaultAvatarUrl: str) -> Any:
         """As ``AvatarBase.getUserAvatar``."""
-        if self.avatarPattern is None or not email:
+        if self.avatarPattern is None or self.avatarData is None or not email:
             return None
-        found = await self.__asked(self.__picture, email.decode(errors="replace"))
+        ask = partial(self.__picture, self.avatarPattern, self.avatarData)
+        found = await self.__asked(ask, email.decode(errors="replace"))
         if isinstance(found, str):
             raise Redirect(found)
         return found
@@ -180,17 +183,19 @@ class LdapUserInfo(UserInfoProviderBase, AvatarBase):
         dn, attributes = entries[0]
         known: dict[str, Any] = {name: attributes.get(name) for name in self.accountExtraFields or ()}
         known |= {"full_name": attributes.get(self.accountFullName), "email": attributes.get(self.accountEmail)}
-        if self.groupBase is not None:
+        if self.groupBase is not None and self.groupMemberPattern is not None and self.groupName is not None:
             pattern = self.groupMemberPattern % {"dn": escape_filter_chars(dn)}
             groups = self.__found(connection, self.groupBase, pattern, [self.groupName])
             known["groups"] = [found[self.groupName] for _, found in groups if self.groupName in found]
         return known
 
-    def __picture(self, connection: Directory, email: str) -> tuple[str, bytes] | str | None:
-        pattern = self.avatarPattern % {"email": escape_filter_chars(email)}
-        connection.search(self.accountBase, pattern, attributes=[self.avatarData])
+    def __picture(
+        self, pattern: str, attribute: str, connection: Directory, email: str
+    ) -> tuple[str, bytes] | str | None:
+        wanted = pattern % {"email": escape_filter_chars(email)}
+        connection.search(self.accountBase, wanted, attributes=[attribute])
         for entry in _entries(connection):
-            for value in entry["raw_attributes"].get(self.avatarData) or ():
+            for value in entry["raw_attributes"].get(attribute) or ():
                 if value.startswith((b"http://", b"https://")):
                     return str(value.decode(errors="replace"))
                 for start, kind in _PICTURES:

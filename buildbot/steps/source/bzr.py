@@ -21,7 +21,7 @@ class Bzr(Source):
     sigterm_time_s: ClassVar[float | None] = 1
     positional: ClassVar[tuple[str, ...]] = ("repourl", "baseURL", "mode", "method", "defaultBranch")
     repourl = argument(None, checks.optional(address), rendered=True, doc="the address of the one branch")
-    baseURL = argument(
+    baseURL: Any = argument(
         None,
         checks.optional(address),
         rendered=True,

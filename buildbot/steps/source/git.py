@@ -126,7 +126,7 @@ class Git(GitServerStep, Source):
         rendered=True,
         doc="fetch all tags also where `shallow` is set; without it they are always fetched",
     )
-    progress = argument(
+    progress: Any = argument(
         True,
         checks.flag,
         rendered=True,

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -29,6 +29,8 @@ from buildbot.www.authz.endpointmatchers import (
 from buildbot.www.authz.roles import RolesFromBase, RolesFromOwner
 from buildbot.www.errors import RefusedError
 from buildbot.www.sessions import Visitor
+
+T = TypeVar("T")
 
 
 class Right(TypedDict):
@@ -64,19 +66,19 @@ class Forbidden(RefusedError):
         super().__init__(403, msg.decode(errors="replace") if isinstance(msg, bytes) else msg)
 
 
-def _rule(value: Any) -> EndpointMatcherBase:
+def _rule(value: object) -> EndpointMatcherBase:
     if not isinstance(value, EndpointMatcherBase):
         raise ValueError(f"must be a matcher such as util.AnyEndpointMatcher(role=…), not {checks.kind(value)}")
     return value
 
 
-def _role_matcher(value: Any) -> RolesFromBase:
+def _role_matcher(value: object) -> RolesFromBase:
     if not isinstance(value, RolesFromBase):
         raise ValueError(f"must be a matcher such as util.RolesFromGroups(), not {checks.kind(value)}")
     return value
 
 
-def _none_or(check: checks.Check) -> checks.Check:
+def _none_or(check: checks.CheckOf[list[T]]) -> checks.CheckOf[list[T]]:
     return lambda value: [] if value is None else check(value)
 
 
@@ -90,9 +92,11 @@ class Authz(Declared):
     """
 
     positional = ("allowRules", "roleMatchers", "stringsMatcher")
-    allowRules = argument((), _none_or(checks.list_of(_rule)), doc="the rules, in order")
-    roleMatchers = argument((), _none_or(checks.list_of(_role_matcher)), doc="give the roles of a user")
-    stringsMatcher = argument(
+    allowRules: Sequence[EndpointMatcherBase] = argument((), _none_or(checks.list_of(_rule)), doc="the rules, in order")
+    roleMatchers: Sequence[RolesFromBase] = argument(
+        (), _none_or(checks.list_of(_role_matcher)), doc="give the roles of a user"
+    )
+    stringsMatcher: Callable[..., Any] = argument(
         fnmatchStrMatcher,
         checks.function,
         doc="how rules compare names: `util.fnmatchStrMatcher`, `util.reStrMatcher` or another f(value, pattern)",
@@ -117,7 +121,7 @@ class Authz(Declared):
     @property
     def match(self) -> Callable[[str, str], bool]:
         """Whether a name fits a pattern, by `stringsMatcher`."""
-        return self.stringsMatcher  # type: ignore[no-any-return]
+        return self.stringsMatcher
 
     @property
     def ownerRoleMatchers(self) -> list[RolesFromOwner]:
@@ -131,8 +135,10 @@ class Authz(Declared):
     def setMaster(self, master: Any) -> None:
         """Take the master."""
         self.master = master
-        for each in (*self.allowRules, *self.roleMatchers):
-            each.setAuthz(self)
+        for rule in self.allowRules:
+            rule.setAuthz(self)
+        for matcher in self.roleMatchers:
+            matcher.setAuthz(self)
 
     def attach(self, master: Any, anonymous_control: bool) -> None:
         """Prepare for requests.

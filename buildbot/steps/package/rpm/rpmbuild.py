@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -45,7 +46,7 @@ class RpmBuild(ShellMixin, BuildStep):
     sourcedir, specdir, srcrpmdir = map(_directory, ("sourcedir", "specdir", "srcrpmdir"))
     rpmbuild = argument("rpmbuild", checks.name, rendered=True, doc="the program")
     dist = argument(".el6", checks.text, rendered=True, doc="what `dist` is defined as")
-    define = argument(MappingProxyType({}), checks.mapping, rendered=True, doc="further definitions")
+    define: Mapping[str, Any] = argument(MappingProxyType({}), checks.mapping, rendered=True, doc="further definitions")
     autoRelease = argument(
         False, checks.flag, rendered=True, doc="define `_release` as a number that rises with each build of the file"
     )
