@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from buildbot.data.connector import DataConnector
 from buildbot.db.connector import DBConnector
 from buildbot.mq.connector import MQConnector
 from buildbot.util.metrics import Metrics
+from buildbot.util.reactor import IReactor
 
 if TYPE_CHECKING:
     from buildbot.util.httpclient import HttpClient
@@ -44,7 +45,7 @@ class Master(Protocol):
         """The numbers that it reports."""
 
     @property
-    def reactor(self) -> Any:
+    def reactor(self) -> IReactor:
         """Twisted's reactor, or a Clock in tests; its time is good for measuring only, see `wall_seconds`."""
 
     @property

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.defer import maybeDeferred
 
+from buildbot.mq.subscription import Subscription
 from buildbot.process.buildcontract import RunningBuild
 from buildbot.util.background import in_background
 
@@ -15,7 +16,7 @@ class BuildControl:
 
     def __init__(self, build: RunningBuild) -> None:
         self._build = build
-        self._subscriptions: list[Any] = []
+        self._subscriptions: list[Subscription] = []
 
     async def follow(self, *control: str | int) -> None:
         """Obey the control messages of a path, such as ``"builds", buildid, "stop"``."""

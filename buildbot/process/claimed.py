@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import DeferredLock, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.data.interfaces import Master
+from buildbot.mq.subscription import Subscription
 from buildbot.process.configured import Configured
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.util.background import in_background
@@ -65,8 +67,8 @@ class ClaimedPart(Declared, Configured, ABC):
         self.working = False
         self.__wanted = False
         self.__switching = DeferredLock()
-        self.__retry: Any = None
-        self.__masters: Any = None
+        self.__retry: IDelayedCall | None = None
+        self.__masters: Subscription | None = None
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name!r}>"

@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from buildbot.db.held import thd_release, thd_take
+from buildbot.mq.subscription import Subscription
 from buildbot.process.service import BuildbotService, qualified_name
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
@@ -31,7 +32,7 @@ class ClusteredBuildbotService(BuildbotService):
 
     __active = False
     __poll: IDelayedCall | None = None
-    __own_events: Any = None
+    __own_events: Subscription | None = None
 
     # users' services override these
 
@@ -89,7 +90,7 @@ class ClusteredBuildbotService(BuildbotService):
             await resolved(self._unclaimService())
         await super().stopService()
 
-    def __declared_dead(self, key: tuple[str, ...], message: Any) -> None:
+    def __declared_dead(self, key: tuple[str, ...], message: object) -> None:
         if self.__active:  # another master may run it already
             self.__active = False
             in_background(self.__deactivate(), f"deactivating {self!r}")

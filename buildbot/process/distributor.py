@@ -34,6 +34,7 @@ from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
 from buildbot.mq.log import Event
+from buildbot.mq.subscription import Subscription
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import Collapser
 from buildbot.process.choosing import Chooser, Chosen, pending
@@ -83,7 +84,7 @@ class Distributor:
         self._master = master
         self._builders = builders
         self._workers = worker_manager
-        self._subscription: Any = None
+        self._subscription: Subscription | None = None
         self._by_id: dict[int, Builder] = {}
         self._pools: dict[WorkerPool, _Pool] = {}
         self._pool_of: dict[str, _Pool] = {}

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -52,7 +53,7 @@ class Log:
     def __init__(
         self,
         update: LogUpdates,
-        reactor: Any,
+        reactor: IReactorTime,
         stepid: int,
         name: str,
         type: str,

@@ -66,7 +66,7 @@ class LogWriter:
     def __init__(
         self,
         update: LogUpdates,
-        reactor: Any,
+        reactor: IReactorTime,
         stepid: int,
         name: str,
         type: str,

@@ -16,9 +16,10 @@ from enum import Enum
 from typing import Any, cast
 
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from buildbot.data.interfaces import Master
 from buildbot.interfaces import LatentMachine, LatentWorkerFailedToSubstantiate, MachineLike
 from buildbot.process.multiservice import AsyncMultiService
 from buildbot.process.service import BuildbotService
@@ -55,7 +56,7 @@ class ManagedMachine:
         state: its current state.
     """
 
-    def __init__(self, reactor: Any, machine: LatentMachine) -> None:
+    def __init__(self, reactor: IReactorTime, machine: LatentMachine) -> None:
         self.machine = machine
         self.state = MachineState.STOPPED
         self._reactor = reactor
@@ -227,7 +228,7 @@ class MachineManager(AsyncMultiService):
 
     name = "machines"
 
-    def __init__(self, master: Any) -> None:
+    def __init__(self, master: Master) -> None:
         super().__init__()
         self.master = master
         self.machines: dict[str, ManagedMachine] = {}

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from statistics import median
-from typing import Any, Protocol
+from typing import Protocol
 
+from buildbot.data.connector import DataConnector
 from buildbot.util.results import SUCCESS, WARNINGS
 
 #: the number of earlier builds that count
@@ -42,7 +43,7 @@ class Progress:
         self._values[metric] = value
 
 
-async def expected_seconds(data: Any, builderid: int, buildid: int, name: str) -> float | None:
+async def expected_seconds(data: DataConnector, builderid: int, buildid: int, name: str) -> float | None:
     """The median time of a step in the last builds in which it succeeded.
 
     Args:

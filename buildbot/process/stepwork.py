@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -187,7 +188,8 @@ class StepWork:
         """Disconnect a worker that does not stop a command in time: only that ends the step."""
         step = self._step
         timeout_s = command.stop_timeout_s()
-        connection, timers = step.build.connection, []
+        connection = step.build.connection
+        timers: list[IDelayedCall] = []
 
         def wait() -> None:
             timers.append(step.master.reactor.callLater(timeout_s, give_up))
@@ -200,10 +202,10 @@ class StepWork:
                 step.worker.drop(connection, f"it did not stop a command within {timeout_s:.0f} s")
 
         wait()
-        command.on_end(lambda: timers[-1].active() and timers[-1].cancel())
+        command.on_end(lambda: _cancelled(None, timers[-1]))
 
 
-def _cancelled(result: T, timer: Any) -> T:
+def _cancelled(result: T, timer: IDelayedCall) -> T:
     if timer.active():
         timer.cancel()
     return result

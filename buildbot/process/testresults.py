@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from buildbot.data.updates import Updates
+
 #: results stored in one transaction
 BATCH = 1000
 

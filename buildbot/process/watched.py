@@ -27,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.util.deferreds import resolved
+from buildbot.util.reactor import IReactor
 
 _log = Logger()
 _now: Callable[[], float] = time.monotonic
@@ -60,7 +61,7 @@ class _Look:
     Every `LOOK_S` it is seen whether a look is due for one of them; if it is, there is one for all.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._running: set[Watched[Any]] = set()
         self._timer: IDelayedCall | None = None
@@ -104,7 +105,7 @@ class Watched(Generic[T]):
     """
 
     def __init__(
-        self, work: Coroutine[Deferred[Any], Any, T], name: str, reactor: Any, may_wait: Callable[[], bool]
+        self, work: Coroutine[Deferred[Any], Any, T], name: str, reactor: IReactor, may_wait: Callable[[], bool]
     ) -> None:
         self.ended: Deferred[T] = Deferred()
         self._name, self._reactor, self._may_wait = name, reactor, may_wait

@@ -293,7 +293,7 @@ class _Running(ChatPart):
         bot = self._bot
         await self.tell((*(each["channel"] for each in bot.channels), *(bot.pm_to_nicks or ())))
         self._factory = _Factory(bot)
-        reactor = self.master.reactor
+        reactor: Any = self.master.reactor  # Twisted's interface has other types for TLS
         if bot.useSSL:
             context = optionsForClientTLS(bot.host) if bot.verify else CertificateOptions(verify=False)
             self._connector = reactor.connectSSL(bot.host, bot.port, self._factory, context)

@@ -8,6 +8,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 P = ParamSpec("P")
@@ -61,8 +62,10 @@ def deferred(function: Callable[P, Coroutine[Deferred[Any], Any, T]]) -> Callabl
     return call
 
 
-def asyncSleep(delay: float, reactor: Any = None) -> Deferred[None]:
+def asyncSleep(delay: float, reactor: IReactorTime | None = None) -> Deferred[None]:
     """A Deferred that fires after ``delay`` seconds, by the reactor that runs or by another one."""
     if reactor is None:
-        from twisted.internet import reactor
+        from twisted.internet import reactor as running
+
+        reactor = running
     return deferLater(reactor, delay, lambda: None)

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildbot.util.addresses import network_of
@@ -51,7 +52,7 @@ class Guesses:
         reactor: for time, which must be monotonic.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._pairs: OrderedDict[tuple[str, str], _Record] = OrderedDict()
         self._addresses: OrderedDict[str, _Record] = OrderedDict()

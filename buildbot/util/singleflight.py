@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
 T = TypeVar("T")
@@ -21,7 +22,7 @@ class SingleFlight(Generic[T]):
         wait_s: seconds to wait for an answer.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], reactor: Any, keep_s: float, wait_s: float) -> None:
+    def __init__(self, ask: Callable[[], Awaitable[T]], reactor: IReactorTime, keep_s: float, wait_s: float) -> None:
         self._ask = ask
         self._reactor = reactor
         self._keep_s = keep_s

@@ -11,6 +11,8 @@ from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, ITCPTransport
 from twisted.protocols.policies import ProtocolWrapper
 
+from buildbot.util.reactor import IReactor
+
 #: new connections that the kernel may hold until they are accepted: all agents come back at once when a master
 #: restarts. The kernel uses its own ``somaxconn`` if that is less.
 BACKLOG = 4096
@@ -19,7 +21,7 @@ BACKLOG = 4096
 _QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
 
 
-async def listen(reactor: Any, description: str, factory: Any) -> IListeningPort:
+async def listen(reactor: IReactor, description: str, factory: Any) -> IListeningPort:
     """Listen at a Twisted endpoint description, with a backlog of `BACKLOG` unless it names another one.
 
     Raises the endpoint's errors: CannotListenError if the address is in use.

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
+from buildbot.data.interfaces import Master
 from buildbot.util.addresses import network_of
 from buildbot.util.deferreds import resolved
 from buildbot.util.fairqueue import FairQueue, QueueFullError
@@ -54,7 +55,7 @@ class LoginContext(Protocol):
     """The surroundings of a login, for an auth."""
 
     @property
-    def master(self) -> Any:
+    def master(self) -> Master:
         """The master, for its reactor and users."""
 
     @property
@@ -74,7 +75,7 @@ class UserInfoProviderBase:
 
     name = "noinfo"
     #: the master, before it is asked
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
 
     def getUserInfo(self, username: str) -> Any:
         """A dictionary with ``email``, ``full_name``, ``groups`` or other attributes; may be a coroutine."""
@@ -104,9 +105,9 @@ class AuthBase(Declared):
             self.userInfoProvider = UserInfoProviderBase()
 
     #: the master, once the web server has been made
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
 
-    def reconfigAuth(self, master: Any, new_config: Any) -> None:
+    def reconfigAuth(self, master: Master, new_config: Any) -> None:
         """Take the master and its configuration; called when the web server is made, and at each reconfiguration."""
         self.master = master
         if isinstance(self.userInfoProvider, UserInfoProviderBase):
@@ -251,7 +252,7 @@ class UsersAuth(PasswordAuth):
             user = await desk.master.db.users.getUserByUsername(username)
         except ValueError:  # the text cannot be a name
             return False
-        stored = (user or {}).get("bb_password") or ""
+        stored = "" if user is None else user.get("bb_password") or ""
         return bool(await _in_thread(desk, check_passwd, password, stored))
 
 

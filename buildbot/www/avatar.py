@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from buildbot.config import checks
 from buildbot.config.arguments import Declared, argument
 from buildbot.config.errors import error
+from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpError, UnexpectedAnswerError
 from buildbot.www.http.messages import Request, Response
@@ -46,7 +47,7 @@ class AvatarBase(Declared):
     #: its name for pages
     name = "noavatar"
     #: the master, before it is asked
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
 
     def getConfigDict(self) -> dict[str, Any]:
         """The description for pages: ``name``."""
@@ -148,7 +149,7 @@ class AvatarGitHub(AvatarBase):
             (self.github_api_endpoint or "https://api.github.com").rstrip("/") + path,
             params=params or None,
             headers=headers,
-            auth=None if name is None else (name, secret),
+            auth=None if name is None or secret is None else (name, secret),
             verify=self.verify,
         )
         if self.debug:
@@ -175,7 +176,7 @@ class Avatars:
         master: the master, for the methods.
     """
 
-    def __init__(self, methods: Sequence[AvatarBase], home: str, master: Any) -> None:
+    def __init__(self, methods: Sequence[AvatarBase], home: str, master: Master) -> None:
         self._methods = methods
         self._nobody = home + NOBODY
         for method in methods:

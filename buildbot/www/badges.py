@@ -15,6 +15,7 @@ from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
 from buildbot.config.badges import check_badges, of_request
+from buildbot.data.interfaces import Master
 from buildbot.util.results import Results
 from buildbot.www.http.messages import Request, Response
 
@@ -56,10 +57,11 @@ class Badges:
         options: ``c['www']['plugins']['badges']``.
     """
 
-    def __init__(self, master: Any, options: Any) -> None:
+    def __init__(self, master: Master, options: Any) -> None:
         self._master = master
         self._options = check_badges(options)
-        directories = [Path(master.basedir) / name for name in _OWN if getattr(master, "basedir", None) is not None]
+        basedir: str | Path | None = getattr(master, "basedir", None)
+        directories = [] if basedir is None else [Path(basedir) / name for name in _OWN]
         self._templates = Environment(
             loader=FileSystemLoader([*directories, _OURS]),
             autoescape=True,

@@ -19,6 +19,7 @@ from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.python.failure import Failure
 
 from buildbot.util.httpclient import Answer, HttpClient, HttpError
+from buildbot.util.reactor import IReactor
 from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
 from buildbot.www.errors import RefusedError
@@ -73,7 +74,7 @@ class DevProxy:
 
     def __init__(
         self,
-        reactor: Any,
+        reactor: IReactor,
         http: HttpClient,
         url: str,
         plugins: Mapping[str, Any],

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
+from buildbot.data.interfaces import Master
 from buildbot.util import clock
 from buildbot.util.httpclient import Answer, HttpClient, HttpError, UnexpectedAnswerError
 from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo
@@ -163,7 +164,7 @@ class OAuth2Auth(AuthBase):
 class Api:
     """The provider's API, with a user's token."""
 
-    def __init__(self, master: Any, base: str, token: str, verify: bool = True) -> None:
+    def __init__(self, master: Master, base: str, token: str, verify: bool = True) -> None:
         self._reactor = master.reactor
         self._http: HttpClient = master.httpservice
         self._verify = verify

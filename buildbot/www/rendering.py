@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from buildbot.interfaces import is_renderable
 
+T = TypeVar("T")
 
-async def rendered(master: Any, value: Any) -> Any:
+
+@runtime_checkable
+class Renders(Protocol):
+    """A master that renders values without a build, as a whole master does, and a state layer alone does not."""
+
+    async def rendered(self, value: Any, properties: Mapping[str, Any] | None = None) -> Any:
+        """``value`` with the renderables in it replaced."""
+
+
+def renderer_of(master: object) -> Renders:
+    """The master as one that renders values; TypeError if it does not."""
+    if not isinstance(master, Renders):
+        raise TypeError(f"{master!r} has no rendered()")
+    return master
+
+
+async def rendered(master: object, value: T) -> T:
     """A value; a renderable gives its value without a build."""
-    return await master.rendered(value) if is_renderable(value) else value
+    if not is_renderable(value):
+        return value
+    known: T = await renderer_of(master).rendered(value)
+    return known

@@ -16,6 +16,8 @@ from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
+
 from buildbot.db.connector import DBConnector
 from buildbot.util import clock
 from buildbot.www.http.messages import Request
@@ -134,7 +136,7 @@ class SessionConnections:
         reactor: for the end of a session's lifetime.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self._open: dict[int, set[Callable[[], None]]] = {}
         #: sessions that ended lately: a connection may come after its session has ended
@@ -159,7 +161,7 @@ class SessionConnections:
 
         return release
 
-    def ended(self, key: tuple[str, ...], message: Any) -> None:
+    def ended(self, key: tuple[str, ...], message: object) -> None:
         """A session has ended, here or on another master (event ``sessions/N/ended``)."""
         sessionid = int(key[1])
         self._over.append(sessionid)

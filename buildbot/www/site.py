@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
 from twisted.python.logfile import LogFile
 
 from buildbot.data.interfaces import Master
+from buildbot.mq.subscription import Subscription
 from buildbot.util import tcp
 from buildbot.util.metrics import Family, counter, gauge
 from buildbot.www.api.jsonrpc import JsonRpc
@@ -67,9 +69,9 @@ class WwwServer:
         self._streams = EventStreams(master.data, master.reactor, self._holds.hold, self._limits)
         self._requests = Requests()
         self._operating = Operating(master)
-        self._ends: Any = None
+        self._ends: Subscription | None = None
         self._sockets: EventFactory | None = None
-        self._listening: Any = None
+        self._listening: IListeningPort | None = None
         self._access: AccessLog | None = None
 
     @property

@@ -13,10 +13,12 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.logger import Logger
 
 from buildbot.config.dashboards import check_dashboards
+from buildbot.data.interfaces import Master
 from buildbot.util.fairqueue import FairQueue, QueueFullError
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.sessions import Visitor
@@ -41,7 +43,7 @@ class DashboardApi:
         master: the master.
     """
 
-    def __init__(self, master: Any) -> None:
+    def __init__(self, master: Master) -> None:
         self.master = master
 
     def dataGet(
@@ -93,7 +95,7 @@ class Dashboards:
         debug: whether a page shows why an application failed.
     """
 
-    def __init__(self, master: Any, dashboards: Any, home: str, debug: bool = False) -> None:
+    def __init__(self, master: Master, dashboards: Any, home: str, debug: bool = False) -> None:
         self._master = master
         self._home = urlsplit(home)
         self._debug = debug
@@ -213,7 +215,7 @@ def _run(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Respon
     return Response(int(status[:3]), kept, b"".join(written))
 
 
-def _within(reactor: Any, running: Deferred[Response], seconds: float) -> Deferred[Response]:
+def _within(reactor: IReactorTime, running: Deferred[Response], seconds: float) -> Deferred[Response]:
     """The result of ``running``, or TimeoutError; the thread goes on, since no thread can be stopped."""
     result: Deferred[Response] = Deferred()
 

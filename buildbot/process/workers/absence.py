@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall
+
+from buildbot.data.interfaces import Master
 
 
 class Absence:
@@ -17,7 +18,7 @@ class Absence:
         report: called with the beginning of an absence, as text for people, when it has lasted too long.
     """
 
-    def __init__(self, master: Any, report: Callable[[str], None]) -> None:
+    def __init__(self, master: Master, report: Callable[[str], None]) -> None:
         self._master = master
         self._report = report
         self._timer: IDelayedCall | None = None

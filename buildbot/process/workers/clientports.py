@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IAddress, IListeningPort
 from twisted.logger import Logger
@@ -14,6 +12,7 @@ from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.login import Login
 from buildbot.util import tcp
+from buildbot.util.reactor import IReactor
 
 _log = Logger()
 
@@ -26,7 +25,7 @@ class ClientPorts:
         shared: the programs that log in at the workers' port.
     """
 
-    def __init__(self, reactor: Any, shared: Clients) -> None:
+    def __init__(self, reactor: IReactor, shared: Clients) -> None:
         self._reactor = reactor
         self._shared = shared
         self._own: dict[str, tuple[Clients, IListeningPort]] = {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from buildbot.util.addresses import network_of
@@ -50,7 +50,7 @@ class Guest:
     _in_service = False
     _here = False
     _received = 0
-    _end: Any = None
+    _end: IDelayedCall | None = None
     _strangers: Strangers
 
     def has_come(self, strangers: Strangers) -> None:
@@ -128,7 +128,7 @@ class Strangers:
         reactor: for time.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self.reactor = reactor
         #: in the order in which they came
         self._strangers: dict[Guest, None] = {}

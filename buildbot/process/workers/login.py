@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buildbot.process.workers.clients import Clients
@@ -39,7 +39,12 @@ class Login:
     """
 
     def __init__(
-        self, reactor: Any, passwords: Passwords, attach: Attach, graceful: Callable[[str], None], clients: Clients
+        self,
+        reactor: IReactorTime,
+        passwords: Passwords,
+        attach: Attach,
+        graceful: Callable[[str], None],
+        clients: Clients,
     ) -> None:
         self.graceful = graceful
         self.clients = clients

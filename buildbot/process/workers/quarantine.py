@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 #: seconds of the first quarantine, and of the longest
 FIRST_S, LONGEST_S = 10.0, 3600.0
@@ -24,7 +23,7 @@ class Quarantine:
         ends_at: when it ends, by the reactor's clock.
     """
 
-    def __init__(self, reactor: Any, on_change: Callable[[], None]) -> None:
+    def __init__(self, reactor: IReactorTime, on_change: Callable[[], None]) -> None:
         self.timeout_s = FIRST_S
         self.reason: str | None = None
         self.ends_at = 0.0

@@ -14,6 +14,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import Declared, argument
 from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
+from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Data, Target, targets
@@ -103,7 +104,7 @@ class Authz(Declared):
     )
 
     #: the master; known once the web server has been made
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
     __anonymous_control = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -132,7 +133,7 @@ class Authz(Declared):
         """The description for pages: empty."""
         return {}
 
-    def setMaster(self, master: Any) -> None:
+    def setMaster(self, master: Master) -> None:
         """Take the master."""
         self.master = master
         for rule in self.allowRules:
@@ -140,7 +141,7 @@ class Authz(Declared):
         for matcher in self.roleMatchers:
             matcher.setAuthz(self)
 
-    def attach(self, master: Any, anonymous_control: bool) -> None:
+    def attach(self, master: Master, anonymous_control: bool) -> None:
         """Prepare for requests.
 
         Args:

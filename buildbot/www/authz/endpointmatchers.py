@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
+from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Target, targets
@@ -27,7 +28,7 @@ class Match:
 
     def __init__(
         self,
-        master: Any,
+        master: Master,
         build: Mapping[str, Any] | None = None,
         buildrequest: Mapping[str, Any] | None = None,
         buildset: Mapping[str, Any] | None = None,
@@ -56,7 +57,7 @@ class Match:
 class _OwnedMatch(Match):
     """A match whose owner is known already."""
 
-    def __init__(self, master: Any, owner: str | None) -> None:
+    def __init__(self, master: Master, owner: str | None) -> None:
         super().__init__(master)
         self.__owner = owner
 
@@ -90,7 +91,7 @@ class EndpointMatcherBase(Declared):
     project: str | None = None
     #: the rules that it belongs to and their master, before it is asked
     authz: Any = None
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
 
     def setAuthz(self, authz: Any) -> None:
         """Take the rules that it belongs to, and their master."""

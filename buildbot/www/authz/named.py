@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from buildbot.data.exceptions import InvalidPathError
+from buildbot.data.interfaces import Master
 from buildbot.www.authz.access import AccessRequest
 
 #: names of nouns in names of endpoints, where these are not the capitalized names
@@ -47,7 +48,7 @@ class ApiEndpoint:
         variables: the values of the path's variables: ``{"buildid": 1}``.
     """
 
-    def __init__(self, master: Any, name: str, pattern: Sequence[str], variables: dict[str, Any]) -> None:
+    def __init__(self, master: Master, name: str, pattern: Sequence[str], variables: dict[str, Any]) -> None:
         self.master = master
         self.name = name
         self.variables = variables
@@ -56,7 +57,7 @@ class ApiEndpoint:
     def get(self, resultSpec: Any, kwargs: Mapping[str, Any]) -> Deferred[Any]:
         """Read the resources there: a dictionary, a list of them, or None."""
         path = tuple(kwargs[part.partition(":")[2]] if ":" in part else part for part in self.__pattern)
-        return self.master.data.get(resultSpec or {}, path)  # type: ignore[no-any-return]
+        return self.master.data.get(resultSpec or {}, path)
 
     def method_of(self, rule: object, action: str) -> Callable[..., Any] | None:
         """The method of a rule for this endpoint and action."""
@@ -95,7 +96,7 @@ def action_of(asked: AccessRequest) -> str:
     return "GET" if asked.reads else asked.action
 
 
-def endpoint_at(master: Any, path: Sequence[str]) -> ApiEndpoint | None:
+def endpoint_at(master: Master, path: Sequence[str]) -> ApiEndpoint | None:
     """The endpoint at a path; None if the Data API has no such path."""
     try:
         found = master.data.endpoint(tuple(path))

@@ -8,6 +8,7 @@ from typing import Any
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
+from buildbot.data.interfaces import Master
 from buildbot.www.sessions import owner_of
 
 
@@ -16,7 +17,7 @@ class RolesFromBase:
 
     #: the rules that it belongs to and their master, before it is asked
     authz: Any = None
-    master: Any = None
+    master: Master = None  # type: ignore[assignment]  # is set before its first use
 
     def setAuthz(self, authz: Any) -> None:
         """Take the rules that it belongs to, and their master."""

@@ -13,10 +13,12 @@ from urllib.parse import parse_qsl
 from twisted.internet.defer import Deferred
 
 from buildbot.data.changes import storable
+from buildbot.data.interfaces import Master
 from buildbot.interfaces import holds_renderable
 from buildbot.util.httpclient import HttpClient
 from buildbot.www import jsonbody
 from buildbot.www.http.messages import Request
+from buildbot.www.rendering import renderer_of
 
 T = TypeVar("T")
 
@@ -65,7 +67,7 @@ class Dialect:
     #: whether it takes a GET, which any link or picture of a page can send
     takes_get = False
 
-    def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient, master: Any = None) -> None:
+    def __init__(self, data: Data, options: Mapping[str, Any], http: HttpClient, master: Master | None = None) -> None:
         self.data = data
         self.options = options
         self.http = http
@@ -74,7 +76,7 @@ class Dialect:
     async def option(self, name: str, **properties: Any) -> Any:
         """An option that may be a secret or another renderable, rendered with some properties."""
         value = self.options.get(name)
-        return await self.master.rendered(value, properties) if holds_renderable(value) else value
+        return await renderer_of(self.master).rendered(value, properties) if holds_renderable(value) else value
 
     async def receive(self, request: Request) -> Delivery:
         """The changes of a request.

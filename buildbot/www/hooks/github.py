@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from twisted.logger import Logger
@@ -83,6 +83,13 @@ class GitHubDialect(Dialect):
         return require_signature(secret, digest, request.body, known)
 
 
+class HasHttp(Protocol):
+    """The part of a master that handlers need."""
+
+    @property
+    def httpservice(self) -> HttpClient: ...
+
+
 class _OnlyHttp:
     """The part of a master that requests to GitHub need."""
 
@@ -120,7 +127,7 @@ class GitHubEventHandler:
         strict: bool = False,
         codebase: str | Callable[[Any], str | None] | None = None,
         github_property_whitelist: Sequence[str] | None = None,
-        master: Any = None,
+        master: HasHttp | None = None,
         skips: Sequence[str] | None = None,
         github_api_endpoint: str | None = None,
         pullrequest_ref: str | None = None,
@@ -254,7 +261,7 @@ class GitHubEventHandler:
 
     async def __ask(self, path: str) -> object:
         """An answer of GitHub's API; None without a ``token``, or after an error: the change is taken without it."""
-        if self.__token is None:
+        if self.__token is None or self.master is None:
             return None
         try:
             headers = {"Accept": "application/json", "Authorization": f"Bearer {self.__token}"}

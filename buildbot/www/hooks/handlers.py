@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import resolved
 from buildbot.www.hooks.base import BaseDialect
 from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
@@ -52,7 +53,7 @@ class BaseHookHandler:
 
     dialect: ClassVar[type[Dialect]] = BaseDialect
 
-    def __init__(self, master: Any, options: Mapping[str, Any] | bool | None = None) -> None:
+    def __init__(self, master: Master, options: Mapping[str, Any] | bool | None = None) -> None:
         self.master = master
         self.options = dict(options) if isinstance(options, Mapping) else {}
 

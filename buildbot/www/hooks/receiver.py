@@ -10,10 +10,12 @@ from typing import Any
 from twisted.cred import error as cred
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildbot.config.hooks import plugin_dialects
+from buildbot.data.interfaces import Master
 from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.util.httpclient import HttpClient
 from buildbot.www.auth import basic_credentials
@@ -73,10 +75,10 @@ class ChangeHooks:
         self,
         data: Data,
         www: Mapping[str, Any],
-        reactor: Any,
+        reactor: IReactorTime,
         http: HttpClient,
         allows_origin: Callable[[str], bool] = lambda _: False,
-        master: Any = None,
+        master: Master | None = None,
         is_starting: Callable[[], bool] = lambda: False,
     ) -> None:
         self._allows_origin = allows_origin

@@ -6,8 +6,9 @@ Lines gather for a moment and are written together: a write for each request wou
 from __future__ import annotations
 
 import time
-from typing import Any, Protocol
+from typing import Protocol
 
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
 from buildbot.www.http.messages import Request, Response
@@ -37,11 +38,11 @@ class AccessLog:
         file: the file to write to; None: the master's log.
     """
 
-    def __init__(self, reactor: Any, file: LogFile | None) -> None:
+    def __init__(self, reactor: IReactorTime, file: LogFile | None) -> None:
         self._reactor = reactor
         self._file = file
         self._lines: list[str] = []
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
         self._time = (0, "")
 
     def add(self, request: Request, response: Response) -> None:

@@ -15,7 +15,13 @@ from typing import Any
 from typing import Protocol as Shape
 
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer, ISSLTransport, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IReactorTime,
+    ISSLTransport,
+    IWriteDescriptor,
+)
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -106,7 +112,7 @@ class Upgrades(Shape):
 class Shared(Shape):
     """The state that all connections of a server share; see `buildbot.www.http.server.HttpServer`."""
 
-    reactor: Any
+    reactor: IReactorTime
     handler: Callable[[Request], Awaitable[Response]]
     refusal: Callable[[int, str], Response]
     bodies: Bodies

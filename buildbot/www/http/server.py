@@ -11,7 +11,7 @@ from email.utils import formatdate
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress
+from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import ServerFactory
 from twisted.internet.task import LoopingCall
 
@@ -40,7 +40,7 @@ class HttpServer(ServerFactory):
 
     noisy = False
 
-    def __init__(self, reactor: Any, handler: Handler, refusal: Refusal, sockets: Upgrades | None) -> None:
+    def __init__(self, reactor: IReactorTime, handler: Handler, refusal: Refusal, sockets: Upgrades | None) -> None:
         self.reactor = reactor
         self.handler = handler
         self.refusal = refusal

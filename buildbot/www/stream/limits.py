@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from buildbot.util.addresses import network_of
@@ -88,7 +88,7 @@ class Limits:
         reactor: for time, which must be monotonic.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: IReactorTime) -> None:
         self._reactor = reactor
         self.paths = 0
         self._all = _Budget(BURST_S, SHARE, BURST_S, reactor.seconds())

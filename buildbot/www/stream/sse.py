@@ -9,9 +9,9 @@ from __future__ import annotations
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator
-from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
 
 from buildbot.data.connector import path_of
 from buildbot.mq.log import Event
@@ -46,7 +46,7 @@ class EventStreams:
         hold: ends a stream with its visitor's session (``Gate.hold``).
     """
 
-    def __init__(self, events: Events, reactor: Any, hold: Hold, limits: Limits | None = None) -> None:
+    def __init__(self, events: Events, reactor: IReactorTime, hold: Hold, limits: Limits | None = None) -> None:
         self._limits = limits
         self._most = share(CLIENTS_PART, MAX_CLIENTS)
         self._events = events
@@ -114,7 +114,9 @@ class EventStreams:
 class _Stream:
     """One stream: events wait here until its connection takes them."""
 
-    def __init__(self, events: Events, reactor: Any, visitor: Visitor, limits: Limits | None, address: str) -> None:
+    def __init__(
+        self, events: Events, reactor: IReactorTime, visitor: Visitor, limits: Limits | None, address: str
+    ) -> None:
         self.visitor, self.address = visitor, address
         self.identifier = str(uuid.uuid4())
         self.feed = Feed(events, self._take, self.end, limits, address)

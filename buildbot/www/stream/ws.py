@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from twisted.internet.defer import DeferredQueue, ensureDeferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -358,7 +358,12 @@ class EventFactory:
     """Makes the connections and keeps the state that they share."""
 
     def __init__(
-        self, events: Events, reactor: Any, gate: Gate, ping_interval_s: float = 0, limits: Limits | None = None
+        self,
+        events: Events,
+        reactor: IReactorTime,
+        gate: Gate,
+        ping_interval_s: float = 0,
+        limits: Limits | None = None,
     ) -> None:
         self.limits = limits
         self.most = share(CLIENTS_PART, MAX_CLIENTS)

@@ -216,7 +216,7 @@ async def test_it_is_seen_without_garbage(monkeypatch: pytest.MonkeyPatch) -> No
 def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand steps that wait are looked at together: after five minutes, then when they have run twice as long."""
     looks: list[float] = []
-    time = task.Clock()
+    time: Any = task.Clock()
     monkeypatch.setattr(gc, "collect", lambda: looks.append(time.seconds()))
     waits: list[Deferred[None]] = [Deferred() for _ in range(1000)]
 

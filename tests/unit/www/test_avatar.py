@@ -77,7 +77,8 @@ async def test_methods_of_ones_own(master: FakeMaster) -> None:
             status, headers, body = await client.ask("GET", "/avatar?email=joe@x.org&username=joe&size=20")
         assert (status, headers["content-type"], body) == (200, "image/png", b"PNG")
         assert here.asked == [(b"joe@x.org", b"joe", 20, "http://localhost:1/img/nobody.svg")]
-        assert here.master is master
+        asked: object = here.master
+        assert asked is master
         assert any("avatar by {name} failed" in str(event["log_format"]) for event in logs)
         config = json.loads((await client.ask("GET", "/config"))[2])
         assert config["avatar_methods"] == [{"name": "mine"}] * 3
