@@ -230,11 +230,11 @@ class Build:
         """Whether it has a property of this name."""
         return self.properties.hasProperty(name)
 
-    def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
+    def setProperty(self, name: str, value: object, source: str, runtime: bool = False) -> None:
         """Set a property; it is stored at the end of the running step."""
         self.properties.setProperty(name, value, source, runtime)
 
-    def render(self, value: Any) -> Deferred[Any]:
+    def render(self, value: object) -> Deferred[Any]:
         """``value`` with the renderables in it replaced."""
         return self.properties.render(value)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from buildbot.config.builder import BuilderConfig
+from buildbot.interfaces import SchedulerLike
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Locks
 
@@ -16,6 +18,7 @@ class RunningBuilder(Protocol):
     builderid: int
     locks: Locks
     defaults: BuildDefaults
+    schedulers: Mapping[str, SchedulerLike]
 
     @property
     def name(self) -> str: ...

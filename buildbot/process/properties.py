@@ -62,11 +62,11 @@ class Properties:
         redactor: hides the secrets that were rendered with these properties.
     """
 
-    def __init__(self, **values: Any) -> None:
+    def __init__(self, **values: object) -> None:
         self.build: RenderingBuild | None = None
         self.master: Any = None
         self.redactor = Redactor()
-        self._values: dict[str, tuple[Any, str]] = {}
+        self._values: dict[str, tuple[object, str]] = {}
         self._runtime: set[str] = set()
         for name, value in values.items():
             self.setProperty(name, value, "TEST")
@@ -111,7 +111,7 @@ class Properties:
         """The source of a property; KeyError if there is no such property."""
         return self._values[name][1]
 
-    def setProperty(self, name: str, value: Any, source: str, runtime: bool = False) -> None:
+    def setProperty(self, name: str, value: object, source: str, runtime: bool = False) -> None:
         """Set a property, over an older value.
 
         Args:
@@ -128,14 +128,14 @@ class Properties:
             raise TypeError(f"property {name!r} is not a JSON value: {problem}") from None
         self._set(name, value, source, runtime)
 
-    def _set(self, name: str, value: Any, source: str, runtime: bool) -> None:
+    def _set(self, name: str, value: object, source: str, runtime: bool) -> None:
         self._values[name] = (value, source)
         if runtime:
             self._runtime.add(name)
         else:
             self._runtime.discard(name)
 
-    def update(self, values: Mapping[str, Any], source: str, runtime: bool = False) -> None:
+    def update(self, values: Mapping[str, object], source: str, runtime: bool = False) -> None:
         """Set several properties with one source. Renderables stay, and are rendered where they are used."""
         for name, value in values.items():
             if holds_renderable(value):
@@ -170,7 +170,7 @@ class Properties:
         """The build's source stamp of a codebase; None if it has none."""
         return None if self.build is None else self.build.getSourceStamp(codebase)
 
-    def useSecret(self, value: Any, name: str) -> None:
+    def useSecret(self, value: object, name: str) -> None:
         """Hide a value from now on in everything that the build stores; see `buildbot.util.redaction`."""
         self.redactor.add(value, name)
 
@@ -183,7 +183,7 @@ class Properties:
         return self.build
 
     @deferred
-    async def render(self, value: Any) -> Any:
+    async def render(self, value: object) -> Any:
         """``value`` with every renderable in it replaced; new lists, tuples and dictionaries, the old ones stay."""
         return await rendered(value, self)
 
@@ -197,7 +197,7 @@ class Property(Renderable):
         defaultWhenFalse: use the default for an empty or false value too.
     """
 
-    def __init__(self, key: str, default: Any = None, defaultWhenFalse: bool = True) -> None:
+    def __init__(self, key: str, default: object = None, defaultWhenFalse: bool = True) -> None:
         self.key = key
         self.default = default
         self.default_when_false = defaultWhenFalse
@@ -207,7 +207,7 @@ class Property(Renderable):
 
     def getRenderingFor(self, props: Properties) -> Any:
         """The property's value or the default."""
-        value = props.getProperty(self.key)
+        value: object = props.getProperty(self.key)
         missing = not value if self.default_when_false else not props.hasProperty(self.key)
         return self.default if missing and self.default is not None else value
 
@@ -239,7 +239,7 @@ class Transform(Renderable):
         function: called with the arguments; may itself be rendered, and may return a Deferred or coroutine.
     """
 
-    def __init__(self, function: Any, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, function: object, *args: object, **kwargs: object) -> None:
         if not callable(function) and not is_renderable(function):
             error(f"Transform needs a function or a renderable that gives one, not {function!r}")
         self.function, self.args, self.kwargs = function, args, kwargs
@@ -265,7 +265,7 @@ class renderer(Renderable):
     def __repr__(self) -> str:
         return f"renderer({_shown(self.function)})"
 
-    def withArgs(self, *args: Any, **kwargs: Any) -> renderer:
+    def withArgs(self, *args: object, **kwargs: object) -> renderer:
         """The same function with further arguments after the properties."""
         return renderer(self.function, self.args + args, {**self.kwargs, **kwargs})
 
@@ -275,7 +275,7 @@ class renderer(Renderable):
         return await resolved(self.function(props, *args, **kwargs))
 
 
-def _shown(function: Any) -> str:
+def _shown(function: object) -> str:
     """A function's name for messages, without its address."""
     return getattr(function, "__name__", None) or repr(function)
 
@@ -295,16 +295,17 @@ class _Substitution:
     name: str
     attribute: str = ""  # of a source stamp
     operator: str = ""
-    then: Any = ""
-    otherwise: Any = ""
+    then: object = ""
+    otherwise: object = ""
 
-    def look_up(self, props: Properties, keywords: Mapping[str, Any]) -> tuple[bool, Any]:
+    def look_up(self, props: Properties, keywords: Mapping[str, object]) -> tuple[bool, object]:
         """Whether there is such a value, and the value."""
         if self.selector == "prop":
             return props.hasProperty(self.name), props.getProperty(self.name)
         if self.selector == "kw":
             return self.name in keywords, keywords.get(self.name)
-        build = getattr(props, "build", None)  # users' functions may render with any object that has getProperty
+        # users' functions may render with any object that has getProperty
+        build: RenderingBuild | None = getattr(props, "build", None)
         if build is None:
             return False, None
         if self.selector == "worker":
@@ -313,7 +314,9 @@ class _Substitution:
         stamp = build.getSourceStamp(self.name)
         return stamp is not None, stamp[self.attribute] if stamp is not None else None
 
-    async def render(self, props: Properties, keywords: Mapping[str, Any]) -> Any:
+    async def render(self, props: Properties, keywords: Mapping[str, object]) -> object:
+        value: object
+        chosen: object
         if self.selector == "secret":  # a missing secret has no default
             present, value = True, await secret(props, self.name)
         else:
@@ -346,7 +349,7 @@ class Interpolate(Renderable):
         kwargs: values for ``%(kw:NAME)s``, rendered.
     """
 
-    def __init__(self, fmtstring: str, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, fmtstring: str, *args: object, **kwargs: object) -> None:
         self.fmtstring, self.args, self.kwargs = fmtstring, args, kwargs
         self._substitutions: dict[str, _Substitution] = {}
         given: object = fmtstring  # a configuration may give any type
@@ -389,8 +392,8 @@ class Interpolate(Renderable):
         if operator is None:
             raise ValueError(f"unknown form {':' + tail!r} in %({key})")
         text = tail[operator.end() :]
-        then: Any = ""
-        otherwise: Any = ""
+        then: object = ""
+        otherwise: object = ""
         match operator.group():
             case "-" | "~":
                 otherwise = self._inner(text)
@@ -403,7 +406,7 @@ class Interpolate(Renderable):
                 then, otherwise = self._inner(parts[0]), self._inner(parts[1])
         return _Substitution(selector, name, attribute, operator.group(), then, otherwise)
 
-    def _inner(self, text: str) -> Any:
+    def _inner(self, text: str) -> object:
         return Interpolate(text, **self.kwargs) if "%" in text else text
 
     async def getRenderingFor(self, props: Properties) -> str:

@@ -47,7 +47,7 @@ def substitutions(text: str) -> Iterator[tuple[str | None, str]]:
             yield key, text[start:at]
 
 
-def same_description(left: Any, right: Any) -> bool:
+def same_description(left: object, right: object) -> bool:
     """Whether two values of a configuration are equal, with the renderables in them.
 
     ``==`` of a renderable gives a renderable, so it cannot serve.
@@ -66,7 +66,7 @@ def same_description(left: Any, right: Any) -> bool:
         return False
 
 
-async def rendered(value: Any, props: PropertiesLike) -> Any:
+async def rendered(value: object, props: PropertiesLike) -> Any:
     """``value`` with every renderable in it replaced; the value of a renderable is rendered, too."""
     if isinstance(value, (str, int, float, type(None))):
         return value
@@ -84,7 +84,7 @@ async def rendered(value: Any, props: PropertiesLike) -> Any:
 def _operation(sign: str, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Operation]:
     """A method for an operator that is applied when the operands are rendered."""
 
-    def operate(self: Renderable, other: Any) -> Operation:
+    def operate(self: Renderable, other: object) -> Operation:
         return Operation(sign, function, self, other)
 
     return operate
@@ -116,7 +116,7 @@ class Renderable:
     __floordiv__ = _operation("//", operator.floordiv)
     __mod__ = _operation("%", operator.mod)
 
-    def in_(self, collection: Any) -> Operation:
+    def in_(self, collection: object) -> Operation:
         """Whether the value is in a collection, which may be or hold renderables; a renderable."""
         return Operation("in", _contains, self, collection)
 
@@ -161,7 +161,7 @@ class Renderable:
 class Operation(Renderable):
     """An operator and its operands: computed when it is rendered."""
 
-    def __init__(self, sign: str, function: Callable[[Any, Any], Any], left: Any, right: Any) -> None:
+    def __init__(self, sign: str, function: Callable[[Any, Any], Any], left: object, right: object) -> None:
         self._sign, self._function = sign, function
         self._operands = (left, right)
 
@@ -178,7 +178,7 @@ class Operation(Renderable):
             raise TypeError(f"{self!r}: {problem}") from None
 
 
-def _operand(value: Any) -> str:
+def _operand(value: object) -> str:
     """An operand, as the text of an expression."""
     return f"({value!r})" if isinstance(value, Operation) else repr(value)
 
@@ -195,7 +195,7 @@ def _refusal(message: str) -> ConfigErrors:
 def _refused(text: str) -> Callable[..., NoReturn]:
     """A method for an operator that renderables do not have; ``text`` shows it with ``{0}`` and ``{1}``."""
 
-    def refuse(self: Renderable, *others: Any) -> NoReturn:
+    def refuse(self: Renderable, *others: object) -> NoReturn:
         raise _refusal(
             f"{text.format(*map(_operand, (self, *others)))}: this operator does not work with values that are known "
             "only when a build runs; use util.Transform or a function made with util.renderer"

@@ -146,14 +146,14 @@ class BuildStep(StepDescription):
     # users' steps call these
 
     @property
-    def build(self) -> Any:
+    def build(self) -> StepBuild:
         """The build that it belongs to."""
         if self.__build is None:
             raise RuntimeError(f"{self!r} does not run in a build yet")
         return self.__build
 
     @build.setter
-    def build(self, build: Any) -> None:
+    def build(self, build: StepBuild) -> None:
         self.__build = build
 
     # These three may be set, too: a step may make another step for a part of its work.
@@ -167,7 +167,7 @@ class BuildStep(StepDescription):
     def master(self, master: Any) -> None:
         self.__master = master
 
-    def setBuild(self, build: Any) -> None:
+    def setBuild(self, build: StepBuild) -> None:
         """Give it a build, as an assignment to `build` does."""
         self.build = build
 
@@ -178,7 +178,7 @@ class BuildStep(StepDescription):
     @property
     def workername(self) -> str:
         """The name of the worker that it runs on."""
-        return str(self.build.workername)
+        return self.build.workername
 
     @property
     def worker(self) -> Any:
@@ -195,9 +195,9 @@ class BuildStep(StepDescription):
 
     def hasProperty(self, name: str) -> bool:
         """Whether the build has a property of this name."""
-        return bool(self.build.properties.hasProperty(name))
+        return self.build.properties.hasProperty(name)
 
-    def setProperty(self, name: str, value: Any, source: str = "Step", runtime: bool = True) -> None:
+    def setProperty(self, name: str, value: object, source: str = "Step", runtime: bool = True) -> None:
         """Set a property of the build; it is stored when the step ends. ``runtime`` has no effect."""
         self.build.properties.setProperty(name, value, source)
 
@@ -207,8 +207,7 @@ class BuildStep(StepDescription):
 
     def getProperties(self) -> Properties:
         """The properties of the build."""
-        properties: Properties = self.build.properties
-        return properties
+        return self.build.properties
 
     def getWorkerName(self) -> str:
         """The name of the worker that it runs on."""
@@ -233,7 +232,7 @@ class BuildStep(StepDescription):
         if self.workerVersion(command) is None:
             raise WorkerSetupError(f"worker {self.workername!r} does not have the command {command!r}")
 
-    def setStatistic(self, name: str, value: Any) -> None:
+    def setStatistic(self, name: str, value: object) -> None:
         """Keep a value of this step, such as a number, in memory, for later steps and for `Build`."""
         self.__statistics[name] = value
 
@@ -274,10 +273,9 @@ class BuildStep(StepDescription):
             raise TypeError(f"the workdir of {self!r} must be a text, not {self.workdir!r}")
         return self.workdir
 
-    def render(self, value: Any) -> Deferred[Any]:
+    def render(self, value: object) -> Deferred[Any]:
         """``value`` with the renderables in it replaced."""
-        rendering: Deferred[Any] = self.build.properties.render(value)
-        return rendering
+        return self.build.properties.render(value)
 
     def addLog(self, name: str, type: str = "s", logEncoding: str | None = None) -> Deferred[Log]:
         """Begin a log.

@@ -7,7 +7,7 @@ know too and may override.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -16,10 +16,13 @@ from twisted.python.failure import Failure
 from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
 from buildbot.process.buildercontract import RunningBuilder
+from buildbot.process.buildrequest import BuildRequest
 from buildbot.process.locks import Claim
 from buildbot.process.logs import Log
 from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import RemoteCommand
+from buildbot.process.sourcestamp import SourceStamp
+from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection
 
 T = TypeVar("T")
@@ -65,6 +68,39 @@ class StepBuild(Protocol):
 
     @property
     def goes_on_elsewhere(self) -> bool: ...
+
+    @property
+    def request(self) -> Mapping[str, Any]: ...
+
+    @property
+    def requests(self) -> Sequence[BuildRequest]: ...
+
+    @property
+    def workerforbuilder(self) -> WorkerForBuilder: ...
+
+    @property
+    def currentStep(self) -> Any: ...
+
+    @property
+    def executedSteps(self) -> Sequence[Any]: ...
+
+    def getWorkerName(self) -> str: ...
+
+    def getUrl(self) -> str: ...
+
+    def blamelist(self) -> list[str]: ...
+
+    def allChanges(self) -> Sequence[Mapping[str, Any]]: ...
+
+    def allFiles(self) -> list[str]: ...
+
+    def getAllSourceStamps(self) -> list[SourceStamp]: ...
+
+    def setProperty(self, name: str, value: object, source: str, runtime: bool = False) -> None: ...
+
+    def addStepsAfterCurrentStep(self, steps: Iterable[Any]) -> None: ...
+
+    def addStepsAfterLastStep(self, steps: Iterable[Any]) -> None: ...
 
     def getSourceStamp(self, codebase: str = "") -> Mapping[str, Any] | None: ...
 
@@ -112,11 +148,11 @@ class RunningStep(Protocol):
     @property
     def workername(self) -> str: ...
 
-    def render(self, value: Any) -> Deferred[Any]: ...
+    def render(self, value: object) -> Deferred[Any]: ...
 
     async def wait(self, delay: Deferred[T]) -> T: ...
 
-    def set_rendered(self, name: str, value: Any) -> None: ...
+    def set_rendered(self, name: str, value: object) -> None: ...
 
     async def default_workdir(self) -> Any: ...
 

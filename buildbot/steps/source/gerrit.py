@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import Patch
@@ -22,7 +23,7 @@ class Gerrit(Git):
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out, the patch set if there is one."""
         project = self.getProperty("event.change.project")
-        stamp = self.build.getSourceStamp(self.codebase)
+        stamp: Any = self.build.getSourceStamp(self.codebase)
         if project is not None and project != stamp["project"]:
             return await super().run_vc(branch, revision, patch)  # the change of another codebase
         if self.hasProperty("event.patchSet.ref"):

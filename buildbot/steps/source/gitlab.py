@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from buildbot.steps.source.base import Patch
 from buildbot.steps.source.git import Git
 
@@ -30,6 +32,7 @@ class GitLab(Git):
 
     def __is_of_it(self) -> bool:
         """Whether the merge request is one of this codebase."""
-        repository = self.build.getSourceStamp(self.codebase)["repository"]
+        stamp: Any = self.build.getSourceStamp(self.codebase)
+        repository = stamp["repository"]
         target = self.getProperty("target_repository")
         return not (repository and target) or repository in (target, self.getProperty("target_git_ssh_url"))

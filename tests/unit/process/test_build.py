@@ -742,7 +742,7 @@ async def test_what_steps_ask_a_build() -> None:
 
     class Look(BuildStep):
         async def run(self) -> int:
-            build = self.build
+            build: Any = self.build
             (request,) = build.requests
             seen.append((request.id, request.reason, request.properties.getProperty("p"), request.source.branch))
             seen.append((build.getWorkerName(), build.workerforbuilder.workername, build.blamelist()))
