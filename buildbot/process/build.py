@@ -49,6 +49,8 @@ from buildbot.process.step import BuildStep, StepFactory
 from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.builds import BuildDict
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
@@ -92,7 +94,7 @@ class Build:
         self,
         master: Master,
         builder: RunningBuilder,
-        request: Mapping[str, Any],
+        request: BuildRequestDict,
         worker: ManagedWorker,
         connection: Connection,
     ) -> None:
@@ -275,7 +277,7 @@ class Build:
             await self.__control.follow("buildrequests", brid, "cancel")
             await self.__preparation.begin()
             await self.__control.follow("builds", self.buildid, "stop")
-            row = await self.master.data.get({}, ("builds", self.buildid))
+            row: BuildDict = await self.master.data.get({}, ("builds", self.buildid))
             self.number, self.builderid = row["number"], row["builderid"]
             if self.locks is not None:
                 self.locks.owner = f"{self.builder.name} #{self.number}"

@@ -10,13 +10,14 @@ from twisted.internet.defer import Deferred
 from buildbot.config.builder import BuilderConfig
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.stepcontract import StepBuild
+from buildbot.resources.buildrequests import BuildRequestDict
 
 
 class RunningBuild(StepBuild, Protocol):
     """The build for its parts; for the attributes see `buildbot.process.build.Build`."""
 
     config: BuilderConfig
-    request: Mapping[str, Any]
+    request: BuildRequestDict
     number: int
     reason: str
     sourcestamps: list[SourceStamp]

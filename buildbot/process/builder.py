@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from itertools import chain, repeat
-from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
@@ -22,6 +21,7 @@ from buildbot.process.properties import Properties
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker, WorkerNotAvailableError
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.util.background import in_background
 from buildbot.util.clock import to_datetime
 from buildbot.util.deferreds import Waiters, deferred
@@ -99,17 +99,21 @@ class Builder:
     async def getNewestCompleteTime(self) -> datetime | None:
         """When its last completed request was completed; None if there is none."""
         query = {"filters": {"complete": True}, "order": ["-buildrequestid"], "limit": 1}
-        newest = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
+        newest: list[BuildRequestDict] = await self.master.data.get(
+            query, ("builders", self.builderid, "buildrequests")
+        )
         return to_datetime(newest[0]["complete_at"]) if newest else None
 
-    async def _first_waiting(self, order: str) -> Mapping[str, Any] | None:
+    async def _first_waiting(self, order: str) -> BuildRequestDict | None:
         query = {"filters": {"claimed": False, "complete": False}, "order": [order], "limit": 1}
-        waiting = await self.master.data.get(query, ("builders", self.builderid, "buildrequests"))
+        waiting: list[BuildRequestDict] = await self.master.data.get(
+            query, ("builders", self.builderid, "buildrequests")
+        )
         return waiting[0] if waiting else None
 
     async def start_build(
         self,
-        request: Mapping[str, Any],
+        request: BuildRequestDict,
         worker: ManagedWorker,
         reserved: Connection | None = None,
         locks: Claim | None = None,
@@ -143,7 +147,7 @@ class Builder:
         self.running[build.buildid] = build
         in_background(self._run_to_end(build), repr(build))
 
-    async def properties_before(self, request: Mapping[str, Any], worker: ManagedWorker) -> Properties:
+    async def properties_before(self, request: BuildRequestDict, worker: ManagedWorker) -> Properties:
         """The properties of a build of a request on a worker that are known before it begins."""
         connection = worker.connection_for_builds()
         if connection is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import ntpath
 import posixpath
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from buildbot.data.virtualbuilders import asked_for
 from buildbot.process.buildcontract import RunningBuild
 from buildbot.process.sourcestamp import SourceStamp
+from buildbot.resources.buildsets import BuildsetDict
 
 
 class Gathering:
@@ -22,7 +22,7 @@ class Gathering:
     def __init__(self, build: RunningBuild) -> None:
         self._build = build
         self._begun = False
-        self.of_buildset: Mapping[str, Any] = {}
+        self.of_buildset: Mapping[str, tuple[object, str]] = {}
 
     async def gather(self) -> None:
         """Gather source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""
@@ -32,7 +32,7 @@ class Gathering:
         build, properties = self._build, self._build.properties
         get = build.master.data.get
         bsid = build.request["buildsetid"]
-        buildset = await get({}, ("buildsets", bsid))
+        buildset: BuildsetDict = await get({}, ("buildsets", bsid))
         build.reason = buildset["reason"]
         build.sourcestamps = [SourceStamp(stamp) for stamp in buildset["sourcestamps"]]
         for stamp in build.sourcestamps:

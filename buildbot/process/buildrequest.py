@@ -10,7 +10,7 @@ built.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -20,6 +20,8 @@ from buildbot.data.interfaces import Master
 from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.properties import Properties
 from buildbot.process.sourcestamp import SourceStamp
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.buildsets import BuildsetDict
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import SKIPPED
 
@@ -80,7 +82,7 @@ class BuildRequest:
 
     @staticmethod
     @deferred
-    async def canBeCollapsed(master: Master, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    async def canBeCollapsed(master: Master, new: BuildRequestDict, old: BuildRequestDict) -> bool:
         """Whether one build serves both requests: the same code without a patch, the same properties.
 
         Args:
@@ -93,16 +95,16 @@ class BuildRequest:
         return asked[0] is not None and asked[0] == asked[1]
 
 
-async def _asked(master: Master, bsid: int) -> Any:
+async def _asked(master: Master, bsid: int) -> tuple[list[list[str]], dict[str, object]] | None:
     """The code and the properties of a buildset, to be compared; None for one with a patch, which equals no other."""
-    buildset = await master.data.get({}, ("buildsets", bsid))
+    buildset: BuildsetDict = await master.data.get({}, ("buildsets", bsid))
     if any(stamp["patch"] is not None for stamp in buildset["sourcestamps"]):
         return None
     code = sorted(
         [stamp["codebase"], stamp["repository"], stamp["project"], stamp["branch"] or "", stamp["revision"] or ""]
         for stamp in buildset["sourcestamps"]
     )
-    properties = await master.data.get({}, ("buildsets", bsid, "properties"))
+    properties: Mapping[str, tuple[object, str]] = await master.data.get({}, ("buildsets", bsid, "properties"))
     return code, {name: value for name, (value, _) in properties.items() if name not in _ABOUT_PEOPLE}
 
 
@@ -133,9 +135,9 @@ class Collapser:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self.default: Any = False
+        self.default: object = False
 
-    def rule_of(self, builder: RunningBuilder) -> Any:
+    def rule_of(self, builder: RunningBuilder) -> object:
         """The rule for a builder: True, a function, or False."""
         rule = builder.config.collapseRequests
         return (self.default if rule is None else rule) or False
@@ -150,7 +152,7 @@ class Collapser:
         except Exception:
             _log.failure("{builder!r}: requests cannot be collapsed; each is built", builder=builder)
 
-    async def _collapse(self, builder: RunningBuilder, brid: int, rule: Any) -> None:
+    async def _collapse(self, builder: RunningBuilder, brid: int, rule: object) -> None:
         waiting = await self._waiting(builder.builderid, brid)
         new = next((each for each in waiting if each["buildrequestid"] == brid), None)
         if new is None:  # it is being built already
@@ -160,26 +162,26 @@ class Collapser:
             if old["buildrequestid"] < brid and await self._stands_for(rule, view, new, old):
                 await self._skip(new, old)
 
-    async def _stands_for(self, rule: Any, view: BuilderView, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    async def _stands_for(self, rule: object, view: BuilderView, new: BuildRequestDict, old: BuildRequestDict) -> bool:
         if callable(rule):
             return bool(await resolved(rule(self._master, view, dict(new), dict(old))))
         return bool(await BuildRequest.canBeCollapsed(self._master, new, old))
 
-    async def _skip(self, new: Mapping[str, Any], old: Mapping[str, Any]) -> None:
+    async def _skip(self, new: BuildRequestDict, old: BuildRequestDict) -> None:
         update, brids = self._master.data.update, [old["buildrequestid"]]
         if not await update.claimBuildRequests(brids):
             return  # it is being built, or another master has completed it
         await update.completeBuildRequests(brids, SKIPPED)
-        current = await self._master.data.get({}, ("buildrequests", new["buildrequestid"]))
+        current: BuildRequestDict | None = await self._master.data.get({}, ("buildrequests", new["buildrequestid"]))
         if current is not None and not current["claimed"] and old["priority"] > current["priority"]:
             path = ("buildrequests", new["buildrequestid"])
             await self._master.data.control("set_priority", {"priority": old["priority"]}, path)
 
-    async def _waiting(self, builderid: int, brid: int) -> list[Mapping[str, Any]]:
+    async def _waiting(self, builderid: int, brid: int) -> list[BuildRequestDict]:
         query = {
             "filters": {"builderid": builderid, "claimed": False, "complete": False, "buildrequestid__le": brid},
             "order": ["-buildrequestid"],
             "limit": _OLDER,
         }
-        found: Iterable[Mapping[str, Any]] = await self._master.data.get(query, ("buildrequests",))
-        return list(found)
+        found: list[BuildRequestDict] = await self._master.data.get(query, ("buildrequests",))
+        return found

@@ -6,7 +6,7 @@ kept while the request waits; later only ids and priorities are read.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -14,6 +14,8 @@ from buildbot.data.interfaces import Master
 from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
 from buildbot.process.draining import Draining
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.buildsets import BuildsetDict
 
 #: requests that are read first; mostly one of them is built
 FIRST = 100
@@ -25,6 +27,12 @@ PATCH_CHARS = 10_000
 _BRIEF = ("buildrequestid", "priority", "buildsetid", "waited_for")
 
 
+class WholeRequest(BuildRequestDict):
+    """A build request with its buildset, read with `WHOLE`."""
+
+    buildset: BuildsetDict
+
+
 class Candidate(NamedTuple):
     """A waiting request.
 
@@ -33,7 +41,7 @@ class Candidate(NamedTuple):
         shown: for users' functions.
     """
 
-    row: dict[str, Any]
+    row: BuildRequestDict
     shown: BuildRequest
 
 
@@ -71,37 +79,37 @@ class Candidates:
         """All waiting requests of a builder."""
         return [each async for each in self.of(builder)]
 
-    async def first(self, builder: RunningBuilder) -> dict[str, Any] | None:
+    async def first(self, builder: RunningBuilder) -> BuildRequestDict | None:
         """The most urgent request, as the Data API gives it; None if none waits."""
         found = await self._brief(builder, 1, None)
         return found[0] if found else None
 
     async def _brief(
         self, builder: RunningBuilder, limit: int | None = None, fields: tuple[str, ...] | None = _BRIEF
-    ) -> list[dict[str, Any]]:
+    ) -> Sequence[BuildRequestDict]:
         filters = {"builderid": builder.builderid, "claimed": False, "complete": False}
         query: dict[str, Any] = {"order": ["-priority", "buildrequestid"], "fields": fields}
         if self.draining is None:
-            found: list[dict[str, Any]] = await self._get({**query, "filters": filters, "limit": limit})
-            return found
+            return await self._get({**query, "filters": filters, "limit": limit})
         found = await self._get({**query, "filters": {**filters, **self.draining.filters}})
         return [each for each in found if await self.draining.needs(each)][:limit]
 
-    def forget(self, builder: RunningBuilder, row: Mapping[str, Any]) -> None:
+    def forget(self, builder: RunningBuilder, row: BuildRequestDict) -> None:
         """Forget a request that will be built."""
         self._known.get(builder, {}).pop(row["buildrequestid"], None)
 
-    async def _get(self, query: dict[str, Any]) -> Any:
-        return await self._master.data.get(query, ("buildrequests",))
+    async def _get(self, query: dict[str, Any]) -> list[WholeRequest]:
+        found: list[WholeRequest] = await self._master.data.get(query, ("buildrequests",))
+        return found
 
     @staticmethod
-    def _keep(known: dict[int, Candidate], brief: Iterable[Mapping[str, Any]]) -> None:
+    def _keep(known: dict[int, Candidate], brief: Iterable[BuildRequestDict]) -> None:
         """Forget the requests that wait no more."""
         for brid in known.keys() - {each["buildrequestid"] for each in brief}:
             del known[brid]
 
     async def _whole(
-        self, builder: RunningBuilder, known: dict[int, Candidate], brief: list[dict[str, Any]]
+        self, builder: RunningBuilder, known: dict[int, Candidate], brief: Sequence[BuildRequestDict]
     ) -> AsyncIterator[Candidate]:
         for start in range(0, len(brief), CHUNK):
             chunk = brief[start : start + CHUNK]
@@ -111,7 +119,9 @@ class Candidates:
                 if found is not None:  # another master may have claimed it meanwhile
                     yield found
 
-    async def _read(self, builder: RunningBuilder, known: dict[int, Candidate], chunk: list[dict[str, Any]]) -> None:
+    async def _read(
+        self, builder: RunningBuilder, known: dict[int, Candidate], chunk: Sequence[BuildRequestDict]
+    ) -> None:
         """Read the data of these requests."""
         missing = [
             each["buildrequestid"]
@@ -125,7 +135,7 @@ class Candidates:
                 known[row["buildrequestid"]] = Candidate(row, BuildRequest.from_data(row, builder.name))
 
 
-def _cut_patches(row: dict[str, Any]) -> None:
+def _cut_patches(row: WholeRequest) -> None:
     """Keep only the beginning of patches, which may be long; a build reads them from the database."""
     for stamp in row["buildset"]["sourcestamps"]:
         patch = stamp["patch"]

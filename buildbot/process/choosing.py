@@ -13,17 +13,18 @@ from buildbot.data.interfaces import Master
 from buildbot.interfaces import holds_renderable
 from buildbot.process.builder import Builder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
-from buildbot.process.candidates import Candidate, Candidates
+from buildbot.process.candidates import Candidate, Candidates, WholeRequest
 from buildbot.process.locks import Claim
 from buildbot.process.turns import Accesses, LockTurns
 from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.idle import RANDOM
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.util.deferreds import resolved
 
 #: a request, the worker to build it on, and the locks of the build
-Chosen = tuple[dict[str, Any], ManagedWorker, Claim | None]
+Chosen = tuple[BuildRequestDict, ManagedWorker, Claim | None]
 
 
 async def pending(
@@ -31,14 +32,14 @@ async def pending(
     builderids: Sequence[int],
     limit: int,
     filters: Mapping[str, Any] | None = None,
-) -> list[dict[str, Any]]:
+) -> list[BuildRequestDict]:
     """The requests of builders that wait, the most urgent first; ``filters`` are further ones."""
     query = {
         "filters": {"builderid__eq": list(builderids), "claimed": False, "complete": False, **(filters or {})},
         "order": ["-priority", "buildrequestid"],
         "limit": limit,
     }
-    found: list[dict[str, Any]] = await master.data.get(query, ("buildrequests",))
+    found: list[BuildRequestDict] = await master.data.get(query, ("buildrequests",))
     return found
 
 
@@ -68,7 +69,7 @@ class Chooser:
         functions = (config.nextBuild, config.canStartBuild, config.nextWorker, self.next_worker)
         return any(function is not None for function in functions) or holds_renderable(config.locks)
 
-    async def choose(self, builder: Builder, request: dict[str, Any]) -> Chosen | None:
+    async def choose(self, builder: Builder, request: BuildRequestDict) -> Chosen | None:
         """The request to start, its worker, and its locks, which are taken; None: no build can start now.
 
         Args:
@@ -96,7 +97,7 @@ class Chooser:
         self._turns.wish(builder, refused)
         return None
 
-    async def _offered(self, builder: Builder, request: dict[str, Any]) -> AsyncIterator[Candidate]:
+    async def _offered(self, builder: Builder, request: BuildRequestDict) -> AsyncIterator[Candidate]:
         """The requests that may be built, in the order in which they are tried."""
         config = builder.config
         if config.nextBuild is not None:
@@ -111,7 +112,9 @@ class Chooser:
         elif config.nextWorker is None and self.next_worker is None:
             yield Candidate(request, BuildRequest.from_data(request, builder.name))
         else:
-            whole = await self._master.data.get(WHOLE, ("buildrequests", request["buildrequestid"]))
+            whole: WholeRequest | None = await self._master.data.get(
+                WHOLE, ("buildrequests", request["buildrequestid"])
+            )
             if whole is not None:
                 yield Candidate(whole, BuildRequest.from_data(whole, builder.name))
 
@@ -136,7 +139,7 @@ class Chooser:
         answer = await resolved(choose(builder, views, request))
         return answer.managed if answer in views else None
 
-    async def _locks_there(self, builder: Builder, request: dict[str, Any], worker: ManagedWorker) -> Accesses | None:
+    async def _locks_there(self, builder: Builder, request: BuildRequestDict, worker: ManagedWorker) -> Accesses | None:
         """The locks that a build of a request takes on a worker; None if it can never have them there."""
         locks = builder.config.locks
         if holds_renderable(locks):

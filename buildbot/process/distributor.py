@@ -30,6 +30,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
 from buildbot.data.interfaces import Master
@@ -45,6 +46,7 @@ from buildbot.process.waiting import WaitingRequests, urgency_of
 from buildbot.process.workers.idle import WorkerPool
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.process.workers.manager import WorkerManager
+from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 
@@ -90,8 +92,8 @@ class Distributor:
         self._pool_of: dict[str, _Pool] = {}
         self._pools_of_worker: dict[str, list[_Pool]] = {}
         self._due: set[_Pool] = set()
-        self._resting: dict[str, Any] = {}
-        self._again: dict[str, Any] = {}
+        self._resting: dict[str, IDelayedCall] = {}
+        self._again: dict[str, IDelayedCall] = {}
         self.collapser = Collapser(master)
         self._turns = LockTurns(self._turn_of)
         self.locks = self._turns.locks
@@ -245,7 +247,7 @@ class Distributor:
             for each in starting:
                 await each
 
-    async def _most_urgent(self, due: set[_Pool]) -> tuple[_Pool, Builder, dict[str, Any]] | None:
+    async def _most_urgent(self, due: set[_Pool]) -> tuple[_Pool, Builder, BuildRequestDict] | None:
         """The request to start next, of the pools that have an idle worker."""
         best: tuple[_Pool, Any] | None = None
         for pool in due:
@@ -259,7 +261,7 @@ class Distributor:
         pool, request = best
         return pool, self._by_id[request["builderid"]], request
 
-    async def _read(self, builderids: Sequence[int], limit: int) -> list[dict[str, Any]]:
+    async def _read(self, builderids: Sequence[int], limit: int) -> list[BuildRequestDict]:
         """The most urgent requests of builders."""
         filters = None if self._draining is None else self._draining.filters
         return await pending(self._master, builderids, limit, filters=filters)
@@ -276,7 +278,7 @@ class Distributor:
                 self._look_again(builder)
 
     async def _offer(
-        self, pool: _Pool, builder: Builder, request: dict[str, Any], starting: list[Deferred[bool]]
+        self, pool: _Pool, builder: Builder, request: BuildRequestDict, starting: list[Deferred[bool]]
     ) -> None:
         """Begin to start a build for the request, or put its builder aside."""
         if self.chooser.is_asked_about(builder):
@@ -293,7 +295,7 @@ class Distributor:
         starting.append(ensureDeferred(self._start(pool, builder, request, *place)))
 
     async def _start(
-        self, pool: _Pool, builder: Builder, request: dict[str, Any], worker: ManagedWorker, locks: Claim | None
+        self, pool: _Pool, builder: Builder, request: BuildRequestDict, worker: ManagedWorker, locks: Claim | None
     ) -> bool:
         """Claim a request and start its build; False if another master was faster."""
         brids = [request["buildrequestid"]]
@@ -370,7 +372,7 @@ class Distributor:
     def _can_start(self, builder: Builder) -> bool:
         return self._is_wanted(builder) and builder.can_start()
 
-    async def _offer_by_functions(self, builder: Builder, request: dict[str, Any]) -> bool:
+    async def _offer_by_functions(self, builder: Builder, request: BuildRequestDict) -> bool:
         """Start a build for the request if possible; False if the builder can take no further request now."""
         if not self._can_start(builder):
             return False
@@ -394,7 +396,7 @@ class Distributor:
             return False
         return True
 
-    async def _choose(self, builder: Builder, request: dict[str, Any]) -> Chosen | None:
+    async def _choose(self, builder: Builder, request: BuildRequestDict) -> Chosen | None:
         """The request, worker and locks of the next build, by users' functions; None: no build can start now."""
         try:
             chosen = await self.chooser.choose(builder, request)

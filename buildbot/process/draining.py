@@ -10,6 +10,9 @@ from collections.abc import Callable, Container, Mapping
 from typing import Any
 
 from buildbot.data.interfaces import Master
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.builds import BuildDict
+from buildbot.resources.buildsets import BuildsetDict
 
 
 class Draining:
@@ -27,7 +30,7 @@ class Draining:
         self._master = master
         self._running = running
 
-    async def needs(self, request: Mapping[str, Any]) -> bool:
+    async def needs(self, request: BuildRequestDict) -> bool:
         """Whether a running build of this master waits for the request, directly or by other builds.
 
         Args:
@@ -35,11 +38,11 @@ class Draining:
         """
         data = self._master.data
         while request["waited_for"]:
-            buildset = await data.get({}, ("buildsets", request["buildsetid"]))
+            buildset: BuildsetDict = await data.get({}, ("buildsets", request["buildsetid"]))
             buildid = buildset["parent_buildid"]
             if buildid in self._running():
                 return True
-            parent = None if buildid is None else await data.get({}, ("builds", buildid))
+            parent: BuildDict | None = None if buildid is None else await data.get({}, ("builds", buildid))
             if parent is None or parent["complete"]:  # the build does not wait any more
                 return False
             request = await data.get({}, ("buildrequests", parent["buildrequestid"]))

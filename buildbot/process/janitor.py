@@ -16,6 +16,7 @@ from twisted.logger import Logger
 
 from buildbot.config.retention import Retention
 from buildbot.data.interfaces import Master
+from buildbot.resources.masters import MasterDict
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -70,7 +71,7 @@ class Janitor:
 
     async def _is_first(self) -> bool:
         options = {"filters": {"active": True}, "fields": ["masterid"], "order": ["masterid"], "limit": 1}
-        active = await self._master.data.get(options, ("masters",))
+        active: list[MasterDict] = await self._master.data.get(options, ("masters",))
         return [each["masterid"] for each in active] == [self._master.masterid]
 
     def _batches(self) -> list[_Batch]:

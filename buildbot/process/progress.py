@@ -7,6 +7,8 @@ from statistics import median
 from typing import Protocol
 
 from buildbot.data.connector import DataConnector
+from buildbot.resources.builds import BuildDict
+from buildbot.resources.steps import StepDict
 from buildbot.util.results import SUCCESS, WARNINGS
 
 #: the number of earlier builds that count
@@ -54,12 +56,14 @@ async def expected_seconds(data: DataConnector, builderid: int, buildid: int, na
     """
     ended_well = {"complete": True, "results__eq": [SUCCESS, WARNINGS]}
     query = {"filters": ended_well, "order": ["-number"], "limit": _BUILDS}
-    builds = await data.get(query, ("builders", builderid, "builds"))
+    builds: list[BuildDict] = await data.get(query, ("builders", builderid, "builds"))
     times = []
     for build in builds:
         if build["buildid"] == buildid:
             continue
-        for step in await data.get({"filters": {"name": name}}, ("builds", build["buildid"], "steps")):
-            if step["results"] in (SUCCESS, WARNINGS) and None not in (step["started_at"], step["complete_at"]):
-                times.append(step["complete_at"] - step["started_at"])
+        steps: list[StepDict] = await data.get({"filters": {"name": name}}, ("builds", build["buildid"], "steps"))
+        for step in steps:
+            began, ended = step["started_at"], step["complete_at"]
+            if step["results"] in (SUCCESS, WARNINGS) and began is not None and ended is not None:
+                times.append(ended - began)
     return median(times) if times else None

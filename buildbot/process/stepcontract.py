@@ -24,6 +24,7 @@ from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection
+from buildbot.resources.buildrequests import BuildRequestDict
 
 T = TypeVar("T")
 
@@ -70,7 +71,7 @@ class StepBuild(Protocol):
     def goes_on_elsewhere(self) -> bool: ...
 
     @property
-    def request(self) -> Mapping[str, Any]: ...
+    def request(self) -> BuildRequestDict: ...
 
     @property
     def requests(self) -> Sequence[BuildRequest]: ...

@@ -8,6 +8,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, maybeDeferred
 
 from buildbot.data.interfaces import Master
+from buildbot.resources.buildrequests import BuildRequestDict
+from buildbot.resources.buildsets import BuildsetDict
 
 
 async def end_of_buildset(master: Master, bsid: int) -> int:
@@ -24,7 +26,7 @@ async def end_of_buildset(master: Master, bsid: int) -> int:
     subscription = await master.mq.startConsuming(complete, ("buildsets", str(bsid), "complete"))
     try:
         # after the subscription, so that its end is not missed
-        row = await master.data.get({}, ("buildsets", bsid))
+        row: BuildsetDict = await master.data.get({}, ("buildsets", bsid))
         return int(row["results"]) if row["complete"] else await ended
     finally:
         await maybeDeferred(subscription.stopConsuming)
@@ -33,5 +35,6 @@ async def end_of_buildset(master: Master, bsid: int) -> int:
 async def cancel_buildset(master: Master, bsid: int, reason: str) -> None:
     """Cancel the requests of a buildset that are not complete, and stop their builds."""
     query = {"filters": {"complete": False}, "order": ["buildrequestid"]}
-    for request in await master.data.get(query, ("buildsets", bsid, "buildrequests")):
+    requests: list[BuildRequestDict] = await master.data.get(query, ("buildsets", bsid, "buildrequests"))
+    for request in requests:
         await master.data.control("cancel", {"reason": reason}, ("buildrequests", request["buildrequestid"]))

@@ -10,18 +10,18 @@ A known request may be gone from the database (another master claimed it, or it 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from heapq import heappop, heappush
-from typing import Any
 
 from buildbot.mq.log import Event
+from buildbot.resources.buildrequests import BuildRequestDict
 
 #: requests that are read at once
 PAGE = 200
 #: requests that are known at once; of announced requests beyond this number, only the horizon is kept
 MOST = 2_000
 
-Request = Mapping[str, Any]
+Request = BuildRequestDict
 #: the urgency: priority, then age; lower is more urgent
 Urgency = tuple[int, int]
 _EVERYTHING: Urgency = (-(1 << 62), 0)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, fail, succeed
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import Result
+from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.test.fake.fakedb import make_master
 
 
@@ -87,7 +88,7 @@ class Recording:
 
     async def add_request(
         self, builder: str, changes: Any = (), properties: Any = None, **stamp: Any
-    ) -> dict[str, Any]:
+    ) -> BuildRequestDict:
         """A claimed build request with one source stamp."""
         update = self.state.data.update
         builderid = await update.findBuilderId(builder)
@@ -100,9 +101,9 @@ class Recording:
             builderNames=[builder],
         )
         await update.claimBuildRequests([brids[builder]])
-        request = await self.state.data.get({}, ("buildrequests", brids[builder]))
+        request: BuildRequestDict = await self.state.data.get({}, ("buildrequests", brids[builder]))
         assert request["claimed"] and request["builderid"] == builderid
-        return dict(request)
+        return request
 
     async def stop_build(self, buildid: int, reason: str) -> None:
         """Stop a build, as the page's button does."""

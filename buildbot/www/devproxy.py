@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectError, DNSLookupError
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions, optionsForClientTLS
 from twisted.python.failure import Failure
 
 from buildbot.util.httpclient import Answer, HttpClient, HttpError
 from buildbot.util.reactor import IReactor
+from buildbot.util.transport import IStream
 from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
 from buildbot.www.errors import RefusedError
@@ -166,18 +168,20 @@ class DevProxy:
             sent["cookie"] = "; ".join(cookies)
         return sent
 
-    async def connect(self, factory: Factory) -> Any:
+    async def connect(self) -> _Upstream:
         """A connection to the other master, for a WebSocket. RefusedError if there is none."""
         parts = urlsplit(self._url)
         host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        endpoint: Any = HostnameEndpoint(self._reactor, host, port)
+        endpoint: IStreamClientEndpoint = HostnameEndpoint(self._reactor, host, port)
         if parts.scheme == "https":
             options = optionsForClientTLS(host) if self._verify else CertificateOptions(verify=False)
             endpoint = wrapClientTLS(options, endpoint)
         try:
-            return await endpoint.connect(factory)
+            connected = await endpoint.connect(Factory.forProtocol(_Upstream))
         except (ConnectError, DNSLookupError) as problem:
             raise RefusedError(502, f"{self._url}: no connection: {problem}") from None
+        assert isinstance(connected, _Upstream)
+        return connected
 
     def handshake(self, request: Request) -> bytes:
         """The handshake as it is sent to the other master."""
@@ -194,7 +198,7 @@ class DevProxy:
 class _Upstream(Protocol):
     """The other master's end of a WebSocket."""
 
-    transport: Any
+    transport: IStream
 
     def __init__(self) -> None:
         self._head = b""
@@ -227,7 +231,7 @@ class _Upstream(Protocol):
 class _Tunnel(Protocol):
     """A WebSocket whose frames are passed on as they are, both ways; who reads slowly slows the other end."""
 
-    transport: Any
+    transport: IStream
 
     def __init__(self, proxy: DevProxy) -> None:
         self._proxy = proxy
@@ -238,7 +242,7 @@ class _Tunnel(Protocol):
         """The other master's answer to the handshake."""
         try:
             check_sender(request)
-            upstream = await self._proxy.connect(Factory.forProtocol(_Upstream))
+            upstream = await self._proxy.connect()
             upstream.transport.write(self._proxy.handshake(request))
             head, self._behind = await upstream.answered
         except RefusedError as refused:

@@ -16,7 +16,7 @@ _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
 
 
-def compact(value: Any) -> bytes:
+def compact(value: object) -> bytes:
     """``value`` with sorted keys and no blanks."""
     try:
         return orjson.dumps(value, option=_SORTED)
@@ -25,7 +25,7 @@ def compact(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
-def pretty(value: Any) -> bytes:
+def pretty(value: object) -> bytes:
     """``value`` with sorted keys, indented by two, for people."""
     try:
         return orjson.dumps(value, option=_SORTED | orjson.OPT_INDENT_2)
@@ -33,7 +33,7 @@ def pretty(value: Any) -> bytes:
         return json.dumps(value, sort_keys=True, indent=2).encode()
 
 
-def frame(value: Any) -> bytes:
+def frame(value: object) -> bytes:
     """``value`` for an event frame: compact, keys in their own order."""
     try:
         return orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS)

@@ -14,6 +14,8 @@ from typing import Any
 
 from twisted.spread import banana
 
+from buildbot.util.transport import IStream
+
 _LIST, _INT, _STRING, _NEG, _FLOAT, _LONGINT, _LONGNEG, _VOCAB = (
     ord(each)
     for each in (
@@ -83,7 +85,7 @@ class QuickBanana:
     currentDialect: bytes | None
     incomingVocabulary: dict[int, bytes]
     callExpressionReceived: Any
-    transport: Any
+    transport: IStream
 
     def sendEncoded(self, obj: Any) -> None:
         """Send a message."""

@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from buildbot.util.addresses import network_of
 from buildbot.util.descriptors import share
+from buildbot.util.transport import IStream
 
 _log = Logger()
 
@@ -44,7 +45,7 @@ class Guest:
         address: the host for which it counts.
     """
 
-    transport: Any
+    transport: IStream
     address = ""
     _known = False
     _in_service = False

@@ -37,6 +37,7 @@ from buildbot.interfaces import (
 from buildbot.process.machines import MachineState, ManagedMachine
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.managed import BuildLike, ManagedWorker, NotPreparedError
+from buildbot.resources.workers import WorkerDict
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import EXCEPTION, RETRY
@@ -437,7 +438,7 @@ class LatentManagedWorker(ManagedWorker):
         if not self._looked_for_instance:
             self._looked_for_instance = True
             self._owner = config
-            row = await self._master.data.get({}, ("workers", self.workerid))
+            row: WorkerDict | None = await self._master.data.get({}, ("workers", self.workerid))
             self.paused = bool(row and row["paused"])
             self.show_condition()
             self._begin(self._find)

@@ -23,6 +23,7 @@ from buildbot.interfaces import ConfiguredWorker, HostedWorker
 from buildbot.process.workers.absence import Absence
 from buildbot.process.workers.connection import Connection, DuplicateWorkerError, RemoteError, WorkerLostError
 from buildbot.process.workers.quarantine import Quarantine
+from buildbot.resources.workers import WorkerDict
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SKIPPED, SUCCESS, WARNINGS
@@ -246,7 +247,7 @@ class ManagedWorker:
             self._told = {}
             await self._answer(self._tell_builders(connection), ANSWER_TIMEOUT_S)
             await self._answer(connection.say("attached"), ANSWER_TIMEOUT_S)
-            row = await self._master.data.get({}, ("workers", self.workerid))
+            row: WorkerDict | None = await self._master.data.get({}, ("workers", self.workerid))
             self.paused = bool(row and row["paused"])
             self.graceful = False
             if row and row["graceful"]:

@@ -19,6 +19,7 @@ from buildbot.process.machines import MachineNotStartedError, MachineState, Mana
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
 from buildbot.process.workers.latent import AwaitedConnection
 from buildbot.process.workers.managed import BuildLike, ManagedWorker, NotPreparedError
+from buildbot.resources.workers import WorkerDict
 from buildbot.util.results import EXCEPTION, RETRY
 
 _log = Logger()
@@ -156,7 +157,7 @@ class WokenManagedWorker(ManagedWorker):
         first = not self.directories and self.connection is None
         await super().configure(config, directories)
         if first:
-            row = await self._master.data.get({}, ("workers", self.workerid))
+            row: WorkerDict | None = await self._master.data.get({}, ("workers", self.workerid))
             self.paused = bool(row and row["paused"])
             self.show_condition()
         self._on_change(self.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import TypedDict
 
 import zstandard
 
@@ -45,7 +45,21 @@ class _Gzip:
 _ENCODERS: dict[str, type[_Zstd] | type[_Gzip]] = {"zstd": _Zstd, "gzip": _Gzip}
 
 
-async def download(data: Data, request: Request, log: dict[str, Any], inline: bool) -> Response:
+class RawLog(TypedDict):
+    """A log with the names that its download has, as the Data API gives it."""
+
+    logid: int
+    type: str
+    slug: str
+    num_lines: int
+    complete: bool
+    builder: str | None
+    number: int | None
+    worker: str | None
+    step: str | None
+
+
+async def download(data: Data, request: Request, log: RawLog, inline: bool) -> Response:
     """The log at a path that ends in ``raw`` or ``raw_inline``.
 
     Stdio logs lose the letter of the stream in each line, and get three lines with builder, build and worker. Clients
@@ -56,7 +70,7 @@ async def download(data: Data, request: Request, log: dict[str, Any], inline: bo
         RefusedError: 416, the range begins after the end.
     """
     kind = log["type"]
-    builder, number, worker, step = (_known(log[name]) for name in ("builder", "number", "worker", "step"))
+    builder, number, worker, step = map(_known, (log["builder"], log["number"], log["worker"], log["step"]))
     content_type = "text/html" if kind == "h" else "text/plain"
     headers = [("Content-Type", f"{content_type}; charset=utf-8"), ("X-Content-Type-Options", "nosniff")]
     if inline:
@@ -82,7 +96,7 @@ async def download(data: Data, request: Request, log: dict[str, Any], inline: bo
 
 
 async def _part(
-    data: Data, log: dict[str, Any], head: bytes, wanted: re.Match[str], headers: list[tuple[str, str]]
+    data: Data, log: RawLog, head: bytes, wanted: re.Match[str], headers: list[tuple[str, str]]
 ) -> Response:
     chunks = await data.log_sizes(log["logid"], log["type"] == "s")
     total = len(head) + sum(size for _, size in chunks)
@@ -106,7 +120,7 @@ async def _part(
     return Response(206, tuple(headers), _cut(parts, start - position, end - start))
 
 
-async def _parts(data: Data, log: dict[str, Any], head: bytes, line: int = 0) -> AsyncGenerator[bytes, None]:
+async def _parts(data: Data, log: RawLog, head: bytes, line: int = 0) -> AsyncGenerator[bytes, None]:
     if head:
         yield head
     while not (log["complete"] and line >= log["num_lines"]):
@@ -139,7 +153,7 @@ async def _encoded(parts: AsyncGenerator[bytes, None], encoder: _Zstd | _Gzip) -
         await parts.aclose()
 
 
-def _known(name: Any) -> Any:
+def _known(name: object) -> object:
     """The value; ``unknown`` if the record is gone."""
     return "unknown" if name is None else name
 

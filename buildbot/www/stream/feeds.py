@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from buildbot.mq.log import Event
 from buildbot.mq.subscription import Deliver, Subscription
@@ -40,7 +40,7 @@ class _Interest:
     resumable: bool
 
 
-def clock_of(since: Any) -> int:
+def clock_of(since: object) -> int:
     """A clock that a client sent, a number or its text; RefusedError if it is none."""
     text = str(since)
     if isinstance(since, bool) or not text.isascii() or not text.isdigit() or len(text) > _CLOCK_DIGITS:

@@ -32,6 +32,7 @@ from zope.interface import implementer
 from buildbot.data.exceptions import SinceTooOldError
 from buildbot.mq.log import Event
 from buildbot.util.descriptors import share
+from buildbot.util.transport import IStream
 from buildbot.util.websocket import FrameLimit
 from buildbot.www import jsonbody
 from buildbot.www.api.rest import error_response
@@ -106,7 +107,7 @@ class Session:
             answer = {"error": text, "code": problem.status}
         self._reply({**answer, "_id": identifier})
 
-    async def _execute(self, frame: dict[str, Any]) -> dict[str, Any]:
+    async def _execute(self, frame: dict[str, object]) -> dict[str, Any]:
         if "_id" not in frame and "type" not in frame:
             raise BadFrameError(400, "no '_id' or 'type' in websocket frame")
         frame.pop("_id", None)
@@ -124,7 +125,7 @@ class Session:
     async def _ping(self) -> dict[str, Any]:
         return {"msg": "pong", "code": 200}
 
-    async def _start(self, path: Any, since: Any = None) -> dict[str, Any]:
+    async def _start(self, path: object, since: object = None) -> dict[str, Any]:
         await self._allow(_checked(path))
         if since is None:
             clock = await self._feed.start(_checked(path))
@@ -132,13 +133,13 @@ class Session:
             clock = await self._feed.start(_checked(path), clock_of(since))
         return {"msg": "OK", "code": 200, "clock": clock}
 
-    async def _stop(self, path: Any) -> dict[str, Any]:
+    async def _stop(self, path: object) -> dict[str, Any]:
         if not self._feed.stop(_checked(path)):
             raise BadFrameError(400, f"path was not consumed '{path}'")
         return {"msg": "OK", "code": 200}
 
 
-def _checked(path: Any) -> str:
+def _checked(path: object) -> str:
     if not isinstance(path, str):
         raise BadFrameError(400, f"invalid path format '{str(path)[:200]}'")
     return checked_path(path)
@@ -174,7 +175,7 @@ def _accepted(request: Request) -> str:
 class EventProtocol(Protocol):
     """A connection; the transport tells it when the client reads too slowly."""
 
-    transport: Any
+    transport: IStream
     factory: EventFactory
     #: where the client is
     address: str
@@ -249,7 +250,7 @@ class EventProtocol(Protocol):
     def _command(self, message: bytes) -> None:
         """Serve a command; commands are served one after the other."""
         try:
-            frame = jsonbody.parse(message)
+            frame: object = jsonbody.parse(message)
         except (ValueError, RecursionError):
             frame = None
         if not isinstance(frame, dict):
@@ -349,7 +350,7 @@ class EventProtocol(Protocol):
         if self._suspending:
             self.feed.suspend()
 
-    def _failed(self, failure: Any) -> None:
+    def _failed(self, failure: Failure) -> None:
         _log.failure("a WebSocket client is dropped", failure)
         self.abort()
 

@@ -18,17 +18,17 @@ class Queue:
     """The queue in the database, and what it is asked."""
 
     def __init__(self) -> None:
-        self.rows: dict[int, dict[str, Any]] = {}
+        self.rows: dict[int, Any] = {}
         self.reads: list[int] = []
         self.waiting = WaitingRequests(self.read)
         self.meanwhile: list[Any] = []
 
-    def put(self, brid: int, builderid: int = 1, priority: int = 0) -> dict[str, Any]:
+    def put(self, brid: int, builderid: int = 1, priority: int = 0) -> Any:
         row = {"buildrequestid": brid, "builderid": builderid, "priority": priority}
         self.rows[brid] = row | {"claimed": False, "complete": False}
         return self.rows[brid]
 
-    async def read(self, builderids: Sequence[int], limit: int) -> list[dict[str, Any]]:
+    async def read(self, builderids: Sequence[int], limit: int) -> list[Any]:
         self.reads.append(limit)
         found = [row for row in self.rows.values() if row["builderid"] in builderids]
         page = sorted(found, key=waiting.urgency_of)[:limit]
