@@ -107,7 +107,7 @@ class AuthBase(Declared):
     #: the master, once the web server has been made
     master: Master = None  # type: ignore[assignment]  # is set before its first use
 
-    def reconfigAuth(self, master: Master, new_config: Any) -> None:
+    def reconfigAuth(self, master: Master, new_config: object) -> None:
         """Take the master and its configuration; called when the web server is made, and at each reconfiguration."""
         self.master = master
         if isinstance(self.userInfoProvider, UserInfoProviderBase):
@@ -268,7 +268,7 @@ class CustomAuth(PasswordAuth):
         return await resolved(self.check_credentials(username, password)) is True
 
 
-def _header(value: Any) -> str:
+def _header(value: object) -> str:
     return checks.name(_text(value) if isinstance(value, bytes) else value)
 
 

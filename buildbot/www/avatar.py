@@ -218,7 +218,7 @@ def nobody() -> Response:
     return Response(200, (("Content-Type", "image/svg+xml"), ("Cache-Control", "max-age=86400")), NOBODY_PICTURE)
 
 
-def _picture(found: Any) -> Response | None:
+def _picture(found: object) -> Response | None:
     """The response with a picture; None if the bytes are none."""
     if not isinstance(found, tuple) or len(found) != 2:
         return None

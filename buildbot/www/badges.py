@@ -57,7 +57,7 @@ class Badges:
         options: ``c['www']['plugins']['badges']``.
     """
 
-    def __init__(self, master: Master, options: Any) -> None:
+    def __init__(self, master: Master, options: object) -> None:
         self._master = master
         self._options = check_badges(options)
         basedir: str | Path | None = getattr(master, "basedir", None)

@@ -13,7 +13,7 @@ import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
 from hashlib import sha256
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote, urlencode
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -25,6 +25,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.data.interfaces import Master
 from buildbot.util import clock
 from buildbot.util.httpclient import Answer, HttpClient, HttpError, UnexpectedAnswerError
+from buildbot.util.jsontext import JSON
 from buildbot.www.auth import AuthBase, LoggedIn, LoginContext, UserInfo
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.rendering import rendered
@@ -32,13 +33,15 @@ from buildbot.www.sessions import cookie
 
 _log = Logger()
 
+T = TypeVar("T")
+
 _COOKIE = "tenfold_login"
 #: how long people may take at the provider
 _LOGIN_S = 600
 _JSON = {"Accept": "application/json"}
 
 
-def _secret(value: Any) -> str:
+def _secret(value: object) -> str:
     if not isinstance(value, str) or not value:
         # A wrong value may be a secret, too.
         raise ValueError(f"must be a text that is not empty, not a value of type {type(value).__name__}")
@@ -80,11 +83,12 @@ class OAuth2Auth(AuthBase):
         ask = getattr(self, "getUserInfoFromOAuthClient", None)
         if ask is None:
             raise NotImplementedError
-        return await api.in_thread(ask)  # type: ignore[no-any-return]
+        return await api.in_thread(ask)
 
-    def get(self, session: BlockingApi, path: str) -> Any:
+    def get(self, session: BlockingApi, path: str) -> JSON:
         """The JSON at a path of the provider, for ``getUserInfoFromOAuthClient``."""
-        return session.get(self.resourceEndpoint + path).json()
+        found: JSON = session.get(self.resourceEndpoint + path).json()
+        return found
 
     async def login(self, request: Request, desk: LoginContext) -> LoggedIn | Response:
         """As ``AuthBase.login``."""
@@ -135,7 +139,8 @@ class OAuth2Auth(AuthBase):
             signature.encode(), (await desk.sign("login", remembered)).encode()
         ):
             return None
-        expected, redirect, until = json.loads(urlsafe_b64decode(remembered + "=" * (-len(remembered) % 4)))
+        memory: tuple[str, str, int] = json.loads(urlsafe_b64decode(remembered + "=" * (-len(remembered) % 4)))
+        expected, redirect, until = memory
         same = hmac.compare_digest(expected.encode(), state.encode())
         return redirect if same and clock.now() <= until else None
 
@@ -154,7 +159,7 @@ class OAuth2Auth(AuthBase):
             form |= {"client_id": name, "client_secret": secret}
         http: HttpClient = desk.master.httpservice
         answer = await http.request("POST", self.tokenUri, data=form, auth=auth, headers=_JSON, verify=self.ssl_verify)
-        found = answer.require(200).json()
+        found: JSON = answer.require(200).json()
         token = found.get("access_token") if isinstance(found, dict) else None
         if not isinstance(token, str):
             raise UnexpectedAnswerError(f"{answer.where} gave no access_token", answer.status)
@@ -176,7 +181,7 @@ class Api:
         answer = await self._http.request("GET", url, headers=self._headers, verify=self._verify)
         return answer.require(200)
 
-    async def in_thread(self, ask: Callable[[BlockingApi], Any]) -> Any:
+    async def in_thread(self, ask: Callable[[BlockingApi], T]) -> T:
         """The result of a function that blocks, run in a thread."""
         return await deferToThreadPool(self._reactor, self._reactor.getThreadPool(), ask, BlockingApi(self))
 
@@ -195,7 +200,7 @@ class Api:
     async def object(self, path: str) -> dict[str, Any]:
         """The JSON object at a path; HttpError if there is none."""
         answer = await self._get(path)
-        found = answer.json()
+        found: JSON = answer.json()
         if not isinstance(found, dict):
             raise UnexpectedAnswerError(f"{answer.where} gave no object", answer.status)
         return found
@@ -203,7 +208,7 @@ class Api:
     async def list(self, path: str) -> list[dict[str, Any]]:
         """The JSON objects of the list at a path, up to a hundred; HttpError if there is none."""
         answer = await self._get(path)
-        found = answer.json()
+        found: JSON = answer.json()
         if isinstance(found, dict):
             found = found.get("values")
         if not isinstance(found, list):

@@ -12,6 +12,8 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from buildbot.util.jsontext import JSON
+
 #: keys of ``c['www']`` that never leave the master
 _PRIVATE_KEYS = frozenset(
     {
@@ -100,7 +102,7 @@ def make_settings(
     )
 
 
-def _endpoint(port: Any) -> str | None:
+def _endpoint(port: object) -> str | None:
     if port is None:
         return None
     if isinstance(port, int) or str(port).isdigit():
@@ -175,7 +177,7 @@ def _versions() -> list[list[str]]:
     return [["Python", platform.python_version()], ["Tenfold", own], ["Twisted", version("twisted")]]
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> JSON:
     """``value`` if JSON can hold it, otherwise its text; mappings and sequences element by element."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.threads import blockingCallFromThread, deferToThreadPool
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from buildbot.config.dashboards import check_dashboards
 from buildbot.data.interfaces import Master
@@ -48,10 +49,10 @@ class DashboardApi:
 
     def dataGet(
         self,
-        path: str | Sequence[Any],
+        path: str | Sequence[str | int],
         filters: Any = None,
-        fields: Any = None,
-        order: Any = None,
+        fields: str | Sequence[str] | None = None,
+        order: str | Sequence[str] | None = None,
         limit: int | None = None,
         offset: int | None = None,
     ) -> Any:
@@ -95,7 +96,7 @@ class Dashboards:
         debug: whether a page shows why an application failed.
     """
 
-    def __init__(self, master: Master, dashboards: Any, home: str, debug: bool = False) -> None:
+    def __init__(self, master: Master, dashboards: object, home: str, debug: bool = False) -> None:
         self._master = master
         self._home = urlsplit(home)
         self._debug = debug
@@ -187,7 +188,7 @@ def _run(app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Respon
     started: list[tuple[str, list[tuple[str, str]]]] = []
     written: list[bytes] = []
 
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Callable[[bytes], None]:
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
         if started and exc_info is None:
             raise RuntimeError("start_response was called twice")
         started[:] = [(status, headers)]
@@ -224,10 +225,13 @@ def _within(reactor: IReactorTime, running: Deferred[Response], seconds: float) 
 
     timer = reactor.callLater(seconds, late)
 
-    def done(outcome: Any) -> None:
+    def done(outcome: Response | Failure) -> None:
         if timer.active():
             timer.cancel()
-            (result.callback if isinstance(outcome, Response) else result.errback)(outcome)
+            if isinstance(outcome, Response):
+                result.callback(outcome)
+            else:
+                result.errback(outcome)
 
     running.addBoth(done)
     return result

@@ -96,7 +96,7 @@ def _decode(request: Request) -> dict[str, Any]:
     return call
 
 
-def _unstorable_text(value: Any) -> str | None:
+def _unstorable_text(value: object) -> str | None:
     """Why a text in a JSON value cannot be stored; None if all can."""
     waiting = [value]
     while waiting:

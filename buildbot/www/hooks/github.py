@@ -108,7 +108,7 @@ def _line(event: str, payload: object) -> str | None:
 
 
 #: the result of handlers: changes, as arguments of ``addChange``, and the kind of repository
-Handled = tuple[list[dict[str, Any]], str]
+Handled = tuple[list[dict[str, object]], str]
 
 
 class GitHubEventHandler:
@@ -155,15 +155,15 @@ class GitHubEventHandler:
         handled: Handled = await resolved(handler(payload, event) if _takes_event(handler) else handler(payload))
         return handled
 
-    def handle_ping(self, payload: Any, event: str) -> Any:
+    def handle_ping(self, payload: object, event: str) -> Handled:
         """A hook was made: nothing to build."""
         return [], "git"
 
-    def handle_workflow_run(self, payload: Any, event: str) -> Any:
+    def handle_workflow_run(self, payload: object, event: str) -> Handled:
         """A workflow of GitHub: nothing to build."""
         return [], "git"
 
-    def handle_push(self, payload: Any, event: str) -> Any:
+    def handle_push(self, payload: object, event: str) -> Handled:
         """A change for each commit."""
         project = at(payload, "repository.full_name", str)
         repository = at(payload, "repository.html_url", str)
@@ -171,7 +171,7 @@ class GitHubEventHandler:
         properties = self.__chosen(payload)
         return self._process_change(payload, user, project, repository, project, event, properties), "git"
 
-    async def handle_pull_request(self, payload: Any, event: str) -> Any:
+    async def handle_pull_request(self, payload: object, event: str) -> Handled:
         """A change, if there is something new to build."""
         number, project = at(payload, "number", int), at(payload, "repository.full_name", str)
         if at(payload, "action", str) not in ("opened", "reopened", "synchronize"):
@@ -206,14 +206,14 @@ class GitHubEventHandler:
 
     def _process_change(
         self,
-        payload: Any,
+        payload: object,
         user: str | None,
         repo: str,
         repo_url: str,
         project: str,
         event: str,
-        properties: Mapping[str, Any],
-    ) -> list[dict[str, Any]]:
+        properties: Mapping[str, object],
+    ) -> list[dict[str, object]]:
         """The changes of a push.
 
         Args:
