@@ -46,7 +46,7 @@ class BuildFactory:
         self.locks_of_steps: list[tuple[Any, Any]] = []
         self.addSteps(steps or [])
 
-    def addStep(self, step: Any) -> None:
+    def addStep(self, step: object) -> None:
         """Add a step: an instance, from which each build makes another one."""
         if isinstance(step, BuildStep):
             step.check_arguments()
@@ -84,7 +84,7 @@ class BuildFactory:
             # only the paths are kept: removing needs no values
             self.addStep(RemoveSecretFiles(secret_files=[(path, "") for path, _ in _pairs(files)]))
 
-    def setSkipBuildIf(self, predicate: Any) -> None:
+    def setSkipBuildIf(self, predicate: object) -> None:
         """Let builds end as SKIPPED, without steps, of which a function says so; the opposite of ``do_build_if``.
 
         Args:

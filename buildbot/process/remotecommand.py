@@ -230,7 +230,7 @@ class RemoteCommand:
             connection, builder, command_id = self._where
             await connection.interrupt_command(builder, command_id, why)
 
-    def update(self, key: str, value: Any) -> None:
+    def update(self, key: str, value: object) -> None:
         """An update from the worker."""
         if self._ignored and key != "rc":
             return
@@ -392,7 +392,7 @@ class RemoteShellCommand(RemoteCommand):
         super().__init__("shell", args, collectStdout=collectStdout, collectStderr=collectStderr, **others)
 
 
-def _chars(value: Any) -> int:
+def _chars(value: object) -> int:
     """The approximate size of a value, in characters."""
     if isinstance(value, (str, bytes)):
         return len(value)
@@ -403,7 +403,7 @@ def _chars(value: Any) -> int:
     return 8
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     """A value for messages, shortened."""
     text = repr(value)
     return text if len(text) <= 100 else f"{text[:100]}…"

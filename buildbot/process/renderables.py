@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from buildbot.config.errors import error
+from buildbot.interfaces import PropertiesLike
 from buildbot.process.rendering import Renderable, rendered, substitutions
 from buildbot.util.deferreds import resolved
 
@@ -53,13 +54,13 @@ class WithProperties(Renderable):
         }
 
 
-async def _value(props: Any, name: str) -> Any:
+async def _value(props: PropertiesLike, name: str) -> Any:
     if not props.hasProperty(name):
         raise KeyError(name)
     return await rendered(props.getProperty(name), props)
 
 
-async def _named(props: Any, key: str) -> Any:
+async def _named(props: PropertiesLike, key: str) -> Any:
     """The value of ``name``, ``name:-text``, ``name:~text`` or ``name:+text``."""
     found = re.fullmatch(r"(.*?):([-~+])(.*)", key, re.DOTALL)
     if found is None:
@@ -72,7 +73,7 @@ async def _named(props: Any, key: str) -> Any:
     return text if not there or (sign == "~" and not value) else value
 
 
-def _text(value: Any) -> Any:
+def _text(value: object) -> object:
     return "" if value is None else value
 
 
@@ -89,7 +90,7 @@ class FlattenList(Renderable):
         types: the types that count as lists.
     """
 
-    def __init__(self, nestedlist: Any, types: type | tuple[type, ...] = (list, tuple)) -> None:
+    def __init__(self, nestedlist: object, types: type | tuple[type, ...] = (list, tuple)) -> None:
         self.nestedlist = nestedlist
         self.types = types if isinstance(types, type) else tuple(types)
 

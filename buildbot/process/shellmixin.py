@@ -23,13 +23,13 @@ _WHY_KILLED = {
 }
 
 
-def _command(value: Any) -> Any:
+def _command(value: object) -> object:
     if value is not None and not isinstance(value, (str, list, tuple)):
         raise ValueError(f"must be a text, a list or a renderable, not {checks.kind(value)}")
     return value
 
 
-def _logfiles(value: Any) -> Any:
+def _logfiles(value: object) -> Mapping[str, Any]:
     checked = checks.mapping(value)
     for name, each in checked.items():
         if isinstance(each, Mapping):
@@ -41,20 +41,21 @@ def _logfiles(value: Any) -> Any:
     return checked
 
 
-def _codes(value: Any) -> Any:
-    for code, results in checks.dictionary(value).items():
+def _codes(value: object) -> Mapping[Any, Any]:
+    checked = checks.dictionary(value)
+    for code, results in checked.items():
         if type(code) is not int or results not in ALL_RESULTS:
             raise ValueError(f"must have exit codes as keys and results as values, not {code!r}: {results!r:.100}")
-    return value
+    return checked
 
 
-def _input(value: Any) -> Any:
+def _input(value: object) -> str | bytes | None:
     if value is not None and not isinstance(value, (str, bytes)):
         raise ValueError(f"must be a text, not {checks.kind(value)}")
     return value
 
 
-def _signal(value: Any) -> Any:
+def _signal(value: Any) -> object:
     if not is_signal(value):
         raise ValueError(f"must be the name of a signal without 'SIG', or its number, not {checks.kind(value)}")
     return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from buildbot.config import checks
@@ -18,11 +18,11 @@ NO_NAMES = ("generic", "shell")
 StepT = TypeVar("StepT", bound="StepDescription")
 
 
-def _encoding(value: Any) -> Any:
+def _encoding(value: object) -> str | Callable[..., Any]:
     return value if callable(value) else checks.encoding(value)
 
 
-def _policy(value: Any) -> Collection[int] | bool | None:
+def _policy(value: object) -> Collection[int] | bool | None:
     if value is None or isinstance(value, (bool, list, tuple, set, frozenset)):
         return value
     raise ValueError(f"must be True, False, None or a list of result codes, not {checks.kind(value)}")
@@ -113,7 +113,7 @@ class StepDescription(Declared):
         """The factory of steps like this one: the call that made it."""
         return self.__factory
 
-    def set_step_arg(self, name: str, value: Any) -> None:
+    def set_step_arg(self, name: str, value: object) -> None:
         """Change an argument of the steps that builds make of this description."""
         self.__factory.kwargs[name] = value
 
@@ -121,7 +121,7 @@ class StepDescription(Declared):
         """Whether it is of this class itself, not of a subclass."""
         return self.__factory.step_class is cls
 
-    def describe(self, *choices: Any, why: str = "") -> str:
+    def describe(self, *choices: object, why: str = "") -> str:
         """The first of several descriptions that is not empty, the suffix, and ``why``, as one text.
 
         A description is a text or a list of words. One that still holds a renderable counts as empty: the step ended
@@ -135,14 +135,14 @@ class StepDescription(Declared):
 StepDescription.parms = tuple(arguments_of(StepDescription))
 
 
-def described(words: Any) -> str:
+def described(words: object) -> str:
     """A description, which is a text or a list of words, as a text; empty if there is none or it is not rendered."""
     if words is None or holds_renderable(words):
         return ""
     return " ".join(map(str, words)) if isinstance(words, (list, tuple)) else str(words)
 
 
-def own_name(name: Any) -> str:
+def own_name(name: object) -> str:
     """A step's name; empty if it does not describe the step. The number of a repeated name is ignored."""
     text = described(name)
     return text if re.sub(r"_\d+\Z", "", text) not in NO_NAMES else ""

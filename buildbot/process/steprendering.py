@@ -15,14 +15,14 @@ from buildbot.util.deferreds import resolved
 MAX_NAME = 50
 
 
-async def asked(step: RunningStep, condition: Any, *args: Any) -> bool:
+async def asked(step: RunningStep, condition: object, *args: object) -> bool:
     """The value of a condition, which is True or False, a renderable, or a function of ``args``."""
     if callable(condition) and not is_renderable(condition):
         condition = await resolved(condition(*args))
     return bool(await _rendered(step, condition))
 
 
-async def _rendered(step: RunningStep, value: Any) -> Any:
+async def _rendered(step: RunningStep, value: object) -> Any:
     """``value`` rendered; most values are plain, and cost nothing."""
     return value if is_plain(value) else await step.render(value)
 

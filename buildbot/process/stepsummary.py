@@ -33,14 +33,14 @@ class StepSummary:
 
     async def result(self) -> str:
         """`getResultSummary` of the step, without secrets."""
-        summary = await in_time(self._step, self._step.getResultSummary(), "getResultSummary()")
+        summary: Mapping[str, str] = await in_time(self._step, self._step.getResultSummary(), "getResultSummary()")
         return self.kept(summary.get("step", "finished"))
 
     async def show(self) -> None:
         """Store `getCurrentSummary`, or `getResultSummary` once the step has ended."""
         step = self._step
         getter = step.getCurrentSummary if step.results is None else step.getResultSummary
-        summary = await in_time(step, getter(), f"{getter.__name__}()")
+        summary: Mapping[str, str] = await in_time(step, getter(), f"{getter.__name__}()")
         update = await self.update()
         await update.setStepStateString(step.stepid, self.kept(summary.get("step", "finished")))
 
@@ -64,11 +64,11 @@ class StepSummary:
             policy += [WARNINGS] if step.warnOnWarnings or step.flunkOnWarnings else []
         if policy is False or (policy is not True and step.results not in policy):
             return ""
-        summary = await in_time(step, step.getBuildResultSummary(), "getBuildResultSummary()")
+        summary: Mapping[str, str] = await in_time(step, step.getBuildResultSummary(), "getBuildResultSummary()")
         return str(summary.get("build", ""))
 
 
-async def in_time(step: RunningStep, value: Any, what: str) -> Any:
+async def in_time(step: RunningStep, value: object, what: str) -> Any:
     """The result of ``value``, which may be a Deferred or a coroutine of a user's.
 
     Raises:

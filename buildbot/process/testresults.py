@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from buildbot.data.updates import Updates
+from buildbot.process.stepcontract import RunningStep
 
 #: results stored in one transaction
 BATCH = 1000
@@ -36,7 +37,7 @@ class TestResults:
     def __init__(self) -> None:
         self._sets: dict[int, _Set] = {}
 
-    async def begin(self, step: Any, description: str | None, category: str, value_unit: str) -> int:
+    async def begin(self, step: RunningStep, description: str | None, category: str, value_unit: str) -> int:
         """Begin a set; gives its id."""
         builderid = step.build.builderid
         setid: int = await step.master.data.update.addTestResultSet(

@@ -292,7 +292,7 @@ class _Collected:
         self.news: dict[str, Any] = {}
         self.end: Deferred[None] = Deferred()
 
-    def update(self, key: str, value: Any) -> None:
+    def update(self, key: str, value: object) -> None:
         self.news[key] = value
 
     def misreported(self, problem: str) -> None:
@@ -321,7 +321,7 @@ def _id(said: dict[str, Any]) -> str:
     return str(said.get("command_id"))
 
 
-def _value(key: Any, value: Any) -> Any:
+def _value(key: object, value: Any) -> object:
     """A value of an update in PB's form: text without the positions and times of its lines."""
     if key in ("stdout", "stderr", "header"):
         return value[0] if isinstance(value, list) else value
@@ -331,7 +331,7 @@ def _value(key: Any, value: Any) -> Any:
     return value
 
 
-def _error_in(text: Any) -> str:
+def _error_in(text: object) -> str:
     """The error in an agent's text: in a traceback, or in a failure that Twisted printed."""
     lines = str(text).strip().splitlines() or ["unknown error"]
     line = lines[0] if lines[0].startswith(_FAILURE) else lines[-1]

@@ -124,7 +124,7 @@ class _Command(pb.Referenceable):
         for key, value in pairs:
             self._connection.update(self._id, key, value)
 
-    def remote_complete(self, failure: Any = None) -> None:
+    def remote_complete(self, failure: object = None) -> None:
         """The end."""
         if failure is None:
             reason = None
@@ -141,7 +141,7 @@ class _Writer(pb.Referenceable):
     def __init__(self, writer: Writer) -> None:
         self._writer = writer
 
-    def remote_write(self, data: Any) -> Deferred[None]:
+    def remote_write(self, data: object) -> Deferred[None]:
         """The next block."""
         return self._writer.write(data)
 
@@ -149,7 +149,7 @@ class _Writer(pb.Referenceable):
         """The end."""
         return self._writer.close()
 
-    def remote_utime(self, times: Any) -> Deferred[None]:
+    def remote_utime(self, times: object) -> Deferred[None]:
         """When the file was read and changed."""
         return self._writer.utime(times)
 
@@ -164,7 +164,7 @@ class _Reader(pb.Referenceable):
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
 
-    def remote_read(self, size: Any) -> Deferred[bytes]:
+    def remote_read(self, size: object) -> Deferred[bytes]:
         """The next block."""
         return self._reader.read(size)
 
@@ -173,7 +173,7 @@ class _Reader(pb.Referenceable):
         return self._reader.close()
 
 
-def _sendable(value: Any) -> Any:
+def _sendable(value: object) -> object:
     """An argument of a command for PB."""
     if isinstance(value, Writer):
         return _Writer(value)
@@ -259,7 +259,7 @@ class PBConnection(Connection):
             raise RemoteError(f"{_type(problem)}: {problem.args[0]}") from None
 
 
-def _type(problem: Any) -> str:
+def _type(problem: object) -> str:
     """The class name of a failure of the agent, which comes as text or bytes, with or without its module."""
     name = problem.remoteType if isinstance(problem, pb.RemoteError) else getattr(problem, "type", "Failure")
     text = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)

@@ -83,11 +83,11 @@ class Writer(Endpoint, ABC):
         self.times: tuple[float, float] | None = None
 
     @deferred
-    async def write(self, data: Any) -> None:
+    async def write(self, data: object) -> None:
         """The agent sends the next block."""
         await self._guarded(self.__take, data)
 
-    def __take(self, data: Any) -> Any:
+    def __take(self, data: object) -> Any:
         if not isinstance(data, bytes):
             raise ValueError(f"the worker sent {type(data).__name__} as a part of the file, not bytes")
         if self.ended:
@@ -111,11 +111,11 @@ class Writer(Endpoint, ABC):
         self.ended = True
 
     @deferred
-    async def utime(self, times: Any) -> None:
+    async def utime(self, times: object) -> None:
         """The agent sends the times of the last access and change of its file, as Unix times."""
         await self._guarded(self.__keep_times, times)
 
-    def __keep_times(self, times: Any) -> None:
+    def __keep_times(self, times: object) -> None:
         if (
             not isinstance(times, (tuple, list))
             or len(times) != 2
@@ -133,12 +133,12 @@ class Reader(Endpoint, ABC):
     """Gives a file to an agent."""
 
     @deferred
-    async def read(self, size: Any) -> bytes:
+    async def read(self, size: object) -> bytes:
         """The next block, of at most ``size`` bytes; empty at the end."""
         data: bytes | None = await self._guarded(self.__give, size)
         return data or b""
 
-    def __give(self, size: Any) -> Any:
+    def __give(self, size: object) -> Any:
         if type(size) is not int or size <= 0:
             raise ValueError(f"the worker asked for {size!r:.100} bytes")
         return self._give(min(size, MAX_BLOCK_BYTES))
