@@ -5,6 +5,7 @@ from __future__ import annotations
 import ntpath
 import posixpath
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from buildbot.data.virtualbuilders import asked_for
 from buildbot.process.buildcontract import RunningBuild
@@ -22,7 +23,7 @@ class Gathering:
     def __init__(self, build: RunningBuild) -> None:
         self._build = build
         self._begun = False
-        self.of_buildset: Mapping[str, tuple[object, str]] = {}
+        self.of_buildset: Mapping[str, list[Any]] = {}
 
     async def gather(self) -> None:
         """Gather source stamps, changes and properties. Later sources win over earlier ones, defaults never do."""

@@ -104,7 +104,7 @@ async def _asked(master: Master, bsid: int) -> tuple[list[list[str]], dict[str, 
         [stamp["codebase"], stamp["repository"], stamp["project"], stamp["branch"] or "", stamp["revision"] or ""]
         for stamp in buildset["sourcestamps"]
     )
-    properties: Mapping[str, tuple[object, str]] = await master.data.get({}, ("buildsets", bsid, "properties"))
+    properties: Mapping[str, list[Any]] = await master.data.get({}, ("buildsets", bsid, "properties"))
     return code, {name: value for name, (value, _) in properties.items() if name not in _ABOUT_PEOPLE}
 
 

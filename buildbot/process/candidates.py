@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from buildbot.data.interfaces import Master
 from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildrequest import WHOLE, BuildRequest
-from buildbot.process.draining import Draining
+from buildbot.process.draining import AskedRequest, Draining
 from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.resources.buildsets import BuildsetDict
 
@@ -25,6 +25,13 @@ CHUNK = 500
 PATCH_CHARS = 10_000
 #: the fields that are read each time
 _BRIEF = ("buildrequestid", "priority", "buildsetid", "waited_for")
+
+
+class BriefRequest(AskedRequest):
+    """The fields of a build request that are read each time, `_BRIEF`."""
+
+    buildrequestid: int
+    priority: int
 
 
 class WholeRequest(BuildRequestDict):
@@ -81,12 +88,14 @@ class Candidates:
 
     async def first(self, builder: RunningBuilder) -> BuildRequestDict | None:
         """The most urgent request, as the Data API gives it; None if none waits."""
-        found = await self._brief(builder, 1, None)
+        found: Sequence[BuildRequestDict] = await self._waiting(builder, 1, None)
         return found[0] if found else None
 
-    async def _brief(
-        self, builder: RunningBuilder, limit: int | None = None, fields: tuple[str, ...] | None = _BRIEF
-    ) -> Sequence[BuildRequestDict]:
+    async def _brief(self, builder: RunningBuilder, limit: int | None = None) -> Sequence[BriefRequest]:
+        found: Sequence[BriefRequest] = await self._waiting(builder, limit, _BRIEF)
+        return found
+
+    async def _waiting(self, builder: RunningBuilder, limit: int | None, fields: tuple[str, ...] | None) -> list[Any]:
         filters = {"builderid": builder.builderid, "claimed": False, "complete": False}
         query: dict[str, Any] = {"order": ["-priority", "buildrequestid"], "fields": fields}
         if self.draining is None:
@@ -98,18 +107,18 @@ class Candidates:
         """Forget a request that will be built."""
         self._known.get(builder, {}).pop(row["buildrequestid"], None)
 
-    async def _get(self, query: dict[str, Any]) -> list[WholeRequest]:
-        found: list[WholeRequest] = await self._master.data.get(query, ("buildrequests",))
+    async def _get(self, query: dict[str, Any]) -> list[Any]:
+        found: list[Any] = await self._master.data.get(query, ("buildrequests",))
         return found
 
     @staticmethod
-    def _keep(known: dict[int, Candidate], brief: Iterable[BuildRequestDict]) -> None:
+    def _keep(known: dict[int, Candidate], brief: Iterable[BriefRequest]) -> None:
         """Forget the requests that wait no more."""
         for brid in known.keys() - {each["buildrequestid"] for each in brief}:
             del known[brid]
 
     async def _whole(
-        self, builder: RunningBuilder, known: dict[int, Candidate], brief: Sequence[BuildRequestDict]
+        self, builder: RunningBuilder, known: dict[int, Candidate], brief: Sequence[BriefRequest]
     ) -> AsyncIterator[Candidate]:
         for start in range(0, len(brief), CHUNK):
             chunk = brief[start : start + CHUNK]
@@ -119,9 +128,7 @@ class Candidates:
                 if found is not None:  # another master may have claimed it meanwhile
                     yield found
 
-    async def _read(
-        self, builder: RunningBuilder, known: dict[int, Candidate], chunk: Sequence[BuildRequestDict]
-    ) -> None:
+    async def _read(self, builder: RunningBuilder, known: dict[int, Candidate], chunk: Sequence[BriefRequest]) -> None:
         """Read the data of these requests."""
         missing = [
             each["buildrequestid"]
@@ -130,7 +137,8 @@ class Candidates:
         ]
         if missing:
             filters = {"buildrequestid": missing, "claimed": False, "complete": False}
-            for row in await self._get({**WHOLE, "filters": filters}):
+            whole: list[WholeRequest] = await self._get({**WHOLE, "filters": filters})
+            for row in whole:
                 _cut_patches(row)
                 known[row["buildrequestid"]] = Candidate(row, BuildRequest.from_data(row, builder.name))
 

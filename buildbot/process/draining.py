@@ -7,12 +7,18 @@ not. The other requests wait for the next start, or for another master.
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 from buildbot.data.interfaces import Master
-from buildbot.resources.buildrequests import BuildRequestDict
 from buildbot.resources.builds import BuildDict
 from buildbot.resources.buildsets import BuildsetDict
+
+
+class AskedRequest(TypedDict):
+    """The fields of a build request that decide whether it is still built."""
+
+    buildsetid: int
+    waited_for: bool
 
 
 class Draining:
@@ -30,7 +36,7 @@ class Draining:
         self._master = master
         self._running = running
 
-    async def needs(self, request: BuildRequestDict) -> bool:
+    async def needs(self, request: AskedRequest) -> bool:
         """Whether a running build of this master waits for the request, directly or by other builds.
 
         Args:

@@ -45,7 +45,7 @@ class RemoteError(Exception):
 class CommandReceiver(Protocol):
     """The receiver of reports about a command."""
 
-    def update(self, key: str, value: Any) -> None:
+    def update(self, key: str, value: object) -> None:
         """Take an update."""
 
     def misreported(self, problem: str) -> None:
@@ -134,7 +134,7 @@ class Connection(ABC):
         if self.held_back != before and not self.lost:
             self.read(not self.held_back)
 
-    def update(self, command_id: str, key: str, value: Any) -> None:
+    def update(self, command_id: str, key: str, value: object) -> None:
         """An adapter reports an update of a command; it is dropped if the command is not registered any more."""
         receiver = self._commands.get(command_id)
         if receiver is not None:

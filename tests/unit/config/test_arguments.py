@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_type
 
 import pytest
 
@@ -82,6 +82,14 @@ def test_subclass() -> None:
     assert (special.size, special.colours, special.extra, special.speed) == (5, ["grey"], 1, None)
     special.size = 9  # an attribute like any other
     assert Special(name="b", size=6, speed=1.5).speed == 1.5
+
+
+def test_types() -> None:
+    """Type checkers know an attribute by its check and its default; mypy reads this test."""
+    thing = Thing(name="a", colours=["red"])
+    assert assert_type(thing.name, str) == "a"
+    assert assert_type(thing.size, int) == 3
+    assert assert_type(thing.colours, tuple[()] | list[str]) == ["red"]
 
 
 def test_renderables() -> None:
