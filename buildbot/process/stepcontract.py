@@ -24,6 +24,7 @@ from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection
+from buildbot.process.workers.managed import ManagedWorker
 from buildbot.resources.buildrequests import BuildRequestDict
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ class StepBuild(Protocol):
     properties: Properties
     workdir: Any
     env: Mapping[str, Any]
-    worker: Any
+    worker: ManagedWorker
     connection: Connection
     stop_reason: str | None
 
@@ -133,7 +134,7 @@ class RunningStep(Protocol):
     workdir: Any
     build: StepBuild
     master: Master
-    worker: Any
+    worker: ManagedWorker
     stepid: int
     number: int
     results: int | None

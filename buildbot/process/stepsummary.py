@@ -49,7 +49,7 @@ class StepSummary:
         summary = await in_time(self._step, self._step.getCurrentSummary(), "getCurrentSummary()")
         self._opening.show(self.kept(summary.get("step", "finished")))
 
-    async def update(self) -> Any:
+    async def update(self) -> Updates:
         """The update methods, once the first summary is stored."""
         await self._opening.store()
         return self._step.master.data.update
