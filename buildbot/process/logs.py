@@ -7,7 +7,6 @@ them in the order in which they came (`buildbot.process.logwriter`), up to a lim
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IReactorTime

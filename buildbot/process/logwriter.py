@@ -8,9 +8,9 @@ end of each write. `BATCH_CHARS` of it are written without waiting. If the datab
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
@@ -32,7 +31,7 @@ class StepOpening:
         self._text: str | None = None
         self._logs: list[Log] = []
         self._storing = DeferredLock()
-        self._timer: Any = None
+        self._timer: IDelayedCall | None = None
 
     def show(self, text: str) -> None:
         """Store the first summary, soon."""

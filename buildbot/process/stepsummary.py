@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from twisted.internet.defer import TimeoutError, ensureDeferred
 
+from buildbot.data.updates import Updates
 from buildbot.process.loglines import storable
 from buildbot.process.stepcontract import RunningStep
 from buildbot.process.stepopening import StepOpening
@@ -46,7 +48,8 @@ class StepSummary:
 
     async def show_soon(self) -> None:
         """Store `getCurrentSummary` as the first summary."""
-        summary = await in_time(self._step, self._step.getCurrentSummary(), "getCurrentSummary()")
+        step = self._step
+        summary: Mapping[str, str] = await in_time(step, step.getCurrentSummary(), "getCurrentSummary()")
         self._opening.show(self.kept(summary.get("step", "finished")))
 
     async def update(self) -> Updates:

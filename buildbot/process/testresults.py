@@ -52,7 +52,7 @@ class TestResults:
             raise ValueError(f"setid: this step has no test result set {setid} that is not complete")
         self._sets[setid].results.append(result)
 
-    async def finish(self, updates: Callable[[], Awaitable[Any]]) -> None:
+    async def finish(self, updates: Callable[[], Awaitable[Updates]]) -> None:
         """Store the rest of the results, and complete the sets; ``updates`` gives the update methods."""
         while self._sets:
             update = await updates()
