@@ -50,7 +50,7 @@ class Argument:
     Attributes:
         default: its value if it is not given; `REQUIRED` if it must be given.
         check: gives the value to keep, or raises ValueError with a text that follows the argument's name.
-        rendered: whether the value may be or hold a renderable, which the engine renders before the object works.
+        rendered: whether the value may be or hold a renderable, which is rendered before the object works.
         renderable: the same, but the object itself decides when it is rendered.
         doc: its meaning, for the reference pages.
     """

@@ -1,4 +1,4 @@
-"""Checks of the arguments that describe an HTTP request, for `buildbot.config.arguments`."""
+"""The arguments that describe an HTTP request, declared once for all kinds that send one, and their checks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from buildbot.config import checks
+from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.util.httpproxies import Proxies
 
 
@@ -94,3 +95,31 @@ def hooks(value: Any) -> list[Callable[..., Any]]:
     if not all(callable(each) for each in found):
         raise ValueError("['response'] must be a function or a list of functions")
     return found
+
+
+class RequestArguments(Declared):
+    """The arguments of a request that the step `HTTPStep` and the machines' `HttpAction` have in common."""
+
+    url = argument(REQUIRED, checks.url, rendered=True, doc="the address: `http://…` or `https://…`")
+    params = argument(None, checks.optional(fields), rendered=True, doc="added to the query of the URL")
+    data = argument(None, checks.optional(data), rendered=True, doc="the body as a text or bytes, or fields of a form")
+    json = argument(None, rendered=True, doc="the body as JSON; excludes `data` and `files`")
+    headers = argument(None, checks.optional(texts), rendered=True, doc="headers of the request, by name")
+    cookies = argument(None, checks.optional(texts), rendered=True, doc="cookies of the request, by name")
+    files = argument(
+        None, checks.optional(files), rendered=True, doc="files of a form by field: the content, or `(name, content)`"
+    )
+    auth = argument(None, checks.optional(auth), rendered=True, doc="`(user, password)`")
+    allow_redirects = argument(
+        None,
+        checks.optional(checks.flag),
+        rendered=True,
+        doc="whether redirects are followed, by HEAD as HEAD, by other methods as GET; None: those of GET only",
+    )
+    proxies = argument(
+        None,
+        checks.optional(proxies),
+        rendered=True,
+        doc="""URLs of proxies, which may hold user and password, by `http`, `https`, `all` or `https://server`; by
+        `no_proxy` servers that are asked without one. None: no proxy""",
+    )

@@ -203,38 +203,21 @@ class RemoteSshSuspendAction(SshAction):
     )
 
 
-class HttpAction(Action):
-    """Ask a web server; a status below 400 is success."""
+class HttpAction(requests.RequestArguments, Action):
+    """Send a request to a web server; a status below 400 is success."""
 
     positional: ClassVar[tuple[str, ...]] = ("url", "method")
-    url = argument(REQUIRED, checks.url, renderable=True, doc="what is asked for: `http://…` or `https://…`")
-    method = argument(REQUIRED, checks.name, renderable=True, doc="`GET`, `POST` and so on")
-    params = argument(None, checks.optional(requests.fields), renderable=True, doc="added to the query of the URL")
-    data = argument(None, checks.optional(requests.data), renderable=True, doc="the body, or the fields of a form")
-    json = argument(None, renderable=True, doc="the body as JSON")
-    headers = argument(None, checks.optional(requests.texts), renderable=True, doc="headers of the request, by name")
-    cookies = argument(None, checks.optional(requests.texts), renderable=True, doc="cookies of the request, by name")
-    files = argument(None, checks.optional(requests.files), renderable=True, doc="files of a form, by field")
-    auth = argument(None, checks.optional(requests.auth), renderable=True, doc="`(user, password)`")
+    method = argument(REQUIRED, checks.name, rendered=True, doc="`GET`, `POST` and so on")
     timeout = argument(
         None,
         checks.optional(requests.timeout),
-        renderable=True,
+        rendered=True,
         doc="seconds for the whole exchange; None: two minutes",
-    )
-    allow_redirects = argument(
-        None, checks.optional(checks.boolean), renderable=True, doc="whether redirects are followed; None: those of GET"
-    )
-    proxies = argument(
-        None,
-        checks.optional(requests.proxies),
-        renderable=True,
-        doc="URLs of proxies by `http`, `https`, `all` or `https://server`, as those of `HTTPStep`; None: no proxy",
     )
 
     @deferred
     async def perform(self, manager: Any) -> bool:
-        """Ask; see `Action.perform`."""
+        """Send the request; see `Action.perform`."""
         names = (
             "url",
             "method",
@@ -263,7 +246,8 @@ class HttpAction(Action):
             files=files,
             auth=auth,
             timeout_s=timeout or TIMEOUT_S,
-            follow_redirects=method.upper() == "GET" if follow is None else follow,
+            follow_redirects=method.upper() == "GET" if follow is None else bool(follow),
+            follow_any=bool(follow),
             proxies=Proxies.of(proxies) if proxies else None,
         )
         if answer.status >= 400:

@@ -96,7 +96,7 @@ class _IntoLog:
             (self._transport.pauseProducing if hold else self._transport.resumeProducing)()
 
 
-class HTTPStep(BuildStep):
+class HTTPStep(requests.RequestArguments, BuildStep):
     """Ask a web server; a status below 400 is success.
 
     The request comes from the master, not from the worker: it reaches what the master can reach. An answer has at most
@@ -105,29 +105,8 @@ class HTTPStep(BuildStep):
 
     name = "HTTPStep"
     positional: ClassVar[tuple[str, ...]] = ("url", "method", "hide_request_headers", "hide_response_headers")
-    url = argument(REQUIRED, checks.url, rendered=True, doc="what is asked for: `http://…` or `https://…`")
     method = argument(REQUIRED, checks.one_of(*METHODS), rendered=True, doc=f"one of {', '.join(METHODS)}")
-    params = argument(None, checks.optional(requests.fields), rendered=True, doc="added to the query of the URL")
-    data = argument(
-        None, checks.optional(requests.data), rendered=True, doc="the body, as a text, bytes, or the fields of a form"
-    )
-    json = argument(None, rendered=True, doc="the body as JSON")
-    headers = argument(None, checks.optional(requests.texts), rendered=True, doc="headers of the request, by name")
-    cookies = argument(None, checks.optional(requests.texts), rendered=True, doc="cookies of the request, by name")
-    files = argument(
-        None,
-        checks.optional(requests.files),
-        rendered=True,
-        doc="files of a form by field: the content, or `(name, content)`",
-    )
-    auth = argument(None, checks.optional(requests.auth), rendered=True, doc="`(user, password)`")
     timeout = argument(20 * 60, requests.timeout, rendered=True, doc="seconds for the whole exchange")
-    allow_redirects = argument(
-        None,
-        checks.optional(checks.flag),
-        rendered=True,
-        doc="whether to go on to where the server points, as GET unless it is HEAD; None: GET does",
-    )
     verify = argument(
         True,
         requests.verify,
@@ -145,13 +124,6 @@ class HTTPStep(BuildStep):
     )
     hide_response_headers = argument(
         (), checks.list_of(checks.text), doc="headers of the answer whose values are not logged; cookies never are"
-    )
-    proxies = argument(
-        None,
-        checks.optional(requests.proxies),
-        rendered=True,
-        doc="""URLs of proxies, which may hold user and password, by `http`, `https`, `all` or `https://server`; by
-        `no_proxy` servers that are asked without one. None: no proxy""",
     )
     hooks = argument(
         None,

@@ -11,6 +11,7 @@ from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import ensureDeferred, inlineCallbacks, succeed
 from twisted.logger import capturedLogs
 from twisted.web.resource import Resource
+from twisted.web.server import Site
 
 from buildbot.config.errors import ConfigErrors
 from buildbot.machine.base import Machine
@@ -32,6 +33,7 @@ from buildbot.test.recording import Recording
 from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpClient
 from tests.support.reactor import reactor
+from tests.unit.util import test_httpclient as httpserver
 from tests.unit.util.test_httpproxies import proxy
 
 MAC = "00:11:22:aa:bb:cc"
@@ -179,6 +181,32 @@ async def test_http() -> None:
     server.status = 503
     with pytest.raises(MachineActionError, match="GET http://power/off answers 503"):
         await HttpAction("http://power/off", "GET").perform(made)
+
+
+@pytest.mark.parametrize(
+    ("method", "follow", "asked"),
+    [
+        ("GET", None, ["GET /", "GET /there"]),
+        ("HEAD", None, ["HEAD /"]),
+        ("POST", None, ["POST /"]),
+        ("GET", False, ["GET /"]),
+        ("HEAD", True, ["HEAD /", "HEAD /there"]),
+        ("POST", True, ["POST /", "GET /there"]),
+    ],
+)
+async def test_redirects(method: str, follow: bool | None, asked: list[str]) -> None:
+    """`allow_redirects` holds for every method; without it only GET goes on."""
+
+    def answer(request: Any) -> bytes:
+        if request.uri == b"/":
+            request.redirect(b"/there")
+        return b""
+
+    server = httpserver.Server(answer)
+    made = machine(LocalWakeAction(["true"]))
+    async with httpserver.serving(Site(server)) as (made.master.httpservice, url):
+        assert await ensureDeferred(HttpAction(f"{url}/", method, allow_redirects=follow).perform(made)) is True
+    assert [f"{each['method']} {each['uri']}" for each in server.asked] == asked
 
 
 async def test_http_by_a_proxy() -> None:
