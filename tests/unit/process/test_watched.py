@@ -156,6 +156,22 @@ async def test_blocking_observer_is_named(monkeypatch: pytest.MonkeyPatch, said:
     assert line.startswith(f"observer {__name__}.test_blocking_observer_is_named.<locals>.Slow of log 'stdio' blocked")
 
 
+class Held:
+    """Makes a new Deferred at each call and keeps it: the test can still fire it, so it is not garbage."""
+
+    def __init__(self) -> None:
+        self.made: list[Deferred[int]] = []
+
+    def __call__(self) -> Deferred[int]:
+        self.made.append(Deferred())
+        return self.made[-1]
+
+
+@pytest.fixture
+def held() -> Held:
+    return Held()
+
+
 class Waits(BuildStep):
     """Waits for what a function gives, and tells the test that it does."""
 
@@ -237,18 +253,12 @@ def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(step.ended.called for step in steps) and time.getDelayedCalls() == []
 
 
-async def test_waiting_for_what_may_come(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_waiting_for_what_may_come(held: Held) -> None:
     """A Deferred that is still referred to may be fired, so the step waits for it."""
-    coming: list[Deferred[int]] = []
-
-    def wait() -> Deferred[int]:
-        coming.append(Deferred())
-        return coming[0]
-
-    farm = await begun(Waits(wait))
+    farm = await begun(Waits(held))
     gc.collect()
     assert farm.builder.running
-    coming[0].callback(SUCCESS)
+    held.made[0].callback(SUCCESS)
     await farm.ended()
     assert farm.master.build(1)["results"] == SUCCESS
 
@@ -280,16 +290,10 @@ class OwnInterrupt(Waits):
 
 
 @pytest.mark.parametrize("kind", [Waits, Stubborn, BadInterrupt, OwnInterrupt])
-async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
+async def test_stop(monkeypatch: pytest.MonkeyPatch, said: list[str], held: Held, kind: Any) -> None:
     """A build can be stopped, for every wait of its step and every reaction to the stop."""
     monkeypatch.setattr("buildbot.process.stepwork.STOP_TIMEOUT_S", 0)
-    held: list[Deferred[int]] = []
-
-    def wait() -> Deferred[int]:
-        held.append(Deferred())
-        return held[-1]
-
-    farm = await begun(kind(wait))
+    farm = await begun(kind(held))
     await farm.master.stop_build(1, "enough")
     await farm.ended()
     waits, after = farm.master.steps(1)[1:]
@@ -321,15 +325,9 @@ class InsideWait(Waits):
 
 
 @pytest.mark.parametrize("kind", [Waits, Answers, InsideWait])
-async def test_worker_lost(kind: Any) -> None:
+async def test_worker_lost(held: Held, kind: Any) -> None:
     """A step that waits on the master is interrupted when its worker is lost, and its build is to be built again."""
-    held: list[Deferred[int]] = []
-
-    def wait() -> Deferred[int]:
-        held.append(Deferred())
-        return held[-1]
-
-    farm = await begun(kind(wait))
+    farm = await begun(kind(held))
     farm.connection.closed("cable cut")
     await farm.ended()
     (step,) = farm.master.steps(1)[1:]
@@ -341,15 +339,9 @@ async def test_worker_lost(kind: Any) -> None:
     assert farm.master.of("endBuild") == [(1, 1, RETRY)]
 
 
-async def test_a_master_that_stops() -> None:
+async def test_a_master_that_stops(held: Held) -> None:
     """A step that waits for something of its own does not hold up a master that stops: the build is built again."""
-    held: list[Deferred[int]] = []
-
-    def wait() -> Deferred[int]:
-        held.append(Deferred())
-        return held[-1]
-
-    farm = await begun(Waits(wait))
+    farm = await begun(Waits(held))
     await farm.builder.stop_all("the master is stopping", RETRY)
     assert farm.master.build(1)["results"] == RETRY
     waits = farm.master.steps(1)[1]
@@ -357,16 +349,12 @@ async def test_a_master_that_stops() -> None:
 
 
 @pytest.mark.parametrize("kind", [Stubborn, BadInterrupt, OwnInterrupt])
-async def test_worker_lost_and_the_step_goes_on(monkeypatch: pytest.MonkeyPatch, said: list[str], kind: Any) -> None:
+async def test_worker_lost_and_the_step_goes_on(
+    monkeypatch: pytest.MonkeyPatch, said: list[str], held: Held, kind: Any
+) -> None:
     """A step that does not end when its worker is lost does not hold the build."""
     monkeypatch.setattr("buildbot.process.stepwork.STOP_TIMEOUT_S", 0)
-    held: list[Deferred[int]] = []
-
-    def wait() -> Deferred[int]:
-        held.append(Deferred())
-        return held[-1]
-
-    farm = await begun(kind(wait))
+    farm = await begun(kind(held))
     farm.connection.closed("cable cut")
     await farm.ended()
     (step,) = farm.master.steps(1)[1:]
