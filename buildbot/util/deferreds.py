@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -20,6 +21,14 @@ async def resolved(value: Any) -> Any:
     if isinstance(value, Deferred) or inspect.isawaitable(value):
         return await value
     return value
+
+
+async def side_by_side(work: Iterable[Coroutine[Deferred[Any], Any, object]]) -> None:
+    """Run coroutines concurrently; returns when all have ended. If some fail, the first one's error is raised then."""
+    ends = await DeferredList([ensureDeferred(each) for each in work], consumeErrors=True)
+    for _, result in ends:
+        if isinstance(result, Failure):
+            result.raiseException()
 
 
 class Waiters:

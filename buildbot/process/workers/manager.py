@@ -13,7 +13,7 @@ from twisted.logger import Logger
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker, is_renderable
-from buildbot.process.machines import MachineManager
+from buildbot.process.machines import MachineManager, ManagedMachine
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import rendered
 from buildbot.process.workers import messagepack, pb
@@ -27,6 +27,7 @@ from buildbot.process.workers.managed import ManagedWorker, directories_of_worke
 from buildbot.process.workers.woken import WokenManagedWorker
 from buildbot.util import tcp
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import side_by_side
 from buildbot.util.metrics import Family, gauge
 
 _log = Logger()
@@ -93,30 +94,45 @@ class WorkerManager:
     async def reconfigure(self, config: MasterConfig) -> None:
         """Change to another configuration; workers in both stay connected."""
         wanted = {worker.name: worker for worker in cast("Sequence[ConfiguredWorker]", config.workers)}
-        for name in self.workers.keys() - wanted.keys():
-            await self.workers.pop(name).close()
+        await self._close(self.workers.keys() - wanted.keys())
         await self.machines.configure(getattr(config, "machines", ()))
-        directories = directories_of_workers(config.builders)
+        kinds = {name: self._kind_of(worker) for name, worker in wanted.items()}
+        await self._close(name for name, managed in self.workers.items() if type(managed) is not kinds[name])
         for name, worker in wanted.items():
-            machine = self.machines.machines.get(getattr(worker, "machine_name", None) or "")
-            kind: type[ManagedWorker] = WokenManagedWorker if machine is not None else ManagedWorker
-            kind = LatentManagedWorker if isinstance(worker, LatentWorker) else kind
-            managed = self.workers.get(name)
-            if managed is not None and type(managed) is not kind:
-                await self.workers.pop(name).close()
-                managed = None
-            if managed is None:
+            if name not in self.workers:
                 workerid = await self._master.data.update.findWorkerId(name)
-                managed = self.workers[name] = kind(self._master, worker, workerid, self._changed)
+                managed = self.workers[name] = kinds[name](self._master, worker, workerid, self._changed)
                 managed.port_of = self._port_of
-            if isinstance(managed, LatentManagedWorker | WokenManagedWorker):
-                managed.machine = machine
-            await managed.configure(worker, directories.get(name, {}))
+        directories = directories_of_workers(config.builders)
+        # each connected agent is asked, and one that hangs takes its whole time
+        await side_by_side(self._configure(worker, directories.get(name, {})) for name, worker in wanted.items())
         hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
         ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
         await self._listen({**ports, OWN: OWN_PORT if hosted else None})
         for worker in hosted:
             await worker.start_agent(AgentHost(self._master.reactor, self._basedir, self._port_of(OWN) or 0))
+
+    def _kind_of(self, worker: ConfiguredWorker) -> type[ManagedWorker]:
+        """The class that manages a worker of the configuration."""
+        if isinstance(worker, LatentWorker):
+            return LatentManagedWorker
+        return ManagedWorker if self._machine_of(worker) is None else WokenManagedWorker
+
+    def _machine_of(self, worker: ConfiguredWorker) -> ManagedMachine | None:
+        """The machine that the master starts and stops for a worker; None if it does not."""
+        return self.machines.machines.get(getattr(worker, "machine_name", None) or "")
+
+    async def _configure(self, worker: ConfiguredWorker, directories: Mapping[str, str]) -> None:
+        """Give a managed worker its new configuration."""
+        managed = self.workers[worker.name]
+        if isinstance(managed, LatentManagedWorker | WokenManagedWorker):
+            managed.machine = self._machine_of(worker)
+        await managed.configure(worker, directories)
+
+    async def _close(self, names: Iterable[str]) -> None:
+        """Remove managed workers, and return when all are closed."""
+        removed = [self.workers.pop(name) for name in list(names)]
+        await side_by_side(worker.close() for worker in removed)
 
     async def stop(self) -> None:
         """Close the ports, and drop all connections; `start` opens the ports again."""
@@ -126,11 +142,7 @@ class WorkerManager:
             await maybeDeferred(subscription.stopConsuming)
         # a closed worker takes no connection any more: a later `start` makes new objects
         workers, self.workers = self.workers, {}
-        for worker in workers.values():
-            try:
-                await worker.close()
-            except Exception:
-                _log.failure("worker {name!r} could not be closed cleanly", name=worker.name)
+        await side_by_side(_closed(worker) for worker in workers.values())
         await self.machines.close()
 
     def metrics(self) -> Iterable[Family]:
@@ -226,3 +238,11 @@ class WorkerManager:
             for pool in self._pools_of.get(name, ()):
                 pool.offer(worker)
         self.on_change(name)
+
+
+async def _closed(worker: ManagedWorker) -> None:
+    """Close a worker; a failure is logged."""
+    try:
+        await worker.close()
+    except Exception:
+        _log.failure("worker {name!r} could not be closed cleanly", name=worker.name)

@@ -377,6 +377,27 @@ async def test_reconfigure(farm: Managed) -> None:
         await worker.attach(ScriptedConnection())
 
 
+async def test_agents_that_hang(farm: Managed) -> None:
+    """A new configuration waits for all agents at the same time: ten that hang cost it 30 seconds."""
+    names = [f"hangs{number}" for number in range(10)]
+    workers = [Worker(name, "p", keepalive_interval=None, missing_timeout=0) for name in names]
+    await farm.manager.start(farm.config(("a", names), workers=workers))
+    connections = {name: ScriptedConnection() for name in names}
+
+    async def hangs(directories: Any) -> None:
+        await Deferred()
+
+    for name, connection in connections.items():
+        await farm.manager.workers[name].attach(connection)
+        connection.set_builders = hangs  # type: ignore[method-assign]
+    changing = ensureDeferred(farm.manager.reconfigure(farm.config(("b", names), workers=workers)))
+    farm.clock.advance(29)
+    assert not changing.called and not any(each.lost for each in connections.values())
+    farm.clock.advance(1)
+    await changing
+    assert all(each.lost for each in connections.values())
+
+
 async def test_stop(farm: Managed) -> None:
     """A stopped manager has dropped everybody, and it is written."""
     connection = await farm.start()
