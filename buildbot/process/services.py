@@ -35,6 +35,7 @@ from buildbot.process.workers.clientports import ClientPorts
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.resources.schedulers import SchedulerDict
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import side_by_side
 from buildbot.util.results import RETRY
 
 _log = Logger()
@@ -217,8 +218,7 @@ class ProcessLayer:
 
     async def _stop_building(self, reason: str) -> None:
         await self._distributor.stop()
-        for builder in (*self.builders.values(), *self._removed):
-            await builder.stop_all(reason, RETRY)
+        await side_by_side(builder.stop_all(reason, RETRY) for builder in (*self.builders.values(), *self._removed))
         self.builders.clear()
         await self.workers.stop()
 

@@ -85,6 +85,25 @@ async def test_what_is_configured_is_registered(layer: ProcessLayer) -> None:
         assert part["master"] is None
 
 
+async def test_builders_stop_side_by_side(layer: ProcessLayer) -> None:
+    """A builder whose agent hangs does not delay the stop of the others' builds."""
+    await layer.start(config(builders=["b1", "b2"]))
+    ends: list[Deferred[None]] = []
+
+    async def stop_all(reason: str, results: int) -> None:
+        ends.append(Deferred())
+        await ends[-1]
+
+    for builder in layer.builders.values():
+        builder.stop_all = stop_all  # type: ignore[method-assign]
+    stopping = ensureDeferred(layer.stop())
+    await until(lambda: succeed(len(ends) == 2))
+    assert not stopping.called
+    for end in ends:
+        end.callback(None)
+    await stopping
+
+
 async def test_projects_are_registered(layer: ProcessLayer) -> None:
     """Projects and codebases are those of the configuration, and builders are in theirs."""
     builder = BuilderConfig(name="b", workernames=["w"], factory=BuildFactory(), project="p")
