@@ -38,6 +38,8 @@ _log = Logger()
 _BATCH = 50
 #: a commit on one line: hash, author, message, date, files
 _TEMPLATE = "[{node|json},{user|json},{desc|json},{date|hgdate|json},{files|json}]\\n"
+#: the environment variable of hg's processes that has the address
+_ADDRESS_VARIABLE = "BUILDBOT_HG_ADDRESS"
 _MISSING = ("unknown revision", "unknown branch", "filtered revision")
 
 
@@ -143,11 +145,11 @@ class HgPoller(PollingChangeSource):
     async def __poll(self) -> None:
         basedir: Path = self.master.basedir
         clone = basedir / self.workdir
-        environment = {**os.environ, "HGPLAIN": "1", "HGENCODING": "UTF-8"}
+        environment = {**os.environ, "HGPLAIN": "1", "HGENCODING": "UTF-8", _ADDRESS_VARIABLE: self.__address}
         hg = self.__hg = Program(self.master.reactor, self.hgbin, basedir, environment)
         if not (clone / ".hg" / "requires").exists():
             await hg.run("init", str(clone))
-        run = _In(hg, clone)
+        run = _Hg(hg, clone, self.__address)
         await self.__pull(run)
         fronts: dict[str, list[str]] = await self.get_position({})
         for name, is_bookmark in self.__followed:
@@ -166,31 +168,31 @@ class HgPoller(PollingChangeSource):
             if fronts.get(key) != [head]:
                 await self.__follow(run, fronts, key, name, head, is_bookmark)
 
-    async def __pull(self, run: _In) -> None:
+    async def __pull(self, run: _Hg) -> None:
         try:
-            await run("pull", self.__address)
+            await run("pull", run.source)
         except ProgramError as problem:
             if "abandoned transaction found" not in problem.said:
                 raise
             await run("recover", allowed=(0, 1))  # a poll was killed
-            await run("pull", self.__address)
+            await run("pull", run.source)
 
-    async def __bookmark(self, run: _In, name: str) -> str:
+    async def __bookmark(self, run: _Hg, name: str) -> str:
         """The commit at a bookmark, as the server says."""
         try:
-            said = await run("identify", "--template", "{node}\n", "--rev", name, self.__address)
+            said = await run("identify", "--template", "{node}\n", "--rev", name, run.source)
         except ProgramError as problem:
             if any(words in problem.said for words in _MISSING):
                 raise _NoHeadError(f"there is no bookmark {name}", True) from None
             raise
         return next(line for line in said.splitlines() if re.fullmatch(r"[0-9a-f]{40}", line))
 
-    async def __head(self, run: _In, branch: str) -> str:
+    async def __head(self, run: _Hg, branch: str) -> str:
         """The head of a branch."""
         open_heads = f"head() and {_of_branch(branch)} and not closed()"
         heads = (await run("log", "--rev", open_heads, "--template", "{node}\n")).split()
         if len(heads) > 1:  # perhaps the server has removed some
-            gone = (await run("outgoing", "--template", "{node}\n", "--quiet", self.__address, allowed=(0, 1))).split()
+            gone = (await run("outgoing", "--template", "{node}\n", "--quiet", run.source, allowed=(0, 1))).split()
             kept = f"heads({_of_branch(branch)} and not closed() and not (({_any(gone)})::))"
             heads = (await run("log", "--rev", kept, "--template", "{node}\n")).split()
         if not heads:
@@ -200,7 +202,7 @@ class HgPoller(PollingChangeSource):
         return heads[0]
 
     async def __follow(
-        self, run: _In, fronts: dict[str, list[str]], key: str, name: str, head: str, is_bookmark: bool
+        self, run: _Hg, fronts: dict[str, list[str]], key: str, name: str, head: str, is_bookmark: bool
     ) -> None:
         """Turn new commits of a branch or bookmark into changes, and move its front."""
         if key in fronts:
@@ -216,7 +218,7 @@ class HgPoller(PollingChangeSource):
         await self.advance([], fronts)
 
     async def __add(
-        self, run: _In, fronts: dict[str, list[str]], key: str, name: str, head: str, is_bookmark: bool, known: set[str]
+        self, run: _Hg, fronts: dict[str, list[str]], key: str, name: str, head: str, is_bookmark: bool, known: set[str]
     ) -> bool:
         """Add the commits that are not known; False if the master stops meanwhile."""
         new = f"::{head} and not ::({_any(known)})" + ("" if is_bookmark else f" and {_of_branch(name)}")
@@ -268,14 +270,24 @@ class _NoHeadError(Exception):
         self.is_missing = is_missing
 
 
-class _In:
-    """Runs hg in a clone."""
+class _Hg:
+    """Hg, run in the clone.
 
-    def __init__(self, hg: Program, clone: Path) -> None:
+    Every account of the machine can read the arguments of a process, but not its environment. So an address with a
+    password is a named path in hg's configuration, whose value is the variable `_ADDRESS_VARIABLE`.
+
+    Attributes:
+        source: the repository's address, or the name of its path.
+    """
+
+    def __init__(self, hg: Program, clone: Path, address: str) -> None:
         self._hg, self._clone = hg, clone
+        has_password = without_password(address) != address
+        self.source = "buildbot" if has_password else address
+        self._options = ["--config", f"paths.buildbot=${_ADDRESS_VARIABLE}"] if has_password else []
 
     async def __call__(self, command: str, *arguments: str, allowed: tuple[int, ...] = (0,)) -> str:
-        words = ("--noninteractive", "-R", str(self._clone), command, *arguments)
+        words = (*self._options, "--noninteractive", "-R", str(self._clone), command, *arguments)
         output = await self._hg.run(*words, what=command, allowed=allowed)
         return output.decode("utf-8", "surrogateescape")
 

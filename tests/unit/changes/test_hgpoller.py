@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.logger import capturedLogs
+from twisted.web.server import Site
 
 from buildbot.changes.base import PollError
 from buildbot.changes.hgpoller import HgPoller
@@ -16,6 +18,7 @@ from buildbot.plugins import changes as plugins
 from buildbot.plugins import util
 from tests.support.hg import HgRepository, hg_serve
 from tests.unit.changes.polling import Polling
+from tests.unit.util.test_httpclient import Server, serving
 
 
 class HgPolling(Polling):
@@ -173,6 +176,42 @@ async def test_a_repository_that_cannot_be_read(polling: HgPolling) -> None:
     assert "s3cret" not in str(caught.value)
     with pytest.raises(PollError, match="there is no program 'nohg'"):
         await polling.poll(hgbin="nohg")
+
+
+async def test_passwords_are_no_arguments(polling: HgPolling, hg: HgRepository, tmp_path: Path) -> None:
+    """A password in the address is in no argument of a process: every account of the machine can read those."""
+    log, wrapper = tmp_path / "arguments", tmp_path / "hg-logged"
+    wrapper.write_text(f'#!/bin/sh\necho "$@" >> {log}\nexec {hg.hg_program} "$@"\n')
+    wrapper.chmod(0o700)
+    following = {"hgbin": str(wrapper), "bookmarks": ["mark"], "branches": ["default"]}
+    with hg_serve(hg) as address:
+        polling.url = f"{address}repository".replace("//", "//jo:s3$HOMEcret@", 1)
+        assert await polling.poll(**following) == []
+        hg.hg("bookmark", "mark")
+        new = hg.commit("c", "3")
+        hg.hg("update", "-q", hg.second)
+        hg.commit("d", "second head")
+        await polling.poll(**following)
+        assert await polling.revisions() == [new]
+    arguments = log.read_text()
+    assert "pull" in arguments and "identify" in arguments and "outgoing" in arguments and "cret" not in arguments
+
+
+async def test_login(polling: HgPolling, hg: HgRepository) -> None:
+    """User and password of the address are used, also if they look like the name of a variable."""
+    logins: list[str | None] = []
+
+    def asks_for_login(request: Any) -> bytes:
+        logins.append(request.getHeader("authorization"))
+        request.setResponseCode(401 if logins[-1] is None else 404)
+        request.setHeader("www-authenticate", 'Basic realm="here"')
+        return b""
+
+    async with serving(Site(Server(asks_for_login))) as (_, address):
+        polling.url = address.replace("//", "//jo:s3$HOMEcret@", 1)
+        with pytest.raises(PollError, match="Not Found"):
+            await polling.poll()
+    assert logins[:2] == [None, f"Basic {b64encode(b'jo:s3$HOMEcret').decode()}"]
 
 
 async def test_an_address_with_secrets(polling: HgPolling, hg: HgRepository) -> None:
