@@ -39,7 +39,7 @@ class CMake(ShellMixin, BuildStep):
         super().__init__(**given, **self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``cmake``."""
         command = [self.cmake]
         if self.generator:
             command += ["-G", self.generator]

@@ -1,4 +1,4 @@
-"""Look for mistakes in C and C++ with cppcheck."""
+"""A step that runs cppcheck, a linter for C and C++."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Cppcheck(ShellMixin, BuildStep):
     flunkingIssues = ("error",)
     binary = argument("cppcheck", checks.name, rendered=True, doc="the program")
     source = argument((".",), checks.list_of(checks.text), rendered=True, doc="the files and directories to look at")
-    enable = argument((), checks.list_of(checks.text), rendered=True, doc="what to look for, such as `style`")
-    inconclusive = argument(False, checks.flag, rendered=True, doc="report what may be none, too")
+    enable = argument((), checks.list_of(checks.text), rendered=True, doc="the kinds of checks, such as `style`")
+    inconclusive = argument(False, checks.flag, rendered=True, doc="also report findings that may be wrong")
     extra_args = argument((), checks.list_of(checks.text), rendered=True, doc="further arguments")
 
     def __init__(self, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class Cppcheck(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``cppcheck``, and store its findings."""
         command = self.command = [self.binary, *self.source]
         if self.enable:
             command.append(f"--enable={','.join(self.enable)}")

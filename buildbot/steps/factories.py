@@ -15,14 +15,14 @@ Command = str | Sequence[Any]
 
 
 class GNUAutoconf(BuildFactory):
-    """Builds and tests what is configured by GNU autoconf.
+    """Builds and tests a project that uses GNU autoconf.
 
     Args:
         source: the step that gets the sources.
-        configure: the program that configures; None leaves the step out.
+        configure: the program; None leaves the step out.
         configureEnv: environment variables of all steps but the first.
         configureFlags: arguments of ``configure``.
-        reconf: the command that makes ``configure`` first; True for ``autoreconf -si``.
+        reconf: a command that runs first, to make ``configure``; True for ``autoreconf -si``.
         compile, test, distcheck: the commands; None leaves the step out.
     """
 
@@ -50,7 +50,7 @@ class GNUAutoconf(BuildFactory):
 
 
 class _Make(GNUAutoconf):
-    """As GNUAutoconf, but nothing is configured unless that is asked for."""
+    """A `GNUAutoconf` that has no `Configure` step by default."""
 
     def __init__(
         self,
@@ -67,9 +67,10 @@ class BasicBuildFactory(_Make):
     """Builds and tests a module of CVS, checked out anew each time.
 
     Args:
-        cvsroot, cvsmodule: where it is.
-        configure, configureEnv, compile, test: as for `GNUAutoconf`, whose ``distcheck`` there is too.
-        cvsCopy: keep a tree, and build a copy of it.
+        cvsroot: the repository.
+        cvsmodule: the module in it.
+        configure, configureEnv, compile, test: as for `GNUAutoconf`; ``make distcheck`` runs too.
+        cvsCopy: keep a tree that is brought up to date, and build a copy of it.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class BasicSVN(_Make):
     """Builds and tests a tree of Subversion that is brought up to date.
 
     Args:
-        svnurl: where it is.
+        svnurl: the URL of the tree.
         others: as for `BasicBuildFactory`.
     """
 
@@ -141,7 +142,7 @@ class Distutils(BuildFactory):
     Args:
         source: the step that gets the sources.
         python: the program.
-        test: the command that tests; None: there is none.
+        test: the test command; None leaves the step out.
     """
 
     def __init__(self, source: Any, python: str = "python", test: Command | None = None) -> None:

@@ -1,4 +1,4 @@
-"""Findings of linters and the like: sorted, counted, and limited in number."""
+"""Findings of linters: sorted into categories, counted, and kept up to a limit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.step import BuildStep
 
-#: characters of what was found that are kept for logs; what comes after them is counted only
+#: characters of findings that are kept for logs; later findings are only counted
 MAX_CHARS = 4 * 1024 * 1024
 
 
@@ -33,7 +33,7 @@ class Findings(LogLineObserver):
         return sum(self.counts.values())
 
     def text(self, categories: Iterable[str]) -> str:
-        """The lines of some categories that were kept."""
+        """The kept lines of some categories, each ended by a newline."""
         return "".join(f"{line}\n" for category in categories for line in self.__lines.get(category, ()))
 
     def errLineReceived(self, line: str) -> None:
@@ -42,7 +42,7 @@ class Findings(LogLineObserver):
 
 
 async def store(step: BuildStep, findings: Findings, categories: Iterable[str], prefix: str, source: str) -> None:
-    """Write a log for each category that occurred, and properties with the number of each and of all."""
+    """Write a log ``PREFIX-CATEGORY`` for each category that occurred, and properties with all numbers."""
     for category in categories:
         number = findings.counts.get(category, 0)
         if number:
@@ -52,6 +52,6 @@ async def store(step: BuildStep, findings: Findings, categories: Iterable[str], 
 
 
 def summary(step: BuildStep, name: str, findings: Findings, categories: Iterable[str]) -> Any:
-    """The result summary of a step: how many of each category were found."""
+    """The result summary of a step: its name, and the number of findings of each category that occurred."""
     found = [f"{category}={findings.counts[category]}" for category in categories if findings.counts.get(category)]
     return step.summary_of_result(" ".join([name, *found]))

@@ -1,4 +1,4 @@
-"""Tell what a build changes, beside another branch."""
+"""A step that stores the difference between a build's commit and another branch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _data_name(value: Any) -> str:
 
 
 class GitDiffInfo(GitServerStep):
-    """Store which lines of which files differ from where the build's commit left another branch.
+    """Store which lines of which files the build's commit changes, compared with its merge base with another branch.
 
     The build data ``dataName`` is a JSON list of ``{"source_file": …, "target_file": …, "is_binary": …, "is_rename": …,
     "hunks": [{"ss": …, "sl": …, "ts": …, "tl": …}]}``: first line and number of lines in the source and in the target.
@@ -49,20 +49,20 @@ class GitDiffInfo(GitServerStep):
         None,
         checks.optional(address),
         rendered=True,
-        doc="where to fetch the branch from; None: from where the directory was checked out",
+        doc="the repository to fetch the branch from; None: the one that the directory was checked out from",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if self.auth_credentials is not None and self.repourl is None:
-            error(f"{type(self).__name__}: auth_credentials need a repourl, which they are the login for")
+            error(f"{type(self).__name__}: auth_credentials need a repourl, the repository that they log in to")
 
     def vc_arguments(self) -> Sequence[Any]:
-        """Git, which is to write names that are not ASCII as they are."""
+        """The git command; it writes file names in UTF-8 without escapes."""
         return [*super().vc_arguments(), "-c", "core.quotePath=false"]
 
     async def run(self) -> int:
-        """Compare."""
+        """Find the merge base, compare HEAD with it, and store the differences."""
         base = await self.__merge_base()
         self.setProperty("diffinfo-merge-base-commit", base, type(self).__name__)
         options = ("--no-prefix", "--no-ext-diff", "--no-color", "-M", "-U0")
@@ -72,7 +72,7 @@ class GitDiffInfo(GitServerStep):
         return SUCCESS
 
     async def __merge_base(self) -> str:
-        """The commit at which HEAD left what it is compared with."""
+        """The merge base of HEAD and ``compareToRef``."""
         other = await self.vc_output("rev-parse", "--verify", "-q", f"{self.compareToRef}^{{commit}}")
         if not other or not _is_fixed(self.compareToRef, other):
             other = await self.__fetched() or other
@@ -96,18 +96,18 @@ class GitDiffInfo(GitServerStep):
 
 
 def _is_fixed(name: str, commit: str) -> bool:
-    """Whether a name always means this commit: it is its hash, or the beginning of it."""
+    """Whether a name is the hash of this commit, or at least its first seven digits."""
     return len(name) >= 7 and commit.startswith(name.lower())
 
 
 def parsed(diff: str) -> Iterator[dict[str, Any]]:
-    """The differences, file by file; ``diff``: the output of ``git diff --no-prefix -U0``."""
+    """The entries of the build data, one for each file, from the output of ``git diff --no-prefix -U0``."""
     entry: dict[str, Any] | None = None
-    for line in diff.split("\n"):  # those of the files begin with '+', '-' or '\\'
+    for line in diff.split("\n"):  # lines of files begin with '+', '-' or '\\'
         if line.startswith("diff --git "):
             if entry is not None:
                 yield entry
-            source, target = _both(line.removeprefix("diff --git "))
+            source, target = _old_and_new(line.removeprefix("diff --git "))
             entry = {
                 "source_file": source, "target_file": target, "is_binary": False, "is_rename": False, "hunks": [],
             }  # fmt: skip
@@ -123,27 +123,27 @@ def parsed(diff: str) -> Iterator[dict[str, Any]]:
 
 
 def _read_header(entry: dict[str, Any], line: str) -> None:
-    """Take in a line between the first of a file and its hunks."""
+    """Update an entry from a line between ``diff --git`` and the first hunk."""
     if line.startswith("new file mode "):
         entry["source_file"] = _NOTHING
     elif line.startswith("deleted file mode "):
         entry["target_file"] = _NOTHING
     elif line.startswith("rename from "):
-        entry.update(source_file=_plain(line.removeprefix("rename from ")), is_rename=True)
+        entry.update(source_file=_unquoted(line.removeprefix("rename from ")), is_rename=True)
     elif line.startswith("rename to "):
-        entry["target_file"] = _plain(line.removeprefix("rename to "))
+        entry["target_file"] = _unquoted(line.removeprefix("rename to "))
     elif line.startswith("Binary files "):
         entry["is_binary"] = True
 
 
-def _both(names: str) -> tuple[str, str]:
-    """The two names of a file, which are the same unless it was renamed; then `rename from` and `rename to` follow."""
+def _old_and_new(names: str) -> tuple[str, str]:
+    """The old and new name from ``diff --git``; both empty if they differ, since ``rename from`` and ``to`` follow."""
     half = len(names) // 2
-    return (_plain(names[:half]), _plain(names[half + 1 :])) if names[:half] == names[half + 1 :] else ("", "")
+    return (_unquoted(names[:half]), _unquoted(names[half + 1 :])) if names[:half] == names[half + 1 :] else ("", "")
 
 
-def _plain(name: str) -> str:
-    """A name without the quotes and escapes that git writes around odd ones."""
+def _unquoted(name: str) -> str:
+    """A file name without the quotes and escapes that git adds if the name has special characters."""
     if not (name.startswith('"') and name.endswith('"') and len(name) > 1):
         return name
 

@@ -1,4 +1,4 @@
-"""Steps that ask a web server, from the master."""
+"""Steps that send an HTTP request from the master."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _SHOWN_CHARS = 10_000
 
 
 class Response:
-    """An answer, as functions in ``hooks`` get it.
+    """The response that functions in ``hooks`` are called with.
 
     Attributes:
-        url: what was asked for.
+        url: of the request, without password.
         status_code: 200, 404 and so on.
         headers: by names in lower case.
-        content: the body, as bytes; nothing with ``stream``.
+        content: the body, as bytes; empty with ``stream``.
     """
 
     def __init__(self, url: str, answer: Answer) -> None:
@@ -54,16 +54,16 @@ class Response:
 
     @property
     def text(self) -> str:
-        """The body as text, by the encoding that the server names."""
+        """The body, decoded by the charset of its ``Content-Type``, or as UTF-8."""
         return self.content.decode(_encoding(self.headers), "replace")
 
     def json(self) -> Any:
-        """What the body's JSON says. `buildbot.util.httpclient.HttpError` if it is none."""
+        """The value of the body's JSON; `buildbot.util.httpclient.HttpError` if the body is no JSON."""
         return self.__answer.json()
 
 
 class _IntoLog:
-    """Writes the body of an answer to a log as it comes; while too much waits to be stored, it is not read."""
+    """Writes the body of an answer to a log as it arrives; reading pauses while too much waits to be stored."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -80,7 +80,7 @@ class _IntoLog:
             transport.pauseProducing()
 
     def received(self, data: bytes) -> None:
-        """A part of it."""
+        """A part of the body."""
         self._log.addStdout(storable(self._decoder.decode(data)))
 
     def end(self) -> None:
@@ -97,7 +97,7 @@ class _IntoLog:
 
 
 class HTTPStep(requests.RequestArguments, BuildStep):
-    """Ask a web server; a status below 400 is success.
+    """Send an HTTP request; a status below 400 is success.
 
     The request comes from the master, not from the worker: it reaches what the master can reach. An answer has at most
     10 MB, unless it is streamed. No cookies are remembered from one step to the next.
@@ -146,7 +146,7 @@ class HTTPStep(requests.RequestArguments, BuildStep):
             error(f"{type(self).__name__}: json excludes data and files")
 
     async def run(self) -> int:
-        """Ask."""
+        """Send the request, call the hooks with the answer, and log it."""
         log = await self.addLog("log")
         self.__log_request(log)
         try:
@@ -238,7 +238,7 @@ class HTTPStep(requests.RequestArguments, BuildStep):
 
 
 def _log_pairs(log: Log, pairs: Iterable[tuple[str, Any]], hidden: Iterable[str]) -> None:
-    """Names and values as header lines of a log; of some the values are not shown."""
+    """Write names and values as header lines of a log, without the values of hidden names."""
     secret = {*(name.lower() for name in hidden), *_SECRET_HEADERS}
     for name, value in pairs:
         shown = "<HIDDEN>" if str(name).lower() in secret else value
@@ -246,7 +246,7 @@ def _log_pairs(log: Log, pairs: Iterable[tuple[str, Any]], hidden: Iterable[str]
 
 
 def _encoding(headers: Mapping[str, str]) -> str:
-    """The encoding of a text, by what the server says of it."""
+    """The charset of the ``Content-Type`` in the headers; ``utf-8`` if there is none or Python does not know it."""
     named = re.search(r"charset=\"?([\w.:-]+)", headers.get("content-type", ""))
     try:
         b"".decode(named[1] if named else "utf-8")
@@ -256,7 +256,7 @@ def _encoding(headers: Mapping[str, str]) -> str:
 
 
 class GET(HTTPStep):
-    """Get what is under a URL."""
+    """Send a GET request."""
 
     name = "GET"
     positional: ClassVar[tuple[str, ...]] = ("url",)
@@ -264,7 +264,7 @@ class GET(HTTPStep):
 
 
 class POST(HTTPStep):
-    """Send something to a URL."""
+    """Send a POST request."""
 
     name = "POST"
     positional: ClassVar[tuple[str, ...]] = ("url",)
@@ -272,7 +272,7 @@ class POST(HTTPStep):
 
 
 class PUT(HTTPStep):
-    """Put something under a URL."""
+    """Send a PUT request."""
 
     name = "PUT"
     positional: ClassVar[tuple[str, ...]] = ("url",)
@@ -280,7 +280,7 @@ class PUT(HTTPStep):
 
 
 class DELETE(HTTPStep):
-    """Delete what is under a URL."""
+    """Send a DELETE request."""
 
     name = "DELETE"
     positional: ClassVar[tuple[str, ...]] = ("url",)
@@ -288,7 +288,7 @@ class DELETE(HTTPStep):
 
 
 class HEAD(HTTPStep):
-    """Get the headers of what is under a URL."""
+    """Send a HEAD request: the answer has headers, but no body."""
 
     name = "HEAD"
     positional: ClassVar[tuple[str, ...]] = ("url",)
@@ -296,7 +296,7 @@ class HEAD(HTTPStep):
 
 
 class OPTIONS(HTTPStep):
-    """Ask what can be done with a URL."""
+    """Send an OPTIONS request."""
 
     name = "OPTIONS"
     positional: ClassVar[tuple[str, ...]] = ("url",)

@@ -1,4 +1,4 @@
-"""Steps that ask nothing of the worker: they run programs on the master, set properties, check and log values."""
+"""Steps that run on the master: they run programs, set properties, check and log values."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from buildbot.process.step import BuildStep, BuildStepCancelled, described, with
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import FAILURE, SUCCESS
 
-#: seconds between the signal that stops a program and the one that it cannot ignore
+#: seconds between the signal that stops a program and SIGKILL
 KILL_AFTER_S = 5
-#: seconds to wait for the end of a program's output after its exit, while processes that it started hold it open
+#: seconds to wait for the end of a program's output after its exit; its child processes may hold the output open
 DRAIN_S = 5
-#: what makes a session and runs a program in it
+#: Python code that makes a session and runs a program in it
 _OWN_SESSION = "import os, sys; os.setsid(); os.execv(sys.argv[1], sys.argv[1:])"
 
 
@@ -57,7 +57,7 @@ def _signal(value: Any) -> Any:
 class MasterShellCommand(BuildStep):
     """Run a command on the master, with the rights of the master.
 
-    What it runs can read everything that the master can: never let a change or a worker say it.
+    The command can read everything that the master can, so no part of it may come from a change or a worker.
     """
 
     name = "MasterShellCommand"
@@ -80,20 +80,26 @@ class MasterShellCommand(BuildStep):
         None,
         checks.optional(checks.text),
         rendered=True,
-        doc="its directory on the master, relative to the master's; None: that",
+        doc="its working directory, relative to the master's base directory; None: the base directory",
     )
     usePTY = argument(False, checks.flag, rendered=True, doc="run it in a terminal of its own")
     interruptSignal = argument(
-        "KILL", _signal, rendered=True, doc="the signal that stops it when the build is stopped, without `SIG`"
+        "KILL",
+        _signal,
+        rendered=True,
+        doc="the name, without `SIG`, of the signal that stops the command when the build is stopped",
     )
     logEnviron = argument(
         True,
         checks.flag,
         rendered=True,
-        doc="whether the log begins with what `env` says; that of the master is never shown",
+        doc="whether the log shows the variables of `env`; the master's own are never shown",
     )
     runtime_timeout = argument(
-        60 * 60, checks.optional(checks.number()), rendered=True, doc="seconds before it is ended; None: no limit"
+        60 * 60,
+        checks.optional(checks.number()),
+        rendered=True,
+        doc="seconds after which the command is stopped; None: no limit",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -113,13 +119,13 @@ class MasterShellCommand(BuildStep):
         return str(self.master.basedir)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run the command."""
         if self.command is None:
             raise ValueError("command is neither a text nor a list")
         directory = os.path.join(self.master.basedir, os.path.expanduser(self.workdir))
         argv = ["/bin/sh", "-c", self.command] if isinstance(self.command, str) else list(self.command)
         env = dict(os.environ) if self.env is None else _environment(self.env)
-        program = _found(argv[0], directory, env)
+        program = _path_of(argv[0], directory, env)
         log = await self.addLog("stdio")
         self.__head(log, argv, directory)
         if self.stopped:
@@ -169,7 +175,7 @@ class MasterShellCommand(BuildStep):
 
     @deferred
     async def interrupt(self, reason: str | Failure) -> None:
-        """End the program."""
+        """Stop the program."""
         await super().interrupt(reason)
         if self.__process is not None:
             self.__process.stop(self.interruptSignal)
@@ -191,8 +197,8 @@ def _environment(given: Mapping[str, Any]) -> dict[str, str]:
     return env
 
 
-def _found(program: str, directory: str, env: Mapping[str, str]) -> str:
-    """The whole path of a program. FileNotFoundError if there is none."""
+def _path_of(program: str, directory: str, env: Mapping[str, str]) -> str:
+    """The absolute path of a program; FileNotFoundError if there is none."""
     if "/" in program:
         program = os.path.join(directory, program)
     found = shutil.which(program, path=env.get("PATH", os.defpath))
@@ -205,7 +211,8 @@ class _Process(ProcessProtocol):
     """A program that runs in a session of its own, so that all that it starts can be stopped with it.
 
     Args:
-        log: where its output goes. While too much of that waits to be stored, it is not read.
+        log: gets the output, which is not read while too much of it waits to be stored.
+        reactor: starts the process, and measures the time.
 
     Attributes:
         ended: fires with the exit code and None, or with None and the signal that ended it.
@@ -222,23 +229,23 @@ class _Process(ProcessProtocol):
         log.on_hold_back(self._hold_back)
 
     def start(self, argv: list[str], env: Mapping[str, str], directory: str, terminal: bool) -> None:
-        """Start it. OSError if that cannot be done."""
-        os.listdir(directory)  # the child could only say it on its error output
-        if not terminal:  # with one it has a session
+        """Start the program; OSError if it cannot be started."""
+        os.listdir(directory)  # raises the OSError here: the child could only write it to its error output
+        if not terminal:  # a program in a terminal has a session already
             argv = [sys.executable, "-ISc", _OWN_SESSION, *argv]
         process = self._reactor.spawnProcess(self, argv[0], argv, env=env, path=directory, usePTY=terminal)
         self._pid = process.pid
 
     def connectionMade(self) -> None:
-        """It has nothing to read."""
+        """Close the program's input."""
         self.transport.closeStdin()  # type: ignore[union-attr]
 
     def outReceived(self, data: bytes) -> None:
-        """It wrote to its output."""
+        """Log a part of its standard output."""
         self._log.write("o", self._decoders["o"].decode(data))
 
     def errReceived(self, data: bytes) -> None:
-        """It wrote to its error output."""
+        """Log a part of its error output."""
         self._log.write("e", self._decoders["e"].decode(data))
 
     def _hold_back(self, hold: bool) -> None:
@@ -247,7 +254,7 @@ class _Process(ProcessProtocol):
             (transport.pauseProducing if hold else transport.resumeProducing)()
 
     def stop(self, name: str) -> None:
-        """Send it a signal; if it still runs some seconds later, the one that it cannot ignore."""
+        """Send the program a signal, and SIGKILL if it still runs `KILL_AFTER_S` later."""
         self._signal(name)
         self._after(KILL_AFTER_S, self._signal, "KILL")
 
@@ -259,7 +266,7 @@ class _Process(ProcessProtocol):
     def _signal(self, name: str) -> None:
         number = signal.Signals[f"SIG{name}"]
         if self._pid and not self.ended.called:
-            for send in (os.killpg, os.kill):  # at its very beginning it has no group yet
+            for send in (os.killpg, os.kill):  # just after its start it has no process group yet
                 try:
                     send(self._pid, number)
                     return
@@ -267,11 +274,11 @@ class _Process(ProcessProtocol):
                     continue
 
     def processExited(self, reason: Failure) -> None:
-        """It has ended, but others may still hold its output."""
+        """The program has ended; its child processes may still hold its output open."""
         self._after(DRAIN_S, self.transport.loseConnection)  # type: ignore[union-attr]
 
     def processEnded(self, reason: Failure) -> None:
-        """It has ended, and all of its output is here."""
+        """The program has ended, and all of its output has been read."""
         for stream, decoder in self._decoders.items():
             self._log.write(stream, decoder.decode(b"", True))
         self._log.flush()
@@ -293,7 +300,7 @@ class SetProperty(BuildStep):
     value = argument(None, rendered=True, doc="its value")
 
     async def run(self) -> int:
-        """Set it."""
+        """Set the property."""
         self.setProperty(self.property, self.value, "SetProperty")
         return SUCCESS
 
@@ -313,14 +320,14 @@ class SetProperties(BuildStep):
     )
 
     async def run(self) -> int:
-        """Set them."""
+        """Set the properties."""
         for name, value in (self.properties or {}).items():
             self.setProperty(name, value, "SetProperties")
         return SUCCESS
 
 
 class LogRenderable(BuildStep):
-    """Write a value to a log, to look at what renderables give."""
+    """Write a value to a log, to see the values of renderables."""
 
     name = "LogRenderable"
     positional: ClassVar[tuple[str, ...]] = ("content",)
@@ -329,7 +336,7 @@ class LogRenderable(BuildStep):
     content = argument(REQUIRED, rendered=True, doc="the value")
 
     async def run(self) -> int:
-        """Write it."""
+        """Write the log."""
         await self.addCompleteLog("Output", pprint.pformat(self.content))
         return SUCCESS
 
@@ -346,7 +353,7 @@ class Assert(BuildStep):
         self.__shown = repr(self.check)
 
     async def run(self) -> int:
-        """Look at it."""
+        """Check the value."""
         return SUCCESS if self.check else FAILURE
 
     def getCurrentSummary(self) -> Any:

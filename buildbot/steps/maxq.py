@@ -1,4 +1,4 @@
-"""Run tests of web sites with MaxQ."""
+"""A step that tests web sites with MaxQ."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MaxQ(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Run them."""
+        """Run the tests."""
         self.command = ["run_maxq.py", self.testdir]
         ran = await self.runCommand(await self.makeRemoteShellCommand())
         return FAILURE if ran.results() != SUCCESS or self.__found.total else SUCCESS

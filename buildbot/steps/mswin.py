@@ -1,4 +1,4 @@
-"""Copy directories on workers with Windows."""
+"""A step that copies directories on Windows workers."""
 
 from __future__ import annotations
 
@@ -23,23 +23,25 @@ class Robocopy(ShellMixin, BuildStep):
 
     name = "robocopy"
     decodeRC = MappingProxyType({**dict.fromkeys((0, 1), SUCCESS), **dict.fromkeys(range(2, 8), WARNINGS)})
-    source = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
-    destination = argument(REQUIRED, checks.name, rendered=True, doc="where it goes")
+    source = argument(REQUIRED, checks.name, rendered=True, doc="the directory to copy")
+    destination = argument(REQUIRED, checks.name, rendered=True, doc="the directory to copy it to")
     files = argument(None, _list(), rendered=True, doc="names or patterns of files; None: all")
-    recursive = argument(False, checks.flag, rendered=True, doc="with all directories (`/E`)")
-    mirror = argument(False, checks.flag, rendered=True, doc="remove what is not in the source (`/MIR`)")
-    move = argument(False, checks.flag, rendered=True, doc="remove it from the source (`/MOVE`)")
+    recursive = argument(False, checks.flag, rendered=True, doc="also copy subdirectories (`/E`)")
+    mirror = argument(
+        False, checks.flag, rendered=True, doc="remove files of the destination that are not in the source (`/MIR`)"
+    )
+    move = argument(False, checks.flag, rendered=True, doc="remove the copied files from the source (`/MOVE`)")
     exclude_files = argument(None, _list(), rendered=True, doc="files that are left out (`/XF`)")
     exclude_dirs = argument(None, _list(), rendered=True, doc="directories that are left out (`/XD`)")
     custom_opts = argument(None, _list(), rendered=True, doc="further arguments")
-    verbose = argument(False, checks.flag, rendered=True, doc="tell of each file (`/V /TS /FP`)")
+    verbose = argument(False, checks.flag, rendered=True, doc="log each file (`/V /TS /FP`)")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
-        """Copy it."""
+        """Run ``robocopy``."""
         command = ["robocopy", self.source, self.destination, *(self.files or ())]
         for flag, given in (("/E", self.recursive), ("/MIR", self.mirror), ("/MOVE", self.move)):
             command += [flag] if given else []

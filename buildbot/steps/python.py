@@ -1,4 +1,4 @@
-"""Look for mistakes in Python, and make its documentation."""
+"""Steps for Python projects: PyFlakes, PyLint, Sphinx."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildbot.steps.findings import Findings, store, summary
 from buildbot.steps.shell import ShellCommand
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
-#: results of a linter that are stored as test results
+#: the most messages of a linter that are stored as test results
 MAX_RESULTS = 10_000
 
 PYFLAKES = {
@@ -54,7 +54,7 @@ class PyFlakes(ShellCommand):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``pyflakes``, and store its findings."""
         ran = await self.runCommand(await self.makeRemoteShellCommand())
         await store(self, self.__found, PYFLAKES_CATEGORIES, "pyflakes", "pyflakes")
         if ran.rc not in (0, 1) or self.__found.counts.get("undefined"):
@@ -89,7 +89,7 @@ class PyLint(ShellCommand):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``pylint``, and store its findings."""
         ran = await self.runCommand(await self.makeRemoteShellCommand())
         found, categories = self.__found, PYLINT_CATEGORIES.values()
         await store(self, found, categories, "pylint", "Pylint")
@@ -136,9 +136,11 @@ class Sphinx(ShellMixin, BuildStep):
 
     name = "sphinx"
     haltOnFailure = True
-    sphinx_builddir = argument(REQUIRED, checks.name, rendered=True, doc="where the documentation goes")
+    sphinx_builddir = argument(REQUIRED, checks.name, rendered=True, doc="the directory for the documentation")
     sphinx_sourcedir = argument(".", checks.name, rendered=True, doc="the directory with `conf.py`")
-    sphinx_builder = argument(None, checks.optional(checks.text), rendered=True, doc="what to make, such as `html`")
+    sphinx_builder = argument(
+        None, checks.optional(checks.text), rendered=True, doc="the builder, such as `html`; None: Sphinx's default"
+    )
     sphinx = argument("sphinx-build", checks.name, rendered=True, doc="the program")
     tags = argument((), checks.list_of(checks.text), rendered=True, doc="tags that are set")
     defines: Mapping[str, Any] = argument(
@@ -146,7 +148,7 @@ class Sphinx(ShellMixin, BuildStep):
     )
     strict_warnings = argument(False, checks.flag, rendered=True, doc="warnings are a failure")
     mode = argument(
-        "incremental", checks.one_of("incremental", "full"), rendered=True, doc="`full` makes everything anew"
+        "incremental", checks.one_of("incremental", "full"), rendered=True, doc="`full` makes all pages anew"
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -156,7 +158,7 @@ class Sphinx(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Make it."""
+        """Run Sphinx."""
         command = self.command = [self.sphinx]
         if self.sphinx_builder:
             command += ["-b", self.sphinx_builder]

@@ -1,4 +1,4 @@
-"""Run trial and lore, the programs of Twisted for tests and documentation."""
+"""Steps for projects that use Twisted: trial runs tests, lore checks documentation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _words(value: Any) -> list[str]:
 
 
 class Trial(ShellMixin, BuildStep):
-    """Run tests with ``trial``, and show how many there were and how they ended."""
+    """Run tests with ``trial``, and show their numbers by result."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "reactor",
@@ -53,21 +53,31 @@ class Trial(ShellMixin, BuildStep):
 
     name = "trial"
     progressMetrics = ("output", "tests", "test.log")
-    python = argument(None, checks.optional(_words), rendered=True, doc="what runs trial: a program and its arguments")
+    python = argument(
+        None,
+        checks.optional(_words),
+        rendered=True,
+        doc="the interpreter that runs trial, with its arguments; None: trial runs itself",
+    )
     trial = argument("trial", checks.name, rendered=True, doc="the program")
-    trialMode = argument(("--reporter=bwverbose",), _words, rendered=True, doc="how trial reports")
+    trialMode = argument(
+        ("--reporter=bwverbose",),
+        _words,
+        rendered=True,
+        doc="the options that choose trial's report; the step reads the default's",
+    )
     trialArgs = argument((), _words, rendered=True, doc="further arguments")
     testpath = argument(
         None, checks.optional(checks.text), rendered=True, doc="a directory that is added to PYTHONPATH; None: none"
     )
     tests = argument(None, checks.optional(_words), rendered=True, doc="the tests to run, by the names of modules")
     testChanges = argument(
-        False, checks.flag, rendered=True, doc="or those that the changed files name in `test-case-name`"
+        False, checks.flag, rendered=True, doc="instead: run the tests that the changed files name in `test-case-name`"
     )
     recurse = argument(False, checks.flag, rendered=True, doc="give trial `--recurse`")
     reactor = argument(None, checks.optional(checks.text), rendered=True, doc="give trial `--reactor`")
     randomly = argument(False, checks.flag, rendered=True, doc="run them in random order")
-    jobs = argument(None, checks.optional(checks.whole_number(1)), rendered=True, doc="how many at a time")
+    jobs = argument(None, checks.optional(checks.whole_number(1)), rendered=True, doc="how many tests run at a time")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = self.by_name(args, kwargs)
@@ -80,7 +90,7 @@ class Trial(ShellMixin, BuildStep):
             self.addLogObserver(log, OutputProgressObserver(metric))
 
     async def run(self) -> int:
-        """Run them."""
+        """Run the tests."""
         self.command = self.__argv()
         if not self.logfiles:
             self.logfiles = self.__watched_files()
@@ -130,7 +140,7 @@ class Trial(ShellMixin, BuildStep):
 
 
 class _Report(LogLineObserver):
-    """Reads what trial reports."""
+    """Reads trial's report: the numbers of tests, and the text on failed ones."""
 
     def __init__(self, step: Trial) -> None:
         self.total: int | None = None
@@ -156,11 +166,11 @@ class _Report(LogLineObserver):
     errLineReceived = outLineReceived
 
     def failed(self) -> int:
-        """How many tests ended otherwise than they should have."""
+        """The number of failures and errors."""
         return self.numbers.get("failures", 0) + self.numbers.get("errors", 0)
 
     def words(self) -> str:
-        """What happened, in words."""
+        """The numbers of tests by result, in words."""
         if self.total is None:
             return "testlog unparseable"
         counted = [(self.numbers.get(kind, 0), _WORDS[kind]) for kind in _KINDS]
@@ -185,7 +195,10 @@ class HLint(ShellMixin, BuildStep):
     warnOnFailure = True
     warnOnWarnings = True
     python = argument(
-        None, checks.optional(_words), rendered=True, doc="the interpreter that runs `bin/lore`; None: it runs itself"
+        None,
+        checks.optional(_words),
+        rendered=True,
+        doc="the interpreter that runs `bin/lore`; None: `bin/lore` runs itself",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +208,7 @@ class HLint(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Check them."""
+        """Check the files."""
         files = [each for each in self.build.allFiles() if each.endswith(".xhtml") and not each.startswith("sandbox/")]
         if not files:
             self.descriptionDone = "no changed .xhtml files"

@@ -19,12 +19,12 @@ from buildbot.steps.worker import CompositeStepMixin
 from buildbot.util.deferreds import resolved
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS, worst_status
 
-#: characters of warnings that a step keeps for its log; what comes after them is counted only
+#: characters of warnings that a step keeps for its log; later warnings are only counted
 MAX_WARNINGS_CHARS = 4 * 1024 * 1024
 
 
 class ShellCommand(ShellMixin, BuildStep):
-    """Run a command; its exit status decides."""
+    """Run a command; its exit status is the result."""
 
     name = "shell"
 
@@ -94,13 +94,13 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
         "make.*: Entering directory [\u2019\"`'](.*)[\u2019'`\"]",
         checks.optional(checks.pattern),
         rendered=True,
-        doc="what make prints when it goes into a directory, which is the first group; relative files are in that",
+        doc="the line of make that enters a directory, the first group; relative file names are below it",
     )
     directoryLeavePattern = argument(
         "make.*: Leaving directory",
         checks.optional(checks.pattern),
         rendered=True,
-        doc="what make prints when it leaves it",
+        doc="the line of make that leaves the directory",
     )
     suppressionFile = argument(
         None,
@@ -140,7 +140,7 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
         self.__suppressions += map(suppression, suppressionList)
 
     async def run(self) -> int:
-        """Run the command and count."""
+        """Run the command and count its warnings."""
         await self.__set_up_suppressions()
         enter, leave = self.directoryEnterPattern, self.directoryLeavePattern
         self.__directories = Directories(re.compile(enter) if enter else None, re.compile(leave) if leave else None)
@@ -179,7 +179,7 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
             warnings.append(line)
 
     def createSummary(self) -> Any:
-        """Write the warnings to their log, and their number to the statistic and the property; a Deferred will do."""
+        """Write the log of warnings, and their number as statistic and property; may return a Deferred."""
         self.setStatistic("warnings", self.warnCount)
         before = self.getProperty("warnings-count", 0)
         self.setProperty("warnings-count", before + self.warnCount, "WarningCountingShellCommand")
@@ -189,7 +189,7 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
             self.addCompleteLog(f"warnings ({self.warnCount})", "\n".join(lines) + "\n")
 
     def evaluateCommand(self, cmd: RemoteCommand) -> Any:
-        """The result code of the command that has ended, with its warnings; a Deferred will do."""
+        """The result code of the command that has ended, with its warnings; may return a Deferred."""
         results = cmd.results()
         if self.maxWarnCount is not None and self.warnCount > self.maxWarnCount:
             self.descriptionSuffix = f"{self.warnCount} warnings, more than {self.maxWarnCount}"
@@ -198,7 +198,7 @@ class WarningCountingShellCommand(CompositeStepMixin, ShellCommand):
 
 
 class _Lines(LogLineObserver):
-    """Hands on the lines that a pattern matches, and knows the directory that make is in."""
+    """Calls a function for each line that a pattern matches, and follows the directories that make enters."""
 
     def __init__(
         self, pattern: re.Pattern[str], directories: Directories, see: Callable[[str, re.Match[str]], None]
@@ -227,7 +227,7 @@ class Compile(WarningCountingShellCommand):
 class Test(WarningCountingShellCommand):
     """Run tests: ``make test`` by default. Warnings are looked for only if ``warningPattern`` is given.
 
-    Subclasses count tests in `evaluateCommand`, and tell by `setTestResults`.
+    Subclasses count tests in `evaluateCommand`, and call `setTestResults` with the numbers.
     """
 
     __test__ = False  # not one of pytest's
@@ -244,7 +244,7 @@ class Test(WarningCountingShellCommand):
             self.setStatistic(f"tests-{name}", self.getStatistic(f"tests-{name}", 0) + number)
 
     def getResultSummary(self) -> Any:
-        """The numbers of tests, if they are known, or what it is without them."""
+        """The numbers of tests; without any, the summary of other commands."""
         total, *numbers = (self.getStatistic(f"tests-{each}", 0) for each in ("total", "passed", "warnings", "failed"))
         if not total:
             return super().getResultSummary()
@@ -262,11 +262,11 @@ class PerlModuleTest(Test):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.__printed = _Kept()
+        self.__printed = _LastLines()
         self.addLogObserver("stdio", self.__printed)
 
     def evaluateCommand(self, cmd: RemoteCommand) -> Any:
-        """Read the numbers of tests that ``prove`` prints; what failed is a failure, whatever the exit code says."""
+        """Read the numbers of tests that ``prove`` prints; failed tests are a failure, even with exit status 0."""
         found = _prove("\n".join(self.__printed.lines))
         if found is None:
             return super().evaluateCommand(cmd)
@@ -275,7 +275,7 @@ class PerlModuleTest(Test):
         return worst_status(cmd.results(), FAILURE) if failed else super().evaluateCommand(cmd)
 
 
-class _Kept(LogLineObserver):
+class _LastLines(LogLineObserver):
     """Keeps the last lines of output."""
 
     def __init__(self) -> None:
@@ -288,7 +288,7 @@ class _Kept(LogLineObserver):
 
 
 def _prove(output: str) -> tuple[int, int] | None:
-    """How many tests there were and how many failed, by what ``prove`` printed; None if it does not say."""
+    """The numbers of all and of failed tests, from the output of ``prove``; None if it has none."""
     older = re.search(r"^Failed (\d+)/(\d+) (?:sub)?tests", output, re.M)
     whole = re.search(r"^Files=\d+, Tests=(\d+)", output, re.M)
     if whole is None:
@@ -315,7 +315,7 @@ class TreeSize(ShellCommand):
         self.__size: int | None = None
 
     async def run(self) -> int:
-        """Measure."""
+        """Run ``du``, and set the property."""
         command = await self.runCommand(await self.makeRemoteShellCommand(collectStdout=True))
         if command.didFail():
             return FAILURE
@@ -333,7 +333,7 @@ class TreeSize(ShellCommand):
 
 
 class SetPropertyFromCommand(ShellCommand):
-    """Run a command and make a property of its output, or several."""
+    """Run a command, and set one or several properties from its output."""
 
     positional: ClassVar[tuple[str, ...]] = ("property", "extract_fn", "strip", "includeStdout", "includeStderr")
     name = "setproperty"
@@ -343,12 +343,12 @@ class SetPropertyFromCommand(ShellCommand):
     extract_fn = argument(
         None,
         checks.optional(checks.function),
-        doc="or `f(rc, stdout, stderr)`, which returns a dictionary of properties (of a failed command too)",
+        doc="instead: `f(rc, stdout, stderr)`, which returns a dictionary of properties, also for a failed command",
     )
-    strip = argument(True, checks.flag, rendered=True, doc="take white space off both ends of the output")
-    includeStdout = argument(True, checks.flag, rendered=True, doc="whether the output counts")
+    strip = argument(True, checks.flag, rendered=True, doc="remove white space from both ends of the output")
+    includeStdout = argument(True, checks.flag, rendered=True, doc="whether the value has the standard output")
     includeStderr = argument(
-        False, checks.flag, rendered=True, doc="whether the error output counts; for `extract_fn` both do"
+        False, checks.flag, rendered=True, doc="whether the value has the error output; `extract_fn` gets both"
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

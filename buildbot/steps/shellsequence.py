@@ -42,7 +42,7 @@ class ShellArg(Declared):
         return f"ShellArg({self.command!r})"
 
     async def getRenderingFor(self, props: IProperties) -> RenderedShellArg:
-        """The command with its values."""
+        """The command with its rendered values; ValueError names one that is not allowed."""
         values, declared = {}, arguments_of(ShellArg)
         for name in declared:
             value = await rendered(getattr(self, name), props)
@@ -55,7 +55,7 @@ class ShellArg(Declared):
 
 @dataclass(frozen=True)
 class RenderedShellArg:
-    """A `ShellArg` in whose values nothing is left to be rendered."""
+    """A `ShellArg` with rendered values."""
 
     command: Any
     logname: str | None
@@ -100,11 +100,11 @@ class ShellSequence(ShellMixin, BuildStep):
             error(f"{type(self).__name__} needs commands")
 
     def shouldRunTheCommand(self, oneCmd: Any) -> bool:
-        """Whether to run a command (not the whole `ShellArg`); an empty one is skipped."""
+        """Whether to run a command, which is the ``command`` of a `ShellArg`; by default an empty one is skipped."""
         return bool(oneCmd)
 
     def getFinalState(self) -> Any:
-        """What the step shows at its end; by default as `getResultSummary` of other steps."""
+        """The text or the summary that the step shows at its end; by default the summary of other commands."""
         return super().getResultSummary()
 
     async def run(self) -> int:
@@ -117,6 +117,9 @@ class ShellSequence(ShellMixin, BuildStep):
 
         Args:
             commands: a list of `ShellArg`, in which renderables are replaced.
+
+        Raises:
+            ValueError: there are none, or an element is no `ShellArg`; none has run.
         """
         if commands is None:
             raise ValueError(f"{self!r} has no commands")
@@ -137,6 +140,6 @@ class ShellSequence(ShellMixin, BuildStep):
         return results
 
     def getResultSummary(self) -> Any:
-        """What `getFinalState` gives: the description, or the beginning of the last command, and the result."""
+        """The summary that `getFinalState` gives; a text gets the result added."""
         final = self.getFinalState()
         return {"step": with_result(final, self.results)} if isinstance(final, str) else final

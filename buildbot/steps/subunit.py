@@ -1,4 +1,4 @@
-"""Run tests that report in subunit's first format, which is text."""
+"""A step that runs tests whose output is a subunit stream, version 1 (text)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SubunitShellCommand(ShellCommand):
 
     positional: ClassVar[tuple[str, ...]] = ("failureOnNoTests",)
 
-    failureOnNoTests = argument(False, checks.flag, doc="a run without a test is a failure")
+    failureOnNoTests = argument(False, checks.flag, doc="whether a run without any test is a failure")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = self.by_name(args, kwargs)
@@ -41,7 +41,7 @@ class SubunitShellCommand(ShellCommand):
         self.addLogObserver("stdio", self.__stream)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run the command, and log the reports of failed tests."""
         ran = await self.runCommand(await self.makeRemoteShellCommand())
         stream = self.__stream
         if stream.problems:
@@ -67,10 +67,11 @@ class _Stream(LogLineObserver):
         self.counts: dict[str, int] = {}
         self.problems: list[str] = []
         self._chars = 0
+        #: between the brackets of a test's details: whether they are kept; None: outside
         self._inside: bool | None = None
 
     def outLineReceived(self, line: str) -> None:
-        if self._inside is not None:  # what is said about a test, up to the bracket
+        if self._inside is not None:
             self._keep(line, self._inside)
             if line == "]":
                 self._inside = None

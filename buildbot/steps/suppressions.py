@@ -1,4 +1,4 @@
-"""Which warnings of compilers do not count."""
+"""Suppressions: rules that say which warnings of compilers do not count."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LINE = re.compile(r"\s*(.+?)\s*:\s*(.+?)\s*(?::\s*([0-9]+)(?:-([0-9]+))?\s*)?\Z
 
 @dataclass(frozen=True)
 class Suppression:
-    """Warnings that do not count.
+    """A rule for warnings that do not count.
 
     Attributes:
         file: matches the beginning of the file's name; None: any.
@@ -29,7 +29,7 @@ class Suppression:
     last: int | None = None
 
     def covers(self, file: str | None, line: int | None, text: str) -> bool:
-        """Whether a warning does not count. Where it names no file, any will do; no line is in no range."""
+        """Whether the rule covers a warning. One without a file matches each ``file``; one without a line, no range."""
         if self.file is not None and file is not None and self.file.match(file) is None:
             return False
         if self.text is not None and self.text.search(text) is None:
@@ -40,7 +40,7 @@ class Suppression:
 
 
 def suppression(value: Any) -> Suppression:
-    """``(file, text, first, last)`` as a suppression. ValueError if it is none."""
+    """The suppression of ``(file, text, first, last)``; ValueError if an element is wrong."""
     given = checks.sequence(value)
     if len(given) != 4:
         raise ValueError(f"must be (file, text, first line, last line), not {checks.kind(value)}")
@@ -60,7 +60,7 @@ def suppressions(value: Any) -> list[tuple[Any, ...]]:
 
 
 def read(lines: Iterable[str]) -> list[Suppression]:
-    """The suppressions of a file. ValueError names the line that is none."""
+    """The suppressions in the lines of a file; ValueError names a line that is wrong."""
     found = []
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
@@ -77,24 +77,24 @@ def read(lines: Iterable[str]) -> list[Suppression]:
 
 
 class Directories:
-    """The directory that make is in, by what it prints."""
+    """The directory that make works in, from its output."""
 
     def __init__(self, enter: re.Pattern[str] | None, leave: re.Pattern[str] | None) -> None:
         self._enter, self._leave = enter, leave
         self._stack: list[str] = []
 
     def look(self, line: str) -> None:
-        """A line of make's output."""
+        """Take in a line of make's output."""
         if self._enter is not None and (found := self._enter.match(line)) is not None:
             self._stack = [*self._stack[-100:], found[1]]
         elif self._leave is not None and self._leave.match(line) is not None and self._stack:
             self._stack.pop()
 
     def place(self, file: str) -> str:
-        """The name of a file, with its directory if it is relative."""
+        """The path of a file; a relative one is below make's directory."""
         return f"{self._stack[-1]}/{file}" if self._stack and not file.startswith("/") else file
 
 
-def any_covers(those: Sequence[Suppression], file: str | None, line: int | None, text: str) -> bool:
-    """Whether one of them says that a warning does not count."""
-    return any(each.covers(file, line, text) for each in those)
+def any_covers(rules: Sequence[Suppression], file: str | None, line: int | None, text: str) -> bool:
+    """Whether a rule covers a warning, so that it does not count."""
+    return any(each.covers(file, line, text) for each in rules)

@@ -1,7 +1,7 @@
 """Steps that move files between the master and the worker.
 
-The worker is not trusted: what it sends is written to the place that the configuration names and nowhere else, is
-bounded by ``maxsize``, and appears under its name only when all of it has come.
+The worker is not trusted. Its files are written to the place that the configuration names and nowhere else, their size
+is limited by ``maxsize``, and each gets its name only when it is complete.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from buildbot.util.deferreds import resolved
 from buildbot.util.results import FAILURE, SKIPPED, SUCCESS
 from buildbot.util.untar import COMPRESSIONS
 
-_MODE_DOC = "its permission bits, for example `0o644`; None: as programs there make files"
+_MODE_DOC = "permission bits of the new file, for example `0o644`; None: those that programs there give to new files"
 
 
 def _mode(value: Any) -> Any:
@@ -39,7 +39,10 @@ def _mode(value: Any) -> Any:
 
 def _maxsize() -> Any:
     return argument(
-        None, checks.optional(checks.whole_number()), rendered=True, doc="with more bytes than this the step fails"
+        None,
+        checks.optional(checks.whole_number()),
+        rendered=True,
+        doc="the most bytes of a transfer; a larger one fails the step",
     )
 
 
@@ -48,7 +51,7 @@ def _blocksize(default: int) -> Any:
         default,
         checks.whole_number(1),
         rendered=True,
-        doc=f"bytes that go at once; what is above {MAX_BLOCK_BYTES} counts as that",
+        doc=f"bytes of one message; at most {MAX_BLOCK_BYTES}, also if more are given",
     )
 
 
@@ -86,7 +89,7 @@ def _limit(maxsize: int | None) -> int | None:
 
 
 async def _transfer(step: BuildStep, name: str, args: dict[str, Any], endpoint: Endpoint) -> bool:
-    """Run a transfer to its end; whether it succeeded. BuildStepFailed if something is wrong on the master."""
+    """Run a transfer to its end; whether it succeeded. BuildStepFailed if the master could not do its part."""
     command = await step.runCommand(RemoteCommand(name, args))
     if endpoint.problem is None and not command.didFail() and not endpoint.ended and "writer" in args:
         endpoint.fail("the worker did not say that the file is complete")
@@ -101,7 +104,7 @@ def _check(step: BuildStep, endpoint: Endpoint) -> None:
 
 
 async def _upload_file(step: Any, source: str, path: Path, mode: int | None, keepstamp: bool) -> int:
-    """Take a file from the worker; the result code."""
+    """Upload a file to a path on the master; the result code."""
     writer = FileWriter(path, step.maxsize, mode)
     try:
         args = {
@@ -125,7 +128,7 @@ async def _upload_file(step: Any, source: str, path: Path, mode: int | None, kee
 
 
 async def _upload_directory(step: Any, source: str, path: Path) -> int:
-    """Take a directory from the worker; the result code."""
+    """Upload a directory to a path on the master; the result code."""
     writer = DirectoryWriter(path, step.compress, step.maxsize)
     reactor = step.master.reactor
     try:
@@ -152,7 +155,7 @@ async def _upload_directory(step: Any, source: str, path: Path) -> int:
 
 
 async def _download(step: Any, reader: Reader) -> int:
-    """Give a file to the worker; the result code."""
+    """Download a file to the worker; the result code."""
     args = {
         "workdir": step.directory(),
         "workerdest": step.workerdest,
@@ -171,11 +174,11 @@ class TransferStep(BuildStep):
     maxsize = _maxsize()
 
     def getCurrentSummary(self) -> Any:
-        """The description, or what it does."""
+        """The description, or the direction and the name of the file."""
         return {"step": self.describe(self.description, _doing(self), "running")}
 
     def getResultSummary(self) -> Any:
-        """The description or what it does, and the result."""
+        """The description, or the direction and the name of the file; and the result."""
         return self.summary_of_result(_doing(self))
 
 
@@ -186,18 +189,16 @@ class UploadStep(TransferStep):
         REQUIRED,
         checks.name,
         rendered=True,
-        doc="where it goes: a path relative to the master's directory; `~` is known",
+        doc="the path on the master, relative to the master's base directory; `~` is a home directory",
     )
-    url = argument(
-        None, checks.optional(checks.text), rendered=True, doc="a link that the step shows once all is there"
-    )
+    url = argument(None, checks.optional(checks.text), rendered=True, doc="a link that the step shows after the upload")
     urlText = argument(
         None, checks.optional(checks.text), rendered=True, doc="the link's text; None: the last part of `masterdest`"
     )
 
 
 class FileUpload(UploadStep):
-    """Take a file from the worker."""
+    """Upload a file from the worker to the master."""
 
     name = "upload"
     positional: ClassVar[tuple[str, ...]] = (
@@ -209,7 +210,7 @@ class FileUpload(UploadStep):
     keepstamp: Any = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's file")
 
     async def run(self) -> int:
-        """Take it."""
+        """Upload the file."""
         path = _master_path(self, self.masterdest)
         results = await _upload_file(self, self.workersrc, path, self.mode, self.keepstamp)
         await _show_link(self, results)
@@ -217,10 +218,10 @@ class FileUpload(UploadStep):
 
 
 class DirectoryUpload(UploadStep):
-    """Take a directory from the worker, with all that is in it.
+    """Upload a directory with its content from the worker to the master.
 
-    What is there already stays, unless something of the same name comes. Links that point out of the directory,
-    devices, and names that lead out of it fail the step, and nothing of it is kept.
+    Files that are on the master already stay, unless the worker sends one of the same name. Links that point out of the
+    directory, devices, and names that lead out of it fail the step; nothing of the upload is kept then.
     """
 
     name = "upload"
@@ -230,18 +231,21 @@ class DirectoryUpload(UploadStep):
     workersrc = argument(REQUIRED, checks.name, rendered=True, doc="the directory, relative to the step's own")
     blocksize = _blocksize(16 * 1024)
     compress = argument(
-        None, checks.one_of(None, *COMPRESSIONS), rendered=True, doc="pack it for the way: `'gz'`, `'bz2'` or None"
+        None,
+        checks.one_of(None, *COMPRESSIONS),
+        rendered=True,
+        doc="compression on the network: `'gz'`, `'bz2'` or None",
     )
 
     async def run(self) -> int:
-        """Take it."""
+        """Upload the directory."""
         results = await _upload_directory(self, self.workersrc, _master_path(self, self.masterdest))
         await _show_link(self, results)
         return results
 
 
 class MultipleFileUpload(UploadStep):
-    """Take several files and directories from the worker, each under its own name into one directory."""
+    """Upload several files and directories from the worker into one directory on the master."""
 
     name = "upload"
     positional: ClassVar[tuple[str, ...]] = (
@@ -261,15 +265,23 @@ class MultipleFileUpload(UploadStep):
         REQUIRED, _sources, rendered=True, doc="the files and directories, a list or a text; with `glob`: patterns"
     )
     blocksize = _blocksize(16 * 1024)
-    glob = argument(False, checks.flag, rendered=True, doc="`workersrcs` are patterns, in which `**` is any directory")
+    glob = argument(
+        False,
+        checks.flag,
+        rendered=True,
+        doc="whether `workersrcs` are patterns, in which `**` matches any directories",
+    )
     mode = argument(None, checks.optional(_mode), rendered=True, doc=_MODE_DOC)
     compress = argument(
-        None, checks.one_of(None, *COMPRESSIONS), rendered=True, doc="pack directories: `'gz'`, `'bz2'` or None"
+        None,
+        checks.one_of(None, *COMPRESSIONS),
+        rendered=True,
+        doc="compression of directories on the network: `'gz'`, `'bz2'` or None",
     )
     keepstamp: Any = argument(False, checks.flag, rendered=True, doc="keep the times of the worker's files")
 
     async def run(self) -> int:
-        """Take them, in their order, up to the first that cannot be taken."""
+        """Upload the sources in their order, up to the first that fails."""
         sources = list(self.workersrcs)
         if self.glob:
             self.workersrcs = sources = await self.__matches(sources)
@@ -285,7 +297,7 @@ class MultipleFileUpload(UploadStep):
         return results
 
     async def startUpload(self, source: str, masterdest: str) -> int:
-        """Take one file or directory; the result code."""
+        """Upload one file or directory; the result code."""
         command = RemoteCommand("stat", {"file": source, "workdir": self.directory()})
         await self.runCommand(command)
         found = command.updates.get("stat", [()])[-1]
@@ -300,11 +312,11 @@ class MultipleFileUpload(UploadStep):
         return results
 
     async def uploadFile(self, source: str, masterdest: str) -> int:
-        """Take a file; the result code."""
+        """Upload a file; the result code."""
         return await _upload_file(self, source, self.__place(source, masterdest), self.mode, self.keepstamp)
 
     async def uploadDirectory(self, source: str, masterdest: str) -> int:
-        """Take a directory; the result code."""
+        """Upload a directory; the result code."""
         return await _upload_directory(self, source, self.__place(source, masterdest))
 
     def uploadDone(self, result: int, source: str, masterdest: str) -> Any:
@@ -316,7 +328,7 @@ class MultipleFileUpload(UploadStep):
     def __place(self, source: str, masterdest: str) -> Path:
         name = _basename(self, source)
         if name in ("", ".", "..") or "/" in name or "\0" in name:
-            raise BuildStepFailed(f"{source!r:.200} has no name that a file here can have")
+            raise BuildStepFailed(f"{source!r:.200} does not end with a name that a file on the master can have")
         return _master_path(self, masterdest) / name
 
     async def __matches(self, patterns: Sequence[str]) -> list[str]:
@@ -336,22 +348,27 @@ class MultipleFileUpload(UploadStep):
 class DownloadStep(TransferStep):
     """The base of downloads."""
 
-    workerdest = argument(REQUIRED, checks.name, rendered=True, doc="where it goes, relative to the step's directory")
+    workerdest = argument(
+        REQUIRED, checks.name, rendered=True, doc="the path on the worker, relative to the step's directory"
+    )
     blocksize = _blocksize(16 * 1024)
     mode = argument(None, checks.optional(_mode), rendered=True, doc=_MODE_DOC)
 
 
 class FileDownload(DownloadStep):
-    """Give a file of the master to the worker."""
+    """Download a file from the master to the worker."""
 
     name = "download"
     positional: ClassVar[tuple[str, ...]] = ("mastersrc", "workerdest", "workdir", "maxsize", "blocksize", "mode")
     mastersrc = argument(
-        REQUIRED, checks.name, rendered=True, doc="the file: a path relative to the master's directory; `~` is known"
+        REQUIRED,
+        checks.name,
+        rendered=True,
+        doc="the file, relative to the master's base directory; `~` is a home directory",
     )
 
     async def run(self) -> int:
-        """Give it."""
+        """Download the file."""
         path = _master_path(self, self.mastersrc)
         try:
             reader = FileReader(path)
@@ -377,7 +394,7 @@ class StringDownload(DownloadStep):
     )
 
     async def run(self) -> int:
-        """Write it."""
+        """Write the file."""
         return await _download(self, MemoryReader(self.s.encode() if isinstance(self.s, str) else self.s))
 
 
@@ -389,7 +406,7 @@ class JSONStringDownload(DownloadStep):
     o = argument(REQUIRED, _json, rendered=True, doc="the value, in which renderables are replaced")
 
     async def run(self) -> int:
-        """Write it."""
+        """Write the file."""
         return await _download(self, MemoryReader(json.dumps(self.o).encode()))
 
 
@@ -403,7 +420,7 @@ class JSONPropertiesDownload(DownloadStep):
     positional: ClassVar[tuple[str, ...]] = ("workerdest", "workdir", "maxsize", "blocksize", "mode")
 
     async def run(self) -> int:
-        """Write them."""
+        """Write the file."""
         properties = {name: value for name, value, _ in self.getProperties().asList()}
         stamps = [_stamp(stamp) for stamp in self.build.getAllSourceStamps()]
         content = json.dumps({"properties": properties, "sourcestamps": stamps})
@@ -423,13 +440,13 @@ def _doing(step: BuildStep) -> str:
 
 
 async def _show_link(step: UploadStep, results: int) -> None:
-    """Show the link of an upload, if it has one and all is there."""
+    """Show the link of an upload that succeeded, if it has one."""
     if step.url is not None and results == SUCCESS:
         await step.addURL(step.urlText or os.path.basename(step.masterdest.rstrip("/")), step.url)
 
 
 def _stamp(stamp: Any) -> dict[str, Any]:
-    """A source stamp as the file shows it."""
+    """A source stamp as `JSONPropertiesDownload` writes it."""
     shown = {name: stamp[name] for name in ("branch", "revision", "repository", "project", "codebase")}
     patch = stamp.get("patch") or {}
     for name in ("level", "body", "subdir", "author", "comment"):

@@ -1,9 +1,9 @@
 """The step that triggers builds of other builders, and may wait for them.
 
-What has been triggered belongs to the build by the database (``parent_buildid``), not by anything that this process
-remembers. A build whose worker or master is lost ends with RETRY and leaves what it has triggered alone; when it is
-built again and triggers the same, it gets that (see ``data.update.triggerBuildset``). A build that is stopped cancels
-what it waits for.
+The database says which buildsets a build has triggered (``parent_buildid``); this process need not remember them. A
+build whose worker or master is lost ends with RETRY and leaves its buildsets alone; when it is built again and triggers
+the same, it gets these buildsets (see ``data.update.triggerBuildset``). A build that is stopped cancels the buildsets
+that it waits for.
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ class _Child:
 
 
 class Trigger(BuildStep):
-    """Trigger schedulers of the kind ``Triggerable``, and show links to what they build.
+    """Trigger schedulers of the kind ``Triggerable``, and show links to their build requests and builds.
 
-    A build that is stopped while it waits cancels what it waits for.
+    A build that is stopped while it waits cancels the buildsets that it waits for.
     """
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -89,28 +89,28 @@ class Trigger(BuildStep):
         neither `alwaysUseLatest` nor `sourceStamps` is given""",
     )
     alwaysUseLatest = argument(
-        False, checks.flag, rendered=True, doc="build the newest code of the default branch, whatever this build has"
+        False, checks.flag, rendered=True, doc="build the newest code of the default branch, not that of this build"
     )
     sourceStamps = argument(
         (),
         checks.optional(checks.list_of(_stamp)),
         rendered=True,
-        doc="""what to build: a list of dictionaries with `codebase`, `branch`, `revision`, `repository`, `project`,
-        `patch_body`, `patch_level`, `patch_subdir`, `patch_author`, `patch_comment`""",
+        doc="""the source stamps to build: a list of dictionaries with `codebase`, `branch`, `revision`, `repository`,
+        `project`, `patch_body`, `patch_level`, `patch_subdir`, `patch_author`, `patch_comment`""",
     )
     sourceStamp = argument(None, checks.optional(_stamp), rendered=True, doc="one more such dictionary")
     set_properties = argument(
-        None, checks.optional(checks.mapping), rendered=True, doc="properties of what is triggered, by name"
+        None, checks.optional(checks.mapping), rendered=True, doc="properties of the triggered buildsets, by name"
     )
     copy_properties = argument(
         None,
         checks.optional(checks.list_of(checks.text)),
         rendered=True,
-        doc="""names of properties of this build that what is triggered has too, where this build has them; the same as
-        `set_properties={name: Property(name)}`, which wins""",
+        doc="""names of properties that the triggered buildsets get from this build, if it has them; the values of
+        `set_properties` win""",
     )
     parent_relationship = argument(
-        "Triggered from", checks.text, rendered=True, doc="how what is triggered belongs to this build"
+        "Triggered from", checks.text, rendered=True, doc="how the triggered buildsets are related to this build"
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -120,7 +120,7 @@ class Trigger(BuildStep):
         self.__counts: Counter[int] = Counter()
         self.__interrupted = False
 
-    # what is to be triggered
+    # the choice of schedulers, properties and source stamps
 
     def check_arguments(self) -> None:
         """Report arguments that do not fit together."""
@@ -153,7 +153,7 @@ class Trigger(BuildStep):
         return f"{' and '.join(names)} contradict each other; give one of them" if len(names) > 1 else ""
 
     def getSchedulersAndProperties(self) -> Any:
-        """What to trigger; subclasses may choose. May return a Deferred or be a coroutine.
+        """The schedulers to trigger, with properties; subclasses override it, also with a Deferred or a coroutine.
 
         Returns:
             A list of dictionaries: ``sched_name``, the scheduler's name; ``props_to_set``, properties by name;
@@ -169,13 +169,13 @@ class Trigger(BuildStep):
         ]
 
     def createTriggerProperties(self, properties: Mapping[str, Any]) -> Properties:
-        """``props_to_set`` of a scheduler as the `Properties` of its buildset."""
+        """The `Properties` of a scheduler's buildset, from its ``props_to_set``."""
         made = Properties()
         made.update(properties, "Trigger")
         return made
 
     def __hide_secrets(self, properties: Properties) -> None:
-        """Triggered buildsets store their properties: the names of secrets, not their values."""
+        """Replace values of secrets by their names: the properties of a buildset are stored in the database."""
         for name, value, source in properties.asList():
             properties.setProperty(name, self.build.properties.redactor.clean_value(value), source)
 
@@ -226,7 +226,7 @@ class Trigger(BuildStep):
     # running
 
     async def run(self) -> int:
-        """Trigger, and wait if that is wanted."""
+        """Trigger the schedulers; with ``waitForFinish`` wait for the builds."""
         chosen = await resolved(self.getSchedulersAndProperties())
         schedulers = [self.getSchedulerByName(each["sched_name"]) for each in chosen]
         self.triggeredNames = [scheduler.name for scheduler in schedulers]
@@ -254,7 +254,7 @@ class Trigger(BuildStep):
     async def __trigger(
         self, scheduler: Any, stamps: list[dict[str, Any]], properties: Properties, important: bool
     ) -> Deferred[Any]:
-        """Trigger one scheduler and show its links; gives what fires at its end."""
+        """Trigger one scheduler and show its links; a Deferred that fires when its builds have ended."""
         ids, end = scheduler.trigger(
             bool(self.waitForFinish),
             sourcestamps=stamps,
@@ -275,7 +275,7 @@ class Trigger(BuildStep):
         return str(self.build.builder.defaults.url)
 
     async def __wait(self, ends: list[Deferred[Any]]) -> int:
-        """Wait for all ends; the worst result that counts."""
+        """Wait for all buildsets; the worst result of those that count."""
         try:
             await self.wait(gatherResults(ends, consumeErrors=True))
         except FirstError as problem:
@@ -301,7 +301,7 @@ class Trigger(BuildStep):
             )
 
     async def __cancel_children(self) -> None:
-        """Cancel what the step waits for, unless the build goes on elsewhere, with the same children."""
+        """Cancel the buildsets that the step waits for, unless the build goes on elsewhere and waits for them there."""
         if not self.waitForFinish or self.build.goes_on_elsewhere:
             return
         for child in self.__children:
@@ -309,14 +309,14 @@ class Trigger(BuildStep):
             work = cancel_buildset(self.master, child.bsid, PARENT_INTERRUPTED)
             await in_background(work, f"cancelling of buildset {child.bsid}")
 
-    # what it shows
+    # summaries
 
     def getCurrentSummary(self) -> Any:
-        """Which schedulers it triggers."""
+        """The names of the schedulers."""
         return {"step": f"triggering {', '.join(self.triggeredNames)}" if self.triggeredNames else "running"}
 
     def getResultSummary(self) -> Any:
-        """Which schedulers it has triggered, and how many builds ended how."""
+        """The names of the triggered schedulers, and the numbers of builds by result."""
         if self.__interrupted:
             return {"step": "interrupted"}
         if not self.triggeredNames:
@@ -326,6 +326,6 @@ class Trigger(BuildStep):
 
 
 def _as_text(stamp: Mapping[str, Any]) -> dict[str, Any]:
-    """A source stamp as it is stored; a patch may be given as bytes."""
+    """A source stamp for the database: a patch that was given as bytes becomes text."""
     body = stamp.get("patch_body")
     return {**stamp, "patch_body": body.decode()} if isinstance(body, bytes) else dict(stamp)

@@ -1,4 +1,4 @@
-"""Build with Visual Studio and MSBuild, on workers with Windows."""
+"""Steps that build with Visual Studio and MSBuild, on Windows workers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _INSTALLERS = (
 
 
 def _plain(value: Any) -> str:
-    """A text that can stand between quotes on a command line."""
+    """Check a text that is put between quotes on a command line."""
     if re.search(r"[\"\r\n\0]", checks.name(value)):
         raise ValueError(f"must be one line without quotes, not {checks.kind(value)}")
     return str(value)
@@ -50,7 +50,7 @@ class VisualStudio(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__output)
 
     async def run(self) -> int:
-        """Build."""
+        """Run the command; errors fail the step, warnings make it end with WARNINGS."""
         self.env = {**self.build_environment(), **(self.env or {})}
         self.command = self.build_command()
         output = self.__output
@@ -64,11 +64,11 @@ class VisualStudio(ShellMixin, BuildStep):
         return worst_status(results, WARNINGS) if output.counts["warnings"] else results
 
     def build_environment(self) -> dict[str, str]:
-        """The variables that the tools need; those of ``env`` go before them."""
+        """Environment variables that the tools need; the step's ``env`` overwrites them."""
         return {}
 
     def build_command(self) -> Any:
-        """The command."""
+        """The command: a text for the worker's shell, or a list of arguments."""
         raise NotImplementedError(f"{type(self).__name__} has no build_command()")
 
     def getCurrentSummary(self) -> Any:
@@ -84,7 +84,7 @@ class VisualStudio(ShellMixin, BuildStep):
 
 
 class _Output(LogLineObserver):
-    """Reads what the tools print."""
+    """Counts projects, files, warnings and errors in the output, and logs the latter two."""
 
     def __init__(self, step: VisualStudio) -> None:
         self.counts = dict.fromkeys(("projects", "files", "warnings", "errors"), 0)
@@ -108,7 +108,7 @@ class _Output(LogLineObserver):
 
 
 def _kind(line: str) -> str | None:
-    """The kind of a line: a project, a file, a warning or an error."""
+    """The counter of a line: ``projects``, ``files``, ``warnings`` or ``errors``; None: it is none of these."""
     if len(line) > 10_000:
         return None
     if _ERROR.match(line):
@@ -121,23 +121,33 @@ def _kind(line: str) -> str | None:
 
 
 class InstalledVisualStudio(VisualStudio):
-    """Steps that run a program of an installation, with its directories in the environment."""
+    """The base of steps that run an installed Visual Studio, with its directories in the environment."""
 
     installdir = argument(
-        None, checks.optional(checks.text), rendered=True, doc="where it is installed; None: the usual place"
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="the directory of the installation; None: the default of Visual Studio's installer",
     )
-    useenv = argument(None, checks.optional(checks.flag), rendered=True, doc="give `/UseEnv`; None: if a list is given")
-    INCLUDE = argument((), checks.list_of(checks.text), rendered=True, doc="directories before the compiler's own")
-    LIB = argument((), checks.list_of(checks.text), rendered=True, doc="the same for libraries")
-    PATH = argument((), checks.list_of(checks.text), rendered=True, doc="the same for programs")
+    useenv = argument(
+        None,
+        checks.optional(checks.flag),
+        rendered=True,
+        doc="give `/UseEnv`; None: if `INCLUDE`, `LIB` or `PATH` is given",
+    )
+    INCLUDE = argument(
+        (), checks.list_of(checks.text), rendered=True, doc="directories of headers, before the compiler's own"
+    )
+    LIB = argument((), checks.list_of(checks.text), rendered=True, doc="directories of libraries, before its own")
+    PATH = argument((), checks.list_of(checks.text), rendered=True, doc="directories of programs, before its own")
     program: ClassVar[str] = "devenv.com"
 
     def directories(self) -> dict[str, list[str]]:
-        """The directories of the installation, by the variable that they belong to."""
+        """The directories of the installation, relative to it, by environment variable."""
         raise NotImplementedError
 
     def build_environment(self) -> dict[str, str]:
-        """PATH, INCLUDE and LIB."""
+        """The values of PATH, INCLUDE and LIB."""
         root = self.installdir or self.default_installdir
         given = {"PATH": self.PATH, "INCLUDE": self.INCLUDE, "LIB": self.LIB}
         env = {}
@@ -148,7 +158,7 @@ class InstalledVisualStudio(VisualStudio):
 
     @property
     def takes_environment(self) -> bool:
-        """Whether the program is told to use the environment."""
+        """Whether the program gets ``/UseEnv``."""
         return bool(self.PATH or self.INCLUDE or self.LIB) if self.useenv is None else bool(self.useenv)
 
     def build_command(self) -> list[str]:
@@ -196,7 +206,9 @@ class VC8(InstalledVisualStudio):
     """Build with Visual Studio 2005."""
 
     default_installdir = "C:\\Program Files\\Microsoft Visual Studio 8"
-    arch = argument("x86", checks.one_of("x86", "x64"), rendered=True, doc="what to build for, `x86` or `x64`")
+    arch = argument(
+        "x86", checks.one_of("x86", "x64"), rendered=True, doc="the architecture to build for, `x86` or `x64`"
+    )
 
     def directories(self) -> dict[str, list[str]]:
         """The directories of Visual Studio 2005 and later."""
@@ -277,9 +289,9 @@ class VS2022(VC141):
 
 
 class MsBuildStep(VisualStudio):
-    """Steps that run ``msbuild``."""
+    """The base of steps that run ``msbuild``."""
 
-    platform = argument(REQUIRED, _plain, rendered=True, doc="what to build for, such as `x64` or `Any CPU`")
+    platform = argument(REQUIRED, _plain, rendered=True, doc="the platform to build for, such as `x64` or `Any CPU`")
     defines = argument(
         None, checks.optional(checks.list_of(_plain)), rendered=True, doc="constants that the compiler defines"
     )
@@ -301,7 +313,7 @@ class MsBuildStep(VisualStudio):
         return " ".join(words)
 
     def build_environment(self) -> dict[str, str]:
-        """The path of the script that sets the other variables."""
+        """VCENV_BAT: the path of the script that sets the other variables."""
         return {"VCENV_BAT": self.vcenv_bat}
 
     def build_command(self) -> str:
@@ -315,14 +327,14 @@ class MsBuild4(MsBuildStep):
     vcenv_bat = "${VS110COMNTOOLS}..\\..\\VC\\vcvarsall.bat"
 
     def getResultSummary(self) -> Any:
-        """What was built."""
+        """The description, or the project and configuration; and the result."""
         if described(self.descriptionDone) or described(self.description):
             return super().getResultSummary()
         what = f"project {self.project}" if self.project else "solution"
         return self.summary_of_result(f"built {what} for {self.config}|{self.platform}")
 
     def getCurrentSummary(self) -> Any:
-        """The description, or what is built."""
+        """The description, or the project and configuration."""
         what = f"project {self.project}" if self.project else "solution"
         return {"step": self.describe(self.description, f"building {what} for {self.config}|{self.platform}")}
 
@@ -343,13 +355,13 @@ class MsBuild14(MsBuild4):
 
 
 class MsBuild141(MsBuildStep):
-    """Build with MSBuild of Visual Studio 2017, wherever that is installed."""
+    """Build with MSBuild of Visual Studio 2017, which ``vswhere.exe`` finds."""
 
     vcenv_bat = "\\VC\\Auxiliary\\Build\\vcvarsall.bat"
     version_range: ClassVar[str] = "[15.0,16.0)"
 
     def build_environment(self) -> dict[str, str]:
-        """The script, and where the program is that finds installations."""
+        """VCENV_BAT, relative to the installation, and a PATH with ``vswhere.exe``."""
         return {**super().build_environment(), "PATH": _INSTALLERS}
 
     def build_command(self) -> str:

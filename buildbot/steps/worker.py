@@ -1,4 +1,4 @@
-"""Steps that work with files on the worker, and what steps of your own mix in to do so."""
+"""Steps that work with files on the worker, and the mixin with which users' steps do."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildbot.process.workers.transfers import Endpoint, MemoryReader, MemoryWri
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import FAILURE, SUCCESS
 
-#: bytes of a file that is read into memory
+#: the most bytes of a file that is read into memory
 MAX_CONTENT_BYTES = 32 * 1024 * 1024
 _BLOCK_BYTES = 32 * 1024
 
@@ -25,7 +25,7 @@ def _did_fail(command: RemoteCommand) -> Any:
 
 
 class CompositeStepMixin:
-    """For steps that do several things on the worker: `addLogForRemoteCommands` first, then the others in any order.
+    """A mixin for steps that run several commands on the worker; a step calls `addLogForRemoteCommands` first.
 
     `runRemoteCommand`, `runMkdir`, `runRmdir` and `runRmFile` give True when the command failed. Paths are relative to
     the builder's directory, those of `getFileContentFromWorker` and `downloadFileContentToWorker` to the step's own.
@@ -35,7 +35,7 @@ class CompositeStepMixin:
 
     @deferred
     async def addLogForRemoteCommands(self, logname: str) -> Log:
-        """Begin the log that the commands write to; without one, what they print is dropped."""
+        """Begin the log of the commands' output; without one their output is dropped."""
         self.rc_log = await _step(self).addLog(logname)
         return self.rc_log
 
@@ -53,7 +53,7 @@ class CompositeStepMixin:
             cmd: its name.
             args: its arguments.
             abandonOnFailure: a failure ends the step with FAILURE.
-            evaluateCommand: makes the result of the command that has ended; by default whether it failed.
+            evaluateCommand: makes the result from the ended command; by default whether it failed.
         """
         return evaluateCommand(await self.__run(cmd, args, abandonOnFailure))
 
@@ -75,7 +75,7 @@ class CompositeStepMixin:
 
     @deferred
     async def runRmdir(self, dir: str, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Remove a directory with all that is in it; True if that failed. Others as `runRemoteCommand`."""
+        """Remove a directory with its content; True if that failed. ``kwargs``: as for `runRemoteCommand`."""
         args: dict[str, Any] = {"dir": dir, "logEnviron": self.__logs_environment()}
         if timeout is not None:
             args["timeout"] = timeout
@@ -83,7 +83,7 @@ class CompositeStepMixin:
 
     @deferred
     async def runRmFile(self, path: str, timeout: float | None = None, **kwargs: Any) -> Any:
-        """Remove a file; True if that failed. Others as `runRemoteCommand`."""
+        """Remove a file; True if that failed. ``kwargs``: as for `runRemoteCommand`."""
         args: dict[str, Any] = {"path": path, "logEnviron": self.__logs_environment()}
         if timeout is not None:
             args["timeout"] = timeout
@@ -91,25 +91,25 @@ class CompositeStepMixin:
 
     @deferred
     async def pathExists(self, path: str) -> bool:
-        """Whether there is such a file or directory."""
+        """Whether a file or directory exists."""
         args = {"file": path, "logEnviron": self.__logs_environment()}
         return not (await self.__run("stat", args, False)).didFail()
 
     @deferred
     async def runMkdir(self, _dir: str, **kwargs: Any) -> Any:
-        """Make a directory, with its parents; True if that failed. Others as `runRemoteCommand`."""
+        """Make a directory and its parents; True if that failed. ``kwargs``: as for `runRemoteCommand`."""
         args = {"dir": _dir, "logEnviron": self.__logs_environment()}
         return await self.runRemoteCommand("mkdir", args, **kwargs)
 
     @deferred
     async def runGlob(self, path: str, abandonOnFailure: bool = True) -> list[str]:
-        """The paths that match a pattern, in the worker's own order."""
+        """The paths that match a pattern, in the order in which the worker lists them."""
         args = {"path": path, "logEnviron": self.__logs_environment()}
         return (await self.__run("glob", args, abandonOnFailure)).texts("files")
 
     @deferred
     async def getFileContentFromWorker(self, filename: str, abandonOnFailure: bool = False) -> str | None:
-        """The text of a file, of at most 32 MiB, which is UTF-8; None if it cannot be read."""
+        """The text of a UTF-8 file of at most 32 MiB; None if it cannot be read."""
         writer = MemoryWriter(MAX_CONTENT_BYTES)
         args = {
             "workdir": _step(self).directory(),
@@ -150,7 +150,7 @@ class CompositeStepMixin:
         return (await self.__run("downloadFile", args, abandonOnFailure)).didFail()
 
     def workerPathToMasterPath(self, path: str) -> str:
-        """A relative path on the worker as one on the master: with the master's separators."""
+        """A relative path on the worker, with the master's separators."""
         windows = _step(self).build.connection.info.get("system") == "nt"
         return path.replace("\\", "/") if windows else path
 
@@ -167,11 +167,11 @@ class WorkerFileStep(BuildStep):
     haltOnFailure = True
 
     def getCurrentSummary(self) -> Any:
-        """The description, or what is done."""
+        """The description, or the step's own words."""
         return {"step": self.describe(self.description, _words(self)[0])}
 
     def getResultSummary(self) -> Any:
-        """The description, or what was done, and the result."""
+        """The description, or the step's own words; and the result."""
         doing, done, failed = _words(self)
         return self.summary_of_result({SUCCESS: done, FAILURE: failed}.get(self.results or 0, doing))
 
@@ -182,32 +182,36 @@ async def _ran(step: BuildStep, command: str, args: dict[str, Any]) -> int:
 
 
 class FileExists(WorkerFileStep):
-    """Fail unless a file is there."""
+    """Fail unless a file exists."""
 
     name = "FileExists"
     positional: ClassVar[tuple[str, ...]] = ("file",)
     file = argument(REQUIRED, checks.name, rendered=True, doc="the file")
 
     async def run(self) -> int:
-        """Look."""
+        """Ask the worker for the file."""
         results = await _ran(self, "stat", {"file": self.file})
         return results if results != SUCCESS or self.cmd is None or _is_file(self.cmd) else FAILURE
 
 
 class CopyDirectory(WorkerFileStep):
-    """Copy a directory with all that is in it."""
+    """Copy a directory with its content."""
 
     name = "CopyDirectory"
     positional: ClassVar[tuple[str, ...]] = ("src", "dest", "timeout", "maxTime")
     src = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
-    dest = argument(REQUIRED, checks.name, rendered=True, doc="the copy; a directory that is there takes it in")
-    timeout = argument(
-        120, checks.optional(checks.number()), rendered=True, doc="seconds without output before it is killed"
+    dest = argument(
+        REQUIRED, checks.name, rendered=True, doc="the copy; the files are added to a directory that exists"
     )
-    maxTime = argument(None, checks.optional(checks.number()), rendered=True, doc="seconds before it is killed")
+    timeout = argument(
+        120, checks.optional(checks.number()), rendered=True, doc="seconds without output after which it is killed"
+    )
+    maxTime = argument(
+        None, checks.optional(checks.number()), rendered=True, doc="seconds after which it is killed; None: no limit"
+    )
 
     async def run(self) -> int:
-        """Copy it."""
+        """Copy the directory."""
         args = {"fromdir": self.src, "todir": self.dest, "timeout": self.timeout}
         if self.maxTime:
             args["maxTime"] = self.maxTime
@@ -215,26 +219,26 @@ class CopyDirectory(WorkerFileStep):
 
 
 class RemoveDirectory(WorkerFileStep):
-    """Remove a directory or a file, with all that is in it; it need not be there."""
+    """Remove a directory with its content, or a file; success also if there is none."""
 
     name = "RemoveDirectory"
     positional: ClassVar[tuple[str, ...]] = ("dir",)
     dir = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
 
     async def run(self) -> int:
-        """Remove it."""
+        """Remove the directory."""
         return await _ran(self, "rmdir", {"dir": self.dir})
 
 
 class MakeDirectory(WorkerFileStep):
-    """Make a directory, with those above it; it may be there already."""
+    """Make a directory and its parents; success also if it exists."""
 
     name = "MakeDirectory"
     positional: ClassVar[tuple[str, ...]] = ("dir",)
     dir = argument(REQUIRED, checks.name, rendered=True, doc="the directory")
 
     async def run(self) -> int:
-        """Make it."""
+        """Make the directory."""
         return await _ran(self, "mkdir", {"dir": self.dir})
 
 
@@ -263,7 +267,7 @@ def _names(value: Any) -> list[str]:
 
 
 class SetPropertiesFromEnv(BuildStep):
-    """Make properties of variables of the environment that the worker was started with; missing ones are left out."""
+    """Set properties from variables of the worker's environment; a missing variable sets none."""
 
     name = "SetPropertiesFromEnv"
     haltOnFailure = True
@@ -271,12 +275,12 @@ class SetPropertiesFromEnv(BuildStep):
     descriptionDone = "Set"
     positional: ClassVar[tuple[str, ...]] = ("variables", "source")
     variables = argument(REQUIRED, _names, rendered=True, doc="the names of the variables, a list or a text")
-    source = argument("WorkerEnvironment", checks.text, rendered=True, doc="what the properties name as their source")
+    source = argument("WorkerEnvironment", checks.text, rendered=True, doc="the source of the properties")
 
     async def run(self) -> int:
-        """Set them."""
+        """Set the properties."""
         connection = self.build.connection
-        windows = connection.info.get("system") == "nt"  # where capitals do not count
+        windows = connection.info.get("system") == "nt"  # names of variables are case-insensitive there
         environ = {name.upper() if windows else name: value for name, value in connection.environ.items()}
         lines = []
         for name in self.variables:

@@ -163,5 +163,6 @@ class LocalFarm:
 
     async def stop(self) -> None:
         """Nothing is left running."""
-        await self.builder.stop_all("the test ends", RETRY)
+        if hasattr(self, "builder"):  # a test that was skipped has not started it
+            await self.builder.stop_all("the test ends", RETRY)
         await self.manager.stop()

@@ -1,4 +1,4 @@
-"""What the steps share that bring source code to the worker, and others that run a version control program.
+"""Base classes of steps that check out source code on the worker, or run a version control program there.
 
 A version control system is a small subclass of `Source`: `Source.run_vc` brings the directory to a revision by the
 commands that `VersionControl.vc` runs, and says which one it is with `Source.set_revision`.
@@ -28,21 +28,21 @@ from buildbot.util.urls import without_password
 
 MODES = ("incremental", "full")
 _BLOCK_BYTES = 32 * 1024
-#: what says that the files in a directory have been patched
+#: the file that marks a directory whose files have been patched
 _PATCHED = ".buildbot-patched"
 
 T = TypeVar("T")
 
 
 class NotThereError(BuildStepFailed):
-    """The server does not have what was asked for; to ask again does not help."""
+    """The server does not have the wanted branch or revision; another try does not help."""
 
 
 class Patch(NamedTuple):
     """The patch of a source stamp; users' ``patch`` methods read it by position, too.
 
     Attributes:
-        level: how many leading directories of its file names do not count.
+        level: the number of leading directories of its file names to ignore, as ``-p`` of patch.
         body: its text.
         subdir: the directory that its file names are relative to, relative to the working directory.
     """
@@ -65,7 +65,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         self.__environment_is_logged = False
 
     def vc_arguments(self) -> Sequence[Any]:
-        """The program, and what comes before the command; subclasses add options."""
+        """The program, and its arguments before the command; subclasses add options."""
         return self.program
 
     def vc_environment(self) -> Mapping[str, Any]:
@@ -73,7 +73,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         return {}
 
     def vc_directory(self) -> str:
-        """Where its commands run."""
+        """The directory of its commands, absolute or relative to the builder's."""
         return self.directory()
 
     @deferred
@@ -90,15 +90,15 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         Args:
             args: the command and its arguments; a tuple ``("obfuscated", real, shown)`` hides a word from logs.
             check: whether its failure fails the step.
-            log: the log that its output goes to; None for none.
-            stdin: what it reads from its standard input.
-            directory: where it runs, if not in `vc_directory`.
+            log: the name of the log of its output; None: no log.
+            stdin: its standard input.
+            directory: the directory that it runs in; None: `vc_directory`.
 
         Returns:
             The command, with its output in ``stdout`` and ``stderr``.
 
         Raises:
-            BuildStepFailed: with its complaint.
+            BuildStepFailed: it failed; the text is its `complaint`.
         """
         where = self.vc_directory() if directory is None else directory
         command = await self.__run_program([*self.vc_arguments(), *args], where, log, stdin)
@@ -121,7 +121,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             collectStderr=True,
             stdioLogName=log,
         )
-        self.__environment_is_logged |= log is not None  # it is the same for all its commands
+        self.__environment_is_logged |= log is not None  # all commands have the same
         await self.runCommand(command)
         return command
 
@@ -147,11 +147,11 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         return bool(await self.pathExists(f"{directory}/{_PATCHED}"))
 
     def mark_of(self, directory: str, *what: str) -> str:
-        """A file in a directory that says where its content is from, without telling a password."""
+        """The path of a marker file whose name is a hash of ``what``: the origin of the directory's content."""
         return f"{directory}/buildbot-{hashlib.sha256(repr(what).encode()).hexdigest()[:16]}"
 
     async def vc_output(self, *args: Any) -> str:
-        """What a command prints, without white space around it; empty if it fails."""
+        """The output of a command, without white space around it; empty if it fails."""
         command = await self.vc(*args, check=False)
         return "" if command.didFail() else command.stdout.strip()
 
@@ -163,7 +163,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         collectStdout: bool = False,
         initialStdin: str | None = None,
     ) -> Any:
-        """`vc` as users' subclasses call it: the output with ``collectStdout``, else the exit status."""
+        """`vc` under Buildbot's name: gives the output with ``collectStdout``, else the exit status."""
         done = await self.vc(*command, check=abandonOnFailure, stdin=initialStdin)
         return done.stdout if collectStdout else done.rc
 
@@ -180,7 +180,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         await self.runRemoteCommand("downloadFile", {**args, "maxsize": None, "blocksize": _BLOCK_BYTES, "mode": mode})
 
     def complaint(self, what: str, command: RemoteShellCommand) -> str:
-        """Why a command failed, in one line: what killed it, or the last thing that it said."""
+        """The reason of a failure, in one line: the timeout, the first grave line of error output, or its last line."""
         called = f"{self.program[0]} {what}"
         if command.failure_reason() is not None:
             return f"{called}: no output for {self.timeout} s"
@@ -193,7 +193,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         return line.startswith(("abort:", "error:", "fatal:"))
 
     def without_secrets(self, text: str) -> str:
-        """``text`` as it may be shown: no password in its URLs; subclasses hide more."""
+        """``text`` without the passwords in URLs; subclasses hide more."""
         return without_password(text)
 
 
@@ -211,9 +211,9 @@ def _retry(value: Any) -> Any:
 
 
 class Source(VersionControl):
-    """Bring the revision of the build's source stamp, or the newest of its branch, to the worker.
+    """Check out the revision of the build's source stamp, or the newest of its branch, on the worker.
 
-    The property ``got_revision`` says which one it is; with a codebase it is a dictionary of them.
+    The property ``got_revision`` is the revision; with a codebase it is a dictionary ``{codebase: revision}``.
     """
 
     name: Any = "source"
@@ -230,16 +230,18 @@ class Source(VersionControl):
         rendered=True,
         doc="take the newest of the step's own branch, whatever branch and revision the source stamp asks for",
     )
-    codebase = argument("", checks.text, rendered=True, doc="whose source stamp to use")
+    codebase = argument("", checks.text, rendered=True, doc="the codebase of the source stamp to use")
     retry = argument(
         None,
         _retry,
         rendered=True,
-        doc="`(seconds, times)` to wait and try again when the server cannot be read; None: not",
+        doc="`(seconds, times)`: the delay and the number of further tries if the server cannot be read; None: no more",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        #: the directory that is checked out, if that is not the working directory, which gets a copy of it
+        self.checkout_directory = ""
         self.__revision = ""
         self.__suffix = self.descriptionSuffix
         if isinstance(self.codebase, str) and self.codebase:
@@ -250,13 +252,29 @@ class Source(VersionControl):
             if self.descriptionSuffix is None:
                 self.descriptionSuffix = self.codebase
 
+    def vc_directory(self) -> str:
+        """The directory that is checked out."""
+        return self.checkout_directory or super().vc_directory()
+
+    def cleaning(self) -> str:
+        """How files of earlier builds are removed: ``incremental``, or a method, by default ``fresh``."""
+        method: str | None = getattr(self, "method", None)
+        return (method or "fresh") if self.mode == "full" else "incremental"
+
+    async def copy_checkout(self) -> None:
+        """Replace the working directory by a copy of `checkout_directory`."""
+        workdir = self.directory()
+        await self.runRmdir(workdir, self.timeout)
+        args = {"fromdir": self.checkout_directory, "todir": workdir, "logEnviron": False, "timeout": self.timeout}
+        await self.runRemoteCommand("cpdir", args)
+
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
-        """Bring the source to the worker.
+        """Check out; subclasses implement it.
 
         Args:
-            branch: the source stamp's; None if it names none, or is not to be followed.
+            branch: the source stamp's; None: it names none, or ``alwaysUseLatest`` is set.
             revision: the one that is wanted; None: the newest of the branch.
-            patch: what to apply to it, with `patch`.
+            patch: to be applied with `apply_patch`; None: there is none.
 
         Returns:
             A result code.
@@ -264,11 +282,11 @@ class Source(VersionControl):
         raise NotImplementedError(f"{type(self).__name__} has no run_vc()")
 
     async def run(self) -> int:
-        """Bring the source to the worker."""
+        """Check out by `run_vc`."""
         try:
             return await self.__run()
         except BuildStepFailed:
-            self.descriptionSuffix = self.__suffix  # the name of the codebase does not belong behind a complaint
+            self.descriptionSuffix = self.__suffix  # a complaint is shown without the codebase
             raise
 
     async def __run(self) -> int:
@@ -292,20 +310,20 @@ class Source(VersionControl):
         return Patch(level, given["body"], given.get("subdir") or ".")
 
     async def apply_patch(self, patch: Patch | None) -> None:
-        """Apply the source stamp's patch, if there is one; what ``patch`` returns is of no interest."""
+        """Apply the source stamp's patch, if there is one, with `patch`."""
         if patch is not None:
             await resolved(self.patch(patch))
 
     def patch(self, patch: Patch) -> Any:
-        """Apply a patch to what was checked out; BuildStepFailed if that cannot be done. May return a Deferred."""
+        """Apply a patch to the checkout; BuildStepFailed if it cannot be applied. May return a Deferred."""
         raise BuildStepFailed(f"{type(self).__name__} cannot apply the source stamp's patch")
 
     async def retried(self, attempt: Callable[[], Awaitable[T]], at_once: int = 0) -> T:
-        """What ``attempt`` gives, tried again as ``retry`` says while it raises BuildStepFailed.
+        """The result of ``attempt``, which is tried again while it raises BuildStepFailed, as ``retry`` says.
 
         Args:
-            attempt: what may fail for a reason that passes. `NotThereError` ends the attempts.
-            at_once: how often to try again, without waiting, where ``retry`` says nothing.
+            attempt: called for each try; its `NotThereError` ends the tries.
+            at_once: the number of further tries without delay, if ``retry`` is not set.
         """
         delay_s, times = self.retry or (0, at_once)
         for _ in range(times):
@@ -324,7 +342,7 @@ class Source(VersionControl):
         self.updateSourceProperty("got_revision", revision)
 
     def updateSourceProperty(self, name: str, value: Any, source: str = "") -> None:
-        """Set a property; with a codebase it is a dictionary, which each codebase has an entry in."""
+        """Set a property; with a codebase the value becomes its entry in a dictionary of all codebases."""
         if self.codebase:
             known = self.getProperty(name)
             value = {**(known if isinstance(known, Mapping) else {}), self.codebase: value}
@@ -335,45 +353,52 @@ class Source(VersionControl):
         return {"step": self.describe(self.description, "updating")}
 
     def getResultSummary(self) -> dict[str, str]:
-        """The description, or "update" and the revision; what went wrong."""
+        """The description, or "update" and the revision; and the result."""
         revision = self.short_revision(self.__revision) if self.results == SUCCESS else ""
         text = with_result(self.describe(self.descriptionDone, f"update {revision}".strip()), self.results)
         return {"step": text, "build": text}
 
     def short_revision(self, revision: str) -> str:
-        """A revision as the step's text shows it."""
+        """A revision, shortened for the step's text."""
         return revision[:10]
 
 
 def address(value: Any) -> str:
-    """Check the address of a repository: a text that no program takes for an option."""
+    """Check the address of a repository; ValueError if a program could take it for an option."""
     if not checks.text(value) or value.startswith("-") or "\0" in value:
         raise ValueError(f"must be the address of a repository, not {checks.kind(value)}")
     return str(value)
 
 
 def method_of(*methods: str, default: str) -> Any:
-    """Declare the argument ``method`` of a version control system."""
+    """Declare the argument ``method`` of a version control system, whose None is the default."""
     return argument(
         None,
         checks.optional(checks.one_of(*methods)),
         rendered=True,
-        doc=f"how `full` removes what earlier builds made: {', '.join(f'`{each}`' for each in methods)}; "
+        doc=f"how `full` removes files of earlier builds: {', '.join(f'`{each}`' for each in methods)}; "
         f"None: `{default}`",
     )
 
 
+def require_names(*names: str | None) -> None:
+    """BuildStepFailed if a program would take the name of a branch or revision for an option."""
+    for name in names:
+        if name is not None and name.startswith("-"):
+            raise BuildStepFailed(f"not the name of a branch or revision: {name!r}")
+
+
 def hidden_password(url: str) -> Any:
-    """An address as a word of a command; logs do not show a password in it."""
+    """An address as an argument for `VersionControl.vc`, which hides a password in it from logs."""
     shown = without_password(url)
     return url if shown == url else ("obfuscated", url, shown)
 
 
 def spellings(patch: str) -> list[str]:
-    """A patch as git may need it, in the order to try: lines that a form or a mail client ended its way are mended.
+    """A patch in the forms to try, the likeliest first: a form or a mail client may have changed its line ends.
 
-    With CRLF everywhere, the patch went through something that ends all lines so, and its files most likely do not. A
-    last line without its end is completed: git would take it for a damaged patch.
+    If all lines end with CRLF, the patch was probably converted as a whole, and its files have LF. A missing newline at
+    the end is added, since git takes such a patch for damaged.
     """
     body = patch if patch.endswith("\n") else f"{patch}\n"
     if "\r\n" not in body:

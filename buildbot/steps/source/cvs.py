@@ -1,4 +1,4 @@
-"""Check out a CVS module on the worker."""
+"""A step that checks out a CVS module on the worker."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address, hidden_password, method_of
+from buildbot.steps.source.base import Patch, Source, address, hidden_password, method_of, require_names
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
 
 
 class CVS(Source):
-    """Check out a module as it is now, or as it was at the time that the source stamp's revision says.
+    """Check out a module in its state of now, or of the time that is the source stamp's revision.
 
-    CVS has no revisions of the whole: ``got_revision`` is the time of the checkout. Nor does it tell of ignored files,
-    so ``fresh`` removes the directory as ``clobber`` does.
+    CVS has no revisions of whole modules: ``got_revision`` is the time of the checkout. CVS does not list ignored files
+    either, so ``fresh`` removes the directory as ``clobber`` does.
     """
 
     name = "cvs"
@@ -33,24 +33,21 @@ class CVS(Source):
         "extra_options",
         "login",
     )
-    cvsroot = argument(REQUIRED, address, rendered=True, doc="where the repository is, as `CVSROOT` has it")
+    cvsroot = argument(REQUIRED, address, rendered=True, doc="the repository, in the form of `CVSROOT`")
     cvsmodule = argument("", checks.text, rendered=True, doc="the module; empty: the whole repository")
     method = method_of("clobber", "fresh", "clean", "copy", default="fresh")
     branch = argument(None, checks.optional(checks.text), rendered=True, doc="used if the source stamp has none")
     global_options = argument((), checks.list_of(checks.text), rendered=True, doc="options before the cvs command")
     extra_options = argument((), checks.list_of(checks.text), rendered=True, doc="options of `cvs checkout`")
-    login = argument(None, checks.optional(checks.text), rendered=True, doc="a password to log in with first")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.__directory = ""
-
-    def vc_directory(self) -> str:
-        """Where it is checked out, before a copy is made."""
-        return self.__directory or super().vc_directory()
+    login = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="the password of `cvs login`, which runs first; None: no login",
+    )
 
     def is_grave(self, line: str) -> bool:
-        """The line in which cvs gives up."""
+        """Whether a line is the one in which cvs gives up."""
         return "aborted]:" in line
 
     def short_revision(self, revision: str) -> str:
@@ -59,33 +56,28 @@ class CVS(Source):
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out."""
-        how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        how = self.cleaning()
         branch = branch or self.branch
-        for word in filter(None, (branch, revision)):
-            if word.startswith("-"):
-                raise BuildStepFailed(f"not the name of a branch or a time: {word!r}")
+        require_names(branch, revision)
         workdir = self.directory()
-        self.__directory = "source" if how == "copy" else workdir
+        self.checkout_directory = "source" if how == "copy" else workdir
         if self.login:
             await self.vc(*self.global_options, "-d", hidden_password(self.cvsroot), "login", stdin=f"{self.login}\n",
                           directory="")  # fmt: skip
         when = time.strftime("%Y-%m-%d %H:%M:%S +0000", time.gmtime(self.master.wall_seconds()))
         at = [*(["-r", branch] if branch else []), *(["-D", revision] if revision else [])]
-        mark = self.mark_of(f"{self.__directory}/CVS", self.cvsroot, self.cvsmodule)
+        mark = self.mark_of(f"{self.checkout_directory}/CVS", self.cvsroot, self.cvsmodule)
         if how in ("clobber", "fresh") or not await self.pathExists(mark):
             await self.retried(lambda: self.__checkout(at))
             await self.write_file(mark, "")
         else:
             await self.__clean(how)
-            # -A takes back the branch or time of an older build, -C changes of files
+            # -A leaves the branch or time of an older build, -C undoes changes of files
             await self.retried(lambda: self.__cvs("update", "-CdP", *(at or ["-A"])))
         self.set_revision(revision or when)
         await self.apply_patch(patch)
         if how == "copy":
-            await self.runRmdir(workdir, self.timeout)
-            await self.runRemoteCommand(
-                "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
-            )
+            await self.copy_checkout()
         return SUCCESS
 
     async def __cvs(self, *words: Any, directory: str | None = None) -> None:
@@ -94,21 +86,31 @@ class CVS(Source):
             raise BuildStepFailed(self.complaint("update", command))
 
     async def __checkout(self, at: list[str]) -> None:
-        await self.runRmdir(self.__directory, self.timeout)
+        await self.runRmdir(self.checkout_directory, self.timeout)
         root = ["-d", hidden_password(self.cvsroot)]
-        words = [*self.global_options, *root, "-z3", "checkout", "-P", "-d", self.__directory, *self.extra_options, *at]
+        words = [
+            *self.global_options,
+            *root,
+            "-z3",
+            "checkout",
+            "-P",
+            "-d",
+            self.checkout_directory,
+            *self.extra_options,
+            *at,
+        ]
         command = await self.vc(*words, self.cvsmodule or ".", check=False, directory="")
         if command.didFail():
             raise BuildStepFailed(self.complaint("checkout", command))
 
     async def __clean(self, how: str) -> None:
-        """Remove what is neither tracked nor ignored; in an incremental build, if a patch may have added it."""
-        if how == "incremental" and not await self.was_patched(self.__directory):
+        """Remove files that are neither tracked nor ignored; in an incremental build only after a patch."""
+        if how == "incremental" and not await self.was_patched(self.checkout_directory):
             return
         listed = await self.vc("-n", "-q", "update", check=False)
         unknown = [line[2:] for line in listed.stdout.splitlines() if line.startswith("? ")]
         if unknown:
-            gone = [f"{self.__directory}/{path}" for path in unknown]
+            gone = [f"{self.checkout_directory}/{path}" for path in unknown]
             await self.runRemoteCommand("rmdir", {"dir": gone, "logEnviron": False, "timeout": self.timeout})
 
     @deferred

@@ -1,4 +1,4 @@
-"""Check out changes that are reviewed with Gerrit."""
+"""A step that checks out changes under review in Gerrit."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ _CHANGE = re.compile(r"(\d+)/(\d+)\Z")
 
 
 class Gerrit(Git):
-    """Git that knows Gerrit's changes.
+    """Check out a Git repository, or a patch set of Gerrit if the build is about one.
 
-    The property ``event.patchSet.ref``, which Gerrit's change source sets, is what is checked out, if
-    ``event.change.project`` is the project of the source stamp. The property ``gerrit_change`` (``1234/5``: change and
-    patch set) does the same for a forced build.
+    Gerrit's change source sets the property ``event.patchSet.ref``; the step checks out this ref if
+    ``event.change.project`` is the project of the source stamp. For a forced build, the property ``gerrit_change``
+    names change and patch set as ``1234/5``.
     """
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
-        """Check out, the patch set if there is one."""
+        """Check out the patch set, or the revision if there is none."""
         project = self.getProperty("event.change.project")
         stamp: Any = self.build.getSourceStamp(self.codebase)
         if project is not None and project != stamp["project"]:

@@ -1,4 +1,4 @@
-"""Check out a Git repository on the worker."""
+"""A step that checks out a Git repository on the worker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address, method_of, spellings
+from buildbot.steps.source.base import Patch, Source, address, method_of, require_names, spellings
 from buildbot.steps.source.gitfetch import GitFetch
 from buildbot.steps.source.gitstep import GitServerStep
 from buildbot.steps.source.gitwrite import GitCommit, GitPush, GitTag
@@ -22,11 +22,11 @@ from buildbot.util.urls import without_password
 
 __all__ = ["Git", "GitCommit", "GitPush", "GitTag"]
 
-#: how git complains of a submodule's repository that is there, but not whole
+#: git's messages on a submodule's repository that is damaged
 _DAMAGED = ("not a git repository", "could not get a repository handle")
 
-#: arguments of ``git describe`` by their name in ``getDescription``: flags, then those with a value of its own word,
-#: then those with a value behind ``=``
+#: arguments of ``git describe`` that ``getDescription`` may name: flags, those whose value is the next word, and those
+#: with a value behind ``=``
 _DESCRIBE_FLAGS = ("all", "always", "contains", "debug", "long", "exact-match", "first-parent", "tags", "dirty")
 _DESCRIBE_WORDS = ("match", "exclude")
 _DESCRIBE_VALUES = ("abbrev", "candidates", "dirty")
@@ -59,9 +59,9 @@ def _description(value: Any) -> Any:
 class Git(GitServerStep, Source):
     """Check out the revision of the build's source stamp, or the newest of its branch, and set ``got_revision``.
 
-    The directory is made into a repository and fetched into, in any state that an interrupted build left. A local
-    branch with the name of the source stamp's begins at the commit, for steps that commit and push. A revision that is
-    on no branch any more is found as long as the server still gives it out.
+    The step repairs whatever state of the directory an interrupted build has left. A local branch with the name of the
+    source stamp's branch is set to the commit, for steps that commit and push. A revision that is on no branch any more
+    is found as long as the server has it.
     """
 
     name = "git"
@@ -89,26 +89,26 @@ class Git(GitServerStep, Source):
         "auth_credentials",
         "git_credentials",
     )
-    repourl = argument(REQUIRED, address, rendered=True, doc="where to fetch from")
+    repourl = argument(REQUIRED, address, rendered=True, doc="the address of the repository")
     branch = argument(
         None,
         checks.optional(checks.text),
         rendered=True,
-        doc="used if the source stamp has none; None: what the repository's HEAD says",
+        doc="used if the source stamp has none; None: the branch of the repository's HEAD",
     )
     method = method_of("clobber", "fresh", "clean", "copy", default="fresh")
-    shallow = argument(False, _depth, rendered=True, doc="fetch one commit only, or this number of them")
+    shallow = argument(False, _depth, rendered=True, doc="True: fetch one commit only; a number: so many commits")
     filters = argument(
         None,
         checks.optional(checks.list_of(checks.name)),
         rendered=True,
-        doc="leave out what `git fetch --filter` says (`['blob:none']`) until it is needed",
+        doc="filters of `git fetch --filter`, such as `['blob:none']`: objects that are fetched only when needed",
     )
     reference = argument(
         None,
         checks.optional(checks.name),
         rendered=True,
-        doc="a repository on the worker to take objects from rather than from the server; relative to the workdir",
+        doc="a repository on the worker whose objects need not be fetched; relative to the workdir",
     )
     origin = argument(
         None, checks.optional(_remote), rendered=True, doc="the name of the server in the repository; None: `origin`"
@@ -134,33 +134,27 @@ class Git(GitServerStep, Source):
     )
     retryFetch = argument(False, checks.flag, rendered=True, doc="try once more, at once, when fetching fails")
     clobberOnFailure = argument(
-        False, checks.flag, rendered=True, doc="if all else fails, remove the directory and start anew"
+        False, checks.flag, rendered=True, doc="if the checkout fails, remove the directory and try again"
     )
     getDescription = argument(
         False,
         _description,
         rendered=True,
-        doc="""set the property `commit-description` (with `-CODEBASE` behind it if there is one) to what `git describe`
-        says; True, or a dictionary of its arguments: `{"tags": True, "match": "v*"}`""",
+        doc="""set the property `commit-description` (with a codebase `commit-description-CODEBASE`) to the output of
+        `git describe`; True, or a dictionary of its arguments: `{"tags": True, "match": "v*"}`""",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.__directory = self.__how = ""
-
-    def vc_directory(self) -> str:
-        """Where it is checked out, before a copy is made."""
-        return self.__directory or super().vc_directory()
+        self.__how = ""
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out."""
-        self.__how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        self.__how = self.cleaning()
         workdir = self.directory()
-        self.__directory = "source" if self.__how == "copy" else workdir
+        self.checkout_directory = "source" if self.__how == "copy" else workdir
         wanted = branch or self.branch or "HEAD"
-        for word in filter(None, (wanted, revision)):
-            if word.startswith("-"):
-                raise BuildStepFailed(f"not the name of a branch or revision: {word!r}")
+        require_names(wanted, revision)
         async with await self.login():
             if self.__how == "clobber":
                 await self.runRmdir(workdir, self.timeout)
@@ -169,14 +163,11 @@ class Git(GitServerStep, Source):
             except BuildStepFailed:
                 if not self.clobberOnFailure or self.__how == "clobber":
                     raise
-                await self.runRmdir(self.__directory, self.timeout)
+                await self.runRmdir(self.checkout_directory, self.timeout)
                 await self.__update(wanted, revision)
             await self.apply_patch(patch)
         if self.__how == "copy":
-            await self.runRmdir(workdir, self.timeout)
-            await self.runRemoteCommand(
-                "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
-            )
+            await self.copy_checkout()
         return SUCCESS
 
     async def __update(self, branch: str, revision: str | None) -> None:
@@ -188,9 +179,9 @@ class Git(GitServerStep, Source):
         if self.reference:
             await self.__use_reference(self.reference)
         found = await self.__fetching(remote).find(branch, revision)
-        await self.__clean()  # what lies in the way
+        await self.__clean()  # files of earlier builds could be in the way of the checkout
         await self.vc("checkout", "-q", "-f", "--detach", found, "--")
-        await self.__clean()  # what the other revision left
+        await self.__clean()  # files that the other revision ignored
         if branch != "HEAD" and not branch.startswith("refs/"):
             await self.__begin_branch(branch)
         if self.submodules:
@@ -212,10 +203,10 @@ class Git(GitServerStep, Source):
         )
 
     async def __remove_locks(self) -> None:
-        """Remove what a killed git leaves behind, in the repository and in those of its submodules."""
-        inside = f"{glob.escape(self.__directory)}/.git"
+        """Remove the locks of a killed git, in the repository and in those of its submodules."""
+        inside = f"{glob.escape(self.checkout_directory)}/.git"
         patterns = [f"{inside}/**/*.lock"]
-        if self.submodules:  # ** leaves out directories such as .vendor
+        if self.submodules:  # ** does not match hidden directories such as .vendor
             patterns.append(f"{inside}/modules/**/.*/**/*.lock")
         locks: list[str] = []
         for pattern in patterns:
@@ -228,19 +219,19 @@ class Git(GitServerStep, Source):
         """Let git find objects in another repository of the worker."""
         info = self.build.connection.info
         rules = ntpath if info.get("system") == "nt" else posixpath
-        directory = rules.join(self.getProperty("builddir", ""), self.__directory, reference)
+        directory = rules.join(self.getProperty("builddir", ""), self.checkout_directory, reference)
         for objects in (rules.join(directory, ".git", "objects"), rules.join(directory, "objects")):
             if await self.pathExists(objects):
-                alternates = f"{self.__directory}/.git/objects/info/alternates"
+                alternates = f"{self.checkout_directory}/.git/objects/info/alternates"
                 await self.write_file(alternates, f"{rules.normpath(objects)}\n".replace("\\", "/"))
                 return
         raise BuildStepFailed(f"reference {reference} is not a git repository on the worker")
 
     async def __begin_branch(self, branch: str) -> None:
-        """Make what is checked out a local branch, for steps that commit and push; nothing else looks at it."""
+        """Set a local branch to the commit, for steps that commit and push; nothing else uses it."""
         begin = ("checkout", "-q", "-B", branch)
         command = await self.vc(*begin, check=False)
-        if command.didFail():  # a/b cannot be there together with a
+        if command.didFail():  # a branch a/b cannot exist beside a branch a
             above = [f"refs/heads/{branch[: at.start()]}" for at in re.finditer("/", branch)]
             listed = await self.vc("for-each-ref", "--format=%(refname)", f"refs/heads/{branch}/", *above, log=None)
             for ref in listed.stdout.split():
@@ -253,8 +244,8 @@ class Git(GitServerStep, Source):
 
     async def __update_submodules(self) -> None:
         if not await self.__try_submodules(check=False):
-            # A clone that was killed is not made again by git.
-            await self.runRmdir(f"{self.__directory}/.git/modules", self.timeout)
+            # git does not repeat a clone that was killed
+            await self.runRmdir(f"{self.checkout_directory}/.git/modules", self.timeout)
             await self.vc("submodule", "deinit", "-q", "-f", "--all", check=False)
             await self.__try_submodules(check=True)
         if self.__how in ("fresh", "clean"):
@@ -275,7 +266,7 @@ class Git(GitServerStep, Source):
         return True
 
     def __as_origin(self) -> list[Any]:
-        """What has git take the server for `origin`, which addresses of submodules are relative to."""
+        """Options by which git finds the server as `origin`, to which addresses of submodules are relative."""
         url = self.shown_url()
         if (self.origin or "origin") == "origin":
             return []
@@ -284,7 +275,7 @@ class Git(GitServerStep, Source):
         return ["-c", (url[0], *(f"remote.origin.url={each}" for each in url[1:]))]
 
     async def __describe(self) -> None:
-        """Set the property that ``getDescription`` asks for; that there is nothing to describe is no failure."""
+        """Set the property that ``getDescription`` asks for; a commit without a description is no failure."""
         given = self.getDescription
         if given is False:
             return
@@ -301,7 +292,7 @@ class Git(GitServerStep, Source):
 
     @deferred
     async def patch(self, patch: Patch) -> None:
-        """Apply a patch to the files and the index; the next checkout takes it back."""
+        """Apply a patch to the files and the index; the next checkout undoes it."""
         subdir = posixpath.normpath(patch.subdir)
         where = [] if subdir == "." else [f"--directory={subdir}"]
         await self.vc("update-index", "-q", "--refresh", check=False, log=None)

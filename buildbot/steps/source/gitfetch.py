@@ -1,8 +1,8 @@
-"""Find on the server what people name, and fetch it.
+"""Fetching a revision by any name that people give it.
 
-What is to be built is said by people: a branch that has the name of a tag, a revision that is a tag or ``HEAD``. Git
-would look such names up in the worker's directory, where an older build left its own. So names are looked up on the
-server, a branch as ``refs/heads/NAME`` first, and only whole hashes are taken as they are.
+People name a branch that a tag is called like, or a revision that is a tag or ``HEAD``. Git would look such names up in
+the worker's directory, where they may be those of an older build. So names are looked up on the server, a branch as
+``refs/heads/NAME`` first; only whole hashes are used without a look-up.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SHORT_HASH = re.compile(r"[0-9a-fA-F]{4,63}\Z")
 _NAME = re.compile(
     r"(?P<name>(?!.*(?:\.\.|@\{|//))[^-\s~^:?*\[\\][^\s~^:?*\[\\]*)(?P<walk>(?:~\d*|\^\d*|\^\{[a-z]*\})*)\Z"
 )
-#: names that mean the newest of the branch; in the worker's directory they are what an older build left there
+#: names that mean the newest commit of the branch; in the worker's directory they are those of an older build
 _NEWEST = ("HEAD", "FETCH_HEAD", "@")
-#: how git says that the server does not have what was asked for
+#: git's messages on a ref or commit that the server does not have
 _MISSING = ("couldn't find remote ref", "not our ref")
 
 
@@ -36,10 +36,10 @@ class GitFetch:
         step: runs git.
         remote: the name of the server in the repository.
         shown: its address for messages.
-        depth: how many commits to fetch of a branch; 0 for all.
+        depth: the number of commits to fetch of a branch; 0: all.
         tags: whether to fetch all tags also with a ``depth``.
         options: further arguments of ``git fetch``.
-        at_once: how often a fetch is tried again at once.
+        at_once: the number of further tries of a fetch, without delay.
     """
 
     step: Source
@@ -51,7 +51,7 @@ class GitFetch:
     at_once: int = 0
 
     async def find(self, branch: str, revision: str | None) -> str:
-        """Fetch what is wanted; what to check out then.
+        """Fetch a branch or revision; gives the name to check out: ``FETCH_HEAD`` or a hash.
 
         Raises:
             BuildStepFailed: the server does not have it, or cannot be read.
@@ -78,7 +78,7 @@ class GitFetch:
         return start
 
     async def _look_up(self, branch: str, name: str) -> str:
-        """Fetch the branch or tag of a name, or else the commit whose hash begins so; the commit's whole hash."""
+        """Fetch the branch or tag of a name, else the commit whose hash begins with it; the commit's whole hash."""
         full = name if name.startswith("refs/") else f"refs/tags/{name}"
         listed = await self.step.vc("ls-remote", self.remote, full, *([] if full == name else [f"refs/heads/{name}"]))
         wanted = {full, f"refs/heads/{name}"}
@@ -86,7 +86,7 @@ class GitFetch:
             ref: hash for hash, _, ref in (line.partition("\t") for line in listed.stdout.splitlines()) if ref in wanted
         }
         if len(refs) > 1:
-            raise BuildStepFailed(f"revision {name} is a branch and a tag; say {' or '.join(sorted(refs))}")
+            raise BuildStepFailed(f"revision {name} is a branch and a tag; give {' or '.join(sorted(refs))}")
         for ref in refs:
             await self._fetch([*self._depth(), self.remote, ref], must=True)
             return await self.step.vc_output("rev-parse", "--verify", "-q", "FETCH_HEAD^{commit}")
@@ -95,7 +95,7 @@ class GitFetch:
         return await self._expand(name) or await self._fetch_commit(branch, name)
 
     async def _fetch_commit(self, branch: str, revision: str) -> str:
-        """Fetch until there is a commit with this hash, or one that begins so; its hash."""
+        """Fetch more and more until the commit of a hash, or of its beginning, is in the repository; its whole hash."""
         whole = _HASH.match(revision) is not None
         everything = ["--tags", "--prune", self.remote, f"+refs/heads/*:refs/remotes/{self.remote}/*"]
 
@@ -121,7 +121,7 @@ class GitFetch:
         return [f"--depth={self.depth}"] if self.depth else []
 
     async def _fetch_branch(self, branch: str, must: bool = True) -> bool:
-        """Fetch the newest commit of a branch, or else of what has this name on the server: a tag, another ref."""
+        """Fetch the newest commit of a branch, else of a tag or another ref of this name; whether there is one."""
         options = [*self._depth(), *(["--tags"] if self.tags or not self.depth else []), self.remote]
         if (
             branch != "HEAD"
@@ -132,13 +132,13 @@ class GitFetch:
         return await self._fetch([*options, branch], must)
 
     async def _fetch(self, wanted: list[str], must: bool = False) -> bool:
-        """One fetch, tried again as the step says; that a name is not there is no reason to try again.
+        """Run ``git fetch``, with the step's further tries; there is none if the server does not have the name.
 
         Returns:
-            False if what is wanted is not there.
+            False if the server does not have the name.
 
         Raises:
-            BuildStepFailed: it failed otherwise, or ``must`` be there.
+            BuildStepFailed: it failed otherwise, or the name is missing and ``must`` is set.
         """
 
         async def attempt() -> RemoteShellCommand:
@@ -158,14 +158,14 @@ class GitFetch:
         return True
 
     async def _has(self, revision: str) -> bool:
-        """Whether the commit with this whole hash is here already."""
+        """Whether the repository has the commit of a whole hash."""
         command = await self.step.vc("cat-file", "-e", f"{revision}^{{commit}}", check=False, log=None)
         return not command.didFail()
 
     async def _expand(self, short: str) -> str:
-        """The whole hash of the commit here whose hash begins so; empty if there is none.
+        """The whole hash of the repository's commit whose hash begins with ``short``; empty if there is none.
 
-        Git's own look-up would take a branch or tag of this name that an older build left here.
+        Git's own look-up would prefer a branch or tag of this name, which an older build may have left.
         """
         objects = await self.step.vc("rev-parse", f"--disambiguate={short}", check=False, log=None)
         if not objects.stdout.strip():

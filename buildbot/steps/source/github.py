@@ -1,4 +1,4 @@
-"""Check out branches and pull requests of GitHub."""
+"""A step that checks out branches and pull requests of GitHub."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ _MERGE = re.compile(r"refs/pull/\d+/merge")
 
 
 class GitHub(Git):
-    """Git that knows pull requests: a branch ``refs/pull/N/merge`` is the merge as GitHub has made it by now.
+    """Check out a Git repository; of a branch ``refs/pull/N/merge`` GitHub's newest merge of the pull request.
 
-    The revision that a change names is the head of the pull request, which is not what is to be built then.
-    ``refs/pull/N/head`` is that head.
+    The revision of such a change is ignored: it is the head of the pull request (``refs/pull/N/head``), not the merge.
     """
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
-        """Check out, the newest of a merge."""
+        """Check out the revision, or the newest merge of a pull request."""
         return await super().run_vc(branch, None if _MERGE.fullmatch(branch or "") else revision, patch)

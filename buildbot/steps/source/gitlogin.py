@@ -1,4 +1,4 @@
-"""How git logs in to servers from a worker: files beside the builder's directory, for the time of a step only."""
+"""Logins of git on a worker: files beside the builder's directory, which exist during a step only."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _log = Logger()
 
 
 class GitLogin:
-    """The files of a step's logins; an asynchronous context, in which they are on the worker.
+    """An asynchronous context in which the files of a step's logins are on the worker.
 
-    They are removed however the step ends, also if it is stopped. Where the connection is lost instead, the worker
-    has them until the next build of the builder, which begins with removing them.
+    They are removed at the end of the step, also if it is stopped. If the connection is lost, the worker keeps them
+    until the next build of the builder, which removes them first.
 
     Args:
-        step: whose files they are.
-        files: texts for ssh by name: ``ssh-key``, ``ssh-known-hosts``.
+        step: the step that runs git.
+        files: the content of files for ssh by name: ``ssh-key``, ``ssh-known-hosts``.
         credentials: logins for HTTP, as `git credential` reads them.
-        use_http_path: git's ``credential.useHttpPath``; None: as the worker has it.
-        port: of ssh.
+        use_http_path: git's ``credential.useHttpPath``; None: the worker's own setting.
+        port: the TCP port of ssh.
 
     Attributes:
-        options: what git commands need to use them.
+        options: options of git by which it uses the logins.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class GitLogin:
             raise BuildStepFailed(f"the files of the login are still on the worker, in {self._directory()}")
 
     def _directory(self) -> str:
-        """Where the files are: an absolute path, since git runs in several directories; with slashes for ssh."""
+        """The directory of the files: an absolute path, since git runs in several directories; with slashes for ssh."""
         step = self._step
         basedir = step.build.connection.info.get("basedir")
         if not isinstance(basedir, str):
@@ -81,7 +81,7 @@ class GitLogin:
             return
         directory = self._directory()
         self._there = True
-        await self._step.runRmdir(directory)  # what a lost connection left
+        await self._step.runRmdir(directory)  # files from before a lost connection
         await self._step.runMkdir(directory)
         for name, text in self._files.items():
             await self._step.write_file(f"{directory}/{name}", text, mode=0o400)

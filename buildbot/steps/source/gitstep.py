@@ -1,4 +1,4 @@
-"""What the steps share that run git."""
+"""Base classes of steps that run git."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from buildbot.steps.source.gitlogin import GitLogin
 from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
 from buildbot.util.urls import without_password
 
-#: settings of git that override the worker's own configuration: a commit of a submodule that exists nowhere is no
-#: fault as long as it is not checked out; nothing goes on in the background, where the next build would meet its locks
+#: settings of git that override the worker's own configuration. Submodules are not fetched before they are checked out:
+#: a commit of theirs may be missing. No work goes on in the background: its locks would be in the way of the next build
 _CONFIG = {
     "fetch.recurseSubmodules": "false",
     "submodule.recurse": "false",
@@ -36,12 +36,12 @@ class GitStep(VersionControl):
     )
 
     def vc_arguments(self) -> Sequence[Any]:
-        """Git, and its configuration."""
+        """The git command with its configuration."""
         config = {**_CONFIG, **(self.config or {})}
         return [*self.program, *(word for name, value in config.items() for word in ("-c", f"{name}={value}"))]
 
     def vc_environment(self) -> Mapping[str, Any]:
-        """No questions on a terminal; failures are told apart by git's words, which must be English then."""
+        """No questions on a terminal, and messages in English, by which the steps tell failures apart."""
         return {"GIT_TERMINAL_PROMPT": "0", "LANGUAGE": "en"}
 
 
@@ -49,9 +49,7 @@ class GitServerStep(GitStep):
     """A step that runs git with a server."""
 
     repourl = argument(REQUIRED, address, rendered=True, doc="address of the repository")
-    port = argument(
-        22, checks.whole_number(1), rendered=True, doc="of the server for ssh, where `repourl` does not name it"
-    )
+    port = argument(22, checks.whole_number(1), rendered=True, doc="the server's port for ssh, if `repourl` has none")
     sshPrivateKey, sshHostKey, sshKnownHosts, auth_credentials, git_credentials = login_arguments(
         "on the worker for the time of the step", "other addresses, those of submodules for example", rendered=True
     )
@@ -63,14 +61,14 @@ class GitServerStep(GitStep):
             error(f"{type(self).__name__}: {mistake}")
 
     def vc_arguments(self) -> Sequence[Any]:
-        """Git, its configuration, and how it logs in."""
+        """The git command with its configuration and logins."""
         return [*super().vc_arguments(), *(self.__login.options if self.__login is not None else ())]
 
     async def login(self) -> GitLogin:
-        """The logins, to be used in ``async with``; commands inside it have them.
+        """The logins as a context for ``async with``, in which git commands use them.
 
         Raises:
-            BuildStepFailed: a renderable gave nothing that can be used.
+            BuildStepFailed: a renderable has a value that cannot be used.
         """
         given = self.git_credentials
         try:
@@ -89,5 +87,5 @@ class GitServerStep(GitStep):
         return self.__login
 
     def shown_url(self) -> Any:
-        """The address as a word of a command, without what logs must not show of it."""
+        """The address as an argument for `VersionControl.vc`, with a password hidden from logs."""
         return hidden_password(self.repourl)

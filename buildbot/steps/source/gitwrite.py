@@ -1,4 +1,4 @@
-"""Write to a Git repository: commit in the worker's directory, set a tag there, push to a server."""
+"""Steps that write to a Git repository: commit and tag in the worker's directory, push to a server."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class GitCommit(GitStep):
     )
 
     name = "gitcommit"
-    paths = argument(REQUIRED, _some, rendered=True, doc="what to commit: a list of files and directories")
+    paths = argument(REQUIRED, _some, rendered=True, doc="the files and directories to commit")
     messages = argument(REQUIRED, _some, rendered=True, doc="the paragraphs of the commit's message")
     emptyCommits = argument(
         "disallow",
@@ -64,7 +64,7 @@ class GitCommit(GitStep):
         """Commit."""
         head = await self.vc("symbolic-ref", "HEAD", check=False)
         if head.didFail():
-            raise BuildStepFailed("no branch is checked out, so a commit would be on none")
+            raise BuildStepFailed("no branch is checked out, so the commit would be on no branch")
         await self.vc("add", "--", *self.paths)
         if self.emptyCommits == "ignore":
             staged = await self.vc("diff", "--cached", "--quiet", check=False)
@@ -93,12 +93,12 @@ class GitTag(GitStep):
     )
 
     name = "gittag"
-    tagName = argument(REQUIRED, _ref, rendered=True, doc="its name")
-    annotated = argument(False, checks.flag, rendered=True, doc="make it an object of its own, with `messages`")
+    tagName = argument(REQUIRED, _ref, rendered=True, doc="the name of the tag")
+    annotated = argument(False, checks.flag, rendered=True, doc="make an annotated tag, with `messages`")
     messages = argument(
-        None, checks.optional(_some), rendered=True, doc="the paragraphs of its message; needs `annotated`"
+        None, checks.optional(_some), rendered=True, doc="the paragraphs of the tag's message; needs `annotated`"
     )
-    force = argument(False, checks.flag, rendered=True, doc="move a tag of this name that is there already")
+    force = argument(False, checks.flag, rendered=True, doc="move the tag if it exists")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -113,7 +113,7 @@ class GitTag(GitStep):
         return "messages need annotated=True" if self.messages and not self.annotated else None
 
     async def run(self) -> int:
-        """Set it."""
+        """Set the tag."""
         problem = self.__mistake()
         if problem is not None:
             raise BuildStepFailed(problem)
@@ -144,8 +144,12 @@ class GitPush(GitServerStep):
     )
 
     name = "gitpush"
-    branch = argument(REQUIRED, _ref, rendered=True, doc="its name; `local:remote` gives it another one on the server")
-    force = argument(False, checks.flag, rendered=True, doc="also if the server's has commits that this one has not")
+    branch = argument(
+        REQUIRED, _ref, rendered=True, doc="the branch or tag; `local:remote` gives it another name on the server"
+    )
+    force = argument(
+        False, checks.flag, rendered=True, doc="push also if the server's branch has commits that the local one has not"
+    )
 
     async def run(self) -> int:
         """Push."""

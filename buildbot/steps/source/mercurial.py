@@ -1,7 +1,7 @@
-"""Check out a Mercurial repository on the worker.
+"""A step that checks out a Mercurial repository on the worker.
 
-A revision that is not a whole hash is looked up on the server: numbers of revisions differ from one repository to
-another, and a name may mean something older in the worker's directory.
+A revision that is not a whole hash is looked up on the server: numbers of revisions differ between repositories, and
+names in the worker's directory may be out of date.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from buildbot.steps.source.base import (
     address,
     hidden_password,
     method_of,
+    require_names,
     spellings,
 )
 from buildbot.util.deferreds import deferred
@@ -30,9 +31,9 @@ from buildbot.util.urls import without_password
 BRANCH_TYPES = ("dirname", "inrepo")
 
 _HASH = re.compile(r"[0-9a-f]{40}\Z")
-#: what a killed hg leaves behind, and how hg asks to have it taken back
+#: hg's message on a transaction that a killed hg has left, which ``hg recover`` undoes
 _UNFINISHED = "abandoned transaction found"
-#: how hg says that the server does not have what was asked for
+#: hg's messages on a branch or revision that the server does not have
 _MISSING = ("unknown revision", "unknown branch", "filtered revision", "ambiguous identifier")
 
 
@@ -55,15 +56,15 @@ class Mercurial(Source):
         REQUIRED,
         address,
         rendered=True,
-        doc="where to pull from; with `branchType='dirname'` the branch is put behind it",
+        doc="the address to pull from; with `branchType='dirname'` the branch is appended",
     )
     method = method_of("clobber", "fresh", "clean", default="fresh")
     branchType = argument(
         "dirname",
         checks.one_of(*BRANCH_TYPES),
         rendered=True,
-        doc="""what a branch is: `dirname`: a repository of its own, whose address is `repourl` with the branch behind
-        it (no slash is added); `inrepo`: a named branch or bookmark of the one repository""",
+        doc="""the meaning of a branch: `dirname`: a repository of its own, whose address is `repourl` with the branch
+        appended (no slash is added); `inrepo`: a named branch or bookmark of the one repository""",
     )
     defaultBranch = argument(
         None,
@@ -80,16 +81,14 @@ class Mercurial(Source):
         return {"HGPLAIN": "1", "HGENCODING": "UTF-8"}
 
     def is_grave(self, line: str) -> bool:
-        """Hg's reason of a failure; a ``(run 'hg …')`` follows it."""
+        """Whether a line is hg's reason of a failure; a ``(run 'hg …')`` may follow it."""
         return line.startswith("abort:")
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out."""
-        how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        how = self.cleaning()
         branch = branch or self.defaultBranch
-        for word in filter(None, (branch, revision)):
-            if word.startswith("-"):
-                raise BuildStepFailed(f"not the name of a branch or revision: {word!r}")
+        require_names(branch, revision)
         inside = self.branchType == "inrepo"
         url = self.repourl if inside else f"{self.repourl}{branch or ''}"
         wanted = await self.retried(lambda: self.__look_up(url, revision or (branch if inside else None)))
@@ -105,13 +104,13 @@ class Mercurial(Source):
             await self.__clean(how)
         await self.vc("update", "--clean", "--rev", wanted)
         if there and how == "clean":
-            await self.__purge(how)  # what the other revision ignored
+            await self.__purge(how)  # files that the other revision ignored
         self.set_revision(wanted)
         await self.apply_patch(patch)
         return SUCCESS
 
     async def __look_up(self, url: str, name: str | None) -> str:
-        """The hash of what the server calls so; without a name, of the newest on ``default``."""
+        """The hash of a revision on the server, by its name; without a name, of the newest on ``default``."""
         if name is not None and _HASH.match(name):
             return name
         for each in ("default", "tip") if name is None else (name,):
@@ -157,7 +156,7 @@ class Mercurial(Source):
         return await self.vc("pull", *(["--rev", wanted] if wanted else []), hidden_password(url), check=False)
 
     async def __clean(self, how: str) -> None:
-        """Remove what is not tracked, as the method says; in any case the files that a patch has added."""
+        """Remove files that are not tracked, by the method, and files that a patch has added."""
         added = await self.vc("status", "--added", "--no-status", "--print0", log=None)
         files = [f"{self.directory()}/{name}" for name in added.stdout.rstrip("\n").split("\0") if name]
         if files:
@@ -171,7 +170,7 @@ class Mercurial(Source):
 
     @deferred
     async def patch(self, patch: Patch) -> None:
-        """Apply a patch to the files; what it adds is tracked, so that the next build finds it."""
+        """Apply a patch to the files; added files are tracked, so that the next build finds and removes them."""
         where = [] if patch.subdir in ("", ".") else ["--prefix", patch.subdir]
         complaints: list[str] = []
         for text in spellings(patch.body):

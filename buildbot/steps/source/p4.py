@@ -1,4 +1,4 @@
-"""Sync a Perforce depot to the worker."""
+"""A step that syncs a Perforce depot to the worker."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LINE_ENDS = ("local", "unix", "mac", "win", "share")
 
 
 def _views(value: Any) -> Any:
-    """Pairs of a path in the depot and one in the client."""
+    """Check pairs of a path in the depot and one in the client."""
     if isinstance(value, str):
         raise ValueError(f"must be a list of pairs, not {checks.kind(value)}")
     pairs = checks.sequence(value)
@@ -43,7 +43,7 @@ def _base(value: Any) -> Any:
 class P4(Source):
     """Sync the change of the build's source stamp, or the newest, and set ``got_revision`` to its number.
 
-    The client (workspace) is made or changed by the step, with what the arguments say.
+    The step creates or changes the client (workspace), as the arguments say.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("mode",)
@@ -52,7 +52,7 @@ class P4(Source):
     p4base = argument(
         None, checks.optional(_base), rendered=True, doc="the path in the depot to sync: `//depot/project`"
     )
-    p4branch = argument(None, checks.optional(checks.text), rendered=True, doc="put behind `p4base`, with a slash")
+    p4branch = argument(None, checks.optional(checks.text), rendered=True, doc="appended to `p4base`, with a slash")
     p4extra_views = argument(
         (), _views, rendered=True, doc="more of the depot: a list of pairs (path in the depot, path in the client)"
     )
@@ -60,11 +60,11 @@ class P4(Source):
         None,
         checks.optional(_views),
         rendered=True,
-        doc="instead of those three the whole view: pairs of beginnings in the depot and in the client",
+        doc="the whole view, instead of these three: pairs of beginnings of paths in the depot and in the client",
     )
-    p4viewspec_suffix = argument("...", checks.text, rendered=True, doc="what ends both paths of each of these pairs")
+    p4viewspec_suffix = argument("...", checks.text, rendered=True, doc="the end of both paths of each of these pairs")
     p4port = argument(None, checks.optional(checks.text), rendered=True, doc="the server: `host:1666`")
-    p4user = argument(None, checks.optional(checks.text), rendered=True, doc="whom to log in as")
+    p4user = argument(None, checks.optional(checks.text), rendered=True, doc="the user to log in as")
     p4passwd = argument(None, checks.optional(checks.text), rendered=True, doc="the password; logs do not show it")
     p4client = argument(
         Interpolate("buildbot_%(prop:workername)s_%(prop:buildername)s"),
@@ -79,7 +79,7 @@ class P4(Source):
         (), checks.optional(checks.list_of(checks.text)), rendered=True, doc="further arguments of `p4 sync`"
     )
     p4bin = argument("p4", checks.name, rendered=True, doc="the p4 program")
-    use_tickets = argument(False, checks.flag, rendered=True, doc="log in once, for a ticket, with the password")
+    use_tickets = argument(False, checks.flag, rendered=True, doc="log in with the password once, for a ticket")
     stream = argument(False, checks.flag, rendered=True, doc="`p4base/p4branch` is a stream")
     debug = argument(False, checks.flag, rendered=True, doc="show the client in the log")
 
@@ -94,7 +94,7 @@ class P4(Source):
     def __mistakes(self) -> list[str]:
         mistakes = []
         if self.p4viewspec is not None and (self.p4base or self.p4branch or self.p4extra_views):
-            mistakes.append("p4viewspec is instead of p4base, p4branch and p4extra_views")
+            mistakes.append("give either p4viewspec, or p4base, p4branch and p4extra_views")
         if self.p4viewspec is None and self.p4base is None:
             mistakes.append("give p4base or p4viewspec")
         if self.stream is True and (self.p4extra_views or self.p4viewspec is not None):
@@ -181,7 +181,7 @@ class P4(Source):
 
     @deferred
     async def patch(self, patch: Patch) -> None:
-        """Apply a patch to the files; the next build syncs them anew."""
+        """Apply a patch to the files; the next build syncs all files anew."""
         await self.patch_with_program(patch)
 
 

@@ -1,4 +1,4 @@
-"""Sync a manifest of Git repositories to the worker, with Android's tool `repo`."""
+"""A step that syncs the Git repositories of a manifest to the worker, with Android's tool `repo`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import Patch, Source, address
 from buildbot.util.results import SUCCESS
 
-#: how `tar` unpacks and packs, by the end of the archive's name
+#: compression options of `tar`, by the suffix of the archive's name
 _TAR = {".tgz": "-z", ".gz": "-z", ".bz2": "-j", ".lzma": "--lzma", ".lzop": "--lzop", ".xz": "-J", ".zst": "--zstd"}
-#: takes back what a build, or a sync that was killed, has left in the projects and the manifest
+#: a shell command that undoes changes of a build, or of a sync that was killed, in a project
 _CLEAN = (
     "git am --abort 2>/dev/null; git rebase --abort 2>/dev/null; git cherry-pick --abort 2>/dev/null; "
     "git reset -q --hard && git clean -q -ffdx"
@@ -25,7 +25,7 @@ _DOWNLOAD = re.compile(r"(?:repo download )?(?P<project>[^\s-][^\s]*?)[ /](?P<ch
 
 
 class DownloadsFromChangeSource(Renderable):
-    """The patch sets of Gerrit that the build's changes are, for the argument ``repoDownloads``.
+    """A renderable with the Gerrit patch sets among the build's changes, for the argument ``repoDownloads``.
 
     Args:
         codebase: only those of this codebase; None: of all.
@@ -38,7 +38,7 @@ class DownloadsFromChangeSource(Renderable):
         return f"DownloadsFromChangeSource({self.codebase!r})"
 
     def getRenderingFor(self, props: Any) -> list[str]:
-        """For each change ``PROJECT CHANGE/PATCH-SET``."""
+        """``PROJECT CHANGE/PATCH-SET`` of each such change."""
         changes = [
             {name: pair[0] for name, pair in change["properties"].items()}
             for change in props.getBuild().allChanges()
@@ -52,7 +52,7 @@ class DownloadsFromChangeSource(Renderable):
 
 
 class DownloadsFromProperties(Renderable):
-    """The patch sets of Gerrit that properties name, for the argument ``repoDownloads``.
+    """A renderable with the Gerrit patch sets that properties name, for the argument ``repoDownloads``.
 
     Args:
         names: of the properties; a value is ``PROJECT CHANGE/PATCH-SET``, with ``repo download`` before it or not, and
@@ -66,20 +66,20 @@ class DownloadsFromProperties(Renderable):
         return f"DownloadsFromProperties({self.names!r})"
 
     def getRenderingFor(self, props: Any) -> list[str]:
-        """For each ``PROJECT CHANGE/PATCH-SET``; what is none is passed over."""
+        """``PROJECT CHANGE/PATCH-SET`` of each line; other lines are ignored."""
         lines = [line.strip() for name in self.names for line in str(props.getProperty(name) or "").splitlines()]
         return [f"{found['project']} {found['change']}" for found in map(_DOWNLOAD.match, lines) if found]
 
 
-#: as configurations import them
+#: the names by which configurations import them
 RepoDownloadsFromChangeSource = DownloadsFromChangeSource
 RepoDownloadsFromProperties = DownloadsFromProperties
 
 
 class Repo(Source):
-    """Sync the repositories of a manifest. There is no revision of the whole, so ``got_revision`` is not set.
+    """Sync the repositories of a manifest. There is no revision of all of them, so ``got_revision`` is not set.
 
-    The manifest as it was synced is written to ``manifest-original.xml``.
+    The file ``manifest-original.xml`` has the manifest with the revisions that were synced.
     """
 
     name = "repo"
@@ -108,19 +108,25 @@ class Repo(Source):
         doc="a manifest to sync instead: a file on the worker, or a URL, which the worker's `wget` fetches",
     )
     tarball = argument(
-        None, checks.optional(checks.name), rendered=True, doc="an archive of `.repo` to begin with, on the worker"
+        None,
+        checks.optional(checks.name),
+        rendered=True,
+        doc="an archive of `.repo` on the worker, which a new directory begins with",
     )
     updateTarballAge = argument(
         7 * 24 * 3600.0,
         checks.optional(checks.number()),
         rendered=True,
-        doc="seconds after which the archive is made anew; None: never",
+        doc="age in seconds at which the archive is made anew; None: never",
     )
     jobs = argument(
-        None, checks.optional(checks.whole_number(1)), rendered=True, doc="projects that are synced at a time"
+        None,
+        checks.optional(checks.whole_number(1)),
+        rendered=True,
+        doc="the number of projects that are synced at a time",
     )
     syncAllBranches = argument(False, checks.flag, rendered=True, doc="fetch all branches of the projects")
-    syncQuietly = argument(False, checks.flag, rendered=True, doc="have `repo sync` say less")
+    syncQuietly = argument(False, checks.flag, rendered=True, doc="give `repo sync` the option `-q`")
     repoDownloads = argument(
         None,
         checks.optional(checks.list_of(checks.text)),
@@ -128,11 +134,13 @@ class Repo(Source):
         doc="""patch sets of Gerrit to apply: `["PROJECT CHANGE/PATCH-SET"]`, `util.repo.DownloadsFromChangeSource()` or
         `util.repo.DownloadsFromProperties(names)`""",
     )
-    depth = argument(0, checks.optional(checks.whole_number()), rendered=True, doc="fetch so many commits; 0: all")
+    depth = argument(
+        0, checks.optional(checks.whole_number()), rendered=True, doc="the number of commits to fetch; 0: all"
+    )
     submodules = argument(False, checks.flag, rendered=True, doc="sync the manifest's submodules, too")
 
     def is_grave(self, line: str) -> bool:
-        """The reason of a failure, of repo or of git."""
+        """Whether a line is the reason of a failure, of repo or of git."""
         return line.startswith(("error:", "fatal:"))
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
@@ -183,14 +191,14 @@ class Repo(Source):
         return ["tar", *([_TAR[end]] if end else []), *words]
 
     async def __unpack(self) -> None:
-        """Begin with the archive, if there is one; a broken one is no obstacle."""
+        """Unpack the archive, if there is one; a damaged one is ignored."""
         if self.tarball is not None:
             unpacked = await self.__shell(*self.__tar("-xvf", self.tarball))
             if unpacked.didFail():
                 await self.runRmdir(f"{self.directory()}/.repo", self.timeout)
 
     async def __pack(self) -> None:
-        """Make the archive anew, if it is old or not there."""
+        """Make the archive anew, if it is old or missing."""
         if self.tarball is None or self.updateTarballAge is None:
             return
         age = await self.__shell("stat", "-c%Y", self.tarball)
@@ -199,7 +207,7 @@ class Repo(Source):
             await self.__must(*self.__tar("-cvf", self.tarball, ".repo"))
 
     async def __override(self) -> None:
-        """Sync another manifest than the one of the repository."""
+        """Replace the manifest by that of ``manifestOverrideUrl``."""
         override = self.manifestOverrideUrl
         if override is None:
             return
@@ -212,7 +220,7 @@ class Repo(Source):
         )
 
     async def __download(self) -> None:
-        """Apply the patch sets that are wanted; the property ``repo_downloaded`` says which."""
+        """Apply the patch sets of ``repoDownloads``, and set the property ``repo_downloaded`` to them."""
         wanted = list(self.repoDownloads or ())
         for each in wanted:
             if not _DOWNLOAD.match(each):
@@ -223,7 +231,7 @@ class Repo(Source):
             self.setProperty("repo_downloaded", " ".join(wanted), type(self).__name__)
 
     def getResultSummary(self) -> dict[str, str]:
-        """The description or "update", and what was downloaded."""
+        """The description or "update", and the applied patch sets."""
         summary = super().getResultSummary()
         downloaded = ", ".join(self.repoDownloads or ()) if self.rendered and self.results == SUCCESS else ""
         return {name: f"{text}: {downloaded}" if downloaded else text for name, text in summary.items()}

@@ -1,4 +1,4 @@
-"""Check out a Subversion repository on the worker."""
+"""A step that checks out a Subversion repository on the worker."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from buildbot.util.urls import without_password
 
 DEPTHS = ("empty", "files", "immediates", "infinity")
 
-#: how svn says that the server does not have what was asked for
+#: error codes of svn for an address or revision that the server does not have
 _MISSING = ("E160006", "E160013", "E170000", "E195012")
 #: lines of `svn patch` that say that a part of a patch was not applied
 _NOT_APPLIED = ("C ", ">", "Skipped")
-#: names of revisions that svn looks up in the working copy
-_OLD = ("BASE", "COMMITTED", "PREV")
+#: names of revisions whose meaning depends on the working copy
+_OF_WORKING_COPY = ("BASE", "COMMITTED", "PREV")
 _PATCH = ".svn/buildbot.diff"
 
 
 class SVN(Source):
     """Check out the revision of the build's source stamp, or the newest, and set ``got_revision`` to its number.
 
-    A branch is a part of the address: ``repourl=util.Interpolate("https://…/%(src::branch:-trunk)s")``.
+    The branch is a part of the address: ``repourl=util.Interpolate("https://…/%(src::branch:-trunk)s")``.
     """
 
     name = "svn"
@@ -48,7 +48,7 @@ class SVN(Source):
         "depth",
         "preferLastChangedRev",
     )
-    repourl = argument(REQUIRED, address, rendered=True, doc="where to check out from, with the branch")
+    repourl = argument(REQUIRED, address, rendered=True, doc="the address to check out, with the branch")
     method = method_of("clobber", "fresh", "clean", "copy", "export", default="fresh")
     username = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with")
     password = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with; logs do not show it")
@@ -71,16 +71,8 @@ class SVN(Source):
         doc="`got_revision` is the last one that changed something at `repourl`, not that of the whole repository",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.__directory = ""
-
-    def vc_directory(self) -> str:
-        """Where it is checked out, before a copy is made."""
-        return self.__directory or super().vc_directory()
-
     def is_grave(self, line: str) -> bool:
-        """None: svn says what failed first and why last."""
+        """No line is: svn writes the reason last, which `complaint` takes then."""
         return False
 
     def without_secrets(self, text: str) -> str:
@@ -99,27 +91,24 @@ class SVN(Source):
 
     async def run_vc(self, branch: str | None, revision: str | None, patch: Patch | None) -> int:
         """Check out."""
-        how = (self.method or "fresh") if self.mode == "full" else "incremental"
+        how = self.cleaning()
         if revision is not None and revision.startswith("-"):
             raise BuildStepFailed(f"not the name of a revision: {revision!r}")
-        if revision is not None and revision.upper() in _OLD:
-            raise BuildStepFailed(
-                f"revision {revision} means what an older build left in the worker's directory; say a number or HEAD"
-            )
+        if revision is not None and revision.upper() in _OF_WORKING_COPY:
+            raise BuildStepFailed(f"revision {revision} depends on the files of an older build; give a number or HEAD")
         workdir = self.directory()
-        self.__directory = "source" if how in ("copy", "export") else workdir
+        self.checkout_directory = "source" if how in ("copy", "export") else workdir
         at = ["--revision", revision] if revision else []
         if how == "clobber" or not await self.__is_ours():
-            await self.runRmdir(self.__directory, self.timeout)
+            await self.runRmdir(self.checkout_directory, self.timeout)
             await self.retried(lambda: self.__get("checkout", self.repourl, ".", *at, *self.__options(depth=True)))
         else:
             await self.__clean(how)
             await self.retried(lambda: self.__get("update", *at, *self.__options(depth=True)))
         await self.__set_revision()
         await self.apply_patch(patch)
-        if self.__directory != workdir:
-            await self.runRmdir(workdir, self.timeout)
-            await self.__hand_over(workdir, how, at if patch is None else [])
+        if self.checkout_directory != workdir:
+            await self.__copy(how, at if patch is None else [])
         return SUCCESS
 
     async def __get(self, *words: Any) -> None:
@@ -130,10 +119,10 @@ class SVN(Source):
             raise (NotThereError if missing else BuildStepFailed)(self.complaint(words[0], command))
 
     async def __is_ours(self) -> bool:
-        """Whether the directory is a checkout of the wanted address, and in order."""
-        if not await self.pathExists(f"{self.__directory}/.svn"):
+        """Whether the directory is an undamaged checkout of the wanted address."""
+        if not await self.pathExists(f"{self.checkout_directory}/.svn"):
             return False
-        await self.vc("cleanup", check=False)  # what a killed svn left
+        await self.vc("cleanup", check=False)  # removes locks of a killed svn
         info = await self.vc("info", "--xml", *self.__options(), check=False)
         if info.didFail():
             return False
@@ -141,13 +130,13 @@ class SVN(Source):
         return url is not None and _same(without_password(url), without_password(self.repourl))
 
     async def __clean(self, how: str) -> None:
-        """Take back changes of files; remove what is not tracked, as the method says, and what a patch has added."""
+        """Undo changes of files; remove files that are not tracked, by the method, and files that a patch has added."""
         ignored = ["--no-ignore"] if how == "fresh" else []
         status = await self.vc("status", "--xml", *ignored, *self.__options())
         kept = [posixpath.normpath(each) for each in self.keep_on_purge or ()]
-        # an entry that is kept keeps the directories that it is in
+        # the parent directories of a kept path are kept, too
         foreign = [
-            f"{self.__directory}/{path}"
+            f"{self.checkout_directory}/{path}"
             for path, state in _states(status)
             if state == "added"
             or (
@@ -169,20 +158,19 @@ class SVN(Source):
             raise BuildStepFailed("svn info does not say which revision was checked out")
         self.set_revision(revision)
 
-    async def __hand_over(self, workdir: str, how: str, at: list[str]) -> None:
-        """Copy the checkout to the working directory, or only its files."""
+    async def __copy(self, how: str, at: list[str]) -> None:
+        """Replace the working directory by a copy of the checkout; with ``export``, of its tracked files only."""
         if how == "export":
-            await self.vc("export", *at, *self.__login(), "source", workdir, directory="")
+            await self.runRmdir(self.directory(), self.timeout)
+            await self.vc("export", *at, *self.__login(), self.checkout_directory, self.directory(), directory="")
         else:
-            await self.runRemoteCommand(
-                "cpdir", {"fromdir": "source", "todir": workdir, "logEnviron": False, "timeout": self.timeout}
-            )
+            await self.copy_checkout()
 
     @deferred
     async def patch(self, patch: Patch) -> None:
-        """Apply a patch to the files; the next build takes it back."""
+        """Apply a patch to the files; the next build undoes it."""
         where = posixpath.normpath(patch.subdir)
-        path = f"{self.__directory}/{_PATCH}"
+        path = f"{self.checkout_directory}/{_PATCH}"
         complaint = ""
         for text in spellings(patch.body):
             await self.write_file(path, text)
@@ -205,7 +193,7 @@ def _parsed(command: RemoteShellCommand) -> ElementTree.Element:
 
 
 def _states(command: RemoteShellCommand) -> Iterator[tuple[str, str]]:
-    """Paths and states of what ``svn status`` lists; externals are left alone."""
+    """The paths in the output of ``svn status``, with their states."""
     for entry in _parsed(command).iter("entry"):
         status = entry.find("wc-status")
         path = entry.get("path")
@@ -218,5 +206,5 @@ def _is_in(path: str, directory: str) -> bool:
 
 
 def _same(left: str, right: str) -> bool:
-    """Whether two addresses are one, however their special characters are written."""
+    """Whether two addresses are equal, with special characters escaped or not."""
     return quote(unquote(left)).rstrip("/") == quote(unquote(right)).rstrip("/")

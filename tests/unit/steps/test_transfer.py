@@ -292,7 +292,10 @@ async def test_names_that_are_none(tmp_path: Path, found: str) -> None:
 
     step = MultipleFileUpload(workersrcs="*", masterdest="m", glob=True)
     _, (row,) = await run(tmp_path, step, script=script)
-    assert row["results"] == FAILURE and "has no name that a file here can have" in row["state_string"]
+    assert (
+        row["results"] == FAILURE
+        and "does not end with a name that a file on the master can have" in row["state_string"]
+    )
     assert nothing_but(tmp_path)
 
 

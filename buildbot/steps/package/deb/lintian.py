@@ -1,4 +1,4 @@
-"""Check Debian packages with lintian."""
+"""A step that checks Debian packages with lintian."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
 
 class DebLintian(ShellMixin, BuildStep):
-    """Run ``lintian``: an error that it finds is a failure."""
+    """Run ``lintian``: errors that it finds are a failure, its warnings WARNINGS."""
 
     positional: ClassVar[tuple[str, ...]] = ("fileloc", "suppressTags")
 
@@ -30,7 +30,7 @@ class DebLintian(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``lintian``, and log its findings."""
         self.command = ["lintian", "-v", self.fileloc]
         for tag in self.suppressTags:
             self.command += ["--suppress-tags", tag]

@@ -1,4 +1,4 @@
-"""Make Debian packages in a clean system with pbuilder or cowbuilder."""
+"""Steps that make Debian packages in a clean system with pbuilder or cowbuilder."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.step import BuildStepFailed
 from buildbot.steps.shell import WarningCountingShellCommand
 
-#: seconds after which the base system is brought up to date
+#: age in seconds at which the base system is brought up to date
 MAX_AGE_S = 24 * 60 * 60
 
 
 class DebPbuilder(WarningCountingShellCommand):
-    """Make a package in a base system of its own, which is made first and brought up to date every day."""
+    """Make a package in a base system; the step creates it if it does not exist, and updates it once a day."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "architecture",
@@ -36,12 +36,21 @@ class DebPbuilder(WarningCountingShellCommand):
     baseOption: ClassVar[str] = "--basetgz"
     base_suffix: ClassVar[str] = ".tgz"
     command: Any = ()
-    architecture = argument(None, checks.optional(checks.text), rendered=True, doc="None: that of the worker")
+    architecture = argument(
+        None, checks.optional(checks.text), rendered=True, doc="the architecture to build for; None: that of the worker"
+    )
     distribution = argument("stable", checks.name, rendered=True, doc="the distribution")
-    basetgz = argument(None, checks.optional(checks.text), rendered=True, doc="where the base system is kept")
-    mirror = argument("http://cdn.debian.net/debian/", checks.text, rendered=True, doc="where packages come from")
+    basetgz = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="the path of the base system; None: a path by distribution and architecture below `/var/cache/pbuilder`",
+    )
+    mirror = argument(
+        "http://cdn.debian.net/debian/", checks.text, rendered=True, doc="the mirror that packages are installed from"
+    )
     othermirror = argument((), checks.list_of(checks.text), rendered=True, doc="further lines of sources.list")
-    extrapackages = argument((), checks.list_of(checks.text), rendered=True, doc="packages that are installed, too")
+    extrapackages = argument((), checks.list_of(checks.text), rendered=True, doc="further packages to install")
     keyring = argument(None, checks.optional(checks.text), rendered=True, doc="the keys that packages are signed with")
     components = argument(None, checks.optional(checks.text), rendered=True, doc="the components of the distribution")
 
@@ -52,7 +61,7 @@ class DebPbuilder(WarningCountingShellCommand):
         self.addLogObserver("stdio", self.__changes)
 
     async def run(self) -> int:
-        """Make or renew the base, then the package."""
+        """Create or update the base system, then make the package."""
         base = self.basetgz or (
             f"/var/cache/pbuilder/{self.distribution}-{self.architecture or 'local'}-buildbot{self.base_suffix}"
         )
@@ -89,7 +98,7 @@ class DebPbuilder(WarningCountingShellCommand):
 
 
 def _mtime(command: RemoteCommand) -> float:
-    """When a file was changed last, as a stat command found it."""
+    """The modification time of a file, in Unix seconds, from a stat command; 0 if it has none."""
     found = command.updates.get("stat", [()])[-1]
     known = isinstance(found, (list, tuple)) and len(found) > 8 and isinstance(found[8], (int, float))
     return float(found[8]) if known else 0.0
@@ -109,7 +118,7 @@ class _Changes(LogLineObserver):
 
 
 class DebCowbuilder(DebPbuilder):
-    """The same with ``cowbuilder``, whose base system is a directory."""
+    """Make a package with ``cowbuilder``, whose base system is a directory."""
 
     name = "cowbuilder"
     pbuilder = "/usr/sbin/cowbuilder"
@@ -118,14 +127,14 @@ class DebCowbuilder(DebPbuilder):
 
 
 class UbuPbuilder(DebPbuilder):
-    """The same for Ubuntu."""
+    """Make a package for Ubuntu with ``pbuilder``."""
 
     mirror = "http://archive.ubuntu.com/ubuntu/"
     components = "main universe"
 
 
 class UbuCowbuilder(DebCowbuilder):
-    """The same for Ubuntu with ``cowbuilder``."""
+    """Make a package for Ubuntu with ``cowbuilder``."""
 
     mirror = "http://archive.ubuntu.com/ubuntu/"
     components = "main universe"

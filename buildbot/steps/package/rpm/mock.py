@@ -1,4 +1,4 @@
-"""Make RPM packages in a clean system with mock."""
+"""Steps that make RPM packages in a clean system with mock."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ class Mock(ShellMixin, CommandMixin, BuildStep):
     name = "mock"
     haltOnFailure = True
     root = argument(REQUIRED, checks.name, rendered=True, doc="the configuration of mock, such as `fedora-40-x86_64`")
-    resultdir = argument(None, checks.optional(checks.text), rendered=True, doc="where packages and logs go")
+    resultdir = argument(
+        None, checks.optional(checks.text), rendered=True, doc="the directory for packages and logs; None: mock's own"
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs = self.by_name(args, kwargs)
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     def mock_arguments(self) -> list[str]:
-        """What mock is to do."""
+        """Further arguments of mock: the command, and its own arguments."""
         return []
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``mock``."""
         files = {name: f"{self.resultdir}/{name}" if self.resultdir else name for name in _LOGS}
         await self.runRemoteCommand("rmdir", {"dir": [f"{self.directory()}/{path}" for path in files.values()]})
         self.logfiles = {**files, **(self.logfiles or {})}
@@ -52,17 +54,17 @@ class MockBuildSRPM(Mock):
     sources = argument(".", checks.name, rendered=True, doc="the directory of the sources")
 
     def mock_arguments(self) -> list[str]:
-        """Make a source package of these."""
+        """The command ``--buildsrpm``."""
         return ["--buildsrpm", "--spec", self.spec, "--sources", self.sources]
 
 
 class MockRebuild(Mock):
-    """Make packages of a source package."""
+    """Make packages from a source package."""
 
     positional: ClassVar[tuple[str, ...]] = ("srpm",)
 
     srpm = argument(REQUIRED, checks.name, rendered=True, doc="the source package")
 
     def mock_arguments(self) -> list[str]:
-        """Make packages of this."""
+        """The command ``--rebuild``."""
         return ["--rebuild", self.srpm]

@@ -1,4 +1,4 @@
-"""Make RPM packages with rpmbuild."""
+"""A step that makes RPM packages with rpmbuild."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _DIRECTORIES = ("topdir", "builddir", "rpmdir", "sourcedir", "specdir", "srcrpmd
 
 
 def _directory(name: str) -> Any:
-    return argument("`pwd`", checks.name, rendered=True, doc=f"what `_{name}` is defined as, for the worker's shell")
+    return argument("`pwd`", checks.name, rendered=True, doc=f"the value of the macro `_{name}`, in the worker's shell")
 
 
 class RpmBuild(ShellMixin, BuildStep):
-    """Make packages of a spec file."""
+    """Make packages from a spec file with ``rpmbuild``."""
 
     positional: ClassVar[tuple[str, ...]] = (
         "specfile",
@@ -45,8 +45,10 @@ class RpmBuild(ShellMixin, BuildStep):
     topdir, builddir, rpmdir = map(_directory, ("topdir", "builddir", "rpmdir"))
     sourcedir, specdir, srcrpmdir = map(_directory, ("sourcedir", "specdir", "srcrpmdir"))
     rpmbuild = argument("rpmbuild", checks.name, rendered=True, doc="the program")
-    dist = argument(".el6", checks.text, rendered=True, doc="what `dist` is defined as")
-    define: Mapping[str, Any] = argument(MappingProxyType({}), checks.mapping, rendered=True, doc="further definitions")
+    dist = argument(".el6", checks.text, rendered=True, doc="the value of the macro `dist`")
+    define: Mapping[str, Any] = argument(
+        MappingProxyType({}), checks.mapping, rendered=True, doc="further macros, `{name: value}`"
+    )
     autoRelease = argument(
         False, checks.flag, rendered=True, doc="define `_release` as a number that rises with each build of the file"
     )
@@ -61,7 +63,7 @@ class RpmBuild(ShellMixin, BuildStep):
         self.addLogObserver("stdio", self.__found)
 
     async def run(self) -> int:
-        """Make them."""
+        """Run ``rpmbuild``."""
         words = [self.rpmbuild]
         words += [f'--define "_{name} {getattr(self, name)}"' for name in _DIRECTORIES]
         words += [_define(name, str(value)) for name, value in self.define.items()]

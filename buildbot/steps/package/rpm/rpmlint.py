@@ -1,4 +1,4 @@
-"""Check RPM packages with rpmlint."""
+"""A step that checks RPM packages with rpmlint."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildbot.process.step import BuildStep
 
 
 class RpmLint(ShellMixin, BuildStep):
-    """Run ``rpmlint``; its exit code decides."""
+    """Run ``rpmlint``; its exit status is the result."""
 
     positional: ClassVar[tuple[str, ...]] = ("fileloc", "config")
 
@@ -25,7 +25,7 @@ class RpmLint(ShellMixin, BuildStep):
         super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
-        """Run it."""
+        """Run ``rpmlint``."""
         config = ["-f", self.config] if self.config else []
         self.command = ["rpmlint", "-i", *config, self.fileloc]
         return (await self.runCommand(await self.makeRemoteShellCommand())).results()

@@ -216,7 +216,7 @@ async def test_revision_that_is_a_branch_and_a_tag(farm: LocalFarm, repository: 
     repository.git("branch", "rel")
     await farm.start(Git(repourl=str(repository.path)))
     found, text = await seen(farm, revision="rel")
-    assert found is None and "say refs/heads/rel or refs/tags/rel" in text
+    assert found is None and "give refs/heads/rel or refs/tags/rel" in text
     assert (await seen(farm, revision="refs/heads/rel"))[0] == repository.second
     assert (await seen(farm, revision="refs/tags/rel"))[0] == repository.first
 

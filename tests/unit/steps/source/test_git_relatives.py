@@ -161,7 +161,7 @@ async def test_commit_on_no_branch(farm: LocalFarm, repository: Repository) -> N
         GitCommit(paths=["file"], messages=["x"], emptyCommits="create-empty-commit", config=IDENTITY),
     )
     results, texts = await built(farm, branch="refs/heads/main")
-    assert results == FAILURE and texts[1] == "no branch is checked out, so a commit would be on none (failure)"
+    assert results == FAILURE and texts[1] == "no branch is checked out, so the commit would be on no branch (failure)"
 
 
 async def test_branches_that_cannot_be_together(farm: LocalFarm, repository: Repository) -> None:

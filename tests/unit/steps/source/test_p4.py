@@ -94,7 +94,10 @@ async def test_failures(farm: LocalFarm, p4: Perforce) -> None:
     ("arguments", "complaint"),
     [
         ({}, "P4: give p4base or p4viewspec"),
-        ({"p4base": "//d", "p4viewspec": [("a", "b")]}, "p4viewspec is instead of p4base, p4branch and p4extra_views"),
+        (
+            {"p4base": "//d", "p4viewspec": [("a", "b")]},
+            "give either p4viewspec, or p4base, p4branch and p4extra_views",
+        ),
         ({"p4base": "//d", "stream": True}, "stream needs a p4branch"),
         ({"p4base": "//d", "p4branch": "b", "stream": True, "p4extra_views": [("a", "b")]}, "a stream has neither"),
         ({"p4base": "depot"}, "p4base must begin with '//', not 'depot'"),

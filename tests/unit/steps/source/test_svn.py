@@ -57,11 +57,11 @@ async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository
         ({"branch": "nothing"}, "svn checkout: svn: E170000: URL 'file://"),
         (
             {"branch": "trunk", "revision": "BASE"},
-            "revision BASE means what an older build left in the worker's directory",
+            "revision BASE depends on the files of an older build",
         ),
         (
             {"branch": "trunk", "revision": "prev"},
-            "revision prev means what an older build left in the worker's directory",
+            "revision prev depends on the files of an older build",
         ),
         ({"branch": "trunk", "revision": "--x"}, "not the name of a revision: '--x' (failure)"),
     ):
