@@ -1,4 +1,4 @@
-"""A machine as a configuration describes it."""
+"""Machines of a configuration."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from buildbot.process.service import DeclaredService
 
 
 class Machine(DeclaredService):
-    """A machine that is always on: workers may name it, and nothing follows from that."""
+    """A machine that is always on. Workers may name it; that has no effect."""
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
-    name = argument(REQUIRED, checks.name, doc="what `machine_name` of workers says; unique among machines")
+    name = argument(REQUIRED, checks.name, doc="the name for `machine_name` of workers; unique among machines")
 
     def __init__(self, name: Any, *args: Any, **kwargs: Any) -> None:
         super().__init__(name, *args, **{**kwargs, "name": name})

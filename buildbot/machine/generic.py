@@ -21,7 +21,7 @@ from buildbot.util.runprocess import TIMED_OUT, run_process
 
 #: seconds that a program may take
 TIMEOUT_S = 120.0
-#: how ssh says that the other side is gone; a machine that goes to sleep leaves it so
+#: ssh's messages on a lost connection; a machine that is put to sleep causes one
 _GONE = re.compile(r"closed by|not responding|broken pipe|reset by peer", re.IGNORECASE)
 _MAC = re.compile(r"[0-9A-Fa-f]{2}([:-]?)(?:[0-9A-Fa-f]{2}\1){4}[0-9A-Fa-f]{2}\Z")
 
@@ -52,20 +52,20 @@ def _action(value: Any) -> Any:
 class GenericLatentMachine(AbstractLatentMachine):
     """A machine that is started by one action and stopped by another.
 
-    An action has a method ``perform(machine)``, which gives False or raises if it failed, or a Deferred or coroutine of
-    that.
+    An action has a method ``perform(machine)``. It gives False or raises if it failed; it may give a Deferred or be a
+    coroutine.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name", "start_action", "stop_action")
-    start_action = argument(REQUIRED, _action, doc="what starts the machine")
-    stop_action = argument(REQUIRED, _action, doc="what stops it")
+    start_action = argument(REQUIRED, _action, doc="the action that starts the machine")
+    stop_action = argument(REQUIRED, _action, doc="the action that stops it")
 
     def start_machine(self) -> Any:
-        """Do what starts it."""
+        """Perform the start action; its result."""
         return self.start_action.perform(self)
 
     def stop_machine(self) -> Any:
-        """Do what stops it."""
+        """Perform the stop action; its result."""
         return self.stop_action.perform(self)
 
 
@@ -73,7 +73,7 @@ class Action(Configured, Declared):
     """An action that starts or stops a machine."""
 
     def perform(self, manager: Any) -> Any:
-        """Do it.
+        """Perform the action.
 
         Args:
             manager: the machine, which is a service of the running master.
@@ -87,10 +87,10 @@ class Action(Configured, Declared):
         raise NotImplementedError
 
     async def values(self, manager: Any, *names: str) -> list[Any]:
-        """The values of arguments, with the secrets in them.
+        """The values of arguments by name, in this order, with secrets rendered.
 
         Raises:
-            ValueError: one is known only now, and not allowed; the message names the argument.
+            ValueError: a rendered value is not allowed; the message names the argument, not the value.
         """
         values: list[Any] = await resolved(manager.renderSecrets([getattr(self, name) for name in names]))
         for place, name in enumerate(names):
@@ -120,8 +120,10 @@ class LocalWOLAction(Action):
     """Wake a machine by its network card (*wake on LAN*), from the master's machine."""
 
     positional: ClassVar[tuple[str, ...]] = ("wakeMac", "wolBin")
-    wakeMac = argument(REQUIRED, _mac, renderable=True, doc="the address of the card")
-    wolBin = argument("wakeonlan", checks.name, renderable=True, doc="the program that does it, given the address")
+    wakeMac = argument(REQUIRED, _mac, renderable=True, doc="the address of the network card")
+    wolBin = argument(
+        "wakeonlan", checks.name, renderable=True, doc="the program that wakes the machine with this address"
+    )
 
     @deferred
     async def perform(self, manager: Any) -> bool:
@@ -134,7 +136,7 @@ class LocalWOLAction(Action):
 class SshAction(Action):
     """Run a command on another machine, by the program ``ssh``."""
 
-    #: whether the command may end with the connection, as one does that puts the machine to sleep
+    #: whether a lost connection is a success: the command may put the machine to sleep
     may_lose_connection: ClassVar[bool] = False
 
     host = argument(REQUIRED, checks.name, renderable=True, doc="the machine, or `user@machine`")
@@ -144,11 +146,11 @@ class SshAction(Action):
         None,
         checks.optional(checks.text),
         renderable=True,
-        doc="its public key, such as `ssh-ed25519 AAAA…`; None: as `known_hosts` of the master's account says",
+        doc="the public key of the machine, such as `ssh-ed25519 AAAA…`; None: it is in the account's `known_hosts`",
     )
 
     async def remote_command(self, manager: Any) -> list[str]:
-        """The command, with its arguments."""
+        """The command on the other machine, with its arguments."""
         (command,) = await self.values(manager, "remoteCommand")
         return list(command)
 
@@ -182,16 +184,18 @@ class RemoteSshWOLAction(SshAction):
     """Wake a machine by its network card (*wake on LAN*), from another machine of its network."""
 
     positional: ClassVar[tuple[str, ...]] = ("host", "wakeMac", "wolBin", "sshBin", "sshKey", "sshHostKey")
-    wakeMac = argument(REQUIRED, _mac, renderable=True, doc="the address of the card")
-    wolBin = argument("wakeonlan", checks.name, renderable=True, doc="the program that does it, given the address")
+    wakeMac = argument(REQUIRED, _mac, renderable=True, doc="the address of the network card")
+    wolBin = argument(
+        "wakeonlan", checks.name, renderable=True, doc="the program that wakes the machine with this address"
+    )
 
     async def remote_command(self, manager: Any) -> list[str]:
-        """The program and the address."""
+        """The wake-on-LAN program and the address."""
         return await self.values(manager, "wolBin", "wakeMac")
 
 
 class RemoteSshSuspendAction(SshAction):
-    """Put a machine to sleep by a command on it. That the connection ends then is no failure."""
+    """Put a machine to sleep by a command on it; the lost connection is no failure."""
 
     may_lose_connection = True
     positional: ClassVar[tuple[str, ...]] = ("host", "remoteCommand", "sshBin", "sshKey", "sshHostKey")

@@ -1,4 +1,4 @@
-"""Machines on demand: what a class of them does to start and to stop its machine."""
+"""The base of machines on demand, whose subclasses start and stop a machine."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ class AbstractLatentMachine(Machine):
     build_wait_timeout = argument(
         0,
         checks.number(float("-inf")),
-        doc="""seconds that the machine goes on after the last of its workers let go of it; 0: it is stopped at once;
-        below 0: it goes on until the master stops""",
+        doc="""seconds that the machine runs on after its last worker does not need it any more; 0: it is stopped at
+        once; below 0: it runs until the master stops""",
     )
     missing_timeout = argument(
         20 * 60,
         checks.positive,
-        doc="""seconds that its start may take, and within which the agents of its workers, or the instances of those on
-        demand, must have come""",
+        doc="""seconds that its start may take, and within which the agents of its workers must log in (the instances of
+        workers on demand start)""",
     )
 
     def start_machine(self) -> Any:
         """Start the machine; its workers may come later.
 
         Returns:
-            True, or False if it could not be started; a Deferred or coroutine will do.
+            True, or False if it could not be started; also by a Deferred or coroutine.
 
         Raises:
             Exception: it could not be started; the text says why.
@@ -41,7 +41,9 @@ class AbstractLatentMachine(Machine):
         raise NotImplementedError(f"{type(self).__name__} does not say how its machine is started")
 
     def stop_machine(self) -> Any:
-        """Stop the machine, as far as it was started; True, or False if it may still run. May be a Deferred or
-        coroutine.
+        """Stop the machine, also one whose start failed.
+
+        Returns:
+            True, or False if it may still run; also by a Deferred or coroutine.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how its machine is stopped")

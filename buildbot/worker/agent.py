@@ -1,7 +1,7 @@
 """The agent of a `LocalWorker`: `buildbot-worker`'s own class, in a process that ends with its master.
 
-Run as a script, not imported: it reads one line of JSON from stdin, what `main` takes. When stdin is closed, by the
-master or with it, the agent ends.
+It is run as a script, not imported. It reads one line of JSON from stdin: the arguments of `main`. The agent ends when
+stdin is closed, by the master or by the end of the master's process.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from twisted.python.logfile import LogFile
 reactor: Any = _reactor
 _Protocol: Any = Protocol  # has no types
 
-#: of the log in the agent's directory: bytes of a file, and how many older ones stay
+#: the log in the agent's directory: the most bytes of a file, and the number of older files that are kept
 LOG_BYTES, OLD_LOGS = 10_000_000, 5
 
 
 class EndsWithMaster(_Protocol):  # type: ignore[misc]
-    """Watches stdin."""
+    """Stops the reactor when stdin is closed."""
 
     def connectionLost(self, reason: object = None) -> None:
-        """The master is gone, or wants this to end."""
+        """The master has ended, or stops the agent."""
         if reactor.running:
             reactor.stop()
 
@@ -39,10 +39,10 @@ def main(port: int, name: str, password: str, directory: str, keepalive_s: float
     """Run an agent until stdin is closed, or the master tells it to end.
 
     Args:
-        port: of this machine's loopback, where the master listens.
+        port: the master's port for agents, on the loopback interface.
         name, password: of the worker.
-        directory: the agent's, made if it is not there.
-        keepalive_s: seconds between its signs of life.
+        directory: the agent's base directory; it is made if it does not exist.
+        keepalive_s: seconds between the agent's keepalive messages.
     """
     base = Path(directory)
     (base / "info").mkdir(parents=True, exist_ok=True)

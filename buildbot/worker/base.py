@@ -1,4 +1,4 @@
-"""Workers as a master.cfg describes them."""
+"""Workers of a configuration: their arguments, and what functions of the configuration may do with them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ _NAME = re.compile(r"[^\W\d][\w.-]{0,49}\Z")
 
 
 class WorkerProperties(dict[str, Any]):
-    """Properties that a worker gives to its builds, by name; functions of the configuration ask them as they ask
-    those of a build. Renderables in them are rendered with each build.
+    """Properties that a worker gives to its builds, by name, with the methods of a build's properties.
+
+    Renderables in them are rendered for each build.
     """
 
     def getProperty(self, name: str, default: Any = None) -> Any:
@@ -32,11 +33,11 @@ class WorkerProperties(dict[str, Any]):
         return name in self
 
     def setProperty(self, name: str, value: Any, source: str = "Worker") -> None:
-        """Give builds that begin from now on another value. The source is ``Worker`` always."""
+        """Set the value for builds that begin from now on; ``source`` is ignored, the builds' is always ``Worker``."""
         self[name] = value
 
     def update(self, *given: Any, **named: Any) -> None:
-        """As a dictionary's, or as that of a build's properties: ``update(values, source)``."""
+        """Update as a dictionary does, or as a build's properties do: ``update(values, source)``."""
         super().update(*(given[:1] if len(given) == 2 and isinstance(given[1], str) else given), **named)
 
 
@@ -49,8 +50,9 @@ def _name(value: Any) -> str:
 
 
 class Shown:
-    """An attribute that says how the running worker is. Unlike a property it gives way to one of an instance or a
-    subclass that has its name.
+    """An attribute whose value a method computes from the running worker.
+
+    Unlike a property it is hidden by an attribute of an instance or a subclass with the same name.
     """
 
     def __init__(self, ask: Callable[[Any], Any]) -> None:
@@ -62,23 +64,23 @@ class Shown:
 
 
 class AbstractWorker(Declared):
-    """A worker that may connect: its name, its password, and how it is treated.
+    """The base of workers: an agent logs in with the worker's name and password.
 
-    What a running master does with it can be asked and changed by its methods, in functions of the configuration and in
-    subclasses. While a configuration is only read there is no such master: it is not connected then, and not paused.
+    Functions of the configuration and subclasses may ask for the state of the running worker and change it by the
+    methods here. While a configuration is only read, no master runs the worker: it is not connected, and not paused.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name", "password")
     name = argument(
         REQUIRED,
         _name,
-        doc="what the worker calls itself; a letter, then letters, digits, `_`, `-` and `.`, at most 50",
+        doc="the name of the worker; a letter, then letters, digits, `_`, `-` and `.`, at most 50",
     )
-    password: Any = argument(REQUIRED, checks.name, doc="what it proves to know at login")
+    password: Any = argument(REQUIRED, checks.name, doc="the password of its login")
     max_builds = argument(
         None,
         checks.optional(checks.whole_number(1)),
-        doc="how many builds it runs at once; None: one for each of its builders",
+        doc="the most builds that it runs at once; None: one for each of its builders",
     )
     properties: Any = argument(
         None, checks.optional(checks.mapping), renderable=True, doc="set on each build that it runs"
@@ -87,13 +89,13 @@ class AbstractWorker(Declared):
         None,
         checks.optional(checks.mapping),
         renderable=True,
-        doc="the same, where the build has no such property yet",
+        doc="set on each build that has no property of this name yet",
     )
-    locks = argument((), lock_list, doc="what each build that runs on it holds: a list of what `lock.access(…)` gives")
+    locks = argument((), lock_list, doc="the locks that each build on it holds: a list of `lock.access(…)`")
     keepalive_interval = argument(
         120,
         checks.optional(checks.positive),
-        doc="seconds between the questions by which a dead connection is noticed; None: none are asked",
+        doc="seconds between messages that find a dead connection; None: there are none",
     )
     machine_name = argument(
         None,
@@ -110,13 +112,13 @@ class AbstractWorker(Declared):
         checks.optional(
             checks.either(checks.text, checks.list_of(checks.text), otherwise="an address or a list of addresses")
         ),
-        doc="who should hear of it; the event `workers/N/missing` and the log name them",
+        doc="mail addresses to notify; the event `workers/N/missing` and the log name them",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.workername = self.name
-        if self.password is None:  # it may be a renderable, which cannot be asked for its truth
+        if self.password is None:  # not `or`: a renderable has no truth value
             self.password = ""
         self.properties = WorkerProperties(self.properties or {})
         self.defaultProperties = WorkerProperties(self.defaultProperties or {})
@@ -127,7 +129,7 @@ class AbstractWorker(Declared):
         self.__quarantine_timeout: float = FIRST_S
 
     def taken_into_service(self, managed: ManagedWorker) -> None:
-        """The running master has this worker now."""
+        """Called when a running master begins to use the worker."""
         if self.__managed is None and self.__quarantine_timeout != FIRST_S:
             managed.quarantine.timeout_s = self.__quarantine_timeout
         self.__managed = managed
@@ -137,7 +139,7 @@ class AbstractWorker(Declared):
             raise RuntimeError(f"no master runs worker {self.name!r} now: its configuration is only read")
         return self.__managed
 
-    # what functions of the configuration and subclasses ask
+    # the interface for functions of the configuration and for subclasses
 
     def __conn(self) -> Connection | None:
         """The connection of its agent; None while it is offline."""
@@ -160,7 +162,7 @@ class AbstractWorker(Declared):
         return self.__running().master
 
     def master_port(self, protocol: str) -> int | None:
-        """The port where the running master listens for agents that speak a protocol; None: it does not."""
+        """The port on which the running master listens for agents of a protocol; None: on no port."""
         return self.__running().port_of(protocol)
 
     master = Shown(__master)
@@ -234,5 +236,5 @@ class Worker(AbstractWorker):
         REQUIRED,
         checks.name,
         renderable=True,
-        doc="what it proves to know at login; a secret is asked for at each login",
+        doc="the password of its login; a secret is read at each login",
     )

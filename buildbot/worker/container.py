@@ -1,4 +1,4 @@
-"""The base of workers in containers: it passes the address of the master and the login to their agents."""
+"""The base of workers in containers, whose agents get the master's address and the login from the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildbot.interfaces import LatentWorkerFailedToSubstantiate
 from buildbot.worker.latent import AbstractLatentWorker
 
 _MASTER = re.compile(r"(\[[^\]]+\]|[^:\s/]+)(?::(\d+))?\Z")
-#: for workers whose configuration names none; the same for as long as the process runs
+#: the password of workers that have none in the configuration; this process uses one for all
 _MADE_PASSWORD = secrets.token_urlsafe(15)
 
 
@@ -27,13 +27,13 @@ def _master(value: Any) -> Any:
 
 
 class DockerBaseWorker(AbstractLatentWorker):
-    """A worker on demand whose agent runs in a container, and is told by its environment where to log in."""
+    """A worker on demand whose agent runs in a container, with the master and the login in its environment."""
 
-    password: Any = argument(None, checks.optional(checks.name), doc="what the agent proves to know; None: one is made")
+    password: Any = argument(None, checks.optional(checks.name), doc="the password of the agent's login; None: one is made")
     masterFQDN = argument(
         None,
         checks.optional(_master),
-        doc="where the agent finds the master: host, host:port or a function that gives it; None: this machine",
+        doc="the master's address for the agent: host, host:port or a function that gives it; None: this machine",
     )
     master_protocol = argument(
         "pb",
@@ -46,7 +46,7 @@ class DockerBaseWorker(AbstractLatentWorker):
         self.password = self.password or _MADE_PASSWORD
 
     def getContainerName(self) -> str:
-        """The name of its container: other masters have others."""
+        """The name of its container; it has a hash of the master's name, so that it is unique among masters."""
         which = hashlib.sha256(self.master.name.encode()).hexdigest()[:6]
         name = re.sub(r"[^A-Za-z0-9_.-]", "-", self.name)
         return f"buildbot-{name}-{which}"
@@ -77,7 +77,7 @@ class DockerBaseWorker(AbstractLatentWorker):
         port = int(match[2]) if match[2] else self.master_port(self.master_protocol)
         if port is None:
             raise LatentWorkerFailedToSubstantiate(
-                f"c['protocols'] has no port for {self.master_protocol}, which its agent would speak"
+                f"c['protocols'] has no port for {self.master_protocol}, the protocol of its agent"
             )
         return match[1].strip("[]"), port
 
@@ -87,10 +87,10 @@ class DockerBaseWorker(AbstractLatentWorker):
 
     @staticmethod
     def get_fqdn() -> str:
-        """The name of this machine."""
+        """The full name of this machine."""
         return socket.getfqdn()
 
     @staticmethod
     def get_ip() -> str:
-        """The address of this machine, as its name has it."""
+        """The IP address of this machine, by its name."""
         return socket.gethostbyname(socket.getfqdn())

@@ -45,7 +45,7 @@ def _volumes(value: Any) -> list[str]:
 
 
 class DockerLatentWorker(DockerBaseWorker):
-    """A container of a Docker daemon, made for builds and removed after them, with all that is in it.
+    """A container of a Docker daemon, made for builds and removed after them, with its volumes.
 
     It needs the package ``docker`` (``pip install 'tenfold[docker]'``), and `image` or `dockerfile`. The image runs an
     agent that reads `BUILDMASTER`, `BUILDMASTER_PORT`, `BUILDMASTER_PROTOCOL`, `WORKERNAME` and `WORKERPASS` from its
@@ -67,11 +67,11 @@ class DockerLatentWorker(DockerBaseWorker):
         None,
         checks.optional(checks.name),
         renderable=True,
-        doc="the text of a Dockerfile, by which an image that is not there is made; with `custom_context` the path, on "
-        "the master, of a tar file that holds it and what it copies",
+        doc="the text of a Dockerfile, from which a missing image is built; with `custom_context` the path, on the "
+        "master, of a tar file with the Dockerfile and the files that it copies",
     )
     command = argument(
-        None, checks.optional(checks.list_of(checks.text)), doc="what runs in the container; None: what the image says"
+        None, checks.optional(checks.list_of(checks.text)), doc="the command of the container; None: the image's"
     )
     volumes = argument(
         None,
@@ -86,13 +86,13 @@ class DockerLatentWorker(DockerBaseWorker):
         doc="limits and devices of the container: arguments of `docker.APIClient.create_host_config`, as in "
         "`{'mem_limit': '2g', 'network_mode': 'host'}`",
     )
-    hostname = argument(None, checks.optional(checks.name), renderable=True, doc="the container's own name for itself")
+    hostname = argument(None, checks.optional(checks.name), renderable=True, doc="the container's host name")
     labels = argument(None, checks.optional(checks.mapping), renderable=True, doc="labels of the container")
-    autopull = argument(False, checks.boolean, doc="whether an image that is not there is pulled from its registry")
+    autopull = argument(False, checks.boolean, doc="whether a missing image is pulled from its registry")
     alwaysPull = argument(
         False,
         checks.boolean,
-        doc="with `autopull`: whether the image is pulled before each start; with `dockerfile`: whether its base is",
+        doc="whether the image (with `autopull`) or the base of `dockerfile` is pulled before each start",
     )
     custom_context = argument(
         False, checks.boolean, renderable=True, doc="whether `dockerfile` is the path of a tar file"
@@ -101,7 +101,7 @@ class DockerLatentWorker(DockerBaseWorker):
         "gzip",
         checks.one_of("gzip", "bzip", "bzip2", "xz", "identity"),
         renderable=True,
-        doc="how that tar file is compressed; `identity`: it is not",
+        doc="the compression of the tar file; `identity`: none",
     )
     target = argument(
         "", checks.text, renderable=True, doc="the stage of the Dockerfile that is built; empty: the last one"
@@ -109,10 +109,14 @@ class DockerLatentWorker(DockerBaseWorker):
     buildargs = argument(
         None, checks.optional(checks.mapping), renderable=True, doc="values for `ARG` of the Dockerfile"
     )
-    version = argument(None, checks.optional(checks.name), doc="the version of the daemon's API; None: it is asked")
+    version = argument(
+        None, checks.optional(checks.name), doc="the version of the daemon's API; None: the daemon is asked for it"
+    )
     tls = argument(None, doc="a `docker.tls.TLSConfig` for the connection to the daemon, or True")
     followStartupLogs = argument(
-        False, checks.boolean, doc="whether what the container prints goes to the master's log until its agent is there"
+        False,
+        checks.boolean,
+        doc="whether the container's output goes to the master's log until its agent is connected",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -146,11 +150,11 @@ class DockerLatentWorker(DockerBaseWorker):
         await self.__calls.call(self.__daemon.start, container)
         if self.followStartupLogs:
             followed = in_own_thread(self.__daemon.follow, self.getContainerName(), self.__said, self.isConnected)
-            followed.addErrback(lambda failure: _log.failure("what the container prints is not followed", failure))
+            followed.addErrback(lambda failure: _log.failure("the container's output is not followed", failure))
         return True
 
     def __said(self, line: str) -> None:
-        _log.info("worker {name}: its container prints: {line}", name=self.name, line=line)
+        _log.info("worker {name}: output of its container: {line}", name=self.name, line=line)
 
     async def check_instance(self) -> tuple[bool, str]:
         """Whether the container runs; if not, how it ended and what it printed last."""

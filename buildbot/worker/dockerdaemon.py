@@ -1,4 +1,4 @@
-"""A Docker daemon, as `DockerLatentWorker` asks it. All functions block; each makes a connection of its own."""
+"""The requests that `DockerLatentWorker` sends to a Docker daemon. All functions block, and each makes a connection."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate
 
-#: seconds that the daemon has to answer, and that an image may take between two signs of life
+#: seconds that the daemon has to answer, and the longest pause in its output while it makes or pulls an image
 ANSWER_S, IMAGE_S = 60, 3600
-#: seconds that a container has to end by itself
+#: seconds that a stopped container has to end by itself
 END_S = 10
-#: the status of an answer to what can never be done
+#: the HTTP status of a request that would be refused again
 BAD_REQUEST = 400
-#: last lines of output that are shown of a build of an image, or of a container that ended
+#: the number of last lines shown of the output of an image's build, or of a container that ended
 SHOWN_LINES = 10
 
 
@@ -47,7 +47,7 @@ class Container:
 
     @property
     def image_name(self) -> str:
-        """Its image; where none is named, one whose name depends on what it is made of."""
+        """The name of its image; without one, a name with a hash of Dockerfile, target and build arguments."""
         if self.image is not None:
             return self.image
         made_of = repr((self.dockerfile, self.target, sorted((self.buildargs or {}).items())))
@@ -55,13 +55,13 @@ class Container:
 
 
 class Daemon:
-    """A daemon.
+    """A Docker daemon.
 
     Args:
-        host: where it listens.
-        version: of its API; None: it is asked.
-        tls: for the connection.
-        image_s: seconds that making or pulling an image may take between two signs of life; None: `IMAGE_S`.
+        host: its address: ``unix://…`` or ``tcp://…``.
+        version: the version of its API; None: the daemon is asked for it.
+        tls: a ``docker.tls.TLSConfig`` for the connection, True or None.
+        image_s: the longest pause in the daemon's output while it makes or pulls an image; None: `IMAGE_S`.
     """
 
     def __init__(self, host: str, version: str | None, tls: Any, image_s: float | None = None) -> None:
@@ -70,7 +70,7 @@ class Daemon:
 
     @contextmanager
     def _client(self, timeout_s: float = ANSWER_S) -> Iterator[Any]:
-        """A connection; what goes wrong with it is a start that failed, with words."""
+        """A connection; errors of the package docker become errors of a worker's start."""
         try:
             client = docker.APIClient(self._host, version=self._version, tls=self._tls or False, timeout=int(timeout_s))
             try:
@@ -78,20 +78,20 @@ class Daemon:
             finally:
                 client.close()
         except APIError as problem:
-            if problem.status_code == BAD_REQUEST:  # it would be refused again
+            if problem.status_code == BAD_REQUEST:  # the daemon would refuse it again
                 raise LatentWorkerCannotSubstantiate(f"Docker says: {problem.explanation or problem}") from problem
             raise LatentWorkerFailedToSubstantiate(f"Docker says: {problem.explanation or problem}") from problem
-        except (DockerException, OSError) as problem:  # those of requests are OSErrors
+        except (DockerException, OSError) as problem:  # errors of the package requests are OSErrors
             raise LatentWorkerFailedToSubstantiate(f"Docker at {self._host} does not answer: {problem}") from problem
 
     def start(self, container: Container) -> None:
-        """Make the image if it is not there, and a container of it that runs.
+        """Make or pull the image if it is missing, and start a container.
 
         Raises:
-            LatentWorkerCannotSubstantiate: the image is not there and cannot be made.
+            LatentWorkerCannotSubstantiate: the image is missing and cannot be made or pulled.
             LatentWorkerFailedToSubstantiate: anything else.
         """
-        self.remove(container.name, fast=True)  # one that an earlier master left
+        self.remove(container.name, fast=True)  # an earlier master may have left one
         self._provide_image(container)
         with self._client() as client:
             volumes = list(container.volumes or ())
@@ -122,8 +122,8 @@ class Daemon:
             self._pull_image(container.image_name)
         if not self._has_image(container.image_name):
             raise LatentWorkerCannotSubstantiate(
-                f"there is no image {container.image_name!r} at {self._host}, and it is not to be "
-                + ("found in its registry" if container.autopull else "pulled (autopull)")
+                f"there is no image {container.image_name!r} at {self._host}, and it "
+                + ("is not in its registry" if container.autopull else "is not pulled (autopull=False)")
             )
 
     def _has_image(self, name: str) -> bool:
@@ -177,7 +177,7 @@ class Daemon:
                 raise LatentWorkerCannotSubstantiate(f"{what}: {line['error']}" + (f"\n{last}" if last else ""))
 
     def problem_of(self, name: str) -> str | None:
-        """How a container ended, and what it printed last; None while it runs."""
+        """How a container ended, with its last lines of output; None while it runs."""
         with self._client() as client:
             try:
                 state = client.inspect_container(name)["State"]
@@ -190,7 +190,7 @@ class Daemon:
         return f"its container ended with {why}" + (f" and printed last:\n{printed}" if printed else "")
 
     def follow(self, name: str, say: Callable[[str], None], enough: Callable[[], bool]) -> None:
-        """Say each line that a container prints until that is ``enough``, or it ends."""
+        """Call ``say`` with each line of a container's output, until ``enough`` gives True or the container ends."""
         with self._client(self._image_s) as client:
             rest = b""
             for chunk in client.attach(name, stdout=True, stderr=True, stream=True, logs=True):
@@ -201,7 +201,7 @@ class Daemon:
                     return
 
     def remove(self, name: str, fast: bool) -> None:
-        """Remove a container with its own volumes, if it is there; a fast one is not asked to end first."""
+        """Remove a container and its volumes, if it exists; with ``fast`` it is killed instead of stopped."""
         with self._client() as client:
             try:
                 if not fast:

@@ -9,21 +9,19 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate
+from buildbot.util.deferreds import asyncSleep
 from buildbot.util.threads import OneByOne
 from buildbot.worker.latent import AbstractLatentWorker
 
-#: seconds between looks at an instance that is to run, or to be gone
+#: seconds between requests for the state of an instance that starts or stops
 LOOK_S = 5.0
 #: the tags by which a master finds an instance that it started before
 WORKER_TAG, MASTER_TAG = "tenfold-worker", "tenfold-master"
-#: whose prices of spot instances are averaged
+#: the time whose prices of spot instances are averaged
 PRICES_OF = timedelta(hours=24)
 #: states of instances that cost money
 _ALIVE = ("pending", "running", "stopping", "stopped")
@@ -59,9 +57,9 @@ def _devices(value: Any) -> list[dict[str, Any]]:
 class EC2LatentWorker(AbstractLatentWorker):
     """An instance of EC2, made for builds and terminated after them.
 
-    It needs the package ``boto3`` (``pip install 'tenfold[ec2]'``). Which image it runs is said by `ami`, or by
-    `valid_ami_owners` and `valid_ami_location_regex`: of those that fit, the last one. The agent in the image knows the
-    worker's name and password, or finds them in `user_data`.
+    It needs the package ``boto3`` (``pip install 'tenfold[ec2]'``). Its image is `ami`, or the last one that matches
+    `valid_ami_owners` and `valid_ami_location_regex`. The agent in the image knows the worker's name and password, or
+    finds them in `user_data`.
     """
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -99,35 +97,43 @@ class EC2LatentWorker(AbstractLatentWorker):
     valid_ami_location_regex = argument(
         None,
         checks.optional(_pattern),
-        doc="what the location of an image begins with; the first group orders the images, as numbers if they are",
+        doc="matches the beginning of an image's location; the first group orders images, as numbers if all are",
     )
-    elastic_ip = argument(None, checks.optional(checks.name), doc="an address of the account that the instance gets")
-    identifier = argument(None, checks.optional(checks.name), doc="the access key; None: what boto3 finds by itself")
+    elastic_ip = argument(
+        None, checks.optional(checks.name), doc="an elastic IP address of the account, which the instance gets"
+    )
+    identifier = argument(None, checks.optional(checks.name), doc="the access key; None: boto3 finds the login itself")
     secret_identifier = argument(None, checks.optional(checks.name), doc="the secret key that belongs to it")
     aws_id_file_path = argument(
-        None, checks.optional(checks.name), doc="a file with the access key and the secret key, a line each, instead"
+        None, checks.optional(checks.name), doc="instead: a file with the access key and the secret key, a line each"
     )
-    user_data = argument(None, checks.optional(checks.text), doc="what the instance finds as its user data")
-    region = argument(None, checks.optional(checks.name), doc="where; None: where boto3 is set up for")
-    placement = argument(None, checks.optional(checks.name), doc="the zone's letter behind the name of the region")
-    keypair_name = argument(None, checks.optional(checks.name), doc="the key pair that may log in")
+    user_data = argument(None, checks.optional(checks.text), doc="the instance's user data")
+    region = argument(None, checks.optional(checks.name), doc="the region; None: boto3's own setting")
+    placement = argument(
+        None,
+        checks.optional(checks.name),
+        doc="the letter of the availability zone, which follows the name of the region",
+    )
+    keypair_name = argument(None, checks.optional(checks.name), doc="the key pair for logins by ssh")
     security_name = argument(None, checks.optional(checks.name), doc="a security group by name; not with `subnet_id`")
     security_group_ids = argument(None, checks.optional(checks.list_of(checks.name)), doc="security groups by id")
     subnet_id = argument(None, checks.optional(checks.name), doc="the subnet of a VPC")
     instance_profile_name = argument(None, checks.optional(checks.name), doc="the role of the instance")
-    volumes = argument(None, checks.optional(_volumes), doc="volumes that it gets: pairs of id and device")
+    volumes = argument(None, checks.optional(_volumes), doc="volumes to attach: pairs of id and device")
     block_device_map = argument(
         None,
         checks.optional(_devices),
-        doc="disks that are made for it, as `BlockDeviceMappings`; they go with it unless they say otherwise",
+        doc="disks to make, as `BlockDeviceMappings`; they are deleted with the instance unless they say otherwise",
     )
     tags = argument(None, checks.optional(checks.mapping), doc="tags of the instance")
-    spot_instance = argument(False, checks.boolean, doc="whether it is a spot instance, which may be taken away")
-    max_spot_price = argument(1.6, checks.optional(checks.positive), doc="the most that an hour of it may cost")
+    spot_instance = argument(False, checks.boolean, doc="whether it is a spot instance, which AWS may stop")
+    max_spot_price = argument(1.6, checks.optional(checks.positive), doc="the highest price of an hour, in US dollars")
     price_multiplier = argument(
-        1.2, checks.optional(checks.positive), doc="how many times the average of a day an hour may cost"
+        1.2,
+        checks.optional(checks.positive),
+        doc="the highest price of an hour, as a multiple of the average of the last day",
     )
-    product_description = argument("Linux/UNIX", checks.name, doc="whose prices are averaged")
+    product_description = argument("Linux/UNIX", checks.name, doc="the kind of instances whose prices are averaged")
     session = argument(None, doc="a `boto3.session.Session` to use instead of keys and region")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -155,7 +161,7 @@ class EC2LatentWorker(AbstractLatentWorker):
         """Start the instance; see `AbstractLatentWorker.start_instance`."""
         self.instance_id = await self.__call(self.__create)
         while (state := await self.__call(self.__state)) == "pending":
-            await self.__wait()
+            await asyncSleep(LOOK_S, self.master.reactor)
         if state != "running":
             raise LatentWorkerFailedToSubstantiate(f"instance {self.instance_id} is {state}, not running")
         await self.__call(self.__equip)
@@ -172,25 +178,21 @@ class EC2LatentWorker(AbstractLatentWorker):
             return
         await self.__call(self.__terminate)
         while not fast and await self.__call(self.__state) != "terminated":
-            await self.__wait()
+            await asyncSleep(LOOK_S, self.master.reactor)
         self.instance_id = None
 
     async def find_instance(self) -> bool:
-        """Whether an instance runs that this master started before, by its tags: its agent knows the password."""
+        """Whether an instance of this master exists already, by its tags; its agent knows the password."""
         self.instance_id = await self.__call(self.__find)
         return self.instance_id is not None
 
-    async def __wait(self) -> None:
-        waiting: Deferred[None] = deferLater(self.master.reactor, LOOK_S, lambda: None)
-        await waiting
-
     async def __call(self, function: Callable[[], Any]) -> Any:
-        return await self.__calls.call(self.__in_words, function)
+        return await self.__calls.call(self.__translating_errors, function)
 
     # in threads
 
-    def __in_words(self, function: Callable[[], Any]) -> Any:
-        """Call a function that asks AWS; what goes wrong is a start that failed, with words."""
+    def __translating_errors(self, function: Callable[[], Any]) -> Any:
+        """Call a function that asks AWS; errors of boto3 become LatentWorkerFailedToSubstantiate."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -240,7 +242,7 @@ class EC2LatentWorker(AbstractLatentWorker):
         return f"{self.__ec2.meta.client.meta.region_name}{self.placement}"
 
     def __disk(self, device: Mapping[str, Any]) -> dict[str, Any]:
-        """A disk of the instance, which goes with it unless it says otherwise."""
+        """A disk of the instance, which is deleted with it unless it says otherwise."""
         if "Ebs" not in device:
             return dict(device)
         return {**device, "Ebs": {"DeleteOnTermination": True, **device["Ebs"]}}
@@ -268,7 +270,7 @@ class EC2LatentWorker(AbstractLatentWorker):
         }
 
     def __price(self) -> float:
-        """What an hour may cost: so many times the average of the last day, and never more than the most."""
+        """The highest price of an hour, in US dollars, by ``price_multiplier`` and ``max_spot_price``."""
         limits = [] if self.max_spot_price is None else [float(self.max_spot_price)]
         if self.price_multiplier is not None:
             zone = {"AvailabilityZone": self.__zone()} if self.placement else {}

@@ -1,4 +1,4 @@
-"""Where a Kubernetes cluster is reached, and as whom: the loaders that configurations name."""
+"""Loaders of the address and login of a Kubernetes cluster, which configurations name."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from buildbot.config import checks
+from buildbot.config import checks, requests
 from buildbot.config.arguments import Declared, argument
 from buildbot.config.errors import error
 from buildbot.interfaces import LatentWorkerFailedToSubstantiate, holds_renderable
@@ -22,11 +22,11 @@ from buildbot.process.configured import Configured
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import rendered
 
-#: seconds that ``kubectl proxy`` has to begin
+#: seconds within which ``kubectl proxy`` must serve
 PROXY_S = 30.0
-#: what it says then
+#: its output when it serves
 _SERVES = "Starting to serve on"
-#: runs it until stdin is closed, which happens when the master ends, however that ends
+#: a shell script that runs it until stdin is closed, which happens in any case when the master ends
 _UNTIL_STDIN_ENDS = """exec 3<&0
 (cat <&3; kill $$) >/dev/null 2>&1 &
 exec kubectl proxy "--port=$0" </dev/null 3<&-"""
@@ -34,7 +34,7 @@ exec kubectl proxy "--port=$0" </dev/null 3<&-"""
 
 @dataclass(frozen=True)
 class Access:
-    """How a cluster's API is reached.
+    """The address and login of a cluster's API.
 
     Attributes:
         url: of the API, without a slash at its end.
@@ -50,19 +50,19 @@ class Access:
 
 
 class KubeConfigLoaderBase(Configured, Declared, ABC):
-    """Knows a cluster; one object may serve several workers, and a configuration may have several."""
+    """The base of loaders. One loader may serve several workers, and a configuration may have several loaders."""
 
-    namespace = argument("default", checks.name, doc="where pods are made unless the worker says otherwise")
+    namespace = argument("default", checks.name, doc="the namespace of pods whose worker names none")
 
     async def open(self, master: Any) -> None:
-        """A service of a running master begins to use the cluster; `close` follows."""
+        """Begin to use the cluster, for a worker of a running master; a `close` follows each call."""
 
     @abstractmethod
     async def access(self) -> Access:
-        """How it is reached now."""
+        """The address and login of the cluster, which may change from call to call."""
 
     async def close(self) -> None:
-        """A caller of `open` needs it no more."""
+        """End one use of the cluster that `open` began."""
 
     def default_namespace(self) -> str:
         """The default namespace of pods."""
@@ -77,15 +77,8 @@ def _basic(value: Any) -> dict[str, Any]:
     return found
 
 
-def _cert(value: Any) -> Any:
-    pair = isinstance(value, list | tuple) and len(value) == 2 and all(isinstance(each, str) for each in value)
-    if not pair and not isinstance(value, str):
-        raise ValueError(f"must be the path of a file, or a pair of certificate and key, not {checks.kind(value)}")
-    return value
-
-
 class KubeHardcodedConfig(KubeConfigLoaderBase):
-    """A cluster of which the configuration says everything."""
+    """A cluster whose address and login are arguments."""
 
     positional: ClassVar[tuple[str, ...]] = ("master_url",)
     master_url: Any = argument(None, checks.optional(checks.url), doc="the URL of the API")
@@ -97,12 +90,12 @@ class KubeHardcodedConfig(KubeConfigLoaderBase):
     )
     headers = argument(None, checks.optional(checks.mapping), doc="further headers of each request")
     cert = argument(
-        None, checks.optional(_cert), doc="the client's certificate: a file, or a pair of files with its key"
+        None, checks.optional(requests.certificate), doc="the client's certificate, or `(certificate, key)`: paths"
     )
     verify = argument(
         None,
         checks.optional(checks.either(checks.boolean, checks.name, otherwise="True, False or the path of a file")),
-        doc="the file of certificates by which the server's is checked; None or True: the system's; False: none is",
+        doc="a file of certificates to trust; None or True: the system's; False: any certificate is accepted",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -114,13 +107,13 @@ class KubeHardcodedConfig(KubeConfigLoaderBase):
             error(f"{type(self).__name__}: bearerToken and basicAuth are both given; keep one")
 
     async def open(self, master: Any) -> None:
-        """Keep the master, which may have secrets."""
+        """Keep the master, which gives the values of secrets."""
         self.__master = master
 
     async def access(self) -> Access:
-        """As the arguments say."""
+        """The address and login of the arguments, with their secrets."""
         props: Any = Properties()
-        props.master = self.__master  # renderables that stand for secrets ask it
+        props.master = self.__master  # secrets are read from it
         token, basic = await rendered(self.bearerToken, props), await rendered(self.basicAuth, props)
         headers = dict(self.headers or {})
         if token is not None:
@@ -130,12 +123,12 @@ class KubeHardcodedConfig(KubeConfigLoaderBase):
         if isinstance(self.verify, str):
             tls["ca_file"] = self.verify
         if self.cert is not None:
-            tls["cert_file"], tls["key_file"] = (self.cert, self.cert) if isinstance(self.cert, str) else self.cert
+            tls["cert_file"], tls["key_file"] = self.cert
         return Access(self.master_url.rstrip("/"), headers, auth, tls)
 
 
 class KubeInClusterConfigLoader(KubeConfigLoaderBase):
-    """The cluster in which the master itself runs, as the service account of its pod."""
+    """The cluster in which the master itself runs, with the service account of its pod."""
 
     #: where Kubernetes puts the account's files
     directory: ClassVar[Path] = Path("/var/run/secrets/kubernetes.io/serviceaccount")
@@ -145,7 +138,7 @@ class KubeInClusterConfigLoader(KubeConfigLoaderBase):
         return self.__read("namespace")
 
     async def access(self) -> Access:
-        """As the pod's files and environment say; the token is read anew each time, since it changes."""
+        """The address and login in the pod's files and environment; the token changes, so it is read at each call."""
         host, port = os.environ.get("KUBERNETES_SERVICE_HOST"), os.environ.get("KUBERNETES_SERVICE_PORT", "443")
         if not host:
             raise LatentWorkerFailedToSubstantiate("KUBERNETES_SERVICE_HOST is not set: this is no pod of a cluster")
@@ -161,9 +154,9 @@ class KubeInClusterConfigLoader(KubeConfigLoaderBase):
 
 
 class KubeCtlProxyConfigLoader(KubeConfigLoaderBase):
-    """The cluster that ``kubectl`` knows, through ``kubectl proxy``, which runs while an instance needs it."""
+    """The cluster that ``kubectl`` is set up for, through ``kubectl proxy``, which runs while a worker uses it."""
 
-    proxy_port = argument(8001, checks.whole_number(1), doc="the port of this machine where the proxy listens")
+    proxy_port = argument(8001, checks.whole_number(1), doc="the port of the proxy on this machine")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -171,7 +164,7 @@ class KubeCtlProxyConfigLoader(KubeConfigLoaderBase):
         self.__proxy: Proxy | None = None
 
     async def open(self, master: Any) -> None:
-        """Run the proxy, unless it runs."""
+        """Start the proxy, unless it runs; LatentWorkerFailedToSubstantiate if it does not serve."""
         self.__users += 1
         if self.__proxy is None or self.__proxy.has_ended:
             self.__proxy = Proxy()
@@ -185,11 +178,11 @@ class KubeCtlProxyConfigLoader(KubeConfigLoaderBase):
             raise LatentWorkerFailedToSubstantiate(f"kubectl proxy does not serve within {PROXY_S:.0f} s") from None
 
     async def access(self) -> Access:
-        """The proxy."""
+        """The address of the proxy; it logs in itself."""
         return Access(f"http://localhost:{self.proxy_port}")
 
     async def close(self) -> None:
-        """End the proxy with its last user."""
+        """End the proxy, if no other worker uses it."""
         self.__users -= 1
         if self.__users == 0 and self.__proxy is not None:
             proxy, self.__proxy = self.__proxy, None
@@ -207,14 +200,14 @@ class Proxy(ProcessProtocol):
         self._waiting: list[Deferred[None]] = []
 
     def serves(self) -> Deferred[None]:
-        """Fires when it serves; fails with LatentWorkerFailedToSubstantiate if it ends instead."""
+        """Fires when the proxy serves; fails with LatentWorkerFailedToSubstantiate if it ends before."""
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
         self._look()
         return waiting
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """It prints something."""
+        """Look for the message that it serves."""
         self._said = (self._said + data.decode("utf-8", "replace"))[-2000:]
         self._look()
 
@@ -231,21 +224,21 @@ class Proxy(ProcessProtocol):
                 each.callback(None)
 
     def processExited(self, reason: Failure) -> None:
-        """It has ended, and so does what watches stdin."""
+        """The proxy has ended; closing stdin ends the process that watches it."""
         self.transport.closeStdin()
 
     def processEnded(self, reason: Failure) -> None:
-        """It has ended, and all that it printed is here."""
+        """The proxy has ended, and all of its output has been read."""
         self.has_ended = True
         self._look()
 
     def end(self) -> None:
-        """End it."""
+        """End the proxy."""
         self.transport.closeStdin()
 
 
 def message_of(body: bytes) -> str:
-    """The text of an answer of the API; its ``message`` if it has one."""
+    """The ``message`` in the body of an answer of the API; else the body's first 200 bytes as text."""
     try:
         return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):

@@ -5,22 +5,19 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate, holds_renderable
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import asyncSleep, resolved
 from buildbot.util.httpclient import Answer, NoAnswerError, TooLargeError
 from buildbot.worker.container import DockerBaseWorker
 from buildbot.worker.kubeconfig import KubeConfigLoaderBase, message_of
 
-#: seconds until a pod that was deleted must be gone, and between looks
+#: seconds until a deleted pod must be gone, and between requests for its state
 GONE_S, LOOK_S = 60.0, 1.0
-#: last lines of the log that are shown of a pod that ended
+#: the number of last lines shown of the log of a pod that ended
 SHOWN_LINES = 10
-#: reasons for which a container waits that do not pass by themselves
+#: reasons for which a container waits and that need a person to change something
 _STUCK = (
     "ImagePullBackOff",
     "ErrImageNeverPull",
@@ -40,26 +37,28 @@ class KubeLatentWorker(DockerBaseWorker):
     """A pod of a Kubernetes cluster, made for builds and deleted after them.
 
     The image runs an agent that reads `BUILDMASTER`, `BUILDMASTER_PORT`, `BUILDMASTER_PROTOCOL`, `WORKERNAME` and
-    `WORKERPASS` from its environment. Subclasses say more about the pod in ``getPodSpec`` and the methods that it asks.
+    `WORKERPASS` from its environment. Subclasses may override ``getPodSpec`` and the methods that it calls.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name",)
     builds_may_be_incompatible = True
     image = argument("buildbot/buildbot-worker", checks.name, renderable=True, doc="the image of the agent's container")
     namespace = argument(
-        None, checks.optional(checks.name), renderable=True, doc="where the pod is made; None: what `kube_config` says"
+        None, checks.optional(checks.name), renderable=True, doc="the namespace of the pod; None: that of `kube_config`"
     )
-    kube_config = argument(REQUIRED, _loader, doc="where the cluster is and who asks it")
+    kube_config = argument(
+        REQUIRED, _loader, doc="the cluster and the login: a loader such as `util.KubeInClusterConfigLoader()`"
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.__namespace: str | None = None
         self.__opened = False
 
-    # what subclasses may say about the pod; each may give a Deferred or a coroutine
+    # parts of the pod, for subclasses; each method may return a Deferred or be a coroutine
 
     def getBuildContainerResources(self, build: Any) -> Any:
-        """Requests and limits of the agent's container, as Kubernetes has them."""
+        """Requests and limits of the agent's container, in the form of Kubernetes' ``resources``."""
         return {}
 
     def get_build_container_volume_mounts(self, build_props: Any) -> Any:
@@ -75,7 +74,7 @@ class KubeLatentWorker(DockerBaseWorker):
         return {}
 
     def get_affinity(self, build_props: Any) -> Any:
-        """On which nodes the pod runs rather, and beside which pods."""
+        """The pod's ``affinity``: which nodes it prefers, and beside which pods."""
         return {}
 
     def getServicesContainers(self, build_props: Any) -> Any:
@@ -83,7 +82,7 @@ class KubeLatentWorker(DockerBaseWorker):
         return []
 
     async def getPodSpec(self, build: Any) -> dict[str, Any]:
-        """The pod, as the API takes it."""
+        """The description of the pod, in the form of the API."""
         image = (await self.renderWorkerProps(build))["image"]
         environment = await resolved(self.createEnvironment(build))
         container = {
@@ -107,11 +106,11 @@ class KubeLatentWorker(DockerBaseWorker):
         }
 
     def getContainerName(self) -> str:
-        """The name of its pod, as Kubernetes allows it."""
+        """The name of its pod, with the characters that Kubernetes allows."""
         return re.sub(r"[^a-z0-9-]", "-", super().getContainerName().lower())
 
     def default_master(self) -> str:
-        """The address of this machine: a pod's name is not known to others."""
+        """The IP address of this machine: if the master runs in a pod, other pods cannot look up its name."""
         return self.get_ip()
 
     async def renderWorkerProps(self, build_props: Any) -> dict[str, Any]:
@@ -122,13 +121,13 @@ class KubeLatentWorker(DockerBaseWorker):
                 raise LatentWorkerCannotSubstantiate(f"{name} must be a text, not {checks.kind(value)}")
         return values
 
-    # its life
+    # start and stop
 
     async def start_instance(self, build: Any) -> bool:
         """Make the pod; see `AbstractLatentWorker.start_instance`."""
         wanted = await self.renderWorkerPropsOnBuild(build)
         await self.__open(wanted["namespace"])
-        await self.__delete()  # one that an earlier master left
+        await self.__delete()  # an earlier master may have left one
         spec = await resolved(self.getPodSpec(build))
         answer = await self.__ask("POST", "", json=spec)
         if not answer.ok:
@@ -137,7 +136,7 @@ class KubeLatentWorker(DockerBaseWorker):
         return True
 
     async def check_instance(self) -> tuple[bool, str]:
-        """Whether the pod runs or may still come to run; if not, why and what it printed last."""
+        """Whether the pod runs or may still start; if not, the reason and its last lines of output."""
         if self.__namespace is None:
             return True, ""
         answer = await self.__ask("GET", f"/{self.getContainerName()}/status")
@@ -186,7 +185,7 @@ class KubeLatentWorker(DockerBaseWorker):
 
     async def __delete(self) -> None:
         """Delete the pod and wait until it is gone."""
-        if self.__namespace is None:  # it was not reached at all
+        if self.__namespace is None:  # the cluster was not reached
             return
         path, reactor = f"/{self.getContainerName()}", self.master.reactor
         answer = await self.__ask("DELETE", path, params={"gracePeriodSeconds": 0})
@@ -196,11 +195,10 @@ class KubeLatentWorker(DockerBaseWorker):
                 said = message_of(answer.body)
                 raise LatentWorkerFailedToSubstantiate(f"Kubernetes answers {answer.status} to the deletion: {said}")
             if reactor.seconds() > until:
-                raise LatentWorkerFailedToSubstantiate(f"its pod is there still, {GONE_S:.0f} s after it was deleted")
+                raise LatentWorkerFailedToSubstantiate(f"its pod still exists {GONE_S:.0f} s after it was deleted")
             answer = await self.__ask("GET", f"{path}/status")
             if answer.status != 404:
-                waiting: Deferred[None] = deferLater(reactor, LOOK_S, lambda: None)
-                await waiting
+                await asyncSleep(LOOK_S, reactor)
 
     async def __ask(self, method: str, path: str, **more: Any) -> Answer:
         access = await self.kube_config.access()

@@ -1,4 +1,4 @@
-"""Workers on demand: what a class of them does to start, look after and stop its instance."""
+"""The base of workers on demand, whose subclasses start, check and stop an instance."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ def _seconds(value: Any) -> int | float:
 class AbstractLatentWorker(Configured, AbstractWorker):
     """A worker whose instance is started when a build needs it.
 
-    Subclasses override `start_instance` and `stop_instance`, and `check_instance`, `find_instance` and
-    `renderWorkerProps` where they have something to say. The engine calls one of them at a time: a `stop_instance`
-    follows every `start_instance`, also one that failed, and the next start comes after that.
+    Subclasses override `start_instance` and `stop_instance`, and may override `check_instance`, `find_instance` and
+    `renderWorkerProps`. The engine calls one of them at a time: a `stop_instance` follows each `start_instance`, also
+    one that failed, and the next start comes after that.
 
     Attributes:
-        builds_may_be_incompatible: whether a build may not be able to use an instance that was started for another one.
+        builds_may_be_incompatible: whether an instance that was started for one build may be unusable for another.
     """
 
     builds_may_be_incompatible: ClassVar[bool] = False
@@ -39,7 +39,7 @@ class AbstractLatentWorker(Configured, AbstractWorker):
         until the master stops""",
     )
     check_instance_interval = argument(
-        10, checks.positive, doc="seconds between looks at an instance whose agent is awaited"
+        10, checks.positive, doc="seconds between calls of `check_instance` while the agent is awaited"
     )
     missing_timeout = argument(
         3600,
@@ -58,8 +58,8 @@ class AbstractLatentWorker(Configured, AbstractWorker):
             build: the build that it is for, with ``getProperty`` and ``render``.
 
         Returns:
-            a Deferred or coroutine that fires when it is started (the agent logs in later); with False if it could not
-            be.
+            a Deferred or coroutine that fires when the instance is started, before its agent logs in; with False if it
+            could not be started.
 
         Raises:
             LatentWorkerFailedToSubstantiate: it could not be started; the build is tried again later.
@@ -68,27 +68,27 @@ class AbstractLatentWorker(Configured, AbstractWorker):
         raise NotImplementedError(f"{type(self).__name__} does not say how its instance is started")
 
     def stop_instance(self, fast: bool = False) -> Any:
-        """Stop the instance, as far as it was started; a Deferred or coroutine that fires when nothing of it is left.
+        """Stop the instance, also one whose start failed; a Deferred or coroutine that ends when nothing of it is left.
 
         Args:
-            fast: the master is stopping and waits for this.
+            fast: whether the master is stopping, and waits for this.
         """
         raise NotImplementedError(f"{type(self).__name__} does not say how its instance is stopped")
 
     def check_instance(self) -> Any:
-        """While its agent is awaited: ``(True, "")`` or ``(False, what is wrong)``; a Deferred or coroutine will do."""
+        """Whether the instance whose agent is awaited is well: ``(True, "")`` or ``(False, reason)``, also deferred."""
         return (True, "")
 
     def find_instance(self) -> Any:
-        """Whether an instance that an earlier master started is there still; asked once, when a master begins.
+        """Whether an instance of an earlier master still exists; called once, when a master begins.
 
-        If it is (True, or a Deferred or coroutine of that), its agent may log in for ``missing_timeout``, and
-        `stop_instance` has to be able to stop it.
+        If it gives True (also by a Deferred or coroutine), the agent has ``missing_timeout`` seconds to log in, and
+        `stop_instance` must be able to stop the instance.
         """
         return False
 
     def renderWorkerProps(self, build_props: Any) -> Any:
-        """What makes an instance the right one for a build, rendered; None if each suits all builds.
+        """Rendered values that an instance for a build must have; None if each instance suits all builds.
 
         Args:
             build_props: a build, with ``getProperty`` and ``render``.
@@ -97,27 +97,27 @@ class AbstractLatentWorker(Configured, AbstractWorker):
 
     @deferred
     async def renderWorkerPropsOnBuild(self, build: Any) -> Any:
-        """`renderWorkerProps` of the build that an instance is started for; `isCompatibleWithBuild` compares them."""
+        """`renderWorkerProps` of the build that an instance is started for; kept for `isCompatibleWithBuild`."""
         self.__props_of_instance = await resolved(self.renderWorkerProps(build))
         return self.__props_of_instance
 
     def resetWorkerPropsOnBuild(self) -> None:
-        """Forget what `renderWorkerPropsOnBuild` gave: there is no instance any more."""
+        """Forget the values of `renderWorkerPropsOnBuild`, when the instance is stopped."""
         self.__props_of_instance = None
 
     @deferred
     async def isCompatibleWithBuild(self, build_props: Any) -> bool:
-        """Whether a build can use the instance that runs: that its `renderWorkerProps` are those of the instance."""
+        """Whether a build can use the running instance: its `renderWorkerProps` equal those of the instance."""
         if not self.builds_may_be_incompatible or self.__props_of_instance is None:
             return True
         return bool(await resolved(self.renderWorkerProps(build_props)) == self.__props_of_instance)
 
 
 async def rendered_arguments(worker: AbstractLatentWorker, names: Sequence[str], build_props: Any) -> dict[str, Any]:
-    """Arguments of a worker by name, rendered for a build; those that were renderables are checked now.
+    """Arguments of a worker by name, rendered for a build and checked.
 
     Raises:
-        LatentWorkerCannotSubstantiate: a value is none that the argument takes.
+        LatentWorkerCannotSubstantiate: a rendered value is not allowed; the message names the argument.
     """
     values: dict[str, Any] = await build_props.render({name: getattr(worker, name) for name in names})
     declared = arguments_of(type(worker))

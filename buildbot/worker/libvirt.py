@@ -18,7 +18,7 @@ from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFail
 from buildbot.util.threads import OneByOne
 from buildbot.worker.container import DockerBaseWorker
 
-#: what metadata of a domain belongs to workers
+#: the key and the XML namespace of workers' metadata of a domain
 KEY, NAMESPACE = "buildbot", "http://buildbot.net/"
 #: seconds that making a disk may take
 DISK_S = 600
@@ -36,7 +36,7 @@ def _xml(value: Any) -> str:
 
 
 class Connection:
-    """Where libvirt is: may stand for `uri` of a `LibVirtWorker`.
+    """The address of libvirt, as a value of `uri` of a `LibVirtWorker`.
 
     Args:
         uri: such as ``qemu:///system``.
@@ -55,23 +55,27 @@ def _uri(value: Any) -> str:
 class LibVirtWorker(DockerBaseWorker):
     """A virtual machine of libvirt, started for builds and switched off after them.
 
-    It needs the package ``libvirt-python`` (``pip install 'tenfold[libvirt]'``). Without `xml` it is the domain that
-    has the worker's name; its metadata tell the agent in it who it is: ``<auth username= password= master=/>`` in the
-    namespace ``http://buildbot.net/``.
+    It needs the package ``libvirt-python`` (``pip install 'tenfold[libvirt]'``). Without `xml` it is the domain with
+    the worker's name; its metadata hold the agent's login: ``<auth username= password= master=/>`` in the namespace
+    ``http://buildbot.net/``.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("name", "password", "hd_image", "base_image", "uri", "xml", "masterFQDN")
-    password = argument(REQUIRED, checks.name, doc="what the agent proves to know")
-    hd_image = argument(None, checks.optional(checks.name), doc="the file of the machine's disk, made of `base_image`")
+    password = argument(REQUIRED, checks.name, doc="the password of the agent's login")
+    hd_image = argument(
+        None, checks.optional(checks.name), doc="the file of the machine's disk, which is made from `base_image`"
+    )
     base_image = argument(
         None,
         checks.optional(checks.name),
-        doc="a file with a disk that is not changed: each start makes `hd_image` anew, with what differs from it",
+        doc="the file of a disk that is not changed: each start makes a new `hd_image`, which stores the differences",
     )
     uri = argument(
-        "system:///", _uri, doc="of libvirt, such as `qemu:///system`, or `util.Connection('qemu:///system')`"
+        "system:///",
+        _uri,
+        doc="the address of libvirt, such as `qemu:///system` or `util.Connection('qemu:///system')`",
     )
-    xml = argument(None, checks.optional(_xml), doc="the machine, which is then defined for each start anew")
+    xml = argument(None, checks.optional(_xml), doc="the description of the machine, with which each start creates it")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -79,7 +83,7 @@ class LibVirtWorker(DockerBaseWorker):
         if find_spec("libvirt") is None:
             error(f"{called} needs the package libvirt-python, which is not installed: pip install 'tenfold[libvirt]'")
         if self.base_image is not None and self.hd_image is None:
-            error(f"{called}: base_image needs hd_image, the file that is made of it")
+            error(f"{called}: base_image needs hd_image, the file that is made from it")
         self.__calls = OneByOne()
         self.__started = False
 
@@ -105,7 +109,7 @@ class LibVirtWorker(DockerBaseWorker):
             await self.__calls.call(self.__stop)
 
     async def find_instance(self) -> bool:
-        """Whether the machine runs already, left by an earlier master: its agent knows the password and may go on."""
+        """Whether the machine of an earlier master still runs; its agent knows the password."""
         self.__started = await self.__calls.call(self.__is_active)
         return bool(self.__started)
 
@@ -137,7 +141,7 @@ class LibVirtWorker(DockerBaseWorker):
             connection.close()
 
     def __make_disk(self) -> None:
-        """A disk of the base image, of which only what differs is stored where that is possible."""
+        """Make `hd_image` from `base_image`: as a qcow2 overlay, or as a copy if there is no ``qemu-img``."""
         if self.base_image is None or self.hd_image is None:
             return
         base, disk = Path(self.base_image).absolute(), Path(self.hd_image)

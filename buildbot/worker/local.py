@@ -25,11 +25,11 @@ from buildbot.worker.base import AbstractWorker
 
 _log = Logger()
 
-#: seconds until an agent that ended by itself is started again, doubled each time it ends within a minute
+#: seconds until an agent that ended by itself is started again; doubled each time that it ends within `SETTLED_S`
 FIRST_PAUSE_S, LONGEST_PAUSE_S, SETTLED_S = 1.0, 60.0, 60.0
-#: seconds that an agent has to end when it is told to, before it is killed
+#: seconds that a stopped agent has to end, before it is killed
 END_S = 10.0
-#: what is kept of what an agent prints, for the message about its end
+#: characters of an agent's output that are kept for the message about its end
 _KEPT_CHARS = 2000
 
 
@@ -40,7 +40,7 @@ def _none_given(value: Any) -> Any:
 
 
 class LocalWorker(AbstractWorker):
-    """An agent of this machine, which the master starts, and which ends with it.
+    """A worker whose agent the master starts on its own machine, and which ends with the master.
 
     It needs the package ``buildbot-worker`` (``pip install 'tenfold[worker]'``), and no port in ``c['protocols']``. Its
     commands run under the master's account, in a process of their own.
@@ -65,7 +65,7 @@ class LocalWorker(AbstractWorker):
             )
 
     async def start_agent(self, host: AgentHost) -> None:
-        """Run the agent, unless it runs already."""
+        """Start the agent, unless it runs."""
         if self.__agent is None:
             self.__agent = Agent(
                 host, self.name, self.password, host.basedir / (self.workdir or f"workers/{self.name}")
@@ -79,7 +79,7 @@ class LocalWorker(AbstractWorker):
             await agent.stop()
 
     def take_over(self, older: object) -> bool:
-        """Go on with the agent of an earlier configuration if it is where this one's would be."""
+        """Take the agent of an earlier configuration if it has the same directory; whether it did."""
         if not isinstance(older, LocalWorker) or older.workdir != self.workdir:
             return False
         self.__agent, older.__agent = older.__agent, None
@@ -88,12 +88,12 @@ class LocalWorker(AbstractWorker):
 
 
 class Agent:
-    """A process that is started again when it ends by itself; not when it ended as it was told to.
+    """An agent, whose process is started again if it fails, but not if the master told it to shut down.
 
     Args:
-        host: where.
+        host: the master's reactor, base directory and port.
         name, password: of the worker.
-        directory: the agent's.
+        directory: the agent's base directory.
     """
 
     def __init__(self, host: AgentHost, name: str, password: str, directory: Path) -> None:
@@ -151,9 +151,9 @@ class Agent:
         if self._stopping:
             return
         if status is None:
-            _log.info("worker {name}: its agent ended as it was told to", name=self._name)
+            _log.info("worker {name}: its agent was shut down", name=self._name)
             return
-        self._try_again(f"{status}; it said {process.said!r}, see {self._directory}/twistd.log")
+        self._try_again(f"{status}; its output: {process.said!r}, see {self._directory}/twistd.log")
 
     def _try_again(self, why: str) -> None:
         reactor = self._host.reactor
@@ -170,10 +170,10 @@ class Agent:
 
 
 class AgentProcess(ProcessProtocol):
-    """The process of an agent: its stdin is open for as long as it may run.
+    """The process of an agent, which ends when its stdin is closed.
 
     Attributes:
-        said: the end of what it printed.
+        said: the last `_KEPT_CHARS` of its output.
         gone: fires when it has ended.
     """
 
@@ -186,27 +186,27 @@ class AgentProcess(ProcessProtocol):
         self._orders, self._ended = orders, ended
 
     def connectionMade(self) -> None:
-        """It runs."""
+        """Send the arguments of the agent."""
         self.pid = self.transport.pid
         self.transport.write(self._orders)
 
     def childDataReceived(self, childFD: int, data: bytes) -> None:
-        """It prints something, which it does when something is wrong."""
+        """Keep its output, which it has only when something is wrong."""
         self.said = (self.said + data.decode("utf-8", "replace"))[-_KEPT_CHARS:]
 
     def end(self) -> None:
-        """Let it end in good order."""
+        """Let the agent end in good order."""
         self.transport.closeStdin()
 
     def kill(self) -> None:
-        """End it at once."""
+        """Kill the process."""
         try:
             self.transport.signalProcess("KILL")
         except ProcessExitedAlready:
             _log.debug("process {pid} has ended meanwhile", pid=self.pid)
 
     def processEnded(self, reason: Failure) -> None:
-        """It has ended."""
+        """The process has ended."""
         value: Any = reason.value
         code, number = getattr(value, "exitCode", None), getattr(value, "signal", None)
         status = None if code == 0 else f"signal {number}" if number else f"exit status {code}"

@@ -10,23 +10,21 @@ from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate, holds_renderable
+from buildbot.util.deferreds import asyncSleep
 from buildbot.util.threads import OneByOne
 from buildbot.worker.latent import AbstractLatentWorker, rendered_arguments
 
-#: seconds between looks at a server that is to run, or to be gone
+#: seconds between requests for the state of a server that starts or stops
 LOOK_S = 5.0
 #: seconds within which OpenStack answers
 ANSWER_S = 60
 #: the metadata by which a master finds a server that it started before
 WORKER_KEY, MASTER_KEY = "tenfold-worker", "tenfold-master"
-#: what may depend on the build
+#: the arguments that decide whether a server suits a build
 RENDERED = ("flavor", "block_devices", "region", "image", "meta", "nova_args")
 _DEVICE = {
     "device_name": "vda",
@@ -35,7 +33,7 @@ _DEVICE = {
     "delete_on_termination": True,
     "boot_index": 0,
 }
-#: further arguments, by the names that novaclient and Nova's API have for them, and those that the package has
+#: keys of ``nova_args``, by the names in novaclient and Nova's API, with their names in the package
 _NOVA_NAMES = {
     "access_ip_v4": "access_ipv4",
     "access_ip_v6": "access_ipv6",
@@ -106,18 +104,18 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         "os_project_domain", "os_auth_args", "block_devices", "region", "image", "meta", "nova_args", "client_version",
     )  # fmt: skip
     flavor = argument(REQUIRED, checks.name, renderable=True, doc="the kind of server: a name or an id")
-    os_username = argument(None, checks.optional(checks.name), doc="who asks")
-    os_password = argument(None, checks.optional(checks.name), doc="the password of who asks")
+    os_username = argument(None, checks.optional(checks.name), doc="the user who logs in")
+    os_password = argument(None, checks.optional(checks.name), doc="the user's password")
     os_tenant_name = argument(None, checks.optional(checks.name), doc="the project that the server belongs to")
-    os_auth_url = argument(None, checks.optional(checks.url), doc="where Keystone is")
-    os_user_domain = argument(None, checks.optional(checks.name), doc="the domain of who asks; None: the default one")
+    os_auth_url = argument(None, checks.optional(checks.url), doc="the URL of Keystone")
+    os_user_domain = argument(None, checks.optional(checks.name), doc="the user's domain; None: the default one")
     os_project_domain = argument(
         None, checks.optional(checks.name), doc="the domain of the project; None: the default one"
     )
     os_auth_args = argument(
         None,
         checks.optional(checks.mapping),
-        doc="how to log in, instead of these: the arguments of a plugin of Keystone, which `auth_type` names",
+        doc="the login, instead of these: arguments of the Keystone plugin that `auth_type` names",
     )
     block_devices = argument(
         None,
@@ -131,14 +129,14 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         None,
         checks.optional(_image),
         renderable=True,
-        doc="a name, an id, or a function that is given a list of images and gives one of them or its id",
+        doc="a name, an id, or a function that gets a list of images and returns one of them or its id",
     )
     meta = argument(None, checks.optional(checks.mapping), renderable=True, doc="metadata of the server")
     nova_args = argument(
         None,
         checks.optional(_nova_args),
         renderable=True,
-        doc="""further arguments, as novaclient calls them: `nics`, `security_groups`, `key_name`, `userdata`,
+        doc="""further arguments, by their names in novaclient: `nics`, `security_groups`, `key_name`, `userdata`,
         `availability_zone`, `config_drive`, …""",
     )
     client_version = argument("2", _version, doc="the version of Nova's API; `2.N`: with this microversion")
@@ -169,8 +167,7 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         await self.__call(lambda: self.__connect(wanted["region"]))
         self.instance_id = await self.__call(lambda: self.__create(wanted))
         while (state := await self.__call(self.__state))[0] == "BUILD":
-            waiting: Deferred[None] = deferLater(self.master.reactor, LOOK_S, lambda: None)
-            await waiting
+            await asyncSleep(LOOK_S, self.master.reactor)
         if state[0] != "ACTIVE":
             raise LatentWorkerFailedToSubstantiate(f"server {self.instance_id} is {state[0]}, not ACTIVE{state[1]}")
         return [self.instance_id or "", wanted["flavor"]]
@@ -186,18 +183,17 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         """Delete the server; see `AbstractLatentWorker.stop_instance`."""
         self.resetWorkerPropsOnBuild()
         if self.instance_id is None and self.__cloud is not None:
-            # An answer that did not come may have been that of a server.
+            # the answer with the id of a new server may have been lost
             self.instance_id = await self.__call(self.__find)
         while self.instance_id is not None:
             await self.__call(self.__delete)
             if fast or (await self.__call(self.__state))[0] == "DELETED":
                 self.instance_id = None
                 break
-            waiting: Deferred[None] = deferLater(self.master.reactor, LOOK_S, lambda: None)
-            await waiting
+            await asyncSleep(LOOK_S, self.master.reactor)
 
     async def find_instance(self) -> bool:
-        """Whether a server is there that this master started before, by its metadata: its agent knows the password."""
+        """Whether a server of this master exists already, by its metadata; its agent knows the password."""
         if holds_renderable(self.region):
             return False
         await self.__call(lambda: self.__connect(self.region))
@@ -205,12 +201,12 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         return self.instance_id is not None
 
     async def __call(self, function: Callable[[], Any]) -> Any:
-        return await self.__calls.call(self.__in_words, function)
+        return await self.__calls.call(self.__translating_errors, function)
 
     # in threads
 
-    def __in_words(self, function: Callable[[], Any]) -> Any:
-        """Call a function that asks OpenStack; what goes wrong is a start that failed, with words."""
+    def __translating_errors(self, function: Callable[[], Any]) -> Any:
+        """Call a function that asks OpenStack; errors of the package become LatentWorkerFailedToSubstantiate."""
         from keystoneauth1.exceptions import ClientException
         from openstack.exceptions import SDKException
 
@@ -258,7 +254,7 @@ class OpenStackLatentWorker(AbstractLatentWorker):
             "name": self.name,
             "flavor_id": flavor.id,
             "networks": "auto" if self.__version >= _NAMES_NETWORKS else None,
-            **_as_nova_has_it(wanted["nova_args"] or {}),
+            **_with_names_of_package(wanted["nova_args"] or {}),
             "image_id": self.__image_id(wanted["image"]) if wanted["image"] is not None else None,
             "block_device_mapping": devices or None,
             "metadata": {
@@ -287,13 +283,13 @@ class OpenStackLatentWorker(AbstractLatentWorker):
         if made.get("volume_size") is None:
             made.pop("volume_size", None)
             if made["source_type"] == "image" and made["destination_type"] == "volume":
-                # Nova itself knows the size of volumes and snapshots, but not of what is made of an image.
+                # Nova knows the size of volumes and snapshots, but not of a volume that is made from an image
                 image = self.__cloud.image.get_image(made["uuid"])
                 made["volume_size"] = max(image.min_disk or 0, math.ceil((image.size or 0) / 2**30), 1)
         return made
 
     def __state(self) -> tuple[str, str]:
-        """The state of the server, and why it is in that one, as far as Nova says so."""
+        """The state of the server, and Nova's reason for it as ``": reason"``, or empty."""
         from openstack.exceptions import NotFoundException
 
         try:
@@ -315,12 +311,12 @@ class OpenStackLatentWorker(AbstractLatentWorker):
 
 
 def _domain(whose: str, name: str | None) -> dict[str, str]:
-    """A domain by its name, or the one that every Keystone has."""
+    """The login's argument for a domain; None is the domain ``default``, which every Keystone has."""
     return {f"{whose}_domain_id": "default"} if name is None else {f"{whose}_domain_name": name}
 
 
-def _as_nova_has_it(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments by the names that Nova's API has for them."""
+def _with_names_of_package(given: Mapping[str, Any]) -> dict[str, Any]:
+    """``nova_args`` by their names in the package, with values in the form of Nova's API."""
     found = {_NOVA_NAMES[name]: value for name, value in given.items()}
     if isinstance(found.get("networks"), list | tuple):
         found["networks"] = [
@@ -337,6 +333,6 @@ def _as_nova_has_it(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _described(image: Any) -> SimpleNamespace:
-    """An image for the user's function: what Glance says, and under novaclient's names too."""
+    """An image for the user's function: Glance's attributes, also under novaclient's names."""
     known = {name: value for name, value in image.to_dict().items() if name.isidentifier()}
     return SimpleNamespace(**known | {"created": image.created_at, "updated": image.updated_at})

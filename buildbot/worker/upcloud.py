@@ -6,24 +6,21 @@ import re
 import shlex
 from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
-
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.interfaces import LatentWorkerCannotSubstantiate, LatentWorkerFailedToSubstantiate
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import asyncSleep, resolved
 from buildbot.util.httpclient import Answer, HttpError
 from buildbot.worker.container import DockerBaseWorker
 from buildbot.worker.latent import rendered_arguments
 
-#: seconds between looks at a server that starts or stops
+#: seconds between requests for the state of a server that starts or stops
 LOOK_S = 5.0
-#: servers that are listed at a time
+#: the number of servers in one list
 PAGE = 100
 RENDERED = ("image", "hostconfig")
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
-#: what may stand in ``hostconfig``, with what is taken where it does not
+#: the keys of ``hostconfig``, with their checks and defaults
 _HOST: dict[str, tuple[checks.Check, Any]] = {
     "zone": (checks.name, "de-fra1"),
     "plan": (checks.name, "1xCPU-1GB"),
@@ -62,8 +59,8 @@ class UpcloudLatentWorker(DockerBaseWorker):
         "name", "password", "api_username", "api_password", "image", "hostconfig", "base_url", "masterFQDN",
     )  # fmt: skip
     builds_may_be_incompatible = True
-    api_username = argument(REQUIRED, checks.name, doc="who asks UpCloud")
-    api_password = argument(REQUIRED, checks.name, doc="the password of who asks")
+    api_username = argument(REQUIRED, checks.name, doc="the user of UpCloud's API")
+    api_password = argument(REQUIRED, checks.name, doc="the user's password")
     image = argument(REQUIRED, checks.name, renderable=True, doc="a template that the disk is cloned from: title or id")
     hostconfig = argument(
         None,
@@ -73,7 +70,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
         (none), `os_disk_size` (10, GB), `user_data` (none); with the plan `custom` also `core_number` (1) and
         `memory_amount` (512, MB)""",
     )
-    base_url = argument("https://api.upcloud.com/1.3", checks.url, doc="where UpCloud's API is")
+    base_url = argument("https://api.upcloud.com/1.3", checks.url, doc="the URL of UpCloud's API")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -97,7 +94,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
         return [self.instance_id, str(wanted["image"])]
 
     def __server(self, template: str, wanted: dict[str, Any], environment: dict[str, str]) -> dict[str, Any]:
-        """The server, as the API takes it."""
+        """The description of the server, in the form of the API."""
         host, name = wanted["hostconfig"] or _host({}), self.getContainerName()
         disk = {"action": "clone", "storage": template, "title": name, "size": host["os_disk_size"]}
         server: dict[str, Any] = {
@@ -128,7 +125,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
         """Delete the server and its disk; see `AbstractLatentWorker.stop_instance`."""
         self.resetWorkerPropsOnBuild()
         if self.instance_id is None and self.__asked_for:
-            # an answer that did not come may have been that of a server
+            # the answer with the id of a new server may have been lost
             self.instance_id = await self.__find()
         self.__asked_for = False
         await self.__delete()
@@ -150,21 +147,20 @@ class UpcloudLatentWorker(DockerBaseWorker):
         self.instance_id = None
 
     async def __until(self, wanted: str) -> None:
-        """Wait until the server is in a state; when it is to stop, that it is gone will do."""
+        """Wait until the server is in a state; a server that no longer exists counts as stopped."""
         while (state := await self.__state()) != wanted:
             if wanted == "stopped" and state == "gone":
                 return
             if state in ("error", "gone"):
                 raise LatentWorkerFailedToSubstantiate(f"server {self.instance_id} is {state}, not {wanted}")
-            waiting: Deferred[None] = deferLater(self.master.reactor, LOOK_S, lambda: None)
-            await waiting
+            await asyncSleep(LOOK_S, self.master.reactor)
 
     async def __state(self) -> str:
         told = await self.__ask("GET", f"/server/{self.instance_id}", gone_is_fine=True)
         return str(told["server"]["state"]) if told else "gone"
 
     async def __find(self) -> str | None:
-        """The id of the server that has this worker's title."""
+        """The id of the server with this worker's title; None if there is none."""
         offset, wanted = 0, self.getContainerName()
         while True:
             told = await self.__ask("GET", "/server", params={"limit": PAGE, "offset": offset})
@@ -177,7 +173,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
             offset += PAGE
 
     async def __template(self, image: str) -> str:
-        """The id of a template."""
+        """The id of a template, by its id or title."""
         if _UUID.match(image):
             return image
         told = await self.__ask("GET", "/storage/template")
@@ -204,7 +200,7 @@ class UpcloudLatentWorker(DockerBaseWorker):
 
 
 def with_environment(script: str, environment: dict[str, str]) -> str:
-    """A script that has these variables in its environment; a text that is no script stays as it is."""
+    """A script that exports variables first; a text that is no script is returned unchanged."""
     first, newline, rest = script.partition("\n")
     if not first.startswith("#!"):
         return script

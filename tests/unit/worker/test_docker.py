@@ -90,7 +90,7 @@ async def test_no_port() -> None:
     buildid = await farm.build()
     await farm.ended()
     text = farm.master.build(buildid)["state_string"]
-    assert text.endswith("c['protocols'] has no port for msgpack_experimental_v7, which its agent would speak")
+    assert text.endswith("c['protocols'] has no port for msgpack_experimental_v7, the protocol of its agent")
     await farm.stop()
 
 

@@ -191,7 +191,7 @@ async def test_a_pod_that_stays() -> None:
     buildid = await place.farm.build()
     for _ in range(63):
         place.farm.clock.advance(1)
-    assert "is there still, 60 s after" in place.farm.master.build(buildid)["state_string"]
+    assert "still exists 60 s after" in place.farm.master.build(buildid)["state_string"]
     place.api.lingers = 0
     for _ in range(3):
         place.farm.clock.advance(1)
@@ -210,7 +210,7 @@ async def test_a_pod_that_stays() -> None:
             lambda: util.KubeHardcodedConfig("http://c", bearerToken="t", basicAuth={"user": "u", "password": "p"}),
             "bearerToken and basicAuth are both given",
         ),
-        (lambda: util.KubeHardcodedConfig("http://c", cert=3), "cert must be the path of a file, or a pair"),
+        (lambda: util.KubeHardcodedConfig("http://c", cert=3), "cert must be the path of a file, or those of certificate and key"),
         (lambda: util.KubeCtlProxyConfigLoader(proxy_port="x"), "proxy_port must be a whole number, not 'x'"),
     ],
 )
@@ -229,7 +229,7 @@ async def test_hardcoded() -> None:
     )  # fmt: skip
     access = await config.access()
     assert (access.url, access.auth, access.headers) == ("https://c:1", ("u", "p"), {"A": "b"})
-    assert access.tls == {"verify": True, "ca_file": "/ca", "cert_file": "/both", "key_file": "/both"}
+    assert access.tls == {"verify": True, "ca_file": "/ca", "cert_file": "/both", "key_file": None}
 
 
 async def test_in_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
