@@ -1,4 +1,4 @@
-"""A master's directory, as the commands see it."""
+"""A master's directory: its files, and whether a master runs there."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from buildbot.util.basedirlock import is_locked
 
 @dataclass(frozen=True)
 class Basedir:
-    """A directory that holds a master.
+    """A master's directory.
 
     Attributes:
-        path: absolute.
-        settings: how its process runs.
+        path: its absolute path.
+        settings: those of the master's process.
     """
 
     path: Path
@@ -32,36 +32,36 @@ class Basedir:
 
     @property
     def pidfile(self) -> Path:
-        """Holds the number of the running process."""
+        """The file with the id of the running process."""
         return self.path / "twistd.pid"
 
     def running(self) -> bool:
-        """Whether a master runs here now."""
+        """Whether a master runs in the directory."""
         try:
             return is_locked(self.path)
         except OSError as reason:
             raise click.ClickException(f"cannot read '{self.path}': {reason.strerror}") from None
 
     def pid(self) -> int:
-        """The number of the process that runs here.
+        """The id of the process that runs in the directory.
 
         Raises:
-            click.ClickException: the pid file does not say.
+            click.ClickException: the pid file does not have it.
         """
         try:
             return int(self.pidfile.read_text())
         except (OSError, ValueError):
             raise click.ClickException(
-                f"a master runs in '{self.path}', but '{self.pidfile.name}' does not tell its process id; "
+                f"a master runs in '{self.path}', but '{self.pidfile.name}' has no process id; "
                 f"find it with: fuser '{self.path}'"
             ) from None
 
 
 def find(directory: str) -> Basedir:
-    """The master in ``directory``.
+    """The master's directory at a path.
 
     Raises:
-        click.ClickException: there is none; the message says how to make one.
+        click.ClickException: there is no master; the message says how to make one.
     """
     path = Path(os.path.abspath(directory))
     if not path.is_dir():

@@ -15,7 +15,7 @@ from buildbot.scripts.options import quiet_option
 @click.argument("config", default=".", type=click.Path())
 @quiet_option
 def command(config: str, quiet: bool) -> None:
-    """Say everything that is wrong with a configuration.
+    """Report all mistakes in a configuration.
 
     CONFIG is a master's directory or a configuration file, by default the current directory. The file is
     run, but nothing is started, no port is opened and the database is not touched.

@@ -20,10 +20,10 @@ from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 @click.option("-f", "--force", is_flag=True, hidden=True, help="Accepted for old scripts: always so.")
 @quiet_option
 def command(basedir: str, force: bool, quiet: bool) -> None:
-    """Give the room of what was removed from the database of the master in BASEDIR back to the file system.
+    """Return the space of removed rows of the database of the master in BASEDIR to the file system.
 
-    The master must be stopped, and so must all others that share its database. Meanwhile as much room as the database
-    takes must be free. What is removed, and when, is said by c["retention"].
+    The master must be stopped, and so must all others that share its database. As much disk space as the database takes
+    must be free. c["retention"] says which rows are removed, and when.
     """
     found = basedirs.find(basedir)
     say = (lambda _: None) if quiet else click.echo
@@ -34,14 +34,14 @@ def command(basedir: str, force: bool, quiet: bool) -> None:
             compact(db_url_now(config, found.path), found.path)
     except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
         raise click.ClickException(failures.describe(reason, found.path)) from None
-    say("The database takes no more room than it needs.")
+    say("The space of removed rows is free.")
 
 
 def compact(db_url: str, basedir: Path) -> None:
-    """Write a database anew.
+    """Write the tables of a database anew, without the space of removed rows.
 
     Raises:
-        click.ClickException: it is not one of this version.
+        click.ClickException: its schema is not that of this version.
         DBAPIError: it cannot be used.
     """
     from buildbot.db.dialects import dialect_for

@@ -37,20 +37,20 @@ _CONFIG = "master.cfg"
 @basedir_argument
 @click.option(
     "--config-url", envvar="BUILDBOT_CONFIG_URL", metavar="URL",
-    help="Where the configuration is: a .tar.gz, or a master.cfg. Default: in BASEDIR already.",
+    help="The URL of the configuration: a .tar.gz, or a master.cfg. Default: it is in BASEDIR already.",
 )  # fmt: skip
 @click.option(
     "--config-dir", envvar="BUILDBOT_CONFIG_DIR", default="config", show_default=True, metavar="DIR",
-    help="Where in BASEDIR it is put, or is.",
+    help="The directory of the configuration, in BASEDIR.",
 )  # fmt: skip
 @click.option(
     "--wait", default=60.0, show_default=True, metavar="S", help="Seconds to wait for the server of the database."
 )
 def command(basedir: str, config_url: str | None, config_dir: str, wait: float) -> None:
-    """Be the process of a container: make what is missing in BASEDIR, and run the master in the foreground.
+    """Run as the process of a container: set up the master in BASEDIR, and run it in the foreground.
 
-    The configuration is fetched if BUILDBOT_CONFIG_URL says from where. The database is waited for and brought up to
-    date. The log goes to the terminal too; SIGTERM stops the master.
+    The configuration is fetched from BUILDBOT_CONFIG_URL, if that is set. The command waits for the database and brings
+    it up to date. The log goes to the terminal, too; SIGTERM stops the master.
     """
     path = Path(os.path.abspath(basedir))
     try:
@@ -69,14 +69,18 @@ def command(basedir: str, config_url: str | None, config_dir: str, wait: float) 
 
 
 def _upgraded(found: Basedir) -> None:
-    """Bring the database up to date, in a process of its own: one that has run a reactor cannot run another."""
+    """Bring the database up to date, in another process: a reactor runs only once in a process."""
     done = subprocess.run([sys.executable, "-m", "buildbot.scripts.container", str(found.path)], check=False)
     if done.returncode != 0:
         raise click.ClickException("the database cannot be brought up to date")
 
 
 def prepared(basedir: Path, directory: Path) -> Basedir:
-    """The master of a directory, which gets a ``buildbot.tac`` if it has none.
+    """The master's directory, with a ``buildbot.tac``, which is written if it is missing.
+
+    Args:
+        basedir: the master's directory.
+        directory: where ``master.cfg`` is looked for first.
 
     Raises:
         click.ClickException: there is no configuration.
@@ -94,10 +98,10 @@ def prepared(basedir: Path, directory: Path) -> Basedir:
 
 
 def fetch(url: str, directory: Path) -> None:
-    """Put the configuration at a URL into a directory.
+    """Fetch a configuration into a directory.
 
     Raises:
-        click.ClickException: it cannot be had, or is not what its name says.
+        click.ClickException: it cannot be fetched, is too large, or is no archive though its name says so.
         OSError: the directory cannot be written.
     """
     try:
@@ -117,11 +121,11 @@ def fetch(url: str, directory: Path) -> None:
     except (tarfile.TarError, EOFError, KeyError, OSError) as reason:
         if isinstance(reason, OSError) and reason.errno is not None:
             raise
-        raise click.ClickException(f"what is at {public_url(url)} cannot be unpacked: {reason}") from None
+        raise click.ClickException(f"the archive at {public_url(url)} cannot be unpacked: {reason}") from None
 
 
 def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
-    """Unpack an archive; of one that holds a single directory, the contents of that directory."""
+    """Unpack an archive; if it has a single directory at its top, the content of that directory."""
     members = archive.getmembers()
     tops = {PurePosixPath(member.name).parts[:1] for member in members} - {()}
     wrapped = len(tops) == 1 and not any(member.isfile() and "/" not in member.name for member in members)
@@ -129,7 +133,7 @@ def _unpack(archive: tarfile.TarFile, directory: Path) -> None:
         parts = PurePosixPath(member.name).parts
         inside = parts[1:] if wrapped else parts
         if inside:
-            # Nothing is written outside of the directory, even if the archive has such paths.
+            # the filter refuses paths of the archive that lead out of the directory
             archive.extract(member.replace(name="/".join(inside), deep=False), directory, filter="data")
 
 
@@ -137,12 +141,12 @@ def await_server(db_url: str, basedir: Path, wait_s: float) -> None:
     """Wait until the server of a database accepts connections.
 
     Raises:
-        click.ClickException: it does not in time; the message says why.
+        click.ClickException: it does not within ``wait_s`` seconds; the message has its error.
     """
     from buildbot.db.dialects import dialect_for
 
     if make_url(db_url).host is None:
-        return  # a file
+        return  # SQLite: a file
     engine = dialect_for(db_url, str(basedir)).create_engine()
     until = time.monotonic() + wait_s
     told = False
@@ -163,7 +167,7 @@ def await_server(db_url: str, basedir: Path, wait_s: float) -> None:
 
 
 def main() -> None:
-    """The process that brings the database up to date; its argument is the master's directory, which is locked."""
+    """The process that brings the database up to date; its argument is the master's directory, locked by its parent."""
     found = basedirs.find(sys.argv[1])
     try:
         config = load_config(found.path, found.settings.configfile)

@@ -10,7 +10,7 @@ from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.importing.target import Target
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.bringing import INCOMPLETE, bring
+from buildbot.scripts.filling import INCOMPLETE, fill
 from buildbot.scripts.options import basedir_argument, quiet_option
 from buildbot.secrets.ahead import db_url_now
 
@@ -26,16 +26,16 @@ from buildbot.secrets.ahead import db_url_now
 def command(destination_url: str, basedir: str, ignore_errors: bool, quiet: bool) -> None:
     """Copy the database of the master in BASEDIR to another one, of the same kind or not.
 
-    DESTINATION_URL is an empty database, for example postgresql://user:password@host/buildbot. Every row is copied,
-    the log of events and its clock too, so that clients go on where they were; then all is compared. All masters of
-    the database must be stopped. Run the command again after it was interrupted, or to bring the copy up to date; a
-    copy on which a master has run is not written over. To use the copy, write its URL as db_url into master.cfg.
+    DESTINATION_URL is an empty database, for example postgresql://user:password@host/buildbot. All rows are copied,
+    also the log of events and its clock, so that clients can continue with the copy; then all rows are compared. All
+    masters of the database must be stopped. Run the command again after an interruption, or to bring the copy up to
+    date; a copy on which a master has run is not changed. To use the copy, write its URL as db_url into master.cfg.
 
-    Exit codes: 0 the copy is equal; 1 it could not be made, the message says why; 2 the command line is wrong; 3 it is
-    not equal, and the rows are named.
+    Exit codes: 0 the copy is equal; 1 it failed, the message says why; 2 the command line is wrong; 3 the copy is not
+    equal, the rows that differ are listed.
     """
     found = basedirs.find(basedir)
-    report = bring(found, lambda progress: _copied(found, destination_url, progress), quiet)
+    report = fill(found, lambda progress: _copied(found, destination_url, progress), quiet)
     if report.left_out:
         click.echo(f"The copy is not equal: {len(report.left_out):,} rows differ.", err=True)
         raise click.exceptions.Exit(INCOMPLETE)
@@ -47,6 +47,6 @@ def _copied(found: Basedir, destination_url: str, progress: Progress) -> Report:
     source = Original(db_url_now(config, found.path), basedir)
     target = Target(destination_url, basedir)
     if source.dialect.url == target.dialect.url:
-        raise ImportRefusedError("DESTINATION_URL is the database that is to be copied")
+        raise ImportRefusedError("DESTINATION_URL is the database to copy")
     with source.opened(), target.opened(remembers=False):
         return Copy(source, target, progress).run()

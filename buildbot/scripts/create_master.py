@@ -51,10 +51,10 @@ def _count(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 )  # fmt: skip
 @click.option(
     "-l", "--log-count", default=str(Settings.maxRotatedFiles), show_default=True, callback=_count,
-    metavar="N", help="How many rotated logs are kept; None for all.",
+    metavar="N", help="The number of rotated logs to keep; None for all.",
 )  # fmt: skip
 @click.option("-n", "--no-logrotate", is_flag=True, help="Never rotate twistd.log; the same as --log-size 0.")
-@click.option("-f", "--force", is_flag=True, help="Write buildbot.tac anew if it is there.")
+@click.option("-f", "--force", is_flag=True, help="Write buildbot.tac anew if it exists.")
 @click.option("-r", "--relocatable", is_flag=True, hidden=True, help="Accepted for old scripts: always so.")
 @develop_option
 @quiet_option
@@ -74,7 +74,7 @@ def command(
 ) -> None:
     """Make a master in BASEDIR: a directory, its database, and a commented configuration to edit.
 
-    In a directory that has a master already, what is there is kept and what is missing is made.
+    If BASEDIR has a master already, existing files are kept and missing ones are made.
     """
     path = Path(os.path.abspath(basedir))
     say = (lambda _: None) if quiet else click.echo
@@ -95,7 +95,7 @@ def command(
             if configfile.exists():
                 say(f"keeping {configfile}")
             else:
-                # It holds the worker's password.
+                # it has the worker's password
                 configfile.touch(mode=0o600)
                 configfile.write_text(sample.render(db_url, repository, worker_password), encoding="utf-8")
                 say(f"writing {configfile}")

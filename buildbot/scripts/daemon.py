@@ -1,9 +1,9 @@
-"""A master in the background: a process of its own, in a session of its own, without a terminal.
+"""A master in the background: a process in its own session, without a terminal.
 
-`start` runs this module in a new interpreter (``python -m buildbot.scripts.daemon``) rather than forking:
-nothing of the command's process, threads or reactor, is carried over. Two things are: the lock of the
-directory, held without a gap, and one end of a pipe, over which the new process says once how its start
-went. The pipe closes when the process ends, so that a death without a word is noticed too.
+`start` runs this module in a new interpreter (``python -m buildbot.scripts.daemon``) instead of a fork, so that no
+thread and no reactor of the command is carried over. The new process inherits two descriptors: the lock of the
+directory, which is held without a gap, and one end of a pipe, to which it writes once whether it has started. The pipe
+is closed when the process ends, so a crash before that is noticed, too.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from buildbot.util.basedirlock import BasedirLock
 
 @dataclass(frozen=True)
 class Outcome:
-    """How the start of a master went.
+    """The outcome of the start of a master.
 
     Attributes:
         up: whether it runs.
-        text: the URL of its page (empty: it has none), or why it does not run.
-        pid: the number of its process.
+        text: the URL of its page (empty: it has none), or the reason why it does not run.
+        pid: the id of its process.
     """
 
     up: bool
@@ -43,12 +43,12 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None], time
 
     Args:
         basedir: the master's directory.
-        lock: its lock, held; the new process holds it too.
-        line: gets each line that the master logs meanwhile.
-        timeout_s: how long to wait for that; the master may come up later all the same. None: as long as it takes.
+        lock: its lock, held; the new process inherits it.
+        line: called with each line that the master logs meanwhile.
+        timeout_s: seconds to wait, after which the master may still come up; None: no limit.
 
     Raises:
-        OSError: the log cannot be written, or no process can be started.
+        OSError: the log cannot be written, or the process cannot be started.
     """
     follower = Follower(basedir.log)
     receiver, sender = os.pipe()
@@ -57,7 +57,7 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None], time
             [sys.executable, "-P", "-m", __name__, str(basedir.path), str(lock.fileno()), str(sender)],
             cwd=basedir.path,
             stdin=subprocess.DEVNULL,
-            # What Python itself says of a crash belongs into the log.
+            # Python's own message on a crash goes to the log
             stdout=log,
             stderr=log,
             pass_fds=(lock.fileno(), sender),
@@ -85,7 +85,7 @@ def start(basedir: Basedir, lock: BasedirLock, line: Callable[[str], None], time
 
 
 def _wait(receiver: int, follower: Follower, line: Callable[[str], None], timeout_s: float | None) -> bytes:
-    """The text that the new process wrote before it closed the pipe; TimeoutError if that takes too long."""
+    """All that the new process writes to the pipe before it is closed; TimeoutError after ``timeout_s``."""
     said = b""
     until = None if timeout_s is None else time.monotonic() + timeout_s
     while True:
@@ -111,14 +111,14 @@ def main() -> int:
         os.set_inheritable(descriptor, False)
 
     def report(up: bool, text: str) -> None:
-        # The process that started this one may have stopped waiting.
+        # the command may have stopped waiting
         with suppress(BrokenPipeError):
             os.write(sender, json.dumps({"up": up, "text": text}).encode())
         os.close(sender)
 
     try:
         return runner.run(basedir, report)
-    except OSError as reason:  # neither log nor pid file
+    except OSError as reason:  # the log or the pid file cannot be written
         report(False, failures.describe(reason, basedir.path))
         return 1
 

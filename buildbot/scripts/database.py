@@ -1,4 +1,4 @@
-"""Making and upgrading the database of a master from the command line, with progress."""
+"""The database of a master, for commands: upgrades with progress, and work on the state layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Steps(logging.Handler):
-    """Passes on what Alembic says of each step of a migration."""
+    """Calls a function with Alembic's message on each step of a migration."""
 
     def __init__(self, line: Callable[[str], None]) -> None:
         super().__init__(logging.INFO)
@@ -29,15 +29,15 @@ class _Steps(logging.Handler):
 
 
 def upgrade(db_url: str, basedir: Path, line: Callable[[str], None]) -> None:
-    """Bring a database to the schema of this version; an empty one is made complete.
+    """Bring a database to the schema of this version; in an empty one the schema is made.
 
     Args:
         db_url: its URL.
         basedir: the master's directory.
-        line: gets one line for each step.
+        line: called with a line for each step.
 
     Raises:
-        click.ClickException: it could not be done; the database is at the last step that succeeded.
+        click.ClickException: a step failed; the database is at the last step that succeeded.
     """
     steps = _Steps(line)
     logger = logging.getLogger("alembic.runtime.migration")
@@ -56,29 +56,27 @@ def upgrade(db_url: str, basedir: Path, line: Callable[[str], None]) -> None:
 
 
 def run_on_database(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """What ``work(master)`` gives, on the state layer of a master whose database is up to date.
+    """The result of ``work(master)``, on the state layer of a master whose database is up to date.
 
     Raises:
         click.ClickException: the database cannot be used, with the reason.
     """
-    results: list[T] = []
     try:
-        run(lambda: _worked(db_url, basedir, work, results))
+        return run(lambda: _worked(db_url, basedir, work))
     except click.ClickException:
         raise
     except Exception as reason:
         raise click.ClickException(failures.describe(reason, basedir)) from (
             None if failures.is_expected(reason) else reason
         )
-    return results[0]
 
 
-async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]], results: list[T]) -> None:
+async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     from buildbot.state import default_name, openMaster
 
     master = await openMaster(db_url, default_name(basedir), basedir=basedir)
     try:
-        results.append(await work(master))
+        return await work(master)
     finally:
         await master.close()
 
@@ -86,6 +84,6 @@ async def _worked(db_url: str, basedir: Path, work: Callable[[Any], Coroutine[An
 async def _upgraded(db_url: str, basedir: Path) -> None:
     from buildbot.state import default_name, openMaster
 
-    # Opening registers a master; it is to be the one that will run here.
+    # opening a database registers a master: it must have the name of the one that will run here
     master = await openMaster(db_url, default_name(basedir), upgrade=True, basedir=basedir)
     await master.close()

@@ -11,13 +11,20 @@ from buildbot.scripts.options import quiet_option
 
 
 @click.command("dataspec")
-@click.option("-o", "--out", default="dataspec.json", show_default=True, metavar="FILE", help="Where to; - for here.")
-@click.option("-g", "--global", "name", metavar="NAME", help="As a script that sets this global variable.")
+@click.option(
+    "-o",
+    "--out",
+    default="dataspec.json",
+    show_default=True,
+    metavar="FILE",
+    help="The file to write; - for standard output.",
+)
+@click.option("-g", "--global", "name", metavar="NAME", help="Write a script that sets this global variable.")
 @quiet_option
 def command(out: str, name: str | None, quiet: bool) -> None:
-    """Write a description of the Data API as JSON: each path, and the fields of what is there.
+    """Write a description of the Data API as JSON: each path, with the fields of its resources.
 
-    It is what /api/v2/application.spec gives. A description for programs is /api/v2/openapi.json.
+    It equals /api/v2/application.spec. A description in the OpenAPI format is /api/v2/openapi.json.
     """
     if name is not None and not name.isidentifier():
         raise click.BadParameter(f"{name!r} is no name of a variable", param_hint="--global")
@@ -29,12 +36,12 @@ def command(out: str, name: str | None, quiet: bool) -> None:
 
 
 def described() -> list[dict[str, Any]]:
-    """The paths of the Data API, as ``application.spec`` gives them."""
-    # Importing every noun would make the help of other commands slow.
+    """The paths of the Data API, in the form of ``application.spec``."""
+    # imported here: the nouns would make the help of other commands slow
     from buildbot.data.endpoints import Endpoints
     from buildbot.db.connector import DBConnector
 
-    # What there is depends on no database, so none is opened.
+    # the paths depend on no database, so none is opened
     endpoints = Endpoints(DBConnector.__new__(DBConnector)).all
     return [
         {"path": each.path.pattern, "type": each.name, "plural": each.plural, "type_spec": each.type_spec}

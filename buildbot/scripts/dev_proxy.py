@@ -27,19 +27,23 @@ def _url(ctx: click.Context, param: click.Parameter, value: str) -> str:
 @click.command("dev-proxy")
 @click.option(
     "-b", "--buildbot_url", "--buildbot-url", "url", required=True, callback=_url, metavar="URL",
-    help="The other master, as its buildbotURL.",
+    help="The URL of the other master, its buildbotURL.",
 )  # fmt: skip
-@click.option("-p", "--port", default=8011, show_default=True, type=click.IntRange(0, 65535), help="Where it listens.")
+@click.option(
+    "-p", "--port", default=8011, show_default=True, type=click.IntRange(0, 65535), help="The port to listen on."
+)
 @click.option(
     "--plugins", default="{}", callback=_plugins, metavar="JSON",
-    help="Views of the page of buildbot-www and their options; without any, our own page is shown.",
+    help="Views of the page of buildbot-www, with options; without any, Tenfold's own page is shown.",
 )  # fmt: skip
-@click.option("--auth_cookie", "--auth-cookie", "cookie", help="The value of the cookie of a session there.")
-@click.option("--unsafe_ssl", "--unsafe-ssl", "unsafe", is_flag=True, help="Take any certificate of the other master.")
+@click.option("--auth_cookie", "--auth-cookie", "cookie", help="The value of the session cookie of the other master.")
+@click.option(
+    "--unsafe_ssl", "--unsafe-ssl", "unsafe", is_flag=True, help="Accept any certificate of the other master."
+)
 def command(url: str, port: int, plugins: dict[str, Any], cookie: str | None, unsafe: bool) -> None:
     """Show the page that is installed here with the data of another master, until Ctrl-C.
 
-    For those who write views of the page. It listens on this machine only.
+    It is for developers of the page. It listens on the loopback interface only.
     """
     from twisted.internet import reactor as installed
     from twisted.internet.defer import ensureDeferred
@@ -66,7 +70,7 @@ def command(url: str, port: int, plugins: dict[str, Any], cookie: str | None, un
 
 
 async def serve(reactor: Any, url: str, port: int, plugins: dict[str, Any], cookie: str | None, verify: bool) -> Any:
-    """Listen; the port."""
+    """Begin to listen on 127.0.0.1; the listening port. The other arguments are those of `DevProxy`."""
     from buildbot.util import tcp
     from buildbot.util.httpclient import HttpClient
     from buildbot.www.app import plain_error

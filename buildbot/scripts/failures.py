@@ -1,7 +1,7 @@
-"""The messages of a master that cannot start: one clear message for each known reason.
+"""Messages for the errors of a master that cannot start, one for each known reason.
 
-The errors' own modules are imported when there is an error: those of the database and of the configuration take longer
-to import than most commands take to run.
+The modules of the errors are imported only when there is an error: those of the database and of the configuration take
+longer to import than most commands take to run.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 def describe(reason: BaseException, basedir: Path) -> str:
-    """What went wrong and what to do about it.
+    """A message with the error and what to do about it.
 
     Args:
-        reason: what was raised while a master started, or one of its commands ran.
+        reason: an exception of a master that starts, or of a command.
         basedir: the master's directory.
     """
     from sqlalchemy.exc import DBAPIError
@@ -33,7 +33,7 @@ def describe(reason: BaseException, basedir: Path) -> str:
     if isinstance(reason, ConfigErrors):
         return "the configuration has mistakes:\n" + "\n".join(f"  {line}" for line in reason.errors)
     if isinstance(reason, DatabaseNotReadyError):
-        # The message names the command; with the directory it can be copied.
+        # repeated with the directory, so that the command can be copied
         return f"{reason}\nBring the database up to date with: buildbot upgrade-master '{basedir}'"
     if isinstance(reason, UnknownSchemaError):
         return f"{reason}. Look at db_url in master.cfg"
@@ -50,7 +50,7 @@ def describe(reason: BaseException, basedir: Path) -> str:
 
 
 def is_expected(reason: BaseException) -> bool:
-    """Whether `describe` says all that is useful, so that no traceback is needed."""
+    """Whether the message of `describe` is enough, so that no traceback is needed."""
     from sqlalchemy.exc import DBAPIError
     from twisted.internet.error import CannotListenError
 

@@ -13,11 +13,11 @@ from buildbot.importing.source import Source
 from buildbot.importing.target import Target
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.bringing import INCOMPLETE, bring
+from buildbot.scripts.filling import INCOMPLETE, fill
 from buildbot.scripts.options import quiet_option
 from buildbot.secrets.ahead import db_url_now
 
-#: holds every row that was left out, with the reason
+#: the file with all rows that were left out, and the reasons
 LEFT_OUT = "import-left-out.txt"
 
 
@@ -26,20 +26,20 @@ LEFT_OUT = "import-left-out.txt"
 @click.option("--from", "source_url", required=True, metavar="URL", help="The database of the Buildbot installation.")
 @quiet_option
 def command(directory: str, source_url: str, quiet: bool) -> None:
-    """Bring the database of a Buildbot 4 installation into that of the master in DIRECTORY.
+    """Import the database of a Buildbot 4 installation into that of the master in DIRECTORY.
 
-    Everything keeps its number, so links stay. The old master may run meanwhile; the new one must not, and must never
-    have run on its database. Run the command again to bring over what has come since, and again after it was
-    interrupted. What was running when it was read ends with RETRY, unless a later run finds it ended.
+    All rows keep their ids, so links stay valid. The old master may run meanwhile; the new one must not, and must never
+    have run on its database. Run the command again to import newer rows, or after an interruption. A build that was
+    running when it was read ends with RETRY, unless a later run finds its end.
 
     URL is the old master's db_url, for example postgresql://user:password@host/buildbot or
-    sqlite:////path/to/the/old/master/state.sqlite. Nothing is changed there.
+    sqlite:////path/to/the/old/master/state.sqlite. The old database is only read.
 
-    Exit codes: 0 everything was brought over; 1 it could not be done, the message says why; 2 the command line is
-    wrong; 3 done, but some rows were left out: they are listed in import-left-out.txt in DIRECTORY.
+    Exit codes: 0 all rows were imported; 1 it failed, the message says why; 2 the command line is wrong; 3 some rows
+    were left out, they are listed in import-left-out.txt in DIRECTORY.
     """
     found = basedirs.find(directory)
-    report = bring(found, lambda progress: _imported(found, source_url, progress), quiet)
+    report = fill(found, lambda progress: _imported(found, source_url, progress), quiet)
     if report.left_out:
         count = len(report.left_out)
         click.echo(f"{count:,} rows were left out or changed; listed in '{found.path / LEFT_OUT}'.", err=quiet)

@@ -1,4 +1,4 @@
-"""twistd.log: written with rotation by the master, followed by the commands that wait for it."""
+"""twistd.log: the master writes and rotates it, and commands that wait for the master follow it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from twisted.python.logfile import LogFile
 from buildbot.scripts.settings import Settings
 from buildbot.util.redaction import known
 
-#: who may read a log: the master's account and its group
+#: permissions of a log: the master's account may write it, its group may read it
 LOG_MODE = 0o640
 
 
 def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
-    """Send everything that is logged to ``path``.
+    """Begin to write all log events to a file.
 
     Args:
-        path: the log file; rotated by size as ``settings`` say (``.1`` is the newest of the old).
-        echo: a stream that gets the same text; then standard output stays as it is.
+        path: the log file.
+        settings: when it is rotated; ``.1`` is the newest of the rotated files.
+        echo: a stream that gets the same text, or None; with a stream, standard output is not redirected to the log.
 
     Raises:
         OSError: the file cannot be written.
@@ -34,7 +35,7 @@ def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
         maxRotatedFiles=settings.maxRotatedFiles,
         defaultMode=LOG_MODE,
     )
-    # Twisted's stubs know neither that a LogFile is written to as a file nor what implements its interfaces.
+    # Twisted's stubs do not know that a LogFile can be written like a file, nor the implementers of interfaces
     observers: list[Any] = [textFileLogObserver(cast(IO[Any], _WithoutSecrets(file)))]
     if echo is not None:
         observers.append(textFileLogObserver(cast(IO[Any], _WithoutSecrets(echo))))
@@ -42,23 +43,23 @@ def begin(path: Path, settings: Settings, echo: IO[Any] | None = None) -> None:
 
 
 class _WithoutSecrets:
-    """A file that gets texts, a whole event each, with the names of secrets in place of their values."""
+    """Writes to a file, with the values of secrets replaced by their names; each text is a whole event."""
 
     def __init__(self, file: Any) -> None:
         self._file = file
         self.encoding = getattr(file, "encoding", None)
 
     def write(self, text: str) -> None:
-        """A text of an event."""
+        """Write the text of an event."""
         self._file.write(known.clean(text))
 
     def flush(self) -> None:
-        """Have it written."""
+        """Flush the file."""
         self._file.flush()
 
 
 class Follower:
-    """The lines that are added to a log from now on, across rotation.
+    """Reads the lines that are added to a log from now on, across rotation.
 
     Args:
         path: the log file, which need not exist yet.

@@ -1,7 +1,7 @@
-"""``.buildbot/options``: defaults of the commands that people run in their own trees.
+"""``.buildbot/options``: defaults of the commands that users run in their source trees.
 
-It is looked for in the current directory, then in those above it, at last in the home directory; the first one found is
-run as Python, and its names are the defaults.
+The file is looked for in the current directory, in its parents, and in the home directory. The first one found is run
+as a Python program, whose global names are the defaults.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _PLACE = Path(".buildbot") / "options"
 
 
 def find(start: Path, home: Path) -> Path | None:
-    """The file that counts in a directory; None if there is none."""
+    """The file for a directory ``start``; None if there is none."""
     for directory in (start, *start.parents, home):
         if (directory / _PLACE).is_file():
             return directory / _PLACE
@@ -24,10 +24,14 @@ def find(start: Path, home: Path) -> Path | None:
 
 
 def read(start: Path | None = None, home: Path | None = None) -> dict[str, Any]:
-    """The names that the file sets; empty without one.
+    """The names that the file sets; empty without a file.
+
+    Args:
+        start: the directory; None: the current one.
+        home: the home directory; None: the user's.
 
     Raises:
-        click.ClickException: it belongs to somebody else, so that running it would be unwise, or it fails.
+        click.ClickException: it belongs to another user, so it is not run; or it fails.
     """
     path = find((start or Path.cwd()).absolute(), home or Path.home())
     if path is None:

@@ -1,4 +1,4 @@
-"""Calling what a master offers to programs over PB."""
+"""Calls of a master's methods over PB."""
 
 from __future__ import annotations
 
@@ -8,20 +8,18 @@ from buildbot.scripts.reactor import run
 
 
 def ask(host: str, port: int, user: str, password: str, method: str, *args: Any) -> Any:
-    """Log in, call a method of the master, and return its result; every failure is raised.
+    """Log in, call a method of the master, and return its result; errors of any kind are raised.
 
     Args:
-        host, port: where the master listens.
-        user, password: of the login.
-        method: without ``perspective_``.
-        args: values that PB carries.
+        host, port: the address of the master.
+        user, password: the login.
+        method: the name of the method, without ``perspective_``.
+        args: its arguments; PB must be able to send them.
     """
-    answers: list[Any] = []
-    run(lambda: _asked(answers, host, port, user, password, method, *args))
-    return answers[0]
+    return run(lambda: _asked(host, port, user, password, method, *args))
 
 
-async def _asked(answers: list[Any], host: str, port: int, user: str, password: str, method: str, *args: Any) -> None:
+async def _asked(host: str, port: int, user: str, password: str, method: str, *args: Any) -> Any:
     from twisted.cred.credentials import UsernamePassword
     from twisted.internet import reactor as installed
     from twisted.spread import pb
@@ -31,13 +29,13 @@ async def _asked(answers: list[Any], host: str, port: int, user: str, password: 
     connection = reactor.connectTCP(host, port, factory)
     try:
         perspective = await factory.login(UsernamePassword(user.encode(), password.encode()))
-        answers.append(await perspective.callRemote(method, *args))
+        return await perspective.callRemote(method, *args)
     finally:
         connection.disconnect()
 
 
 def words(reason: Exception) -> str:
-    """The text of a failure; an error of the master is its class and its message."""
+    """The text of an error; for an error of the master, the message that it sent."""
     from twisted.cred.error import UnauthorizedLogin
     from twisted.spread import pb
 

@@ -1,27 +1,32 @@
-"""Work of a command that needs a reactor."""
+"""Coroutines of commands, run on a reactor."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import click
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.python.failure import Failure
 
+T = TypeVar("T")
 
-def run(work: Callable[[], Any]) -> None:
-    """Run a coroutine to its end on the reactor of this process, which has no other use; what it raises is raised."""
+
+def run(work: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> T:
+    """The result of a coroutine, which runs to its end on the reactor of this process; that runs only once.
+
+    Raises:
+        click.ClickException: the reactor was stopped before; and every error of the coroutine.
+    """
     from twisted.internet import reactor as installed
 
     reactor: Any = installed
-    outcome: list[Any] = []
+    outcome: list[T | Failure] = []
 
     def begin() -> None:
-        deferred: Deferred[None] = ensureDeferred(work())
-        deferred.addBoth(finish)
+        ensureDeferred(work()).addBoth(finish)
 
-    def finish(result: Any) -> None:
+    def finish(result: T | Failure) -> None:
         outcome.append(result)
         reactor.stop()
 
@@ -31,3 +36,4 @@ def run(work: Callable[[], Any]) -> None:
         raise click.ClickException("interrupted")
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
+    return outcome[0]

@@ -29,8 +29,8 @@ from buildbot.scripts.stop import send
 def command(basedir: str, timeout: float, quiet: bool) -> None:
     """Make the running master in BASEDIR read its configuration again, without stopping builds.
 
-    If the new configuration has a mistake, the master goes on with the old one and this command fails,
-    saying what is wrong. Sending SIGHUP to the process does the same; the answer is then in twistd.log.
+    If the new configuration has mistakes, the master keeps the old one, and the command reports them and fails. The
+    signal SIGHUP has the same effect; the answer is in twistd.log then.
     """
     found = basedirs.find(basedir)
     if not found.running():
@@ -38,16 +38,17 @@ def command(basedir: str, timeout: float, quiet: bool) -> None:
     follower = Follower(found.log)
     send(found, found.pid(), signal.SIGHUP)
     if not _done(found, follower, timeout, quiet):
-        raise click.ClickException("the new configuration was not taken; the master goes on with the old one")
+        raise click.ClickException("the master refused the new configuration and keeps the old one")
     if not quiet:
         click.echo("The master has the new configuration.")
 
 
 def _done(found: Basedir, follower: Follower, timeout_s: float, quiet: bool) -> bool:
+    """Print the log of the reconfiguration; whether it succeeded. ClickException if there is no answer."""
     until = time.monotonic() + timeout_s
     begun = False
     while True:
-        # Asked before reading, so that the last words of a process that ends are read.
+        # asked before the log is read, so that the last lines of a process that ends are read
         running = found.running()
         for line in follower.lines():
             begun = begun or life.RECONFIG_BEGIN in line

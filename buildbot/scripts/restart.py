@@ -12,9 +12,9 @@ from buildbot.scripts.stop import stop
 
 @click.command("restart")
 @basedir_argument
-@click.option("-c", "--clean", is_flag=True, help="Let the builds that run end first; waits for them without a limit.")
+@click.option("-c", "--clean", is_flag=True, help="Let running builds end first; there is no limit of time.")
 @start_timeout_option
-@click.option("--nodaemon", is_flag=True, help="Stay in the foreground after starting; Ctrl-C stops it.")
+@click.option("--nodaemon", is_flag=True, help="Run the master in the foreground; Ctrl-C stops it.")
 @click.option(
     "--timeout",
     default=60.0,

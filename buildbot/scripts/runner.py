@@ -1,8 +1,7 @@
-"""The process of a master that `buildbot start` has made: from an empty reactor to its end.
+"""The process of a master that `buildbot start` has made.
 
-`run` owns the process: it starts the log, writes the pid file, runs the reactor and gives the exit code. It
-is the same with and without a terminal; its caller learns from ``report`` that the master is up or
-why it is not.
+`run` starts the log, writes the pid file, runs the reactor and returns the exit code, with and without a terminal. It
+calls ``report`` when the master is up or has failed.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ def run(basedir: Basedir, report: Report, echo: bool = False) -> int:
 
     Args:
         basedir: the master's directory.
-        report: told once how the start went.
-        echo: log to standard output too.
+        report: called once, ``report(up, text)``: whether the master is up, and the URL of its page or the reason.
+        echo: log to standard output, too.
 
     Returns:
         The exit code: 0 after a clean stop, 1 if the master could not start or had to end.
@@ -36,7 +35,7 @@ def run(basedir: Basedir, report: Report, echo: bool = False) -> int:
     logfile.begin(basedir.log, basedir.settings, sys.stdout if echo else None)
     basedir.pidfile.write_text(f"{os.getpid()}\n")
     try:
-        # Importing the reactor installs it, which only a process that runs one may do.
+        # the import installs the reactor, which only a process that runs it may do
         from twisted.internet import reactor
 
         use_monotonic_time(reactor)

@@ -1,4 +1,4 @@
-"""The sample configuration, with what differs between installations filled in."""
+"""The sample configuration, with the values of an installation."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def render(db_url: str = DEFAULT_DB_URL, repository: str = DEFAULT_REPOSITORY, p
     """The text of a master.cfg that builds ``repository``.
 
     Args:
-        db_url: the database.
-        repository: the git repository it watches, a URL or a path.
-        password: the password of the one worker.
+        db_url: the URL of the database.
+        repository: the git repository that it polls, a URL or a path.
+        password: the password of its worker.
     """
     text = files("buildbot.scripts").joinpath(NAME).read_text(encoding="utf-8")
     for place, value in (("@DB_URL@", db_url), ("@REPOSITORY@", repository), ("@PASSWORD@", password)):
@@ -25,7 +25,7 @@ def render(db_url: str = DEFAULT_DB_URL, repository: str = DEFAULT_REPOSITORY, p
 
 
 def write_sample(basedir: Path) -> None:
-    """Put the sample of this version beside a master.cfg.
+    """Write the sample of this version into a master's directory.
 
     Raises:
         OSError: it cannot be written.

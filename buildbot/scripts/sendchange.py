@@ -8,12 +8,13 @@ from typing import Any
 import click
 
 from buildbot.scripts import optionsfile
+from buildbot.scripts.options import host_and_port
 from buildbot.scripts.pbclient import ask, words
 
 SYSTEMS = ("cvs", "svn", "darcs", "hg", "bzr", "git", "mtn", "p4")
 
 
-#: what ``.buildbot/options`` may set, by its names: the option's name here; of two names for one the first counts
+#: names of ``.buildbot/options``, and the parameters whose defaults they are; ``who`` wins over ``username``
 _DEFAULTS = {
     "master": "address",
     "who": "who",
@@ -41,12 +42,14 @@ class _WithDefaults(click.Command):
 
 @click.command("sendchange", cls=_WithDefaults)
 @click.argument("files", nargs=-1)
-@click.option("-m", "--master", "address", required=True, help="Where the change source is: HOST:PORT.", metavar="H:P")
 @click.option(
-    "-a", "--auth", default="change:changepw", help="USER:PASSWORD; the password is asked for where it is left out.",
+    "-m", "--master", "address", required=True, help="The address of the change source: HOST:PORT.", metavar="H:P"
+)
+@click.option(
+    "-a", "--auth", default="change:changepw", help="USER:PASSWORD; the command asks for a password that is left out.",
     metavar="U:P",
 )  # fmt: skip
-@click.option("-W", "--who", required=True, help="Who made the change.")
+@click.option("-W", "--who", required=True, help="The author of the change.")
 @click.option("-R", "--repository", default="", help="The address of the repository.")
 @click.option("-P", "--project", default="", help="The project.")
 @click.option("-b", "--branch", help="The branch.")
@@ -57,10 +60,10 @@ class _WithDefaults(click.Command):
 @click.option("-p", "--property", "properties", multiple=True, help="NAME:VALUE, a property; may be repeated.")
 @click.option("-c", "--comments", help="The message of the commit.")
 @click.option("-F", "--logfile", type=click.File(), help="A file that holds the message; - for the standard input.")
-@click.option("-w", "--when", type=float, help="When it was made, in Unix seconds.")
+@click.option("-w", "--when", type=float, help="The time of the change, in Unix seconds.")
 @click.option("-l", "--revlink", default="", help="A link to the revision.")
-@click.option("-s", "--vc", type=click.Choice(SYSTEMS), help="The system that knows the author by this name.")
-@click.option("-e", "--encoding", default="utf8", help="Of the arguments, where the terminal does not say.")
+@click.option("-s", "--vc", type=click.Choice(SYSTEMS), help="The version control system of the author's name.")
+@click.option("-e", "--encoding", default="utf8", help="The encoding of arguments that are not in the terminal's.")
 def command(
     files: Sequence[str],
     address: str,
@@ -85,9 +88,7 @@ def command(
 
     Defaults are in .buildbot/options, here, above or in the home directory: master, who, auth, branch and so on.
     """
-    host, colon, port = address.rpartition(":")
-    if not colon or not port.isdigit():
-        raise click.UsageError(f"--master must be HOST:PORT, not {address!r}")
+    host, port = host_and_port(address)
     user, colon, password = auth.partition(":")
     if not colon:
         password = click.prompt(f"Password of {user}", hide_input=True)
@@ -116,7 +117,7 @@ def command(
     except (LookupError, UnicodeError) as reason:
         raise click.UsageError(f"--encoding {encoding}: {reason}") from None
     try:
-        ask(host, int(port), user, password, "addChange", change)
+        ask(host, port, user, password, "addChange", change)
     except Exception as reason:
         raise click.ClickException(f"change not sent: {words(reason)}") from None
     click.echo("change sent successfully")
@@ -130,7 +131,7 @@ def _pair(given: str) -> tuple[str, str]:
 
 
 def _text(value: Any, encoding: str) -> Any:
-    """A value whose texts are read in an encoding where Python could not read them."""
+    """A value whose texts are decoded in ``encoding``, if Python could not decode them."""
     if isinstance(value, str):
         return value.encode("utf-8", "surrogateescape").decode(encoding) if not _is_clean(value) else value
     if isinstance(value, list):

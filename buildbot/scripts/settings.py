@@ -1,7 +1,7 @@
-"""The settings of a master's process, kept in ``buildbot.tac`` beside its master.cfg.
+"""The settings of a master's process, in the file ``buildbot.tac`` of its directory.
 
-It is a program of ``twistd``, as in existing master directories. Here it is only read: assignments of plain values to
-the names below count, everything else in it is passed over and nothing is run.
+The file is a program for ``twistd``, as in existing master directories. Here it is only parsed, not run: assignments of
+literals to the names below are the settings, all other code is ignored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from pathlib import Path
 FILE = "buildbot.tac"
 
 
-#: what `twistd -ny buildbot.tac` runs; `buildbot start` does not
+#: the program that `twistd -ny buildbot.tac` runs; `buildbot start` does not run it
 _APPLICATION = """
 import os
 
@@ -41,13 +41,13 @@ class BadSettingsError(Exception):
 
 @dataclass(frozen=True)
 class Settings:
-    """How the process of a master runs.
+    """The settings of a master's process.
 
     Attributes:
         configfile: name of the configuration file, relative to the master's directory.
-        rotateLength: bytes after which twistd.log is rotated; 0: never.
-        maxRotatedFiles: how many rotated logs are kept; None: all.
-        umask: the process's umask; None: as it was started.
+        rotateLength: size in bytes at which twistd.log is rotated; 0: never.
+        maxRotatedFiles: the number of rotated logs that are kept; None: all.
+        umask: the process's umask; None: it is not changed.
     """
 
     configfile: str = "master.cfg"
@@ -61,17 +61,17 @@ class Settings:
             "# Settings of this master's process, read by `buildbot start`.\n"
             "# The configuration file, relative to this directory.\n"
             f"configfile = {self.configfile!r}\n"
-            "# Bytes after which twistd.log is rotated, 0: never; how many old ones are kept, None: all.\n"
+            "# Bytes at which twistd.log is rotated, 0: never; the number of old logs that are kept, None: all.\n"
             f"rotateLength = {self.rotateLength!r}\n"
             f"maxRotatedFiles = {self.maxRotatedFiles!r}\n"
-            "# None: as the process was started.\n"
+            "# None: the umask is not changed.\n"
             f"umask = {self.umask!r}\n"
             f"{_APPLICATION}"
         )
 
 
 def read(basedir: Path) -> Settings:
-    """The settings of a master's directory; defaults for what is not set, or without the file.
+    """The settings of a master's directory; a setting that is missing has its default.
 
     Raises:
         BadSettingsError: the file cannot be read or parsed, or a value is of the wrong kind.
@@ -92,7 +92,7 @@ def read(basedir: Path) -> Settings:
         try:
             value = ast.literal_eval(statement.value)
         except (ValueError, TypeError):
-            # Computed by the program that the file once was; none of the settings are.
+            # a computed value: none of the settings are computed
             continue
         found.update((target.id, value) for target in statement.targets if isinstance(target, ast.Name))
     defaults = Settings()
@@ -110,7 +110,7 @@ def read(basedir: Path) -> Settings:
 def _number(path: Path, name: str, found: dict[str, object], default: int | None) -> int | None:
     value = found.get(name, default)
     if isinstance(value, str):
-        # Older files hold numbers as text, umasks in octal.
+        # older files have numbers as text, umasks in octal
         try:
             value = int(value, 0) if value != "None" else None
         except ValueError:

@@ -21,8 +21,8 @@ from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 def command(basedir: str, nodaemon: bool, start_timeout: float | None, quiet: bool) -> None:
     """Start the master in BASEDIR (by default the current directory).
 
-    Returns when the master is up, showing what it logs meanwhile, or fails with the reason why it is not. A
-    second master in the same directory is refused. The log is twistd.log in BASEDIR.
+    The command shows the master's log until the master is up, or fails with the reason. A second master in the same
+    directory is refused. The log is twistd.log in BASEDIR.
     """
     start(basedirs.find(basedir), nodaemon, quiet, start_timeout)
 
@@ -31,10 +31,10 @@ def start(found: Basedir, nodaemon: bool, quiet: bool, timeout_s: float | None =
     """Start a master; does not return with ``nodaemon``.
 
     Args:
-        found: where.
-        nodaemon: in this process.
-        quiet: say nothing of what goes well.
-        timeout_s: how long to wait until it is up; None: until it is up or has failed.
+        found: the master's directory.
+        nodaemon: run the master in this process.
+        quiet: print errors only.
+        timeout_s: seconds to wait until it is up; None: no limit.
 
     Raises:
         click.ClickException: it could not be started.

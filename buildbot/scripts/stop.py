@@ -15,7 +15,7 @@ from buildbot.scripts.options import basedir_argument, quiet_option
 
 @click.command("stop")
 @basedir_argument
-@click.option("-c", "--clean", is_flag=True, help="Let the builds that run end first; waits for them without a limit.")
+@click.option("-c", "--clean", is_flag=True, help="Let running builds end first; there is no limit of time.")
 @click.option("--no-wait", is_flag=True, help="Ask the master to stop and return at once.")
 @click.option(
     "--timeout",
@@ -28,8 +28,8 @@ from buildbot.scripts.options import basedir_argument, quiet_option
 def command(basedir: str, clean: bool, no_wait: bool, timeout: float, quiet: bool) -> None:
     """Stop the master in BASEDIR and wait until its process has ended.
 
-    Builds that run are given back: they are built again when a master is there. With --clean no more are started, and
-    those that run end first. That no master runs is no error.
+    Running builds end with RETRY: their requests are built again when a master runs. With --clean running builds end
+    first, and no more are started. It is no error if no master runs.
     """
     found = basedirs.find(basedir)
     if not stop(found, None if no_wait else timeout, clean) and not quiet:
@@ -42,18 +42,18 @@ def stop(found: Basedir, wait_s: float | None, clean: bool = False) -> bool:
     """Stop a master.
 
     Args:
-        found: where.
-        wait_s: how long to wait for its end; None: not at all.
-        clean: let its builds end first, however long that takes.
+        found: the master's directory.
+        wait_s: seconds to wait for its end; None: do not wait.
+        clean: let its builds end first, without a limit of time.
 
     Returns:
-        Whether one was running.
+        Whether a master was running.
 
     Raises:
-        click.ClickException: it did not end in time, or may not be signalled by this user.
+        click.ClickException: it did not end in time, or this user may not send it signals.
     """
     if not found.running():
-        # Left over from a process that was killed.
+        # a process that was killed leaves it
         found.pidfile.unlink(missing_ok=True)
         return False
     pid = found.pid()
@@ -71,10 +71,10 @@ def stop(found: Basedir, wait_s: float | None, clean: bool = False) -> bool:
 
 
 def send(found: Basedir, pid: int, number: signal.Signals) -> None:
-    """Signal the master's process.
+    """Send a signal to the master's process.
 
     Raises:
-        click.ClickException: this user may not, or it is gone.
+        click.ClickException: this user may not, or there is no such process.
     """
     try:
         os.kill(pid, number)

@@ -10,9 +10,10 @@ from typing import Any
 import click
 
 from buildbot.scripts import optionsfile
+from buildbot.scripts.options import host_and_port
 from buildbot.scripts.trysource import SYSTEMS, Difference, difference, top_of
 
-#: names of ``.buildbot/options``, by the options whose defaults they are
+#: options, and the names of ``.buildbot/options`` that are their defaults
 _NAMES: dict[str, tuple[str, ...]] = {
     "connect": ("try_connect",),
     "host": ("try_host",),
@@ -43,33 +44,35 @@ _NAMES: dict[str, tuple[str, ...]] = {
 @click.option("--ssh", help="The program that connects; default: ssh.")
 @click.option("--buildbotbin", help="The program buildbot there; default: buildbot (ssh).")
 @click.option("-m", "--master", help="HOST:PORT of the Try_Userpass scheduler (pb).")
-@click.option("-u", "--username", help="Who connects.")
-@click.option("--passwd", help="The password (pb); asked for if it is not given.")
-@click.option("--vc", help=f"The system of this tree: {', '.join(SYSTEMS)}; for others give --diff.")
+@click.option("-u", "--username", help="The user to log in as.")
+@click.option("--passwd", help="The password (pb); default: the command asks for it.")
+@click.option("--vc", help=f"The version control system of this tree: {', '.join(SYSTEMS)}; for others give --diff.")
 @click.option("--topdir", help="The top of the tree.")
-@click.option("--topfile", help="A file that is at the top of the tree only.")
+@click.option("--topfile", help="A file that exists only at the top of the tree.")
 @click.option("--branch", help="The branch that the tree is based on.")
-@click.option("--baserev", help="The revision that it is based on.")
-@click.option("--diff", type=click.File("rb"), help="The patch, instead of asking a system; - for standard input.")
-@click.option("-p", "--patchlevel", default=0, help="How many directories are taken off names in it.")
+@click.option("--baserev", help="The revision that the tree is based on.")
+@click.option("--diff", type=click.File("rb"), help="The patch, for trees of other systems; - for standard input.")
+@click.option(
+    "-p", "--patchlevel", default=0, help="The number of leading directories to remove from file names in the patch."
+)
 @click.option("--repository", help="The address of the repository.")
 @click.option(
-    "-b", "--builder", "builders", multiple=True, help="Where to build; may be repeated. Default: everywhere."
+    "-b", "--builder", "builders", multiple=True, help="A builder; may be repeated. Default: all of the scheduler."
 )
-@click.option("--property", "properties", multiple=True, help="NAME=VALUE; may be repeated.")
-@click.option("--properties", "more_properties", multiple=True, help="NAME=VALUE,NAME=VALUE.")
-@click.option("-w", "--who", help="Who tries.")
-@click.option("-C", "--comment", help="What is tried.")
+@click.option("--property", "properties", multiple=True, help="NAME=VALUE, a property of the builds; may be repeated.")
+@click.option("--properties", "more_properties", multiple=True, help="NAME=VALUE,NAME=VALUE, several properties.")
+@click.option("-w", "--who", help="The author of the changes.")
+@click.option("-C", "--comment", help="A comment on the changes.")
 @click.option("--wait", is_flag=True, help="Wait for the builds (pb); exit code 1 if one does not succeed.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing of what goes well.")
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 @click.option("-n", "--dryrun", is_flag=True, help="Show the job, and send nothing.")
-@click.option("--get-builder-names", is_flag=True, help="Show where could be built (pb).")
+@click.option("--get-builder-names", is_flag=True, help="Show the builders of the scheduler (pb).")
 def command(**given: Any) -> None:
     """Build this tree with its changes, before they are committed.
 
-    What others do not have yet is sent to a Try_Jobdir scheduler (--connect=ssh) or a Try_Userpass scheduler
-    (--connect=pb). Defaults are in .buildbot/options, here, above or in the home directory: try_connect, try_master and
-    so on.
+    The difference between the tree and the server's newest revision is sent to a Try_Jobdir scheduler (--connect=ssh)
+    or a Try_Userpass scheduler (--connect=pb). Defaults are in .buildbot/options, in this directory, its parents or the
+    home directory: try_connect, try_master and so on.
     """
     options = _with_defaults(given, optionsfile.read())
     if options["connect"] not in ("ssh", "pb") and not options["dryrun"]:
@@ -90,7 +93,7 @@ def command(**given: Any) -> None:
         properties=_properties(options),
     )
     if not job.difference.patch:
-        raise click.ClickException("there is no patch to try: this tree has nothing that others do not have")
+        raise click.ClickException("there is no patch to try: this tree does not differ from its base")
     if options["dryrun"]:
         _show(job)
     elif options["connect"] == "ssh":
@@ -154,12 +157,9 @@ def _ssh(options: dict[str, Any]) -> Sequence[str]:
 
 
 def _account(options: dict[str, Any]) -> None:
-    """Have all that a login takes."""
+    """Complete the options of a login with ``passwd`` and ``address``; click.UsageError if one is missing."""
     _needs(options, "pb", "master", "username")
-    host, _, port = options["master"].rpartition(":")
-    if not host or not port.isdigit():
-        raise click.UsageError(f"--master must be HOST:PORT, not {options['master']!r}")
-    options["address"] = (host, int(port))
+    options["address"] = host_and_port(options["master"])
     if not options["passwd"]:
         options["passwd"] = click.prompt(f"Password of {options['username']}", hide_input=True)
 

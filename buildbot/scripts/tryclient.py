@@ -1,4 +1,4 @@
-"""How `buildbot try` hands a job over: as a file by ssh, or over PB, and what it hears of the builds then."""
+"""The client of `buildbot try`: it sends a job as a file by ssh, or over PB, and follows its builds over PB."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ import json
 import subprocess
 import time
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import click
 from twisted.cred.credentials import UsernamePassword
-from twisted.cred.error import UnauthorizedLogin
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
-from twisted.internet.task import react
 from twisted.spread import pb
 
+from buildbot.scripts.pbclient import words
+from buildbot.scripts.reactor import run
 from buildbot.scripts.trysource import Difference
 from buildbot.util.results import SUCCESS, WARNINGS, statusToString
 
@@ -28,14 +27,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be tried.
+    """A tree to build, with the arguments of its builds.
 
     Attributes:
-        difference: the tree.
-        project: of the source stamp.
-        builders: names; empty: all of the scheduler.
-        who, comment: of the one who tries.
-        properties: of the builds.
+        difference: the difference between the tree and its base.
+        project: the project of the source stamp.
+        builders: the names of the builders; empty: all of the scheduler.
+        who, comment: the author of the changes, and a comment.
+        properties: the properties of the builds.
     """
 
     difference: Difference
@@ -46,7 +45,7 @@ class Job:
     properties: Mapping[str, str] = field(default_factory=dict)
 
     def file(self) -> bytes:
-        """The job as a file of a jobdir: version 5, or 6 where the patch is no text."""
+        """The job in the format of a jobdir's files: version 5, or 6 if the patch is no UTF-8 text."""
         tree = self.difference
         described: dict[str, Any] = {
             "jobid": f"{int(time.time())}-{time.time_ns() % 1_000_000}",
@@ -67,7 +66,7 @@ class Job:
         return _netstring(version) + _netstring(json.dumps(described).encode())
 
     def arguments(self) -> tuple[Any, ...]:
-        """The arguments of the call ``try``."""
+        """The arguments of the PB call ``try``."""
         tree = self.difference
         return (
             tree.branch, tree.revision, (tree.patchlevel, tree.patch or None), tree.repository or "", self.project,
@@ -80,10 +79,14 @@ def _netstring(content: bytes) -> bytes:
 
 
 def by_ssh(command: Sequence[str], job: bytes) -> None:
-    """Have ``buildbot tryserver`` on the master's machine put a job into its directory.
+    """Send a job to ``buildbot tryserver`` on the master's machine.
+
+    Args:
+        command: the ssh program with all arguments.
+        job: the content of the job's file.
 
     Raises:
-        click.ClickException: it did not.
+        click.ClickException: the command cannot be run, or fails.
     """
     try:
         done = subprocess.run(command, input=job, check=False)
@@ -93,46 +96,29 @@ def by_ssh(command: Sequence[str], job: bytes) -> None:
         raise click.ClickException(f"the job was not taken: {' '.join(command)} ended with exit code {done.returncode}")
 
 
-def in_reactor(work: Callable[[Any], Awaitable[T]]) -> T:
-    """What a coroutine gives, in a reactor that this process has no other use for.
+def in_reactor(work: Callable[[Any], Coroutine[Deferred[Any], Any, T]]) -> T:
+    """The result of a coroutine that talks to the master, run on the reactor of this process.
 
     Raises:
-        click.ClickException: the master cannot be reached, or lets nobody in.
+        click.ClickException: the master cannot be reached, refuses the login, or reports an error.
     """
-    outcome: list[T] = []
-    problems: list[Exception] = []
+    from twisted.internet import reactor
 
-    async def main(reactor: Any) -> None:
-        try:
-            outcome.append(await work(reactor))
-        except Exception as problem:
-            problems.append(problem)
-
-    with suppress(SystemExit):
-        react(lambda reactor: ensureDeferred(main(reactor)), [])
-    if problems:
-        raise problems[0] if isinstance(problems[0], click.ClickException) else click.ClickException(said(problems[0]))
-    if not outcome:
-        raise click.ClickException("interrupted")
-    return outcome[0]
-
-
-def said(problem: Exception) -> str:
-    """The text of a failure; an error of the master is its class and its message."""
-    if isinstance(problem, UnauthorizedLogin) or getattr(problem, "remoteType", b"").endswith(b"UnauthorizedLogin"):
-        return "wrong user or password"
-    if isinstance(problem, pb.RemoteError):
-        return f"the master refused: {problem.args[0]}"
-    return str(problem) or type(problem).__name__
+    try:
+        return run(lambda: work(reactor))
+    except click.ClickException:
+        raise
+    except Exception as problem:
+        raise click.ClickException(words(problem)) from None
 
 
 class Observer(pb.Referenceable):
-    """Hears of the builds of one request."""
+    """Follows the builds of one request: the master calls its methods over PB."""
 
     def __init__(self, builder: str, say: Say) -> None:
         self.builder = builder
         self._say = say
-        #: result and texts
+        #: fires with result and texts of the build
         self.ended: Deferred[tuple[int, list[str]]] = Deferred()
 
     def remote_newbuild(self, build: Any, builder: str) -> None:
@@ -153,8 +139,8 @@ class Observer(pb.Referenceable):
             self.ended.errback(failure)
 
     def lost(self) -> None:
-        """The master is gone."""
-        self._failed(ConnectionError("the master is gone"))
+        """The connection to the master is lost."""
+        self._failed(ConnectionError("the connection to the master was lost"))
 
     def remote_stepStarted(self, builder: str, build: Any, step: str, _: Any) -> None:
         """A step has started."""
@@ -166,7 +152,7 @@ class Observer(pb.Referenceable):
             self._say(f"{self.builder}: {step}: {statusToString(results)}")
 
     def remote_buildETAUpdate(self, builder: str, build: Any, seconds: float) -> None:
-        """How long it may still take."""
+        """The estimated seconds until the build's end."""
         self._say(f"{self.builder}: {seconds:.0f} seconds left")
 
 
@@ -179,9 +165,9 @@ class PbClient:
     """A connection to the Try_Userpass scheduler of a master.
 
     Args:
-        reactor: Twisted's.
-        address: host and port.
-        user, password: of the scheduler.
+        reactor: makes the connection.
+        address: host and port of the scheduler.
+        user, password: the login.
     """
 
     def __init__(self, reactor: Any, address: tuple[str, int], user: str, password: str) -> None:
@@ -205,18 +191,18 @@ class PbClient:
         return names
 
     async def attempt(self, job: Job, wait: bool, say: Say) -> int:
-        """Hand a job over.
+        """Send a job to the scheduler.
 
         Args:
-            job: it.
-            wait: for the ends of the builds.
-            say: is told what happens to them.
+            job: the job.
+            wait: whether to wait for the ends of its builds.
+            say: called with a line on each event of the builds.
 
         Returns:
-            The exit code: 1 if some build that was waited for did not succeed.
+            The exit code: 1 if ``wait`` is set and a build did not succeed, else 0.
 
         Raises:
-            click.ClickException: the scheduler does not take it.
+            click.ClickException: the scheduler refuses the job.
         """
         buildset = await self._perspective.callRemote("try", *job.arguments())
         if buildset is None:

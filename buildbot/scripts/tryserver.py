@@ -14,7 +14,9 @@ _MOST_BYTES = 100_000_000
 
 
 @click.command("tryserver")
-@click.option("--jobdir", required=True, type=click.Path(file_okay=False, path_type=Path), help="The directory.")
+@click.option(
+    "--jobdir", required=True, type=click.Path(file_okay=False, path_type=Path), help="The directory of the scheduler."
+)
 def command(jobdir: Path) -> None:
     """Read a job from standard input and put it into a directory that a Try_Jobdir scheduler watches.
 

@@ -1,4 +1,4 @@
-"""The source of `buildbot try`: the base revision of a tree, and the patch against it."""
+"""The source tree of `buildbot try`: its base revision, and the patch against that."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from pathlib import Path
 
 import click
 
-#: systems that a tree is understood of; for others the patch is given
+#: version control systems whose trees the command can read; for others the patch must be given
 SYSTEMS = ("git", "hg", "svn")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How a tree differs from what others have.
+    """The difference between a tree and its base, the newest revision that the server has.
 
     Attributes:
-        branch, revision: what it is based on; None: the default branch, its newest.
-        patch: how it differs, in the unified format.
-        patchlevel: how many directories are taken off the names in the patch.
-        repository: where others have it from.
+        branch, revision: the base; None: the default branch, its newest revision.
+        patch: the difference in the unified format.
+        patchlevel: the number of leading directories to remove from file names in the patch.
+        repository: the address of the repository; None: it is not known.
     """
 
     branch: str | None
@@ -34,7 +34,7 @@ def top_of(start: Path, topfile: str | None, topdir: str | None) -> Path:
     """The directory that the patch is relative to.
 
     Raises:
-        click.ClickException: there is none.
+        click.ClickException: no directory has the file ``topfile``.
     """
     if topdir is not None:
         return Path(topdir).expanduser().absolute()
@@ -43,14 +43,19 @@ def top_of(start: Path, topfile: str | None, topdir: str | None) -> Path:
     for directory in (start, *start.parents):
         if (directory / topfile).exists():
             return directory
-    raise click.ClickException(f"neither here nor above there is a file {topfile!r} (--topfile)")
+    raise click.ClickException(f"there is no file {topfile!r} in this directory or its parents (--topfile)")
 
 
 def difference(system: str, top: Path, branch: str | None, baserev: str | None) -> Difference:
-    """How a tree of a version control system differs from what others have.
+    """The difference between a tree and its base.
+
+    Args:
+        system: one of `SYSTEMS`.
+        top: the top of the tree.
+        branch, baserev: the base; None: the system says.
 
     Raises:
-        click.ClickException: it is none, the program is missing, or there is nothing to tell what it is based on.
+        click.ClickException: there is no such tree, the program is missing, or the base cannot be found out.
     """
     return {"git": _git, "hg": _hg, "svn": _svn}[system](top, branch, baserev)
 
@@ -80,14 +85,14 @@ def _git(top: Path, branch: str | None, baserev: str | None) -> Difference:
     remote = (_line(top, "git", "config", f"branch.{_line(top, 'git', 'branch', '--show-current')}.remote")) or "origin"
     if branch is None and upstream is None and baserev is None:
         raise click.ClickException(
-            "the current branch has no upstream, so that nothing says what others have: give --branch, or set one with "
+            "the current branch has no upstream, so its base is not known: give --branch, or set an upstream with "
             "git branch --set-upstream-to"
         )
     if baserev is None:
-        theirs = upstream if branch is None else f"{remote}/{branch}"
-        if _line(top, "git", "rev-parse", "--verify", "--quiet", f"{theirs}^{{commit}}") is None:
-            theirs = branch  # a branch of this repository
-        baserev = _output(top, "git", "merge-base", "HEAD", str(theirs)).decode().strip()
+        base = upstream if branch is None else f"{remote}/{branch}"
+        if _line(top, "git", "rev-parse", "--verify", "--quiet", f"{base}^{{commit}}") is None:
+            base = branch  # a branch of this repository
+        baserev = _output(top, "git", "merge-base", "HEAD", str(base)).decode().strip()
     else:
         baserev = _output(top, "git", "rev-parse", "--verify", f"{baserev}^{{commit}}").decode().strip()
     if branch is None and upstream is not None:
@@ -104,7 +109,7 @@ def _hg(top: Path, branch: str | None, baserev: str | None) -> Difference:
     wanted = baserev or "max(ancestors(.) and public())"
     baserev = _output(top, "hg", "log", "-r", wanted, "--template", "{node}").decode().strip()
     if not baserev:
-        raise click.ClickException("nobody else has any of these changes: give --baserev, or push")
+        raise click.ClickException("no ancestor of this changeset is public: give --baserev, or push")
     branch = branch or _line(top, "hg", "branch")
     patch = _output(top, "hg", "diff", "--git", "-r", baserev)
     return Difference(branch, baserev, patch, 1, _line(top, "hg", "paths", "default"))

@@ -14,7 +14,7 @@ from buildbot.config import ConfigErrors, load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures, optionsfile
 from buildbot.scripts.database import run_on_database
-from buildbot.scripts.options import basedir_argument
+from buildbot.scripts.options import basedir_argument, host_and_port
 from buildbot.scripts.pbclient import ask, words
 from buildbot.secrets.ahead import db_url_now
 from buildbot.util.passwords import encrypt
@@ -23,7 +23,7 @@ Attributes = list[tuple[str, str]]
 
 
 class _WithDefaults(click.Command):
-    """The command with the defaults of ``.buildbot/options``, unless it is told a master's directory."""
+    """A command with the defaults of ``.buildbot/options``, unless BASEDIR is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As `click.Command.parse_args`."""
@@ -47,12 +47,14 @@ class _WithDefaults(click.Command):
 
 @click.command("user", cls=_WithDefaults)
 @basedir_argument
-@click.option("-m", "--master", "address", help="HOST:PORT of a master's user manager; without it: BASEDIR's database.")
+@click.option(
+    "-m", "--master", "address", help="HOST:PORT of a master's user manager; default: use BASEDIR's database."
+)
 @click.option("-u", "--username", "manager_name", help="The login of the user manager.")
-@click.option("-p", "--passwd", "manager_password", help="Its password; asked for if it is left out.")
-@click.option("--op", type=click.Choice(["add", "update", "remove", "get"]), required=True, help="What to do.")
+@click.option("-p", "--passwd", "manager_password", help="Its password; default: the command asks for it.")
+@click.option("--op", type=click.Choice(["add", "update", "remove", "get"]), required=True, help="The operation.")
 @click.option("--bb_username", "username", help="Login name (add, update).")
-@click.option("--bb_password", "password", help="Password for the login name; asked for if it is left out.")
+@click.option("--bb_password", "password", help="Password for the login name; default: the command asks for it.")
 @click.option("--ids", help="Identifiers of users, separated by commas (get, remove).")
 @click.option("--info", "infos", multiple=True, help="[identifier:]type=value,… (add, update); once for each user.")
 def command(
@@ -66,10 +68,10 @@ def command(
     ids: str | None,
     infos: Sequence[str],
 ) -> None:
-    """Add, change, remove or show users of the master in BASEDIR, or of one that listens at --master.
+    """Add, change, remove or show users of the master in BASEDIR, or of the master at --master.
 
-    A user has one attribute for each system that knows it, for example git="Ada <ada@example.org>". The first one given
-    becomes the identifier of a new user. The master may run meanwhile.
+    A user has one attribute for each version control system, for example git="Ada <ada@example.org>". The first one is
+    the identifier of a new user. The master may run meanwhile.
 
     Defaults are in .buildbot/options, here, above or in the home directory: user_master, user_username, user_passwd.
     """
@@ -85,15 +87,13 @@ def command(
     if address is None and (manager_name or manager_password):
         raise click.UsageError("--username and --passwd go with --master")
     if address is not None:
-        host, colon, port = address.rpartition(":")
-        if not colon or not host or not port.isdigit():
-            raise click.UsageError(f"--master must be HOST:PORT, not {address!r}")
+        host, port = host_and_port(address)
         if not manager_name:
             raise click.UsageError("--master needs a --username")
         manager_password = manager_password or click.prompt(f"Password of {manager_name}", hide_input=True)
         infos_sent = [dict(attributes) | ({"identifier": each} if each else {}) for each, attributes in users]
         asked = (op, username, None if password is None else encrypt(password), identifiers, infos_sent)
-        _ask(host, int(port), manager_name, manager_password, asked)
+        _ask(host, port, manager_name, manager_password, asked)
         return
     found = basedirs.find(basedir)
     try:
@@ -116,7 +116,7 @@ def command(
 
 
 def _check(op: str, identifiers: Sequence[str], users: Sequence[Any]) -> None:
-    """UsageError where an operation is given what belongs to another one, or not what it needs."""
+    """UsageError if an operation lacks its option, or has an option of another operation."""
     needed, other = ("--ids", "--info") if op in ("get", "remove") else ("--info", "--ids")
     given = {"--ids": identifiers, "--info": users}
     if not given[needed]:
@@ -145,7 +145,7 @@ def _parsed(info: str, op: str) -> tuple[str | None, Attributes]:
     if op == "update" and identifier is None:
         raise click.UsageError(f"--info {info!r}: update needs identifier:type=value")
     attributes: Attributes = []
-    if op == "update" and not given.strip():  # of its login alone
+    if op == "update" and not given.strip():  # only the login is updated
         return identifier, attributes
     for part in given.split(","):
         kind, equals, value = part.partition("=")

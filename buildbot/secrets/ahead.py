@@ -1,4 +1,4 @@
-"""The secrets in ``db_url``, which are needed before there is a master that asks for secrets."""
+"""The secrets in ``db_url``, which are read before a master exists."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ class _Asking:
 
 
 async def db_url_of(config: MasterConfig, basedir: Path, reactor: Any) -> str:
-    """The database URL of a configuration, with the secrets in it.
+    """The database URL of a configuration, with the values of its secrets.
 
     Args:
-        config: whose providers of secrets are asked; they run only meanwhile.
+        config: the configuration; its providers of secrets run during this call only.
         basedir: the master's directory.
-        reactor: Twisted's, for providers that ask elsewhere.
+        reactor: for providers that use the network or run programs.
 
     Raises:
-        ConfigErrors: a secret is not found, or what comes out is no database URL; the message names no secret's value.
+        ConfigErrors: a secret is not found, or the result is no database URL; the message has no value of a secret.
     """
     if not is_renderable(config.db_url):
         return str(config.db_url)
@@ -56,12 +56,12 @@ async def db_url_of(config: MasterConfig, basedir: Path, reactor: Any) -> str:
 
 
 def db_url_now(config: MasterConfig, basedir: Path) -> str:
-    """`db_url_of` for commands, before Twisted's reactor runs, if it does at all."""
+    """`db_url_of` for commands whose process may run Twisted's reactor later."""
     if not is_renderable(config.db_url):
         return str(config.db_url)
     from twisted.internet.selectreactor import SelectReactor
 
-    reactor: Any = SelectReactor()  # that of the process can run but once
+    reactor: Any = SelectReactor()  # the reactor of the process runs only once
     outcome: list[Any] = []
 
     def finish(result: Any) -> None:
@@ -71,7 +71,7 @@ def db_url_now(config: MasterConfig, basedir: Path) -> str:
     reactor.callWhenRunning(lambda: ensureDeferred(db_url_of(config, basedir, reactor)).addBoth(finish))
     reactor.run()
     if not outcome:
-        raise ConfigErrors(["db_url: interrupted while its secrets were asked for"])
+        raise ConfigErrors(["db_url: interrupted while its secrets were read"])
     if isinstance(outcome[0], Failure):
         outcome[0].raiseException()
     return str(outcome[0])

@@ -1,4 +1,4 @@
-"""Asks the providers of a configuration for secrets, in their order."""
+"""The manager of secrets, which asks the providers of the configuration in their order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = Logger()
 
 
 class SecretManager(ServiceManager):
-    """The master's service ``secrets``. Nothing is kept here: each question goes to the providers."""
+    """The master's service ``secrets``. It caches no values: each call asks the providers."""
 
     name = "secrets"
 
@@ -26,17 +26,17 @@ class SecretManager(ServiceManager):
         self.__providers: list[str] = []
 
     async def use(self, providers: Sequence[SecretProviderBase]) -> None:
-        """Ask these from now on."""
+        """Ask these providers from now on; others are stopped."""
         self.__providers = [each.name for each in providers]
         await self.configure(providers)
 
     @deferred
     async def get(self, secret: str) -> SecretDetails:
-        """A secret by its name; Deferred.
+        """A secret by its name, from the first provider that has it; Deferred.
 
         Raises:
-            KeyError: no provider has it; the message says which could not be asked.
-            Exception: what a provider that is asked before others raised.
+            KeyError: no provider has it; the message names providers that do not run.
+            Exception: the error of a provider; later providers are not asked then.
         """
         named, idle = self.named, []
         for name in self.__providers:

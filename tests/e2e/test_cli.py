@@ -168,7 +168,7 @@ def test_reconfig(master: Directory) -> None:
     said = master.run("reconfig", code=1)
     assert "master.cfg:6: c['titel'] is unknown; did you mean 'title'?" in said
     assert "master.cfg:7: c['workers'] must be a list, not 3 (int)" in said
-    assert "Error: the new configuration was not taken; the master goes on with the old one" in said
+    assert "Error: the master refused the new configuration and keeps the old one" in said
     assert master.pid == pid
     with urlopen(f"http://127.0.0.1:{master.port}/") as reply:
         assert reply.status == 200

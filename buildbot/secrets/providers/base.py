@@ -1,4 +1,4 @@
-"""The base class of providers of secrets, also of users' own."""
+"""The base class of providers of secrets; users may write their own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class SecretProviderBase(DeclaredService):
     Arguments are declared, or taken by `checkConfig` and `reconfigService`. Two providers of one class need names.
     """
 
-    #: providers of other providers' secrets would ask in circles
+    #: none: providers whose arguments are secrets could ask each other in a circle
     secrets: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -22,9 +22,9 @@ class SecretProviderBase(DeclaredService):
         super().__init__(*args, **kwargs)
 
     def get(self, entry: str) -> Any:
-        """The value of a secret, asked for each time that it is used; None if the provider does not have it.
+        """The value of a secret; None if the provider does not have it. Called each time that the secret is used.
 
-        May return a Deferred or coroutine. Its exception becomes an error of the step or service that needs the secret,
-        so it must not say the value.
+        It may return a Deferred or be a coroutine. Its exception becomes an error of the step or service that needs the
+        secret, so the message must not have the value.
         """
         raise NotImplementedError(f"{type(self).__name__} has no get()")

@@ -1,4 +1,4 @@
-"""Secrets in files, one each."""
+"""A provider of secrets that are files of a directory."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from buildbot.secrets.providers.base import SecretProviderBase
 
 
 class SecretInAFile(SecretProviderBase):
-    """Files of a directory; the name of a secret is that of its file. A file is read whenever its secret is used.
+    """Secrets in files of a directory: the name of a secret is that of its file, which is read at each use.
 
-    Files that others may read are refused, by ``checkconfig`` and when they are used.
+    Files that other users may read are refused, by ``checkconfig`` and when they are used.
     """
 
     positional = ("dirname", "suffixes", "strip")
@@ -26,12 +26,12 @@ class SecretInAFile(SecretProviderBase):
     suffixes = argument(
         None,
         checks.optional(checks.list_of(checks.text)),
-        doc="files with one of these endings only, which is cut off for the name; None: all files",
+        doc="use only files with one of these suffixes, which the secret's name does not have; None: all files",
     )
-    strip = argument(True, checks.boolean, doc="remove line ends at the end of the file")
+    strip = argument(True, checks.boolean, doc="remove newlines at the end of the content")
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> None:
-        """Look at the directory, and at the files that are there now."""
+        """Report a missing directory, and files that cannot be used."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         dirname, suffixes = given.get("dirname"), given.get("suffixes")
@@ -53,7 +53,7 @@ class SecretInAFile(SecretProviderBase):
                     error(f"SecretInAFile: {other} and {path.name} in {dirname} are both the secret {name!r}")
 
     def get(self, entry: str) -> str | None:
-        """The content of a file. OSError or ValueError if it cannot be used, without the content."""
+        """The content of the secret's file; None if there is none. The errors of unusable files have no content."""
         if not entry or "/" in entry or "\0" in entry or entry in (".", ".."):
             return None
         for suffix in [""] if self.suffixes is None else self.suffixes:
@@ -86,11 +86,11 @@ def _names(filename: str, suffixes: list[str] | tuple[str, ...] | None) -> Itera
 
 
 def _problem(path: Path) -> str | None:
-    """Why a file must not be used."""
+    """The reason why a file must not be used; None if it may be."""
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
     except OSError as reason:
-        return f"the secret file {path.name} cannot be looked at: {reason.strerror}"
+        return f"the secret file {path.name} cannot be read: {reason.strerror}"
     if mode & stat.S_IRWXO:
         return (
             f"Permissions {oct(mode)} on file {path.name} are too open. It is required that your secret files are NOT "

@@ -1,4 +1,4 @@
-"""Secrets in the standard Unix password manager, ``pass``."""
+"""A provider of secrets in ``pass``, the standard Unix password manager."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.secrets.providers.base import SecretProviderBase
 
-#: seconds that ``pass`` may take; gpg may ask an agent
+#: seconds that ``pass`` may take; gpg may wait for an agent
 TIMEOUT_S = 60.0
 
 
 class SecretInPass(SecretProviderBase):
-    """The first line of what ``pass NAME`` prints."""
+    """Secrets in a password store: the value is the first line of the output of ``pass NAME``."""
 
     positional = ("gpgPassphrase", "dirname")
 
-    gpgPassphrase = argument(None, checks.optional(checks.text), doc="unlocks the key of the store")
-    dirname = argument(None, checks.optional(checks.name), doc="the store; None: ~/.password-store")
+    gpgPassphrase = argument(None, checks.optional(checks.text), doc="the passphrase of the store's key")
+    dirname = argument(None, checks.optional(checks.name), doc="the directory of the store; None: `~/.password-store`")
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> None:
-        """Look for the program and the store."""
+        """Report a missing program or store."""
         super().checkConfig(*args, **kwargs)
         dirname = self.by_name(args, kwargs).get("dirname")
         if shutil.which("pass") is None:
@@ -36,7 +36,7 @@ class SecretInPass(SecretProviderBase):
             error(f"SecretInPass: directory {dirname} does not exist")
 
     async def get(self, entry: str) -> str | None:
-        """The output of the program; None if it fails."""
+        """The first line of the program's output; None if the program fails."""
         if not entry or entry.startswith("-"):  # it would be an option
             return None
         environment = dict(os.environ)

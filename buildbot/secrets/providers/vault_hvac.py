@@ -1,6 +1,6 @@
-"""Secrets in HashiCorp Vault, or OpenBao, which speaks the same: the engine for keys and values (KV).
+"""A provider of secrets in the key-value engine (KV) of HashiCorp Vault or OpenBao, which has the same API.
 
-The name of this module is that of the library which Buildbot uses; here the master's own HTTP client asks.
+The module has the name of the library that Buildbot uses for it; here the master's HTTP client asks Vault.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from buildbot.util.httpclient import Answer, HttpClient
 
 @runtime_checkable
 class VaultAuthenticator(Protocol):
-    """How a token is had."""
+    """A login that gives a token."""
 
     async def log_in(self, http: HttpClient, server: str) -> str:
-        """A token."""
+        """A token for requests to ``server``; HttpError if the login fails."""
 
     @property
     def renews(self) -> bool:
-        """Whether logging in again may give a better token."""
+        """Whether another login may give a new token, after Vault has refused one."""
 
 
 class VaultAuthenticatorToken:
-    """A token that does not change."""
+    """A login by a fixed token."""
 
     renews = False
 
@@ -52,7 +52,7 @@ class VaultAuthenticatorToken:
 
 
 class VaultAuthenticatorApprole:
-    """Logs in as an AppRole, again when its token is no longer good."""
+    """A login as an AppRole, repeated when Vault refuses its token."""
 
     renews = True
 
@@ -72,7 +72,7 @@ class VaultAuthenticatorApprole:
         return hash(type(self))
 
     async def log_in(self, http: HttpClient, server: str) -> str:
-        """A new token. HttpError if there is none."""
+        """A new token; HttpError if the login fails."""
         answer = await http.request("POST", f"{server}/v1/auth/approle/login", json=self.__login)
         return str(answer.require().json()["auth"]["client_token"])
 
@@ -93,31 +93,35 @@ def _character(value: Any) -> str:
 
 
 class HashiCorpVaultKvSecretProvider(SecretProviderBase):
-    """Values of documents in Vault; the name of a secret is the path of its document, a delimiter, and the key."""
+    """Secrets in documents of Vault: the name of a secret is the document's path, a delimiter, and the key."""
 
     positional = ("vault_server", "authenticator", "secrets_mount", "api_version", "path_delimiter", "path_escape")
 
     vault_server = argument(REQUIRED, checks.url, doc="`https://…`, without a path")
-    authenticator = argument(REQUIRED, _authenticator, doc="how to log in")
-    secrets_mount = argument(None, checks.optional(checks.name), doc="where the engine is mounted; None: `secret`")
+    authenticator = argument(
+        REQUIRED,
+        _authenticator,
+        doc="the login: `secrets.VaultAuthenticatorToken(…)` or `secrets.VaultAuthenticatorApprole(…)`",
+    )
+    secrets_mount = argument(None, checks.optional(checks.name), doc="the mount path of the engine; None: `secret`")
     api_version = argument(2, checks.one_of(1, 2), doc="version of the engine")
-    path_delimiter = argument("|", _character, doc="between path and key")
-    path_escape = argument("\\", _character, doc="put before a delimiter that belongs to the path or the key")
+    path_delimiter = argument("|", _character, doc="the character between path and key")
+    path_escape = argument("\\", _character, doc="the character before a delimiter that belongs to the path or the key")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.__token: str | None = None
         super().__init__(*args, **kwargs)
 
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
-        """Take the arguments; log in when the first secret is asked for."""
+        """Take the arguments; the next use of a secret logs in."""
         self.__token = None
         await super().reconfigService(*args, **kwargs)
 
     async def get(self, entry: str) -> Any:
-        """The value, of any kind; None for a name without delimiter, and where there is no such document or key.
+        """The value, of any JSON type; None if the name has no delimiter, or there is no such document or key.
 
         Raises:
-            HttpError: Vault does not answer, or refuses.
+            HttpError: Vault does not answer, or refuses the request.
             KeyError: the name has several delimiters.
         """
         path, key = self.__split(entry)
@@ -146,7 +150,7 @@ class HashiCorpVaultKvSecretProvider(SecretProviderBase):
         return answer
 
     def __split(self, entry: str) -> tuple[str, str | None]:
-        """Path and key of a name; no key if there is no delimiter in it."""
+        """Path and key of a name; the key is None if the name has no delimiter."""
         parts, escaped = [""], False
         for character in entry:
             if not escaped and character == self.path_escape:

@@ -25,7 +25,8 @@ from twisted.spread import pb
 
 from buildbot.scripts import optionsfile
 from buildbot.scripts.main import main
-from buildbot.scripts.tryclient import Job, PbClient, said
+from buildbot.scripts.pbclient import words
+from buildbot.scripts.tryclient import Job, PbClient
 from buildbot.scripts.trysource import Difference, difference
 from buildbot.util.results import FAILURE, SUCCESS
 from tests.support.reactor import reactor
@@ -78,11 +79,11 @@ def write(path: Path, content: bytes) -> Path:
 
 @pytest.mark.skipif(shutil.which("hg") is None, reason="hg is not installed")
 def test_hg(tmp_path: Path) -> None:
-    """What others have is the newest public changeset that this one comes from."""
+    """The base is the newest public ancestor of the changeset that is checked out."""
     run(tmp_path, "hg", "init", "origin")
     (tmp_path / "origin" / "a").write_text("1\n")
     run(tmp_path / "origin", "hg", "commit", "-Aqm", "1")
-    with pytest.raises(click.ClickException, match="nobody else has any of these changes"):
+    with pytest.raises(click.ClickException, match="no ancestor of this changeset is public"):
         difference("hg", tmp_path / "origin", None, None)
     run(tmp_path, "hg", "clone", "-q", "origin", "clone")
     (tmp_path / "clone" / "a").write_text("2\n")
@@ -295,4 +296,4 @@ async def test_pb_without_waiting() -> None:
     with pytest.raises(Exception) as caught:
         async with connected(Scheduler(None), "wrong"):
             pass
-    assert said(caught.value) == "wrong user or password"
+    assert words(caught.value) == "wrong user or password"

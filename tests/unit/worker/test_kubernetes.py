@@ -210,7 +210,10 @@ async def test_a_pod_that_stays() -> None:
             lambda: util.KubeHardcodedConfig("http://c", bearerToken="t", basicAuth={"user": "u", "password": "p"}),
             "bearerToken and basicAuth are both given",
         ),
-        (lambda: util.KubeHardcodedConfig("http://c", cert=3), "cert must be the path of a file, or those of certificate and key"),
+        (
+            lambda: util.KubeHardcodedConfig("http://c", cert=3),
+            "cert must be the path of a file, or those of certificate and key",
+        ),
         (lambda: util.KubeCtlProxyConfigLoader(proxy_port="x"), "proxy_port must be a whole number, not 'x'"),
     ],
 )

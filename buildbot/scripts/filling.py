@@ -1,4 +1,4 @@
-"""How the commands that fill a database run: alone in the master's directory, with progress and a report."""
+"""The run of a command that fills a database: alone in the master's directory, with progress and a report."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from buildbot.scripts import failures
 from buildbot.scripts.basedir import Basedir
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 
-#: the exit code where rows were left out, or differ
+#: the exit code if rows were left out, or differ
 INCOMPLETE = 3
 
 
-def bring(found: Basedir, work: Callable[[Progress], Report], quiet: bool) -> Report:
-    """Do ``work`` while no master runs in a directory; print its progress and its report.
+def fill(found: Basedir, work: Callable[[Progress], Report], quiet: bool) -> Report:
+    """Do ``work`` while no master runs in a directory; print its progress and report, which is returned.
 
     Args:
         found: the master's directory.
-        work: fills the database.
-        quiet: print nothing but mistakes.
+        work: fills the database, and tells its progress.
+        quiet: print errors only.
 
     Raises:
-        click.ClickException: it could not be done, with the reason.
+        click.ClickException: it failed; the message has the reason.
     """
     say = (lambda _: None) if quiet else click.echo
     try:
