@@ -1,5 +1,5 @@
-"""Databases brought over: from a Buildbot installation (`run.py`), or between two databases of ours (`copying.py`).
+"""Databases imported from a Buildbot installation (`run.py`), and copied between Tenfold's databases (`copying.py`).
 
-`upstream.py` alone knows Buildbot's schema. `source.py` reads, `convert.py`, `chunks.py` and `states.py` make our rows
-of theirs, `target.py` writes. Everything here is synchronous: no master runs meanwhile.
+`upstream.py` alone knows Buildbot's schema. `source.py` reads its rows; `convert.py`, `chunks.py` and `states.py`
+convert them to Tenfold's; `target.py` writes. All code is synchronous: no master runs meanwhile.
 """

@@ -1,4 +1,4 @@
-"""Logs: chunks of lines in every compression that Buildbot has, made into chunks of ours."""
+"""Chunks of logs: decompressed from any of Buildbot's compressions, and made into Tenfold's chunks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from buildbot.importing import upstream
 from buildbot.importing.report import ImportRefusedError
 from buildbot.importing.source import Row
 
-#: bytes that a chunk may hold: far more than any has, and no more than fits into memory
+#: the most bytes of a decompressed chunk: far more than Buildbot writes, and few enough for memory
 MAX_TEXT = 256 * 1024 * 1024
-#: the packages that decompress what the standard library does not
+#: modules and packages for compressions that the standard library does not have
 _PACKAGES = {upstream.LZ4: ("lz4.block", "lz4"), upstream.BROTLI: ("brotli", "Brotli")}
 
-#: columns of our chunks
+#: columns of Tenfold's chunks
 COLUMNS = ("logid", "first_line", "last_line", "compressed", "content")
 
 
@@ -64,7 +64,7 @@ def _lz4(data: bytes) -> bytes:
 
 
 def _zstd(data: bytes) -> bytes:
-    # frames without the size of their content
+    # the frames have no size of their content
     text = zstandard.ZstdDecompressor().stream_reader(data).read(MAX_TEXT + 1)
     if len(text) > MAX_TEXT:
         raise ValueError("the data is too long")
@@ -93,15 +93,20 @@ _DECOMPRESS: dict[int, Callable[[bytes], bytes]] = {
 
 
 def text_of(content: Any, compressed: Any, lines: int) -> bytes:
-    """The UTF-8 of a chunk, each of its lines ending in a newline.
+    """The text of a chunk in UTF-8, each line with its newline.
+
+    Args:
+        content: the column ``content``.
+        compressed: the column ``compressed``, a number of `upstream`.
+        lines: the number of lines that the chunk must have.
 
     Raises:
-        DamagedChunkError: it has no such text.
-        ImportRefusedError: a package is missing.
+        DamagedChunkError: it cannot be decompressed, is no UTF-8, or has another number of lines.
+        ImportRefusedError: the package for its compression is missing.
     """
     decompress = _DECOMPRESS.get(compressed)
     if decompress is None:
-        raise DamagedChunkError(f"nothing is known of its compression {compressed!r}")
+        raise DamagedChunkError(f"its compression {compressed!r} is unknown")
     try:
         text = decompress(bytes(content) if content is not None else b"") + b"\n"
         text.decode()
@@ -109,19 +114,19 @@ def text_of(content: Any, compressed: Any, lines: int) -> bytes:
         raise
     except UnicodeDecodeError:
         raise DamagedChunkError("its text is no UTF-8") from None
-    except Exception as error:  # each library has errors of its own
+    except Exception as error:  # each library has other errors
         raise DamagedChunkError(f"it cannot be decompressed: {error}") from None
     if text.count(b"\n") != lines:
-        raise DamagedChunkError(f"it has {text.count(bytes([10]))} lines, not the {lines} that it says")
+        raise DamagedChunkError(f"it has {text.count(bytes([10]))} lines, not {lines}")
     return text
 
 
 class LogText:
-    """The chunks of one log, as ours.
+    """Makes Tenfold's chunks of one log.
 
     Attributes:
-        lines: how many there are so far.
-        problems: what is wrong with the log, in words.
+        lines: the number of lines so far.
+        problems: sentences on missing and damaged chunks.
     """
 
     def __init__(self, logid: int) -> None:
@@ -134,14 +139,14 @@ class LogText:
         self._expected = 0
 
     def add(self, chunks: Iterable[Row]) -> Iterator[tuple[Any, ...]]:
-        """Take chunks, in the order of their lines; gives rows of ours as soon as they are full."""
+        """Take in chunks, in the order of their lines; yields a row, with `COLUMNS`, for each full chunk."""
         for _, first, last, content, compressed in chunks:
             if not isinstance(first, int) or not isinstance(last, int) or last < first:
-                self.problems.append(f"the chunk with lines {first} to {last} is left out: there are no such lines")
+                self.problems.append(f"the chunk with lines {first} to {last} is left out: the range is invalid")
                 continue
             if first < self._expected:
                 self.problems.append(
-                    f"the chunk with lines {first} to {last} is left out: it has lines for a second time"
+                    f"the chunk with lines {first} to {last} is left out: it overlaps an earlier chunk"
                 )
                 continue
             if first > self._expected:
@@ -159,7 +164,7 @@ class LogText:
             self.lines += last - first + 1
 
     def flush(self) -> Iterator[tuple[Any, ...]]:
-        """The rest that has not been returned yet."""
+        """Yield the rows of the lines that were not yielded yet."""
         for piece in pieces_of(b"".join(self._held)):
             count = piece.count(b"\n")
             compressed, content = packed(piece)

@@ -1,7 +1,7 @@
-"""Our rows made of Buildbot's: one function for each kind. Columns of ours that theirs have not are computed here.
+"""Conversion of Buildbot's rows to Tenfold's, one function for each table; new columns are computed here.
 
-Each takes a row of `upstream` and gives a tuple with the values of the columns that are named beside it. TypeError or
-ValueError, with the reason, for a row that cannot be stored.
+Each function takes a row of `upstream`, and returns a tuple with the values of the columns that are listed above it. It
+raises TypeError or ValueError, with the reason, for a row that cannot be stored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from buildbot.importing.source import Row
 from buildbot.util import checks, jsontext
 from buildbot.util.results import RETRY
 
-#: what a build says that was running, as it does when a master is lost
+#: the state string of a build that was running, the same as after the loss of a master
 LOST = "master lost"
 
 _MAX = checks.MAX_INT
@@ -34,7 +34,7 @@ def _optional(value: Any, what: str) -> str | None:
 
 
 def readable(row: Row) -> Row:
-    """A row of a small table, on which others depend, with what can be read of its texts."""
+    """A row of a small table whose damaged texts are escaped: other rows depend on it, so it is not left out."""
     return [
         value.decode(errors="backslashreplace") if isinstance(value, bytes)
         else value.replace("\x00", r"\x00") if isinstance(value, str)
@@ -73,7 +73,7 @@ MASTERS = ("id", "name", "name_hash", "active", "last_active")
 
 
 def master(row: Row) -> tuple[Any, ...]:
-    """A master of theirs: it runs no more, at our first epoch."""
+    """A master of Buildbot's, which is not active and has epoch 0."""
     number, name, last_active = row
     return number, _text(name, "name"), _hash(name), 0, _number(last_active, "last_active")
 
@@ -91,7 +91,7 @@ def worker(row: Row) -> tuple[Any, ...]:
 
 
 def worker_without_info(row: Row) -> tuple[Any, ...]:
-    """A worker of which nothing can be read that it says of itself."""
+    """A worker without its info, which cannot be read."""
     return worker([*row[:2], "{}", *row[3:]])
 
 
@@ -141,7 +141,7 @@ USERS = ("id", "identifier", "identifier_hash", "bb_username", "bb_username_hash
 
 
 def user(row: Row) -> tuple[Any, ...]:
-    """A user, with the password as theirs is: `buildbot.util.passwords` knows both layouts."""
+    """A user, with the password hash unchanged: `buildbot.util.passwords` knows both formats."""
     number, identifier, username, password = row
     name = _optional(username, "bb_username")
     digest = None if name is None else _hash(name)
@@ -152,7 +152,7 @@ USERS_INFO = ("uid", "attr_type_hash", "attr_type", "attr_data", "attr_hash")
 
 
 def user_attribute(row: Row) -> tuple[Any, ...]:
-    """The identifier of a user in a system."""
+    """An attribute of a user: the name in a version control system."""
     uid, kind, data = row
     return uid, _hash(_text(kind, "attr_type")), kind, _text(data, "attr_data"), _hash(kind, data)
 
@@ -173,10 +173,10 @@ COMMITS = (
 
 
 def commit(row: Row) -> tuple[Any, ...]:
-    """A commit. Its parent is older than it is: histories have no circles."""
+    """A commit; ValueError if its parent is not older, since a history has no circles."""
     number, codebaseid, author, committer, comments, when, revision, parent = row
     if parent is not None and parent >= number:
-        raise ValueError(f"its parent {parent} is not older than it is")
+        raise ValueError(f"its parent {parent} is not older")
     return (
         number, codebaseid, _text(author, "author"), _optional(committer, "committer"), _text(comments, "comments"),
         _number(when, "when_timestamp"), _text(revision, "revision"), _hash(revision), parent,
@@ -196,7 +196,7 @@ PATCHES = ("id", "level", "subdir", "author", "comment", "body")
 
 
 def patch(row: Row) -> tuple[Any, ...]:
-    """A patch, as text."""
+    """A patch, decoded to text."""
     number, level, encoded, author, comment, subdir = row
     return (
         number, _small(level, "patchlevel"), _optional(subdir, "subdir"), _text(author, "patch_author"),
@@ -255,7 +255,7 @@ BUILDSETS = (
 
 
 def buildset(row: Row, properties: Mapping[str, Any]) -> tuple[Any, ...]:
-    """A buildset; its set of source stamps gets its own number."""
+    """A buildset; its source stamp set has the same id."""
     number, external, reason, submitted, complete, complete_at, results, parent, relationship, rebuilt = row
     by = properties.get("scheduler")
     return (
@@ -274,7 +274,7 @@ BUILDREQUESTS = (
 
 
 def buildrequest(row: Row, claim: Row | None) -> tuple[Any, ...]:
-    """A request with its claim. A request that is not complete can be claimed again: its build has ended."""
+    """A request; only a complete one keeps its claim, since an incomplete one is to be claimed again."""
     number, buildsetid, builderid, priority, complete, results, submitted, complete_at, waited_for = row
     over = _flag(complete, "complete", 0)
     claimed: tuple[int | None, ...] = (None, None, None)
@@ -294,7 +294,7 @@ BUILDS = (
 
 
 def build(row: Row, now: int) -> tuple[Any, ...]:
-    """A build; one that was running has ended with RETRY."""
+    """A build; one that was running ends with RETRY at ``now``, in Unix seconds."""
     (
         identifier, number, builderid, brid, workerid, masterid, started, complete_at, locks_s, state, results,
     ) = row  # fmt: skip
@@ -321,7 +321,7 @@ BUILD_DATA_VALUES = ("build_dataid", "value")
 
 
 def build_data(row: Row) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Data of a build, and the value, which has a row of its own."""
+    """Two rows: the data of a build, and its value."""
     number, buildid, name, value, source = row
     stored = checks.data(value.encode() if isinstance(value, str) else value, "value")
     described = (number, buildid, _text(name, "name"), _hash(name), len(stored), _text(source, "source"))
@@ -335,7 +335,7 @@ STEPS = (
 
 
 def step(row: Row, now: int) -> tuple[Any, ...]:
-    """A step; one that was running has ended with RETRY."""
+    """A step; one that was running ends with RETRY at ``now``, in Unix seconds."""
     identifier, number, name, buildid, started, locks_at, complete_at, state, results, urls, hidden = row
     if complete_at is None:
         complete_at, results = now, RETRY
@@ -351,7 +351,7 @@ LOGS = ("id", "name", "slug", "slug_hash", "stepid", "complete", "num_lines", "t
 
 
 def log(row: Row, lines: int) -> tuple[Any, ...]:
-    """A log with so many lines; nothing more will come."""
+    """A complete log with this number of lines."""
     number, name, slug, stepid, _, _, kind = row
     return number, _text(name, "name"), _text(slug, "slug"), _hash(slug), stepid, 1, lines, _text(kind, "type")
 
@@ -363,7 +363,7 @@ TEST_RESULT_SETS = (
 
 
 def test_result_set(row: Row) -> tuple[Any, ...]:
-    """A set of test results; nothing more will come."""
+    """A complete set of test results."""
     number, builderid, buildid, stepid, description, category, unit, passed, failed, _ = row
     return (
         number, builderid, buildid, stepid, _optional(description, "description"), _text(category, "category"),
@@ -377,7 +377,7 @@ TEST_RESULTS = (
 
 
 def test_result(row: Row, nameid: int | None, pathid: int | None) -> tuple[Any, ...]:
-    """A test result, with our numbers of its name and path."""
+    """A test result, with the ids of name and path in the target."""
     number, builderid, setid, _, _, line, duration, value = row
     return (
         number, _number(builderid, "builderid"), setid, nameid, pathid,

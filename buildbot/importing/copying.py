@@ -1,13 +1,13 @@
-"""A copy of a database of ours in another one, of the same kind or not: every row, the log of events and the clock.
+"""A copy of a Tenfold database in another one, of the same kind or not: all rows, the log of events and the clock.
 
-**How.** Table after table, both databases are read by primary key, a page at a time, and compared: rows that the copy
-lacks are inserted, different ones changed, those that it has for itself removed. So a copy into an empty database, one
-that goes on after it was killed, and one that is repeated are the same work, and need to remember nothing. Then all is
+**Method.** Both databases are read table by table, a page at a time by primary key, and compared: rows that the copy
+lacks are inserted, different rows are changed, rows that only the copy has are removed. So a first copy, one that
+continues after it was killed, and a repeated one are the same work, without any stored position. At last all rows are
 compared once more.
 
-**What may be written over.** Only an empty database, or one that a run of this has begun to fill and on which no master
-has run since. A row of the copy says so: an object with a number that no object gets. The clock comes last: until then
-the copy is no database that a client could go on with.
+**Allowed targets.** Only an empty database, or a copy on which no master has run. A mark in the copy says which it is:
+an object with an id that no other object gets. The clock is written last: until then no client can continue with the
+copy.
 
 Masters must not run on either database meanwhile.
 """
@@ -25,7 +25,7 @@ from sqlalchemy.exc import DBAPIError
 
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import is_current
-from buildbot.importing.report import ImportRefusedError, Progress, Report
+from buildbot.importing.report import ImportRefusedError, Progress, Report, message_of
 from buildbot.importing.target import Step, Target
 from buildbot.resources import clock, metadata, object_state, objects
 from buildbot.resources.base import Blob
@@ -34,15 +34,15 @@ from buildbot.util import checks, jsontext
 
 Row = tuple[Any, ...]
 
-#: rows that are read at once, of tables with bytes and of others
+#: the rows of a page, of tables with binary data and of others
 _FEW, _MANY = 32, 2000
-#: the object that marks a copy, and what it remembers
+#: id, name and class of the object that marks a copy, and the key of its state
 _MARK, _NAME, _CLASS, _KEY = -1, "copy-db", "buildbot.importing", "clock"
 _masters = MASTER.table
 
 
 class Original:
-    """The database that is copied; it is only read. Arguments as those of `Target`."""
+    """The database that is copied; it is only read. The arguments are those of `Target`."""
 
     def __init__(self, db_url: str, basedir: str | None = None) -> None:
         self.dialect = dialect_for(db_url, basedir)
@@ -54,7 +54,7 @@ class Original:
         """Connect; disconnect at the end of the block.
 
         Raises:
-            ImportRefusedError: it cannot be read, or has not the schema of this version.
+            ImportRefusedError: it cannot be read, or its schema is not that of this version.
         """
         try:
             try:
@@ -63,11 +63,10 @@ class Original:
                     with self._engine.connect() as self.conn:
                         yield
             except DBAPIError as error:
-                said = str(error.orig).strip().splitlines()[0]
-                raise ImportRefusedError(f"{self.name} cannot be read: {said}") from error
+                raise ImportRefusedError(f"{self.name} cannot be read: {message_of(error)}") from error
             if not current:
                 raise ImportRefusedError(
-                    f"{self.name} has not the schema of this version; bring it up to date first:"
+                    f"{self.name} does not have the schema of this version; bring it up to date first:"
                     " buildbot upgrade-master"
                 )
         finally:
@@ -75,17 +74,17 @@ class Original:
 
     @property
     def name(self) -> str:
-        """Its URL as it may be shown."""
+        """Its URL without the password."""
         return self.dialect.url.render_as_string(hide_password=True)
 
 
 class Copy:
-    """One run, from a database of ours into another one.
+    """One run of a copy.
 
     Args:
-        source, target: the two; both opened.
-        progress: hears how far it is.
-        most: how many rows one transaction copies at the most.
+        source, target: the databases, both opened.
+        progress: reports the progress.
+        most: the most rows that one transaction copies.
     """
 
     def __init__(self, source: Original, target: Target, progress: Progress, most: int = _MANY) -> None:
@@ -99,7 +98,7 @@ class Copy:
         """Make the target equal to the source.
 
         Raises:
-            ImportRefusedError: one of them is in use, or the target holds what is no copy.
+            ImportRefusedError: a master uses one of them, or the target is neither empty nor a copy.
         """
         target = self._target
         moment = self._clock(self._source.conn)
@@ -117,7 +116,7 @@ class Copy:
         for table in self._tables:
             self._pass(table, self._verify_page)
         if self._clock(self._source.conn) != moment:
-            raise ImportRefusedError("somebody has written to the database that is copied meanwhile; run this again")
+            raise ImportRefusedError("the source was changed during the copy; run this again")
         report = target.report
         if not report.left_out:
             target.step(partial(self._set_clock, moment))
@@ -125,10 +124,10 @@ class Copy:
         report.seconds = self._progress.seconds
         return report
 
-    # whether
+    # checks
 
     def _check(self) -> bool:
-        """Whether the target has rows of an earlier run."""
+        """Whether the target has rows of an earlier run; ImportRefusedError if the copy is not allowed."""
         for what, database in (("copied", self._source), ("filled", self._target)):
             active = database.conn.scalar(select(_masters.c.name).where(_masters.c.active == 1).limit(1))
             database.conn.rollback()
@@ -149,7 +148,7 @@ class Copy:
             return bool(self._target.conn.scalar(select(func.count()).select_from(_masters)))
         complete = jsontext.loads(marked)
         if complete is not None and self._clock(self._target.conn)[0] != complete:
-            raise ImportRefusedError("a master has written to the copy since it was made; it is not written over")
+            raise ImportRefusedError("a master has changed the copy since it was made; it is not overwritten")
         return True
 
     @staticmethod
@@ -171,7 +170,7 @@ class Copy:
     # the mark and the clock
 
     def _mark(self, complete: int | None, step: Step) -> None:
-        """Say that this is a copy, of the source at which clock; None: not complete."""
+        """Mark the target as a copy, with the clock of the source; None: the copy is not complete."""
         here = (object_state.c.objectid == _MARK, object_state.c.name_hash == checks.name_hash(_KEY))
         if step.conn.scalar(select(objects.c.id).where(objects.c.id == _MARK)) is None:
             digest = checks.name_hash(_NAME, _CLASS)
@@ -187,7 +186,7 @@ class Copy:
     # pages
 
     def _pass(self, table: Table, work: Any) -> None:
-        """Do something with all of a table: for each page of the source, with what the target has in its range."""
+        """Call ``work`` for each page of a table of the source, with the range of keys that it covers."""
         after: Row | None = None
         size = min(_FEW, self._most) if any(isinstance(each.type, Blob) for each in table.columns) else self._most
         while True:
@@ -222,7 +221,7 @@ class Copy:
     def _differences(
         self, step: Step, table: Table, rows: Sequence[Row], after: Row | None, upto: Row | None
     ) -> tuple[list[Row], list[Row], list[Row]]:
-        """Rows that the target lacks, those that are different there, and the keys of those that only it has."""
+        """Rows that the target lacks, rows that differ there, and the keys of rows that only the target has."""
         width = _width(table)
         there = {row[:width]: row for row in self._page(step.conn, table, after, upto, None)}
         missing, different = [], []
@@ -265,7 +264,7 @@ class Copy:
     def _verify_page(self, table: Table, rows: Sequence[Row], after: Row | None, upto: Row | None, step: Step) -> None:
         missing, different, more = self._differences(step, table, rows, after, upto)
         width = _width(table)
-        for what, found in (("it is missing in", missing), ("it is different in", different), ("only it is in", more)):
+        for what, found in (("it is missing in", missing), ("it differs in", different), ("it exists only in", more)):
             for row in found:
                 step.leave_out(table.name, _named(row[:width]), f"{what} the copy")
 
@@ -289,7 +288,7 @@ def _has_numbers(table: Table) -> bool:
 
 
 def _beyond(keys: Sequence[Any], values: Row) -> Any:
-    """Whether a row's key is above these values; said so that every planner takes the index."""
+    """A condition that a row's key is above these values, in a form for which all databases use the index."""
     first, value = keys[0], values[0]
     if len(keys) == 1:
         return first > value
@@ -297,7 +296,7 @@ def _beyond(keys: Sequence[Any], values: Row) -> Any:
 
 
 def _up_to(keys: Sequence[Any], values: Row) -> Any:
-    """Whether a row's key is these values or below."""
+    """A condition that a row's key is at most these values."""
     first, value = keys[0], values[0]
     if len(keys) == 1:
         return first <= value

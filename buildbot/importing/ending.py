@@ -1,4 +1,4 @@
-"""The end of a run: what follows from all that was brought over, and where schedulers and pollers go on."""
+"""The end of an import: values that depend on all rows, and the state of schedulers and pollers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ T = metadata.tables
 
 
 class Ending:
-    """Writes what a run ends with.
+    """Writes the end of an import.
 
     Args:
-        changes: the highest number of the changes that were read.
+        source: the database that is imported.
+        changes: the highest id of the changes that were read.
     """
 
     def __init__(self, source: Source, changes: int) -> None:
@@ -28,7 +29,7 @@ class Ending:
         self._changes = changes
 
     def write(self, step: Step) -> None:
-        """Write it."""
+        """Write builders' last numbers, source stamp sets of patches, an empty log of events, objects and states."""
         conn = step.conn
         builders, builds = T["builders"], T["builds"]
         highest = select(func.max(builds.c.number)).where(builds.c.builderid == builders.c.id).scalar_subquery()
@@ -86,18 +87,18 @@ class Ending:
         kinds: Mapping[str, Sequence[str]],
         numbers: Mapping[tuple[str, str], int],
     ) -> None:
-        """The changes that schedulers have looked at and not built."""
+        """The changes that schedulers have classified and not built yet."""
         table = T["scheduler_changes"]
         step.conn.execute(delete(table))
         rows = Rows(table, ("objectid", "changeid", "important"), upstream.scheduler_changes)
         for schedulerid, changeid, important in self._source.all(upstream.scheduler_changes):
             name = names.get(schedulerid, "")
             if changeid is not None and changeid > self._changes:
-                continue  # it came since this run began
+                continue  # it is newer than this run
             if name not in kinds:
                 step.leave_out(
                     upstream.scheduler_changes.name, f"{schedulerid} {changeid}",
-                    f"schedulerid {schedulerid} is not there, or it is not known what kind it is",
+                    f"schedulerid {schedulerid} does not exist, or its kind is unknown",
                 )  # fmt: skip
                 continue
             for kind in kinds[name]:

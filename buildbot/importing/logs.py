@@ -1,4 +1,4 @@
-"""Logs, as many at a time as fit into memory."""
+"""Import of logs with their chunks, in groups that fit into memory."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from buildbot.resources import metadata
 
 T = metadata.tables
 
-#: bytes of compressed chunks that are read at once, and how many chunks of a log that has more
+#: the most bytes of compressed chunks in a group, and the number of chunks read at once of a larger log
 GROUP_BYTES, GROUP_CHUNKS = 8_000_000, 64
 
 
 class LogGroup(NamedTuple):
-    """Logs that are brought over together, with all chunks of numbers above ``after`` and up to ``last``."""
+    """Logs that one step imports, with all chunks of logs whose ids are above ``after`` and up to ``last``."""
 
     rows: list[Row]
     after: int
     last: int
-    #: bytes of their chunks
+    #: bytes of their compressed chunks
     size: int
 
 
 class LogReader:
-    """Brings over logs with their chunks."""
+    """Imports logs with their chunks."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
 
     def groups(self, page: Page) -> list[LogGroup]:
-        """A page's logs, as many together as fit into memory; one that does not is alone."""
+        """The logs of a page in groups of at most `GROUP_BYTES`; a larger log has a group of its own."""
         sizes = self._sizes(page)
         found = []
         group: list[Row] = []
@@ -51,7 +51,7 @@ class LogReader:
         return [*found, LogGroup(group, after, page.last, size)]
 
     def bring(self, step: Step, group: LogGroup) -> None:
-        """Bring over a group."""
+        """Import a group."""
         if len(group.rows) == 1 and group.size >= GROUP_BYTES:
             self._bring_large(step, group.rows[0], again=False)
         else:
@@ -69,7 +69,7 @@ class LogReader:
         for row in group.rows:
             text = chunks.LogText(row[0])
             packed = [*text.add(own.get(row[0], ())), *text.flush()]
-            self._tell_log(step, row, text)
+            self._report_log(step, row, text)
             if add_converted(step, logs, row, row[0], lambda row, text=text: convert.log(row, text.lines)):  # type: ignore[misc]
                 for chunk in packed:
                     content.add(chunk, row[0])
@@ -77,12 +77,12 @@ class LogReader:
         step.insert(content.table, content.columns, content.rows, upstream.logchunks.name, content.ids)
 
     def bring_again(self, step: Step, row: Row) -> None:
-        """Bring over a log that grew when it was read."""
+        """Import a log again that was incomplete when it was read."""
         step.replace(T["logchunks"], T["logchunks"].c.logid, [row[0]])
         self._bring_large(step, row, again=True)
 
     def _bring_large(self, step: Step, row: Row, again: bool) -> None:
-        """A log, some chunks at a time."""
+        """Import a log in parts of `GROUP_CHUNKS` chunks."""
         logs = Rows(LOGS.table, convert.LOGS, LOGS.source)
         if not add_converted(step, logs, row, row[0], lambda row: convert.log(row, row[5])):
             return
@@ -108,7 +108,7 @@ class LogReader:
                 break
             first = read[-1][1] + 1
         self._insert_chunks(step, row[0], list(text.flush()))
-        self._tell_log(step, row, text)
+        self._report_log(step, row, text)
         if text.lines != row[5]:
             step.conn.execute(update(LOGS.table).where(LOGS.table.c.id == row[0]).values(num_lines=text.lines))
 
@@ -117,13 +117,13 @@ class LogReader:
         step.insert(T["logchunks"], chunks.COLUMNS, rows, upstream.logchunks.name, [logid] * len(rows))
 
     @staticmethod
-    def _tell_log(step: Step, row: Row, text: chunks.LogText) -> None:
+    def _report_log(step: Step, row: Row, text: chunks.LogText) -> None:
         problems = text.problems
-        # of a log that grows the number is not the last word, and one that was emptied keeps it
+        # an incomplete log has no final number, and a log whose chunks were deleted keeps its number
         if not problems and row[4] and row[6] != "d" and row[5] != text.lines and (text.lines or row[5]):
-            problems = [f"it says that it has {row[5]} lines"]
+            problems = [f"num_lines is {row[5]}"]
         if problems:
-            step.leave_out(LOGS.name, row[0], f"{'; '.join(problems)}; it is here with {text.lines} lines")
+            step.leave_out(LOGS.name, row[0], f"{'; '.join(problems)}; {text.lines} lines are imported")
 
     def _sizes(self, page: Page) -> Mapping[int, int]:
         column = upstream.logchunks.c
@@ -136,4 +136,4 @@ class LogReader:
             return {logid: int(size or 0) for logid, size in
                     self._source.ask(statement, after=page.after, upto=page.last)}  # fmt: skip
         except DamagedSourceError:
-            return dict.fromkeys((row[0] for row in page.rows), GROUP_BYTES)  # each alone
+            return dict.fromkeys((row[0] for row in page.rows), GROUP_BYTES)  # each gets its own group

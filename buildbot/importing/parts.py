@@ -1,4 +1,4 @@
-"""The tables that grow: how much of each is read at once, and what becomes of its rows and of what belongs to them."""
+"""The tables that grow: their sizes of pages, and the conversion of their rows with the rows that belong to them."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from buildbot.util import checks, jsontext
 
 T = metadata.tables
 
-#: changes of one source stamp that a buildset is said to be of: more is no code, but a branch's unnamed newest
+#: the most changes of one source stamp that a buildset gets; only source stamps without revision have more
 _MAX_CHANGES = 100
 
-#: rows that belong to others: asks for those of a table by the column that says to which
+#: gives the rows of a child table, by its column with the parent's id
 Children = Callable[[TableClause, str], list[Row]]
 
 
 @dataclass
 class Rows:
-    """Rows for one table of ours.
+    """Rows for one table of the target.
 
     Attributes:
-        parent: the column by which all of them are replaced when they are read again; None for what never changes.
-        follows: whether they go with rows that are replaced.
+        table, columns: the target's table, and the columns of the rows.
+        source: the table that the rows come from.
+        parent: the column by which they are replaced when their parents are read again; None: they never change.
+        follows: whether they are deleted, by a foreign key, with rows that are replaced.
+        rows: their values.
+        ids: for each row, what finds it in the source.
     """
 
     table: Table
@@ -44,7 +48,7 @@ class Rows:
     ids: list[Any] = field(default_factory=list)
 
     def add(self, row: tuple[Any, ...], identifier: Any) -> None:
-        """One more."""
+        """Add a row."""
         self.rows.append(row)
         self.ids.append(identifier)
 
@@ -54,11 +58,11 @@ class Part:
     """A table that grows.
 
     Attributes:
-        source, table: theirs and ours.
-        size: how many rows one step reads.
-        weight: what one row costs, with all that belongs to it, against others.
+        source, table: Buildbot's and Tenfold's.
+        size: the number of rows that one step reads.
+        weight: the relative cost of a row with its children, for the progress.
         unfinished: whether a row may still change.
-        children: the tables of what belongs to a row, and their columns that say to which.
+        children: the child tables, each with its column for the parent's id.
     """
 
     source: TableClause
@@ -70,7 +74,7 @@ class Part:
 
     @property
     def name(self) -> str:
-        """As the table is called."""
+        """The name of the source's table."""
         return self.source.name
 
 
@@ -109,7 +113,7 @@ TEST_RESULT_SETS = Part(
 )
 TEST_RESULTS = Part(upstream.test_results, T["test_results"], 5000, 1)
 
-#: what is referred to first
+#: in the order of references: a table comes after those that it refers to
 PARTS = (
     COMMITS, PATCHES, SOURCESTAMPS, CHANGES, BUILDSETS, BUILDREQUESTS, BUILDS, STEPS, LOGS, TEST_RESULT_SETS,
     TEST_RESULTS,
@@ -119,7 +123,7 @@ PARTS = (
 def add_converted(
     step: Step, rows: Rows, row: Row, identifier: Any, converted: Callable[[Row], tuple[Any, ...]]
 ) -> bool:
-    """Add what becomes of a row; one that cannot be stored is left out, and this is false."""
+    """Add the converted row; whether it can be stored. One that cannot is left out."""
     try:
         rows.add(converted(row), identifier)
     except (TypeError, ValueError) as error:
@@ -129,7 +133,7 @@ def add_converted(
 
 
 def by_parent(step: Step, rows: Sequence[Row], children: Sequence[Row], source: TableClause) -> dict[Any, list[Row]]:
-    """Rows by what they belong to; what belongs to nothing is left out."""
+    """Child rows by the id of their parent; rows without a parent are left out."""
     parents = {row[0] for row in rows}
     found = {parent: list(own) for parent, own in groupby(children, itemgetter(0))}
     for parent in found.keys() - parents:
@@ -138,11 +142,12 @@ def by_parent(step: Step, rows: Sequence[Row], children: Sequence[Row], source: 
 
 
 class Converter:
-    """Makes rows of ours of those that grow.
+    """Converts the rows of growing tables.
 
     Args:
-        changes: the highest number of the changes that are read.
-        now: Unix seconds, at which ends what was running.
+        source: the database that is imported.
+        changes: the highest id of the changes that are read.
+        now: gives the Unix seconds at which running builds and steps end.
     """
 
     def __init__(self, source: Source, changes: int, now: Callable[[], int]) -> None:
@@ -151,7 +156,7 @@ class Converter:
         self._now = now
 
     def converted(self, step: Step, part: Part, rows: Sequence[Row], children: Children) -> list[Rows]:
-        """What becomes of some rows, in the order in which it can be inserted."""
+        """The rows for the target's tables, in the order in which they can be inserted."""
         if part is BUILDS:
             return self._builds(step, rows, children)
         if part is BUILDSETS:
@@ -217,7 +222,7 @@ class Converter:
         return [sets, found, members, led]
 
     def _changes_of(self, ssids: set[int]) -> dict[int, list[int]]:
-        """The changes that led to some source stamps, of those that are here."""
+        """The ids of the imported changes of source stamps, by source stamp; at most `_MAX_CHANGES` of each."""
         found: dict[int, list[int]] = {}
         columns = upstream.changes.c
         wanted = sorted(ssids)
@@ -277,7 +282,7 @@ class Converter:
         return [found]
 
     def _named(self, step: Step, table: Table, source: TableClause, ids: set[Any]) -> dict[Any, int]:
-        """Our ids of names, by the ids of the source; here a name has one id for all builders."""
+        """The target's ids of names, by the source's ids. In the target a name has one id for all builders."""
         ids.discard(None)
         names: dict[Any, str] = {}
         for number, name in self._source.of(source, source.c.id, sorted(ids)):
@@ -291,7 +296,7 @@ class Converter:
     def _pairs(
         self, step: Step, rows: Sequence[Row], children: Sequence[Row], source: TableClause
     ) -> dict[Any, dict[str, Any]]:
-        """Properties, ``{name: [value, source]}``, by what they belong to."""
+        """Properties, ``{name: [value, source]}``, by the id of their parent."""
         found: dict[Any, dict[str, Any]] = {}
         for parent, own in by_parent(step, rows, children, source).items():
             pairs = found[parent] = {}

@@ -1,4 +1,4 @@
-"""The report of an import: copied rows and rows left out."""
+"""The report of an import or a copy: numbers of rows, and rows left out."""
 
 from __future__ import annotations
 
@@ -8,31 +8,33 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from sqlalchemy.exc import DBAPIError
+
 
 class ImportRefusedError(Exception):
-    """Nothing was written, or nothing more; the message says why and what to do."""
+    """The run did not begin, or was ended; the message says why and what to do."""
 
 
-#: how the keys begin by which runs remember what they left out
+#: the prefix of the keys by which runs remember rows that they left out
 LEFT_OUT = "left out "
 
 
 class LeftOut(NamedTuple):
-    """A row of the source that was not brought over, or not as it is."""
+    """A row of the source that was not imported, or not unchanged."""
 
     table: str
-    #: its number, or what else finds it there
+    #: its id, or other columns by which it is found
     row: str
     reason: str
 
     @property
     def key(self) -> str:
-        """By which runs remember it."""
+        """The key by which runs remember it."""
         return f"{LEFT_OUT}{self.table} {self.row}"
 
     @classmethod
     def of(cls, key: str, reason: str) -> LeftOut:
-        """What was remembered by a key."""
+        """The row that was remembered by a key."""
         table, _, row = key.removeprefix(LEFT_OUT).partition(" ")
         return cls(table, row, reason)
 
@@ -42,13 +44,13 @@ class LeftOut(NamedTuple):
 
 @dataclass
 class Report:
-    """The end of a run.
+    """The outcome of a run.
 
     Attributes:
-        rows: how many rows this run wrote, by table of the target.
-        left_out: rows that this run and those before it left out, in the order in which they were found.
-        notes: what is never brought over, and why.
-        seconds: how long it took.
+        rows: the number of rows that this run wrote, by table of the target.
+        left_out: rows that this run and earlier ones left out, in the order in which they were found.
+        notes: further sentences for users, such as tables that are never imported.
+        seconds: the duration.
     """
 
     rows: Counter[str] = field(default_factory=Counter)
@@ -58,11 +60,11 @@ class Report:
 
     @property
     def total(self) -> int:
-        """How many rows this run wrote."""
+        """The number of rows that this run wrote."""
         return sum(self.rows.values())
 
     def lines(self, most: int = 20) -> Iterable[str]:
-        """The report for people; at most so many of the rows that each table left out."""
+        """The lines of the report; they name at most ``most`` of the rows that each table left out."""
         rate = self.total / self.seconds if self.seconds else 0.0
         yield f"{self.total:,} rows in {duration(self.seconds)} ({rate:,.0f} rows/s)"
         for table, count in sorted(self.rows.items()):
@@ -84,12 +86,12 @@ class Report:
 
 
 class Progress:
-    """Says now and then how far a run is and when it may be over.
+    """Reports the progress of a run and the time left, at intervals.
 
     Args:
-        say: gets each line.
+        say: called with each line.
         every_s: seconds between two lines.
-        now: seconds that only go on.
+        now: a monotonic clock in seconds.
     """
 
     def __init__(
@@ -103,12 +105,18 @@ class Progress:
         self._done = 0.0
 
     def expect(self, work: float) -> None:
-        """How much there is to do, in units of the caller's."""
+        """Set the amount of work, in any unit."""
         self._expected = work
         self._done = 0.0
 
     def step(self, work: float, what: str, rows: int) -> None:
-        """Some of it is done: now ``what`` is being brought over, and ``rows`` have been written in all."""
+        """Add finished work.
+
+        Args:
+            work: its amount, in the unit of `expect`.
+            what: the name of the table.
+            rows: the number of rows that the run has written so far.
+        """
         self._done += work
         now = self._now()
         if now - self._said < self._every_s:
@@ -116,17 +124,17 @@ class Progress:
         self._said = now
         spent = now - self.begun
         part = min(self._done / self._expected, 1.0) if self._expected else 1.0
-        left = f"about {duration(spent / part - spent)} left" if part > 0.01 else "the end cannot be told yet"
+        left = f"about {duration(spent / part - spent)} left" if part > 0.01 else "the time left is not known yet"
         self._say(f"{part:4.0%}  {what}, {rows:,} rows, {rows / spent:,.0f} rows/s, {left}")
 
     @property
     def seconds(self) -> float:
-        """How long it has taken so far."""
+        """The duration so far."""
         return self._now() - self.begun
 
 
 def duration(seconds: float) -> str:
-    """A length of time for people."""
+    """A duration in words, such as ``3 min``."""
     whole = round(seconds)
     if whole < 100:
         return f"{whole} s"
@@ -134,5 +142,10 @@ def duration(seconds: float) -> str:
 
 
 def missing(column: str, number: Any) -> str:
-    """Why a row is left out that refers to one that is not here."""
-    return f"{column} {number} is not there; it does not exist, or was left out"
+    """The reason to leave out a row that refers to a row that the target does not have."""
+    return f"{column} {number} does not exist, or was left out"
+
+
+def message_of(error: DBAPIError) -> str:
+    """The first line of the database's own message."""
+    return str(error.orig).strip().splitlines()[0]

@@ -1,15 +1,14 @@
-"""The import of a Buildbot database, as often as one likes: each run brings what is not here yet.
+"""The import of a Buildbot database. It can be repeated: each run imports the rows that are new.
 
-**What a run reads.** Tables that grow are read by number, from where the last run ended up to the highest number that
-there was when this one began. Rows that were unfinished when they were read (a build that ran, a request that waited)
-are remembered, and read again by the next run. Small tables are read whole each time. So the second run takes as long
-as what has happened since the first.
+**Reading.** Growing tables are read by id, from the end of the last run up to the highest id at the beginning of this
+one. Rows that are unfinished when they are read (a running build, a waiting request) are remembered, and the next run
+reads them again. Small tables are read whole each time. So the duration of a later run depends on the new rows only.
 
-**What a killed run leaves** is right, as far as it goes: each step writes its rows and its position in one transaction.
+**A killed run** leaves a consistent database: each step writes its rows and its position in one transaction.
 
-**The end** of every run counts the builders' numbers, tells schedulers and pollers where they are, and moves the clock
-by one with an empty log: a client that followed the database before learns that its position is too old, and fetches
-anew.
+**The end** of each run sets the builders' last numbers and the positions of schedulers and pollers, and increases the
+clock by one, with an empty log of events: a client that followed the database before learns that its position is too
+old, and fetches its data again.
 """
 
 from __future__ import annotations
@@ -35,13 +34,13 @@ T = metadata.tables
 
 
 class Import:
-    """One run.
+    """One run of an import.
 
     Args:
-        source, target: both opened.
-        progress: hears how far it is.
-        now: Unix seconds, at which ends what was running.
-        most: how many rows one transaction brings at the most, and what belongs to them.
+        source, target: the databases, both opened.
+        progress: reports the progress.
+        now: gives the Unix seconds at which running builds and steps end.
+        most: the most rows, without their children, that one transaction imports.
     """
 
     def __init__(
@@ -63,10 +62,10 @@ class Import:
         self._converter: Converter
 
     def run(self) -> Report:
-        """Bring over what is not here yet.
+        """Import the new rows.
 
         Raises:
-            ImportRefusedError: this target cannot be filled from this source, or no more; the message says why.
+            ImportRefusedError: this source cannot be imported into this target; the message says why.
         """
         self._check()
         target = self._target
@@ -81,7 +80,7 @@ class Import:
         for part in parts:
             self._refresh(part)
             self._scan(part)
-            target.step(partial(self._tell_orphans, part))
+            target.step(partial(self._report_orphans, part))
         target.wait_for_disk(True)
         target.step(partial(self._finish, newest))
         target.after_all()
@@ -102,11 +101,11 @@ class Import:
     def _notes(self) -> list[str]:
         skipped = self._target.notes.get("skipped", [])
         return [
-            f"Left behind on purpose: {', '.join(upstream.LINKS)} (which process has what: the new one says it anew).",
-            *(f"Left behind on purpose: object_state {row} ({reason})." for row, reason in skipped),
+            f"Not imported on purpose: {', '.join(upstream.LINKS)} (the new master writes its own).",
+            *(f"Not imported on purpose: object_state {row} ({reason})." for row, reason in skipped),
         ]
 
-    # whether
+    # checks
 
     def _check(self) -> None:
         used_by = self._target.used_by()
@@ -161,7 +160,7 @@ class Import:
             self._put(step, T["codebases"], convert.CODEBASES, upstream.codebases, convert.codebase)
 
     def _remove_registered(self, step: Step) -> None:
-        """Make room for their masters: commands that opened the database have registered some that never ran."""
+        """Remove masters that never ran, which commands have registered, so that their ids are free."""
         masters = T["masters"]
         used = or_(
             select(T["builds"].c.masterid).where(T["builds"].c.masterid == masters.c.id).exists(),
@@ -185,21 +184,27 @@ class Import:
             try:
                 rows.add(converted(row), identify(row))
             except (TypeError, ValueError) as error:
-                step.leave_out(source.name, identify(row), f"{error}; it is here with what can be read of it")
-                self._rescue(step, rows, row, identify(row), converted)
+                problem = self._rescue(rows, row, identify(row), converted)
+                step.leave_out(source.name, identify(row), f"{error}; {problem or 'its readable values are imported'}")
         step.put(table, columns, rows.rows, source.name, rows.ids)
 
     @staticmethod
-    def _rescue(step: Step, rows: Rows, row: Row, identifier: Any, converted: Callable[[Row], tuple[Any, ...]]) -> None:
-        """Bring what can be read of a row: without a builder or a worker, all that it did would be lost."""
+    def _rescue(rows: Rows, row: Row, identifier: Any, converted: Callable[[Row], tuple[Any, ...]]) -> str | None:
+        """Import a row with its readable values: without a builder or worker, its builds would be lost.
+
+        Returns:
+            None; or, if that is not possible either, the reason.
+        """
         attempts = [converted, convert.worker_without_info] if rows.source is upstream.workers else [converted]
-        for place, attempt in enumerate(attempts):
+        problem = ""
+        for attempt in attempts:
             try:
                 rows.add(attempt(convert.readable(row)), identifier)
-                return
             except (TypeError, ValueError) as error:
-                if place == len(attempts) - 1:
-                    step.leave_out(rows.source.name, identifier, f"or rather, it is not: {error}")
+                problem = str(error)
+            else:
+                return None
+        return problem
 
     # tables that grow
 
@@ -222,13 +227,13 @@ class Import:
     def _bring_page(self, part: Part, page: Page, step: Step) -> None:
         def children(table: TableClause, column: str) -> list[Row]:
             found = self._source.children(table, table.c[column], page.after, page.last)
-            self._tell_unreadable(step, found, table)
+            self._report_unreadable(step, found, table)
             return found.rows
 
         for rows in self._converter.converted(step, part, page.rows, children):
             step.insert(rows.table, rows.columns, rows.rows, rows.source.name, rows.ids)
         self._note_page(step, part, page.rows, page.last)
-        self._tell_unreadable(step, page, part.source)
+        self._report_unreadable(step, page, part.source)
 
     def _note_page(self, step: Step, part: Part, rows: Sequence[Row], last: int) -> None:
         step.note(f"position {part.name}", last)
@@ -237,20 +242,20 @@ class Import:
             step.note(f"unfinished {part.name}", self._unfinished(part) + unfinished)
 
     @staticmethod
-    def _tell_unreadable(step: Step, page: Page, table: TableClause) -> None:
+    def _report_unreadable(step: Step, page: Page, table: TableClause) -> None:
         for first, last in page.unreadable:
             row = f"{first}" if first == last else f"{first} to {last}"
-            step.leave_out(table.name, row, "the source database is damaged there: it cannot read them")
+            step.leave_out(table.name, row, "the source database is damaged and cannot read them")
 
-    def _tell_orphans(self, part: Part, step: Step) -> None:
-        """Leave out what belongs to rows that are neither here nor still to come."""
+    def _report_orphans(self, part: Part, step: Step) -> None:
+        """Report children of rows that do not exist."""
         for table, column in part.children:
             for row in self._source.orphans(table, table.c[column], part.source, self._bounds[part.name]):
                 parent = row[[each.name for each in table.columns].index(column)]
                 step.leave_out(table.name, f"{row[0]}", missing(column, parent))
 
     def _refresh(self, part: Part) -> None:
-        """Read again what was unfinished when it was read."""
+        """Import again the rows that were unfinished when they were read."""
         size = 50 if part in (LOGS, BUILDS) else 500
         remaining = self._unfinished(part)
         for start in range(0, len(remaining), size):
@@ -265,7 +270,7 @@ class Import:
                 self._logs.bring_again(step, row)
         else:
             self._bring_rows_again(part, rows, step)
-        # what is gone from the source stays here as it is, and changes no more
+        # a row that the source no longer has stays unchanged in the target
         over = {row[0] for row in rows if not part.unfinished(row)} | (set(ids) - {row[0] for row in rows})
         step.note(f"unfinished {part.name}", [each for each in self._unfinished(part) if each not in over])
 
@@ -291,4 +296,4 @@ class Import:
         self._logs.bring(step, group)
         self._note_page(step, LOGS, group.rows, group.last)
         if group.last == page.last:
-            self._tell_unreadable(step, page, LOGS.source)
+            self._report_unreadable(step, page, LOGS.source)

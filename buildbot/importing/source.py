@@ -1,8 +1,8 @@
-"""The database that is read: a page of rows at a time, by their numbers, and what belongs to them.
+"""The database that is imported, read in pages of rows by their ids, with the rows that belong to them.
 
-Nothing is locked and no transaction is held: the old master may go on writing meanwhile. How far a run reads is decided
-at its begin (`Source.bounds`): first for what refers to others, then for what is referred to, so that whatever is read
-has what it refers to.
+Nothing is locked and no transaction is held, so the old master may write meanwhile. A run reads up to the highest ids
+at its beginning (`Source.bounds`). These are asked for in the reverse order of references, so that a row that is read
+never refers to a row beyond the bounds.
 """
 
 from __future__ import annotations
@@ -19,36 +19,39 @@ from sqlalchemy.sql import Select
 
 from buildbot.db.dialects import dialect_for
 from buildbot.importing import upstream
-from buildbot.importing.report import ImportRefusedError
+from buildbot.importing.report import ImportRefusedError, message_of
 
 Row = Sequence[Any]
 
-#: how many reads of a table may fail before the rest of it is given up
+#: the number of failed reads of a table after which the rest of its page is given up
 MAX_FAILURES = 500
-#: how many numbers one statement asks for
+#: the most values in the IN of one statement
 _MANY = 500
 
 
 @dataclass
 class Page:
-    """Rows of a table with the numbers that follow ``after``, up to and with ``last``."""
+    """The rows of a table with ids above ``after``, up to and including ``last``."""
 
     after: int
     last: int
     rows: list[Row]
-    #: ranges of numbers that the database cannot read
+    #: ranges of ids that the database cannot read: (first, last)
     unreadable: list[tuple[int, int]] = field(default_factory=list)
 
 
 class DamagedSourceError(Exception):
-    """The database cannot read some of its rows; the message is its own."""
+    """The database cannot read some rows; the message is its own."""
 
 
 class Source:
-    """A database of Buildbot's.
+    """A database of Buildbot.
+
+    Args:
+        db_url: its URL.
 
     Attributes:
-        version: of its schema.
+        version: the version of its schema.
     """
 
     def __init__(self, db_url: str) -> None:
@@ -61,12 +64,12 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Its URL as it may be shown."""
+        """Its URL without the password."""
         return self.dialect.url.render_as_string(hide_password=True)
 
     @contextmanager
     def opened(self) -> Iterator[None]:
-        """Connect and look at the version; disconnect at the end of the block.
+        """Connect and read the version; disconnect at the end of the block.
 
         Raises:
             ImportRefusedError: it cannot be read, or is no database of Buildbot 4.
@@ -77,11 +80,10 @@ class Source:
                     self.version = self._version()
                     yield
             except DBAPIError as error:
-                said = str(error.orig).strip().splitlines()[0]
-                raise ImportRefusedError(f"{self.name} cannot be read: {said}") from error
+                raise ImportRefusedError(f"{self.name} cannot be read: {message_of(error)}") from error
             except DamagedSourceError as error:
                 raise ImportRefusedError(
-                    f"{self.name} is damaged where nothing can be left out: {error}; repair or restore it first"
+                    f"{self.name} is damaged in rows that cannot be left out: {error}; repair or restore it first"
                 ) from error
         finally:
             self.engine.dispose()
@@ -94,7 +96,7 @@ class Source:
             )
         if inspect(self.conn).has_table("sourcestampsets") and inspect(self.conn).has_table("clock"):
             raise ImportRefusedError(
-                f"{self.name} is a database of Tenfold's own; move it to another with: buildbot copy-db"
+                f"{self.name} is a database of Tenfold; copy it to another one with: buildbot copy-db"
             )
         found = self.conn.scalars(select(upstream.alembic_version.c.version_num)).all()
         version = str(found[0]) if len(found) == 1 else ""
@@ -107,16 +109,15 @@ class Source:
                 " install Buildbot 4.3 and run its 'buildbot upgrade-master'"
             )
         raise ImportRefusedError(
-            f"{self.name} has version {version or found!r} of Buildbot's schema, which is not known here;"
-            f" {known} can be read"
+            f"{self.name} has version {version or found!r} of Buildbot's schema, which is unknown; {known} can be read"
         )
 
     def bounds(self, tables: Sequence[TableClause]) -> dict[str, int]:
-        """The highest numbers of tables now, asked for in this order."""
+        """The highest ids of tables by name, asked for in this order; 0 if a table is empty."""
         return {table.name: int(self.conn.scalar(select(func.max(_key(table)))) or 0) for table in tables}
 
     def page(self, table: TableClause, after: int, upto: int, size: int) -> Page:
-        """At most ``size`` rows with numbers above ``after`` and up to ``upto``, by number."""
+        """At most ``size`` rows with ids above ``after`` and up to ``upto``, ordered by id."""
         key = _key(table)
         try:
             rows = self._ask((table.name, "page"), lambda: (
@@ -128,7 +129,7 @@ class Source:
         return Page(after, int(rows[-1][0]) if len(rows) == size else upto, rows)
 
     def children(self, table: TableClause, parent: ColumnElement[Any], after: int, upto: int) -> Page:
-        """Rows that belong to the numbers above ``after`` and up to ``upto``, by these."""
+        """The rows whose parents have ids above ``after`` and up to ``upto``, ordered by these."""
         try:
             return Page(after, upto, self._range(table, parent, after, upto))
         except DamagedSourceError:
@@ -160,14 +161,14 @@ class Source:
         return page
 
     def orphans(self, table: TableClause, column: ColumnElement[Any], parent: TableClause, after: int) -> list[Row]:
-        """Rows that belong to numbers above ``after`` that no row of ``parent`` has."""
+        """The rows whose parent's id is above ``after`` and exists in no row of ``parent``."""
         key = _key(parent)
         return self.ask(
             select(table).where(column > after, ~select(key).where(key == column).exists()).order_by(column)
         )
 
     def of(self, table: TableClause, column: ColumnElement[Any], values: Sequence[Any]) -> list[Row]:
-        """Rows that have one of some values in a column, by the table's first column."""
+        """The rows with one of these values in a column, ordered by the table's first column."""
         rows: list[Row] = []
         for start in range(0, len(values), _MANY):
             rows += self._ask(
@@ -180,19 +181,20 @@ class Source:
         return rows
 
     def all(self, table: TableClause) -> list[Row]:
-        """All rows of a small table, by its first column."""
+        """All rows of a small table, ordered by its first column."""
         return self._ask((table.name, "all"), lambda: select(table).order_by(table.columns[0]))
 
     def ask(self, statement: Select[Any], **values: Any) -> list[Row]:
-        """The rows of another statement.
+        """The rows of a statement.
 
-        As all that reads, it raises DamagedSourceError for what the database cannot read, and ImportRefusedError where
-        it cannot be asked.
+        Raises:
+            DamagedSourceError: the database cannot read some of them.
+            ImportRefusedError: the connection is lost, or the database is busy.
         """
         try:
             return list(self.conn.execute(statement, values))
         except DBAPIError as error:
-            said = str(error.orig).strip().splitlines()[0]
+            said = message_of(error)
             if self.dialect.is_disconnect(error) or self.dialect.is_transient(error):
                 raise ImportRefusedError(f"{self.name} does not answer any more ({said}); run this again") from error
             raise DamagedSourceError(said) from error

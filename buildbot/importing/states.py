@@ -1,8 +1,7 @@
-"""What schedulers, pollers and others remember: Buildbot's objects and their state, as ours read them.
+"""Conversion of the state of schedulers, pollers and other objects.
 
-Most values are kept unchanged, for the object of the same name and class. A GitPoller's position and a
-scheduler's place in the history of changes have another shape here (`buildbot.changes.gitpoller`,
-`buildbot.schedulers.feed`).
+Most values are kept unchanged, for the object of the same name and class. The position of a GitPoller and the feed
+position of a scheduler have another form in Tenfold (`buildbot.changes.gitpoller`, `buildbot.schedulers.feed`).
 """
 
 from __future__ import annotations
@@ -17,13 +16,13 @@ from buildbot.importing.source import Row
 from buildbot.util import checks, jsontext
 from buildbot.util.urls import without_password
 
-#: where our parts look for theirs
+#: class names and keys of Tenfold's states
 _POLLER, _POSITION, _FEED = "GitPoller", "lastRev", "feed"
 _HEADS = "refs/heads/"
 
 
 class State(NamedTuple):
-    """A value that an object remembers, or only that there is such an object."""
+    """A state of an object; with ``key`` None only the object itself."""
 
     name: str
     class_name: str
@@ -32,24 +31,24 @@ class State(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """A state that cannot be brought over: its object, its key and why."""
+    """A state that cannot be converted, with the reason; ``row`` is object id and key."""
 
     row: str
     reason: str
 
 
 class Skipped(NamedTuple):
-    """A state that is left behind on purpose."""
+    """A state that is not imported on purpose, with the reason."""
 
     row: str
     reason: str
 
 
 def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Problem | Skipped]:
-    """The objects and what they remember, but for the places of schedulers.
+    """The converted objects and states, without the feed positions of schedulers.
 
     Args:
-        objects, values: all rows of both tables.
+        objects, values: all rows of ``objects`` and ``object_state``.
     """
     named: dict[Any, tuple[str, str]] = {}
     for number, name, class_name in objects:
@@ -66,7 +65,7 @@ def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Pr
             continue
         name, class_name = named[number]
         if upstream.is_secret(class_name, key):
-            yield Skipped(row, "the old master's secret, by which it signs its sessions")
+            yield Skipped(row, "the key with which the old master signs sessions")
             continue
         try:
             value = jsontext.loads(checks.text(value_json, "value_json"))
@@ -80,13 +79,13 @@ def states(objects: Sequence[Row], values: Sequence[Row]) -> Iterator[State | Pr
 
 
 def git_position(last: Any) -> dict[str, Any]:
-    """The position of a GitPoller of ours, which has seen what theirs saw.
+    """The position of a GitPoller, from Buildbot's ``{branch: revision}``.
 
-    ``changeid`` 0 makes it look once among all changes for those that it finds next: the old master may have been
-    killed after it added changes, and before it noted where it was.
+    With ``changeid`` 0 the poller checks once whether the commits that it finds next are changes already: the old
+    master may have been killed after it added changes, and before it stored its position.
 
     Raises:
-        ValueError: it is no dictionary of branches and revisions.
+        ValueError: ``last`` is no dictionary of branches and revisions.
     """
     if not isinstance(last, dict) or not all(isinstance(revision, str) for revision in last.values()):
         raise ValueError("the position of a GitPoller must be a dictionary of branches and revisions")
@@ -98,7 +97,7 @@ def git_position(last: Any) -> dict[str, Any]:
 
 
 def kinds_of_schedulers(objects: Sequence[Row], names: Iterable[Any]) -> dict[str, list[str]]:
-    """The kinds of each scheduler that looks at changes, by its name; several if it was another kind once."""
+    """The kinds of each scheduler that uses changes, by its name; several if it had another kind earlier."""
     found: dict[str, list[str]] = {name: [] for name in names}
     for _, name, class_name in objects:
         kind = upstream.scheduler_kind(class_name) if isinstance(class_name, str) and name in found else None
@@ -108,7 +107,7 @@ def kinds_of_schedulers(objects: Sequence[Row], names: Iterable[Any]) -> dict[st
 
 
 def last_builds(found: Iterable[State | Problem | Skipped]) -> Mapping[tuple[str, str], float]:
-    """When timed schedulers last built, by their name and kind."""
+    """The times of timed schedulers' last builds in Unix seconds, by name and kind."""
     return {
         (each.name, each.class_name.rpartition(".")[2]): float(each.value)
         for each in found
@@ -117,15 +116,18 @@ def last_builds(found: Iterable[State | Problem | Skipped]) -> Mapping[tuple[str
 
 
 def feed(name: str, kind: str, clock: int, changeid: int, enabled: bool, last: float | None) -> State:
-    """The place of a scheduler that has looked at all changes up to ``changeid``.
+    """The feed position of a scheduler that has seen all changes up to ``changeid``.
 
     Args:
-        clock: the database's, at the end of the import.
-        last: when it last built, if its kind does so at certain times.
+        name, kind: of the scheduler.
+        clock: the database's clock at the end of the import.
+        changeid: the last change that it has seen.
+        enabled: whether the scheduler is enabled.
+        last: the time of its last build in Unix seconds; None if its kind has none.
     """
     return State(name, kind, _FEED, {"clock": clock, "changeid": changeid, "enabled": enabled, "last": last})
 
 
 def _quoted(ref: str) -> str:
-    # as GitPoller keeps refs, whose bytes may be in any encoding
+    # GitPoller's form of refs, whose bytes may be in any encoding
     return quote(ref, safe="/!#$&'()+,;=@{}", errors="surrogateescape")

@@ -1,8 +1,8 @@
-"""The database that is filled: bulk writing, one step at a time, and what is remembered there of the steps.
+"""The database that is filled: bulk writes in steps, and the notes that runs keep in it.
 
-A *step* reads some rows of the source and writes what becomes of them, with the position up to which it came, in one
-transaction: a run that is killed goes on where it was. A step runs without savepoints first. If the database refuses
-something it is run again *carefully*: what is refused is cut down to the rows that are to blame, and those are left
+A *step* reads some rows of the source and writes the converted rows and its position in one transaction, so that a run
+that was killed continues there. A step first runs without savepoints. If the database refuses a write, the step runs
+again in *careful* mode: a refused write is halved, with savepoints, until the refused rows are found; these are left
 out.
 """
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedEr
 
 from buildbot.db.dialects import dialect_for
 from buildbot.db.model import is_current, upgrade
-from buildbot.importing.report import LEFT_OUT, ImportRefusedError, LeftOut, Report, missing
+from buildbot.importing.report import LEFT_OUT, ImportRefusedError, LeftOut, Report, message_of, missing
 from buildbot.resources import clock, events, metadata, object_state, objects
 from buildbot.resources.masters import MASTER
 from buildbot.util import checks, jsontext
@@ -27,17 +27,26 @@ from buildbot.util import checks, jsontext
 K = TypeVar("K")
 T = TypeVar("T")
 
-#: how often a step is run whose transaction failed for reasons that pass
+#: the most attempts of a step whose transaction fails with transient errors
 MAX_ATTEMPTS = 5
-#: where runs keep what they must know of each other: an object like any other
+#: name and class of the object whose states are the notes of runs
 _NAME, _CLASS = "import", "buildbot.importing"
-#: what a row of the target can be refused for
+#: errors by which a database refuses a row
 _REFUSALS = (IntegrityError, DataError, NotSupportedError)
 _masters = MASTER.table
 
 
 class Step:
-    """The transaction of a step, as it sees it."""
+    """The transaction of a step.
+
+    Args:
+        target: the database.
+        conn: its connection, in the transaction.
+        careful: whether writes use savepoints, and refused rows are left out.
+
+    Attributes:
+        rows: the number of written rows by table.
+    """
 
     def __init__(self, target: Target, conn: Connection, careful: bool) -> None:
         self.conn = conn
@@ -53,9 +62,10 @@ class Step:
         """Insert rows.
 
         Args:
-            columns: the names of the rows' values.
-            source: the source's table that they come from.
-            ids: what finds each of them there.
+            columns: the columns of the rows' values.
+            rows: the values.
+            source: the name of the source's table that they come from.
+            ids: for each row, what finds it in the source.
         """
         if rows:
             self._insert(table, columns, rows, source, ids)
@@ -85,10 +95,10 @@ class Step:
     def put(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], source: str, ids: Sequence[Any]
     ) -> None:
-        """Insert rows of a small table that are not there yet, and change those that are different there.
+        """Insert the rows of a small table that the target lacks, and change those that differ; arguments as `insert`.
 
-        The first of ``columns`` are the table's primary key. A row that was added here since the last run, with the
-        number of one of these, stays.
+        The first of ``columns`` are the table's primary key. A row of the target that was added there since the last
+        run stays; a row of the source with the same id is left out.
         """
         width = len(table.primary_key.columns)
         known = f"known {table.name}"
@@ -99,7 +109,7 @@ class Step:
             last = int(self._target.notes.get(known, 0))
             taken = {place for place, row in enumerate(rows) if row[0] > last and row[:1] in there}
             for place in taken:
-                self.leave_out(source, ids[place], f"the database has {table.name} {rows[place][0]} of its own by now")
+                self.leave_out(source, ids[place], f"the database has {table.name} {rows[place][0]} of its own")
             ids = [each for place, each in enumerate(ids) if place not in taken]
             rows = [row for place, row in enumerate(rows) if place not in taken]
             self.note(known, max((last, *(row[0] for row in rows))))
@@ -117,7 +127,7 @@ class Step:
     def change(
         self, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]], source: str, ids: Sequence[Any]
     ) -> None:
-        """Give rows that are there, by the first of ``columns``, these values."""
+        """Update rows, which the first of ``columns`` finds; arguments as `insert`."""
         statement = (
             update(table)
             .where(table.c[columns[0]] == bindparam("this"))
@@ -131,11 +141,11 @@ class Step:
             self._change(table, statement, values, dict(zip(columns, row, strict=True)), source, identifier)
 
     def replace(self, table: Table, parent: Column[Any], ids: Sequence[Any]) -> None:
-        """Remove the rows that belong to others, whose numbers are given: they come anew."""
+        """Delete the rows of parents with these ids; the caller inserts them again."""
         self.conn.execute(delete(table).where(parent.in_(ids)))
 
     def named(self, table: Table, names: Sequence[str]) -> dict[str, int]:
-        """The numbers of rows with these names, which are made where there are none."""
+        """The ids of rows by their names; missing rows are inserted."""
         hashes = {checks.name_hash(name): name for name in names}
         found = self._find(table.c.name_hash, hashes)
         new = [(name, digest) for digest, name in hashes.items() if name not in found]
@@ -145,7 +155,7 @@ class Step:
         return found
 
     def objects(self, wanted: Iterable[tuple[str, str]]) -> dict[tuple[str, str], int]:
-        """The numbers of objects by name and class, which are made where there are none."""
+        """The ids of objects by name and class; missing objects are inserted."""
         hashes = {checks.name_hash(*each): each for each in sorted(wanted)}
         found = self._find(objects.c.object_hash, hashes)
         new = [(*each, digest) for digest, each in hashes.items() if each not in found]
@@ -180,7 +190,7 @@ class Step:
         self.count(table, 1)
 
     def count(self, table: Table, rows: int) -> None:
-        """So many rows of a table were written."""
+        """Add to the number of written rows of a table."""
         self.rows[table.name] = self.rows.get(table.name, 0) + rows
 
     def _reason(self, table: Table, row: Mapping[str, Any], error: DBAPIError) -> str:
@@ -193,10 +203,10 @@ class Step:
             names = [name for name in ("name", "slug", "number", "revision", "identifier", "attr_data") if name in row]
             said = ", ".join(f"{name} {row[name]!r}" for name in names)
             return f"another row has the same {said}" if said else "another row has the same key"
-        return f"the database does not take it: {_said(error)}"
+        return f"the database refuses it: {message_of(error)}"
 
     def leave_out(self, table: str, row: Any, reason: str) -> None:
-        """Remember that a row of the source was left out, and why; there may be several reasons."""
+        """Remember a row of the source that was left out; the reasons of several calls are joined."""
         left = LeftOut(table, str(row), reason)
         earlier = self._left_out.get(left.key)
         self._left_out[left.key] = left if earlier is None else left._replace(reason=f"{earlier.reason}; {reason}")
@@ -206,9 +216,10 @@ class Step:
         self._notes[key] = value
 
     def finish(self) -> tuple[list[LeftOut], dict[str, Any]]:
-        """Write what is to be remembered, if runs remember anything here (`Target.begin`).
+        """Write the notes of the step, if the target keeps notes (`Target.begin`).
 
-        Returns the rows that no earlier run left out, and all that is new.
+        Returns:
+            The rows that no earlier run left out, and all new notes.
         """
         new = {key: each for key, each in self._left_out.items() if key not in self._target.notes}
         notes = {**self._notes, **{key: each.reason for key, each in new.items()}}
@@ -218,17 +229,17 @@ class Step:
 
 
 class Target:
-    """A database of ours that is being filled.
+    """A database of Tenfold that is being filled.
 
     Args:
         db_url: its URL.
-        basedir: what a relative SQLite path is relative to, by default the current directory.
+        basedir: the directory for relative SQLite paths; None: the current directory.
 
     Attributes:
-        dialect: its database.
-        conn: the one connection that writes.
-        notes: what runs remember, by key; see `Step.note`.
-        report: of this run.
+        dialect: the dialect of the database.
+        conn: its only connection.
+        notes: the notes of all runs, by key; see `Step.note`.
+        report: the report of this run.
     """
 
     def __init__(self, db_url: str, basedir: str | None = None) -> None:
@@ -244,7 +255,7 @@ class Target:
         """Bring the schema up to date and connect; disconnect at the end of the block.
 
         Args:
-            remembers: read what earlier runs remember.
+            remembers: whether to read the notes of earlier runs.
         """
         try:
             if not is_current(self.engine):
@@ -258,15 +269,15 @@ class Target:
         finally:
             self.engine.dispose()
 
-    # what runs remember
+    # notes of runs
 
     @property
     def remembers(self) -> bool:
-        """Whether there is a place for that."""
+        """Whether the database keeps notes."""
         return self._objectid is not None
 
     def begin(self) -> None:
-        """Make the place where runs keep what they remember."""
+        """Make the object whose states are the notes, if it does not exist."""
         self.step(self._make_object)
 
     def _make_object(self, step: Step) -> None:
@@ -283,7 +294,7 @@ class Target:
         self.notes = {name: jsontext.loads(value) for name, value in rows}
 
     def write_notes(self, conn: Connection, notes: Mapping[str, Any]) -> None:
-        """Store what a step remembers."""
+        """Store the notes of a step."""
         here = (object_state.c.objectid == bindparam("oid"), object_state.c.name_hash == bindparam("hash"))
         change = update(object_state).where(*here).values(value_json=bindparam("value"))
         new = []
@@ -297,13 +308,13 @@ class Target:
             self.dialect.insert_many(conn, object_state, ("objectid", "name_hash", "name", "value_json"), new)
 
     def left_out(self) -> list[LeftOut]:
-        """The rows that all runs so far have left out."""
+        """The rows that all runs so far have left out, from the notes."""
         return [LeftOut.of(key, reason) for key, reason in self.notes.items() if key.startswith(LEFT_OUT)]
 
-    # whether it may be filled
+    # checks
 
     def occupied(self) -> str | None:
-        """What an empty database has no rows of, in words; None if it is empty. Masters that never ran do not count."""
+        """The tables with rows, and the numbers of rows; None if all are empty. Masters that never ran do not count."""
         held = []
         for table in metadata.sorted_tables:
             if table in (clock, events, object_state):
@@ -329,16 +340,16 @@ class Target:
     # steps
 
     def step(self, work: Callable[[Step], T]) -> T:
-        """Run ``work(step)`` in a transaction of its own; it may be run several times.
+        """Run ``work(step)`` in a transaction, and return its result. After an error it may run again.
 
         Raises:
-            ImportRefusedError: the database cannot be written, with the reason; what earlier steps wrote remains.
+            ImportRefusedError: the database cannot be written; the rows of earlier steps remain.
         """
         careful = False
         for attempt in range(1, MAX_ATTEMPTS + 1):
             step = Step(self, self.conn, careful)
             self.conn.rollback()
-            self.conn.begin()  # statements in the driver's own words begin nothing
+            self.conn.begin()  # statements that bypass SQLAlchemy begin no transaction
             try:
                 result = work(step)
                 new, notes = step.finish()
@@ -346,7 +357,7 @@ class Target:
             except DBAPIError as error:
                 if self.dialect.is_disconnect(error):
                     raise ImportRefusedError(
-                        f"the connection to the database that is filled was lost ({_said(error)}); run this again"
+                        f"the connection to the database that is filled was lost ({message_of(error)}); run this again"
                     ) from error
                 self.conn.rollback()
                 if isinstance(error, _REFUSALS) and not careful:
@@ -354,8 +365,12 @@ class Target:
                 elif self.dialect.is_transient(error) and attempt < MAX_ATTEMPTS:
                     time.sleep(0.1 * attempt)
                 else:
-                    reason = self.dialect.explain_failure(error) or f"the database cannot be written: {_said(error)}"
-                    raise ImportRefusedError(f"{reason}; what is there is kept: run this again") from error
+                    reason = (
+                        self.dialect.explain_failure(error) or f"the database cannot be written: {message_of(error)}"
+                    )
+                    raise ImportRefusedError(
+                        f"{reason}; the rows that were written are kept: run this again"
+                    ) from error
             except BaseException:
                 self.conn.rollback()
                 raise
@@ -367,18 +382,14 @@ class Target:
         raise AssertionError("the last attempt returns or raises")
 
     def wait_for_disk(self, wait: bool) -> None:
-        """Whether steps wait until they are on the disk; see `Dialect.wait_for_disk`."""
+        """Set whether a commit waits for the disk; see `Dialect.wait_for_disk`."""
         self.conn.rollback()
         self.dialect.wait_for_disk(self.conn, wait)
 
     def after_all(self, last_ids: Mapping[Table, int] | None = None) -> None:
-        """Have the planner look at what is new, and give out no ids up to these."""
+        """Update the planner's statistics; reserve ids up to these, by table, so that new rows get higher ones."""
         for table, last in (last_ids or {}).items():
             with self.conn.begin():
                 self.dialect.skip_ids(self.conn, table, last)
         with self.conn.begin():
             self.dialect.analyze(self.conn, list(metadata.sorted_tables))
-
-
-def _said(error: DBAPIError) -> str:
-    return str(error.orig).strip().splitlines()[0]

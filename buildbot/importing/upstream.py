@@ -1,7 +1,7 @@
-"""The database of Buildbot 4.x: its tables, its versions, and what its values mean. No other file knows that.
+"""The database of Buildbot 4.x: its tables, versions and values. Only this module knows them.
 
-Times are Unix seconds. Text is UTF-8. Rows without a column of their own for it are found by the row they belong to:
-`build_properties` by ``buildid``, `logchunks` by ``logid``.
+Times are Unix seconds. Text is UTF-8. Tables without an id have their parent's id as first column: `build_properties`
+``buildid``, `logchunks` ``logid``.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from sqlalchemy import TableClause, column, table
 
 from buildbot.util import checks, jsontext
 
-#: versions of the schema that can be read; 067 adds the three tables of codebases and nothing else
+#: versions of the schema that can be read; 067 only adds the three tables of codebases
 WITHOUT_CODEBASES, WITH_CODEBASES = "066", "067"
 VERSIONS = (WITHOUT_CODEBASES, WITH_CODEBASES)
 
-#: how the content of a chunk is compressed: the column ``compressed``
+#: the compressions of a chunk: values of the column ``compressed``
 RAW, GZ, BZ2, LZ4, ZSTD, BROTLI = range(6)
 
-#: "not finished", as requests and buildsets say it
+#: the result of requests and buildsets that are not finished
 UNFINISHED = -1
 
 
@@ -96,27 +96,27 @@ test_results = _table(
     "test_results", "id builderid test_result_setid test_nameid test_code_pathid line duration_ns value"
 )
 
-#: tables that say which running process has what: of no use once that process has ended, and said anew by the next one
+#: tables with the links of running masters: they end with the process, and the new master writes its own
 LINKS = (
     "builder_masters", "changesource_masters", "configured_workers", "connected_workers", "scheduler_masters",
 )  # fmt: skip
 
-#: kinds of schedulers that look at no changes: they remember nothing about them
+#: kinds of schedulers that do not use changes, and have no state about them
 _WITHOUT_CHANGES = frozenset({"ForceScheduler", "Triggerable", "Try_Jobdir", "Try_Userpass"})
 
-#: JSON that every writer writes alike
+#: JSON values that have only one serialization
 _PLAIN = re.compile(r'"[ -!#-\[\]-~]*"|-?[1-9]\d{0,14}|0|true|false|null')
 
 
 def json_text(value: Any, what: str) -> str:
-    """A JSON text of theirs as we store it. TypeError or ValueError if it is none that can be stored."""
+    """A JSON text in Tenfold's serialization; TypeError or ValueError if it is invalid or cannot be stored."""
     if isinstance(value, str) and _PLAIN.fullmatch(value):
         return value
     return jsontext.dumps(jsontext.loads(checks.text(value, what)), what)
 
 
 def pair(value: Any, what: str) -> list[Any]:
-    """A property of a change or a buildset: ``[value, source]``. TypeError or ValueError if it is none."""
+    """The ``[value, source]`` of a property of a change or a buildset; TypeError or ValueError if it is invalid."""
     found = jsontext.loads(checks.text(value, what))
     if not isinstance(found, list) or len(found) != 2 or not isinstance(found[1], str):
         raise ValueError(f"{what}: {value[:60]!r} is not a pair of value and source")
@@ -124,7 +124,7 @@ def pair(value: Any, what: str) -> list[Any]:
 
 
 def patch_body(encoded: Any) -> str:
-    """The text of a patch. TypeError or ValueError if it is no base64 of UTF-8."""
+    """The text of a patch; TypeError or ValueError if it is no UTF-8 in base64."""
     try:
         return checks.text(base64.b64decode(checks.text(encoded, "patch_base64"), validate=True).decode(), "patch")
     except binascii.Error as error:
@@ -134,19 +134,19 @@ def patch_body(encoded: Any) -> str:
 
 
 def is_secret(class_name: str, key: str) -> bool:
-    """Whether a state is a secret of the old master's that must not be anybody else's."""
+    """Whether a state is a secret of the old master, which no other master may have."""
     return class_name.rpartition(".")[2] == "WWWService" and key == "session_secret"
 
 
 def is_git_poller(class_name: str, key: str) -> bool:
-    """Whether a state says up to where a GitPoller has come: ``{branch: revision}``."""
+    """Whether a state is the position of a GitPoller, ``{branch: revision}``."""
     return class_name.rpartition(".")[2] == "GitPoller" and key == "lastRev"
 
 
 def scheduler_kind(class_name: str) -> str | None:
-    """The kind of a scheduler that looks at changes, by an object's class; None if it may not be one.
+    """The kind of a scheduler that uses changes, by an object's class; None if the class is no such scheduler.
 
-    Classes of an administrator's own are taken for one: only objects with the name of a scheduler are asked for.
+    Classes outside of Buildbot count as schedulers: the caller asks only for objects with the name of a scheduler.
     """
     module, _, kind = class_name.rpartition(".")
     if not module or kind in _WITHOUT_CHANGES:
@@ -154,5 +154,5 @@ def scheduler_kind(class_name: str) -> str | None:
     return kind if module.startswith("buildbot.schedulers.") or not module.startswith("buildbot.") else None
 
 
-#: the state of a timed scheduler that says when it last built, in Unix seconds
+#: the key of a timed scheduler's state with the time of its last build, in Unix seconds
 LAST_BUILD = "last_build"

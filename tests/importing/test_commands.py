@@ -52,7 +52,7 @@ def test_rows_that_are_left_out(basedir: Path, tmp_path: Path) -> None:
         connection.execute("UPDATE users_info SET uid = 99 WHERE uid = 4")
     result = run("import", basedir, "--from", f"sqlite:///{source}")
     assert result.exit_code == 3
-    told = "users_info 99 'email': uid 99 is not there; it does not exist, or was left out"
+    told = "users_info 99 'email': uid 99 does not exist, or was left out"
     assert "2 rows were left out or changed:\n" in result.output and f"  {told}\n" in result.output
     listing = basedir / "import-left-out.txt"
     assert (
@@ -73,7 +73,7 @@ def test_mistakes(basedir: Path, sample: Path, tmp_path: Path) -> None:
         (("import", basedir, "--from", "state.sqlite"), 1, "'state.sqlite' is no connection string; write for example"),
         (("import", basedir, "--from", "oracle://x"), 1, "'oracle' is none of the supported databases"),
         (("import", basedir, "--from", f"sqlite:///{tmp_path}/none.sqlite"), 1, "unable to open database file"),
-        (("copy-db", "sqlite:///state.sqlite", basedir), 1, "DESTINATION_URL is the database that is to be copied"),
+        (("copy-db", "sqlite:///state.sqlite", basedir), 1, "DESTINATION_URL is the database to copy"),
         (("copy-db", "sqlite:///copy.sqlite", basedir), 1, "cannot be read: unable to open database file"),
         (("copy-db", "copy.sqlite", basedir), 1, "'copy.sqlite' is no connection string"),
     ):

@@ -17,60 +17,60 @@ from tests.support.databases import selected_backends
 DAMAGE: list[tuple[str, list[str]]] = [
     # references to nothing
     ("INSERT INTO steps VALUES (1000, 0, 'lost', 777, 1, 1, 1, 'x', 0, '[]', 0)",
-     ["steps 1000: buildid 777 is not there; it does not exist, or was left out"]),
+     ["steps 1000: buildid 777 does not exist, or was left out"]),
     ("UPDATE builds SET builderid = 99 WHERE id = 45",
-     ["builds 45: builderid 99 is not there; it does not exist, or was left out"]),
+     ["builds 45: builderid 99 does not exist, or was left out"]),
     ("UPDATE buildrequests SET buildsetid = 999 WHERE id = 56",
-     ["buildrequests 56: buildsetid 999 is not there; it does not exist, or was left out"]),
+     ["buildrequests 56: buildsetid 999 does not exist, or was left out"]),
     ("INSERT INTO logchunks VALUES (9999, 0, 0, x'61', 0)",
-     ["logchunks 9999: logid 9999 is not there; it does not exist, or was left out"]),
+     ["logchunks 9999: logid 9999 does not exist, or was left out"]),
     ("INSERT INTO build_properties VALUES (888, 'n', '1', 's')",
-     ["build_properties 888: buildid 888 is not there; it does not exist, or was left out"]),
+     ["build_properties 888: buildid 888 does not exist, or was left out"]),
     ("INSERT INTO change_files VALUES (77, 'file')",
-     ["change_files 77: changeid 77 is not there; it does not exist, or was left out"]),
+     ["change_files 77: changeid 77 does not exist, or was left out"]),
     ("INSERT INTO change_users VALUES (9, 99)",
-     ["change_users 9 99: uid 99 is not there; it does not exist, or was left out"]),
+     ["change_users 9 99: uid 99 does not exist, or was left out"]),
     ("UPDATE test_results SET test_nameid = 99 WHERE id = 3",
-     ["test_results 3: test_nameid 99 is not there; it does not exist, or was left out"]),
+     ["test_results 3: test_nameid 99 does not exist, or was left out"]),
     ("INSERT INTO builders_tags VALUES (99, 1, 99)",
-     ["builders_tags 99: tagid 99 is not there; it does not exist, or was left out"]),
+     ["builders_tags 99: tagid 99 does not exist, or was left out"]),
     ("INSERT INTO object_state VALUES (99, 'k', '1')",
-     ["object_state 99 'k': objectid 99 is not there; it does not exist, or was left out"]),
+     ["object_state 99 'k': objectid 99 does not exist, or was left out"]),
     ("INSERT INTO scheduler_changes VALUES (99, 1, 1)",
-     ["scheduler_changes 99 1: schedulerid 99 is not there, or it is not known what kind it is"]),
+     ["scheduler_changes 99 1: schedulerid 99 does not exist, or its kind is unknown"]),
     # texts that are no UTF-8, or that no database takes
     ("UPDATE steps SET state_string = CAST(x'66ff' AS TEXT) WHERE id = 10", ["steps 10: state_string is no UTF-8"]),
     ("UPDATE changes SET author = CAST(x'66ff' AS TEXT) WHERE changeid = 4", ["changes 4: author is no UTF-8"]),
     ("UPDATE users_info SET attr_data = CAST(x'66ff' AS TEXT) WHERE uid = 4 AND attr_type = 'svn'",
-     ["users_info 4 'svn': attr_data is no UTF-8; it is here with what can be read of it"]),
+     ["users_info 4 'svn': attr_data is no UTF-8; its readable values are imported"]),
     ("UPDATE build_properties SET name = 'a' || char(0) WHERE buildid = 3 AND name = 'sleep'",
      ["build_properties 3 'a\\x00': name: text with U+0000 cannot be stored"]),
     ("UPDATE logchunks SET content = x'66ff0a61', compressed = 0, first_line = 0, last_line = 1 WHERE logid = 1",
-     ["logs 1: the chunk with lines 0 to 1 is left out: its text is no UTF-8; it is here with 0 lines"]),
+     ["logs 1: the chunk with lines 0 to 1 is left out: its text is no UTF-8; 0 lines are imported"]),
     # rows on which many others depend are there with what can be read of them
     ("UPDATE builders SET description = CAST(x'66ff' AS TEXT) WHERE id = 3",
-     ["builders 3: description is no UTF-8; it is here with what can be read of it"]),
+     ["builders 3: description is no UTF-8; its readable values are imported"]),
     ("UPDATE workers SET info = '{' WHERE id = 1",
      ["workers 1: not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1);"
-      " it is here with what can be read of it"]),
+      " its readable values are imported"]),
     # logs with wrong counts and other things that are wrong with them
-    ("UPDATE logs SET num_lines = 12 WHERE id = 2", ["logs 2: it says that it has 12 lines; it is here with 9 lines"]),
+    ("UPDATE logs SET num_lines = 12 WHERE id = 2", ["logs 2: num_lines is 12; 9 lines are imported"]),
     ("DELETE FROM logchunks WHERE logid = 139 AND first_line = 1000",
-     ["logs 139: lines 1000 to 1999 are missing; it is here with 19000 lines"]),
+     ["logs 139: lines 1000 to 1999 are missing; 19000 lines are imported"]),
     ("INSERT INTO logchunks SELECT * FROM logchunks WHERE logid = 3",
-     ["logs 3: the chunk with lines 0 to 8 is left out: it has lines for a second time; it is here with 9 lines"]),
+     ["logs 3: the chunk with lines 0 to 8 is left out: it overlaps an earlier chunk; 9 lines are imported"]),
     ("UPDATE logchunks SET compressed = 2 WHERE logid = 4",
      ["logs 4: the chunk with lines 0 to 6 is left out: it cannot be decompressed: Invalid data stream;"
-      " it is here with 0 lines"]),
+      " 0 lines are imported"]),
     ("UPDATE logchunks SET content = substr(content, 1, 20) WHERE logid = 5",
      ["logs 5: the chunk with lines 0 to 6 is left out: it cannot be decompressed: the data ends too early, or is too"
-      " long; it is here with 0 lines"]),
+      " long; 0 lines are imported"]),
     ("UPDATE logchunks SET compressed = 9 WHERE logid = 6",
-     ["logs 6: the chunk with lines 0 to 6 is left out: nothing is known of its compression 9;"
-      " it is here with 0 lines"]),
+     ["logs 6: the chunk with lines 0 to 6 is left out: its compression 9 is unknown;"
+      " 0 lines are imported"]),
     ("UPDATE logchunks SET last_line = 7 WHERE logid = 7",
-     ["logs 7: the chunk with lines 0 to 7 is left out: it has 9 lines, not the 8 that it says;"
-      " it is here with 0 lines"]),
+     ["logs 7: the chunk with lines 0 to 7 is left out: it has 9 lines, not 8;"
+      " 0 lines are imported"]),
     # values that are none
     ("UPDATE build_properties SET value = '{' WHERE buildid = 4 AND name = 'sleep'",
      ["build_properties 4 'sleep': not JSON: Expecting property name enclosed in double quotes: line 1 column 2"
@@ -85,7 +85,7 @@ DAMAGE: list[tuple[str, list[str]]] = [
      ["object_state 5 'lastRev': the position of a GitPoller must be a dictionary of branches and revisions"]),
     ("UPDATE patches SET patch_base64 = '!' WHERE id = 1",
      ["patches 1: patch_base64 is no base64: Only base64 data is allowed",
-      "sourcestamps 12: patchid 1 is not there; it does not exist, or was left out"]),
+      "sourcestamps 12: patchid 1 does not exist, or was left out"]),
     ("UPDATE steps SET number = 'first' WHERE id = 12", ["steps 12: number must be an integer, not str"]),
     ("UPDATE test_result_sets SET tests_passed = 99999999999999999999 WHERE id = 2",
      ["test_result_sets 2: tests_passed must be an integer, not float"]),
@@ -95,7 +95,7 @@ DAMAGE: list[tuple[str, list[str]]] = [
 ]  # fmt: skip
 
 #: rows that go with those that are damaged are told with this
-FOLLOWS = "is not there; it does not exist, or was left out"
+FOLLOWS = "does not exist, or was left out"
 
 
 @pytest.mark.parametrize("backend", selected_backends())
