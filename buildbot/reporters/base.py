@@ -1,4 +1,4 @@
-"""The base class of reporters: generators make reports of events, `sendMessage` sends them, a queue sends again."""
+"""The base of reporters: generators make reports of events, `sendMessage` sends them, a queue repeats failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
 
-#: seconds by which the clock of a receiver may be behind
+#: seconds by which a receiver's clock may be slow
 _CLOCKS_DIFFER_S = 600
 
 
@@ -34,21 +34,23 @@ def _generators(value: Any) -> Any:
 
 
 class ReporterBase(DeclaredService):
-    """Base of all reporters that send reports of events: a subclass supplies `sendMessage`.
+    """The base of reporters; a subclass implements `sendMessage`.
 
-    An event is an occasion: each of the generators may make a report of it, and all reports of one event go to
-    `sendMessage` together. What that raises is logged. If it was about the network, or is a
-    `buildbot.reporters.delivery.SendLater`, the reports are made and sent again later, also after a restart; anything
-    else would fail again, so they are given up. See `buildbot.reporters.delivery`.
+    Each generator may make a report of an event; `sendMessage` is called with all reports of one event. Its errors are
+    logged. After an error of the network, or `buildbot.reporters.delivery.SendLater`, the reports are made and sent
+    again later, also after a restart; after another error they are given up, since they would fail again. See
+    `buildbot.reporters.delivery`.
 
     Attributes:
-        generators: as configured, or the reporter's own.
+        generators: those of the configuration, or of `default_generators`.
         master: the master that it runs in.
     """
 
     positional: ClassVar[tuple[str, ...]] = ("generators",)
 
-    generators: Any = argument(None, _generators, doc="what is reported, and when; None: see the reporter")
+    generators: Any = argument(
+        None, _generators, doc="the generators, which say what is reported, and when; None: the reporter's own"
+    )
 
     #: the event that is being reported
     __delivery: Delivery | None = None
@@ -61,7 +63,7 @@ class ReporterBase(DeclaredService):
         super().__init__(*args, **kwargs)
 
     def default_generators(self) -> list[Any]:
-        """The generators of a reporter without the argument."""
+        """The generators of a reporter whose configuration has none."""
         return []
 
     # for subclasses to override
@@ -78,7 +80,7 @@ class ReporterBase(DeclaredService):
 
     @deferred
     async def reconfigService(self, *args: Any, **kwargs: Any) -> None:
-        """Take the arguments; they hold from the next event on. Deferred."""
+        """Take the arguments, which apply to later events; Deferred."""
         await super().reconfigService(*args, **kwargs)
         if self.generators is None:
             self.generators = self.default_generators()
@@ -88,8 +90,8 @@ class ReporterBase(DeclaredService):
         """Send the reports of one event; may return a Deferred or coroutine.
 
         Args:
-            reports: one for each generator that made one, in their order, with ``body``, ``subject``, ``type``,
-                ``results``, ``builds``, ``buildset``, ``users``, ``patches``, ``logs`` and ``extra_info``.
+            reports: those of the generators, in their order, with ``body``, ``subject``, ``type``, ``results``,
+                ``builds``, ``buildset``, ``users``, ``patches``, ``logs`` and ``extra_info``.
         """
         raise NotImplementedError(f"{type(self).__name__} has no sendMessage()")
 
@@ -101,15 +103,15 @@ class ReporterBase(DeclaredService):
 
     @property
     def idempotency_key(self) -> str:
-        """A text that is the same for every attempt to send the current event, and different for other events."""
+        """A text that is the same for all attempts to send the current event, and different for other events."""
         assert self.__delivery is not None
         return f"{self.name}-{self.__delivery.seq}"
 
     def mark_of(self, *part: object) -> str:
-        """A word that is the same for every attempt to send a part of the event, and different for all other parts.
+        """A word that is the same for all attempts to send a part of the event, and different for other parts.
 
         Args:
-            part: what of the event it is, with something that no other installation has, such as the build's URL.
+            part: names the part, with a value that no other installation has, such as the build's URL.
         """
         key = "" if self.__delivery is None else self.idempotency_key
         digest = hashlib.blake2b(repr((key, *part)).encode(), digest_size=12).hexdigest()
@@ -117,10 +119,10 @@ class ReporterBase(DeclaredService):
 
     @property
     def may_have_arrived_since(self) -> int | None:
-        """If the report that is being sent may have arrived before: since when, in Unix seconds; None if it has not.
+        """The earliest time, in Unix seconds, at which an earlier attempt may have arrived; None if none can have.
 
-        That is so when its event was sent and the master was killed before it had noted that, or when no answer came.
-        A receiver that can be asked for what it has got is asked then.
+        An attempt may have arrived if the master was killed before it stored that, or if no answer came. A reporter
+        then asks its receiver, if that is possible, whether the report has arrived.
         """
         delivery = self.__delivery
         if delivery is None or not delivery.may_have_arrived:
@@ -130,10 +132,11 @@ class ReporterBase(DeclaredService):
         return max(happened_at - _CLOCKS_DIFFER_S, 0)
 
     async def once(self, part: object, send: Callable[[], Awaitable[Any]]) -> None:
-        """Send a part of a report, unless it arrived when the report was tried before.
+        """Send a part of a report, unless it arrived in an earlier attempt.
 
         Args:
-            part: any name of it within the event.
+            part: a name that is unique in the event.
+            send: sends the part.
         """
         done = set() if self.__delivery is None else self.__delivery.done
         if part not in done:
@@ -151,7 +154,7 @@ class ReporterBase(DeclaredService):
 
     @deferred
     async def stopService(self) -> None:
-        """Stop; reports that wait are sent after the next start. Deferred."""
+        """Stop; waiting reports are sent after the next start. Deferred."""
         self.__started = False
         if self.__queue is not None:
             await self.__queue.end()

@@ -1,4 +1,4 @@
-"""Bitbucket Cloud: statuses of commits."""
+"""The reporter for Bitbucket Cloud: statuses of commits."""
 
 from __future__ import annotations
 
@@ -38,30 +38,35 @@ class BitbucketStatusPush(StatusPush):
         "generators",
     )  # fmt: skip
 
-    oauth_key = argument(None, checks.optional(checks.name), renderable=True, doc="of the OAuth consumer")
-    oauth_secret = argument(None, checks.optional(checks.name), renderable=True, doc="of the OAuth consumer")
+    oauth_key = argument(None, checks.optional(checks.name), renderable=True, doc="the key of the OAuth consumer")
+    oauth_secret = argument(None, checks.optional(checks.name), renderable=True, doc="the secret of the OAuth consumer")
     auth = argument(None, credentials, renderable=True, doc="a pair (user, app password), instead of the consumer")
     base_url = argument(
-        "https://api.bitbucket.org/2.0/repositories", without_slash, doc="what owner and repository are appended to"
+        "https://api.bitbucket.org/2.0/repositories",
+        without_slash,
+        doc="the URL of the API, to which owner and repository are appended",
     )
     oauth_url = argument(
-        "https://bitbucket.org/site/oauth2/access_token", checks.url, doc="where the consumer gets its tokens"
+        "https://bitbucket.org/site/oauth2/access_token", checks.url, doc="the URL at which the consumer gets tokens"
     )
     status_key = argument(
-        None, checks.optional(checks.name), renderable=True, doc="what tells statuses apart; None: the builder's name"
+        None,
+        checks.optional(checks.name),
+        renderable=True,
+        doc="the key, which distinguishes statuses; None: the builder's name",
     )
     status_name = argument(
-        None, checks.optional(checks.name), renderable=True, doc="what people see; None: the builder's name"
+        None, checks.optional(checks.name), renderable=True, doc="the name that users see; None: the builder's name"
     )
 
     states = STATES
 
     def default_generators(self) -> list[Any]:
-        """Beginnings and ends."""
+        """Reports of the beginnings and ends of builds."""
         return [BuildStartEndStatusGenerator()]
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the credentials together, too."""
+        """Check the arguments, also the credentials together."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         key, secret = given.get("oauth_key"), given.get("oauth_secret")
@@ -71,7 +76,7 @@ class BitbucketStatusPush(StatusPush):
             error(f"{self.name}: oauth_key and oauth_secret go together")
 
     async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
-        """Create a status, or change the one of this key."""
+        """Create a status, or change that with this key."""
         repository = owner_and_name(stamp["repository"] or "")
         if repository is None or not stamp["revision"]:
             self.skipped(stamp, "it has no revision, or its repository no owner and name")

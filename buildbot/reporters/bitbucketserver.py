@@ -1,4 +1,4 @@
-"""Bitbucket Server and Data Center: statuses of commits, by two APIs, and comments on pull requests."""
+"""Reporters for Bitbucket Server and Data Center: statuses of commits, by two APIs, and comments on pull requests."""
 
 from __future__ import annotations
 
@@ -20,34 +20,37 @@ from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import TooLargeError, UnexpectedAnswerError
 
 _BUILDER = Interpolate("%(prop:buildername)s")
-#: entries of a pull request's history that are looked through
+#: the number of newest entries of a pull request's history that are searched
 _ACTIVITIES = 20
 _TESTS = {"failed": "tests_failed", "skipped": "tests_skipped", "successful": "tests_successful"}
 
 
 class BitbucketServerStatusPush(StatusPush):
-    """Sets statuses of commits by the older API, which knows no repositories."""
+    """Sets statuses of commits by the older API, which has one status for a commit in all repositories."""
 
     name = "BitbucketServerStatusPush"
     secrets = ("user", "password")
     positional = ("base_url", "user", "password", "key", "statusName", "verbose", "debug", "verify", "generators")
 
-    base_url = argument(REQUIRED, without_slash, doc="the server")
-    user = argument(REQUIRED, checks.name, renderable=True, doc="who may set statuses")
-    password = argument(REQUIRED, checks.name, renderable=True, doc="or a token of theirs")
+    base_url = argument(REQUIRED, without_slash, doc="the URL of the server")
+    user = argument(REQUIRED, checks.name, renderable=True, doc="the user that sets statuses")
+    password = argument(REQUIRED, checks.name, renderable=True, doc="the user's password, or a token")
     key = argument(
-        None, checks.optional(checks.name), renderable=True, doc="what tells statuses apart; None: the builder's name"
+        None,
+        checks.optional(checks.name),
+        renderable=True,
+        doc="the key, which distinguishes statuses; None: the builder's name",
     )
-    statusName = argument(None, checks.optional(checks.name), renderable=True, doc="what people see")
+    statusName = argument(None, checks.optional(checks.name), renderable=True, doc="the name that users see")
 
     states = STATES
 
     def default_generators(self) -> list[Any]:
-        """Beginnings and ends."""
+        """Reports of the beginnings and ends of builds."""
         return [BuildStartEndStatusGenerator()]
 
     async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
-        """Create a status, or change the one of this key."""
+        """Create a status, or change that with this key."""
         if not stamp["revision"]:
             self.skipped(stamp, "it has no revision")
             return
@@ -74,31 +77,35 @@ class BitbucketServerCoreAPIStatusPush(StatusPush):
         "duration", "testResults", "verbose", "debug", "verify", "generators",
     )  # fmt: skip
 
-    base_url = argument(REQUIRED, without_slash, doc="the server")
+    base_url = argument(REQUIRED, without_slash, doc="the URL of the server")
     token = argument(None, checks.optional(checks.name), renderable=True, doc="an access token")
     auth = argument(None, credentials, renderable=True, doc="a pair (user, password), instead of the token")
-    statusName = argument(None, renderable=True, doc="what people see; None: `BUILDER #N`, behind the parent's")
-    statusSuffix = argument(None, renderable=True, doc="put behind it")
-    key = argument(None, renderable=True, doc="what tells statuses apart; None: the builder's name")
-    parentName = argument(None, renderable=True, doc="groups statuses; None: the parent's builder, or the builder")
-    buildNumber = argument(None, renderable=True, doc="None: the build's")
-    ref = argument(None, renderable=True, doc="None: the branch, as `refs/heads/…`")
-    duration = argument(None, renderable=True, doc="in milliseconds; None: the build's")
+    statusName = argument(None, renderable=True, doc="the name that users see; None: `BUILDER #N`, after the parent's")
+    statusSuffix = argument(None, renderable=True, doc="appended to the name")
+    key = argument(None, renderable=True, doc="the key, which distinguishes statuses; None: the builder's name")
+    parentName = argument(
+        None, renderable=True, doc="the name of a group of statuses; None: the parent's builder, or the builder"
+    )
+    buildNumber = argument(None, renderable=True, doc="the number of the build; None: the build's own")
+    ref = argument(None, renderable=True, doc="the ref of the commit; None: the branch, as `refs/heads/…`")
+    duration = argument(None, renderable=True, doc="the duration in milliseconds; None: the build's own")
     testResults = argument(
-        None, renderable=True, doc="None: properties `tests_failed`, `tests_skipped`, `tests_successful`"
+        None,
+        renderable=True,
+        doc="numbers of tests; None: properties `tests_failed`, `tests_skipped`, `tests_successful`",
     )
 
     states = STATES
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the credentials together, too."""
+        """Check the arguments, also the credentials together."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         if given.get("token") is not None and given.get("auth") is not None:
             error(f"{self.name}: give token or auth, not both")
 
     async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
-        """Create a status, or change the one of this key."""
+        """Create a status, or change that with this key."""
         repository = owner_and_name(stamp["repository"] or "")
         if repository is None or not stamp["revision"]:
             self.skipped(stamp, "it has no revision, or its repository no owner and name")
@@ -131,28 +138,28 @@ class BitbucketServerCoreAPIStatusPush(StatusPush):
 
 
 class BitbucketServerPRCommentPush(HttpPush):
-    """Comments on the pull request that the property ``pullrequesturl`` names.
+    """Comments on the pull request in the property ``pullrequesturl``.
 
-    Each comment ends with a mark that pages do not show. If it may have been made before, because the master was
-    killed or no answer came, the newest comments are looked through for it first.
+    Each comment ends with a mark that pages do not show. If an earlier attempt may have arrived, because the master was
+    killed or no answer came, the newest comments are searched for the mark first.
     """
 
     name = "BitbucketServerPRCommentPush"
     secrets = ("user", "password")
     positional = ("base_url", "user", "password", "verbose", "debug", "verify", "generators")
 
-    base_url = argument(REQUIRED, without_slash, doc="the server")
-    user = argument(REQUIRED, checks.name, renderable=True, doc="who comments")
-    password = argument(REQUIRED, checks.name, renderable=True, doc="or a token of theirs")
-    verbose = argument(False, checks.boolean, doc="log what arrived, too; `debug` does more")
+    base_url = argument(REQUIRED, without_slash, doc="the URL of the server")
+    user = argument(REQUIRED, checks.name, renderable=True, doc="the user that comments")
+    password = argument(REQUIRED, checks.name, renderable=True, doc="the user's password, or a token")
+    verbose = argument(False, checks.boolean, doc="log comments that arrived; `debug` logs more")
 
     def default_generators(self) -> list[Any]:
-        """Ends in the default mode, in the usual words."""
+        """Reports of the ends of builds, with the default mode and texts."""
         return [BuildStatusGenerator()]
 
     @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
-        """Comment the first report."""
+        """Comment with the first report."""
         report = reports[0]
         for number, build in enumerate(report["builds"]):
             path = urlsplit(str(build["properties"].get("pullrequesturl", ("",))[0] or "")).path
@@ -168,7 +175,7 @@ class BitbucketServerPRCommentPush(HttpPush):
         self.require(await self.ask("POST", f"{base}/comments", auth=(self.user, self.password), json={"text": marked}))
 
     async def __is_there(self, base: str, mark: str) -> bool:
-        """Whether one of the newest comments has this mark; False too if they cannot be read."""
+        """Whether one of the newest comments has this mark; False also if they cannot be read."""
         url = f"{base}/activities?limit={_ACTIVITIES}"
         try:
             answer = self.require(await self.ask("GET", url, auth=(self.user, self.password)))

@@ -1,4 +1,4 @@
-"""Bots in chats: who may do what, and what is told of builds and workers; `chatcommands` has what they can be asked."""
+"""Bots in chats: permissions, and notifications of builds and workers; the commands are in `chatcommands`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _NAMES = {
     EXCEPTION: "exception",
     CANCELLED: "cancelled",
 }
-#: what a build did, by its result
+#: verbs about a build, by its result; None: it has begun
 VERBS = {
     None: "started",
     SUCCESS: "completed successfully",
@@ -42,12 +42,12 @@ VERBS = {
     RETRY: "is to be built again",
     CANCELLED: "was cancelled",
 }
-#: from better to worse
+#: results, the best first
 _ORDER = (SUCCESS, WARNINGS, FAILURE, EXCEPTION, CANCELLED)
 
 
 def events_of(results: int, previous: int | None) -> set[str]:
-    """The names of what the end of a build is, after the result of the build before."""
+    """The names of the events at the end of a build, by its result and the previous build's (None: there is none)."""
     found = {"finished"} | ({_NAMES[results]} if results in _NAMES else set())
     if previous is None:
         return found
@@ -77,7 +77,7 @@ def authz(value: Any) -> dict[str, Any]:
 
 
 def may(rules: Mapping[str, Any], command: str, user: str) -> bool:
-    """Whether rules let a user give a command; ``""`` stands for all harmless ones, ``"!"`` for the others."""
+    """Whether rules allow a command to a user; ``""`` stands for all harmless commands, ``"!"`` for the others."""
     dangerous = command in DANGEROUS
     allowed = rules.get(command, rules.get("!" if dangerous else "", not dangerous))
     if command in ("join", "leave") and command not in rules:
@@ -87,13 +87,13 @@ def may(rules: Mapping[str, Any], command: str, user: str) -> bool:
 
 @dataclass
 class Room:
-    """A channel, or a nick that is spoken to in private.
+    """A channel, or a nick for private messages.
 
     Attributes:
-        name: where answers go.
-        events: of what it is told.
-        muted: whether it is told nothing.
-        watched: builds whose end it is told once.
+        name: the name, to which answers are sent.
+        events: the names of the events of which it is notified.
+        muted: whether it gets no notifications.
+        watched: ids of builds of whose end it is notified once.
     """
 
     name: str
@@ -103,15 +103,15 @@ class Room:
 
 
 class Teller:
-    """Tells rooms what happens.
+    """Notifies rooms of events.
 
     Args:
         master: the master.
-        say: puts a text into a room.
-        verb: how a verb looks, for a result; None for a beginning.
-        tags: only builders with one of these; None: all.
+        say: sends a text to a room: ``say(room, text)``.
+        verb: gives the verb for a result; None: the build has begun.
+        tags: only builders with one of these tags; None: all.
         use_revisions: name builds by their revisions, not their numbers.
-        show_blame: name those who caused a build that failed.
+        show_blame: name the responsible users of a failed build.
     """
 
     def __init__(
@@ -131,11 +131,11 @@ class Teller:
         self._missing: set[Any] = set()
 
     def room(self, name: str) -> Room:
-        """The room of a name, which is there from now on."""
+        """The room of a name, which is made if it does not exist."""
         return self.rooms.setdefault(name.lower(), Room(name))
 
     async def start(self) -> None:
-        """Listen."""
+        """Subscribe to the events of builds and workers."""
         listen = self.master.mq.startConsuming
         self._subscriptions = [
             await listen(self._heard(self._build), ("builds", None, None)),
@@ -143,7 +143,7 @@ class Teller:
         ]
 
     async def stop(self) -> None:
-        """Listen no more."""
+        """End the subscriptions."""
         subscriptions, self._subscriptions = self._subscriptions, []
         for each in subscriptions:
             await each.stopConsuming()
@@ -185,7 +185,7 @@ class Teller:
         )
 
     async def ending(self, build: Mapping[str, Any], builder: str) -> str:
-        """The words about the end of a build."""
+        """The text about the end of a build."""
         results = build["results"]
         said = f"{await self.called(build)} of `{builder}` {self._verb(results)}"
         if results == SUCCESS:
@@ -218,5 +218,5 @@ class Teller:
 
 
 def one_line(text: str) -> str:
-    """A text as one message of a chat."""
+    """A text without line ends and control characters, as one message of a chat."""
     return re.sub(r"[\x00-\x01\x04-\x0e\x10-\x1f]+", " ", text).strip()

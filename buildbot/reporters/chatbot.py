@@ -29,18 +29,18 @@ class ChatBot(DeclaredService):
     notify_events = argument(
         (),
         _events,
-        doc="of what all places are told: `started`, `finished`, `success`, `warnings`, `failure`, `exception`, "
-        "`cancelled`, `problem`, `recovery`, `worse`, `better`, `worker`",
+        doc="""the events of which all channels and users are notified: `started`, `finished`, `success`, `warnings`,
+        `failure`, `exception`, `cancelled`, `problem`, `recovery`, `worse`, `better`, `worker`""",
     )
     tags = argument(None, checks.optional(checks.list_of(checks.text)), doc="only builders with one of these tags")
-    showBlameList = argument(True, checks.boolean, doc="name those who caused a failed build")
+    showBlameList = argument(True, checks.boolean, doc="name the responsible users of a failed build")
     useRevisions = argument(False, checks.boolean, doc="name builds by their revisions")
     authz = argument(
         None,
         checks.optional(authz),
-        doc="""who may what: a command, or a tuple of commands, with True, False or nicks (for Telegram, ids of users);
-        `''` stands for all harmless ones, `'!'` for `force`, `stop` and `shutdown`; `join` and `leave` need entries of
-        their own""",
+        doc="""the permissions: a command, or a tuple of commands, with True, False or nicks (for Telegram, ids of
+        users); `''` stands for all harmless commands, `'!'` for `force`, `stop` and `shutdown`; `join` and `leave`
+        need entries of their own""",
     )
 
     teller: Teller
@@ -56,7 +56,7 @@ class ChatBot(DeclaredService):
         raise NotImplementedError(f"{type(self).__name__} must define say()")
 
     def verb(self, results: int | None) -> str:
-        """The result of a build in a word; None: the build has started."""
+        """The verb for the result of a build; None: the build has begun."""
         raise NotImplementedError(f"{type(self).__name__} must define verb()")
 
     @deferred
@@ -93,7 +93,7 @@ class ChatBot(DeclaredService):
             await running.stop_running()
 
     async def events_changed(self, room: Room) -> None:
-        """As `Bot.events_changed`: they are the same after a restart."""
+        """As `Bot.events_changed`: the events are stored, and the same after a restart."""
         assert self.__running is not None
         await self.__running.remember(room)
 
@@ -111,7 +111,7 @@ class ChatPart(OfOneMaster):
         self.__events: dict[str, list[str]] = {}
 
     async def tell(self, rooms: Iterable[str]) -> None:
-        """Begin to notify rooms, and users who have asked for it, of their events."""
+        """Begin to notify rooms, and other rooms whose stored events say so."""
         bot = self.__bot
         bot.teller = Teller(self.master, bot.say, bot.verb, bot.tags, bot.useRevisions, bot.showBlameList)
         for name in rooms:

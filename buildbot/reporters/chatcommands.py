@@ -15,7 +15,7 @@ from buildbot.util.results import statusToString
 
 _log = Logger()
 
-#: lines of an answer to ``list``
+#: changes in an answer to ``list changes``: by default, and at most
 _DEFAULT_CHANGES = 10
 _MAX_LISTED = 100
 
@@ -46,9 +46,9 @@ class Commands:
 
     Args:
         master: the master.
-        bot: who is asked.
-        teller: what rooms are told.
-        rules: of `buildbot.reporters.chat.authz`.
+        bot: the bot that got the commands.
+        teller: notifies rooms.
+        rules: the permissions, as `buildbot.reporters.chat.authz` returns them.
 
     Attributes:
         left_out: commands of this class that a subclass does not have.
@@ -124,7 +124,7 @@ class Commands:
     async def command_version(self, user: str, room: Room, args: list[str]) -> list[str]:
         """version
 
-        what runs here
+        the version of the master
         """
         from importlib.metadata import version
 
@@ -133,7 +133,7 @@ class Commands:
     async def command_source(self, user: str, room: Room, args: list[str]) -> list[str]:
         """source
 
-        where its page is
+        the address of the web page
         """
         return [f"My page is {self.master.config.buildbotURL}; I am called {self.master.config.title}."]
 
@@ -168,7 +168,7 @@ class Commands:
     async def command_mute(self, user: str, room: Room, args: list[str]) -> list[str]:
         """mute
 
-        tell this place nothing for now
+        no notifications here for now
         """
         room.muted = True
         return ["I say no more of builds here, until 'unmute'."]
@@ -176,7 +176,7 @@ class Commands:
     async def command_unmute(self, user: str, room: Room, args: list[str]) -> list[str]:
         """unmute
 
-        the end of mute
+        notifications again, after mute
         """
         said = "I tell of builds again." if room.muted else "I was not muted."
         room.muted = False
@@ -185,7 +185,7 @@ class Commands:
     async def command_join(self, user: str, room: Room, args: list[str]) -> list[str]:
         """join #CHANNEL
 
-        go into a channel
+        join a channel
         """
         if len(args) != 1 or not args[0].startswith(("#", "&")):
             raise self._wrong("join")
@@ -206,7 +206,7 @@ class Commands:
     async def command_notify(self, user: str, room: Room, args: list[str]) -> list[str]:
         """notify on|off|list [EVENT ...]
 
-        of what this place is told; 'off' alone: of nothing
+        the events of which you are notified here; 'off' alone: none
         """
         if not args or args[0] not in ("on", "off", "list") or not set(args[1:]) <= set(EVENTS):
             known = ", ".join(EVENTS)
@@ -251,14 +251,14 @@ class Commands:
     async def command_status(self, user: str, room: Room, args: list[str]) -> list[str]:
         """status [BUILDER|all]
 
-        what builders do now
+        the current builds of builders
         """
         return [await self._status(each) for each in await self._named("status", args)]
 
     async def command_last(self, user: str, room: Room, args: list[str]) -> list[str]:
         """last [BUILDER|all]
 
-        how the last builds ended
+        the results of the last builds
         """
         lines = []
         for builder in await self._named("last", args):
@@ -275,7 +275,7 @@ class Commands:
     async def command_watch(self, user: str, room: Room, args: list[str]) -> list[str]:
         """watch BUILDER
 
-        tell how the builds end that run now
+        notify of the end of running builds
         """
         if len(args) != 1:
             raise self._wrong("watch")
@@ -289,7 +289,7 @@ class Commands:
     async def command_force(self, user: str, room: Room, args: list[str]) -> list[str]:
         """force build [--codebase=C] [--branch=B] [--revision=R] [--props=k=v,k=v] BUILDER REASON
 
-        have something built
+        request a build
         """
         options: dict[str, str] = {}
         words: list[str] = []
@@ -323,7 +323,7 @@ class Commands:
     async def command_stop(self, user: str, room: Room, args: list[str]) -> list[str]:
         """stop build BUILDER REASON
 
-        stop the builds that run
+        stop running builds
         """
         if len(args) < 3 or args[0] != "build":
             raise self._wrong("stop")
@@ -338,7 +338,7 @@ class Commands:
     async def command_shutdown(self, user: str, room: Room, args: list[str]) -> list[str]:
         """shutdown check|start|stop|now
 
-        end this master: after its builds (stop: it goes on), or now, and they are built again when it is back
+        stop this master: after its builds ('stop' revokes that), or now: its builds run again after the next start
         """
         match args:
             case ["check"]:
@@ -400,7 +400,7 @@ class Commands:
 def _split(text: str) -> list[str]:
     try:
         return shlex.split(text)
-    except ValueError:  # an apostrophe of a sentence
+    except ValueError:  # an apostrophe in a sentence
         return text.split()
 
 

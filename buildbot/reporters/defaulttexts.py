@@ -1,4 +1,4 @@
-"""The templates that formatters use where they are given none."""
+"""The default templates of message formatters."""
 
 SUBJECT = """\
 {% if results == 0 %}☺{% elif results == 2 %}☠{% else %}☝{% endif %} Buildbot ({{ buildbot_title }}): \
@@ -78,14 +78,14 @@ SET_HTML = """\
 <pre>{{ sourcestamps | e }}</pre>
 """
 
-#: bodies by what is described and the type
+#: bodies by the described object and the type
 BODIES = {
     ("build", "plain"): PLAIN,
     ("build", "html"): HTML,
     ("buildset", "plain"): SET_PLAIN,
     ("buildset", "html"): SET_HTML,
 }
-#: subjects by what is described
+#: subjects by the described object
 SUBJECTS = {"build": SUBJECT, "buildset": SET_SUBJECT}
 
 WORKER_BODIES = {

@@ -1,24 +1,24 @@
-"""Reports that arrive: each event that a reporter wants is handled at least once, in order, also after a crash.
+"""Delivery of reports: a reporter handles each event at least once, in order, also after a crash.
 
-**One master.** A reporter is known by its name in the whole installation. Of the masters that have it in their
-configuration one runs it, whichever master ran the build; when that one ends or is taken for dead, another goes on
+**One master.** A reporter has a name in the whole installation. Several masters may have it in their configuration; one
+of them runs it, for the builds of all masters. When that one stops or is declared dead, another one continues
 (`buildbot.db.held`).
 
 **State.** One JSON value in the database (object *name of the reporter*, class ``Reporter``, key ``feed``)::
 
     {"clock": 812, "waiting": {"790": null, "803": 1795880774}}
 
-Every event up to *clock* was heard. Those in *waiting* are not dealt with yet; their value is when the first attempt
-failed (Unix seconds). Whoever takes the reporter up reads the log of events from the first of these on and leaves out
-the others. The state is written behind what happens, so after a crash the last reports may be sent again, and none is
-lost; `Delivery.may_have_arrived` tells which these may be. A reporter that is new begins with the events after now.
+All events up to *clock* were read. Events in *waiting* are not handled yet; the value is the time of the first failed
+attempt (Unix seconds). A master that begins to run the reporter reads the log of events from the first of these on, and
+skips handled ones. The state is written after the reports, so after a crash the last reports may be sent again, and
+none is lost; `Delivery.may_have_arrived` marks such reports. A new reporter begins with the events from now on.
 
-**Order.** What is about one build request, its builds included, goes out in the order in which it happened. One report
-is sent at a time. One that could not be sent waits, longer each time (`FIRST_S`, `LONGEST_S`, or as long as the
-receiver says), and what is about other requests goes on meanwhile. After `GIVE_UP_S` it is given up.
+**Order.** Reports about one build request and its builds are sent in the order of the events. One report is sent at a
+time. After a failure a report waits, longer each time (`FIRST_S`, `LONGEST_S`, or as long as the receiver says), while
+reports about other requests are sent. After `GIVE_UP_S` it is given up.
 
-**Bounds.** At most `MAX_WAITING` reports wait in memory; then the log is not read on until there is room. An event that
-the log no longer holds is given up, and said so.
+**Limits.** At most `MAX_WAITING` reports wait in memory; reading of the log pauses meanwhile. Events that the log no
+longer has are given up, which is logged.
 """
 
 from __future__ import annotations
@@ -48,29 +48,29 @@ from buildbot.util.metrics import Family
 
 _log = Logger()
 
-#: seconds until the second attempt, twice as many each time, up to the longest
+#: seconds until the second attempt, doubled for each further one up to the longest
 FIRST_S = 2.0
 LONGEST_S = 600.0
 #: the longest wait that a receiver may ask for, in seconds
 LONGEST_ASKED_S = 3600.0
-#: seconds after the first attempt from which on a report is given up
+#: seconds after the first failed attempt when a report is given up
 GIVE_UP_S = 12 * 3600.0
-#: reports that wait in memory
+#: the most reports that wait in memory
 MAX_WAITING = 1000
 #: seconds between two savings of a position that moves without reports
 SAVE_INTERVAL_S = 60.0
-#: seconds that a report under way gets when the master stops
+#: seconds that the current report has to end when the master stops
 STOP_S = 5.0
-#: answers that may be better later; 401 too: tokens are renewed
+#: statuses after which another attempt may succeed; 401 too, since tokens are renewed
 LATER = frozenset({401, 408, 423, 425, 429, *range(500, 600)})
 
 
 class SendLater(Exception):
-    """Raised by a reporter that cannot send a report now: the report is sent again later.
+    """A report cannot be sent now; it is sent again later.
 
     Args:
-        reason: for the log.
-        after_s: seconds that the receiver asks for; None: it does not say.
+        reason: the text for the log.
+        after_s: the delay in seconds that the receiver asks for; None: it does not say.
     """
 
     def __init__(self, reason: str, after_s: float | None = None) -> None:
@@ -80,16 +80,17 @@ class SendLater(Exception):
 
 @dataclass
 class Delivery:
-    """An event on its way to a receiver.
+    """The delivery of an event's report.
 
     Attributes:
-        seq: its number in the history of the installation, the same however often it is tried.
+        seq: the number of the event in the log.
         key, message: the event.
-        order: what it must not overtake others about.
-        done: parts of it that have arrived, by any names that the reporter gives them.
-        failed_at: when the first attempt failed, by the reactor's clock: that of the wall may be set meanwhile.
-        due: when it is tried again, by the reactor's clock.
-        may_have_arrived: whether it may have been sent before, by another process or by an attempt that failed.
+        order: reports with the same value are sent in their order; see `order_of`.
+        done: the parts that have arrived, by names that the reporter chooses.
+        tries: the number of attempts.
+        failed_at: the time of the first failed attempt, by the reactor's clock: wall clocks may be set.
+        due: the time of the next attempt, by the reactor's clock.
+        may_have_arrived: whether an earlier attempt, also one of another process, may have arrived.
     """
 
     seq: int
@@ -120,20 +121,20 @@ class Deliveries:
         self.queues: dict[str, ReportQueue] = {}
 
     def families(self) -> Iterable[Family]:
-        """By the reporters' names."""
+        """The counts as metrics, by the reporters' names."""
         waiting = {(name,): float(queue.waiting) for name, queue in self.queues.items()}
         labels = ("reporter",)
-        yield Family("reports_waiting", "gauge", "events that a reporter has not dealt with yet", labels, waiting)
+        yield Family("reports_waiting", "gauge", "events that a reporter has not handled yet", labels, waiting)
         yield Family("reports_sent", "counter", "reports that arrived", labels, self.sent)
         yield Family("reports_tried_again", "counter", "attempts that failed and are repeated", labels, self.again)
-        yield Family("reports_given_up", "counter", "reports that will never arrive", labels, self.given_up)
+        yield Family("reports_given_up", "counter", "reports that were given up", labels, self.given_up)
 
 
 _deliveries: WeakKeyDictionary[Any, Deliveries] = WeakKeyDictionary()
 
 
 def deliveries_of(master: Any) -> Deliveries:
-    """The counts of a master; made when the first reporter starts."""
+    """The counts of a master, which are made at the first call."""
     if master not in _deliveries:
         made = _deliveries[master] = Deliveries()
         master.metrics.add(made.families)
@@ -141,7 +142,7 @@ def deliveries_of(master: Any) -> Deliveries:
 
 
 class OfOneMaster(ClaimedPart):
-    """A part that one of several masters runs, and whose name is unique in the whole installation."""
+    """A part that one of several masters runs; its name is unique in the installation."""
 
     retry_s: ClassVar[float] = 60.0  # type: ignore[misc]
 
@@ -161,12 +162,12 @@ class OfOneMaster(ClaimedPart):
 
 
 class ReportQueue(OfOneMaster):
-    """The events of one reporter, while this master runs it.
+    """The queue of a reporter's events, while this master runs the reporter.
 
     Args:
-        name: the reporter's.
-        patterns: of routing keys, which events it wants.
-        send: deals with one of them; what it raises decides whether it is tried again. True if anything was sent.
+        name: the name of the reporter.
+        patterns: patterns of the events' routing keys.
+        send: handles an event; gives True if a report was sent. Its exception decides whether it is called again.
     """
 
     def __init__(self, name: str, patterns: Sequence[Pattern], send: Callable[[Delivery], Awaitable[bool]]) -> None:
@@ -178,7 +179,7 @@ class ReportQueue(OfOneMaster):
         self._clock = 0
         self._skip: frozenset[int] = frozenset()
         self._skip_to = 0
-        #: events up to here may have been reported by the master that ran it before
+        #: events up to this number may have been reported by the master that ran the reporter before
         self._began_at = 0
         self._failed: dict[int, int | None] = {}
         self._working: Deferred[Any] | None = None
@@ -210,7 +211,7 @@ class ReportQueue(OfOneMaster):
         self._clock = stored["clock"]
         self._failed = {int(seq): failed_at for seq, failed_at in stored["waiting"].items()}
         first = min(self._failed, default=self._clock + 1)
-        # up to the clock only what waits is wanted; later everything is
+        # up to the clock only waiting events are handled, later ones all
         self._skip_to = self._clock
         await self._subscribe(min(first - 1, self._clock))
         self._saver = self.master.reactor.callLater(SAVE_INTERVAL_S, self._save_now_and_then)
@@ -226,8 +227,8 @@ class ReportQueue(OfOneMaster):
                 del self._failed[seq]
             self._count("given_up", max(len(lost), 1))
             _log.error(
-                "reporter {name}: the log of events begins after {since}; it does not know what happened before, and "
-                "gives up {count} reports that waited",
+                "reporter {name}: the log of events begins after {since}; earlier events are lost, and {count} waiting "
+                "reports are given up",
                 name=self.name, since=since, count=len(lost),
             )  # fmt: skip
             self._subscription = await self.master.data.subscribe(self.patterns, self._hear, since)
@@ -238,11 +239,11 @@ class ReportQueue(OfOneMaster):
         return trimmed
 
     def _lost(self) -> None:
-        # the whole master ends then, and its next start says what was lost
-        _log.error("reporter {name} was away for longer than the log of events reaches back", name=self.name)
+        # the master ends then, and its next start logs the loss
+        _log.error("reporter {name} is further behind than the log of events reaches back", name=self.name)
 
     async def stop_work(self) -> None:
-        """Stop; a report under way gets some seconds to end."""
+        """Stop; the current report has `STOP_S` to end."""
         if self._saver is not None and self._saver.active():
             self._saver.cancel()
         if self._subscription is not None:
@@ -259,7 +260,7 @@ class ReportQueue(OfOneMaster):
         try:
             await self._save()
         except NotClaimedError:
-            _log.debug("{part!r} is run by another master, which knows what waits", part=self)
+            _log.debug("{part!r} is run by another master, which has the state", part=self)
         deliveries_of(self.master).queues.pop(self.name, None)
 
     # reading events
@@ -301,7 +302,7 @@ class ReportQueue(OfOneMaster):
                     self._subscription.resume()
 
     def _next(self) -> tuple[Delivery | None, float | None]:
-        """The first report that may go out now; else how long until one may."""
+        """The first report that may be sent now; else None and the seconds until one may (None: no report waits)."""
         now, held, wait_s = self.master.reactor.seconds(), set(), None
         for item in self._items.values():
             if item.order in held:
@@ -324,7 +325,7 @@ class ReportQueue(OfOneMaster):
                 timer.cancel()
 
     async def _try(self, item: Delivery) -> bool:
-        """Try to send; whether it is handled now."""
+        """Make an attempt; whether the event is handled now."""
         item.tries += 1
         try:
             if await self._send(item):
@@ -374,7 +375,7 @@ class ReportQueue(OfOneMaster):
         if self._subscription is not None:
             self._clock = max(self._clock, self._subscription.clock)
             if self._subscription.clock >= self._skip_to:
-                self._failed.clear()  # all failed events were read again, except events that the reporter wants no more
+                self._failed.clear()  # all were read again, except events that the reporter no longer wants
         waiting = {str(seq): failed_at for seq, failed_at in self._failed.items()}
         offset = self.master.wall_seconds() - self.master.reactor.seconds()
         for seq, item in self._items.items():
@@ -414,7 +415,7 @@ class ReportQueue(OfOneMaster):
 
 
 class ServiceQueue:
-    """The report queue of a service, while the service runs; it begins anew where the service follows other events.
+    """The report queue of a service; a new queue begins when the service follows other events.
 
     Args:
         send: see `ReportQueue`.
@@ -425,7 +426,7 @@ class ServiceQueue:
         self._queue: ReportQueue | None = None
 
     async def follow(self, name: str, patterns: Sequence[Pattern], master: Any) -> None:
-        """Follow the events of these patterns, and no others.
+        """Handle the events of these patterns from now on.
 
         Args:
             name, patterns: see `ReportQueue`.
@@ -439,14 +440,14 @@ class ServiceQueue:
             await self._queue.run_in(master)
 
     async def end(self) -> None:
-        """Stop; events that wait are handled after the next `follow`."""
+        """Stop; waiting events are handled after the next `follow`."""
         queue, self._queue = self._queue, None
         if queue is not None:
             await queue.stop_running()
 
 
 def _again(problem: Exception) -> float | None:
-    """Seconds that the receiver asks for before the next attempt, 0 if it asks for none; None: it would not help."""
+    """The delay in seconds that the receiver asks for, 0 if it asks for none; None: another attempt is useless."""
     if isinstance(problem, SendLater):
         return problem.after_s or 0.0
     if isinstance(problem, UnexpectedAnswerError):
@@ -460,5 +461,5 @@ def _again(problem: Exception) -> float | None:
 
 def _delay_s(tries: int, asked_s: float) -> float:
     longest = min(LONGEST_S, FIRST_S * 2.0 ** min(tries - 1, 20))
-    # many masters, and many reports, must not come back at the same moment
+    # random, so that many reports and masters do not try again at the same moment
     return max(longest * random.uniform(0.5, 1.0), min(asked_s, LONGEST_ASKED_S) * random.uniform(1.0, 1.1))

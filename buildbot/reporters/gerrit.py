@@ -1,4 +1,4 @@
-"""Gerrit: reviews by ssh, and verifications by the plugin *verify-status*."""
+"""Reporters for Gerrit: reviews by ssh, and verifications by the plugin *verify-status*."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = Logger()
 
 #: seconds that ssh may take
 TIMEOUT_S = 60.0
-#: the first version that knows tags of reviews
+#: the first version with tags of reviews
 _TAGS_SINCE = (2, 13)
 _WORDS = {
     SUCCESS: "succeeded",
@@ -40,11 +40,11 @@ _WORDS = {
 
 
 class RefusedReviewError(Exception):
-    """Gerrit does not take a review; the message says what it says."""
+    """Gerrit refused a review; the message has its answer."""
 
 
 def _summary(master: Any, context: Mapping[str, Any]) -> dict[str, Any]:
-    """A paragraph for each build, and the label that they come to."""
+    """The message about a buildset: a paragraph for each build, and the label ``Verified``."""
     paragraphs = []
     for build in context["builds"]:
         did = _WORDS.get(build["results"], f"completed with unknown result {build['results']}")
@@ -54,21 +54,21 @@ def _summary(master: Any, context: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class GerritStatusPush(ReporterBase):
-    """Reviews changes on Gerrit, by the program ``ssh``.
+    """Reviews changes on Gerrit, with the program ``ssh``.
 
-    The change is that of the properties ``event.change.id`` and its like, which Gerrit's change sources set. Labels are
-    those of ``extra_info``, ``{"labels": {"Verified": 1}}``.
+    The change is in the properties ``event.change.id`` and so on, which Gerrit's change sources set. The labels are in
+    the report's ``extra_info``: ``{"labels": {"Verified": 1}}``.
     """
 
     name = "GerritStatusPush"
     positional = ("server", "username", "port", "identity_file", "notify", "generators")
 
     server = argument(REQUIRED, checks.name, doc="the server")
-    username = argument(REQUIRED, checks.name, doc="who reviews")
-    port = argument(29418, checks.whole_number(1), doc="of Gerrit's ssh")
-    identity_file = argument(None, checks.optional(checks.name), doc="the private key")
+    username = argument(REQUIRED, checks.name, doc="the user that reviews")
+    port = argument(29418, checks.whole_number(1), doc="the port of Gerrit's ssh")
+    identity_file = argument(None, checks.optional(checks.name), doc="the path of the private key; None: ssh finds one")
     notify = argument(
-        None, checks.optional(checks.name), doc="who gets mails: `NONE`, `OWNER`, `OWNER_REVIEWERS`, `ALL`"
+        None, checks.optional(checks.name), doc="the users that get mails: `NONE`, `OWNER`, `OWNER_REVIEWERS`, `ALL`"
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -76,7 +76,7 @@ class GerritStatusPush(ReporterBase):
         super().__init__(*args, **kwargs)
 
     def default_generators(self) -> list[Any]:
-        """One review for each buildset."""
+        """A report of each buildset."""
         return [BuildSetCombinedStatusGenerator(MessageFormatterFunctionRaw(_summary))]
 
     @deferred
@@ -118,7 +118,7 @@ class GerritStatusPush(ReporterBase):
 
 
 def _changes(builds: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
-    """Project and revision of the changes on Gerrit that builds are of."""
+    """Project and revision of the builds' changes on Gerrit."""
     found = []
     for build in builds:
         properties = build["properties"]
@@ -139,8 +139,8 @@ _VALUES = {SUCCESS: 1, WARNINGS: 1, FAILURE: -1}
 class GerritVerifyStatusPush(HttpPush):
     """Verifies changes on Gerrit with the plugin *verify-status*.
 
-    The changes are those of the property ``gerrit_changes``, a list of ``{"change_id": …, "revision_id": …}``, or that
-    of ``event.change.id`` and ``event.patchSet.revision``.
+    The changes are in the property ``gerrit_changes``, a list of ``{"change_id": …, "revision_id": …}``, or in the
+    properties ``event.change.id`` and ``event.patchSet.revision``.
     """
 
     name = "GerritVerifyStatusPush"
@@ -153,15 +153,20 @@ class GerritVerifyStatusPush(HttpPush):
     baseURL = argument(REQUIRED, without_slash, doc="the server")
     auth = argument(REQUIRED, credentials, renderable=True, doc="a pair (user, HTTP password)")
     verification_name = argument(
-        None, checks.optional(checks.name), renderable=True, doc="of the verification; None: the builder's name"
+        None,
+        checks.optional(checks.name),
+        renderable=True,
+        doc="the name of the verification; None: the builder's name",
     )
-    abstain = argument(False, checks.flag, renderable=True, doc="whether it counts for no vote")
-    category = argument(None, checks.optional(checks.name), renderable=True, doc="groups verifications")
-    reporter = argument(None, checks.optional(checks.name), renderable=True, doc="who verifies; None: `buildbot`")
-    verbose = argument(False, checks.boolean, doc="log what arrived, too")
+    abstain = argument(False, checks.flag, renderable=True, doc="whether the verification has no vote")
+    category = argument(None, checks.optional(checks.name), renderable=True, doc="the category of the verification")
+    reporter = argument(
+        None, checks.optional(checks.name), renderable=True, doc="the name of the verifier; None: `buildbot`"
+    )
+    verbose = argument(False, checks.boolean, doc="log verifications that arrived, too")
 
     def default_generators(self) -> list[Any]:
-        """Beginnings and ends."""
+        """Reports of the beginnings and ends of builds."""
         return [BuildStartEndStatusGenerator()]
 
     @deferred

@@ -1,4 +1,4 @@
-"""Gitea and Forgejo: statuses of commits."""
+"""The reporter for Gitea and Forgejo: statuses of commits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from buildbot.process.properties import Interpolate, Properties
 from buildbot.reporters.generators.build import BuildStartEndStatusGenerator
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.repositories import owner_and_name
-from buildbot.reporters.status import Report, StatusPush, text_of
+from buildbot.reporters.status import Report, StatusPush, context_argument, text_of
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 
 class GiteaStatusPush(StatusPush):
-    """Sets statuses of commits on Gitea. Pull requests are known by the properties that the hook ``gitea`` sets."""
+    """Sets statuses of commits on Gitea; the properties of the hook ``gitea`` say which commit a pull request has."""
 
     name = "GiteaStatusPush"
     secrets = ("token",)
@@ -24,18 +24,20 @@ class GiteaStatusPush(StatusPush):
         "baseURL", "token", "context", "context_pr", "verbose", "debug", "verify", "generators", "warningAsSuccess",
     )  # fmt: skip
 
-    baseURL = argument(REQUIRED, without_slash, doc="of the server")
-    token = argument(REQUIRED, checks.name, renderable=True, doc="of a user; needs *repository: write*")
-    context = argument(
-        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
+    baseURL = argument(REQUIRED, without_slash, doc="the URL of the server")
+    token = argument(
+        REQUIRED, checks.name, renderable=True, doc="an access token, with the permission *repository: write*"
     )
+    context = context_argument()
     context_pr = argument(
         None,
         checks.optional(checks.name),
         renderable=True,
-        doc="the same for pull requests; None: `buildbot/pull_request/BUILDERNAME`",
+        doc="the name of the status of a pull request; None: `buildbot/pull_request/BUILDERNAME`",
     )
-    warningAsSuccess = argument(False, checks.boolean, doc="whether warnings are `success`, not `warning`")
+    warningAsSuccess = argument(
+        False, checks.boolean, doc="whether the state of a build with warnings is `success`, not `warning`"
+    )
 
     states = {
         "pending": "pending",
@@ -51,11 +53,11 @@ class GiteaStatusPush(StatusPush):
     }
 
     def default_generators(self) -> list[Any]:
-        """Beginnings and ends."""
+        """Reports of the beginnings and ends of builds."""
         return [BuildStartEndStatusGenerator()]
 
     async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
-        """Create a status: of a pull request at its head."""
+        """Create a status; for a pull request, of its head."""
         if props.hasProperty("pr_id") and props.getProperty("head_sha"):
             where = tuple(props.getProperty(name) for name in ("head_owner", "head_reponame", "head_sha"))
             context, usual = self.context_pr, "buildbot/pull_request/%(prop:buildername)s"

@@ -1,4 +1,4 @@
-"""GitHub: commit statuses, comments on pull requests, and checks."""
+"""Reporters for GitHub: commit statuses, comments on pull requests, and checks."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from buildbot.reporters.generators.build import BuildStatusGenerator
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.message import MessageFormatterRenderable
 from buildbot.reporters.repositories import owner_and_name, pull_request
-from buildbot.reporters.status import StatusPush, rendered_context, text_of
+from buildbot.reporters.status import Report, StatusPush, context_argument, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer, TooLargeError, UnexpectedAnswerError
 from buildbot.util.httpclientservice import HTTPSession
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 HOSTED_BASE_URL = "https://api.github.com"
-#: characters of a status's description; GitHub refuses what is longer
+#: characters of a status's description; GitHub refuses longer ones
 MAX_DESCRIPTION = 140
-#: comments that are looked through at once
+#: comments on a page
 _COMMENTS = 10
 
 
 def shortened(text: str, longest: int) -> str:
-    """A text cut off where it gets too long."""
+    """A text of at most ``longest`` characters; a longer one is cut off, with an ellipsis."""
     return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
@@ -39,11 +39,15 @@ class GitHubStatusPush(StatusPush):
     name = "GitHubStatusPush"
     positional = ("token", "context", "baseURL", "verbose", "debug", "verify", "generators")
 
-    token = argument(REQUIRED, checks.name, renderable=True, doc="of the GitHub user or app; asked for at each request")
-    context = argument(
-        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
+    token = argument(
+        REQUIRED, checks.name, renderable=True, doc="the token of a GitHub user or app; rendered for each request"
     )
-    baseURL = argument(None, checks.optional(without_slash), doc="of the API of GitHub Enterprise, `https://…/api/v3`")
+    context = context_argument()
+    baseURL = argument(
+        None,
+        checks.optional(without_slash),
+        doc="the URL of the API of GitHub Enterprise, `https://…/api/v3`; None: GitHub's",
+    )
 
     states = {
         "pending": "pending",
@@ -58,14 +62,7 @@ class GitHubStatusPush(StatusPush):
         CANCELLED: "error",
     }
 
-    async def send_status(
-        self,
-        report: Mapping[str, Any],
-        build: Mapping[str, Any],
-        stamp: Mapping[str, Any],
-        state: str,
-        props: Properties,
-    ) -> None:
+    async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
         """Create a status."""
         repository = owner_and_name(stamp["repository"] or "")
         if repository is None:
@@ -99,7 +96,7 @@ class GitHubStatusPush(StatusPush):
         issue: int | None = None,
         description: str | None = None,
     ) -> Any:
-        """Create one status. What goes wrong is an exception, which decides whether it is tried again."""
+        """Create one status; the answer of the API. Its exception decides whether the report is sent again."""
         payload: dict[str, Any] = {"state": state}
         if description is not None:
             payload["description"] = shortened(description, MAX_DESCRIPTION)
@@ -114,7 +111,7 @@ class GitHubStatusPush(StatusPush):
         return answer
 
     def session(self) -> HTTPSession:
-        """Requests to the API; with the token, unless that depends on the build."""
+        """A session for requests to the API; it has the token, unless that depends on the build."""
         headers = {"User-Agent": "Buildbot"}
         if isinstance(self.token, str):
             headers["Authorization"] = f"token {self.token}"
@@ -122,7 +119,7 @@ class GitHubStatusPush(StatusPush):
         return HTTPSession(http, self.baseURL or HOSTED_BASE_URL, headers=headers, verify=self.verify, debug=self.debug)
 
     async def github(self, method: str, path: str, props: Properties, payload: Any = ...) -> Answer:
-        """A request to the API that must succeed."""
+        """Send a request to the API, which must succeed; the answer."""
         headers = {"Authorization": f"token {await props.render(self.token)}", "User-Agent": "Buildbot"}
         url = f"{self.baseURL or HOSTED_BASE_URL}{path}"
         return self.require(await self.ask(method, url, headers=headers, json=payload))
@@ -131,32 +128,25 @@ class GitHubStatusPush(StatusPush):
 class GitHubCommentPush(GitHubStatusPush):
     """Comments on pull requests, when their builds end. A token needs the permission *Pull requests: write*.
 
-    Each comment ends with a mark that pages do not show. If it may have been made before, because the master was
-    killed or no answer came, the comments are looked through for it first.
+    Each comment ends with a mark that pages do not show. If an earlier attempt may have arrived, because the master was
+    killed or no answer came, the comments are searched for the mark first.
     """
 
     name = "GitHubCommentPush"
 
     def default_generators(self) -> list[Any]:
-        """The end of a build with any result."""
+        """Reports of the ends of builds, with any result."""
         formatter = MessageFormatterRenderable("Build done.")
         mode = ("failing", "passing", "warnings", "exception", "cancelled")
         return [BuildStatusGenerator(mode=mode, message_formatter=formatter)]
 
-    async def send_status(
-        self,
-        report: Mapping[str, Any],
-        build: Mapping[str, Any],
-        stamp: Mapping[str, Any],
-        state: str,
-        props: Properties,
-    ) -> None:
+    async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
         """Comment on the pull request of a source stamp."""
         if pull_request(stamp["branch"]) is None:
-            self.skipped(stamp, "its branch is not one of a pull request, refs/pull/N/merge or head")
+            self.skipped(stamp, "its branch is not that of a pull request, refs/pull/N/merge or head")
             return
         if not text_of(report["body"]):
-            self.skipped(stamp, "there is nothing to say")
+            self.skipped(stamp, "the report has no body")
             return
         await super().send_status(report, build, {**stamp, "revision": stamp["revision"] or "HEAD"}, state, props)
 
@@ -173,7 +163,7 @@ class GitHubCommentPush(GitHubStatusPush):
         issue: int | None = None,
         description: str | None = None,
     ) -> Any:
-        """Make one comment."""
+        """Make one comment; the answer of the API, or None if an earlier attempt has arrived."""
         path = f"/repos/{quote(repo_user)}/{quote(repo_name)}/issues/{issue}/comments"
         mark = self.mark_of(repo_user, repo_name, issue, sha, target_url)
         since = self.may_have_arrived_since
@@ -184,7 +174,7 @@ class GitHubCommentPush(GitHubStatusPush):
         return answer
 
     async def __is_there(self, path: str, mark: str, since: int, props: Properties) -> bool:
-        """Whether a comment with this mark was made since then; False too if the comments cannot be read."""
+        """Whether a comment since then has this mark; False also if the comments cannot be read."""
         when = _iso(datetime.fromtimestamp(since, UTC))
         try:
             for page in count(1):
@@ -202,13 +192,13 @@ class GitHubCommentPush(GitHubStatusPush):
 class GitHubChecksPush(GitHubStatusPush):
     """Shows builds as checks of commits on GitHub: with a title, a text in Markdown, and times.
 
-    Only a GitHub App may do that; its installation token needs the permission *Checks: write*. The text is the body of
-    the report. A check that is there already is changed, so there is one for each build.
+    Only a GitHub App may make checks; its installation token needs the permission *Checks: write*. The text is the body
+    of the report. Later reports change the check, so there is one for each build.
     """
 
     name = "GitHubChecksPush"
 
-    #: what GitHub calls the end of a build
+    #: GitHub's conclusions by result
     conclusions: Mapping[int, str] = {
         SUCCESS: "success",
         WARNINGS: "neutral",
@@ -219,21 +209,14 @@ class GitHubChecksPush(GitHubStatusPush):
         CANCELLED: "cancelled",
     }
 
-    async def send_status(
-        self,
-        report: Mapping[str, Any],
-        build: Mapping[str, Any],
-        stamp: Mapping[str, Any],
-        state: str,
-        props: Properties,
-    ) -> None:
-        """Make or change the check of a build."""
+    async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
+        """Create or change the check of a build."""
         repository = owner_and_name(stamp["repository"] or "")
         if repository is None or not stamp["revision"]:
             self.skipped(stamp, "it has no revision, or its repository no owner and name")
             return
         name = await rendered_context(self.context, props)
-        # a request and its builds are one check, also when it is built again
+        # a request and its builds have one check, also if it is built again
         external_id = f"{self.name}/{build['buildrequest']['buildrequestid']}"
         payload = {
             "name": name,

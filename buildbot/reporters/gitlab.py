@@ -1,4 +1,4 @@
-"""GitLab: statuses of commits."""
+"""The reporter for GitLab: statuses of commits."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.properties import Properties
 from buildbot.reporters.http import without_slash
 from buildbot.reporters.repositories import owner_and_name
-from buildbot.reporters.status import Report, StatusPush, rendered_context, text_of
+from buildbot.reporters.status import Report, StatusPush, context_argument, rendered_context, text_of
 from buildbot.util.deferreds import deferred
 from buildbot.util.httpclient import Answer
 from buildbot.util.httpclientservice import HTTPSession
@@ -29,11 +29,9 @@ class GitLabStatusPush(StatusPush):
     secrets = ("token",)
     positional = ("token", "context", "baseURL", "verbose", "debug", "verify", "generators")
 
-    token = argument(REQUIRED, checks.name, renderable=True, doc="of a user, group or project")
-    context = argument(
-        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
-    )
-    baseURL = argument(None, checks.optional(without_slash), doc="of one's own GitLab; None: gitlab.com")
+    token = argument(REQUIRED, checks.name, renderable=True, doc="the token of a user, group or project")
+    context = context_argument()
+    baseURL = argument(None, checks.optional(without_slash), doc="the URL of the server; None: gitlab.com")
 
     states = {
         "pending": "pending",
@@ -72,7 +70,7 @@ class GitLabStatusPush(StatusPush):
 
     @deferred
     async def getProjectId(self, sourcestamp: Mapping[str, Any]) -> int | None:
-        """GitLab's number of a project, which is asked for once; None if the repository's URL names none."""
+        """GitLab's id of the source stamp's project, which is cached; None if the repository's URL names no project."""
         repository = owner_and_name(sourcestamp["repository"] or "")
         if repository is None:
             self.skipped(sourcestamp, "its repository has no owner and name")
@@ -94,7 +92,7 @@ class GitLabStatusPush(StatusPush):
         description: str | None = None,
         context: str | None = None,
     ) -> Any:
-        """Create one status. What goes wrong is an exception, which decides whether it is tried again."""
+        """Create one status; the answer of the API. Its exception decides whether the report is sent again."""
         payload: dict[str, Any] = {"state": state}
         for name, value in (
             ("ref", branch),
@@ -109,7 +107,7 @@ class GitLabStatusPush(StatusPush):
         return answer
 
     def session(self) -> HTTPSession:
-        """Requests to GitLab; the endpoints of its API begin with ``/api/v4``."""
+        """A session for requests to GitLab; the endpoints of its API begin with ``/api/v4``."""
         headers = {"Private-Token": self.token}
         http = self.master.httpservice
         return HTTPSession(http, self.baseURL or HOSTED_BASE_URL, headers=headers, verify=self.verify, debug=self.debug)
@@ -118,5 +116,5 @@ class GitLabStatusPush(StatusPush):
         url = f"{self.baseURL or HOSTED_BASE_URL}/api/v4{path}"
         answer = await self.ask(method, url, headers={"Private-Token": self.token}, json=payload)
         if answer.status == 400 and b"Cannot transition status" in answer.body:
-            return answer  # it has this state already: the report was sent before
+            return answer  # the commit has this state already, from an earlier attempt
         return self.require(answer)

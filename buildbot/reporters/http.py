@@ -1,4 +1,4 @@
-"""Reporters that speak HTTP: what they share, and the one that sends whole builds to any server."""
+"""The base of reporters that use HTTP, and the reporter that sends builds as JSON to any server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from buildbot.config import checks
+from buildbot.config import checks, requests
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.interfaces import holds_renderable
 from buildbot.reporters.base import ReporterBase
@@ -23,17 +23,10 @@ from buildbot.util.httpclientservice import HTTPSession
 
 _log = Logger()
 
-#: bytes that are read of an answer; only the beginning of a longer one is used
+#: the most bytes of an answer
 MAX_ANSWER_BYTES = 1_000_000
-#: characters of an answer that stand in the log
+#: characters of an answer that are logged
 _SHOWN = 200
-
-
-def verify_or_file(value: Any) -> Any:
-    """A check: None, True, False, or the path of a file with certificates."""
-    if value is None or isinstance(value, bool | str):
-        return value
-    raise ValueError(f"must be True, False or the path of a file, not {checks.kind(value)}")
 
 
 def credentials(value: Any) -> Any:
@@ -50,25 +43,27 @@ def credentials(value: Any) -> Any:
 
 
 def without_slash(value: Any) -> str:
-    """A check: a http or https URL; a slash at its end is taken off."""
+    """A check: a http or https URL, from which a slash at the end is removed."""
     return checks.url(value).rstrip("/")
 
 
 class HttpPush(ReporterBase):
-    """Base of reporters that speak HTTP."""
+    """The base of reporters that use HTTP."""
 
-    debug = argument(None, checks.optional(checks.boolean), doc="log each request and how it was answered")
-    verify = argument(None, verify_or_file, doc="False takes any certificate; a path names those to trust")
+    debug = argument(None, checks.optional(checks.boolean), doc="log each request and the status of its answer")
+    verify = argument(
+        None, checks.optional(requests.verify), doc="False accepts any certificate; a path names certificates to trust"
+    )
 
     __own_http: Any = None
 
     def session(self) -> HTTPSession:
-        """Requests to the receiver, with what they have in common."""
+        """A session for requests to the receiver, with their common headers."""
         raise NotImplementedError(f"{type(self).__name__} has no session()")
 
     @property
     def _http(self) -> Any:
-        """`session`, as reporters of people's own call it; it may be set."""
+        """`session`, under the name that users' reporters use; it may be set."""
         if self.__own_http is None:
             self.__own_http = self.session()
         return self.__own_http
@@ -78,7 +73,7 @@ class HttpPush(ReporterBase):
         self.__own_http = session
 
     def is_status_2xx(self, code: int) -> bool:
-        """Whether a status says that a request has succeeded."""
+        """Whether a status is 2xx."""
         return code // 100 == 2
 
     @deferred
@@ -88,10 +83,10 @@ class HttpPush(ReporterBase):
         await super().reconfigService(*args, **kwargs)
 
     async def ask(self, method: str, url: str, **kwargs: Any) -> Answer:
-        """Make a request; arguments as `buildbot.util.httpclient.HttpClient.request`.
+        """Send a request; the arguments are those of `buildbot.util.httpclient.HttpClient.request`.
 
         Raises:
-            SendLater: the server asks to try later.
+            SendLater: the server asks for a later attempt.
             HttpError: there is no usable answer.
         """
         answer = await self.master.httpservice.request(
@@ -113,21 +108,21 @@ class HttpPush(ReporterBase):
         return answer
 
     def unseen(self, problem: Exception) -> None:
-        """Say that what the server has got cannot be looked at, so that a report may arrive twice."""
+        """Log that the server cannot be asked for earlier attempts, so that a report may arrive twice."""
         _log.warn(
-            "{reporter}: whether the report arrived before cannot be seen, it is sent: {problem}",
+            "{reporter}: it is not known whether an earlier attempt has arrived; the report is sent: {problem}",
             reporter=self.name, problem=str(problem),
         )  # fmt: skip
 
     def require(self, answer: Answer, *statuses: int) -> Answer:
-        """The answer, if its status is one of these (default: any 2xx); UnexpectedAnswerError says what it is else."""
+        """The answer, if its status is one of these (default: any 2xx); otherwise UnexpectedAnswerError."""
         if answer.status in statuses or (not statuses and answer.ok):
             return answer
         raise UnexpectedAnswerError(said_by(answer), answer.status)
 
 
 def said_by(answer: Answer) -> str:
-    """An answer, for the log."""
+    """Request, status and beginning of an answer, for the log."""
     text = " ".join(answer.body.decode("utf-8", "replace").split())
     more = f": {text[:_SHOWN]}{'…' if len(text) > _SHOWN else ''}" if text else ""
     hint = " (redirects are not followed)" if 300 <= answer.status < 400 else ""
@@ -135,7 +130,7 @@ def said_by(answer: Answer) -> str:
 
 
 def _asked_s(answer: Answer, now: float) -> float | None:
-    """Seconds after which the server wants to be asked again; None if it does not say."""
+    """Seconds after which the server allows the next attempt; None if it does not say."""
     given = answer.headers.get("retry-after")
     if given is None and answer.headers.get("x-ratelimit-remaining") == "0":
         reset = answer.headers.get("x-ratelimit-reset", "")
@@ -151,7 +146,7 @@ def _asked_s(answer: Answer, now: float) -> float | None:
 
 
 def jsonable(value: Any) -> Any:
-    """A value as JSON has it: times become Unix seconds, tuples lists, bytes text."""
+    """A value that JSON can hold: times become Unix seconds, tuples lists, bytes text."""
     if isinstance(value, dt.datetime):
         return int(value.timestamp())
     if isinstance(value, Mapping):
@@ -172,38 +167,34 @@ def _headers(value: Any) -> Any:
     return dict(value)
 
 
-def _certificate(value: Any) -> Any:
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, tuple | list) and [type(each) for each in value] == [str, str]:
-        return tuple(value)
-    raise ValueError(f"must be the path of a file, or those of certificate and key, not {checks.kind(value)}")
-
-
 class HttpStatusPush(HttpPush):
     """Sends builds as JSON to a server, when they begin and when they end.
 
-    What is sent is the body of the first report of an event: a dictionary or list as JSON, a text as it is, nothing for
-    None. A header ``Idempotency-Key`` is the same for a report that is sent again.
+    The request has the body of an event's first report: a dictionary or list as JSON, a text unchanged, nothing for
+    None. Its header ``Idempotency-Key`` is the same for all attempts to send a report.
     """
 
     name = "HttpStatusPush"
     secrets = ("auth", "headers")
     positional = ("serverUrl", "auth", "headers", "debug", "verify", "cert", "skip_encoding", "generators")
 
-    serverUrl = argument(REQUIRED, checks.url, doc="where builds are sent to")
+    serverUrl = argument(REQUIRED, checks.url, doc="the URL to which builds are sent")
     auth = argument(None, credentials, renderable=True, doc="a pair (user, password) for Basic authentication")
     headers = argument(None, _headers, renderable=True, doc="further headers, by name")
-    cert = argument(None, _certificate, doc="the client's own certificate: a path, or those of certificate and key")
+    cert = argument(
+        None,
+        checks.optional(requests.certificate),
+        doc="the client's certificate, or `(certificate, key)`: paths",
+    )
     skip_encoding = argument(False, checks.boolean, doc="ask for answers that are not compressed")
 
     def default_generators(self) -> list[Any]:
-        """Beginnings, and the ends that the default mode has; the build itself is the body."""
+        """Reports of the beginnings and ends of builds, with the default mode; the body is the build itself."""
         formatter = MessageFormatterFunction(_the_build, "json")
         return [BuildStatusGenerator(report_new=True, message_formatter=formatter)]
 
     def session(self) -> HTTPSession:
-        """Requests to the server; their endpoint is empty, or a path below it."""
+        """A session for requests to the server; an endpoint is empty, or a path below ``serverUrl``."""
         http, url = self.master.httpservice, self.serverUrl.rstrip("/")
         return HTTPSession(http, url, self.auth, self.headers, self.verify, self.cert, self.debug, self.skip_encoding)
 
@@ -223,7 +214,7 @@ class HttpStatusPush(HttpPush):
             content["data"] = json.dumps(jsonable(body), allow_nan=False)
         else:
             content["data"] = b""
-        own = (self.cert, None) if isinstance(self.cert, str | None) else self.cert
+        own = self.cert or (None, None)
         self.require(
             await self.ask(
                 "POST", self.serverUrl, headers=headers, auth=self.auth, cert_file=own[0], key_file=own[1], **content

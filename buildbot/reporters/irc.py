@@ -1,4 +1,4 @@
-"""A bot on IRC: tells channels and nicks of builds, and does what it is asked."""
+"""The bot on IRC: it notifies channels and users of builds, and answers commands."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _log = Logger()
 
 #: seconds between two lines; servers close connections that send faster
 LINE_RATE_S = 0.3
-#: seconds between two signs of life
+#: seconds between two pings of the server
 PING_S = 60.0
 _COLOURS = {SUCCESS: 3, WARNINGS: 8, FAILURE: 4, EXCEPTION: 6, CANCELLED: 13}
 
@@ -56,7 +56,7 @@ _Untyped: Any = IRCClient
 
 
 class _Client(_Untyped):  # type: ignore[misc]
-    """One connection."""
+    """A connection to the server."""
 
     lineRate = LINE_RATE_S
     realname = "Buildbot"
@@ -76,7 +76,7 @@ class _Client(_Untyped):  # type: ignore[misc]
         super().connectionMade()
 
     def irc_CAP(self, prefix: str, params: Sequence[str]) -> None:
-        """The server says what it can."""
+        """The server lists its capabilities."""
         if len(params) > 2 and params[1] == "ACK" and "sasl" in params[2]:
             self.sendLine("AUTHENTICATE PLAIN")
         else:
@@ -84,19 +84,19 @@ class _Client(_Untyped):  # type: ignore[misc]
             self.sendLine("CAP END")
 
     def irc_AUTHENTICATE(self, prefix: str, params: Sequence[str]) -> None:
-        """The server waits for the password."""
+        """The server asks for the password."""
         nick, password = self.bot.nick, self.bot.password or ""
         self.sendLine("AUTHENTICATE " + base64.b64encode(f"{nick}\0{nick}\0{password}".encode()).decode())
 
     def irc_unknown(self, prefix: str, command: str, params: Sequence[str]) -> None:
-        """The end of SASL, well or not."""
+        """The server reports the result of SASL."""
         if command in ("903", "904", "905", "906", "907"):
             if command != "903":
                 _log.error("{bot}: SASL failed: {said}", bot=self.bot.name, said=" ".join(params))
             self.sendLine("CAP END")
 
     def signedOn(self) -> None:
-        """The server has let us in."""
+        """The login is complete: join the channels."""
         self.bot.factory_reset()
         if self.bot.password:
             self.sendLine(f"PRIVMSG Nickserv :IDENTIFY {self.bot.password}")
@@ -110,17 +110,17 @@ class _Client(_Untyped):  # type: ignore[misc]
         self.ping(self.nickname)
 
     def joined(self, channel: str) -> None:
-        """We are in a channel."""
+        """The bot has joined a channel."""
         self.in_channel.add(channel.lower())
         self.bot.teller.room(channel)
 
     def left(self, channel: str) -> None:
-        """We are not any more."""
+        """The bot has left a channel."""
         self.in_channel.discard(channel.lower())
 
     def kickedFrom(self, channel: str, kicker: str, message: str) -> None:
         """The bot was kicked from a channel."""
-        _log.warn("{bot} was put out of {channel} by {who}", bot=self.bot.name, channel=channel, who=kicker)
+        _log.warn("{bot} was kicked from {channel} by {who}", bot=self.bot.name, channel=channel, who=kicker)
         self.left(channel)
 
     def privmsg(self, user: str, channel: str, message: str) -> None:
@@ -139,7 +139,7 @@ class _Client(_Untyped):  # type: ignore[misc]
             self.describe(channel, f"kicks back at {user.partition('!')[0]}")
 
     def connectionLost(self, reason: Failure | None = None) -> None:
-        """The connection is gone."""
+        """The connection is lost."""
         if self._alive is not None and self._alive.active():
             self._alive.cancel()
         if self.bot.client is self:
@@ -180,7 +180,7 @@ class _Factory(ReconnectingClientFactory):
 
 
 class IRC(ChatBot):
-    """A bot on IRC. Of several masters with a bot of one name one runs it."""
+    """A bot on IRC. If several masters have a bot of the same name, one of them runs it."""
 
     name = "IRC"
     secrets = ("password", "channels")
@@ -191,31 +191,44 @@ class IRC(ChatBot):
     )  # fmt: skip
 
     host = argument(REQUIRED, checks.name, doc="the server")
-    nick = argument(REQUIRED, checks.name, doc="what the bot is called")
+    nick = argument(REQUIRED, checks.name, doc="the nick of the bot")
     channels = argument(
-        (), _channels, renderable=True, doc="where it goes: `#name`, or `{'channel': '#name', 'password': '…'}`"
+        (),
+        _channels,
+        renderable=True,
+        doc="the channels that it joins: `#name`, or `{'channel': '#name', 'password': '…'}`",
     )
-    pm_to_nicks = argument((), checks.optional(_nicks), doc="who is told in private")
+    pm_to_nicks = argument((), checks.optional(_nicks), doc="nicks that are notified in private")
     port = argument(6667, checks.whole_number(1), doc="the server's port")
-    useSSL = argument(False, checks.boolean, doc="speak TLS")
+    useSSL = argument(False, checks.boolean, doc="use TLS")
     verify = argument(True, checks.boolean, doc="check the server's certificate")
     password = argument(
-        None, checks.optional(checks.text), renderable=True, doc="of the nick, for the server and NickServ"
+        None, checks.optional(checks.text), renderable=True, doc="the password of the nick, for the server and NickServ"
     )
-    useSASL = argument(False, checks.boolean, doc="log in by SASL PLAIN instead")
-    useColors = argument(True, checks.boolean, doc="colour the results")
-    noticeOnChannel = argument(False, checks.boolean, doc="speak in channels by NOTICE")
-    lostDelay = argument(None, checks.optional(checks.number()), doc="seconds until it connects again; None: 1 to 5")
+    useSASL = argument(False, checks.boolean, doc="log in by SASL PLAIN")
+    useColors = argument(True, checks.boolean, doc="show results in colour")
+    noticeOnChannel = argument(False, checks.boolean, doc="send messages to channels as NOTICE")
+    lostDelay = argument(
+        None,
+        checks.optional(checks.number()),
+        doc="seconds until it connects again after a lost connection; None: 1 to 5",
+    )
     failedDelay = argument(
-        None, checks.optional(checks.number()), doc="seconds until the next try, if it cannot; None: 45 to 60"
+        None,
+        checks.optional(checks.number()),
+        doc="seconds until the next try after a failed connection; None: 45 to 60",
     )
-    allowForce = argument(None, checks.optional(checks.boolean), doc="older form: everybody may `force` and `stop`")
-    allowShutdown = argument(None, checks.optional(checks.boolean), doc="older form: everybody may `shutdown`")
+    allowForce = argument(
+        None, checks.optional(checks.boolean), doc="older form of `authz`: all users may `force` and `stop`"
+    )
+    allowShutdown = argument(
+        None, checks.optional(checks.boolean), doc="older form of `authz`: all users may `shutdown`"
+    )
 
     client: _Client | None = None
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the arguments together, too."""
+        """Check the arguments, also those that exclude or need each other."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         if given.get("authz") is not None and not (given.get("allowForce") is given.get("allowShutdown") is None):
@@ -235,10 +248,10 @@ class IRC(ChatBot):
         """As `ChatBot.part`."""
         return _Running(self)
 
-    # what the connection tells
+    # called by the connection
 
     def factory_reset(self) -> None:
-        """A connection works."""
+        """The bot has logged in."""
         _log.info("{bot} is on {host}", bot=self.name, host=self.host)
 
     def hear(self, user: str, room: str, line: str) -> None:
@@ -251,7 +264,7 @@ class IRC(ChatBot):
             self.say(room.name, each)
 
     def say(self, room: str, text: str) -> None:
-        """Say something; what is said while there is no connection is lost."""
+        """Send a message; it is lost while there is no connection."""
         client = self.client
         text = one_line(text)
         if client is None or not text:
@@ -262,11 +275,11 @@ class IRC(ChatBot):
             client.msg(room, text, 400)
 
     def verb(self, results: int | None) -> str:
-        """The result of a build, in colour."""
+        """The verb for the result of a build, in colour."""
         verb = VERBS[results]
         return f"\x03{_COLOURS[results]}{verb}\x0f" if self.useColors and results in _COLOURS else verb
 
-    # what commands ask
+    # called by commands
 
     def join_room(self, name: str) -> None:
         """As `Bot.join_room`."""

@@ -1,4 +1,4 @@
-"""Mails about builds."""
+"""The reporter that sends mails."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ from buildbot.util.results import statusToString
 _log = Logger()
 
 _ADDRESS = re.compile(r"[^@\s<>,;\"\\\x00-\x1f]+@[^@\s<>,;\"\\\x00-\x1f]+\Z")
-#: the SMTP client itself makes line ends of network of these
+#: the SMTP client itself replaces these by CRLF
 _LINES = SMTP.clone(linesep="\n")
-#: bytes of a line that every server takes
+#: the most bytes of a line that all servers accept
 _MAX_LINE = 998
 
 
@@ -45,7 +45,7 @@ def address_of(text: str) -> str | None:
 
 
 class Domain:
-    """Makes addresses of names by a domain that all share."""
+    """A ``lookup`` that appends a domain to names."""
 
     def __init__(self, domain: str) -> None:
         self.domain = domain.removeprefix("@")
@@ -57,7 +57,7 @@ class Domain:
         return hash(self.domain)
 
     def getAddress(self, name: str) -> str:
-        """The name, and the domain if it has none."""
+        """The address of a name; a name with ``@`` is unchanged."""
         return name if "@" in name else f"{name}@{self.domain}"
 
 
@@ -94,9 +94,9 @@ def _extra_headers(value: Any) -> Any:
 
 
 class MailNotifier(ReporterBase):
-    """Sends mails to those who caused builds, and to others.
+    """Sends mails to the responsible users of builds, and to others.
 
-    All reports of an event are one mail. A user who is an address gets mails there; other names need ``lookup``.
+    All reports of an event are one mail. A user's name may be a mail address; other names need ``lookup``.
     """
 
     secrets = ("smtpUser", "smtpPassword")
@@ -108,24 +108,26 @@ class MailNotifier(ReporterBase):
     fromaddr = argument(REQUIRED, _sender, doc="the sender, `address` or `Name <address>`")
     relayhost = argument("localhost", checks.name, doc="the mail server")
     smtpPort = argument(25, checks.whole_number(1), doc="its port")
-    useTls = argument(False, checks.boolean, doc="insist on STARTTLS")
-    useSmtps = argument(False, checks.boolean, doc="speak TLS from the first byte, usually on port 465")
+    useTls = argument(False, checks.boolean, doc="require STARTTLS")
+    useSmtps = argument(False, checks.boolean, doc="use TLS from the first byte, usually on port 465")
     verify = argument(True, checks.boolean, doc="check the server's certificate")
-    smtpUser = argument(None, checks.optional(checks.text), renderable=True, doc="log in as this user")
-    smtpPassword: Any = argument(None, checks.optional(checks.text), renderable=True, doc="with this password")
+    smtpUser = argument(None, checks.optional(checks.text), renderable=True, doc="the user to log in as")
+    smtpPassword: Any = argument(None, checks.optional(checks.text), renderable=True, doc="the user's password")
     lookup = argument(
-        None, _lookup, doc="makes addresses of names: a domain, or an object with `getAddress(name)`, which may be None"
+        None,
+        _lookup,
+        doc="gives addresses of users: a domain, or an object whose `getAddress(name)` gives an address or None",
     )
-    extraRecipients = argument(None, checks.optional(_recipients), doc="addresses that get every mail, too")
-    sendToInterestedUsers = argument(True, checks.boolean, doc="send to those who caused the build")
+    extraRecipients = argument(None, checks.optional(_recipients), doc="addresses that get all mails, too")
+    sendToInterestedUsers = argument(True, checks.boolean, doc="send to the responsible users of the build")
     extraHeaders = argument(
         None, checks.optional(_extra_headers), renderable=True, doc="further headers; values may be renderables"
     )
-    dumpMailsToLog = argument(False, checks.boolean, doc="write every mail to the master's log")
+    dumpMailsToLog = argument(False, checks.boolean, doc="write all mails to the master's log")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if kwargs.get("name") is None and type(self).name is None:
-            # two of different generators need no names
+            # notifiers with different generators need no names
             given = self.by_name(args, kwargs).get("generators")
             generators = given if isinstance(given, list | tuple) else self.default_generators()
             parts = [each.generate_name() for each in generators if hasattr(each, "generate_name")]
@@ -133,14 +135,14 @@ class MailNotifier(ReporterBase):
         super().__init__(*args, **kwargs)
 
     def default_generators(self) -> list[Any]:
-        """Ends in the default mode, and workers that are missing, in HTML."""
+        """Reports of the ends of builds with the default mode, and of missing workers, in HTML."""
         return [
             BuildStatusGenerator(message_formatter=MessageFormatter(template_type="html")),
             WorkerMissingGenerator(message_formatter=MessageFormatterMissingWorker(template_type="html")),
         ]
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the arguments together, too."""
+        """Check the arguments, also those that exclude or need each other."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         if given.get("useTls") and given.get("useSmtps"):
@@ -169,7 +171,7 @@ class MailNotifier(ReporterBase):
 
     @deferred
     async def findInterrestedUsersEmails(self, users: Iterable[str]) -> list[str]:
-        """The addresses of users, as they stand in headers, sorted. (The name is that of Buildbot.)"""
+        """The addresses of users in the form of headers, sorted. (The method has Buildbot's name.)"""
         found: set[str] = set()
         for user in users:
             address = await self.__find(user)
@@ -189,7 +191,7 @@ class MailNotifier(ReporterBase):
         return await self.__of_user_object(user)
 
     async def __of_user_object(self, name: str) -> str | None:
-        """The address that the user of a name has in the installation; None if there is none."""
+        """The address of the installation's user with this name; None if there is none."""
         users = self.master.db.users
         uid = await users.identifierToUid(name)
         known = None if uid is None else await users.getUser(uid)
@@ -198,7 +200,7 @@ class MailNotifier(ReporterBase):
 
     @deferred
     async def createEmail(self, report: Mapping[str, Any]) -> EmailMessage:
-        """The mail of a report, without its recipients. Raises ValueError for what no mail can have."""
+        """The mail of a report, without recipients; ValueError if a mail cannot have such a type or header."""
         if report["type"] not in ("plain", "html"):
             raise ValueError(f"a mail is plain or html, not {report['type']!r}")
         message = EmailMessage(policy=SMTP)
@@ -225,7 +227,7 @@ class MailNotifier(ReporterBase):
         return f"Buildbot ({self.master.config.title}): {builders} - {ended}"
 
     def __message_id(self) -> str:
-        """The same for a mail that is sent again, so that receivers know it."""
+        """The Message-ID, which is the same for all attempts to send the mail, so that receivers recognize it."""
         text = f"{self.master.config.buildbotURL}\0{self.idempotency_key}"
         domain = str(address_of(self.fromaddr)).rpartition("@")[2]
         return f"<{hashlib.sha256(text.encode()).hexdigest()[:32]}@{domain}>"
@@ -252,7 +254,7 @@ class MailNotifier(ReporterBase):
 
     @deferred
     async def sendMail(self, message: EmailMessage, recipients: Sequence[str]) -> None:
-        """Hand a mail to the server."""
+        """Send a mail to the server."""
         content = message.as_bytes(policy=_LINES)
         if self.dumpMailsToLog:
             _log.info("{name}: mail to {whom}\n{mail}", name=self.name, whom=", ".join(recipients),
@@ -262,7 +264,7 @@ class MailNotifier(ReporterBase):
         server = smtp.Server(self.relayhost, self.smtpPort, tls, login, self.verify)
         sender = str(address_of(self.fromaddr))
         for refused in await smtp.send(self.master.reactor, server, sender, recipients, content):
-            _log.warn("{name}: the mail server does not take a recipient: {refused}", name=self.name, refused=refused)
+            _log.warn("{name}: the mail server refused a recipient: {refused}", name=self.name, refused=refused)
 
 
 def _one_line(what: str, text: str) -> str:

@@ -39,7 +39,7 @@ _STATUS = {
 
 
 def get_detected_status_text(mode: Sequence[str], results: int | None, previous_results: int | None) -> str:
-    """A result in two or three words."""
+    """The result in a few words, such as ``new failure``; ``mode`` is that of the generator."""
     if results == FAILURE and previous_results not in (None, FAILURE) and {"change", "problem"} & set(mode):
         return "new failure"
     if results == SUCCESS and previous_results not in (None, SUCCESS) and "change" in mode:
@@ -48,7 +48,7 @@ def get_detected_status_text(mode: Sequence[str], results: int | None, previous_
 
 
 def get_message_summary_text(build: Mapping[str, Any], results: int | None) -> str:
-    """The result of a build in a sentence."""
+    """The result of a build, in a sentence."""
     state = build.get("state_string") or ""
     if results == SUCCESS:
         return "Build succeeded!"
@@ -62,7 +62,7 @@ def get_message_summary_text(build: Mapping[str, Any], results: int | None) -> s
 
 
 def get_message_source_stamp_text(source_stamps: Iterable[Mapping[str, Any]]) -> str:
-    """A line for each source stamp."""
+    """The source stamps, a line for each."""
     lines = []
     for stamp in source_stamps:
         codebase = f" '{stamp['codebase']}'" if stamp["codebase"] else ""
@@ -73,7 +73,7 @@ def get_message_source_stamp_text(source_stamps: Iterable[Mapping[str, Any]]) ->
 
 
 def get_projects_text(source_stamps: Iterable[Mapping[str, Any]], master: Any) -> str:
-    """The projects of source stamps, or the title of the installation."""
+    """The names of the source stamps' projects; without any, the title of the installation."""
     projects = sorted({stamp["project"] for stamp in source_stamps if stamp["project"]})
     return ", ".join(projects) or str(master.config.title)
 
@@ -151,19 +151,19 @@ def _logs_wanted(value: Any) -> Any:
 
 
 class MessageFormatterBase(Declared, Configured):
-    """Base of formatters. A subclass overrides `render_message_body` and its like, or `format_message_for_build`."""
+    """The base of formatters; a subclass overrides ``render_message_…`` methods, or `format_message_for_build`."""
 
     positional: ClassVar[tuple[str, ...]] = ("ctx", "want_properties", "want_steps", "want_logs", "want_logs_content")
 
     ctx = argument(None, _context, doc="further variables, by name")
-    want_properties = argument(True, checks.boolean, doc="whether builds have their `properties`; they always have")
+    want_properties = argument(True, checks.boolean, doc="has no effect: builds always have their `properties`")
     want_steps = argument(False, checks.boolean, doc="whether builds have their `steps`")
     want_logs = argument(False, checks.boolean, doc="whether steps have their `logs`")
     want_logs_content = argument(
         False, _logs_wanted, doc="whether logs have their content: True, False, or names as `log` or `step.log`"
     )
 
-    #: of the body: ``plain``, ``html`` or ``json``
+    #: the type of the body: ``plain``, ``html`` or ``json``
     template_type: Any = "plain"
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -195,7 +195,7 @@ class MessageFormatterBase(Declared, Configured):
         """The subject, or None; may return a Deferred."""
 
     def render_message_extra_info(self, context: dict[str, Any]) -> Any:
-        """A dictionary of dictionaries for receivers that understand it, or None; may return a Deferred."""
+        """Further data for the receiver, a dictionary of dictionaries, or None; may return a Deferred."""
 
     def format_message_for_build(self, master: Any, build: dict[str, Any], **kwargs: Any) -> Any:
         """The message about a build; may return a Deferred.
@@ -213,27 +213,30 @@ class MessageFormatterBase(Declared, Configured):
 
 
 class MessageFormatterEmpty(MessageFormatterBase):
-    """An empty message: for receivers that use the builds only."""
+    """Formats empty messages, for receivers that use only the builds of reports."""
 
     def format_message_for_build(self, master: Any, build: dict[str, Any], **kwargs: Any) -> Any:
-        """Neither body nor subject."""
+        """A message without body and subject."""
         return {"body": None, "type": "plain", "subject": None, "extra_info": None}
 
     def format_message_for_buildset(
         self, master: Any, buildset: dict[str, Any], builds: list[dict[str, Any]], **kwargs: Any
     ) -> Any:
-        """Neither body nor subject."""
+        """A message without body and subject."""
         return self.format_message_for_build(master, {})
 
 
 class MessageFormatterFunction(MessageFormatterBase):
-    """The body is the result of a function of ``{"build": …}``, or of ``{"buildset": …, "builds": […]}``."""
+    """Formats messages whose body is the result of a function.
+
+    The function is called with ``{"build": …}``, or with ``{"buildset": …, "builds": […]}``.
+    """
 
     positional = ("function", "template_type", *MessageFormatterBase.positional)
 
     function = argument(REQUIRED, checks.function, doc="f(context) gives the body, or a Deferred")
     template_type: Any = argument(
-        REQUIRED, checks.one_of("plain", "html", "json"), doc="of the body; `json` is any JSON value"
+        REQUIRED, checks.one_of("plain", "html", "json"), doc="the type of the body; `json` is any JSON value"
     )
 
     @deferred
@@ -254,10 +257,10 @@ class MessageFormatterFunction(MessageFormatterBase):
 
 
 class _OfContext(MessageFormatterBase):
-    """A formatter that makes its message of the variables of templates, in `render_message_dict`."""
+    """The base of formatters that call `render_message_dict` with the variables of templates."""
 
     @deferred
-    async def format_message_for_build(  # type: ignore[override]  # no caller gives more arguments
+    async def format_message_for_build(  # type: ignore[override]  # callers give no other arguments
         self, master: Any, build: dict[str, Any], is_buildset: bool = False, users: Any = None, mode: Any = None
     ) -> Any:
         """The message; Deferred."""
@@ -280,7 +283,7 @@ class _OfContext(MessageFormatterBase):
 
 
 class MessageFormatterFunctionRaw(_OfContext):
-    """A function makes the whole message: a dictionary with any of ``body``, ``type``, ``subject``, ``extra_info``."""
+    """Formats messages by a function, which gives a dictionary with ``body``, ``type``, ``subject``, ``extra_info``."""
 
     positional = ("function", *MessageFormatterBase.positional)
 
@@ -305,7 +308,7 @@ class MessageFormatterFunctionRaw(_OfContext):
 
 
 class MessageFormatterRenderable(MessageFormatterBase):
-    """Body and subject are renderables, or texts, that the properties of the build are filled into."""
+    """Formats messages whose body and subject are renderables, or texts, with the properties of the build."""
 
     positional = ("template", "subject")
 
@@ -325,7 +328,7 @@ class MessageFormatterRenderable(MessageFormatterBase):
 
 
 class _StampsOnly:
-    """The attributes of a build that renderables of reports may use."""
+    """The part of a build that renderables in reporters may use."""
 
     def __init__(self, build: Mapping[str, Any]) -> None:
         self._stamps = build["buildset"]["sourcestamps"]
@@ -346,7 +349,7 @@ class _StampsOnly:
 
 
 def properties_of(build: Mapping[str, Any], master: Any) -> Properties:
-    """The properties of a build that is reported, for renderables."""
+    """The properties of a reported build, for renderables."""
     properties = Properties()
     properties.master = master
     for name, (value, source) in build.get("properties", {}).items():
@@ -361,7 +364,7 @@ def _template(value: Any) -> str:
 
 
 class MessageFormatterBaseJinja(MessageFormatterBase):
-    """Body and subject are Jinja2 templates, filled in in a sandbox; see `buildbot.reporters.templates`."""
+    """The base of formatters whose body and subject are Jinja2 templates; see `buildbot.reporters.templates`."""
 
     positional = ("template", "subject", "template_type", "extra_info_cb")
 
@@ -388,13 +391,13 @@ class MessageFormatterBaseJinja(MessageFormatterBase):
             self.template_type = "plain"
 
     def render_message_body(self, context: dict[str, Any]) -> Any:
-        """The filled-in template."""
+        """The text of the template."""
         what = _described(context)
         given = self.template
         return filled(compiled(self.default_bodies[what, self.template_type] if given is None else given), context)
 
     def render_message_subject(self, context: dict[str, Any]) -> Any:
-        """The filled-in template; line ends in it become blanks."""
+        """The text of the template in one line."""
         given = self.subject
         text = filled(compiled(self.default_subjects[_described(context)] if given is None else given), context)
         return " ".join(text.split("\n")).strip()
@@ -409,7 +412,7 @@ def _described(context: Mapping[str, Any]) -> str:
 
 
 class MessageFormatter(_OfContext, MessageFormatterBaseJinja):
-    """Messages about builds and buildsets, by the user's templates or the default templates."""
+    """Formats messages about builds and buildsets by templates."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -419,14 +422,14 @@ class MessageFormatter(_OfContext, MessageFormatterBaseJinja):
     def format_message_for_build(  # type: ignore[override]  # as in _OfContext
         self, master: Any, build: dict[str, Any], is_buildset: bool = False, users: Any = None, mode: Any = None
     ) -> Any:
-        """The message; Deferred. A waiting request is described by the attributes that it has."""
+        """The message; Deferred. ``build`` may be a waiting request, without the attributes of a build."""
         if "number" not in build:
             build = {"state_string": "build pending", "steps": [], **build}
         return super().format_message_for_build(master, build, is_buildset, users, mode)
 
 
 class MessageFormatterMissingWorker(MessageFormatterBaseJinja):
-    """Messages about a missing worker."""
+    """Formats messages about a missing worker."""
 
     default_bodies = WORKER_BODIES
     default_subjects = WORKER_SUBJECTS

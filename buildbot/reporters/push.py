@@ -1,4 +1,4 @@
-"""Pushover and Pushjet: notifications on phones."""
+"""Reporters for Pushover and Pushjet: notifications on phones."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _other_params(value: Any) -> Any:
 
 
 def _level(levels: Mapping[str, int] | None, report: Mapping[str, Any]) -> int | None:
-    """The number for a report: that of its result, or of ``change`` where the result is another one than before."""
+    """The number for a report's result; else that of ``change``, if the previous build had another result."""
     if not levels:
         return None
     build = report["builds"][0] if report["builds"] else {}
@@ -51,24 +51,24 @@ def _level(levels: Mapping[str, int] | None, report: Mapping[str, Any]) -> int |
 
 
 class _Notifier(HttpPush):
-    """What both share."""
+    """The base of both: their default reports."""
 
     def default_generators(self) -> list[Any]:
-        """Ends in the default mode, in a sentence of HTML."""
+        """Reports of the ends of builds with the default mode, in a sentence of HTML."""
         return [BuildStatusGenerator(message_formatter=MessageFormatter(template=_TEMPLATE, template_type="html"))]
 
 
 class PushoverNotifier(_Notifier):
-    """Notifies by Pushover."""
+    """Sends notifications by Pushover."""
 
     name = "PushoverNotifier"
     secrets = ("user_key", "api_token")
     positional = ("user_key", "api_token", "priorities", "otherParams", "generators")
 
-    user_key = argument(REQUIRED, checks.name, renderable=True, doc="who is notified")
-    api_token = argument(REQUIRED, checks.name, renderable=True, doc="of the application")
+    user_key = argument(REQUIRED, checks.name, renderable=True, doc="the key of the user or group to notify")
+    api_token = argument(REQUIRED, checks.name, renderable=True, doc="the token of the application")
     priorities = argument(
-        None, checks.optional(_levels), doc="by `passing`, `warnings`, `failing`, `exception`, `change`: a number"
+        None, checks.optional(_levels), doc="numbers, by `passing`, `warnings`, `failing`, `exception` and `change`"
     )
     otherParams = argument(None, checks.optional(_other_params), doc="further parameters of Pushover's API")
 
@@ -85,17 +85,17 @@ class PushoverNotifier(_Notifier):
 
 
 class PushjetNotifier(_Notifier):
-    """Notifies by Pushjet."""
+    """Sends notifications by Pushjet."""
 
     name = "PushjetNotifier"
     secrets = ("secret",)
     positional = ("secret", "levels", "base_url", "generators")
 
-    secret = argument(REQUIRED, checks.name, renderable=True, doc="of the service")
+    secret = argument(REQUIRED, checks.name, renderable=True, doc="the secret of the service")
     levels = argument(
-        None, checks.optional(_levels), doc="by `passing`, `warnings`, `failing`, `exception`, `change`: a number"
+        None, checks.optional(_levels), doc="numbers, by `passing`, `warnings`, `failing`, `exception` and `change`"
     )
-    base_url = argument("https://api.pushjet.io", without_slash, doc="the server")
+    base_url = argument("https://api.pushjet.io", without_slash, doc="the URL of the server")
 
     @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:

@@ -25,6 +25,6 @@ def owner_and_name(repository: str) -> tuple[str, str] | None:
 
 
 def pull_request(branch: str | None) -> int | None:
-    """The number of the pull request that a branch is of, on GitHub."""
+    """The number of the pull request of a GitHub branch ``refs/pull/N/merge`` or ``head``; None for other branches."""
     found = _PULL.match(branch or "")
     return int(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Mails over SMTP: one message, one connection, and what the server says of it."""
+"""Sending of mails over SMTP: a connection for each message."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from twisted.mail.smtp import ESMTPSenderFactory, SMTPClientError
 
 from buildbot.reporters.delivery import SendLater
 
-#: seconds without any word from the server
+#: seconds without data from the server after which the connection is given up
 TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """A mail server, and how to speak to it.
+    """A mail server, with the login and the kind of TLS.
 
     Attributes:
-        host, port: where it is.
-        tls: ``"starttls"`` to insist on STARTTLS, ``"smtps"`` for TLS from the first byte, ``"offered"`` to use
-            STARTTLS where the server has it.
-        login: user and password.
-        verify: whether its certificate is checked. Where TLS is neither insisted on nor protects a password, it never
-            is: an unknown certificate is better than none.
+        host, port: its address.
+        tls: ``"starttls"``: STARTTLS is required; ``"smtps"``: TLS from the first byte; ``"offered"``: STARTTLS if the
+            server has it.
+        login: user and password; None: no login.
+        verify: whether its certificate is checked. With ``"offered"`` and no login it never is: TLS with an unknown
+            certificate is better than no TLS.
     """
 
     host: str
@@ -42,18 +42,20 @@ class _Factory(ESMTPSenderFactory):
 
 
 async def send(reactor: Any, server: Server, sender: str, recipients: Sequence[str], message: bytes) -> list[str]:
-    """Hand a message to a server.
+    """Send a message to a server.
 
     Args:
-        sender, recipients: of the envelope.
+        reactor: makes the connection.
+        server: the server.
+        sender, recipients: the addresses of the envelope.
         message: headers and body.
 
     Returns:
-        What the server said of the recipients that it did not take, if it took others.
+        The server's answers about recipients that it refused, if it accepted others.
 
     Raises:
-        SendLater: it wants the message later, or its connection failed.
-        SMTPClientError: it refuses the message.
+        SendLater: the server asks for a later attempt, or the connection failed.
+        SMTPClientError: the server refuses the message.
     """
     done: Deferred[Any] = Deferred()
     checked = server.verify and (server.tls != "offered" or server.login is not None)
@@ -73,7 +75,7 @@ async def send(reactor: Any, server: Server, sender: str, recipients: Sequence[s
         requireTransportSecurity=server.tls == "starttls",
         hostname=server.host,
     )
-    # The factory hears of lost connections by the older way to connect only.
+    # not an endpoint: the factory is told of lost connections by connectTCP and connectSSL only
     if server.tls == "smtps":
         reactor.connectSSL(server.host, server.port, factory, context, timeout=TIMEOUT_S)
     else:

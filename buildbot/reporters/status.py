@@ -1,4 +1,4 @@
-"""The base of reporters of commit statuses: one status for each source stamp of each build, under a stable name."""
+"""The base of reporters that set statuses of commits: one status for each source stamp of each build."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ Report = Mapping[str, Any]
 
 
 class StatusPush(HttpPush):
-    """Base of reporters of commit statuses; a subclass has `send_status` and ``states``."""
+    """The base of reporters that set statuses of commits; a subclass has `send_status` and ``states``."""
 
-    verbose = argument(False, checks.boolean, doc="log what arrived, too")
+    verbose = argument(False, checks.boolean, doc="log statuses that arrived, too")
 
-    #: what the receiver calls a request that waits, one that was cancelled, a build that runs, and results by code
+    #: the receiver's states: of requests by ``pending`` and ``cancelled``, of builds by ``running`` and by result
     states: Mapping[Any, str] = {}
 
     def default_generators(self) -> list[Any]:
-        """Requests, beginnings and ends."""
+        """Reports of build requests, and of the beginnings and ends of builds."""
         return [BuildRequestGenerator(), BuildStartEndStatusGenerator()]
 
     @deferred
@@ -48,15 +48,14 @@ class StatusPush(HttpPush):
                 part = build.get("buildid"), number
                 await self.once(part, partial(self.send_status, report, build, stamp, state, properties))
 
-    async def send_status(
-        self,
-        report: Mapping[str, Any],
-        build: Mapping[str, Any],
-        stamp: Mapping[str, Any],
-        state: str,
-        props: Properties,
-    ) -> None:
-        """Send the status of a build for one source stamp."""
+    async def send_status(self, report: Report, build: Report, stamp: Report, state: str, props: Properties) -> None:
+        """Send the status of a build for one source stamp.
+
+        Args:
+            report: the report; ``build`` is one of its builds, ``stamp`` one of that build's source stamps.
+            state: the receiver's name for the state of the build, from ``states``.
+            props: the properties of the build, for renderables.
+        """
         raise NotImplementedError(f"{type(self).__name__} has no send_status()")
 
     def state_of(self, build: Mapping[str, Any]) -> str:
@@ -66,20 +65,27 @@ class StatusPush(HttpPush):
         return self.states["running"] if build["results"] is None else self.states[build["results"]]
 
     def skipped(self, stamp: Mapping[str, Any], why: str) -> None:
-        """Say that there is no status for a source stamp."""
+        """Log that a source stamp gets no status."""
         _log.info(
             "{reporter}: no status for {repository} {revision}: {why}",
             reporter=self.name, repository=stamp["repository"], revision=stamp["revision"], why=why,
         )  # fmt: skip
 
     def arrived(self, state: str, what: str) -> None:
-        """Say, where that is wanted, that a status arrived."""
+        """Log that a status arrived, if ``verbose`` is set."""
         if self.verbose:
             _log.info("{reporter}: {state} for {what}", reporter=self.name, state=state, what=what)
 
 
+def context_argument() -> Any:
+    """Declare the argument for the name of statuses; `rendered_context` renders it."""
+    return argument(
+        None, checks.optional(checks.name), renderable=True, doc="the status's name; None: `buildbot/BUILDERNAME`"
+    )
+
+
 async def rendered_context(context: Any, props: Properties) -> Any:
-    """The name of a status; ``buildbot/BUILDERNAME`` where the configuration has none."""
+    """The name of a status, rendered; None is ``buildbot/BUILDERNAME``."""
     return await props.render(_USUAL_CONTEXT if context is None else context)
 
 

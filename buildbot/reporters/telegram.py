@@ -1,11 +1,11 @@
-"""A bot on Telegram: tells chats of builds, and does what it is asked, with buttons.
+"""The bot on Telegram: it notifies chats of builds, and answers commands, with buttons.
 
-The bot asks Telegram for what is said to it (`getUpdates`), so that it needs no address that Telegram can reach; or,
-with a webhook, Telegram calls the master's web server. Which updates it has dealt with since Telegram was last told so
-is kept in the database: a command is done once, though the master stops in between.
+The bot polls Telegram for messages (`getUpdates`), for which the master needs no public address; with a webhook,
+Telegram calls the master's web server. The database has the ids of handled updates that Telegram does not know of yet,
+so that a command runs only once, also if the master stops in between.
 
-The address of the webhook does not have the token in it, which would stand in logs; Telegram proves that it calls by a
-header with a text that only it was told.
+The URL of the webhook does not have the token, which would get into logs. Telegram authenticates itself by a secret in
+a header.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildbot.config import checks
@@ -31,13 +30,14 @@ from buildbot.reporters.telegramapi import CallError, Outbox, Pauses, Telegram, 
 from buildbot.reporters.telegramcommands import HIDE, Buttons, TelegramCommands
 from buildbot.util.background import in_background
 from buildbot.util.callbacks import callbacks_of
+from buildbot.util.deferreds import asyncSleep
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
 
 _log = Logger()
 
-#: updates that Telegram has called for, and that are known if it does so again
+#: the number of last updates by webhook whose repetition is recognized
 _REMEMBERED = 100
-#: seconds that an answer may take longer than it was asked to
+#: seconds that an answer to a poll may take beyond its timeout
 _LATE_S = 15.0
 _SYMBOLS = {
     None: "\N{BLACK RIGHT-POINTING TRIANGLE}",
@@ -66,7 +66,7 @@ def _certificate(value: Any) -> bytes:
         except OSError as problem:
             raise ValueError(f"cannot be read: {problem}") from None
     elif callable(getattr(value, "read", None)):
-        value.seek(0)  # it is looked at each time that the arguments are
+        value.seek(0)  # it is read at each check of the arguments
         value = value.read()
     if not isinstance(value, bytes) or b"-----BEGIN CERTIFICATE-----" not in value:
         raise ValueError("must be a certificate (PEM): its path, its content as bytes, or an open file")
@@ -78,7 +78,7 @@ def _chats(value: Any) -> list[str]:
     for number, each in enumerate(checks.sequence(value), 1):
         is_id = isinstance(each, int) and not isinstance(each, bool)
         if not is_id and not (isinstance(each, str) and re.fullmatch(r"-?[0-9]+|@\w+", each)):
-            raise ValueError(f"element {number} must be the number of a chat or '@channel', not {checks.kind(each)}")
+            raise ValueError(f"element {number} must be the id of a chat or '@channel', not {checks.kind(each)}")
         found.append(str(each))
     return found
 
@@ -90,7 +90,7 @@ def _rules(value: Any) -> Any:
 
 
 class TelegramBot(ChatBot):
-    """A bot on Telegram. Of several masters with a bot of one name one runs it."""
+    """A bot on Telegram. If several masters have a bot of the same name, one of them runs it."""
 
     name = "TelegramBot"
     secrets = ("bot_token",)
@@ -101,40 +101,40 @@ class TelegramBot(ChatBot):
 
     bot_token = argument(REQUIRED, _token, renderable=True, doc="the token that BotFather gives; a secret")
     chat_ids = argument(
-        (), checks.optional(_chats), doc="who is told of `notify_events`: numbers of chats, or `@channel`"
+        (), checks.optional(_chats), doc="the chats that are notified of `notify_events`: their ids, or `@channel`"
     )
     authz = argument(
         None,
         checks.optional(_rules),
-        doc="""who may what: a command, or a tuple of commands, without slash, with True, False or ids of users, which
-        `/getid` tells; `''` stands for all harmless ones, `'!'` for `force`, `stop` and `shutdown`""",
+        doc="""the permissions: a command, or a tuple of commands, without slash, with True, False or ids of users (see
+        `/getid`); `''` stands for all harmless commands, `'!'` for `force`, `stop` and `shutdown`""",
     )
-    bot_username = argument(None, checks.optional(checks.name), doc="what the bot is called; None: Telegram is asked")
+    bot_username = argument(None, checks.optional(checks.name), doc="the username of the bot; None: Telegram is asked")
     useWebhook = argument(
         False,
         checks.boolean,
-        doc="""whether Telegram calls, at an address below `buildbotURL`, which has to be `https://`; otherwise it is
-        asked""",
+        doc="""whether Telegram calls an address below `buildbotURL`, which must be `https://`; otherwise the bot polls
+        Telegram""",
     )
     certificate = argument(
         None,
         checks.optional(_certificate),
-        doc="""for a webhook: the certificate of the web server (PEM), where it is none that everybody trusts: its path,
-        its content as bytes, or an open file""",
+        doc="""for a webhook: the certificate of the web server (PEM), if it is self-signed: its path, its content as
+        bytes, or an open file""",
     )
-    pollTimeout = argument(120, checks.positive, doc="seconds that Telegram waits before it says that there is nothing")
+    pollTimeout = argument(120, checks.positive, doc="seconds that Telegram waits for updates before it answers a poll")
     retryDelay = argument(
         30,
         checks.positive,
-        doc="seconds until it asks again, if it could not; twice as many after each further failure",
+        doc="seconds until the next poll after a failed one; doubled after each further failure",
     )
 
     outbox: Outbox | None = None
-    #: what it is called
+    #: its username
     nick: str = ""
 
     def checkConfig(self, *args: Any, **kwargs: Any) -> Any:
-        """Look at the arguments together, too."""
+        """Check the arguments, also those that need each other."""
         super().checkConfig(*args, **kwargs)
         given = self.by_name(args, kwargs)
         if given.get("certificate") is not None and given.get("useWebhook") is not True:
@@ -150,16 +150,16 @@ class TelegramBot(ChatBot):
         return dict(self.authz or {})
 
     def verb(self, results: int | None) -> str:
-        """The result of a build, with a symbol."""
+        """The verb for the result of a build, with a symbol."""
         verb = VERBS[results]
         return f"{verb} {_SYMBOLS[results]}" if results in _SYMBOLS else verb
 
     def say(self, room: str, text: str) -> None:
-        """Say something, as soon as Telegram takes it."""
+        """Send a message, as soon as Telegram accepts it."""
         if self.outbox is not None:
             self.outbox.text(room, text)
 
-    # what commands ask
+    # called by commands
 
     def ask(self, room: str, text: str, buttons: Buttons) -> None:
         """As `buildbot.reporters.telegramcommands.TelegramBot.ask`."""
@@ -174,14 +174,14 @@ class TelegramBot(ChatBot):
             )
 
     def join_room(self, name: str) -> None:
-        """As `Bot.join_room`; there is no command for it: people add bots to groups."""
+        """As `Bot.join_room`; there is no command for it: users add bots to groups."""
 
     def leave_room(self, name: str) -> None:
         """As `Bot.leave_room`; there is no command for it."""
 
 
 def _derived(purpose: str, token: str) -> str:
-    """A text that only holders of the token can compute, and that does not give the token away."""
+    """A text that is computed from the token, and from which the token cannot be found out."""
     return hmac.new(token.encode(), f"buildbot webhook {purpose}".encode(), "sha256").hexdigest()
 
 
@@ -201,15 +201,15 @@ class _Running(ChatPart):
         self._commands: TelegramCommands
         self._asking: Deferred[Any] | None = None
         self._ended = False
-        #: updates that are dealt with, and that Telegram does not know to be
+        #: the ids of handled updates of which Telegram does not know yet
         self._done: list[int] = []
-        #: the next update that it asks for; None: any that Telegram has
+        #: the id of the next update; None: the oldest that Telegram has
         self._offset: int | None = None
-        #: held while an update that Telegram has called for is dealt with
+        #: held while an update of the webhook is handled
         self._taking = DeferredLock()
 
     async def start_work(self) -> None:
-        """Begin to ask."""
+        """Begin to poll, or register the webhook."""
         bot = self._bot
         self._ended, self._offset = False, None
         self._telegram = Telegram(self.master, bot.bot_token)
@@ -220,7 +220,7 @@ class _Running(ChatPart):
         self._asking = in_background(self._ask(), f"asking of {bot!r}")
 
     async def stop_work(self) -> None:
-        """Ask no more, and let Telegram not call any more."""
+        """Stop polling, and answer no more calls of the webhook."""
         self._ended = True
         callbacks_of(self.master).pop(self._address, None)
         await self._bot.teller.stop()
@@ -235,20 +235,20 @@ class _Running(ChatPart):
         bot, call = self._bot, self._telegram.call
         bot.nick = bot.bot_username or (await self._patiently(lambda: call("getMe"))).get("username", "")
         if bot.useWebhook:
-            await self._patiently(self._be_called)
+            await self._patiently(self._register_webhook)
         else:
             await self._patiently(lambda: call("deleteWebhook"))
         commands = [{"command": name, "description": said} for name, said in self._commands.meanings().items()]
         self._outbox.put("setMyCommands", commands=commands)
         while not self._ended and not bot.useWebhook:
-            await self._patiently(self._round)
+            await self._patiently(self._poll_once)
 
     @property
     def _address(self) -> str:
         return f"telegram/{_derived('address', self._bot.bot_token)[:32]}"
 
-    async def _be_called(self) -> None:
-        """Have Telegram call, instead of asking it."""
+    async def _register_webhook(self) -> None:
+        """Register the webhook with Telegram."""
         told: dict[str, Any] = {
             "url": f"{self._bot.master.config.buildbotURL}callback/{self._address}",
             "secret_token": _derived("secret", self._bot.bot_token),
@@ -259,7 +259,7 @@ class _Running(ChatPart):
         await self._telegram.call("setWebhook", files=files, **told)
 
     async def _called(self, headers: Mapping[str, str], body: bytes) -> int:
-        """Deal with an update that Telegram has called for; the status of the answer, without which it calls again."""
+        """Handle a call of the webhook; the HTTP status of the answer. Telegram repeats a call without 200."""
         secret = headers.get("x-telegram-bot-api-secret-token", "")
         if not hmac.compare_digest(secret.encode(), _derived("secret", self._bot.bot_token).encode()):
             return 403
@@ -274,8 +274,8 @@ class _Running(ChatPart):
             del self._done[:-_REMEMBERED]
         return 200
 
-    async def _round(self) -> None:
-        """Ask once what there is, and deal with it."""
+    async def _poll_once(self) -> None:
+        """Poll once, and handle the updates."""
         asked: dict[str, Any] = {"timeout": self._bot.pollTimeout}
         if self._offset is not None:
             asked["offset"] = self._offset
@@ -290,7 +290,7 @@ class _Running(ChatPart):
             self._offset = each["update_id"] + 1
 
     async def _patiently(self, work: Callable[[], Awaitable[Any]]) -> Any:
-        """The result of work that is done until it succeeds."""
+        """The result of ``work``, which is repeated until it succeeds."""
         pauses = Pauses(self._bot.retryDelay)
         while True:
             try:
@@ -308,11 +308,10 @@ class _Running(ChatPart):
             except Exception as problem:  # the database, most often
                 pause_s = pauses.after(CallError(str(problem)))
                 _log.failure("{bot} cannot go on; next try in {pause:.0f} s", bot=self._bot.name, pause=pause_s)
-            pause: Deferred[None] = deferLater(self.master.reactor, pause_s, lambda: None)
-            await pause
+            await asyncSleep(pause_s, self.master.reactor)
 
     async def _take(self, update: dict[str, Any]) -> None:
-        """Deal with an update, once."""
+        """Handle an update, unless it was handled before."""
         if update["update_id"] in self._done:
             return
         await self.master.db.state.setState(self.objectid, "done", [*self._done, update["update_id"]])
@@ -323,7 +322,7 @@ class _Running(ChatPart):
             elif "callback_query" in update:
                 await self._button(update["callback_query"])
         except Exception:
-            _log.failure("{bot}: an update cannot be dealt with", bot=self._bot.name)
+            _log.failure("{bot}: an update could not be handled", bot=self._bot.name)
 
     async def _message(self, message: dict[str, Any]) -> None:
         if "from" not in message or "text" not in message:
@@ -363,7 +362,7 @@ class _Running(ChatPart):
         self._answer(room, await self._commands.answer(user, self._bot.teller.room(room), text), more)
 
     def _user(self, sender: dict[str, Any]) -> str:
-        """The id of a user, whose name is known from now on."""
+        """The id of the sender, whose name is remembered."""
         user = str(sender["id"])
         name = " ".join(str(sender[key]) for key in ("first_name", "last_name") if sender.get(key))
         self._commands.people[user] = name or str(sender.get("username", ""))

@@ -1,4 +1,4 @@
-"""Telegram's interface for bots: calls of its methods, and messages that wait until they can be sent."""
+"""Telegram's Bot API: calls of its methods, and a queue of messages to send."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from buildbot.reporters.delivery import FIRST_S, LONGEST_ASKED_S, LONGEST_S
 from buildbot.util.background import in_background
+from buildbot.util.deferreds import asyncSleep
 from buildbot.util.httpclient import TIMEOUT_S, FileValue, HttpError
 
 _log = Logger()
 
 API = "https://api.telegram.org"
-#: messages that wait; of more the oldest are left out
+#: the most messages that wait; beyond that the oldest one is dropped
 MAX_WAITING = 1000
-#: bytes of an answer: a hundred updates with long messages
+#: the most bytes of an answer: a hundred updates with long messages
 _MAX_BYTES = 10_000_000
-#: characters of one message; Telegram takes 4096
+#: the most characters of a message; Telegram allows 4096
 MAX_TEXT = 4000
-#: answers after which the same call may be answered well
+#: statuses after which a repeated call may succeed; 0: no answer
 _LATER = frozenset({0, 408, 409, 429, *range(500, 600)})
 _SHOWN = 200
-#: what is Markdown in our texts: links and code
+#: Markdown in the bot's texts: links and code
 _MARKED = re.compile(r"(\[[^\[\]\n]*\]\([^()\s]*\)|`[^`\n]+`)")
 
 
 class CallError(Exception):
-    """A call of a method failed; the message says how, without the token.
+    """A call of a method failed; the message does not have the token.
 
     Attributes:
-        status: of the answer; 0 without one.
-        after_s: seconds after which Telegram wants to be asked again; None if it does not say.
+        status: the status of the answer; 0 without an answer.
+        after_s: the delay in seconds that Telegram asks for; None if it does not say.
     """
 
     def __init__(self, message: str, status: int = 0, after_s: float | None = None) -> None:
@@ -46,7 +46,7 @@ class CallError(Exception):
 
     @property
     def is_passing(self) -> bool:
-        """Whether the same call may be answered well later."""
+        """Whether a later call may succeed."""
         return self.status in _LATER
 
 
@@ -55,7 +55,7 @@ class Telegram:
 
     Args:
         master: the master, whose HTTP client is used.
-        token: the bot's, which is its password.
+        token: the token of the bot, which is its password.
     """
 
     def __init__(self, master: Any, token: str) -> None:
@@ -64,7 +64,17 @@ class Telegram:
     async def call(
         self, method: str, timeout_s: float = TIMEOUT_S, files: Mapping[str, FileValue] | None = None, **parameters: Any
     ) -> Any:
-        """The result of a method. Raises CallError."""
+        """Call a method; gives its result.
+
+        Args:
+            method: the name of the method.
+            timeout_s: the timeout in seconds.
+            files: files by the names of their parameters.
+            parameters: the other parameters.
+
+        Raises:
+            CallError: it failed.
+        """
         body: dict[str, Any] = {"json": parameters} if parameters else {}
         if files:
             body = {"data": parameters, "files": files}
@@ -87,25 +97,25 @@ class Telegram:
         wanted = asked.get("retry_after") if isinstance(asked, dict) else None
         if not isinstance(wanted, int | float):
             wanted = float(after_s) if after_s.isdecimal() else None
-        said = str(told.get("description", "nothing that can be read")).replace(self._token, "…")[:_SHOWN]
+        said = str(told.get("description", "no description")).replace(self._token, "…")[:_SHOWN]
         status = 502 if answer.ok else answer.status
         raise CallError(f"Telegram's {method} answers {answer.status}: {said}", status, wanted)
 
 
 class Pauses:
-    """How long to wait after each failure: twice as long each time, or as long as Telegram says."""
+    """The delays after failures: each is twice as long as the previous one, or as long as Telegram says."""
 
     def __init__(self, first_s: float, longest_s: float = LONGEST_S) -> None:
         self._first_s, self._longest_s = first_s, max(first_s, longest_s)
         self._next_s = first_s
 
     def after(self, problem: CallError) -> float:
-        """Seconds to wait after a failure."""
+        """The delay in seconds after a failure."""
         pause_s, self._next_s = self._next_s, min(self._next_s * 2, self._longest_s)
         return pause_s if problem.after_s is None else min(max(problem.after_s, 0.0), LONGEST_ASKED_S)
 
     def reset(self) -> None:
-        """It works again."""
+        """Begin with the first delay again, after a success."""
         self._next_s = self._first_s
 
 
@@ -116,12 +126,12 @@ class _Call:
 
 
 class Outbox:
-    """Sends messages one after the other; what Telegram cannot take now waits, in memory only.
+    """Sends messages one after the other; messages that cannot be sent now wait in memory.
 
     Args:
-        telegram: what it calls.
-        reactor: whose time it waits by.
-        bot: the name that the log calls it by.
+        telegram: calls the methods.
+        reactor: for the delays.
+        bot: the name of the bot in the log.
     """
 
     def __init__(self, telegram: Telegram, reactor: Any, bot: str) -> None:
@@ -132,26 +142,26 @@ class Outbox:
         self._ended = False
 
     def put(self, method: str, **parameters: Any) -> None:
-        """Have a method called."""
+        """Queue a call of a method."""
         if self._ended:
             return
         if len(self._waiting) >= MAX_WAITING:
             self._waiting.popleft()
-            _log.error("{bot}: {number} messages wait; the oldest is left out", bot=self._bot, number=MAX_WAITING)
+            _log.error("{bot}: {number} messages wait; the oldest one is dropped", bot=self._bot, number=MAX_WAITING)
         self._waiting.append(_Call(method, parameters))
         if not self._busy:
             self._busy = True
             self._sending = in_background(self._send(), f"sending of {self._bot}")
 
     def text(self, room: str, text: str, **more: Any) -> None:
-        """Have a text sent, in several messages if it is long; ``more`` goes with the last one."""
+        """Queue a text, in several messages if it is long; ``more`` are parameters of the last one."""
         parts = _parts(text)
         for number, part in enumerate(parts, 1):
             given = more if number == len(parts) else {}
             self.put("sendMessage", chat_id=chat_id(room), parse_mode="Markdown", text=markdown(part), **given)
 
     async def end(self) -> None:
-        """Send nothing any more."""
+        """Drop waiting messages, and send no more."""
         self._ended = True
         self._waiting.clear()
         if self._sending is not None:
@@ -167,13 +177,12 @@ class Outbox:
                 if pause_s is None or self._ended:
                     continue
                 self._waiting.appendleft(call)
-                pause: Deferred[None] = deferLater(self._reactor, pause_s, lambda: None)
-                await pause
+                await asyncSleep(pause_s, self._reactor)
         finally:
             self._busy = False
 
     async def _sent(self, call: _Call, pauses: Pauses) -> float | None:
-        """Make a call; seconds after which it is to be made again, None if it is dealt with."""
+        """Make a call; the seconds until it is to be repeated, None if it is done."""
         try:
             await self._telegram.call(call.method, **call.parameters)
         except CallError as problem:
@@ -188,12 +197,12 @@ class Outbox:
 
 
 def chat_id(room: str) -> int | str:
-    """A chat as Telegram names it: a number, or ``@channel``."""
+    """The id of a chat for Telegram: a number, or ``@channel``."""
     return int(room) if re.fullmatch(r"-?[0-9]+", room) else room
 
 
 def markdown(text: str) -> str:
-    """A text whose links and code are Markdown, and in which everything else means itself."""
+    """A text in Markdown, with links and code; all other special characters are escaped."""
     pieces = _MARKED.split(text)
     return "".join(each if number % 2 else re.sub(r"([_*`\[])", r"\\\1", each) for number, each in enumerate(pieces))
 
@@ -204,7 +213,7 @@ def _plain(parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parts(text: str) -> list[str]:
-    """A text in pieces that fit into messages, each of whole lines where that is possible."""
+    """A text in parts of at most `MAX_TEXT` characters, split between lines if possible."""
     parts: list[str] = []
     for line in text.splitlines():
         for start in range(0, max(len(line), 1), MAX_TEXT):

@@ -11,13 +11,13 @@ from buildbot.data.exceptions import ControlParamsError, InvalidControlError
 from buildbot.reporters.chat import EVENTS, Room, Teller
 from buildbot.reporters.chatcommands import Bot, Commands, UsageError
 
-#: bytes of what a button says when it is pressed; Telegram takes no more
+#: the most bytes of a button's command; Telegram allows no more
 MAX_BUTTON_BYTES = 64
-#: what the button says that takes the message with the buttons away
+#: the command of the button that deletes the message with the buttons
 HIDE = "/hide"
 _NOT_ASKED = ("username", "file", "fixed")
 
-#: rows of buttons, each with its label and the command that it stands for
+#: rows of buttons, each a label and a command
 Buttons = Sequence[Sequence[tuple[str, str]]]
 
 
@@ -25,10 +25,10 @@ class TelegramBot(Bot, Protocol):
     """The methods of the bot on Telegram that commands use."""
 
     def ask(self, room: str, text: str, buttons: Buttons) -> None:
-        """Put a text with buttons into a room."""
+        """Send a text with buttons to a room."""
 
     def redraw(self, room: str, message: int, buttons: Buttons) -> None:
-        """Give a message other buttons."""
+        """Replace the buttons of a message."""
 
 
 @dataclass
@@ -39,8 +39,8 @@ class Form:
         scheduler: the name of the force scheduler.
         builder: the name of the builder.
         fields: the scheduler's fields, without groups.
-        values: by full names of fields.
-        awaited: the number of the field whose value is the next message; None if no value is awaited.
+        values: the values by the fields' full names.
+        awaited: the index of the field whose value is the next message; None: no value is awaited.
     """
 
     scheduler: str
@@ -54,8 +54,8 @@ class TelegramCommands(Commands):
     """Answers commands.
 
     Attributes:
-        pressed: the message whose button gave the command that is answered now; None if it was written.
-        people: what users are called, by their ids.
+        pressed: the id of the message whose button gave the current command; None: a user wrote it.
+        people: the names of users, by their ids.
     """
 
     left_out: ClassVar[frozenset[str]] = frozenset({"dance", "destroy", "hustle", "join", "leave", "mute", "unmute"})
@@ -68,12 +68,12 @@ class TelegramCommands(Commands):
         self._forms: dict[tuple[str, str], Form] = {}
 
     def person(self, user: str) -> str:
-        """The name and the id: people choose their names themselves."""
+        """The name and the id of a user: names are not unique."""
         name = self.people.get(user, "")
         return f"{name} ({user})" if name else user
 
     async def heard(self, user: str, room: Room, text: str) -> list[str] | None:
-        """The answer to what is no command: the value that a form waits for; None if none does."""
+        """The answer to a text that is no command: the value that a form awaits. None if no form does."""
         form = self._forms.get((user, room.name))
         if form is None or form.awaited is None:
             return None
@@ -119,7 +119,7 @@ class TelegramCommands(Commands):
     async def command_notify(self, user: str, room: Room, args: list[str]) -> list[str]:
         """notify [on|off|list] [EVENT ...]
 
-        of what this place is told; alone: buttons
+        the events of which you are notified here; alone: buttons
         """
         quiet = args[:1] in (["on-quiet"], ["off-quiet"]) and len(args) == 2 and args[1] in EVENTS
         if args and not quiet:
@@ -135,7 +135,7 @@ class TelegramCommands(Commands):
     async def command_shutdown(self, user: str, room: Room, args: list[str]) -> list[str]:
         """shutdown [check|start|stop|now]
 
-        end this master: after its builds (stop: it goes on), or now, and they are built again when it is back
+        stop this master: after its builds ('stop' revokes that), or now: its builds run again after the next start
         """
         if args:
             return await super().command_shutdown(user, room, args)
@@ -161,7 +161,7 @@ class TelegramCommands(Commands):
     async def command_watch(self, user: str, room: Room, args: list[str]) -> list[str]:
         """watch [BUILDER]
 
-        tell how the builds end that run now; alone: buttons
+        notify of the end of running builds; alone: buttons
         """
         if args:
             return await super().command_watch(user, room, args)
@@ -170,7 +170,7 @@ class TelegramCommands(Commands):
     async def command_stop(self, user: str, room: Room, args: list[str]) -> list[str]:
         """stop [build BUILDER REASON]
 
-        stop the builds that run; alone: buttons
+        stop running builds; alone: buttons
         """
         if args:
             return await super().command_stop(user, room, args)
@@ -179,7 +179,7 @@ class TelegramCommands(Commands):
     async def command_force(self, user: str, room: Room, args: list[str]) -> list[str]:
         """force [SCHEDULER | build [--codebase=C] [--branch=B] [--revision=R] [--props=k=v,k=v] BUILDER REASON]
 
-        have something built; alone: a form
+        request a build; alone: a form
         """
         schedulers = await self._schedulers()
         names = [each["name"] for each in schedulers]
@@ -272,7 +272,7 @@ class TelegramCommands(Commands):
         return sorted((each for each in found if each["enabled"]), key=lambda each: str(each["name"]))
 
     async def _named(self, command: str, args: list[str]) -> list[dict[str, Any]]:
-        """As in other chats; buttons name builders with long names by ``#`` and their id."""
+        """As in other chats; also by ``#`` and the builder's id, which buttons use for long names."""
         if len(args) == 1 and args[0].startswith("#"):
             found = [each for each in await self._builders() if f"#{each['builderid']}" == args[0]]
             if found:
@@ -305,19 +305,19 @@ def _fits(line: str) -> bool:
 
 
 def _line(pattern: str, name: str, number: int) -> str:
-    """The command of a button, with a name or, where that is too long, ``#`` and a number."""
+    """The command of a button, with a name or, if that is too long, ``#`` and a number."""
     line = pattern.format(shlex.quote(name))
     return line if _fits(line) else pattern.format(f"#{number}")
 
 
 def _of(found: Sequence[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    """That of a name, or of ``#`` and its position."""
+    """The element with a name, or with ``#`` and its index; None if there is none."""
     by_name = {f"#{number}": each for number, each in enumerate(found)} | {each["name"]: each for each in found}
     return by_name.get(name)
 
 
 def _flat(fields: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The fields that people are asked for, without the groups that they are in."""
+    """The fields that the form shows, without groups."""
     found: list[dict[str, Any]] = []
     for each in fields:
         if "fields" in each:
@@ -332,7 +332,7 @@ def _label(field: Mapping[str, Any]) -> str:
 
 
 def _chosen(field: Mapping[str, Any], value: Any, choice: Any) -> Any:
-    """The value of a field after one of its choices was pressed: one of several comes or goes."""
+    """The value of a field after a choice was pressed, which is added or removed if there may be several."""
     if not field["multiple"]:
         return choice
     values = list(value) if isinstance(value, list | tuple) else []

@@ -1,4 +1,4 @@
-"""Jinja2 templates of messages, in a sandbox: they cannot reach into the master, run for long, or grow without end."""
+"""Jinja2 templates of messages, in a sandbox without access to the master and with limits of time and size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 #: seconds that a template may run for
 MAX_S = 2.0
-#: characters of a message
+#: the most characters of a message
 MAX_CHARS = 1_000_000
 _MAX_EXPONENT = 1000
 
@@ -22,7 +22,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=float("inf"))
 
 
 class TooMuchError(SecurityError):
-    """A template takes too long, or makes too long a text."""
+    """A template exceeds a limit of time or size."""
 
 
 def _in_time() -> None:
@@ -31,7 +31,7 @@ def _in_time() -> None:
 
 
 class _Bounded(SandboxedEnvironment):
-    """Checks the time limit while a template runs."""
+    """A sandbox that checks the limits while a template runs."""
 
     intercepted_binops = frozenset(["*", "**"])
 
@@ -68,7 +68,7 @@ _environment = _Bounded()
 
 @lru_cache(maxsize=200)
 def compiled(source: str) -> Template:
-    """A template. ValueError says what is wrong with it, and in which line."""
+    """A compiled template; ValueError has the mistake and its line."""
     try:
         return _environment.from_string(source)
     except TemplateSyntaxError as problem:
@@ -76,12 +76,12 @@ def compiled(source: str) -> Template:
 
 
 def filled(template: Template, context: Mapping[str, Any]) -> str:
-    """The text of a template.
+    """The text of a template with these variables.
 
     Raises:
-        TooMuchError: it takes too long, or gets too long.
-        SecurityError: it asks for what it must not.
-        UndefinedError and others: what Jinja2 says of a mistake in it.
+        TooMuchError: a limit of time or size is exceeded.
+        SecurityError: it uses an attribute that the sandbox forbids.
+        UndefinedError and others: Jinja2's errors for mistakes in the template.
     """
     token = _deadline.set(time.monotonic() + MAX_S)
     try:

@@ -1,4 +1,4 @@
-"""Descriptions of builds for reports: dictionaries for formatters and receivers, from the Data API.
+"""Dictionaries of builds for formatters and receivers of reports, from the Data API.
 
 Times in these dictionaries are datetime objects (UTC); properties are pairs of value and source.
 """
@@ -14,7 +14,7 @@ from buildbot.data.base import Link
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import RETRY
 
-#: characters of a log that go into a report
+#: the most characters of a log in a report
 MAX_LOG_CHARS = 10_000_000
 _LINES = 10_000
 
@@ -23,7 +23,7 @@ _TIMES = ("started_at", "complete_at", "submitted_at", "claimed_at", "created_at
 
 
 def with_times(entity: Mapping[str, Any]) -> dict[str, Any]:
-    """A dictionary of the Data API without its links, its times as datetime objects."""
+    """A dictionary of the Data API without links, and with times as datetime objects (UTC)."""
     made = {name: value for name, value in entity.items() if not isinstance(value, Link)}
     for name in _TIMES:
         if isinstance(made.get(name), int):
@@ -32,27 +32,27 @@ def with_times(entity: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def base_url(master: Any) -> str:
-    """``c['buildbotURL']``, with its slash."""
+    """``c['buildbotURL']``, which ends with a slash."""
     return str(master.config.buildbotURL)
 
 
 def getURLForBuild(master: Any, builderid: int, build_number: int) -> str:
-    """The page of a build."""
+    """The URL of a build's page."""
     return f"{base_url(master)}#/builders/{builderid}/builds/{build_number}"
 
 
 def getURLForBuildrequest(master: Any, buildrequestid: int) -> str:
-    """The page of a build request."""
+    """The URL of a build request's page."""
     return f"{base_url(master)}#/buildrequests/{buildrequestid}"
 
 
 def get_url_for_log(master: Any, builderid: int, build_number: int, step_number: int, log_slug: str) -> str:
-    """The page of a log."""
+    """The URL of a log's page."""
     return f"{getURLForBuild(master, builderid, build_number)}/steps/{step_number}/logs/{quote(log_slug)}"
 
 
 def get_url_for_log_raw(master: Any, logid: int, suffix: str) -> str:
-    """A log as a text; ``suffix`` is ``raw`` or ``raw_inline``."""
+    """The URL of a log's text; ``suffix`` is ``raw`` or ``raw_inline``."""
     return f"{base_url(master)}api/v2/logs/{logid}/{suffix}"
 
 
@@ -143,13 +143,14 @@ async def getDetailsForBuilds(
     """Add the details that reports need to builds of one buildset; Deferred.
 
     Args:
-        builds: dictionaries of the Data API, which get ``buildrequest``, ``buildset``, ``builder``, ``parentbuild``,
-            ``parentbuilder``, ``url`` and ``properties``. What they say themselves stays, although the build may have
-            gone on meanwhile.
+        builds: dictionaries of the Data API. They get ``buildrequest``, ``buildset``, ``builder``, ``parentbuild``,
+            ``parentbuilder``, ``url`` and ``properties``. Their own values are kept, also if the build has changed
+            meanwhile.
+        want_properties: has no effect, builds always have ``properties``.
         want_steps: also ``steps``.
         want_previous_build: also ``prev_build``.
         want_logs: steps with their ``logs``.
-        want_logs_content: logs with their ``content``: True, or the names (``log`` or ``step.log``) of those.
+        want_logs_content: logs with their ``content``: True for all, or their names (``log`` or ``step.log``).
         add_logs: older name of want_logs_content.
     """
     content = want_logs_content or bool(add_logs)
@@ -176,7 +177,7 @@ async def getDetailsForBuilds(
 
 
 async def _properties(master: Any, build: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
-    """Properties of a build; of a build that has just started the properties that it will have."""
+    """The properties of a build; of one that has just begun, also those that it will get."""
     properties = _known_before(build)
     buildset = build["buildset"]
     stored = await master.data.get({}, ("buildsets", buildset["bsid"], "properties"))
@@ -205,7 +206,7 @@ def _known_before(build: Mapping[str, Any]) -> dict[str, tuple[Any, str]]:
 
 @deferred
 async def get_details_for_buildrequest(master: Any, buildrequest: Mapping[str, Any], build: dict[str, Any]) -> None:
-    """Fill ``build`` with the attributes that a waiting request has already; Deferred."""
+    """Fill ``build`` with the attributes that are known of a waiting request; Deferred."""
     buildset = with_times(await master.data.get({}, ("buildsets", buildrequest["buildsetid"])))
     build["buildrequest"] = with_times(buildrequest)
     build["buildset"] = buildset
@@ -237,14 +238,14 @@ async def _add_steps(master: Any, build: dict[str, Any], want_logs: bool, conten
 
 
 def should_attach_log(logs_config: bool | Sequence[str] | None, log: Mapping[str, Any]) -> bool:
-    """Whether the content of a log is wanted: all are, or it is named as ``log`` or ``step.log``."""
+    """Whether ``logs_config`` asks for the content of a log: it is True, or names it as ``log`` or ``step.log``."""
     if isinstance(logs_config, bool) or logs_config is None:
         return bool(logs_config)
     return log["name"] in logs_config or f"{log['stepname']}.{log['name']}" in logs_config
 
 
 async def _content(master: Any, logid: int) -> dict[str, Any]:
-    """The lines of a log, with the letters of their streams; a log that is too long is cut off, with a note."""
+    """The lines of a log, with the letters of their streams; a too long log is cut off, with a note."""
     parts: list[str] = []
     chars = line = 0
     while chars < MAX_LOG_CHARS:
@@ -258,7 +259,7 @@ async def _content(master: Any, logid: int) -> dict[str, Any]:
         if text.count("\n") < _LINES:
             break
     if chars >= MAX_LOG_CHARS:
-        parts.append(f"\n(the log goes on; this is its first {MAX_LOG_CHARS} characters)\n")
+        parts.append(f"\n(cut off: these are the first {MAX_LOG_CHARS} characters of the log)\n")
     return {"logid": logid, "firstline": 0, "content": "".join(parts)}
 
 
@@ -275,9 +276,9 @@ async def getResponsibleUsersForSourceStamp(master: Any, sourcestampid: int) -> 
 
 @deferred
 async def getResponsibleUsersForBuild(master: Any, buildid: int) -> list[str]:
-    """The users who caused a build: authors of changes and patches, and the user who requested it, sorted; Deferred.
+    """The responsible users of a build: authors of changes and patches, and the property ``owner``; sorted; Deferred.
 
-    The property ``owners`` counts only if no other user is responsible.
+    The property ``owners`` is used only if there are no others.
     """
     build = await master.data.get({}, ("builds", buildid))
     request = await master.data.get({}, ("buildrequests", build["buildrequestid"]))
@@ -301,14 +302,14 @@ async def _users(master: Any, bsid: int, properties_path: tuple[Any, ...]) -> li
     if isinstance(owner, str) and owner:
         users.add(owner)
     if not users:
-        # the build itself writes its own list over the one that it was given
+        # the build overwrites the list that the buildset gave it
         owners = given.get("owners", properties.get("owners", (None,)))[0]
         users.update(each for each in owners or () if isinstance(each, str) and each)
     return sorted(users)
 
 
 def merge_reports_prop(reports: Iterable[Mapping[str, Any]], prop: str) -> Any:
-    """The values of several reports as one: texts and lists are joined, dictionaries merged, None left out."""
+    """The merged values of several reports: texts and lists are joined, dictionaries merged, None is skipped."""
     result: Any = None
     for report in reports:
         value = report.get(prop)

@@ -1,4 +1,4 @@
-"""Zulip: messages about builds, by its incoming webhook for Buildbot."""
+"""The reporter for Zulip: messages about builds, by Zulip's incoming webhook for Buildbot."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from buildbot.util.deferreds import deferred
 
 
 class ZulipStatusPush(HttpPush):
-    """Tells Zulip of every build's beginning and end; Zulip makes the words."""
+    """Notifies Zulip of the beginning and end of all builds; Zulip makes the texts."""
 
     name = "ZulipStatusPush"
     secrets = ("token",)
     positional = ("endpoint", "token", "stream", "debug", "verify")
 
-    endpoint = argument(REQUIRED, without_slash, doc="the Zulip server")
-    token = argument(REQUIRED, checks.name, renderable=True, doc="of the webhook's bot")
+    endpoint = argument(REQUIRED, without_slash, doc="the URL of the Zulip server")
+    token = argument(REQUIRED, checks.name, renderable=True, doc="the API key of the webhook's bot")
     stream = argument(None, checks.optional(checks.name), doc="the channel; None: Zulip decides")
 
     def default_generators(self) -> list[Any]:
-        """All beginnings and ends."""
+        """Reports of the beginnings and ends of all builds, without texts."""
         empty = MessageFormatterEmpty()
         return [BuildStartEndStatusGenerator(start_formatter=empty, end_formatter=empty)]
 
     @deferred
     async def sendMessage(self, reports: list[dict[str, Any]]) -> None:
-        """Tell of the first report's build."""
+        """Notify Zulip of the first report's build."""
         build = reports[0]["builds"][0]
         begins = build["results"] is None
         payload = {
@@ -45,7 +45,7 @@ class ZulipStatusPush(HttpPush):
         }
         if not begins:
             payload["results"] = build["results"]
-        # errors and logs name no query
+        # errors and logs have no query of a URL
         url = f"{self.endpoint}/api/v1/external/buildbot?api_key={quote(self.token, safe='')}"
         if self.stream is not None:
             url += f"&stream={quote(self.stream, safe='')}"

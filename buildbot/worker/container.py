@@ -29,7 +29,9 @@ def _master(value: Any) -> Any:
 class DockerBaseWorker(AbstractLatentWorker):
     """A worker on demand whose agent runs in a container, with the master and the login in its environment."""
 
-    password: Any = argument(None, checks.optional(checks.name), doc="the password of the agent's login; None: one is made")
+    password: Any = argument(
+        None, checks.optional(checks.name), doc="the password of the agent's login; None: one is made"
+    )
     masterFQDN = argument(
         None,
         checks.optional(_master),

@@ -1,1 +1,1 @@
-"""When something is reported, and about what: a generator makes a report of an event, or none."""
+"""Generators: each decides whether an event is reported, and makes the report."""

@@ -14,22 +14,22 @@ from buildbot.util.deferreds import deferred
 
 
 def formatter(value: Any) -> Any:
-    """A check: None, or something that formats messages of builds."""
+    """A check: None, or an object that formats messages about builds."""
     if value is not None and not hasattr(value, "format_message_for_build"):
         raise ValueError(f"must be a formatter such as reporters.MessageFormatter(), not {checks.kind(value)}")
     return value
 
 
 class BuildStatusGenerator(BuildStatusGeneratorMixin):
-    """Reports builds when they end, as ``mode`` says."""
+    """Reports the ends of builds with the results in ``mode``."""
 
     positional = (
         "mode", "tags", "builders", "schedulers", "branches", "add_logs", "add_patch", "report_new",
         "message_formatter",
     )  # fmt: skip
 
-    report_new = argument(False, checks.boolean, doc="report their start too, with any `mode`")
-    message_formatter = argument(None, formatter, doc="makes the words; None: `MessageFormatter()`")
+    report_new = argument(False, checks.boolean, doc="report also the beginnings of builds, with any `mode`")
+    message_formatter = argument(None, formatter, doc="makes subject and body; None: `MessageFormatter()`")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -37,7 +37,7 @@ class BuildStatusGenerator(BuildStatusGeneratorMixin):
 
     @property
     def wanted_event_keys(self) -> Sequence[tuple[str | None, ...]]:  # type: ignore[override]
-        """The ends of builds, and their beginnings where those are reported."""
+        """The events of the ends of builds; with ``report_new`` also those of their beginnings."""
         ends: list[tuple[str | None, ...]] = [("builds", None, "finished")]
         return [*ends, ("builds", None, "new")] if self.report_new else ends
 
@@ -56,7 +56,7 @@ class BuildStatusGenerator(BuildStatusGeneratorMixin):
 
 
 class BuildStartEndStatusGenerator(BuildStatusGeneratorMixin):
-    """Reports every build when it begins and when it ends."""
+    """Reports the beginning and the end of each build."""
 
     positional = (
         "tags", "builders", "schedulers", "branches", "add_logs", "add_patch", "start_formatter", "end_formatter",
@@ -65,8 +65,8 @@ class BuildStartEndStatusGenerator(BuildStatusGeneratorMixin):
     mode = ("failing", "passing", "warnings", "exception", "cancelled")
     wanted_event_keys = [("builds", None, "new"), ("builds", None, "finished")]
 
-    start_formatter = argument(None, formatter, doc="makes the words; None: `Build started.`")
-    end_formatter = argument(None, formatter, doc="makes the words; None: `Build done.`")
+    start_formatter = argument(None, formatter, doc="makes subject and body at the beginning; None: `Build started.`")
+    end_formatter = argument(None, formatter, doc="makes subject and body at the end; None: `Build done.`")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

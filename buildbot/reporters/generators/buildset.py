@@ -1,4 +1,4 @@
-"""Reports of buildsets, when all their builds have ended."""
+"""Reports of buildsets whose builds have all ended."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from buildbot.util.deferreds import deferred, resolved
 
 
 class BuildSetStatusGenerator(BuildStatusGeneratorMixin):
-    """One report of the builds of a buildset that ``mode`` and the filters want."""
+    """Reports a buildset: the builds that pass ``mode`` and the filters, in one report."""
 
     positional = (
         "mode", "tags", "builders", "schedulers", "branches", "subject", "add_logs", "add_patch", "message_formatter",
@@ -23,7 +23,7 @@ class BuildSetStatusGenerator(BuildStatusGeneratorMixin):
 
     wanted_event_keys = [("buildsets", None, "complete")]
 
-    message_formatter = argument(None, formatter, doc="makes the words of each build; None: `MessageFormatter()`")
+    message_formatter = argument(None, formatter, doc="makes the body about each build; None: `MessageFormatter()`")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -46,7 +46,7 @@ class BuildSetStatusGenerator(BuildStatusGeneratorMixin):
     async def buildset_message(
         self, formatter: Any, master: Any, reporter: Any, builds: list[dict[str, Any]], buildset: dict[str, Any]
     ) -> dict[str, Any]:
-        """The reports of builds as one; Deferred."""
+        """The merged reports of builds; Deferred."""
         reports = []
         for build in builds:
             users = await resolved(reporter.getResponsibleUsersForBuild(master, build["buildid"]))
@@ -61,7 +61,7 @@ class BuildSetStatusGenerator(BuildStatusGeneratorMixin):
 
 
 class _Made:
-    """A message that is made already, as a formatter."""
+    """A formatter that gives a finished message."""
 
     def __init__(self, message: dict[str, Any]) -> None:
         self._message = message
@@ -77,12 +77,12 @@ def _set_formatter(value: Any) -> Any:
 
 
 class BuildSetCombinedStatusGenerator(Declared, Configured):
-    """One report of every buildset as a whole."""
+    """Reports each buildset as a whole."""
 
     positional = ("message_formatter",)
     wanted_event_keys = [("buildsets", None, "complete")]
 
-    message_formatter = argument(REQUIRED, _set_formatter, doc="makes the words of the buildset")
+    message_formatter = argument(REQUIRED, _set_formatter, doc="makes subject and body about the buildset")
 
     @property
     def formatter(self) -> Any:
@@ -90,10 +90,10 @@ class BuildSetCombinedStatusGenerator(Declared, Configured):
         return self.message_formatter
 
     def check(self) -> None:
-        """Nothing more can be wrong."""
+        """Nothing is left to check."""
 
     def generate_name(self) -> str:
-        """The same for all."""
+        """The name of the class: all are alike."""
         return type(self).__name__
 
     @deferred

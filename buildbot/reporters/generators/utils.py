@@ -1,4 +1,4 @@
-"""The base of generators of builds and buildsets: modes, filters, and the joining of reports."""
+"""The base of generators about builds and buildsets: modes, filters, and merging of reports."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _branches = checks.optional(checks.list_of(checks.optional(checks.text)))
 
 
 class BuildStatusGeneratorMixin(Declared, Configured):
-    """Base of generators that report builds: which ones, and what goes into the report.
+    """The base of generators about builds: it selects builds and makes their reports.
 
     A subclass has ``wanted_event_keys`` and `generate`.
     """
@@ -64,16 +64,14 @@ class BuildStatusGeneratorMixin(Declared, Configured):
     mode: Any = argument(
         ("failing", "passing", "warnings"),
         _mode,
-        doc="""which ends are reported: one of `change`, `failing`, `passing`, `problem`, `warnings` (failures too),
-        `exception`, `cancelled`, `all`, or a list; `change` and `problem` look at the builder's build before""",
+        doc="""the results to report: one of `change`, `failing`, `passing`, `problem`, `warnings` (also failures),
+        `exception`, `cancelled`, `all`, or a list; `change` and `problem` compare with the builder's previous build""",
     )
     tags = argument(None, _names, doc="only builders with one of these tags; not with `builders`")
     builders = argument(None, _names, doc="only builders of these names")
-    schedulers = argument(None, _names, doc="only builds with one of these in the property `scheduler`")
-    branches = argument(
-        None, _branches, doc="only builds with one of these in the property `branch`; None is no branch"
-    )
-    subject = argument(None, checks.optional(checks.text), doc="in place of the formatter's subject")
+    schedulers = argument(None, _names, doc="only builds whose property `scheduler` is one of these")
+    branches = argument(None, _branches, doc="only builds whose property `branch` is one of these; None is no branch")
+    subject = argument(None, checks.optional(checks.text), doc="replaces the formatter's subject")
     add_logs = argument(
         None,
         checks.optional(checks.either(checks.boolean, checks.list_of(checks.text), otherwise="True, False or names")),
@@ -81,16 +79,16 @@ class BuildStatusGeneratorMixin(Declared, Configured):
     )
     add_patch = argument(False, checks.boolean, doc="whether the report has the patches of the source stamps")
 
-    #: ``(noun, None, event)``: which events it is asked about
+    #: patterns of the events that it may report: ``(noun, None, event)``
     wanted_event_keys: Sequence[tuple[str | None, ...]] = ()
 
     def check(self) -> None:
-        """Report mistakes of the whole generator."""
+        """Report arguments that exclude each other."""
         if self.tags is not None and self.builders is not None:
             error(f"{type(self).__name__}: give tags or builders, not both")
 
     def generate_name(self) -> str:
-        """A text that tells generators with different arguments apart."""
+        """A name that differs between generators with different arguments."""
         name = type(self).__name__
         for each in (self.tags, self.builders):
             if each is not None:
@@ -98,7 +96,7 @@ class BuildStatusGeneratorMixin(Declared, Configured):
         return f"{name}_{'+'.join(self.mode)}"
 
     def is_message_needed_by_props(self, build: Mapping[str, Any]) -> bool:
-        """Whether the filters let a build pass."""
+        """Whether a build passes the filters."""
         builder, properties = build["builder"], build.get("properties", {})
         if self.builders is not None and builder["name"] not in self.builders:
             return False
@@ -110,7 +108,7 @@ class BuildStatusGeneratorMixin(Declared, Configured):
         return True
 
     def is_message_needed_by_results(self, build: Mapping[str, Any]) -> bool:
-        """Whether the mode has the end of a build."""
+        """Whether the mode includes the result of a build."""
         results = build["results"]
         if any(results == _BY_RESULT.get(word) for word in self.mode):
             return True
@@ -121,7 +119,7 @@ class BuildStatusGeneratorMixin(Declared, Configured):
 
     @property
     def wants_previous_build(self) -> bool:
-        """Whether the mode looks at the build before."""
+        """Whether the mode compares with the previous build."""
         return "change" in self.mode or "problem" in self.mode
 
     def details_wanted(self, formatter: Any) -> dict[str, Any]:
@@ -179,12 +177,12 @@ def logs_of(builds: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def as_begun(build: Mapping[str, Any]) -> dict[str, Any]:
-    """A build as it was at its start, without what has happened since."""
+    """A build in the state of its beginning."""
     return {**build, "complete": False, "complete_at": None, "results": None}
 
 
 def merged(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Several reports as one: bodies of the kind of the first are joined, of subjects the first counts."""
+    """One report of several: bodies of the first one's type are joined, the subject is the first one."""
     first = reports[0]
     alike = [each for each in reports if type(each["body"]) is type(first["body"])]
     return {
@@ -202,7 +200,7 @@ def merged(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def merged_info(infos: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """Dictionaries of dictionaries as one; the first value of a key counts."""
+    """The merged dictionaries of dictionaries; the first value of a key wins."""
     result: dict[str, Any] | None = None
     for info in infos:
         for key, values in (info or {}).items():

@@ -28,23 +28,25 @@ def _formatter(value: Any) -> Any:
 
 
 class WorkerMissingGenerator(Declared, Configured):
-    """Reports workers that have been away for longer than their ``missing_timeout``."""
+    """Reports workers that have been missing for longer than their ``missing_timeout``."""
 
     positional = ("workers", "message_formatter")
     wanted_event_keys = [("workers", None, "missing")]
 
     workers = argument("all", _workers, doc="names of workers, or `all`")
-    message_formatter = argument(None, _formatter, doc="makes the words; None: `MessageFormatterMissingWorker()`")
+    message_formatter = argument(
+        None, _formatter, doc="makes subject and body; None: `MessageFormatterMissingWorker()`"
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.formatter = MessageFormatterMissingWorker() if self.message_formatter is None else self.message_formatter
 
     def check(self) -> None:
-        """Nothing more can be wrong."""
+        """Nothing is left to check."""
 
     def generate_name(self) -> str:
-        """The class's name and the workers."""
+        """The name of the class with those of the workers."""
         return f"{type(self).__name__}_{self.workers if self.workers == 'all' else '+'.join(self.workers)}"
 
     @deferred

@@ -280,7 +280,7 @@ async def test_an_event_that_is_gone() -> None:
     again = Farm(master=farm.master)
     with capturedLogs() as logs:
         await again.starts()
-    assert any("gives up {count} reports" in each["log_format"] and each["count"] == 1 for each in logs)
+    assert any("reports are given up" in each["log_format"] and each["count"] == 1 for each in logs)
     await again.built()
     assert again.teller.sent == [(2, SUCCESS)]
     await again.stop()

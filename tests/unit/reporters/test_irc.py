@@ -402,8 +402,8 @@ async def test_the_rest() -> None:
         "commands dance destroy force hello help hustle join last leave list mute notify shutdown source status stop"
     )
     assert await farm.ask("commands") == f"Commands: {expected} unmute version watch"
-    assert "status - what builders do now" in await farm.ask("help")
-    assert await farm.ask("help last") == "Usage: last [BUILDER|all] - how the last builds ended"
+    assert "status - the current builds of builders" in await farm.ask("help")
+    assert await farm.ask("help last") == "Usage: last [BUILDER|all] - the results of the last builds"
     assert "I do not know 'sudo'. Commands:" in await farm.ask("sudo make")
     assert await farm.ask("join #x") == "I go to #x." and await farm.ask("leave #x") == "I leave #x."
     assert farm.bot.rooms == ["+#x", "-#x"] and await farm.ask("join x") == "Try 'join #CHANNEL'."

@@ -279,7 +279,7 @@ async def test_where_commands_are_heard() -> None:
     assert len(farm.server.calls("sendMessage")) == 4
     assert (await farm.ask("/start"))["text"] == "Hello, Ann Doe. /help tells what I can do."
     assert farm.server.calls("setChatMenuButton") == [{"chat_id": 42, "menu_button": {"type": "commands"}}]
-    assert "status - what builders do now" in (await farm.ask("/commands botfather"))["text"]
+    assert "status - the current builds of builders" in (await farm.ask("/commands botfather"))["text"]
     await farm.stop()
 
 
@@ -479,7 +479,7 @@ async def test_an_update_that_nobody_understands() -> None:
         farm.server.happens(message={"from": {}, "text": "/hello"})
         farm.server.happens(edited_message={})
         assert "Hello" in (await farm.ask("/hello"))["text"]
-    assert any("an update cannot be dealt with" in str(each.get("log_format")) for each in events)
+    assert any("an update could not be handled" in str(each.get("log_format")) for each in events)
     await farm.stop()
 
 
@@ -511,7 +511,7 @@ async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(("arguments", "said"), [
     ({"bot_token": "with space"}, "bot_token must be the token that BotFather gives"),
-    ({"chat_ids": ["ann"]}, "chat_ids element 1 must be the number of a chat or '@channel'"),
+    ({"chat_ids": ["ann"]}, "chat_ids element 1 must be the id of a chat or '@channel'"),
     ({"chat_ids": 42}, "chat_ids must be a list"),
     ({"certificate": b"-----BEGIN CERTIFICATE-----"}, "certificate goes with useWebhook=True"),
     ({"useWebhook": True, "certificate": b"x"}, "certificate must be a certificate"),
