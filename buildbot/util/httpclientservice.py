@@ -71,7 +71,7 @@ class HTTPSession:
         auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         verify: bool | str | None = None,
-        cert: str | tuple[str, str] | None = None,
+        cert: str | tuple[str, str | None] | None = None,
         debug: bool | None = False,
         skip_encoding: bool = False,
     ) -> None:
@@ -168,7 +168,7 @@ class HTTPClientService(HTTPSession):
         auth: tuple[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         verify: bool | str | None = None,
-        cert: str | tuple[str, str] | None = None,
+        cert: str | tuple[str, str | None] | None = None,
         debug: bool | None = False,
         skipEncoding: bool = False,
     ) -> Deferred[HTTPClientService]:
