@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from collections.abc import Callable
+from operator import itemgetter
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -19,33 +21,58 @@ class PatternIndex(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._shapes: dict[int, dict[Shape, dict[tuple[str, ...], dict[T, None]]]] = {}
+        self._shapes: dict[int, dict[Shape, _Alike[T]]] = {}
 
     def add(self, pattern: Pattern, listener: T) -> None:
         """Add a listener for a pattern."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
-        fixed = tuple(segment for segment in pattern if segment is not None)
-        listeners = self._shapes.setdefault(len(pattern), {}).setdefault(shape, {}).setdefault(fixed, {})
-        listeners[listener] = None
+        shapes = self._shapes.setdefault(len(pattern), {})
+        alike = shapes.get(shape)
+        if alike is None:
+            alike = shapes[shape] = _Alike(shape)
+        alike.listeners.setdefault(alike.fixed(pattern), {})[listener] = None
 
     def remove(self, pattern: Pattern, listener: T) -> None:
         """Remove a listener of a pattern; nothing happens if it is not there."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
-        fixed = tuple(segment for segment in pattern if segment is not None)
         shapes = self._shapes.get(len(pattern), {})
-        listeners = shapes.get(shape, {}).get(fixed, {})
+        alike = shapes.get(shape)
+        if alike is None:
+            return
+        fixed = alike.fixed(pattern)
+        listeners = alike.listeners.get(fixed, {})
         listeners.pop(listener, None)
-        if not listeners and shape in shapes:
-            shapes[shape].pop(fixed, None)
-            if not shapes[shape]:
+        if not listeners:
+            alike.listeners.pop(fixed, None)
+            if not alike.listeners:
                 del shapes[shape]
 
     def matching(self, key: tuple[str, ...]) -> list[T]:
         """The listeners whose pattern matches; a listener with several matching patterns comes once for each."""
         found: list[T] = []
-        for shape, by_fixed in self._shapes.get(len(key), {}).items():
-            found += by_fixed.get(tuple([key[i] for i in shape]), ())
+        shapes = self._shapes.get(len(key))
+        if shapes is not None:
+            for alike in shapes.values():
+                listeners = alike.listeners.get(alike.fixed(key))
+                if listeners is not None:
+                    found += listeners
         return found
+
+
+class _Alike(Generic[T]):
+    """The listeners of all patterns of one shape."""
+
+    __slots__ = ("fixed", "listeners")
+
+    def __init__(self, shape: Shape) -> None:
+        #: the segments of a pattern or key at the fixed positions
+        self.fixed: Callable[[Pattern], Any] = itemgetter(*shape) if shape else _nothing
+        self.listeners: dict[Any, dict[T, None]] = {}
+
+
+def _nothing(pattern: Pattern) -> None:
+    """The segments at no position."""
+    return
 
 
 def matches(pattern: Pattern, key: tuple[str, ...]) -> bool:
