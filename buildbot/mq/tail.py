@@ -10,6 +10,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.connector import DBConnector
+from buildbot.db.dialects.base import SHORT_ROWS
 from buildbot.db.transaction import Committed
 from buildbot.mq.log import Event, thdClock, thdEventsAfter
 
@@ -23,9 +24,7 @@ LOOK_INTERVAL_S = 0.5
 #: the least time between two notifications of the other masters: one serves for all events before it
 NOTIFY_INTERVAL_S = 0.01
 #: the least time between two looks at the log after notifications: one look reads all events of the other masters
-READ_INTERVAL_S = 0.02
-#: events read at once
-BATCH = 1000
+READ_INTERVAL_S = 0.05
 
 
 class LogTail:
@@ -126,14 +125,14 @@ class LogTail:
         try:
             while not self.stopped:
                 self._again = False
-                found = await self._db.pool.read(thdEventsAfter, self.position, BATCH)
+                found = await self._db.pool.read_short(thdEventsAfter, self.position, SHORT_ROWS)
                 for event in found:
                     if event.seq > self.position + 1:  # this process was paused for longer than the log reaches back
                         self._skipped(event.seq - 1)
                     if event.seq > self.position:
                         self._advance(event)
                 self._drop_early()
-                if len(found) < BATCH:
+                if len(found) < SHORT_ROWS:
                     return
         finally:
             self._reading = False
