@@ -14,7 +14,7 @@ from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.schedulers.dependent import Dependent
 from buildbot.schedulers.feed import ChangeScheduler
-from buildbot.schedulers.scheduler import REASON
+from buildbot.schedulers.scheduler import REASON, reason_argument
 from buildbot.util.background import in_background
 
 _log = Logger()
@@ -33,11 +33,7 @@ class _BasicScheduler(ChangeScheduler):
         doc="""seconds without a change before what came is built, all together. None or 0: each important change is
         built at once, alone""",
     )
-    reason: Any = argument(
-        REASON,
-        checks.optional(checks.text),
-        doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",
-    )
+    reason: Any = reason_argument()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -34,6 +34,15 @@ MadeBuildset = tuple[int, dict[int, int]]
 Priority = int | Callable[[list[str], dict[str, list[Change]]], int] | None
 
 
+def reason_argument() -> Any:
+    """Declare the argument ``reason``, the reason of buildsets; ``__init__`` completes it by `Scheduler.fill_in`."""
+    return argument(
+        REASON,
+        checks.optional(checks.text),
+        doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",
+    )
+
+
 def _number(value: Any) -> int:
     if not isinstance(value, int):
         raise ValueError("must be a number")

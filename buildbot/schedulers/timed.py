@@ -26,7 +26,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.schedulers.calendar import Calendar
 from buildbot.schedulers.feed import ChangeScheduler
-from buildbot.schedulers.scheduler import REASON
+from buildbot.schedulers.scheduler import REASON, reason_argument
 from buildbot.schedulers.triggerable import Ids, Triggered
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
@@ -67,11 +67,7 @@ class _Timed(ChangeScheduler):
         doc="""skip a time if no important change came since the last. While no change of any kind has come at all, the
         first build needs none""",
     )
-    reason: Any = argument(
-        REASON,
-        checks.optional(checks.text),
-        doc="of the buildset; `%(name)s` and `%(classname)s` are filled in. None: says which scheduler made it",
-    )
+    reason: Any = reason_argument()
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors, load_config
+from buildbot.config import load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.options import basedir_argument, quiet_option
 from buildbot.secrets.ahead import db_url_now
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 
 
 @click.command("cleanupdb")
@@ -27,13 +26,10 @@ def command(basedir: str, force: bool, quiet: bool) -> None:
     """
     found = basedirs.find(basedir)
     say = (lambda _: None) if quiet else click.echo
-    try:
-        with BasedirLock(found.path):
-            config = load_config(found.path, found.settings.configfile)
-            say("writing the database anew; this may take a while")
-            compact(db_url_now(config, found.path), found.path)
-    except (BasedirBusyError, ConfigErrors, DBAPIError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
+    with failures.as_messages(found.path), BasedirLock(found.path):
+        config = load_config(found.path, found.settings.configfile)
+        say("writing the database anew; this may take a while")
+        compact(db_url_now(config, found.path), found.path)
     say("The space of removed rows is free.")
 
 

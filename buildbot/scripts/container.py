@@ -16,7 +16,7 @@ import click
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors, load_config
+from buildbot.config import load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures, settings
 from buildbot.scripts.basedir import Basedir
@@ -25,7 +25,7 @@ from buildbot.scripts.options import basedir_argument
 from buildbot.scripts.settings import Settings
 from buildbot.scripts.start import start
 from buildbot.secrets.ahead import db_url_now
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 from buildbot.util.urls import public_url
 
 _TIMEOUT_S = 60
@@ -53,7 +53,7 @@ def command(basedir: str, config_url: str | None, config_dir: str, wait: float) 
     it up to date. The log goes to the terminal, too; SIGTERM stops the master.
     """
     path = Path(os.path.abspath(basedir))
-    try:
+    with failures.as_messages(path):
         path.mkdir(parents=True, exist_ok=True)
         directory = path / config_dir
         if config_url:
@@ -63,8 +63,6 @@ def command(basedir: str, config_url: str | None, config_dir: str, wait: float) 
             config = load_config(found.path, found.settings.configfile)
             await_server(db_url_now(config, path), path, wait)
             _upgraded(found)
-    except (BasedirBusyError, ConfigErrors, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, path)) from None
     start(found, nodaemon=True, quiet=False)
 
 

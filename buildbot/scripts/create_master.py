@@ -13,7 +13,7 @@ from buildbot.scripts import failures, sample, settings
 from buildbot.scripts.database import upgrade
 from buildbot.scripts.options import basedir_argument, develop_option, quiet_option
 from buildbot.scripts.settings import Settings
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 
 
 def _count(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
@@ -83,7 +83,7 @@ def command(
         dialect_for(url, str(path))
     except (ValueError, InvalidURLError) as reason:
         raise click.BadParameter(str(reason).removeprefix("db_url: "), param_hint="--db") from None
-    try:
+    with failures.as_messages(path):
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with BasedirLock(path):
             tac = path / settings.FILE
@@ -101,6 +101,4 @@ def command(
                 say(f"writing {configfile}")
             say("making the database")
             upgrade(url, path, lambda line: say(f"  {line}"))
-    except (BasedirBusyError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, path)) from None
     say(f"The master is in '{path}'. Edit {config}, then: buildbot start '{path}'")

@@ -7,8 +7,12 @@ longer to import than most commands take to run.
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from buildbot.util.basedirlock import BasedirBusyError
 
@@ -59,6 +63,17 @@ def is_expected(reason: BaseException) -> bool:
 
     known = (ConfigErrors, DatabaseNotReadyError, UnknownSchemaError, BasedirBusyError, CannotListenError, DBAPIError)
     return isinstance(reason, (*known, OSError))
+
+
+@contextmanager
+def as_messages(basedir: Path) -> Iterator[None]:
+    """Turn the expected errors of a block into click.ClickException, with the message of `describe`."""
+    try:
+        yield
+    except Exception as reason:
+        if not is_expected(reason):
+            raise
+        raise click.ClickException(describe(reason, basedir)) from None
 
 
 def _port(reason: CannotListenError) -> str:

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import click
-from sqlalchemy.exc import DBAPIError
 
-from buildbot.config import ConfigErrors
 from buildbot.db.dialects import InvalidURLError
-from buildbot.db.exceptions import UnknownSchemaError
 from buildbot.importing.report import ImportRefusedError, Progress, Report
 from buildbot.scripts import failures
 from buildbot.scripts.basedir import Basedir
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 
 #: the exit code if rows were left out, or differ
 INCOMPLETE = 3
@@ -32,12 +29,10 @@ def fill(found: Basedir, work: Callable[[Progress], Report], quiet: bool) -> Rep
     """
     say = (lambda _: None) if quiet else click.echo
     try:
-        with BasedirLock(found.path):
+        with failures.as_messages(found.path), BasedirLock(found.path):
             report = work(Progress(say))
     except (ImportRefusedError, InvalidURLError) as reason:
         raise click.ClickException(str(reason)) from None
-    except (BasedirBusyError, ConfigErrors, UnknownSchemaError, DBAPIError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
     for line in report.lines():
         say(line)
     return report

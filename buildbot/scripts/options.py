@@ -14,6 +14,10 @@ basedir_argument: Decorator = click.argument("basedir", default=".", type=click.
 
 quiet_option: Decorator = click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
 
+clean_option: Decorator = click.option(
+    "-c", "--clean", is_flag=True, help="Let running builds end first; there is no limit of time."
+)
+
 develop_option: Decorator = click.option(
     "-d", "--develop", is_flag=True, hidden=True, help="Accepted for old scripts: nothing of the page is copied."
 )

@@ -5,14 +5,14 @@ from __future__ import annotations
 import click
 
 from buildbot.scripts import basedir as basedirs
-from buildbot.scripts.options import basedir_argument, quiet_option, start_timeout_option
+from buildbot.scripts.options import basedir_argument, clean_option, quiet_option, start_timeout_option
 from buildbot.scripts.start import start
 from buildbot.scripts.stop import stop
 
 
 @click.command("restart")
 @basedir_argument
-@click.option("-c", "--clean", is_flag=True, help="Let running builds end first; there is no limit of time.")
+@clean_option
 @start_timeout_option
 @click.option("--nodaemon", is_flag=True, help="Run the master in the foreground; Ctrl-C stops it.")
 @click.option(

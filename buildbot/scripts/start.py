@@ -10,7 +10,7 @@ from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import daemon, failures
 from buildbot.scripts.basedir import Basedir
 from buildbot.scripts.options import basedir_argument, quiet_option, start_timeout_option
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 
 
 @click.command("start")
@@ -39,13 +39,10 @@ def start(found: Basedir, nodaemon: bool, quiet: bool, timeout_s: float | None =
     Raises:
         click.ClickException: it could not be started.
     """
-    try:
-        with BasedirLock(found.path) as lock:
-            if nodaemon:
-                sys.exit(_in_foreground(found, quiet))
-            _in_background(found, lock, quiet, timeout_s)
-    except (BasedirBusyError, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
+    with failures.as_messages(found.path), BasedirLock(found.path) as lock:
+        if nodaemon:
+            sys.exit(_in_foreground(found, quiet))
+        _in_background(found, lock, quiet, timeout_s)
 
 
 def _in_background(found: Basedir, lock: BasedirLock, quiet: bool, timeout_s: float | None) -> None:

@@ -10,12 +10,12 @@ import click
 
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts.basedir import Basedir
-from buildbot.scripts.options import basedir_argument, quiet_option
+from buildbot.scripts.options import basedir_argument, clean_option, quiet_option
 
 
 @click.command("stop")
 @basedir_argument
-@click.option("-c", "--clean", is_flag=True, help="Let running builds end first; there is no limit of time.")
+@clean_option
 @click.option("--no-wait", is_flag=True, help="Ask the master to stop and return at once.")
 @click.option(
     "--timeout",

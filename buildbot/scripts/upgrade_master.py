@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from buildbot.config import ConfigErrors, load_config
+from buildbot.config import load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures
 from buildbot.scripts.database import upgrade
 from buildbot.scripts.options import basedir_argument, develop_option, quiet_option
 from buildbot.scripts.sample import write_sample
 from buildbot.secrets.ahead import db_url_now
-from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
+from buildbot.util.basedirlock import BasedirLock
 
 
 @click.command("upgrade-master")
@@ -29,12 +29,9 @@ def command(basedir: str, replace: bool, develop: bool, quiet: bool) -> None:
     """
     found = basedirs.find(basedir)
     say = (lambda _: None) if quiet else click.echo
-    try:
-        with BasedirLock(found.path):
-            config = load_config(found.path, found.settings.configfile)
-            say("upgrading the database")
-            upgrade(db_url_now(config, found.path), found.path, lambda line: say(f"  {line}"))
-            write_sample(found.path)
-    except (BasedirBusyError, ConfigErrors, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
+    with failures.as_messages(found.path), BasedirLock(found.path):
+        config = load_config(found.path, found.settings.configfile)
+        say("upgrading the database")
+        upgrade(db_url_now(config, found.path), found.path, lambda line: say(f"  {line}"))
+        write_sample(found.path)
     say("The database is up to date.")

@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from buildbot import usermanager
-from buildbot.config import ConfigErrors, load_config
+from buildbot.config import load_config
 from buildbot.scripts import basedir as basedirs
 from buildbot.scripts import failures, optionsfile
 from buildbot.scripts.database import run_on_database
@@ -96,10 +96,8 @@ def command(
         _ask(host, port, manager_name, manager_password, asked)
         return
     found = basedirs.find(basedir)
-    try:
+    with failures.as_messages(found.path):
         db_url = db_url_now(load_config(found.path, found.settings.configfile), found.path)
-    except (ConfigErrors, OSError) as reason:
-        raise click.ClickException(failures.describe(reason, found.path)) from None
     login = None if username is None or password is None else (username, password)
 
     async def work(master: Any) -> list[str]:

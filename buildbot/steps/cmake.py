@@ -6,11 +6,10 @@ from typing import Any
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
+from buildbot.steps.program import ProgramStep
 
 
-class CMake(ShellMixin, BuildStep):
+class CMake(ProgramStep):
     """Run ``cmake`` with definitions and options; a failure ends the build."""
 
     name = "cmake"
@@ -36,7 +35,7 @@ class CMake(ShellMixin, BuildStep):
     ) -> None:
         own = {"path": path, "generator": generator, "definitions": definitions, "options": options, "cmake": cmake}
         given = {name: value for name, value in own.items() if value is not None}
-        super().__init__(**given, **self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(**given, **kwargs)
 
     async def run(self) -> int:
         """Run ``cmake``."""

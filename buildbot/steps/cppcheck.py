@@ -7,16 +7,15 @@ from typing import Any
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings, store, summary
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
 _MESSAGE = re.compile(r"(?:\[.+\]: )?\((?P<category>error|warning|style|performance|portability|information)\) ")
 CATEGORIES = ("error", "warning", "style", "performance", "portability", "information")
 
 
-class Cppcheck(ShellMixin, BuildStep):
+class Cppcheck(ProgramStep):
     """Run ``cppcheck``: an error that it finds is a failure, everything else a warning."""
 
     name = "cppcheck"
@@ -28,7 +27,7 @@ class Cppcheck(ShellMixin, BuildStep):
     extra_args = argument((), checks.list_of(checks.text), rendered=True, doc="further arguments")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(**kwargs)
         self.__found = _Messages()
         self.addLogObserver("stdio", self.__found)
 

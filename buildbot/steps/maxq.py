@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import FAILURE, SUCCESS
 
 
-class MaxQ(ShellMixin, BuildStep):
+class MaxQ(ProgramStep):
     """Run ``run_maxq.py``; a test that fails makes the step fail."""
 
     positional: ClassVar[tuple[str, ...]] = ("testdir",)
@@ -22,8 +21,7 @@ class MaxQ(ShellMixin, BuildStep):
     testdir = argument(REQUIRED, checks.name, rendered=True, doc="the directory of the tests")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         self.__found = _Failures()
         self.addLogObserver("stdio", self.__found)
 

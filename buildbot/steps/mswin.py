@@ -7,8 +7,7 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import SUCCESS, WARNINGS
 
 
@@ -16,7 +15,7 @@ def _list() -> Any:
     return checks.optional(checks.list_of(checks.text))
 
 
-class Robocopy(ShellMixin, BuildStep):
+class Robocopy(ProgramStep):
     """Copy a directory with ``robocopy``. Its exit codes 0 and 1 are success, 2 to 7 warnings, others a failure."""
 
     positional: ClassVar[tuple[str, ...]] = ("source", "destination")
@@ -35,10 +34,6 @@ class Robocopy(ShellMixin, BuildStep):
     exclude_dirs = argument(None, _list(), rendered=True, doc="directories that are left out (`/XD`)")
     custom_opts = argument(None, _list(), rendered=True, doc="further arguments")
     verbose = argument(False, checks.flag, rendered=True, doc="log each file (`/V /TS /FP`)")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
         """Run ``robocopy``."""

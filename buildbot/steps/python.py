@@ -9,9 +9,8 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings, store, summary
+from buildbot.steps.program import ProgramStep
 from buildbot.steps.shell import ShellCommand
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
@@ -120,7 +119,7 @@ class _PyLint(Findings):
             self.messages.append((found["path"], int(found["line"][:9]), line[found.start("category") :][:1000]))
 
 
-class Sphinx(ShellMixin, BuildStep):
+class Sphinx(ProgramStep):
     """Make documentation with Sphinx."""
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -152,8 +151,7 @@ class Sphinx(ShellMixin, BuildStep):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         self.__found = _Sphinx()
         self.addLogObserver("stdio", self.__found)
 

@@ -11,9 +11,8 @@ from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.interfaces import is_renderable
 from buildbot.process.logobserver import LogLineObserver, OutputProgressObserver
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings
+from buildbot.steps.program import ProgramStep
 from buildbot.steps.shell import ShellCommand
 from buildbot.util.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
 
@@ -34,7 +33,7 @@ def _words(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else checks.list_of(checks.text)(value)
 
 
-class Trial(ShellMixin, BuildStep):
+class Trial(ProgramStep):
     """Run tests with ``trial``, and show their numbers by result."""
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -80,8 +79,7 @@ class Trial(ShellMixin, BuildStep):
     jobs = argument(None, checks.optional(checks.whole_number(1)), rendered=True, doc="how many tests run at a time")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         if self.tests is None and not (is_renderable(self.testChanges) or self.testChanges):
             error(f"{type(self).__name__}: either tests or testChanges must be given")
         self.__report = _Report(self)
@@ -182,7 +180,7 @@ class _Report(LogLineObserver):
         return " ".join([f"{self.total} {'test' if self.total == 1 else 'tests'} passed", *said])
 
 
-class HLint(ShellMixin, BuildStep):
+class HLint(ProgramStep):
     """Check the changed ``.xhtml`` files with ``lore``, except those in ``sandbox/``; each line of output is a finding.
 
     A build without such a file skips the step. Lore is no longer maintained: a project needs its own ``bin/lore``.
@@ -202,8 +200,7 @@ class HLint(ShellMixin, BuildStep):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         self.__found = _HLint()
         self.addLogObserver("stdio", self.__found)
 

@@ -9,8 +9,8 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.process.logs import Log
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep, described
+from buildbot.process.step import described
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import FAILURE, WARNINGS, worst_status
 
 MODES = ("build", "clean", "rebuild")
@@ -33,7 +33,7 @@ def _plain(value: Any) -> str:
     return str(value)
 
 
-class VisualStudio(ShellMixin, BuildStep):
+class VisualStudio(ProgramStep):
     """The base of the steps for Visual Studio: they count projects, files, warnings and errors."""
 
     name = "compile"
@@ -45,7 +45,7 @@ class VisualStudio(ShellMixin, BuildStep):
     project = argument(None, checks.optional(_plain), rendered=True, doc="one project of the solution; None: all")
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(**kwargs)
         self.__output = _Output(self)
         self.addLogObserver("stdio", self.__output)
 

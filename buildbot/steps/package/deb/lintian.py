@@ -6,13 +6,12 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import FAILURE, SUCCESS, WARNINGS
 
 
-class DebLintian(ShellMixin, BuildStep):
+class DebLintian(ProgramStep):
     """Run ``lintian``: errors that it finds are a failure, its warnings WARNINGS."""
 
     positional: ClassVar[tuple[str, ...]] = ("fileloc", "suppressTags")
@@ -24,8 +23,7 @@ class DebLintian(ShellMixin, BuildStep):
     suppressTags = argument((), checks.list_of(checks.text), rendered=True, doc="tags that do not count")
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         self.__found = _Lintian()
         self.addLogObserver("stdio", self.__found)
 

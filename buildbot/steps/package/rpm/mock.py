@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.commandmixin import CommandMixin
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
+from buildbot.steps.program import ProgramStep
 
 #: the logs that mock writes
 _LOGS = ("build.log", "root.log", "state.log")
 
 
-class Mock(ShellMixin, CommandMixin, BuildStep):
+class Mock(CommandMixin, ProgramStep):
     """Run ``mock``, and show its logs while they are written."""
 
     positional: ClassVar[tuple[str, ...]] = ("root", "resultdir")
@@ -25,10 +24,6 @@ class Mock(ShellMixin, CommandMixin, BuildStep):
     resultdir = argument(
         None, checks.optional(checks.text), rendered=True, doc="the directory for packages and logs; None: mock's own"
     )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     def mock_arguments(self) -> list[str]:
         """Further arguments of mock: the command, and its own arguments."""

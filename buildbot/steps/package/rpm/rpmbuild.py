@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
 from buildbot.steps.findings import Findings
+from buildbot.steps.program import ProgramStep
 from buildbot.util.results import FAILURE, SUCCESS
 
 _DIRECTORIES = ("topdir", "builddir", "rpmdir", "sourcedir", "specdir", "srcrpmdir")
@@ -22,7 +21,7 @@ def _directory(name: str) -> Any:
     return argument("`pwd`", checks.name, rendered=True, doc=f"the value of the macro `_{name}`, in the worker's shell")
 
 
-class RpmBuild(ShellMixin, BuildStep):
+class RpmBuild(ProgramStep):
     """Make packages from a spec file with ``rpmbuild``."""
 
     positional: ClassVar[tuple[str, ...]] = (
@@ -57,8 +56,7 @@ class RpmBuild(ShellMixin, BuildStep):
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
+        super().__init__(*args, **kwargs)
         self.__found = _RpmOutput()
         self.addLogObserver("stdio", self.__found)
 

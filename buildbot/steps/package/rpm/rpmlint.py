@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
-from buildbot.process.shellmixin import ShellMixin
-from buildbot.process.step import BuildStep
+from buildbot.steps.program import ProgramStep
 
 
-class RpmLint(ShellMixin, BuildStep):
+class RpmLint(ProgramStep):
     """Run ``rpmlint``; its exit status is the result."""
 
     positional: ClassVar[tuple[str, ...]] = ("fileloc", "config")
@@ -19,10 +18,6 @@ class RpmLint(ShellMixin, BuildStep):
     warnOnFailure = True
     fileloc = argument(".", checks.name, rendered=True, doc="the packages, or a directory of them")
     config = argument(None, checks.optional(checks.text), rendered=True, doc="a file of rpmlint's configuration")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs = self.by_name(args, kwargs)
-        super().__init__(**self.setupShellMixin(kwargs, prohibitArgs=["command"]))
 
     async def run(self) -> int:
         """Run ``rpmlint``."""
