@@ -1,1 +1,1 @@
-"""Databases brought over from Buildbot, and from one of ours to another."""
+"""Databases imported from Buildbot, and copied between databases of Tenfold."""

@@ -1,4 +1,4 @@
-"""Runs imports or copies that are killed at random moments, and at last one that is not.
+"""Runs imports or copies that are killed at random moments, and a last one that is not.
 
 ``killed import|copy SOURCE TARGET SEED``
 

@@ -1,4 +1,4 @@
-"""A real Buildbot 4.3, in an environment of its own that is made at first use and kept outside of the repository."""
+"""A real Buildbot 4.3, in an environment that is made at first use, outside of the repository."""
 
 from __future__ import annotations
 

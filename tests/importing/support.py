@@ -1,4 +1,4 @@
-"""Sources to import, imports of them, and what is in a database."""
+"""Sources, imports of them, and the contents of databases."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def sample_copy(directory: Path) -> Path:
 
 
 def turn_back(path: Path, moment: int) -> None:
-    """Make of the sample what it was at a moment: what came later is not there, what ended later is running."""
+    """Set the sample back to a moment: later rows are removed, later ends are undone."""
     later = "(SELECT id FROM {} WHERE {} > :t)"
     with changed(path) as connection:
         for statement in (
@@ -83,7 +83,7 @@ def changed(path: Path) -> Iterator[sqlite3.Connection]:
 def run_import(
     source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None, most: int = 5000
 ) -> Report:
-    """One run, with a line for each step."""
+    """Run an import, with a progress line for each step."""
     source, target = Source(source_url), Target(target_url)
     with source.opened(), target.opened():
         return Import(source, target, Progress(say, every_s=0), now=lambda: NOW, most=most).run()
@@ -92,7 +92,7 @@ def run_import(
 def run_copy(
     source_url: str, target_url: str, say: Callable[[str], Any] = lambda line: None, most: int = 2000
 ) -> Report:
-    """One copy of a database of ours, with a line for each page."""
+    """Run a copy, with a progress line for each page."""
     source, target = Original(source_url), Target(target_url)
     with source.opened(), target.opened(remembers=False):
         return Copy(source, target, Progress(say, every_s=0), most=most).run()
@@ -100,7 +100,7 @@ def run_copy(
 
 @dataclass(frozen=True)
 class Imported:
-    """A database of ours that was filled from another one."""
+    """A Tenfold database that was filled from another one."""
 
     backend: str
     url: str
@@ -120,7 +120,7 @@ def imported(backend: str, source: Path, directory: Path) -> Iterator[Imported]:
 
 
 def contents(url: str, without: tuple[str, ...] = (), everything: bool = False) -> dict[str, list[tuple[Any, ...]]]:
-    """All rows of a database of ours, by table; without some tables, and what runs of an import remember."""
+    """All rows of a Tenfold database, by table; without some tables, and without the notes of imports."""
     engine = dialect_for(url).create_engine()
     found = {}
     with engine.connect() as conn:
@@ -140,7 +140,7 @@ def contents(url: str, without: tuple[str, ...] = (), everything: bool = False) 
 
 
 def named_objects(found: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tuple[Any, ...]]]:
-    """The same with objects by name: their numbers are nobody's business, and depend on the order of the runs."""
+    """The same with objects by name: their ids depend on the order of the runs."""
     names = {row[0]: row[1:3] for row in found["objects"]}
     tests = {table: {row[0]: row[1] for row in found[table]} for table in ("test_names", "test_code_paths")}
     result = {table: rows for table, rows in found.items() if table not in ("objects", *tests)}
@@ -154,7 +154,7 @@ def named_objects(found: dict[str, list[tuple[Any, ...]]]) -> dict[str, list[tup
 
 
 def source_rows(path: Path, statement: str) -> list[tuple[Any, ...]]:
-    """What a statement gives of a source."""
+    """The rows of a statement on a source."""
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return connection.execute(statement).fetchall()
 
@@ -172,7 +172,7 @@ def tables_of_readme() -> dict[str, list[list[str]]]:
 
 
 def scalar(url: str, statement: Any) -> Any:
-    """One value of a database of ours."""
+    """One value of a Tenfold database."""
     engine = create_engine(dialect_for(url).url)
     with engine.connect() as conn:
         found = conn.scalar(statement)

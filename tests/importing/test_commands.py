@@ -1,4 +1,4 @@
-"""``buildbot import`` and ``buildbot copy-db``, as people use them: what they say, and their exit codes."""
+"""The output and the exit codes of ``buildbot import`` and ``buildbot copy-db``."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def database(basedir: Path) -> str:
 
 
 def test_import(basedir: Path, sample: Path) -> None:
-    """The report says what was brought over, what was left behind on purpose, and that nothing else was."""
+    """The report lists the imported tables and those that are not imported on purpose; nothing is left out."""
     result = run("import", basedir, "--from", f"sqlite:///{sample}")
     assert result.exit_code == 0, result.output
     assert "  builds: 48\n" in result.output and "Nothing was left out.\n" in result.output
@@ -46,7 +46,7 @@ def test_import(basedir: Path, sample: Path) -> None:
 
 
 def test_rows_that_are_left_out(basedir: Path, tmp_path: Path) -> None:
-    """Exit code 3; each row is told, and listed in a file, which is gone once nothing is left out."""
+    """Exit code 3; each row is reported and listed in a file, which is removed when no row is left out."""
     source = sample_copy(tmp_path)
     with changed(source) as connection:
         connection.execute("UPDATE users_info SET uid = 99 WHERE uid = 4")
@@ -65,7 +65,7 @@ def test_rows_that_are_left_out(basedir: Path, tmp_path: Path) -> None:
 
 
 def test_mistakes(basedir: Path, sample: Path, tmp_path: Path) -> None:
-    """Each is told, with what would be right; nothing is written."""
+    """Each mistake is reported with a remedy; nothing is written."""
     url = f"sqlite:///{sample}"
     assert run("import", basedir).exit_code == 2
     for arguments, code, message in (
@@ -91,7 +91,7 @@ def test_mistakes(basedir: Path, sample: Path, tmp_path: Path) -> None:
 
 
 def test_a_master_runs(basedir: Path, sample: Path) -> None:
-    """While a master runs in the directory neither command does anything."""
+    """While a master runs in the directory, both commands are refused."""
     with BasedirLock(basedir):
         for arguments in (("import", basedir, "--from", f"sqlite:///{sample}"), ("copy-db", "sqlite:///c", basedir)):
             result = run(*arguments)
@@ -99,7 +99,7 @@ def test_a_master_runs(basedir: Path, sample: Path) -> None:
 
 
 def test_copy_db(basedir: Path, sample: Path) -> None:
-    """The copy is made where the URL says, relative to the directory; the report says that all rows are equal."""
+    """The copy is at the URL, relative to the directory; the report says that all rows are equal."""
     run("import", basedir, "--from", f"sqlite:///{sample}")
     result = run("copy-db", "sqlite:///copy.sqlite", basedir)
     assert result.exit_code == 0, result.output

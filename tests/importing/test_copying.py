@@ -1,4 +1,4 @@
-"""Databases of ours are copied from any kind to any other, with the log of events and its clock."""
+"""Tenfold databases are copied from any kind to any other, with the log of events and its clock."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PAIRS = [(one, other) for one in selected_backends() for other in selected_backe
 
 @pytest.fixture(scope="module")
 def sources(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Imported, int]]]:
-    """For each kind a database with rows of everything and some events, and a place in their log."""
+    """For each kind a database with rows in all tables and some events, and a position in their log."""
     with ExitStack() as stack:
         found = {}
         for backend in selected_backends():
@@ -65,7 +65,7 @@ def test_every_pair(one: str, other: str, sources: dict[str, tuple[Imported, int
 
 
 def copied(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """The rows of a copy without the one that says so."""
+    """The rows of a copy, without its mark."""
     found = contents(url, everything=True)
     found["objects"] = [row for row in found["objects"] if row[0] != -1]
     found["object_state"] = [row for row in found["object_state"] if row[0] != -1]
@@ -90,7 +90,7 @@ async def _go_on(url: str, clock: int) -> None:
 
 @pytest.mark.parametrize("backend", selected_backends())
 def test_killed_at_any_moment(backend: str, sources: dict[str, tuple[Imported, int]], tmp_path: Path) -> None:
-    """A copy that is killed is no copy yet; run again, it is equal."""
+    """A killed copy is incomplete; the next run makes it equal."""
     source, _ = sources["sqlite" if "sqlite" in sources else backend]
     seed = random.randrange(1_000_000)
     with database_url(backend, "killed", tmp_path) as url:
@@ -100,7 +100,7 @@ def test_killed_at_any_moment(backend: str, sources: dict[str, tuple[Imported, i
 
 
 def test_a_copy_is_brought_up_to_date(sample: Path, tmp_path: Path) -> None:
-    """What was added, changed and removed since is so in the copy too."""
+    """Rows that were added, changed and removed since are so in the copy, too."""
     url = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     with imported("sqlite", sample, tmp_path) as source:
         run_copy(source.url, url)
@@ -126,7 +126,7 @@ async def _change(url: str) -> None:
 
 
 def test_refusals(sources: dict[str, tuple[Imported, int]], tmp_path: Path) -> None:
-    """Databases that are in use, not empty, not there or of an old schema are refused, and the reason is told."""
+    """Databases that are used, not empty, missing or of an old schema are refused, with the reason."""
     backend = next(iter(sources))
     source, _ = sources[backend]
     occupied, other = f"sqlite:///{tmp_path / 'occupied.sqlite'}", f"sqlite:///{tmp_path / 'other.sqlite'}"
@@ -152,7 +152,7 @@ async def _occupy(url: str, stays_active: bool = False) -> None:
 
 
 def test_somebody_writes_meanwhile(sample: Path, tmp_path: Path) -> None:
-    """A write to the source during a copy is told; the copy is complete after the next run."""
+    """A write to the source during a copy is reported; the next run completes the copy."""
     url = f"sqlite:///{tmp_path / 'copy.sqlite'}"
     with imported("sqlite", sample, tmp_path) as source:
         wrote: list[None] = []

@@ -1,4 +1,4 @@
-"""Damaged sources: each row that cannot be brought over is told by table and number, and all others are there."""
+"""Damaged sources: each row that cannot be imported is reported by table and id, and all others are imported."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_everything_at_once(backend: str, tmp_path: Path) -> None:
     ("table", "told"), [("steps", "steps"), ("build_properties", "build_properties"), ("logchunks", "logs")]
 )
 def test_a_file_that_is_damaged(table: str, told: str, tmp_path: Path) -> None:
-    """Rows that SQLite cannot read are told by their numbers; what it can read is there."""
+    """Rows that SQLite cannot read are reported by their ids; the readable ones are imported."""
     path = sample_copy(tmp_path)
     with changed(path) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
@@ -172,7 +172,7 @@ def _children(path: Path, size: int, page: int) -> list[int]:
 
 
 def test_not_a_database(tmp_path: Path) -> None:
-    """A file that is no database is told as that."""
+    """A file that is no database is reported as such."""
     path = tmp_path / "source.sqlite"
     path.write_bytes(b"x" * 10_000)
     with pytest.raises(ImportRefusedError, match=r"source\.sqlite cannot be read: file is not a database"):
@@ -180,7 +180,7 @@ def test_not_a_database(tmp_path: Path) -> None:
 
 
 def test_a_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a package is missing that decompresses logs, the message says what to install; then the run goes on."""
+    """Without a package that decompresses logs the message names it; with it the run continues."""
     path, url = sample_copy(tmp_path), f"sqlite:///{tmp_path / 'target.sqlite'}"
     chunks._module.cache_clear()
     with monkeypatch.context() as patched:
@@ -192,7 +192,7 @@ def test_a_missing_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_log_that_is_larger_than_memory_should_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A long log comes in pieces, with all its lines."""
+    """A long log is imported in parts, with all its lines."""
     from buildbot.importing import logs
 
     monkeypatch.setattr(logs, "GROUP_BYTES", 20_000)
@@ -205,7 +205,7 @@ def test_a_log_that_is_larger_than_memory_should_hold(tmp_path: Path, monkeypatc
 
 
 def test_an_emptied_log(tmp_path: Path) -> None:
-    """A log whose content the old master removed is a log without content."""
+    """A log whose chunks the old master removed is imported without content."""
     path = sample_copy(tmp_path)
     with changed(path) as connection:
         connection.execute("DELETE FROM logchunks WHERE logid = 9")
@@ -215,7 +215,7 @@ def test_an_emptied_log(tmp_path: Path) -> None:
 
 
 def test_chunk_of_each_kind_that_is_cut_off() -> None:
-    """Whatever a chunk was compressed by, one that was cut off is no text."""
+    """A chunk that was cut off is damaged, with any compression."""
     import bz2
 
     import brotli

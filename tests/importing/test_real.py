@@ -1,4 +1,4 @@
-"""Databases that a real Buildbot 4.3 makes here, on servers; the sample is one that it made on SQLite."""
+"""Databases of a real Buildbot 4.3 on servers; the sample is its database on SQLite."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An import is repeated, interrupted, and refused where it must be; whatever happens, it ends with the same rows."""
+"""Imports that are repeated, interrupted or refused: in the end the rows are always the same."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ MOMENT = 1795879020
 
 
 def whole(url: str) -> dict[str, list[tuple[Any, ...]]]:
-    """What must be the same however many runs there were: all but the clock, and places that follow from it."""
+    """The content that does not depend on the number of runs: all but the clock and positions in the log."""
     found = named_objects(contents(url, without=("clock", "events")))
     found["object_state"] = [row for row in found["object_state"] if row[3] != "feed"]
     return found
@@ -38,7 +38,7 @@ def whole(url: str) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def at_once(sample: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[Any, ...]]]:
-    """What one run makes of the sample."""
+    """The result of a single run on the sample."""
     with imported("sqlite", sample, tmp_path_factory.mktemp("at_once")) as found:
         return whole(found.url)
 
@@ -70,7 +70,7 @@ def test_a_second_run_brings_what_has_come_since(
 def test_killed_at_any_moment(
     backend: str, sample: Path, tmp_path: Path, at_once: dict[str, list[tuple[Any, ...]]]
 ) -> None:
-    """A run that is killed goes on where it was, and the end is as after one run."""
+    """A killed run continues, and the result is that of a single run."""
     seed = random.randrange(1_000_000)
     with database_url(backend, "killed", tmp_path) as url:
         subprocess.run(
@@ -81,7 +81,7 @@ def test_killed_at_any_moment(
 
 
 def test_not_empty(sample: Path, tmp_path: Path) -> None:
-    """A database with rows of somebody else's is refused, told what it has, and stays as it is."""
+    """A database with other rows is refused, with their tables, and stays unchanged."""
     target = f"sqlite:///{tmp_path / 'target.sqlite'}"
     with _upgraded(target) as engine, engine.begin() as conn:
         conn.execute(text("INSERT INTO builders (name, name_hash, tags) VALUES ('b', 'x', '[]')"))
@@ -135,7 +135,7 @@ def test_another_source(sample: Path, tmp_path: Path) -> None:
 
 
 async def test_a_user_was_added_here(sample: Path, tmp_path: Path) -> None:
-    """A number that was given here since the last run stays; the other's row is told."""
+    """A row that was added to the target since the last run stays; the row with its id is reported."""
     early = sample_copy(tmp_path)
     with changed(early) as connection:
         connection.execute("DELETE FROM users_info WHERE uid = 4")
@@ -161,7 +161,7 @@ async def test_a_user_was_added_here(sample: Path, tmp_path: Path) -> None:
     ],
 )
 def test_versions(version: str | None, message: str, tmp_path: Path) -> None:
-    """A schema of another version is refused, with what to do; nothing is made in the target."""
+    """A schema of another version is refused, with a remedy; the target stays empty."""
     path = sample_copy(tmp_path)
     with changed(path) as connection:
         if version is None:
@@ -186,7 +186,7 @@ def test_version_066(tmp_path: Path) -> None:
 
 
 def test_our_own_database(sample: Path, tmp_path: Path) -> None:
-    """A database of ours is no source of an import; the message names the command that copies it."""
+    """A Tenfold database is no source of an import; the message names the command that copies it."""
     with (
         imported("sqlite", sample, tmp_path) as found,
         pytest.raises(ImportRefusedError, match="buildbot copy-db"),
@@ -195,7 +195,7 @@ def test_our_own_database(sample: Path, tmp_path: Path) -> None:
 
 
 def test_no_such_file(tmp_path: Path) -> None:
-    """A source that is not there is named, and not made."""
+    """A missing source is named, and not created."""
     with pytest.raises(ImportRefusedError, match=r"missing\.sqlite cannot be read: unable to open database file"):
         run_import(f"sqlite:///{tmp_path / 'missing.sqlite'}", f"sqlite:///{tmp_path / 'target.sqlite'}")
     assert list(tmp_path.iterdir()) == []
@@ -209,7 +209,7 @@ def test_the_source_stays_as_it_is(sample: Path, tmp_path: Path) -> None:
 
 
 def test_disk_full(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full disk is told; what is there is kept, and the next run goes on."""
+    """A full disk is reported; the written rows are kept, and the next run continues."""
     from buildbot.importing import target
 
     url = f"sqlite:///{tmp_path / 'target.sqlite'}"
@@ -230,7 +230,7 @@ def test_disk_full(sample: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 def test_progress(sample: Path, tmp_path: Path) -> None:
-    """Each line says how far it is, what is brought over, how fast, and how long it may take."""
+    """Each line has the part done, the table, the rate and the time left."""
     said: list[str] = []
     run_import(f"sqlite:///{sample}", f"sqlite:///{tmp_path / 'target.sqlite'}", said.append)
     assert any(" builds, " in line and "rows/s, about " in line and line.endswith(" left") for line in said)

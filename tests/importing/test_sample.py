@@ -1,4 +1,4 @@
-"""A real database of Buildbot 4.3 with known values: all of it is there afterwards, on every database."""
+"""The import of a real database of Buildbot 4.3 with known values, into each kind of database."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ async def opened(database: Imported) -> AsyncIterator[Any]:
 
 
 def test_nothing_is_left_out(sample_imported: Imported) -> None:
-    """Nothing is left out, and what is left behind on purpose is told."""
+    """No row is left out, and tables that are not imported on purpose are reported."""
     assert sample_imported.report.left_out == []
     notes = "\n".join(sample_imported.report.notes)
     assert "session_secret" in notes and "connected_workers" in notes
 
 
 def test_rows(found: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Each table has as many rows as the README says; all tables are spoken of."""
+    """Each table has the number of rows in the README, which has all tables."""
     counts = {name: int(count) for name, count in README["Rows"]}
     assert set(counts) == set(SAME) | OTHERWISE
     assert {name: len(found[ours or name]) for name, ours in SAME.items()} == {name: counts[name] for name in SAME}
@@ -97,7 +97,7 @@ def test_results(sample_imported: Imported) -> None:
 
 
 async def test_logs(sample_imported: Imported) -> None:
-    """Each log has its text, its number of lines, its name and its slug, whatever it was compressed by."""
+    """Each log has its text, number of lines, name and slug, with any compression."""
     async with opened(sample_imported) as master:
         for number, stepid, name, slug, kind, lines, _, _, _, size, digest in README["Logs"]:
             log = await master.data.get({}, ("logs", int(number)))
@@ -110,7 +110,7 @@ async def test_logs(sample_imported: Imported) -> None:
 
 
 async def test_particular_rows(sample_imported: Imported, sample: Path) -> None:
-    """What the README says of particular rows."""
+    """The rows that the README describes."""
     async with opened(sample_imported) as master:
         get = master.data.get
         rebuilt = [(await get({}, ("buildsets", bsid)))["rebuilt_buildid"] for bsid in (24, 25)]
@@ -177,7 +177,7 @@ async def test_every_property(sample_imported: Imported, sample: Path) -> None:
 
 
 async def test_users(sample_imported: Imported) -> None:
-    """Users have their attributes, and a login with the password that they had."""
+    """Users have their attributes, and a login with their old password."""
     async with opened(sample_imported) as master:
         hopper = await master.db.users.getUserByUsername("gh")
         assert (hopper["uid"], hopper["svn"], hopper["email"]) == (4, "hopper", "hopper@example.org")
@@ -188,7 +188,7 @@ async def test_users(sample_imported: Imported) -> None:
 
 
 async def test_schedulers_and_pollers_go_on(sample_imported: Imported) -> None:
-    """What schedulers and pollers of ours read is where those of theirs were."""
+    """The states of schedulers and pollers continue at Buildbot's positions."""
     async with opened(sample_imported) as master:
         poller = GitPoller("file:///srv/git/widget", branches=["main"])
         poller.master = master
@@ -216,7 +216,7 @@ async def test_schedulers_and_pollers_go_on(sample_imported: Imported) -> None:
 
 
 async def test_who_followed_before_fetches_anew(sample_imported: Imported) -> None:
-    """A place in the history from before the import is too old; one from after it is not."""
+    """A position from before the import is too old; a later one is not."""
     async with opened(sample_imported) as master:
         with pytest.raises(SinceTooOldError):
             await master.data.subscribe([("changes", None, "new")], lambda *heard: None, 0)
@@ -226,7 +226,7 @@ async def test_who_followed_before_fetches_anew(sample_imported: Imported) -> No
 
 
 def test_the_next_numbers_follow(sample: Path, sample_imported: Imported) -> None:
-    """What is added gets the numbers after those that were imported; equal code keeps its stamp."""
+    """New rows get ids after the imported ones; equal code has its old source stamp."""
     run(_add_to(sample_imported))
 
 

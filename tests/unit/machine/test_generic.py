@@ -1,4 +1,4 @@
-"""Actions that start and stop machines: programs, commands by ssh, HTTP requests; and what is wrong with arguments."""
+"""Actions that start and stop machines: programs, commands by ssh, HTTP requests."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ MAC = "00:11:22:aa:bb:cc"
 
 
 class _Secrets:
-    """Knows every secret: its value is its name in capitals."""
+    """Has all secrets: a value is the name in capitals."""
 
     async def get(self, name: str) -> SecretDetails:
         return SecretDetails("test", name, name.upper())
 
 
 def machine(start: Any, stop: Any = None) -> GenericLatentMachine:
-    """A machine in a master that knows secrets."""
+    """A machine in a master with secrets."""
     made = GenericLatentMachine("box", start, stop or LocalWakeAction(["true"]))
     made.master = Recording()
     made.master.reactor = reactor
@@ -56,7 +56,7 @@ def machine(start: Any, stop: Any = None) -> GenericLatentMachine:
 
 
 async def perform(action: Any) -> Any:
-    """What the action gives for a machine that is started by it."""
+    """Start a machine by an action; the result."""
     made = machine(action)
     await made.reconfigService("box", action, action)
     return await resolved(made.start_machine())
@@ -64,7 +64,7 @@ async def perform(action: Any) -> Any:
 
 @pytest.fixture
 def program(tmp_path: Path) -> Callable[..., str]:
-    """Makes a program that writes what it is called with to the file ``called``, and files that it is given too."""
+    """Makes a program that writes its arguments, and files among them, to files."""
 
     def make(code: int = 0, says: str = "") -> str:
         path = tmp_path / "program"
@@ -93,13 +93,13 @@ def called(tmp_path: Path) -> list[str]:
 
 
 async def test_local(tmp_path: Path, program: Callable[..., str]) -> None:
-    """A program of the master's machine is run without a shell; secrets in its arguments are known then."""
+    """A program on the master's machine is run without a shell; secrets in its arguments are rendered."""
     assert await perform(LocalWakeAction([program(), "a b", Secret("pin")])) is True
     assert called(tmp_path) == ["a b", "PIN"]
 
 
 async def test_wake_on_lan(tmp_path: Path, program: Callable[..., str]) -> None:
-    """The program is given the address of the network card."""
+    """The program gets the address of the network card."""
     assert await perform(LocalWOLAction(MAC, program())) is True
     assert called(tmp_path) == [MAC]
 
@@ -108,7 +108,7 @@ SSH = ["-o", "BatchMode=yes", "-o", "ServerAliveInterval=5", "-o", "ServerAliveC
 
 
 async def test_ssh(tmp_path: Path, program: Callable[..., str]) -> None:
-    """Commands on other machines; with a key of the configuration, which is in a file for that time only."""
+    """Commands run on other machines; a key of the configuration is in a file only meanwhile."""
     assert await perform(RemoteSshWakeAction("ci@gate", ["wake", "box"], program())) is True
     assert called(tmp_path) == [*SSH, "ci@gate", "wake", "box"]
     (tmp_path / "called").unlink()
@@ -127,7 +127,7 @@ async def test_ssh(tmp_path: Path, program: Callable[..., str]) -> None:
 
 @pytest.mark.parametrize("says", ["Connection to box closed by remote host.", "Timeout, server box not responding."])
 async def test_suspended(says: str, program: Callable[..., str]) -> None:
-    """A machine that sleeps before ssh ended is what was wanted; a connection that was not there is a failure."""
+    """A connection that a sleeping machine closes is success; one that cannot be made is a failure."""
     assert await perform(RemoteSshSuspendAction("box", sshBin=program(255, says))) is True
     with pytest.raises(MachineActionError, match="program ended with 255: Connection to box closed"):
         await perform(RemoteSshWakeAction("box", "wake", program(255, "Connection to box closed by remote host.")))
@@ -136,7 +136,7 @@ async def test_suspended(says: str, program: Callable[..., str]) -> None:
 
 
 async def test_failures(program: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that is missing, fails or takes too long is named, with what it said."""
+    """The error names a program that is missing, fails or takes too long, with its message."""
     with pytest.raises(MachineActionError, match="there is no program 'no-such-program'"):
         await perform(LocalWakeAction("no-such-program"))
     with pytest.raises(MachineActionError, match="program ended with 3: out of order"):
@@ -149,7 +149,7 @@ async def test_failures(program: Callable[..., str], monkeypatch: pytest.MonkeyP
 
 
 class Server(Resource):
-    """Answers with a status, and remembers what it was asked."""
+    """Answers with a status, and keeps the request."""
 
     isLeaf = True
     status = 200
@@ -163,7 +163,7 @@ class Server(Resource):
 
 
 async def test_http() -> None:
-    """A request to a web server; a status of 400 and above is a failure."""
+    """A request is sent to a web server; a status of 400 or more is a failure."""
     server = Server()  # type: ignore[no-untyped-call]
     made = machine(LocalWakeAction(["true"]))
     made.master.httpservice = HttpClient(reactor, RequestTraversalAgent(server))  # type: ignore[no-untyped-call]
@@ -210,7 +210,7 @@ async def test_redirects(method: str, follow: bool | None, asked: list[str]) -> 
 
 
 async def test_http_by_a_proxy() -> None:
-    """A request goes by the proxy of its scheme."""
+    """A request uses the proxy of its scheme."""
     made = machine(LocalWakeAction(["true"]))
     made.master.httpservice = HttpClient(reactor)
     async with proxy() as (heads, address):
@@ -219,7 +219,7 @@ async def test_http_by_a_proxy() -> None:
 
 
 def test_equal() -> None:
-    """A machine of the same arguments is the same one when the configuration is read again."""
+    """A machine with equal arguments in a new configuration is equal."""
     assert machine(LocalWOLAction(MAC)).is_described_by(machine(LocalWOLAction(MAC)))
     assert not machine(LocalWOLAction(MAC)).is_described_by(machine(LocalWOLAction("00:11:22:aa:bb:cd")))
 
@@ -239,14 +239,14 @@ def test_equal() -> None:
     ],
 )
 def test_mistakes(make: Callable[[], Any], complaint: str) -> None:
-    """Each is named when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert complaint in "; ".join(caught.value.errors)
 
 
 async def test_class_of_ones_own() -> None:
-    """A class may take its arguments as services do, by ``checkConfig`` and ``reconfigService``."""
+    """A user's class may take its arguments as services do, by ``checkConfig`` and ``reconfigService``."""
 
     class Virtual(AbstractLatentMachine):
         def checkConfig(self, name: str, host: str, **kwargs: Any) -> None:
@@ -274,7 +274,7 @@ async def test_class_of_ones_own() -> None:
 
 
 async def test_arguments_that_fail() -> None:
-    """A machine whose arguments cannot be taken does not keep the others from being there."""
+    """A machine whose arguments fail does not affect other machines."""
 
     class Broken(AbstractLatentMachine):
         def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
@@ -289,7 +289,7 @@ async def test_arguments_that_fail() -> None:
 
 
 def test_nothing_said() -> None:
-    """A class of one's own has to say how its machine is started and stopped."""
+    """A user's class must implement the start and the stop of its machine."""
     made = AbstractLatentMachine("m", build_wait_timeout=-1)
     with pytest.raises(NotImplementedError, match="does not say how its machine is started"):
         made.start_machine()

@@ -23,7 +23,7 @@ from buildbot.util.results import FAILURE, SUCCESS
 
 
 class Teller(ReporterBase):
-    """Remembers what it is told to send, and fails as the test says."""
+    """A reporter that keeps what it sends, and fails as the test says."""
 
     name = "teller"
 
@@ -52,7 +52,7 @@ class Teller(ReporterBase):
 
 
 def turn(clock: Clock) -> None:
-    """Let everything happen that is due."""
+    """Run all work that is due."""
     clock.pump([0.0] * 30)
 
 
@@ -80,7 +80,7 @@ class Farm(ReporterHarness):
 
 
 async def test_events_after_the_first_start() -> None:
-    """A new reporter begins now; one that was away goes on where it was, once for each event."""
+    """A new reporter begins with later events; a restarted one continues, with each event once."""
     farm = Farm()
     await farm.build()
     await farm.starts()
@@ -95,7 +95,7 @@ async def test_events_after_the_first_start() -> None:
 
 
 async def test_a_receiver_that_is_away() -> None:
-    """What cannot be sent is tried again, later each time, until it arrives; the report of another build goes on."""
+    """A failed report is sent again, later each time, until it arrives; those of other builds are not delayed."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [SendLater("away")] * 4}
     await farm.built()
@@ -116,7 +116,7 @@ async def test_a_receiver_that_is_away() -> None:
 
 @pytest.mark.parametrize("problem", [SendLater("busy", 40.0), OSError("no route"), ConnectionRefusedError()])
 async def test_what_is_tried_again(problem: Exception) -> None:
-    """Network problems, and whatever the receiver wants later, not before the time that it says."""
+    """Network errors, and answers that ask for a later attempt, are repeated, after the requested delay."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [problem]}
     await farm.built()
@@ -130,7 +130,7 @@ async def test_what_is_tried_again(problem: Exception) -> None:
 
 
 async def test_a_mistake_is_not_repeated() -> None:
-    """An error that would come again is logged, counted, and the next report goes on."""
+    """A permanent error is logged and counted, and the next report is sent."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [TypeError("a mistake in the reporter")]}
     with capturedLogs() as logs:
@@ -146,7 +146,7 @@ async def test_a_mistake_is_not_repeated() -> None:
 
 
 async def test_hours() -> None:
-    """A receiver that is away for an hour gets everything; one that never comes back is given up in the end."""
+    """After an hour a receiver gets all reports; if it never answers, they are given up."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [SendLater("away")] * 9, 2: [SendLater("away")] * 10_000}
     farm.master.wall_seconds = started = farm.clock.seconds
@@ -165,7 +165,7 @@ async def test_hours() -> None:
 
 
 async def test_a_clock_that_is_set() -> None:
-    """Setting the clock of the wall makes nothing be given up, and keeps nothing for longer."""
+    """Setting the wall clock neither gives up reports nor keeps them longer."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [SendLater("away")] * 10_000}
     set_to = [0.0]
@@ -186,7 +186,7 @@ async def test_a_clock_that_is_set() -> None:
 
 
 async def test_order_within_a_build() -> None:
-    """The end of a build is not told before its beginning is, however long that takes; a build is told as it was."""
+    """The end of a build is never reported before its beginning; a report has the state of its event."""
     empty = MessageFormatterEmpty()
     teller = Teller(generators=[BuildStartEndStatusGenerator(start_formatter=empty, end_formatter=empty)])
     farm = await Farm(teller).starts()
@@ -202,7 +202,7 @@ async def test_order_within_a_build() -> None:
 
 
 async def test_a_master_that_is_killed() -> None:
-    """What was not sent, and what was under way, is sent by the next one; what arrived before is not."""
+    """The next master sends reports that were waiting or being sent, and none that arrived before."""
     farm = await Farm().starts()
     under_way: Deferred[None] = Deferred()
     farm.teller.problems = {2: [SendLater("away")] * 99, 3: [under_way]}
@@ -226,7 +226,7 @@ async def test_a_master_that_is_killed() -> None:
 
 
 async def test_two_masters(state: Any = None) -> None:
-    """One of two tells; the other goes on when that one stops, whichever master ran the build."""
+    """One master runs the reporter; another continues when it stops, for the builds of all masters."""
     clock = Clock()
     first = await Farm(master=make_master(clock)).starts()
     objectid = await first.master.db.state.getObjectId("teller", "Reporter")
@@ -254,7 +254,7 @@ async def _epoch(master: Any, masterid: int) -> int:
 
 
 async def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of many that wait a number is kept in memory, the others in the log of events; none is lost."""
+    """Only a limited number of events waits in memory, others in the log; none is lost."""
     monkeypatch.setattr(delivery, "MAX_WAITING", 10)
     farm = await Farm().starts()
     farm.teller.problems = {number: [SendLater("away")] for number in range(1, 31)}
@@ -270,7 +270,7 @@ async def test_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_an_event_that_is_gone() -> None:
-    """What the log of events no longer holds is given up, and said so; what came later is told."""
+    """Events that the log no longer has are given up, with a log entry; later ones are reported."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [SendLater("away")] * 99}
     await farm.built()
@@ -287,7 +287,7 @@ async def test_an_event_that_is_gone() -> None:
 
 
 async def test_a_generator_that_fails() -> None:
-    """It is logged; the others of the reporter go on."""
+    """The failure is logged; the reporter's other generators are not affected."""
 
     class Broken(BuildStatusGenerator):
         def generate(self, *args: Any) -> Any:
@@ -303,7 +303,7 @@ async def test_a_generator_that_fails() -> None:
 
 
 async def test_parts() -> None:
-    """A part of a report that arrived is not sent again with the rest."""
+    """A part of a report that has arrived is not sent again."""
     sent: list[str] = []
 
     class Parts(Teller):
@@ -326,7 +326,7 @@ async def test_parts() -> None:
 
 
 async def test_stop_while_sending() -> None:
-    """A report under way gets a moment; then it is left for the next start."""
+    """The current report has some seconds to end; then the next start sends it."""
     farm = await Farm().starts()
     farm.teller.problems = {1: [Deferred()]}
     await farm.built()
@@ -339,7 +339,7 @@ async def test_stop_while_sending() -> None:
 
 
 async def test_a_reconfiguration() -> None:
-    """Other arguments count from the next event on, and nothing is told twice."""
+    """New arguments apply to later events, and no event is reported twice."""
     farm = await Farm().starts()
     await farm.built(FAILURE)
     passing = BuildStatusGenerator("passing", message_formatter=MessageFormatterEmpty())

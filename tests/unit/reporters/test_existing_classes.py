@@ -1,4 +1,4 @@
-"""Reporters and services as people have written them for Buildbot: generators of Deferreds, arguments in signatures."""
+"""Reporters and services that users have written for Buildbot: inlineCallbacks, arguments in signatures."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildbot.util.service import BuildbotService
 
 
 class Chat(ReporterBase):
-    """As the manual of Buildbot has one."""
+    """A reporter from Buildbot's manual."""
 
     name: Any = "Chat"
     secrets = ["token"]
@@ -58,7 +58,7 @@ class Chat(ReporterBase):
 
 
 class Quiet(HttpStatusPush):
-    """Says less."""
+    """A subclass with fewer reports."""
 
     name = "Quiet"
 
@@ -73,7 +73,7 @@ class Quiet(HttpStatusPush):
 
 
 class Renamed(GitHubStatusPush):
-    """Sets one status more."""
+    """A subclass that sets one more status."""
 
     name = "Renamed"
 
@@ -85,7 +85,7 @@ class Renamed(GitHubStatusPush):
 
 
 async def test_reporters() -> None:
-    """They send what they did."""
+    """They send the same as with Buildbot."""
     farm = ReporterHarness(
         Chat("https://chat", token="t"),
         Quiet("https://quiet", generators=None),
@@ -135,7 +135,7 @@ class Counting(BuildbotService):
 
 
 async def test_a_service() -> None:
-    """It starts, changes and stops."""
+    """It starts, is reconfigured and stops."""
     service = Counting(step=2)
     farm = ReporterHarness(service)
     await farm.start()
@@ -157,7 +157,7 @@ async def test_a_service() -> None:
 
 
 class Bare(HttpStatusPush):
-    """Sends what it likes by the session of its base."""
+    """Sends requests by the session of its base."""
 
     name = "Bare"
     codes: Any = ()
@@ -189,7 +189,7 @@ class Labels(GitHubStatusPush):
 
 
 class OwnSession(HttpStatusPush):
-    """Makes a session of its own."""
+    """Makes its own session."""
 
     name = "OwnSession"
 
@@ -204,7 +204,7 @@ class OwnSession(HttpStatusPush):
 
 
 async def test_sessions() -> None:
-    """``_http`` asks the receiver, with login and headers; a subclass may set another."""
+    """``_http`` sends requests with login and headers; a subclass may set another session."""
     bare = Bare("https://a.example/p/", extra=5, auth=("jo", "pw"), headers={"H": "h"})
     labels = Labels("tok")
     own = OwnSession("https://b.example")

@@ -1,4 +1,4 @@
-"""When generators report, and what a report has."""
+"""Which events generators report, and the content of reports."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS,
 
 
 class Keeper(ReporterBase):
-    """Keeps the reports that it gets."""
+    """A reporter that keeps its reports."""
 
     name = "keeper"
 
@@ -63,7 +63,7 @@ EMPTY = MessageFormatterEmpty()
     ({"passing"}, [1, 2, 11]),
 ])  # fmt: skip
 async def test_modes(mode: Any, reported: list[int]) -> None:
-    """Each word has its ends; a build that is to be built again is not the one before."""
+    """Each mode has its results; a build with RETRY is not the previous build."""
     farm, keeper = await running(BuildStatusGenerator(mode=mode, message_formatter=EMPTY))
     for results in (
         SUCCESS,
@@ -99,7 +99,7 @@ async def test_modes(mode: Any, reported: list[int]) -> None:
 @pytest.mark.parametrize("kind", [BuildStatusGenerator, BuildStartEndStatusGenerator, BuildRequestGenerator,
                                   BuildSetStatusGenerator])  # fmt: skip
 async def test_filters(kind: Any, filters: dict[str, Any], passes: bool) -> None:
-    """All that are given must match, of each kind of report."""
+    """All given filters must match, for each kind of report."""
     farm, keeper = await running(kind(**filters))
     await farm.master.data.update.setBuilders(
         [{"name": "b one", "description": None, "description_format": None, "tags": ["fast"], "projectid": None}]
@@ -112,7 +112,7 @@ async def test_filters(kind: Any, filters: dict[str, Any], passes: bool) -> None
 
 
 async def test_a_report() -> None:
-    """What is in it, times as datetime objects."""
+    """The keys of a report; times are datetime objects."""
     farm, keeper = await running(BuildStatusGenerator(message_formatter=MessageFormatter()))
     change = await farm.master.data.update.addChange(
         author="Zoe <zoe@example.org>", files=["a"], comments="c", revision="1a2b3c", branch="main",
@@ -136,7 +136,7 @@ async def test_a_report() -> None:
 
 
 async def test_owners() -> None:
-    """They count if there is nobody else."""
+    """The property is used if there are no other responsible users."""
     farm, keeper = await running(BuildStatusGenerator(message_formatter=EMPTY))
     await farm.build(properties={"owners": (["x", "y"], "S")})
     await farm.build(properties={"owners": (["x", "y"], "S"), "owner": ("z", "S")})
@@ -146,7 +146,7 @@ async def test_owners() -> None:
 
 
 async def test_logs_and_patches() -> None:
-    """Logs whose content is wanted, by their names, and patches."""
+    """A report has the content of the wanted logs, by name, and patches."""
     patch = {"patch_body": "+x", "patch_level": 1, "patch_author": "Pat", "patch_comment": "c", "patch_subdir": ""}
     formatter = MessageFormatter(template="{{ build['steps'][0]['logs'][0]['url'] }}", want_logs_content=["stdio"])
     farm, keeper = await running(BuildStatusGenerator(add_patch=True, message_formatter=formatter))
@@ -172,7 +172,7 @@ async def test_logs_and_patches() -> None:
 
 
 async def test_beginnings() -> None:
-    """With ``report_new`` each beginning is reported, as it was, though the build has ended since."""
+    """With ``report_new`` beginnings are reported, with the state of that time."""
     formatter = MessageFormatterFunction(lambda context: context["build"]["results"], "json")
     farm, keeper = await running(BuildStatusGenerator("failing", report_new=True, message_formatter=formatter))
     await farm.build(FAILURE)
@@ -183,7 +183,7 @@ async def test_beginnings() -> None:
 
 
 async def test_requests() -> None:
-    """One that waits, and one that is cancelled before it was built; a build that is stopped says so itself."""
+    """Waiting requests, and requests that are cancelled before they are built, are reported."""
     farm, keeper = await running(BuildRequestGenerator())
     brid = await farm.request()
     await farm.master.data.control("cancel", {"reason": "no"}, ("buildrequests", brid))
@@ -199,7 +199,7 @@ async def test_requests() -> None:
 
 
 async def test_requests_in_words() -> None:
-    """The usual formatter describes a request that waits, too."""
+    """The default formatter formats a waiting request, too."""
     farm, keeper = await running(BuildRequestGenerator(formatter=MessageFormatter()))
     await farm.request()
     await farm.idle()
@@ -222,7 +222,7 @@ async def buildset(farm: ReporterHarness, *results: int) -> None:
 
 
 async def test_buildsets() -> None:
-    """One report of the builds that the mode has; none if it has none of them."""
+    """There is one report of the builds that pass the mode, and none if no build does."""
     said = MessageFormatter(
         template="{{ buildername }} {{ is_buildset }} {{ projects }};", subject="s {{ buildername }}"
     )
@@ -237,7 +237,7 @@ async def test_buildsets() -> None:
 
 
 async def test_the_subject_of_a_buildset() -> None:
-    """It names the project, unless it is given."""
+    """The subject has the project, unless another subject is given."""
     farm, keeper = await running(BuildSetStatusGenerator(), BuildSetStatusGenerator(subject="mine"))
     await buildset(farm, SUCCESS)
     await farm.idle()
@@ -248,7 +248,7 @@ async def test_the_subject_of_a_buildset() -> None:
 
 
 async def test_combined() -> None:
-    """Every buildset is reported as a whole, one without builds too."""
+    """All buildsets are reported as a whole, also those without builds."""
     farm, keeper = await running(BuildSetCombinedStatusGenerator(MessageFormatter()))
     await buildset(farm, FAILURE, SUCCESS)
     brid = await farm.request()
@@ -262,7 +262,7 @@ async def test_combined() -> None:
 
 
 async def test_missing_workers() -> None:
-    """Those whose names are given, or all; who is to be told stands in the event."""
+    """The named workers, or all, are reported; the event has the users to notify."""
     farm, keeper = await running(WorkerMissingGenerator(["w"]))
     workerid = await farm.master.data.update.findWorkerId("w")
     for name in ("w", "x"):
@@ -277,7 +277,7 @@ async def test_missing_workers() -> None:
 
 
 class Own(BuildStatusGeneratorMixin):
-    """As people have written it for Buildbot."""
+    """A user's generator, as written for Buildbot."""
 
     wanted_event_keys = [("builds", None, "finished")]
 
@@ -295,7 +295,7 @@ class Own(BuildStatusGeneratorMixin):
 
 
 async def test_a_generator_of_ones_own() -> None:
-    """The mixin has what such a generator needs."""
+    """The mixin has the methods that a user's generator calls."""
     farm, keeper = await running(Own())
     await farm.build(SUCCESS)
     await farm.build(FAILURE)
@@ -315,25 +315,25 @@ async def test_a_generator_of_ones_own() -> None:
     (WorkerMissingGenerator, {"workers": "w"}, "workers must be 'all' or a list of names"),
 ])  # fmt: skip
 def test_mistakes(kind: Any, arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         kind(**arguments)
 
 
 def test_tags_and_builders() -> None:
-    """Only one of the two; the reporter that gets the generator says so."""
+    """tags and builders exclude each other; the error comes from the reporter with the generator."""
     with pytest.raises(ConfigErrors, match="give tags or builders, not both"):
         Keeper(generators=[BuildStatusGenerator(tags=["a"], builders=["b"])])
 
 
 def test_merging() -> None:
-    """Of dictionaries of dictionaries the first value of a key counts."""
+    """In merged dictionaries of dictionaries the first value of a key wins."""
     assert merged_info([None, {"a": {"x": 1}}, {"a": {"x": 2, "y": 3}, "b": {}}]) == {"a": {"x": 1, "y": 3}, "b": {}}
     assert merged_info([None]) is None
 
 
 def test_equal_arguments() -> None:
-    """Generators and formatters made alike are equal: a reporter with them goes on over a reconfiguration."""
+    """Generators and formatters with equal arguments are equal, so that their reporter is not restarted."""
     assert BuildStatusGenerator("all", message_formatter=MessageFormatter(subject="x")) == BuildStatusGenerator(
         "all", message_formatter=MessageFormatter(subject="x")
     )

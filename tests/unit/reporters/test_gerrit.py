@@ -1,4 +1,4 @@
-"""Gerrit: what the program ssh is told, and the requests of verifications."""
+"""Gerrit: the calls of ssh, and the requests of verifications."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def gerrit(**arguments: Any) -> GerritStatusPush:
 
 
 async def test_reviews(calls: Any) -> None:
-    """One for each buildset with a change of Gerrit's; the version is asked for once."""
+    """Each buildset with a change of Gerrit is reviewed; the version is asked for once."""
     farm = ReporterHarness(gerrit(notify="OWNER"))
     await farm.start()
     await farm.build(SUCCESS, text="it's done", properties=CHANGE)
@@ -73,7 +73,7 @@ async def test_reviews(calls: Any) -> None:
 
 
 async def test_own_words_and_labels(calls: Any) -> None:
-    """What a generator says; nothing in it ends the quotes that Gerrit's shell reads."""
+    """Text and labels come from the generator; quotes in them are safe in Gerrit's shell."""
     evil = "x' --label Verified=2 '; rm -rf /"
     words = MessageFormatterFunctionRaw(
         lambda master, context: {"body": evil, "extra_info": {"labels": {"Code-Review": -1, "a b": 1}}}
@@ -92,7 +92,7 @@ async def test_own_words_and_labels(calls: Any) -> None:
 
 
 async def test_no_connection(calls: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is tried again; what Gerrit refuses is not."""
+    """A failed connection is tried again; a refusal of Gerrit is not."""
     monkeypatch.setattr(delivery, "FIRST_S", 0.01)
     calls.codes.write_text("255\n0\n1\n")
     farm = ReporterHarness(gerrit())
@@ -105,7 +105,7 @@ async def test_no_connection(calls: Any, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 async def test_verifications() -> None:
-    """Of each change of the property, or of the one of Gerrit's change sources, at the beginning and the end."""
+    """Changes of the property, or of Gerrit's change sources, are verified at the beginning and the end."""
     server = HttpRecorder(lambda request: b"{}")
     farm = ReporterHarness(
         GerritVerifyStatusPush("https://gerrit/", ("u", "p"), category="cat", verbose=True), server=server
@@ -137,6 +137,6 @@ async def test_verifications() -> None:
     (GerritVerifyStatusPush, {"baseURL": "https://g", "auth": "x"}, "auth must be a pair"),
 ])  # fmt: skip
 def test_mistakes(kind: Any, arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         kind(**arguments)

@@ -1,4 +1,4 @@
-"""What GitHub is sent: statuses, comments and checks, by their exact requests."""
+"""GitHub: the exact requests of statuses, comments and checks."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED,
 
 
 async def harness(reporter: Any, answer: Any = lambda request: (201, b"{}")) -> ReporterHarness:
-    """One that runs."""
+    """A harness with a running reporter."""
     made = ReporterHarness(reporter, server=HttpRecorder(answer))
     await made.start()
     return made
 
 
 async def test_a_build_from_its_request_to_its_end() -> None:
-    """Pending, started, done: in this order, with headers and bodies as GitHub wants them."""
+    """Pending, started and done are sent in this order, with GitHub's headers and bodies."""
     farm = await harness(GitHubStatusPush(token="tok"))
     buildid = await farm.build()
     assert buildid == 1
@@ -56,7 +56,7 @@ async def test_a_build_from_its_request_to_its_end() -> None:
     (RETRY, "pending"), (CANCELLED, "error"),
 ])  # fmt: skip
 async def test_states(results: int, state: str) -> None:
-    """What each result is to GitHub."""
+    """The state of each result."""
     farm = await harness(GitHubStatusPush("tok", generators=[BuildStartEndStatusGenerator()]))
     await farm.build(results)
     await farm.idle()
@@ -65,7 +65,7 @@ async def test_states(results: int, state: str) -> None:
 
 
 async def test_a_cancelled_request() -> None:
-    """It is an error, with the request's page."""
+    """The state is error, with the URL of the request."""
     farm = await harness(GitHubStatusPush("tok"))
     brid = await farm.request()
     await farm.master.data.control("cancel", {"reason": "no"}, ("buildrequests", brid))
@@ -76,7 +76,7 @@ async def test_a_cancelled_request() -> None:
 
 
 async def test_each_source_stamp() -> None:
-    """There is a status for each; one without revision or repository has none."""
+    """Each source stamp has a status, unless it has no revision or repository."""
     stamps = [
         {**STAMP, "codebase": "a", "repository": "git@example.org:acme/aa"},
         {**STAMP, "codebase": "b", "repository": "ssh://git@example.org/acme/bb.git"},
@@ -93,7 +93,7 @@ async def test_each_source_stamp() -> None:
 
 
 async def test_arguments() -> None:
-    """Context and base URL; a token may be a renderable; a description is cut off where GitHub would refuse it."""
+    """Context and base URL are used; a token may be a renderable; a too long description is cut off."""
     reporter = GitHubStatusPush(
         token=Interpolate("t-%(prop:buildername)s"), context=Interpolate("x/%(prop:branch)s"),
         baseURL="https://ghe/api/v3/", verbose=True, debug=True,
@@ -110,7 +110,7 @@ async def test_arguments() -> None:
 
 
 async def test_a_rate_limit() -> None:
-    """GitHub says when to come back."""
+    """The report is sent again at the time that GitHub names."""
     clock = Clock()
     answers = [(403, b"slow down", {"X-RateLimit-Remaining": "0", "Retry-After": "30"}), (201, b"{}")]
     farm = ReporterHarness(
@@ -129,7 +129,7 @@ async def test_a_rate_limit() -> None:
 
 
 class Own(GitHubStatusPush):
-    """As people have written it for Buildbot."""
+    """A user's reporter, as written for Buildbot."""
 
     name = "Own"
 
@@ -150,7 +150,7 @@ class Own(GitHubStatusPush):
 
 
 async def test_a_subclass() -> None:
-    """Methods that people override are called, with the arguments that they expect."""
+    """Methods that users override are called with the expected arguments."""
     said = MessageFormatterRenderable("done")
     farm = await harness(Own("tok", extra="!", generators=[BuildStatusGenerator(message_formatter=said)]))
     await farm.build()
@@ -161,7 +161,7 @@ async def test_a_subclass() -> None:
 
 
 async def test_comments() -> None:
-    """At the end of a build of a pull request, one comment; of other branches none."""
+    """The end of a build of a pull request makes one comment; other branches have none."""
     farm = await harness(GitHubCommentPush("tok"))
     for branch in ("refs/pull/34/merge", "refs/pull/35/head", "main", "refs/merge-requests/4/head"):
         await farm.build(stamps=[{**STAMP, "branch": branch}])
@@ -176,7 +176,7 @@ async def test_comments() -> None:
 
 
 class Issues:
-    """A GitHub that keeps comments, and answers the first of them badly."""
+    """A GitHub that keeps comments, and loses its first answer."""
 
     def __init__(self, others: int, listing: tuple[int, bytes] | None = None) -> None:
         self.comments = [{"body": f"comment {number}"} for number in range(others)]
@@ -194,7 +194,7 @@ class Issues:
 
 @pytest.mark.parametrize("others", [0, 10, 23])
 async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, others: int) -> None:
-    """A comment whose answer did not come is looked for before it is made again; others are made without a look."""
+    """After a lost answer the comment is searched for before it is made again; first attempts do not search."""
     monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
     github = Issues(others)
     farm = await harness(GitHubCommentPush("tok"), github)
@@ -211,7 +211,7 @@ async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, o
 
 @pytest.mark.parametrize("listing", [(404, b"{}"), (200, b"no JSON"), (200, b"x" * 2_000_000)])
 async def test_comments_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, listing: Any) -> None:
-    """Then the comment is made, perhaps a second time: none is lost."""
+    """If comments cannot be read, the comment is made, perhaps twice, so that none is lost."""
     monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
     github = Issues(0, listing)
     farm = await harness(GitHubCommentPush("tok"), github)
@@ -222,7 +222,7 @@ async def test_comments_that_cannot_be_read(monkeypatch: pytest.MonkeyPatch, lis
 
 
 async def test_checks() -> None:
-    """A request and its build are one check, which is made once and changed then."""
+    """A request and its build have one check, which is created once and then changed."""
     runs: list[dict[str, Any]] = []
 
     def github(request: Any) -> Any:
@@ -259,7 +259,7 @@ async def test_checks() -> None:
     ({"token": "t", "contxt": "x"}, "unknown argument 'contxt'; did you mean 'context'?"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors) as caught:
         GitHubStatusPush(**arguments)
     assert said in str(caught.value)

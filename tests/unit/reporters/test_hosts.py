@@ -36,7 +36,7 @@ async def sent(
 
 
 def states(requests: list[dict[str, Any]]) -> list[str]:
-    """The states that were set."""
+    """The states of the sent statuses."""
     return [each["json"]["state"] for each in requests if each["json"] and "state" in each["json"]]
 
 
@@ -47,7 +47,7 @@ def states(requests: list[dict[str, Any]]) -> list[str]:
     (BitbucketStatusPush, {"auth": ("u", "p")}, ["SUCCESSFUL", *["FAILED"] * 6]),
 ])  # fmt: skip
 async def test_states(kind: Any, arguments: dict[str, Any], expected: list[str]) -> None:
-    """What each result is to the receiver."""
+    """The state of each result."""
     found = []
     for results in (SUCCESS, WARNINGS, FAILURE, SKIPPED, EXCEPTION, RETRY, CANCELLED):
         reporter = kind(generators=[BuildStartEndStatusGenerator()], **arguments)
@@ -56,7 +56,7 @@ async def test_states(kind: Any, arguments: dict[str, Any], expected: list[str])
 
 
 async def test_gitlab() -> None:
-    """The project is asked for once; then pending, running and success."""
+    """The project is asked for once; then pending, running and success are sent."""
     stamp = {**STAMP, "repository": "git@gitlab.example.org:group/sub/widget.git"}
     requests = await sent(GitLabStatusPush("tok", baseURL="https://gitlab.example.org/", verbose=True), stamps=[stamp])
     base = "https://gitlab.example.org/api/v4/projects"
@@ -72,14 +72,14 @@ async def test_gitlab() -> None:
 
 
 async def test_gitlab_says_no() -> None:
-    """A project that is not found is asked for again with the next report; a state that it has already is no error."""
+    """A project that is not found is asked for again with the next report; an unchanged state is no error."""
     answers: list[Any] = [(404, b"{}"), b'{"id": 5}', (400, b'{"message": "Cannot transition status via :run"}'), b"{}"]
     requests = await sent(GitLabStatusPush("tok"), lambda request: answers.pop(0))
     assert [each["method"] for each in requests] == ["GET", "GET", "POST", "POST"]
 
 
 async def test_gitea() -> None:
-    """Beginning and end of a build, of a pull request at its head."""
+    """Beginning and end of a build are sent; for a pull request, to its head."""
     reporter = GiteaStatusPush("https://gitea/", "tok", warningAsSuccess=True)
     requests = await sent(reporter, results=WARNINGS)
     assert {(each["method"], each["url"]) for each in requests} == {
@@ -101,7 +101,7 @@ async def test_gitea() -> None:
 
 
 async def test_bitbucket() -> None:
-    """A token for each report; the key is a hash, the description the subject."""
+    """Each report gets a token; the key is a hash, the description the subject."""
     reporter = BitbucketStatusPush("key", "secret", status_name=Interpolate("N %(prop:branch)s"))
     requests = await sent(reporter, lambda request: b'{"access_token": "tok"}')
     token, begun, _, ended = requests
@@ -120,7 +120,7 @@ async def test_bitbucket() -> None:
 
 
 async def test_bitbucket_without_a_token() -> None:
-    """A report whose token is refused is tried again; an app password needs none."""
+    """A report whose token is refused is sent again; an app password needs no token."""
     clock = Clock()
     answers: list[Any] = [(400, b"no"), b'{"access_token": "tok"}', b"{}"]
     farm = ReporterHarness(
@@ -145,7 +145,7 @@ async def test_bitbucket_without_a_token() -> None:
     (BitbucketStatusPush, {"oauth_key": "k", "oauth_secret": "s", "auth": ("u", "p")}, "not both"),
 ])  # fmt: skip
 def test_mistakes(kind: Any, arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         kind(**arguments)
 
@@ -162,11 +162,11 @@ def test_mistakes(kind: Any, arguments: dict[str, Any], said: str) -> None:
     ("https://[bad/a/b", None),
 ])  # fmt: skip
 def test_owner_and_name(url: str, parts: Any) -> None:
-    """Of the forms that repositories' URLs have."""
+    """Owner and name are found in all forms of repository URLs."""
     assert owner_and_name(url) == parts
 
 
 def test_pull_requests() -> None:
-    """By the branch's name."""
+    """The number is found in the name of the branch."""
     branches = ("refs/pull/7/merge", "refs/pull/8/head", "refs/pull/x/head", "main", None, "refs/pull/7/merge/x")
     assert [pull_request(each) for each in branches] == [7, 8, None, None, None, None]

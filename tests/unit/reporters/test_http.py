@@ -31,14 +31,14 @@ URL = "https://hooks.example.org/builds?key=1"
 
 
 async def harness(*reporters: Any, answer: Any = lambda request: b"") -> ReporterHarness:
-    """One that runs."""
+    """A harness with a running reporter."""
     made = ReporterHarness(*reporters, server=HttpRecorder(answer))
     await made.start()
     return made
 
 
 async def test_builds() -> None:
-    """Each beginning, and the ends of the default mode, with the whole build: times in seconds, properties in pairs."""
+    """Beginnings, and ends of the default mode, are sent with the whole build; times are seconds."""
     farm = await harness(HttpStatusPush(URL))
     await farm.build(SUCCESS)
     await farm.build(CANCELLED)
@@ -64,7 +64,7 @@ async def test_builds() -> None:
     (MessageFormatterEmpty(), b"", None),
 ])  # fmt: skip
 async def test_bodies(formatter: Any, body: bytes, content_type: str | None) -> None:
-    """JSON, text, or nothing; of two reports the first counts."""
+    """The body is JSON, text or nothing; of two reports the first one is sent."""
     generators = [BuildStatusGenerator(message_formatter=each) for each in (formatter, MessageFormatter())]
     farm = await harness(HttpStatusPush(URL, generators=generators))
     await farm.build()
@@ -75,7 +75,7 @@ async def test_bodies(formatter: Any, body: bytes, content_type: str | None) -> 
 
 
 async def test_secrets() -> None:
-    """Credentials and headers may be secrets; they are asked for when the reporter starts."""
+    """Credentials and headers may be secrets, which are read when the reporter starts."""
     reporter = HttpStatusPush(URL, auth=(Secret("user"), Secret("password")), headers={"X-Key": Secret("user")},
                               skip_encoding=True)  # fmt: skip
     farm = ReporterHarness(reporter)
@@ -93,7 +93,7 @@ async def test_secrets() -> None:
 
 
 class Hostile(Protocol):
-    """Reads a request and then does what the test says."""
+    """Reads a request and then misbehaves as the test says."""
 
     behaviour: Callable[[Any], None]
 
@@ -120,7 +120,7 @@ def hangs(transport: Any) -> None:
 
 
 def closes(transport: Any) -> None:
-    """Goes away in the middle of its answer."""
+    """Closes the connection in the middle of its answer."""
     transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
     transport.loseConnection()
 
@@ -136,12 +136,12 @@ def floods(transport: Any) -> None:
 
 
 def redirects(transport: Any) -> None:
-    """Points elsewhere."""
+    """Answers with a redirect."""
     transport.write(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 0\r\n\r\n")
 
 
 def refuses(transport: Any) -> None:
-    """Does not want it."""
+    """Answers with a refusal."""
     transport.write(b"HTTP/1.1 422 No\r\nContent-Length: 9\r\n\r\nno\nthanks")
 
 
@@ -149,7 +149,7 @@ def refuses(transport: Any) -> None:
     (hangs, True), (closes, True), (fails, True), (floods, False), (redirects, False), (refuses, False),
 ])  # fmt: skip
 async def test_servers_that_behave_badly(behave: Any, again: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What may be better later is tried again; what will not is given up, with the answer in the log."""
+    """Transient failures are repeated; permanent ones are given up, with the answer in the log."""
     monkeypatch.setattr(delivery, "FIRST_S", 0.01)
     defaults = HttpClient.request.__kwdefaults__ or {}
     monkeypatch.setattr(HttpClient.request, "__kwdefaults__", {**defaults, "timeout_s": 0.2})
@@ -179,7 +179,7 @@ async def test_servers_that_behave_badly(behave: Any, again: bool, monkeypatch: 
 
 
 async def test_hours_of_500() -> None:
-    """A server that comes back after hours gets what it missed, once each, in order for each build."""
+    """A server that comes back after hours gets all missed reports once, in order for each build."""
     clock = Clock()
     healthy = False
     farm = ReporterHarness(
@@ -205,7 +205,7 @@ async def test_hours_of_500() -> None:
 
 
 async def test_retry_after_as_a_date() -> None:
-    """The time may be a date."""
+    """``Retry-After`` may be a date."""
     clock = Clock()
     answers: list[Any] = [(503, b"", {"Retry-After": "Thu, 01 Jan 1970 00:05:00 GMT"}), b""]
     farm = ReporterHarness(
@@ -232,7 +232,7 @@ async def test_retry_after_as_a_date() -> None:
     ({"cert": 5}, "cert must be the path of a file"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read; credentials are not shown."""
+    """Mistakes are reported when the configuration is read; credentials are not shown."""
     with pytest.raises(ConfigErrors) as caught:
         HttpStatusPush(**({"serverUrl": URL, **arguments} if arguments else {}))
     assert said in str(caught.value) and "hush" not in str(caught.value)

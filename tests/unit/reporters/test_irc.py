@@ -1,4 +1,4 @@
-"""A bot on a real IRC server, and what it can be asked."""
+"""The bot on a real IRC server, and its commands."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ Untyped: Any = IRCClient
 
 
 class Person(Untyped):  # type: ignore[misc]
-    """Somebody in a channel."""
+    """A user in a channel."""
 
     nickname = "zoe"
     lineRate = None
@@ -105,7 +105,7 @@ class Person(Untyped):  # type: ignore[misc]
 
 
 async def person(port: int) -> Person:
-    """Somebody who is there, as soon as the server is."""
+    """A user who has joined, once the server runs."""
     while True:
         made = Person()
         factory: Any = ClientFactory()
@@ -125,7 +125,7 @@ async def person(port: int) -> Person:
 
 
 async def hears(who: Person, check: Callable[[str, str, str], bool]) -> tuple[str, str, str]:
-    """Wait until somebody hears something."""
+    """Wait until a user gets a message."""
 
     async def heard() -> Any:
         return next((each for each in who.heard if check(*each)), None)
@@ -160,7 +160,7 @@ def _tells(where: str, said: str) -> Callable[[str, str, str], bool]:
 
 @needs_ngircd
 async def test_builds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Events that are wanted, in the channel and in private, one message each."""
+    """Wanted events are sent to the channel and in private, one message each."""
     async with running(
         tmp_path, monkeypatch, notify_events=["failure", "problem", "started"], pm_to_nicks=["zoe"],
         channels=["#one", {"channel": "#locked", "password": "pw"}],
@@ -177,7 +177,7 @@ async def test_builds_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 
 @needs_ngircd
 async def test_commands_where_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In private as they are, in a channel behind the bot's name; the answer goes there; other talk is ignored."""
+    """Commands are given in private, or in a channel after the bot's name; the answer goes there."""
     async with running(tmp_path, monkeypatch, noticeOnChannel=True, authz={"join": "zoe"}) as (_, zoe, _, _):
         zoe.msg("bot", "hello")
         await hears(zoe, lambda who, to, text: (to, text) == ("zoe", "Hello, zoe."))
@@ -193,7 +193,7 @@ async def test_commands_where_they_are_given(tmp_path: Path, monkeypatch: pytest
 
 @needs_ngircd
 async def test_a_server_that_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bot connects again, joins its channels, and knows of what they are told."""
+    """The bot connects again, joins its channels, and has their events."""
     async with running(tmp_path, monkeypatch, lostDelay=0.05) as (farm, zoe, server, port):
         zoe.msg("bot", "notify on success")
         await hears(zoe, lambda who, to, text: "success" in text)
@@ -214,7 +214,7 @@ async def test_a_server_that_comes_back(tmp_path: Path, monkeypatch: pytest.Monk
 
 @needs_ngircd
 async def test_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A certificate that nobody trusts is refused, unless nothing is to be checked."""
+    """An untrusted certificate is refused, unless ``verify`` is False."""
     port = free_port()
     server = Server(tmp_path, port, make_certificate(tmp_path, "irc.example.org"))
     server.start()
@@ -262,7 +262,7 @@ def test_sasl() -> None:
     (CANCELLED, SUCCESS, {"finished", "cancelled", "worse"}),
 ])  # fmt: skip
 def test_events(results: int, previous: int | None, found: set[str]) -> None:
-    """What the end of a build is called."""
+    """The events at the end of a build."""
     assert events_of(results, previous) == found
 
 
@@ -273,7 +273,7 @@ def test_events(results: int, previous: int | None, found: set[str]) -> None:
     ({"": ["ann"], "status": True}, "status", True),
 ])  # fmt: skip
 def test_who_may_what(rules: dict[Any, Any], command: str, allowed: bool) -> None:
-    """Entries of commands win over those of all; what changes something needs one."""
+    """Entries of commands win over those for all; commands that change something need an entry."""
     assert may(authz(rules), command, "zoe") is allowed
 
 
@@ -297,7 +297,7 @@ class Bot:
 
 
 class Asking(ReporterHarness):
-    """Somebody who asks."""
+    """A user who gives commands."""
 
     def __init__(self, **rules: Any) -> None:
         super().__init__(reactor=Clock())
@@ -324,7 +324,7 @@ class Asking(ReporterHarness):
 
 
 async def test_questions() -> None:
-    """Builders, workers, changes; what runs and what ran last."""
+    """list, status and last show builders, workers, changes and builds."""
     farm = Asking()
     await farm.setup()
     assert await farm.ask("list builders") == "Builders: `b one`, `two`"
@@ -342,7 +342,7 @@ async def test_questions() -> None:
 
 
 async def test_orders() -> None:
-    """Builds that are asked for, watched and stopped."""
+    """Builds are requested, watched and stopped."""
     farm = Asking()
     await farm.setup()
     await farm.teller.start()
@@ -368,7 +368,7 @@ async def test_orders() -> None:
 
 
 async def test_what_is_told() -> None:
-    """Events on and off, mute, workers."""
+    """Events are turned on and off; mute; workers."""
     farm = Asking()
     await farm.setup()
     await farm.teller.start()
@@ -393,7 +393,7 @@ async def test_what_is_told() -> None:
 
 
 async def test_the_rest() -> None:
-    """Help, rooms, jokes, mistakes."""
+    """Help, channels, jokes and mistakes."""
     farm = Asking(join=True, leave=True)
     farm.master.is_leaving = False
     farm.master.leave = lambda: setattr(farm.master, "is_leaving", True)
@@ -434,6 +434,6 @@ async def test_the_rest() -> None:
     ({"notify_events": 3}, "notify_events must be a list or set of events"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         IRC(**{"host": "h", "nick": "n", "channels": ["#one"], **arguments})

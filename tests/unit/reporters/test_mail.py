@@ -1,4 +1,4 @@
-"""Mails, handed to a real SMTP server."""
+"""Mails, sent to a real SMTP server."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PLAIN = MessageFormatter(template="hello {{ buildername }}\n", subject="☺ {{ b
 
 
 class Inbox:
-    """What a server takes."""
+    """The mails that a server accepts."""
 
     def __init__(self) -> None:
         self.envelopes: list[Any] = []
@@ -59,7 +59,7 @@ class Inbox:
         return AuthResult(success=data.password == b"hush", handled=False)
 
     def mails(self) -> list[Any]:
-        """Messages, taken apart."""
+        """The parsed messages."""
         return [
             email.message_from_bytes(each.content.replace(b"\r\n", b"\n"), policy=default) for each in self.envelopes
         ]
@@ -95,7 +95,7 @@ async def serving(inbox: Inbox, **options: Any) -> AsyncIterator[int]:
 
 
 async def harness(port: int, *generators: Any, **arguments: Any) -> ReporterHarness:
-    """A harness with a notifier that runs."""
+    """A harness with a running notifier."""
     given = {"fromaddr": "Bot <ci@example.org>", "relayhost": "127.0.0.1", "smtpPort": port, **arguments}
     if generators:
         given["generators"] = list(generators)
@@ -105,7 +105,7 @@ async def harness(port: int, *generators: Any, **arguments: Any) -> ReporterHarn
 
 
 def by(author: str) -> dict[str, Any]:
-    """A source stamp with a patch of somebody."""
+    """A source stamp with a patch of a user."""
     return {
         **STAMP,
         "patch_body": "+x\n",
@@ -117,7 +117,7 @@ def by(author: str) -> dict[str, Any]:
 
 
 async def test_a_mail() -> None:
-    """Headers, body and envelope."""
+    """Headers, body and envelope of a mail."""
     inbox = Inbox()
     async with serving(inbox) as port:
         farm = await harness(port, BuildStatusGenerator(message_formatter=PLAIN), extraRecipients=["list@example.org"],
@@ -142,7 +142,7 @@ async def test_a_mail() -> None:
     ({"sendToInterestedUsers": False}, "list@example.org", None),
 ])  # fmt: skip
 async def test_recipients(arguments: dict[str, Any], to: str, cc: str | None) -> None:
-    """Those who caused the build, and those who get everything."""
+    """The responsible users and the extra recipients get the mail."""
     inbox = Inbox()
     async with serving(inbox) as port:
         farm = await harness(
@@ -156,14 +156,14 @@ async def test_recipients(arguments: dict[str, Any], to: str, cc: str | None) ->
 
 
 class Lookup:
-    """Knows some people."""
+    """Has the addresses of some users."""
 
     async def getAddress(self, name: str) -> str | None:
         return {"ann": "ann@example.org", "evil": "x@example.org\nBcc: y@example.org"}.get(name)
 
 
 async def test_lookup_objects_and_stored_addresses() -> None:
-    """An object says who has which address, or none; without one the users of the installation are asked."""
+    """An object gives addresses, or None; without one the installation's users are asked."""
     inbox = Inbox()
     async with serving(inbox) as port:
         farm = await harness(port, BuildStatusGenerator(message_formatter=PLAIN), lookup=Lookup())
@@ -181,7 +181,7 @@ async def test_lookup_objects_and_stored_addresses() -> None:
 
 
 async def test_attachments() -> None:
-    """Logs and patches; the names say of which builder they are, where there are several."""
+    """Logs and patches are attached; with several builders the names have the builder."""
     inbox = Inbox()
     formatter = MessageFormatter(template="ü" * 600, subject="s", want_logs_content=["stdio"])
     async with serving(inbox) as port:
@@ -205,7 +205,7 @@ async def test_attachments() -> None:
 
 
 async def test_no_subject() -> None:
-    """A report without a subject has one that says what happened."""
+    """A report without a subject gets one with builders and result."""
     inbox = Inbox()
     async with serving(inbox) as port:
         farm = await harness(port, BuildStartEndStatusGenerator(), extraRecipients=["list@example.org"])
@@ -218,7 +218,7 @@ async def test_no_subject() -> None:
 
 
 async def test_a_missing_worker() -> None:
-    """Those who are named with the worker get a mail, nobody else."""
+    """Only the users that the worker names get a mail."""
     inbox = Inbox()
     async with serving(inbox) as port:
         farm = await harness(port, WorkerMissingGenerator(), extraRecipients=["list@example.org"], lookup="example.org")
@@ -233,7 +233,7 @@ async def test_a_missing_worker() -> None:
 
 @pytest.fixture(name="context", scope="module")
 def make_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
-    """TLS of a server whose certificate nobody trusts."""
+    """A TLS context with a self-signed certificate."""
     pem = make_certificate(tmp_path_factory.mktemp("tls"), "mail.example.org")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
@@ -247,7 +247,7 @@ def make_context(tmp_path_factory: pytest.TempPathFactory) -> ssl.SSLContext:
     {},
 ])  # fmt: skip
 async def test_starttls_and_login(arguments: dict[str, Any], context: Any) -> None:
-    """STARTTLS where it is offered; the login that is given."""
+    """STARTTLS is used if it is offered, and the given login."""
     inbox = Inbox()
     async with serving(inbox, tls_context=context, authenticator=inbox.authenticate) as port:
         farm = await harness(port, BuildStatusGenerator(message_formatter=PLAIN), extraRecipients=["a@example.org"],
@@ -260,7 +260,7 @@ async def test_starttls_and_login(arguments: dict[str, Any], context: Any) -> No
 
 
 async def test_smtps(context: Any) -> None:
-    """TLS from the first byte."""
+    """TLS is used from the first byte."""
     inbox = Inbox()
     async with serving(inbox, ssl_context=context) as port:
         farm = await harness(port, BuildStatusGenerator(message_formatter=PLAIN), extraRecipients=["a@example.org"],
@@ -273,7 +273,7 @@ async def test_smtps(context: Any) -> None:
 
 @pytest.mark.parametrize("options", [{"useTls": True}, {"useSmtps": True}, {"smtpUser": "x", "smtpPassword": "y"}])
 async def test_certificates(options: dict[str, Any], context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that nobody trusts, where it matters: nothing is sent, no password neither, and it is tried again."""
+    """An untrusted certificate is refused if it matters: nothing is sent, and the report is tried again."""
     monkeypatch.setattr(delivery, "FIRST_S", 0.01)
     inbox = Inbox()
     key = "ssl_context" if "useSmtps" in options else "tls_context"
@@ -293,7 +293,7 @@ async def test_certificates(options: dict[str, Any], context: Any, monkeypatch: 
 
 
 async def test_what_servers_say(monkeypatch: pytest.MonkeyPatch) -> None:
-    """4xx: later, with the same Message-ID; 5xx: given up; one recipient who is refused does not hold up the others."""
+    """4xx: sent again with the same Message-ID; 5xx: given up; a refused recipient does not affect others."""
     monkeypatch.setattr(delivery, "FIRST_S", 0.01)
     inbox = Inbox()
     inbox.answers = ["451 later", "250 taken", "554 spam"]
@@ -314,7 +314,7 @@ async def test_what_servers_say(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_line_ends_in_a_subject() -> None:
-    """Nobody adds headers by them: the mail is refused, and said so."""
+    """A subject with a line end, which could add headers, is refused."""
     inbox = Inbox()
     evil = MessageFormatterFunctionRaw(lambda master, context: {"body": "b", "subject": "s\nBcc: evil@example.org"})
     async with serving(inbox) as port:
@@ -328,7 +328,7 @@ async def test_line_ends_in_a_subject() -> None:
 
 
 async def test_lines_that_begin_with_a_dot() -> None:
-    """They arrive as they are."""
+    """They arrive unchanged."""
     inbox = Inbox()
     said = MessageFormatterRenderable("one\n.\n..two\n", "s")
     async with serving(inbox) as port:
@@ -354,21 +354,21 @@ async def test_lines_that_begin_with_a_dot() -> None:
     ({"messageFormatter": 1}, "unknown argument 'messageFormatter'"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors) as caught:
         MailNotifier(**({"fromaddr": "ci@example.org", **arguments} if arguments else {}))
     assert said in str(caught.value)
 
 
 def test_addresses() -> None:
-    """What is one, and what is not."""
+    """Which texts are addresses."""
     assert address_of("Zoe Q <zoe@example.org>") == address_of("zoe@example.org") == "zoe@example.org"
     for text in ("zoe", "zoe@", "zoe@x\nBcc: y@z", "a b", "", "a@b@c", "<a@b"[:3]):
         assert address_of(text) is None, text
 
 
 def test_names() -> None:
-    """Two with different generators need no names."""
+    """Notifiers with different generators need no names."""
     one, two = (MailNotifier("ci@example.org", generators=[BuildStatusGenerator(mode)]) for mode in ("all", "failing"))
     assert one.name != two.name
     assert MailNotifier("ci@example.org", generators=[BuildSetStatusGenerator()]).name.startswith("MailNotifier_")

@@ -1,4 +1,4 @@
-"""The words of reports."""
+"""Message formatters."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MASTER: Any = ReporterHarness().master
 
 
 def build(results: int | None = FAILURE, **more: Any) -> dict[str, Any]:
-    """A build as reports have it."""
+    """A build in the form of reports."""
     stamp = {**STAMP, "patch": None}
     return {
         "buildid": 3, "number": 7, "builderid": 2, "results": results, "state_string": "failed <make>",
@@ -56,7 +56,7 @@ async def said(formatter: Any, about: dict[str, Any] | None = None, **kwargs: An
 
 
 async def test_the_usual_words() -> None:
-    """Builder, state, revision, worker, blamelist and the steps that are shown, in plain text."""
+    """The text has builder, state, revision, worker, blamelist and visible steps."""
     message = await said(MessageFormatter())
     assert message["subject"] == "☠ Buildbot (Widget CI): b one - failed <make> (main)"
     assert message["type"] == "plain" and message["extra_info"] is None
@@ -69,7 +69,7 @@ async def test_the_usual_words() -> None:
 
 
 async def test_html() -> None:
-    """The same with links; what comes from builds is no markup."""
+    """The same in HTML with links; values of builds are escaped."""
     message = await said(MessageFormatter(template_type="html"))
     assert message["type"] == "html"
     assert "failed &lt;make&gt;" in message["body"] and "<make>" not in message["body"]
@@ -91,7 +91,7 @@ async def test_html() -> None:
     (None, None, (), "not finished build", "Build is running: text"),
 ])  # fmt: skip
 def test_status_and_summary(results: Any, before: Any, mode: Any, status: str, summary: str) -> None:
-    """What results are called."""
+    """The texts of results."""
     previous = None if before is None else {"results": before}
     about = build(results, prev_build=previous, state_string="text")
     context = create_context_for_build(mode, about, False, MASTER, [])
@@ -100,7 +100,7 @@ def test_status_and_summary(results: Any, before: Any, mode: Any, status: str, s
 
 
 async def test_what_templates_know() -> None:
-    """All the variables, and those of ``ctx``."""
+    """Templates have all variables, and those of ``ctx``."""
     template = (
         "{{ results }} {{ result_names[results] }} {{ mode }} {{ buildername }} {{ workername }} {{ is_buildset }} "
         "{{ projects }} {{ previous_results }} {{ build_url }} {{ buildbot_title }} {{ buildbot_url }} {{ blamelist }} "
@@ -115,7 +115,7 @@ async def test_what_templates_know() -> None:
 
 
 async def test_times() -> None:
-    """Times are datetime objects, as templates of people expect."""
+    """Times are datetime objects, which users' templates expect."""
     formatter = MessageFormatter(template="{{ (build['complete_at'] - build['started_at']).total_seconds() }}")
     begun = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     about = build(started_at=begun, complete_at=begun + dt.timedelta(seconds=5))
@@ -131,7 +131,7 @@ class Own(MessageFormatter):
 
 
 class Short(MessageFormatterBase):
-    """As people have written it for Buildbot."""
+    """A user's formatter, as written for Buildbot."""
 
     template_type = "html"
 
@@ -144,19 +144,19 @@ class Short(MessageFormatterBase):
 
 
 async def test_subclasses() -> None:
-    """Methods that people override are called."""
+    """Methods that users override are called."""
     assert (await said(Own(template="{{ more }}")))["body"] == "B ONE"
     assert (await said(Short("build", want_steps=True)))["body"] == "build 7"
 
 
 async def test_extra_info() -> None:
-    """What the function gives goes along."""
+    """The report has the function's result."""
     formatter = MessageFormatter(template="x", extra_info_cb=lambda context: {"labels": {"n": context["results"]}})
     assert (await said(formatter))["extra_info"] == {"labels": {"n": FAILURE}}
 
 
 async def test_renderable() -> None:
-    """Properties, source stamps and the worker are filled in."""
+    """Properties, source stamps and the worker are rendered."""
     formatter = MessageFormatterRenderable(
         Interpolate("%(prop:workername)s %(src::branch)s %(worker:name)s"), Property("branch")
     )
@@ -183,12 +183,12 @@ async def test_functions() -> None:
 
 
 async def test_empty() -> None:
-    """Neither body nor subject."""
+    """The message has neither body nor subject."""
     assert await said(MessageFormatterEmpty()) == {"body": None, "subject": None, "type": "plain", "extra_info": None}
 
 
 async def test_missing_worker() -> None:
-    """In plain text and HTML."""
+    """The message in plain text and HTML."""
     worker = {"name": "<w>", "last_connection": "Sat"}
     html = await MessageFormatterMissingWorker(template_type="html").formatMessageForMissingWorker(MASTER, worker)
     assert "&lt;w&gt;" in html["body"] and html["subject"] == "Buildbot Widget CI worker <w> missing"
@@ -205,7 +205,7 @@ async def test_missing_worker() -> None:
     ("{{ missing.attribute }}", UndefinedError),
 ])  # fmt: skip
 async def test_templates_that_go_too_far(template: str, problem: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """They end with an error, in time, and reach nothing of the master."""
+    """They fail in time, and cannot reach the master."""
     monkeypatch.setattr(templates, "MAX_S", 0.2)
     begun = time.monotonic()
     with pytest.raises(problem):
@@ -214,7 +214,7 @@ async def test_templates_that_go_too_far(template: str, problem: Any, monkeypatc
 
 
 async def test_a_long_message() -> None:
-    """What is within the limit goes through."""
+    """A message within the limit is accepted."""
     assert len((await said(MessageFormatter(template="{{ 'x' * 999999 }}")))["body"]) == MAX_CHARS - 1
 
 
@@ -228,6 +228,6 @@ async def test_a_long_message() -> None:
     (MessageFormatterRenderable, {}, "argument 'template' is missing"),
 ])  # fmt: skip
 def test_mistakes(kind: Any, arguments: dict[str, Any], text: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=text):
         kind(**arguments)

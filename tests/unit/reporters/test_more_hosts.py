@@ -39,7 +39,7 @@ async def sent(reporter: Any, *builds: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 async def test_bitbucket_server() -> None:
-    """A status for each source stamp, at its commit."""
+    """Each source stamp has a status, at its commit."""
     requests = await sent(
         BitbucketServerStatusPush("https://bb/", "u", "p", statusName=Interpolate("n %(src::branch)s"))
     )
@@ -52,7 +52,7 @@ async def test_bitbucket_server() -> None:
 
 
 async def test_bitbucket_server_core() -> None:
-    """From the request to the end, with number, ref, duration and tests."""
+    """Statuses from the request to the end have number, ref, duration and tests."""
     properties = {"tests_failed": (2, "Step")}
     reporter = BitbucketServerCoreAPIStatusPush("https://bb", token="t", statusSuffix="!", key="k")
     requests = await sent(reporter, {"results": WARNINGS, "properties": properties})
@@ -71,7 +71,7 @@ async def test_bitbucket_server_core() -> None:
 
 
 async def test_comments_on_pull_requests() -> None:
-    """At the path of the pull request; builds of none have none."""
+    """The path of the pull request gets the comment; other builds have none."""
     url = "https://bb.example.org/x/projects/P/repos/r/pull-requests/7"
     reporter = BitbucketServerPRCommentPush("https://bb", "u", "p", generators=SAID)
     (asked,) = await sent(reporter, {"properties": {"pullrequesturl": (url, "Change")}}, {})
@@ -81,7 +81,7 @@ async def test_comments_on_pull_requests() -> None:
 
 @pytest.mark.parametrize("listing", ["comments", "refused"])
 async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, listing: str) -> None:
-    """A comment whose answer did not come is looked for first; if that cannot be seen it is made again."""
+    """After a lost answer the comment is searched for; if that fails it is made again."""
     monkeypatch.setattr("buildbot.reporters.delivery.FIRST_S", 0.0)
     comments: list[Any] = []
 
@@ -104,7 +104,7 @@ async def test_a_comment_that_was_made_before(monkeypatch: pytest.MonkeyPatch, l
 
 
 async def test_zulip() -> None:
-    """Beginnings and ends; several codebases leave the project to the stamps."""
+    """Beginnings and ends are sent; with several codebases the project is that of the stamps."""
     stamps = [{**STAMP, "codebase": "a"}, {**STAMP, "codebase": "b"}]
     begun, ended = await sent(
         ZulipStatusPush("https://zulip", "key", stream="a b"), {"stamps": stamps, "results": FAILURE}
@@ -119,7 +119,7 @@ async def test_zulip() -> None:
 
 
 async def test_pushover() -> None:
-    """The fields of its API, in the body, where no log of a proxy has them; numbers by result, or by a change."""
+    """The fields are in the body, which proxies do not log; numbers are those of results or of a change."""
     reporter = PushoverNotifier(
         "user", "token", priorities={"failing": 1, "change": 2}, otherParams={"sound": "x"},
         generators=[BuildStatusGenerator(mode=["change", "failing", "passing"],
@@ -133,7 +133,7 @@ async def test_pushover() -> None:
 
 
 async def test_pushjet() -> None:
-    """A form; the usual words are HTML, with what comes from builds quoted."""
+    """A form is sent; the default text is HTML with escaped values."""
     (asked,) = await sent(PushjetNotifier("s", levels={"passing": 3}), {"builder": "<b>"})
     assert asked["url"] == "https://api.pushjet.io/message"
     fields = dict(parse_qsl(asked["body"].decode()))
@@ -149,6 +149,6 @@ async def test_pushjet() -> None:
     (PushjetNotifier, {"secret": "s", "levels": {"failing": "high"}}, r"levels \['failing'\] must be a whole number"),
 ])  # fmt: skip
 def test_mistakes(kind: Any, arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         kind(**arguments)

@@ -1,4 +1,4 @@
-"""A bot on Telegram, against a server that answers as Telegram does and remembers what it was asked."""
+"""The bot on Telegram, with an imitation of Telegram's server that keeps the calls."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class Server(HttpRecorder):
         return [each["json"] or {} for each in self.requests if each["called"] == method]
 
     def happens(self, **update: Any) -> None:
-        """Somebody does something."""
+        """Add an update."""
         self.newest += 1
         self.updates.append({"update_id": self.newest, **update})
         held, self._held = self._held, []
@@ -92,7 +92,7 @@ class Server(HttpRecorder):
             agent.flush()
 
     def says(self, text: str, chat: dict[str, Any] = PRIVATE) -> None:
-        """Ann writes something."""
+        """Ann writes a message."""
         self.happens(message={"message_id": 5, "from": ANN, "chat": chat, "text": text})
 
     def presses(self, data: str, chat: dict[str, Any] = PRIVATE) -> None:
@@ -106,7 +106,7 @@ def _result(result: Any) -> bytes:
 
 
 def refusal(status: int, said: str, **parameters: Any) -> tuple[int, bytes]:
-    """What Telegram says to what it does not take."""
+    """An answer of Telegram that refuses a call."""
     told = {"ok": False, "error_code": status, "description": said, "parameters": parameters}
     return status, json.dumps(told).encode()
 
@@ -123,7 +123,7 @@ class Farm(ReporterHarness):
         )
 
     async def until(self, condition: Callable[[], bool], step_s: float = 0) -> None:
-        """Wait for something; time goes on as it is told."""
+        """Wait for a condition, while the time advances."""
 
         async def holds() -> bool:
             self.master.reactor.advance(step_s)
@@ -150,12 +150,12 @@ class Farm(ReporterHarness):
         return await self.told(number + 1)
 
     async def asking(self) -> None:
-        """Wait until the bot asks for what happens."""
+        """Wait until the bot polls."""
         await self.until(lambda: bool(self.server._held), 1)
 
 
 async def farm_of(**arguments: Any) -> Farm:
-    """One that runs, and asks."""
+    """A bot that runs and polls."""
     farm = Farm(**arguments)
     await farm.start()
     await farm.asking()
@@ -168,7 +168,7 @@ def labels(message: dict[str, Any]) -> dict[str, str]:
 
 
 async def test_how_it_begins() -> None:
-    """It learns its name, takes a webhook away, says its commands, and asks; then it asks for what comes next."""
+    """The bot reads its name, removes a webhook, registers its commands, and polls, with the next offset."""
     farm = await farm_of(pollTimeout=60)
     called = [each["called"] for each in farm.server.requests]
     assert sorted(called) == ["deleteWebhook", "getMe", "getUpdates", "setMyCommands"]
@@ -186,7 +186,7 @@ async def test_how_it_begins() -> None:
 
 
 async def test_builds_are_told() -> None:
-    """Events that are wanted, in each chat; links and code are Markdown, and nothing else is."""
+    """Wanted events are sent to each chat; links and code are Markdown, all else is escaped."""
     farm = await farm_of(chat_ids=[42, "@builds"], notify_events=["failure"], bot_username="our_bot")
     await farm.build(SUCCESS)
     await farm.build(FAILURE, text="failed my_test [x] *")
@@ -202,7 +202,7 @@ async def test_builds_are_told() -> None:
 
 
 async def called(farm: Farm, update: Any, secret: str | None = None, path: str | None = None) -> int:
-    """The status that Telegram gets when it calls with an update."""
+    """The status of the answer to a call of the webhook with an update."""
     told = farm.server.calls("setWebhook")[-1]
     address = told["url"].removeprefix("https://ci/") if path is None else path
     headers = {"x-telegram-bot-api-secret-token": told["secret_token"] if secret is None else secret}
@@ -213,7 +213,7 @@ async def called(farm: Farm, update: Any, secret: str | None = None, path: str |
 
 
 async def test_webhook() -> None:
-    """Telegram is told an address and a secret, neither of which has the token in it; it calls, and is not asked."""
+    """Telegram gets an address and a secret, both without the token; it calls, and is not polled."""
     farm = Farm(useWebhook=True)
     await farm.start()
     await farm.until(lambda: bool(farm.server.calls("setMyCommands")))
@@ -235,7 +235,7 @@ async def test_webhook() -> None:
 
 @pytest.mark.parametrize("form", ["path", "file", "bytes"])
 async def test_certificate(form: str, tmp_path: Path) -> None:
-    """A certificate that Telegram would not trust is sent to it, as a file of a form."""
+    """A self-signed certificate is sent to Telegram, as a file of a form."""
     path = tmp_path / "cert.pem"
     path.write_bytes(b"-----BEGIN CERTIFICATE-----\nMII\n-----END CERTIFICATE-----\n")
     given = {"path": str(path), "file": path.open("rb"), "bytes": path.read_bytes()}
@@ -255,7 +255,7 @@ async def test_certificate(form: str, tmp_path: Path) -> None:
 
 
 async def test_webhook_that_is_not_taken() -> None:
-    """What Telegram says of the address is logged, and it is told again."""
+    """Telegram's refusal of the address is logged, and the registration is repeated."""
     farm = Farm(useWebhook=True)
     farm.server.faults["setWebhook"] = [refusal(400, "bad webhook: an HTTPS URL must be provided")]
     with capturedLogs() as logs:
@@ -266,7 +266,7 @@ async def test_webhook_that_is_not_taken() -> None:
 
 
 async def test_where_commands_are_heard() -> None:
-    """In private, and in groups if they are for this bot; other talk is answered in private only."""
+    """Commands are given in private, or to this bot in groups; other talk is answered in private only."""
     farm = await farm_of()
     assert (await farm.ask("/getid"))["text"] == "Your id is `42`."
     assert "do not know what you mean" in (await farm.ask("good morning"))["text"]
@@ -284,7 +284,7 @@ async def test_where_commands_are_heard() -> None:
 
 
 async def test_who_may() -> None:
-    """Rules know users by their ids, as numbers or texts; buttons give nobody more than commands do."""
+    """Rules have ids of users, as numbers or texts; buttons have the same permissions as commands."""
     farm = await farm_of(authz={"stop": 42, "force": [43], "shutdown": "42"})
     refused = "You may not do that, Ann Doe (42): force"
     assert (await farm.ask("/force build b reason"))["text"] == refused
@@ -299,7 +299,7 @@ async def test_who_may() -> None:
 
 
 async def test_buttons() -> None:
-    """They stand for commands, in at most 64 bytes; Hide takes the message away."""
+    """Buttons have commands of at most 64 bytes; Hide deletes the message."""
     farm = await farm_of(authz={"!": True})
     long = "b" * 60
     brids = [await farm.request(name) for name in ("b one", long)]
@@ -324,7 +324,7 @@ async def test_buttons() -> None:
 
 
 async def test_events_by_button() -> None:
-    """A button turns an event on or off, and all are drawn anew; after a restart it is the same."""
+    """A button toggles an event, and the buttons are redrawn; the state survives a restart."""
     farm = await farm_of()
     asked = labels(await farm.ask("/notify"))
     assert asked["worker: off"] == "/notify on-quiet worker"
@@ -340,7 +340,7 @@ async def test_events_by_button() -> None:
 
 
 async def test_a_command_is_done_once() -> None:
-    """What Telegram has not heard to be done when the master stops is not done again after it."""
+    """A handled update of which Telegram does not know is not handled again after a restart."""
     farm = await farm_of()
     await farm.ask("/hello")
     await farm.asking()
@@ -357,7 +357,7 @@ async def test_a_command_is_done_once() -> None:
 
 
 async def form(farm: Farm) -> list[Any]:
-    """A form; what it is submitted with."""
+    """A form; the submitted values."""
     given: list[Any] = []
     scheduler = ForceScheduler(
         "rel", ["b one"],
@@ -383,7 +383,7 @@ async def form(farm: Farm) -> list[Any]:
 
 
 async def test_a_form() -> None:
-    """One scheduler needs no choice; values are changed by buttons and messages, and then it is built."""
+    """A single scheduler needs no choice; values are changed by buttons and messages; then the build is requested."""
     farm = await farm_of(authz={"force": 42})
     given = await form(farm)
     builder = labels(await farm.ask("/force"))
@@ -440,7 +440,7 @@ async def test_a_server_that_is_busy() -> None:
 
 
 async def test_asking_again() -> None:
-    """After an answer that is no good it asks after retryDelay, then twice as late; the token is in no log."""
+    """After a bad answer the bot polls after retryDelay, then after twice as long; no log has the token."""
     farm = Farm(retryDelay=10)
     farm.server.faults = {
         "getMe": [refusal(401, f"Unauthorized {TOKEN}"), (500, b"no")],
@@ -473,7 +473,7 @@ async def test_asking_again() -> None:
 
 
 async def test_an_update_that_nobody_understands() -> None:
-    """It is logged, and the next one is dealt with."""
+    """A malformed update is logged, and the next one is handled."""
     farm = await farm_of()
     with capturedLogs() as events:
         farm.server.happens(message={"from": {}, "text": "/hello"})
@@ -496,7 +496,7 @@ async def test_a_secret() -> None:
 
 
 async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Long texts are several messages; while nothing can be sent the oldest are left out."""
+    """Long texts are split; while nothing can be sent, the oldest messages are dropped."""
     monkeypatch.setattr(telegramapi, "MAX_TEXT", 10)
     monkeypatch.setattr(telegramapi, "MAX_WAITING", 2)
     farm = await farm_of()
@@ -520,7 +520,7 @@ async def test_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
     ({"authz": {"force": 1.5}}, r"authz \['force'\] must be True, False"),
 ])  # fmt: skip
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read; a wrong token is not shown."""
+    """Mistakes are reported when the configuration is read; a wrong token is not shown."""
     with pytest.raises(ConfigErrors, match=said) as caught:
         TelegramBot(**{"bot_token": TOKEN, **arguments})
     assert "with space" not in str(caught.value)

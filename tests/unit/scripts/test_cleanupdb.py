@@ -17,7 +17,7 @@ from tests.support.databases import database_url, selected_backends
 
 @pytest.mark.parametrize("backend", selected_backends())
 async def test_compact(backend: str, tmp_path: Path) -> None:
-    """What is there stays, and a file becomes smaller by what was removed."""
+    """All rows stay, and a file gets smaller by the removed ones."""
     with database_url(backend, "cleanup", tmp_path) as url:
         with pytest.raises(click.ClickException, match="the database has no table"):
             compact(url, tmp_path)
@@ -39,7 +39,7 @@ async def test_compact(backend: str, tmp_path: Path) -> None:
 
 
 def test_refused(tmp_path: Path) -> None:
-    """A master that runs keeps its database to itself."""
+    """The command is refused while a master runs."""
     (tmp_path / "master.cfg").write_text("c = BuildmasterConfig = {'multiMaster': True}\n")
     with BasedirLock(tmp_path):
         result = CliRunner().invoke(main, ["cleanupdb", str(tmp_path)])

@@ -1,4 +1,4 @@
-"""What the command line says, where no process is needed."""
+"""The command line, without processes of masters."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def run(*arguments: str) -> Result:
 
 
 def test_version() -> None:
-    """--version says which version this is."""
+    """--version shows the version."""
     result = run("--version")
     assert result.exit_code == 0
     assert result.output.startswith(f"Tenfold version: {buildbot.__version__}")
 
 
 def test_help() -> None:
-    """Help lists every command with what it does."""
+    """Help lists all commands with their purposes."""
     output = run("--help").output
     assert all(f"  {name} " in output and text in output for name, (_, text) in COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_commands(name: str) -> None:
-    """Every command has help of its own."""
+    """All commands have a help."""
     result = run(name, "--help")
     assert result.exit_code == 0
     assert f"Usage: main {name} [OPTIONS]" in result.output
@@ -47,7 +47,7 @@ def test_wrong_usage() -> None:
 
 @pytest.mark.parametrize("name", ["start", "stop", "restart", "reconfig", "upgrade-master"])
 def test_no_master(tmp_path: Path, name: str) -> None:
-    """A directory without a master is named, with the command that makes one."""
+    """The error names a directory without a master, and the command that makes one."""
     missing = tmp_path / "missing"
     result = run(name, str(missing))
     assert (result.exit_code, result.output) == (
@@ -73,7 +73,7 @@ def test_reconfig_without_process(tmp_path: Path) -> None:
 
 
 def test_stop_without_process(tmp_path: Path) -> None:
-    """Stopping what does not run is no error, and tidies up after a crash."""
+    """Without a running master the command succeeds, and removes files of a crash."""
     (tmp_path / "master.cfg").touch()
     (tmp_path / "twistd.pid").write_text("1\n")
     result = run("stop", str(tmp_path))
@@ -82,7 +82,7 @@ def test_stop_without_process(tmp_path: Path) -> None:
 
 
 def test_checkconfig(tmp_path: Path) -> None:
-    """checkconfig takes a directory or a file, and fails with every mistake."""
+    """checkconfig takes a directory or a file, and reports all mistakes."""
     file = tmp_path / "master.cfg"
     file.write_text("c = BuildmasterConfig = {'multiMaster': True}\n")
     for given in (tmp_path, file):
@@ -101,7 +101,7 @@ def test_checkconfig(tmp_path: Path) -> None:
 
 
 def test_checkconfig_warns(tmp_path: Path) -> None:
-    """What has no effect is a warning; --quiet leaves it out."""
+    """An option without effect is a warning; --quiet omits it."""
     (tmp_path / "other.cfg").write_text("c = BuildmasterConfig = {'multiMaster': True, 'changeHorizon': 3}\n")
     (tmp_path / "buildbot.tac").write_text("configfile = 'other.cfg'\n")
     result = run("checkconfig", str(tmp_path))
@@ -113,7 +113,7 @@ def test_checkconfig_warns(tmp_path: Path) -> None:
 
 
 def test_create_master_refuses(tmp_path: Path) -> None:
-    """A database URL that is none is refused before anything is made."""
+    """A wrong database URL is refused before anything is made."""
     result = run("create-master", "--db", "nonsense", str(tmp_path / "new"))
     assert result.exit_code == 2
     assert "is not a database URL" in result.output
@@ -121,7 +121,7 @@ def test_create_master_refuses(tmp_path: Path) -> None:
 
 
 def test_other_names() -> None:
-    """A command has the names that scripts of existing installations use."""
+    """Commands have further names, which scripts of existing installations use."""
     assert "read its configuration again" in run("sighup", "--help").output
     assert "--progress_timeout" in run("reconfig", "--help").output
 
@@ -154,7 +154,7 @@ OPTIONS = {
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_of_existing_scripts(name: str) -> None:
-    """Each option that scripts of existing installations give to a command is known, and takes a value or none."""
+    """Commands accept all options of scripts of existing installations, with or without a value."""
     for option in [*OPTIONS[name].split(), "--help", "--version"]:
         known = run(name, *([option.rstrip("="), "1"] if option.endswith("=") else [option]), "--help")
         assert (known.exit_code, known.output.partition(" ")[0]) in ((0, "Usage:"), (0, "Tenfold")), option
@@ -169,7 +169,7 @@ def test_options_of_existing_scripts(name: str) -> None:
     ],
 )
 def test_databases_that_are_none(url: str, complaint: str, tmp_path: Path) -> None:
-    """A database that cannot be used is refused before anything is made."""
+    """An unusable database is refused before anything is made."""
     result = run("create-master", "--db", url, str(tmp_path / "new"))
     assert result.exit_code == 2 and complaint in " ".join(result.output.split())
     assert not (tmp_path / "new").exists()
@@ -186,7 +186,7 @@ def test_databases_that_are_none(url: str, complaint: str, tmp_path: Path) -> No
     ],
 )
 def test_databases(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The forms of ``--db``; the URL stands in the configuration as it is given."""
+    """The forms of ``--db``; the configuration has the URL unchanged."""
     made: list[str] = []
     monkeypatch.setattr(create_master, "upgrade", lambda url, basedir, line: made.append(url))
     directory = tmp_path / "new"
@@ -210,7 +210,7 @@ def test_dataspec(tmp_path: Path) -> None:
 
 
 def test_tryserver(tmp_path: Path) -> None:
-    """A job is put into a maildir whole; without one, or without a job, the message says what is missing."""
+    """A job is put into a maildir completely; errors name what is missing."""
     result = CliRunner().invoke(main, ["tryserver", "--jobdir", str(tmp_path)], input="job")
     assert result.exit_code == 1 and "it has no new and no tmp" in result.output
     for name in ("new", "tmp", "cur"):
@@ -227,7 +227,7 @@ def test_tryserver(tmp_path: Path) -> None:
 
 
 def test_rotation_of_logs(tmp_path: Path) -> None:
-    """How many old logs are kept is a number above 0, or all; anything else is refused before anything is made."""
+    """The number of old logs is above 0, or all; another value is refused before anything is made."""
     for wrong in ("0", "x", "-1"):
         result = run("create-master", "--log-count", wrong, str(tmp_path / "m"))
         assert (result.exit_code, "must be a number above 0, or None" in result.output) == (2, True)

@@ -1,4 +1,4 @@
-"""What `buildbot container` makes of what it finds; `tests/e2e/test_container.py` has the process."""
+"""The preparation of `buildbot container`; `tests/e2e/test_container.py` has its process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def packed(path: Path, **files: str) -> str:
 
 
 def test_fetch(tmp_path: Path) -> None:
-    """A file is the configuration; of an archive all files are taken, without a directory that they share."""
+    """A file is the configuration; an archive is unpacked without a common directory."""
     (tmp_path / "x").write_text("c = 1")
     fetch((tmp_path / "x").as_uri(), tmp_path / "a")
     assert (tmp_path / "a" / "master.cfg").read_text() == "c = 1"
@@ -37,7 +37,7 @@ def test_fetch(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_fetched(tmp_path: Path) -> None:
-    """What is not there, no archive, or one that would write elsewhere, is refused; no token is shown."""
+    """A missing file, no archive, and an archive with paths outside are refused; no token is shown."""
     (tmp_path / "bad.tar.gz").write_text("no archive")
     for url, why in (
         ((tmp_path / "nothing").as_uri(), "cannot be fetched"),
@@ -53,7 +53,7 @@ def test_what_cannot_be_fetched(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["config", "."])
 def test_prepared(tmp_path: Path, place: str) -> None:
-    """A directory gets a buildbot.tac that names the configuration, and keeps the one that it has."""
+    """A directory gets a buildbot.tac with the name of the configuration; an existing one is kept."""
     with pytest.raises(click.ClickException, match="there is no configuration"):
         prepared(tmp_path, tmp_path / "config")
     (tmp_path / place).mkdir(exist_ok=True)
@@ -65,7 +65,7 @@ def test_prepared(tmp_path: Path, place: str) -> None:
 
 
 def test_no_server(tmp_path: Path) -> None:
-    """A server that does not answer in time is an error that says why; a file needs none."""
+    """A server that does not answer in time is an error with its reason; a file needs no server."""
     await_server("sqlite:///state.sqlite", tmp_path, 0)
     with pytest.raises(click.ClickException, match="the database cannot be used"):
         await_server("postgresql://x@127.0.0.1:1/x", tmp_path, 0)

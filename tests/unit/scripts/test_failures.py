@@ -1,4 +1,4 @@
-"""What is known to go wrong gives one message that says what to do."""
+"""Known errors have one message each, with a remedy."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def database(message: str) -> OperationalError:
     ],
 )
 def test_known(reason: Exception, message: str) -> None:
-    """The message is complete without a traceback."""
+    """The message of a known error needs no traceback."""
     assert describe(reason, BASE) == message
     assert is_expected(reason)
 

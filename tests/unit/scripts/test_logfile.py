@@ -10,7 +10,7 @@ from buildbot.scripts.logfile import Follower
 
 
 def test_from_now_on(tmp_path: Path) -> None:
-    """What was there before is left out; a line is given when it is complete."""
+    """Earlier lines are skipped; a line is given when it is complete."""
     log = tmp_path / "twistd.log"
     log.write_text("old\n")
     follower = Follower(log)
@@ -24,7 +24,7 @@ def test_from_now_on(tmp_path: Path) -> None:
 
 
 def test_not_there_yet(tmp_path: Path) -> None:
-    """A log that is made later is followed from its first line."""
+    """A log that is made later is read from its first line."""
     follower = Follower(tmp_path / "twistd.log")
     assert list(follower.lines()) == []
     (tmp_path / "twistd.log").write_text("one\n")
@@ -44,14 +44,14 @@ def test_rotation(tmp_path: Path) -> None:
 
 
 def test_not_text(tmp_path: Path) -> None:
-    """Bytes that are no UTF-8 do not end the following."""
+    """Bytes that are no UTF-8 do not end the reading."""
     follower = Follower(tmp_path / "twistd.log")
     (tmp_path / "twistd.log").write_bytes(b"\xff\n")
     assert list(follower.lines()) == ["\N{REPLACEMENT CHARACTER}"]
 
 
 def test_secrets(tmp_path: Path) -> None:
-    """A secret that was looked up is never in the log, in a traceback neither."""
+    """A secret that was read is never in the log, also not in tracebacks."""
     program = f"""
 from pathlib import Path
 from twisted.logger import Logger

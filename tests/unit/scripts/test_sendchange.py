@@ -13,7 +13,7 @@ from buildbot.scripts import sendchange
 
 @pytest.fixture
 def sent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
-    """What is sent, as ``(host, port, user, password, change)``, from a tree with a file of options."""
+    """The sent change as ``(host, port, user, password, change)``, from a tree with a file of options."""
     calls: list[Any] = []
     monkeypatch.setattr(sendchange, "ask", lambda *args: calls.append((*args[:4], args[5])))  # without the method
     monkeypatch.chdir(tmp_path)
@@ -35,7 +35,7 @@ def options(text: str) -> None:
      ("ci", 1, "change", "changepw", "zoe", "x")),
 ])  # fmt: skip
 def test_defaults(sent: list[Any], text: str, arguments: list[str], found: Any) -> None:
-    """``.buildbot/options`` has them; what the command line says counts more, and other commands' names do not."""
+    """``.buildbot/options`` has defaults, which the command line overrides; names of other commands are ignored."""
     options(text)
     result = CliRunner().invoke(sendchange.command, [*arguments, "file.c"])
     assert result.exit_code == 0, result.output
@@ -51,7 +51,7 @@ def test_defaults(sent: list[Any], text: str, arguments: list[str], found: Any) 
     ("who = x", "NameError"),
 ])  # fmt: skip
 def test_wrong_defaults(sent: list[Any], text: str, said: str) -> None:
-    """Nothing is sent, and the error says what is wrong."""
+    """Nothing is sent, and the error names the mistake."""
     options(text)
     result = CliRunner().invoke(sendchange.command, [])
     assert result.exit_code != 0 and said in result.output

@@ -24,13 +24,13 @@ raise SystemExit
 
 
 def test_absent(tmp_path: Path) -> None:
-    """Without the file everything has its default."""
+    """Without the file all settings have their defaults."""
     assert read(tmp_path) == Settings("master.cfg", 10_000_000, 10, None)
 
 
 @pytest.mark.parametrize("settings", [Settings(), Settings("x.cfg", 0, None, 0o27)])
 def test_round_trip(tmp_path: Path, settings: Settings) -> None:
-    """What is written is read."""
+    """Written settings are read back."""
     (tmp_path / "buildbot.tac").write_text(settings.render())
     assert read(tmp_path) == settings
 

@@ -56,7 +56,7 @@ def git(tmp_path: Path) -> Path:
 
 
 def test_git(git: Path) -> None:
-    """What others have is the upstream of the current branch, or what is named; all that differs is the patch."""
+    """The base is the upstream of the current branch, or a named one; the patch is the whole difference."""
     base = run(git, "git", "rev-parse", "origin/main")
     for branch, revision in ((None, None), ("main", None), (None, base[:10])):
         found = difference("git", git / "sub", branch, revision)
@@ -96,7 +96,7 @@ def test_hg(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("svn") is None, reason="svn is not installed")
 def test_svn(tmp_path: Path) -> None:
-    """What others have is the revision of the working copy."""
+    """The base is the revision of the working copy."""
     run(tmp_path, "svnadmin", "create", "origin")
     url = (tmp_path / "origin").as_uri()
     run(tmp_path, "svn", "checkout", "-q", url, "copy")
@@ -124,7 +124,7 @@ class Strings(NetstringReceiver):
 
 @pytest.mark.parametrize("patch", [b"+\xc3\xa4\n", b"+\xff\n"])
 def test_job(patch: bytes) -> None:
-    """A job's file is version 5, or 6 where the patch is no text."""
+    """A job's file is version 5, or 6 if the patch is no text."""
     reader: Any = Strings()
     reader.makeConnection(StringTransport())
     tree = Difference(None, "abc", patch, 1, None)
@@ -142,7 +142,7 @@ def test_job(patch: bytes) -> None:
 
 
 def test_options_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file that is nearest counts; one that fails, or is somebody else's, ends the command."""
+    """The nearest file is used; one that fails, or belongs to another user, ends the command."""
     here = tmp_path / "a" / "b"
     here.mkdir(parents=True)
     home = tmp_path / "home"
@@ -172,7 +172,7 @@ def invoke(directory: Path, *arguments: str, **more: Any) -> Result:
 
 
 def test_command(git: Path, tmp_path: Path) -> None:
-    """A job reaches a jobdir by a program like ssh; defaults come from the options file; mistakes are said."""
+    """A job reaches a jobdir by a program like ssh; defaults come from the file of options; mistakes are reported."""
     for name in ("new", "cur", "tmp"):
         (tmp_path / "jobs" / name).mkdir(parents=True)
     ssh = tmp_path / "ssh"
@@ -216,7 +216,7 @@ class Referenceable(pb.Referenceable):
 
 
 class Scheduler(pb.Avatar):
-    """A scheduler's side: one request, whose build succeeds or fails."""
+    """The scheduler of the protocol: one request, whose build succeeds or fails."""
 
     def __init__(self, results: int | None) -> None:
         self.results = results
@@ -224,7 +224,7 @@ class Scheduler(pb.Avatar):
         self.finish: Deferred[None] = Deferred()
 
     def requestAvatar(self, name: Any, mind: Any, *interfaces: Any) -> Any:
-        """Everybody who has logged in gets it."""
+        """The scheduler, for each login."""
         return pb.IPerspective, self, lambda: None
 
     def perspective_getAvailableBuilderNames(self) -> list[str]:
@@ -272,7 +272,7 @@ JOB = Job(Difference("main", "abc", b"+x\n", 1, "/r"), builders=["b1"], who="me"
 
 @pytest.mark.parametrize(("results", "code"), [(SUCCESS, 0), (FAILURE, 1)])
 async def test_pb(results: int, code: int) -> None:
-    """A job is handed over, and its builds are followed to their ends, which are the exit code."""
+    """A job is sent, and its builds are followed to their ends, which decide the exit code."""
     scheduler, told = Scheduler(results), list[str]()
     async with connected(scheduler) as client:
         assert await client.builders() == ["b1", "b2"]
@@ -285,7 +285,7 @@ async def test_pb(results: int, code: int) -> None:
 
 
 async def test_pb_without_waiting() -> None:
-    """Without waiting the job is handed over and that is all; a scheduler that refuses it, or the login, is told."""
+    """Without --wait the job is only sent; the refusal of a job or a login is an error."""
     told: list[str] = []
     async with connected(Scheduler(SUCCESS)) as client:
         assert await client.attempt(JOB, False, told.append) == 0

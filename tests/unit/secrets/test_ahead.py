@@ -32,7 +32,7 @@ def config(db_url: Any, *providers: Any) -> MasterConfig:
 
 
 async def test_secrets_are_asked_for(provider: Any) -> None:
-    """A renderable gives the URL; each time that it is asked, for a reconfiguration."""
+    """A renderable gives the URL; its secrets are read at each call."""
     asked = config(util.Interpolate("postgresql://ci:%(secret:password)s@db/ci"), provider)
     for _ in range(2):
         assert await db_url_of(asked, Path("/m"), reactor) == "postgresql://ci:p%40ss%(basedir)s@db/ci"
@@ -50,7 +50,7 @@ async def test_secrets_are_asked_for(provider: Any) -> None:
     ],
 )
 async def test_mistakes(provider: Any, db_url: Any, said: str) -> None:
-    """What comes out wrong is a mistake of the configuration, which says no secret."""
+    """A wrong result is an error of the configuration, which does not show a secret."""
     with pytest.raises(ConfigErrors) as caught:
         await db_url_of(config(db_url, provider), Path("/m"), reactor)
     (message,) = caught.value.errors
@@ -58,7 +58,7 @@ async def test_mistakes(provider: Any, db_url: Any, said: str) -> None:
 
 
 def test_before_the_reactor(tmp_path: Path, provider: Any) -> None:
-    """Commands ask before Twisted's reactor runs, which can run all the same."""
+    """Commands read secrets before Twisted's reactor runs, which can run later."""
     program = f"""
 from pathlib import Path
 from buildbot.config.master import MasterConfig

@@ -1,4 +1,4 @@
-"""A build that uses a secret leaves its value nowhere behind."""
+"""A build that uses a secret stores its value nowhere."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECRET = util.Secret("token")
 
 
 async def harness(*its_steps: Any, script: Any = None) -> StepHarness:
-    """A builder whose master knows the secret."""
+    """A builder whose master has the secret."""
     made = StepHarness(*its_steps, script=script)
     manager = SecretManager(made.master)
     made.master.namedServices = {"secrets": manager}  # type: ignore[attr-defined]
@@ -36,7 +36,7 @@ async def harness(*its_steps: Any, script: Any = None) -> StepHarness:
 
 
 def everything(made: StepHarness) -> Iterator[str]:
-    """All that the database holds, unpacked."""
+    """The content of the database, unpacked."""
     engine = made.master.db.pool.engine
     with engine.connect() as conn:
         raw: Any = conn.connection.dbapi_connection
@@ -52,7 +52,7 @@ def everything(made: StepHarness) -> Iterator[str]:
 
 
 class Tells(ShellMixin, BuildStep):
-    """Tells the secret to everybody who listens."""
+    """Writes the secret to all places that a step can write to."""
 
     renderables = ["token"]
     token = SECRET
@@ -82,7 +82,7 @@ class Tells(ShellMixin, BuildStep):
 
 
 def echo(name: str, args: dict[str, Any]) -> Any:
-    """Prints its arguments, cut into two in the middle of the secret, and in other forms."""
+    """Prints its arguments, split in the middle of the secret, and in other forms."""
     header = f"login {VALUE}\n argv: {['login', VALUE]!r}\n"
     half = len(VALUE) // 2
     return [
@@ -96,7 +96,7 @@ def echo(name: str, args: dict[str, Any]) -> Any:
 
 @pytest.mark.parametrize(("end", "results"), [("", SUCCESS), ("fails", FAILURE), ("breaks", EXCEPTION)])
 async def test_whatever_a_step_does_with_it(end: str, results: int) -> None:
-    """Output, logs, their names, properties, state, links, build data, test results, errors, events: the name only."""
+    """Logs, properties, state, links, build data, test results, errors and events have the name only."""
     made = await harness(
         Tells(end),
         steps.SetProperty(property="p", value=util.Interpolate("x%(secret:token)sx"), name=SECRET, alwaysRun=True),
@@ -115,7 +115,7 @@ async def test_whatever_a_step_does_with_it(end: str, results: int) -> None:
 
 
 async def test_steps_go_on_with_the_value() -> None:
-    """What is stored is the name; a later step renders the value."""
+    """The name is stored; a later step renders the value."""
     made = await harness(
         steps.SetProperty(property="p", value=SECRET),
         steps.ShellCommand(command=["login", util.Property("p")]),
@@ -128,7 +128,7 @@ async def test_steps_go_on_with_the_value() -> None:
 
 @pytest.mark.parametrize("before", range(MAX_LINE_CHARS - len(VALUE), MAX_LINE_CHARS + 2, 5))
 async def test_where_a_long_line_is_cut(before: int) -> None:
-    """A secret that would stand on both sides of the cut is hidden as a whole."""
+    """A secret across the cut of a long line is hidden completely."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         return [("stdout", "x" * before), ("stdout", VALUE[:5]), ("stdout", VALUE[5:] + "y" * 50), ("stdout", "\n")], 0
@@ -142,7 +142,7 @@ async def test_where_a_long_line_is_cut(before: int) -> None:
 
 
 async def test_several_lines() -> None:
-    """Each line of a secret is hidden, in pieces of any size."""
+    """Each line of a secret is hidden, in output of any pieces."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         return [("stdout", "key: first li"), ("stdout", "ne\nsecond"), ("stdout", " line\n")], 0
@@ -154,7 +154,7 @@ async def test_several_lines() -> None:
 
 
 async def test_a_secret_that_is_missing() -> None:
-    """The step ends with an exception that names the secret."""
+    """The step ends with EXCEPTION, which names the secret."""
     made = await harness(steps.ShellCommand(command=["login", util.Secret("nothing")]))
     build = await made.run()
     assert build["results"] == EXCEPTION
@@ -163,7 +163,7 @@ async def test_a_secret_that_is_missing() -> None:
 
 
 def on_this_machine(directory: Path) -> Any:
-    """Runs shell commands here."""
+    """Runs shell commands on this machine."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         (directory / args["workdir"]).mkdir(exist_ok=True)
@@ -178,7 +178,7 @@ def on_this_machine(directory: Path) -> Any:
 
 @pytest.mark.parametrize("path", ["key", "deep/er/key", "~/.ssh/key", "absolute"])
 async def test_files(tmp_path: Path, path: str) -> None:
-    """They are there for the steps between, for the worker's user only, and gone afterwards, though a step failed."""
+    """The files exist for the steps between, for the worker's user only; then they are gone, also after a failure."""
     where = {"~/.ssh/key": tmp_path / "home/.ssh/key", "absolute": tmp_path / "abs"}.get(
         path, tmp_path / "build" / path
     )
@@ -203,6 +203,6 @@ async def test_files(tmp_path: Path, path: str) -> None:
     ([("key", 1)], "the value must be a text or util.Secret, not int"),
 ])  # fmt: skip
 def test_mistakes_with_files(files: Any, said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors, match=said):
         BuildFactory().addSteps([], withSecrets=files)

@@ -1,4 +1,4 @@
-"""Providers of secrets, and who asks them."""
+"""Providers of secrets, and their manager."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ from buildbot.util.httpclient import HttpClient, UnexpectedAnswerError
 
 
 class InMemory(SecretProviderBase):
-    """Has what it is given."""
+    """A provider with the given secrets."""
 
     def checkConfig(self, values: dict[str, Any]) -> None:
-        """Anything."""
+        """Any arguments."""
 
     async def reconfigService(self, values: dict[str, Any]) -> None:  # type: ignore[override]
         self.values = values
@@ -54,7 +54,7 @@ async def asking(*providers: SecretProviderBase, http: HttpClient | None = None)
 
 
 async def test_the_first_that_knows_it() -> None:
-    """Providers are asked in order; with none that knows it, the error names the secret."""
+    """Providers are asked in their order; if none has the secret, the error names it."""
     manager, properties = await asking(InMemory({"a": "1"}, name="x"), InMemory({"a": "2", "b": "3"}, name="y"))
     assert await properties.render([Secret("a"), Secret("b")]) == ["1", "3"]
     details = await manager.get("b")
@@ -69,7 +69,7 @@ async def test_the_first_that_knows_it() -> None:
 
 
 async def test_interpolate() -> None:
-    """``%(secret:name)s`` is the value; names may have what Vault's have; a missing one is an error, default or not."""
+    """``%(secret:name)s`` is the value; names may be those of Vault; a missing secret is always an error."""
     manager, properties = await asking(InMemory({"a": "1", "path/to|key": "2", "path:key": "3"}))
     text = Interpolate("%(secret:a)s %(secret:path/to|key)s %(secret:path:key)s %(secret:a:+yes)s %(secret:a:-no)s")
     assert await properties.render(text) == "1 2 3 yes 1"
@@ -84,19 +84,19 @@ async def test_interpolate() -> None:
 
 
 async def test_without_providers() -> None:
-    """A secret that nobody can be asked for is an error that says so."""
+    """A secret without any provider is an error with a message."""
     with pytest.raises(KeyError, match="secretsProviders"):
         await Properties().render(Secret("a"))
 
 
 def file(directory: Path, name: str, content: bytes, mode: int = 0o600) -> None:
-    """A file of a secret."""
+    """A file with a secret."""
     (directory / name).write_bytes(content)
     (directory / name).chmod(mode)
 
 
 async def test_files(tmp_path: Path) -> None:
-    """Line ends at the end go, blanks stay; a file is read at each use; other names are never paths."""
+    """Line ends at the end are removed, blanks are not; a file is read at each use; names are never paths."""
     for name, content in {"a": b"one \r\n\n", "b": "zwö".encode(), ".dot": b"three\n", "empty": b"\n"}.items():
         file(tmp_path, name, content)
     (tmp_path / "directory").mkdir()
@@ -114,7 +114,7 @@ async def test_files(tmp_path: Path) -> None:
 
 
 async def test_suffixes(tmp_path: Path) -> None:
-    """Only files that end so are secrets, without the ending; two files of one secret are a mistake."""
+    """Only files with a suffix are secrets, named without it; two files of one secret are a mistake."""
     file(tmp_path, "a.txt", b"1")
     file(tmp_path, "b.pw", b"2")
     file(tmp_path, "open", b"3", 0o644)
@@ -130,7 +130,7 @@ async def test_suffixes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", [0o644, 0o604, 0o601])
 async def test_files_that_others_may_read(tmp_path: Path, mode: int) -> None:
-    """They are refused when the configuration is read, and when they are used."""
+    """They are refused when the configuration is read, and at each use."""
     manager, properties = await asking(SecretInAFile(str(tmp_path)))
     file(tmp_path, "a", b"hush", mode)
     with pytest.raises(ConfigErrors, match=rf"Permissions {oct(mode)} on file a are too open\. It is required"):
@@ -142,7 +142,7 @@ async def test_files_that_others_may_read(tmp_path: Path, mode: int) -> None:
 
 
 async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    """The error has neither the content nor a part of it."""
+    """The error has no part of the content."""
     manager, properties = await asking(SecretInAFile(str(tmp_path)))
     file(tmp_path, "binary", b"hush\xff")
     with pytest.raises(ValueError, match="binary is not UTF-8 text") as caught:
@@ -154,7 +154,7 @@ async def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 async def test_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first line of what the program prints; if it fails, the next provider is asked."""
+    """The value is the first line of the output; if the program fails, the next provider is asked."""
     program = tmp_path / "pass"
     program.write_text(
         '#!/bin/sh\n[ "$1" = web/token ] || exit 1\n'
@@ -172,7 +172,7 @@ async def test_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Vault(Resource):
-    """Enough of Vault: logins of roles, tokens that end, documents of both versions."""
+    """An imitation of Vault: logins of roles, tokens that expire, documents of both versions."""
 
     isLeaf = True
 
@@ -201,7 +201,7 @@ class Vault(Resource):
 
 
 async def test_vault() -> None:
-    """Both versions; the delimiter may be escaped; what is not there is the next provider's."""
+    """Both versions are read; a delimiter may be escaped; for a missing document the next provider is asked."""
     vault = Vault()
     http = HttpClient(real_reactor, RequestTraversalAgent(vault))  # type: ignore[no-untyped-call]
     token = VaultAuthenticatorToken("fixed")
@@ -223,7 +223,7 @@ async def test_vault() -> None:
 
 
 async def test_vault_roles() -> None:
-    """A role logs in at the first use, and again when its token is no longer good."""
+    """A role logs in at the first use, and again when its token has expired."""
     vault = Vault()
     http = HttpClient(real_reactor, RequestTraversalAgent(vault))  # type: ignore[no-untyped-call]
     role = VaultAuthenticatorApprole("role", "id")
@@ -244,14 +244,14 @@ async def test_vault_roles() -> None:
     ({"path_escape": ""}, "path_escape must be one character"),
 ])  # fmt: skip
 def test_mistakes_with_vault(arguments: dict[str, Any], said: str) -> None:
-    """They are found when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     right = {"vault_server": "http://vault", "authenticator": VaultAuthenticatorToken("x")}
     with pytest.raises(ConfigErrors, match=said):
         HashiCorpVaultKvSecretProvider(**{**right, **arguments})
 
 
 def test_providers_as_plugins_write_them() -> None:
-    """One that takes its arguments in ``reconfigService`` is checked against those."""
+    """The arguments of a provider with ``reconfigService`` are checked against its signature."""
 
     class Own(SecretProviderBase):
         def reconfigService(self, values: dict[str, str], prefix: str = "") -> None:  # type: ignore[override]

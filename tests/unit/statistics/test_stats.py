@@ -33,7 +33,7 @@ from buildbot.test.reporters import HttpRecorder, ReporterHarness
 
 
 class Memory(StatsStorageBase):
-    """Keeps what it is given; fails as the test says."""
+    """A store that keeps its values, and fails as the test says."""
 
     def __init__(self, *captures: Any) -> None:
         self.captures = captures
@@ -47,7 +47,7 @@ class Memory(StatsStorageBase):
 
 
 class Direct(Memory):
-    """The same without a thread."""
+    """The same store, without a thread."""
 
     async def post(self, service: Any, points: Any) -> None:
         for point in points:
@@ -118,7 +118,7 @@ async def test_password_is_a_secret() -> None:
 
 
 def test_lines() -> None:
-    """What has a meaning in a line is escaped; values have the types of InfluxDB."""
+    """Special characters of a line are escaped; values have InfluxDB's types."""
     point = Point('a,b c=d"', {"k,= ": 'x"\\y\nz', "t": True, "i": -3, "f": 0.5}, {"n": "a\nb\\", "e": ""}, 1.5)
     assert line(point) == (
         'a\\,b\\ c=d",e=\\ ,n=a\\ b\\\\  k\\,\\=\\ ="x\\"\\\\y\nz",t=true,i=-3i,f=0.5 1500'.replace("\\\\  k", "\\  k")
@@ -177,7 +177,7 @@ async def test_own_figures() -> None:
 
 
 async def test_callbacks_that_fail() -> None:
-    """They are logged by name; the other captures go on."""
+    """They are logged by name; other captures are not affected."""
     store = Memory(
         CaptureBuildDuration("b one", callback=lambda start, end: 1 / 0),
         CaptureDataAllBuilders("size", lambda data: 5),
@@ -198,7 +198,7 @@ async def test_callbacks_that_fail() -> None:
 
 
 async def test_out_of_reach() -> None:
-    """What cannot be stored now is stored later, and once with those stores that have it."""
+    """Figures that cannot be stored now are stored later, and only once in stores that have them."""
     clock = Clock()
     answers = [(503, b"busy"), (404, b"no such database"), (204, b"")]
     server = HttpRecorder(lambda request: answers.pop(0))
@@ -218,7 +218,7 @@ async def test_out_of_reach() -> None:
 
 
 async def test_not_taken() -> None:
-    """A point that the server does not take is given up and logged with what it says; the next one is sent."""
+    """A point that the server refuses is given up and logged with its message; the next one is sent."""
     answers = [(400, b"field type conflict"), (204, b"")]
     server = HttpRecorder(lambda request: answers.pop(0))
     farm = await started(influx(CaptureBuildDurationAllBuilders()), server=server)
@@ -232,7 +232,7 @@ async def test_not_taken() -> None:
 
 
 async def test_reconfiguration() -> None:
-    """New captures count from the next build on; a service without any hears nothing."""
+    """New captures apply to later builds; a service without captures reads no events."""
     first, second = Memory(CaptureBuildDurationAllBuilders()), Memory(CaptureDataAllBuilders("x"))
     farm = await started(first)
     await farm.manager.configure([StatsService([second])])
@@ -266,14 +266,14 @@ async def test_reconfiguration() -> None:
     ],
 )
 def test_mistakes(make: Callable[[], Any], complaint: str) -> None:
-    """Each is named when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert complaint.replace(" 'x'", "") in "; ".join(caught.value.errors)
 
 
 async def test_subclasses_must_define_their_methods() -> None:
-    """A capture has to define `figures`, and a store `thd_postStatsValue`."""
+    """A capture must define `figures`, and a store `thd_postStatsValue`."""
     with pytest.raises(NotImplementedError, match=r"Capture must define figures\(\)"):
         await Capture().figures(None, {})
     with pytest.raises(NotImplementedError, match=r"StatsStorageBase must define thd_postStatsValue\(\)"):

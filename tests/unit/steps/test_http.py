@@ -1,4 +1,4 @@
-"""Steps that ask a web server, which is in memory here."""
+"""Steps that send HTTP requests, to a server in memory."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.support.reactor import reactor
 
 
 class Server(Resource):
-    """Answers by a function, and remembers what it was asked."""
+    """Answers by a function, and keeps the requests."""
 
     isLeaf = True
 
@@ -65,7 +65,7 @@ async def test_methods() -> None:
 
 
 async def test_what_is_sent_and_logged() -> None:
-    """Everything may be a renderable; the log shows request and answer, but no passwords."""
+    """All arguments may be renderables; the log shows request and answer without passwords."""
 
     def answer(request: Any) -> bytes:
         request.setHeader(b"content-type", b"text/plain; charset=latin-1")
@@ -96,7 +96,7 @@ async def test_what_is_sent_and_logged() -> None:
 
 
 async def test_files_and_login() -> None:
-    """Files of a form, and a user with a password."""
+    """Files of a form, and user and password, are sent."""
     server = Server()
     _, (row,) = await run(server, POST("http://there/", auth=("jo", Property("none"))))
     assert row["results"] == FAILURE and "auth must be (user, password)" in row["state_string"] and not server.asked
@@ -113,7 +113,7 @@ async def test_files_and_login() -> None:
 
 @pytest.mark.parametrize("status", [301, 399, 400, 404, 500])
 async def test_status(status: int) -> None:
-    """A status of 400 and more is a failure."""
+    """A status of 400 or more is a failure."""
 
     def answer(request: Any) -> bytes:
         request.setResponseCode(status)
@@ -127,7 +127,7 @@ async def test_status(status: int) -> None:
 
 @pytest.mark.parametrize(("follow", "asked"), [(None, ["/", "/there"]), (True, ["/", "/there"]), (False, ["/"])])
 async def test_redirects(follow: bool | None, asked: list[str]) -> None:
-    """A GET goes to where the server points, unless it is told not to."""
+    """A GET follows redirects, unless ``allow_redirects`` is False."""
 
     def answer(request: Any) -> bytes:
         if request.uri == b"/":
@@ -140,7 +140,7 @@ async def test_redirects(follow: bool | None, asked: list[str]) -> None:
 
 
 async def test_redirects_of_other_methods() -> None:
-    """They go on as GET, if that is wanted."""
+    """Other methods follow redirects as GET, if ``allow_redirects`` is True."""
 
     def answer(request: Any) -> bytes:
         if request.uri == b"/":
@@ -153,7 +153,7 @@ async def test_redirects_of_other_methods() -> None:
 
 
 async def test_hooks() -> None:
-    """Functions get the answer, and may give another one, or a Deferred; what they raise ends the step."""
+    """Hooks get the answer, and may return another one, or a Deferred; their exceptions fail the step."""
     seen: list[Any] = []
 
     class Other:
@@ -178,7 +178,7 @@ async def test_hooks() -> None:
 
 
 async def test_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer of any size goes to the log as it comes, and waits while the log is full."""
+    """An answer of any size is written to the log as it arrives, and pauses while the log is full."""
     monkeypatch.setattr("buildbot.util.httpclient.MAX_BYTES", 10)
     monkeypatch.setattr("buildbot.process.logwriter.MAX_BACKLOG_CHARS", 20_000)
     line = "ü" * 60 + "\n"
@@ -201,7 +201,7 @@ async def test_streamed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_stop_of_a_stream() -> None:
-    """An answer that never ends is ended when its build is stopped; what came is in the log."""
+    """An endless answer ends when its build is stopped; the part that arrived is in the log."""
     gone: list[Any] = []
 
     def answer(request: Any) -> Any:
@@ -233,7 +233,7 @@ async def test_stop_of_a_stream() -> None:
 
 
 async def test_proxies() -> None:
-    """A request goes by the proxy that is for its server."""
+    """A request uses the proxy for its server."""
     server = Server()
     port = reactor.listenTCP(0, Site(server), interface="127.0.0.1")
     proxy = f"http://jo:{{}}@127.0.0.1:{port.getHost().port}"
@@ -249,7 +249,7 @@ async def test_proxies() -> None:
 
 
 async def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An answer that would not fit into memory fails the step."""
+    """An answer that is too large for memory fails the step."""
     farm, (row,) = await run(Server(lambda request: b"x" * 11_000_000), GET("http://there/"))
     assert row["results"] == FAILURE
     assert row["state_string"] == "Requested: the answer has more than 10485760 bytes (failure)"
@@ -257,14 +257,14 @@ async def test_too_large(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_no_answer() -> None:
-    """A server that does not answer in time fails the step, which says why."""
+    """A server that does not answer in time fails the step, with the reason."""
     farm, (row,) = await run(Server(lambda request: NOT_DONE_YET), GET("http://there/", timeout=(0.01, 0.01)))
     assert (row["results"], row["state_string"]) == (FAILURE, "Requested: no complete answer within 0.02 s (failure)")
     assert "eGET http://there/: no complete answer" in farm.master.text(2, "log")
 
 
 async def test_refused() -> None:
-    """So does one that is not there."""
+    """A refused connection fails the step, with the reason."""
     farm = StepHarness(GET("http://127.0.0.1:1/"))
     row = await farm.run()
     await farm.master.httpservice.close()
@@ -272,7 +272,7 @@ async def test_refused() -> None:
 
 
 async def test_stop() -> None:
-    """A request that is under way ends when its build is stopped."""
+    """A running request ends when its build is stopped."""
     farm = harness(Server(lambda request: NOT_DONE_YET), GET("http://there/"))
     await farm.start()
     await farm.build()
@@ -311,7 +311,7 @@ async def test_stop() -> None:
     ],
 )
 def test_mistakes(make: Any, complaint: str) -> None:
-    """Wrong arguments are errors of the configuration that name them, and no password."""
+    """Wrong arguments are errors of the configuration that name them, without passwords."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert complaint in str(caught.value) and "secret" not in str(caught.value)

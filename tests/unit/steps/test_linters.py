@@ -1,4 +1,4 @@
-"""Steps that read what programs find or test."""
+"""Steps that read the output of linters and of test programs."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def properties_of(farm: StepHarness, prefix: str) -> dict[str, Any]:
     ],
 )  # fmt: skip
 async def test_cppcheck(lines: list[str], rc: int, results: int, text: str, properties: dict[str, int]) -> None:
-    """What it finds is counted by kind; an error fails the step."""
+    """Findings are counted by kind; an error fails the step."""
     step = Cppcheck(binary="cpp", source=["a", Property("buildername")], enable=["all", "style"], inconclusive=True,
                     extra_args=["-q"])  # fmt: skip
     farm, row = await run(step, *lines, rc=rc)
@@ -163,7 +163,7 @@ PASSED = ["test_a ... [OK]", "", "Ran 4 tests in 0.1s", ""]
     ],
 )  # fmt: skip
 async def test_trial(lines: list[str], rc: int, results: int, text: str) -> None:
-    """How many tests there were and how they ended is read from trial's report."""
+    """The numbers of tests by result are read from trial's report."""
     farm, row = await run(Trial(tests="a.test", testpath=None), *lines, rc=rc)
     assert (row["results"], row["state_string"]) == (results, text)
     assert command_of(farm) == ["trial", "--reporter=bwverbose", "a.test"]
@@ -172,7 +172,7 @@ async def test_trial(lines: list[str], rc: int, results: int, text: str) -> None
 
 
 async def test_trial_arguments() -> None:
-    """The command line and the watched files that the arguments make."""
+    """The arguments give the command line and the watched files."""
     step = Trial(
         python=["python3", "-W"], trial="t", trialMode=["-v"], trialArgs=["-x"], testpath="lib", tests=["a", "b"],
         recurse=True, reactor="poll", randomly=True, jobs=2, env={"PYTHONPATH": "older"},
@@ -206,7 +206,7 @@ async def test_trial_arguments() -> None:
     ],
 )  # fmt: skip
 async def test_subunit(lines: list[str], rc: int, results: int, text: str) -> None:
-    """Tests are counted by how they ended; what is said about one is not taken for others."""
+    """Tests are counted by result; details of a test are not taken for other tests."""
     farm, row = await run(SubunitShellCommand(command="x"), *lines, rc=rc)
     assert (row["results"], row["state_string"]) == (results, text)
     if lines[0] == "test: a" and results == FAILURE:
@@ -225,7 +225,7 @@ async def test_subunit(lines: list[str], rc: int, results: int, text: str) -> No
     ],
 )
 async def test_hlint(lines: list[str], rc: int, results: int, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The changed documents are checked, and findings are warnings; without such a file nothing runs."""
+    """Changed documents are checked, and findings are warnings; without changed documents the step is skipped."""
     files = ["a.xhtml", "sandbox/b.xhtml", "c.py"]
     monkeypatch.setattr(Build, "allFiles", lambda build: files)
     farm, row = await run(HLint(python="python2"), *lines, rc=rc)
@@ -268,7 +268,7 @@ def commands(factory: Any) -> list[tuple[str, Any]]:
 
 
 def test_factories() -> None:
-    """The steps of the usual kinds of projects; None leaves one out."""
+    """The steps of the factories; None leaves a step out."""
     source = ShellCommand(command="get it")
     assert commands(GNUAutoconf(source, configureEnv={"CC": "cc"}, configureFlags=["--x"], reconf=True)) == [
         ("autoreconf", ["autoreconf", "-si"]), ("configure", ["./configure", "--x"]), ("compile", ("make", "all")),

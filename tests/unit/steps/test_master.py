@@ -1,4 +1,4 @@
-"""Steps that ask nothing of the worker; programs are real ones."""
+"""Steps that run on the master, with real programs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def test_master_shell_command(tmp_path: Path) -> None:
 
 
 async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment is the one that is given, or the master's, which the log does not show."""
+    """The program has the given environment, or the master's, which the log does not show."""
     monkeypatch.setenv("TOKEN_OF_THE_MASTER", "hidden")
     (tmp_path / "sub").mkdir()
     env = {"A": ["x", "${TOKEN_OF_THE_MASTER}"], "B": "${NONE_SUCH}b", "C": None, "PATH": "/bin:/usr/bin", "N": 5}
@@ -72,7 +72,7 @@ async def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     ],
 )
 async def test_failure(arguments: dict[str, Any], text: str, build: str, header: str) -> None:
-    """How a program failed is said in the texts of step and build, and at the log's end; a failure halts the build."""
+    """The texts of step and build, and the log, say how a program failed; a failure halts the build."""
     farm, rows = await run(MasterShellCommand(**arguments), SetProperty("never", 1))
     assert [(row["state_string"], row["results"]) for row in rows] == [(text, FAILURE)]
     assert farm.master.build(1)["state_string"] == f"failed {build}"
@@ -80,7 +80,7 @@ async def test_failure(arguments: dict[str, Any], text: str, build: str, header:
 
 
 async def test_program_that_ignores_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs too long and ignores that it is told so is killed, with all that it started."""
+    """A program that runs too long and ignores SIGTERM is killed, with its child processes."""
     monkeypatch.setattr("buildbot.steps.master.KILL_AFTER_S", 0.05)
     monkeypatch.setattr("buildbot.steps.master.DRAIN_S", 1000)
     command = "trap '' TERM; sleep 100 & sleep 100; sleep 100"
@@ -90,7 +90,7 @@ async def test_program_that_ignores_its_end(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_output_held_open(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that leaves something running behind ends the step all the same."""
+    """The step ends with its program, also if a child process keeps the output open."""
     monkeypatch.setattr("buildbot.steps.master.DRAIN_S", 0.01)
     farm, (row,) = await run(MasterShellCommand(command="sleep 3 & echo done"))
     assert row["results"] == SUCCESS and "odone\n" in farm.master.text(2)
@@ -118,25 +118,25 @@ async def test_stop(signal: str) -> None:
     ],
 )
 async def test_cannot_start(arguments: dict[str, Any], said: str) -> None:
-    """What cannot be started is an EXCEPTION with the reason."""
+    """A program that cannot be started is an EXCEPTION with the reason."""
     farm, (row,) = await run(MasterShellCommand(**arguments))
     assert row["results"] == EXCEPTION and said in farm.master.text(2, "err.text")
 
 
 async def test_words_of_a_command() -> None:
-    """Lists in a list are spread out, and numbers, such as those of properties, become texts."""
+    """Lists in a list are flattened, and numbers become texts."""
     farm, (row,) = await run(MasterShellCommand(command=["echo", [Property("buildnumber"), ["x"]], 1.5]))
     assert row["results"] == SUCCESS and "o1 x 1.5\n" in farm.master.text(2)
 
 
 async def test_terminal() -> None:
-    """With a terminal of its own, what it writes comes as output."""
+    """The output of a program in a terminal is logged."""
     farm, (row,) = await run(MasterShellCommand(command="test -t 1 && echo yes >&2", usePTY=True))
     assert row["results"] == SUCCESS and "oyes" in farm.master.text(2)
 
 
 async def test_much_output(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that writes faster than can be stored is held back, and nothing is lost."""
+    """A program that writes faster than the log is stored is paused, and no output is lost."""
     monkeypatch.setattr("buildbot.process.logwriter.MAX_BACKLOG_CHARS", 10_000)
     farm, (row,) = await run(MasterShellCommand(command="seq 10000"))
     assert row["results"] == SUCCESS
@@ -145,7 +145,7 @@ async def test_much_output(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_properties() -> None:
-    """Properties are set, under the name of the step's class as their source."""
+    """Properties are set, with the name of the step's class as source."""
     farm, rows = await run(
         SetProperty("a", "1"),
         SetProperties({"b": [Property("a")]}, name="mine"),
@@ -158,14 +158,14 @@ async def test_properties() -> None:
 
 
 async def test_log_renderable() -> None:
-    """A value is written as Python shows it."""
+    """A value is written in Python's form."""
     farm, (row,) = await run(LogRenderable({"b": Property("buildername"), "a": ["x" * 60, "y" * 60]}))
     assert row["state_string"] == "Logged"
     assert farm.master.text(2, "Output") == f"{{'a': ['{'x' * 60}',\n       '{'y' * 60}'],\n 'b': 'b'}}\n"
 
 
 async def test_assert() -> None:
-    """A value that is not true fails the step, which says what it checked."""
+    """A value that is not true fails the step; its text names the check."""
     farm, rows = await run(
         Assert(Property("buildername") == "b"),
         Assert(Property("none")),
@@ -180,7 +180,7 @@ async def test_assert() -> None:
 
 
 class CommandLater(MasterShellCommand):
-    """Sets its command as subclasses of existing configurations do."""
+    """Sets its command after ``__init__``, as subclasses of existing configurations do."""
 
     def __init__(self, later: Any, **kwargs: Any) -> None:
         super().__init__("", **kwargs)
@@ -188,7 +188,7 @@ class CommandLater(MasterShellCommand):
 
 
 async def test_command_set_later() -> None:
-    """A subclass may set the command afterwards; without one it is a mistake of the configuration."""
+    """A subclass may set the command after ``__init__``; without one it is an error of the configuration."""
     _, (row,) = await run(CommandLater("true"))
     assert row["results"] == SUCCESS
     with pytest.raises(ConfigErrors, match="CommandLater: command must be a text"):

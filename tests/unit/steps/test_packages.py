@@ -35,7 +35,7 @@ def commands(farm: StepHarness) -> list[Any]:
 
 
 async def test_rpmbuild() -> None:
-    """The command line, in the order of its definitions; numbers of releases rise."""
+    """The command line has the definitions in order; numbers of releases rise."""
     step = RpmBuild(
         specfile="a b.spec",
         topdir="`pwd`/t",
@@ -63,7 +63,7 @@ async def test_rpmbuild() -> None:
 
 
 async def test_rpmlint() -> None:
-    """The command line; the exit code decides."""
+    """The arguments give the command line; the exit status is the result."""
     farm, row = await run(RpmLint(fileloc=Property("buildername"), config="c"), "E: x")
     assert commands(farm) == [["rpmlint", "-i", "-f", "c", "b"]] and row["results"] == SUCCESS
 
@@ -102,7 +102,7 @@ async def test_lintian(lines: list[str], rc: int, results: int, logs: list[str])
 
 @pytest.mark.parametrize("age", [None, 0, 100_000])
 async def test_pbuilder(age: int | None) -> None:
-    """The base system is made if it is not there, and brought up to date if it is old."""
+    """A missing base system is made, and an old one is updated."""
     found = None if age is None else (0o100644, *range(7), time.time() - age, 0)
     step = DebPbuilder(
         architecture="i386", distribution="sid", mirror="m", othermirror=["o", "p"],
@@ -128,7 +128,7 @@ async def test_pbuilder(age: int | None) -> None:
 
 
 async def test_base_that_cannot_be_made() -> None:
-    """Without a base system there is no build."""
+    """Without a base system the step fails."""
     farm, row = await run(UbuCowbuilder(), rc=1)
     assert (row["results"], row["state_string"]) == (FAILURE, "pbuilder create failed: exit code 1 (failure)")
     ((*_, mirror, components_flag, components),) = [command[-4:] for command in commands(farm)]
@@ -140,7 +140,7 @@ async def test_base_that_cannot_be_made() -> None:
 
 
 async def test_kinds_of_builders() -> None:
-    """What each kind calls."""
+    """Each kind calls its own program."""
     for step, program, option, suffix in (
         (DebCowbuilder(), "cowbuilder", "--basepath", ".cow/"),
         (UbuPbuilder(), "pbuilder", "--basetgz", ".tgz"),

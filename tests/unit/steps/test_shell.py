@@ -40,7 +40,7 @@ def prints(*lines: str, rc: int = 0) -> Any:
 
 
 async def test_defaults() -> None:
-    """What each step runs, shows and means for the build where nothing is said."""
+    """The defaults of each step: command, texts, and the effect of a failure."""
     farm, rows = await run(Configure(), Compile(), Test(), script=lambda name, args: ([], 0))
     assert [args["command"] for _, args in farm.connection.started] == [
         ["./configure"], ["make", "all"], ["make", "test"]
@@ -135,7 +135,7 @@ GROUPS = {
     ],
 )
 async def test_suppressions(arguments: dict[str, Any], counted: list[int]) -> None:
-    """Warnings that a suppression covers do not count: by file, with make's directories, by text and by line."""
+    """Warnings are suppressed by file, also below make's directories, by text and by line."""
     farm, (row,) = await run(Compile(**arguments), script=prints(*OUTPUT))
     assert row["results"] == (WARNINGS if counted else SUCCESS)
     assert farm.master.build(1)["properties"]["warnings-count"] == (len(counted), "WarningCountingShellCommand")
@@ -157,7 +157,7 @@ async def test_suppressions(arguments: dict[str, Any], counted: list[int]) -> No
     ],
 )
 async def test_suppression_file(content: str | None, counted: int | None, said: str) -> None:
-    """Suppressions may stand in a file on the worker; what is wrong in it is told with its line."""
+    """A file on the worker may have suppressions; a mistake in it is reported with its line."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         if name == "shell":
@@ -177,7 +177,7 @@ async def test_suppression_file(content: str | None, counted: int | None, said: 
 
 @pytest.mark.parametrize(("most", "results"), [(3, WARNINGS), (2, FAILURE), (0, FAILURE)])
 async def test_max_warn_count(most: int, results: int) -> None:
-    """More warnings than are allowed are a failure, exactly so many are not; the count goes on over the build."""
+    """More warnings than ``maxWarnCount`` are a failure; the property counts over the build."""
     farm, rows = await run(
         Compile(maxWarnCount=most, haltOnFailure=False), Compile(warningPattern="z"), script=prints(*OUTPUT)
     )
@@ -186,14 +186,14 @@ async def test_max_warn_count(most: int, results: int) -> None:
 
 
 async def test_flood_of_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of endless warnings some are kept, and all are counted."""
+    """Of very many warnings a part is kept, and all are counted."""
     monkeypatch.setattr(f"{COMMANDS}.MAX_WARNINGS_CHARS", 30)
     farm, _ = await run(Compile(), script=prints(*["warning: again"] * 1000))
     assert farm.master.text(2, "warnings (1000)") == "warning: again\n" * 2 + "… and 998 more\n"
 
 
 async def test_own_evaluation() -> None:
-    """A subclass decides what a command meant, when its log is read and its summary made."""
+    """A subclass decides the result, after the log was read and the summary was made."""
     order: list[str] = []
 
     class Mine(Test):
@@ -230,7 +230,7 @@ async def test_own_evaluation() -> None:
     ],
 )  # fmt: skip
 async def test_perl(lines: tuple[str, ...], rc: int, text: str, results: int) -> None:
-    """What older and newer versions of prove print is understood."""
+    """The output of older and newer versions of prove is read."""
     farm, (row,) = await run(PerlModuleTest(), script=prints(*lines, rc=rc))
     assert (row["state_string"], row["results"]) == (text, results)
     assert farm.connection.started[0][1]["command"] == ["prove", "--lib", "lib", "-r", "t"]
@@ -253,7 +253,7 @@ async def test_tree_size(output: str, rc: int, text: str, results: int) -> None:
 
 
 async def test_set_property_from_command() -> None:
-    """What is set is said; of a command with warnings too; streams count as they are asked for."""
+    """The step's text names the property, also for a command with warnings; streams are used as configured."""
     both = [("stdout", "out\n"), ("stderr", "err\n")]
     farm, rows = await run(
         SetPropertyFromCommand("a", command="x", decodeRC={0: WARNINGS}),
@@ -275,7 +275,7 @@ async def test_set_property_from_command() -> None:
 
 
 async def test_cmake() -> None:
-    """The command line that the arguments make."""
+    """The arguments give the command line."""
     step = CMake(
         path=Interpolate("../%(prop:buildername)s"), generator="Ninja",
         definitions={"A": "1", "B": Property("buildername")}, options=["--fresh"], cmake="/usr/bin/cmake",
@@ -321,14 +321,14 @@ def by_command(codes: dict[str, int]) -> Any:
     ],
 )  # fmt: skip
 async def test_sequence(commands: Any, ran: list[str], results: int, text: str) -> None:
-    """Commands run in turn; the flags of each say what its failure means, and whether the next one runs."""
+    """Commands run in order; the flags of each decide the effect of its failure."""
     farm, (row,) = await run(ShellSequence(commands=commands), script=by_command({"bad": 1}))
     assert [args["command"] for _, args in farm.connection.started] == ran
     assert (row["results"], row["state_string"]) == (results, text)
 
 
 async def test_logs_of_a_sequence() -> None:
-    """Output goes to the log that each command names, or nowhere; two commands may share a log."""
+    """Each command names the log of its output, or none; two commands may share a log."""
     step = ShellSequence(
         [ShellArg("a", logname="l"), ShellArg("b"), ShellArg("c", logname="l"), ShellArg("d", logname="m")],
         workdir="dir", env={"X": "1"}, logfiles={"w": "w.log"}, lazylogfiles=True,
@@ -341,7 +341,7 @@ async def test_logs_of_a_sequence() -> None:
 
 
 async def test_sequence_of_a_subclass() -> None:
-    """A subclass makes its commands when it runs, says which are run, and what is shown."""
+    """A subclass makes its commands when it runs, selects those that run, and makes the text."""
 
     class Mine(ShellSequence):
         async def run(self) -> int:
@@ -361,7 +361,7 @@ async def test_sequence_of_a_subclass() -> None:
 
 
 async def test_wrong_sequence() -> None:
-    """What is no list of commands is an error of the configuration, or of the step where it is known only then."""
+    """A wrong list of commands is an error of the configuration, or of the step if it is rendered."""
     for make, complaint in (
         (lambda: ShellSequence(commands=[["make"]]), "commands element 1 must be a util.ShellArg, not ['make'] (list)"),
         (lambda: ShellSequence(commands="make"), "commands must be a list, not 'make'"),

@@ -1,4 +1,4 @@
-"""Files that go from the worker to the master and back, also with a worker that wants to do harm."""
+"""Steps that transfer files between worker and master, also with malicious workers."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def tar(mode: str = "w", /, **files: bytes) -> bytes:
 
 
 def sends(*blocks: Any, rc: int = 0, end: bool = True, times: Any = None) -> Script:
-    """An agent that uploads these blocks, whatever it is asked for."""
+    """An agent that uploads these blocks in answer to any command."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         for block in blocks:
@@ -66,7 +66,7 @@ async def run(directory: Path, *steps: Any, script: Script) -> tuple[StepHarness
 
 
 def nothing_but(directory: Path, **files: bytes) -> bool:
-    """Whether a directory holds these files and no others, with no parts of any."""
+    """Whether a directory holds these files and no others, nor unfinished files."""
     found = {
         str(path.relative_to(directory)).replace("/", "__"): path.read_bytes()
         for path in directory.rglob("*")
@@ -76,7 +76,7 @@ def nothing_but(directory: Path, **files: bytes) -> bool:
 
 
 async def test_file_upload(tmp_path: Path) -> None:
-    """A file comes whole, with its mode and times, and the step links to it."""
+    """A file is uploaded completely, with mode and times, and the step shows its link."""
     step = FileUpload(
         "out/b.txt", Interpolate("up/%(prop:workername)s.txt"), maxsize=10, mode=0o640, keepstamp=True,
         url="http://there/u", urlText="the file",
@@ -96,7 +96,7 @@ async def test_file_upload(tmp_path: Path) -> None:
 
 
 async def test_umask(tmp_path: Path) -> None:
-    """A file without a mode is readable as the master's own files are."""
+    """A file without a mode has the permissions of the master's own files."""
     before = os.umask(0o027)
     try:
         await run(tmp_path, FileUpload("b", "u"), script=sends(b"x"))
@@ -119,7 +119,7 @@ async def test_umask(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("before", [None, b"old"])
 async def test_bad_file_upload(tmp_path: Path, script: Script, complaint: str, before: bytes | None) -> None:
-    """A file that does not come whole is not there; an older one stays as it is."""
+    """An incomplete file does not appear; an older file stays unchanged."""
     if before is not None:
         (tmp_path / "u").write_bytes(before)
     farm, (row,) = await run(tmp_path, FileUpload("b", "u", maxsize=5, url="http://u"), script=script)
@@ -131,7 +131,7 @@ async def test_bad_file_upload(tmp_path: Path, script: Script, complaint: str, b
 
 
 async def test_worker_lost_during_an_upload(tmp_path: Path) -> None:
-    """Of a file whose worker is lost nothing stays."""
+    """A file whose worker is lost leaves nothing."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         args["writer"].write(b"half")
@@ -145,7 +145,7 @@ async def test_worker_lost_during_an_upload(tmp_path: Path) -> None:
 
 
 async def test_more_after_the_end(tmp_path: Path) -> None:
-    """What a worker writes when its command has ended goes nowhere."""
+    """Data that a worker sends after the end of its command is ignored."""
     kept: list[Any] = []
 
     def script(name: str, args: dict[str, Any]) -> Any:
@@ -159,7 +159,7 @@ async def test_more_after_the_end(tmp_path: Path) -> None:
 
 
 async def test_place_that_cannot_be(tmp_path: Path) -> None:
-    """Where nothing can be written the step ends before it asks the worker; a directory in the way is told."""
+    """A path that cannot be written fails the step before it asks the worker."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "directory").mkdir()
     farm, (row,) = await run(tmp_path, FileUpload("b", "file/u"), script=sends(b"x"))
@@ -171,7 +171,7 @@ async def test_place_that_cannot_be(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("compress", "mode"), [(None, "w"), ("gz", "w:gz"), ("bz2", "w:bz2")])
 async def test_directory_upload(tmp_path: Path, compress: str | None, mode: str) -> None:
-    """A directory comes with all that is in it, into what is there already."""
+    """A directory is uploaded with its content into an existing one."""
     (tmp_path / "up" / "d").mkdir(parents=True)
     (tmp_path / "up" / "d" / "kept").write_text("kept")
     (tmp_path / "up" / "a").write_text("old")
@@ -198,7 +198,7 @@ async def test_directory_upload(tmp_path: Path, compress: str | None, mode: str)
     ],
 )
 async def test_bad_directory_upload(tmp_path: Path, packed: bytes, complaint: str) -> None:
-    """Of a directory that may not be unpacked nothing comes to its place, nor anywhere else."""
+    """A directory that must not be unpacked leaves nothing anywhere."""
     target = tmp_path / "master" / "up"
     target.mkdir(parents=True)
     (target / "f").write_text("old")
@@ -209,7 +209,7 @@ async def test_bad_directory_upload(tmp_path: Path, packed: bytes, complaint: st
 
 
 async def test_directory_that_grows(tmp_path: Path) -> None:
-    """The limit holds for what is unpacked, too."""
+    """The limit applies to the unpacked size, too."""
     packed = tar("w:gz", f=b"\0" * 1_000_000)
     assert len(packed) < 20_000
     step = DirectoryUpload("d", "up", maxsize=20_000, compress="gz")
@@ -219,7 +219,7 @@ async def test_directory_that_grows(tmp_path: Path) -> None:
 
 
 async def test_multiple_file_upload(tmp_path: Path) -> None:
-    """Files and directories, each under its own name; hooks are told of each and of all."""
+    """Files and directories are uploaded under their own names; hooks are called for each and for all."""
     told: list[Any] = []
 
     class Tells(MultipleFileUpload):
@@ -251,7 +251,7 @@ async def test_multiple_file_upload(tmp_path: Path) -> None:
     ("kind", "rc", "said"), [(FILE, 2, "'a' not available at worker"), (PIPE, 0, "'a' neither a file nor a directory")]
 )
 async def test_missing_source(tmp_path: Path, kind: Any, rc: int, said: str) -> None:
-    """What is not there, or is nothing that can be taken, fails the step; what comes after it is not asked for."""
+    """A missing source fails the step, and later sources are not asked for."""
     step = MultipleFileUpload(workersrcs=["a", "b"], masterdest="m")
     farm, (row,) = await run(tmp_path, step, script=lambda name, args: (kind, rc))
     assert row["results"] == FAILURE and len(farm.connection.started) == 1
@@ -259,7 +259,7 @@ async def test_missing_source(tmp_path: Path, kind: Any, rc: int, said: str) -> 
 
 
 async def test_glob(tmp_path: Path) -> None:
-    """Patterns are looked up on the worker; what it finds is taken under its last name only."""
+    """Patterns are expanded on the worker; the uploads have the last parts of the paths as names."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         if name == "glob":
@@ -283,7 +283,7 @@ async def test_glob(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("found", ["/w/..", "..", "/", "", "/w/.", "a\0b"])
 async def test_names_that_are_none(tmp_path: Path, found: str) -> None:
-    """A worker that finds ``..`` or the like is not followed."""
+    """Names such as ``..`` from a worker are refused."""
 
     def script(name: str, args: dict[str, Any]) -> Any:
         if name == "glob":
@@ -300,7 +300,7 @@ async def test_names_that_are_none(tmp_path: Path, found: str) -> None:
 
 
 class Taker:
-    """An agent that takes what it is given, in blocks."""
+    """An agent that reads a download in blocks."""
 
     def __init__(self, rc: int = 0) -> None:
         self.rc = rc
@@ -319,7 +319,7 @@ class Taker:
 
 
 async def test_downloads(tmp_path: Path) -> None:
-    """A file, a text and JSON go to the worker, as the arguments say."""
+    """A file, a text and JSON are written on the worker, with the arguments."""
     (tmp_path / "f").write_bytes(b"\0file" * 5000)
     taker = Taker()
     steps = [
@@ -362,7 +362,7 @@ async def test_properties_download(tmp_path: Path) -> None:
 
 
 async def test_missing_file_of_the_master(tmp_path: Path) -> None:
-    """A file that is not there fails the step, without a word to the worker."""
+    """A missing file fails the step without a command to the worker."""
     farm, (row,) = await run(tmp_path, FileDownload("none", "w"), script=Taker())
     assert row["results"] == FAILURE and farm.connection.started == []
     assert f"File '{tmp_path}/none' not available at master" in farm.master.text(2, "stderr")
@@ -371,7 +371,7 @@ async def test_missing_file_of_the_master(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("size", [-1, 0, "x", None, 10**15])
 async def test_worker_that_asks_for_too_much(tmp_path: Path, size: Any) -> None:
-    """What a worker asks for is given in blocks that the memory bears, or not at all."""
+    """Blocks that a worker asks for have a limited size."""
     (tmp_path / "f").write_bytes(b"x" * 1_000_000)
 
     def script(name: str, args: dict[str, Any]) -> Any:

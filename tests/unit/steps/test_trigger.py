@@ -1,4 +1,4 @@
-"""Trigger: what it makes, what it waits for, and that a build that is built again finds what it had triggered."""
+"""Trigger: its buildsets, its wait, and repeated builds, which take over their buildsets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Farm(StepHarness):
         return self.master.steps(buildid)[-1]
 
     def buildsets(self) -> list[dict[str, Any]]:
-        """What was triggered."""
+        """The triggered buildsets."""
         found = self.master.get("buildsets", order=["bsid"])
         return [each for each in found if each["scheduler"] is not None]
 
@@ -91,7 +91,7 @@ async def test_triggers_and_goes_on() -> None:
     ],
 )
 async def test_waits(results: list[int], unimportant: list[str], expected: int) -> None:
-    """The worst result of what counts is the step's; the builds are linked and counted."""
+    """The step has the worst result that counts; the builds are linked and counted."""
     step = Trigger(schedulerNames=["a", "b"], waitForFinish=True, unimportantSchedulerNames=unimportant)
     made = farm(step, a=Triggerable("a", ["x"]), b=Triggerable("b", ["y"]))
     await made.start()
@@ -124,7 +124,7 @@ async def stamps_of(step: Any, scheduler: Any = None, **properties: Any) -> list
 
 
 async def test_builds_the_revision_that_was_got() -> None:
-    """The revision is what the build has got, of each codebase; or with updateSourceStamp=False what it asked for."""
+    """The revision is ``got_revision`` by codebase; with updateSourceStamp=False the requested one."""
     (stamp,) = await stamps_of(Trigger(["t"]), got_revision="r2")
     assert (stamp["revision"], stamp["branch"], stamp["repository"], stamp["project"]) == ("r2", "main", "repo", "p")
     (stamp,) = await stamps_of(Trigger(["t"]), got_revision={"": "r3", "other": "r4"})
@@ -134,7 +134,7 @@ async def test_builds_the_revision_that_was_got() -> None:
 
 
 async def test_builds_other_code() -> None:
-    """The newest of the default branch, which the scheduler's codebases may fill in, or what the step says."""
+    """The newest of the default branch, completed by the scheduler's codebases, or the given source stamps."""
     (stamp,) = await stamps_of(Trigger(["t"], alwaysUseLatest=True))
     assert (stamp["branch"], stamp["revision"], stamp["repository"]) == (None, None, "")
     own = Triggerable("t", ["x"], codebases={"": {"repository": "own", "branch": "b"}})
@@ -148,7 +148,7 @@ async def test_builds_other_code() -> None:
 
 
 async def test_properties() -> None:
-    """Those that the step sets have the source Trigger; the scheduler's own win; nothing else is passed on."""
+    """Properties of the step have the source Trigger; the scheduler's own win; others are not copied."""
     step = Trigger(["t"], set_properties={"a": Interpolate("%(prop:mine)s!"), "b": 1}, copy_properties=["mine", "none"])
     made = farm(steps.SetProperty("mine", "m"), step, t=Triggerable("t", ["x"], properties={"b": 2}))
     await made.run()
@@ -165,7 +165,7 @@ async def test_properties() -> None:
 
 
 async def test_secrets_stay_behind() -> None:
-    """What is triggered gets the name of a secret that the build has used, not its value."""
+    """The triggered buildset gets the name of a secret of the build, not its value."""
 
     class Telling(Trigger):
         def getSchedulersAndProperties(self) -> Any:
@@ -194,7 +194,7 @@ async def test_priority_of_the_parent() -> None:
 
 
 async def test_a_subclass_chooses() -> None:
-    """One that overrides getSchedulersAndProperties may trigger a scheduler several times, also asynchronously."""
+    """A subclass may trigger a scheduler several times, also asynchronously."""
 
     class Several(Trigger):
         async def getSchedulersAndProperties(self) -> Any:
@@ -213,7 +213,7 @@ async def test_a_subclass_chooses() -> None:
 
 
 async def test_a_stopped_build_cancels_what_it_waits_for() -> None:
-    """What waits is cancelled, what runs is stopped; the step is CANCELLED."""
+    """Waiting builds are cancelled, running ones are stopped; the step is CANCELLED."""
     made = farm(Trigger(["t"], waitForFinish=True), t=Triggerable("t", ["x", "y"]))
     await made.start()
     await made.build()
@@ -236,7 +236,7 @@ async def test_a_stopped_build_cancels_what_it_waits_for() -> None:
 
 @pytest.mark.parametrize("waits", [True, False])
 async def test_built_again_after_its_worker_was_lost(waits: bool) -> None:
-    """A build that ends with RETRY leaves what it triggered; built again, it finds that, and makes it its own."""
+    """A build that ends with RETRY keeps its buildsets; the repeated build takes them over."""
     number = {"n": Property("buildnumber"), "page": Interpolate("http://x/#/builders/1/builds/%(prop:buildnumber)s")}
     made = farm(Trigger(["t"], waitForFinish=waits, set_properties=number), steps.ShellCommand(command=["x"]))
     made.connection.script = lambda name, args: ([], None)
@@ -270,7 +270,7 @@ async def _later(answer: bool) -> bool:
 
 
 async def test_other_code_is_triggered_anew() -> None:
-    """A build that is built again with another revision does not take what was triggered for the first one."""
+    """A repeated build with another revision does not take over buildsets of the first one."""
     made = farm(steps.SetProperty("got_revision", renderer(lambda props: str(props["buildnumber"]))), Trigger(["t"]))
     made.config.factory.addStep(steps.ShellCommand(command=["x"]))
     made.connection.script = lambda name, args: ([], None)
@@ -289,7 +289,7 @@ async def test_other_code_is_triggered_anew() -> None:
 
 
 async def test_a_build_that_was_taken_over_triggers_nothing() -> None:
-    """A master that was taken for dead can neither trigger nor cancel anything for a build that it has lost."""
+    """A master that was declared dead can neither trigger nor cancel for a build that it lost."""
 
     class Lost(Trigger):
         async def getSchedulersAndProperties(self) -> Any:
@@ -313,7 +313,7 @@ async def test_a_build_that_was_taken_over_triggers_nothing() -> None:
     ],
 )
 async def test_what_cannot_be_triggered(named: dict[str, Any], said: str) -> None:
-    """Nothing is triggered then, and the step's log says why."""
+    """Nothing is triggered, and the step's log has the reason."""
     made = farm(Trigger(["t"]), **named)
     await made.run()
     step = made.step()
@@ -323,7 +323,7 @@ async def test_what_cannot_be_triggered(named: dict[str, Any], said: str) -> Non
 
 
 async def test_switched_off() -> None:
-    """A scheduler that is switched off triggers nothing, which is no success."""
+    """A disabled scheduler triggers nothing, and the step fails."""
     made = farm(Trigger(["t"]))
     schedulerid = await made.master.data.update.findSchedulerId("t")
     await made.master.state.data.control("enable", {"enabled": False}, ("schedulers", schedulerid))
@@ -350,7 +350,7 @@ async def test_switched_off() -> None:
     ],
 )
 def test_mistakes(arguments: dict[str, Any], said: str) -> None:
-    """What is wrong is said when the configuration is read."""
+    """Mistakes are reported when the configuration is read."""
     with pytest.raises(ConfigErrors) as caught:
         BuildFactory([Trigger(**arguments)])
     assert said in str(caught.value)

@@ -75,7 +75,7 @@ X86 = "C:\\Program Files (x86)\\Microsoft Visual Studio"
     ],
 )
 async def test_installations(kind: Any, directory: str) -> None:
-    """Each version is looked for where it usually is."""
+    """Each version has a default directory."""
     _, row, args = await run(kind(projectfile="p.sln"))
     assert directory in args["env"]["PATH"].split(";") and row["results"] == SUCCESS
 
@@ -92,7 +92,7 @@ async def test_installations(kind: Any, directory: str) -> None:
     ],
 )
 async def test_versions_of_msbuild(kind: Any, script: str, versions: str | None) -> None:
-    """Each version sets up its own environment; the newer ones are found by the program for that."""
+    """Each version sets up its own environment; the newer ones are found by ``vswhere``."""
     _, _, args = await run(kind(projectfile="p.sln", platform="x64"))
     assert args["env"]["VCENV_BAT"] == script
     assert (f'vswhere.exe -version "{versions}"' in args["command"]) == (versions is not None)
@@ -137,13 +137,13 @@ async def test_versions_of_msbuild(kind: Any, script: str, versions: str | None)
     ],
 )
 async def test_commands(step: Any, command: Any) -> None:
-    """The command line that each version takes."""
+    """The command line of each version."""
     _, _, args = await run(step)
     assert args["command"] == command
 
 
 async def test_environment() -> None:
-    """The directories of the installation are in the environment, and those that are given before them."""
+    """The given directories come before those of the installation in the environment."""
     _, _, args = await run(
         vstudio.VS2005(projectfile="p", arch="x64", installdir="D:\\VS", INCLUDE=["i"], env={"A": "1"})
     )
@@ -167,7 +167,7 @@ async def test_environment() -> None:
 
 
 async def test_summary_of_msbuild() -> None:
-    """The older versions say what was built."""
+    """The texts of older versions name the project and the configuration."""
     _, row, _ = await run(vstudio.MsBuild(projectfile="p", platform="x64"))
     assert row["state_string"] == "built solution for release|x64"
     _, row, _ = await run(vstudio.MsBuild(projectfile="p", platform="x64", project="x"), rc=1)
@@ -178,7 +178,7 @@ async def test_summary_of_msbuild() -> None:
 
 @pytest.mark.parametrize(("rc", "results"), [(0, SUCCESS), (1, SUCCESS), (2, WARNINGS), (7, WARNINGS), (8, FAILURE)])
 async def test_robocopy(rc: int, results: int) -> None:
-    """The command line, and what its exit codes mean."""
+    """The command line, and the results by exit code."""
     step = Robocopy(
         source="a", destination=Property("buildername"), files=["*.c"], recursive=True, mirror=True, move=True,
         exclude_files=["x"], exclude_dirs=["y", "z"], custom_opts=["/R:1"], verbose=True,

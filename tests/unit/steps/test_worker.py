@@ -23,7 +23,7 @@ from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS
 
 
 class Composite(CompositeStepMixin, BuildStep):
-    """Calls a function as its work."""
+    """Calls a function as its ``run``."""
 
     name = "composite"
 
@@ -44,7 +44,7 @@ async def run(work: Any, script: Any = None, **kwargs: Any) -> tuple[StepHarness
 
 
 async def test_composite() -> None:
-    """Commands give whether they failed, and go to one log; their arguments are those that agents know."""
+    """Commands return whether they failed, and write to one log; their arguments are those of agents."""
     seen: list[Any] = []
 
     async def work(step: Any) -> int:
@@ -75,7 +75,7 @@ async def test_composite() -> None:
 
 
 async def test_content_of_files() -> None:
-    """A file's text comes from the worker and goes there."""
+    """The text of a file is read from the worker, and written there."""
     seen: list[Any] = []
     sent: list[Any] = []
 
@@ -112,7 +112,7 @@ async def test_content_of_files() -> None:
 
 
 async def test_content_that_is_too_large(monkeypatch: Any) -> None:
-    """A file that would not fit into memory fails the step, whatever the worker says of it."""
+    """A file that is too large for memory fails the step, also if the worker hides its size."""
     monkeypatch.setattr("buildbot.steps.worker.MAX_CONTENT_BYTES", 5)
 
     async def work(step: Any) -> int:
@@ -131,7 +131,7 @@ async def test_content_that_is_too_large(monkeypatch: Any) -> None:
 
 
 async def test_mixed_into_something_else() -> None:
-    """What is no step cannot use it, and is told."""
+    """A class that is no step cannot use the mixin."""
 
     class NoStep(CompositeStepMixin):
         pass
@@ -166,7 +166,7 @@ async def test_mixed_into_something_else() -> None:
     ],
 )
 async def test_file_steps(step: Any, command: Any, done: str, failed: str) -> None:
-    """Each is one command of the worker's, without a log; a failure ends the build."""
+    """Each step runs one command without a log; a failure ends the build."""
     for rc, text in ((0, done), (1, failed)):
         farm = StepHarness(step, step, script=lambda name, args, rc=rc: ([("stat", (stat.S_IFREG,))], rc))
         await farm.run()
@@ -178,14 +178,14 @@ async def test_file_steps(step: Any, command: Any, done: str, failed: str) -> No
 
 @pytest.mark.parametrize("found", [(stat.S_IFDIR,), (), None, ("x",), 5])
 async def test_not_a_file(found: Any) -> None:
-    """What is there, but is no file, is none; nor is what a worker makes up."""
+    """A path that is no file fails the step; so does a malformed answer."""
     farm = StepHarness(FileExists("f"), script=lambda name, args: ([("stat", found)], 0))
     await farm.run()
     assert farm.master.steps(1)[1]["state_string"] == "Not a file. (failure)"
 
 
 async def test_properties_from_the_environment() -> None:
-    """Variables of the worker's environment become properties; those that are missing do not."""
+    """Variables of the worker's environment become properties; missing ones do not."""
     farm = StepHarness(
         SetPropertiesFromEnv(["HOME", "NONE"]), SetPropertiesFromEnv(variables="Path", source="mine", name="windows")
     )
@@ -203,7 +203,7 @@ async def test_properties_from_the_environment() -> None:
 
 
 def test_environment_that_is_none() -> None:
-    """What a worker sends in place of its environment does no harm."""
+    """A malformed environment from a worker does no harm."""
     connection = StepHarness().connection
     useless: tuple[Any, ...] = (None, [], "x", {5: 6})
     for environ in useless:

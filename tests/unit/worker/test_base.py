@@ -1,4 +1,4 @@
-"""Workers as a configuration describes them."""
+"""The configuration of workers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildbot.worker.base import Worker
     ("given", "notified"), [(None, []), ("a@b", ["a@b"]), (["a@b", "c@d"], ["a@b", "c@d"]), (("a@b",), ["a@b"])]
 )
 def test_notify_on_missing(given: Any, notified: list[str]) -> None:
-    """Nobody, an address or several."""
+    """The argument is None, an address or a list of addresses."""
     assert Worker("w", "p", notify_on_missing=given).notify_on_missing == notified
 
 
@@ -35,20 +35,20 @@ def test_notify_on_missing(given: Any, notified: list[str]) -> None:
     ],
 )
 def test_mistakes_name_the_argument(arguments: dict[str, Any], message: str) -> None:
-    """A wrong value is an error with the worker's name, the argument and what is allowed."""
+    """A wrong value is an error that names worker, argument and allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         Worker("w", "p", **arguments)
     assert f"Worker 'w': {message}" in str(caught.value)
 
 
 def test_a_password_may_be_rendered() -> None:
-    """It need not stand in the configuration."""
+    """A password may be a renderable."""
     password = Property("x")
     assert Worker("w", password).password is password
 
 
 async def test_properties_are_asked_as_those_of_a_build() -> None:
-    """By functions of the configuration, of the configured worker and of what stands for it in a builder."""
+    """A worker's properties have the methods of a build's, also in functions of the configuration."""
     configured = Worker("w", "p", properties={"os": "linux", "none": None})
     assert configured.properties == {"os": "linux", "none": None}
     manager = WorkerManager(Recording())

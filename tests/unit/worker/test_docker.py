@@ -1,4 +1,4 @@
-"""Workers in containers as a configuration describes them, without a daemon."""
+"""The configuration of workers in containers, without a daemon."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 def test_docker_host_is_needed() -> None:
-    """There is no daemon that everybody has."""
+    """``docker_host`` is a required argument."""
     with pytest.raises(ConfigErrors, match="DockerLatentWorker 'w': argument 'docker_host' is missing"):
         DockerLatentWorker("w", None, image="i")
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed the configuration is wrong, and says what to install."""
+    """Without the package the configuration has an error, which names the package to install."""
     monkeypatch.setattr(docker, "find_spec", lambda name: None)
     with pytest.raises(ConfigErrors, match=r"needs the package docker, which is not installed.*tenfold\[docker\]"):
         DockerLatentWorker("w", None, docker_host="unix:///x", image="i")
 
 
 async def test_environment() -> None:
-    """The agent is told where the master is, who it is, and a password that is made where none is given."""
+    """The agent's environment has the master's address, the worker's name and a password, made if none is given."""
 
     class Mine(DockerLatentWorker):
         def createEnvironment(self, build: Any = None) -> dict[str, str]:
@@ -79,7 +79,7 @@ async def test_environment() -> None:
 
 
 async def test_no_port() -> None:
-    """Where the master does not listen for the agent's protocol the build says so."""
+    """Without a port for the agent's protocol the start fails, and the build has the reason."""
 
     class Mine(DockerLatentWorker):
         async def find_instance(self) -> bool:
@@ -95,7 +95,7 @@ async def test_no_port() -> None:
 
 
 def test_names_of_images() -> None:
-    """An image without a name gets one that says what it is made of."""
+    """An image without a name gets one with a hash of its parts."""
     made: dict[str, Any] = {"name": "buildbot-w-1", "image": None, "environment": {}}
     names = [
         Container(dockerfile=text, target=target, buildargs=args, **made).image_name

@@ -26,13 +26,13 @@ ACCOUNT = "123456789012"
 
 @pytest.fixture(scope="module")
 def session() -> Any:
-    """One for all: each reads megabytes of descriptions."""
+    """A session for all tests, since each one reads megabytes of descriptions."""
     return boto3.session.Session("key", "secret", region_name=REGION)
 
 
 @pytest.fixture
 def cloud(session: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An EC2 with images of ours, 2, 9 and 10."""
+    """An EC2 with three images of the account, 2, 9 and 10."""
     monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
     with mock_aws():
         ec2 = session.resource("ec2")
@@ -59,7 +59,7 @@ def place(cloud: Any, **arguments: Any) -> LatentHarness:
 
 
 async def reached(farm: LatentHarness, state: str) -> None:
-    """Wait until the instance does this; time goes on by itself."""
+    """Advance the time until the instance reaches a state."""
 
     async def is_there() -> bool:
         farm.clock.advance(1)
@@ -69,7 +69,7 @@ async def reached(farm: LatentHarness, state: str) -> None:
 
 
 async def built(cloud: Any, farm: LatentHarness, logs_in: bool = True) -> tuple[dict[str, Any], Any]:
-    """Run a build to its end; its row, and its instance as it was while it ran."""
+    """Run a build to its end; its row, and its instance while it ran."""
     farm.managed.quarantine.leave()
     buildid = await farm.build()
     seen = None
@@ -92,7 +92,7 @@ async def built(cloud: Any, farm: LatentHarness, logs_in: bool = True) -> tuple[
 
 
 async def test_an_instance_for_a_build(cloud: Any) -> None:
-    """It is made as the configuration says, gets its volumes and its address, and is terminated after the build."""
+    """The instance is made as configured, gets its volumes and address, and is terminated after the build."""
     client = cloud.meta.client
     volume = client.create_volume(Size=1, AvailabilityZone=f"{REGION}a")["VolumeId"]
     address = client.allocate_address(Domain="vpc")["PublicIp"]
@@ -132,7 +132,7 @@ async def test_an_instance_for_a_build(cloud: Any) -> None:
     ],
 )
 async def test_the_last_image_that_fits(cloud: Any, arguments: dict[str, Any], name: str) -> None:
-    """By the first group of the pattern, as numbers if they are, otherwise by location."""
+    """Images are ordered by the first group of the pattern, as numbers if possible, or by location."""
     farm = place(cloud, ami=None, **arguments)
     await farm.start()
     await reached(farm, "ASLEEP")
@@ -142,7 +142,7 @@ async def test_the_last_image_that_fits(cloud: Any, arguments: dict[str, Any], n
 
 
 async def test_spot_instances(cloud: Any, tmp_path: Path) -> None:
-    """They cost no more than the most, nor than so many times the average; keys may stand in a file."""
+    """The price is limited by the maximum and by the average; keys may be in a file."""
     keys = tmp_path / "keys"
     keys.write_text("key\nsecret\n")
     farm = place(cloud, spot_instance=True, session=None, region=REGION, aws_id_file_path=str(keys))
@@ -154,7 +154,7 @@ async def test_spot_instances(cloud: Any, tmp_path: Path) -> None:
 
 
 async def test_what_goes_wrong(cloud: Any) -> None:
-    """What AWS says stands in the build; no image that fits is the build's own fault."""
+    """The build has AWS's message; without a matching image it ends with EXCEPTION."""
     farm = place(cloud, elastic_ip="192.0.2.1")
     await farm.start()
     await reached(farm, "ASLEEP")
@@ -172,7 +172,7 @@ async def test_what_goes_wrong(cloud: Any) -> None:
 
 
 async def test_an_instance_of_an_earlier_master(cloud: Any) -> None:
-    """It goes on if its agent comes, and is terminated otherwise; that of another master is left alone."""
+    """An instance is used if its agent logs in, otherwise terminated; other masters' are left alone."""
     master = LatentHarness(None).master.name
     for name in (master, "another"):
         tags = [{"Key": "tenfold-worker", "Value": "w"}, {"Key": "tenfold-master", "Value": name}]
@@ -208,7 +208,7 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed the configuration is wrong, and says what to install."""
+    """Without the package the configuration has an error, which names the package to install."""
     monkeypatch.setattr(kind, "find_spec", lambda name: None)
     with pytest.raises(ConfigErrors, match=r"needs the package boto3.*tenfold\[ec2\]"):
         EC2LatentWorker("w", "p", "m", ami="a")

@@ -1,4 +1,4 @@
-"""Workers in pods, against an API that answers as Kubernetes' documentation has it."""
+"""Workers in pods, with an imitation of Kubernetes' API by its documentation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _NOT_WELL = "worker not available: its instance is not well"
 
 
 class Api(_Resource):  # type: ignore[misc]
-    """The pods of a cluster; `lingers` says how many looks a deleted pod is still there for."""
+    """The pods of a cluster; `lingers` is the number of requests for which a deleted pod still exists."""
 
     isLeaf = True
 
@@ -147,7 +147,7 @@ async def test_a_pod_for_a_build() -> None:
     ],
 )
 async def test_a_pod_that_does_not_run(status: Any, text: str) -> None:
-    """It is noticed at the next look, with what it printed last, and the build is given back."""
+    """The next check finds it, with its last lines of output; the build is released."""
     place = Place()
     place.api.log = b"last words\n"
     await place.farm.start()
@@ -168,7 +168,7 @@ async def test_a_pod_that_does_not_run(status: Any, text: str) -> None:
 
 
 async def test_what_the_cluster_refuses() -> None:
-    """The build says what the cluster said; an image that is none is the build's own fault."""
+    """The build has the cluster's message; with a wrong image it ends with EXCEPTION."""
     place = Place(image=util.Property("image"))
     place.api.refuse = 403, "exceeded quota"
     await place.farm.start()
@@ -183,7 +183,7 @@ async def test_what_the_cluster_refuses() -> None:
 
 
 async def test_a_pod_that_stays() -> None:
-    """One that is not gone a minute after its deletion is not waited for any more."""
+    """The worker stops waiting for a pod that exists a minute after its deletion."""
     place = Place()
     await place.farm.start()
     place.api.pods[place.name] = {}
@@ -225,7 +225,7 @@ def test_mistakes(make: Any, complaint: str) -> None:
 
 
 async def test_hardcoded() -> None:
-    """Token, Basic authentication and certificates become what requests need."""
+    """Token, Basic authentication and certificates become arguments of requests."""
     config = util.KubeHardcodedConfig(
         "https://c:1/", basicAuth={"user": "u", "password": util.Property("x", default="p")},
         verify="/ca", cert="/both", headers={"A": "b"},
@@ -236,7 +236,7 @@ async def test_hardcoded() -> None:
 
 
 async def test_in_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A master in a pod finds token, certificate, namespace and address; elsewhere that is an error with words."""
+    """A master in a pod finds token, certificate, namespace and address; elsewhere there is an error message."""
 
     class Loader(InCluster):  # type: ignore[misc]
         directory = tmp_path
@@ -254,7 +254,7 @@ async def test_in_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 @pytest.mark.parametrize("fails", [False, True])
 async def test_kubectl_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, master: Any, fails: bool) -> None:
-    """It runs once for all who use it, and ends with the last of them; what it says of a failure is said on."""
+    """One proxy serves all its users, and ends with the last one; its failure is passed on."""
     kubectl = tmp_path / "kubectl"
     said = "echo no cluster >&2; exit 1" if fails else 'echo "Starting to serve on 127.0.0.1:8001"; exec sleep 1000'
     kubectl.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\n{said}\n')

@@ -1,4 +1,4 @@
-"""Workers in virtual machines, against a library that behaves as libvirt's documentation has it."""
+"""Workers in virtual machines, with an imitation of libvirt by its documentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from buildbot.worker.libvirt import LibVirtWorker
 
 
 class LibvirtError(Exception):
-    """What the library raises."""
+    """The exception of the library."""
 
     def get_error_code(self) -> int:
         return int(self.args[1]) if len(self.args) > 1 else 1
@@ -54,7 +54,7 @@ class Domain:
 
 
 class Library:
-    """One hypervisor, and the module that asks it."""
+    """A hypervisor, and the module that connects to it."""
 
     VIR_DOMAIN_METADATA_ELEMENT = VIR_DOMAIN_AFFECT_CONFIG = 2
     VIR_ERR_NO_DOMAIN = 42
@@ -97,7 +97,7 @@ def place(**arguments: Any) -> LatentHarness:
 
 
 async def reached(farm: LatentHarness, state: str) -> None:
-    """Wait until the instance does this and no thread is at work."""
+    """Wait until the instance reaches a state and no thread is running."""
 
     async def is_there() -> bool:
         farm.clock.advance(0)
@@ -107,7 +107,7 @@ async def reached(farm: LatentHarness, state: str) -> None:
 
 
 async def test_a_domain_of_the_workers_name(library: Library, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is started with a fresh disk and told who it is, and switched off after the build, when its disk goes too."""
+    """The domain is started with a new disk and the login, and switched off after the build; the disk is removed."""
     monkeypatch.setattr(shutil, "which", lambda name: None)
     library.domains["w"] = domain = Domain()
     (tmp_path / "base").write_text("disk")
@@ -133,7 +133,7 @@ async def test_a_domain_of_the_workers_name(library: Library, tmp_path: Path, mo
 
 
 async def test_a_domain_of_its_own(library: Library) -> None:
-    """With `xml` the machine is made for each start; one that an earlier master left goes on if its agent comes."""
+    """With `xml` each start creates the machine; one of an earlier master is used if its agent logs in."""
     xml = "<domain type='kvm'><name>machine</name></domain>"
     library.domains["machine"] = left = Domain(transient=True)
     farm = place(xml=xml)
@@ -156,7 +156,7 @@ async def test_a_domain_of_its_own(library: Library) -> None:
 
 
 async def test_what_goes_wrong(library: Library, tmp_path: Path) -> None:
-    """No such domain, no libvirt, no base image: the build says so."""
+    """The build has the reason: no such domain, no libvirt, no base image."""
     farm = place(base_image=str(tmp_path / "base"), hd_image=str(tmp_path / "disk"))
     await farm.start()
     await reached(farm, "ASLEEP")
@@ -197,14 +197,14 @@ def test_mistakes(library: Library, arguments: dict[str, Any], complaint: str) -
 
 
 def test_connection(library: Library) -> None:
-    """`util.Connection` says where libvirt is, too."""
+    """`util.Connection` is a value of ``uri``."""
     assert LibVirtWorker("w", "p", "/disk", None, util.Connection("qemu:///session")).uri == "qemu:///session"
     with pytest.raises(ConfigErrors, match="Connection: uri must be a text that is not empty, not 3"):
         util.Connection(3)
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed the configuration is wrong, and says what to install."""
+    """Without the package the configuration has an error, which names the package to install."""
     monkeypatch.setattr(kind, "find_spec", lambda name: None)
     with pytest.raises(ConfigErrors, match=r"needs the package libvirt-python.*tenfold\[libvirt\]"):
         LibVirtWorker("w", "p")

@@ -1,4 +1,4 @@
-"""Local workers as a configuration describes them, and how their agents are started again."""
+"""The configuration of local workers, and the restart of their agents."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from buildbot.worker.local import LocalWorker
     ],
 )
 def test_mistakes(arguments: dict[str, Any], message: str) -> None:
-    """A wrong argument is an error with words."""
+    """A wrong argument is an error with a message."""
     with pytest.raises(ConfigErrors) as caught:
         LocalWorker("w", **arguments)
     assert message in str(caught.value)
 
 
 def test_without_the_agent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the agent's package is not installed the configuration is wrong, and says what to install."""
+    """Without the agent's package the configuration has an error, which names the package to install."""
     monkeypatch.setattr(local, "find_spec", lambda name: None)
     with pytest.raises(ConfigErrors, match=r"LocalWorker 'w' needs the package buildbot-worker.*tenfold\[worker\]"):
         LocalWorker("w")
 
 
 def test_no_port_is_needed(tmp_path: Path) -> None:
-    """Local workers alone need no port; others do."""
+    """A configuration with only local workers needs no port."""
     text = """
 from buildbot.plugins import util, worker
 c = BuildmasterConfig = {"workers": [worker.LocalWorker("w"), EXTRA]}
@@ -54,7 +54,7 @@ c["builders"] = [util.BuilderConfig(name="b", workername="w", factory=util.Build
 
 
 class FailingReactor(Clock):
-    """Processes end as soon as they have begun, or cannot begin."""
+    """A reactor whose processes end at once, or cannot be started."""
 
     status: int | None = 1
     spawned = 0
@@ -71,7 +71,7 @@ class FailingReactor(Clock):
 
 
 async def test_an_agent_that_does_not_stay(tmp_path: Path) -> None:
-    """It is started again after pauses that double up to a minute; one that ended as it was told to is left alone."""
+    """It is started again, after delays that double up to a minute; one that was shut down is not."""
     reactor: Any = FailingReactor()
     worker = LocalWorker("w")
     host = AgentHost(reactor, tmp_path, 1)

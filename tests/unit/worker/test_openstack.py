@@ -119,7 +119,7 @@ def _one(found: list[Any], name: str | None) -> Any:
 
 @asynccontextmanager
 async def cloud() -> AsyncIterator[Cloud]:
-    """One that listens."""
+    """A cloud that listens."""
     made = Cloud()
     port = reactor.listenTCP(0, Site(made), interface="127.0.0.1")
     made.url = f"http://127.0.0.1:{port.getHost().port}"
@@ -139,7 +139,7 @@ def place(there: Cloud, **arguments: Any) -> LatentHarness:
 
 
 async def reached(farm: LatentHarness, state: str) -> None:
-    """Wait until the instance does this; time goes on by itself."""
+    """Advance the time until the instance reaches a state."""
 
     async def is_there() -> bool:
         farm.clock.advance(STEP_S)
@@ -173,7 +173,7 @@ async def built(farm: LatentHarness, logs_in: bool = True, **properties: Any) ->
 
 
 async def test_a_server_for_a_build() -> None:
-    """It is made as the configuration says, with what the build's properties give, and is deleted after the build."""
+    """The server is made as configured, with values of the build's properties, and deleted after the build."""
     async with cloud() as there:
         farm = place(
             there, image=Interpolate("worker-%(prop:number)s"), meta={"team": "ci", "level": 3},
@@ -198,7 +198,7 @@ async def test_a_server_for_a_build() -> None:
 
 
 async def test_disks_and_versions() -> None:
-    """Disks have what the configuration leaves out; a function chooses the image; networks are named where needed."""
+    """Disks have defaults; a function chooses the image; newer versions of the API name networks."""
     async with cloud() as there:
         seen: list[Any] = []
 
@@ -230,7 +230,7 @@ async def test_disks_and_versions() -> None:
     ],
 )
 async def test_what_goes_wrong(arguments: dict[str, Any], results: int, said: str) -> None:
-    """What OpenStack says stands in the build, and nothing is left."""
+    """The build has OpenStack's message, and no server remains."""
     async with cloud() as there:
         there.state, there.fault = "ERROR", "no host is free"
         farm = place(there, **{"region": Interpolate("one"), **arguments})
@@ -242,7 +242,7 @@ async def test_what_goes_wrong(arguments: dict[str, Any], results: int, said: st
 
 
 async def test_a_server_of_an_earlier_master() -> None:
-    """It is deleted if its agent does not come; those of others are left alone."""
+    """It is deleted if its agent does not log in; those of other masters are left alone."""
     async with cloud() as there:
         for name, master in (("w", LatentHarness(None).master.name), ("w", "another"), ("v", "another")):
             ours = {"tenfold-worker": name, "tenfold-master": master}
@@ -280,7 +280,7 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the package is not installed the configuration is wrong, and says what to install."""
+    """Without the package the configuration has an error, which names the package to install."""
     monkeypatch.setattr(kind, "find_spec", lambda name: None)
     with pytest.raises(ConfigErrors, match=r"needs the package openstacksdk.*tenfold\[openstack\]"):
         OpenStackLatentWorker("w", "p", "f", image="i", os_auth_args={})

@@ -1,4 +1,4 @@
-"""Workers in servers of UpCloud, against an API that answers as UpCloud's documentation has it."""
+"""Workers in servers of UpCloud, with an imitation of its API by its documentation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEMPLATE = "01000000-0000-4000-8000-000030200200"
 
 
 class Api(_Resource):  # type: ignore[misc]
-    """Servers and templates; each look at a server brings it one state further."""
+    """Servers and templates; each request for the state of a server moves it to the next state."""
 
     isLeaf = True
 
@@ -82,7 +82,7 @@ class Place:
         self.farm.master.httpservice = HttpClient(self.farm.clock, agent)
 
     async def result(self, **properties: Any) -> tuple[int, str]:
-        """How a build ends that gets no server."""
+        """The result of a build that gets no server."""
         buildid = await self.farm.build(**properties)
         await self.farm.ended()
         build = self.farm.master.build(buildid)
@@ -90,7 +90,7 @@ class Place:
 
 
 async def test_a_server_for_a_build() -> None:
-    """It is made as the configuration says, awaited until it runs, stopped after the build, deleted with its disk."""
+    """The server is made as configured, awaited, stopped after the build, and deleted with its disk."""
     place = Place(
         image=Property("image"),
         hostconfig={
@@ -153,7 +153,7 @@ async def test_what_is_usual() -> None:
 
 
 async def test_what_upcloud_refuses() -> None:
-    """The build says what UpCloud said; a template that is none is the build's own fault."""
+    """The build has UpCloud's message; with a missing template it ends with EXCEPTION."""
     place = Place(image=Property("image"))
     await place.farm.start()
     place.api.refuse = 402, b'{"error": {"error_code": "INSUFFICIENT_CREDITS", "error_message": "no credits"}}'
@@ -172,7 +172,7 @@ async def test_what_upcloud_refuses() -> None:
 
 
 async def test_a_server_that_fails() -> None:
-    """One that does not start is deleted, and the build is tried again; so is one that is gone while it is awaited."""
+    """A server that does not start, or disappears, is deleted, and the build is tried again."""
     place = Place(image=TEMPLATE)
     await place.farm.start()
     place.api.states = ["error"]
@@ -192,7 +192,7 @@ async def test_a_server_that_fails() -> None:
 
 
 async def test_an_answer_that_is_lost() -> None:
-    """A server whose making was not confirmed is found by its title, among however many, and deleted."""
+    """A server whose creation was not confirmed is found by its title, on any page, and deleted."""
     place = Place(image=TEMPLATE)
     await place.farm.start()
     title = str(place.farm.worker.getContainerName())
@@ -205,7 +205,7 @@ async def test_an_answer_that_is_lost() -> None:
 
 
 def test_scripts() -> None:
-    """Variables stand after the first line of a script, quoted; other texts stay as they are."""
+    """Variables follow the first line of a script, quoted; other texts are unchanged."""
     assert with_environment("#!/bin/sh\nx", {"A": "b c"}) == "#!/bin/sh\nexport A='b c'\nx"
     assert with_environment("#!/bin/sh", {"A": "b"}) == "#!/bin/sh\nexport A=b\n"
     assert with_environment("#cloud-config\nx: 1", {"A": "b"}) == "#cloud-config\nx: 1"

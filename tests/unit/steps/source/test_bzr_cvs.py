@@ -70,7 +70,7 @@ def root(tmp_path: Path) -> Path:
 
 
 async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the revision that was checked out (None if the step failed), and what the step says."""
+    """Build; the checked-out revision (None if the step failed), and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     row, step = farm.master.build(buildid), farm.master.steps(buildid)[1]
@@ -93,7 +93,7 @@ def modes(ignore: str) -> pytest.MarkDecorator:
 
 
 async def what_is_left(farm: LocalFarm, step: Any, left: str) -> None:
-    """Build twice; what the second build finds of the first one's files, and that changes of tracked ones are gone."""
+    """Build twice; the files of the first build that the second one finds. Changes of tracked files are undone."""
     await farm.start(
         step,
         SetPropertyFromCommand(command="ls -A | grep -v -e '^.bzr$' -e CVS | tr '\\n' ' '; cat file", property="left"),
@@ -107,7 +107,7 @@ async def what_is_left(farm: LocalFarm, step: Any, left: str) -> None:
 
 
 async def patched(farm: LocalFarm, step: Any) -> None:
-    """Build with a patch and without, which knows nothing of it."""
+    """Build with a patch, then without; the second build undoes the patch."""
     await farm.start(step, SetPropertyFromCommand(command="cat sub/inside; ls sub | grep -v CVS | tr '\\n' ' '",
                                                   property="seen"))  # fmt: skip
     for body, expected in ((PATCH, "patched\ninside new"), (None, "in\ninside")):
@@ -120,7 +120,7 @@ async def patched(farm: LocalFarm, step: Any) -> None:
 
 
 async def test_bzr(farm: LocalFarm, trunk: Path) -> None:
-    """The newest revision, an older one, another branch."""
+    """The newest revision, an older one and another branch are checked out."""
     run(program("bzr"), "branch", "-q", "-r1", str(trunk), str(trunk.with_name("side")), cwd=trunk)
     await farm.start(Bzr(baseURL=f"{trunk.parent}/", defaultBranch="trunk"))
     for stamp, revision in (({}, "2"), ({"revision": "1"}, "1"), ({"branch": "side"}, "1"), ({"branch": "trunk"}, "2")):
@@ -132,17 +132,17 @@ async def test_bzr(farm: LocalFarm, trunk: Path) -> None:
 
 @modes(".bzrignore")
 async def test_modes_of_bzr(farm: LocalFarm, trunk: Path, arguments: dict[str, Any], left: str) -> None:
-    """What each mode leaves of an earlier build's files."""
+    """Each mode and method keeps and removes files of an earlier build as documented."""
     await what_is_left(farm, Bzr(repourl=str(trunk), **arguments), left)
 
 
 async def test_patch_with_bzr(farm: LocalFarm, trunk: Path) -> None:
-    """A patch is applied, and taken back by the next build."""
+    """A patch is applied, and the next build undoes it."""
     await patched(farm, Bzr(repourl=str(trunk)))
 
 
 async def test_cvs(farm: LocalFarm, root: Path) -> None:
-    """A branch, the trunk, and how it was at some time."""
+    """A branch, the trunk, and the state of a time are checked out."""
     await farm.start(CVS(cvsroot=str(root), cvsmodule="project"))
     for stamp, content in (({}, "two"), ({"branch": "side"}, "one"), ({}, "two"), ({"branch": "HEAD"}, "two")):
         found, text = await seen(farm, **stamp)
@@ -158,12 +158,12 @@ async def test_cvs(farm: LocalFarm, root: Path) -> None:
 
 @modes(".cvsignore")
 async def test_modes_of_cvs(farm: LocalFarm, root: Path, arguments: dict[str, Any], left: str) -> None:
-    """What each mode leaves of an earlier build's files."""
+    """Each mode and method keeps and removes files of an earlier build as documented."""
     await what_is_left(farm, CVS(cvsroot=str(root), cvsmodule="project", **arguments), left)
 
 
 async def test_patch_with_cvs(farm: LocalFarm, root: Path) -> None:
-    """A patch is applied, and taken back by the next build."""
+    """A patch is applied, and the next build undoes it."""
     await patched(farm, CVS(cvsroot=str(root), cvsmodule="project"))
 
 

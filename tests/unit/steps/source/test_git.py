@@ -60,7 +60,7 @@ async def test_git(farm: LocalFarm, repository: Repository) -> None:
 async def test_git_failures(
     farm: LocalFarm, repository: Repository, arguments: dict[str, Any], stamp: dict[str, Any], state: str
 ) -> None:
-    """What went wrong is said in the step's text, and the build ends there."""
+    """The step's text has the reason of a failure, and the build ends there."""
     await farm.start(Git(**{"repourl": str(repository.path), **arguments}), ShellCommand(command="true"))
     buildid = await farm.build(**stamp)
     await farm.ended()
@@ -82,7 +82,7 @@ async def test_git_failures(
     ],
 )
 async def test_git_modes(farm: LocalFarm, repository: Repository, arguments: dict[str, Any], left: str) -> None:
-    """What each mode leaves of an earlier build's files; changes of tracked files are never kept."""
+    """Each mode and method keeps and removes files of an earlier build as documented; changes are undone."""
     await farm.start(
         Git(repourl=f"file://{repository.path}", **arguments),
         SetPropertyFromCommand(
@@ -124,7 +124,7 @@ FULL: dict[str, Any] = {"mode": "full"}
 
 
 async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the revision that was checked out (None if the step failed), and what the step says."""
+    """Build; the checked-out revision (None if the step failed), and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     row, git = farm.master.build(buildid), farm.master.steps(buildid)[1]
@@ -135,7 +135,7 @@ async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
 
 @pytest.mark.parametrize("arguments", [INCREMENTAL, FULL, {"shallow": True}, {"mode": "full", "shallow": 1}])
 async def test_branch_and_tag_of_one_name(farm: LocalFarm, repository: Repository, arguments: dict[str, Any]) -> None:
-    """A source stamp's branch is the branch, whatever tag has its name; what is only a tag goes on working."""
+    """A source stamp's branch is the branch, also if a tag has its name; without a branch the tag is used."""
     repository.git("tag", "rel")
     repository.git("tag", "-a", "-m", "v0", "v0", repository.first)
     repository.git("checkout", "-q", "-b", "rel")
@@ -160,7 +160,7 @@ async def test_branch_and_tag_of_one_name(farm: LocalFarm, repository: Repositor
 
 @pytest.mark.parametrize("arguments", [INCREMENTAL, FULL, {"shallow": True}])
 async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, arguments: dict[str, Any]) -> None:
-    """A revision that is a name means what the server says now, not what an older build left in the directory."""
+    """A revision that is a name is looked up on the server, not in the directory of an older build."""
     repository.git("tag", "moves")
     repository.git("branch", "20261128", repository.first)
     await farm.start(Git(repourl=f"file://{repository.path}", **arguments))
@@ -211,7 +211,7 @@ async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, argum
 
 
 async def test_revision_that_is_a_branch_and_a_tag(farm: LocalFarm, repository: Repository) -> None:
-    """The name is ambiguous, and the step says so; the full name can be given."""
+    """An ambiguous name fails the step with both full names; a full name works."""
     repository.git("tag", "rel", repository.first)
     repository.git("branch", "rel")
     await farm.start(Git(repourl=str(repository.path)))
@@ -244,7 +244,7 @@ def move_submodule(repository: Repository, commit: str) -> str:
 async def test_locks_that_a_killed_git_left(
     farm: LocalFarm, repository: Repository, nested: tuple[Repository, Repository], arguments: dict[str, Any]
 ) -> None:
-    """Lock files of a killed git, in the repository or in any submodule's, do not keep the next build from working."""
+    """Lock files of a killed git, also in submodules, do not fail the next build."""
     sub, inner = nested
     config = {"protocol.file.allow": "always"}
     await farm.start(Git(repourl=str(repository.path), submodules=True, config=config, **arguments))
@@ -269,7 +269,7 @@ async def test_locks_that_a_killed_git_left(
 async def test_submodule_whose_clone_was_killed(
     farm: LocalFarm, repository: Repository, nested: tuple[Repository, Repository], damaged: str
 ) -> None:
-    """A submodule's repository that is not whole is made again."""
+    """A damaged repository of a submodule is cloned again."""
     await farm.start(Git(repourl=str(repository.path), submodules=True, config={"protocol.file.allow": "always"}))
     expected = repository.git("rev-parse", "HEAD")
     assert (await seen(farm))[0] == expected
@@ -284,7 +284,7 @@ async def test_submodule_whose_clone_was_killed(
 async def test_submodule_commits_that_exist_nowhere(
     farm: LocalFarm, repository: Repository, nested: tuple[Repository, Repository], arguments: dict[str, Any]
 ) -> None:
-    """What is not checked out may name submodule commits that nobody has, on tags, branches or in older commits."""
+    """Missing submodule commits do no harm on tags, branches and commits that are not checked out."""
     good = nested[0].git("rev-parse", "HEAD")
     config = {"protocol.file.allow": "always", "fetch.recurseSubmodules": "on-demand"} if arguments == FULL else None
     await farm.start(
@@ -345,7 +345,7 @@ IN_MAIL = (
 async def test_patches(
     farm: LocalFarm, repository: Repository, body: str, level: int, subdir: str | None, content: str
 ) -> None:
-    """A patch is applied as people and programs hand it in, and the next build knows nothing of it."""
+    """Patches in all forms are applied, and the next build undoes them."""
     (repository.path / "sub").mkdir()
     repository.commit("sub/inside", "in\n")
     (repository.path / "crlf").write_bytes(b"in\r\n")
@@ -371,7 +371,7 @@ async def test_patches(
 
 
 async def test_patch_that_does_not_apply(farm: LocalFarm, repository: Repository) -> None:
-    """What git says of it is the step's text."""
+    """The step's text has git's message."""
     await farm.start(Git(repourl=str(repository.path)))
     for body in (PATCH.replace("two", "other"), PATCH.replace("two", "other").replace("\n", "\r\n")):
         found, text = await seen(
@@ -381,7 +381,7 @@ async def test_patch_that_does_not_apply(farm: LocalFarm, repository: Repository
 
 
 async def test_description(farm: LocalFarm, repository: Repository) -> None:
-    """``getDescription`` sets a property to what ``git describe`` says, if it says something."""
+    """``getDescription`` sets a property to the output of ``git describe``, if there is any."""
     await farm.start(
         Git(repourl=str(repository.path), getDescription=True, progress=False, retryFetch=True),
         Git(repourl=str(repository.path), getDescription={"tags": True, "long": True, "match": "w*", "abbrev": 12}),
@@ -406,7 +406,7 @@ async def test_description(farm: LocalFarm, repository: Repository) -> None:
 
 
 async def test_retry_of_a_fetch(farm: LocalFarm, repository: Repository) -> None:
-    """With ``retryFetch`` a fetch that fails is tried once more, at once."""
+    """With ``retryFetch`` a failed fetch is tried once more, at once."""
     hidden = repository.path.with_name("hidden")
     os.rename(repository.path, hidden)
     await farm.start(
@@ -435,7 +435,7 @@ async def test_rendered_mode(farm: LocalFarm, repository: Repository) -> None:
 
 
 async def test_objects_of_a_reference(farm: LocalFarm, repository: Repository, tmp_path: Path) -> None:
-    """With ``reference`` what another repository of the worker has is not fetched; one that is not there is said."""
+    """Objects of a ``reference`` are not fetched; a missing one fails the step."""
     repository.git("clone", "-q", "--bare", str(repository.path), str(tmp_path / "mirror.git"))
     await farm.start(Git(repourl=f"file://{repository.path}", reference=Property("reference")))
     for reference in (str(tmp_path / "mirror.git"), "../../../mirror.git", str(repository.path)):
@@ -448,7 +448,7 @@ async def test_objects_of_a_reference(farm: LocalFarm, repository: Repository, t
 
 
 async def test_filters(farm: LocalFarm, repository: Repository) -> None:
-    """What a filter leaves out is fetched when it is checked out."""
+    """Objects that a filter leaves out are fetched at the checkout."""
     repository.git("config", "uploadpack.allowFilter", "true")
     repository.git("config", "uploadpack.allowAnySHA1InWant", "true")
     await farm.start(Git(repourl=f"file://{repository.path}", filters=["blob:none"]))
@@ -461,7 +461,7 @@ async def test_filters(farm: LocalFarm, repository: Repository) -> None:
 async def test_newest_commits_of_submodules(
     farm: LocalFarm, repository: Repository, nested: tuple[Repository, Repository]
 ) -> None:
-    """With ``remoteSubmodules`` the branch of the submodule counts, not the commit that the repository names."""
+    """With ``remoteSubmodules`` the newest commit of a submodule's branch is checked out."""
     sub, _ = nested
     sub.commit("file", "newer\n")
     await farm.start(
@@ -475,7 +475,7 @@ async def test_newest_commits_of_submodules(
 
 
 async def test_codebases(farm: LocalFarm, repository: Repository) -> None:
-    """A step of a codebase has its name, and an entry in the property; its own branch is taken if nobody names one."""
+    """A step with a codebase has its name, and an entry in the property; its own branch is the default."""
     repository.git("branch", "side", repository.first)
     await farm.start(
         Git(repourl=str(repository.path), codebase="lib", getDescription={"always": True}),
@@ -493,7 +493,7 @@ async def test_codebases(farm: LocalFarm, repository: Repository) -> None:
 
 
 async def test_patch_of_a_subclass(farm: LocalFarm, repository: Repository) -> None:
-    """Users' subclasses apply patches in their own way, with the methods that they know."""
+    """Users' subclasses apply patches themselves, by Buildbot's methods."""
     calls: list[Any] = []
 
     class Own(Git):
@@ -516,7 +516,7 @@ async def test_patch_of_a_subclass(farm: LocalFarm, repository: Repository) -> N
 
 
 async def test_run_vc_of_a_subclass(farm: LocalFarm) -> None:
-    """A version control system of one's own is a subclass of `Source`, which says how to bring a revision."""
+    """A user's version control system is a subclass of `Source` with a ``run_vc``."""
 
     class Own(Source):
         name = "own"
@@ -541,7 +541,7 @@ async def test_run_vc_of_a_subclass(farm: LocalFarm) -> None:
 
 @pytest.mark.parametrize("arguments", [{"retry": (0, 2)}, {"retryFetch": True}, {}])
 async def test_retries(farm: LocalFarm, repository: Repository, arguments: dict[str, Any]) -> None:
-    """A fetch that fails is tried again as ``retry`` or ``retryFetch`` says; a name that is not there is not."""
+    """A failed fetch is tried again, by ``retry`` or ``retryFetch``; a missing name is not."""
     hidden = repository.path.with_name("hidden")
     attempts = 0
 

@@ -1,4 +1,4 @@
-"""The steps beside Git: pull requests of servers, committing, tagging, pushing, and what differs."""
+"""Git steps for pull requests of servers, commits, tags, pushes and differences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ IDENTITY = {"user.name": "Jo", "user.email": "jo@example.org"}
 
 
 async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, list[str]]:
-    """Build; the result, and what the steps say."""
+    """Build; the result, and the steps' texts."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     texts = [step["state_string"] for step in farm.master.steps(buildid)[1:]]
@@ -35,7 +35,7 @@ async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, list[str]]:
 
 
 async def test_pull_requests_of_github(farm: LocalFarm, repository: Repository) -> None:
-    """The merge of a pull request is the newest there is, whatever revision a change names; a head is that revision."""
+    """Of a pull request the newest merge is checked out, or its head at the revision of the change."""
     repository.git("update-ref", "refs/pull/2/head", repository.second)
     repository.git("update-ref", "refs/pull/2/merge", repository.first)
     repository.git("branch", "feature/merge", repository.second)
@@ -52,7 +52,7 @@ async def test_pull_requests_of_github(farm: LocalFarm, repository: Repository) 
 
 
 async def test_merge_requests_of_gitlab(farm: LocalFarm, repository: Repository, tmp_path: Path) -> None:
-    """The branch of a merge request comes from the repository that it is in, by the protocol of ``repourl``."""
+    """The branch of a merge request is fetched from its own repository, by the protocol of ``repourl``."""
     fork = Repository(tmp_path / "fork")
     fork.git("checkout", "-q", "-b", "feature")
     commit = fork.commit("file", "feature\n")
@@ -84,7 +84,7 @@ async def test_merge_requests_of_gitlab(farm: LocalFarm, repository: Repository,
 
 
 async def test_changes_of_gerrit(farm: LocalFarm, repository: Repository) -> None:
-    """A patch set that an event or a person names is checked out, one of another project is not."""
+    """A patch set of an event or a property is checked out, unless it is of another project."""
     repository.git("update-ref", "refs/changes/07/1207/3", repository.first)
     await farm.start(Gerrit(repourl=str(repository.path)))
     event = {"event.change.project": ("p", "Change"), "event.patchSet.ref": ("refs/changes/07/1207/3", "Change")}
@@ -142,7 +142,7 @@ async def test_commit_tag_and_push(farm: LocalFarm, repository: Repository, http
 async def test_nothing_to_commit(
     farm: LocalFarm, repository: Repository, empty: str, results: int, commits: int, text: str
 ) -> None:
-    """What is done where nothing has changed is for the configuration to say; other files do not count."""
+    """``emptyCommits`` decides what happens if no file has changed; other files are not committed."""
     await farm.start(
         Git(repourl=str(repository.path)),
         ShellCommand(command="echo more > other"),
@@ -155,7 +155,7 @@ async def test_nothing_to_commit(
 
 
 async def test_commit_on_no_branch(farm: LocalFarm, repository: Repository) -> None:
-    """Where a commit would be on no branch, it is not made."""
+    """Without a branch that is checked out, no commit is made."""
     await farm.start(
         Git(repourl=str(repository.path)),
         GitCommit(paths=["file"], messages=["x"], emptyCommits="create-empty-commit", config=IDENTITY),
@@ -165,7 +165,7 @@ async def test_commit_on_no_branch(farm: LocalFarm, repository: Repository) -> N
 
 
 async def test_branches_that_cannot_be_together(farm: LocalFarm, repository: Repository) -> None:
-    """A branch that an older build has left is not in the way of one whose name begins or ends so."""
+    """A branch of an older build gives way to one whose name is a part of its name, and the reverse."""
     await farm.start(Git(repourl=str(repository.path)), ShellCommand(command="git symbolic-ref HEAD"))
     for branch in ("a/b", "a", "a/b/c", "a/b"):
         for ref in repository.git("for-each-ref", "--format=%(refname)", "refs/heads/a", "refs/heads/a/").split():
@@ -177,7 +177,7 @@ async def test_branches_that_cannot_be_together(farm: LocalFarm, repository: Rep
 
 
 async def test_what_differs(farm: LocalFarm, repository: Repository) -> None:
-    """Which lines differ from where the commit left another branch, as build data; that branch is fetched."""
+    """The lines that differ from the merge base with a branch are build data; the branch is fetched."""
     (repository.path / "new é\t1").write_text("x\n")
     repository.git("checkout", "-q", "-b", "side", repository.first)
     repository.git("add", ".")
@@ -201,7 +201,7 @@ async def test_what_differs(farm: LocalFarm, repository: Repository) -> None:
 
 
 def test_files_that_differ_oddly(repository: Repository) -> None:
-    """Binary files, renamed ones, removed ones, other permissions, and lines that look like git's own."""
+    """Binary, renamed and removed files, other permissions, and lines that look like git's own are read."""
     (repository.path / "binary").write_bytes(b"\0\1")
     (repository.path / "gone").write_text("diff --git x y\n--- x\n")
     (repository.path / "old name").write_text("\n".join(map(str, range(50))))

@@ -1,4 +1,4 @@
-"""Git steps with servers that want a login: what is put on the worker for that is there for the step only."""
+"""Git steps with servers that need a login, whose files are on the worker during the step only."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def http(tmp_path: Path) -> Iterator[HTTPServer]:
 
 
 def logs_of(farm: LocalFarm) -> str:
-    """What the logs of all builds hold."""
+    """The text of the logs of all builds."""
     steps = [step for build in farm.master.get("builds") for step in farm.master.steps(build["buildid"])]
     logs = [log for step in steps for log in farm.master.get("steps", step["stepid"], "logs")]
     return "\n".join(farm.master.get("logs", log["logid"], "contents")["content"] for log in logs)
 
 
 async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and what the step says."""
+    """Build; the result, and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     return farm.master.build(buildid)["results"], farm.master.steps(buildid)[-1]["state_string"]
@@ -51,7 +51,7 @@ def login_directory(farm: LocalFarm) -> Path:
 
 @pytest.mark.parametrize("known", ["sshHostKey", "sshKnownHosts"])
 async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHServer, known: str) -> None:
-    """Only the worker's own account can read the key, while the step runs; logs do not have it."""
+    """Only the worker's account can read the key, during the step only; logs do not have it."""
     seen = []
 
     def look(name: str, args: dict[str, Any]) -> None:
@@ -78,7 +78,7 @@ async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHSe
 
 
 async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
-    """A step that fails, or is stopped while git runs, leaves nothing behind."""
+    """A step that fails, or is stopped while git runs, leaves no key."""
     arguments = {"sshPrivateKey": ssh.key, "sshHostKey": Property("host", default=ssh.host_key)}
     await farm.start(Git(repourl=ssh.url(repository.path), **arguments))
     wrong = (ssh.key.splitlines()[1], "Force")
@@ -98,7 +98,7 @@ async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Reposi
 
 
 async def test_what_a_lost_worker_left_goes_first(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
-    """Files of a login that nobody could remove go at the beginning of the next build."""
+    """The next build first removes the login's files of a build whose worker was lost."""
     left = login_directory(farm)
     left.mkdir(parents=True)
     (left / "ssh-key").write_text("old")
@@ -109,7 +109,7 @@ async def test_what_a_lost_worker_left_goes_first(farm: LocalFarm, repository: R
 
 
 async def test_a_server_with_another_key(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
-    """Git does not talk to a server that is not the one that was named."""
+    """Git refuses a server with another host key."""
     other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nlxZmxyo0e6Ct6kOFjDCeUn8QM5SMwbONvfHcLw/0"
     await farm.start(Git(repourl=ssh.url(repository.path), sshPrivateKey=ssh.key, sshHostKey=other))
     results, text = await built(farm)
@@ -117,13 +117,13 @@ async def test_a_server_with_another_key(farm: LocalFarm, repository: Repository
 
 
 async def test_an_empty_key(farm: LocalFarm, repository: Repository) -> None:
-    """A key that is empty when it is rendered is said, before git would try without one."""
+    """A key that is rendered to nothing fails the step before git runs."""
     await farm.start(Git(repourl=str(repository.path), sshPrivateKey=Property("key", default=" ")))
     assert await built(farm) == (FAILURE, "sshPrivateKey is empty (failure)")
 
 
 async def test_a_password_for_http(farm: LocalFarm, repository: Repository, http: HTTPServer) -> None:
-    """``auth_credentials`` is the login for the repository; a wrong one is said by git. Nobody sees the password."""
+    """``auth_credentials`` is the login; git reports a wrong one. The password is shown nowhere."""
     password = Property("password")
     await farm.start(Git(repourl=http.url(repository.path), auth_credentials=("jo", password)))
     results, text = await built(farm, properties={"password": ("wrong", "Force")})
@@ -156,7 +156,7 @@ async def test_logins_for_several_addresses(
 
 
 async def test_a_login_that_is_none(farm: LocalFarm, repository: Repository) -> None:
-    """A password with a line break in it, or without a value, fails the step without being shown."""
+    """A password with a line break, or without a value, fails the step and is not shown."""
     await farm.start(Git(repourl=str(repository.path), auth_credentials=("jo", Property("password"))))
     for password, complaint in (("a\nhost=evil", "must not have a line break in it"), (None, "must be a text")):
         results, text = await built(farm, properties={"password": (password, "Force")})
@@ -178,7 +178,7 @@ async def test_a_login_that_is_none(farm: LocalFarm, repository: Repository) -> 
     ],
 )
 def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
-    """Arguments that cannot be together, or are of the wrong type."""
+    """Arguments that exclude each other, or have a wrong type, are errors of the configuration."""
     with pytest.raises(ConfigErrors, match=complaint):
         Git(repourl="x", **arguments)
 
@@ -193,6 +193,6 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
     ],
 )
 def test_mistakes_in_logins(make: Any, complaint: str) -> None:
-    """Logins that git could not use."""
+    """Logins that git cannot use are errors of the configuration."""
     with pytest.raises(ValueError, match=complaint):
         make()

@@ -26,7 +26,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> HgRepository:
 
 @pytest.fixture
 def repository(template: HgRepository, tmp_path: Path) -> HgRepository:
-    """A repository with two commits; hg takes its time, so they are made once."""
+    """A repository with two commits; hg is slow, so it is made once."""
     return template.copy(tmp_path / "repository")
 
 
@@ -37,7 +37,7 @@ def server(repository: HgRepository) -> Iterator[str]:
 
 
 async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the revision that was checked out (None if the step failed), and what the step says."""
+    """Build; the checked-out revision (None if the step failed), and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     row, hg = farm.master.build(buildid), farm.master.steps(buildid)[1]
@@ -47,7 +47,7 @@ async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
 
 
 async def test_revisions(farm: LocalFarm, repository: HgRepository, server: str) -> None:
-    """The newest of a branch, an older one, a tag, a bookmark: names and numbers mean what the server says now."""
+    """The newest of a branch, an older one, a tag and a bookmark are looked up on the server."""
     repository.hg("tag", "-u", "Jo", "v1", "-r", repository.first)
     tip = repository.hg("log", "-r", "tip", "-T", "{node}")
     repository.hg("branch", "-q", "side")
@@ -89,7 +89,7 @@ async def test_revisions(farm: LocalFarm, repository: HgRepository, server: str)
     ],
 )
 async def test_modes(farm: LocalFarm, repository: HgRepository, arguments: dict[str, Any], left: str) -> None:
-    """What each mode leaves of an earlier build's files; changes of tracked files are never kept."""
+    """Each mode and method keeps and removes files of an earlier build as documented; changes are undone."""
     repository.commit(".hgignore", "^ignored$\n")
     await farm.start(
         Mercurial(repourl=str(repository.path), **arguments),
@@ -103,7 +103,7 @@ async def test_modes(farm: LocalFarm, repository: HgRepository, arguments: dict[
 
 
 async def test_branches_that_are_repositories(farm: LocalFarm, repository: HgRepository) -> None:
-    """With ``dirname`` the branch is put behind the address; another one means another repository."""
+    """With ``dirname`` the branch is appended to the address, and is a repository of its own."""
     other = repository.copy(repository.path.parent / "other")
     newer = other.commit("file", "other\n")
     await farm.start(Mercurial(repourl=f"{repository.path.parent}/", defaultBranch="repository"))
@@ -115,7 +115,7 @@ async def test_branches_that_are_repositories(farm: LocalFarm, repository: HgRep
 
 @pytest.mark.parametrize(("clobber", "left"), [(True, False), (False, True)])
 async def test_change_of_branch(farm: LocalFarm, repository: HgRepository, clobber: bool, left: bool) -> None:
-    """A directory that has another branch is removed first, if ``clobberOnBranchChange`` says so."""
+    """With ``clobberOnBranchChange`` the directory of another branch is removed first."""
     repository.hg("branch", "-q", "side")
     repository.commit("file", "side\n")
     arguments = {**IN_REPOSITORY, "clobberOnBranchChange": clobber}
@@ -133,7 +133,7 @@ async def test_change_of_branch(farm: LocalFarm, repository: HgRepository, clobb
 
 
 async def test_what_a_killed_hg_left(farm: LocalFarm, repository: HgRepository) -> None:
-    """A transaction that was begun and not ended is taken back."""
+    """An unfinished transaction is recovered."""
     await farm.start(Mercurial(repourl=str(repository.path)))
     assert (await seen(farm))[0] == repository.second
     third = repository.commit("file", "three\n")
@@ -146,7 +146,7 @@ async def test_what_a_killed_hg_left(farm: LocalFarm, repository: HgRepository) 
 
 
 async def test_patch(farm: LocalFarm, repository: HgRepository) -> None:
-    """A patch is applied to what was checked out, in its directory; the next build knows nothing of it."""
+    """A patch is applied in its directory; the next build undoes it."""
     (repository.path / "sub").mkdir()
     repository.commit("sub/inside", "in\n")
     await farm.start(
@@ -168,7 +168,7 @@ async def test_patch(farm: LocalFarm, repository: HgRepository) -> None:
 
 
 async def test_a_server_that_comes_back(farm: LocalFarm, repository: HgRepository) -> None:
-    """With ``retry`` a server that cannot be read is asked again; a directory that is no repository is made one."""
+    """With ``retry`` the step waits for a server; a directory without a repository is replaced."""
     hidden = repository.path.with_name("hidden")
     repository.path.rename(hidden)
     attempts = []

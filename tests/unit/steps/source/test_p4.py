@@ -1,4 +1,4 @@
-"""The P4 step with a program that answers as p4 has been seen to: a real one cannot be had."""
+"""The P4 step with an imitation of p4, which is not free software."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def p4(tmp_path: Path) -> Perforce:
 
 
 async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and what the step says."""
+    """Build; the result, and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     return farm.master.build(buildid)["results"], farm.master.steps(buildid)[1]["state_string"]
 
 
 async def test_sync(farm: LocalFarm, p4: Perforce) -> None:
-    """The client is made, the newest change of its view is found and synced to; nobody sees the password."""
+    """The client is made, and synced to the newest change of its view; the password is not shown."""
     await farm.start(
         P4(p4base="//depot/a b", p4branch="main", p4port="h:1", p4user="jo", p4passwd=Property("password"),
            p4extra_views=[("//depot/lib", "lib")], p4bin=str(p4.path), debug=True)
@@ -50,7 +50,7 @@ async def test_sync(farm: LocalFarm, p4: Perforce) -> None:
 
 
 async def test_full(farm: LocalFarm, p4: Perforce) -> None:
-    """In full mode, and after a patch, everything is synced anew; tickets need the password once."""
+    """In full mode, and after a patch, all files are synced anew; tickets need the password once."""
     farm.directory.mkdir(parents=True)
     (farm.directory / "file").write_text("old\n")
     await farm.start(
@@ -78,7 +78,7 @@ async def test_full(farm: LocalFarm, p4: Perforce) -> None:
 
 
 async def test_failures(farm: LocalFarm, p4: Perforce) -> None:
-    """What p4 complains of, a change that is not there, a revision that is none."""
+    """Errors of p4, a missing change, and a wrong revision fail the step with a text."""
     await farm.start(P4(p4base="//depot", p4branch="s", stream=True, p4client_type="readonly", p4bin=str(p4.path)))
     p4.says("broken", "")
     assert await built(farm) == (FAILURE, "p4 sync: Perforce client error: connect failed. (failure)")

@@ -1,4 +1,4 @@
-"""The Repo step with a program that notes what it is asked: the real one fetches itself from a server at first use."""
+"""The Repo step with a program that records its calls: the real one downloads itself at its first use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ exit 0
 
 @pytest.fixture
 def calls(farm: LocalFarm, tmp_path: Path) -> Path:
-    """What ``repo`` was called with; the worker finds it in its PATH."""
+    """The calls of ``repo``, which the worker finds in its PATH."""
     program, calls = tmp_path / "bin" / "repo", tmp_path / "calls"
     program.parent.mkdir()
     program.write_text(SCRIPT.format(calls=calls, broken=tmp_path / "broken"))
@@ -37,14 +37,14 @@ def calls(farm: LocalFarm, tmp_path: Path) -> Path:
 
 
 async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and what the step says."""
+    """Build; the result, and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     return farm.master.build(buildid)["results"], farm.master.steps(buildid)[1]["state_string"]
 
 
 async def test_sync(farm: LocalFarm, calls: Path) -> None:
-    """What repo is asked, and that what a build has left is cleaned."""
+    """The commands of repo are in order, and files of an earlier build are removed."""
     await farm.start(
         Repo("https://m/", manifestBranch="b", manifestFile="f.xml", jobs=4, depth=1, submodules=True, syncQuietly=True)
     )
@@ -60,7 +60,7 @@ async def test_sync(farm: LocalFarm, calls: Path) -> None:
 
 
 async def test_downloads(farm: LocalFarm, calls: Path) -> None:
-    """Patch sets that properties name are applied, and named in a property."""
+    """Patch sets in properties are applied, and listed in a property."""
     await farm.start(
         Repo(
             manifestURL="https://m/", syncAllBranches=True, repoDownloads=util.repo.DownloadsFromProperties(["a", "b"])
@@ -74,7 +74,7 @@ async def test_downloads(farm: LocalFarm, calls: Path) -> None:
 
 
 async def test_downloads_of_changes(farm: LocalFarm, calls: Path) -> None:
-    """Patch sets that the build's changes are."""
+    """Patch sets among the build's changes are applied."""
     await farm.start(Repo(manifestURL="https://m/", repoDownloads=util.repo.DownloadsFromChangeSource("")))
     event = {"event.type": "patchset-created", "event.change.project": "p", "event.change.number": 12,
              "event.patchSet.number": 3}  # fmt: skip
@@ -83,7 +83,7 @@ async def test_downloads_of_changes(farm: LocalFarm, calls: Path) -> None:
 
 
 async def test_archive_and_override(farm: LocalFarm, calls: Path, tmp_path: Path) -> None:
-    """An archive of ``.repo`` is made, and the next checkout begins with it; another manifest takes the place."""
+    """An archive of ``.repo`` is made, and unpacked by the next checkout; another manifest replaces the first."""
     (tmp_path / "override.xml").write_text("<manifest/>")
     archive = tmp_path / "repo.tar.gz"
     await farm.start(
@@ -98,7 +98,7 @@ async def test_archive_and_override(farm: LocalFarm, calls: Path, tmp_path: Path
 
 
 async def test_failures(farm: LocalFarm, calls: Path, tmp_path: Path) -> None:
-    """What repo or git complains of, and what is no patch set."""
+    """Errors of repo and git, and a wrong patch set, fail the step with a text."""
     await farm.start(Repo(manifestURL="https://m/", repoDownloads=Property("downloads")))
     text = "repoDownloads: not a project and a patch set, as in 'project 12/3': '--exec=x 1/2' (failure)"
     assert await built(farm, properties={"downloads": (["--exec=x 1/2"], "Force")}) == (FAILURE, text)

@@ -24,7 +24,7 @@ def repository(tmp_path: Path) -> SvnRepository:
 
 
 async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the revision that was checked out (None if the step failed), and what the step says."""
+    """Build; the checked-out revision (None if the step failed), and the step's text."""
     buildid = await farm.build(**stamp)
     await farm.ended()
     row, svn = farm.master.build(buildid), farm.master.steps(buildid)[1]
@@ -34,7 +34,7 @@ async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
 
 
 async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository) -> None:
-    """The newest, an older one, another branch, which is another address; the number is the property."""
+    """The newest revision, an older one and another branch are checked out; the property is the number."""
     repository.svn("copy", "-q", f"{repository.url}/trunk", f"{repository.url}/branches/a b", "-m", "branch")
     url = Interpolate("%(kw:url)s/%(src::branch:-trunk)s", url=repository.url)
     await farm.start(SVN(repourl=url), SVN(repourl=url, preferLastChangedRev=True, workdir="last"))
@@ -82,7 +82,7 @@ async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository
     ],
 )
 async def test_modes(farm: LocalFarm, repository: SvnRepository, arguments: dict[str, Any], left: str) -> None:
-    """What each mode leaves of an earlier build's files; changes of tracked files are never kept."""
+    """Each mode and method keeps and removes files of an earlier build as documented; changes are undone."""
     repository.svn("propset", "-q", "svn:ignore", "ignored", str(repository.working / "trunk"))
     repository.commit({})
     await farm.start(
@@ -98,7 +98,7 @@ async def test_modes(farm: LocalFarm, repository: SvnRepository, arguments: dict
 
 
 async def test_a_password(farm: LocalFarm, repository: SvnRepository) -> None:
-    """The login is for every command that asks the server; nobody sees the password."""
+    """All commands that ask the server log in; the password is not shown."""
     with svnserve(repository, "jo", "s3cret") as address:
         timeout = ["--config-option", "servers:global:http-timeout=9"]
         login = {"username": "jo", "password": Property("password"), "extra_args": timeout}
@@ -113,7 +113,7 @@ async def test_a_password(farm: LocalFarm, repository: SvnRepository) -> None:
 
 
 async def test_what_a_killed_svn_left(farm: LocalFarm, repository: SvnRepository) -> None:
-    """A working copy that is locked is unlocked; one that is broken is made anew."""
+    """A locked working copy is unlocked; a damaged one is replaced."""
     await farm.start(SVN(repourl=f"{repository.url}/trunk"))
     assert (await seen(farm))[0] == "3"
     database = farm.directory / ".svn" / "wc.db"
@@ -128,7 +128,7 @@ async def test_what_a_killed_svn_left(farm: LocalFarm, repository: SvnRepository
 
 
 async def test_patch(farm: LocalFarm, repository: SvnRepository) -> None:
-    """A patch is applied in its directory; the next build knows nothing of it. One that does not apply fails."""
+    """A patch is applied in its directory, and the next build undoes it; one that does not apply fails."""
     repository.commit({"trunk/sub/inside": "in\n"})
     await farm.start(
         SVN(repourl=f"{repository.url}/trunk"),
