@@ -116,7 +116,7 @@ def test_wake_ups_side_by_side_are_one_look() -> None:
 
     tail = LogTail(database, reactor, nothing_new, lambda event: None, lambda through: None)  # type: ignore[arg-type]
     ensureDeferred(tail.start())
-    database.read = read  # type: ignore[method-assign]
+    database.read_short = read  # type: ignore[attr-defined]
     tail.wake()
     assert len(looks) == 1
     tail.wake()  # while it reads
