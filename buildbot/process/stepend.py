@@ -162,6 +162,8 @@ class StepEnd:
 
     async def _is_hidden(self) -> bool:
         step = self._step
+        if isinstance(step.hideStepIf, bool):
+            return step.hideStepIf
         return bool(await in_time(step, asked(step, step.hideStepIf, step.results, step), "hideStepIf"))
 
     def _interruption(self) -> str | None:

@@ -11,7 +11,7 @@ from buildbot.data.updates import Updates
 from buildbot.process.loglines import storable
 from buildbot.process.stepcontract import RunningStep
 from buildbot.process.stepopening import StepOpening
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import is_awaitable, resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS
 
 #: seconds in which a step must give its summary
@@ -78,6 +78,8 @@ async def in_time(step: RunningStep, value: object, what: str) -> Any:
         RuntimeError: there is none within `SUMMARY_TIMEOUT_S`, for which the end of the step waits; the text has
             ``what``.
     """
+    if not is_awaitable(value):
+        return value
     given = ensureDeferred(resolved(value))
     given.addTimeout(SUMMARY_TIMEOUT_S, step.master.reactor)
     try:

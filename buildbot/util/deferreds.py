@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Coroutine, Iterable
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -18,9 +17,12 @@ T = TypeVar("T")
 
 async def resolved(value: Any) -> Any:
     """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
-    if isinstance(value, Deferred) or inspect.isawaitable(value):
-        return await value
-    return value
+    return await value if is_awaitable(value) else value
+
+
+def is_awaitable(value: object) -> bool:
+    """Whether a value is a Deferred, a coroutine or another object with ``__await__``."""
+    return hasattr(type(value), "__await__")
 
 
 async def side_by_side(work: Iterable[Coroutine[Deferred[Any], Any, object]]) -> None:
