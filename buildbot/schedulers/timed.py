@@ -12,7 +12,7 @@ taken back if it cannot be true (see `_Timed.believable`).
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from buildbot.config.errors import error
 from buildbot.schedulers.calendar import Calendar
 from buildbot.schedulers.feed import ChangeScheduler
 from buildbot.schedulers.scheduler import REASON, reason_argument
-from buildbot.schedulers.triggerable import Ids, Triggered
+from buildbot.schedulers.triggerable import Ids, Triggered, TriggeredBuildset
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 
@@ -313,26 +313,19 @@ class NightlyTriggerable(Triggered, Nightly):
                     "has asked for, whatever changes come; leave it out"
                 )
 
-    async def make_buildset(
-        self,
-        waited_for: bool,
-        sourcestamps: Sequence[Mapping[str, Any]],
-        properties: Mapping[str, tuple[Any, str]],
-        parent_buildid: int | None,
-        parent_relationship: str | None,
-    ) -> Ids:
-        """Remember what to make at the next time."""
+    async def make_buildset(self, wanted: TriggeredBuildset) -> Ids:
+        """Store the buildset, which is made at the next time."""
         await self.check_switched_on()
-        wanted = {
-            "sourcestamps": [dict(stamp) for stamp in sourcestamps],
-            "properties": {name: list(pair) for name, pair in self.without_own(properties).items()},
-            "parent_buildid": parent_buildid,
-            "parent_relationship": parent_relationship,
+        stored = {
+            "sourcestamps": [dict(stamp) for stamp in wanted.sourcestamps],
+            "properties": {name: list(pair) for name, pair in self.without_own(wanted.properties).items()},
+            "parent_buildid": wanted.parent_buildid,
+            "parent_relationship": wanted.parent_relationship,
         }
         state = self.master.db.state
-        # whichever master runs it
+        # the state is that of the scheduler, which another master may run
         objectid = await state.getObjectId(self.name, type(self).__name__)
-        await state.setState(objectid, _LAST_TRIGGER, wanted)
+        await state.setState(objectid, _LAST_TRIGGER, stored)
         return None, {}
 
     async def build_now(self, last: float | None, now: float) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy.engine import Connection
@@ -31,8 +32,23 @@ class SwitchedOffError(Exception):
     """The scheduler is switched off, so that it triggers nothing."""
 
 
+@dataclass(frozen=True)
+class TriggeredBuildset:
+    """A buildset that a step has triggered; `Triggered.trigger` explains the attributes.
+
+    Attributes:
+        properties: ``{name: (value, source)}``.
+    """
+
+    waited_for: bool
+    sourcestamps: Sequence[Mapping[str, Any]]
+    properties: Mapping[str, tuple[Any, str]]
+    parent_buildid: int | None
+    parent_relationship: str | None
+
+
 class Triggered(Scheduler):
-    """A scheduler that steps trigger; `make_buildset` says what then happens."""
+    """A scheduler that steps trigger; subclasses implement `make_buildset`."""
 
     def trigger(
         self,
@@ -58,8 +74,8 @@ class Triggered(Scheduler):
         """
         ids: Deferred[Ids] = Deferred()
         properties = {} if set_props is None else set_props.asDict()
-        made = self.make_buildset(waited_for, sourcestamps or (), properties, parent_buildid, parent_relationship)
-        return ids, ensureDeferred(self.__follow(ids, made))
+        wanted = TriggeredBuildset(waited_for, sourcestamps or (), properties, parent_buildid, parent_relationship)
+        return ids, ensureDeferred(self.__follow(ids, self.make_buildset(wanted)))
 
     async def __follow(self, ids: Deferred[Ids], made: Coroutine[Deferred[Any], Any, Ids]) -> Results:
         try:
@@ -71,15 +87,8 @@ class Triggered(Scheduler):
         return (SUCCESS if bsid is None else await end_of_buildset(self.master, bsid)), brids
 
     @abstractmethod
-    async def make_buildset(
-        self,
-        waited_for: bool,
-        sourcestamps: Sequence[Mapping[str, Any]],
-        properties: Mapping[str, tuple[Any, str]],
-        parent_buildid: int | None,
-        parent_relationship: str | None,
-    ) -> Ids:
-        """Make a buildset now, or see to it that one is made; for the arguments see `trigger`."""
+    async def make_buildset(self, wanted: TriggeredBuildset) -> Ids:
+        """Make the buildset now, or remember it; its ids, or None and no requests."""
 
     async def check_switched_on(self) -> None:
         """Raise `SwitchedOffError` if the scheduler is switched off, whichever master runs it."""
@@ -106,24 +115,17 @@ class Triggerable(Triggered):
         super().__init__(*args, **kwargs)
         self.reason = self.fill_in(self.reason or REASON)
 
-    async def make_buildset(
-        self,
-        waited_for: bool,
-        sourcestamps: Sequence[Mapping[str, Any]],
-        properties: Mapping[str, tuple[Any, str]],
-        parent_buildid: int | None,
-        parent_relationship: str | None,
-    ) -> Ids:
-        """Make it at once."""
+    async def make_buildset(self, wanted: TriggeredBuildset) -> Ids:
+        """Make the buildset at once."""
         await self.check_switched_on()
         made: Ids = await resolved(
             self.addBuildsetForSourceStampsWithDefaults(
                 reason=self.reason,
-                sourcestamps=sourcestamps,
-                properties=self.without_own(properties),
-                waited_for=waited_for,
-                parent_buildid=parent_buildid,
-                parent_relationship=parent_relationship,
+                sourcestamps=wanted.sourcestamps,
+                properties=self.without_own(wanted.properties),
+                waited_for=wanted.waited_for,
+                parent_buildid=wanted.parent_buildid,
+                parent_relationship=wanted.parent_relationship,
             )
         )
         return made

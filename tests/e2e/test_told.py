@@ -6,11 +6,9 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -18,6 +16,7 @@ import zstandard
 
 from tests.e2e import test_crash
 from tests.e2e.test_crash import BIN, Farm
+from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.e2e
 
@@ -75,20 +74,8 @@ class Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     """One that runs."""
-    with _serving(Receiver()) as made:
+    with in_thread(Receiver()) as made:
         yield made
-
-
-@contextmanager
-def _serving(server: Receiver) -> Iterator[Receiver]:
-    thread = Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:

@@ -7,7 +7,6 @@ import getpass
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.support.threads import in_thread
 from tests.support.tools import program
 
 
@@ -148,12 +148,5 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def git_over_http(root: Path, user: str, password: str) -> Iterator[HTTPServer]:
     """A server of the repositories below ``root``."""
-    server = HTTPServer(root, user, password)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
+    with in_thread(HTTPServer(root, user, password)) as server:
         yield server
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

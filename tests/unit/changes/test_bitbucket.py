@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -15,6 +14,7 @@ from buildbot.changes.bitbucket import BitbucketPullrequestPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.test.running import Running
+from tests.support.threads import in_thread
 
 
 class Bitbucket(ThreadingHTTPServer):
@@ -70,12 +70,8 @@ class _Handler(BaseHTTPRequestHandler):
 def bitbucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bitbucket]:
     server = Bitbucket()
     monkeypatch.setattr(BitbucketPullrequestPoller, "api_url", server.url)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with in_thread(server):
+        yield server
 
 
 async def poll(master: Any, **arguments: Any) -> list[dict[str, Any]]:

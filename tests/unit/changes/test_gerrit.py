@@ -6,7 +6,6 @@ There is no Gerrit to be had here: events and answers are as its documentation h
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -21,6 +20,7 @@ from buildbot.changes.gerritchangesource import GerritChangeSource, GerritEventL
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.test.running import Running, until
+from tests.support.threads import in_thread
 
 PATCH_SET: dict[str, Any] = {
     "type": "patchset-created",
@@ -74,12 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def gerrit() -> Iterator[Gerrit]:
     server = Gerrit()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with in_thread(server):
+        yield server
 
 
 @pytest.fixture

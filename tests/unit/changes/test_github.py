@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +15,7 @@ from buildbot.changes.github import GitHubPullrequestPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.process.properties import renderer
+from tests.support.threads import in_thread
 from tests.unit.changes.polling import Polling
 
 
@@ -100,12 +100,8 @@ class _Handler(BaseHTTPRequestHandler):
 @pytest.fixture
 def github() -> Iterator[GitHub]:
     server = GitHub()
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with in_thread(server):
+        yield server
 
 
 @pytest.fixture
