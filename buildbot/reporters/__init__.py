@@ -1,5 +1,5 @@
-"""Who is told of builds.
+"""Reporters: they send reports of builds to mail, chat, code hosts and other services.
 
-``base.py`` and ``delivery.py`` see that it is told, in order; ``generators/`` say when, and about what; ``message.py``
-in which words; and there is a file for each receiver.
+``base.py`` and ``delivery.py`` deliver the reports in order. ``generators/`` decide which builds are reported, and
+when. ``message.py`` renders the text. There is a file for each service.
 """

@@ -228,7 +228,7 @@ class Source(VersionControl):
         False,
         checks.flag,
         rendered=True,
-        doc="take the newest of the step's own branch, whatever branch and revision the source stamp asks for",
+        doc="take the newest revision of the step's own branch and ignore the branch and revision of the source stamp",
     )
     codebase = argument("", checks.text, rendered=True, doc="the codebase of the source stamp to use")
     retry = argument(

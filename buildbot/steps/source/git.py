@@ -59,7 +59,7 @@ def _description(value: Any) -> Any:
 class Git(GitServerStep, Source):
     """Check out the revision of the build's source stamp, or the newest of its branch, and set ``got_revision``.
 
-    The step repairs whatever state of the directory an interrupted build has left. A local branch with the name of the
+    The step repairs a directory that an interrupted build has left in any state. A local branch with the name of the
     source stamp's branch is set to the commit, for steps that commit and push. A revision that is on no branch any more
     is found as long as the server has it.
     """

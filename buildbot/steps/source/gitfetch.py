@@ -1,7 +1,7 @@
-"""Fetching a revision by any name that people give it.
+"""Fetching a revision by a hash or by any other name.
 
-People name a branch that a tag is called like, or a revision that is a tag or ``HEAD``. Git would look such names up in
-the worker's directory, where they may be those of an older build. So names are looked up on the server, a branch as
+A branch may have the same name as a tag, and a revision may be a tag or ``HEAD``. Git would look such names up in the
+worker's directory, where they may be left from an older build. So names are looked up on the server, a branch as
 ``refs/heads/NAME`` first; only whole hashes are used without a look-up.
 """
 

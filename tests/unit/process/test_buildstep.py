@@ -23,29 +23,8 @@ from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.steps.source.git import Git
 from buildbot.test.steps import StepHarness
-from buildbot.util.deferreds import resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
-
-
-class Own(BuildStep):
-    """Calls a function as its work."""
-
-    name = "own"
-
-    def __init__(self, work: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.work = work
-
-    async def run(self) -> int:
-        outcome: int = await resolved(self.work(self))
-        return outcome
-
-
-async def run(*steps: Any, script: Any = None) -> tuple[StepHarness, list[dict[str, Any]]]:
-    """Run the steps in a build; their rows."""
-    farm = StepHarness(*steps, script=script)
-    await farm.run()
-    return farm, farm.master.steps(1)[1:]
+from tests.support.steps import Own, run
 
 
 async def test_own_step() -> None:

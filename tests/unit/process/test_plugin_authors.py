@@ -17,31 +17,10 @@ from buildbot.process.logobserver import BufferLogObserver, OutputProgressObserv
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
-from buildbot.util.deferreds import resolved
 from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS
+from tests.support.steps import Own, run
 
 Script = Callable[[str, dict[str, Any]], Any]
-
-
-class Own(BuildStep):
-    """Calls a function as its work."""
-
-    name = "own"
-
-    def __init__(self, work: Any, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.work = work
-
-    async def run(self) -> int:
-        outcome: int = await resolved(self.work(self))
-        return outcome
-
-
-async def run(*steps: Any, script: Script | None = None) -> tuple[StepHarness, list[dict[str, Any]]]:
-    """Run the steps in a build; their rows."""
-    farm = StepHarness(*steps, script=script)
-    await farm.run()
-    return farm, farm.master.steps(1)[1:]
 
 
 async def test_statistics() -> None:

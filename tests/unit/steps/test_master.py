@@ -13,14 +13,7 @@ from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.master import Assert, LogRenderable, MasterShellCommand, SetProperties, SetProperty
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, SUCCESS
-
-
-async def run(*steps: Any, directory: Path = Path(), **builder: Any) -> tuple[StepHarness, list[dict[str, Any]]]:
-    """Run the steps in a build of a master in a directory; their rows."""
-    farm = StepHarness(*steps, **builder)
-    farm.master.basedir = directory
-    await farm.run()
-    return farm, farm.master.steps(1)[1:]
+from tests.support.steps import run
 
 
 async def test_master_shell_command(tmp_path: Path) -> None:

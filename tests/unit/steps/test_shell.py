@@ -23,15 +23,9 @@ from buildbot.steps.shell import (
 from buildbot.steps.shellsequence import ShellArg, ShellSequence
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import EXCEPTION, FAILURE, SUCCESS, WARNINGS
+from tests.support.steps import run
 
 COMMANDS = "buildbot.steps.shell"
-
-
-async def run(*steps: Any, script: Any = None, **builder: Any) -> tuple[StepHarness, list[dict[str, Any]]]:
-    """Run the steps in a build; their rows."""
-    farm = StepHarness(*steps, script=script, **builder)
-    await farm.run()
-    return farm, farm.master.steps(1)[1:]
 
 
 def prints(*lines: str, rc: int = 0) -> Any:

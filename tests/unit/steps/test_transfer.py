@@ -26,6 +26,7 @@ from buildbot.steps.transfer import (
 )
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import EXCEPTION, FAILURE, SKIPPED, SUCCESS
+from tests.support.steps import run
 
 Script = Callable[[str, dict[str, Any]], Any]
 DIRECTORY, FILE, PIPE = ([("stat", (kind | 0o755, *range(9)))] for kind in (stat.S_IFDIR, stat.S_IFREG, stat.S_IFIFO))
@@ -57,14 +58,6 @@ def sends(*blocks: Any, rc: int = 0, end: bool = True, times: Any = None) -> Scr
     return script
 
 
-async def run(directory: Path, *steps: Any, script: Script) -> tuple[StepHarness, list[dict[str, Any]]]:
-    """Run the steps in a build of a master in a directory; their rows."""
-    farm = StepHarness(*steps, script=script)
-    farm.master.basedir = directory
-    await farm.run()
-    return farm, farm.master.steps(1)[1:]
-
-
 def nothing_but(directory: Path, **files: bytes) -> bool:
     """Whether a directory holds these files and no others, nor unfinished files."""
     found = {
@@ -81,7 +74,7 @@ async def test_file_upload(tmp_path: Path) -> None:
         "out/b.txt", Interpolate("up/%(prop:workername)s.txt"), maxsize=10, mode=0o640, keepstamp=True,
         url="http://there/u", urlText="the file",
     )  # fmt: skip
-    farm, (row,) = await run(tmp_path, step, script=sends(b"hello ", b"you\n", times=(5, 1000.5)))
+    farm, (row,) = await run(step, directory=tmp_path, script=sends(b"hello ", b"you\n", times=(5, 1000.5)))
     path = tmp_path / "up" / "w.txt"
     assert (row["results"], row["state_string"]) == (SUCCESS, "uploading b.txt")
     assert row["urls"] == [{"name": "the file", "url": "http://there/u"}]
@@ -99,7 +92,7 @@ async def test_umask(tmp_path: Path) -> None:
     """A file without a mode has the permissions of the master's own files."""
     before = os.umask(0o027)
     try:
-        await run(tmp_path, FileUpload("b", "u"), script=sends(b"x"))
+        await run(FileUpload("b", "u"), directory=tmp_path, script=sends(b"x"))
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "u").stat().st_mode) == 0o640
@@ -122,7 +115,7 @@ async def test_bad_file_upload(tmp_path: Path, script: Script, complaint: str, b
     """An incomplete file does not appear; an older file stays unchanged."""
     if before is not None:
         (tmp_path / "u").write_bytes(before)
-    farm, (row,) = await run(tmp_path, FileUpload("b", "u", maxsize=5, url="http://u"), script=script)
+    farm, (row,) = await run(FileUpload("b", "u", maxsize=5, url="http://u"), directory=tmp_path, script=script)
     assert row["results"] == FAILURE and complaint in row["state_string"] and row["urls"] == []
     assert nothing_but(tmp_path, **({} if before is None else {"u": before}))
     if ":" in complaint:
@@ -152,7 +145,7 @@ async def test_more_after_the_end(tmp_path: Path) -> None:
         kept.append(args["writer"])
         return sends(b"x")(name, args)
 
-    await run(tmp_path, FileUpload("b", "u"), script=script)
+    await run(FileUpload("b", "u"), directory=tmp_path, script=script)
     kept[0].write(b"more")
     kept[0].utime((1, 1))
     assert nothing_but(tmp_path, u=b"x")
@@ -162,9 +155,9 @@ async def test_place_that_cannot_be(tmp_path: Path) -> None:
     """A path that cannot be written fails the step before it asks the worker."""
     (tmp_path / "file").write_text("x")
     (tmp_path / "directory").mkdir()
-    farm, (row,) = await run(tmp_path, FileUpload("b", "file/u"), script=sends(b"x"))
+    farm, (row,) = await run(FileUpload("b", "file/u"), directory=tmp_path, script=sends(b"x"))
     assert row["results"] == EXCEPTION and farm.connection.started == []
-    farm, (row,) = await run(tmp_path, FileUpload("b", "directory"), script=sends(b"x"))
+    farm, (row,) = await run(FileUpload("b", "directory"), directory=tmp_path, script=sends(b"x"))
     assert row["results"] == FAILURE and "Is a directory" in row["state_string"]
     assert nothing_but(tmp_path, file=b"x")
 
@@ -177,7 +170,7 @@ async def test_directory_upload(tmp_path: Path, compress: str | None, mode: str)
     (tmp_path / "up" / "a").write_text("old")
     packed = tar(mode, a=b"new", d__f=b"deep")
     step = DirectoryUpload(workersrc="out/site/", masterdest="up", compress=compress, url="http://u", maxsize=100_000)
-    farm, (row,) = await run(tmp_path, step, script=sends(packed[:10], packed[10:]))
+    farm, (row,) = await run(step, directory=tmp_path, script=sends(packed[:10], packed[10:]))
     assert (row["results"], row["state_string"]) == (SUCCESS, "uploading site")
     assert row["urls"] == [{"name": "up", "url": "http://u"}]
     assert nothing_but(tmp_path, up__a=b"new", up__d__f=b"deep", up__d__kept=b"kept")
@@ -203,7 +196,7 @@ async def test_bad_directory_upload(tmp_path: Path, packed: bytes, complaint: st
     target.mkdir(parents=True)
     (target / "f").write_text("old")
     step = DirectoryUpload("d", "up", maxsize=20_000)
-    _, (row,) = await run(tmp_path / "master", step, script=sends(packed))
+    _, (row,) = await run(step, directory=tmp_path / "master", script=sends(packed))
     assert row["results"] == FAILURE and complaint in row["state_string"]
     assert nothing_but(tmp_path, master__up__f=b"old")
 
@@ -213,7 +206,7 @@ async def test_directory_that_grows(tmp_path: Path) -> None:
     packed = tar("w:gz", f=b"\0" * 1_000_000)
     assert len(packed) < 20_000
     step = DirectoryUpload("d", "up", maxsize=20_000, compress="gz")
-    _, (row,) = await run(tmp_path, step, script=sends(packed))
+    _, (row,) = await run(step, directory=tmp_path, script=sends(packed))
     assert row["results"] == FAILURE and "holds more than 20000 bytes of files" in row["state_string"]
     assert nothing_but(tmp_path) and list(tmp_path.iterdir()) == []
 
@@ -235,7 +228,7 @@ async def test_multiple_file_upload(tmp_path: Path) -> None:
         return sends(tar(g=b"g") if name == "uploadDirectory" else args["workersrc"].encode())(name, args)
 
     step = Tells(workersrcs=["a/f.txt", "a/dir", "/b/h"], masterdest="m", url="http://m")
-    farm, (row,) = await run(tmp_path, step, script=script)
+    farm, (row,) = await run(step, directory=tmp_path, script=script)
     assert (row["results"], row["state_string"], row["urls"]) == (
         SUCCESS, "uploading 3 files", [{"name": "m", "url": "http://m"}]
     )  # fmt: skip
@@ -253,7 +246,7 @@ async def test_multiple_file_upload(tmp_path: Path) -> None:
 async def test_missing_source(tmp_path: Path, kind: Any, rc: int, said: str) -> None:
     """A missing source fails the step, and later sources are not asked for."""
     step = MultipleFileUpload(workersrcs=["a", "b"], masterdest="m")
-    farm, (row,) = await run(tmp_path, step, script=lambda name, args: (kind, rc))
+    farm, (row,) = await run(step, directory=tmp_path, script=lambda name, args: (kind, rc))
     assert row["results"] == FAILURE and len(farm.connection.started) == 1
     assert said in farm.master.text(2, "stderr")
 
@@ -271,7 +264,7 @@ async def test_glob(tmp_path: Path) -> None:
         MultipleFileUpload(workersrcs=["none"], masterdest="m", glob=True),
         MultipleFileUpload(workersrcs=[], masterdest="m"),
     ]
-    farm, rows = await run(tmp_path, *steps, script=script)
+    farm, rows = await run(*steps, directory=tmp_path, script=script)
     assert [(row["results"], row["state_string"]) for row in rows] == [
         (SUCCESS, "uploading 2 files"),
         (SKIPPED, "uploading 0 files (skipped)"),
@@ -291,7 +284,7 @@ async def test_names_that_are_none(tmp_path: Path, found: str) -> None:
         return (FILE, 0) if name == "stat" else sends(b"x")(name, args)
 
     step = MultipleFileUpload(workersrcs="*", masterdest="m", glob=True)
-    _, (row,) = await run(tmp_path, step, script=script)
+    _, (row,) = await run(step, directory=tmp_path, script=script)
     assert (
         row["results"] == FAILURE
         and "does not end with a name that a file on the master can have" in row["state_string"]
@@ -328,7 +321,7 @@ async def test_downloads(tmp_path: Path) -> None:
         StringDownload(b"\xff", workerdest="b"),
         JSONStringDownload({"a": [Property("workername")]}, "j"),
     ]
-    _, rows = await run(tmp_path, *steps, script=taker)
+    _, rows = await run(*steps, directory=tmp_path, script=taker)
     assert [(row["name"], row["state_string"], row["results"]) for row in rows] == [
         ("download", "downloading to w.txt", SUCCESS),
         ("string_download", "downloading to s", SUCCESS),
@@ -363,7 +356,7 @@ async def test_properties_download(tmp_path: Path) -> None:
 
 async def test_missing_file_of_the_master(tmp_path: Path) -> None:
     """A missing file fails the step without a command to the worker."""
-    farm, (row,) = await run(tmp_path, FileDownload("none", "w"), script=Taker())
+    farm, (row,) = await run(FileDownload("none", "w"), directory=tmp_path, script=Taker())
     assert row["results"] == FAILURE and farm.connection.started == []
     assert f"File '{tmp_path}/none' not available at master" in farm.master.text(2, "stderr")
     assert "No such file" in row["state_string"]
@@ -378,7 +371,7 @@ async def test_worker_that_asks_for_too_much(tmp_path: Path, size: Any) -> None:
         assert len(args["reader"].read(size).result) in (0, 655360)
         return [], 0
 
-    farm, (row,) = await run(tmp_path, FileDownload("f", "w"), script=script)
+    farm, (row,) = await run(FileDownload("f", "w"), directory=tmp_path, script=script)
     assert (row["results"] == SUCCESS) == (size == 10**15)
     if row["results"] == FAILURE:
         assert f"the worker asked for {size!r} bytes" in farm.master.text(2)
@@ -386,7 +379,7 @@ async def test_worker_that_asks_for_too_much(tmp_path: Path, size: Any) -> None:
 
 async def test_failed_download(tmp_path: Path) -> None:
     """A worker that cannot write the file fails the step."""
-    _, (row,) = await run(tmp_path, StringDownload("x", "w"), script=Taker(rc=1))
+    _, (row,) = await run(StringDownload("x", "w"), directory=tmp_path, script=Taker(rc=1))
     assert (row["results"], row["state_string"]) == (FAILURE, "downloading to w (failure)")
 
 
