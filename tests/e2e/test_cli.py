@@ -17,6 +17,7 @@ from urllib.request import urlopen
 import pytest
 
 from tests.support.masters import make_master
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 
@@ -83,13 +84,6 @@ def wait_for(lines: Iterator[str], text: str) -> list[str]:
         if text in line:
             return seen
     raise AssertionError(f"{text!r} never came:\n{''.join(seen)}")
-
-
-def free_port() -> int:
-    """A TCP port that nobody uses now."""
-    with socket.socket() as candidate:
-        candidate.bind(("127.0.0.1", 0))
-        return int(candidate.getsockname()[1])
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from urllib.request import urlopen
 
 import pytest
 
-from tests.e2e.test_cli import BUILDBOT, CONFIG, free_port, wait_for
+from tests.e2e.test_cli import BUILDBOT, CONFIG, wait_for
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -13,8 +13,8 @@ from buildbot.master import BuildMaster
 from buildbot.test.reporters import HttpRecorder
 from buildbot.test.running import until
 from buildbot.util.results import SUCCESS
-from tests.support.git_servers import free_port
 from tests.support.masters import make_master
+from tests.support.ports import free_port
 from tests.support.reactor import reactor
 
 pytestmark = pytest.mark.e2e

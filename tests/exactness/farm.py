@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,7 @@ from tests.exactness.parts import SCHEDULER
 from tests.exactness.records import read_all
 from tests.exactness.replica import is_announced
 from tests.exactness.settings import OWN_WORKERS, Settings
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 #: how long masters may take to start, on a busy machine
@@ -173,7 +173,7 @@ class Farm:
         self._faults = faults or Faults()
         self._chance = random.Random(settings.seed)
         names = [f"master{number}" for number in range(masters)]
-        settings.ports = {name: _free_port() for name in names}
+        settings.ports = {name: free_port() for name in names}
         self._agents: list[subprocess.Popen[bytes]] = []
         self._masters = [Process("actor", f"master{number}", settings) for number in range(masters)]
         self._watchers = [Process("watcher", f"watcher{number}", settings) for number in range(watchers)]
@@ -460,12 +460,6 @@ class Farm:
             doubled = [row[0] for row in conn.execute(counted.having(func.count() > 1))]
         if doubled:
             self.judge.violation(f"{SCHEDULER!r} built changes twice", changes=doubled[:10])
-
-
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
 
 
 @contextmanager

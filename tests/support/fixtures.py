@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from twisted.internet.defer import Deferred, succeed
 
 from buildbot.test.fake.fakedb import FakeMaster, make_master
+from buildbot.util import guessing
+from tests.support.git_servers import HTTPServer, SSHServer, git_over_http, sshd
 from tests.support.state import Database, open_database, state_backends
 
 #: what only databases that several masters share can give
@@ -71,3 +75,32 @@ def second_master(state: Any, database: Database) -> Iterator[Any]:
     """Another active master on the database of ``state``."""
     with database.master("host:/beta") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
+    """An sshd that runs git for the holder of one key."""
+    with sshd(tmp_path_factory.mktemp("ssh") / "server") as server:
+        yield server
+
+
+@pytest.fixture
+def git_http(tmp_path: Path) -> Iterator[HTTPServer]:
+    """A server of the repositories below ``tmp_path``, for user ``jo`` with password ``s3cret/%word``."""
+    with git_over_http(tmp_path, "jo", "s3cret/%word") as server:
+        yield server
+
+
+@pytest.fixture
+def guessing_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The waits in seconds after wrong passwords; nobody really waits, and the first wait has the longest time."""
+    waits: list[float] = []
+
+    def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:
+        waits.append(seconds)
+        return succeed(None)
+
+    monkeypatch.setattr(guessing, "FIRST_WAIT_S", 1000.0)
+    monkeypatch.setattr(guessing, "LONGEST_WAIT_S", 1000.0)
+    monkeypatch.setattr(guessing, "deferLater", wait)
+    return waits

@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import getpass
 import os
-import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from tests.support.ports import await_port, free_port
 from tests.support.threads import in_thread
 from tests.support.tools import program
 
@@ -36,25 +35,6 @@ class SSHServer:
     def url(self, path: Path) -> str:
         """The address of a directory."""
         return f"ssh://{getpass.getuser()}@127.0.0.1:{self.port}{path}"
-
-
-def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def await_port(port: int, process: subprocess.Popen[Any]) -> None:
-    """Wait until a server that was just started answers."""
-    for _ in range(500):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        if process.poll() is not None:
-            break
-        time.sleep(0.01)
-    raise AssertionError(f"the server does not answer on port {port}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
-from tests.support.git_servers import await_port, free_port
+from tests.support.ports import await_port, free_port
 from tests.support.tools import program
 
 

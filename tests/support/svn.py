@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.git_servers import await_port, free_port
+from tests.support.ports import await_port, free_port
 from tests.support.tools import program
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,8 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
 from buildbot.process.properties import renderer
 from buildbot.test.running import Running
-from tests.support.git_servers import HTTPServer, SSHServer, git_over_http, sshd
+from tests.support.git_servers import HTTPServer, SSHServer
 from tests.unit.changes.repository import Repository
-
-
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
-    with sshd(tmp_path_factory.mktemp("ssh") / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def http(tmp_path: Path) -> Iterator[HTTPServer]:
-    with git_over_http(tmp_path, "jo", "s3cret/%word") as server:
-        yield server
 
 
 async def polled(master: Any, basedir: Path, url: str, **arguments: Any) -> list[str]:
@@ -43,25 +30,25 @@ async def polled(master: Any, basedir: Path, url: str, **arguments: Any) -> list
     return [change["revision"] for change in await master.data.get({"order": ["changeid"]}, ("changes",))]
 
 
-async def test_a_key_for_ssh(master: Any, tmp_path: Path, repository: Repository, ssh: SSHServer) -> None:
+async def test_a_key_for_ssh(master: Any, tmp_path: Path, repository: Repository, ssh_server: SSHServer) -> None:
     """Key and host's key may be renderables; a server with another key is not talked to."""
     repository.commit()
-    login = {"sshPrivateKey": renderer(lambda props: ssh.key), "sshHostKey": ssh.host_key}
-    assert await polled(master, tmp_path, ssh.url(repository.path), **login) == []
+    login = {"sshPrivateKey": renderer(lambda props: ssh_server.key), "sshHostKey": ssh_server.host_key}
+    assert await polled(master, tmp_path, ssh_server.url(repository.path), **login) == []
     new = repository.commit()
-    known = {**login, "sshHostKey": None, "sshKnownHosts": f"[127.0.0.1]:{ssh.port} {ssh.host_key}"}
-    assert await polled(master, tmp_path, ssh.url(repository.path), **known) == [new]
+    known = {**login, "sshHostKey": None, "sshKnownHosts": f"[127.0.0.1]:{ssh_server.port} {ssh_server.host_key}"}
+    assert await polled(master, tmp_path, ssh_server.url(repository.path), **known) == [new]
     other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nlxZmxyo0e6Ct6kOFjDCeUn8QM5SMwbONvfHcLw/0"
     with pytest.raises(PollError, match="cannot be read: git ls-remote failed"):
-        await polled(master, tmp_path, ssh.url(repository.path), **{**login, "sshHostKey": other})
+        await polled(master, tmp_path, ssh_server.url(repository.path), **{**login, "sshHostKey": other})
     with pytest.raises(PollError, match="cannot be read: sshPrivateKey is empty"):
-        await polled(master, tmp_path, ssh.url(repository.path), sshPrivateKey=renderer(lambda props: ""))
+        await polled(master, tmp_path, ssh_server.url(repository.path), sshPrivateKey=renderer(lambda props: ""))
 
 
-async def test_a_password_for_http(master: Any, tmp_path: Path, repository: Repository, http: HTTPServer) -> None:
+async def test_a_password_for_http(master: Any, tmp_path: Path, repository: Repository, git_http: HTTPServer) -> None:
     """For the repository, or for several addresses; a wrong one is said without showing it."""
     repository.commit()
-    url = http.url(repository.path)
+    url = git_http.url(repository.path)
     password = renderer(lambda props: "s3cret/%word")
     assert await polled(master, tmp_path, url, auth_credentials=("jo", password)) == []
     new = repository.commit()
@@ -73,16 +60,18 @@ async def test_a_password_for_http(master: Any, tmp_path: Path, repository: Repo
     assert "wr0ng" not in str(caught.value)
 
 
-async def test_what_a_killed_master_left(master: Any, tmp_path: Path, repository: Repository, ssh: SSHServer) -> None:
+async def test_what_a_killed_master_left(
+    master: Any, tmp_path: Path, repository: Repository, ssh_server: SSHServer
+) -> None:
     """The next poll removes it, and works."""
     repository.commit()
-    login = {"sshPrivateKey": ssh.key, "sshHostKey": ssh.host_key, "name": "poller"}
-    await polled(master, tmp_path, ssh.url(repository.path), **login)
+    login = {"sshPrivateKey": ssh_server.key, "sshHostKey": ssh_server.host_key, "name": "poller"}
+    await polled(master, tmp_path, ssh_server.url(repository.path), **login)
     left = tmp_path / "gitpoller-work" / f"{hashlib.sha256(b'poller').hexdigest()[:20]}.login"
     left.mkdir()
     (left / "ssh-key").write_text("old")
     (left / "ssh-key").chmod(0o400)
-    assert await polled(master, tmp_path, ssh.url(repository.path), **login) == []
+    assert await polled(master, tmp_path, ssh_server.url(repository.path), **login) == []
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from buildbot.reporters.irc import IRC
 from buildbot.test.reporters import ReporterHarness
 from buildbot.test.running import until
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SUCCESS, WARNINGS
-from tests.support.git_servers import free_port
+from tests.support.ports import free_port
 from tests.support.reactor import reactor
 from tests.unit.util.test_httpclient import make_certificate
 

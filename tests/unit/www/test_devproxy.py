@@ -20,7 +20,7 @@ from buildbot.www.app import plain_error
 from buildbot.www.auth import UserPasswordAuth
 from buildbot.www.devproxy import DevProxy, NoPageError
 from buildbot.www.http.server import HttpServer
-from tests.support.git_servers import free_port
+from tests.support.ports import free_port
 from tests.support.reactor import reactor
 from tests.unit.www.clients import connect, connecting, raw
 from tests.unit.www.farm import Farm

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import capturedLogs
 
 from buildbot.config.errors import ConfigErrors
@@ -175,25 +175,16 @@ async def test_many_guesses_do_not_keep_others_out(master: FakeMaster) -> None:
                     verdict.callback(False)
 
 
-async def test_guessing_becomes_slow(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_guessing_becomes_slow(master: FakeMaster, guessing_waits: list[float]) -> None:
     """After a few wrong passwords the next one of that address and name has to wait, and no other."""
-    waits: list[float] = []
-    monkeypatch.setattr(guessing, "FIRST_WAIT_S", 1000.0)
-    monkeypatch.setattr(guessing, "LONGEST_WAIT_S", 1000.0)
-
-    def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:
-        waits.append(seconds)
-        return succeed(None)
-
-    monkeypatch.setattr(guessing, "deferLater", wait)
     async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
         for _ in range(guessing.FREE_OF_PAIR + 1):
             assert await login_from(client, "192.0.2.1", "joe", "no") == 401
-        assert not waits
+        assert not guessing_waits
         assert await login_from(client, "192.0.2.2", "joe", "pw") == 302
-        assert not waits
+        assert not guessing_waits
         assert await login_from(client, "192.0.2.1", "joe", "pw") == 302
-        assert len(waits) == 1
+        assert len(guessing_waits) == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet import reactor as _reactor
-from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.spread import pb
 from zope.interface import implementer
@@ -194,17 +194,8 @@ async def test_refused(place: Place, name: str, password: str) -> None:
     assert place.manager.workers["w"].connection is None
 
 
-async def test_guessing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_guessing(place: Place, guessing_waits: list[float]) -> None:
     """After a few wrong passwords the next one waits; the log says where they come from; the connection ends."""
-    waits: list[float] = []
-    monkeypatch.setattr(guessing, "FIRST_WAIT_S", 1000.0)
-    monkeypatch.setattr(guessing, "LONGEST_WAIT_S", 1000.0)
-
-    def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:
-        waits.append(seconds)
-        return succeed(None)
-
-    monkeypatch.setattr(guessing, "deferLater", wait)
     said: list[str] = []
 
     @implementer(ILogObserver)
@@ -216,7 +207,7 @@ async def test_guessing(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(Exception, match="wrong password"):
             await place.agent().login(password="wrong")
     globalLogPublisher.removeObserver(observe)
-    assert len(waits) == 1
+    assert len(guessing_waits) == 1
     assert said.count("worker w at 127.0.0.1 refused: wrong password") == guessing.FREE_OF_PAIR + 2
     await place.agent().login()
     assert place.manager.available("b")

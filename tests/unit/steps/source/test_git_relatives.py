@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from buildbot.steps.source.github import GitHub
 from buildbot.steps.source.gitlab import GitLab
 from buildbot.util.results import FAILURE, SUCCESS
 from tests.e2e.agents import Repository
-from tests.support.git_servers import HTTPServer, git_over_http
+from tests.support.git_servers import HTTPServer
 from tests.support.local_worker import LocalFarm
 
 IDENTITY = {"user.name": "Jo", "user.email": "jo@example.org"}
@@ -103,17 +102,11 @@ async def test_changes_of_gerrit(farm: LocalFarm, repository: Repository) -> Non
     ]
 
 
-@pytest.fixture
-def http(tmp_path: Path) -> Iterator[HTTPServer]:
-    with git_over_http(tmp_path, "jo", "s3cret") as server:
-        yield server
-
-
-async def test_commit_tag_and_push(farm: LocalFarm, repository: Repository, http: HTTPServer) -> None:
+async def test_commit_tag_and_push(farm: LocalFarm, repository: Repository, git_http: HTTPServer) -> None:
     """A build changes a file, commits it on the branch that was checked out, tags and pushes both."""
     repository.git("config", "http.receivepack", "true")
     repository.git("branch", "work")
-    login = {"repourl": http.url(repository.path), "auth_credentials": ("jo", Property("password"))}
+    login = {"repourl": git_http.url(repository.path), "auth_credentials": ("jo", Property("password"))}
     await farm.start(
         Git(**login),
         ShellCommand(command="echo built > file; echo more > other"),
@@ -122,7 +115,7 @@ async def test_commit_tag_and_push(farm: LocalFarm, repository: Repository, http
         GitPush(branch="work", **login),
         GitPush(branch=Property("tag"), force=True, **login),
     )
-    properties = {"password": ("s3cret", "Force"), "tag": ("v1", "Force")}
+    properties = {"password": ("s3cret/%word", "Force"), "tag": ("v1", "Force")}
     results, texts = await built(farm, branch="work", properties=properties)
     assert results == SUCCESS, texts
     assert repository.git("show", "work:file") == "built"

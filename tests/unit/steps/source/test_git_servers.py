@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +14,8 @@ from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.source.git import Git
 from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
 from tests.e2e.agents import Repository
-from tests.support.git_servers import HTTPServer, SSHServer, git_over_http, sshd
+from tests.support.git_servers import HTTPServer, SSHServer
 from tests.support.local_worker import LocalFarm
-
-
-@pytest.fixture(scope="module")
-def ssh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SSHServer]:
-    with sshd(tmp_path_factory.mktemp("ssh") / "server") as server:
-        yield server
-
-
-@pytest.fixture
-def http(tmp_path: Path) -> Iterator[HTTPServer]:
-    with git_over_http(tmp_path, "jo", "s3cret/%word") as server:
-        yield server
 
 
 def logs_of(farm: LocalFarm) -> str:
@@ -50,7 +37,7 @@ def login_directory(farm: LocalFarm) -> Path:
 
 
 @pytest.mark.parametrize("known", ["sshHostKey", "sshKnownHosts"])
-async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHServer, known: str) -> None:
+async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh_server: SSHServer, known: str) -> None:
     """Only the worker's account can read the key, during the step only; logs do not have it."""
     seen = []
 
@@ -59,10 +46,10 @@ async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHSe
             seen.append({path.name: path.stat().st_mode & 0o777 for path in login_directory(farm).iterdir()})
 
     farm.connection.on_command = look
-    host_key = ssh.host_key if known == "sshHostKey" else f"[127.0.0.1]:{ssh.port} {ssh.host_key}"
+    host_key = ssh_server.host_key if known == "sshHostKey" else f"[127.0.0.1]:{ssh_server.port} {ssh_server.host_key}"
     await farm.start(
         Git(
-            repourl=ssh.url(repository.path),
+            repourl=ssh_server.url(repository.path),
             sshPrivateKey=Interpolate("%(prop:key)s"),
             mode=Property("mode"),
             method=Property("method"),
@@ -70,18 +57,18 @@ async def test_a_key_for_ssh(farm: LocalFarm, repository: Repository, ssh: SSHSe
         )
     )
     for mode, method in (("incremental", None), ("full", "clobber"), ("full", "copy")):
-        properties = {"key": (ssh.key, "Force"), "mode": (mode, "Force"), "method": (method, "Force")}
+        properties = {"key": (ssh_server.key, "Force"), "mode": (mode, "Force"), "method": (method, "Force")}
         assert await built(farm, properties=properties) == (SUCCESS, f"update {repository.second[:10]}")
         assert not login_directory(farm).exists()
     assert seen[0] == {"ssh-key": 0o400, "ssh-known-hosts": 0o400}
-    assert not any(line in logs_of(farm) for line in ssh.key.splitlines())
+    assert not any(line in logs_of(farm) for line in ssh_server.key.splitlines())
 
 
-async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Repository, ssh_server: SSHServer) -> None:
     """A step that fails, or is stopped while git runs, leaves no key."""
-    arguments = {"sshPrivateKey": ssh.key, "sshHostKey": Property("host", default=ssh.host_key)}
-    await farm.start(Git(repourl=ssh.url(repository.path), **arguments))
-    wrong = (ssh.key.splitlines()[1], "Force")
+    arguments = {"sshPrivateKey": ssh_server.key, "sshHostKey": Property("host", default=ssh_server.host_key)}
+    await farm.start(Git(repourl=ssh_server.url(repository.path), **arguments))
+    wrong = (ssh_server.key.splitlines()[1], "Force")
     results, text = await built(farm, properties={"host": (f"ssh-ed25519 {wrong[0]}", "Force")})
     assert results == FAILURE and text.startswith("git fetch: "), text
     assert not login_directory(farm).exists()
@@ -97,21 +84,25 @@ async def test_the_key_goes_whatever_happens(farm: LocalFarm, repository: Reposi
     assert not login_directory(farm).exists()
 
 
-async def test_what_a_lost_worker_left_goes_first(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+async def test_what_a_lost_worker_left_goes_first(
+    farm: LocalFarm, repository: Repository, ssh_server: SSHServer
+) -> None:
     """The next build first removes the login's files of a build whose worker was lost."""
     left = login_directory(farm)
     left.mkdir(parents=True)
     (left / "ssh-key").write_text("old")
     (left / "ssh-key").chmod(0o400)
-    await farm.start(Git(repourl=ssh.url(repository.path), sshPrivateKey=ssh.key, sshHostKey=ssh.host_key))
+    await farm.start(
+        Git(repourl=ssh_server.url(repository.path), sshPrivateKey=ssh_server.key, sshHostKey=ssh_server.host_key)
+    )
     assert (await built(farm))[0] == SUCCESS
     assert not left.exists()
 
 
-async def test_a_server_with_another_key(farm: LocalFarm, repository: Repository, ssh: SSHServer) -> None:
+async def test_a_server_with_another_key(farm: LocalFarm, repository: Repository, ssh_server: SSHServer) -> None:
     """Git refuses a server with another host key."""
     other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ3nlxZmxyo0e6Ct6kOFjDCeUn8QM5SMwbONvfHcLw/0"
-    await farm.start(Git(repourl=ssh.url(repository.path), sshPrivateKey=ssh.key, sshHostKey=other))
+    await farm.start(Git(repourl=ssh_server.url(repository.path), sshPrivateKey=ssh_server.key, sshHostKey=other))
     results, text = await built(farm)
     assert results == FAILURE and not (farm.directory / "file").exists(), text
 
@@ -122,10 +113,10 @@ async def test_an_empty_key(farm: LocalFarm, repository: Repository) -> None:
     assert await built(farm) == (FAILURE, "sshPrivateKey is empty (failure)")
 
 
-async def test_a_password_for_http(farm: LocalFarm, repository: Repository, http: HTTPServer) -> None:
+async def test_a_password_for_http(farm: LocalFarm, repository: Repository, git_http: HTTPServer) -> None:
     """``auth_credentials`` is the login; git reports a wrong one. The password is shown nowhere."""
     password = Property("password")
-    await farm.start(Git(repourl=http.url(repository.path), auth_credentials=("jo", password)))
+    await farm.start(Git(repourl=git_http.url(repository.path), auth_credentials=("jo", password)))
     results, text = await built(farm, properties={"password": ("wrong", "Force")})
     assert results == FAILURE and "git fetch: fatal: Authentication failed" in text
     farm.master.calls.clear()
@@ -136,7 +127,7 @@ async def test_a_password_for_http(farm: LocalFarm, repository: Repository, http
 
 
 async def test_logins_for_several_addresses(
-    farm: LocalFarm, repository: Repository, http: HTTPServer, tmp_path: Path
+    farm: LocalFarm, repository: Repository, git_http: HTTPServer, tmp_path: Path
 ) -> None:
     """``git_credentials`` has a login for each server, or for each repository; submodules use it, too."""
     sub = Repository(tmp_path / "sub")
@@ -144,11 +135,13 @@ async def test_logins_for_several_addresses(
     repository.git("config", "-f", ".gitmodules", "submodule.inner.url", "../sub")
     repository.git("commit", "-q", "-a", "-m", "submodule")
     logins = [
-        util.GitCredentialInputRenderer(username="jo", url=http.url(path), password=Property("password"))
+        util.GitCredentialInputRenderer(username="jo", url=git_http.url(path), password=Property("password"))
         for path in (repository.path, sub.path)
     ]
     credentials = util.GitCredentialOptions(credentials=logins, use_http_path=True)
-    await farm.start(Git(repourl=http.url(repository.path), submodules=True, origin="up", git_credentials=credentials))
+    await farm.start(
+        Git(repourl=git_http.url(repository.path), submodules=True, origin="up", git_credentials=credentials)
+    )
     results, text = await built(farm, properties={"password": ("s3cret/%word", "Force")})
     assert results == SUCCESS, text
     assert (farm.directory / "inner" / "file").read_text() == "two\n"
