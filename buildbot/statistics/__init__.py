@@ -1,1 +1,1 @@
-"""Figures of builds, kept in databases of figures: what is captured, and where it goes."""
+"""Statistics of builds: captures take figures from builds, and storage backends write them to databases."""

@@ -1,4 +1,4 @@
-"""Captures: each takes figures from builds. Each class has a form for one builder and one for all, ``…AllBuilders``."""
+"""Captures: they take figures from builds. Each has a class for one builder and one for all, ``…AllBuilders``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from buildbot.process.configured import Configured
 from buildbot.statistics.storage_backends.base import Point
 from buildbot.util.deferreds import resolved
 
-#: the event of a build that ended, and that of figures of a build's own
+#: the event of a build that ended
 FINISHED = ("builders", None, "builds", None, "finished")
+#: the event of figures that a build gives itself, by `StatsService.yieldMetricsValue`
 YIELDED = ("stats-yieldMetricsValue", "stats-yield-data")
 
 _PER = {"seconds": 1, "minutes": 60, "hours": 3600}
@@ -28,7 +29,7 @@ class CaptureCallbackError(Exception):
 
 
 class Capture(Configured, Declared):
-    """Base of all captures: a subclass names its events, and makes figures from an event.
+    """Base of all captures: a subclass sets ``routingKey`` and defines `figures`.
 
     Attributes:
         routingKey: the pattern of the events; their messages are builds, or have one as ``build_data``.
@@ -42,7 +43,8 @@ class Capture(Configured, Declared):
         """The figures of an event.
 
         Returns:
-            for each series the name that is appended to the builder's, and the figures by name; None is left out.
+            ``(name, figures)`` of each series: the name is appended to the builder's, ``figures`` are values by their
+            names. A value of None is not stored.
 
         Raises:
             CaptureCallbackError: a function of the configuration failed.
@@ -54,7 +56,7 @@ class Capture(Configured, Declared):
 
         Args:
             master: the running master.
-            message: of the event.
+            message: the message of the event.
 
         Raises:
             CaptureCallbackError: a function of the configuration failed.
@@ -72,7 +74,11 @@ class Capture(Configured, Declared):
         return found
 
     async def called(self, function: Any, *args: Any) -> Any:
-        """The result of a callback of the configuration."""
+        """The result of a callback of the configuration.
+
+        Raises:
+            CaptureCallbackError: it failed.
+        """
         try:
             return await resolved(function(*args))
         except Exception as problem:
@@ -120,7 +126,7 @@ class CapturePropertyAllBuilders(Capture):
 
 
 class CaptureProperty(CapturePropertyAllBuilders):
-    """The same for one builder."""
+    """As `CapturePropertyAllBuilders`, of one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "property_name", "callback", "regex")
     builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
@@ -144,7 +150,7 @@ class CaptureBuildStartTimeAllBuilders(Capture):
 
 
 class CaptureBuildStartTime(CaptureBuildStartTimeAllBuilders):
-    """The same for one builder."""
+    """As `CaptureBuildStartTimeAllBuilders`, of one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "callback")
     builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
@@ -157,7 +163,7 @@ class CaptureBuildEndTimeAllBuilders(CaptureBuildStartTimeAllBuilders):
 
 
 class CaptureBuildEndTime(CaptureBuildEndTimeAllBuilders):
-    """The same for one builder."""
+    """As `CaptureBuildEndTimeAllBuilders`, of one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "callback")
     builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
@@ -182,14 +188,14 @@ class CaptureBuildDurationAllBuilders(Capture):
 
 
 class CaptureBuildDuration(CaptureBuildDurationAllBuilders):
-    """The same for one builder."""
+    """As `CaptureBuildDurationAllBuilders`, of one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("builder_name", "report_in", "callback")
     builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")
 
 
 class CaptureDataAllBuilders(Capture):
-    """Figures that `StatsService.yieldMetricsValue` is given; series ``BUILDER-DATA``."""
+    """The figures that `StatsService.yieldMetricsValue` is given, as fields of the series ``BUILDER-DATA``."""
 
     routingKey = YIELDED
     positional: ClassVar[tuple[str, ...]] = ("data_name", "callback")
@@ -213,7 +219,7 @@ class CaptureDataAllBuilders(Capture):
 
 
 class CaptureData(CaptureDataAllBuilders):
-    """The same for one builder."""
+    """As `CaptureDataAllBuilders`, of one builder."""
 
     positional: ClassVar[tuple[str, ...]] = ("data_name", "builder_name", "callback")
     builder_name = argument(REQUIRED, checks.name, doc="the name of the builder")

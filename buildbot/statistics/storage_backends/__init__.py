@@ -1,1 +1,1 @@
-"""Stores of figures."""
+"""Storage backends of the statistics service."""

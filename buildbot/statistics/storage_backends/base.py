@@ -28,7 +28,11 @@ class Point:
 
 
 def captures_checked(value: Any) -> list[Any]:
-    """A check of a list of captures."""
+    """Check an argument that is a list of captures.
+
+    Raises:
+        ValueError: it is no list, or an element is no capture.
+    """
     found = checks.sequence(value)
     for number, each in enumerate(found, 1):
         if isinstance(each, type) or not hasattr(each, "routingKey") or not callable(getattr(each, "points", None)):
@@ -38,10 +42,10 @@ def captures_checked(value: Any) -> list[Any]:
 
 
 class StatsStorageBase:
-    """A store of figures: its captures, and `thd_postStatsValue`.
+    """A storage backend; subclasses define `thd_postStatsValue`, or `post`.
 
     Attributes:
-        captures: objects of `buildbot.statistics.capture`.
+        captures: the captures whose figures are stored here; see `buildbot.statistics.capture`.
     """
 
     captures: Sequence[Any] = ()

@@ -1,4 +1,4 @@
-"""Figures in InfluxDB, by its HTTP API for lines; version 2 and others take the same."""
+"""Figures in InfluxDB, by its HTTP API for its line protocol; InfluxDB 2 and other servers accept it, too."""
 
 from __future__ import annotations
 
