@@ -9,6 +9,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from sqlalchemy import create_engine, text
@@ -16,7 +17,9 @@ from sqlalchemy.engine import URL, make_url
 
 BACKENDS = ("sqlite", "postgresql", "mysql")
 _VARIABLES = {"postgresql": "TENFOLD_TEST_POSTGRESQL", "mysql": "TENFOLD_TEST_MYSQL"}
-_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
+#: mysqlclient where it is installed, for ourselves and for the plain driver
+MYSQL_DRIVER = "pymysql" if find_spec("MySQLdb") is None else "mysqldb"
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg", "mysql": f"mysql+{MYSQL_DRIVER}"}
 _CREATE = {"postgresql": "CREATE DATABASE {}", "mysql": "CREATE DATABASE {} CHARACTER SET utf8mb4"}
 _DROP = {"postgresql": "DROP DATABASE IF EXISTS {} WITH (FORCE)", "mysql": "DROP DATABASE IF EXISTS {}"}
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy.engine import URL, make_url
+
+from bench.databases import MYSQL_DRIVER
 
 
 class Driver:
@@ -105,9 +108,8 @@ def _postgresql(url: URL) -> Any:
 
 
 def _mysql(url: URL) -> Any:
-    import pymysql
-
-    connection = pymysql.connect(
+    driver: Any = import_module("MySQLdb" if MYSQL_DRIVER == "mysqldb" else "pymysql")
+    connection = driver.connect(
         database=url.database,
         charset="utf8mb4",
         init_command="SET SESSION sql_mode='TRADITIONAL,ANSI'",

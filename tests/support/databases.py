@@ -14,6 +14,7 @@ import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,6 +24,8 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError
 
 BACKENDS = ("sqlite", "postgresql", "mysql")
+#: the servers of ``mysql`` by another driver, for tests of the state layer
+MYSQLCLIENT = "mysqlclient"
 
 #: what names the servers
 VARIABLES = {"postgresql": "TENFOLD_TEST_POSTGRESQL", "mysql": "TENFOLD_TEST_MYSQL"}
@@ -51,7 +54,7 @@ def database_url(backend: str, name: str, directory: Path | None = None) -> Iter
     """The URL of a new, empty database, which is dropped when the block ends.
 
     Args:
-        backend: one of `BACKENDS`.
+        backend: one of `BACKENDS`, or `MYSQLCLIENT`.
         name: what the database is for; part of its name.
         directory: where a SQLite database is kept; without one it is in memory.
 
@@ -61,10 +64,14 @@ def database_url(backend: str, name: str, directory: Path | None = None) -> Iter
     if backend == "sqlite":
         yield f"sqlite:///{directory / unique}.sqlite" if directory else "sqlite://"
         return
+    if backend == MYSQLCLIENT and find_spec("MySQLdb") is None:
+        _missing("mysqlclient is not installed; it needs the headers of MariaDB (Debian: libmariadb-dev, pkg-config)")
+    driver = "mysql+mysqldb" if backend == MYSQLCLIENT else _DRIVERS[backend]
+    backend = "mysql" if backend == MYSQLCLIENT else backend
     server = _server(backend)
     _execute(server, backend, _CREATE[backend].format(name=unique))
     try:
-        yield server.set(database=unique).render_as_string(hide_password=False)
+        yield server.set(database=unique, drivername=driver).render_as_string(hide_password=False)
     finally:
         _execute(server, backend, _DROP[backend].format(name=unique))
 

@@ -19,7 +19,7 @@ from buildbot.resources import clock, metadata
 from buildbot.state import StateLayer
 from buildbot.test.fake.fakedb import make_master
 from buildbot.util.metrics import Metrics
-from tests.support.databases import database_url, selected_backends
+from tests.support.databases import MYSQLCLIENT, database_url, selected_backends
 from tests.support.reactor import reactor, run
 
 #: the connectors as plugin authors test with them: in memory, without threads, one master
@@ -28,7 +28,10 @@ FAKE = "fake"
 
 def state_backends(shared: bool) -> tuple[str, ...]:
     """Backends for tests of the state layer; ``shared``: only those that several masters can use at once."""
-    return selected_backends() if shared else (FAKE, *selected_backends())
+    backends = selected_backends()
+    if "mysql" in backends:
+        backends = (*backends, MYSQLCLIENT)
+    return backends if shared else (FAKE, *backends)
 
 
 class Database:

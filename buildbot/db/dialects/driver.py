@@ -34,27 +34,35 @@ def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bo
 
 
 def execute_both(conn: Connection, text: str, arguments: Any) -> tuple[int, list[tuple[Any, ...]]]:
-    """Run a statement and a SELECT in one message; gives the number of changed rows, and the cursor."""
-    met, _, cursor = _execute_at_once(conn, text, arguments)
-    return met, list(cursor.fetchall())
+    """Run a statement and a SELECT in one message; gives the number of changed rows, and the rows of the SELECT."""
+    cursor = _execute_several(conn, text, arguments)
+    changed: int = cursor.rowcount
+    _next_result(conn, cursor, text, arguments)
+    return changed, list(cursor.fetchall())
 
 
 def execute_and_commit(conn: Connection, first: str, second: str, arguments: Any) -> Any:
     """Run two statements and COMMIT in one message, and return the first one's ``lastrowid``."""
-    return _execute_at_once(conn, f"{first}; {second}; COMMIT", arguments)[1]
+    text = f"{first}; {second}; COMMIT"
+    cursor = _execute_several(conn, text, arguments)
+    last = cursor.lastrowid
+    while _next_result(conn, cursor, text, arguments):
+        pass
+    return last
 
 
-def _execute_at_once(conn: Connection, text: str, arguments: Any) -> tuple[int, Any, Any]:
-    """``rowcount`` and ``lastrowid`` of the first of two statements, and the cursor at the last result."""
+def _execute_several(conn: Connection, text: str, arguments: Any) -> Any:
+    """The cursor at the first of several results."""
     conn.get_execution_options()[CONTEXT].statements += 1
-    cursor = execute(conn, text, arguments)
-    first = cursor.rowcount, cursor.lastrowid
+    return execute(conn, text, arguments)
+
+
+def _next_result(conn: Connection, cursor: Any, text: str, arguments: Any) -> bool:
+    """Go to the next result; False if there is none. Raises the error of its statement."""
     try:
-        while cursor.nextset():  # this raises the errors of the other statements
-            pass
+        return bool(cursor.nextset())
     except Exception as error:
         raise wrapped(conn, text, arguments, error) from error
-    return *first, cursor
 
 
 def wrapped(conn: Connection, text: str, arguments: Any, error: Exception) -> BaseException:

@@ -1,4 +1,7 @@
-"""MySQL and MariaDB, by PyMySQL: it installs everywhere without a compiler or headers."""
+"""MySQL and MariaDB, by mysqlclient where it is installed, otherwise by PyMySQL.
+
+mysqlclient takes a third to an eighth of the CPU to read rows; PyMySQL needs no compiler and no headers.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,12 @@ from sqlalchemy.sql import Executable
 
 from buildbot.db.dialects.base import COMPILED, MAX_IDLE_S, Dialect, InvalidURLError, Session
 from buildbot.db.dialects.driver import execute, execute_and_commit
+
+try:
+    import MySQLdb
+    import MySQLdb.connections
+except ModuleNotFoundError:
+    MySQLdb = None  # type: ignore[assignment]
 
 #: flags of the protocol: UPDATE counts unchanged rows, too (SQLAlchemy sets it as well); several statements at once
 _FOUND_ROWS, _MULTI_STATEMENTS = 1 << 1, 1 << 16
@@ -43,10 +52,12 @@ class MySQLDialect(Dialect):
         driver = url.drivername.partition("+")[2]
         if driver not in ("", "pymysql", "mysqldb"):
             raise InvalidURLError(f"db_url: the driver of {url.drivername!r} is not supported; write mysql://…")
+        if driver != "pymysql":
+            driver = "pymysql" if MySQLdb is None else "mysqldb"
         engine = url.query.get("storage_engine")
         if engine is not None and str(engine).lower() != "innodb":
             raise InvalidURLError(f"db_url: storage_engine={engine} has no transactions; InnoDB is required")
-        super().__init__(url.set(drivername="mysql+pymysql").update_query_dict({"charset": "utf8mb4"}), basedir)
+        super().__init__(url.set(drivername=f"mysql+{driver}"), basedir)
         self.url = self.url.update_query_dict({"charset": "utf8mb4"})
 
     def _create_engine(self) -> Engine:
@@ -56,6 +67,7 @@ class MySQLDialect(Dialect):
             max_overflow=5,
             pool_recycle=3600,
             isolation_level="READ COMMITTED",
+            paramstyle="pyformat",  # both drivers take it; SQLAlchemy would use another one for mysqlclient
             connect_args={
                 "connect_timeout": 10,
                 "init_command": self.limits_idle.format(MAX_IDLE_S),
@@ -66,7 +78,7 @@ class MySQLDialect(Dialect):
 
         @event.listens_for(engine, "do_connect")
         def connect(dialect: Any, record: Any, arguments: Any, options: Any) -> Any:
-            return _connection_class()(*arguments, **options)
+            return _connection_class(dialect.driver)(*arguments, **options)
 
         @event.listens_for(engine, "connect")
         def recognise(connection: Any, record: Any) -> None:
@@ -236,11 +248,15 @@ def _collation(conn: Connection) -> str:
 
 
 @cache
-def _connection_class() -> Any:
-    """A subclass of PyMySQL's connection that does not send a COMMIT which was sent with the events."""
-    from pymysql.connections import Connection as PyMySQLConnection
+def _connection_class(driver: str) -> Any:
+    """A subclass of the driver's connection that does not send a COMMIT which was sent with the events."""
+    base: Any
+    if driver == "mysqldb":
+        base = MySQLdb.connections.Connection
+    else:
+        from pymysql.connections import Connection as base
 
-    class _Connection(PyMySQLConnection):
+    class _Connection(base):  # type: ignore[misc]
         #: the driver's state of the transaction is not reliable: results with rows do not update it
         committed = False
 
