@@ -64,7 +64,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.config.gitlogin import login_arguments
 from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
-from buildbot.util.urls import without_password
+from buildbot.util.urls import web_login, without_password
 
 _log = Logger()
 
@@ -141,6 +141,8 @@ class GitPoller(PollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.repository = without_password(self.repourl or "invalid")
+        #: the user and the password in the address
+        self.__own_login = web_login(self.repourl or "")
         if self.name is None:
             self.name = self.repository
         if self.branch is not None and self.branches is not None:
@@ -165,14 +167,17 @@ class GitPoller(PollingChangeSource):
         async with _mirrors.setdefault(mirror, DeferredLock()):
             if not self.stopping:
                 async with await self.__login(git):
-                    await self.__poll(GitMirror(git, self.repourl))
+                    # every account of the machine can read the arguments of a process
+                    address = self.repourl if self.__own_login is None else self.repository
+                    await self.__poll(GitMirror(git, address))
 
     async def __login(self, git: Git) -> GitLogin:
         """How git logs in."""
         given = self.git_credentials
         try:
             ssh = await self.render([self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts])
-            credentials = await login_texts(given, self.auth_credentials, self.repository, self.render)
+            login = self.__own_login or self.auth_credentials
+            credentials = await login_texts(given, login, self.repository, self.render)
             files = ssh_files(*ssh)
         except (TypeError, ValueError) as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote, urlsplit
 
 #: of a web address the user may be a token, which is as secret as a password
 _WEB_LOGIN = re.compile(r"\b((?:https?|ftps?)://)[^/?#\s]*@", re.IGNORECASE)
@@ -15,6 +16,14 @@ def without_password(text: str) -> str:
     HTTP and FTP URLs lose the user, too. Other URLs (``ssh://git@host/``) keep it.
     """
     return _PASSWORD.sub(r"\1@", _WEB_LOGIN.sub(r"\1", text)) if "@" in text else text
+
+
+def web_login(url: str) -> tuple[str, str] | None:
+    """User and password in an HTTP URL; None if it has no password."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.password:
+        return None
+    return unquote(parts.username or ""), unquote(parts.password)
 
 
 def public_url(url: str) -> str:

@@ -60,6 +60,22 @@ async def test_a_password_for_http(master: Any, tmp_path: Path, repository: Repo
     assert "wr0ng" not in str(caught.value)
 
 
+async def test_a_password_in_the_address(
+    master: Any, tmp_path: Path, repository: Repository, git_http: HTTPServer
+) -> None:
+    """It is used, and is no argument of git, which every account of the machine could read."""
+    repository.commit()
+    recorder = tmp_path / "git"
+    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nexec git "$@"\n')
+    recorder.chmod(0o755)
+    url = git_http.url(repository.path).replace("://", "://jo:s3cret%2F%25word@")
+    assert await polled(master, tmp_path, url, gitbin=str(recorder)) == []
+    new = repository.commit()
+    assert await polled(master, tmp_path, url, gitbin=str(recorder)) == [new]
+    arguments = (tmp_path / "arguments").read_text()
+    assert "fetch" in arguments and "s3cret" not in arguments
+
+
 async def test_what_a_killed_master_left(
     master: Any, tmp_path: Path, repository: Repository, ssh_server: SSHServer
 ) -> None:
