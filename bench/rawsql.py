@@ -216,7 +216,7 @@ class RawSQL:
         return json.loads(row[0])
 
     def live(self) -> None:
-        """A build's life, with as many calls as the real one has."""
+        """A build's life, in the transactions of the real one."""
         driver, brid, now = self.driver, self.ids.pop(), _now()
         builderid = brid % samples.BUILDERS + 1
         self.claim([brid])
@@ -226,41 +226,37 @@ class RawSQL:
             " VALUES (?, ?, ?, 1, ?, ?, 'created')",
             (self._build_number(builderid), builderid, brid, MASTER, now),
         )
-        self.call_done()
         for number in range(samples.STEPS):
             self._live_step(buildid, number, now)
-        driver.run("UPDATE builds SET complete_at = ?, results = 0 WHERE id = ?", (now, buildid))
         self.call_done()
+        driver.run("UPDATE builds SET complete_at = ?, results = 0 WHERE id = ?", (now, buildid))
         self.complete([brid])
         self.call_done()
 
     def _live_step(self, buildid: int, number: int, now: int) -> None:
+        """A step; its end is committed with what follows."""
         driver, name = self.driver, f"step{number}"
         stepid = driver.add(
-            "INSERT INTO steps (number, name, name_hash, buildid, state_string, urls, hidden)"
-            " VALUES (?, ?, ?, ?, 'pending', '[]', 0)",
-            (number, name, _hash(name), buildid),
+            "INSERT INTO steps (number, name, name_hash, buildid, state_string, urls, hidden, started_at,"
+            " locks_acquired_at) VALUES (?, ?, ?, ?, 'pending', '[]', 0, ?, ?)",
+            (number, name, _hash(name), buildid, now, now),
         )
-        self.call_done()
-        driver.run("UPDATE steps SET started_at = ?, locks_acquired_at = ? WHERE id = ?", (now, now, stepid))
         self.call_done()
         logid = driver.add(
             "INSERT INTO logs (name, slug, slug_hash, stepid, type) VALUES ('stdio', 'stdio', ?, ?, 's')",
             (_hash("stdio"), stepid),
         )
-        self.call_done()
-        for first in range(0, samples.CHUNKS * samples.CHUNK_LINES, samples.CHUNK_LINES):
+        last = (samples.CHUNKS - 1) * samples.CHUNK_LINES
+        for first in range(0, last + 1, samples.CHUNK_LINES):
+            self.call_done()
             after = first + samples.CHUNK_LINES
             driver.run(
                 "INSERT INTO logchunks (logid, first_line, last_line, compressed, content) VALUES (?, ?, ?, 1, ?)",
                 (logid, first, after - 1, self._compressor.compress(self._chunk)),
             )
-            driver.run("UPDATE logs SET num_lines = ? WHERE id = ?", (after, logid))
-            self.call_done()
-        driver.run("UPDATE logs SET complete = 1 WHERE id = ?", (logid,))
-        self.call_done()
+            complete = int(first == last)
+            driver.run("UPDATE logs SET num_lines = ?, complete = ? WHERE id = ?", (after, complete, logid))
         driver.run("UPDATE steps SET complete_at = ?, results = 0, hidden = 0 WHERE id = ?", (now, stepid))
-        self.call_done()
 
     def _build_number(self, builderid: int) -> int:
         raise_it = "UPDATE builders SET last_number = {} WHERE id = ?"

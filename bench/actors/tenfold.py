@@ -95,20 +95,26 @@ class Tenfold:
         await self._master.db.buildrequests.getBuildRequests(claimed=False)
 
     async def _live(self) -> None:
+        """The transactions of the process layer, for steps that take a while."""
         update = self._master.data.update
         brid = self.ids.pop()
         assert await update.claimBuildRequests([brid])
-        buildid = await update.newBuild(brid, workerid=1)
-        for number in range(samples.STEPS):
-            stepid = (await update.newStep(buildid, f"step{number}"))["stepid"]
-            await update.startStep(stepid)
+        batch = update.batch()
+        build = batch.newBuild(brid, workerid=1)
+        step = batch.newStartedStep(batch.result(build), "step0")
+        await batch.send()
+        buildid = await build
+        for number in range(1, samples.STEPS + 1):
+            stepid = (await step)["stepid"]
             logid = await update.newLog(stepid, "stdio", "s")
-            for _ in range(samples.CHUNKS):
+            for _ in range(samples.CHUNKS - 1):
                 await update.appendLog(logid, self._chunk)
-            await update.finishLog(logid)
-            await update.finishStep(stepid, 0)
-        await update.finishBuild(buildid, 0)
-        await update.completeBuildRequests([brid], 0)
+            batch.finishLog(logid, self._chunk)
+            batch.finishStep(stepid, 0)
+            if number < samples.STEPS:
+                step = batch.newStartedStep(buildid, f"step{number}")
+            await batch.send()
+        await update.endBuild(buildid, brid, 0)
 
 
 if __name__ == "__main__":

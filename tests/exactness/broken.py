@@ -19,6 +19,7 @@ from copy import copy
 from operator import and_
 from typing import Any
 
+from sqlalchemy import Insert
 from sqlalchemy.sql.elements import BooleanClauseList
 from sqlalchemy.sql.visitors import iterate
 
@@ -111,15 +112,25 @@ def no_fencing(master: Any) -> None:
 
 def _without_owner(statement: Statement) -> Statement:
     core: Any = statement.core
+    if isinstance(core, Insert):
+        patched = core._generate()
+        patched.select = _unasked(core.select)
+    else:
+        patched = _unasked(core)
+    changed = copy(statement)
+    changed.core, changed._compiled = patched, {}
+    return changed
+
+
+def _unasked(core: Any) -> Any:
+    """A statement without the conditions that ask for the owner, and whether the build has ended."""
     patched = core._generate()
     patched._where_criteria = tuple(
         clause
         for clause in _conjuncts(core._where_criteria)
         if not _asks_for_owner(clause) and not _mentions(clause, {"complete_at"})
     )
-    changed = copy(statement)
-    changed.core, changed._compiled = patched, {}
-    return changed
+    return patched
 
 
 def _conjuncts(clauses: Iterable[Any]) -> Iterator[Any]:

@@ -235,8 +235,8 @@ class PostgreSQLDialect(Dialect):
         return None, list(ids)
 
     def cursor(self, connection: Any) -> Any:
-        """As ``Dialect.cursor``: prepared statements, without psycopg's cursors."""
-        return connection.prepared_cursor()
+        """As ``Dialect.cursor``: prepared statements, without psycopg's cursors, on the connections of this engine."""
+        return getattr(connection, "prepared_cursor", connection.cursor)()
 
     def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
         """As ``Dialect.commit_with_events``."""
