@@ -234,7 +234,7 @@ class Farm:
                 while self._read_some():
                     pass
                 self._settings.read_at = begun
-            except DBAPIError:
+            except (DBAPIError, self._engine.dialect.loaded_dbapi.Error):  # SQLAlchemy passes on some of the driver's
                 self._engine.dispose()
             time.sleep(0.1)
 

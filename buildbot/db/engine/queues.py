@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from queue import SimpleQueue
 from typing import Any
 
@@ -211,14 +212,21 @@ class ThreadConnection:
         """Forget a broken connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with self._away_ignored():
                 connection.invalidate()
                 connection.close()
-            except DBAPIError as error:
-                log.debug("closing a broken connection: {error}", error=error)
 
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.close()
+            with self._away_ignored():
+                connection.close()
+
+    @contextmanager
+    def _away_ignored(self) -> Iterator[None]:
+        """Nothing is lost if the server is gone already; SQLAlchemy passes on some of the driver's own errors."""
+        try:
+            yield
+        except (DBAPIError, self._engine.dialect.loaded_dbapi.Error) as error:
+            log.debug("closing a broken connection: {error}", error=error)
