@@ -1,6 +1,6 @@
-"""MySQL and MariaDB, by mysqlclient where it is installed, otherwise by PyMySQL.
+"""MySQL and MariaDB, by PyMySQL, or by mysqlclient where it is installed and the URL is ``mysql+mysqldb://…``.
 
-mysqlclient takes a third to an eighth of the CPU to read rows; PyMySQL needs no compiler and no headers.
+PyMySQL needs no compiler and no headers; mysqlclient takes a third to an eighth of the CPU to read rows.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class MySQLDialect(Dialect):
         driver = url.drivername.partition("+")[2]
         if driver not in ("", "pymysql", "mysqldb"):
             raise InvalidURLError(f"db_url: the driver of {url.drivername!r} is not supported; write mysql://…")
-        if driver != "pymysql":
-            driver = "pymysql" if MySQLdb is None else "mysqldb"
+        if driver != "mysqldb" or MySQLdb is None:
+            driver = "pymysql"
         engine = url.query.get("storage_engine")
         if engine is not None and str(engine).lower() != "innodb":
             raise InvalidURLError(f"db_url: storage_engine={engine} has no transactions; InnoDB is required")
