@@ -254,6 +254,21 @@ async def test_fresh_steps_for_every_build() -> None:
         assert farm.master.build(buildid)["properties"]["count"] == (1, "Step")
 
 
+async def test_a_step_is_shown_before_its_output() -> None:
+    """A command that prints nothing has its summary and its log after a moment, without its end."""
+    farm = StepHarness(ShellCommand(command="sleep"), script=lambda name, args: ([], None))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: bool(farm.master.of("newLog")))
+    (step,) = [row for row in farm.master.steps(1) if row["name"] == "shell"]
+    assert (step["state_string"], step["complete"]) == ("'sleep'", False)
+    (log,) = farm.master.get("steps", step["stepid"], "logs")
+    assert (log["name"], log["num_lines"], log["complete"]) == ("stdio", 0, False)
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    assert farm.master.get("logs", log["logid"])["complete"]
+
+
 async def test_stop_while_a_step_begins() -> None:
     """A stop that comes while the beginning of a step is being stored reaches that step: its command never runs."""
     farm = StepHarness(ShellCommand(command="one"), ShellCommand(command="two"), ShellCommand(command="three"))

@@ -116,6 +116,22 @@ async def test_too_much_for_the_database() -> None:
     assert logs.held == [True, False]
 
 
+async def test_too_much_at_the_end() -> None:
+    """A source that is held back when its log ends is let go, though nothing is written in between."""
+    logs = Logs()
+    logs.store.held = []
+    logs.log.write("o", "1\n")
+    logs.clock.advance(FIRST_S)
+    logs.log.write("o", "x" * (MAX_BACKLOG_CHARS + 1) + "\n")
+    finishing = ensureDeferred(logs.log.finish())
+    assert logs.held == [True]
+    logs.store.held[0].callback(None)
+    assert len(logs.store.appended) == 2 and len(logs.store.appended[1]) > MAX_BACKLOG_CHARS
+    logs.store.held[1].callback(None)
+    await finishing
+    assert logs.held == [True, False] and logs.store.finished == [7]
+
+
 async def test_streams_keep_their_unfinished_lines() -> None:
     """Pieces of lines of several streams do not mix; the last one is completed at the end."""
     logs = Logs()
