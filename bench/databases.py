@@ -50,7 +50,10 @@ def new_database(backend: str, name: str, directory: Path) -> Iterator[str]:
     server = _server(backend)
     _execute(server, _CREATE[backend].format(unique))
     try:
-        yield server.set(database=unique).render_as_string(hide_password=False)
+        url = server.set(database=unique)
+        if backend == "mysql":
+            url = url.set(drivername=_DRIVERS[backend])
+        yield url.render_as_string(hide_password=False)
     finally:
         _execute(server, _DROP[backend].format(unique))
 
