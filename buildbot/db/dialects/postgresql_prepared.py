@@ -17,6 +17,10 @@ try:
     import psycopg
     from psycopg import errors, pq
     from psycopg.adapt import PyFormat, Transformer
+
+    _AUTO = PyFormat.AUTO
+    #: of lists: as text, each quote in them is escaped in Python; an empty list has no type in this format
+    _BINARY = PyFormat.BINARY
 except ModuleNotFoundError:  # create_engine says what to install
     psycopg = None  # type: ignore[assignment]
 
@@ -101,7 +105,7 @@ class PreparedStatements:
         sql, names = numbered(text)
         given: Any = arguments if names is None else [arguments[name] for name in names]  # type: ignore[call-overload]
         dumper = self._dumper
-        values = dumper.dump_sequence(given, [PyFormat.AUTO] * len(given))
+        values = dumper.dump_sequence(given, [_BINARY if type(value) is list and value else _AUTO for value in given])
         return Bound(text, sql, values, dumper.types, dumper.formats)
 
     def send(self, pgconn: Any, bound: Bound) -> Prepared:
