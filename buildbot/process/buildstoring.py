@@ -18,8 +18,11 @@ _log = Logger()
 _Properties = Mapping[str, tuple[Any, str]]
 
 
-async def stored_together(build: RunningBuild, batch: UpdateBatch) -> bool:
-    """Store a batch; False if a call in it was refused, so that the calls must be repeated one by one."""
+async def stored_together(whose: object, batch: UpdateBatch) -> bool:
+    """Store a batch of a build or step; False if a call was refused, so that all must be repeated one by one.
+
+    Raises NotClaimedError, and the errors of a database that is away.
+    """
     try:
         await batch.send()
     except NotClaimedError:
@@ -27,7 +30,7 @@ async def stored_together(build: RunningBuild, batch: UpdateBatch) -> bool:
     except Exception as problem:
         if is_unavailable(problem):
             raise
-        _log.debug("{build}: stored by single calls, because of {problem}", build=build, problem=problem)
+        _log.debug("{whose}: stored by single calls, because of {problem}", whose=whose, problem=problem)
         return False
     return True
 

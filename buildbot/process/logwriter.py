@@ -157,7 +157,7 @@ class LogWriter:
     # the end of the log
 
     async def finish(self) -> None:
-        """Write the text that is left, then end the log, if it was created.
+        """Write the text that is left, and end the log; without text only a log that is created or wanted.
 
         Raises:
             Exception: of the first write that failed.

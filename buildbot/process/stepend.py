@@ -67,7 +67,7 @@ class StepEnd:
         Raises:
             NotClaimedError: this master does not own the build any more; nothing more may be written.
         """
-        await self._opening.settle()
+        await self._opening.wait_for_end()
         self._problem = problem = problem or self._opening.failure
         if problem is None and self._interruption() is None:
             self._ending = await self._prepare()

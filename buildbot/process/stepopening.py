@@ -7,7 +7,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
-from buildbot.db.exceptions import NotClaimedError, is_unavailable
+from buildbot.process.buildstoring import stored_together
 from buildbot.process.logs import Log
 from buildbot.process.logwriter import FIRST_S
 from buildbot.process.stepcontract import RunningStep
@@ -31,6 +31,7 @@ class StepOpening:
         self._text: str | None = None
         self._logs: list[Log] = []
         self._storing = DeferredLock()
+        self._waits_for_end = False
         self._timer: IDelayedCall | None = None
 
     def show(self, text: str) -> None:
@@ -45,7 +46,7 @@ class StepOpening:
         self._store_later()
 
     def _store_later(self) -> None:
-        if self._timer is None:
+        if self._timer is None and not self._waits_for_end:
             self._timer = self._step.master.reactor.callLater(FIRST_S, self._store_now)
 
     def _store_now(self) -> None:
@@ -78,25 +79,19 @@ class StepOpening:
             batch.setStepStateString(stepid, text)
         for log in logs:
             log.gather_open(batch)
-        try:
-            await batch.send()
-        except NotClaimedError:
-            raise
-        except Exception as problem:
-            if is_unavailable(problem):
-                raise
-            # by single calls, so that the error is that of the wrong one; each log is created with its first text
-            if text is not None:
-                await update.setStepStateString(stepid, text)
+        if not await stored_together(self._step, batch) and text is not None:
+            # the error is that of the wrong call; each log is created with its first text
+            await update.setStepStateString(stepid, text)
 
-    async def settle(self) -> None:
-        """Wait for the end of the present write."""
+    async def wait_for_end(self) -> None:
+        """Wait for the present write, and leave what waits to the end of the step."""
+        self._waits_for_end = True
+        self._stop_timer()
         async with self._storing:
             pass
 
     def gather(self, batch: UpdateBatch) -> None:
-        """Add what waits to a batch, but not the logs, whose end creates them; `settle` comes first, `stored` after."""
-        self._stop_timer()
+        """Add the first summary to a batch; the logs are created by their end. `wait_for_end` comes first."""
         if self._text is not None:
             batch.setStepStateString(self._step.stepid, self._text)
 

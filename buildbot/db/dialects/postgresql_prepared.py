@@ -94,7 +94,6 @@ class PreparedStatements:
     """Those of one connection."""
 
     def __init__(self, connection: Any) -> None:
-        self.connection = connection
         self._prepared: dict[tuple[str, Any], Prepared] = {}
         #: encodes parameters for this connection
         self._dumper = Transformer(connection)

@@ -276,12 +276,9 @@ class Insert(Statement):
 
     def id(self, conn: Connection, **parameters: Any) -> int:
         """Execute and return the id of the new row."""
-        cursor = self.run(conn, **parameters)
-        dialect = dialect_of(conn)
-        gives = self._given(dialect)
-        if gives is not None:
-            return int(_leave(conn, gives, cursor.fetchall())[0][0])
-        return int(cursor.fetchall()[0][0] if dialect.ids_by_returning else cursor.lastrowid)
+        added = self.id_if_added(conn, **parameters)
+        assert added is not None
+        return added
 
     def id_if_added(self, conn: Connection, **parameters: Any) -> int | None:
         """Execute an INSERT … SELECT of at most one row and return the id of that row; None if it added no row."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from twisted.internet.defer import ensureDeferred, fail
+from twisted.internet.defer import Deferred, ensureDeferred, fail
 
 from buildbot.config.builder import BuilderConfig
 from buildbot.config.errors import ConfigErrors
@@ -14,7 +14,7 @@ from buildbot.process.build import Build
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
 from buildbot.process.defaults import BuildDefaults, LogLimits
 from buildbot.process.factory import BuildFactory
-from buildbot.process.properties import Interpolate, Property
+from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.process.workers.managed import WorkerNotAvailableError
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
@@ -267,6 +267,50 @@ async def test_a_step_is_shown_before_its_output() -> None:
     await farm.master.stop_build(1, "enough")
     await farm.ended()
     assert farm.master.get("logs", log["logid"])["complete"]
+
+
+async def test_a_short_step_before_one_whose_name_takes_long() -> None:
+    """A short step whose end waits for the next one's name has its log once, with its lines, and it ends."""
+    name: Deferred[str] = Deferred()
+    farm = StepHarness(ShellCommand(command="one"), Ends(SUCCESS, name=renderer(lambda props: name)))
+    await farm.start()
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    await farm.build()
+    await farm.master.until(lambda: len(farm.connection.started) == 1)
+    await next_turn()
+    update, queue = farm.master.data.update, list[Any]()
+    make = update.batch
+
+    def slow_batch() -> Any:
+        """One that is stored only when the next one is sent."""
+        batch = make()
+        send, sent = batch.send, Deferred[None]()
+        queue.append((send, sent))
+        batch.send = lambda: sent
+        return batch
+
+    def next_batch() -> Any:
+        batch = make()
+        send = batch.send
+
+        def send_in_order() -> Any:
+            while queue:
+                earlier, sent = queue.pop(0)
+                earlier().chainDeferred(sent)
+            return send()
+
+        batch.send = send_in_order
+        return batch
+
+    update.batch = slow_batch
+    clock.advance(1)  # what the step shows first would be stored now, if its end did not take it along
+    update.batch = next_batch
+    name.callback("slow")
+    await farm.ended()
+    one, slow = farm.master.steps(1)[1:]
+    assert (one["results"], slow["results"], slow["name"]) == (SUCCESS, SUCCESS, "slow")
+    (log,) = farm.master.get("steps", one["stepid"], "logs")
+    assert log["complete"] and log["num_lines"] > 0
 
 
 async def test_stop_while_a_step_begins() -> None:
