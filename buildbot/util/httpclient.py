@@ -50,6 +50,8 @@ MAX_BYTES = 10 * 1024 * 1024
 _REDIRECTS = 5
 _IDLE_S = 60
 _PER_HOST = 4
+#: the methods that Twisted sends again, if they have no body and a kept connection ends without an answer
+_REPEATABLE = ("GET", "HEAD", "OPTIONS", "DELETE", "TRACE")
 
 _METHOD = re.compile(r"[A-Za-z][A-Za-z-]*")
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
@@ -146,6 +148,9 @@ class _Tls:
 class HttpClient:
     """A client that keeps connections for the next request, until it is closed.
 
+    A POST, PUT or PATCH, and any request with a body, gets a connection of its own: a server may close a kept
+    connection at any time, one of HTTP/1.0 always does, and such a request must not be sent again.
+
     Args:
         reactor: Twisted's.
         agent: makes the requests in tests: ``treq.testing.RequestTraversalAgent(resource)``.
@@ -154,7 +159,7 @@ class HttpClient:
     def __init__(self, reactor: Any, agent: IAgent | None = None) -> None:
         self._reactor = reactor
         self._agent = agent
-        self._agents: dict[tuple[_Tls, Proxies | None], tuple[IAgent, HTTPConnectionPool]] = {}
+        self._agents: dict[tuple[_Tls, Proxies | None, bool], tuple[IAgent, HTTPConnectionPool]] = {}
         self._running: set[Deferred[Answer]] = set()
         self._closed = False
 
@@ -220,7 +225,8 @@ class HttpClient:
         if self._closed:
             raise NoAnswerError(f"{where}: the master stops")
         tls = _Tls(verify, ca_file, cert_file, key_file if key_file is not None else cert_file)
-        agent = self._agent_for(tls, proxies)
+        is_repeatable = method.upper() in _REPEATABLE and content is None and parts is None
+        agent = self._agent_for(tls, proxies, keeps_connections=is_repeatable)
         only_reads = method.upper() in ("GET", "HEAD")
         if follow_redirects if only_reads else follow_any:
             secret = [each.encode() for each in sent]
@@ -269,21 +275,22 @@ class HttpClient:
             await pool.closeCachedConnections()
         self._agents.clear()
 
-    def _agent_for(self, tls: _Tls, proxies: Proxies | None) -> IAgent:
+    def _agent_for(self, tls: _Tls, proxies: Proxies | None, keeps_connections: bool) -> IAgent:
         if self._agent is not None:
             return self._agent
-        if (tls, proxies) not in self._agents:
+        key = (tls, proxies, keeps_connections)
+        if key not in self._agents:
             policy = _Policy(tls)
             # A pool knows its connections only by server, so an unverified one must not be in the pool of verified
             # ones.
-            pool = HTTPConnectionPool(self._reactor)
+            pool = HTTPConnectionPool(self._reactor, persistent=keeps_connections)
             pool.cachedConnectionTimeout = _IDLE_S
             pool.maxPersistentPerHost = _PER_HOST
             agent: Any = Agent(self._reactor, policy, pool=pool)
             if proxies is not None:
                 agent = ProxiedAgent(self._reactor, policy, pool, proxies)
-            self._agents[tls, proxies] = (agent, pool)
-        return self._agents[tls, proxies][0]
+            self._agents[key] = (agent, pool)
+        return self._agents[key][0]
 
 
 def _checked(method: str, url: str, timeout_s: float, max_bytes: int) -> tuple[str, tuple[str, str] | None]:

@@ -389,7 +389,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_connections_are_kept_and_closed() -> None:
-    """Requests to a server share a connection; closing the client closes it and ends what runs; then there is none."""
+    """Requests that only read share a connection; closing the client ends it and what runs; then there is none."""
     server = Server()
     waiting = Deferred[None]()
 
@@ -402,7 +402,7 @@ async def test_connections_are_kept_and_closed() -> None:
     server.answer = answer
     async with serving(Site(server)) as (http, url):
         await http.request("GET", url)
-        await http.request("POST", url, json=1)
+        await http.request("GET", url)
         assert len(server.peers) == 1
         running = ensureDeferred(http.request("GET", url + "/wait"))
         await waiting
@@ -412,6 +412,45 @@ async def test_connections_are_kept_and_closed() -> None:
         with pytest.raises(NoAnswerError, match="the master stops"):
             await http.request("GET", url)
         assert len(server.asked) == 3
+
+
+class Old(Protocol):
+    """A server of HTTP/1.0: it keeps its end open, and closes the connection when a second request comes on it."""
+
+    requests: list[bytes]
+    has_answered = False
+
+    def dataReceived(self, data: bytes) -> None:
+        """A request, whole."""
+        assert self.transport is not None
+        if self.has_answered:
+            self.transport.loseConnection()
+            return
+        self.has_answered = True
+        self.requests.append(data.split()[0])
+        self.transport.write(b"HTTP/1.0 201 Created\r\nContent-Length: 2\r\n\r\n{}")
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("POST", {"json": 1}),
+        ("PUT", {}),
+        ("PATCH", {"data": "a"}),
+        ("DELETE", {}),
+        ("DELETE", {"json": 1}),
+        ("GET", {}),
+    ],
+)
+async def test_server_that_ends_kept_connections(method: str, options: dict[str, Any]) -> None:
+    """A request is answered though the server closes each connection after one answer, and is obeyed once."""
+    requests: list[bytes] = []
+    server = Factory.forProtocol(type("OldHere", (Old,), {"requests": requests}))
+    async with serving(server) as (http, url):
+        for _ in range(3):
+            assert (await http.request("GET", url)).status == 201
+            assert (await http.request(method, url, **options)).status == 201
+    assert requests == [b"GET", method.encode()] * 3
 
 
 def make_certificate(directory: Path, name: str) -> Path:
