@@ -129,3 +129,12 @@ class Transacts(Protocol):
 
         ``ids`` is the value of the caller's argument ``what``; see ``buildbot.db.pool.DBThreadPool.do_all``.
         """
+
+    def transact_each(
+        self, thd: Callable[..., list[int]], identifier: int, refusal: type[Exception], *args: Any
+    ) -> Deferred[bool]:
+        """As ``transact``, for a ``thd(conn, events, ids, …)`` that gives the ids for which it could do it.
+
+        Returns:
+            Deferred with whether it did it for this id; in a batch it fails with a ``refusal`` if not.
+        """

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable
 
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 
 from buildbot.data.base import Events, Transacts
@@ -15,6 +15,7 @@ from buildbot.db.dialects.context import transaction_of
 from buildbot.db.exceptions import AlreadyClaimedError
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
+from buildbot.util import checks
 from buildbot.util.clock import to_seconds
 
 
@@ -27,17 +28,33 @@ class BuildRequestUpdates(Transacts):
         Returns:
             Deferred with false where the connector raises AlreadyClaimedError.
         """
-        claiming = self.transact_all(self._thdClaim, brids, "brids", claimed_at)
-        return claiming.addCallbacks(self._won, self._lost)
+        try:
+            ids = checks.identifiers(brids, "brids")
+        except Exception:
+            return fail()
+        if len(ids) == 1:
+            return self.transact_each(self._thdClaimEach, ids[0], AlreadyClaimedError, claimed_at).addCallbacks(
+                self._counted, self._lost
+            )
+        return self.transact_all(self._thdClaim, ids, "brids", claimed_at).addCallbacks(self._won, self._lost)
 
     def _won(self, _: None) -> bool:
-        self.claims["won"] += 1
-        return True
+        return self._counted(True)
 
     def _lost(self, failure: Failure) -> bool:
         failure.trap(AlreadyClaimedError)
-        self.claims["lost"] += 1
-        return False
+        return self._counted(False)
+
+    def _counted(self, won: bool) -> bool:
+        self.claims["won" if won else "lost"] += 1
+        return won
+
+    def _thdClaimEach(
+        self, conn: Connection, events: Events, ids: list[int], claimed_at: dt.datetime | None
+    ) -> list[int]:
+        won = self._db.buildrequests.thdClaimEach(conn, ids, claimed_at)
+        events.announce(BUILDREQUEST, "claimed", won)
+        return won
 
     def _thdClaim(self, conn: Connection, events: Events, ids: list[int], claimed_at: dt.datetime | None) -> None:
         self._db.buildrequests.thdClaimBuildRequests(conn, ids, claimed_at)

@@ -81,6 +81,12 @@ class Updates(
             return fail()
         return self._db.pool.do_all(_all_with_events, checked, thd, *args)
 
+    def transact_each(
+        self, thd: Callable[..., list[int]], identifier: int, refusal: type[Exception], *args: Any
+    ) -> Deferred[bool]:
+        """As ``Transacts.transact_each``."""
+        return self._db.pool.do_each(_all_with_events, identifier, thd, *args)
+
     def batch(self) -> UpdateBatch:
         """Update methods whose calls are gathered and sent as one transaction."""
         return UpdateBatch(self._db, self._mq, self.claims)
@@ -167,6 +173,18 @@ class UpdateBatch(Updates):
             return fail()
         return self._gather(thd, (checked, *args), {})
 
+    def transact_each(
+        self, thd: Callable[..., list[int]], identifier: int, refusal: type[Exception], *args: Any
+    ) -> Deferred[bool]:
+        """Gather a call for one id."""
+
+        def done(conn: Connection, events: Events) -> bool:
+            if identifier not in thd(conn, events, [identifier], *args):
+                raise refusal(f"{identifier} cannot be had")
+            return True
+
+        return self._gather(done, (), {})
+
     def _gather(self, thd: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Deferred[Any]:
         gathered = _Gathered(thd, args, kwargs, Deferred())
         self._calls.append(gathered)
@@ -208,8 +226,8 @@ def _run_all(conn: Connection, calls: list[_Gathered]) -> list[Any]:
 _MADE: dict[str, tuple[Resource, str]] = {each.table.name: (each, each.made) for each in RESOURCES if each.made}
 
 
-def _all_with_events(conn: Connection, ids: list[int], thd: Callable[..., None], *args: Any) -> None:
-    _with_events(conn, thd, (ids, *args), {})
+def _all_with_events(conn: Connection, ids: list[int], thd: Callable[..., T], *args: Any) -> T:
+    return _with_events(conn, thd, (ids, *args), {})
 
 
 def _with_events(conn: Connection, thd: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]) -> T:

@@ -72,6 +72,9 @@ _still_me = (
     .exists()
 )
 _lock = Statement(select(buildrequests.c.id).where(_these).order_by(buildrequests.c.id).with_for_update())
+_lock_unclaimed = Statement(
+    select(buildrequests.c.id).where(_these, _unclaimed).order_by(buildrequests.c.id).with_for_update()
+)
 _claim = Update(
     update(buildrequests)
     .where(_these, _unclaimed, _still_me)
@@ -202,6 +205,14 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
 
     claimBuildRequests = writes(thdClaimBuildRequests)
+
+    def thdClaimEach(self, conn: Connection, ids: list[int], claimed_at: dt.datetime | None) -> list[int]:
+        """Claim those of the requests that can be claimed; gives their ids."""
+        at = self._at(conn, claimed_at, "claimed_at")
+        dialect = dialect_of(conn)
+        if len(ids) > 1 and not (dialect.updates_in_order and dialect.returns_updated):
+            ids = [row[0] for row in _lock_unclaimed.all(conn, ids=ids)]
+        return [row[0] for row in _claim.changed(conn, ids=ids, at=at, **self._owner())] if ids else []
 
     def thdReclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
         """Renew this master's claims, all of them or none: their ``claimed_at`` becomes now.

@@ -7,7 +7,7 @@ takes. Reads have connections of their own and never wait for writers.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import event
@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from buildbot.db.dialects.base import DataVersion, Dialect, NotAnsweredError
 from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
-from buildbot.db.engine.queues import Call, PoolStats, ThreadConnection, WorkQueue
+from buildbot.db.engine.queues import Call, CallForOne, PoolStats, ThreadConnection, WorkQueue
 from buildbot.db.exceptions import PoolClosedError
 from buildbot.db.groups import GroupCommit
 from buildbot.db.transaction import Committed, Outbox
@@ -109,6 +109,14 @@ class DBThreadPool:
         that a wrong id fails only its own call.
         """
         return self._submit(Call(callable, (ids, *args), {}, joins=True), write=True)
+
+    def do_each(self, callable: Callable[..., Collection[int]], identifier: int, *args: Any) -> Deferred[bool]:
+        """As ``do_all`` for one id and a ``callable(conn, ids, …)`` that gives the ids for which it could do it.
+
+        Returns:
+            Deferred with whether the id is among them.
+        """
+        return self._submit(CallForOne(callable, ([identifier], *args), {}, joins=True), write=True)
 
     def read(self, callable: Callable[Concatenate[Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> Deferred[T]:
         """Run a callable that makes one SELECT; it waits for no writer and sees all that is committed."""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from buildbot.data.base import Link
-from buildbot.db.exceptions import NotClaimedError
+from buildbot.db.exceptions import AlreadyClaimedError, NotClaimedError
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import SUCCESS
@@ -126,6 +126,20 @@ async def test_fences(state: Any) -> None:
         batch.finishStep(running.stepid, SUCCESS)
         with pytest.raises(NotClaimedError):
             await batch.send()
+
+
+async def test_lost_claim(state: Any, second_master: Any) -> None:
+    """A batch whose claim is lost stores nothing; its other calls fail as the claim does."""
+    brid = await add_request(state)
+    await second_master.data.update.claimBuildRequests([brid])
+    async with unchanged(state):
+        batch = state.data.update.batch()
+        change = batch.addChange(author="al", revision="r1", project="p")
+        claimed = batch.claimBuildRequests([brid])
+        with pytest.raises(AlreadyClaimedError):
+            await batch.send()
+    assert await claimed is False
+    assert not change.result
 
 
 async def test_an_empty_batch(state: Any) -> None:

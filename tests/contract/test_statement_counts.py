@@ -75,6 +75,21 @@ async def test_claims(state: Any, count: Count, number: int) -> None:
     await count(f"complete, {what}", _later(lambda: update.completeBuildRequests(ids, 0)))
 
 
+async def test_claims_at_once(state: Any, second_master: Any) -> None:
+    """Single claims that wait together are one, and those that are lost to another master cost the others nothing."""
+    state.mq.stop()
+    update = state.data.update
+    _, ids = await add_requests(state, *(f"b{i}" for i in range(20)))
+    for lost in ids[::3]:
+        assert await second_master.data.update.claimBuildRequests([lost])
+    calls, before = [update.claimBuildRequests([brid]) for brid in ids], state.db.pool.statements
+    assert [await call for call in calls] == [brid not in ids[::3] for brid in ids]
+    # the first call may have had a transaction of its own
+    assert state.db.pool.statements - before <= 2 * BUDGETS["claim, 100 ids"][2]
+    claimed = await state.db.buildrequests.getBuildRequests(claimed="mine")
+    assert [request["brid"] for request in claimed] == [brid for brid in ids if brid not in ids[::3]]
+
+
 async def test_state(state: Any, count: Count) -> None:
     """A value over another."""
     objectid = await state.db.state.getObjectId("o", "C")

@@ -45,7 +45,37 @@ class Call:
 
     def run(self, conn: Connection) -> None:
         """Run it, and keep the result."""
-        self.outcome = self.function(conn, *self.args, **self.kwargs)
+        self.settle(self.function(conn, *self.args, **self.kwargs))
+
+    def settle(self, result: Any) -> None:
+        """Keep the result of the callable."""
+        self.outcome = result
+
+
+class CallForOne(Call):
+    """One ``do_each``: its outcome is whether the callable did it for the call's id."""
+
+    __slots__ = ()
+
+    def settle(self, result: Any) -> None:
+        """Keep whether the call's id is among the ids for which the callable did it."""
+        self.outcome = self.args[0][0] in result
+
+
+class _JoinedCalls(Call):
+    """Several calls that differ only in their ids: the callable gets all ids, and each call its own outcome."""
+
+    __slots__ = ("_calls",)
+
+    def __init__(self, calls: list[Call]) -> None:
+        ids = [identifier for call in calls for identifier in call.args[0]]
+        super().__init__(calls[0].function, (ids, *calls[0].args[1:]), {}, joins=True)
+        self._calls = calls
+
+    def settle(self, result: Any) -> None:
+        """Give each call its outcome."""
+        for call in self._calls:
+            call.settle(result)
 
 
 def joined(calls: Iterable[Call]) -> Iterator[Call]:
@@ -57,13 +87,13 @@ def joined(calls: Iterable[Call]) -> Iterator[Call]:
     ids: set[int] = set()
     for call in calls:
         if alike and not (_are_alike(alike[0], call) and ids.isdisjoint(call.args[0])):
-            yield _as_one(alike)
+            yield alike[0] if len(alike) == 1 else _JoinedCalls(alike)
             alike, ids = [], set()
         alike.append(call)
         if call.joins:
             ids.update(call.args[0])
     if alike:
-        yield _as_one(alike)
+        yield alike[0] if len(alike) == 1 else _JoinedCalls(alike)
 
 
 def _are_alike(one: Call, other: Call) -> bool:
@@ -71,15 +101,6 @@ def _are_alike(one: Call, other: Call) -> bool:
         return False
     # True is not 1: it may be an error
     return all(type(a) is type(b) and a == b for a, b in zip(one.args[1:], other.args[1:], strict=True))
-
-
-def _as_one(calls: list[Call]) -> Call:
-    if len(calls) == 1:
-        return calls[0]
-    for call in calls:
-        call.outcome = None
-    ids = [identifier for call in calls for identifier in call.args[0]]
-    return Call(calls[0].function, (ids, *calls[0].args[1:]), {}, joins=True)
 
 
 class WorkQueue:

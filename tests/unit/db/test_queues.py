@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from buildbot.db.engine.queues import Call, joined
+from buildbot.db.engine.queues import Call, CallForOne, joined
 
 
 def claim(*args: Any) -> None:
@@ -27,12 +28,31 @@ def arguments(calls: list[Call]) -> list[Any]:
     return [(call.function, *call.args) for call in joined(calls)]
 
 
+def run(calls: Sequence[Call]) -> None:
+    """Run what the calls become."""
+    for call in joined(calls):
+        call.run(None)  # type: ignore[arg-type]
+
+
 def test_alike() -> None:
     """Neighbours that differ only in their ids are one, with the ids of all; each of them gives nothing."""
     calls = [of(complete, [2, 1], 0), of(complete, [3], 0), of(complete, [], 0)]
     calls[1].outcome = "of an earlier attempt"
     assert arguments(calls) == [(complete, [2, 1, 3], 0)]
+    run(calls)
     assert [call.outcome for call in calls] == [None, None, None]
+
+
+def test_alike_with_outcomes() -> None:
+    """Neighbours for one id each are one, and each is told whether its own id was among those that were possible."""
+
+    def odd(conn: Any, ids: list[int]) -> list[int]:
+        assert ids == [3, 4, 5]
+        return [each for each in ids if each % 2]
+
+    calls = [CallForOne(odd, ([each],), {}, joins=True) for each in (3, 4, 5)]
+    run(calls)
+    assert [call.outcome for call in calls] == [True, False, True]
 
 
 @pytest.mark.parametrize(
