@@ -88,6 +88,7 @@ class Build:
         locks: its claim to the locks of its builder and its worker; None without locks.
         locks_waited_s: the seconds that its steps have waited for their locks.
         stop_reason: why it was asked to stop; None if it was not.
+        is_end_stored: whether its end is stored, with that of its request.
     """
 
     def __init__(
@@ -119,6 +120,7 @@ class Build:
         self.locks: Claim | None = None
         self.locks_waited_s = 0.0
         self.stop_reason: str | None = None
+        self.is_end_stored = False
         self.__stop_results = CANCELLED
         self.__refused: Failure | None = None
         self.__gathering = Gathering(self)
@@ -289,7 +291,7 @@ class Build:
         """Run to the end.
 
         Returns:
-            The result code, which the caller stores; RETRY if the worker was lost.
+            The result code, which the caller stores unless `is_end_stored`; RETRY if the worker was lost.
 
         Raises:
             NotClaimedError: this master does not own the build any more.
@@ -360,14 +362,19 @@ class Build:
         await self.__gathering.gather()
 
     async def __store_last(self) -> None:
-        """Store the end of the last step, the rest of the properties, and the build's state."""
+        """Store the end of the last step, the rest of the properties, the build's state and its end.
+
+        If that is refused, all but the build's end is stored by single calls.
+        """
         self.__conclude()
         batch = self.master.data.update.batch()
         self.__steps.gather_end(batch)
         if not self.__steps.has_unstored_end:
             self.gather_properties(batch)
         batch.setBuildStateString(self.buildid, kept(self, await self.__final_text()))
+        batch.endBuild(self.buildid, self.request["buildrequestid"], self.results)
         if await stored_together(self, batch):
+            self.is_end_stored = True
             self.__steps.end_stored()
             return
         await self.__steps.end_piecewise()

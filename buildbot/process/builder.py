@@ -188,7 +188,9 @@ class Builder:
     async def _run_to_end(self, build: Build) -> None:
         """Run a build to its end, store that, and free the worker."""
         try:
-            await self._store_end(build, await build.run())
+            results = await build.run()
+            if not build.is_end_stored:
+                await self._store_end(build, results)
         except NotClaimedError:
             _log.warn("{build} was taken over by another master; it is not continued here", build=build)
         except Exception:

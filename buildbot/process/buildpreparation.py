@@ -14,6 +14,7 @@ from buildbot.process.buildcontract import RunningBuild
 from buildbot.process.buildgathering import set_directories
 from buildbot.process.buildstoring import kept, set_state, stored_together
 from buildbot.process.loglines import storable
+from buildbot.process.logwriter import FIRST_S
 from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import NotPreparedError
 from buildbot.util.results import CANCELLED, EXCEPTION, RETRY, SUCCESS
@@ -22,28 +23,38 @@ _log = Logger()
 
 #: the name of the first step of every build
 PREPARATION = "worker_preparation"
+_PINGING, _BUILDING = "pinging worker", "building"
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The end of the preparation of a build, to be stored with the beginning of the next step."""
+    """The end of the preparation of a build, to be stored with the beginning of the next step.
 
-    buildid: int
+    Attributes:
+        is_begun: whether the properties that the build begins with are stored.
+    """
+
+    build: RunningBuild
     stepid: int
     results: int
     text: str
+    is_begun: bool
 
     def gather_end(self, batch: UpdateBatch) -> None:
         """Add it to a batch."""
+        if not self.is_begun:
+            _gather_beginning(self.build, batch)
         batch.finishStep(self.stepid, self.results, False, self.text)
         if self.results == SUCCESS:
-            batch.setBuildStateString(self.buildid, "building")
+            batch.setBuildStateString(self.build.buildid, _BUILDING)
 
     async def end(self, update: Updates) -> None:
         """Store it by single calls."""
+        if not self.is_begun:
+            await _store_beginning(self.build)
         await update.finishStep(self.stepid, self.results, False, self.text)
         if self.results == SUCCESS:
-            await update.setBuildStateString(self.buildid, "building")
+            await set_state(self.build, _BUILDING)
 
 
 class Preparation:
@@ -57,6 +68,7 @@ class Preparation:
         self.refused: NotPreparedError | None = None
         self._build = build
         self._stepid = 0
+        self._is_begun = True
         #: fires when the worker is prepared; None before and afterwards
         self._making_ready: Deferred[Connection] | None = None
 
@@ -87,15 +99,7 @@ class Preparation:
         try:
             await build.gather()
             await self._make_ready()
-            batch = update.batch()
-            build.gather_properties(batch)
-            batch.setBuildStateString(build.buildid, "pinging worker")
-            stored = ensureDeferred(stored_together(build, batch))
-            alive = await build.worker.check_alive(build.connection)  # meanwhile the beginning is stored
-            if not await stored:
-                await build.save_properties()
-                await set_state(build, "pinging worker")
-            if not alive:
+            if not await self._check_alive():
                 raise WorkerLostError("it does not answer")
         except WorkerLostError as problem:
             results, text = RETRY, f"worker {build.workername} lost: {problem}"
@@ -110,7 +114,7 @@ class Preparation:
         except Exception as problem:
             _log.failure("{build} could not be prepared", build=build)
             results, text = RETRY if is_unavailable(problem) else EXCEPTION, f"preparation failed: {problem}"
-        return Prepared(build.buildid, self._stepid, results, kept(build, text))
+        return Prepared(build, self._stepid, results, kept(build, text), self._is_begun)
 
     def cancel(self) -> None:
         """Stop waiting for the worker."""
@@ -131,9 +135,46 @@ class Preparation:
             build.connection = connection
             set_directories(build, leave={**build.worker.config.properties, **build.config.properties})
 
+    async def _check_alive(self) -> bool:
+        """Whether the worker answers.
+
+        The properties that the build begins with wait for `FIRST_S`: if it answers by then, they are stored with the
+        end of the preparation, in one transaction.
+        """
+        build = self._build
+        self._is_begun = False
+        storing: list[Deferred[None]] = []
+        late = build.master.reactor.callLater(
+            FIRST_S, lambda: storing.append(ensureDeferred(self._store_beginning_now()))
+        )
+        try:
+            return await build.worker.check_alive(build.connection)
+        finally:
+            if late.active():
+                late.cancel()
+            for each in storing:
+                await each
+
+    async def _store_beginning_now(self) -> None:
+        batch = self._build.master.data.update.batch()
+        _gather_beginning(self._build, batch)
+        if not await stored_together(self._build, batch):
+            await _store_beginning(self._build)
+        self._is_begun = True
+
     async def _say_refused(self, problem: NotPreparedError) -> None:
         """Store why the worker could not be prepared, in a log and for pages."""
         text = problem.details or str(problem)
         for name, kind, content in (("err.text", "t", text), ("err.html", "h", f"<pre>{escape(text)}</pre>")):
             lines = storable(content).rstrip("\n") + "\n"
             await self._build.master.data.update.newCompleteLog(self._stepid, name, kind, lines)
+
+
+def _gather_beginning(build: RunningBuild, batch: UpdateBatch) -> None:
+    build.gather_properties(batch)
+    batch.setBuildStateString(build.buildid, _PINGING)
+
+
+async def _store_beginning(build: RunningBuild) -> None:
+    await build.save_properties()
+    await set_state(build, _PINGING)

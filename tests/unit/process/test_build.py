@@ -14,7 +14,9 @@ from buildbot.process.build import Build
 from buildbot.process.buildstep import BuildStep, BuildStepFailed
 from buildbot.process.defaults import BuildDefaults, LogLimits
 from buildbot.process.factory import BuildFactory
+from buildbot.process.logwriter import FIRST_S
 from buildbot.process.properties import Interpolate, Property, renderer
+from buildbot.process.workers.connection import WorkerLostError
 from buildbot.process.workers.managed import WorkerNotAvailableError
 from buildbot.steps.master import SetProperty
 from buildbot.steps.shell import ShellCommand
@@ -53,6 +55,46 @@ async def test_order_of_writes() -> None:
         "preparing worker", "pinging worker", "building", "build successful"
     ]  # fmt: skip
     assert farm.finished == [farm.builder] and farm.manager.available("b")
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_worker_that_answers_late(answers: bool) -> None:
+    """The build's first properties and state are stored while the worker takes its time to answer, and only once."""
+    farm = StepHarness(Ends(SUCCESS))
+    await farm.start()
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    answer: Deferred[None] = Deferred()
+
+    async def ping() -> None:
+        await answer
+
+    farm.connection.ping = ping  # type: ignore[method-assign]
+    buildid = await farm.build()
+    clock.advance(FIRST_S)
+    await farm.master.until(lambda: farm.master.build(buildid)["state_string"] == "pinging worker")
+    assert farm.master.build(buildid)["properties"]["workername"] == ("w", "Worker")
+    if answers:
+        answer.callback(None)
+    else:
+        answer.errback(WorkerLostError("gone"))
+    await farm.ended()
+    assert len([text for _, text in farm.master.of("setBuildStateString") if text == "pinging worker"]) == 1
+    assert farm.master.build(buildid)["results"] == (SUCCESS if answers else RETRY)
+
+
+async def test_worker_lost_at_once() -> None:
+    """The build's first properties are stored though the worker is lost before they had to be."""
+    farm = StepHarness(Ends(SUCCESS))
+    await farm.start()
+
+    async def ping() -> None:
+        raise WorkerLostError("gone")
+
+    farm.connection.ping = ping  # type: ignore[method-assign]
+    buildid = await farm.build()
+    await farm.ended()
+    row = farm.master.build(buildid)
+    assert row["results"] == RETRY and row["properties"]["workername"] == ("w", "Worker")
 
 
 async def test_properties() -> None:
