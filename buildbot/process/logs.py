@@ -109,6 +109,11 @@ class Log:
         """Its name."""
         return self.name
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether it takes no more text."""
+        return self._finishing
+
     def had_errors(self) -> bool:
         """Whether something could not be written."""
         return self._writer.error is not None or self._close_error is not None
@@ -195,11 +200,21 @@ class Log:
         Raises:
             Exception: of the first write that failed.
         """
+        if self._finishing:
+            await self._until_closed()
+        else:
+            await self.close()
+
+    async def _until_closed(self) -> None:
+        if not self._closed:
+            await self._close_waiters.wait()
+        if self._close_error is not None:
+            self._close_error.raiseException()
+
+    async def close(self) -> None:
+        """As `finish`, also after `prepare_end`, if its end was not stored with that of the step."""
         if self._finishing and not self._prepared:
-            if not self._closed:
-                await self._close_waiters.wait()
-            if self._close_error is not None:
-                self._close_error.raiseException()
+            await self._until_closed()
             return
         self._take_no_more()
         self._prepared = False
@@ -229,7 +244,7 @@ class Log:
         """Take no more text, and wait for the present write; `gather_end` can then store the rest with the step's end.
 
         Returns:
-            False if a write failed: `finish` raises its error.
+            False if a write failed: `close` raises its error.
         """
         if not self._finishing:
             self._take_no_more()
@@ -240,13 +255,16 @@ class Log:
         return not self.had_errors()
 
     def gather_end(self, batch: UpdateBatch) -> None:
-        """Add the text that is left, and the end, to a batch; if that cannot be stored, `finish` does it alone."""
-        if not self._closed:
+        """Add the text that is left, and the end, to a batch; if that cannot be stored, `close` does it alone.
+
+        A log that was not prepared has an end of its own.
+        """
+        if self._prepared:
             self._writer.gather_end(batch)
 
     def end_stored(self) -> None:
         """The batch is stored."""
-        if not self._closed:
+        if self._prepared:
             self._writer.end_stored()
             self._prepared = False
             self._has_closed()

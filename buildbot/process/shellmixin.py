@@ -162,6 +162,8 @@ class ShellMixin(EnvironmentMixin):
         command = RemoteShellCommand(
             collectStdout=collectStdout, collectStderr=collectStderr, stdioLogName=stdioLogName, **arguments
         )
+        if arguments["logfiles"] and stdioLogName is not None:
+            await self.__step.command_log(stdioLogName)  # pages show logs in their order: first the output
         for name in arguments["logfiles"] or ():
             command.useLog(await self.__step.watched_log(name, self.lazylogfiles), logfileName=name)
         return command

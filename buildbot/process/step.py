@@ -287,6 +287,10 @@ class BuildStep(StepDescription):
         """
         return self.__calls.begin(self.__logs.add(name, type, logEncoding))
 
+    async def command_log(self, name: str) -> Log:
+        """The log of a command's output: the open one of this name, or a new one."""
+        return await self.__work.command_log(name)
+
     async def watched_log(self, name: str, lazy: object = False) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
 
@@ -403,8 +407,7 @@ class BuildStep(StepDescription):
         """Show a changed `getCurrentSummary`, or `getResultSummary` once it has ended."""
         return self.__calls.begin(self.__summary.show())
 
-    @deferred
-    async def runCommand(self, command: RemoteCommandT) -> RemoteCommandT:
+    def runCommand(self, command: RemoteCommandT) -> Deferred[RemoteCommandT]:
         """Run a command on the worker to its end.
 
         Returns:
@@ -414,7 +417,7 @@ class BuildStep(StepDescription):
             BuildStepCancelled: the step was stopped.
             WorkerLostError, RemoteError: see `RemoteCommand.run`.
         """
-        return await self.__work.command(command)
+        return self.__calls.begin(self.__work.command(command))
 
     async def wait(self, delay: Deferred[T]) -> T:
         """Wait for a Deferred in a way that `interrupt` can end; gives its result."""

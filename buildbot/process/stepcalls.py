@@ -50,6 +50,10 @@ class Calls:
         ensureDeferred(work).addCallbacks(call.callback, call.errback).addBoth(call.over.callback)
         return call
 
+    def __bool__(self) -> bool:
+        """Whether there is a call that `finish` has not waited for."""
+        return bool(self._calls)
+
     async def finish(self) -> None:
         """Wait for all calls. Raises the first failure of a call that the step did not wait for itself."""
         problems: list[Failure] = []

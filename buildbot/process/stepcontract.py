@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred, FirstError
 from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
@@ -23,7 +23,7 @@ from buildbot.process.properties import Properties
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.sourcestamp import SourceStamp
 from buildbot.process.workerforbuilder import WorkerForBuilder
-from buildbot.process.workers.connection import Connection
+from buildbot.process.workers.connection import Connection, WorkerLostError
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.resources.buildrequests import BuildRequestDict
 
@@ -36,6 +36,13 @@ class BuildStepFailed(Exception):
 
 class BuildStepCancelled(Exception):
     """Raised by a step to end with CANCELLED."""
+
+
+def is_of_stop(problem: BaseException | None) -> bool:
+    """Whether an error in a stopped step is of the stop itself; ``gatherResults`` wraps those of its Deferreds."""
+    while isinstance(problem, FirstError):
+        problem = problem.subFailure.value
+    return isinstance(problem, (CancelledError, BuildStepCancelled, WorkerLostError))
 
 
 class ILogObserver(Protocol):

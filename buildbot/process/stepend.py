@@ -11,7 +11,7 @@ from twisted.python.failure import Failure
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process.stepcalls import Calls, failure_of
-from buildbot.process.stepcontract import RunningStep
+from buildbot.process.stepcontract import RunningStep, is_of_stop
 from buildbot.process.stepdescription import with_result
 from buildbot.process.steplogs import StepLogs
 from buildbot.process.stepopening import StepOpening
@@ -109,17 +109,26 @@ class StepEnd:
     async def _prepare(self) -> _Ending | None:
         """The values to store; None after an error, which `store_piecewise` then reports."""
         try:
-            await self._calls.finish()
-            if not await self._logs.prepare_end():
+            if not await self._settle():
                 return None
-            await self.finish_results()
             hidden = await self._is_hidden()
-            return _Ending(await self._summary.result(), hidden)
+            ending = _Ending(await self._summary.result(), hidden)
+            return ending if await self._settle() else None  # these functions may have made calls, too
         except NotClaimedError:
             raise
         except Exception:
             self._problem = Failure()
             return None
+
+    async def _settle(self) -> bool:
+        """Wait for all calls, prepare the end of all logs, and store the test results; False if a write has failed."""
+        while True:
+            await self._calls.finish()
+            if not await self._logs.prepare_end():
+                return False
+            await self.finish_results()
+            if not self._calls:  # an observer that hears of the end of a log may make calls
+                return True
 
     async def _close(self, problem: Failure | None) -> bool:
         """Close the step's open logs and sets, and store its result; gives whether pages hide it.
@@ -144,12 +153,13 @@ class StepEnd:
             raise
         except Exception:
             problems.append(Failure())
-        failures = [each for each in problems if each is not None]
+        failures = [each for each in problems if each is not None and not (step.stopped and is_of_stop(each.value))]
         if failures and step.results not in (RETRY, CANCELLED):
             step.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
         unclear = await failure_of(self._summary.show())
         if unclear is not None:
-            step.results = RETRY if _was_database(unclear) else EXCEPTION
+            if step.results not in (RETRY, CANCELLED):
+                step.results = RETRY if _was_database(unclear) else EXCEPTION
             failures.append(unclear)
             text = with_result("finished", step.results)
             unshown = await failure_of(step.master.data.update.setStepStateString(step.stepid, text))

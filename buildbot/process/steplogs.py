@@ -29,8 +29,9 @@ class StepLogs:
         self._open: list[Log] = []
         self._observers: dict[str, list[ILogObserver]] = {}
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._by_name
+    def is_open(self, name: str) -> bool:
+        """Whether there is a log of this name that takes more text."""
+        return name in self._by_name and not self._by_name[name].is_finished
 
     def __getitem__(self, name: str) -> Log:
         return self._by_name[name]
@@ -42,10 +43,12 @@ class StepLogs:
         return log
 
     def of_command(self, name: str) -> Log:
-        """The log of a command's output: the one of this name, or a new one, which is created soon."""
-        if name not in self._by_name:
-            self._opening.create(self._make(name, "s"))
-        return self._by_name[name]
+        """The log of a command's output: the open one of this name, or a new one, which is created soon."""
+        log = self._by_name.get(name)
+        if log is None or log.is_finished:
+            log = self._make(name, "s")
+            self._opening.create(log)
+        return log
 
     async def watched(self, name: str, lazy: object) -> Log:
         """The log of a file that a command watches: the open one of this name, or a new one.
@@ -53,7 +56,7 @@ class StepLogs:
         A lazy log is stored when its first text comes.
         """
         log = self._by_name.get(name)
-        if log is None or log not in self._open:
+        if log is None or log.is_finished:
             log = self._make(name, "s")
         if not lazy:
             await self._create(log)
@@ -85,7 +88,8 @@ class StepLogs:
 
     async def prepare_end(self) -> bool:
         """Prepare all open logs for `gather_end`; False if a write has failed."""
-        for log in self._open:
+        # a copy: an observer that hears of the end of a log may add another one
+        for log in list(self._open):
             if not await log.prepare_end():
                 return False
         return True
@@ -102,7 +106,7 @@ class StepLogs:
 
     async def close(self) -> None:
         """Finish all open logs; each, even if another one cannot be finished. Raises the first failure."""
-        problems = [await failure_of(log.finish()) for log in list(self._open)]
+        problems = [await failure_of(log.close()) for log in list(self._open)]
         for problem in filter(None, problems):
             problem.raiseException()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import DeferredLock, ensureDeferred
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IDelayedCall
 from twisted.python.failure import Failure
 
@@ -10,7 +10,9 @@ from buildbot.data.updates import UpdateBatch
 from buildbot.process.buildstoring import stored_together
 from buildbot.process.logs import Log
 from buildbot.process.logwriter import FIRST_S
+from buildbot.process.stepcalls import failure_of
 from buildbot.process.stepcontract import RunningStep
+from buildbot.util.deferreds import Waiters
 
 
 class StepOpening:
@@ -30,7 +32,8 @@ class StepOpening:
         self._step = step
         self._text: str | None = None
         self._logs: list[Log] = []
-        self._storing = DeferredLock()
+        self._is_storing = False
+        self._end_waiters = Waiters()
         self._waits_for_end = False
         self._timer: IDelayedCall | None = None
 
@@ -59,18 +62,33 @@ class StepOpening:
             self._timer = None
 
     async def store(self, log: Log | None = None) -> None:
-        """Store what waits, and with it the creation of ``log``; returns once all of it is stored."""
-        async with self._storing:
-            self._stop_timer()
-            text, logs = self._text, self._logs if log is None else [*self._logs, log]
-            self._text, self._logs = None, []
-            if text is None and not logs:
-                return
-            try:
-                await self._store(text, [each for each in logs if each.logid is None])
-            except Exception:
-                self.failure = Failure()
-                raise
+        """Store what waits, and with it the creation of ``log``; returns once all of it is stored.
+
+        Calls return in their order, so that what their callers write next is in this order, too.
+        """
+        if log is not None:
+            self._logs.append(log)
+        while self._is_storing or self._text is not None or self._logs:
+            stored = self._end_waiters.wait()
+            if not self._is_storing:
+                self._begin_to_store()
+            await stored
+
+    def _begin_to_store(self) -> None:
+        """Store what waits now; `_end_waiters` hear of the end."""
+        self._stop_timer()
+        text, logs = self._text, [each for each in self._logs if each.logid is None]
+        self._text, self._logs = None, []
+        self._is_storing = True
+        ensureDeferred(self._store(text, logs)).addBoth(self._has_stored)
+
+    def _has_stored(self, result: Failure | None) -> None:
+        self._is_storing = False
+        if result is None:
+            self._end_waiters.release()
+        else:
+            self.failure = result
+            self._end_waiters.fail(result)
 
     async def _store(self, text: str | None, logs: list[Log]) -> None:
         update, stepid = self._step.master.data.update, self._step.stepid
@@ -87,8 +105,8 @@ class StepOpening:
         """Wait for the present write, and leave what waits to the end of the step."""
         self._waits_for_end = True
         self._stop_timer()
-        async with self._storing:
-            pass
+        while self._is_storing:
+            await failure_of(self._end_waiters.wait())  # it is kept in `failure`
 
     def gather(self, batch: UpdateBatch) -> None:
         """Add the first summary to a batch; the logs are created by their end. `wait_for_end` comes first."""

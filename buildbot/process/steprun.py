@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
@@ -17,7 +17,7 @@ from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.process import steplocks
 from buildbot.process.locks import Claim
 from buildbot.process.stepcalls import Calls, failure_of
-from buildbot.process.stepcontract import BuildStepCancelled, BuildStepFailed, RunningStep, StepBuild
+from buildbot.process.stepcontract import BuildStepCancelled, BuildStepFailed, RunningStep, StepBuild, is_of_stop
 from buildbot.process.stepend import StepEnd
 from buildbot.process.steprendering import (
     asked,
@@ -119,7 +119,7 @@ class StepRun:
             await render_attributes(step)
             await self._summary.show_soon()
             await resolved(step.addTestResultSets())
-            results = await called(step.run)
+            results = await self._work.done(called(step.run))
             await self._calls.finish()
             await self.end.finish_results()
             if step.stopped:
@@ -139,5 +139,5 @@ class StepRun:
             return (self._work.results_if_stopped if step.stopped else RETRY), None
         except Exception as problem:
             if step.stopped:
-                return self._work.results_if_stopped, None if isinstance(problem, CancelledError) else Failure()
+                return self._work.results_if_stopped, None if is_of_stop(problem) else Failure()
             return (RETRY if is_unavailable(problem) else EXCEPTION), Failure()

@@ -11,7 +11,7 @@ from buildbot.data.updates import Updates
 from buildbot.process.loglines import storable
 from buildbot.process.stepcontract import RunningStep
 from buildbot.process.stepopening import StepOpening
-from buildbot.util.deferreds import is_awaitable, resolved
+from buildbot.util.deferreds import Waiters, is_awaitable, resolved
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, WARNINGS
 
 #: seconds in which a step must give its summary
@@ -28,6 +28,10 @@ class StepSummary:
 
     def __init__(self, step: RunningStep, opening: StepOpening) -> None:
         self._step, self._opening = step, opening
+        #: calls of `show`: how many there were, and how many of the first ones are done
+        self._asked = self._shown = 0
+        self._is_showing = False
+        self._end_waiters = Waiters()
 
     def kept(self, text: str) -> str:
         """``text`` without secrets, and without characters that databases refuse."""
@@ -39,7 +43,25 @@ class StepSummary:
         return self.kept(summary.get("step", "finished"))
 
     async def show(self) -> None:
-        """Store `getCurrentSummary`, or `getResultSummary` once the step has ended."""
+        """Store `getCurrentSummary`, or `getResultSummary` once the step has ended.
+
+        One after the other, so that the last one stays; calls that wait for the present one are one call. If that
+        fails, the first of them raises the error.
+        """
+        self._asked += 1
+        number = self._asked
+        while self._is_showing:
+            await self._end_waiters.wait()
+        if self._shown >= number:
+            return
+        self._is_showing, self._shown = True, self._asked
+        try:
+            await self._show()
+        finally:
+            self._is_showing = False
+            self._end_waiters.release()
+
+    async def _show(self) -> None:
         step = self._step
         getter = step.getCurrentSummary if step.results is None else step.getResultSummary
         summary: Mapping[str, str] = await in_time(step, getter(), f"{getter.__name__}()")

@@ -7,7 +7,7 @@ for is cancelled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from types import MethodType
 from typing import Any, TypeVar
 
@@ -17,13 +17,14 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.process.logs import Log
 from buildbot.process.remotecommand import TIMEOUTS, RemoteCommand
 from buildbot.process.stepcontract import BuildStepCancelled, RunningStep
 from buildbot.process.steplogs import StepLogs
 from buildbot.process.watched import NeverEndsError, Watched, class_name
 from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.util.background import in_background
-from buildbot.util.deferreds import resolved
+from buildbot.util.deferreds import Waiters, resolved, side_by_side
 from buildbot.util.results import CANCELLED, EXCEPTION, RETRY
 
 _log = Logger()
@@ -39,7 +40,7 @@ Outcome = tuple[int, Failure | None]
 
 
 class StepWork:
-    """The work of a step: its run, and in it one command or one wait at a time.
+    """The work of a step: its run, and in it commands and waits, mostly one at a time.
 
     Args:
         step: the step.
@@ -50,8 +51,9 @@ class StepWork:
 
     def __init__(self, step: RunningStep, logs: StepLogs, add_log: Callable[..., Any], has_interrupt: bool) -> None:
         self._step, self._logs, self._add_log, self._has_interrupt = step, logs, add_log, has_interrupt
-        self._command: RemoteCommand | None = None
-        self._waiting: Deferred[Any] | None = None
+        self._commands: list[RemoteCommand] = []
+        self._waits: list[Deferred[Any]] = []
+        self._end_waiters = Waiters()
         self._watched: Watched[Outcome] | None = None
         self._is_interrupted = False
 
@@ -67,27 +69,47 @@ class StepWork:
         if step.stopped:
             raise BuildStepCancelled
         if command.stdioLogName is not None:
-            if command.stdioLogName in self._logs or step.addLog == MethodType(self._add_log, step):
-                log = self._logs.of_command(command.stdioLogName)
-            else:  # it may be the log of another step, for which this one does a part of the work
-                log = await step.addLog(command.stdioLogName)
-            command.useLog(log)
-        self._command = step.cmd = command
+            command.useLog(await self.command_log(command.stdioLogName))
+        step.cmd = command
+        self._commands.append(command)
         try:
             if not step.stopped:  # it may have been stopped while the log was made
                 await command.run(step.build.connection, step.build.builder.name)
         finally:
-            self._command = None
+            self._commands.remove(command)
+            self._end_waiters.release()
             step.timed_out = step.timed_out or command.failure_reason() in TIMEOUTS
         if step.stopped:
             raise BuildStepCancelled
         return command
 
+    async def done(self, run: Awaitable[T]) -> T:
+        """The result of ``run``, once no command runs any more: it need not have waited for all of them."""
+        try:
+            result = await run
+        except Exception:
+            await self._commands_ended()
+            raise
+        await self._commands_ended()
+        return result
+
+    async def _commands_ended(self) -> None:
+        while self._commands:
+            await self._end_waiters.wait()
+
+    async def command_log(self, name: str) -> Log:
+        """The log of a command's output; see `BuildStep.command_log`."""
+        if self._logs.is_open(name) or self._step.addLog == MethodType(self._add_log, self._step):
+            return self._logs.of_command(name)
+        # it may be the log of another step, for which this one does a part of the work
+        log: Log = await self._step.addLog(name)
+        return log
+
     async def wait(self, delay: Deferred[T]) -> T:
         """Wait for a Deferred in a way that `interrupt` can end; gives its result."""
         if self._step.stopped:
             raise BuildStepCancelled
-        self._waiting = delay
+        self._waits.append(delay)
         try:
             return await delay
         except Exception:
@@ -95,7 +117,7 @@ class StepWork:
                 raise BuildStepCancelled from None
             raise
         finally:
-            self._waiting = None
+            self._waits.remove(delay)
 
     async def watch(self, run: Callable[[], Coroutine[Deferred[Any], Any, Outcome]]) -> Outcome:
         """Run the whole step. Users' code in it may block the master, or wait for ever.
@@ -108,7 +130,7 @@ class StepWork:
         if step.stopped or connection.lost:  # since its beginning was stored
             return self.results_if_stopped, None
         name = f"step {step.name!r} of class {class_name(type(step))}"
-        waits = lambda: self._command is not None or self._waiting is not None  # noqa: E731
+        waits = lambda: bool(self._commands or self._waits)  # noqa: E731
         self._watched = Watched(run(), name, step.master.reactor, waits)
         forget = connection.on_lost(
             lambda reason: in_background(self._worker_lost(reason), f"interruption of {step!r}")
@@ -130,26 +152,33 @@ class StepWork:
     def _let_go(self) -> Callable[[], object]:
         """A function that cancels the Deferred that the step waits for; it does nothing if the step stops by itself."""
         watched = self._watched
-        if watched is None or self._has_interrupt or self._command is not None or self._waiting is not None:
+        if watched is None or self._has_interrupt or self._commands or self._waits:
             return lambda: None
         # after the code that runs now, which may be the step's own
         return lambda: self._step.master.reactor.callLater(0, watched.cancel)
 
     async def interrupt(self, reason: str | Failure) -> None:
-        """Stop the command or the wait. A worker that does not end the command in time loses its connection."""
+        """Stop commands and waits. A worker that does not end a command in time loses its connection."""
         self._step.stopped = True
         text = str(reason.value) if isinstance(reason, Failure) else reason
-        if self._waiting is not None:
-            self._waiting.cancel()
-        if self._command is not None and not self._step.build.connection.lost:
-            self._expect_end_of_command(self._command)
-            try:
-                await self._command.interrupt(text)
-            except (WorkerLostError, RemoteError) as problem:
-                _log.warn("{step} could not be interrupted: {problem}", step=self._step, problem=problem)
+        for wait in list(self._waits):
+            wait.cancel()
+        if not self._step.build.connection.lost:
+            await side_by_side([self._interrupt_command(each, text) for each in self._commands])
+
+    async def _interrupt_command(self, command: RemoteCommand, why: str) -> None:
+        if command not in self._commands:  # the end of another one has ended it
+            return
+        self._expect_end_of_command(command)
+        try:
+            await command.interrupt(why)
+        except (WorkerLostError, RemoteError) as problem:
+            _log.warn("{step} could not be interrupted: {problem}", step=self._step, problem=problem)
 
     async def interrupt_run(self, reason: str | Failure) -> None:
         """Interrupt the step for its build, and end its run even if its `interrupt` fails.
+
+        Before its run, when it may not be in the database yet, and afterwards its `interrupt` is not called.
 
         If the build is built again, or by another master, the step is not waited for.
         """
@@ -157,9 +186,11 @@ class StepWork:
         if self._is_interrupted:
             return
         self._is_interrupted = True
+        if self._watched is None:
+            await self.interrupt(reason)
+            return
         let_go = self._let_go()
-        if self._watched is not None:
-            self._expect_end_of_run(self._watched)
+        self._expect_end_of_run(self._watched)
         try:
             await resolved(self._step.interrupt(reason))
         except Exception:
@@ -174,7 +205,7 @@ class StepWork:
         def give_up() -> None:
             if watched.ended.called:
                 return
-            if self._command is not None:  # its own time limit ends it
+            if self._commands:  # its own time limit ends it
                 step.master.reactor.callLater(STOP_TIMEOUT_S, give_up)
                 return
             _log.warn("{step} does not stop; the build goes on without it", step=step)
@@ -197,7 +228,7 @@ class StepWork:
         def give_up() -> None:
             if connection.held_back:  # its messages are not read, nor is the end of the command
                 wait()
-            elif self._command is command:
+            elif command in self._commands:
                 _log.warn("worker {worker} does not stop {command}", worker=step.workername, command=command)
                 step.worker.drop(connection, f"it did not stop a command within {timeout_s:.0f} s")
 

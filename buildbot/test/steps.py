@@ -68,16 +68,17 @@ class ScriptedConnection(Connection):
         if rc is not None:
             self.end(rc)
 
-    def end(self, rc: int) -> None:
-        """The running command ends."""
-        command_id = self.running.pop()
+    def end(self, rc: int, command_id: str | None = None) -> None:
+        """A running command ends; None: the one that was started last."""
+        command_id = self.running[-1] if command_id is None else command_id
+        self.running.remove(command_id)
         self.update(command_id, "rc", rc)
         self.complete(command_id, None)
 
     async def interrupt_command(self, builder: str, command_id: str, why: str) -> None:
         self.interrupted.append(why)
-        if self.running:
-            self.end(-1)
+        if command_id in self.running:
+            self.end(-1, command_id)
 
     async def shutdown(self) -> None:
         self.shut_down = True

@@ -50,7 +50,7 @@ class Waiters:
         for each in self._taken():
             each.callback(None)
 
-    def fail(self, problem: Exception) -> None:
+    def fail(self, problem: Exception | Failure) -> None:
         """Raise an error in all that wait now."""
         for each in self._taken():
             each.errback(problem)

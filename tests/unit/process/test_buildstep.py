@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
-from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, fail, gatherResults, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
 
 from buildbot.config.builder import BuilderConfig
@@ -24,6 +24,7 @@ from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, 
 from buildbot.steps.source.git import Git
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import CANCELLED, EXCEPTION, FAILURE, RETRY, SKIPPED, SUCCESS, WARNINGS
+from tests.support.events import next_turn
 from tests.support.steps import Own, run
 
 
@@ -234,6 +235,138 @@ async def test_interrupt_a_wait() -> None:
     assert farm.master.steps(1)[1]["results"] == CANCELLED and never.called
 
 
+async def test_stop_of_a_step_that_has_not_begun() -> None:
+    """A step that is stopped before it is in the database has nothing to interrupt: it ends, and so does the build."""
+    name: Deferred[str] = Deferred()
+    asked: list[Any] = []
+
+    class Says(ShellCommand):
+        def interrupt(self, reason: Any) -> Any:
+            asked.append(reason)
+            self.addCompleteLog("interrupted", "why\n")
+            return super().interrupt(reason)
+
+    farm = StepHarness(Says(command="x", name=renderer(lambda props: name)))
+    await farm.start()
+    await farm.build()
+    await farm.master.stop_build(1, "enough")
+    await next_turn()
+    name.callback("late")
+    await farm.ended()
+    build, row = farm.master.build(1), farm.master.steps(1)[1]
+    assert (build["results"], build["complete"]) == (CANCELLED, True)
+    assert (row["name"], row["results"], row["complete"]) == ("late", CANCELLED, True)
+    assert farm.master.text(2, "cancelled") == "enough\n"
+    assert asked == [] and farm.connection.started == []
+    assert farm.master.get("buildrequests", 1)["results"] == CANCELLED
+
+
+@pytest.mark.parametrize("consume", [False, True])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_commands_side_by_side(lost: bool, consume: bool) -> None:
+    """A step with two commands at once: their output is in one log, and a stop ends both."""
+
+    async def work(step: Any) -> int:
+        await gatherResults([step.runCommand(RemoteCommand("shell", {})) for _ in range(2)], consumeErrors=consume)
+        return SUCCESS
+
+    farm = StepHarness(Own(work), script=lambda name, args: ([("stdout", "hello\n")], None))
+    await farm.start()
+    await farm.build()
+    await farm.master.until(lambda: len(farm.connection.running) == 2)
+    if lost:
+        farm.connection.closed("gone")
+    else:
+        await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    row = farm.master.steps(1)[1]
+    assert row["results"] == (RETRY if lost else CANCELLED) == farm.master.build(1)["results"]
+    assert farm.connection.interrupted == ([] if lost else ["enough"] * 2)
+    ends = "" if lost else "hprogram finished with exit code -1\n" * 2
+    assert farm.master.text(2) == "ohello\n" * 2 + ends
+    names = [log["name"] for log in farm.master.get("steps", 2, "logs")]
+    assert names == ["stdio", "cancelled"]
+
+
+async def test_command_that_nobody_waits_for() -> None:
+    """A step waits for the end of its commands, whether it has awaited them or raised; their errors are its own."""
+
+    async def returns(step: Any) -> int:
+        step.runCommand(RemoteCommand("slow", {}))
+        return SUCCESS
+
+    async def raises(step: Any) -> int:
+        step.runCommand(RemoteCommand("slow", {}))
+        raise BuildStepFailed("no luck")
+
+    async def fails(step: Any) -> int:
+        step.runCommand(RemoteCommand("bad", {}))
+        return SUCCESS
+
+    farm = StepHarness(
+        Own(returns),
+        Own(raises),
+        Own(fails),
+        script=lambda name, args: ([("failure", "no way")] if name == "bad" else [("stdout", "hello\n")], None),
+    )
+    await farm.start()
+    await farm.build()
+    for count in (1, 2):
+        await farm.master.until(lambda count=count: len(farm.connection.started) == count)  # type: ignore[misc]
+        await next_turn()
+        assert farm.master.steps(1)[-1]["complete"] is False and len(farm.master.steps(1)) == count + 1
+        farm.connection.end(0)
+    await farm.ended()
+    assert [step["results"] for step in farm.master.steps(1)[1:]] == [SUCCESS, FAILURE, EXCEPTION]
+    for stepid in (2, 3):
+        assert farm.master.text(stepid) == "ohello\nhprogram finished with exit code 0\n"
+    assert "no way" in farm.master.text(4, "err.text")
+
+
+async def test_waits_side_by_side() -> None:
+    """A step that waits for two things at once is stopped in both."""
+    waits: list[Deferred[None]] = [Deferred(), Deferred()]
+
+    async def work(step: Any) -> int:
+        await gatherResults([Deferred.fromCoroutine(step.wait(each)) for each in waits], consumeErrors=True)
+        return SUCCESS
+
+    farm = StepHarness(Own(work))
+    await farm.start()
+    await farm.build()
+    await farm.master.stop_build(1, "enough")
+    await farm.ended()
+    assert farm.master.steps(1)[1]["results"] == CANCELLED and all(each.called for each in waits)
+
+
+async def test_finished_log_of_a_command() -> None:
+    """A command whose log is finished gets another one of this name; nothing that it prints is lost."""
+
+    async def own(step: Any) -> int:
+        log = await step.addLog("stdio")
+        await log.addStdout("mine\n")
+        await log.finish()
+        await step.runCommand(RemoteCommand("shell", {}))
+        return SUCCESS
+
+    async def closing(step: Any) -> int:
+        for logfile in ("stdio", None):
+            command = RemoteCommand("shell", {})
+            if logfile is not None:
+                command.useLog(await step.addLog("stdio"), closeWhenFinished=True)
+            await step.runCommand(command)
+        return SUCCESS
+
+    farm, _ = await run(Own(own), Own(closing))
+    output = "ohello\nhprogram finished with exit code 0\n"
+    for stepid, texts in ((2, ["omine\n", output]), (3, [output, output])):
+        logs = farm.master.get("steps", stepid, "logs")
+        assert [(log["name"], log["slug"], log["complete"]) for log in logs] == [
+            ("stdio", "stdio", True), ("stdio", "stdio_2", True)
+        ]  # fmt: skip
+        assert [farm.master.get("logs", log["logid"], "contents")["content"] for log in logs] == texts
+
+
 async def test_shell_mixin() -> None:
     """A user's step that makes its own shell commands."""
 
@@ -261,7 +394,7 @@ async def test_shell_mixin() -> None:
 
 
 async def test_logfiles() -> None:
-    """Watched files have logs of their own; a lazy one appears with its first line."""
+    """Watched files have logs of their own, after that of the command; a lazy one appears with its first line."""
     script = [("log", ("a", "1\n")), ("log", ("b", "2\n")), ("stdout", "3\n"), ("log", ("nobody asked", "4\n"))]
     farm, _ = await run(
         ShellCommand(
@@ -273,7 +406,8 @@ async def test_logfiles() -> None:
     assert (farm.master.text(2, "a"), farm.master.text(2, "b"), farm.master.text(2)) == (
         "o1\n", "o2\n", "o3\nhprogram finished with exit code 0\n"
     )  # fmt: skip
-    assert [log["name"] for log in farm.master.get("steps", 3, "logs")] == ["c", "stdio"]
+    for stepid, names in ((2, ["stdio", "a", "b"]), (3, ["stdio", "c"])):
+        assert [log["name"] for log in farm.master.get("steps", stepid, "logs")] == names
 
 
 @pytest.mark.parametrize(

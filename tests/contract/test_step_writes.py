@@ -1,0 +1,135 @@
+"""What steps write while they run, on each database: in order, once, and complete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from buildbot.process.buildstep import BuildStep
+from buildbot.process.logobserver import LogLineObserver
+from buildbot.steps.shell import ShellCommand
+from buildbot.test.steps import StepHarness
+from buildbot.util.results import EXCEPTION, SUCCESS
+from tests.support.events import announced_after
+from tests.support.steps import Own
+
+
+async def built(state: Any, *steps: Any) -> tuple[list[dict[str, Any]], int]:
+    """The rows of the steps, after they have run in a build, and the number of the last event before it."""
+    farm = StepHarness(*steps, state=state)
+    await farm.start()
+    first = await state.data.clock()
+    request = await farm.master.add_request("b")
+    await farm.builder.start_build(request, farm.manager.workers["w"])
+    await farm.ended()
+    await farm.manager.stop()
+    (build,) = await state.data.get({}, ("builds",))
+    rows: list[dict[str, Any]] = await state.data.get({}, ("builds", build["buildid"], "steps"))
+    return rows[1:], first
+
+
+async def logs_of(state: Any, step: dict[str, Any]) -> list[tuple[str, str, bool]]:
+    """Name and content of each log of a step, and whether it is complete."""
+    return [
+        (log["name"], (await state.data.get({}, ("logs", log["logid"], "contents")))["content"], log["complete"])
+        for log in await state.data.get({}, ("steps", step["stepid"], "logs"))
+    ]
+
+
+async def test_order_of_calls(state: Any) -> None:
+    """What a step does not wait for is written in the order of its calls, also while its first summary is stored."""
+
+    async def work(step: Any) -> int:
+        for number in range(5):
+            step.addURL(f"link {number}", "http://there/")
+            step.addCompleteLog(f"log {number}", "x\n")
+            step.setBuildData("last", str(number).encode(), "own")
+        return SUCCESS
+
+    (row,), _ = await built(state, Own(work))
+    assert [url["name"] for url in row["urls"]] == [f"link {number}" for number in range(5)]
+    assert [name for name, _, _ in await logs_of(state, row)] == [f"log {number}" for number in range(5)]
+    (build,) = await state.data.get({}, ("builds",))
+    assert (await state.data.get({}, ("builds", build["buildid"], "data", "last", "value")))["value"] == b"4"
+
+
+async def test_last_summary_stays(state: Any) -> None:
+    """Summaries that nobody waits for are stored one after the other, the last one last; of many few are stored."""
+
+    class Changing(BuildStep):
+        shown = "first"
+
+        def getCurrentSummary(self) -> dict[str, str]:
+            return {"step": self.shown}
+
+        async def run(self) -> int:
+            for number in range(30):
+                self.shown = f"at {number}"
+                self.updateSummary()
+            return SUCCESS
+
+    (row,), first = await built(state, Changing())
+    told = [
+        message["state_string"]
+        for key, message in await announced_after(state, first)
+        if key[0] == f"steps/{row['stepid']}/updated"
+    ]
+    if state.db.dialect.in_memory:  # each is stored before the next one is asked for
+        assert told == ["first", *(f"at {number}" for number in range(30)), "finished"]
+    else:
+        assert told == ["first", "at 0", "at 29", "finished"]
+
+
+async def test_logs_begun_at_the_end(state: Any) -> None:
+    """Logs that observers, `hideStepIf` and `getResultSummary` add at a step's end are there once, and complete."""
+
+    class Counting(LogLineObserver):
+        lines = 0
+
+        def outLineReceived(self, line: str) -> None:
+            self.lines += 1
+
+        def finishReceived(self) -> None:
+            self.step.addCompleteLog("count", f"{self.lines}\n")
+
+    class Telling(ShellCommand):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.addLogObserver("stdio", Counting())
+
+        def getResultSummary(self) -> dict[str, str]:
+            self.addCompleteLog("summary", "told\n")
+            self.addLog("left open")
+            self.addURL("late", "http://there/")
+            return {"step": "told"}
+
+    def hide(results: int, step: Any) -> bool:
+        step.addCompleteLog("hide", "no\n")
+        return False
+
+    (row, _), first = await built(state, Telling(command="x", hideStepIf=hide), Own(lambda step: SUCCESS))
+    assert (row["results"], row["state_string"]) == (SUCCESS, "told")
+    assert [url["name"] for url in row["urls"]] == ["late"]
+    assert sorted(await logs_of(state, row)) == [
+        ("count", "1\n", True), ("hide", "no\n", True), ("left open", "", True),
+        ("stdio", "ohello\nhprogram finished with exit code 0\n", True), ("summary", "told\n", True),
+    ]  # fmt: skip
+    of_step = [key[0] for key, message in await announced_after(state, first) if message.get("stepid") == row["stepid"]]
+    assert of_step[-1] == f"steps/{row['stepid']}/finished"
+
+
+async def test_failed_calls_at_the_end(state: Any) -> None:
+    """A failed call of an observer at the end of a log ends the step in EXCEPTION, and is explained."""
+
+    class Wrong(LogLineObserver):
+        def finishReceived(self) -> None:
+            self.step.setBuildData("no/good", b"x", "own")
+
+    class Observed(ShellCommand):
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.addLogObserver("stdio", Wrong())
+
+    (row,), _ = await built(state, Observed(command="x"))
+    assert row["results"] == EXCEPTION and row["complete"]
+    texts = {name: content for name, content, _ in await logs_of(state, row)}
+    assert "no/good" in texts["err.text"]
