@@ -99,8 +99,8 @@ def _storable(content: str) -> str:
         raise TypeError(f"content must be text, not {type(content).__name__}")
     if "\x00" in content:
         content = content.replace("\x00", "\ufffd")
-    if not content.isascii():
-        content = content.encode("utf-8", "replace").decode() if _has_surrogates(content) else content
+    if not content.isascii() and _has_surrogates(content):
+        content = content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return content
 
 

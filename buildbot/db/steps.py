@@ -30,7 +30,8 @@ _this_held = and_(
     .with_for_update(read=True, of=buildrequests)
     .exists(),
 )
-_held_urls = Statement(select(steps.c.urls).where(_this_held))
+#: locks the step, so that of two links that are added at once none is lost
+_held_urls = Statement(select(steps.c.urls).where(_this_held).with_for_update(of=steps))
 _with_name = select(steps.c.id).where(steps.c.buildid == bindparam("buildid"), steps.c.name_hash == bindparam("hash"))
 _held_build = select(builds.c.id).select_from(_its_request).where(builds.c.id == bindparam("buildid"), HELD)
 #: whether this master holds the build

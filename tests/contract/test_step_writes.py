@@ -4,13 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from sqlalchemy import text
+from sqlalchemy.engine import Connection
+from twisted.internet.defer import Deferred
+
+from buildbot.db import steps
 from buildbot.process.buildstep import BuildStep
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.steps.shell import ShellCommand
+from buildbot.test.running import until
 from buildbot.test.steps import StepHarness
 from buildbot.util.results import EXCEPTION, SUCCESS
+from tests.contract.test_taken_meanwhile import Between
+from tests.support.building import run_build
 from tests.support.events import announced_after
 from tests.support.steps import Own
+
+#: how many other sessions of this database run a statement that locks rows
+_LOCKING_ON_POSTGRESQL = (
+    "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND state = 'active' AND query LIKE '%FOR UPDATE%'"
+)
+_LOCKING_ON_MYSQL = (
+    "SELECT count(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+    " AND info LIKE '%FOR UPDATE%'"
+)
 
 
 async def built(state: Any, *steps: Any) -> tuple[list[dict[str, Any]], int]:
@@ -79,6 +98,31 @@ async def test_last_summary_stays(state: Any) -> None:
         assert told == ["first", "at 0", "at 29", "finished"]
 
 
+async def test_links_at_once(state: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two links that are added to a step at the same time are both there."""
+    if not state.db.dialect.locks_rows:
+        pytest.skip("has one writer at a time")
+    running = await run_build(state)
+    adding: list[Deferred[None]] = []
+
+    def thd_locks(conn: Connection) -> bool:
+        locking = _LOCKING_ON_POSTGRESQL if state.db.dialect.name == "postgresql" else _LOCKING_ON_MYSQL
+        return bool(conn.execute(text(locking)).scalar())
+
+    async def has_written_or_waits() -> bool:
+        return adding[0].called or await state.db.pool.read(thd_locks)
+
+    def other() -> Any:
+        adding.append(state.data.update.addStepURL(running.stepid, "theirs", "http://there/"))
+        return Deferred.fromCoroutine(until(has_written_or_waits))
+
+    monkeypatch.setattr(steps, "_set_urls", Between(steps._set_urls, other))
+    await state.data.update.addStepURL(running.stepid, "mine", "http://here/")
+    await adding[0]
+    row = await state.data.get({}, ("steps", running.stepid))
+    assert [url["name"] for url in row["urls"]] == ["mine", "theirs"]
+
+
 async def test_logs_begun_at_the_end(state: Any) -> None:
     """Logs that observers, `hideStepIf` and `getResultSummary` add at a step's end are there once, and complete."""
 
@@ -133,3 +177,17 @@ async def test_failed_calls_at_the_end(state: Any) -> None:
     assert row["results"] == EXCEPTION and row["complete"]
     texts = {name: content for name, content, _ in await logs_of(state, row)}
     assert "no/good" in texts["err.text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"), [("x\ud800y", "x\ufffdy"), ("a\0b", "a\ufffdb"), ("\ud83d\ude42", "\U0001f642"), ("ü", "ü")]
+)
+async def test_what_no_database_stores(state: Any, given: str, stored: str) -> None:
+    """U+0000 and lone surrogates in a log become U+FFFD; two halves of a character become that character."""
+    running = await run_build(state, lines="")
+    update = state.data.update
+    await update.appendLog(running.logid, f"o{given}\n")
+    await update.finishLog(running.logid, f"e{given}\n")
+    whole = await update.newCompleteLog(running.stepid, "notes", "t", f"{given}\n")
+    contents = [(await state.data.get({}, ("logs", each, "contents")))["content"] for each in (running.logid, whole)]
+    assert contents == [f"o{stored}\ne{stored}\n", f"{stored}\n"]
