@@ -312,6 +312,7 @@ class Build:
         except Exception as problem:
             _log.failure("{build} failed", build=self)
             self.results = RETRY if is_unavailable(problem) else EXCEPTION
+            self.__conclude()
             await self.__say_exception()
         finally:
             await self.__control.unfollow()
@@ -393,9 +394,9 @@ class Build:
             self.__refused.raiseException()
 
     async def __say_exception(self) -> None:
-        """Show that the build itself failed, not a step; the reason is in the master's log."""
+        """Show that the build itself failed, not a step, or that it was stopped; the error is in the master's log."""
         try:
-            await set_state(self, "build exception")
+            await set_state(self, "build exception" if self.stop_reason is None else await self.__final_text())
         except NotClaimedError:
             raise
         except Exception:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import OperationalError
 from twisted.internet.defer import Deferred, ensureDeferred, fail
 
 from buildbot.config.builder import BuilderConfig
@@ -425,6 +426,55 @@ async def test_stop(when: str) -> None:
         assert farm.master.steps(1)[1]["results"] == CANCELLED
         assert farm.master.text(2, "cancelled") == "enough\n"
     assert farm.master.of("endBuild") == [(1, 1, CANCELLED)]
+
+
+@pytest.mark.parametrize("results", [CANCELLED, RETRY])
+async def test_stop_while_the_database_is_away(results: int) -> None:
+    """A stopped build whose steps cannot be stored ends as it was told to: a cancelled one is not built again."""
+    farm = StepHarness(
+        ShellCommand(command="sleep"),
+        ShellCommand(command="next", alwaysRun=True),
+        script=lambda name, args: ([], None),
+    )
+    await farm.start()
+    await farm.build()
+    update, make = farm.master.data.update, farm.master.data.update.batch
+
+    def refused() -> Any:
+        batch = make()
+        batch.send = lambda: fail(OperationalError("COMMIT", {}, Exception("deadlock")))
+        return batch
+
+    update.batch = refused
+    (build,) = farm.builder.running.values()
+    build.stopBuild("enough", results)
+    await farm.ended()
+    row = farm.master.build(1)
+    text = "cancelled: enough" if results == CANCELLED else "retry: enough"
+    assert (row["results"], row["state_string"], row["complete"]) == (results, text, True)
+    assert farm.master.get("buildrequests", 1)["claimed"] is (results == CANCELLED)
+    assert all(step["complete"] for step in farm.master.steps(1))
+
+
+async def test_summary_of_a_stopped_step() -> None:
+    """A step that was stopped, or has lost its worker, keeps that result though its summary fails."""
+
+    class Odd(ShellCommand):
+        def getResultSummary(self) -> Any:
+            return 1 / 0
+
+    for lost in (False, True):
+        farm = StepHarness(Odd(command="x"), script=lambda name, args: ([], None))
+        await farm.start()
+        await farm.build()
+        if lost:
+            farm.connection.closed("gone")
+        else:
+            await farm.master.stop_build(1, "enough")
+        await farm.ended()
+        row = farm.master.steps(1)[1]
+        assert row["results"] == farm.master.build(1)["results"] == (RETRY if lost else CANCELLED)
+        assert "ZeroDivisionError" in farm.master.text(2, "err.text")
 
 
 async def test_virtual_builder() -> None:
