@@ -137,15 +137,7 @@ class StepEnd:
         lost its worker. The error is in the log ``err.text``.
         """
         step = self._step
-        problems = [problem]
-        for work in (
-            self._calls.finish,
-            self._opening.store,
-            self._logs.close,
-            self.finish_results,
-            step.build.save_properties,
-        ):
-            problems.append(await failure_of(work()))
+        problems = [problem, *await self._end_parts(), await failure_of(step.build.save_properties())]
         hidden = False
         try:
             hidden = await self._is_hidden()
@@ -153,22 +145,36 @@ class StepEnd:
             raise
         except Exception:
             problems.append(Failure())
-        failures = [each for each in problems if each is not None and not (step.stopped and is_of_stop(each.value))]
-        if failures and step.results not in (RETRY, CANCELLED):
-            step.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
+        failures = self._weighed(problems)
         unclear = await failure_of(self._summary.show())
         if unclear is not None:
-            if step.results not in (RETRY, CANCELLED):
-                step.results = RETRY if _was_database(unclear) else EXCEPTION
-            failures.append(unclear)
+            failures += self._weighed([unclear])
             text = with_result("finished", step.results)
             unshown = await failure_of(step.master.data.update.setStepStateString(step.stepid, text))
             failures += [] if unshown is None else [unshown]
+        failures += self._weighed(await self._end_parts())  # what these functions have begun
         for said in (self._say_cancelled(), self._say_problems(failures)):
             failed = await failure_of(said)
             if failed is not None:
                 _log.failure("the end of {step} could not be written to its logs", failed, step=step)
         return hidden
+
+    def _weighed(self, problems: list[Failure | None]) -> list[Failure]:
+        """The failures among these that are not of a stop; the step's result is EXCEPTION or RETRY then."""
+        step = self._step
+        failures = [each for each in problems if each is not None and not (step.stopped and is_of_stop(each.value))]
+        if failures and step.results not in (RETRY, CANCELLED):
+            step.results = RETRY if any(_was_database(each) for each in failures) else EXCEPTION
+        return failures
+
+    async def _end_parts(self) -> list[Failure | None]:
+        """End the calls, logs and sets that there are now, and those that they begin; gives the failures."""
+        problems: list[Failure | None] = []
+        while True:
+            for work in (self._calls.finish, self._opening.store, self._logs.close, self.finish_results):
+                problems.append(await failure_of(work()))
+            if not self._calls:
+                return problems
 
     async def _is_hidden(self) -> bool:
         step = self._step

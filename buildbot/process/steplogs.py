@@ -70,7 +70,8 @@ class StepLogs:
         log.want()
         log.write("o", text)
         await log.finish()
-        self._open.remove(log)
+        if log in self._open:
+            self._open.remove(log)
 
     async def add_failure(self, why: Failure | BaseException, prefix: str) -> None:
         """Add the logs ``err.text`` and ``err.html`` with a failure; ``prefix`` comes before their names."""
@@ -105,8 +106,9 @@ class StepLogs:
             log.end_stored()
 
     async def close(self) -> None:
-        """Finish all open logs; each, even if another one cannot be finished. Raises the first failure."""
-        problems = [await failure_of(log.close()) for log in list(self._open)]
+        """Finish all open logs; each, even if another one cannot be finished. Raises the first failure, once."""
+        logs, self._open = self._open, []
+        problems = [await failure_of(log.close()) for log in logs]
         for problem in filter(None, problems):
             problem.raiseException()
 

@@ -161,6 +161,32 @@ async def test_logs_begun_at_the_end(state: Any) -> None:
     assert of_step[-1] == f"steps/{row['stepid']}/finished"
 
 
+async def test_logs_begun_after_an_error(state: Any) -> None:
+    """So it is at the end of a step that has failed: its logs are complete before it has ended."""
+
+    class Failing(BuildStep):
+        name = "failing"
+        asked = False
+
+        async def run(self) -> int:
+            raise ZeroDivisionError
+
+        def getResultSummary(self) -> dict[str, str]:
+            if not self.asked:  # the build asks once more
+                self.addLog("left open").addCallback(lambda log: log.addStdout("late\n"))
+                self.setBuildData("no/good", b"x", "own")
+            self.asked = True
+            return {"step": "told"}
+
+    (row,), first = await built(state, Failing())
+    logs = {name: (content, complete) for name, content, complete in await logs_of(state, row)}
+    assert logs["left open"] == ("olate\n", True) and logs["err.text"][1]
+    assert "ZeroDivisionError" in logs["err.text"][0] and "no/good" in logs["err.text"][0]
+    assert (row["results"], row["complete"]) == (EXCEPTION, True)
+    of_step = [key[0] for key, message in await announced_after(state, first) if message.get("stepid") == row["stepid"]]
+    assert of_step[-1] == f"steps/{row['stepid']}/finished"
+
+
 async def test_failed_calls_at_the_end(state: Any) -> None:
     """A failed call of an observer at the end of a log ends the step in EXCEPTION, and is explained."""
 
