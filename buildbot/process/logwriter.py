@@ -14,6 +14,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.python.failure import Failure
 
 from buildbot.data.updates import UpdateBatch
+from buildbot.process.stepcalls import failure_of
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import Waiters
 
@@ -160,19 +161,23 @@ class LogWriter:
         """Write the text that is left, and end the log; without text only a log that is created or wanted.
 
         Raises:
-            Exception: of the first write that failed.
+            Exception: of the first write that failed; the log ends with what was written before it, if it can.
         """
         await self.stop()
-        if self.error is not None:
-            self.error.raiseException()
-        await self._prepare()
-        text = "".join(self._ready)
-        self._discard()
         try:
+            if self.error is not None:
+                self.error.raiseException()
+            await self._prepare()
+            text = "".join(self._ready)
+            self._discard()
             if self.logid is not None:
                 await self._update.finishLog(self.logid, text)
             elif text or self.is_wanted:
                 self.logid = await self._update.newCompleteLog(self._stepid, self._name, self._type, text)
+        except Exception:
+            if self.logid is not None:
+                await failure_of(self._update.finishLog(self.logid, ""))
+            raise
         finally:
             self._let_come()
 

@@ -456,6 +456,36 @@ async def test_stop_while_the_database_is_away(results: int) -> None:
     assert all(step["complete"] for step in farm.master.steps(1))
 
 
+@pytest.mark.parametrize("method", ["appendLog", "finishLog"])
+async def test_log_that_cannot_be_written(method: str) -> None:
+    """A log of which a part could not be written ends with its step; what always runs sees no open log."""
+    seen: list[Any] = []
+
+    class Looks(BuildStep):
+        async def run(self) -> int:
+            seen.extend(farm.master.get("steps", 2, "logs"))
+            return SUCCESS
+
+    farm = StepHarness(ShellCommand(command="x"), Looks(alwaysRun=True), script=lambda name, args: ([], None))
+    await farm.start()
+    farm.master.reactor = clock = ClockInFront(farm.master.reactor)
+    await farm.build()
+    clock.advance(1)  # the log is created
+    update = farm.master.data.update
+    works = getattr(update, method)
+    away = OperationalError("INSERT", {}, Exception("disk full"))
+    setattr(update, method, lambda logid, text: fail(away) if "hello" in text else works(logid, text))
+    (command_id,) = farm.connection.running
+    farm.connection.update(command_id, "stdout", "hello\n")
+    if method == "appendLog":
+        clock.advance(1)
+    farm.connection.end(0)
+    await farm.ended()
+    assert [step["results"] for step in farm.master.steps(1)[1:]] == [RETRY, SUCCESS]
+    assert [(log["name"], log["complete"]) for log in seen] == [("stdio", True), ("err.text", True)]
+    assert "disk full" in farm.master.text(2, "err.text")
+
+
 async def test_summary_of_a_stopped_step() -> None:
     """A step that was stopped, or has lost its worker, keeps that result though its summary fails."""
 

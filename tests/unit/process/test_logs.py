@@ -206,7 +206,7 @@ async def test_opened_when_needed() -> None:
 
 
 async def test_a_failed_write_ends_it() -> None:
-    """The first failure is reported once, nothing is written after it, and finishing raises it."""
+    """The first failure is reported once, no text is written after it, and finishing ends the log and raises it."""
     logs = Logs()
 
     async def fails(logid: int, text: str) -> None:
@@ -219,7 +219,7 @@ async def test_a_failed_write_ends_it() -> None:
     assert [type(error.value) for error in logs.errors] == [OSError]
     with pytest.raises(OSError, match="disk"):
         await logs.log.finish()
-    assert logs.store.finished == [] and len(logs.errors) == 1 and logs.clock.getDelayedCalls() == []
+    assert logs.store.finished == [7] and len(logs.errors) == 1 and logs.clock.getDelayedCalls() == []
 
 
 @pytest.mark.parametrize(
