@@ -178,17 +178,17 @@ class LogWriter:
             if self.logid is not None:
                 await failure_of(self._update.finishLog(self.logid, ""))
             raise
-        finally:
-            self._let_come()
 
     async def stop(self) -> None:
-        """Begin no further write, and wait for the end of the present one."""
+        """Begin no further write, and wait for the end of the present one. No more text comes: the source may go on."""
         self._stopped = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         while self._writing:
             await self._write_waiters.wait()
+        if self._held_back:  # what is left may never be stored
+            self._hold_back(False)
 
     # in a batch, together with the step
 
@@ -208,7 +208,6 @@ class LogWriter:
     def end_stored(self) -> None:
         """The batch of `gather_end` is stored."""
         self._discard()
-        self._let_come()
 
     def _created(self, logid: int) -> int:
         self.logid = logid

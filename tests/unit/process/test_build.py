@@ -639,6 +639,27 @@ async def test_not_claimed_between_steps() -> None:
     assert farm.manager.available("b")
 
 
+@pytest.mark.parametrize("problem", [NotClaimedError(), OperationalError("COMMIT", {}, Exception("deadlock"))])
+async def test_much_output_that_is_never_stored(monkeypatch: pytest.MonkeyPatch, problem: Exception) -> None:
+    """A worker whose output was too much to be stored at once is read again, though the rest is never stored."""
+    monkeypatch.setattr("buildbot.process.logwriter.MAX_BACKLOG_CHARS", 10)
+    farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([("stdout", "much output\n")], None))
+    await farm.start()
+    await farm.build()
+    assert farm.connection.held_back
+    update, make = farm.master.data.update, farm.master.data.update.batch
+
+    def refused() -> Any:
+        batch = make()
+        batch.send = lambda: fail(problem)
+        return batch
+
+    update.batch = refused
+    farm.connection.end(0)
+    await farm.ended()
+    assert farm.connection.reading and not farm.connection.held_back
+
+
 async def test_start_refused() -> None:
     """A busy or absent worker takes no build; a start that fails leaves the worker free."""
     farm = StepHarness(ShellCommand(command="x"), script=lambda name, args: ([], None))
