@@ -417,7 +417,7 @@ class BuildStep(StepDescription):
             BuildStepCancelled: the step was stopped.
             WorkerLostError, RemoteError: see `RemoteCommand.run`.
         """
-        return self.__calls.begin(self.__work.command(command))
+        return self.__calls.begin(self.__work.command(command), by_callbacks=True)
 
     async def wait(self, delay: Deferred[T]) -> T:
         """Wait for a Deferred in a way that `interrupt` can end; gives its result."""

@@ -14,12 +14,17 @@ T = TypeVar("T")
 
 
 class _Call(Deferred[T]):
-    """The result of a call; it knows whether the step waits for it."""
+    """The result of a call; it knows whether the step waits for it.
+
+    Args:
+        by_callbacks: whether a step that adds a callback to it, as ``gatherResults`` does, waits for it, too.
+    """
 
     awaited = False
 
-    def __init__(self) -> None:
+    def __init__(self, by_callbacks: bool) -> None:
         super().__init__()
+        self._by_callbacks = by_callbacks
         #: fires when the work is done, which goes on even if the step waits no longer
         self.over: Deferred[None] = Deferred()
 
@@ -32,6 +37,11 @@ class _Call(Deferred[T]):
         self.awaited = True
         return super().__await__()
 
+    def addCallbacks(self, *args: Any, **kwargs: Any) -> Any:
+        """As `Deferred.addCallbacks`, which all methods that add callbacks call."""
+        self.awaited = self.awaited or self._by_callbacks
+        return super().addCallbacks(*args, **kwargs)
+
 
 class Calls:
     """The calls that a step has made of methods such as ``addLog`` and ``addURL``.
@@ -43,9 +53,13 @@ class Calls:
     def __init__(self) -> None:
         self._calls: list[_Call[Any]] = []
 
-    def begin(self, work: Coroutine[Deferred[Any], Any, T]) -> Deferred[T]:
-        """Begin the work of a call; fires with its result."""
-        call: _Call[T] = _Call()
+    def begin(self, work: Coroutine[Deferred[Any], Any, T], by_callbacks: bool = False) -> Deferred[T]:
+        """Begin the work of a call; fires with its result.
+
+        Args:
+            by_callbacks: whether a failure is the step's own business if it has added callbacks.
+        """
+        call: _Call[T] = _Call(by_callbacks)
         self._calls[:] = [*(each for each in self._calls if not each.is_done), call]
         ensureDeferred(work).addCallbacks(call.callback, call.errback).addBoth(call.over.callback)
         return call

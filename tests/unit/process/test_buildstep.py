@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy.exc import IntegrityError, OperationalError
-from twisted.internet.defer import Deferred, fail, gatherResults, inlineCallbacks, succeed
+from twisted.internet.defer import Deferred, FirstError, fail, gatherResults, inlineCallbacks, succeed
 from twisted.internet.task import deferLater
 
 from buildbot.config.builder import BuilderConfig
@@ -18,7 +18,7 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.logobserver import BufferLogObserver, LineConsumerLogObserver, LogLineObserver, LogObserver
 from buildbot.process.properties import Interpolate, Property, renderer
 from buildbot.process.remotecommand import RemoteCommand
-from buildbot.process.workers.connection import WorkerLostError
+from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.steps.master import SetProperties
 from buildbot.steps.shell import Compile, SetPropertyFromCommand, ShellCommand, Test, WarningCountingShellCommand
 from buildbot.steps.source.git import Git
@@ -321,6 +321,37 @@ async def test_command_that_nobody_waits_for() -> None:
     for stepid in (2, 3):
         assert farm.master.text(stepid) == "ohello\nhprogram finished with exit code 0\n"
     assert "no way" in farm.master.text(4, "err.text")
+
+
+async def test_step_that_handles_errors_of_commands() -> None:
+    """What a step makes of the errors of its commands is its own business, however it waits for them."""
+
+    def bad(step: Any) -> Deferred[Any]:
+        command: Deferred[Any] = step.runCommand(RemoteCommand("bad", {}))
+        return command
+
+    async def gathers(step: Any) -> int:
+        with pytest.raises(FirstError):
+            await gatherResults([bad(step), bad(step)])
+        return SUCCESS
+
+    async def awaits(step: Any) -> int:
+        with pytest.raises(RemoteError):
+            await bad(step)
+        return SUCCESS
+
+    @inlineCallbacks
+    def helper(step: Any) -> Generator[Deferred[Any], Any, int]:
+        try:
+            yield bad(step)
+        except RemoteError:
+            return WARNINGS
+        return SUCCESS
+
+    _, rows = await run(
+        Own(gathers), Own(awaits), Own(helper), script=lambda name, args: ([("failure", "no way")], None)
+    )
+    assert [row["results"] for row in rows] == [SUCCESS, SUCCESS, WARNINGS]
 
 
 async def test_waits_side_by_side() -> None:
