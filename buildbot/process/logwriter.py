@@ -88,12 +88,21 @@ class LogWriter:
         self._held_back = False
         self._timer: IDelayedCall | None = None
         self._write_waiters = Waiters()
+        self._creating = False
+        self._create_waiters = Waiters()
 
     async def create(self) -> None:
-        """Create the log in the database, if that is not done yet."""
+        """Create the log in the database, if that is not done yet; a second call waits for the first."""
         await self._prepare()
+        while self._creating:
+            await self._create_waiters.wait()
         if self.logid is None:
-            self.logid = await self._update.newLog(self._stepid, self._name, self._type)
+            self._creating = True
+            try:
+                self.logid = await self._update.newLog(self._stepid, self._name, self._type)
+            finally:
+                self._creating = False
+                self._create_waiters.release()
 
     async def _prepare(self) -> None:
         if self._before is not None:

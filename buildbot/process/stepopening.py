@@ -66,7 +66,7 @@ class StepOpening:
 
         Calls return in their order, so that what their callers write next is in this order, too.
         """
-        if log is not None:
+        if log is not None and log not in self._logs:
             self._logs.append(log)
         while self._is_storing or self._text is not None or self._logs:
             stored = self._end_waiters.wait()

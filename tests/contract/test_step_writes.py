@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 from sqlalchemy.engine import Connection
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from buildbot.db import steps
-from buildbot.process.buildstep import BuildStep
+from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.logobserver import LogLineObserver
 from buildbot.steps.shell import ShellCommand
 from buildbot.test.running import until
@@ -121,6 +121,28 @@ async def test_links_at_once(state: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     await adding[0]
     row = await state.data.get({}, ("steps", running.stepid))
     assert [url["name"] for url in row["urls"]] == ["mine", "theirs"]
+
+
+async def test_watched_files_at_once(state: Any) -> None:
+    """Two commands that are made at once and watch one file share its log."""
+
+    class Twice(ShellMixin, BuildStep):
+        name = "twice"
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**self.setupShellMixin(kwargs))
+
+        async def run(self) -> int:
+            self.addURL("first", "http://there/")
+            made = [self.makeRemoteShellCommand(command="x", logfiles={"file": "name"}) for _ in range(2)]
+            await gatherResults([self.runCommand(command) for command in await gatherResults(made)])
+            return SUCCESS
+
+    (row,), _ = await built(state, Twice())
+    assert row["results"] == SUCCESS
+    logs = await logs_of(state, row)
+    assert [(name, complete) for name, _, complete in logs] == [("stdio", True), ("file", True)]
+    assert logs[0][1].count("ohello\n") == 2
 
 
 async def test_logs_begun_at_the_end(state: Any) -> None:

@@ -205,6 +205,27 @@ async def test_opened_when_needed() -> None:
     assert logs.store.opened == [(3, "stdio", "s")] and logs.store.finished == [7]
 
 
+async def test_opened_once() -> None:
+    """A log that is opened, and written to meanwhile, is made once."""
+    logs = Logs()
+    new_log, making = logs.store.newLog, list[Deferred[None]]()
+
+    async def slow(stepid: int, name: str, type: str) -> int:
+        making.append(Deferred())
+        await making[-1]
+        return await new_log(stepid, name, type)
+
+    logs.store.newLog = slow  # type: ignore[method-assign]
+    opening = ensureDeferred(logs.log.open())
+    logs.log.write("o", "a\n")
+    logs.clock.advance(FIRST_S)
+    assert len(making) == 1
+    making[0].callback(None)
+    await opening
+    await logs.log.finish()
+    assert len(logs.store.opened) == 1 and logs.store.appended == ["oa\n"]
+
+
 async def test_a_failed_write_ends_it() -> None:
     """The first failure is reported once, no text is written after it, and finishing ends the log and raises it."""
     logs = Logs()
