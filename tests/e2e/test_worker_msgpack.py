@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import deferLater
 
+from buildbot.process.buildstep import BuildStep, ShellMixin
 from buildbot.process.properties import Interpolate
 from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.workers.connection import Connection, RemoteError
@@ -165,6 +166,40 @@ async def test_commands(farm: Farm) -> None:
         with pytest.raises(RemoteError, match=complaint):
             await command(farm, name, **args)
     assert (await command(farm, "shell", command="true", workdir="")).rc == 0
+
+
+async def test_commands_side_by_side(farm: Farm) -> None:
+    """A step may run two commands at once, with one log: it ends when both have, and a stop kills both."""
+
+    class Both(ShellMixin, BuildStep):
+        name = "both"
+
+        def __init__(self, **kwargs: Any) -> None:
+            super().__init__(**self.setupShellMixin(kwargs))
+
+        async def run(self) -> int:
+            for number in (1, 2):
+                command = await self.makeRemoteShellCommand(command=f"echo go{number}; {self.command}")
+                self.runCommand(command)
+            return SUCCESS
+
+    await farm.start(Both(command="true"), Both(command="echo waits; sleep 1000"))
+    farm.agent()
+    await farm.connected()
+    buildid = await farm.build()
+
+    def both_wait() -> bool:
+        return "".join(text for _, text in farm.master.of("appendLog")).count("owaits\n") == 2
+
+    await farm.master.until(both_wait)
+    await farm.master.stop_build(buildid, "enough")
+    await farm.ended()
+    assert [step["results"] for step in farm.master.steps(buildid)[1:]] == [SUCCESS, CANCELLED]
+    for stepid, end in ((2, "program finished with exit code 0"), (3, "process killed by signal 9")):
+        lines = farm.master.text(stepid).splitlines()
+        assert sorted(line for line in lines if line.startswith("ogo")) == ["ogo1", "ogo2"]
+        assert lines.count(f"h{end}") == 2
+    assert farm.manager.available("runtests")
 
 
 async def test_comes_and_goes(farm: Farm) -> None:
