@@ -184,9 +184,12 @@ class LogWriter:
             elif text or self.is_wanted:
                 self.logid = await self._update.newCompleteLog(self._stepid, self._name, self._type, text)
         except Exception:
-            if self.logid is not None:
-                await failure_of(self._update.finishLog(self.logid, ""))
+            await failure_of(self._end_as_it_is())  # the first error counts
             raise
+
+    async def _end_as_it_is(self) -> None:
+        if self.logid is not None:
+            await self._update.finishLog(self.logid, "")
 
     async def stop(self) -> None:
         """Begin no further write, and wait for the end of the present one. No more text comes: the source may go on."""

@@ -198,6 +198,8 @@ class StepEnd:
             await self._logs.add_complete(name, "t", reason)
 
     async def _say_problems(self, problems: list[Failure]) -> None:
+        # a function that fails is asked again when the end is stored by single calls
+        problems = list({(type(each.value), str(each.value)): each for each in reversed(problems)}.values())[::-1]
         for problem in problems:
             _log.failure("{step} failed", problem, step=self._step)
         if problems:

@@ -609,7 +609,7 @@ async def test_exception_is_always_explained(what: str) -> None:
     row = farm.master.steps(1)[1]
     assert row["results"] == EXCEPTION and row["complete"]
     assert row["state_string"] == ("finished (exception)" if what == "summary" else "odd")
-    assert "ZeroDivisionError: division by zero" in farm.master.text(2, "err.text")
+    assert farm.master.text(2, "err.text").count("ZeroDivisionError: division by zero") == 1
 
 
 async def test_skipped_step_with_renderables() -> None:
