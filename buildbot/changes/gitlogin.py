@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from buildbot.changes.git import Git
-from buildbot.util.git_credential import ssh_command
+from buildbot.util.git_credential import AddressLogin, ssh_command
 
 
 class GitLogin:
@@ -23,6 +23,7 @@ class GitLogin:
         files: texts for ssh by name: ``ssh-key``, ``ssh-known-hosts``.
         credentials: logins for HTTP, as `git credential` reads them.
         use_http_path: git's ``credential.useHttpPath``; None: as the master's account has it.
+        address: the login in the repository's address; None: there is none.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class GitLogin:
         files: Mapping[str, str],
         credentials: Sequence[str],
         use_http_path: bool | None = None,
+        address: AddressLogin | None = None,
     ) -> None:
         self._git, self._directory = git, directory
+        self._address = address
         self._files, self._credentials, self._use_http_path = files, credentials, use_http_path
 
     async def __aenter__(self) -> GitLogin:
         self._remove()
-        if self._files or self._credentials:
+        if self._files or self._credentials or self._address is not None:
             try:
                 await self._install()
             except BaseException:
@@ -55,11 +58,7 @@ class GitLogin:
     async def _install(self) -> None:
         self._directory.parent.mkdir(parents=True, exist_ok=True)
         self._directory.mkdir(mode=0o700)
-        paths = {}
-        for name, text in self._files.items():
-            paths[name] = str(self._directory / name)
-            with open(os.open(paths[name], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w", encoding="utf-8") as file:
-                file.write(text)
+        paths = {name: self._write(name, text) for name, text in self._files.items()}
         options = []
         if paths:
             options += ["-c", f"core.sshCommand={ssh_command(paths.get('ssh-key'), paths.get('ssh-known-hosts'))}"]
@@ -68,9 +67,20 @@ class GitLogin:
             options += ["-c", "credential.helper=", "-c", f"credential.helper={store}"]
             if self._use_http_path is not None:
                 options += ["-c", f"credential.useHttpPath={str(self._use_http_path).lower()}"]
+        if self._address is not None:
+            for name, text in self._address.files(str(self._directory)).items():
+                self._write(name, text)
+            options += ["-c", f"include.path={self._directory}/address-login"]
         self._git.options = options
         for text in self._credentials:
             await self._git.run("credential", "approve", stdin=text.encode())
+
+    def _write(self, name: str, text: str) -> str:
+        """Write a file that only the master's account can read; its path."""
+        path = str(self._directory / name)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
 
     def _remove(self) -> None:
         if self._directory.exists():

@@ -63,7 +63,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.config.errors import error
 from buildbot.config.gitlogin import login_arguments
-from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
+from buildbot.util.git_credential import address_login, login_texts, ssh_files, ssh_mistakes
 from buildbot.util.urls import web_login, without_password
 
 _log = Logger()
@@ -99,8 +99,8 @@ class GitPoller(PollingChangeSource):
         REQUIRED,
         _address,
         doc="""address of the repository, anything that `git fetch` understands; a relative path starts at the master's
-        base directory. User and password of an HTTP address are used but never shown: the changes' `repository` has
-        none""",
+        base directory. User and password of an HTTP address are used but never shown, and are no arguments of git:
+        the changes' `repository` has none""",
     )
     branches = argument(
         None,
@@ -141,8 +141,6 @@ class GitPoller(PollingChangeSource):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.repository = without_password(self.repourl or "invalid")
-        #: the user and the password in the address
-        self.__own_login = web_login(self.repourl or "")
         if self.name is None:
             self.name = self.repository
         if self.branch is not None and self.branches is not None:
@@ -168,7 +166,7 @@ class GitPoller(PollingChangeSource):
             if not self.stopping:
                 async with await self.__login(git):
                     # every account of the machine can read the arguments of a process
-                    address = self.repourl if self.__own_login is None else self.repository
+                    address = self.repourl if web_login(self.repourl) is None else self.repository
                     await self.__poll(GitMirror(git, address))
 
     async def __login(self, git: Git) -> GitLogin:
@@ -176,14 +174,15 @@ class GitPoller(PollingChangeSource):
         given = self.git_credentials
         try:
             ssh = await self.render([self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts])
-            login = self.__own_login or self.auth_credentials
-            credentials = await login_texts(given, login, self.repository, self.render)
+            credentials = await login_texts(given, self.auth_credentials, self.repository, self.render)
+            address = address_login(self.repourl, self.auth_credentials)
             files = ssh_files(*ssh)
         except (TypeError, ValueError) as problem:
             raise PollError(f"repository {self.repository} cannot be read: {problem}") from None
         name = hashlib.sha256(str(self.name).encode()).hexdigest()[:20]
         directory = (self.master.basedir / self.workdir / f"{name}.login").absolute()
-        return GitLogin(git, directory, files, credentials, None if given is None else given.use_http_path)
+        use_http_path = None if given is None else given.use_http_path
+        return GitLogin(git, directory, files, credentials, use_http_path, address)
 
     async def stop_work(self) -> None:
         """Stop polling; a poll under way ends after the change that it is adding now."""

@@ -88,7 +88,7 @@ class GitDiffInfo(GitServerStep):
         branch = self.compareToRef.removeprefix("origin/")
         ref = branch if branch.startswith("refs/") else f"refs/heads/{branch}"
         async with await self.login():
-            where = self.shown_url() if self.repourl else "origin"
+            where = self.server_url() if self.repourl else "origin"
             fetch = await self.vc("fetch", "-f", "--no-recurse-submodules", where, ref, check=False)
         if fetch.didFail():
             return ""

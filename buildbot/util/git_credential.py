@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from buildbot.util.deferreds import resolved
+from buildbot.util.urls import web_login
 
 #: the attributes of a login for `git credential`, in the order in which they must be given: ``url`` resets the others
 ATTRIBUTES = (
@@ -122,6 +126,63 @@ async def login_texts(
         user, password = await render(auth)
         texts.append(credential_text({"url": url, "username": user, "password": password}))
     return texts
+
+
+@dataclass(frozen=True)
+class AddressLogin:
+    """The user and password in the address of a repository.
+
+    Every account of a machine can read the arguments of a process. So git is given the address without them, and reads
+    them from files.
+
+    Attributes:
+        server: the beginning of the address: ``https://example.org:8443``.
+        user: the user, which may be a token.
+        password: the password; None: the address has none. Git then asks the credential helpers of its account, and
+            takes the empty password if they know none, as it does if the address is an argument.
+    """
+
+    server: str
+    user: str
+    password: str | None
+
+    def files(self, directory: str) -> dict[str, str]:
+        """The content of the files by name; git reads ``address-login`` as configuration.
+
+        Args:
+            directory: the path of their directory, with slashes.
+        """
+        helper = f'!f() {{ test "$1" = get && cat {shlex.quote(directory)}/address-answer; }}; f'
+        first = "helper =" if self.password is not None else f"username = {config_value(self.user)}"
+        return {
+            "address-login": f"[credential {config_value(self.server)}]\n{first}\nhelper = {config_value(helper)}\n",
+            "address-answer": f"username={self.user}\npassword={self.password or ''}\n",
+        }
+
+
+def address_login(url: str, auth: Any) -> AddressLogin | None:
+    """The login in an HTTP address; None if there is none to use.
+
+    Args:
+        url: the address.
+        auth: the argument ``auth_credentials``, which replaces a user without password.
+
+    Raises:
+        ValueError: the login has a line break in it.
+    """
+    login = web_login(url)
+    if login is None or (login[1] is None and auth is not None):
+        return None
+    if set("".join(each or "" for each in login)) & {"\n", "\r", "\0"}:
+        raise ValueError("the login in the address of a repository must not have a line break in it")
+    parts = urlsplit(url)
+    return AddressLogin(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}", *login)
+
+
+def config_value(text: str) -> str:
+    """A value, or the name of a subsection, as git's configuration files have it."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
 
 
 def git_credentials(value: Any) -> GitCredentialOptions | None:

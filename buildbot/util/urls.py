@@ -18,12 +18,15 @@ def without_password(text: str) -> str:
     return _PASSWORD.sub(r"\1@", _WEB_LOGIN.sub(r"\1", text)) if "@" in text else text
 
 
-def web_login(url: str) -> tuple[str, str] | None:
-    """User and password in an HTTP URL; None if it has no password."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.password:
+def web_login(url: str) -> tuple[str, str | None] | None:
+    """User and password in an HTTP URL, the password None if it has only a user; None if it has no login."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # not a URL
         return None
-    return unquote(parts.username or ""), unquote(parts.password)
+    if parts.scheme not in ("http", "https") or not (parts.username or parts.password):
+        return None
+    return unquote(parts.username or ""), None if parts.password is None else unquote(parts.password)
 
 
 def public_url(url: str) -> str:

@@ -127,6 +127,11 @@ class LocalConnection(ScriptedConnection):
         now(args["reader"].close())
         return [], 0
 
+    def _uploadFile(self, args: dict[str, Any]) -> Answer:
+        now(args["writer"].write((self.directory / args["workdir"] / args["workersrc"]).read_bytes()))
+        now(args["writer"].close())
+        return [], 0
+
 
 class LocalFarm:
     """One builder, ``runtests``, and one worker, ``w1``, whose directory is ``tmp_path/w1``."""

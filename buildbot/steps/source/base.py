@@ -176,7 +176,11 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             mode: its permissions; None: those that the worker gives to new files.
         """
         directory, _, name = path.rpartition("/")
-        args = {"workdir": directory, "workerdest": name, "reader": MemoryReader(text.encode())}
+        args = {
+            "workdir": directory,
+            "workerdest": name,
+            "reader": MemoryReader(text.encode("utf-8", "surrogateescape")),
+        }
         await self.runRemoteCommand("downloadFile", {**args, "maxsize": None, "blocksize": _BLOCK_BYTES, "mode": mode})
 
     def complaint(self, what: str, command: RemoteShellCommand) -> str:

@@ -12,13 +12,15 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
+from buildbot.process.workers.transfers import MemoryWriter
 from buildbot.steps.source.base import Patch, Source, address, method_of, require_names, spellings
 from buildbot.steps.source.gitfetch import GitFetch
 from buildbot.steps.source.gitstep import GitServerStep
 from buildbot.steps.source.gitwrite import GitCommit, GitPush, GitTag
 from buildbot.util.deferreds import deferred
+from buildbot.util.git_credential import config_value
 from buildbot.util.results import SUCCESS
-from buildbot.util.urls import without_password
+from buildbot.util.urls import web_login, without_password
 
 __all__ = ["Git", "GitCommit", "GitPush", "GitTag"]
 
@@ -31,6 +33,9 @@ _DESCRIBE_FLAGS = ("all", "always", "contains", "debug", "long", "exact-match", 
 _DESCRIBE_WORDS = ("match", "exclude")
 _DESCRIBE_VALUES = ("abbrev", "candidates", "dirty")
 
+#: more than a repository's configuration has
+_MAX_CONFIG_BYTES = 2**22
+_URL = re.compile(r"\s*url\s*=")
 _REMOTE = re.compile(r"[\w][\w.-]*\Z")
 
 
@@ -166,6 +171,7 @@ class Git(GitServerStep, Source):
                 await self.runRmdir(self.checkout_directory, self.timeout)
                 await self.__update(wanted, revision)
             await self.apply_patch(patch)
+            await self.__keep_login()
         if self.__how == "copy":
             await self.copy_checkout()
         return SUCCESS
@@ -175,7 +181,7 @@ class Git(GitServerStep, Source):
         await self.__remove_locks()
         await self.vc("init", "-q")
         remote = self.origin or "origin"
-        await self.vc("config", f"remote.{remote}.url", self.shown_url())
+        await self.vc("config", f"remote.{remote}.url", self.server_url())
         if self.reference:
             await self.__use_reference(self.reference)
         found = await self.__fetching(remote).find(branch, revision)
@@ -189,6 +195,24 @@ class Git(GitServerStep, Source):
         head = await self.vc("rev-parse", "HEAD")
         self.set_revision(head.stdout.strip())
         await self.__describe()
+
+    async def __keep_login(self) -> None:
+        """Give later commands of the build the login in ``repourl``: it is in the address of the remote.
+
+        Git cannot be told an address but by an argument, which every account of the machine can read. So its
+        configuration is read and written as a file.
+        """
+        if web_login(self.repourl) is None:
+            return
+        writer = MemoryWriter(_MAX_CONFIG_BYTES)
+        where = {"workdir": f"{self.checkout_directory}/.git", "workersrc": "config", "writer": writer}
+        await self.runRemoteCommand(
+            "uploadFile", {**where, "maxsize": _MAX_CONFIG_BYTES, "blocksize": 2**14, "keepstamp": False}
+        )
+        config = _with_address(writer.content.decode(errors="surrogateescape"), self.origin or "origin", self.repourl)
+        await self.write_file(f"{self.checkout_directory}/.git/config", config)
+        if self.submodules and not self.__as_origin():  # addresses relative to the remote's have the login, too
+            await self.vc("submodule", "sync", "-q", "--recursive")
 
     def __fetching(self, remote: str) -> GitFetch:
         progress = ["--progress"] if self.progress else []
@@ -267,7 +291,7 @@ class Git(GitServerStep, Source):
 
     def __as_origin(self) -> list[Any]:
         """Options by which git finds the server as `origin`, to which addresses of submodules are relative."""
-        url = self.shown_url()
+        url = self.server_url()
         if (self.origin or "origin") == "origin":
             return []
         if isinstance(url, str):
@@ -303,3 +327,14 @@ class Git(GitServerStep, Source):
                 return
             complaints.append(self.complaint("apply", command))
         raise BuildStepFailed(complaints[0])
+
+
+def _with_address(config: str, remote: str, url: str) -> str:
+    """The text of a git configuration with another address of a remote."""
+    lines, inside = config.splitlines(keepends=True), False
+    for number, line in enumerate(lines):
+        if line.startswith("["):
+            inside = line.strip() == f'[remote "{remote}"]'
+        elif inside and _URL.match(line):
+            lines[number] = f"\turl = {config_value(url)}\n"
+    return "".join(lines)

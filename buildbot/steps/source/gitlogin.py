@@ -12,7 +12,7 @@ from buildbot.process.remotecommand import RemoteCommand
 from buildbot.process.step import BuildStepFailed
 from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.steps.source.base import VersionControl
-from buildbot.util.git_credential import ssh_command
+from buildbot.util.git_credential import AddressLogin, ssh_command
 
 _log = Logger()
 
@@ -29,6 +29,7 @@ class GitLogin:
         credentials: logins for HTTP, as `git credential` reads them.
         use_http_path: git's ``credential.useHttpPath``; None: the worker's own setting.
         port: the TCP port of ssh.
+        address: the login in the repository's address; None: there is none.
 
     Attributes:
         options: options of git by which it uses the logins.
@@ -41,12 +42,14 @@ class GitLogin:
         credentials: Sequence[str] = (),
         use_http_path: bool | None = None,
         port: int = 22,
+        address: AddressLogin | None = None,
     ) -> None:
         self._step = step
         self._files = files
         self._credentials = credentials
         self._use_http_path = use_http_path
         self._port = port
+        self._address = address
         self._there = False
         self.options: list[str] = []
 
@@ -77,7 +80,7 @@ class GitLogin:
     async def _install(self) -> None:
         if self._port != 22 and not self._files:
             self.options += ["-c", f"core.sshCommand={ssh_command(None, None, self._port)}"]
-        if not self._files and not self._credentials:
+        if not self._files and not self._credentials and self._address is None:
             return
         directory = self._directory()
         self._there = True
@@ -94,6 +97,10 @@ class GitLogin:
             self.options += ["-c", "credential.helper=", "-c", f"credential.helper={store}"]
             if self._use_http_path is not None:
                 self.options += ["-c", f"credential.useHttpPath={str(self._use_http_path).lower()}"]
+        if self._address is not None:
+            for name, text in self._address.files(directory).items():
+                await self._step.write_file(f"{directory}/{name}", text, mode=0o400)
+            self.options += ["-c", f"include.path={directory}/address-login"]
         for text in self._credentials:
             await self._step.vc("credential", "approve", stdin=text, log=None, directory=directory)
 

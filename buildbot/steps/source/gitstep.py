@@ -12,8 +12,8 @@ from buildbot.config.gitlogin import login_arguments
 from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import VersionControl, address, hidden_password
 from buildbot.steps.source.gitlogin import GitLogin
-from buildbot.util.git_credential import login_texts, ssh_files, ssh_mistakes
-from buildbot.util.urls import without_password
+from buildbot.util.git_credential import address_login, login_texts, ssh_files, ssh_mistakes
+from buildbot.util.urls import web_login, without_password
 
 #: settings of git that override the worker's own configuration. Submodules are not fetched before they are checked out:
 #: a commit of theirs may be missing. No work goes on in the background: its locks would be in the way of the next build
@@ -75,6 +75,7 @@ class GitServerStep(GitStep):
             files = ssh_files(self.sshPrivateKey, self.sshHostKey, self.sshKnownHosts)
             url = without_password(self.repourl or "")  # GitDiffInfo need not have one
             credentials = await login_texts(given, self.auth_credentials, url, self.render)
+            address = address_login(self.repourl or "", self.auth_credentials)
         except ValueError as problem:
             raise BuildStepFailed(str(problem)) from None
         self.__login = GitLogin(
@@ -83,9 +84,14 @@ class GitServerStep(GitStep):
             credentials=credentials,
             use_http_path=None if given is None else given.use_http_path,
             port=self.port,
+            address=address,
         )
         return self.__login
 
-    def shown_url(self) -> Any:
-        """The address as an argument for `VersionControl.vc`, with a password hidden from logs."""
-        return hidden_password(self.repourl)
+    def server_url(self) -> Any:
+        """The address as an argument for `VersionControl.vc`.
+
+        It is without the login of an HTTP address, which git gets from files of `login`; a password of another address
+        is hidden from logs.
+        """
+        return hidden_password(self.repourl) if web_login(self.repourl) is None else without_password(self.repourl)

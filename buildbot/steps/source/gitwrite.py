@@ -154,5 +154,5 @@ class GitPush(GitServerStep):
     async def run(self) -> int:
         """Push."""
         async with await self.login():
-            await self.vc("push", self.shown_url(), self.branch, *(["--force"] if self.force else []))
+            await self.vc("push", self.server_url(), self.branch, *(["--force"] if self.force else []))
         return SUCCESS

@@ -14,7 +14,7 @@ from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
 from buildbot.process.properties import renderer
 from buildbot.test.running import Running
-from tests.support.git_servers import HTTPServer, SSHServer
+from tests.support.git_servers import HTTPServer, SSHServer, git_over_http
 from tests.unit.changes.repository import Repository
 
 
@@ -60,20 +60,36 @@ async def test_a_password_for_http(master: Any, tmp_path: Path, repository: Repo
     assert "wr0ng" not in str(caught.value)
 
 
-async def test_a_password_in_the_address(
-    master: Any, tmp_path: Path, repository: Repository, git_http: HTTPServer
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [("jo:s3cret%2F%25word", "s3cret/%word"), ("t0ken", ""), ("t0ken:", "")],
+    ids=["a password", "a token", "a token with a colon"],
+)
+async def test_a_login_in_the_address(
+    master: Any, tmp_path: Path, repository: Repository, monkeypatch: pytest.MonkeyPatch, login: str, password: str
 ) -> None:
-    """It is used, and is no argument of git, which every account of the machine could read."""
+    """It is used, and no process has it among its arguments, which every account of the machine could read."""
     repository.commit()
-    recorder = tmp_path / "git"
-    recorder.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/arguments\nexec git "$@"\n')
-    recorder.chmod(0o755)
-    url = git_http.url(repository.path).replace("://", "://jo:s3cret%2F%25word@")
-    assert await polled(master, tmp_path, url, gitbin=str(recorder)) == []
-    new = repository.commit()
-    assert await polled(master, tmp_path, url, gitbin=str(recorder)) == [new]
-    arguments = (tmp_path / "arguments").read_text()
-    assert "fetch" in arguments and "s3cret" not in arguments
+    trace = tmp_path / "trace"
+    monkeypatch.setenv("GIT_TRACE", str(trace))
+    with git_over_http(tmp_path, login.partition(":")[0], password) as server:
+        url = server.url(repository.path).replace("://", f"://{login}@")
+        assert await polled(master, tmp_path, url) == []
+        new = repository.commit()
+        assert await polled(master, tmp_path, url) == [new]
+    arguments = trace.read_text()
+    assert "remote-http" in arguments and "s3cret" not in arguments and "t0ken" not in arguments
+
+
+async def test_a_user_in_the_address(
+    master: Any, tmp_path: Path, repository: Repository, git_http: HTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git asks the account's own credential helper for the user's password."""
+    repository.commit()
+    helper = "!f() { grep -q username=jo && echo password=s3cret/%word; }; f"
+    for name, value in (("COUNT", "1"), ("KEY_0", "credential.helper"), ("VALUE_0", helper)):
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    assert await polled(master, tmp_path, git_http.url(repository.path).replace("://", "://jo@")) == []
 
 
 async def test_what_a_killed_master_left(

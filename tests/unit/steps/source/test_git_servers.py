@@ -11,10 +11,11 @@ from twisted.internet.defer import ensureDeferred
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import util
 from buildbot.process.properties import Interpolate, Property
+from buildbot.steps.shell import ShellCommand
 from buildbot.steps.source.git import Git
 from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
 from tests.e2e.agents import Repository
-from tests.support.git_servers import HTTPServer, SSHServer
+from tests.support.git_servers import HTTPServer, SSHServer, git_over_http
 from tests.support.local_worker import LocalFarm
 
 
@@ -146,6 +147,58 @@ async def test_logins_for_several_addresses(
     assert results == SUCCESS, text
     assert (farm.directory / "inner" / "file").read_text() == "two\n"
     assert "up" in (farm.directory / ".git" / "config").read_text()
+
+
+@pytest.mark.parametrize(
+    ("login", "password"),
+    [("jo:s3cret%2F%25word", "s3cret/%word"), ("t0ken", ""), ("t0ken:", "")],
+    ids=["a password", "a token", "a token with a colon"],
+)
+async def test_a_login_in_the_address_is_no_argument(
+    farm: LocalFarm, repository: Repository, tmp_path: Path, login: str, password: str
+) -> None:
+    """No process of the step has it among its arguments, and no log; later commands of the build log in by it."""
+    sub = Repository(tmp_path / "sub")
+    repository.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(sub.path), "inner")
+    repository.git("config", "-f", ".gitmodules", "submodule.inner.url", "../sub")
+    repository.git("commit", "-q", "-a", "-m", "submodule")
+    secret = "s3cret" if password else "t0ken"
+    trace = farm.connection.environment["GIT_TRACE"] = str(tmp_path / "trace")
+    traced = []
+
+    def note(name: str, args: dict[str, Any]) -> None:
+        if "later" in args.get("command", ()):
+            traced.append(Path(trace).read_text())
+
+    farm.connection.on_command = note
+    with git_over_http(tmp_path, login.partition(":")[0], password) as server:
+        url = server.url(repository.path).replace("://", f"://{login}@")
+        later = "git ls-remote -q && git -C inner ls-remote -q && git config remote.origin.url"
+        await farm.start(
+            Git(repourl=url, submodules=True, mode=Property("mode"), method=Property("method")),
+            ShellCommand(command=["sh", "-c", later, "later"]),
+        )
+        for mode, method in (("incremental", None), ("incremental", None), ("full", "clobber"), ("full", "copy")):
+            Path(trace).write_text("")
+            results, text = await built(farm, properties={"mode": (mode, "Force"), "method": (method, "Force")})
+            assert results == SUCCESS, text
+            git, shell = (farm.master.text(step["stepid"]) for step in farm.master.steps(farm.master.newest())[1:])
+            assert f"{url}\n" in shell and "fetch" in git and secret not in git
+            assert not login_directory(farm).exists()
+    assert len(traced) == 4 and all("remote-http" in each and secret not in each for each in traced)
+
+
+async def test_a_user_in_the_address(farm: LocalFarm, repository: Repository, git_http: HTTPServer) -> None:
+    """The worker's own credential helper is asked for the password."""
+    helper = "!f() { grep -q username=jo && echo password=s3cret/%word; }; f"
+    farm.connection.environment |= {
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": "credential.helper", "GIT_CONFIG_VALUE_0": helper
+    }  # fmt: skip
+    await farm.start(Git(repourl=git_http.url(repository.path).replace("://", "://jo@")))
+    assert await built(farm) == (SUCCESS, f"update {repository.second[:10]}")
+    del farm.connection.environment["GIT_CONFIG_COUNT"]
+    results, text = await built(farm, revision="main~1")
+    assert results == FAILURE and "Authentication failed" in text
 
 
 async def test_a_login_that_is_none(farm: LocalFarm, repository: Repository) -> None:
