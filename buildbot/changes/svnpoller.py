@@ -21,7 +21,7 @@ from buildbot.changes.base import PollError, PollingChangeSource, categorised, c
 from buildbot.changes.programs import Program, ProgramError
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
-from buildbot.util.urls import without_password
+from buildbot.util.urls import without_only_password, without_password
 
 _log = Logger()
 _BATCH = 50
@@ -154,7 +154,8 @@ class SVNPoller(PollingChangeSource):
         user, password = await self.render(self.svnuser), await self.render(self.svnpasswd)
         login = [f"--username={user}"] if user else []
         login += ["--no-auth-cache", "--password-from-stdin"] if password else []
-        words = (*words, "--xml", "--non-interactive", *login, *(self.extra_args or ()), self.repourl)
+        url = without_only_password(self.repourl)  # svn ignores a password in an address, and would show it
+        words = (*words, "--xml", "--non-interactive", *login, *(self.extra_args or ()), url)
         return ElementTree.fromstring(await self.__svn.run(command, *words, stdin=f"{password or ''}\n".encode()))
 
     async def __find_prefix(self) -> str:

@@ -8,14 +8,25 @@ from urllib.parse import unquote, urlsplit
 #: of a web address the user may be a token, which is as secret as a password
 _WEB_LOGIN = re.compile(r"\b((?:https?|ftps?)://)[^/?#\s]*@", re.IGNORECASE)
 _PASSWORD = re.compile(r"\b([a-z][a-z0-9+.-]*://[^/?#\s:]*):[^/?#\s]*@", re.IGNORECASE)
+#: of CVS: ``:pserver:user:password@host:/path``
+_CVS_PASSWORD = re.compile(
+    r"(:(?:[gkp]?server|sserver|sspi|ext|extssh)(?:;[^:\s]*)?:[^:@/\s]*):[^@/\s]*@", re.IGNORECASE
+)
 
 
 def without_password(text: str) -> str:
-    """``text`` with no password in the URLs in it.
+    """``text`` with no password in the URLs in it, nor in repositories of CVS.
 
     HTTP and FTP URLs lose the user, too. Other URLs (``ssh://git@host/``) keep it.
     """
-    return _PASSWORD.sub(r"\1@", _WEB_LOGIN.sub(r"\1", text)) if "@" in text else text
+    if "@" not in text:
+        return text
+    return _CVS_PASSWORD.sub(r"\1@", _PASSWORD.sub(r"\1@", _WEB_LOGIN.sub(r"\1", text)))
+
+
+def without_only_password(url: str) -> str:
+    """A URL without its password, but with its user."""
+    return _PASSWORD.sub(r"\1@", url)
 
 
 def web_login(url: str) -> tuple[str, str | None] | None:

@@ -38,6 +38,8 @@ class LocalConnection(ScriptedConnection):
             name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "SSH_", "HG"))
         }
         self.on_command: Any = lambda name, args: None
+        #: the arguments of all processes so far, which other users of a machine can read
+        self.arguments: list[str] = []
 
     async def get_info(self) -> dict[str, Any]:
         self.info = {"version": "4.3.0", "system": "posix", "basedir": str(self.basedir)}
@@ -60,6 +62,7 @@ class LocalConnection(ScriptedConnection):
         if isinstance(command, list):
             shown = " ".join(str(word[2] if isinstance(word, tuple) else word) for word in command)
             command = [str(word[1] if isinstance(word, tuple) else word) for word in command]
+        self.arguments += command if isinstance(command, list) else [command]
         environment = dict(self.environment)
         for key, value in (args["env"] or {}).items():
             environment[key] = value if isinstance(value, str) else os.pathsep.join(value)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 _SCRIPT = """#!/bin/sh
 cd {directory}
-echo "$*" >> calls
+echo "${{P4PASSWD:+P4PASSWD=$P4PASSWD }}$*" >> calls
 case "$*" in
+  *"-V") echo "Perforce - The Fast Software Configuration Management System."; exit 0;;
   *" login"|login) cat > login; exit 0;;
   *"client -i") cat > client; echo "Client saved."; exit 0;;
   *"-ztag changes"*) cat head; exit 0;;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 from twisted.internet.task import deferLater
@@ -84,6 +85,7 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
         log: str | None = "stdio",
         stdin: str | None = None,
         directory: str | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> RemoteShellCommand:
         """Run a command of the program.
 
@@ -93,6 +95,8 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             log: the name of the log of its output; None: no log.
             stdin: its standard input.
             directory: the directory that it runs in; None: `vc_directory`.
+            secrets: environment variables that are not logged, such as a password; unlike arguments, other users of
+                the worker's machine cannot read them. See `is_secret_variable`.
 
         Returns:
             The command, with its output in ``stdout`` and ``stderr``.
@@ -101,27 +105,33 @@ class VersionControl(EnvironmentMixin, CommandMixin, BuildStep):
             BuildStepFailed: it failed; the text is its `complaint`.
         """
         where = self.vc_directory() if directory is None else directory
-        command = await self.__run_program([*self.vc_arguments(), *args], where, log, stdin)
+        command = await self.__run_program([*self.vc_arguments(), *args], where, log, stdin, secrets or {})
         if check and command.didFail():
             raise BuildStepFailed(self.complaint(str(args[0]), command))
         return command
 
     async def __run_program(
-        self, words: Sequence[Any], directory: str, log: str | None, stdin: str | None
+        self,
+        words: Sequence[Any],
+        directory: str,
+        log: str | None,
+        stdin: str | None,
+        secrets: Mapping[str, str] = MappingProxyType({}),
     ) -> RemoteShellCommand:
         command = RemoteShellCommand(
             directory,
             words,
-            env=await self.command_environment({**self.vc_environment(), **(self.env or {})}),
+            env={**await self.command_environment({**self.vc_environment(), **(self.env or {})}), **secrets},
             timeout=self.timeout,
             sigtermTime=self.sigterm_time_s,
-            logEnviron=bool(self.logEnviron and log and not self.__environment_is_logged),
+            logEnviron=bool(self.logEnviron and log and not secrets and not self.__environment_is_logged),
             initialStdin=stdin,
             collectStdout=True,
             collectStderr=True,
             stdioLogName=log,
         )
-        self.__environment_is_logged |= log is not None  # all commands have the same
+        # all commands have the same, but for secrets
+        self.__environment_is_logged |= log is not None and not secrets
         await self.runCommand(command)
         return command
 
@@ -396,6 +406,11 @@ def hidden_password(url: str) -> Any:
     """An address as an argument for `VersionControl.vc`, which hides a password in it from logs."""
     shown = without_password(url)
     return url if shown == url else ("obfuscated", url, shown)
+
+
+def is_secret_variable(value: str) -> bool:
+    """Whether a text can be an environment variable of a command; workers replace ``${NAME}`` in its values."""
+    return "${" not in value and "\0" not in value
 
 
 def spellings(patch: str) -> list[str]:

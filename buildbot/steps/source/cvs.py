@@ -8,9 +8,18 @@ from typing import Any, ClassVar
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address, hidden_password, method_of, require_names
+from buildbot.steps.source.base import (
+    Patch,
+    Source,
+    address,
+    hidden_password,
+    is_secret_variable,
+    method_of,
+    require_names,
+)
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
+from buildbot.util.urls import without_password
 
 
 class CVS(Source):
@@ -62,8 +71,8 @@ class CVS(Source):
         workdir = self.directory()
         self.checkout_directory = "source" if how == "copy" else workdir
         if self.login:
-            await self.vc(*self.global_options, "-d", hidden_password(self.cvsroot), "login", stdin=f"{self.login}\n",
-                          directory="")  # fmt: skip
+            words = (*self.global_options, *self.__root(), "login")
+            await self.vc(*words, stdin=f"{self.login}\n", directory="", secrets=self.__secrets())
         when = time.strftime("%Y-%m-%d %H:%M:%S +0000", time.gmtime(self.master.wall_seconds()))
         at = [*(["-r", branch] if branch else []), *(["-D", revision] if revision else [])]
         mark = self.mark_of(f"{self.checkout_directory}/CVS", self.cvsroot, self.cvsmodule)
@@ -80,6 +89,15 @@ class CVS(Source):
             await self.copy_checkout()
         return SUCCESS
 
+    def __root(self) -> list[Any]:
+        """The options that name the repository; none if it has a password, which `__secrets` gives to cvs."""
+        return [] if self.__secrets() else ["-d", hidden_password(self.cvsroot)]
+
+    def __secrets(self) -> dict[str, str]:
+        """The repository as an environment variable, if it has a password: other users can read arguments."""
+        is_secret = without_password(self.cvsroot) != self.cvsroot and is_secret_variable(self.cvsroot)
+        return {"CVSROOT": self.cvsroot} if is_secret else {}
+
     async def __cvs(self, *words: Any, directory: str | None = None) -> None:
         command = await self.vc(*self.global_options, "-z3", *words, check=False, directory=directory)
         if command.didFail():
@@ -87,10 +105,9 @@ class CVS(Source):
 
     async def __checkout(self, at: list[str]) -> None:
         await self.runRmdir(self.checkout_directory, self.timeout)
-        root = ["-d", hidden_password(self.cvsroot)]
         words = [
             *self.global_options,
-            *root,
+            *self.__root(),
             "-z3",
             "checkout",
             "-P",
@@ -99,7 +116,7 @@ class CVS(Source):
             *self.extra_options,
             *at,
         ]
-        command = await self.vc(*words, self.cvsmodule or ".", check=False, directory="")
+        command = await self.vc(*words, self.cvsmodule or ".", check=False, directory="", secrets=self.__secrets())
         if command.didFail():
             raise BuildStepFailed(self.complaint("checkout", command))
 

@@ -20,6 +20,7 @@ from buildbot.steps.source.base import (
     Source,
     address,
     hidden_password,
+    is_secret_variable,
     method_of,
     require_names,
     spellings,
@@ -30,6 +31,9 @@ from buildbot.util.urls import without_password
 
 BRANCH_TYPES = ("dirname", "inrepo")
 
+#: the name of the server's address in hg's configuration, and the environment variable that has the address
+_NAME = "buildbot-address"
+_VARIABLE = "BUILDBOT_HG_ADDRESS"
 _HASH = re.compile(r"[0-9a-f]{40}\Z")
 #: hg's message on a transaction that a killed hg has left, which ``hg recover`` undoes
 _UNFINISHED = "abandoned transaction found"
@@ -114,8 +118,8 @@ class Mercurial(Source):
         if name is not None and _HASH.match(name):
             return name
         for each in ("default", "tip") if name is None else (name,):
-            words = ("identify", "--template", "{node}\n", "--rev", each, hidden_password(url))
-            found = await self.vc(*words, check=False, directory="")
+            words = ("identify", "--template", "{node}\n", "--rev", each)
+            found = await self.__ask(url, *words, directory="")
             hashes = [line for line in found.stdout.splitlines() if _HASH.match(line)]
             if hashes and not found.didFail():
                 return hashes[0]
@@ -153,7 +157,18 @@ class Mercurial(Source):
         return revision in found.stdout.splitlines()
 
     async def __pull_once(self, url: str, wanted: str | None) -> RemoteShellCommand:
-        return await self.vc("pull", *(["--rev", wanted] if wanted else []), hidden_password(url), check=False)
+        return await self.__ask(url, "pull", *(["--rev", wanted] if wanted else []))
+
+    async def __ask(self, url: str, *words: str, directory: str | None = None) -> RemoteShellCommand:
+        """Run a command with the address of the server as its last argument.
+
+        An address with a password is an environment variable instead, which other users cannot read, and hg's
+        configuration gives it a name.
+        """
+        if without_password(url) == url or not is_secret_variable(url):
+            return await self.vc(*words, hidden_password(url), check=False, directory=directory)
+        named = ("--config", f"paths.{_NAME}=${_VARIABLE}")
+        return await self.vc(*words, *named, _NAME, check=False, directory=directory, secrets={_VARIABLE: url})
 
     async def __clean(self, how: str) -> None:
         """Remove files that are not tracked, by the method, and files that a patch has added."""

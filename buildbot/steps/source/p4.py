@@ -12,8 +12,9 @@ from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
 from buildbot.process.properties import Interpolate
+from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source
+from buildbot.steps.source.base import Patch, Source, is_secret_variable
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
 
@@ -65,7 +66,9 @@ class P4(Source):
     p4viewspec_suffix = argument("...", checks.text, rendered=True, doc="the end of both paths of each of these pairs")
     p4port = argument(None, checks.optional(checks.text), rendered=True, doc="the server: `host:1666`")
     p4user = argument(None, checks.optional(checks.text), rendered=True, doc="the user to log in as")
-    p4passwd = argument(None, checks.optional(checks.text), rendered=True, doc="the password; logs do not show it")
+    p4passwd = argument(
+        None, checks.optional(checks.text), rendered=True, doc="the password; neither logs nor arguments of p4 show it"
+    )
     p4client = argument(
         Interpolate("buildbot_%(prop:workername)s_%(prop:buildername)s"),
         checks.name,
@@ -110,7 +113,7 @@ class P4(Source):
         words: list[Any] = [self.p4bin]
         words += ["-p", self.p4port] if self.p4port else []
         words += ["-u", self.p4user] if self.p4user else []
-        if self.p4passwd and not self.use_tickets:
+        if self.p4passwd and not self.use_tickets and not is_secret_variable(self.p4passwd):
             words += ["-P", ("obfuscated", self.p4passwd, "XXXXXX")]
         return [*words, "-c", self.p4client]
 
@@ -127,27 +130,37 @@ class P4(Source):
         """Sync."""
         if revision is not None and not _REVISION.match(revision):
             raise BuildStepFailed(f"not the number of a change, nor a label: {revision!r}")
+        if self.__secrets() and self.logEnviron:
+            await self.vc("-V")  # shows the environment, which commands with the password do not
         if self.use_tickets:
-            await self.vc("login", stdin=f"{self.p4passwd}\n")
+            await self.__p4("login", stdin=f"{self.p4passwd}\n")
         spec = self.__client_spec()
         if self.debug:
             await self.addCompleteLog("client", spec)
-        await self.vc("client", "-i", stdin=spec)
+        await self.__p4("client", "-i", stdin=spec)
         tree = f"//{self.p4client}/..."
         at = f"@{revision}" if revision else "#head"
-        listed = await self.retried(lambda: self.vc("-ztag", "changes", "-m1", f"{tree}{at}"))
+        listed = await self.retried(lambda: self.__p4("-ztag", "changes", "-m1", f"{tree}{at}"))
         number = _CHANGE.search(listed.stdout)
         if number is None:
             raise BuildStepFailed(f"there is no change in {tree}{at}")
         extra = list(self.p4extra_args or ())
         directory = self.directory()
         if self.mode == "full" or await self.was_patched(directory):
-            await self.vc(*extra, "sync", "#none")
+            await self.__p4(*extra, "sync", "#none")
             await self.runRmdir(directory, self.timeout)
-        await self.retried(lambda: self.vc(*extra, "sync", f"{tree}@{number[1]}"))
+        await self.retried(lambda: self.__p4(*extra, "sync", f"{tree}@{number[1]}"))
         self.set_revision(number[1])
         await self.apply_patch(patch)
         return SUCCESS
+
+    async def __p4(self, *words: str, stdin: str | None = None) -> RemoteShellCommand:
+        """Run p4; it gets the password in its environment, since other users can read arguments."""
+        return await self.vc(*words, stdin=stdin, secrets=self.__secrets())
+
+    def __secrets(self) -> dict[str, str]:
+        has_password = self.p4passwd and not self.use_tickets and is_secret_variable(self.p4passwd)
+        return {"P4PASSWD": str(self.p4passwd)} if has_password else {}
 
     def __client_spec(self) -> str:
         info = self.build.connection.info

@@ -11,7 +11,7 @@ from buildbot.config.arguments import REQUIRED, argument
 from buildbot.process.remotecommand import RemoteShellCommand
 from buildbot.process.rendering import Renderable
 from buildbot.process.step import BuildStepFailed
-from buildbot.steps.source.base import Patch, Source, address
+from buildbot.steps.source.base import Patch, Source, address, hidden_password
 from buildbot.util.results import SUCCESS
 
 #: compression options of `tar`, by the suffix of the archive's name
@@ -152,7 +152,7 @@ class Repo(Source):
             await self.__unpack()
         depth = ["--depth", str(self.depth)] if self.depth else []
         submodules = ["--submodules"] if self.submodules else []
-        where = ("-u", self.manifestURL, "-b", self.manifestBranch, "-m", self.manifestFile)
+        where = ("-u", hidden_password(self.manifestURL), "-b", self.manifestBranch, "-m", self.manifestFile)
         await self.vc("forall", "-c", _CLEAN, check=False)
         await self.retried(lambda: self.vc("init", *where, *depth, *submodules))
         await self.__override()
@@ -166,7 +166,7 @@ class Repo(Source):
         await self.apply_patch(patch)
         return SUCCESS
 
-    async def __shell(self, *words: str, directory: str | None = None) -> RemoteShellCommand:
+    async def __shell(self, *words: str, directory: str | None = None, stdin: str | None = None) -> RemoteShellCommand:
         """Run another program than repo."""
         command = RemoteShellCommand(
             self.directory() if directory is None else directory,
@@ -174,17 +174,18 @@ class Repo(Source):
             env=await self.command_environment(self.env),
             timeout=self.timeout,
             logEnviron=False,
+            initialStdin=stdin,
             collectStdout=True,
             collectStderr=True,
         )
         await self.runCommand(command)
         return command
 
-    async def __must(self, *words: str, directory: str | None = None) -> None:
-        command = await self.__shell(*words, directory=directory)
+    async def __must(self, *words: str, directory: str | None = None, stdin: str | None = None) -> None:
+        command = await self.__shell(*words, directory=directory, stdin=stdin)
         if command.didFail():
             said = (command.stderr.strip() or f"exit status {command.rc}").splitlines()[-1]
-            raise BuildStepFailed(f"{words[0]}: {said}")
+            raise BuildStepFailed(self.without_secrets(f"{words[0]}: {said}"))
 
     def __tar(self, *words: str) -> list[str]:
         end = next((end for end in _TAR if str(self.tarball).endswith(end)), None)
@@ -212,7 +213,8 @@ class Repo(Source):
         if override is None:
             return
         if "://" in override:
-            await self.__must("wget", "-O", "manifest_override.xml", override)
+            # from its input, since other users can read arguments
+            await self.__must("wget", "-O", "manifest_override.xml", "-i", "-", stdin=f"{override}\n")
         else:
             await self.__must("cp", "-f", override, "manifest_override.xml")
         await self.__must(

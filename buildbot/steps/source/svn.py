@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterator
 from typing import Any, ClassVar
 from urllib.parse import quote, unquote
@@ -15,7 +16,7 @@ from buildbot.process.step import BuildStepFailed
 from buildbot.steps.source.base import NotThereError, Patch, Source, address, method_of, spellings
 from buildbot.util.deferreds import deferred
 from buildbot.util.results import SUCCESS
-from buildbot.util.urls import without_password
+from buildbot.util.urls import without_only_password, without_password
 
 DEPTHS = ("empty", "files", "immediates", "infinity")
 
@@ -51,7 +52,12 @@ class SVN(Source):
     repourl = argument(REQUIRED, address, rendered=True, doc="the address to check out, with the branch")
     method = method_of("clobber", "fresh", "clean", "copy", "export", default="fresh")
     username = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with")
-    password = argument(None, checks.optional(checks.text), rendered=True, doc="to log in with; logs do not show it")
+    password = argument(
+        None,
+        checks.optional(checks.text),
+        rendered=True,
+        doc="to log in with; logs do not show it, nor do arguments of svn from 1.10 on",
+    )
     extra_args = argument(
         None, checks.optional(checks.list_of(checks.text)), rendered=True, doc="further arguments of all svn commands"
     )
@@ -71,6 +77,10 @@ class SVN(Source):
         doc="`got_revision` is the last one that changed something at `repourl`, not that of the whole repository",
     )
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.__reads_password = False
+
     def is_grave(self, line: str) -> bool:
         """No line is: svn writes the reason last, which `complaint` takes then."""
         return False
@@ -82,7 +92,23 @@ class SVN(Source):
 
     def __login(self) -> list[Any]:
         words: list[Any] = ["--username", self.username] if self.username else []
+        if self.__reads_password:
+            return [*words, "--password-from-stdin"]
         return [*words, *(["--password", ("obfuscated", self.password, "XXXXXX")] if self.password else [])]
+
+    async def __svn(self, *words: Any, check: bool = True) -> RemoteShellCommand:
+        """Run svn with the options of commands that may ask the server."""
+        stdin = f"{self.password}\n" if self.__reads_password else None
+        return await self.vc(
+            *words, *self.__options(depth=words[0] in ("checkout", "update")), check=check, stdin=stdin
+        )
+
+    async def __find_way_to_log_in(self) -> None:
+        """Find out whether svn reads a password from its input, as since 1.10; other users can read arguments."""
+        if self.password:
+            said = await self.vc_output("--version", "--quiet")
+            version = re.match(r"(\d+)\.(\d+)", said)
+            self.__reads_password = version is not None and (int(version[1]), int(version[2])) >= (1, 10)
 
     def __options(self, depth: bool = False) -> list[Any]:
         words = ["--non-interactive", "--no-auth-cache", *self.__login()]
@@ -96,15 +122,17 @@ class SVN(Source):
             raise BuildStepFailed(f"not the name of a revision: {revision!r}")
         if revision is not None and revision.upper() in _OF_WORKING_COPY:
             raise BuildStepFailed(f"revision {revision} depends on the files of an older build; give a number or HEAD")
+        await self.__find_way_to_log_in()
         workdir = self.directory()
         self.checkout_directory = "source" if how in ("copy", "export") else workdir
         at = ["--revision", revision] if revision else []
         if how == "clobber" or not await self.__is_ours():
             await self.runRmdir(self.checkout_directory, self.timeout)
-            await self.retried(lambda: self.__get("checkout", self.repourl, ".", *at, *self.__options(depth=True)))
+            url = without_only_password(self.repourl)  # svn ignores a password in an address, and shows it
+            await self.retried(lambda: self.__get("checkout", url, ".", *at))
         else:
             await self.__clean(how)
-            await self.retried(lambda: self.__get("update", *at, *self.__options(depth=True)))
+            await self.retried(lambda: self.__get("update", *at))
         await self.__set_revision()
         await self.apply_patch(patch)
         if self.checkout_directory != workdir:
@@ -113,7 +141,7 @@ class SVN(Source):
 
     async def __get(self, *words: Any) -> None:
         """Check out or update."""
-        command = await self.vc(*words, check=False)
+        command = await self.__svn(*words, check=False)
         if command.didFail():
             missing = any(code in command.stderr for code in _MISSING)
             raise (NotThereError if missing else BuildStepFailed)(self.complaint(words[0], command))
@@ -123,7 +151,7 @@ class SVN(Source):
         if not await self.pathExists(f"{self.checkout_directory}/.svn"):
             return False
         await self.vc("cleanup", check=False)  # removes locks of a killed svn
-        info = await self.vc("info", "--xml", *self.__options(), check=False)
+        info = await self.__svn("info", "--xml", check=False)
         if info.didFail():
             return False
         url = _parsed(info).findtext("entry/url")
@@ -132,7 +160,7 @@ class SVN(Source):
     async def __clean(self, how: str) -> None:
         """Undo changes of files; remove files that are not tracked, by the method, and files that a patch has added."""
         ignored = ["--no-ignore"] if how == "fresh" else []
-        status = await self.vc("status", "--xml", *ignored, *self.__options())
+        status = await self.__svn("status", "--xml", *ignored)
         kept = [posixpath.normpath(each) for each in self.keep_on_purge or ()]
         # the parent directories of a kept path are kept, too
         foreign = [
@@ -162,7 +190,9 @@ class SVN(Source):
         """Replace the working directory by a copy of the checkout; with ``export``, of its tracked files only."""
         if how == "export":
             await self.runRmdir(self.directory(), self.timeout)
-            await self.vc("export", *at, *self.__login(), self.checkout_directory, self.directory(), directory="")
+            stdin = f"{self.password}\n" if self.__reads_password else None
+            words = ("export", *at, *self.__login(), self.checkout_directory, self.directory())
+            await self.vc(*words, directory="", stdin=stdin)
         else:
             await self.copy_checkout()
 

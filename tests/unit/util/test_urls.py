@@ -21,6 +21,10 @@ from buildbot.util.urls import public_url, without_password
         ("https://host?mail=joe@host", "https://host?mail=joe@host"),
         ("git@host:x/y.git", "git@host:x/y.git"),
         ("/path/to@it", "/path/to@it"),
+        (":pserver:joe:hush@host:2401/cvs", ":pserver:joe@host:2401/cvs"),
+        (":pserver;proxy=p:joe:hush@host:/cvs", ":pserver;proxy=p:joe@host:/cvs"),
+        (":ext:joe@host:/cvs", ":ext:joe@host:/cvs"),
+        ("at 12:03:04 joe@host", "at 12:03:04 joe@host"),
     ],
 )  # fmt: skip
 def test_without_password(text: str, shown: str) -> None:

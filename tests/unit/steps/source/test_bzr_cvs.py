@@ -15,6 +15,7 @@ from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
 from buildbot.steps.source.bzr import Bzr
 from buildbot.steps.source.cvs import CVS
 from buildbot.util.results import SUCCESS
+from tests.support.cvs import pserver
 from tests.support.local_worker import LocalFarm
 from tests.support.tools import program
 
@@ -154,6 +155,20 @@ async def test_cvs(farm: LocalFarm, root: Path) -> None:
     assert not (farm.directory / "file").exists()
     found, text = await seen(farm, branch="nope")
     assert found is None and text.startswith("cvs update: cvs"), text
+
+
+@pytest.mark.parametrize("login", [None, "s3cret"], ids=["cvsroot", "login"])
+async def test_a_password_of_cvs(farm: LocalFarm, root: Path, tmp_path: Path, login: str | None) -> None:
+    """A password in ``cvsroot`` or ``login`` is neither an argument nor logged."""
+    farm.connection.environment["HOME"] = str(tmp_path)
+    with pserver(root) as address:
+        user = "jo:s3cret" if login is None else "jo"
+        await farm.start(CVS(cvsroot=f":pserver:{user}@{address}", cvsmodule="project", login=login))
+        for _ in range(2):
+            found, text = await seen(farm)
+            assert found is not None, text
+    logs = "".join(farm.master.text(step["stepid"]) for number in (1, 2) for step in farm.master.steps(number)[1:])
+    assert "PATH=" in logs and "s3cret" not in logs and "s3cret" not in " ".join(farm.connection.arguments)
 
 
 @modes(".cvsignore")

@@ -167,6 +167,19 @@ async def test_patch(farm: LocalFarm, repository: HgRepository) -> None:
     assert found is None and text.startswith("hg import: abort: patch failed"), text
 
 
+@pytest.mark.parametrize("login", ["jo:s3$HOMEcret", "jo:s3${HOME}cret"], ids=["a variable", "braces"])
+async def test_a_password_in_the_address(farm: LocalFarm, repository: HgRepository, server: str, login: str) -> None:
+    """No log has it, and hg has it as an argument only if the worker would replace a part of it in a variable."""
+    url = f"{server}repository".replace("://", f"://{login}@")
+    await farm.start(Mercurial(repourl=url, **IN_REPOSITORY))
+    for stamp, revision in (({"revision": repository.first}, repository.first), ({}, repository.second)):
+        found, text = await seen(farm, **stamp)
+        assert found == revision, text
+    logs = farm.master.text(2) + farm.master.text(4)
+    assert "PATH=" in logs and "cret" not in logs
+    assert ("cret" in " ".join(farm.connection.arguments)) == ("${" in login)
+
+
 async def test_a_server_that_comes_back(farm: LocalFarm, repository: HgRepository) -> None:
     """With ``retry`` the step waits for a server; a directory without a repository is replaced."""
     hidden = repository.path.with_name("hidden")

@@ -29,24 +29,33 @@ async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
 
 
 async def test_sync(farm: LocalFarm, p4: Perforce) -> None:
-    """The client is made, and synced to the newest change of its view; the password is not shown."""
+    """The client is made, and synced to the newest change of its view. The password is no argument, and not logged."""
     await farm.start(
         P4(p4base="//depot/a b", p4branch="main", p4port="h:1", p4user="jo", p4passwd=Property("password"),
            p4extra_views=[("//depot/lib", "lib")], p4bin=str(p4.path), debug=True)
     )  # fmt: skip
     assert await built(farm, properties={"password": ("s3cret", "Force")}) == (SUCCESS, "update 17")
     assert farm.master.build(1)["properties"]["got_revision"] == ("17", "P4")
-    client = "-p h:1 -u jo -P s3cret -c buildbot_w1_runtests"
+    client = "-p h:1 -u jo -c buildbot_w1_runtests"
+    version, *calls = p4.calls
+    assert version == f"{client} -V"
     tree = "//buildbot_w1_runtests/..."
-    assert p4.calls == [
-        f"{client} client -i", f"{client} -ztag changes -m1 {tree}#head", f"{client} sync {tree}@17"
-    ]  # fmt: skip
+    client = f"P4PASSWD=s3cret {client}"
+    assert calls == [f"{client} client -i", f"{client} -ztag changes -m1 {tree}#head", f"{client} sync {tree}@17"]
     assert p4.got("client") == (
         "Client: buildbot_w1_runtests\n\nOwner: jo\n\nDescription:\n\tCreated by jo\n\n"
         f"Root:\t{farm.directory}\n\nOptions:\tallwrite rmdir\n\nLineEnd:\tlocal\n\n"
         'View:\n\t"//depot/a b/main/..." //buildbot_w1_runtests/...\n\t//depot/lib/... //buildbot_w1_runtests/lib/...\n'
     )
-    assert "s3cret" not in farm.master.text(2) and "XXXXXX" in farm.master.text(2)
+    assert "s3cret" not in farm.master.text(2) and "PATH=" in farm.master.text(2)
+
+
+async def test_a_password_that_looks_like_a_variable(farm: LocalFarm, p4: Perforce) -> None:
+    """A worker would replace ``${NAME}`` in a variable, so such a password is an argument; logs do not show it."""
+    await farm.start(P4(p4base="//depot", p4passwd="s3${HOME}cret", p4bin=str(p4.path)))
+    assert await built(farm) == (SUCCESS, "update 17")
+    assert all(each.startswith("-P s3${HOME}cret -c ") for each in p4.calls)
+    assert "cret" not in farm.master.text(2) and "XXXXXX" in farm.master.text(2)
 
 
 async def test_full(farm: LocalFarm, p4: Perforce) -> None:

@@ -59,6 +59,21 @@ async def test_sync(farm: LocalFarm, calls: Path) -> None:
     assert (await built(farm))[0] == SUCCESS and (farm.directory / "kept").exists()
 
 
+async def test_logins_in_addresses(farm: LocalFarm, calls: Path, tmp_path: Path) -> None:
+    """They are not logged; wget reads its address from its input, which other users cannot read."""
+    wget = calls.parent / "bin" / "wget"
+    wget.write_text('#!/bin/sh\nread -r url; test "$url" = https://jo:s3cret@m/x || { echo "no $url" >&2; exit 1; }\n')
+    wget.chmod(0o755)
+    override = Property("override", default="https://jo:s3cret@m/x")
+    await farm.start(Repo("https://jo:s3cret@m/", manifestOverrideUrl=override))
+    assert await built(farm) == (SUCCESS, "update")
+    assert "init -u https://jo:s3cret@m/" in calls.read_text()
+    assert not [each for each in farm.connection.arguments if each.endswith("s3cret@m/x")]
+    other = {"override": ("https://jo:s3cret@m/y", "Force")}
+    assert await built(farm, properties=other) == (FAILURE, "wget: no https://m/y (failure)")
+    assert "s3cret" not in farm.master.text(2)
+
+
 async def test_downloads(farm: LocalFarm, calls: Path) -> None:
     """Patch sets in properties are applied, and listed in a property."""
     await farm.start(

@@ -98,7 +98,7 @@ async def test_modes(farm: LocalFarm, repository: SvnRepository, arguments: dict
 
 
 async def test_a_password(farm: LocalFarm, repository: SvnRepository) -> None:
-    """All commands that ask the server log in; the password is not shown."""
+    """All commands that ask the server log in; the password is no argument, and is not logged."""
     with svnserve(repository, "jo", "s3cret") as address:
         timeout = ["--config-option", "servers:global:http-timeout=9"]
         login = {"username": "jo", "password": Property("password"), "extra_args": timeout}
@@ -109,7 +109,34 @@ async def test_a_password(farm: LocalFarm, repository: SvnRepository) -> None:
         found, text = await seen(farm, properties={"password": ("wr0ng", "Force")})
         assert found is None and "E170001" in text
     logs = "".join(farm.master.text(stepid) for stepid in (2, 4, 6))
-    assert "XXXXXX" in logs and "s3cret" not in logs and "wr0ng" not in logs
+    assert "s3cret" not in logs and "wr0ng" not in logs
+    assert farm.connection.arguments and "s3cret" not in " ".join(farm.connection.arguments)
+
+
+async def test_a_password_for_an_old_svn(farm: LocalFarm, repository: SvnRepository, tmp_path: Path) -> None:
+    """Before 1.10 svn takes a password only as an argument; the log does not show it."""
+    old = tmp_path / "bin" / "svn"
+    old.parent.mkdir()
+    old.write_text(
+        '#!/bin/sh\ncase "$*" in *--version*) echo 1.9.7; exit;; *from-stdin*) exit 1;; esac\n'
+        f'exec {repository.svn_program} "$@"\n'
+    )
+    old.chmod(0o755)
+    farm.connection.environment["PATH"] = f"{old.parent}:/usr/bin:/bin"
+    with svnserve(repository, "jo", "s3cret") as address:
+        await farm.start(SVN(repourl=f"{address}/trunk", username="jo", password="s3cret"))
+        assert (await seen(farm))[0] == "3"
+    assert "XXXXXX" in farm.master.text(2) and "s3cret" not in farm.master.text(2)
+
+
+async def test_a_password_in_the_address(farm: LocalFarm, repository: SvnRepository) -> None:
+    """Svn ignores it; it is neither an argument nor logged."""
+    with svnserve(repository, "jo", "s3cret") as address:
+        url = f"{address}/trunk".replace("://", "://jo:s3cret@")
+        await farm.start(SVN(repourl=url, username="jo", password="s3cret"))
+        assert (await seen(farm))[0] == "3"
+        assert (await seen(farm))[0] == "3"
+    assert "s3cret" not in farm.master.text(2) and "s3cret" not in " ".join(farm.connection.arguments)
 
 
 async def test_what_a_killed_svn_left(farm: LocalFarm, repository: SvnRepository) -> None:

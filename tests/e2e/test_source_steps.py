@@ -1,4 +1,4 @@
-"""The Git step with a real agent; `tests/unit/steps/source` has what it does with repositories and servers."""
+"""Source steps with a real agent; `tests/unit/steps/source` has what they do with repositories and servers."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import pytest
 
 from buildbot.steps.shell import ShellCommand
 from buildbot.steps.source.git import Git
+from buildbot.steps.source.p4 import P4
+from buildbot.steps.source.svn import SVN
 from buildbot.util.results import SUCCESS
 from tests.e2e.agents import Farm, Repository
-from tests.support.git_servers import sshd
+from tests.support.git_servers import git_over_http, sshd
+from tests.support.p4 import Perforce
 from tests.support.reactor import run
+from tests.support.svn import SvnRepository, svnserve
 
 pytestmark = pytest.mark.e2e
 
@@ -46,3 +50,32 @@ async def test_git_over_ssh(farm: Farm, tmp_path: Path) -> None:
             assert "opatched\n" in farm.master.text(3 * buildid)
             assert not [each for each in (tmp_path / "w1").iterdir() if each.name.endswith(".buildbot")]
             assert not any(line in farm.master.text(3 * buildid - 1) for line in server.key.splitlines())
+
+
+async def test_passwords(farm: Farm, tmp_path: Path) -> None:
+    """An agent hands them on in files, input and environment; neither its log nor those of the build show them."""
+    repository, svn, p4 = (
+        Repository(tmp_path / "repository"),
+        SvnRepository(tmp_path / "svn"),
+        Perforce(tmp_path / "p4"),
+    )
+    with git_over_http(tmp_path, "t0ken", "") as git, svnserve(svn, "jo", "s3cret") as address:
+        url = git.url(repository.path).replace("://", "://t0ken@")
+        await farm.start(
+            Git(repourl=url),
+            SVN(repourl=f"{address}/trunk", username="jo", password="s3cret", workdir="svn"),
+            P4(p4base="//depot", p4passwd="s3cret", p4bin=str(p4.path), workdir="p4"),
+            ShellCommand(command="git ls-remote -q"),
+        )
+        farm.agent()
+        await farm.connected()
+        for _ in range(2):
+            buildid = await farm.build()
+            await farm.ended()
+            rows = farm.master.steps(buildid)[1:]
+            assert farm.master.build(buildid)["results"] == SUCCESS, [row["state_string"] for row in rows]
+            logs = "".join(farm.master.text(row["stepid"]) for row in rows)
+            assert "fetch" in logs and "s3cret" not in logs and "t0ken" not in logs
+    assert "P4PASSWD=s3cret" in p4.calls[-1]
+    log = (tmp_path / "w1" / "twistd.log").read_text()
+    assert "svn checkout" in log and "s3cret" not in log and "t0ken" not in log
