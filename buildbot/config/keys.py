@@ -194,14 +194,14 @@ _entries = (
     Key("metrics", checks.optional(checks.mapping), None, "metrics of the master", has_effect=False),
     Key("secretsProviders", checks.sequence, [], "the providers of secrets, which are asked in this order"),
     Key("services", checks.sequence, [], "reporters and other services, each with a name of its own"),
-    Key("machines", checks.sequence, [], "what workers run on, where the master starts and stops that"),
+    Key("machines", checks.sequence, [], "machines of workers that the master starts and stops"),
     Key(
         "select_next_worker",
         checks.optional(checks.function),
         None,
         "f(builder, workers, buildrequest) chooses the worker for builders without nextWorker",
     ),
-    Key("user_managers", checks.sequence, [], "who manages users by `buildbot user --master`: a list"),
+    Key("user_managers", checks.sequence, [], "the services that answer `buildbot user --master`: a list"),
     Key(
         "manhole",
         checks.optional(_manhole),
