@@ -28,7 +28,7 @@ TOOL = Path(sys.executable).with_name("buildbot-worker")
 
 
 class Agent(ProcessProtocol):
-    """A running agent; what it prints is kept."""
+    """A running agent; its output is kept."""
 
     def __init__(self) -> None:
         self.output = ""
@@ -119,7 +119,7 @@ class Farm:
         base = self.make(directory, password)
         agent = Agent()
         argv = [str(TOOL), "start", "--nodaemon", str(base)]
-        if loud:  # what "start" runs, but for the log
+        if loud:  # the program that "start" runs, with another log
             argv = [
                 str(TOOL.with_name("twistd")),
                 "--nodaemon",

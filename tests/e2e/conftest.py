@@ -1,8 +1,8 @@
-"""What all tests in a browser share."""
+"""Fixtures of all tests in a browser."""
 
 from __future__ import annotations
 
 from playwright.sync_api import expect
 
-# Other tests run beside these, with many processes; what is waited for comes, only later.
+# Other tests run beside these, with many processes, so events come later.
 expect.set_options(timeout=20_000)

@@ -1,4 +1,4 @@
-"""A server process for the tests of the page: the state layer, the HTTP server, and what tests make happen.
+"""A server process for the tests of the page: the state layer, the HTTP server, and commands of the test.
 
 The test writes a command per line to its standard input, ``["name", {arguments}]`` in JSON, and reads a line with
 ``{"result": …}`` or ``{"error": …}``. Builds are not run: the test says what they do.
@@ -29,7 +29,7 @@ from tests.unit.www.farm import Build, Farm
 
 
 class Commands:
-    """What a test may have done; every method is a command."""
+    """The commands of a test; every method is one."""
 
     def __init__(self) -> None:
         self.master = make_master()
@@ -128,8 +128,9 @@ class Commands:
     ) -> int:
         """Begin to serve, on the same port as before.
 
-        ``users`` may log in; of the ``rules`` each is a class's name and its arguments, and whoever owns something
-        has the role ``owner`` for it; with ``dashboard`` there is a page of Flask's; ``more`` is added to ``c['www']``.
+        ``users`` may log in. Each of the ``rules`` is the name of a class and its arguments; the owner of a build or
+        request has the role ``owner`` for it. With ``dashboard`` there is a page made by Flask. ``more`` is added to
+        ``c['www']``.
         """
         www = {"port": self.port, "allowed_origins": ["http://127.0.0.1:*"], **more}
         if dashboard:
@@ -156,14 +157,14 @@ class Commands:
         await self.master.data.update.trimEvents(0)
 
     async def past(self, seconds: int) -> None:
-        """From now on it is so many seconds ago."""
+        """Set the clock back by a number of seconds, for the commands that follow."""
         vars(clock)["now"] = lambda: int(time.time()) - seconds
 
     async def build(self, builder: str, worker: str) -> int:
         return self._keep(await self.farm.build(builder, worker))
 
     async def build_change(self, builder: str, worker: str, changes: list[int] | None = None) -> int:
-        """A build of what ``change`` adds, started by these changes."""
+        """A build of these changes, which ``change`` has added."""
         build = await self.farm.start(await self.request_change(builder, changes=changes), worker)
         await self.master.data.update.setBuildProperties(build.buildid, {"got_revision": ("1" * 40, "Git")})
         return self._keep(build)
@@ -191,7 +192,7 @@ class Commands:
         return self._keep(await self.farm.start(brid, worker))
 
     async def request(self, builder: str, owner: str | None = None) -> int:
-        """A request, of which somebody may be the owner."""
+        """A request, with or without an owner."""
         return await self.farm.request(builder, properties={"owner": (owner, "Test")} if owner else {})
 
     async def state(self, build: int, text: str) -> None:
@@ -243,7 +244,7 @@ class Commands:
         await self.master.data.update.workerDisconnected(self.farm.workers[worker])
 
     async def told_workers(self) -> list[list[Any]]:
-        """What workers were told to do: action, worker, reason."""
+        """The control messages to workers: action, worker, reason."""
         return self.told
 
     async def pause(self, worker: str, reason: str) -> None:
@@ -257,7 +258,7 @@ class Commands:
         return await self.master.data.get({}, tuple(path))
 
     async def reports(self, name: str, sent: int, given_up: int) -> None:
-        """A reporter says what became of its reports."""
+        """Store the counters of a reporter."""
         found = deliveries_of(self.master)
         found.sent[name,], found.given_up[name,] = sent, given_up
 

@@ -23,7 +23,7 @@ c = BuildmasterConfig = {"workers": [], "builders": [], "schedulers": [], "proto
 
 
 async def go_on_without(url: str) -> None:
-    """Write, forget what was written, and write again."""
+    """Write, remove the written events, and write again."""
     other: Any = await openMaster(url, "other")
     await other.data.update.addChange(author="forgotten")
     await other.data.update.trimEvents(0)
@@ -32,7 +32,7 @@ async def go_on_without(url: str) -> None:
 
 
 def test_asleep_for_too_long(tmp_path: Path) -> None:
-    """It says what happened and ends with an error, so that whoever looks after it starts it again."""
+    """The master logs the reason and ends with an error, so that its supervisor starts it again."""
     directory = tmp_path / "master"
     make_master(directory)
     (directory / "master.cfg").write_text(CONFIG)

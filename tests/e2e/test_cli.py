@@ -34,13 +34,13 @@ c["www"] = {{"port": {port}}}
 
 @dataclass
 class Directory:
-    """A master's directory and what to do with it."""
+    """A master's directory, and commands for it."""
 
     path: Path
     port: int
 
     def run(self, command: str, *arguments: str, code: int = 0) -> str:
-        """Run a command on the directory; what it wrote to both streams. Its exit code is checked."""
+        """Run a command on the directory; gives its output on both streams. Its exit code is checked."""
         done = subprocess.run(
             [BUILDBOT, command, *arguments, str(self.path)], capture_output=True, text=True, timeout=60
         )
@@ -110,7 +110,7 @@ def test_life(master: Directory) -> None:
 
 
 def test_private(master: Directory) -> None:
-    """Nobody else reads the directory of a new master, nor its database, its configuration and its log."""
+    """Only its own account can read the directory of a new master, its database, its configuration and its log."""
     master.run("start")
     assert master.path.stat().st_mode & 0o777 == 0o700
     modes = {each.name: each.stat().st_mode & 0o777 for each in master.path.iterdir() if each.is_file()}
@@ -130,7 +130,7 @@ def test_second_start_is_refused(master: Directory) -> None:
 
 
 def test_killed_master_leaves_no_lock(master: Directory) -> None:
-    """A master that was killed is not in the way of the next, whatever it left behind."""
+    """After a master was killed the next one starts, whatever files are left."""
     master.run("start")
     pid = master.pid
     with subprocess.Popen(["tail", f"--pid={pid}", "--follow", "/dev/null"]) as gone:
@@ -153,7 +153,7 @@ def test_restart(master: Directory) -> None:
 
 
 def test_reconfig(master: Directory) -> None:
-    """reconfig tells the outcome; with a mistake the old configuration goes on."""
+    """reconfig prints the outcome; with a mistake the old configuration stays."""
     master.run("start")
     pid = master.pid
     master.configure('c["title"] = "two"\n')
@@ -207,7 +207,7 @@ def test_foreground(master: Directory) -> None:
 
 
 def test_mistake(master: Directory) -> None:
-    """A master with a mistake in its configuration does not start, and says all that is wrong."""
+    """A master with a mistake in its configuration does not start, and prints all mistakes."""
     master.configure('c["titel"] = ""\nc["workers"] = 3\n')
     said = master.run("start", code=1)
     assert "Error: the configuration has mistakes:\n  master.cfg:6: c['titel'] is unknown" in said

@@ -1,4 +1,5 @@
-"""Whole configurations as people write them, with real agents over both protocols: what comes of a change.
+"""Whole configurations as people write them, with real agents over both protocols: the builds of a change, and their
+reports.
 
 They load in Buildbot 4.3 as well, with the same words.
 """
@@ -30,7 +31,7 @@ pytestmark = pytest.mark.e2e
 BIN = Path(sys.executable).parent
 CONFIGURATIONS = Path(__file__).parent / "configurations"
 SECRET = "hush-hush-42"
-#: what is in the repository that the compiler is built of
+#: the files of the compiler's repository
 SOURCES = {
     "configure": "echo configured > config.log; echo checking",
     "compile": "echo $WHO; echo jobs $1; echo 'a.c:3: warning: odd'; echo 'generated.c:1: warning: even'; "
@@ -41,7 +42,7 @@ SOURCES = {
 
 
 class Recorder:
-    """A server that keeps what is sent to it, and is content with everything."""
+    """A server that keeps every request and answers each with success."""
 
     def __init__(self) -> None:
         self.requests: list[tuple[str, dict[str, str], str]] = []
@@ -67,7 +68,7 @@ class Recorder:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait_for(self, end: str, count: int) -> None:
-        """Return when so many requests have come whose path ends so."""
+        """Wait for a number of requests whose path ends with a text."""
         with self._came:
             self._came.wait_for(lambda: sum(path.endswith(end) for path, _, _ in self.requests) >= count)
 
@@ -142,7 +143,7 @@ class Farm:
             assert reply.status == 200
 
     def wait_for_buildsets(self, count: int) -> None:
-        """Return when so many have ended."""
+        """Wait until a number of buildsets have ended."""
         with urlopen(f"http://127.0.0.1:{self.www}/sse/listen/buildsets/*/complete?since=0") as stream:
             for line in stream:
                 if line.startswith(b"data:") and b'"key"' in line:
@@ -164,7 +165,7 @@ class Farm:
         return build
 
     def text(self, logid: int) -> str:
-        """What is in a log."""
+        """The text of a log."""
         with urlopen(f"http://127.0.0.1:{self.www}/api/v2/logs/{logid}/raw") as reply:
             return str(reply.read().decode())
 
@@ -299,7 +300,7 @@ def self_of(farm: Farm, build: dict[str, Any]) -> int:
 
 
 def test_robots(url: str, tmp_path: Path) -> None:
-    """Three agents, one of them the master's own; no secret is shown; services and reporters are told of each build."""
+    """Three agents, one of them the master's own; no secret is shown; services and reporters get each build."""
     farm = Farm(tmp_path, "robots", url)
     with farm.running():
         farm.change()

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.e2e
 
 
 def test_life(tmp_path: Path) -> None:
-    """In an empty directory it fetches the configuration, makes the database and serves; SIGTERM ends it; it starts
-    again with what is there."""
+    """In an empty directory it fetches the configuration, makes the database and serves. SIGTERM ends it; it starts
+    again with the files that are there.
+    """
     port = free_port()
     (tmp_path / "remote").write_text(CONFIG.format(port=port))
     environment = {**os.environ, "BUILDBOT_CONFIG_URL": (tmp_path / "remote").as_uri()}

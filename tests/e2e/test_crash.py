@@ -1,4 +1,4 @@
-"""A master that is killed in the middle of a build: nothing that anybody saw is lost, and the work is done again."""
+"""A master that is killed in the middle of a build: nothing that a client saw is lost, and the work is done again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ c["www"] = {{"port": {www}}}
 """
 
 
-#: a builder that waits for what it triggers, which then is the one above
+#: a builder that triggers the one above, and waits for it
 PARENT = """
 waiting = util.BuildFactory([steps.Trigger(schedulerNames=["t"], waitForFinish=True)])
 c["builders"].insert(0, util.BuilderConfig(name="parent", workernames=["w"], factory=waiting))
@@ -48,7 +48,7 @@ c["schedulers"] = [
 
 
 class Farm:
-    """A master with one real worker, and what clients do with it."""
+    """A master with one real worker, and requests of clients."""
 
     def __init__(self, directory: Path, more: str = "") -> None:
         self.master = directory / "master"
@@ -92,7 +92,7 @@ class Farm:
             return int(json.load(reply)["result"][1]["1"])
 
     def events(self, path: str, since: int) -> Iterator[tuple[int, str, Any]]:
-        """Clock, event and message of what happens under a path after a clock."""
+        """The events under a path after a clock: clock, event and message of each."""
         with urlopen(f"http://127.0.0.1:{self.www}/sse/listen/{path}?since={since}") as stream:
             clock = since
             for line in stream:
@@ -136,7 +136,7 @@ def test_killed_in_the_middle_of_a_build(farm: Farm) -> None:
         farm.kill()
         farm.start()
 
-        # what the log held is there, and what was never said is not
+        # the lines that a client has read are there
         kept = farm.get(f"logs/{log['logid']}/contents")["logchunks"][0]["content"]
         assert kept.startswith(shown)
         farm.gate.touch()
@@ -164,7 +164,7 @@ def test_killed_in_the_middle_of_a_build(farm: Farm) -> None:
 
 @pytest.mark.parametrize("farm", [PARENT], indirect=True, ids=["parent"])
 def test_killed_while_a_build_waits_for_another(farm: Farm) -> None:
-    """Both are built again, each for its own request: what was triggered is neither lost nor triggered twice."""
+    """Both are built again, each for its own request: the triggered build is neither lost nor triggered twice."""
     begin = farm.get("builds")["meta"]["clock"]
     with farm.working():
         brid = farm.force()

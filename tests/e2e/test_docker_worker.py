@@ -33,7 +33,7 @@ HOST = os.environ.get("TENFOLD_TEST_DOCKER") or "unix:///var/run/docker.sock"
 #: of this process, since the tests of others may run at the same time
 NAME = f"w{os.getpid()}"
 IMAGE = f"tenfold-test-{os.getpid()}"
-#: what an image for workers runs; this one takes Python and the agent from the machine that it runs on
+#: the program of a worker's image; it takes Python and the agent from the machine that it runs on
 AGENT = """
 import os
 from buildbot_worker.bot import Worker
@@ -127,8 +127,9 @@ def farms() -> Iterator[list[Farm]]:
 
 @pytest.mark.parametrize("protocol", ["pb", "msgpack_experimental_v7"])
 async def test_builds_in_a_container(daemon: Any, farms: list[Farm], protocol: str) -> None:
-    """A container is made for the build, with what the configuration says rendered, and removed after it; one that an
-    earlier master left behind is removed when the master begins."""
+    """A container is made for the build, with rendered arguments, and removed after it; one that an earlier master
+    left behind is removed when the master begins.
+    """
     step = ShellCommand(command="grep 'open files' /proc/self/limits")
     farm = Farm(
         step,

@@ -27,7 +27,7 @@ def farm() -> Iterator[Farm]:
 
 
 class Visitor:
-    """A page, with what it complained about and what the server refused it."""
+    """A page, with its errors and the requests that the server refused."""
 
     def __init__(self, browser: Browser, farm: Farm) -> None:
         self.farm = farm
@@ -48,9 +48,9 @@ class Visitor:
         return self.page
 
     def check(self) -> None:
-        # The page does not catch what becomes of its question for a request's properties.
+        # The page does not catch a failure of its request for properties.
         assert len(self.complaints) <= sum(url.endswith("/properties") for url in self.refused), self.complaints
-        # What 4.3 has not either: a style that the grid view has none of, and a path that the queue's page asks for.
+        # 4.3 does not have these either: a style of the grid view, and a path that the queue's page asks for.
         known = re.compile(r"plugins/grid_view/styles.css|api/v2/buildrequests/\d+/properties")
         assert [url for url in self.refused if not known.fullmatch(url)] == []
 
@@ -69,7 +69,7 @@ def results_of(page: Page, result: str) -> Locator:
 
 
 def test_home_follows_builds(farm: Farm, visitor: Visitor) -> None:
-    """Home shows what runs and what has ended, live, and nothing to warn of."""
+    """Home shows running and ended builds, live, and no warning."""
     first = farm.build(builder="linux", worker="w1")
     farm.end(build=first)
     page = visitor.open("#/")
@@ -85,7 +85,7 @@ def test_home_follows_builds(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_builders(farm: Farm, visitor: Visitor) -> None:
-    """Each builder with its tags, its workers and its builds, whose colours follow what becomes of them."""
+    """Each builder with its tags, its workers and its builds, whose colours follow their results."""
     page = visitor.open("#/builders")
     line = page.locator("tr", has=page.get_by_role("link", name="linux", exact=True))
     expect(line.locator(".bb-tag-filter-manager-tag")).to_have_text(["tag", "linux"])
@@ -116,7 +116,7 @@ def test_builder(farm: Farm, visitor: Visitor) -> None:
     farm.end(build=build)
     line = page.locator("tr", has=results_of(page, "SUCCESS"))
     expect(line).to_contain_text("build successful")
-    # It asks for properties with the list, and hears of none.
+    # It asks for properties with the list, and gets no event about them.
     visitor.open(f"#/builders/{farm.builders['linux']}")
     expect(line).to_contain_text("w1")
     expect(line).to_contain_text("Ann")
@@ -197,7 +197,7 @@ def test_force(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_stop_and_rebuild(farm: Farm, visitor: Visitor) -> None:
-    """Stop reaches whoever runs the build; rebuild makes a request and follows it."""
+    """Stop reaches the master that runs the build; rebuild makes a request and follows it."""
     build = farm.build(builder="linux", worker="w1")
     builderid = farm.builders["linux"]
     page = visitor.open(f"#/builders/{builderid}/builds/1")
@@ -211,7 +211,7 @@ def test_stop_and_rebuild(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_workers(farm: Farm, visitor: Visitor) -> None:
-    """The workers with what they build, live; a pause goes from the dialog to the worker and shows."""
+    """The workers with their builds, live; a pause goes from the dialog to the worker and shows."""
     page = visitor.open("#/workers")
     lines = page.locator("tbody tr")
     expect(lines).to_have_count(2)

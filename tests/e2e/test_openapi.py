@@ -36,7 +36,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Master]:
 
 
 def test_every_operation(running: Master) -> None:
-    """Each answer has a declared status, type, headers and shape, whatever valid parameters it is asked with."""
+    """Each answer has a declared status, type, headers and shape, for all valid parameters."""
     chosen = operations(running.described())
     assert len(chosen) > 100
     statuses: dict[str, set[int]] = {each.label: set() for each in chosen}

@@ -79,7 +79,7 @@ def browser() -> Iterator[Browser]:
 
 
 class Visitor:
-    """A page, what it asked the server, and what it complained about."""
+    """A page, its requests and its errors."""
 
     def __init__(self, browser: Browser, farm: Farm, **options: Any) -> None:
         self.farm = farm
@@ -92,7 +92,7 @@ class Visitor:
         self.page.on("console", self._console)
 
     def _console(self, message: ConsoleMessage) -> None:
-        """No page leaves anything there; what tests do to the network the browser says by itself."""
+        """No page writes to the console; the browser itself writes about the network that tests cut."""
         if not message.text.startswith(("Failed to load resource", "WebSocket connection to")):
             self.complaints.append(f"{message.type}: {message.text}")
 
@@ -124,7 +124,7 @@ def rows(page: Page, panel: str) -> Any:
 
 
 def test_home_follows_a_build(farm: Farm, visitor: Visitor) -> None:
-    """A request waits, its build runs, says what it does, and ends: all seen without reload or another request."""
+    """A request waits, its build runs, shows its state, and ends: all seen without reload or another request."""
     page = visitor.open()
     expect(page.get_by_text("The queue is empty.")).to_be_visible()
     expect(page).to_have_title("Test CI")
@@ -154,7 +154,7 @@ def test_home_follows_a_build(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_a_long_build_that_ended_is_shown(farm: Farm, visitor: Visitor) -> None:
-    """Home shows what ended last, however many builds have begun since it began."""
+    """Home shows the builds that ended last, also one that began before many others."""
     long = farm.build(builder="linux", worker="w1")
     for _ in range(90):
         farm.end(build=farm.build(builder="windows", worker="w2"))
@@ -218,7 +218,7 @@ def test_build_page_is_live(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_big_log_is_drawn_in_part(farm: Farm, visitor: Visitor) -> None:
-    """Of a log of 100,000 lines only what is in sight is fetched and drawn; every line can be reached."""
+    """Of a log of 100,000 lines only the visible ones are fetched and drawn; every line can be reached."""
     build = farm.build(builder="linux", worker="w1")
     step = farm.step(build=build, name="test")
     farm.end_log(log=farm.log(step=step, text="".join(f"oline {number}\n" for number in range(1, 100_001))))
@@ -236,7 +236,7 @@ def test_big_log_is_drawn_in_part(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_why_a_step_ended_in_an_exception(farm: Farm, visitor: Visitor) -> None:
-    """Of a step that ended in an exception the log that says why is open, of others what the command printed."""
+    """The page opens the log of the exception if a step ended with one, else the log of the command."""
     build = farm.build(builder="linux", worker="w1")
     for name, results in (("good", 2), ("bad", 4)):
         step = farm.step(build=build, name=name)
@@ -258,13 +258,13 @@ def test_html_logs_have_no_rights(farm: Farm, visitor: Visitor) -> None:
     page = visitor.open(f"#/builders/{farm.builders['linux']}/builds/1")
     expect(page.frame_locator("iframe.html-log").get_by_role("heading")).to_have_text("Report")
     assert page.evaluate("window.hacked") is None
-    # The browser says that it ran nothing; that is what was to be seen.
+    # the browser's message that it did not run the script
     assert all(each.startswith("error: Blocked script execution in") for each in visitor.complaints)
     visitor.complaints.clear()
 
 
 def test_reconnects_without_a_gap(farm: Farm, visitor: Visitor) -> None:
-    """What happened while the line was cut appears afterwards, from the stream alone: nothing is fetched again."""
+    """Events of a time without connection appear after it, from the stream alone: nothing is fetched again."""
     first = farm.build(builder="linux", worker="w1")
     page = visitor.open()
     expect(rows(page, "Running")).to_have_count(1)
@@ -321,7 +321,7 @@ def test_events_between_snapshot_and_subscription(farm: Farm, visitor: Visitor) 
 
 
 def test_force(farm: Farm, visitor: Visitor) -> None:
-    """The form is drawn from the scheduler; what is wrong stands at its field; the page goes on to the build."""
+    """The form is drawn from the scheduler; a mistake is shown at its field; the page goes on to the build."""
     builder = farm.builders["linux"]
     page = visitor.open(f"#/builders/{builder}")
     page.get_by_role("button", name="Force build").click()
@@ -495,7 +495,7 @@ def test_keyboard(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_every_page(farm: Farm, visitor: Visitor) -> None:
-    """Every page of the navigation opens, says what it is, and complains about nothing."""
+    """Every page of the navigation opens, shows its title, and logs no error."""
     farm.build(builder="linux", worker="w1")
     visitor.open()
     for title in ("Builders", "Queue", "Changes", "Console", "Workers", "Schedulers"):

@@ -1,4 +1,4 @@
-"""What people do with the page every day, in a real browser: each page live, usable without a mouse or on a phone."""
+"""Everyday use of the page, in a real browser: each page live, usable without a mouse or on a phone."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_history_is_a_picture(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_queue_says_why(farm: Farm, visitor: Visitor) -> None:
-    """Each request says what it waits for, as the farm changes; it can get another priority and be cancelled."""
+    """Each request shows why it waits, as the farm changes; it can get another priority and be cancelled."""
     page = visitor.open("#/pendingbuildrequests")
     running = farm.build(builder="linux", worker="w1")
     farm.build(builder="linux", worker="w2")
@@ -191,8 +191,9 @@ def test_workers_are_controlled(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_schedulers_masters_and_about(farm: Farm, visitor: Visitor) -> None:
-    """Schedulers are switched off and on; masters say what they do; About knows versions, the API and
-    what became of reports."""
+    """Schedulers are switched off and on; masters show their builds; About has versions, the API and the counters of
+    reports.
+    """
     page = visitor.open("#/schedulers")
     switch = page.get_by_role("switch", name="Enable force")
     expect(switch).to_be_checked()
@@ -215,7 +216,7 @@ def test_schedulers_masters_and_about(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_changes_are_searched(farm: Farm, visitor: Visitor) -> None:
-    """The search asks the server, is part of the address, and what comes in later has to fit as well."""
+    """The search asks the server, is part of the address, and holds for later changes, too."""
     farm.change(comments="fix the frobnicator")
     farm.change(comments="something else")
     page = visitor.open("#/changes")
@@ -231,7 +232,7 @@ def test_changes_are_searched(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_a_build_in_all_its_parts(farm: Farm, visitor: Visitor) -> None:
-    """Who is responsible, what was changed, on which worker, in which buildset, and what a step has triggered."""
+    """The page of a build has people, changes, worker, buildset, and the builds that a step has triggered."""
     change = farm.change(comments="A change")
     build = farm.build_change(builder="linux", worker="w1", changes=[change])
     page = visitor.open(f"#/builders/{farm.builders['linux']}/builds/1")
@@ -313,7 +314,7 @@ def test_narrow(browser: Browser, farm: Farm) -> None:
 
 
 def test_instant_again(farm: Farm, visitor: Visitor) -> None:
-    """A page that was visited before asks nothing when it is visited again; one that is pointed at asks beforehand."""
+    """A page that was visited before asks nothing at the next visit; a link under the pointer is fetched early."""
     fill(farm)
     page = visitor.open()
     expect(rows(page, "Ended")).to_have_count(5)
@@ -336,7 +337,7 @@ def test_instant_again(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_the_title_has_its_place(browser: Browser) -> None:
-    """At any width the title is whole or not there at all, also for somebody who is logged in."""
+    """At any width the title is whole or not there at all, also after a login."""
     farm = Farm(users={"somebody.with.a.long.name": "pw"})
     visitor = Visitor(browser, farm, http_credentials={"username": "somebody.with.a.long.name", "password": "pw"})
     page = visitor.open()
@@ -352,7 +353,7 @@ def test_the_title_has_its_place(browser: Browser) -> None:
 
 
 def test_follows_only_what_it_shows(farm: Farm, visitor: Visitor) -> None:
-    """The home page hears of no build's properties; a builder's page hears those of the builds that run there."""
+    """The home page gets no events of builds' properties; a builder's page gets those of its running builds."""
     followed: set[str] = set()
     sockets: list[WebSocket] = []
 
@@ -385,7 +386,7 @@ def test_follows_only_what_it_shows(farm: Farm, visitor: Visitor) -> None:
     farm.end(build=quick)
     expect(rows(page, "Builds").first).to_contain_text("quick")
     expect(rows(page, "Builds").nth(1)).to_contain_text("feature")
-    # Everything of an ended build has been told by the next bookmark.
+    # All events of an ended build have come before the next bookmark.
 
     def nothing_left(_: Any = None) -> bool:
         return not any(pattern.endswith("/properties/*") for pattern in followed)
@@ -414,7 +415,7 @@ def test_console(farm: Farm, visitor: Visitor) -> None:
     expect(cell(0, "linux #1: running")).to_be_visible()
     farm.end(build=build, results=2)
     expect(cell(0, "linux #1: failure")).to_be_visible()
-    # Nobody said which revision this one builds; it tells when it knows.
+    # The request names no revision; the build shows it as soon as it is known.
     windows = farm.build(builder="windows", worker="w2")
     farm.properties(build=windows, got_revision={"": "a" * 40})
     expect(cell(1, "windows #1: running")).to_be_visible()
@@ -449,7 +450,7 @@ def test_console_of_nothing(farm: Farm, visitor: Visitor) -> None:
 
 
 def test_projects(farm: Farm, visitor: Visitor) -> None:
-    """Projects are there as soon as builders belong to them, with what these do, live; one has a page of its own."""
+    """A project appears as soon as builders belong to it, with their builds, live; each has a page of its own."""
     page = visitor.open("#/projects")
     navigation = page.get_by_role("navigation", name="Pages")
     expect(page.get_by_text("No builder belongs to a project.")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The form that starts builds: each type of parameter, from what it shows to what the build gets."""
+"""The form that starts builds: each type of parameter, from its field to the build's property."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def group(dialog: Locator, name: str) -> Locator:
 
 
 def test_defaults(farm: Farm, dialog: Locator) -> None:
-    """Every field shows its default, and what is left as it is arrives as that."""
+    """Every field shows its default, and an unchanged field gives the default."""
     shown = {"Text": "some text", "Lines": "one\ntwo", "Number": "3", "One of": "b", "Free": "x", "Preset": "-"}
     for label, value in shown.items():
         expect(dialog.get_by_label(label, exact=True)).to_have_value(value)
@@ -151,7 +151,7 @@ def test_any_property(farm: Farm, dialog: Locator) -> None:
 
 
 def test_codebases_and_patch(farm: Farm, dialog: Locator) -> None:
-    """What is chosen for each codebase is what gets built, with the patch."""
+    """The build has the choice for each codebase, and the patch."""
     group(dialog, "The library").get_by_label("Branch").select_option("next")
     app = group(dialog, "The app")
     app.get_by_label("Branch").fill("feature")
@@ -176,8 +176,8 @@ def test_one_choice_fills_in_others(farm: Farm, dialog: Locator) -> None:
     assert built(farm, dialog)[0] == {**DEFAULTS, **expected}
 
 
-def test_what_is_wrong_stands_at_its_field(farm: Farm, dialog: Locator) -> None:
-    """All mistakes are told at once, each at its field; the first one has the focus; nothing was started."""
+def test_mistakes_are_shown_at_their_fields(farm: Farm, dialog: Locator) -> None:
+    """All mistakes are shown at once, each at its field; the first one has the focus; nothing was started."""
     before = farm.pending()
     dialog.get_by_label("Your name").fill("no mail")
     dialog.get_by_label("Text", exact=True).fill("UPPER")
@@ -233,8 +233,8 @@ def test_required_is_asked_for_before_sending(dialog: Locator) -> None:
     expect(dialog.get_by_role("alert")).to_have_count(0)
 
 
-def test_who_is_logged_in_is_not_asked_for_his_name(browser: Browser) -> None:
-    """The server knows who it is; the build is his."""
+def test_a_user_who_is_logged_in_is_not_asked_for_a_name(browser: Browser) -> None:
+    """The server takes the name from the login; the user owns the build."""
     farm = Farm(users={"joe": "pw"})
     farm.form()
     visitor = Visitor(browser, farm, http_credentials={"username": "joe", "password": "pw"})

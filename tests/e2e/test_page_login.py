@@ -23,7 +23,9 @@ def farm() -> Iterator[Farm]:
 
 
 def test_login_and_logout(browser: Browser, farm: Farm) -> None:
-    """Who is not logged in may look and sees why nothing else works; who is acts under his name; logout ends it."""
+    """Without a login a visitor may read, and sees why controls are off. A user acts under their name until the
+    logout.
+    """
     visitor = Visitor(browser, farm, http_credentials={"username": "joe", "password": "pw"})
     build = farm.build(builder="linux", worker="w1")
     hash = f"#/builders/{farm.builders['linux']}/builds/1"
@@ -56,7 +58,7 @@ LOG_IN, NO_ROLE = "Log in as somebody who may do this", "You do not have the rol
 
 
 def test_each_button_has_its_own_right(browser: Browser) -> None:
-    """What works is what the rules allow this visitor for this builder and build; the rest says why it does not."""
+    """A button works if the rules allow it to this visitor for this builder and build; others show the reason."""
     farm = Farm(users={"joe": "pw"}, rules=RULES)
     visitor = Visitor(browser, farm, http_credentials={"username": "joe", "password": "pw"})
     builds = {name: farm.build(builder=name, worker="w1") for name in ("linux", "windows")}
@@ -94,7 +96,7 @@ def test_each_button_has_its_own_right(browser: Browser) -> None:
         refused(button(f"#/buildrequests/{brid}", f"Cancel request {brid}"), NO_ROLE)
         bsid = farm.get(path=["buildrequests", brid])["buildsetid"]
         refused(button(f"#/buildsets/{bsid}", f"Cancel request {brid}"), NO_ROLE)
-    # Whose it is does not stand in a row: the visitor may try, and is told.
+    # The row does not have the owner: the visitor may try, and gets the refusal.
     unsure = button("#/", "Stop windows #1")
     expect(unsure).to_have_attribute("title", "Stop this build, if it is yours")
     unsure.click()

@@ -33,7 +33,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def git(directory: Path, *arguments: str) -> None:
-    """Run git as somebody."""
+    """Run git with an identity."""
     identity = ["-c", "user.name=Joe", "-c", "user.email=joe@example.org"]
     subprocess.run(["git", *identity, *arguments], cwd=directory, check=True)
 

@@ -1,4 +1,4 @@
-"""Source steps with a real agent; `tests/unit/steps/source` has what they do with repositories and servers."""
+"""Source steps with a real agent; `tests/unit/steps/source` tests them with repositories and servers."""
 
 from __future__ import annotations
 

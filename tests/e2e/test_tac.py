@@ -70,7 +70,7 @@ def test_life(master: Directory, tac: str | None) -> None:
 
 
 def test_mistake(master: Directory) -> None:
-    """A configuration with a mistake does not start; the log says what is wrong, and that it did not start."""
+    """A configuration with a mistake does not start; the log has the mistake, and that the master did not start."""
     master.configure("c['titel'] = 'x'\n")
     process = twistd(master)
     process.wait(30)

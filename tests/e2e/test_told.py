@@ -79,7 +79,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def _unpacked(path: Path) -> Iterator[bytes]:
-    """What is in a file, and in the compressed parts of it."""
+    """The content of a file, and of its compressed parts."""
     content = path.read_bytes()
     yield content
     at = content.find(b"\x28\xb5\x2f\xfd")

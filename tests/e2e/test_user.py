@@ -26,7 +26,7 @@ def basedir(tmp_path: Path) -> Path:
 
 
 def user(basedir: Path, *arguments: str, code: int = 0) -> str:
-    """What the command says; its exit code is checked."""
+    """The output of the command; its exit code is checked."""
     done = subprocess.run(
         [BUILDBOT, "user", *arguments, str(basedir)], capture_output=True, text=True, timeout=60, check=False
     )

@@ -1,4 +1,4 @@
-"""Real `buildbot-worker` agents, unmodified, over MessagePack: what they do over PB, they do here."""
+"""Real `buildbot-worker` agents, unmodified, over MessagePack: the same as over PB."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ async def test_builds(farm: Farm) -> None:
 
 
 async def test_commands(farm: Farm) -> None:
-    """Every command that agents know, spelled as steps spell it, does what it does over PB, and fails with words."""
+    """Every command of agents, spelled as steps spell it, has the same effect as over PB, and fails with a message."""
     await farm.start()
     farm.agent()
     await farm.connected()
@@ -204,7 +204,8 @@ async def test_commands_side_by_side(farm: Farm) -> None:
 
 async def test_comes_and_goes(farm: Farm) -> None:
     """A second agent of the name and one with a wrong password are refused and stay up; one that is killed loses its
-    build, which ends with RETRY; one that is told to shut down ends what it runs and itself."""
+    build, which ends with RETRY; one that gets a shutdown ends its commands and itself.
+    """
     await farm.start(ShellCommand(command="echo pid $$ > ../pid; sleep 1000"))
     wrong = farm.agent("wrong", "wrong")
     first = farm.agent()
@@ -227,7 +228,7 @@ async def test_comes_and_goes(farm: Farm) -> None:
 
 
 async def ended(pid: str) -> None:
-    """Return when a process is gone, or is waited for by nobody."""
+    """Wait until a process is gone, or is a zombie."""
     status = Path("/proc", pid, "status")
     while status.exists() and "State:\tZ" not in status.read_text():
         await turn()
@@ -239,7 +240,7 @@ async def turn() -> None:
 
 
 async def test_leftovers(farm: Farm) -> None:
-    """An agent that is to remove what is left over loses directories that no builder has, and nothing else."""
+    """An agent that removes leftovers removes the directories of no builder, and nothing else."""
     await farm.start(ShellCommand(command="true"))
     farm.options = ["--delete-leftover-dirs"]
     base = farm.make("w1")
