@@ -16,14 +16,14 @@ from tests.support.reactor import reactor
 
 
 def turn() -> Deferred[None]:
-    """One turn of the reactor, in which what is on its way arrives in memory."""
+    """One turn of the reactor, in which sent bytes arrive in memory."""
     waited: Deferred[None] = Deferred()
     reactor.callLater(0, waited.callback, None)
     return waited
 
 
 async def until(true: Callable[[], bool]) -> None:
-    """Let the reactor turn until something is true; the test's timeout ends what never is."""
+    """Let the reactor turn until a condition is true; if it never is, the test's timeout ends the test."""
     while not true():
         await turn()
 
@@ -100,7 +100,7 @@ class _Collector(Protocol):
 
 
 async def raw(port: int, sent: bytes, until: bytes | None = None) -> bytes:
-    """What the server sends for these bytes, up to the end of the connection or to ``until``."""
+    """The server's answer to these bytes, up to the end of the connection or to ``until``."""
     collector = _Collector(until)
     await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), collector)
     collector.transport.write(sent)

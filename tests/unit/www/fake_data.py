@@ -1,4 +1,4 @@
-"""The edge of REST and JSON-RPC: a Data API that keeps what it was asked, and breaks when told to."""
+"""The edge of REST and JSON-RPC: a Data API that keeps the questions, and fails on request."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ NOUNS: dict[str, tuple[str, dict[str, str], bool]] = {
 
 @dataclass
 class Endpoint:
-    """What the Data API says about a path."""
+    """The Data API's answer about a path."""
 
     plural: str
     is_collection: bool

@@ -1,4 +1,4 @@
-"""A small farm, made by the update methods that the process layer calls: what runs builds is the test."""
+"""A small farm, made by the update methods that the process layer calls; the test runs the builds."""
 
 from __future__ import annotations
 

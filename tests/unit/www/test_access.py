@@ -1,4 +1,4 @@
-"""Which requests may show builds: all whose paths lead to builds, or to what belongs to them."""
+"""Which requests may show builds: all whose paths lead to builds, or to their steps, logs and data."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_every_path_of_builds(master: FakeMaster) -> None:
 
 @pytest.mark.parametrize("path", ["test_result_sets/1", "steps/1", "logs/1", "builds/1", "test_result_sets/1/results"])
 async def test_whose_build(master: FakeMaster, path: str) -> None:
-    """What belongs to a build is its builder's, however far away the build is."""
+    """Everything below a build belongs to its builder, over any number of links."""
     await run_build(master, "b")
     builder = await master.data.get({}, ("builders", "b"))
     await master.data.update.addTestResultSet(builder["builderid"], 1, 1, "d", "c", "u")
@@ -31,7 +31,7 @@ async def test_whose_build(master: FakeMaster, path: str) -> None:
 
 
 async def test_a_build_of_a_virtual_builder(master: FakeMaster) -> None:
-    """It is also that of the builder that builds: nobody reads or stops around a rule by another name."""
+    """It belongs to the builder that builds, too: another name is no way around a rule."""
     await add_build(master, "b", properties={"virtual_builder_name": ("v", "Trigger")})
     assert await targets(AccessRequest(("builds", "1"), "stop"), master.data) == [Target("v"), Target("b")]
     assert await targets(AccessRequest(("builders", "v", "builds", "1")), master.data) == [Target("v"), Target("b")]

@@ -22,7 +22,9 @@ LINE = r'"127.0.0.1" - - \[\d\d/\w{3}/\d{4}:\d\d:\d\d:\d\d \+0000\] '
 
 
 async def test_lines(master: FakeMaster, tmp_path: Path) -> None:
-    """Each request is a line of the combined format, whatever its headers hold; a stop writes what waits."""
+    """Each request is a line of the combined format, for any content of its headers; a stop writes the lines that
+    wait.
+    """
     master.basedir = tmp_path  # type: ignore[attr-defined]
     async with serving(master) as client:
         assert await client.get("/api/v2/builders?limit=1", Referer="http://x/", User_Agent='a "b\\"') == 200
@@ -85,14 +87,14 @@ def test_lines_are_written_together() -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, values: Any, message: str) -> None:
-    """A wrong value of a key of the web server is a mistake that says what is allowed."""
+    """A wrong value of a key of the web server is a mistake that names the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         MasterConfig.from_values({"www": values}, tmp_path)
     assert f"c['www'] {message}" in str(caught.value)
 
 
 def test_accepted(tmp_path: Path) -> None:
-    """What existing configurations say is taken; what cannot have an effect is a warning that says why."""
+    """Values of existing configurations are accepted; a value without effect is a warning with the reason."""
     values = {"cookie_expiration_time": None, "versions": [("Own", "1", "x")], "custom_templates_dir": "nowhere"}
     config = MasterConfig.from_values({"www": {**values, "graphql": True, "jsonp": True}}, tmp_path)
     told = [warning for warning in config.warnings if "has no effect" in warning]

@@ -44,7 +44,7 @@ async def test_gravatar(master: FakeMaster, methods: Any, path: str, location: s
 
 
 async def test_no_avatars(master: FakeMaster) -> None:
-    """With no source of pictures nobody else is asked."""
+    """With no source of pictures no other server is asked."""
     async with serving(master, avatar_methods=[]) as client:
         status, headers, body = await client.ask("GET", "/avatar?email=joe@example.org")
         assert (status, headers["content-type"]) == (200, "image/svg+xml")
@@ -52,7 +52,7 @@ async def test_no_avatars(master: FakeMaster) -> None:
 
 
 class Mine(AvatarBase):
-    """Pictures of one's own: says what it was asked."""
+    """A source of pictures that gives its arguments."""
 
     name = "mine"
 
@@ -70,7 +70,7 @@ class Mine(AvatarBase):
 
 
 async def test_methods_of_ones_own(master: FakeMaster) -> None:
-    """Each is asked in turn, with what is known as bytes, until one answers; one that fails is passed over."""
+    """Each is asked in turn, with names as bytes, until one answers; one that fails is passed over."""
     here, there = Mine(succeed((b"image/png", b"PNG"))), Mine(Redirect(b"https://x.org/a\r\nb"))
     async with serving(master, avatar_methods=[Mine(None), Mine(ValueError("no")), here]) as client:
         with capturedLogs() as logs:
@@ -87,11 +87,11 @@ async def test_methods_of_ones_own(master: FakeMaster) -> None:
         assert (status, headers["location"]) == (302, "https://x.org/ab")
         assert there.asked == [(b"", None, 32, "http://localhost:1/img/nobody.svg")]
         await client.ask("GET", f"/avatar?email={'x' * 400}&username={'y' * 400}")
-        assert there.asked[1:] == [(b"", b"", 32, "http://localhost:1/img/nobody.svg")]  # nobody is called so
+        assert there.asked[1:] == [(b"", b"", 32, "http://localhost:1/img/nobody.svg")]  # no user has this name
 
 
 class GitHub(resource.Resource):
-    """Knows users by name, profile and commit; answers those who have a token only."""
+    """Finds users by name, profile and commit; answers requests with a token only."""
 
     isLeaf = True
 
@@ -146,7 +146,7 @@ async def test_github(master: FakeMaster) -> None:
 
 
 def test_mistakes(tmp_path: Path) -> None:
-    """What is no source of pictures is a mistake of the configuration, with its place."""
+    """An object that is no source of pictures is a mistake of the configuration, with its place."""
     for value, place in ((util.AvatarGravatar, ""), ([util.AvatarGravatar(), "gravatar"], "element 2 ")):
         with pytest.raises(ConfigErrors) as caught:
             MasterConfig.from_values({"www": {"avatar_methods": value}}, tmp_path)

@@ -101,7 +101,7 @@ async def test_own_templates(master: FakeMaster, tmp_path: Path, directory: str)
 
 
 async def test_png(master: FakeMaster) -> None:
-    """A badge may be a PNG; without what makes it the answer says what to install."""
+    """A badge may be a PNG; without CairoSVG the answer names the package to install."""
     async with serving(master, plugins={"badges": {}}) as client:
         status, headers, body = await client.ask("GET", "/plugins/badges/x.png")
         if importlib.util.find_spec("cairosvg") is None:
@@ -138,7 +138,7 @@ async def test_rules(master: FakeMaster) -> None:
     ],
 )
 def test_mistakes(tmp_path: Path, options: Any, message: str) -> None:
-    """A wrong option is a mistake of the configuration, with its name and what is allowed."""
+    """A wrong option is a mistake of the configuration, with its name and the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         MasterConfig.from_values({"www": {"plugins": {"badges": options}}}, tmp_path)
     assert message in str(caught.value)

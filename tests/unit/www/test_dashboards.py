@@ -103,7 +103,7 @@ async def test_flask(master: FakeMaster, tmp_path: Path) -> None:
 
 
 async def test_addresses(master: FakeMaster, tmp_path: Path) -> None:
-    """An application knows its address as browsers see it, the name of who asks, and decoded paths."""
+    """An application gets its address as browsers see it, the name of the user, and decoded paths."""
     plugins = {"wsgi_dashboards": [dashboard(our_app(tmp_path))]}
     auth = util.UserPasswordAuth(USERS)
     async with serving(master, "https://localhost/ci/", plugins=plugins, auth=auth) as client:
@@ -116,7 +116,7 @@ async def test_addresses(master: FakeMaster, tmp_path: Path) -> None:
 
 
 async def test_forms(master: FakeMaster, tmp_path: Path) -> None:
-    """A form is for those who may act, on this server's own pages."""
+    """A form is open to users who may control, on this server's own pages."""
     form = {"Content_Type": "application/x-www-form-urlencoded"}
     async with showing(master, our_app(tmp_path), auth=util.UserPasswordAuth(USERS)) as client:
         assert (await client.ask("POST", f"{PLACE}/form", b"text=x", **form))[0] == 403
@@ -128,7 +128,9 @@ async def test_forms(master: FakeMaster, tmp_path: Path) -> None:
 
 
 async def test_rules(master: FakeMaster, tmp_path: Path) -> None:
-    """A dashboard may show any build: where a rule is about reading some, it is for those who may read these."""
+    """A dashboard may show any build. If a rule restricts reading builds, it is open to users who may read all of
+    them.
+    """
     authz = util.Authz([util.ViewBuildsEndpointMatcher(builder="secret", role="insiders")], [ROLES])
     async with showing(master, our_app(tmp_path), auth=util.UserPasswordAuth(USERS), authz=authz) as client:
         assert await client.get(f"{PLACE}/index.html") == 403
@@ -161,7 +163,7 @@ def breaking_off(environ: Any, start_response: Any) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("app", [raising, silent, splitting, breaking_off])
 async def test_failures(master: FakeMaster, app: Callable[..., Any]) -> None:
-    """What fails is logged, and the visitor is told no more than that; with ``debug`` he is told why."""
+    """A failure is logged. The visitor gets an error without details; with ``debug`` it has the reason."""
     async with showing(master, app) as client:
         with capturedLogs() as logs:
             status, headers, body = await client.ask("GET", f"{PLACE}/index.html")
@@ -173,7 +175,7 @@ async def test_failures(master: FakeMaster, app: Callable[..., Any]) -> None:
 
 
 async def test_errors_of_the_application(master: FakeMaster) -> None:
-    """What an application writes to its stream of errors, as Flask does of what it catches, is in the master's log."""
+    """Text on the application's stream of errors, such as Flask's reports of exceptions, is in the master's log."""
 
     def app(environ: Any, start_response: Any) -> Any:
         environ["wsgi.errors"].write("no such file\n")
@@ -231,7 +233,7 @@ async def test_slow_ones_are_bounded(master: FakeMaster, monkeypatch: pytest.Mon
     ],
 )
 def test_mistakes(tmp_path: Path, dashboards: Any, message: str) -> None:
-    """A wrong setting is a mistake of the configuration, with the dashboard's place and what is allowed."""
+    """A wrong setting is a mistake of the configuration, with the dashboard's place and the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         MasterConfig.from_values({"www": {"plugins": {"wsgi_dashboards": dashboards}}}, tmp_path)
     assert f"['wsgi_dashboards'] {message.strip()}" in str(caught.value)

@@ -47,7 +47,7 @@ async def status_of(port: int, method: str, path: str, body: bytes = b"", **head
 
 
 async def test_page_and_data(master: FakeMaster) -> None:
-    """The files are those of here, the data those of there; the page is told of this address and of its own plugins."""
+    """The files are this machine's, the data the other master's; the page gets this address and its own plugins."""
     farm = Farm(master)
     await farm.configure({"linux": ["fast"]}, ["w1"])
     async with serving(master) as (_, other), proxying(f"http://127.0.0.1:{other}/") as port:
@@ -104,7 +104,7 @@ async def test_websocket(master: FakeMaster) -> None:
 
 
 async def test_websocket_that_is_refused(master: FakeMaster) -> None:
-    """What the other master says to the handshake is the answer; so is that there is no other master."""
+    """The answer is the other master's to the handshake, or that the other master cannot be reached."""
     rules: dict[str, Any] = {"auth": UserPasswordAuth({"a": "b"})}
     async with serving(master, **rules) as (_, other), proxying(f"http://127.0.0.1:{other}") as port:
         client = await connecting(port, {"Sec-WebSocket-Version": "7"})
@@ -143,7 +143,7 @@ async def test_no_other_master() -> None:
 
 
 async def test_pages_of_others(master: FakeMaster) -> None:
-    """What is done in the name of who is logged in is not done for pages of others, nor under another name."""
+    """Requests with the user's session are refused to pages of other origins, and under another host name."""
     async with serving(master) as (_, other), proxying(f"http://127.0.0.1:{other}", cookie="abc") as port:
         assert await status_of(port, "POST", "/api/v2/builders/1", b"{}", Origin="http://evil.example") == 403
         sent = request("GET", "/api/v2/builders").replace(b"Host: localhost", b"Host: evil.example")
@@ -153,7 +153,7 @@ async def test_pages_of_others(master: FakeMaster) -> None:
 
 
 async def test_views(master: FakeMaster) -> None:
-    """With views it is the page of buildbot-www, which is told of them in itself."""
+    """With views it is the page of buildbot-www, whose configuration names them."""
     pytest.importorskip("buildbot_www", reason="the existing page's packages are not installed: script/setup dev")
     views = {"console_view": {"x": 1}}
     async with serving(master) as (_, other), proxying(f"http://127.0.0.1:{other}", plugins=views) as port:

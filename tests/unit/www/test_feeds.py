@@ -15,7 +15,7 @@ from tests.unit.www.clients import until
 
 
 class Listener:
-    """A feed with what it sent: key, message, number."""
+    """A feed that keeps its events: key, message, number."""
 
     def __init__(self, master: FakeMaster) -> None:
         self.got: list[tuple[str, Any, int]] = []
@@ -102,7 +102,7 @@ async def test_start_twice(master: FakeMaster) -> None:
 
 
 async def test_stop(master: FakeMaster) -> None:
-    """A path that is not followed any more sends nothing; one never followed is said so."""
+    """A path that is not followed any more sends nothing; ``stop`` of one that is not followed gives False."""
     listener = Listener(master)
     await listener.feed.start("builds/*/*")
     await listener.feed.start("done/*/*")
@@ -141,7 +141,7 @@ async def test_suspend_and_resume(master: FakeMaster) -> None:
 
 
 async def test_start_while_suspended(master: FakeMaster) -> None:
-    """What a sleeping client subscribes to is sent when it wakes, from the clock that it was told."""
+    """A client that subscribes while it is suspended gets the events when it resumes, from the clock of the answer."""
     listener = Listener(master)
     listener.feed.suspend()
     await listener.feed.start("builds/*/*")

@@ -1,4 +1,4 @@
-"""What a client can do to the server by bytes alone: rubbish, slowness, greed."""
+"""Attacks of a client by bytes alone: invalid requests, slowness, large amounts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEAD = b"Host: x\r\nConnection: close\r\n"
 
 
 class Echo:
-    """A handler that answers with what it got, and keeps it."""
+    """A handler that answers with the request, and keeps it."""
 
     def __init__(self) -> None:
         self.got: list[Request] = []
@@ -58,7 +58,7 @@ async def serving(handler: Any = None, description: str = "tcp:0:interface=127.0
 
 
 class Client(Protocol):
-    """A connection that keeps what it gets and can stop reading."""
+    """A connection that keeps the received bytes and can stop reading."""
 
     transport: tcp.Connection
 
@@ -124,7 +124,7 @@ BAD_REQUESTS = {
 
 @pytest.mark.parametrize("name", BAD_REQUESTS)
 async def test_rubbish(name: str) -> None:
-    """What is no proper request gets its status, reaches no handler, and ends the connection."""
+    """An invalid request gets its status, reaches no handler, and ends the connection."""
     sent, expected = BAD_REQUESTS[name]
     echo = Echo()
     with capturedLogs() as events:
@@ -163,14 +163,14 @@ async def test_pipelining() -> None:
 
 
 async def test_rubbish_behind_requests() -> None:
-    """What came before the rubbish is answered before it is refused."""
+    """Requests before the invalid bytes are answered before the refusal."""
     async with serving() as (_, port):
         reply = await raw(port, b"GET /1 HTTP/1.1\r\nHost: x\r\n\r\nGET /2 HTTP/1.1\r\nHost: x\r\n\r\nrubbish\r\n\r\n")
     assert re.findall(rb"HTTP/1.1 (\d+)", reply) == [b"200", b"200", b"400"]
 
 
 async def test_chunked_body() -> None:
-    """A body in chunks is put together; what follows it is the next request."""
+    """A body in chunks is put together; the bytes after it are the next request."""
     echo = Echo()
     async with serving(echo) as (_, port):
         chunks = b"5;x=y\r\nhello\r\n1\r\n!\r\n0\r\nTrailer: t\r\n\r\n"
@@ -182,7 +182,7 @@ async def test_chunked_body() -> None:
 
 
 async def test_expect_continue() -> None:
-    """A client that asks first is told to go on."""
+    """A client that sends ``Expect: 100-continue`` gets the status 100."""
     async with serving() as (_, port):
         one = await client(port)
         one.transport.write(b"POST /a HTTP/1.1\r\n" + HEAD + b"Expect: 100-continue\r\nContent-Length: 2\r\n\r\n")
@@ -321,7 +321,7 @@ async def test_idle_connections_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_clients_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What clients do not fetch is bounded for all together, and they are dropped in the end."""
+    """Unread answers have a limit for all clients together; beyond it clients are dropped."""
     monkeypatch.setattr(connections, "MAX_UNSENT_BYTES", 60_000_000)
     echo = Echo()
     echo.response = Response(200, (), b"x" * 30_000_000)
@@ -385,7 +385,7 @@ async def test_requests_wait_for_their_turn() -> None:
 
 
 async def test_a_client_that_leaves_ends_its_request() -> None:
-    """The handler's work is cancelled when nobody waits for it any more."""
+    """The handler's work is cancelled when its client is gone."""
     echo = Echo()
     cancelled: list[bool] = []
     echo.held = Deferred(lambda _: cancelled.append(True))
@@ -431,7 +431,7 @@ async def test_half_closed_client_gets_its_answer() -> None:
 
 
 async def test_stop_lets_answers_finish() -> None:
-    """When the server stops, what is being answered is answered; connections that wait for nothing end at once."""
+    """When the server stops, answers under way are finished; idle connections end at once."""
     echo = Echo()
     echo.held = Deferred()
     async with serving(echo) as (served, port):

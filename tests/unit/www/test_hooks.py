@@ -1,4 +1,4 @@
-"""Change hooks: what each sender's payloads become, and every way to be refused."""
+"""Change hooks: the changes of each sender's payloads, and every reason to refuse one."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_get_brings_nothing(master: FakeMaster, dialect: str) -> None:
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://ci.example:81", "https://ci.example"])
 async def test_forms_of_other_pages(master: FakeMaster, origin: str) -> None:
-    """A form on somebody's page is known by its origin too: browsers name its site only where the link is safe."""
+    """A form on another page is recognised by its origin, too: browsers send ``Sec-Fetch-Site`` on safe links only."""
     for dialect in ("base", "poller"):
         receiver = ChangeHooks(
             master.data,
@@ -158,7 +158,7 @@ async def test_replay(master: FakeMaster) -> None:
 
 @pytest.mark.parametrize("starts", [True, False])
 async def test_a_master_that_starts(master: FakeMaster, starts: bool) -> None:
-    """A delivery waits until the master knows what its configuration says of changes; not for ever."""
+    """A delivery waits until the master has loaded its configuration of changes, for a limited time."""
     clock, starting = Clock(), [True]
     receiver = ChangeHooks(
         master.data,
@@ -177,7 +177,7 @@ async def test_a_master_that_starts(master: FakeMaster, starts: bool) -> None:
 
 
 async def test_failed_delivery_may_come_again(master: FakeMaster) -> None:
-    """What could not be stored is not remembered: all or nothing."""
+    """A delivery that could not be stored counts as new: all or nothing."""
     bad = {**PUSH, "commits": [COMMIT, {**COMMIT, "id": "b" * 40}]}
     names: list[Any] = ["mine", 5] * 2
     receiver = hooks(master, {"github": {"codebase": lambda payload: names.pop(0)}})
@@ -243,7 +243,7 @@ SHA1 = signature(PUSH, "sha1")
     ],
 )
 async def test_github_refuses(master: FakeMaster, options: Any, headers: dict[str, str], answer: str) -> None:
-    """Who has no signature, or a wrong one, is told so and stores nothing."""
+    """A delivery without a signature, or with a wrong one, gets an error that says so, and stores nothing."""
     receiver = hooks(master, {"github": options})
     assert await deliver(receiver, "github", PUSH, **{"x_github_event": "push", **headers}) == (400, answer)
     assert await changes(master) == []
@@ -265,7 +265,7 @@ async def test_github_sha1(master: FakeMaster) -> None:
     "body", [b"", b"{", b"[]", b"null", b"{}", b'{"ref": 1}', b"[" * 100_000, b"\xff", b'{"ref": "refs/heads/x"}']
 )
 async def test_malformed(master: FakeMaster, dialect: str, body: bytes) -> None:
-    """A payload that is none is a 400 that says what is wrong."""
+    """An invalid payload is a 400 with the mistake."""
     receiver = hooks(master, {dialect: {}})
     headers = {"x_github_event": "push", "x_gitlab_event": "Push Hook", "x_gitea_event": "push"}
     headers["x_event_key"] = "repo:push"
@@ -334,7 +334,7 @@ async def test_gitlab_merge_request(master: FakeMaster, attributes: dict[str, st
 
 @pytest.mark.parametrize(("gone", "count"), [("source", 1), ("source_project_id", 1), ("last_commit", 0)])
 async def test_gitlab_merge_request_whose_source_is_gone(master: FakeMaster, gone: str, count: int) -> None:
-    """It is no mistake of GitLab's, which switches a hook off that is refused a few times."""
+    """The delivery is accepted: GitLab switches a hook off after a few refusals."""
     merge = {**MERGE, gone: None}
     receiver = hooks(master, {"gitlab": {}})
     for payload in (
@@ -490,7 +490,7 @@ NOBODIES: list[tuple[Any, str]] = [
 @pytest.mark.parametrize("dialect", ["github", "gitlab", "gitea"])
 @pytest.mark.parametrize(("author", "shown"), NOBODIES)
 async def test_author_without_address(master: FakeMaster, dialect: str, author: Any, shown: str) -> None:
-    """Who wrote a commit is the least that a build needs: nothing of the push gets lost for it."""
+    """A missing author, or one without address, is no reason to lose a push: a build does not need it."""
     commits = [{**COMMIT, "id": digit * 40} for digit in "123"]
     commits[1] = {**commits[1], "author": author, "committer": author}
     if dialect == "gitea":
@@ -540,7 +540,7 @@ async def test_texts_and_times_that_cannot_be_stored(master: FakeMaster, dialect
 
 @pytest.mark.parametrize("dialect", ["github", "gitea", "bitbucketcloud"])
 async def test_a_pull_request_of_nobody(master: FakeMaster, dialect: str) -> None:
-    """Who opened it may be gone, and when may be missing: there is something to build all the same."""
+    """The user who opened a pull request, and the time, may be missing: it is a change all the same."""
     opened: Any = PULL["pull_request"]
     payload: Any = {**PULL, "sender": None, "pull_request": {**opened, "user": None}}
     if dialect == "bitbucketcloud":
@@ -563,7 +563,7 @@ async def test_a_pull_request_of_nobody(master: FakeMaster, dialect: str) -> Non
     ],
 )
 async def test_other_events(master: FakeMaster, dialect: str, headers: dict[str, str]) -> None:
-    """Whatever else a forge tells has nothing to be built, and is no mistake of the forge."""
+    """Other events of a forge bring no change, and are no error."""
     payload = {"action": "created", "zen": "Keep it simple"}
     assert await deliver(hooks(master, {dialect: {}}), dialect, payload, **headers) == (200, "no change found")
 
@@ -629,7 +629,7 @@ async def test_a_branch_of_a_bitbucket_server_goes_back_and_forth(master: FakeMa
 
 
 async def test_a_push_of_several_branches(master: FakeMaster) -> None:
-    """Of a delivery that comes again only what has become news since is added."""
+    """A repeated delivery adds only the branches that have moved since."""
     main, dev = bitbucket_push("main", A, B), bitbucket_push("dev", A, B)
     both = {**main, "push": {"changes": [*main["push"]["changes"], *dev["push"]["changes"]]}}
     receiver = hooks(master, {"bitbucketcloud": {}})
@@ -679,7 +679,7 @@ async def test_base_refuses(master: FakeMaster, query: str, answer: str) -> None
 
 
 async def test_poller(master: FakeMaster) -> None:
-    """Pollers are told, by name or all, on the masters that run them; others are refused."""
+    """A delivery starts polls, by name or all, on the masters that run them; other pollers are refused."""
     ids = {name: await master.data.update.findChangeSourceId(name) for name in ("one", "two")}
     told: list[Any] = []
     await master.mq.startConsuming(lambda key, _: told.append(int(key[2])), ("control", "changesources", None, "poll"))
@@ -722,7 +722,7 @@ class Handler(GitHubEventHandler):
 
 
 async def test_github_class(master: FakeMaster) -> None:
-    """A class of one's own handles events in its way, and others than ours; signatures are checked before."""
+    """The user's class handles events in its own way, and further events; signatures are checked before."""
     receiver = hooks(master, {"github": {"class": Handler, "secret": SECRET, "skips": []}})
 
     async def send(event: str, payload: Any, **headers: str) -> tuple[int, str]:
@@ -758,7 +758,7 @@ class Custom:
 
 
 async def test_custom_class(master: FakeMaster) -> None:
-    """A class of one's own takes the requests of any dialect, one that nobody knows too."""
+    """The user's class takes the requests of any dialect, also of one with a new name."""
     www = check_dialects({"mine": {"custom_class": Custom, "branch": "b"}})
     receiver = hooks(master, www)
     assert await deliver(receiver, "mine", b"text", "a=1", x_who="joe") == (200, "1 change found")
@@ -768,7 +768,7 @@ async def test_custom_class(master: FakeMaster) -> None:
 
 
 async def test_a_plugins_dialect(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a package offers is known by its name; its options are its own."""
+    """The dialect of a package is found by its name; its options are not checked."""
 
     class Entry:
         def load(self) -> Any:
@@ -783,7 +783,7 @@ async def test_a_plugins_dialect(master: FakeMaster, monkeypatch: pytest.MonkeyP
 
 
 class Inherits(webhooks.base):  # type: ignore[misc, name-defined]
-    """Changes what ours makes."""
+    """Edits the changes of the class that it inherits from."""
 
     async def getChanges(self, request: Any) -> Any:
         found, kind = await super().getChanges(request)

@@ -1,4 +1,4 @@
-"""JSON from outside: what is read, and what would take too long."""
+"""JSON from outside: it is read, unless that would take too long."""
 
 from __future__ import annotations
 
@@ -42,6 +42,6 @@ def test_long_texts(value: Any) -> None:
 
 @pytest.mark.parametrize("text", [b'"' + b'\\"' * MANY, b'"' + b"\\n," * MANY, b"\\" * MANY, b"\xff", b"[" * MANY])
 def test_no_json(text: bytes) -> None:
-    """What is no JSON takes no longer to be refused."""
+    """Invalid JSON is refused as fast as valid JSON is read."""
     with pytest.raises((ValueError, RecursionError)):
         jsonbody.parse(text)

@@ -15,7 +15,7 @@ from tests.unit.www.fake_data import FakeData, make_data
 
 
 class Open:
-    """A gate that lets everybody do everything."""
+    """A gate that allows everything to all visitors."""
 
     async def check(self, visitor: Visitor, asked: AccessRequest) -> None:
         """Refuse nothing."""
@@ -89,7 +89,7 @@ async def test_errors(path: str, body: Any, status: int, code: int, message: Any
 
 
 async def test_content_type() -> None:
-    """What a form of another site could send is refused."""
+    """Content types that a form of another site can send are refused."""
     status, reply = await post(make_data(), "builds/3", call("stop"), "text/plain")
     assert (status, reply["error"]) == (
         400,
@@ -99,7 +99,7 @@ async def test_content_type() -> None:
 
 
 async def test_starting() -> None:
-    """What cannot be done yet is to be tried again: it is neither unknown nor wrong."""
+    """An action that is not possible yet gets an error that asks for another try, not "unknown" nor "invalid"."""
     request = Request("POST", "x", headers={"content-type": "application/json"}, body=json.dumps(call("stop")).encode())
     starting = [True]
     rpc = JsonRpc(make_data(), Open(), lambda: starting[0])
@@ -112,7 +112,7 @@ async def test_starting() -> None:
 @pytest.mark.parametrize("where", ["value", "name", "deep"])
 @pytest.mark.parametrize(("text", "why"), [("a\0", "NUL"), ("a\ud800", "surrogate")])
 async def test_no_text(where: str, text: str, why: str) -> None:
-    """What no database stores as text is refused, wherever it stands."""
+    """Text that no database stores is refused in every place."""
     values: dict[str, Any] = {"value": text, "name": {text: 1}, "deep": [{"a": ["b", {"c": text}]}]}
     status, reply = await post(make_data(), "builds/3", call("stop", reason=values[where]))
     assert (status, reply["error"]["code"]) == (400, -32602)
@@ -120,7 +120,7 @@ async def test_no_text(where: str, text: str, why: str) -> None:
 
 
 async def test_internal() -> None:
-    """An unforeseen error is told without its text."""
+    """The answer to an unforeseen error does not have its text."""
     data = make_data()
     data.broken = ZeroDivisionError("secret")
     assert await post(data, "builds/3", call("stop")) == (

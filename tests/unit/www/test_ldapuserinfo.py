@@ -1,4 +1,4 @@
-"""What a directory server knows of users, asked of one in memory."""
+"""Users of a directory server, which is in memory here."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 
 async def test_users(directory: list[Any]) -> None:
-    """A user has a full name, an address, groups and what else is asked for; the connection is closed."""
+    """A user has a full name, an address, groups and the configured attributes; the connection is closed."""
     info = util.LdapUserInfo(**ARGUMENTS, **GROUPS, accountExtraFields=["title", "room"])
     joe = await info.getUserInfo("joe")
     assert joe == {"full_name": "Joe", "email": "joe@x.org", "groups": ["devs"], "title": "Dr.", "room": None}
@@ -67,12 +67,12 @@ async def test_users(directory: list[Any]) -> None:
 
 @pytest.mark.parametrize("name", ["nobody", "*", "joe)(uid=*", "joe\0", "*)(|(uid=ann)"])
 async def test_names_are_no_filters(name: str) -> None:
-    """What somebody gives as his name is a name: of others nothing is told."""
+    """A login name is never a filter: it finds no other user."""
     assert await util.LdapUserInfo(**ARGUMENTS, **GROUPS).getUserInfo(name) == {}
 
 
 async def test_login(master: FakeMaster) -> None:
-    """Whoever logs in has what the directory says, and the same object gives the pictures."""
+    """A user who logs in has the directory's attributes, and the same object gives the pictures."""
     info = util.LdapUserInfo(*ARGUMENTS.values(), **GROUPS, **AVATARS)
     auth = util.UserPasswordAuth({"joe": "pw"}, userInfoProvider=info)
     async with serving(master, auth=auth, avatar_methods=[info]) as client:
@@ -128,14 +128,14 @@ async def test_a_secret_password(master: FakeMaster, directory: list[Any], alone
     ],
 )
 def test_mistakes(change: dict[str, Any], message: str) -> None:
-    """A mistake names class, argument and value, and says what is allowed."""
+    """A mistake names class, argument, value and the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         util.LdapUserInfo(**{**ARGUMENTS, **change})
     assert caught.value.errors[0].startswith(message)
 
 
 def test_without_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without ldap3 it is a mistake of the configuration that says what to install."""
+    """Without ldap3 it is a mistake of the configuration that names the package to install."""
     monkeypatch.setattr(ldapuserinfo, "ldap3", None)
     with pytest.raises(ConfigErrors, match=r"pip install 'tenfold\[ldap\]'"):
         util.LdapUserInfo(**ARGUMENTS)

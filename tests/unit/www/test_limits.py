@@ -1,4 +1,4 @@
-"""What clients that follow events may take: paths, and the time that replays cost."""
+"""Limits of clients that follow events: paths, and the time of replays."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_long_paths(master: FakeMaster, path: str) -> None:
 
 
 async def test_many_paths(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client follows so many, all clients together so many; each that is given up makes room."""
+    """There is a limit for each client, and one for all together; a path that is given up makes room."""
     monkeypatch.setattr(limits, "MAX_PATHS", 3)
     monkeypatch.setattr(limits, "MAX_ALL_PATHS", 5)
     async with serving(master) as (server, port):
@@ -173,7 +173,7 @@ def test_who_asks_again_and_again_waits() -> None:
 
 
 def test_addresses_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is remembered of them is bounded."""
+    """The number of stored addresses has a limit."""
     monkeypatch.setattr(limits, "MAX_ADDRESSES", 10)
     replays = Replays()
     for number in range(100):

@@ -20,7 +20,7 @@ async def get(master: Any) -> Any:
 
 
 async def test_locks(master: Any) -> None:
-    """Who holds which lock, and who waits, in order, as it is now."""
+    """The present holders and the queue of each lock, in order."""
     assert await get(master) == {"locks": [], "meta": {"total": 0}}
     locks = Locks()
     master.data.locks = locks.described

@@ -111,7 +111,7 @@ async def a_form(master: FakeMaster) -> int:
 
 
 async def test_login_and_logout(master: FakeMaster) -> None:
-    """A right password begins a session that the page knows of; logout ends it on the server."""
+    """A right password begins a session, which the page shows; logout ends it on the server."""
     async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
         status, headers, _ = await client.ask("GET", "/auth/login")
         assert (status, headers["www-authenticate"]) == (401, 'Basic realm="buildbot", charset="UTF-8"')
@@ -147,7 +147,7 @@ async def login_from(client: Client, address: str, name: str, password: str) -> 
 
 
 async def test_many_guesses_do_not_keep_others_out(master: FakeMaster) -> None:
-    """Whoever sends many passwords has few places; a right one from elsewhere is looked at next."""
+    """An address that sends many passwords has few places in the queue; a right one from elsewhere is checked next."""
     auth = SlowAuth()
     async with serving(master, auth=auth) as client:
         guesses = [ensureDeferred(login_from(client, "192.0.2.1", "joe", f"g{number}")) for number in range(12)]
@@ -217,7 +217,7 @@ async def test_cookie(master: FakeMaster) -> None:
 
 
 async def test_made_up_cookies(master: FakeMaster) -> None:
-    """Tokens that were never given, altered or of another session's signature are nobody's."""
+    """Tokens that were invented, altered or have another session's signature are of no session."""
     async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
         await client.login("joe", "pw")
         name, value = next(iter(client.cookies.items()))
@@ -231,7 +231,7 @@ async def test_made_up_cookies(master: FakeMaster) -> None:
 
 
 async def test_sessions_survive_and_are_shared(master: FakeMaster) -> None:
-    """Another server of the installation, or the same after a restart, knows the session, and its end."""
+    """Another server of the installation, or the same after a restart, accepts the session until its end."""
     auth = util.UserPasswordAuth(USERS)
     async with serving(master, auth=auth) as one, serving(master, auth=auth) as two:
         await one.login("joe", "pw")
@@ -243,7 +243,7 @@ async def test_sessions_survive_and_are_shared(master: FakeMaster) -> None:
 
 
 async def test_sessions_of_another_configuration(master: FakeMaster) -> None:
-    """Whoever is taken out of the configuration is out at once; another way to log in begins with no sessions."""
+    """A user removed from the configuration is logged out at once; a new way to log in begins with no sessions."""
     async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
         await client.login("joe", "pw")
         for auth in (util.UserPasswordAuth({"ann": "pw2"}), util.NoAuth(), util.UsersAuth(), util.RemoteUserAuth()):
@@ -264,7 +264,9 @@ async def test_expiry(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 async def test_control_needs_a_login(master: FakeMaster) -> None:
-    """With a login configured, anonymous visitors may read and not control; who acts is the session's user."""
+    """With a login configured, anonymous visitors may read and not control; a control action has the name of the
+    session's user.
+    """
     await a_farm(master)
     told: list[Any] = []
 
@@ -296,7 +298,7 @@ async def test_control_needs_a_login(master: FakeMaster) -> None:
     ],
 )
 async def test_anonymous(master: FakeMaster, auth: Any, port: str, allowed: bool) -> None:
-    """Without a login only this machine is trusted, or everybody if the configuration says so."""
+    """Without a login only this machine may control, or all visitors if the configuration says so."""
     await a_farm(master)
     async with serving(master, auth=auth, port=port) as client:
         assert (await client.call("builds/1", "stop"))[0] == (200 if allowed else 403)
@@ -377,7 +379,7 @@ async def test_nothing_around_rules(master: FakeMaster, path: str) -> None:
     ],
 )
 async def test_builds_of_branches_and_projects(master: FakeMaster, rule: Any, refused: set[str]) -> None:
-    """Builds can be shown by what they build, each of their source stamps; lists may hold any."""
+    """Rules allow reading builds by branch and project of each source stamp; a list may hold any build."""
     farm = Farm(master)
     assert await master.data.update.findBuilderId("open") == 1
     await farm.configure({"open": [], "secret": []}, ["w1"])
@@ -407,7 +409,7 @@ async def test_builds_of_branches_and_projects(master: FakeMaster, rule: Any, re
 
 
 async def test_only_some_are_shown(master: FakeMaster) -> None:
-    """Who may see a branch may not see a build of it and of another one."""
+    """A user who may see one branch may not see a build of this and another branch."""
     farm = Farm(master)
     await farm.configure({"open": []}, ["w1"])
     for branches in (["main"], ["main", "hidden"]):
@@ -485,7 +487,7 @@ RULES = [
 
 
 async def test_rules(master: FakeMaster) -> None:
-    """The first rule that fits decides; one without defaultDeny passes on; owners have roles for what is theirs."""
+    """The first rule that fits decides; one without defaultDeny passes on; owners have roles for their own builds."""
     secret = await a_farm(master)
     roles = [ROLES, util.RolesFromOwner(role="owner"), util.RolesFromGroups(groupPrefix="g-")]
 
@@ -525,7 +527,7 @@ AUTHZ = {
 
 @pytest.mark.parametrize("name", AUTHZ)
 async def test_pages_know_what_is_allowed(master: FakeMaster, name: str) -> None:
-    """What the configuration says about each action is what becomes of it, for each builder and each user."""
+    """The rights in ``/config`` are the server's decisions for each action, builder and user."""
     await a_farm(master)
     await a_form(master)
     authz = AUTHZ[name]
@@ -565,7 +567,7 @@ async def test_pages_know_what_is_allowed(master: FakeMaster, name: str) -> None
     ],
 )
 def test_roles(matcher: Any, user: Any, roles: list[str]) -> None:
-    """What gives which roles."""
+    """Each role matcher gives its roles."""
     assert list(matcher.getRolesFromUser(user)) == roles
 
 
@@ -584,7 +586,9 @@ def test_strings(matcher: Any, pattern: str, fits: bool) -> None:
 
 
 async def test_remote_user(master: FakeMaster) -> None:
-    """A proxy's header says who it is, at every request; without it one is nobody, and there is no other login."""
+    """A proxy's header names the user at every request; a request without it is anonymous, and there is no other
+    login.
+    """
 
     class Provider(util.UserInfoProviderBase):  # type: ignore[misc, name-defined]
         async def getUserInfo(self, username: str) -> Any:
@@ -639,7 +643,7 @@ async def test_users_of_the_database(master: FakeMaster) -> None:
 
 
 async def test_custom(master: FakeMaster) -> None:
-    """Somebody's own check of passwords; only True lets in."""
+    """A subclass checks passwords; only True lets a user in."""
 
     class Own(util.CustomAuth):  # type: ignore[misc, name-defined]
         def check_credentials(self, username: str, password: str) -> Any:
@@ -651,7 +655,7 @@ async def test_custom(master: FakeMaster) -> None:
 
 
 async def test_reconfigured_rules_count_at_once(master: FakeMaster) -> None:
-    """New rules about reading close what is open, so that everybody is asked again."""
+    """New rules about reading close open streams, so that each client is checked again."""
     auth = util.UserPasswordAuth(USERS)
     async with serving(master, auth=auth) as client:
         socket = await client.socket()
@@ -662,7 +666,7 @@ async def test_reconfigured_rules_count_at_once(master: FakeMaster) -> None:
 
 
 async def test_passwords_stay_out_of_the_log(master: FakeMaster) -> None:
-    """A failed login says whose, not with what."""
+    """The log of a failed login has the name, not the password."""
     with capturedLogs() as events:
         async with serving(master, auth=util.UserPasswordAuth(USERS)) as client:
             await client.login("joe", "hunter2")

@@ -44,7 +44,9 @@ async def test_search(master: Any) -> None:
 
 
 async def test_takes_a_bounded_time(master: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What takes too long is cut; the next request goes on where this one ended, and every request gets further."""
+    """A search that takes too long is cut. The next request goes on where this one ended, and every request makes
+    progress.
+    """
     monkeypatch.setattr(logsearch, "SECONDS", 0)
     monkeypatch.setattr(logs, "DOWNLOAD_CHUNKS", 1)
     running = await run_build(master, lines=LINES)
@@ -57,7 +59,7 @@ async def test_takes_a_bounded_time(master: Any, monkeypatch: pytest.MonkeyPatch
 
 
 async def test_shows_the_middle_of_long_lines(master: Any) -> None:
-    """A line of a megabyte is told in part."""
+    """Of a line of a megabyte the answer has a part."""
     running = await run_build(master, lines=f"o{'x' * 1_000_000}needle{'ü' * 500_000}\n")
     _, found = await get(master, f"logs/{running.logid}/search?text=needle")
     (match,) = found["logmatches"]
@@ -82,6 +84,6 @@ async def test_shows_the_middle_of_long_lines(master: Any) -> None:
     ],
 )
 async def test_refused(master: Any, url: str, status: int, said: str) -> None:
-    """What is missing, wrong or unknown is named."""
+    """The error names the missing, wrong or unknown parameter."""
     running = await run_build(master, lines="oa\n")
     assert await get(master, url.format(running.logid)) == (status, {"error": said})

@@ -1,4 +1,4 @@
-"""Login by an account elsewhere, against a provider that checks what it is sent."""
+"""Login by an account elsewhere, with a provider that checks its requests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALLBACK = "http://localhost:1/auth/login"
 
 
 class Provider(resource.Resource):
-    """Gives out codes, tokens and what it knows about the user; refuses what the standards have it refuse."""
+    """Gives codes, tokens and data of the user; refuses requests as the standards demand."""
 
     isLeaf = True
 
@@ -52,7 +52,7 @@ class Provider(resource.Resource):
         return json.dumps({"access_token": "the token", "token_type": "bearer"} if right else {"error": "no"}).encode()
 
     def render_GET(self, request: Any) -> bytes:
-        """What is known, for the token."""
+        """The user's data, for the token."""
         path = request.uri.decode()
         self.asked.append(path)
         if request.getHeader("authorization") != "Bearer the token" or path not in self.answers:
@@ -150,7 +150,7 @@ async def test_login(master: FakeMaster, name: str, answers: Any, groups: Any) -
 
 
 async def test_a_provider_of_ones_own(master: FakeMaster) -> None:
-    """A subclass says what it asks the provider, in a thread, as it does in Buildbot."""
+    """A subclass asks the provider in a thread, as it does in Buildbot."""
 
     class OurAuth(util.OAuth2Auth):  # type: ignore[misc, name-defined]
         name = "Ours"
@@ -174,13 +174,13 @@ async def test_a_provider_of_ones_own(master: FakeMaster) -> None:
 
 
 class Kept:
-    """A secret that the master knows."""
+    """A secret of the master."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def getRenderingFor(self, props: Any) -> str:
-        """Nobody asks the secret itself here."""
+        """It must not be called."""
         raise AssertionError(self.name)
 
 
@@ -215,7 +215,7 @@ async def test_state(master: FakeMaster) -> None:
 
 
 async def test_stolen_code(master: FakeMaster) -> None:
-    """A code that was given to somebody else's login is refused by the provider: its verifier is another."""
+    """The provider refuses a code of another user's login: its verifier is another one."""
     async with providing() as (provider, url), serving(master, auth=made("GitLab", url)) as client:
         provider.answers = GITLAB
         first = provider.consent(await begin(client))
@@ -238,7 +238,7 @@ async def test_stolen_code(master: FakeMaster) -> None:
     ],
 )
 async def test_provider_fails(master: FakeMaster, answers: Any, status: int) -> None:
-    """A provider that does not answer as expected: no user is logged in, and the visitor is told."""
+    """A provider that does not answer as expected: no user is logged in, and the visitor gets an error."""
     async with providing() as (provider, url), serving(master, auth=made("GitLab", url)) as client:
         provider.answers = answers
         got, _, text = await client.ask("GET", provider.consent(await begin(client)))
@@ -247,7 +247,7 @@ async def test_provider_fails(master: FakeMaster, answers: Any, status: int) -> 
 
 
 async def test_refused(master: FakeMaster) -> None:
-    """Whoever says no at the provider is told so."""
+    """A user who refuses at the provider gets an error that says so."""
     async with providing() as (_, url), serving(master, auth=made("GitLab", url)) as client:
         state = parse_qs(urlsplit(await begin(client)).query)["state"][0]
         status, _, text = await client.ask("GET", f"/auth/login?error=access_denied&state={state}")

@@ -57,7 +57,7 @@ def test_every_path(master: FakeMaster, described: dict[str, Any]) -> None:
 
 
 def test_every_field(described: dict[str, Any]) -> None:
-    """Every noun's schema has its attributes, each with its meaning, and what ``expand`` may add."""
+    """Every noun's schema has its attributes, each with its meaning, and those that ``expand`` may add."""
     for resource in RESOURCES:
         schema = described["components"]["schemas"][resource.name]
         assert set(resource.fields) <= set(schema["properties"])
@@ -94,7 +94,7 @@ def test_actions(described: dict[str, Any]) -> None:
 
 
 async def test_serving(master: FakeMaster) -> None:
-    """It is made once, names the server's own URL, and is told to be the same by its validator."""
+    """It is made once, names the server's own URL, and has a validator for conditional requests."""
     openapi = OpenApi(master.data, SETTINGS)
     response = openapi.handle(Request("GET", "/api/v2/openapi.json"))
     assert (response.status, response.header("content-type")) == (200, "application/json")

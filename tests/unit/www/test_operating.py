@@ -47,7 +47,7 @@ async def test_metrics_are_documented(master: FakeMaster) -> None:
 
 
 async def test_what_is_counted(master: FakeMaster) -> None:
-    """Requests are told apart by what they ask for and their status, whatever clients make up."""
+    """Requests are counted by class of the path and by status, also those to invented paths."""
     await a_build(master)
     async with serving(master) as (_, port):
         for path in ("/api/v2/builds", "/api/v2/nothing", "/made/up", "/%zz"):
@@ -89,7 +89,7 @@ async def test_who_did_not_wait() -> None:
 
 
 async def test_counts_of_two_masters(master: FakeMaster) -> None:
-    """What one server counts is not in another's metrics, and what ends is counted no more."""
+    """A server's metrics do not count another server's events, and an ended connection is not counted as open."""
     async with serving(master) as (_, port):
         await raw(port, request("GET", "/config"))
         async with serving(master):
@@ -99,7 +99,7 @@ async def test_counts_of_two_masters(master: FakeMaster) -> None:
 
 
 async def test_who_may_read(master: FakeMaster) -> None:
-    """Metrics follow the rules of reading; probes are for everybody."""
+    """Metrics follow the rules of reading; probes are open to all."""
     rules = Authz(allowRules=[endpointmatchers.AnyEndpointMatcher(role="admins")])
     async with serving(master, authz=rules) as (_, port):
         assert parse(await raw(port, request("GET", "/metrics")))[0] == 403
@@ -142,7 +142,7 @@ async def test_old_schema(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -
 
 
 async def test_broken_database(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the database says is wrong stays inside."""
+    """The database's error message is not in the answer."""
 
     async def fails() -> int:
         raise OSError("password authentication failed for user root")
@@ -152,8 +152,8 @@ async def test_broken_database(master: FakeMaster, monkeypatch: pytest.MonkeyPat
 
 
 async def test_full_disk(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that could not be written the last time, until something is written again; where it lies nobody is
-    told.
+    """After a failed write the master is not ready until a write succeeds; the answer does not have the database's
+    path.
     """
     monkeypatch.setattr(master.db.pool.groups, "unwritable", "the disk of the database /srv/x is full")
     assert await not_ready(master) == "the database cannot be written"
@@ -163,7 +163,7 @@ async def test_full_disk(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) ->
 
 
 async def test_silent_database(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A database that does not answer is waited for a moment, by all who ask together."""
+    """The answer comes after a moment also if the database does not answer; all requests wait for the same look."""
     asked: list[Deferred[bool]] = []
 
     def is_current() -> Deferred[bool]:
@@ -182,7 +182,7 @@ async def test_silent_database(master: FakeMaster, monkeypatch: pytest.MonkeyPat
 
 
 async def test_events_that_wait(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A master that does not deliver what is in the log is not ready, however well it answers."""
+    """A master that does not deliver the events of the log is not ready, also if it answers."""
     master.mq.tail.stop()
     await master.data.update.addChange()
     monkeypatch.setattr(master.db.pool.groups.clock, "now", lambda now=time.time: int(now()) + 60)

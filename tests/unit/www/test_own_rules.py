@@ -42,7 +42,7 @@ class OnlyOpen(EndpointMatcherBase):
 
 
 async def allowed(authz: Authz, master: FakeMaster, visitor: Visitor, path: str, action: str = "stop") -> str:
-    """What a visitor is told; "yes" if he may."""
+    """The refusal of a visitor, or "yes"."""
     authz.attach(master, False)
     try:
         await authz.check(visitor, AccessRequest(tuple(path.split("/")), action), master.data)
@@ -54,7 +54,7 @@ async def allowed(authz: Authz, master: FakeMaster, visitor: Visitor, path: str,
 
 @pytest.mark.parametrize("path", ["builds/1", "builders/open/builds/1", "builders/1/builds/1"])
 async def test_method_of_an_endpoint(master: FakeMaster, path: str) -> None:
-    """A method with an endpoint's name is asked about that endpoint, by whatever path; others are not its business."""
+    """A method with an endpoint's name is asked about that endpoint only, by each of its paths."""
     secret = await a_farm(master)
     authz = util.Authz([OnlyOpen("op*", role="insiders"), util.AnyControlEndpointMatcher(role="anyone")], [ROLES])
     assert await allowed(authz, master, JOE, path) == "you need to have role 'insiders'"
@@ -64,7 +64,7 @@ async def test_method_of_an_endpoint(master: FakeMaster, path: str) -> None:
 
 
 async def test_owner_of_a_match(master: FakeMaster) -> None:
-    """Who has forced what a match is about has the role of owners."""
+    """The user who forced the build of a match has the role of owners."""
     await a_farm(master)
     authz = util.Authz([OnlyOpen("*", role="owner")], [util.RolesFromOwner(role="owner")])
     assert await allowed(authz, master, JOE, "builds/1") == "yes"
@@ -78,7 +78,9 @@ async def test_owner_of_a_match(master: FakeMaster) -> None:
     "found", [lambda match: match, succeed, lambda match: later(match)], ids=["value", "Deferred", "coroutine"]
 )
 async def test_match(master: FakeMaster, found: Callable[[Any], Any]) -> None:
-    """``match`` is asked about each request, with its path, action and arguments, and answers in whatever way."""
+    """``match`` is asked about each request, with its path, action and arguments, and may answer directly, by a
+    Deferred or as a coroutine.
+    """
     asked = []
 
     class Mine(EndpointMatcherBase):
@@ -121,7 +123,7 @@ async def test_a_rule_made_narrower(master: FakeMaster) -> None:
 
 
 async def test_own_roles(master: FakeMaster) -> None:
-    """A role matcher knows the master, and may take its time; one of owners gets the owner."""
+    """A role matcher has the master, and may be a coroutine; one of owners gets the owner."""
 
     class FromMaster(RolesFromBase):
         async def getRolesFromUser(self, userDetails: Any) -> Any:  # type: ignore[override]
@@ -166,7 +168,7 @@ async def test_own_decision(master: FakeMaster) -> None:
 
 
 async def test_a_page_offers_what_only_the_server_can_tell(master: FakeMaster) -> None:
-    """Of what a rule of one's own will say the page knows nothing: it offers the button, and the server decides."""
+    """The page cannot know the answer of the user's own rule: it offers the button, and the server decides."""
     await a_farm(master)
     rules = [OnlyOpen("open", role="insiders"), util.RebuildBuildEndpointMatcher(role="insiders")]
     rights = await util.Authz(rules, [ROLES]).rights(JOE, master.data)
@@ -213,7 +215,7 @@ def test_names_of_endpoints(master: FakeMaster) -> None:
     ],
 )
 def test_mistakes(make: Callable[[], Any], message: str) -> None:
-    """A mistake names class, argument and value, and says what is allowed."""
+    """A mistake names class, argument, value and the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert caught.value.errors[0].startswith(message)

@@ -1,4 +1,4 @@
-"""What browsers load first: both pages, their configuration, views."""
+"""The first files of browsers: both pages, their configuration, views."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def packages() -> None:
 
 
 async def test_index(master: FakeMaster) -> None:
-    """The index has the configuration, which cannot end its script, and the colours that the page knows."""
+    """The index has the configuration, which cannot end its script, and the page's colours."""
     theme = {"bb-sidebar-title-text-color": "#123456", "other": "red", "bb-sidebar-header-text-color": "red}</style>"}
     given = {"Home.max_recent_builds": 1, "Changes.changesFetchLimit": 7, "x": "</script><script>alert(1)"}
     www = {"ui": "buildbot-www", "plugins": VIEWS, "theme": theme, "ui_default_config": given}
@@ -61,6 +61,6 @@ async def test_files(master: FakeMaster) -> None:
 
 
 async def test_own_page_is_the_default(master: FakeMaster) -> None:
-    """Without a choice it is our own page, whatever views an existing configuration names."""
+    """Without ``ui`` it is our own page, also if an existing configuration names views."""
     async with serving(master, plugins={**VIEWS, "nope": {}}) as client:
         assert b'id="app"' in (await client.ask("GET", "/"))[2]

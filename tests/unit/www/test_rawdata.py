@@ -47,7 +47,7 @@ async def test_download(master: Any) -> None:
     ],
 )
 async def test_refused(master: Any, url: str, status: int, said: str) -> None:
-    """What is not there and what cannot be asked is said."""
+    """The answer names missing data and invalid questions."""
     buildid, _ = await add_build(master)
     await master.data.update.setBuildData(buildid, "n", VALUE, "test")
     response = await get(master, url)
@@ -56,7 +56,7 @@ async def test_refused(master: Any, url: str, status: int, said: str) -> None:
 
 
 async def test_list(master: Any) -> None:
-    """The list tells the length and never the bytes."""
+    """The list has the length and never the bytes."""
     buildid, _ = await add_build(master)
     await master.data.update.setBuildData(buildid, "n", VALUE, "test")
     response = await get(master, f"builds/{buildid}/data")

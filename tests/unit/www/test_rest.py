@@ -137,7 +137,7 @@ async def test_lists_are_compared_by_elements() -> None:
     ],
 )
 async def test_errors(url: str, status: int, message: str) -> None:
-    """Every error is JSON text under a plain type and names what was wrong."""
+    """Every error is JSON text under a plain type and names the mistake."""
     response = await get(make_data(), url, accept="application/json")
     assert response.status == status
     assert response.header("content-type") == "text/plain; charset=utf-8"
@@ -151,7 +151,7 @@ async def test_too_many_parameters() -> None:
 
 
 async def test_internal_errors_stay_inside() -> None:
-    """An unforeseen error is told without its text."""
+    """The answer to an unforeseen error does not have its text."""
     data = make_data()
     data.broken = ZeroDivisionError("secret")
     response = await get(data, "builds")
@@ -231,7 +231,7 @@ async def test_kept_answers_are_bounded() -> None:
 
 
 async def test_errors_are_not_kept() -> None:
-    """What was not found may be there a moment later."""
+    """The answer "not found" is not kept: the object may be there a moment later."""
     data = make_data()
     rest = api(data)
     for count in (1, 2):
@@ -315,7 +315,7 @@ async def test_raw_compressed(coding: str) -> None:
 
 
 async def test_raw_ranges() -> None:
-    """Any range of bytes of a complete log is what stands there in the whole."""
+    """Any range of bytes of a complete log equals this part of the whole."""
     data = make_data()
     data.part_lines = 7
     data.write(9, "".join(f"o{'ü' * (number % 5)}{number}\n" for number in range(100)))

@@ -1,4 +1,4 @@
-"""The server on a real socket: what only the carrier can get wrong."""
+"""The server on a real socket: faults that only the transport can have."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def get(port: int, path: str, **headers: str) -> tuple[int, dict[str, str]
     ],
 )
 async def test_host(master: FakeMaster, host: str, known: bool) -> None:
-    """Under a name that is not this server's nothing can be read: a page could have its own name point here."""
+    """Requests under another host name are refused: another page's name could be made to point here."""
     server = WwwServer(master, {"port": 0, "allowed_hosts": ["*.Example.net"]}, "https://ci.example.org/")
     await server.start()
     try:
@@ -150,7 +150,7 @@ async def test_every_collection(master: FakeMaster) -> None:
 
 
 async def test_links_are_for_python(master: FakeMaster) -> None:
-    """Links are no attributes of replies, unless ``expand`` puts what they point to in their place."""
+    """Links are no attributes of replies, unless ``expand`` replaces them by their targets."""
     await a_build(master)
     async with serving(master) as (_, port):
         _, _, body = await get(port, "/api/v2/builds/1")
@@ -215,7 +215,7 @@ async def test_actions(master: FakeMaster) -> None:
 
 
 async def test_cors(master: FakeMaster) -> None:
-    """Allowed origins are told so, and may ask before they call."""
+    """Allowed origins get the CORS headers, also for preflight requests."""
     async with serving(master, allowed_origins=["https://*.example"]) as (_, port):
         good = {"Origin": "https://Dash.example", "Access_Control_Request_Method": "POST"}
         status, headers, _ = parse(await raw(port, request("OPTIONS", "/api/v2/builds", **good)))
@@ -260,7 +260,7 @@ async def test_statuses(master: FakeMaster, method: str, path: str, status: int)
 
 
 async def test_config(master: FakeMaster) -> None:
-    """The configuration object tells the page what it needs and keeps secrets."""
+    """The configuration object has the page's settings and no secrets."""
     secrets = {"auth": UserPasswordAuth({"joe": "pw-1"}), "change_hook_dialects": {"github": {"secret": "pw-2"}}}
     async with serving(master, plugins={"grid_view": {}}, **secrets) as (_, port):
         text = parse(await raw(port, request("GET", "/config")))[2]
@@ -371,7 +371,7 @@ async def test_ws_events(master: FakeMaster) -> None:
 
 
 async def test_ws_bookmarks(master: FakeMaster) -> None:
-    """An idle client that uses ``since`` is told how far the clock is; others are not."""
+    """An idle client that uses ``since`` gets the clock from time to time; others do not."""
     async with serving(master) as (server, port):
         modern, old = await connect(port), await connect(port)
         await modern.ask(cmd="startConsuming", path="builds/*/*", since=await clock(master), _id=1)
@@ -476,7 +476,7 @@ async def test_events_are_framed_once(master: FakeMaster, monkeypatch: pytest.Mo
 
 
 async def test_ws_events_of_any_size(master: FakeMaster) -> None:
-    """A frame says how long it is in one of three ways; a client gets what was announced in each of them."""
+    """A frame has its length in one of three forms; a client gets events in each of them."""
     async with serving(master) as (_, port):
         client = await connect(port)
         await client.ask(cmd="startConsuming", path="builds/*/*", _id=1)
@@ -503,8 +503,8 @@ async def test_sse(master: FakeMaster) -> None:
 
 
 async def test_named_paths(master: FakeMaster) -> None:
-    """A WebSocket and a stream follow what is at any path of the API, by names and numbers too, with and without the
-    wildcards of existing clients; each event comes under its own routing key.
+    """A WebSocket and a stream follow any path of the API, by names and numbers, too, with and without the wildcards
+    of existing clients; each event comes under its own routing key.
     """
     update = master.data.update
     _, brids = await update.addBuildset(sourcestamps=[{}], builderNames=["b1", "b2"])
@@ -637,7 +637,7 @@ def _masked(opcode: int, payload: bytes, size: int | None = None) -> bytes:
     ids=["reserved bits", "no mask", "unknown opcode", "no text", "too long", "too many"],
 )
 async def test_ws_says_why(master: FakeMaster, monkeypatch: pytest.MonkeyPatch, wrong: bytes, code: int) -> None:
-    """What ends the connection is named by the code of a close frame, and then it ends."""
+    """The code of a close frame names the reason, and then the connection ends."""
     monkeypatch.setattr(ws, "MAX_WAITING_FRAMES", 50)
     if code == 1008:
         never: Deferred[None] = Deferred()
@@ -657,7 +657,9 @@ def _short(head: int, payload: bytes) -> bytes:
 
 
 async def test_ws_message_in_pieces(master: FakeMaster) -> None:
-    """A message may come in several frames, with a ping between them; who closes is answered, and then it ends."""
+    """A message may come in several frames, with a ping between them; a close frame is answered, and then the
+    connection ends.
+    """
     async with serving(master) as (_, port):
         pieces = [_short(0x01, b'{"cmd":"p'), _short(0x89, b"hi"), _short(0x00, b'ing","_id":1'), _short(0x80, b"}")]
         head, _, frames = (await raw(port, HANDSHAKE + b"".join(pieces), b"}")).partition(b"\r\n\r\n")
@@ -677,7 +679,7 @@ async def test_ws_endless_message(master: FakeMaster) -> None:
 
 
 async def test_ws_silent_clients_are_dropped(master: FakeMaster) -> None:
-    """Who does not answer a ping is gone; who does stays."""
+    """A client that does not answer a ping is dropped; one that does stays."""
     async with serving(master) as (server, port):
         client = await connect(port)
         silent = ensureDeferred(raw(port, HANDSHAKE))
@@ -696,7 +698,7 @@ async def test_ws_silent_clients_are_dropped(master: FakeMaster) -> None:
     [(b"Sec-WebSocket-Version: 13", 400), (b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==", 400), (b"GET /ws", 405)],
 )
 async def test_ws_bad_handshakes(master: FakeMaster, wrong: bytes, status: int) -> None:
-    """A handshake that is none is refused."""
+    """An invalid handshake is refused."""
     async with serving(master) as (_, port):
         sent = HANDSHAKE.replace(wrong, b"POST /ws" if status == 405 else b"X-Other: y")
         assert int((await raw(port, sent)).split()[1]) == status
@@ -729,7 +731,7 @@ async def test_ws_flood(master: FakeMaster) -> None:
 
 @pytest.mark.parametrize("since", ["9" * 21, "9" * 5000])
 async def test_since_is_no_number_of_any_length(master: FakeMaster, since: str) -> None:
-    """A ``since`` with more digits than any clock has is refused by SSE and WebSocket, whatever Python makes of it."""
+    """A ``since`` with more digits than any clock has is refused by SSE and WebSocket."""
     async with serving(master) as (_, port):
         status, _, text = parse(await raw(port, request("GET", f"/sse/listen/builds/*/*?since={since}")))
         assert (status, text) == (400, f"invalid since '{since[:20]}'".encode())
@@ -756,7 +758,7 @@ async def test_ws_failed_while_a_command_runs(master: FakeMaster) -> None:
 
 
 async def test_callbacks(master: FakeMaster) -> None:
-    """Services call parts of the master by POST, under whatever name they know it; the part says the status."""
+    """Services call parts of the master by POST, under any host name; the part gives the status."""
     heard: list[Any] = []
 
     async def called(headers: Mapping[str, str], body: bytes) -> int:
