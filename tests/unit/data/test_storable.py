@@ -1,4 +1,4 @@
-"""What of a change that a repository tells cannot be stored."""
+"""Parts of a repository's change that cannot be stored."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ from tests.support.databases import database_url, selected_backends
 
 @pytest.mark.parametrize("backend", selected_backends())
 async def test_values(backend: str, tmp_path: Path) -> None:
-    """What one sets another reads, under the same name only; what is not there has the default, or is a KeyError."""
+    """One object reads the values that another sets under the same name; a missing one gives the default, or a
+    KeyError.
+    """
     with database_url(backend, "dbconfig", tmp_path) as url:
         config = util.DbConfig({"db": {"db_url": url}}, str(tmp_path))
         assert config.get("workers", ["none"]) == ["none"]  # before there is a table

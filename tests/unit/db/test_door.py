@@ -1,4 +1,4 @@
-"""Only the dialects' folder knows databases by name."""
+"""Only modules in the folder of dialects contain names of databases."""
 
 from __future__ import annotations
 

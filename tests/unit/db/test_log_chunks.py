@@ -1,4 +1,4 @@
-"""Lines of logs: what was appended comes back by any range, before and after the log is finished."""
+"""Lines of logs: appended lines are read back by any range, before and after the log is finished."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pool's groups: retries, and what a call costs."""
+"""The pool's groups: retries, and the statements of a call."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def impatient(master: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def test_retries(impatient: Any) -> None:
-    """Transient failures are retried inside ``do``; what an attempt announced before it failed is forgotten."""
+    """Transient failures are retried inside ``do``; events of a failed attempt are not announced."""
     attempts = []
 
     def thd(conn: Connection) -> str:
@@ -71,7 +71,7 @@ async def test_other_errors_are_not_retried(impatient: Any) -> None:
 
 
 async def test_statement_counts(master: Any) -> None:
-    """A getter is one statement, a claim of one request is one; an update adds what it announces."""
+    """A getter is one statement, a claim of one request is one; an update adds the statements of its events."""
     buildid, brid = await add_build(master)
     free = await add_request(master)
 

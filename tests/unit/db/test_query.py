@@ -1,4 +1,4 @@
-"""What is kept of queries."""
+"""Caches of queries."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from buildbot.resources.builds import BUILD
 
 
 async def test_many_shapes(master: Any) -> None:
-    """However many different questions clients make up, what is kept to answer them again has a bound."""
+    """The caches of compiled queries have a limit, for any number of different queries."""
     fields = [name for name in BUILD.fields if BUILD.kind(name) == "int"]
     for chosen in islice(permutations(fields, 4), 2 * query.SHAPES):
         await master.data.get({"fields": list(chosen)}, ("builds",))
         await master.data.get({"filters": {f"{chosen[0]}__in": [1, 2]}, "order": list(chosen)}, ("builds",))
     assert query._prepared.cache_info().currsize <= query.SHAPES
     assert rows.reader_of.cache_info().currsize <= rows.READERS
-    # SQLAlchemy lets it grow by half before it forgets
+    # SQLAlchemy's cache exceeds its size by half before it is cut
     assert len(master.db.pool.engine._compiled_cache) <= 1.5 * COMPILED
 
 

@@ -1,4 +1,4 @@
-"""Which calls of a group are done as one."""
+"""Calls of a group that are joined into one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from buildbot.db.engine.queues import Call, CallForOne, joined
 
 
 def claim(*args: Any) -> None:
-    """Stands for what takes ids."""
+    """Stands for a function of ids."""
 
 
 def complete(*args: Any) -> None:
@@ -24,7 +24,7 @@ def of(function: Any, ids: list[int], *rest: Any, joins: bool = True) -> Call:
 
 
 def arguments(calls: list[Call]) -> list[Any]:
-    """What is called in the end, and with which arguments."""
+    """The joined calls: function and arguments."""
     return [(call.function, *call.args) for call in joined(calls)]
 
 
@@ -68,11 +68,11 @@ def test_alike_with_outcomes() -> None:
     ids=["function", "argument", "type", "number of arguments", "does not join", "same id"],
 )
 def test_apart(other: Call) -> None:
-    """Whatever differs stays apart, and the order is kept."""
+    """Calls that differ are not joined, and the order is kept."""
     first, last = of(complete, [1], 0), of(complete, [1], 0)
     assert list(joined([first, other, last])) == [first, other, last]
 
 
 def test_none() -> None:
-    """Nothing comes of nothing."""
+    """No calls give no calls."""
     assert list(joined([])) == []

@@ -18,7 +18,7 @@ from tests.support.building import STAMP, add_request
 
 @pytest.mark.parametrize("raw", [True, False])
 async def test_written_otherwise(master: Any, raw: bool) -> None:
-    """A row given back by one statement is read again once another has changed its table, by whatever way."""
+    """A row that a statement returned is read again after any other statement on its table."""
     brid = await add_request(master)
 
     def thd(conn: Connection) -> Any:
@@ -35,7 +35,7 @@ async def test_written_otherwise(master: Any, raw: bool) -> None:
 
 
 async def test_as_read(master: Any) -> None:
-    """What is announced from memory is what a reader finds, its stamp included, be that new or not."""
+    """An event made from memory equals a later read, with its source stamp, new or not."""
     seen: list[Any] = []
 
     def thd(conn: Connection, changes: int) -> None:
@@ -53,7 +53,7 @@ async def test_as_read(master: Any) -> None:
 
 
 async def test_rolled_back(master: Any) -> None:
-    """What a failed call wrote is not remembered for others."""
+    """Rows of a failed call are not used for later calls."""
     brid = await add_request(master)
 
     def fails(conn: Connection) -> None:

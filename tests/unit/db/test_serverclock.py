@@ -1,4 +1,4 @@
-"""The database's clock, told between measurements."""
+"""The database's clock, computed between measurements."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Server:
 
 
 def test_steady(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It goes on by steady seconds, whatever this machine's clock says, and is measured again now and then."""
+    """It advances by the monotonic clock, not by this machine's wall clock, and is measured again from time to time."""
     seconds = [50.0]
     monkeypatch.setattr(serverclock, "steady", lambda: seconds[0])
     monkeypatch.setattr(clock, "now", lambda: 7)

@@ -84,7 +84,9 @@ def arguments(specified: str) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize(("component", "method", "specified"), METHODS, ids=[f"{m[0]}.{m[1]}" for m in METHODS])
 def test_signature(master: Any, component: str, method: str, specified: str) -> None:
-    """Names, arguments and defaults hold verbatim; what is added comes after and is optional."""
+    """Names, arguments and defaults are those of the specification; further arguments come after them and are
+    optional.
+    """
     called = getattr(getattr(master.db, component), method)
     parameters = [p for p in inspect.signature(called).parameters.values() if p.name != "self"]
     wanted = arguments(specified)

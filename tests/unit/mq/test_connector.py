@@ -60,7 +60,7 @@ async def test_stop_in_the_middle(master: Any) -> None:
 
 
 async def test_one_failing_callback(master: Any) -> None:
-    """An error of a callback is logged and touches nobody else."""
+    """An error of a callback is logged; other callbacks are called."""
     heard: list[Any] = []
 
     def fails(key: tuple[str, ...], message: Any) -> None:

@@ -23,7 +23,7 @@ def test_index_agrees(listening: list[Pattern], key: tuple[str, ...]) -> None:
 
 @given(st.lists(patterns), st.data(), keys)
 def test_removed(listening: list[Pattern], data: st.DataObject, key: tuple[str, ...]) -> None:
-    """Who was removed is not found; removing twice, or who never listened, does nothing."""
+    """A removed subscription is not found; to remove one twice, or an unknown one, does nothing."""
     index: PatternIndex[int] = PatternIndex()
     for number, pattern in enumerate(listening):
         index.add(pattern, number)

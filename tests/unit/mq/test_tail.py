@@ -13,7 +13,7 @@ from buildbot.mq.tail import LOOK_INTERVAL_S, NOTIFY_INTERVAL_S, READ_INTERVAL_S
 
 
 class Database:
-    """A database that wakes whoever listens, and counts how often."""
+    """A database that wakes its listeners, and counts the wake-ups."""
 
     in_memory = False
     on_commit: Any = None
@@ -40,13 +40,13 @@ class Database:
 
 
 def nothing_new() -> Deferred[tuple[int, int]]:
-    """The clock, where nobody commits."""
+    """A clock that does not move."""
     return succeed((0, 0))
 
 
 def test_looks_at_the_clock() -> None:
-    """Where wake-ups come it looks at the clock, twice a second and one look at a time, and reads if that went on:
-    somebody may have been killed between his commit and the wake-up.
+    """Where the database sends wake-ups the tail looks at the clock, too, twice a second, one look at a time, and
+    reads if it moved: a master may have been killed between its commit and the wake-up.
     """
     reactor, database = Clock(), Database()
     looks: list[Deferred[tuple[int, int]]] = []

@@ -1,4 +1,4 @@
-"""What an event costs that nobody here listens to."""
+"""The cost of an event without listeners on this master."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.reactor import run
 
 @pytest.fixture(name="following")
 def follow(master: FakeMaster) -> FakeMaster:
-    """A master whose caches hear of events."""
+    """A master whose caches follow the events."""
 
     async def begin() -> None:
         await master._follow()
@@ -43,7 +43,7 @@ def count_parsed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return parsed
 
 
-async def test_no_body_is_parsed_that_nobody_wants(following: FakeMaster, parsed: list[str]) -> None:
+async def test_no_body_is_parsed_without_listeners(following: FakeMaster, parsed: list[str]) -> None:
     """A whole build goes by, changes and source stamps included, and only keys are looked at."""
     await run_build(following)
     await following.data.update.addChange(author="a", revision="r")
@@ -51,7 +51,7 @@ async def test_no_body_is_parsed_that_nobody_wants(following: FakeMaster, parsed
 
 
 async def test_a_body_is_parsed_once(following: FakeMaster, parsed: list[str]) -> None:
-    """However many listen to the event, and by however many of its keys; others' bodies stay as they are."""
+    """One parse for any number of listeners and keys; bodies of other events are not parsed."""
     heard: list[Any] = []
     for pattern in (("buildsets", None, "new"), ("buildsets", "1", None), ("buildsets", None, None)):
         for _ in range(3):
@@ -64,7 +64,7 @@ async def test_a_body_is_parsed_once(following: FakeMaster, parsed: list[str]) -
 
 
 async def test_a_cache_that_holds_nothing_does_not_look(following: FakeMaster, parsed: list[str]) -> None:
-    """One that holds something is told which stamps of a new buildset may have changed."""
+    """A cache with entries gets the source stamps of a new buildset that may have changed."""
     _, brids = await add_requests(following, "a")
     assert parsed == []
     request = await following.data.get({}, ("buildrequests", brids[0]))

@@ -1,4 +1,4 @@
-"""What the errors of each database mean."""
+"""The meaning of each database's errors."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_no_connection_to_be_had(code: int) -> None:
 
 @pytest.mark.parametrize("code", [1044, 1045, 1049, 1062, 1064, 1146])
 def test_wrong(code: int) -> None:
-    """What will not be better later is not waited for."""
+    """An error that another try does not mend is not retried."""
     assert not MYSQL.is_disconnect(error(pymysql.err.OperationalError(code, "no")))
 
 
@@ -98,7 +98,7 @@ class Never(threading.Event):
 
 
 def test_new_connection_waits() -> None:
-    """Whoever needs a new connection waits for it, if the database was there before; a first one says what is wrong."""
+    """A new connection is waited for if there was one before; the first one fails with the database's error."""
     dialect = dialect_for("mysql://h/d")
     closing = Never()
     with pytest.raises(OperationalError):

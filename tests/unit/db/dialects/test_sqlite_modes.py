@@ -1,4 +1,4 @@
-"""Who may read the file of a database."""
+"""Permissions of a database's file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from buildbot.db.dialects import dialect_for
     ("directory_mode", "mode", "told"), [(0o755, 0o644, 1), (0o755, 0o640, 0), (0o700, 0o644, 0), (0o755, None, 0)]
 )
 def test_a_database_that_everybody_may_read(tmp_path: Path, directory_mode: int, mode: int | None, told: int) -> None:
-    """One that an older version made stays as it is, and that is said once; a new one is for its account only."""
+    """The permissions of an existing file stay, with one warning if others may read it; a new one is private."""
     path = tmp_path / "master" / "state.sqlite"
     path.parent.mkdir()
     path.parent.chmod(directory_mode)

@@ -30,7 +30,7 @@ class Stopwatch:
 
 @pytest.fixture(autouse=True)
 def stopwatch(monkeypatch: pytest.MonkeyPatch) -> Stopwatch:
-    """What the reader takes for the clock, so that a busy machine changes nothing."""
+    """A clock for the reader that does not depend on the machine's load."""
     stopwatch = Stopwatch()
     monkeypatch.setattr(sqlite_reactor, "time", stopwatch)
     return stopwatch
@@ -56,14 +56,14 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def reactor_reader(path: Path) -> Iterator[ReactorReader]:
-    """What reads it."""
+    """A reader of the database."""
     reactor_reader = opened(path)
     yield reactor_reader
     reactor_reader.close()
 
 
 def opened(path: Path) -> ReactorReader:
-    """What reads this file."""
+    """A reader of this file."""
     dialect = dialect_for(f"sqlite:///{path}")
     reactor_reader = dialect.reactor_reader(dialect.create_engine(), None)
     assert reactor_reader is not None
@@ -71,12 +71,12 @@ def opened(path: Path) -> ReactorReader:
 
 
 def thd_numbers(conn: Connection) -> list[int]:
-    """All that is in the table."""
+    """All rows of the table."""
     return [row[0] for row in conn.execute(text("SELECT n FROM numbers ORDER BY n"))]
 
 
 def read(reactor_reader: ReactorReader, function: Callable[..., Any], *args: Any) -> Any:
-    """What it gives at once; None where it is a thread's business."""
+    """The result of a read on the reactor's thread; None if the read needs another thread."""
     found: list[Any] = []
     reading: Deferred[Any] | None = reactor_reader.read(function, args, {})
     if reading is None:
@@ -87,7 +87,7 @@ def read(reactor_reader: ReactorReader, function: Callable[..., Any], *args: Any
 
 
 def test_stopped(reactor_reader: ReactorReader) -> None:
-    """What takes long is stopped, and the next one is not; the connection stays."""
+    """A long read is stopped, the next one is not; the connection stays."""
     seen = set()
 
     def thd_note(conn: Connection, value: int) -> int:
@@ -109,7 +109,7 @@ def test_steps_are_counted_apart(reactor_reader: ReactorReader) -> None:
 
 
 def test_not_for_ever(reactor_reader: ReactorReader) -> None:
-    """Whoever awaits one read after the other waits for a thread now and then: the reactor has more to do."""
+    """Of many reads in a row some go to a thread, so that the reactor can do other work."""
     answered = [read(reactor_reader, thd_numbers) is not None for _ in range(63)]
     assert [place for place, here in enumerate(answered) if not here] == [20, 41, 62]
 
@@ -122,7 +122,7 @@ def test_slow_disk(reactor_reader: ReactorReader, stopwatch: Stopwatch) -> None:
 
 
 def test_locked(reactor_reader: ReactorReader, path: Path) -> None:
-    """Where somebody has the file to himself, nobody waits for him here."""
+    """While another connection has the file locked, reads go to a thread instead of waiting."""
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("PRAGMA locking_mode=EXCLUSIVE")
     other.execute("INSERT INTO numbers VALUES (2)")
@@ -132,7 +132,7 @@ def test_locked(reactor_reader: ReactorReader, path: Path) -> None:
 
 
 def test_no_file(tmp_path: Path) -> None:
-    """What cannot be opened is a thread's business: it says why."""
+    """Reads of a file that cannot be opened go to a thread, which gives the error."""
     reactor_reader = opened(tmp_path / "nowhere" / "x.sqlite")
     assert read(reactor_reader, thd_numbers) is None
     reactor_reader.close()
@@ -150,7 +150,7 @@ def test_errors(reactor_reader: ReactorReader) -> None:
 
 
 def test_newest(reactor_reader: ReactorReader, path: Path) -> None:
-    """Every read sees what was committed before; none leaves a transaction open, not even one that fails."""
+    """Every read sees all earlier commits; none leaves a transaction open, not even one that fails."""
 
     def thd_fail(conn: Connection) -> None:
         thd_numbers(conn)
