@@ -182,7 +182,7 @@ async def test_results(steps: list[tuple[int, dict[str, Any]]], results: int, ru
     ],
 )
 async def test_rendered_flags(flags: dict[str, Any], properties: dict[str, Any], results: int, ran: int) -> None:
-    """Flags that are renderables count as what they are rendered to."""
+    """A flag that is a renderable counts as its rendered value."""
     farm = StepHarness(Ends(FAILURE, **flags), Ends(SUCCESS))
     await farm.start()
     given = {name: (value, "Force") for name, value in properties.items()}
@@ -277,7 +277,7 @@ async def test_summary_that_fails_at_the_end() -> None:
 
 
 async def test_fresh_steps_for_every_build() -> None:
-    """A step in a factory is a description; what a build does to its own step stays there."""
+    """A step in a factory is a description: changes of a build's own step do not reach the next build."""
 
     class Counts(BuildStep):
         def __init__(self, **kwargs: Any) -> None:
@@ -325,7 +325,7 @@ async def test_a_short_step_before_one_whose_name_takes_long() -> None:
     make = update.batch
 
     def slow_batch() -> Any:
-        """One that is stored only when the next one is sent."""
+        """A batch that is stored only when the next one is sent."""
         batch = make()
         send, sent = batch.send, Deferred[None]()
         queue.append((send, sent))
@@ -346,7 +346,7 @@ async def test_a_short_step_before_one_whose_name_takes_long() -> None:
         return batch
 
     update.batch = slow_batch
-    clock.advance(1)  # what the step shows first would be stored now, if its end did not take it along
+    clock.advance(1)  # the step's first state would be stored now, if its end did not store it, too
     update.batch = next_batch
     name.callback("slow")
     await farm.ended()
@@ -376,7 +376,7 @@ async def test_stop_while_a_step_begins() -> None:
 
 
 async def test_an_end_that_cannot_be_stored_at_once_changes_what_follows() -> None:
-    """What is wrong at the end of a step is found piece by piece; the step fails, and what it halts does not run."""
+    """Failures at the end of a step are found one by one; it fails, and the steps that it halts do not run."""
     farm = StepHarness(ShellCommand(command="one", haltOnFailure=True), ShellCommand(command="two"))
     update = farm.master.data.update
     real = farm.master.state.data.update
@@ -394,7 +394,7 @@ async def test_an_end_that_cannot_be_stored_at_once_changes_what_follows() -> No
 
 @pytest.mark.parametrize("when", ["running", "before", "cancelled"])
 async def test_stop(when: str) -> None:
-    """A stop interrupts the command, skips what follows but alwaysRun, and cancels the build."""
+    """A stop interrupts the command, skips the other steps except those with ``alwaysRun``, and cancels the build."""
     farm = StepHarness(
         ShellCommand(command="sleep"),
         Ends(SUCCESS),
@@ -787,7 +787,7 @@ class ClockInFront:
 
 
 async def test_what_a_builder_says_about_its_queue() -> None:
-    """Functions that order builders are told the oldest and the most urgent waiting request, and the newest end."""
+    """Functions that order builders get the oldest request, the highest priority, and the time of the newest end."""
     farm = StepHarness()
     builder = farm.builder
     asked: tuple[Any, ...] = (builder.getOldestRequestTime, builder.get_highest_priority, builder.getNewestCompleteTime)
@@ -834,7 +834,7 @@ async def test_logs_are_as_long_as_the_configuration_says() -> None:
 
 @pytest.mark.parametrize("wanted", [True, False])
 async def test_do_build_if(wanted: bool) -> None:
-    """A build that is not wanted ends as SKIPPED, without steps and properties; its request is done with."""
+    """A build that ``do_build_if`` refuses ends as SKIPPED, without steps and properties; its request is complete."""
     asked: list[Any] = []
 
     async def do_build_if(build: Any) -> bool:
@@ -872,7 +872,7 @@ async def test_set_skip_build_if(skipped: bool, wanted: bool) -> None:
 
 
 def test_factories_that_cannot_be() -> None:
-    """What would be without effect is a mistake of the configuration, which says what to do instead."""
+    """A method or argument without effect is a mistake of the configuration, which names the alternative."""
     with pytest.raises(ConfigErrors, match=r"Own\.newBuild would not be called: .* as buildClass of the factory"):
 
         class Own(BuildFactory):
@@ -892,7 +892,7 @@ async def test_do_build_if_fails() -> None:
 
 
 async def test_each_build_has_its_own_environment() -> None:
-    """A step may change the environment of what follows; the next build begins with the configured one."""
+    """A step may change the environment of later steps; the next build begins with the configured one."""
 
     class Set(BuildStep):
         async def run(self) -> int:
@@ -939,7 +939,7 @@ async def test_a_class_of_builds() -> None:
 
 
 async def test_what_steps_ask_a_build() -> None:
-    """Its request, its worker, who is to blame, and its steps."""
+    """A build gives its request, its worker, the people of its changes, and its steps."""
     seen: list[Any] = []
 
     class Look(BuildStep):

@@ -1,4 +1,4 @@
-"""Steps: what users' own steps can do, and how they end."""
+"""Steps: the methods for users' own steps, and their results."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ async def test_inline_callbacks() -> None:
     ],
 )  # fmt: skip
 async def test_how_it_ends(work: Any, results: int, text: str, log: str | None) -> None:
-    """What run() returns or raises decides; what was not expected goes to a log err.text."""
+    """The result is that of run(), or follows from its exception; an unexpected one goes to a log err.text."""
     farm, (step,) = await run(
         Own(work), script=lambda name, args: ([(name, {"refuse": "unknown", "failure": "bad env"}[name])], None)
     )
@@ -158,7 +158,7 @@ async def test_how_it_ends(work: Any, results: int, text: str, log: str | None) 
     ],
 )
 async def test_raised(error: Exception, results: int, text: str) -> None:
-    """A step may end by raising; that is no exception in the build's sense."""
+    """A step may end by an exception of the API without the result EXCEPTION."""
 
     async def work(step: Any) -> int:
         raise error
@@ -179,7 +179,7 @@ async def test_raised(error: Exception, results: int, text: str) -> None:
     ],
 )
 async def test_do_step_if(condition: Any, runs: bool) -> None:
-    """A step that is not to run is there as skipped, and leaves the build's result alone."""
+    """A step that ``doStepIf`` refuses is stored as skipped, and does not change the build's result."""
     farm, (step,) = await run(Own(lambda step: SUCCESS, doStepIf=condition))
     assert step["results"] == (SUCCESS if runs else SKIPPED)
     assert farm.master.build(1)["results"] == SUCCESS
@@ -582,7 +582,7 @@ async def test_failed_call_that_nobody_waits_for() -> None:
 
 @pytest.mark.parametrize("what", ["hide", "summary", "log", "properties"])
 async def test_exception_is_always_explained(what: str) -> None:
-    """Whatever ends a step in EXCEPTION stands in its log err.text, also what fails after its run."""
+    """The reason of EXCEPTION is in the step's log err.text, also for a failure after its run."""
 
     class Odd(BuildStep):
         name = "odd"
@@ -630,7 +630,7 @@ async def test_skipped_step_with_renderables() -> None:
 
 
 async def test_log_observers() -> None:
-    """Each kind sees what the command prints, whether it was added before the log or after."""
+    """Each kind of observer gets the command's output, added before the log or after."""
     seen: list[Any] = []
 
     class Whole(LogObserver):
@@ -694,7 +694,7 @@ async def test_log_observers() -> None:
 
 
 async def test_log_observer_of_text() -> None:
-    """What goes to a log of another type is output to an observer; lines come whole."""
+    """For an observer the text of a log of another type is output; lines come whole."""
     buffer = BufferLogObserver()
 
     async def work(step: Any) -> int:
@@ -792,7 +792,7 @@ async def test_agent_that_does_not_answer(monkeypatch: pytest.MonkeyPatch, what:
     ],
 )
 async def test_agent_that_reports_rubbish(monkeypatch: pytest.MonkeyPatch, news: Any, text: str) -> None:
-    """What no agent sends, or more than is kept, fails the command, which the agent is asked to stop."""
+    """Invalid messages, or too many, fail the command, and the agent is asked to stop it."""
     monkeypatch.setattr("buildbot.process.remotecommand.MAX_NEWS_CHARS", 200_000)
     monkeypatch.setattr("buildbot.process.remotecommand.MAX_COLLECTED_CHARS", 200_000)
     farm, (row,) = await run(SetPropertyFromCommand(command="x", property="p"), script=lambda name, args: (news, 0))
@@ -966,7 +966,7 @@ def test_git_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 def test_git_arguments_of_existing_configurations() -> None:
-    """What 4.3 takes is taken: a method without mode full, renderables."""
+    """Arguments that 4.3 accepts are accepted: a method without mode full, renderables."""
     Git(repourl=Property("url"), method="clobber", progress=True, getDescription={}, retryFetch=True, tags=True)
     Git(repourl=Interpolate("%(prop:url)s"), mode=Property("mode"), method=Property("method"))
     Git(repourl="/r", shallow=Property("depth"), submodules=Property("s") == 1, retry=Property("r"), tags=Property("t"))

@@ -309,7 +309,7 @@ async def test_all_that_waits_is_offered(farm: Farm, monkeypatch: pytest.MonkeyP
 
 
 async def test_long_patches_are_cut(farm: Farm) -> None:
-    """What waits is kept in memory, so of a patch only its beginning; the build gets it from the database."""
+    """A waiting request in memory has only the beginning of its patch; the build gets all of it from the database."""
     seen: list[int] = []
 
     def can_start(builder: Any, worker: Any, request: Any) -> bool:
@@ -394,7 +394,7 @@ async def test_enforce_chosen_worker(farm: Farm) -> None:
     ],
 )
 async def test_a_no_is_asked_again(farm: Farm, function: str, no: Any, yes: Any) -> None:
-    """What a user's function looks at is nothing that anybody announces; within a minute it is asked again."""
+    """No event says when a user's function would decide otherwise, so it is called again within a minute."""
     answer = [no]
     builder = await farm.builder("b", **{function: lambda *arguments: answer[0](*arguments)})
     with capturedLogs():

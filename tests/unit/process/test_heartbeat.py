@@ -1,4 +1,4 @@
-"""The heartbeat: a master says that it is alive, and knows when it could not."""
+"""The heartbeat: a master stores that it is alive, and notices when it could not."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_late(beating: Beating) -> None:
 
 
 def test_declared_dead(beating: Beating) -> None:
-    """What it built is given up before it begins anew, and that is tried until it succeeds."""
+    """The master gives up its builds before it begins anew, and tries that until it succeeds."""
     epoch = beating.master.db.epoch
     now(beating.master.db.masters.setMasterState(beating.master.masterid, False))
     beating.master.db.epoch = epoch  # others did it

@@ -1,4 +1,4 @@
-"""The janitor: when it removes what, in which master, and how it ends."""
+"""The janitor: which rows it removes, when, in which master, and how it ends."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def pass_time(master: Master, batches: int) -> None:
 
 
 def test_a_pass() -> None:
-    """One kind after the other, what refers first, each in batches from where the last one ended."""
+    """A pass removes one kind after the other, referring rows first, in batches, each from the end of the last one."""
     master = Master(batches=2)
     janitor = janitor_of(master, logs=1 * DAY, build_data=2 * DAY, builds=3 * DAY, changes=4 * DAY, keep_builds=5)
     done = ensureDeferred(janitor.tidy())
@@ -113,7 +113,7 @@ def test_one_master() -> None:
 
 
 def test_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A pass at the start and every hour; what a reconfig says counts from the next pass on."""
+    """A pass at the start and every hour; a reconfig counts from the next pass on."""
     master = Master()
     janitor = janitor_of(master, build_data=None, builds=None, changes=None)
     janitor.start()

@@ -25,7 +25,7 @@ from tests.unit.process.test_distributor import Builder, Farm, Workers
 
 
 class Queue:
-    """Locks, and who was granted them in which order."""
+    """Locks, and the order in which they were granted."""
 
     def __init__(self) -> None:
         self.locks = Locks()
@@ -59,7 +59,7 @@ def test_first_come_first_served() -> None:
 
 
 def test_counts() -> None:
-    """An access takes as much as it counts; 0 takes nothing and never waits, whoever holds it."""
+    """An access takes as much as it counts; 0 takes nothing and never waits."""
     queue, lock = Queue(), MasterLock("m", maxCount=3)
     two = queue.ask("two", lock.access("counting", 2))
     more = queue.ask("more", lock.access("counting", 2))
@@ -71,7 +71,7 @@ def test_counts() -> None:
 
 
 def test_all_or_none() -> None:
-    """Who waits for one of several locks holds none of them, and is served in its turn of all."""
+    """A build that waits for one of several locks holds none of them, and gets all in its turn."""
     queue, a, b = Queue(), MasterLock("a"), MasterLock("b")
     first = queue.ask("a", a.access("exclusive"))
     both = queue.ask("both", a.access("exclusive"), b.access("exclusive"))
@@ -119,7 +119,7 @@ def test_a_new_count() -> None:
 
 
 def test_a_thousand_waiters_cost_no_more_than_one() -> None:
-    """A release looks at who is next, not at all that wait."""
+    """A release looks at the next waiter only."""
     queue, lock = Queue(), MasterLock("m")
     claims = [queue.ask(str(number), lock.access("exclusive")) for number in range(1001)]
     for claim in claims:
@@ -212,7 +212,7 @@ async def test_a_skipped_step_takes_none() -> None:
 
 
 async def test_a_step_that_would_wait_for_its_own_build() -> None:
-    """What only shows when the step begins ends it at once, with the reason in its log."""
+    """A mistake that is known only when the step begins ends it at once, with the reason in its log."""
     farm = StepHarness(Held(locks=renderer(lambda props: [LOCK])), locks=[LOCK])
     await farm.start()
     request = await farm.master.add_request("b")
@@ -254,7 +254,7 @@ def make_farm(master: FakeMaster) -> Farm:
 
 
 class Builds:
-    """What builders of a farm hold."""
+    """The locks that builders of a farm hold."""
 
     def __init__(self, farm: Farm) -> None:
         self.farm = farm
@@ -318,7 +318,7 @@ async def test_builders_take_turns(farm: Farm, way: str) -> None:
 
 
 async def test_another_worker_has_its_own_lock(farm: Farm) -> None:
-    """Where a worker's lock is held another one is taken; where all are, the first that is let go."""
+    """If a worker's lock is held, another worker is taken; if all are held, the first that is released."""
     builds, lock = Builds(farm), WorkerLock("disk")
     for name in "abc":
         await builds.builder(name, locks=[lock.access("exclusive")])
@@ -408,7 +408,7 @@ async def test_a_request_that_another_master_took(farm: Farm, monkeypatch: pytes
     ],
 )
 def test_mistakes(make: Any, said: str) -> None:
-    """What is wrong is said where it is made."""
+    """A mistake is reported where the object is made."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)

@@ -117,7 +117,7 @@ async def test_too_much_for_the_database() -> None:
 
 
 async def test_too_much_at_the_end() -> None:
-    """A source that is held back when its log ends is let go, though nothing is written in between."""
+    """A source that is paused when its log ends is resumed, also without a write in between."""
     logs = Logs()
     logs.store.held = []
     logs.log.write("o", "1\n")
@@ -173,7 +173,7 @@ def test_endless_line_takes_linear_time() -> None:
 
 
 async def test_finish_that_fails_fails_for_all() -> None:
-    """Whoever finishes a log hears that it could not be written, also who comes second."""
+    """Each call of ``finish`` fails if the log could not be written, also the second one."""
     logs = Logs()
 
     async def broken(logid: int, text: str) -> None:
@@ -274,7 +274,7 @@ def test_storable(text: str, stored: Any) -> None:
     ],
 )  # fmt: skip
 async def test_limits(type: str, tail: int, kept: list[str]) -> None:
-    """What comes after the limit is dropped, but for the end; words of master and worker stay, observers hear all."""
+    """Lines beyond the limit are dropped, except the last ones; headers stay, and observers get all lines."""
     logs = Logs(type, LogLimits(9, tail))
     heard: list[str] = []
     logs.log.subscribe(lambda stream, text: heard.append(text or ""))
@@ -290,7 +290,7 @@ async def test_limits(type: str, tail: int, kept: list[str]) -> None:
 
 
 async def test_within_the_limit() -> None:
-    """A log that is just as long as allowed is whole."""
+    """A log of exactly the allowed length is stored whole."""
     logs = Logs("s", LogLimits(8, 4))
     logs.log.write("o", "one\ntwo\n")
     await logs.log.finish()

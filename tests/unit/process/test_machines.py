@@ -1,4 +1,4 @@
-"""Machines that are started for the workers on them: when, for whom, and what becomes of builds when that fails."""
+"""Machines that are started for the workers on them: when, for which builds, and what these do after a failure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from buildbot.worker.local import LocalWorker
 
 
 class Box(AbstractLatentMachine):
-    """Does what the test says, and keeps what it was asked in ``calls``."""
+    """A machine whose starts the test decides; its calls are in ``calls``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -52,7 +52,7 @@ class Container(AbstractLatentWorker):
     def __init__(self, calls: list[str], **kwargs: Any) -> None:
         super().__init__("w", "p", machine_name="box", build_wait_timeout=0, **kwargs)
         self.__calls = calls
-        #: what the next starts come to; then they succeed
+        #: the outcomes of the next starts; later ones succeed
         self.failures: list[Any] = []
         self.found = False
 
@@ -87,7 +87,8 @@ def result(farm: LatentHarness, buildid: int) -> tuple[int, str]:
 
 async def test_woken() -> None:
     """A machine sleeps until a build needs it; the build runs once its agent has logged in. The connection ends before
-    the machine is stopped, and while it sleeps nobody misses the worker."""
+    the machine is stopped, and while it sleeps the worker is not missing.
+    """
     box = Box("box", build_wait_timeout=60)
     farm = woken(box, missing_timeout=10)
     await farm.start()
@@ -120,7 +121,7 @@ async def test_woken() -> None:
 
 
 async def test_actions() -> None:
-    """A machine is started and stopped by its actions; those of one's own need nothing but ``perform``."""
+    """A machine is started and stopped by its actions; a user's own action needs only ``perform``."""
 
     class Note:
         def __init__(self, calls: list[str], text: str) -> None:
@@ -157,7 +158,7 @@ async def test_stays_on() -> None:
 
 
 async def test_left_running() -> None:
-    """A machine that an earlier master left running is known by its agents, and stopped when nobody needs it."""
+    """A machine that an earlier master left running is known by its agents, and stopped when no build needs it."""
     box = Box("box", build_wait_timeout=60)
     farm = woken(box)
     await farm.start()
@@ -196,7 +197,7 @@ async def test_agent_does_not_come() -> None:
     ],
 )
 async def test_not_started(starting: Any, why: str) -> None:
-    """Builds that wait for a machine that cannot be started are told why; one stop follows."""
+    """Builds that wait for a machine that cannot be started end with the reason; one stop follows."""
     box = Box("box", missing_timeout=300)
     outcome: Deferred[Any] = Deferred()
     box.starting = outcome
@@ -350,7 +351,7 @@ async def test_master_stops_meanwhile(kind: Any) -> None:
 
 
 async def test_instance_left() -> None:
-    """An instance that an earlier master left tells that its machine runs."""
+    """An instance of an earlier master shows that its machine runs."""
     box = Box("box")
     farm = contained(box)
     farm.worker.found = True
@@ -447,7 +448,7 @@ def values(machines: list[Any], workers: list[Any]) -> dict[str, Any]:
     ],
 )
 def test_mistakes(machines: list[Any], workers: list[Any], complaint: str, tmp_path: Any) -> None:
-    """What cannot be is said when the configuration is read."""
+    """Invalid arguments are mistakes of the configuration."""
     with pytest.raises(ConfigErrors) as caught:
         MasterConfig.from_values(values(machines, workers), tmp_path)
     assert complaint in "; ".join(caught.value.errors)

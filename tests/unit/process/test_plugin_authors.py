@@ -1,4 +1,4 @@
-"""What existing plugins call on a step, a log, a command and a build."""
+"""Methods of steps, logs, commands and builds that existing plugins call."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def test_statistics() -> None:
 
 
 async def test_progress() -> None:
-    """Progress is said in declared measures only; observers report what a log holds."""
+    """Progress has declared metrics only; observers report the length of a log."""
 
     class Counting(ShellCommand):
         progressMetrics = ("output",)
@@ -90,7 +90,7 @@ async def test_expected_seconds() -> None:
 
 
 async def test_log_with_failure() -> None:
-    """A failure that does not end the step can be told in logs of their own, as text and as HTML."""
+    """A failure that does not end the step can be written to logs of its own, as text and as HTML."""
 
     async def work(step: Any) -> int:
         try:
@@ -150,7 +150,7 @@ async def test_wrong_log_type() -> None:
 
 
 async def test_versions_of_commands() -> None:
-    """A step asks what its worker can do; what it lacks ends the step with the reason."""
+    """A step asks for the worker's commands; a missing one ends the step with the reason."""
     seen: list[Any] = []
 
     async def work(step: Any) -> int:
@@ -212,7 +212,7 @@ async def test_does_a_part_of_the_work_of_another() -> None:
 
 
 async def test_remote_command() -> None:
-    """A command can be given its logs, also such as are made when they are needed, and closes them if it is told to."""
+    """A command takes logs, also those that are made at the first output, and closes them if asked to."""
     commands: list[RemoteCommand] = []
 
     async def work(step: Any) -> int:
@@ -254,7 +254,7 @@ async def test_ignored_updates() -> None:
 
 
 async def test_log_that_cannot_be_made() -> None:
-    """A log that is made when it is needed, and cannot be, does not hold the command back."""
+    """A log that cannot be made at the first output does not hold the command back."""
 
     def fails(command: RemoteCommand) -> Deferred[Any]:
         raise ZeroDivisionError
@@ -327,7 +327,7 @@ def test_import_paths(path: str) -> None:
 
 
 async def test_hooks() -> None:
-    """Sets of test results are begun before the work; what the build's text says is asked for apart."""
+    """Sets of test results are begun before ``run``; the text for the build is asked for separately."""
 
     class Hooked(Own):
         async def addTestResultSets(self) -> None:

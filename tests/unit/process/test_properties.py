@@ -12,7 +12,7 @@ from buildbot.process.properties import Interpolate, Properties, Property, Trans
 
 
 class FakeBuild:
-    """Only what renderables ask of a build."""
+    """The part of a build that renderables use."""
 
     def getSourceStamp(self, codebase: str = "") -> dict[str, Any] | None:
         stamp = {"branch": "main", "revision": None, "repository": "/r", "project": "p", "codebase": codebase}

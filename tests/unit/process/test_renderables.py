@@ -1,4 +1,4 @@
-"""Renderables beside the common ones, what properties can do besides, and the interfaces that users declare."""
+"""Less common renderables, further methods of properties, and the interfaces that users declare."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from buildbot.util.results import SUCCESS
 
 
 class FakeBuild:
-    """What renderables ask of a build."""
+    """The part of a build that renderables use."""
 
     number = 7
 
@@ -86,7 +86,7 @@ async def test_what_is_missing(props: Properties) -> None:
 
 
 def test_mistakes() -> None:
-    """What cannot be meant is said when it is made."""
+    """A mistake is reported when the renderable is made."""
     mistakes: list[tuple[Any, str]] = [
         (lambda: WithProperties("rm -rf %s"), "nothing is given for '%s'"),
         (lambda: WithProperties("%(name)s %s"), "nothing is given for '%s'"),
@@ -122,7 +122,7 @@ async def test_what_answers_get_property() -> None:
 
 
 def test_runtime_properties() -> None:
-    """Those of one run can be left out; what is set again without that counts again."""
+    """Runtime properties can be left out; one that is set again without ``runtime`` counts again."""
     one = Properties()
     one.setProperty("a", 1, "s")
     one.setProperty("b", 2, "s", runtime=True)

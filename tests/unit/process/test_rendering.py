@@ -144,7 +144,7 @@ def test_not_a_collection() -> None:
     ],
 )
 def test_same_description(make: Callable[[], Any]) -> None:
-    """What is compared when a configuration is read again: two renderables that say the same are the same."""
+    """Renderables with equal descriptions are equal, for the comparison of configurations."""
     assert same_description(make(), make())
     for other in (
         {"a": Property("x")},

@@ -20,7 +20,7 @@ from buildbot.util import service as door
 
 
 class Noted(BuildbotService):
-    """Notes what is done with it."""
+    """A service that notes its calls."""
 
     secrets = ("token",)
     notes: list[Any] = []
@@ -90,7 +90,9 @@ def manager(reactor: Any = None) -> ServiceManager:
 
 
 async def test_life() -> None:
-    """Equal arguments leave the running one alone, others go to it; what is gone stops first, what is new starts."""
+    """A service with equal arguments is left alone, other arguments reconfigure it; removed services stop before new
+    ones start.
+    """
     services = manager()
     first = Running("x", name="a")
     await services.configure([first, Running(name="b", size=2)])
@@ -223,14 +225,14 @@ async def test_a_service_of_one_master() -> None:
 
 
 class Shared(SharedService):
-    """Shared by those who ask with the same arguments."""
+    """A service that is shared by its users with equal arguments."""
 
     async def reconfigService(self, *args: Any) -> None:
         self.args = args
 
 
 async def test_shared_services() -> None:
-    """There is one for each class and arguments; it stops with the master, after those who use it."""
+    """There is one for each class and arguments; it stops with the master, after its users."""
     services = manager()
     user = Noted(name="user")
     await services.configure([user])

@@ -1,4 +1,4 @@
-"""The process layer: what is started, changed and stopped, in which order; and a push that becomes a build request."""
+"""The process layer: the order in which its parts start, change and stop; and a push that becomes a request."""
 
 from __future__ import annotations
 
@@ -335,7 +335,7 @@ async def test_what_the_configuration_says_of_changes(layer: ProcessLayer) -> No
 
 
 async def test_a_poller_asks_for_the_codebase(layer: ProcessLayer, repository: Repository) -> None:
-    """A source that says none leaves it to the configuration; a repeated poll knows its own changes again."""
+    """Without a codebase of the source the configuration decides; a repeated poll recognises its own changes."""
     repository.commit()
     poller = GitPoller(repository.url, name="git", pollInterval=0)
     given = config(change_source=[poller], codebaseGenerator=lambda change: "lib")
@@ -350,7 +350,7 @@ async def test_a_poller_asks_for_the_codebase(layer: ProcessLayer, repository: R
 
 
 async def test_forms_are_held_to_the_patterns(layer: ProcessLayer) -> None:
-    """What people may say in a form is what the configuration's patterns match."""
+    """Values of a form must match the configuration's patterns."""
     force = ForceScheduler("force", ["b1"], properties=[AnyPropertyParameter("any")])
     patterns = {name: re.compile("[a-z]*$") for name in ("branch", "revision", "property_name", "property_value")}
     await layer.start(config(schedulers=[force], validation=patterns))
@@ -366,7 +366,7 @@ async def test_forms_are_held_to_the_patterns(layer: ProcessLayer) -> None:
 
 
 async def test_drain_and_resume(layer: ProcessLayer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It waits until the builds of every builder have ended; what takes that back counts at once."""
+    """It waits until the builds of every builder have ended; its revocation counts at once."""
     await layer.start(config(builders=["b1", "b2"]))
     ends: dict[str, Deferred[None]] = {}
     runs = {"b1", "b2"}

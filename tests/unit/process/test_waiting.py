@@ -15,7 +15,7 @@ from buildbot.process.waiting import MOST, PAGE, WaitingRequests
 
 
 class Queue:
-    """The queue in the database, and what it is asked."""
+    """The queue in the database, with the calls to it."""
 
     def __init__(self) -> None:
         self.rows: dict[int, Any] = {}
@@ -123,7 +123,7 @@ async def test_a_builder_that_is_not_wanted(queue: Queue) -> None:
 
 
 async def test_what_was_announced_while_it_was_taken(queue: Queue) -> None:
-    """Somebody else claimed it and gave it back, before our claim failed: it is found again."""
+    """Another master claimed a request and gave it back before our claim failed: it is found again."""
     queue.waiting.add(1)
     row = queue.put(1)
     request = await queue.waiting.first()
@@ -138,7 +138,7 @@ async def test_what_was_announced_while_it_was_taken(queue: Queue) -> None:
 
 
 async def test_more_than_is_kept(queue: Queue) -> None:
-    """Of what is announced beyond `MOST` only that there is more is kept, and it is read when its turn comes."""
+    """Of announced requests beyond `MOST` only the fact is kept; they are read when their turn comes."""
     queue.waiting.add(1)
     assert await queue.claim() is None
     for brid in range(1, MOST + 501):
@@ -160,7 +160,7 @@ async def test_what_is_announced_during_a_read_is_not_lost(queue: Queue) -> None
 
 
 async def test_every_request_is_given_once_in_any_history(queue: Queue) -> None:
-    """Whatever comes, goes and is given back: in the end each that waits was given once."""
+    """After any sequence of new, gone and returned requests each waiting one was given once."""
     chance = random.Random(4)
     given: list[int] = []
     brid = 0

@@ -29,7 +29,7 @@ from tests.support.events import next_turn
 
 @pytest.fixture
 def said() -> Iterator[list[str]]:
-    """What the log says."""
+    """The lines of the log."""
     lines: list[str] = []
 
     @implementer(ILogObserver)
@@ -54,7 +54,7 @@ class Clock:
 
 
 async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
-    """A step that makes the master stand still is named in the log with its class, also in what it is asked before."""
+    """A step that blocks the master is named in the log with its class, also if a method before ``run`` blocks."""
     clock = Clock(monkeypatch)
 
     class Slow(BuildStep):
@@ -88,7 +88,7 @@ async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str
 
 
 async def test_what_inline_callbacks_may_do() -> None:
-    """A step written with inlineCallbacks runs as Twisted runs it, whatever it yields, raises and returns."""
+    """A step written with inlineCallbacks runs as Twisted runs it: its yields, exceptions and results."""
     seen: list[Any] = []
 
     class Base(BuildStep):
@@ -173,7 +173,7 @@ def held() -> Held:
 
 
 class Waits(BuildStep):
-    """Waits for what a function gives, and tells the test that it does."""
+    """A step that waits for the Deferred of a function, and notifies the test."""
 
     name = "waits"
 
@@ -240,7 +240,7 @@ def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
         await wait
 
     steps = [Watched(work(wait), "step", time, lambda: False) for wait in waits[1:]]
-    # the engine knows what this one waits for, so there is no look for it
+    # the engine itself waits for this Deferred, so it does not search for references
     steps.append(Watched(work(waits[0]), "step", time, lambda: True))
     for _ in range(60):
         time.advance(60)
@@ -363,7 +363,7 @@ async def test_worker_lost_and_the_step_goes_on(
 
 
 async def test_worker_lost_during_a_call() -> None:
-    """What a step was storing when its worker was lost is stored, and closed."""
+    """Data that a step was storing when its worker was lost are stored, and its log is closed."""
 
     class Logs(BuildStep):
         async def run(self) -> int:
@@ -434,7 +434,7 @@ async def test_asked_for_ever(monkeypatch: pytest.MonkeyPatch, step: Any) -> Non
 
 @pytest.mark.parametrize("result", [None, "SUCCESS", 7, True])
 async def test_wrong_result(result: Any) -> None:
-    """What is no result code ends the step in EXCEPTION, which says what came instead."""
+    """A value that is no result code ends the step in EXCEPTION, which shows the value."""
 
     async def wait() -> Any:
         return result

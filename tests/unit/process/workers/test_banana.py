@@ -1,4 +1,4 @@
-"""The quick Banana reads and writes what Twisted's own does, and refuses what that refuses."""
+"""The quick Banana reads, writes and refuses the same as Twisted's own."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Quick(_Keeps, QuickBanana, banana.Banana):  # type: ignore[misc]
 
 
 def outcome(reader: Any, chunks: list[bytes]) -> Any:
-    """What a reader makes of chunks: the messages, what is not complete, and the kind of error that ended it."""
+    """The result of reading chunks: the messages, the incomplete rest, and the kind of error that ended it."""
     try:
         for chunk in chunks:
             reader.dataReceived(chunk)
@@ -105,7 +105,7 @@ def sent(writer: Any, message: Any) -> Any:
 @settings(deadline=None)
 @given(sendable, st.sampled_from([b"pb", b"none"]))
 def test_what_is_sent(message: Any, dialect: bytes) -> None:
-    """A message is the same bytes, whatever is in it."""
+    """Any message gives the same bytes."""
     assert sent(Quick(dialect), message) == sent(Twisteds(dialect), message)
 
 
@@ -124,7 +124,7 @@ def test_what_is_sent(message: Any, dialect: bytes) -> None:
     ],
 )
 def test_limits_of_what_is_sent(message: Any) -> None:
-    """What is too long, too large or of another type is refused with the same words."""
+    """Values that are too long, too large or of another type are refused with the same message."""
     assert sent(Quick(), message) == sent(Twisteds(), message)
 
 

@@ -42,7 +42,7 @@ _StringTransport: Any = StringTransport  # has no types
 
 
 class Transport(_StringTransport):  # type: ignore[misc]
-    """Knows how it was ended, and tells the protocol."""
+    """A transport that keeps how it was ended, and notifies the protocol."""
 
     def __init__(self, broker: Any, peer: Any) -> None:
         super().__init__(peerAddress=peer)
@@ -112,7 +112,7 @@ def test_who_is_refused_has_a_moment(port: Door) -> None:
 
 
 def test_crowds(port: Door) -> None:
-    """One address has half the places, all have eight; who has stood there for long gives way to who comes."""
+    """One address has half the places, all have eight; after a while the oldest gives way to a new one."""
     crowd = [port.connect() for _ in range(4)]
     assert port.connect() is None  # these have just come
     others = [port.connect(f"192.0.2.{number}") for number in range(2, 6)]

@@ -82,7 +82,7 @@ def test_chance_decides() -> None:
 
 
 def test_each_is_met_once() -> None:
-    """Whoever looks for a worker that fits is given each, those with fewer builds first."""
+    """A search for a fitting worker gives each one, those with fewer builds first."""
     workers = [Worker(room=3) for _ in range(6)]
     for worker in workers[3:]:
         worker.builds["x"] = "x"

@@ -1,4 +1,4 @@
-"""The quick Jelly makes of values what Twisted's own makes of them, and of anything else what that makes of it."""
+"""The quick Jelly gives the result of Twisted's own, for plain values and all others."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ sexps = st.recursive(
 
 
 def outcome(function: Any, *args: Any) -> Any:
-    """What a function gives, with types, or the kind of error and its words."""
+    """A function's result, with types, or the kind and message of its error."""
     try:
         given = function(*args)
     except Exception as error:
@@ -82,7 +82,7 @@ def _repeats(value: Any, seen: set[int]) -> bool:
 @settings(deadline=None)
 @given(sexps)
 def test_any_message(sexp: Any) -> None:
-    """Of what is no plain value, and of what is no value at all, Twisted's own result or error comes."""
+    """For other values, and for invalid messages, it gives Twisted's own result or error."""
     assert outcome(Quick().unserialize, sexp) == outcome(_Broker().unserialize, sexp)
 
 

@@ -1,4 +1,4 @@
-"""Workers on demand: how instances are started, shared, stopped, and what becomes of builds when something fails."""
+"""Workers on demand: how instances are started, shared and stopped, and the results of builds after failures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from buildbot.worker.latent import AbstractLatentWorker
 
 
 class Scripted(AbstractLatentWorker):
-    """Does what the test says, and keeps what it was asked."""
+    """A worker whose instances the test decides; it keeps its calls."""
 
     def __init__(self, name: str = "w", password: str = "p", **kwargs: Any) -> None:
         super().__init__(name, password, **kwargs)
@@ -164,8 +164,9 @@ async def test_max_builds() -> None:
     ],
 )
 async def test_start_fails(starting: Any, results: int, text: str) -> None:
-    """The build ends so that it is tried again, or not where that is in vain; with the reason in its text and log. What
-    there is of the instance is stopped, and the worker is left alone for a while, each time for longer."""
+    """The build ends with RETRY, or with EXCEPTION if another try is useless, with the reason in its text and log. The
+    instance is stopped, and the worker is in quarantine, each time for longer.
+    """
     farm = harness()
     await farm.start()
     farm.worker.starting = starting
@@ -215,7 +216,7 @@ async def test_another_builds_fault() -> None:
 
 @pytest.mark.parametrize("hangs", [False, True])
 async def test_agent_does_not_come(hangs: bool) -> None:
-    """After `missing_timeout` the build's request is released, the instance stopped, and people are told."""
+    """After `missing_timeout` the request is released, the instance stopped, and the worker reported missing."""
     farm = harness(missing_timeout=60, notify_on_missing="a@b")
     await farm.start()
     starting: Deferred[None] = Deferred()
@@ -356,7 +357,7 @@ async def test_instances_that_do_not_suit() -> None:
 
 @pytest.mark.parametrize("moment", ["starting", "awaited", "building", "stopping"])
 async def test_master_stops(moment: str) -> None:
-    """Whatever the instance is doing, it is stopped once, and the master waits for that."""
+    """The instance is stopped once, in any state, and the master waits for that."""
     farm = harness()
     await farm.start()
     starting: Deferred[None] = Deferred()
@@ -469,7 +470,7 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 async def test_a_class_that_says_nothing() -> None:
-    """Without `start_instance` the build says what is missing."""
+    """Without `start_instance` the build's text names the missing method."""
     farm = LatentHarness(AbstractLatentWorker("w", "p"))
     await farm.start()
     buildid = await farm.build()

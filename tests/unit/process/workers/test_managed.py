@@ -63,7 +63,7 @@ def farm() -> Managed:
 
 
 async def test_login_and_loss(farm: Managed) -> None:
-    """A worker that logged in is known in the database and can build; one that is gone is not and cannot."""
+    """A worker that logged in is connected in the database and can build; a lost one is not and cannot."""
     connection = await farm.start()
     assert connection.builders == [("a", "a"), ("b", "b")]
     assert farm.row()["connected_to"] == [{"masterid": 1}]
@@ -227,7 +227,7 @@ async def test_pause(farm: Managed) -> None:
 
 @pytest.mark.parametrize("who", ["page", "agent"])
 async def test_graceful(farm: Managed, who: str) -> None:
-    """A worker that is to stop gets no new builds, and is shut down when its last one ends."""
+    """A worker that was asked to stop gets no new builds, and is shut down when its last one ends."""
     connection = await farm.start()
     worker = farm.manager.workers["w"]
     worker.reserve("a")
@@ -336,7 +336,7 @@ def test_a_worker_that_no_master_has() -> None:
 
 @pytest.mark.parametrize("came", [False, True])
 async def test_missing(farm: Managed, came: bool) -> None:
-    """A worker that went away, or never came, is reported once, with those who are to hear of it."""
+    """A worker that went away, or never came, is reported once, with the addresses to notify."""
     told: list[dict[str, Any]] = []
     listening = await farm.master.mq.startConsuming(
         lambda key, message: told.append(message), ("workers", None, "missing")
@@ -399,7 +399,7 @@ async def test_agents_that_hang(farm: Managed) -> None:
 
 
 async def test_stop(farm: Managed) -> None:
-    """A stopped manager has dropped everybody, and it is written."""
+    """A stopped manager has dropped all workers, also in the database."""
     connection = await farm.start()
     await farm.manager.stop()
     assert connection.lost and farm.row()["connected_to"] == []
@@ -438,5 +438,5 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
 
 
 def test_recording_is_immediate(farm: Managed) -> None:
-    """What these tests rely on: the database answers at once."""
+    """The tests rely on it: the database answers at once."""
     assert now(farm.master.data.update.findWorkerId("x")) == 1

@@ -161,7 +161,7 @@ async def test_objects_of_builders(place: Place) -> None:
     await place.connection.set_builders([("b", "b"), ("c", "c")])
     await place.connection.set_builders([("c", "c"), ("d", "d")])
     gc.collect()
-    await place.connection.ping()  # what was sent before has arrived
+    await place.connection.ping()  # earlier messages have arrived
     assert kept() == ["c", "d"]
     with pytest.raises(RemoteError, match="does not know builder 'b'"):
         await place.connection.start_command("b", "1", "shell", {})
@@ -185,7 +185,7 @@ def test_directories_of_workers() -> None:
 
 @pytest.mark.parametrize(("name", "password"), [("w", "wrong"), ("stranger", "p"), ("", ""), ("w\udcff", "p")])
 async def test_refused(place: Place, name: str, password: str) -> None:
-    """A wrong name or password is answered so that the agent stays up and says what is wrong."""
+    """A wrong name or password is answered so that the agent stays up and logs the reason."""
     agent = place.agent()
     with pytest.raises(Exception) as caught:
         await agent.factory.login(UsernamePassword(name.encode("utf-8", "surrogateescape"), password.encode()), agent)
@@ -214,7 +214,7 @@ async def test_guessing(place: Place, guessing_waits: list[float]) -> None:
 
 
 async def test_too_much_about_itself(place: Place) -> None:
-    """A worker that tells megabytes about itself is not let in, and they are not stored."""
+    """A worker that sends megabytes of information about itself is refused, and they are not stored."""
     agent = place.agent()
     agent.info = {**INFO, "extra": "x" * 500_000}
     with pytest.raises(Exception, match="its information is longer than"):
@@ -227,7 +227,7 @@ async def test_too_much_about_itself(place: Place) -> None:
 
 
 async def test_refusal_is_an_unauthorized_login(place: Place) -> None:
-    """What agents look for among the failure's bases."""
+    """The failure has the class that agents look for."""
     agent = place.agent()
     refused: list[Any] = []
     await agent.factory.login(UsernamePassword(b"w", b"x"), agent).addErrback(refused.append)
@@ -243,7 +243,7 @@ async def test_old_agent(place: Place) -> None:
 
 
 async def test_anonymous(place: Place) -> None:
-    """Nobody gets in without a name."""
+    """A login without a name is refused."""
     agent = place.agent()
     root = await agent.factory.getRootObject()
     refused: list[Any] = []
@@ -387,7 +387,7 @@ async def test_ports(place: Place) -> None:
     ],
 )
 async def test_rubbish(place: Place, report: Callable[[Any], None], text: str) -> None:
-    """What no agent sends fails the command, which the agent is asked to stop, and ends with its completion."""
+    """Invalid messages fail the command; the agent is asked to stop it, and it ends with its completion."""
     agent = place.agent()
     await agent.login()
     agent.script = lambda command, name: report(command)
@@ -406,7 +406,7 @@ def call(command: Any, *args: Any) -> None:
 
 
 async def test_file_transfers(place: Place) -> None:
-    """An agent writes to the master and reads from it; what is wrong is never raised to it, since it would hang."""
+    """An agent writes to the master and reads from it; no error is raised to it, since it would hang."""
     agent = place.agent()
     await agent.login()
     taken = MemoryWriter(6)

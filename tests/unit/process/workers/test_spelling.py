@@ -42,11 +42,11 @@ def test_paths(place: Place, name: str, args: dict[str, Any], sent: dict[str, An
     assert {key: value for key, value in made.args.items() if key != "command"} == sent
     assert made.transfer == (1 if "reader" in args or "writer" in args else None)
     assert made.name == {"downloadFile": "download_file", "uploadFile": "upload_file"}.get(name, name)
-    assert ("paths" not in given and "path" not in given) or name in ("rmfile",)  # what was given is not changed
+    assert ("paths" not in given and "path" not in given) or name in ("rmfile",)  # the given arguments are not changed
 
 
 def test_hidden_arguments() -> None:
-    """The command has the real one; headers show what may be shown."""
+    """The command has the real argument; headers have the replacement."""
     made = spelled("shell", {"workdir": "", "command": ["svn", ("obfuscated", "s3cret", "XXXXXX")]}, POSIX)
     assert made.args["command"] == ["svn", "s3cret"]
     assert made.shown("svn s3cret\nargv: ['svn', 's3cret']\n") == "svn XXXXXX\nargv: ['svn', 'XXXXXX']\n"
@@ -73,6 +73,6 @@ def test_stdin() -> None:
     ],
 )
 def test_mistakes(name: str, args: dict[str, Any], complaint: str) -> None:
-    """What cannot be spelled is refused as an agent would refuse it."""
+    """Arguments that cannot be spelled are refused as an agent would refuse them."""
     with pytest.raises(RemoteError, match=complaint):
         spelled(name, args, POSIX)

@@ -1,4 +1,4 @@
-"""The port for MessagePack over WebSocket, in memory: logins, and what no agent sends."""
+"""The port for MessagePack over WebSocket, in memory: logins, and messages that no agent sends."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _StringTransport: Any = StringTransport  # has no types
 
 
 class Transport(_StringTransport):  # type: ignore[misc]
-    """Tells the protocol of its end, and hands what it writes to the agent."""
+    """A transport that notifies the protocol of its end, and hands written bytes to the agent."""
 
     def __init__(self, agent: Agent, host: str) -> None:
         super().__init__(peerAddress=IPv4Address("TCP", host, 1))
@@ -62,13 +62,13 @@ class Transport(_StringTransport):  # type: ignore[misc]
 
 
 class Agent:
-    """An agent: answers what it is asked, and says what the test wants."""
+    """An agent that answers requests, and sends messages of the test."""
 
     def __init__(self, factory: Any, clock: Clock, host: str = "192.0.2.1") -> None:
         self.clock = clock
         self.ws = WSConnection(ConnectionType.CLIENT)
         self.unread: list[bytes] = []
-        #: what the master did besides asking: handshake's answers, closes, pongs
+        #: the master's other messages: answers to handshakes, closes, pongs
         self.events: list[Any] = []
         self.asked: list[dict[str, Any]] = []
         self.responses: list[dict[str, Any]] = []
@@ -85,7 +85,7 @@ class Agent:
         self.say(self.ws.send(Request(host="master", target="/", extra_headers=headers)))
 
     def say(self, data: bytes) -> None:
-        """Send bytes, and take what comes of it."""
+        """Send bytes, and take the answers."""
         self.link.dataReceived(data)
         self.turn()
 
@@ -192,7 +192,7 @@ def test_login() -> None:
     ],
 )
 def test_refused(authorization: str | None, status: int, text: str) -> None:
-    """Who does not know a password is told so in HTTP, and its connection ends."""
+    """A wrong password is refused in HTTP, and the connection ends."""
     port = new_port()
     agent = port.agent()
     agent.login(authorization)
@@ -205,7 +205,7 @@ def test_refused(authorization: str | None, status: int, text: str) -> None:
 
 @pytest.mark.parametrize("value", ["changed", None, 3])
 def test_passwords_that_are_rendered(value: Any) -> None:
-    """A renderable, as a secret is one, is asked at each login; one that gives no text lets nobody in."""
+    """A renderable, as a secret is one, is asked at each login; with one that gives no text no login succeeds."""
 
     class Secret:
         value: Any = "first"
@@ -226,7 +226,7 @@ def test_passwords_that_are_rendered(value: Any) -> None:
 
 
 def test_a_second_of_the_name() -> None:
-    """It is let through the handshake and then told why it has to go; the first one stays."""
+    """Its handshake succeeds, then it is closed with the reason; the first one stays."""
     port = new_port()
     first = port.in_service()
     second = port.agent()
@@ -249,7 +249,7 @@ def test_who_says_nothing_is_dropped() -> None:
 
 
 def test_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those who do not log in are few, from one address and overall."""
+    """Connections without a login are limited, for one address and overall."""
     monkeypatch.setattr(door, "share", lambda part, most: 4)
     port = new_port()
     assert [port.agent().link is None for _ in range(3)] == [False, False, True]
@@ -269,7 +269,7 @@ def test_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["no HTTP", "POST", "no WebSocket", "long head", "long line", "PB"],
 )
 def test_what_strangers_say(said: bytes) -> None:
-    """What is no handshake, or too long for one, ends the connection."""
+    """An invalid handshake, or one that is too long, ends the connection."""
     port = new_port()
     agent = port.agent()
     agent.link.dataReceived(said)
@@ -279,7 +279,7 @@ def test_what_strangers_say(said: bytes) -> None:
 
 
 def test_impatient() -> None:
-    """Who goes on before the handshake is answered is dropped: it could fill the memory while its password waits."""
+    """A client that sends more before the handshake's answer is dropped: it could fill the memory meanwhile."""
     port = new_port()
     agents = [port.agent() for _ in range(6)]
     for agent in agents:
@@ -309,7 +309,7 @@ def test_impatient() -> None:
     ids=["none", "list", "no number", "number", "cut", "items", "deep", "ext", "keys", "long", "text"],
 )
 def test_rubbish(said: Any, kind: type | None) -> None:
-    """What no agent sends ends the connection, and nothing is kept of it."""
+    """An invalid message ends the connection, and nothing is kept of it."""
     port = new_port()
     agent = port.in_service()
     event = said if isinstance(said, TextMessage) else BytesMessage(said)
@@ -330,7 +330,7 @@ def test_long_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_requests_of_the_agent() -> None:
-    """Each is answered, those that cannot be served with an error; who does not wait for answers is dropped."""
+    """Each is answered, an unknown one with an error; an agent that does not wait for answers is dropped."""
     port = new_port()
     agent = port.in_service()
     messages: list[dict[str, Any]] = [
@@ -392,7 +392,7 @@ def test_rubbish_updates(update: Any, complaint: str) -> None:
 
 
 def test_lost() -> None:
-    """What is asked and what runs when the link is lost fails so."""
+    """Requests and commands under way fail when the connection is lost."""
     port = new_port()
     agent = port.in_service()
     connection = port.connection
