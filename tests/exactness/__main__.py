@@ -43,7 +43,7 @@ def main() -> int:
     parser.add_argument("--broken", choices=sorted(VARIANTS), default="", help="make a mistake on purpose")
     parser.add_argument("--keep", action="store_true", help="keep what the processes wrote, and say where")
     given = parser.parse_args()
-    # it tells of each connection that a killed server has cut
+    # it logs each connection that a killed server has closed
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     print(f"exactness: {given.database}, {given.masters} masters, {given.minutes:g} min, seed {given.seed}", flush=True)
     with run_directory(given.keep) as directory, database(given.database, directory) as (url, server):

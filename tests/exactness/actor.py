@@ -26,7 +26,7 @@ from tests.exactness.work import BUILDERS, Work
 
 
 class Master(StateLayer):
-    """The state layer, with what parts that run may ask besides."""
+    """The state layer, and the further attributes that running parts use."""
 
     def __init__(self, url: str, name: str, basedir: Path) -> None:
         super().__init__(url, name, reactor)

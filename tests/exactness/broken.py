@@ -30,12 +30,12 @@ from buildbot.db.engine.statements import Statement
 from buildbot.mq.log import EventLog
 from buildbot.resources.events import clock
 
-#: how long a transaction lingers between what should come last and its commit, at most
+#: the longest time in seconds between the step that should be last and the commit
 _LINGER_S = 0.05
 
 
 def early_numbers(master: Any) -> None:
-    """Numbers are taken, and shown to everybody, before the commit of what they number."""
+    """Numbers are taken, and visible to other transactions, before the commit of their events."""
     engine = master.db.pool.engine
     append = EventLog.append
 
@@ -71,7 +71,7 @@ class _Lingering:
         """It takes several round trips here."""
 
     def count_up(self, conn: Any, column: Any, key: int, by: int) -> int:
-        """What was taken, if the column is the clock's."""
+        """The numbers taken before, if the column is the clock's."""
         taken = self._last is not None and column is clock.c.seq
         return self._last if taken else self._dialect.count_up(conn, column, key, by)  # type: ignore[return-value]
 
@@ -96,7 +96,7 @@ def early_dispatch(master: Any) -> None:
 
 
 def no_fencing(master: Any) -> None:
-    """Whoever wakes up goes on as if nothing had happened."""
+    """A master that was declared dead goes on writing about its builds."""
     modules: list[Any] = [builds, steps, logs]
     asking = [
         (module, name)

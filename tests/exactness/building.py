@@ -1,4 +1,4 @@
-"""What builds for real in each master: a builder and two workers of its own, with real agents, as in the product."""
+"""The real builds in each master: a builder and two workers of its own, with real agents, as in the product."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What masters keep in memory of others' writes: how old it may be, also when the writer died at once."""
+"""The caches of masters: how late they show another master's writes, also if the writer died at once."""
 
 from __future__ import annotations
 

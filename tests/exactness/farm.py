@@ -45,7 +45,7 @@ _STUCK_S = 20.0
 
 @dataclass
 class Report:
-    """What a run came to."""
+    """The results of a run."""
 
     counts: Counter[str]
     violations: list[str]
@@ -88,14 +88,14 @@ class Process:
         self.paused = self.down = False
 
     def kill(self) -> None:
-        """End it at once, whatever it does."""
+        """Kill the process at once."""
         if self._child is not None:
             self._child.send_signal(signal.SIGKILL)
             self._child.wait()
         self.down, self.paused = True, False
 
     def die_after_a_write(self, seconds: float) -> None:
-        """Let it end itself as soon as a write of its own was acknowledged; after so many seconds, kill it."""
+        """Let the process end itself after its next acknowledged write; after a number of seconds kill it."""
         assert self._child is not None
         wish = self._settings.path / f"{self.name}.last"
         wish.touch()
@@ -136,13 +136,13 @@ class Process:
             return None
 
     def last_words(self) -> str:
-        """The end of what it logged."""
+        """The end of its log."""
         return (self._settings.path / f"{self.name}.log").read_text(errors="replace")[-2000:]
 
 
 @dataclass
 class Faults:
-    """What may be done to a run, and how often; weights."""
+    """The kinds of faults in a run, with their weights."""
 
     kill: int = 4
     pause: int = 3
@@ -159,7 +159,7 @@ class Farm:
     Args:
         settings: of the run; its database is there and empty.
         masters, watchers: how many processes.
-        faults: what is done to them.
+        faults: the kinds of faults, with their weights.
         server: the database server if it may be killed, else None.
     """
 
@@ -279,7 +279,7 @@ class Farm:
             time.sleep(0.02)
 
     def _look_after(self) -> None:
-        """Do what is due, and start again what ended by itself because the database was away."""
+        """Do the faults that are due, and start processes again that ended because the database was down."""
         now = time.monotonic()
         for moment, action in [item for item in self._due if item[0] <= now]:
             self._due.remove((moment, action))
@@ -306,7 +306,7 @@ class Farm:
         chance.choices(list(kinds), list(kinds.values()))[0]()
 
     def _some_master(self) -> Process | None:
-        # one of them goes on, or nobody would declare the others dead
+        # one master goes on, to declare the others dead
         up = [process for process in self._masters if not process.down and not process.paused]
         return self._chance.choice(up) if len(up) > 1 else None
 
@@ -321,7 +321,7 @@ class Farm:
         (self._settings.path / f"{process.name}.port").write_text("")
         self.counts["kills"] += 1
         self._lost(process)
-        # sometimes it is back before anybody notices
+        # sometimes it is back before other masters notice
         self._later(self._chance.uniform(0.1, 2.0 * self._settings.expiry_s), self._back(process, process.start))
 
     def _pause_master(self) -> None:
@@ -373,7 +373,7 @@ class Farm:
 
     def _settle(self) -> None:
         due, self._due = self._due, []
-        for _, action in due:  # who is killed or paused comes back now
+        for _, action in due:  # killed and paused processes come back now
             action()
         self._await_lives()
         deadline = time.monotonic() + self._limit
@@ -390,7 +390,7 @@ class Farm:
             time.sleep(0.1)
 
     def _await_lives(self) -> None:
-        """Wait until who was started again is up: that takes long on a busy machine."""
+        """Wait until processes that were started again are up: that takes long on a busy machine."""
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline:
             self._look_after()
@@ -433,7 +433,7 @@ class Farm:
         for recovery in judge.recoveries:
             if recovery.held and (recovery.released is None or recovery.released > self._limit):
                 judge.violation("claims of a lost master were not released in time", recovery=recovery)
-            # what another lost master had taken up has to wait once more
+            # requests that another lost master had taken over have to wait once more
             if recovery.alone and recovery.waiting | ({0} if (recovery.running or 0) > self._limit else set()):
                 judge.violation("requests of a lost master were not taken up in time", recovery=recovery)
 

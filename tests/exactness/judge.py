@@ -1,6 +1,6 @@
-"""The judge: reads the whole log in order, follows the history that it tells, and says what cannot be.
+"""The judge: reads the whole log in order, follows its history, and reports contradictions.
 
-What it holds the log to:
+The rules for the log:
 
 - numbers follow each other without a gap;
 - a request has one owner at a time; only the owner builds and completes it, unless the owner was declared dead or
@@ -31,11 +31,11 @@ from tests.exactness.paths import FIELDS
 from tests.exactness.replica import Replica, checksum, is_announced
 from tests.exactness.settings import OWN
 
-#: what a log row is: number, keys, body, who wrote it
+#: a row of the log: number, keys, body, the master that wrote it
 LogRow = tuple[int, str, str, int]
 
 _SHOWN = 20
-#: others' writes are in each cache after a second; the rest is for a machine that is busy
+#: writes of other masters are in each cache after a second; the other second is for a busy machine
 OLD_S = 1.0 + 1.0
 
 
@@ -49,7 +49,7 @@ def _about(key: str, message: Any) -> tuple[str, dict[str, Any]]:
 
 @dataclass
 class Request:
-    """A build request as the log tells of it."""
+    """The state of a build request by the log."""
 
     owner: int | None = None
     complete: bool = False
@@ -59,7 +59,7 @@ class Request:
 
 @dataclass
 class Thing:
-    """A build, step or log: what it belongs to, who runs it, whether it has ended."""
+    """A build, step or log: its parent, the master that runs it, whether it has ended."""
 
     parent: int
     owner: int = 0
@@ -93,7 +93,7 @@ class Return:
 
 @dataclass
 class Judge:
-    """Follows the log; ``violations`` are sentences with all that is known."""
+    """Follows the log; ``violations`` are sentences with all details."""
 
     seed: int = 0
     violations: list[str] = field(default_factory=list)
@@ -103,7 +103,7 @@ class Judge:
     events: int = 0
     numbers: list[int] = field(default_factory=list)
     sums: list[list[tuple[str, int]]] = field(default_factory=list)
-    #: of each event: the noun, and what its message says of ids, where watchers follow those
+    #: of each event: the noun, and the ids in its message that watchers follow
     about: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     #: when the database was away
     cuts: list[float] = field(default_factory=list)
@@ -315,7 +315,7 @@ class Judge:
     # recovery
 
     def lost(self, masterid: int) -> None:
-        """A master was killed, or paused for longer than it may: what it holds must run elsewhere."""
+        """A master was killed, or paused beyond its expiry: its claims must go to other masters."""
         for each in self.returns:
             each.interrupted = each.interrupted or each.masterid == masterid
         held = {brid for brid, request in self.requests.items() if request.owner == masterid and not request.own}
@@ -352,7 +352,7 @@ class Judge:
     # the records, and the end
 
     def check_records(self, records: Iterable[dict[str, Any]]) -> Counter[str]:
-        """Compare what the processes wrote down with the log; the sums of what they counted."""
+        """Compare the records of the processes with the log; gives the sums of their counters."""
         sums: Counter[str] = Counter()
         consumed: dict[str, list[tuple[int, int]]] = defaultdict(list)
         seen: dict[str, list[dict[str, Any]]] = defaultdict(list)
@@ -380,7 +380,7 @@ class Judge:
         return sums
 
     def _check_caches(self, records: list[dict[str, Any]], sums: Counter[str]) -> None:
-        """What one master wrote, and when the others, which look all the time, saw it."""
+        """Compare a master's writes with the times at which the others, which look all the time, saw them."""
         saw = defaultdict(list)
         for record in records:
             if record["kind"] == "saw":
@@ -416,7 +416,7 @@ class Judge:
             self._not_heard(record, missing, [pair for pair in record["heard"] if pair not in expected])
 
     def _check_numbers(self, record: dict[str, Any]) -> None:
-        """A subscription by a path that routing keys do not have: the messages say what is there."""
+        """A subscription by a path that routing keys do not have: its events are found by fields of messages."""
         noun, name, value = record["where"]
         first = bisect.bisect_right(self.numbers, record["since"])
         until = bisect.bisect_right(self.numbers, record["until"])
@@ -439,7 +439,7 @@ class Judge:
         )
 
     def _check_consumer(self, name: str, heard: Sequence[tuple[int, int]]) -> None:
-        """A persistent consumer hears all from its beginning on; after a kill it may hear its last few again."""
+        """A persistent consumer gets all events from its beginning on; after a kill it may get the last few again."""
         lives: dict[int, list[int]] = defaultdict(list)
         for life, number in heard:
             if lives[life] and number <= lives[life][-1]:
@@ -457,7 +457,7 @@ class Judge:
             self.violation("a persistent consumer missed events", by=name, missing=missing[:_SHOWN])
 
     def check_end(self, noun: str, rows: Iterable[dict[str, Any]]) -> None:
-        """Compare the last snapshot of a noun with what all events from the first on make of nothing."""
+        """Compare the last snapshot of a noun with the one that all events together give."""
         for difference in self.replicas[noun].differences(rows)[:_SHOWN]:
             self.violation("the events from the first on are not the last snapshot", difference=difference)
 

@@ -1,6 +1,6 @@
 """A real scheduler and a real change source that any of the masters may run, one at a time.
 
-What they do can be counted: the source numbers its changes, and the scheduler makes one buildset of each change.
+Their work can be counted: the source numbers its changes, and the scheduler makes one buildset of each change.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SCHEDULER = "each change"
 
 
 class CountingSource(PollingChangeSource):
-    """Makes the changes ``counter-1``, ``counter-2``, … without end; none is lost or doubled, whoever runs it."""
+    """Makes the changes ``counter-1``, ``counter-2``, … without end; none is lost or doubled, on any master."""
 
     settings: Settings
 

@@ -1,4 +1,4 @@
-"""Every kind of path to builds and what belongs to them: by id, number and name, of builders, masters, requests."""
+"""Every kind of path to builds, steps, logs and requests: by id, number and name, of builders, masters, requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _NOUNS: dict[str, tuple[set[str], dict[str, str]]] = {
 }
 #: not here: builds that another one triggered, and those of a change, whose messages do not say so
 _EXCEPT = ("triggered_builds", "changes")
-#: what the judge has to remember of messages
+#: the fields of messages that the judge keeps
 FIELDS = sorted(
     {BY_PLURAL[noun].key for noun in _NOUNS} | {name for _, owners in _NOUNS.values() for name in owners.values()}
 )
@@ -49,13 +49,13 @@ PATHS = _paths()
 
 @dataclass(frozen=True)
 class Place:
-    """Something to look at.
+    """A path to watch.
 
     Attributes:
         resource: the noun.
         path: with values for its variables.
         is_single: whether it is one of them.
-        where: the field, and its value, of all that is there: what messages must be heard.
+        where: the field, and its value, of all elements: the messages that must come.
     """
 
     resource: Resource
@@ -81,7 +81,7 @@ async def choose(source: Source, chance: random.Random) -> Place | None:
 
 
 async def _values(source: Source, chance: random.Random) -> dict[str, Any]:
-    """Of one of the newest builds, with its owners and what belongs to it: a value for each variable that it has."""
+    """The values of the variables of paths, for one of the newest builds with its owners, steps and logs."""
     newest = {"order": ["-buildid"], "limit": 8}
     builds, _ = await source.snapshot(("builds",), newest)
     if not builds:

@@ -1,4 +1,4 @@
-"""What the main functions of all processes share."""
+"""Functions of the main functions of all processes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def enter(main: Callable[[Settings, Records, random.Random], Awaitable[None]]) -
 
     def look() -> None:
         if os.getppid() != parent:
-            os._exit(1)  # nobody is left who would end this process
+            os._exit(1)  # no process is left that would end this one
 
     def start() -> None:
         LoopingCall(look).start(0.5)

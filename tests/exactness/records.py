@@ -1,4 +1,4 @@
-"""What processes write down: lines of JSON that survive the death of whoever wrote them."""
+"""Records of processes: lines of JSON that survive the death of their writer."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Records:
         self.counts[what] += number
 
     def flush(self) -> None:
-        """Write what was counted since the last time."""
+        """Write the counters since the last call."""
         if self.counts:
             self.write("counts", counts=dict(self.counts))
             self.counts.clear()

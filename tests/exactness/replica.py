@@ -1,4 +1,4 @@
-"""A copy of what is at a path: made from a snapshot, kept by events, compared with a later snapshot."""
+"""A copy of the entities at a path: made from a snapshot, kept by events, compared with a later snapshot."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 from buildbot.resources.base import Resource
 
-#: what changes without an event, on purpose: the time of the last heartbeat
+#: the attributes that change without an event, on purpose: the time of the last heartbeat
 _UNANNOUNCED = frozenset({"last_active"})
 
 
@@ -60,7 +60,7 @@ class Replica:
             self.rows.setdefault(key, {}).update(comparable(self._resource, message))
 
     def differences(self, rows: Iterable[Mapping[str, Any]]) -> list[str]:
-        """What a later snapshot says otherwise, attribute by attribute."""
+        """The differences of a later snapshot, attribute by attribute."""
         there = self._by_key(rows)
         found = []
         for key in sorted({*self.rows, *there}):

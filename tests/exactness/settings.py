@@ -1,4 +1,4 @@
-"""What one run is made of; handed to each process as JSON."""
+"""The settings of one run; each process gets them as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-#: what the builders that build for real are called, before the master's name, and how many workers each has
+#: the beginning of the names of builders with real agents, before the master's name, and the number of their workers
 OWN = "own "
 OWN_WORKERS = 2
 #: the first of those workers has this number, the next master's a multiple of it
@@ -49,7 +49,7 @@ class Settings:
 
     @classmethod
     def from_text(cls, text: str) -> Settings:
-        """What ``as_text`` gave."""
+        """The settings from the text of ``as_text``."""
         return cls(**json.loads(text))
 
     def first_worker(self, name: str) -> int:

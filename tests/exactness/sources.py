@@ -1,4 +1,4 @@
-"""The ways to see a snapshot and what follows: in Python, over WebSocket, over SSE."""
+"""The ways to get a snapshot and the events after it: in Python, over WebSocket, over SSE."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class UnreachableError(Exception):
 class Following(ABC):
     """A subscription, seen from its client."""
 
-    #: everything up to here has been heard
+    #: all events up to this number have come
     clock: int
     #: it will hear no more; go on elsewhere from ``clock``
     lost = False
@@ -51,10 +51,10 @@ class Source(ABC):
 
     @abstractmethod
     async def snapshot(self, path: Sequence[Any], options: dict[str, Any]) -> tuple[list[dict[str, Any]], int]:
-        """What is there (one resource is a list too), and the clock."""
+        """The entities at a path (a single one as a list), and the clock."""
 
     async def clock(self) -> int | None:
-        """The number of the newest event that is committed, if this source can say so cheaply."""
+        """The number of the newest event that is committed, if this source has it at low cost."""
         return None
 
     @abstractmethod
@@ -144,7 +144,7 @@ class _Remote(Source):
 
 
 def _text(path: Sequence[Any], is_single: bool) -> str:
-    """What happens at a path, as clients write it."""
+    """The pattern of a path's events, as clients write it."""
     return "/".join(map(str, path)) + ("/*" if is_single else "/*/*")
 
 

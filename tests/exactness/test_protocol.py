@@ -36,7 +36,7 @@ def thd_log(conn: Connection, after: int) -> list[LogRow]:
 
 
 class Protocol(RuleBasedStateMachine):
-    """What each master believes, and what the judge makes of the log; a follower that snapshots and resumes."""
+    """The claims that each master assumes, and the judge of the log; a follower that snapshots and resumes."""
 
     database: Database
 
@@ -48,7 +48,7 @@ class Protocol(RuleBasedStateMachine):
         self.masters = [first, self._open.enter_context(self.database.master("host:/beta"))]
         self.judge = Judge()
         self.judge.last = run(self._oldest())
-        #: whether a master's process knows nothing of its death
+        #: whether a master does not know that it was declared dead
         self.dead = [False, False]
         #: requests and their builds, as each master believes
         self.held: list[dict[int, int | None]] = [{}, {}]
@@ -66,7 +66,7 @@ class Protocol(RuleBasedStateMachine):
         return int(trimmed)
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
-        """Run something, and let the judge read what it left in the log."""
+        """Run a coroutine, and let the judge read its events."""
         try:
             return run(work)
         finally:
@@ -108,7 +108,7 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: any(self.held))
     @rule(master=who, data=st.data())
     def go_on(self, master: int, data: st.DataObject) -> None:
-        """A master builds what it believes to hold: begins, ends, completes or gives back."""
+        """A master works on a request that it assumes to hold: begins, ends, completes or gives it back."""
         if not self.held[master]:
             return
         brid = data.draw(st.sampled_from(sorted(self.held[master])))
@@ -181,7 +181,7 @@ class Protocol(RuleBasedStateMachine):
 
     @rule()
     def trim(self) -> None:
-        """What is gone from the log cannot be resumed from: an error says so."""
+        """A client cannot resume from an event that is gone from the log: it gets an error."""
         self._do(self._trim())
 
     async def _trim(self) -> None:
@@ -202,7 +202,7 @@ class Protocol(RuleBasedStateMachine):
 
 @pytest.mark.slow
 def test_protocol(shared_database: Database) -> None:
-    """Whatever the order, claims have one owner and the log tells the truth."""
+    """In any order claims have one owner and the log is correct."""
 
     class OnThisDatabase(Protocol):
         database = shared_database

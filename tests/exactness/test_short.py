@@ -35,7 +35,7 @@ def own_database(backend: str, directory: Path) -> Iterator[tuple[str, Any]]:
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("backend", selected_backends())
 def test_exact(backend: str, tmp_path: Path) -> None:
-    """A snapshot and the events after it are the later snapshot, whatever is killed; claims have one owner."""
+    """A snapshot and the events after it give the later snapshot, with any process killed; claims have one owner."""
     with own_database(backend, tmp_path) as (url, server):
         # on a busy machine others come late; script/exactness says how long they take where there is room
         settings = Settings(url, str(tmp_path), SEED, expiry_s=2, recovery_s=60)
@@ -74,7 +74,7 @@ def test_mistakes_are_noticed(broken: str, faults: Faults, said: tuple[str, ...]
 
 
 def test_there_is_a_test_for_each_mistake() -> None:
-    """What ``--broken`` offers is what the tests above show to be noticed."""
+    """The tests above show for each variant of ``--broken`` that it is noticed."""
     marks: Any = vars(test_mistakes_are_noticed)["pytestmark"]
     parameters = next(mark for mark in marks if mark.name == "parametrize").args[1]
     assert {parameter[0] for parameter in parameters} == set(VARIANTS)

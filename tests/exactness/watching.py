@@ -35,14 +35,14 @@ _PATIENCE_S = 40.0
 
 @dataclass(frozen=True)
 class View:
-    """What to look at.
+    """A path to watch.
 
     Attributes:
         resource: the noun.
         path: of a list, or of a single one.
         above: the id above which its elements count.
         is_single: whether it is one.
-        where: a field, and its value, of all that is there; None where routing keys say what is there.
+        where: a field, and its value, of all elements; None where routing keys select them.
     """
 
     resource: Resource
@@ -53,7 +53,7 @@ class View:
 
     @property
     def options(self) -> dict[str, Any]:
-        """What to ask for."""
+        """The options of the request."""
         key = self.resource.key
         return {"filters": {f"{key}__gt": self.above}} if self.above else {}
 
@@ -162,7 +162,7 @@ class Watcher:
             ensureDeferred(self._probe(number, key)).addErrback(lambda failure: log.warn("{f}", f=failure))
 
     async def _probe(self, number: int, key: str) -> None:
-        """Whoever heard of something finds it committed."""
+        """A client that got an event finds it committed."""
         clock = await self._source.clock()
         if clock is not None and clock < number:
             self._violation(
@@ -200,7 +200,7 @@ class Watcher:
                 replica.apply(message)
         path = "/".join(map(str, self._view.path))
         sums = [[number, checksum(key, message)] for number, key, message in seen]
-        # where a field says what is there, any of an event's keys may have led to it
+        # where a field selects the events, each may have come by any of its keys
         heard_as = {"where": [self._view.resource.plural, *self._view.where]} if self._view.where else {}
         if self._view.where:
             self._records.count("subscriptions by other paths")

@@ -1,4 +1,4 @@
-"""What a master of the farm does by chance, all of it through the public API."""
+"""The random work of a master, all of it through the public API."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Work:
 
     Args:
         master: the state layer of a running master.
-        building: what builds for real in it, which stays configured.
+        building: its builder with real agents, which stays configured.
     """
 
     def __init__(
@@ -164,7 +164,7 @@ class Work:
             await self._attempt(lambda brid=brid: self._serve(brid))  # type: ignore[misc]
 
     async def _serve(self, brid: int) -> None:
-        """Build a claimed request, or give it back; whatever fails, it does not stay claimed by a living master."""
+        """Build a claimed request, or give it back; after any failure it does not stay claimed by a living master."""
         update, chance = self._update, self._chance
         if chance.random() < 0.1:
             await update.reclaimBuildRequests([brid])
@@ -228,7 +228,7 @@ class Work:
             except DBAPIError:
                 await sleep(0.5)
 
-    # wishes, and what is configured
+    # control messages, and the configuration
 
     async def _control_request(self) -> None:
         pending = await self._pending()

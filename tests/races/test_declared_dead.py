@@ -69,7 +69,7 @@ class Master:
 
     @contextmanager
     def running(self, **environment: str) -> Iterator[None]:
-        """Run it, and its workers, whose logs nobody reads; the environment is that of the master only."""
+        """Run a master and its workers, without the workers' logs; the environment is that of the master only."""
         with ExitStack() as stack:
             command = [str(BIN / "buildbot"), "start", "--nodaemon", str(self.directory)]
             env = os.environ | environment
@@ -179,10 +179,10 @@ def check_lost_and_back(first: Master, other: Master, lose: Callable[[], None], 
     other.wait_for("masters/*/*", since, lambda event, message: event == "started" and message["masterid"] == lost)
     first.wait_for_workers(since)
     assert (first.build(), other.build()) == (0, 0)
-    # a subscription that a client had before has heard of all this
+    # a client's earlier subscription has got all these events
     listening.join()
     assert heard
-    # and what one master runs for all is run again, by one of them
+    # and the services that one master runs for all run again, on one of them
     for kind in ("schedulers", "changesources"):
         for part in first.get(kind):
             if part["name"].split("-")[0] != "force":

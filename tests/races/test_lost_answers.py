@@ -1,4 +1,4 @@
-"""The answer to a COMMIT gets lost on the way: whether it happened is found out, and nothing is applied twice."""
+"""The answer to a COMMIT is lost on the way: the master finds out the outcome, and no transaction is applied twice."""
 
 from __future__ import annotations
 
@@ -16,51 +16,55 @@ from buildbot.db.dialects import dialect_for
 from buildbot.db.exceptions import OutcomeUnknownError
 from buildbot.master import openMaster
 from tests.support.events import Listener
-from tests.support.proxy import Proxy, Way, proxy_to
+from tests.support.proxy import ProxiedConnection, Proxy, proxy_to
 from tests.support.reactor import reactor
 from tests.support.state import Database
 
-#: what a group ends with
+#: statements of a transaction with writes
 _WRITES = (b"tenfold_", b"UPDATE clock")
 #: a look begins with ending the lost connection's session
 _LOOKS = (b"pg_terminate_backend", b"'Uptime'")
 
 
 class LoseOnce:
-    """A rule: what becomes of the first COMMIT, and what of the first look for it."""
+    """A proxy's rule for the first COMMIT, and for the first query that looks for its outcome."""
 
-    def __init__(self, commit: Callable[[Way, bytes], None], look: Callable[[Way, bytes], None] = Way.send) -> None:
+    def __init__(
+        self,
+        commit: Callable[[ProxiedConnection, bytes], None],
+        look: Callable[[ProxiedConnection, bytes], None] = ProxiedConnection.send,
+    ) -> None:
         self._commit = commit
         self._look = look
         self._lock = threading.Lock()
         self.lost = False
         self.looks = 0
 
-    def __call__(self, way: Way, said: bytes) -> bool:
+    def __call__(self, connection: ProxiedConnection, said: bytes) -> bool:
         with self._lock:
             if b"COMMIT" in said and not self.lost and any(words in said for words in _WRITES):
                 self.lost = True
-                self._commit(way, said)
+                self._commit(connection, said)
                 return True
             if self.lost and any(words in said for words in _LOOKS):
                 self.looks += 1
                 if self.looks == 1:
-                    self._look(way, said)
+                    self._look(connection, said)
                     return True
             return False
 
 
-def lose_answer(way: Way, said: bytes) -> None:
-    """It reaches the server."""
-    way.cut()
-    way.send(said)
-    way.end()
+def lose_answer(connection: ProxiedConnection, said: bytes) -> None:
+    """Lose the answer: the bytes reach the server."""
+    connection.cut()
+    connection.send(said)
+    connection.end()
 
 
-def lose_all(way: Way, said: bytes) -> None:
+def lose_all(connection: ProxiedConnection, said: bytes) -> None:
     """It does not."""
-    way.cut()
-    way.end()
+    connection.cut()
+    connection.end()
 
 
 @asynccontextmanager
@@ -81,12 +85,12 @@ async def add(master: Any) -> int:
 
 
 async def count(state: Any) -> int:
-    """How often it is there."""
+    """The number of changes in the database."""
     return len(await state.data.get({"fields": ["changeid"]}, ("changes",)))
 
 
-async def test_it_happened(state: Any, remote_database: Database) -> None:
-    """It was committed: the caller hears of it, and so does who listens, once."""
+async def test_a_commit_whose_answer_is_lost(state: Any, remote_database: Database) -> None:
+    """A COMMIT whose answer is lost was executed: the call succeeds, and subscribers get its event once."""
     heard: list[int] = []
     async with behind(remote_database) as (far, proxy):
         await far.data.startConsuming(lambda key, change: heard.append(change["changeid"]), {}, ("changes",))
@@ -97,8 +101,8 @@ async def test_it_happened(state: Any, remote_database: Database) -> None:
         assert heard == [first, second]
 
 
-async def test_it_did_not_happen(state: Any, remote_database: Database) -> None:
-    """It never reached the server: it is run again."""
+async def test_a_commit_that_is_lost(state: Any, remote_database: Database) -> None:
+    """A COMMIT that never reached the server: the transaction is run again."""
     async with behind(remote_database) as (far, proxy):
         proxy.rule = rule = LoseOnce(lose_all)
         await add(far)
@@ -106,22 +110,22 @@ async def test_it_did_not_happen(state: Any, remote_database: Database) -> None:
 
 
 @pytest.mark.parametrize("first", ["commit", "look"])
-async def test_it_is_late(state: Any, remote_database: Database, first: str) -> None:
-    """It is on its way while the caller looks: it has happened then, or cannot any more."""
-    held: list[tuple[Way, bytes]] = []
+async def test_a_commit_that_is_late(state: Any, remote_database: Database, first: str) -> None:
+    """A COMMIT that is under way during the look: the look finds it, or has made it impossible."""
+    held: list[tuple[ProxiedConnection, bytes]] = []
 
-    def hold(way: Way, said: bytes) -> None:
-        way.cut()
-        held.append((way, said))
+    def hold(connection: ProxiedConnection, said: bytes) -> None:
+        connection.cut()
+        held.append((connection, said))
 
-    def look(way: Way, said: bytes) -> None:
+    def look(connection: ProxiedConnection, said: bytes) -> None:
         if first == "look":
-            way.send(said)
+            connection.send(said)
         with suppress(OSError):  # the session has ended already
             late, commit = held[0]
             late.send(commit)
         if first == "commit":
-            way.send(said)
+            connection.send(said)
 
     async with behind(remote_database) as (far, proxy):
         proxy.rule = rule = LoseOnce(hold, look)
@@ -131,8 +135,10 @@ async def test_it_is_late(state: Any, remote_database: Database, first: str) -> 
 
 
 @pytest.mark.parametrize("lose", [lose_answer, lose_all])
-async def test_the_look_is_lost_too(state: Any, remote_database: Database, lose: Callable[[Way, bytes], None]) -> None:
-    """It is made again: a failed look says nothing."""
+async def test_the_look_is_lost_too(
+    state: Any, remote_database: Database, lose: Callable[[ProxiedConnection, bytes], None]
+) -> None:
+    """A look that fails is repeated, since its failure proves nothing."""
     async with behind(remote_database) as (far, proxy):
         proxy.rule = rule = LoseOnce(lose, lose_all)
         await add(far)
@@ -140,12 +146,14 @@ async def test_the_look_is_lost_too(state: Any, remote_database: Database, lose:
 
 
 @pytest.mark.parametrize("lose", [lose_answer, lose_all])
-async def test_nobody_can_tell(state: Any, remote_database: Database, lose: Callable[[Way, bytes], None]) -> None:
-    """The log was trimmed past it meanwhile: the caller is told, and it is not run again."""
+async def test_an_outcome_that_cannot_be_found_out(
+    state: Any, remote_database: Database, lose: Callable[[ProxiedConnection, bytes], None]
+) -> None:
+    """If the log was trimmed beyond the lost COMMIT the call fails with that reason, and is not run again."""
 
-    def trim_first(way: Way, said: bytes) -> None:
+    def trim_first(connection: ProxiedConnection, said: bytes) -> None:
         blockingCallFromThread(reactor, lambda: ensureDeferred(_others_go_on(state)))  # type: ignore[arg-type]
-        way.send(said)
+        connection.send(said)
 
     async with behind(remote_database) as (far, proxy):
         proxy.rule = LoseOnce(lose, trim_first)
@@ -155,19 +163,19 @@ async def test_nobody_can_tell(state: Any, remote_database: Database, lose: Call
 
 
 async def _others_go_on(state: Any) -> int:
-    """The number is somebody's, and the log does not reach back to it."""
+    """Use the number for another event, and trim the log beyond it."""
     await state.mq.produce(("others", "1", "said"), "go on")
     return int(await state.data.update.trimEvents(0))
 
 
 async def test_only_announced(state: Any, remote_database: Database) -> None:
-    """What writes nothing but an event is known from another master's event of the same number."""
+    """A transaction with an event only is told from another master's event of the same number."""
     heard = Listener()
     heard.subscription = await state.mq.startConsuming(heard, ("said", None, None))
 
-    def other_first(way: Way, said: bytes) -> None:
+    def other_first(connection: ProxiedConnection, said: bytes) -> None:
         blockingCallFromThread(reactor, state.mq.produce, ("said", "1", "x"), "other")
-        way.send(said)
+        connection.send(said)
 
     async with behind(remote_database) as (far, proxy):
         proxy.rule = LoseOnce(lose_all, other_first)

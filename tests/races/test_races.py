@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(PATIENCE_S + 30)
 
 
 def race(url: str | None, works: Sequence[workers.Race]) -> list[list[Any]]:
-    """Let processes race; for each work, what each of them gives, in their order."""
+    """Let processes race; for each work the results of the processes, in their order."""
     context = multiprocessing.get_context("spawn")
     barrier, answers = context.Barrier(RACERS), context.Queue()
     arguments = [(url, racer, ROUNDS, works, barrier, answers) for racer in range(RACERS)]
@@ -40,7 +40,7 @@ def race(url: str | None, works: Sequence[workers.Race]) -> list[list[Any]]:
 
 
 async def check_claims(judge: Any, won: list[list[list[int]]]) -> None:
-    """Each id exactly one winner, all or nothing, whatever the order of the ids."""
+    """Each id has exactly one winner; a claim of several ids is all or nothing, in any order of ids."""
     claimed = Counter(brid for groups in won for group in groups for brid in group)
     assert set(claimed.values()) == {1}
     found = await judge.db.buildrequests.getBuildRequests(claimed=True)
@@ -50,7 +50,7 @@ async def check_claims(judge: Any, won: list[list[list[int]]]) -> None:
 
 
 async def check_set(judge: Any, told: list[list[int]]) -> None:
-    """Each caller is told a value that was written; what is stored at last is one of them."""
+    """Each caller gets a value that was written; the stored value is one of them."""
     objectid = await judge.db.state.getObjectId("race", "Race")
     for number, values in enumerate(zip(*told, strict=True)):
         assert set(values) <= set(range(RACERS))
@@ -58,7 +58,7 @@ async def check_set(judge: Any, told: list[list[int]]) -> None:
 
 
 async def check_configuration(judge: Any, said: list[list[str]]) -> None:
-    """The master's workers and builders are those that somebody said last."""
+    """The master's workers and builders are those of one caller's last call."""
     masterid = await judge.db.masters.findMasterId("configured")
     for plural in ("builders", "workers"):
         found = await judge.data.get({}, ("masters", masterid, plural))

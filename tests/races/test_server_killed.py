@@ -29,7 +29,7 @@ class Load:
         self._waiting: list[tuple[int, Deferred[None]]] = []
 
     def reached(self, count: int) -> Deferred[None]:
-        """Fires when so many writes have been acknowledged."""
+        """Fires when a number of writes have been acknowledged."""
         waiter: Deferred[None] = Deferred()
         self._waiting.append((count, waiter))
         return waiter
@@ -81,7 +81,7 @@ async def test_killed_under_load(backend: str) -> None:
         stored = Counter(change["revision"] for change in changes)
         assert set(load.acknowledged) <= set(stored)
         assert max(stored.values()) == 1
-        # and the stream told of each, once (in the order of the commits, which is not that of the ids)
+        # and the stream had an event of each, once (in the order of the commits, which is not that of the ids)
         assert sorted(heard) == [change["changeid"] for change in changes]
         await subscription.stopConsuming()
         await master.close()

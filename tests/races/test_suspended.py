@@ -13,7 +13,7 @@ from tests.support.state import Database
 
 
 async def test_locks_of_a_suspended_process(state: Any, shared_database: Database) -> None:
-    """What it has locked, here the clock itself, is free again after a few seconds."""
+    """Its locks, here that of the clock, are released after a few seconds."""
     engine = shared_database.engine
     assert engine is not None
     if engine.dialect.name == "sqlite":
@@ -24,5 +24,5 @@ async def test_locks_of_a_suspended_process(state: Any, shared_database: Databas
     begun = state.reactor.seconds()
     await state.data.update.addBuildset(sourcestamps=[STAMP], builderNames=["b"], reason="r")
     assert state.reactor.seconds() - begun < MAX_IDLE_S + 5
-    assert transaction.is_active  # nobody told it
+    assert transaction.is_active  # this side does not know that the server has ended it
     connection.invalidate()

@@ -1,4 +1,4 @@
-"""What the racing processes do: each opens the database as a master of its own and runs one of these."""
+"""The work of the racing processes: each opens the database as a master of its own and runs one of these functions."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def claims(master: Any, racer: int, rounds: int) -> list[list[int]]:
 
 
 async def first_writes(master: Any, racer: int, rounds: int) -> list[Any]:
-    """Create values that nobody has created; what each call said is stored."""
+    """Create values that do not exist; each call's result is stored."""
     objectid = await master.db.state.getObjectId("race", "Race")
     return [
         await master.db.state.atomicCreateState(objectid, f"atomic {number}", lambda: racer) for number in range(rounds)
@@ -49,7 +49,7 @@ async def first_writes(master: Any, racer: int, rounds: int) -> list[Any]:
 
 
 async def set_states(master: Any, racer: int, rounds: int) -> list[Any]:
-    """Set values that nobody has set; what each call said is stored."""
+    """Set values that do not exist; each call's result is stored."""
     objectid = await master.db.state.getObjectId("race", "Race")
     return [await master.db.state.setState(objectid, f"set {number}", racer) for number in range(rounds)]
 
@@ -87,7 +87,7 @@ async def configurations(master: Any, racer: int, rounds: int) -> list[str]:
 
 
 def race(url: str, racer: int, rounds: int, works: Sequence[Race], barrier: Barrier) -> Any:
-    """Open the database; wait for the others before each work and run it; what each gives."""
+    """Open the database; wait for the others before each work and run it; gives the results."""
     from buildbot.master import openMaster
 
     patience_s = 100 + rounds * 0.5

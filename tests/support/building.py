@@ -29,7 +29,7 @@ async def add_build(state: Any, builder: str = "linux", **buildset: Any) -> tupl
 
 @dataclass(frozen=True)
 class Running:
-    """Ids of a build and what belongs to it."""
+    """Ids of a build and its buildset, request, step and log."""
 
     bsid: int
     brid: int

@@ -27,7 +27,7 @@ BACKENDS = ("sqlite", "postgresql", "mysql")
 #: the servers of ``mysql`` by another driver, for tests of the state layer
 MYSQLCLIENT = "mysqlclient"
 
-#: what names the servers
+#: the variables with the servers' URLs
 VARIABLES = {"postgresql": "TENFOLD_TEST_POSTGRESQL", "mysql": "TENFOLD_TEST_MYSQL"}
 _DRIVERS = {"postgresql": "postgresql+psycopg", "mysql": "mysql+pymysql"}
 _CREATE = {

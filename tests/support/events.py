@@ -1,4 +1,4 @@
-"""Hearing events, and waiting until all have been heard."""
+"""Listeners to events, and waiting until all events have arrived."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def next_turn() -> Deferred[None]:
 
 
 class Listener:
-    """A callback that keeps what it hears, and where its subscription's clock stood."""
+    """A callback that keeps its messages, and the subscription's clock at each."""
 
     def __init__(self) -> None:
         self.heard: list[Heard] = []
@@ -34,7 +34,7 @@ class Listener:
 
     @property
     def keys(self) -> list[str]:
-        """What it heard, as routing keys joined by slashes."""
+        """The routing keys of its events, joined by slashes."""
         return ["/".join(key) for key, _ in self.heard]
 
     async def until(self, clock: int) -> None:
@@ -44,14 +44,14 @@ class Listener:
 
 
 async def listen(state: Any, *path: Any, **options: Any) -> Listener:
-    """A listener to what is at a path of the Data API."""
+    """A listener to the events of a path of the Data API."""
     listener = Listener()
     listener.subscription = await state.data.startConsuming(listener, options, path)
     return listener
 
 
 async def watch(state: Any, *path: Any, **options: Any) -> Listener:
-    """A listener to what is at a path, from a snapshot on; ``subscription.data`` is the snapshot."""
+    """A listener to the events of a path, from a snapshot on; ``subscription.data`` is the snapshot."""
     listener = Listener()
     listener.subscription = await state.data.watch(listener, options, path)
     return listener

@@ -14,12 +14,12 @@ from buildbot.util import guessing
 from tests.support.git_servers import HTTPServer, SSHServer, git_over_http, sshd
 from tests.support.state import Database, open_database, state_backends
 
-#: what only databases that several masters share can give
+#: capabilities that only a database of several masters has
 _SHARED = frozenset({"second_master", "shared_database", "remote_database"})
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run what asks for ``state`` or ``database`` on every backend that can give what it asks for."""
+    """Run tests with ``state`` or ``database`` on every backend that has the capabilities that they ask for."""
     if "database" in metafunc.fixturenames:
         shared = not _SHARED.isdisjoint(metafunc.fixturenames)
         backends = state_backends(shared)
@@ -93,7 +93,9 @@ def git_http(tmp_path: Path) -> Iterator[HTTPServer]:
 
 @pytest.fixture
 def guessing_waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The waits in seconds after wrong passwords; nobody really waits, and the first wait has the longest time."""
+    """The waits in seconds after wrong passwords; the tests do not really wait, and the first wait has the longest
+    time.
+    """
     waits: list[float] = []
 
     def wait(reactor: Any, seconds: float, function: Any) -> Deferred[None]:

@@ -1,6 +1,6 @@
-"""Processes of a test's own that begin with everything imported: a server imports a module once, and forks them.
+"""Processes of a test that begin with all modules imported: a server imports them once, and forks the processes.
 
-Importing what a master consists of takes a second, more than most tests that need such a process.
+To import a master's modules takes a second, longer than most tests that need such a process.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ class ForkServer:
         self._server: subprocess.Popen[bytes] | None = None
 
     def fork(self) -> socket.socket:
-        """A new process: what this end sends is its standard input, its standard output comes out here.
+        """A new process, as a socket: its standard input and output.
 
-        It is gone when this end has read everything.
+        It has ended when the socket has been read to its end.
         """
         if self._control is None:
             self._control, theirs = socket.socketpair()
@@ -48,8 +48,8 @@ class ForkServer:
 
 def _serve(module: str, control: socket.socket) -> None:
     main = import_module(module).main
-    gc.freeze()  # what is imported stays, and stays shared
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for them
+    gc.freeze()  # imported modules are not collected, and stay shared between the processes
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no process waits for them
     while True:
         _, descriptors, _, _ = socket.recv_fds(control, 1, 1)
         if not descriptors:

@@ -23,7 +23,7 @@ class SSHServer:
     Attributes:
         key: the private key, as text.
         host_key: the server's public key, as ``sshHostKey`` has it.
-        port: where it listens, on 127.0.0.1.
+        port: the port that it listens on, at 127.0.0.1.
     """
 
     def __init__(self, directory: Path, port: int) -> None:
@@ -71,7 +71,7 @@ def sshd(directory: Path) -> Iterator[SSHServer]:
 
 
 class HTTPServer(ThreadingHTTPServer):
-    """Serves the repositories below a directory to who has the password."""
+    """Serves the repositories below a directory to clients with the password."""
 
     def __init__(self, root: Path, user: str, password: str) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: HTTPServer
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
+        """Not logged."""
 
     def _serve(self) -> None:
         self.server.paths.append(self.path)

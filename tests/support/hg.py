@@ -26,7 +26,7 @@ class _Commands:
         self._read()  # its greeting
 
     def run(self, *args: str) -> str:
-        """What a command prints; CalledProcessError if it fails."""
+        """The output of a command; CalledProcessError if it fails."""
         words = b"\0".join(os.fsencode(each) for each in args)
         assert self._process.stdin is not None
         self._process.stdin.write(b"runcommand\n" + struct.pack(">I", len(words)) + words)
@@ -72,11 +72,13 @@ class HgRepository:
         return other
 
     def hg(self, *args: str) -> str:
-        """What hg prints."""
+        """The output of hg."""
         return _commands(self.hg_program).run("-R", str(self.path), "--cwd", str(self.path), *args).strip()
 
     def commit(self, name: str, content: str, message: str | None = None) -> str:
-        """Commit a file on the branch that is checked out; the revision. Each is a second after the one before."""
+        """Commit a file on the branch that is checked out; the revision. Each commit is a second later than the last
+        one.
+        """
         self.clock += 1
         (self.path / name).write_text(content)
         self.hg("commit", "-q", "-A", "-u", "Jo <jo@example.org>", "-d", f"{self.clock} 0", "-m", message or content)

@@ -1,7 +1,6 @@
 """A worker inside the test's process: it runs the commands of steps in a directory, one at a time, as an agent does.
 
-What a step does with real programs and servers is tested with it in milliseconds; what agents make of commands is
-tested in `tests/e2e`.
+Steps are tested with it on real programs and servers in milliseconds; `tests/e2e` has the tests with real agents.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Masters' directories for tests of what masters do: copied, and migrated in this process.
+"""Directories for tests of running masters: copied, and migrated in this process.
 
 `buildbot create-master` and `buildbot upgrade-master` take a second each, which is not the tests' subject but in
 `tests/e2e/test_cli.py` and `tests/docs`.

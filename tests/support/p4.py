@@ -1,4 +1,4 @@
-"""A program in the place of p4: there is none to be had. It answers as the real one has been seen to."""
+"""A program in the place of p4, which is not free software. Its answers are recorded ones of p4."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ echo "unknown: $*" >&2; exit 1
 
 
 class Perforce:
-    """The program, `path`, and what it was asked, `calls`."""
+    """The program, `path`, and its arguments at each call, `calls`."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir()
@@ -34,11 +34,11 @@ class Perforce:
         self.says("head", "... change 17\n... time 1\n")
 
     def says(self, name: str, text: str) -> None:
-        """What it answers to a question."""
+        """Set the answer to a question."""
         (self.directory / name).write_text(text)
 
     def got(self, name: str) -> str:
-        """What it was given on its standard input."""
+        """The standard input of a command."""
         return (self.directory / name).read_text()
 
     @property

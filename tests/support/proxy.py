@@ -1,4 +1,4 @@
-"""A way to a database server on which things get lost, or stand still."""
+"""A proxy before a database server that loses messages, or holds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 
-class Way:
+class ProxiedConnection:
     """One connection through a proxy."""
 
     def __init__(
@@ -23,19 +23,19 @@ class Way:
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def send(self, said: bytes) -> None:
-        """Tell the server."""
+        """Send bytes to the server."""
         self._server.sendall(said)
 
     def cut(self) -> None:
-        """Hang up on the client; the server does not know yet."""
+        """Close the connection to the client; that to the server stays open."""
         self._client.shutdown(socket.SHUT_RDWR)
 
     def end(self) -> None:
-        """Let the server know that nobody is there any more, after what it was told."""
+        """Close the connection to the server, after the sent bytes."""
         self._server.shutdown(socket.SHUT_WR)
 
-    def from_client(self, rule: Callable[[], Callable[[Way, bytes], bool]]) -> None:
-        """Pass on what the client says, but for what the rule takes."""
+    def from_client(self, rule: Callable[[], Callable[[ProxiedConnection, bytes], bool]]) -> None:
+        """Pass on the client's bytes, except those that the rule handles."""
         with contextlib.suppress(OSError):  # one of the two has gone
             while said := self._client.recv(1 << 16):
                 self._whole.wait()
@@ -47,7 +47,7 @@ class Way:
                 self.end()
 
     def from_server(self) -> None:
-        """Pass on what the server says."""
+        """Pass on the server's bytes."""
         with contextlib.suppress(OSError):
             while said := self._server.recv(1 << 16):
                 self._whole.wait()
@@ -58,20 +58,20 @@ class Way:
 
 
 class Proxy:
-    """Stands before a server.
+    """A proxy before a server.
 
     Attributes:
-        rule: called in the thread of a way with what its client says; true if it has dealt with that itself.
-        port: where it listens, on 127.0.0.1.
+        rule: called in the thread of a connection with the client's bytes; true if the rule has handled them.
+        port: the port that it listens on, at 127.0.0.1.
 
     Args:
         host, port: of the server.
-        tells: whether the server hears that a client has hung up, as it does of a process that is killed.
+        tells: whether the server's connection is closed when the client closes its own, as that of a killed process is.
     """
 
     def __init__(self, host: str, port: int, tells: bool = False) -> None:
         self._tells = tells
-        self.rule: Callable[[Way, bytes], bool] = lambda way, said: False
+        self.rule: Callable[[ProxiedConnection, bytes], bool] = lambda connection, said: False
         self._server = (host, port)
         self._whole = threading.Event()
         self._whole.set()
@@ -88,16 +88,16 @@ class Proxy:
                 except OSError:  # the server is down: its clients hear the same
                     client.close()
                     continue
-                way = Way(client, server, self._whole, self._tells)
-                threading.Thread(target=way.from_client, args=(lambda: self.rule,), daemon=True).start()
-                threading.Thread(target=way.from_server, daemon=True).start()
+                connection = ProxiedConnection(client, server, self._whole, self._tells)
+                threading.Thread(target=connection.from_client, args=(lambda: self.rule,), daemon=True).start()
+                threading.Thread(target=connection.from_server, daemon=True).start()
 
     def pull(self) -> None:
-        """Pull the cable: nothing arrives any more, in neither direction, and nobody is told."""
+        """Hold all bytes in both directions, as a cable that was pulled; connections stay open."""
         self._whole.clear()
 
     def plug_in(self) -> None:
-        """Put the cable back: what was sent meanwhile arrives late, as TCP has it."""
+        """Pass on bytes again; those that were sent meanwhile arrive late, as over TCP."""
         self._whole.set()
 
     def close(self) -> None:

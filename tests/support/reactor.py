@@ -17,12 +17,14 @@ use_monotonic_time(reactor)
 
 
 def fired(deferred: Deferred[Any]) -> bool:
-    """Whether it has a result. A call, since a type checker takes an attribute for what it was a line before."""
+    """Whether a Deferred has a result. It is a function because a type checker assumes that an attribute keeps its
+    value.
+    """
     return bool(deferred.called)
 
 
 def run(work: Coroutine[Any, Any, T] | Deferred[T], timeout_s: float = 100.0) -> T:
-    """The result of ``work``; its exception is raised here. ``timeout_s`` ends what would hang for ever."""
+    """The result of ``work``; its exception is raised here. ``timeout_s`` ends work that hangs."""
     outcome: list[Any] = []
     deferred: Deferred[Any] = work if isinstance(work, Deferred) else ensureDeferred(work)
     timer = reactor.callLater(timeout_s, deferred.cancel)

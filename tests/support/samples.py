@@ -32,7 +32,7 @@ NAMES = (
     "🦊" * 10_000,
 )
 
-#: what no text argument takes: value, and the error that names the argument
+#: invalid values of text arguments: value, and the error that names the argument
 NOT_TEXT: tuple[tuple[Any, type[Exception]], ...] = (
     (b"bytes", TypeError),
     (7, TypeError),
@@ -43,7 +43,7 @@ NOT_TEXT: tuple[tuple[Any, type[Exception]], ...] = (
 )
 NOT_REQUIRED_TEXT = ((None, TypeError), *NOT_TEXT)
 
-#: what no id takes
+#: invalid ids
 NOT_ID: tuple[tuple[Any, type[Exception]], ...] = (
     ("1", TypeError),
     (b"1", TypeError),
@@ -53,7 +53,7 @@ NOT_ID: tuple[tuple[Any, type[Exception]], ...] = (
 )
 NOT_REQUIRED_ID = ((None, TypeError), *NOT_ID)
 
-#: what no list of ids takes
+#: invalid lists of ids
 NOT_IDS: tuple[tuple[Any, type[Exception]], ...] = (
     (None, TypeError),
     (1, TypeError),
@@ -62,14 +62,14 @@ NOT_IDS: tuple[tuple[Any, type[Exception]], ...] = (
     *(([1, value], error) for value, error in NOT_REQUIRED_ID),
 )
 
-#: what no time takes
+#: invalid times
 NOT_TIME: tuple[tuple[Any, type[Exception]], ...] = (
     (1_700_000_000, TypeError),
     ("now", TypeError),
     (dt.datetime(2024, 2, 29, 12, 30, 59), ValueError),
 )
 
-#: what no filter of true, false or None takes
+#: invalid values of filters that take true, false or None
 NOT_CHOICE: tuple[tuple[Any, type[Exception]], ...] = (("yes", ValueError), (2, ValueError), (0, ValueError))
 
 #: JSON that survives as it is
@@ -95,7 +95,7 @@ JSON_VALUES: tuple[Any, ...] = (
     {"": "", "🦊": [1.0], "a b": {"c": [True]}},
 )
 
-#: what is not JSON, and the error
+#: values that are not JSON, and the error
 NOT_JSON: tuple[tuple[Any, type[Exception]], ...] = (
     (float("nan"), TypeError),
     (float("inf"), TypeError),

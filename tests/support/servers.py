@@ -28,7 +28,7 @@ class Server:
 
     #: the account that it runs as if the tests run as root, which servers refuse
     account = ""
-    #: asks it to cut everybody off and to end in good order
+    #: the signal that closes all connections and ends the server cleanly
     fast_shutdown = signal.SIGTERM
 
     def __init__(self, directory: Path) -> None:
@@ -37,7 +37,7 @@ class Server:
             free.bind(("127.0.0.1", 0))
             self.port = int(free.getsockname()[1])
         self.process: subprocess.Popen[bytes] | None = None
-        #: what the server says, beside its directory
+        #: the server's log, beside its directory
         self._log = directory.with_suffix(".log").open("ab")
         self.user = self.account if os.geteuid() == 0 else None
         directory.mkdir()
@@ -51,7 +51,7 @@ class Server:
         raise NotImplementedError
 
     def command(self) -> list[str]:
-        """What runs the server in the foreground."""
+        """The command that runs the server in the foreground."""
         raise NotImplementedError
 
     def prepare(self) -> None:
@@ -60,7 +60,7 @@ class Server:
 
     @property
     def url(self) -> str:
-        """The URL of a database that is there."""
+        """The URL of a database that every new server has."""
         raise NotImplementedError
 
     def start(self) -> None:
@@ -89,12 +89,12 @@ class Server:
         self.process.wait()
 
     def restart(self) -> None:
-        """Cut everybody off, in the middle of whatever they do, and come back with all that was committed."""
+        """Kill the server, which closes all connections at once, and start it again with all committed rows."""
         self.kill()
         self.start()
 
     def restart_in_order(self) -> None:
-        """Cut everybody off, write everything to disk, and come back."""
+        """Close all connections, write everything to disk, and start again."""
         assert self.process is not None
         self.process.send_signal(self.fast_shutdown)
         self.process.wait()
@@ -131,7 +131,7 @@ class PostgreSQL(Server):
         settings = [
             "listen_addresses=127.0.0.1",
             f"unix_socket_directories={self.directory}",
-            # in its directory, so that nothing is left of one that is killed
+            # in its directory, so that a killed server leaves no files elsewhere
             "dynamic_shared_memory_type=mmap",
         ]
         options = [word for setting in settings for word in ("-c", setting)]
@@ -173,8 +173,8 @@ class MariaDB(Server):
         ]
 
     def restart(self) -> None:
-        """Not by a crash: InnoDB shows commits to others before they are on disk, so a crash may take back what
-        somebody has seen.
+        """No crash: InnoDB shows commits to other connections before they are on disk, so a crash may undo commits
+        that a client has seen.
         """
         self.restart_in_order()
 

@@ -31,7 +31,7 @@ async def run(
 
     Args:
         directory: the master's.
-        script: what the worker answers to commands, as for `StepHarness`.
+        script: the worker's answers to commands, as for `StepHarness`.
         builder: further arguments of the `BuilderConfig`.
 
     Returns:

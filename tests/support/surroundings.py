@@ -1,4 +1,4 @@
-"""Runs the tests with all that they write in memory: ``python -m tests.support.surroundings COMMAND…``.
+"""Runs the tests with all their files in memory: ``python -m tests.support.surroundings COMMAND…``.
 
 Where the machine has room, the command's ``TMPDIR`` is a new directory in memory, and there are new PostgreSQL and
 MariaDB servers in it; all of it is gone when the command has ended. A new MariaDB database takes half a second there,
@@ -46,7 +46,7 @@ def room_in_memory(place: Path = MEMORY, needed_bytes: int = NEEDED_BYTES) -> bo
 
 @contextmanager
 def surroundings(in_memory: bool) -> Iterator[dict[str, str]]:
-    """What the environment is to say to the tests; with ``in_memory`` a new directory there, and servers in it."""
+    """The environment variables for the tests; with ``in_memory`` a new directory in memory, and servers in it."""
     wanted = [
         backend for backend in selected_backends() if backend in SERVERS and not os.environ.get(VARIABLES[backend])
     ]
@@ -67,7 +67,7 @@ def surroundings(in_memory: bool) -> Iterator[dict[str, str]]:
 
 
 def _of_this_machine(backend: str) -> str:
-    """Where a server would be that somebody has started."""
+    """The URL of a server that runs on this machine already."""
     if backend == "postgresql":
         return "postgresql://postgres@127.0.0.1:5432/postgres"
     # Debian's own MariaDB lets root in by the socket only, others by TCP with an empty password.

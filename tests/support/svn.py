@@ -32,7 +32,7 @@ class SvnRepository:
         return f"file://{self.path}"
 
     def svn(self, *args: str) -> str:
-        """What svn prints."""
+        """The output of svn."""
         command = [self.svn_program, "--non-interactive", *args]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
