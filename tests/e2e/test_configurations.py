@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,6 +24,7 @@ import pytest
 
 from buildbot.util.results import FAILURE, SKIPPED, SUCCESS, WARNINGS
 from tests.support.databases import database_url, selected_backends
+from tests.support.http import Handler
 from tests.support.masters import make_master, migrate
 
 pytestmark = pytest.mark.e2e
@@ -49,22 +50,16 @@ class Recorder:
         self._came = threading.Condition()
         recorder = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Recording(Handler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
                 headers = {key.lower(): value for key, value in self.headers.items()}
                 with recorder._came:
                     recorder.requests.append((self.path, headers, body))
                     recorder._came.notify_all()
-                self.send_response(201)
-                self.send_header("Content-Length", "2")
-                self.end_headers()
-                self.wfile.write(b"{}")
+                self.reply(b"{}", 201)
 
-            def log_message(self, format: str, *args: Any) -> None:
-                """Nothing is printed."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Recording)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def wait_for(self, end: str, count: int) -> None:

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from queue import Queue
 from typing import Any
@@ -16,6 +16,7 @@ import zstandard
 
 from tests.e2e import test_crash
 from tests.e2e.test_crash import BIN, Farm
+from tests.support.http import Handler
 from tests.support.threads import in_thread
 
 pytestmark = pytest.mark.e2e
@@ -45,13 +46,13 @@ class Receiver(ThreadingHTTPServer):
     """Takes reports, or is busy."""
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+        super().__init__(("127.0.0.1", 0), _Handler)
         self.busy = True
         self.asked: Queue[bool] = Queue()
         self.taken: Queue[tuple[str | None, Any]] = Queue()
 
 
-class Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     """One request."""
 
     server: Receiver
@@ -60,15 +61,10 @@ class Handler(BaseHTTPRequestHandler):
         """A report."""
         body = self.rfile.read(int(self.headers["Content-Length"]))
         busy = self.server.busy
-        self.send_response(503 if busy else 200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
+        self.reply(b"", 503 if busy else 200)
         self.server.asked.put(busy)
         if not busy:
             self.server.taken.put((self.headers["X-Token"], json.loads(body)))
-
-    def log_message(self, *args: Any) -> None:
-        """Nothing."""
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
+from tests.support.http import Handler
 from tests.support.ports import await_port, free_port
 from tests.support.threads import in_thread
 from tests.support.tools import program
@@ -84,19 +84,13 @@ class HTTPServer(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}/{path.relative_to(self.root)}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: HTTPServer
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Not logged."""
 
     def _serve(self) -> None:
         self.server.paths.append(self.path)
         if self.headers.get("Authorization") != self.server.authorization:
-            self.send_response(401)
-            self.send_header("WWW-Authenticate", 'Basic realm="git"')
-            self.send_header("Content-Length", "0")
-            self.end_headers()
+            self.reply(b"", 401, {"WWW-Authenticate": 'Basic realm="git"'})
             return
         path, _, query = self.path.partition("?")
         environment = {
@@ -114,13 +108,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         done = subprocess.run(["git", "http-backend"], input=body, env=environment, capture_output=True, check=True)
         head, _, content = done.stdout.partition(b"\r\n\r\n")
-        headers = [line.partition(": ")[::2] for line in head.decode().split("\r\n")]
-        self.send_response(int(dict(headers).get("Status", "200").split()[0]))
-        for name, value in headers:
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        headers = dict(line.partition(": ")[::2] for line in head.decode().split("\r\n"))
+        self.reply(content, int(headers.get("Status", "200").split()[0]), headers)
 
     do_GET = do_POST = _serve
 

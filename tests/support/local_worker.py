@@ -22,7 +22,7 @@ from buildbot.process.factory import BuildFactory
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.test.recording import Recording, now
 from buildbot.test.steps import Answer, ScriptedConnection
-from buildbot.util.results import RETRY
+from buildbot.util.results import RETRY, SUCCESS
 from buildbot.worker.base import Worker
 
 
@@ -173,3 +173,20 @@ class LocalFarm:
         if hasattr(self, "builder"):  # a test that was skipped has not started it
             await self.builder.stop_all("the test ends", RETRY)
         await self.manager.stop()
+
+
+async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
+    """Build; the build's result, and the text of its first step."""
+    buildid = await farm.build(**stamp)
+    await farm.ended()
+    return farm.master.build(buildid)["results"], farm.master.steps(buildid)[1]["state_string"]
+
+
+async def checked_out(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
+    """Build with a source step first; ``got_revision`` (None if the step failed), and the step's text."""
+    buildid = await farm.build(**stamp)
+    await farm.ended()
+    row, step = farm.master.build(buildid), farm.master.steps(buildid)[1]
+    found = row["properties"].get("got_revision", (None,))[0] if step["results"] == SUCCESS else None
+    assert (row["results"] == SUCCESS) == (found is not None), step["state_string"]
+    return found, step["state_string"]

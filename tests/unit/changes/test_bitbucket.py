@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from buildbot.changes.bitbucket import BitbucketPullrequestPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.test.running import Running
+from tests.support.http import Handler
 from tests.support.threads import in_thread
 
 
@@ -51,19 +52,12 @@ class Bitbucket(ThreadingHTTPServer):
         return page
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Bitbucket
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers.get("Authorization")))
-        body = json.dumps(self.server.answer(self.path)).encode()
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.reply(json.dumps(self.server.answer(self.path)).encode())
 
 
 @pytest.fixture

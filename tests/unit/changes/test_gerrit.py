@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from buildbot.changes.gerritchangesource import GerritChangeSource, GerritEventL
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.test.running import Running, until
+from tests.support.http import Handler
 from tests.support.threads import in_thread
 
 PATCH_SET: dict[str, Any] = {
@@ -53,11 +54,8 @@ class Gerrit(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}"
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: Gerrit
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
 
     def do_GET(self) -> None:
         self.server.asked.append((self.path, self.headers.get("Authorization")))
@@ -65,10 +63,7 @@ class _Handler(BaseHTTPRequestHandler):
             body = "".join(f"{each}\n" for each in self.server.events)
         else:
             body = ")]}'\n" + json.dumps({"/COMMIT_MSG": {}, "src/a": {}})
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(body.encode())))
-        self.end_headers()
-        self.wfile.write(body.encode())
+        self.reply(body.encode())
 
 
 @pytest.fixture

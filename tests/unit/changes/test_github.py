@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from buildbot.changes.github import GitHubPullrequestPoller
 from buildbot.config.errors import ConfigErrors
 from buildbot.plugins import changes as plugins
 from buildbot.process.properties import renderer
+from tests.support.http import Handler
 from tests.support.threads import in_thread
 from tests.unit.changes.polling import Polling
 
@@ -72,29 +73,22 @@ class GitHub(ThreadingHTTPServer):
         ]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(Handler):
     server: GitHub
-
-    def log_message(self, format: str, *args: Any) -> None:
-        """Nobody reads it."""
 
     def do_GET(self) -> None:
         self.server.asked.append(self.path)
         self.server.headers.append(dict(self.headers))
         path, _, page = self.path.partition("?page=")
         found = self.server.answer(path)
-        self.send_response(self.server.status)
+        headers = {}
         if isinstance(found, list):
             start = 2 * int(page or 0)
             if found[start + 2 :]:
-                self.send_header(
-                    "Link", f'<{self.server.url}{path}?page={int(page or 0) + 1}>; rel="next", <x>; rel="last"'
-                )
+                following = f"{self.server.url}{path}?page={int(page or 0) + 1}"
+                headers["Link"] = f'<{following}>; rel="next", <x>; rel="last"'
             found = found[start : start + 2]
-        body = json.dumps(found).encode()
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.reply(json.dumps(found).encode(), self.server.status, headers)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from buildbot.steps.source.bzr import Bzr
 from buildbot.steps.source.cvs import CVS
 from buildbot.util.results import SUCCESS
 from tests.support.cvs import pserver
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, checked_out
 from tests.support.tools import program
 
 PATCH = "--- a/inside\n+++ b/inside\n@@ -1 +1 @@\n-in\n+patched\n--- /dev/null\n+++ b/new\n@@ -0,0 +1 @@\n+new\n"
@@ -70,16 +70,6 @@ def root(tmp_path: Path) -> Path:
     return root
 
 
-async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the checked-out revision (None if the step failed), and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    row, step = farm.master.build(buildid), farm.master.steps(buildid)[1]
-    found = row["properties"].get("got_revision", (None,))[0] if step["results"] == SUCCESS else None
-    assert (row["results"] == SUCCESS) == (found is not None), step["state_string"]
-    return found, step["state_string"]
-
-
 def modes(ignore: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize(
         ("arguments", "left"),
@@ -116,7 +106,7 @@ async def patched(farm: LocalFarm, step: Any) -> None:
         await farm.ended()
         assert farm.master.build(buildid)["results"] == SUCCESS, farm.master.steps(buildid)[1]["state_string"]
         assert farm.master.build(buildid)["properties"]["seen"][0] == expected
-    found, text = await seen(farm, patch_body=PATCH.replace("-in", "-other"), **PATCHED)
+    found, text = await checked_out(farm, patch_body=PATCH.replace("-in", "-other"), **PATCHED)
     assert found is None and text.startswith("patch: "), text
 
 
@@ -125,10 +115,10 @@ async def test_bzr(farm: LocalFarm, trunk: Path) -> None:
     run(program("bzr"), "branch", "-q", "-r1", str(trunk), str(trunk.with_name("side")), cwd=trunk)
     await farm.start(Bzr(baseURL=f"{trunk.parent}/", defaultBranch="trunk"))
     for stamp, revision in (({}, "2"), ({"revision": "1"}, "1"), ({"branch": "side"}, "1"), ({"branch": "trunk"}, "2")):
-        assert await seen(farm, **stamp) == (revision, f"update {revision}")
-    found, text = await seen(farm, branch="nope")
+        assert await checked_out(farm, **stamp) == (revision, f"update {revision}")
+    found, text = await checked_out(farm, branch="nope")
     assert found is None and text.startswith("bzr checkout: b"), text
-    assert (await seen(farm, revision="99"))[0] is None
+    assert (await checked_out(farm, revision="99"))[0] is None
 
 
 @modes(".bzrignore")
@@ -146,14 +136,14 @@ async def test_cvs(farm: LocalFarm, root: Path) -> None:
     """A branch, the trunk, and the state of a time are checked out."""
     await farm.start(CVS(cvsroot=str(root), cvsmodule="project"))
     for stamp, content in (({}, "two"), ({"branch": "side"}, "one"), ({}, "two"), ({"branch": "HEAD"}, "two")):
-        found, text = await seen(farm, **stamp)
+        found, text = await checked_out(farm, **stamp)
         assert found is not None and text == f"update {found}" and found.endswith(" +0000")
         assert (farm.directory / "file").read_text() == f"{content}\n"
-    assert await seen(farm, revision="2001-01-01 00:00:00 +0000") == (
+    assert await checked_out(farm, revision="2001-01-01 00:00:00 +0000") == (
         "2001-01-01 00:00:00 +0000", "update 2001-01-01 00:00:00 +0000"
     )  # fmt: skip
     assert not (farm.directory / "file").exists()
-    found, text = await seen(farm, branch="nope")
+    found, text = await checked_out(farm, branch="nope")
     assert found is None and text.startswith("cvs update: cvs"), text
 
 
@@ -165,7 +155,7 @@ async def test_a_password_of_cvs(farm: LocalFarm, root: Path, tmp_path: Path, lo
         user = "jo:s3cret" if login is None else "jo"
         await farm.start(CVS(cvsroot=f":pserver:{user}@{address}", cvsmodule="project", login=login))
         for _ in range(2):
-            found, text = await seen(farm)
+            found, text = await checked_out(farm)
             assert found is not None, text
     logs = "".join(farm.master.text(step["stepid"]) for number in (1, 2) for step in farm.master.steps(number)[1:])
     assert "PATH=" in logs and "s3cret" not in logs and "s3cret" not in " ".join(farm.connection.arguments)

@@ -16,7 +16,7 @@ from buildbot.steps.source.base import Source
 from buildbot.steps.source.git import Git
 from buildbot.util.results import FAILURE, SUCCESS
 from tests.e2e.agents import Repository
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, checked_out
 
 
 async def test_git(farm: LocalFarm, repository: Repository) -> None:
@@ -123,16 +123,6 @@ INCREMENTAL: dict[str, Any] = {}
 FULL: dict[str, Any] = {"mode": "full"}
 
 
-async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the checked-out revision (None if the step failed), and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    row, git = farm.master.build(buildid), farm.master.steps(buildid)[1]
-    found = row["properties"].get("got_revision", (None,))[0] if git["results"] == SUCCESS else None
-    assert (row["results"] == SUCCESS) == (found is not None)
-    return found, git["state_string"]
-
-
 @pytest.mark.parametrize("arguments", [INCREMENTAL, FULL, {"shallow": True}, {"mode": "full", "shallow": 1}])
 async def test_branch_and_tag_of_one_name(farm: LocalFarm, repository: Repository, arguments: dict[str, Any]) -> None:
     """A source stamp's branch is the branch, also if a tag has its name; without a branch the tag is used."""
@@ -153,9 +143,9 @@ async def test_branch_and_tag_of_one_name(farm: LocalFarm, repository: Repositor
         ("rel", third),
         (None, third),  # the server's HEAD
     ):
-        assert (await seen(farm, branch=branch))[0] == revision, branch
+        assert (await checked_out(farm, branch=branch))[0] == revision, branch
     fourth = repository.commit("file", "newer\n")
-    assert (await seen(farm, branch="rel"))[0] == fourth
+    assert (await checked_out(farm, branch="rel"))[0] == fourth
 
 
 @pytest.mark.parametrize("arguments", [INCREMENTAL, FULL, {"shallow": True}])
@@ -165,7 +155,7 @@ async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, argum
     repository.git("branch", "20261128", repository.first)
     await farm.start(Git(repourl=f"file://{repository.path}", **arguments))
     for stamp in ({"branch": "main"}, {"revision": "moves", "branch": "main"}):
-        assert (await seen(farm, **stamp))[0] == repository.second
+        assert (await checked_out(farm, **stamp))[0] == repository.second
     repository.git("checkout", "-q", "-b", "side", repository.first)
     side = repository.commit("file", "side\n")
     repository.git("checkout", "-q", "main")
@@ -187,7 +177,7 @@ async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, argum
         (side[:12], side),
         (repository.second, repository.second),
     ):
-        assert (await seen(farm, revision=revision, branch="main"))[0] == expected, revision
+        assert (await checked_out(farm, revision=revision, branch="main"))[0] == expected, revision
     repository.git("branch", "-D", "20261128")
     repository.git("tag", "-d", "moves")
     for revision, complaint in (
@@ -203,11 +193,11 @@ async def test_symbolic_revisions(farm: LocalFarm, repository: Repository, argum
         ("main file", "is not a commit's hash"),
         ("main~40", "there is no main~40 in"),
     ):
-        found, text = await seen(farm, revision=revision, branch="main")
+        found, text = await checked_out(farm, revision=revision, branch="main")
         assert found is None and complaint in text, (revision, text)
     if "shallow" not in arguments:
         for revision in ("main~1", "HEAD^", f"{third}~", f"{third[:10]}^1"):
-            assert (await seen(farm, revision=revision, branch="main"))[0] == repository.second, revision
+            assert (await checked_out(farm, revision=revision, branch="main"))[0] == repository.second, revision
 
 
 async def test_revision_that_is_a_branch_and_a_tag(farm: LocalFarm, repository: Repository) -> None:
@@ -215,10 +205,10 @@ async def test_revision_that_is_a_branch_and_a_tag(farm: LocalFarm, repository: 
     repository.git("tag", "rel", repository.first)
     repository.git("branch", "rel")
     await farm.start(Git(repourl=str(repository.path)))
-    found, text = await seen(farm, revision="rel")
+    found, text = await checked_out(farm, revision="rel")
     assert found is None and "give refs/heads/rel or refs/tags/rel" in text
-    assert (await seen(farm, revision="refs/heads/rel"))[0] == repository.second
-    assert (await seen(farm, revision="refs/tags/rel"))[0] == repository.first
+    assert (await checked_out(farm, revision="refs/heads/rel"))[0] == repository.second
+    assert (await checked_out(farm, revision="refs/tags/rel"))[0] == repository.first
 
 
 @pytest.fixture
@@ -248,7 +238,7 @@ async def test_locks_that_a_killed_git_left(
     sub, inner = nested
     config = {"protocol.file.allow": "always"}
     await farm.start(Git(repourl=str(repository.path), submodules=True, config=config, **arguments))
-    assert (await seen(farm))[0] == repository.git("rev-parse", "HEAD")
+    assert (await checked_out(farm))[0] == repository.git("rev-parse", "HEAD")
     top = farm.tmp_path / "w1" / "runtests" / "build" / ".git"
     outer = top / "modules" / ".vendor" / "sub"
     for where in (top, outer, outer / "modules" / "deep" / "inner"):
@@ -258,7 +248,7 @@ async def test_locks_that_a_killed_git_left(
     sub.git("-c", "protocol.file.allow=always", "submodule", "--quiet", "update", "--remote")
     sub.git("commit", "-q", "-a", "-m", "inner moves")
     moved = move_submodule(repository, sub.git("rev-parse", "HEAD"))
-    found, text = await seen(farm)
+    found, text = await checked_out(farm)
     assert found == moved, text
     path = top.parent / ".vendor" / "sub" / "deep" / "inner" / "file"
     assert inner_commit and path.read_text() == "inner moves\n"
@@ -272,10 +262,10 @@ async def test_submodule_whose_clone_was_killed(
     """A damaged repository of a submodule is cloned again."""
     await farm.start(Git(repourl=str(repository.path), submodules=True, config={"protocol.file.allow": "always"}))
     expected = repository.git("rev-parse", "HEAD")
-    assert (await seen(farm))[0] == expected
+    assert (await checked_out(farm))[0] == expected
     top = farm.tmp_path / "w1" / "runtests" / "build"
     (top / ".git" / "modules" / ".vendor" / "sub" / damaged / "HEAD").unlink()
-    found, text = await seen(farm)
+    found, text = await checked_out(farm)
     assert found == expected, text
     assert (top / ".vendor" / "sub" / "deep" / "inner" / "file").read_text() == "two\n"
 
@@ -296,19 +286,19 @@ async def test_submodule_commits_that_exist_nowhere(
             **arguments,
         )
     )
-    assert (await seen(farm))[0] == repository.git("rev-parse", "HEAD")
+    assert (await checked_out(farm))[0] == repository.git("rev-parse", "HEAD")
     repository.git("checkout", "-q", "-b", "side")
     move_submodule(repository, "1" * 40)
     repository.git("tag", "wip")
     repository.git("checkout", "-q", "-f", "main")
     second = repository.commit("file", "t2\n")
-    assert (await seen(farm))[0] == second
+    assert (await checked_out(farm))[0] == second
     bad = move_submodule(repository, "2" * 40)
     last = move_submodule(repository, good)
     for _ in range(2):
-        found, text = await seen(farm)
+        found, text = await checked_out(farm)
         assert found == last, text
-    found, text = await seen(farm, revision=bad)
+    found, text = await checked_out(farm, revision=bad)
     assert found is None and "git submodule" in text
 
 
@@ -374,7 +364,7 @@ async def test_patch_that_does_not_apply(farm: LocalFarm, repository: Repository
     """The step's text has git's message."""
     await farm.start(Git(repourl=str(repository.path)))
     for body in (PATCH.replace("two", "other"), PATCH.replace("two", "other").replace("\n", "\r\n")):
-        found, text = await seen(
+        found, text = await checked_out(
             farm, patch_body=body, patch_level=1, patch_subdir=".", patch_author="Jo", patch_comment=""
         )
         assert found is None and text.startswith("git apply: error: patch failed: file:1"), text
@@ -430,7 +420,7 @@ async def test_rendered_mode(farm: LocalFarm, repository: Repository) -> None:
         buildid = await farm.build(properties={"mode": (mode, "Force"), "method": (method, "Force")})
         await farm.ended()
         assert farm.master.build(buildid)["properties"]["left"][0] == left
-    _, text = await seen(farm, properties={"mode": ("ful", "Force")})
+    _, text = await checked_out(farm, properties={"mode": ("ful", "Force")})
     assert text == "Git: mode must be one of 'incremental', 'full', not 'ful' (str); did you mean 'full'? (failure)"
 
 
@@ -439,10 +429,10 @@ async def test_objects_of_a_reference(farm: LocalFarm, repository: Repository, t
     repository.git("clone", "-q", "--bare", str(repository.path), str(tmp_path / "mirror.git"))
     await farm.start(Git(repourl=f"file://{repository.path}", reference=Property("reference")))
     for reference in (str(tmp_path / "mirror.git"), "../../../mirror.git", str(repository.path)):
-        found, text = await seen(farm, properties={"reference": (reference, "Force")})
+        found, text = await checked_out(farm, properties={"reference": (reference, "Force")})
         assert found == repository.second, text
         assert not [each for each in (farm.directory / ".git" / "objects").iterdir() if len(each.name) == 2]
-    assert (await seen(farm, properties={"reference": ("/nowhere", "Force")}))[1] == (
+    assert (await checked_out(farm, properties={"reference": ("/nowhere", "Force")}))[1] == (
         "reference /nowhere is not a git repository on the worker (failure)"
     )
 
@@ -453,7 +443,7 @@ async def test_filters(farm: LocalFarm, repository: Repository) -> None:
     repository.git("config", "uploadpack.allowAnySHA1InWant", "true")
     await farm.start(Git(repourl=f"file://{repository.path}", filters=["blob:none"]))
     for revision in (repository.second, repository.first):
-        assert (await seen(farm, revision=revision))[0] == revision
+        assert (await checked_out(farm, revision=revision))[0] == revision
     assert (farm.directory / "file").read_text() == "one\n"
     assert "blob:none" in (farm.directory / ".git" / "config").read_text()
 
@@ -469,7 +459,7 @@ async def test_newest_commits_of_submodules(
             config={"protocol.file.allow": "always"})
     )  # fmt: skip
     for newest, content in ((False, "two\n"), (True, "newer\n")):
-        found, text = await seen(farm, properties={"newest": (newest, "Force")})
+        found, text = await checked_out(farm, properties={"newest": (newest, "Force")})
         assert found, text
         assert (farm.directory / ".vendor" / "sub" / "file").read_text() == content
 
@@ -555,9 +545,9 @@ async def test_retries(farm: LocalFarm, repository: Repository, arguments: dict[
     await farm.start(Git(repourl=str(repository.path), **arguments))
     repository.path.rename(hidden)
     farm.connection.on_command = heal
-    found, _ = await seen(farm)
+    found, _ = await checked_out(farm)
     assert found == (repository.second if arguments else None)
     if not hidden.exists():
         attempts = 0
-        assert (await seen(farm, branch="nope"))[0] is None
+        assert (await checked_out(farm, branch="nope"))[0] is None
         assert attempts == 2  # as a branch, and as any other ref

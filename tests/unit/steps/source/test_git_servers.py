@@ -16,7 +16,7 @@ from buildbot.steps.source.git import Git
 from buildbot.util.results import CANCELLED, FAILURE, SUCCESS
 from tests.e2e.agents import Repository
 from tests.support.git_servers import HTTPServer, SSHServer, git_over_http
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, built
 
 
 def logs_of(farm: LocalFarm) -> str:
@@ -24,13 +24,6 @@ def logs_of(farm: LocalFarm) -> str:
     steps = [step for build in farm.master.get("builds") for step in farm.master.steps(build["buildid"])]
     logs = [log for step in steps for log in farm.master.get("steps", step["stepid"], "logs")]
     return "\n".join(farm.master.get("logs", log["logid"], "contents")["content"] for log in logs)
-
-
-async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    return farm.master.build(buildid)["results"], farm.master.steps(buildid)[-1]["state_string"]
 
 
 def login_directory(farm: LocalFarm) -> Path:

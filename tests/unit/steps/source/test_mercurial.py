@@ -14,7 +14,7 @@ from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
 from buildbot.steps.source.mercurial import Mercurial
 from buildbot.util.results import SUCCESS
 from tests.support.hg import HgRepository, hg_serve
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, checked_out
 
 IN_REPOSITORY = {"branchType": "inrepo"}
 
@@ -36,16 +36,6 @@ def server(repository: HgRepository) -> Iterator[str]:
         yield address
 
 
-async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the checked-out revision (None if the step failed), and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    row, hg = farm.master.build(buildid), farm.master.steps(buildid)[1]
-    found = row["properties"].get("got_revision", (None,))[0] if hg["results"] == SUCCESS else None
-    assert (row["results"] == SUCCESS) == (found is not None), hg["state_string"]
-    return found, hg["state_string"]
-
-
 async def test_revisions(farm: LocalFarm, repository: HgRepository, server: str) -> None:
     """The newest of a branch, an older one, a tag and a bookmark are looked up on the server."""
     repository.hg("tag", "-u", "Jo", "v1", "-r", repository.first)
@@ -64,18 +54,18 @@ async def test_revisions(farm: LocalFarm, repository: HgRepository, server: str)
         ({"revision": "1"}, repository.second),
         ({"branch": "mark"}, repository.first),
     ):
-        assert await seen(farm, **stamp) == (revision, f"update {revision[:10]}"), stamp
+        assert await checked_out(farm, **stamp) == (revision, f"update {revision[:10]}"), stamp
     repository.hg("update", "-q", "default")
     third = repository.commit("file", "three\n")
     repository.hg("bookmark", "-f", "-r", third, "mark")
     for stamp, revision in (({"branch": "default"}, third), ({"revision": "mark"}, third)):
-        assert (await seen(farm, **stamp))[0] == revision
+        assert (await checked_out(farm, **stamp))[0] == revision
     for stamp, complaint in (
         ({"revision": "nope"}, f"there is no nope in {server}repository (failure)"),
         ({"revision": "12" * 20}, "hg pull: abort: unknown revision"),
         ({"branch": "--config=x"}, "not the name of a branch or revision: '--config=x' (failure)"),
     ):
-        found, text = await seen(farm, **stamp)
+        found, text = await checked_out(farm, **stamp)
         assert found is None and text.startswith(complaint), text
 
 
@@ -108,8 +98,8 @@ async def test_branches_that_are_repositories(farm: LocalFarm, repository: HgRep
     newer = other.commit("file", "other\n")
     await farm.start(Mercurial(repourl=f"{repository.path.parent}/", defaultBranch="repository"))
     for branch, revision in ((None, repository.second), ("other", newer), ("repository", repository.second)):
-        assert (await seen(farm, branch=branch))[0] == revision
-    found, text = await seen(farm, branch="nothing")
+        assert (await checked_out(farm, branch=branch))[0] == revision
+    found, text = await checked_out(farm, branch="nothing")
     assert found is None and text.startswith(f"hg identify: abort: repository {repository.path.parent}/nothing"), text
 
 
@@ -128,19 +118,19 @@ async def test_change_of_branch(farm: LocalFarm, repository: HgRepository, clobb
 
     farm.connection.on_command = look
     for branch in ("default", "default", "side"):
-        assert (await seen(farm, branch=branch))[0]
+        assert (await checked_out(farm, branch=branch))[0]
     assert existing == [False, True, left]
 
 
 async def test_what_a_killed_hg_left(farm: LocalFarm, repository: HgRepository) -> None:
     """An unfinished transaction is recovered."""
     await farm.start(Mercurial(repourl=str(repository.path)))
-    assert (await seen(farm))[0] == repository.second
+    assert (await checked_out(farm))[0] == repository.second
     third = repository.commit("file", "three\n")
     store = farm.directory / ".hg" / "store"
     (store / "journal").write_text("")
     (store / "journal.backupfiles").write_text("2\n")
-    found, text = await seen(farm)
+    found, text = await checked_out(farm)
     assert found == third, text
     assert any("recover" in args["command"] for name, args in farm.connection.started if name == "shell")
 
@@ -163,7 +153,7 @@ async def test_patch(farm: LocalFarm, repository: HgRepository) -> None:
         plain = await farm.build()
         await farm.ended()
         assert farm.master.build(plain)["properties"]["seen"][0] == "in\ninside"
-    found, text = await seen(farm, patch_body=body.replace("-in", "-other"), **patch)
+    found, text = await checked_out(farm, patch_body=body.replace("-in", "-other"), **patch)
     assert found is None and text.startswith("hg import: abort: patch failed"), text
 
 
@@ -173,7 +163,7 @@ async def test_a_password_in_the_address(farm: LocalFarm, repository: HgReposito
     url = f"{server}repository".replace("://", f"://{login}@")
     await farm.start(Mercurial(repourl=url, **IN_REPOSITORY))
     for stamp, revision in (({"revision": repository.first}, repository.first), ({}, repository.second)):
-        found, text = await seen(farm, **stamp)
+        found, text = await checked_out(farm, **stamp)
         assert found == revision, text
     logs = farm.master.text(2) + farm.master.text(4)
     assert "PATH=" in logs and "cret" not in logs
@@ -196,7 +186,7 @@ async def test_a_server_that_comes_back(farm: LocalFarm, repository: HgRepositor
     farm.directory.mkdir(parents=True)
     (farm.directory / "mine").write_text("")
     await farm.start(Mercurial(repourl=str(repository.path), retry=(0, 3)))
-    assert (await seen(farm))[0] == repository.second
+    assert (await checked_out(farm))[0] == repository.second
     assert (farm.directory / "mine").exists() and len(attempts) == 3
 
 

@@ -12,20 +12,13 @@ from buildbot.plugins import steps
 from buildbot.process.properties import Property
 from buildbot.steps.source.p4 import P4
 from buildbot.util.results import FAILURE, SUCCESS
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, built
 from tests.support.p4 import Perforce
 
 
 @pytest.fixture
 def p4(tmp_path: Path) -> Perforce:
     return Perforce(tmp_path / "p4")
-
-
-async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    return farm.master.build(buildid)["results"], farm.master.steps(buildid)[1]["state_string"]
 
 
 async def test_sync(farm: LocalFarm, p4: Perforce) -> None:

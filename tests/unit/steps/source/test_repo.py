@@ -13,7 +13,7 @@ from buildbot.plugins import steps, util
 from buildbot.process.properties import Property
 from buildbot.steps.source.repo import Repo
 from buildbot.util.results import FAILURE, SUCCESS
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, built
 
 SCRIPT = """#!/bin/sh
 echo "$PWD: repo $*" | sed 's,^.*/runtests/,,' >> {calls}
@@ -34,13 +34,6 @@ def calls(farm: LocalFarm, tmp_path: Path) -> Path:
     program.chmod(0o755)
     farm.connection.environment["PATH"] = f"{program.parent}:/usr/bin:/bin"
     return calls
-
-
-async def built(farm: LocalFarm, **stamp: Any) -> tuple[int, str]:
-    """Build; the result, and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    return farm.master.build(buildid)["results"], farm.master.steps(buildid)[1]["state_string"]
 
 
 async def test_sync(farm: LocalFarm, calls: Path) -> None:

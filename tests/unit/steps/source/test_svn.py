@@ -14,23 +14,13 @@ from buildbot.process.properties import Interpolate, Property
 from buildbot.steps.shell import SetPropertyFromCommand, ShellCommand
 from buildbot.steps.source.svn import SVN
 from buildbot.util.results import SUCCESS
-from tests.support.local_worker import LocalFarm
+from tests.support.local_worker import LocalFarm, checked_out
 from tests.support.svn import SvnRepository, svnserve
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> SvnRepository:
     return SvnRepository(tmp_path / "svn")
-
-
-async def seen(farm: LocalFarm, **stamp: Any) -> tuple[str | None, str]:
-    """Build; the checked-out revision (None if the step failed), and the step's text."""
-    buildid = await farm.build(**stamp)
-    await farm.ended()
-    row, svn = farm.master.build(buildid), farm.master.steps(buildid)[1]
-    found = row["properties"].get("got_revision", (None,))[0] if svn["results"] == SUCCESS else None
-    assert (row["results"] == SUCCESS) == (found is not None), svn["state_string"]
-    return found, svn["state_string"]
 
 
 async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository) -> None:
@@ -65,7 +55,7 @@ async def test_revisions_and_branches(farm: LocalFarm, repository: SvnRepository
         ),
         ({"branch": "trunk", "revision": "--x"}, "not the name of a revision: '--x' (failure)"),
     ):
-        found, text = await seen(farm, **stamp)
+        found, text = await checked_out(farm, **stamp)
         assert found is None and text.startswith(complaint), text
 
 
@@ -104,9 +94,9 @@ async def test_a_password(farm: LocalFarm, repository: SvnRepository) -> None:
         login = {"username": "jo", "password": Property("password"), "extra_args": timeout}
         await farm.start(SVN(repourl=f"{address}/trunk", mode="full", method="export", depth="files", **login))
         for _ in range(2):
-            found, text = await seen(farm, properties={"password": ("s3cret", "Force")})
+            found, text = await checked_out(farm, properties={"password": ("s3cret", "Force")})
             assert found == "3", text
-        found, text = await seen(farm, properties={"password": ("wr0ng", "Force")})
+        found, text = await checked_out(farm, properties={"password": ("wr0ng", "Force")})
         assert found is None and "E170001" in text
     logs = "".join(farm.master.text(stepid) for stepid in (2, 4, 6))
     assert "s3cret" not in logs and "wr0ng" not in logs
@@ -125,7 +115,7 @@ async def test_a_password_for_an_old_svn(farm: LocalFarm, repository: SvnReposit
     farm.connection.environment["PATH"] = f"{old.parent}:/usr/bin:/bin"
     with svnserve(repository, "jo", "s3cret") as address:
         await farm.start(SVN(repourl=f"{address}/trunk", username="jo", password="s3cret"))
-        assert (await seen(farm))[0] == "3"
+        assert (await checked_out(farm))[0] == "3"
     assert "XXXXXX" in farm.master.text(2) and "s3cret" not in farm.master.text(2)
 
 
@@ -134,23 +124,23 @@ async def test_a_password_in_the_address(farm: LocalFarm, repository: SvnReposit
     with svnserve(repository, "jo", "s3cret") as address:
         url = f"{address}/trunk".replace("://", "://jo:s3cret@")
         await farm.start(SVN(repourl=url, username="jo", password="s3cret"))
-        assert (await seen(farm))[0] == "3"
-        assert (await seen(farm))[0] == "3"
+        assert (await checked_out(farm))[0] == "3"
+        assert (await checked_out(farm))[0] == "3"
     assert "s3cret" not in farm.master.text(2) and "s3cret" not in " ".join(farm.connection.arguments)
 
 
 async def test_what_a_killed_svn_left(farm: LocalFarm, repository: SvnRepository) -> None:
     """A locked working copy is unlocked; a damaged one is replaced."""
     await farm.start(SVN(repourl=f"{repository.url}/trunk"))
-    assert (await seen(farm))[0] == "3"
+    assert (await checked_out(farm))[0] == "3"
     database = farm.directory / ".svn" / "wc.db"
     with sqlite3.connect(database) as connection:
         connection.execute("insert into wc_lock values (1, '', -1)")
     connection.close()
     revision = repository.commit({"trunk/file": "three\n"})
-    assert (await seen(farm))[0] == revision
+    assert (await checked_out(farm))[0] == revision
     database.write_bytes(b"")
-    assert (await seen(farm))[0] == revision
+    assert (await checked_out(farm))[0] == revision
     assert (farm.directory / "file").read_text() == "three\n"
 
 
@@ -172,7 +162,7 @@ async def test_patch(farm: LocalFarm, repository: SvnRepository) -> None:
         await farm.ended()
         assert farm.master.build(plain)["properties"]["seen"][0] == "in\ninside"
     for text in (body.replace("-in", "-other"), "nothing\n"):
-        found, said = await seen(farm, patch_body=text, **patch)
+        found, said = await checked_out(farm, patch_body=text, **patch)
         assert found is None and said.startswith("svn patch: "), said
 
 
