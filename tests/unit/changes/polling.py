@@ -27,7 +27,7 @@ class Polling:
         self.dies_after: int | None = None
 
     async def poll(self, **arguments: Any) -> list[dict[str, Any]]:
-        """Poll with a new poller, which knows only what the database and the disk hold; the changes that are new."""
+        """Poll with a new poller, which has the state in the database and on disk only; gives the new changes."""
         before = len(await self.changes())
         poller = self.make(**arguments)
         poller.master = self.master  # type: ignore[assignment]

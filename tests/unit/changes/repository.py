@@ -27,7 +27,7 @@ class Repository:
         return str(self.path)
 
     def git(self, *arguments: str, stdin: bytes = b"") -> str:
-        """What git prints."""
+        """The output of git."""
         environment = os.environ | _WHO
         done = subprocess.run(
             ["git", "--git-dir", str(self.path), *arguments],

@@ -1,4 +1,4 @@
-"""Polling at intervals, one poll at a time, with errors told once; and being claimed by one master."""
+"""Polling at intervals, one poll at a time, with each error logged once; and the claim by one master."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.reactor import fired
 
 
 class Database:
-    """Who has claimed the change source, and who listens for masters that stop."""
+    """The claim of the change source, and the listeners for masters that stop."""
 
     def __init__(self, holder: int | None = None) -> None:
         self.holder = holder
@@ -152,7 +152,7 @@ async def test_polls_when_somebody_wishes(clock: Clock) -> None:
 
 
 async def test_poll_now_waits_for_the_running_poll_and_is_shared(clock: Clock) -> None:
-    """The running poll may have looked already, so another one is needed; two who ask meanwhile share it."""
+    """The running poll may have asked the server already, so another one follows; two calls meanwhile share it."""
     source = await started(clock, pollInterval=10)
     source.slow = True
     clock.advance(10)

@@ -69,7 +69,7 @@ def bitbucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bitbucket]:
 
 
 async def poll(master: Any, **arguments: Any) -> list[dict[str, Any]]:
-    """Poll with a poller that knows only what the database has; all changes so far."""
+    """Poll with a new poller, which has the state in the database only; gives all changes so far."""
     poller = BitbucketPullrequestPoller("o", "r", **arguments)
     poller.master = Running(master)  # type: ignore[assignment]
     await poller.claim(master.masterid)
@@ -89,7 +89,7 @@ async def test_heads_of_pull_requests(master: Any, bitbucket: Bitbucket) -> None
 
 
 async def test_what_a_change_says(master: Any, bitbucket: Bitbucket) -> None:
-    """What the pull request says, and what is wished of its fields."""
+    """The change has the pull request's data, and the wished fields as properties."""
     bitbucket.push(7, "abc")
     (change,) = await poll(
         master, project="p", category="c", auth=("jo", "pw"), bitbucket_property_whitelist=["bitbucket.source.branch.*"]

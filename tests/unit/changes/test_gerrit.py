@@ -108,7 +108,7 @@ def at_least(master: Any, count: int) -> Deferred[Any]:
 
 
 async def test_the_stream(master: Any, tmp_path: Path, ssh: Callable[..., Path]) -> None:
-    """A patch set and a push are changes; what does not count, what is no event and what comes twice is passed over."""
+    """A patch set and a push are changes; other events, invalid lines and repeated events are passed over."""
     calls = ssh(
         "warning: hello", event(PATCH_SET), event(PATCH_SET), event(PATCH_SET, type="comment-added"),
         event(PUSH, refUpdate={**PUSH["refUpdate"], "newRev": "0" * 40}), event({"type": "ref-updated"}), event(PUSH),
@@ -161,7 +161,7 @@ async def test_a_stream_that_ends(
 async def test_events_that_the_stream_missed(
     master: Any, tmp_path: Path, ssh: Callable[..., Path], gerrit: Gerrit
 ) -> None:
-    """With ``http_url`` the log of events is asked for them; what the stream has brought is not told twice."""
+    """With ``http_url`` the log of events is asked for them; events of the stream are not added twice."""
     ssh(event(PATCH_SET))
     gerrit.events = [event(PATCH_SET), event(PUSH)]
     source = GerritChangeSource("g.example", "jo", http_url=gerrit.url, http_auth=("jo", "pw"), http_poll_interval=0.01)
@@ -223,7 +223,7 @@ async def test_files(master: Any, tmp_path: Path, ssh: Callable[..., Path], gerr
 
 
 async def test_handlers_of_subclasses(master: Any, tmp_path: Path, ssh: Callable[..., Path]) -> None:
-    """A method for a type of events decides what they are."""
+    """A method for a type of events makes their changes."""
 
     class Own(GerritChangeSource):
         def eventReceived_comment_added(self, properties: dict[str, Any], event: dict[str, Any]) -> Any:

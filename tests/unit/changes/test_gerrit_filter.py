@@ -37,7 +37,7 @@ def event(kind: str, branch: str, of_change: str | None = None) -> Change:
     ],
 )
 def test_what_passes(criteria: dict[str, Any], passes: list[bool]) -> None:
-    """The branch is that which a change is for; of an event about no change, its own."""
+    """The filter's branch is the target branch of a change; for other events their own branch."""
     events = [event("patchset-created", "refs/changes/1", "main"), event("ref-updated", "main")]
     made = util.GerritChangeFilter(**criteria)
     assert [made.filter_change(each) for each in events] == passes

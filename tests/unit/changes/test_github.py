@@ -29,7 +29,7 @@ class GitHub(ThreadingHTTPServer):
         self.asked: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.status = 200
-        #: who wrote the heads, if not Ann and Carl
+        #: the people of the heads, if not Ann and Carl
         self.nobody: dict[str, Any] | None = None
 
     @property
@@ -117,7 +117,7 @@ async def test_heads_of_pull_requests(polling: Polling, github: GitHub) -> None:
 
 
 async def test_what_a_change_says(polling: Polling, github: GitHub) -> None:
-    """Author and committer of the head, the files, the pull request's text and what is wished of its fields."""
+    """Author and committer of the head, the files, the pull request's text and the wished fields."""
     github.push(7, "abc")
     (change,) = await polling.poll(github_property_whitelist=["github.number", "github.base.r*"], token="t0ken")
     expected = {
@@ -194,7 +194,7 @@ async def test_what_buildbot_has_written_down(polling: Polling, github: GitHub) 
 
 
 async def test_an_odd_pull_request(polling: Polling, github: GitHub) -> None:
-    """What is wrong with one does not hide the others, and is told; who wrote it, and when, may be missing."""
+    """A mistake in one pull request is logged, and does not hide the others; author and time may be missing."""
     github.push(3, "c")
     github.pulls[3]["head"] = None
     github.push(4, "d", base=None)
@@ -215,7 +215,7 @@ async def test_an_odd_pull_request(polling: Polling, github: GitHub) -> None:
 
 
 async def test_errors(polling: Polling, github: GitHub) -> None:
-    """A server that refuses, and an answer that is none, are said without the token; a token may be a renderable."""
+    """A refusal, and an invalid answer, are logged without the token; a token may be a renderable."""
     github.push(1, "one")
     github.pulls[1]["head"] = None
     token = renderer(lambda props: "s3cret")

@@ -24,7 +24,7 @@ from tests.unit.changes.repository import Repository
 
 
 class Killed(Exception):
-    """What a test raises where the master is to die."""
+    """An exception at the place where the master dies."""
 
 
 class Polling:
@@ -37,7 +37,7 @@ class Polling:
         self.restart()
 
     def restart(self, **arguments: Any) -> None:
-        """Another poller with the same configuration, which knows only what the database and the disk hold."""
+        """Another poller with the same configuration, which has the state in the database and on disk only."""
         self.poller = GitPoller(self.url, **(self.arguments | arguments))
         self.poller.master = self.master  # type: ignore[assignment]
 
@@ -49,7 +49,7 @@ class Polling:
         return (await self.changes())[before:]
 
     async def killed_after(self, count: int) -> None:
-        """Poll with a master that dies after ``count`` changes, if there are so many; then there is another one."""
+        """Poll with a master that dies after ``count`` changes, if there are so many; another one replaces it."""
         await self.poller.claim(self.master.masterid)
         add, left = self.poller.add_change, count
 
@@ -116,7 +116,7 @@ async def test_a_change_says_what_the_commit_says(polling: Polling, repository: 
 
 
 async def test_bytes_that_are_not_utf8_do_no_harm(polling: Polling, repository: Repository) -> None:
-    """What is not UTF-8 is read in the configured encoding, else shown with escapes."""
+    """Text that is not UTF-8 is read in the configured encoding, else shown with escapes."""
     repository.commit()
     await polling.poll()
     strange: dict[str, Any] = {
@@ -396,7 +396,7 @@ async def test_pull_requests(polling: Polling, repository: Repository) -> None:
 
 
 async def test_the_first_pull_request_of_a_long_history(polling: Polling, repository: Repository) -> None:
-    """At first sight there was none: that is no mistake, and the first one is no history of everything."""
+    """A repository without pull requests is no mistake, and the first one does not bring the whole history."""
     polling.restart(branches=lambda ref: ref.startswith(("refs/pull/", "refs/heads/release")))
     base = [repository.commit() for _ in range(3)][-1]
     assert await polling.poll() == []
@@ -623,7 +623,7 @@ async def test_stopping_in_the_middle_of_a_poll(
 async def test_the_remote_moves_on_after_a_kill(
     polling: Polling, repository: Repository, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What an interrupted poll had begun is finished, though the remote has merged or rewritten it since."""
+    """The branch of an interrupted poll is finished, also if the remote has merged or rewritten it since."""
     base = repository.commit()
     await polling.poll()
     side = [repository.commit("side", parents=[base]), repository.commit("side"), repository.commit("side")]
@@ -660,9 +660,9 @@ STEPS = st.lists(
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=STEPS)
 def test_any_history(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]) -> None:
-    """Whatever is committed, merged, rewound and deleted between polls: what a poll could see of the
-    repository comes
-    as changes, each commit once."""
+    """After any commits, merges, rewinds and deletions between polls, the commits that a poll could see are changes,
+    each once.
+    """
     directory = tmp_path_factory.mktemp("any")
     repository = Repository(directory / "repository.git")
     master = make_master()

@@ -48,7 +48,7 @@ def polling(master: Any, tmp_path: Path, hg: HgRepository) -> HgPolling:
 
 
 async def test_commits_once(polling: HgPolling, hg: HgRepository) -> None:
-    """What was there at first sight is no change; later commits are, parents first, each once."""
+    """Commits before the first poll are no changes; later ones are, parents first, each once."""
     with hg_serve(hg) as address:
         polling.url = f"{address}repository"
         assert await polling.poll() == []
@@ -59,7 +59,7 @@ async def test_commits_once(polling: HgPolling, hg: HgRepository) -> None:
 
 
 async def test_what_a_change_says(polling: HgPolling, hg: HgRepository) -> None:
-    """What the commit says: author, whole message, files, time."""
+    """The change has the commit's author, whole message, files and time."""
     await polling.poll(revlink=None)
     revision = hg.commit("ü x", "1", "Subject é\n\nBody\n  more")
     (change,) = await polling.poll(
@@ -82,8 +82,9 @@ async def test_what_a_change_says(polling: HgPolling, hg: HgRepository) -> None:
 
 
 async def test_branches_and_bookmarks(polling: HgPolling, hg: HgRepository) -> None:
-    """Those that are followed, in their order; one that appears later brings all that it has; a bookmark what no branch
-    has brought."""
+    """The followed ones bring their commits in order; a later one brings all its commits, a bookmark those that no
+    branch has brought.
+    """
     following = {"branches": ["side", "default", "ver.1+x"], "bookmarks": ["mark"]}
     with capturedLogs() as logs:
         await polling.poll(**following)
@@ -121,7 +122,7 @@ async def test_several_heads(polling: HgPolling, hg: HgRepository) -> None:
 
 
 async def test_history_that_the_server_removes(polling: HgPolling, hg: HgRepository) -> None:
-    """What the server has removed is no head any more; what comes instead is new."""
+    """A commit that the server has removed is no head any more; its replacement is new."""
     await polling.poll()
     old = hg.commit("a", "1")
     await polling.poll()
@@ -153,7 +154,7 @@ async def test_a_poll_that_is_killed(
 
 
 async def test_a_lost_position(polling: HgPolling, hg: HgRepository, tmp_path: Path) -> None:
-    """Where neither server nor clone have what was seen last, the poller starts anew and says so."""
+    """If neither server nor clone has the last seen commit, the poller starts anew and logs that."""
     old = hg.commit("a", "1")
     await polling.poll()
     shutil.rmtree(tmp_path / "hg")

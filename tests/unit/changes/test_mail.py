@@ -52,7 +52,7 @@ class Reading:
         (self.tmp_path / "mail" / "new" / name).write_text(text)
 
     async def read(self, kind: type[MaildirSource], *arguments: Any, **more: Any) -> list[dict[str, Any]]:
-        """Read with a source that knows only what the database has; all changes so far."""
+        """Read with a new source, which has the state in the database only; gives all changes so far."""
         source = kind("mail", *arguments, **more)
         source.master = self.master  # type: ignore[assignment]
         await source.claim(self.master.masterid)

@@ -54,7 +54,7 @@ def polling(master: Any, tmp_path: Path) -> P4Polling:
 
 
 async def test_changes_once(polling: P4Polling) -> None:
-    """The newest at first sight is no change; later ones are, the oldest first, each once, whatever comes between."""
+    """The newest at first sight is no change; later ones are, the oldest first, each once, also after interruptions."""
     polling.submit(7)
     assert await polling.poll() == []
     polling.submit(10, 9, 8)
@@ -89,7 +89,7 @@ async def test_what_a_change_says(polling: P4Polling) -> None:
 
 
 async def test_questions(polling: P4Polling) -> None:
-    """What p4 is asked; passwords are in no argument."""
+    """The arguments of p4; passwords are not among them."""
     polling.submit(7)
     await polling.poll(p4passwd="s3cret")
     polling.submit()

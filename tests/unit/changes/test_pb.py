@@ -59,7 +59,7 @@ class Receiver:
 
 
 async def send(port: int, change: Any, user: bytes = b"change", password: bytes = b"changepw") -> None:
-    """Log in and send a change, as clients do; what the master says is raised."""
+    """Log in and send a change, as clients do; the master's error is raised."""
     factory: Any = pb.PBClientFactory()
     connection = reactor.connectTCP("127.0.0.1", port, factory)
     try:
@@ -70,7 +70,7 @@ async def send(port: int, change: Any, user: bytes = b"change", password: bytes 
 
 
 async def test_what_old_clients_send(master: Any) -> None:
-    """Bytes are text, older names count, and what is not said has its default."""
+    """Bytes are text, older names count, and missing values have defaults."""
     async with Receiver(master) as receiver:
         await receiver.send({b"author": b"J\xc3\xb6", "files": [b"a", "b"], "when_timestamp": 1.9, "revision": 17})
         await receiver.send(
@@ -107,7 +107,7 @@ async def test_what_old_clients_send(master: Any) -> None:
     ],
 )
 async def test_what_is_no_change(master: Any, change: Any, complaint: str | None) -> None:
-    """The client hears why it is refused, and nothing is added."""
+    """The client gets the reason of the refusal, and nothing is added."""
     async with Receiver(master) as receiver:
         if complaint is None:
             await receiver.send(change)
@@ -128,7 +128,7 @@ async def test_prefix(master: Any) -> None:
 
 
 async def test_who_may_send(master: Any) -> None:
-    """Only who has the password, which may be a renderable; nobody after the source has stopped."""
+    """A client needs the password, which may be a renderable; after the source has stopped all are refused."""
     async with Receiver(master, user="hook", passwd=renderer(lambda props: "s3cret")) as receiver:
         for user, password in ((b"hook", b"wrong"), (b"change", b"s3cret"), (b"", b"")):
             with pytest.raises(pb.RemoteError, match="unknown name or wrong password"):
@@ -204,7 +204,7 @@ def program(request: pytest.FixtureRequest) -> str:
 
 
 async def test_sendchange(master: Any, program: str) -> None:
-    """``buildbot sendchange``, ours and that of Buildbot 4.3: all its options, and what is wrong."""
+    """``buildbot sendchange``, ours and that of Buildbot 4.3: all its options, and its errors."""
 
     async def sendchange(*arguments: str) -> tuple[int, str]:
         env = {**os.environ, "LC_ALL": "C.UTF-8", "LANG": "C.UTF-8"}

@@ -39,7 +39,7 @@ def polling(master: Any, tmp_path: Path, svn: SvnRepository) -> SvnPolling:
 
 
 async def test_revisions_once(polling: SvnPolling, svn: SvnRepository) -> None:
-    """What was there at first sight is no change; later revisions are, in their order, each once, however many."""
+    """Revisions before the first poll are no changes; later ones are, in order, each once, in any number."""
     assert await polling.poll() == []
     new = [svn.commit({"trunk/file": f"{number}\n"}) for number in range(5)]
     await polling.poll(histmax=2)
@@ -162,7 +162,7 @@ def test_mistakes(arguments: dict[str, Any], complaint: str) -> None:
     ],
 )
 def test_ways_to_split(path: str, branches: Any, projects: Any) -> None:
-    """What ``util.svn`` makes of a path."""
+    """The branch and file of a path by ``util.svn``."""
     assert util.svn.split_file_alwaystrunk(path) == {"path": path}
     assert util.svn.split_file_branches(path) == branches
     assert util.svn.split_file_projects_branches(path) == projects

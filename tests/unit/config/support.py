@@ -1,4 +1,4 @@
-"""Write a master.cfg, load it, look at what was said."""
+"""Write a master.cfg, load it, look at the reported mistakes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 
 from buildbot.config import ConfigErrors, MasterConfig, load_config
 
-#: a configuration without mistakes, four lines long; what a test adds begins at line 5
+#: a configuration without mistakes, four lines long; the lines of a test begin at line 5
 GOOD = """\
 from tests.unit.config.parts import ChangeSource, Factory, Scheduler, Worker
 from buildbot.config import BuilderConfig, Codebase, Project, error
@@ -25,7 +25,7 @@ def load(directory: Path, text: str) -> MasterConfig:
 
 
 def mistakes(directory: Path, text: str, whole: bool = False) -> list[str]:
-    """What is wrong with `GOOD` followed by ``text``, or with ``text`` as the ``whole`` file."""
+    """The mistakes in `GOOD` followed by ``text``, or in ``text`` as the ``whole`` file."""
     (directory / "master.cfg").write_text(("" if whole else GOOD) + dedent(text))
     with pytest.raises(ConfigErrors) as caught:
         load_config(directory)

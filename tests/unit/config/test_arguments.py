@@ -77,7 +77,7 @@ def test_given() -> None:
 
 
 def test_subclass() -> None:
-    """A subclass's class attributes are defaults, and what its ``__init__`` has set before stays."""
+    """A subclass's class attributes are defaults, and values that its ``__init__`` has set before stay."""
     special = Special(name="a", extra=1)
     assert (special.size, special.colours, special.extra, special.speed) == (5, ["grey"], 1, None)
     special.size = 9  # an attribute like any other
@@ -122,7 +122,7 @@ def test_renderables() -> None:
     ],
 )
 def test_mistake(make: Callable[[], Any], message: str) -> None:
-    """A mistake names class, object, argument and value, and says what is allowed."""
+    """A mistake names class, object, argument, value and the allowed values."""
     assert said(make) == [message]
     with pytest.raises(ConfigErrors):
         make()

@@ -1,4 +1,4 @@
-"""Configurations that use what public ones use, in the way that Buildbot describes; 4.3 loads each of them."""
+"""Configurations with features of public ones, used as Buildbot describes; 4.3 loads each of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/configuration.md names what the code knows, and the code what it names."""
+"""docs/configuration.md and the code name the same keys."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(text: str) -> dict[str, str]:
 
 
 def test_keys() -> None:
-    """Every key is in the table that tells the truth about its effect, with its meaning."""
+    """Every key is in the right table for its effect, with its meaning."""
     for title, has_effect in (("Keys that have an effect", True), ("Keys that are accepted", False)):
         expected = {key.name: key.meaning for key in KEYS.values() if key.has_effect is has_effect}
         assert rows(section(title)) == expected

@@ -1,4 +1,4 @@
-"""A master.cfg is run as Python, beside its own modules; what fails is said once, with its place."""
+"""A master.cfg is run as Python, beside its own modules; each failure is reported once, with its place."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_missing_file(tmp_path: Path) -> None:
 
 
 def test_directory(tmp_path: Path) -> None:
-    """What cannot be read as a file is said to be so."""
+    """A path that is no readable file is a mistake that says so."""
     (tmp_path / "master.cfg").mkdir()
     with pytest.raises(ConfigErrors, match="cannot be read: Is a directory"):
         load_config(tmp_path)
@@ -59,7 +59,7 @@ def test_wrong_kind(tmp_path: Path) -> None:
 
 
 def test_one_mistake_is_said_once(tmp_path: Path) -> None:
-    """What only follows from a failed line is not reported."""
+    """Mistakes that only follow from a failed line are not reported."""
     text = """\
         more = [Worker('v')]
         c['workers'] += more

@@ -40,7 +40,7 @@ def test_frozen(tmp_path: Path) -> None:
 
 
 def test_builders_may_be_completed_later(tmp_path: Path) -> None:
-    """A field of a builder may be assigned to while the configuration is loaded; then it is what an argument is."""
+    """A field of a builder may be assigned to while the configuration is loaded; it counts as an argument."""
     text = """\
         class Own(BuilderConfig):
             note = "mine"
@@ -82,7 +82,7 @@ def test_what_a_builder_holds_may_be_completed_later(tmp_path: Path) -> None:
     ],
 )
 def test_schedulers_that_name_no_builder_of_this_master(tmp_path: Path, text: str) -> None:
-    """No builder at all, one of another master, and what is only known when it runs are no mistakes."""
+    """No builder at all, one of another master, and names that are known only at run time are no mistakes."""
     assert list(load(tmp_path, text).schedulers) == ["s"]
 
 
@@ -153,7 +153,7 @@ def test_builder_values(tmp_path: Path) -> None:
 
 
 def test_keys_of_builds(tmp_path: Path) -> None:
-    """What holds for all builds is kept as it was given; patterns are compiled."""
+    """Keys about all builds are kept as they were given; patterns are compiled."""
     text = """\
         import re
         from buildbot.plugins import util
@@ -201,7 +201,7 @@ def test_keys_of_builds(tmp_path: Path) -> None:
     ],
 )
 def test_warnings(tmp_path: Path, line: str, warning: str) -> None:
-    """What is accepted and does nothing is said, with its line."""
+    """A key without effect is a warning, with its line."""
     assert load(tmp_path, line).warnings == (f"master.cfg:5: {warning}",)
 
 
@@ -227,7 +227,7 @@ def test_warnings(tmp_path: Path, line: str, warning: str) -> None:
     ],
 )
 def test_accepted(tmp_path: Path, line: str) -> None:
-    """What existing configurations set to say that they want nothing is no reason for a warning."""
+    """Values of existing configurations that switch a feature off are no reason for a warning."""
     assert load(tmp_path, line).warnings == ()
 
 

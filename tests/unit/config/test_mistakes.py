@@ -240,7 +240,7 @@ def test_good(tmp_path: Path) -> None:
             "c['change_source'] has two entries named 'p'; names must be unique",
         ),
         ("c['builders'] += c['builders']", "c['builders'] has two entries named 'b'; names must be unique"),
-        # What names something that is not there
+        # References to missing objects
         (
             "c['schedulers'] = [Scheduler('s', ['bb'])]",
             "c['schedulers'] scheduler 's' names builder 'bb', which is not in c['builders']; did you mean 'b'?",
@@ -330,7 +330,7 @@ def test_builder(tmp_path: Path, call: str, message: str) -> None:
 
 
 def test_line_of_the_call(tmp_path: Path) -> None:
-    """What has no line of its own is found by its class and name; of two with one name the last is meant."""
+    """The line of an object without one is that of its call, found by class and name; of two with one name the last."""
     text = """\
         c['workers'] = [
             Worker('w', 'x'),
@@ -368,7 +368,7 @@ def test_all_at_once(tmp_path: Path) -> None:
 
 
 def test_every_element_of_a_list(tmp_path: Path) -> None:
-    """The mistakes of all elements are reported, wherever in a statement the list is; what follows from them is not."""
+    """Mistakes of all elements are reported, at any place of a statement; those that follow from them are not."""
     text = """\
         names = ['b']
         c['schedulers'] = [
@@ -412,7 +412,7 @@ def test_a_missing_name_is_said_once(tmp_path: Path) -> None:
 
 
 def test_assigned_fields_are_checked(tmp_path: Path) -> None:
-    """What is assigned to a builder's fields later is looked at as its arguments were."""
+    """Later assignments to a builder's fields are checked as its arguments were."""
     text = """\
         c['builders'][0].tags = 'x'
         c['builders'][0].workernames = ['v']

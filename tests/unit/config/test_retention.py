@@ -27,7 +27,7 @@ def test_defaults(tmp_path: Path) -> None:
 
 
 def test_set(tmp_path: Path) -> None:
-    """Ages are timedeltas, None keeps things for good; what is not named has its default."""
+    """Ages are timedeltas, None keeps things for good; an age that is not named has its default."""
     given = {"logs": timedelta(weeks=4), "builds": None, "keep_builds": 5}
     assert read(tmp_path, retention=given) == Retention(28 * DAY, 90 * DAY, None, 365 * DAY, 5)
 
@@ -48,7 +48,7 @@ def test_mistakes(tmp_path: Path, given: dict[str, Any], message: str) -> None:
 
 
 def test_configurator(tmp_path: Path) -> None:
-    """What existing configurations say is understood; what c['retention'] says itself comes first."""
+    """The arguments of existing configurations are understood; c['retention'] takes precedence."""
     janitor = JanitorConfigurator(logHorizon=timedelta(weeks=4), hour=12, dayOfWeek=6)
     assert read(tmp_path, configurators=[janitor]) == Retention(logs=28 * DAY)
     both = JanitorConfigurator(logHorizon=None, build_data_horizon=timedelta(days=1))
@@ -57,7 +57,7 @@ def test_configurator(tmp_path: Path) -> None:
 
 
 def test_other_configurators(tmp_path: Path) -> None:
-    """Whatever has a method configure may change the configuration before it is read; anything else is a mistake."""
+    """An object with a method ``configure`` may change the configuration before it is read; others are mistakes."""
 
     class Titled:
         def configure(self, config_dict: dict[str, Any]) -> None:

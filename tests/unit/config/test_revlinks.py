@@ -85,7 +85,7 @@ def test_mistakes(make: Any, message: str) -> None:
 
 
 def test_key(tmp_path: Path) -> None:
-    """Without the key known hosts have links; None and what cannot be called are mistakes."""
+    """Without the key known hosts have links; None and objects that cannot be called are mistakes."""
     assert MasterConfig.from_values({}, tmp_path).revlink is default_revlink_matcher
     for value in (None, "https://x/%s"):
         with pytest.raises(ConfigErrors, match=r"c\['revlink'\] must be a function"):

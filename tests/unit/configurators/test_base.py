@@ -1,4 +1,4 @@
-"""Configurators of users: they extend what master.cfg left."""
+"""Configurators of users: they extend the configuration of master.cfg."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class More(ConfiguratorBase):
 
 
 def test_it_extends_what_is_there() -> None:
-    """What is missing is made, what is there is kept."""
+    """Missing keys are made, existing ones are kept."""
     values: dict[str, Any] = {"builders": ["a"]}
     More().configure(values)
     assert values["builders"] == ["a", "b"]
@@ -30,5 +30,5 @@ def test_it_extends_what_is_there() -> None:
 
 
 def test_the_janitor_under_its_path() -> None:
-    """`buildbot.configurators.janitor` has what `util.JanitorConfigurator` is."""
+    """`buildbot.configurators.janitor` has the class of `util.JanitorConfigurator`."""
     assert janitor.JanitorConfigurator is util.JanitorConfigurator

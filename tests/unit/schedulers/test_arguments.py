@@ -1,4 +1,6 @@
-"""Arguments that decide what is built: absolute source stamps, times without changes, priorities, and overriding."""
+"""Arguments that select the code of a build: absolute source stamps, times without changes, priorities, and
+overriding.
+"""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ async def test_switched_off_it_lets_changes_pass(farm: SchedulerHarness) -> None
 
 
 async def test_switched_off_while_changes_wait(farm: SchedulerHarness) -> None:
-    """What waits is kept, and waits for its timer once more when the scheduler is switched on."""
+    """Waiting changes are kept, and wait for the timer again when the scheduler is switched on."""
     scheduler = await farm.start(single(treeStableTimer=10))
     first = await farm.change()
     await farm.is_waiting(first)
@@ -364,7 +364,7 @@ async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(far
     first = await farm.change(revision="r1")
     await farm.has_built([first])
     await farm.stop()
-    await farm.start(single())  # stands for the other master: it knows only what the database holds
+    await farm.start(single())  # stands for the other master: it has the state in the database only
     second = await farm.change(revision="r2")
     await farm.has_built([first], [second])
     await farm.restart(scheduler)
@@ -373,7 +373,7 @@ async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(far
 
 
 async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: SchedulerHarness) -> None:
-    """Its writes are refused in the database, even before it hears that it was declared dead."""
+    """The database refuses its writes, also before it gets the event that it was declared dead."""
     scheduler = await farm.start(single())
     data = farm.master.data
     await farm.master.db.pool.do(farm.master.db.masters.thdTakeOver, farm.master.masterid)  # at another epoch
@@ -385,7 +385,7 @@ async def test_a_scheduler_of_a_dead_master_builds_nothing(farm: SchedulerHarnes
 
 
 def by_files(props: Any) -> list[str]:
-    """Names of builders for what a buildset is of."""
+    """Names of builders by the changes of a buildset."""
     assert props.master is not None
     (stamp,) = props.sourcestamps
     (change,) = props.changes
@@ -406,7 +406,7 @@ def by_files(props: Any) -> list[str]:
 async def test_builder_names_are_rendered(
     farm: SchedulerHarness, names: Any, files: list[str], built: list[str]
 ) -> None:
-    """For each buildset, of its changes; what cannot be rendered builds nothing and holds up nothing."""
+    """They are rendered for each buildset, with its changes; a failure builds nothing and does not stop later ones."""
     weighed: list[Any] = []
 
     def weigh(names: list[str], changes: dict[str, Any]) -> int:
@@ -441,7 +441,7 @@ def failing(*arguments: Any) -> Any:
 async def test_a_mistake_holds_up_nothing(
     farm: SchedulerHarness, arguments: dict[str, Any], said: str, built: int
 ) -> None:
-    """What the configuration's functions fail at is logged once for each change, and the next change is looked at."""
+    """A failure of the configuration's functions is logged once for each change, and the next change is handled."""
     await farm.start(single(**arguments))
     with capturedLogs() as logs:
         for revision in "12":
@@ -454,7 +454,7 @@ async def test_a_mistake_holds_up_nothing(
 
 @pytest.mark.parametrize("names", ["b", None, [1], [["b"]], Interpolate])
 def test_what_names_no_builders(names: Any) -> None:
-    """A plain text, and whatever is neither a name nor a renderable, is a mistake that is shown."""
+    """A plain text, and a value that is neither a name nor a renderable, is a mistake."""
     with pytest.raises(ConfigErrors, match=r"builderNames (element 1 )?must be a"):
         single(builderNames=names)
     with pytest.raises(ConfigErrors, match="builderNames must be known when the configuration is read"):

@@ -70,7 +70,7 @@ async def are_cancelled(master: Any, *brids: int) -> None:
 
 
 async def test_old_builds() -> None:
-    """A newer change cancels what waits for older code of its branch, and nothing else."""
+    """A newer change cancels requests for older code of its branch, and no others."""
     master = make_master()
     before = await request(master, "a")
     async with running(master, OldBuildCanceller("old", filters=[(["a", "b"], MAIN)])):
@@ -113,7 +113,7 @@ async def test_a_running_build_is_stopped() -> None:
 
 @pytest.mark.parametrize("own", [True, False])
 async def test_patch_sets(own: bool) -> None:
-    """A new patch set of a change on Gerrit replaces the older one; a function may say what is the same branch."""
+    """A new patch set of a change on Gerrit replaces the older one; a function may define equal branches."""
     master = make_master()
     branches = (
         ("topic/1/a", "topic/1/b", "topic/2/a") if own else ("refs/changes/12/3412/1", "refs/changes/12/3412/2", "x")
@@ -211,7 +211,7 @@ def test_source_stamp_filter(criteria: dict[str, Any], passes: bool) -> None:
     ],
 )
 def test_mistakes(make: Any, said: str) -> None:
-    """What is wrong is said when the configuration is read."""
+    """Wrong arguments are mistakes of the configuration."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)

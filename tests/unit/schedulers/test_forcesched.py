@@ -1,4 +1,4 @@
-"""ForceScheduler: what is submitted is built; what is wrong with it is said, all at once."""
+"""ForceScheduler: a submitted form is built; all its mistakes are reported at once."""
 
 from __future__ import annotations
 
@@ -174,14 +174,14 @@ async def test_what_cannot_be_stored_is_said_at_its_field(
     ],
 )
 async def test_priority(master: Any, parameter: Any, args: dict[str, Any], priority: int) -> None:
-    """Whatever kind of parameter gives it, the priority is a number."""
+    """The priority is a number, from any kind of parameter."""
     await (await started(master, priority=parameter)).force(args)
     requests = await master.data.get({}, ("buildrequests",))
     assert {each["priority"] for each in requests} == {priority}
 
 
 async def test_a_property_may_be_called_like_a_field_of_a_codebase(master: Any) -> None:
-    """What is submitted under the name is both: the branch to build, and the property."""
+    """The submitted value is both: the branch to build, and the property."""
     scheduler = await started(master, properties=[StringParameter("branch"), IntParameter("lib_revision")])
     bsid, _ = await scheduler.force({"branch": "rel", "lib_revision": 3})
     assert (await properties_of(master, bsid))["branch"] == ["rel", "Force Build Form"]

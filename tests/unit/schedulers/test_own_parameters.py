@@ -1,4 +1,4 @@
-"""Parameters of users' own, choices that are not fixed, and what is wrong with the arguments of parameters."""
+"""Parameters of users' own, choices that are not fixed, and mistakes in arguments of parameters."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def form(farm: SchedulerHarness, *parameters: BaseParameter) -> Any:
 
 
 async def forced(farm: SchedulerHarness, scheduler: Any, **submitted: Any) -> dict[str, Any]:
-    """The properties of what is built."""
+    """The properties of the build."""
     bsid, _ = await scheduler.force({"owner": "jo", "builderNames": "b", **submitted})
     found = await farm.master.data.get({}, ("buildsets", bsid, "properties"))
     return {name: value for name, (value, _) in found.items() if name not in ("owner", "reason", "scheduler")}
@@ -135,7 +135,7 @@ async def test_the_worker_to_build_on(farm: SchedulerHarness) -> None:
 
 
 async def test_an_earlier_build(farm: SchedulerHarness) -> None:
-    """What its form said is taken over, unless this form says otherwise."""
+    """The properties of its form are taken over, unless this form sets them."""
     update = farm.master.data.update
     properties = {"a": ("old", "Force Build Form"), "b": ("old", "Force Build Form"), "c": ("x", "Build")}
     _, brids = await update.addBuildset(sourcestamps=[{"codebase": ""}], builderNames=["b"])
@@ -173,7 +173,7 @@ def test_a_patch_of_other_fields() -> None:
     ],
 )
 def test_mistakes(make: Any, said: str) -> None:
-    """Class, argument, value and what is allowed are named."""
+    """A mistake names class, argument, value and the allowed values."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)

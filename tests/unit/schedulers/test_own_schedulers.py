@@ -58,7 +58,7 @@ class Counting(BaseScheduler):
 
 
 async def test_a_scheduler_of_ones_own(farm: SchedulerHarness) -> None:
-    """It is told each change that passes, makes buildsets by the documented methods, and keeps values."""
+    """It gets each change that passes the filter, makes buildsets by the documented methods, and keeps values."""
     scheduler = await farm.start(Counting("s", ["x", "z"]))
     ids = [await farm.master.data.update.findBuilderId(name) for name in ("x", "z")]
     change = await farm.change()
@@ -92,7 +92,9 @@ async def test_a_scheduler_of_ones_own(farm: SchedulerHarness) -> None:
 
 
 async def test_a_change_is_told_again(farm: SchedulerHarness) -> None:
-    """If gotChange fails, before any buildset was made; the next start does not tell what was told."""
+    """A change is repeated if gotChange fails before it has made a buildset; others are not repeated at the next
+    start.
+    """
 
     class Failing(Counting):
         fails = True
@@ -170,7 +172,7 @@ async def test_one_with_arguments_of_its_own(farm: SchedulerHarness) -> None:
 
 
 async def test_methods_of_schedulers_that_are_overridden(farm: SchedulerHarness) -> None:
-    """Periodic's activate, and what Triggerable makes its buildset by."""
+    """Periodic's ``activate``, and the method by which Triggerable makes its buildset."""
     seen: list[Any] = []
 
     class Own(Periodic):

@@ -148,14 +148,14 @@ def test_values(parameter: BaseParameter, given: list[Any], value: Any) -> None:
     ids=lambda value: value[:20] if isinstance(value, str) else "",
 )
 def test_names_with_addresses(name: str, good: bool) -> None:
-    """A name and an address; one that is none is said so at once, however long it is."""
+    """A name and an address; an invalid one is refused quickly, at any length."""
     messages: dict[str, str] = {}
     UserNameParameter("p").collect({"p": [name]}, messages)
     assert (messages == {}) is good
 
 
 def test_level_of_any_kind() -> None:
-    """A field of the patch may be a parameter of another kind; what it gives is looked at."""
+    """A field of the patch may be a parameter of another kind; its value is checked."""
     parameter = CodebaseParameter(
         "", patch=PatchParameter(level=StringParameter("level"), author=IntParameter("author"))
     )
@@ -168,7 +168,7 @@ def test_level_of_any_kind() -> None:
 
 
 def test_all_choices_taken_away() -> None:
-    """An empty list that was submitted is one; the default is for what was not submitted."""
+    """A submitted empty list counts; the default is for a field that was not submitted."""
     choices: dict[str, Any] = {"choices": ["a", "b"], "default": ["a"], "multiple": True}
     messages: dict[str, str] = {}
     assert ChoiceStringParameter("p", **choices).collect({"p": []}, messages) == []
@@ -229,7 +229,7 @@ def test_any_property() -> None:
 
 
 def test_source_stamps() -> None:
-    """What is left empty is an empty text, as in 4.3; a patch is added if there is one."""
+    """An empty field is an empty text, as in 4.3; a patch is added if there is one."""
     parameter = CodebaseParameter("cb", project="proj", patch=PatchParameter())
     submitted = {"cb_branch": [""], "cb_revision": ["r1"], "cb_repository": ["url"], "cb_project": ["ignored"]}
     stamp = {"codebase": "cb", "branch": "", "revision": "r1", "repository": "url", "project": "proj"}

@@ -79,7 +79,7 @@ def nightly(**arguments: Any) -> Nightly:
 
 
 async def noon(farm: SchedulerHarness) -> None:
-    """Let the clock come to the next noon; whatever is built then has been built."""
+    """Set the clock to the next noon, and wait for the builds of that time."""
     now = datetime.fromtimestamp(farm.clock.seconds())
     due = now.replace(hour=12, minute=0, second=0, microsecond=0)
     farm.clock.advance((due if due > now else due + timedelta(days=1)).timestamp() - farm.clock.seconds())
@@ -153,7 +153,7 @@ async def test_periodic_counts_only_changes_of_its_branch(farm: SchedulerHarness
 
 
 async def test_waiting_changes_of_a_branch_that_is_no_longer_built_are_forgotten(farm: SchedulerHarness) -> None:
-    """A scheduler that is configured for another branch does not build what waits for the former one."""
+    """A scheduler that is configured for another branch does not build changes that wait for the former one."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main"))
     await farm.is_waiting(await farm.change(branch="main", revision="m1"))
@@ -164,7 +164,7 @@ async def test_waiting_changes_of_a_branch_that_is_no_longer_built_are_forgotten
 
 
 async def test_the_first_build_needs_no_change(farm: SchedulerHarness) -> None:
-    """Nobody has built it, so nobody knows whether it works; after that only changes count."""
+    """The first build is made without a change, since the code was never built; later ones need a change."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main"))
     await noon(farm)
@@ -179,7 +179,7 @@ async def test_the_first_build_needs_no_change(farm: SchedulerHarness) -> None:
 
 
 async def test_a_build_is_made_when_only_if_changed_is_switched_on(farm: SchedulerHarness) -> None:
-    """The last build was made without the rule, so it says nothing about changes."""
+    """A build is made once: the last one was made without the rule, so changes since then are not known."""
     farm.clock.advance(datetime(2026, 3, 5, 10, 30).timestamp())
     await farm.start(nightly(branch="main", onlyIfChanged=False))
     await noon(farm)
@@ -361,7 +361,7 @@ def test_branch_of_codebases() -> None:
     ],
 )
 def test_mistakes_are_named(make: Any, said: str) -> None:
-    """The message names the argument, what is allowed and the value."""
+    """The message names the argument, the allowed values and the value."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)

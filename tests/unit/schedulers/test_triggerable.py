@@ -1,4 +1,4 @@
-"""Triggerable, NightlyTriggerable and Dependent: what is built after something else."""
+"""Triggerable, NightlyTriggerable and Dependent: builds after other builds."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def failing(*arguments: Any) -> Any:
     ],
 )
 async def test_a_mistake_is_no_success(farm: SchedulerHarness, arguments: dict[str, Any]) -> None:
-    """What cannot be worked out is an error of the step that triggers, not a buildset of nothing."""
+    """A mistake is an error of the step that triggers, not an empty buildset."""
     scheduler = await farm.start(Triggerable("t", **arguments))
     ids, results = scheduler.trigger(True)
     with pytest.raises((KeyError, ValueError)):
@@ -98,7 +98,7 @@ async def test_switched_off(farm: SchedulerHarness) -> None:
 
 
 async def test_nightly_builds_what_was_asked_for_last(farm: SchedulerHarness) -> None:
-    """At its next time, once; without somebody who asks nothing; a restart forgets nothing."""
+    """The last request is built at the next time, once; without a request nothing is built; a restart loses nothing."""
     scheduler = await farm.start(NightlyTriggerable("n", ["x"], minute="*", properties={"own": 1}))
     for revision in ("1", "2"):
         ids, results = scheduler.trigger(
@@ -196,7 +196,7 @@ async def test_dependent_over_restarts(farm: SchedulerHarness) -> None:
 
 
 async def test_dependent_that_is_switched_off(farm: SchedulerHarness) -> None:
-    """What ends while it is switched off is not built later."""
+    """Buildsets that end while it is switched off are not built later."""
     scheduler = await farm.start(dependent())
     path = ("schedulers", scheduler.schedulerid)
     await farm.master.data.control("enable", {"enabled": False}, path)
@@ -257,7 +257,7 @@ async def test_dependent_whose_log_is_gone(farm: SchedulerHarness, monkeypatch: 
 
 
 async def test_dependent_that_stops_while_it_catches_up(farm: SchedulerHarness) -> None:
-    """What it had no time for is built after the next start."""
+    """Buildsets that it did not reach are built after the next start."""
     await missed_ends(farm)
     stopping = dependent()
 

@@ -108,7 +108,7 @@ def make_farm(master: Any, tmp_path: Path) -> SchedulerHarness:
 
 
 async def test_jobdir(farm: SchedulerHarness, tmp_path: Path) -> None:
-    """Each job is built once and moved, over restarts too; what cannot be built is moved and logged."""
+    """Each job is built once and moved, over restarts too; a job that cannot be built is moved and logged."""
     new, cur = tmp_path / "jobs" / "new", tmp_path / "jobs" / "cur"
 
     def scheduler() -> Try_Jobdir:
@@ -155,7 +155,7 @@ async def test_jobdir(farm: SchedulerHarness, tmp_path: Path) -> None:
 
 
 class Observer(pb.Referenceable):
-    """What the client offers."""
+    """The client's object, which the master calls."""
 
     def __init__(self) -> None:
         self.said: list[Any] = []
@@ -194,7 +194,7 @@ class Client:
 
 
 async def test_userpass(master: Any) -> None:
-    """What a client is told from the job to the end of its build."""
+    """The messages to a client from the job to the end of its build."""
     client = Client(master)
     perspective = await client.start()
     assert await perspective.callRemote("getAvailableBuilderNames") == ["a", "b"]
@@ -236,7 +236,7 @@ async def test_userpass(master: Any) -> None:
 
 
 async def test_what_is_refused(master: Any) -> None:
-    """What is no job, or for a builder that is not there, is answered with nothing; a wrong password with an error."""
+    """An invalid job, or one for an unknown builder, is answered with None; a wrong password with an error."""
     client = Client(master)
     perspective = await client.start("al", "other")
     with capturedLogs() as logs:
@@ -265,7 +265,7 @@ async def test_what_is_refused(master: Any) -> None:
     ],
 )
 def test_mistakes(make: Any, said: str) -> None:
-    """What is wrong is said when the configuration is read."""
+    """Wrong arguments are mistakes of the configuration."""
     with pytest.raises(ConfigErrors) as caught:
         make()
     assert said in str(caught.value)
