@@ -167,7 +167,7 @@ async def test_builds_in_a_container(daemon: Any, farms: list[Farm], protocol: s
         daemon.inspect_container(left["Id"])
 
 
-async def test_what_goes_wrong(daemon: Any, farms: list[Farm], tmp_path: Path) -> None:
+async def test_failures(daemon: Any, farms: list[Farm], tmp_path: Path) -> None:
     """No image, a program that ends, a wrong Dockerfile, no daemon: the build says so, and nothing is left."""
     farm = Farm(image=Property("image"), dockerfile=Property("dockerfile"), docker_host=Property("docker_host"))
     farms.append(farm)

@@ -487,7 +487,7 @@ def test_projects(farm: Farm, visitor: Visitor) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Not found")
 
 
-def test_nothing_waits_for_what_it_does_not_need(farm: Farm, visitor: Visitor) -> None:
+def test_no_part_waits_for_data_of_another(farm: Farm, visitor: Visitor) -> None:
     """A build's steps and properties are asked for with it, a log's lines with the log: one round trip to the data."""
     build = farm.build(builder="linux", worker="w1")
     step = farm.step(build=build, name="test")

@@ -136,7 +136,7 @@ CHANGES: list[tuple[str, Fill, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "fill", "value"), CHANGES)
-def test_what_is_filled_in_arrives(farm: Farm, dialog: Locator, name: str, fill: Fill, value: Any) -> None:
+def test_filled_in_values_arrive(farm: Farm, dialog: Locator, name: str, fill: Fill, value: Any) -> None:
     """Each type of field sets its property, and nothing else changes."""
     fill(dialog)
     properties, _ = built(farm, dialog)

@@ -138,7 +138,7 @@ async def test_polls_do_not_overlap(clock: Clock) -> None:
     assert source.polls == [10, 35]
 
 
-async def test_polls_when_somebody_wishes(clock: Clock) -> None:
+async def test_polls_on_request(clock: Clock) -> None:
     """The control action ``poll``, on whichever master it was asked for, has the one that runs the poller poll."""
     database, source = Database(), Source(pollInterval=0)
     await source.run_in(database.master(1, clock))
@@ -274,7 +274,7 @@ class Told(ChangeSource):
         return super().deactivate()
 
 
-async def test_what_plugins_override(clock: Clock) -> None:
+async def test_methods_that_plugins_override(clock: Clock) -> None:
     """``activate`` is called where the source is to work, ``deactivate`` where it is not any more."""
     database = Database()
     source, other = Told(60), Told(60)

@@ -88,7 +88,7 @@ async def test_heads_of_pull_requests(master: Any, bitbucket: Bitbucket) -> None
     assert len(await poll(master)) == 4
 
 
-async def test_what_a_change_says(master: Any, bitbucket: Bitbucket) -> None:
+async def test_attributes_of_a_change(master: Any, bitbucket: Bitbucket) -> None:
     """The change has the pull request's data, and the wished fields as properties."""
     bitbucket.push(7, "abc")
     (change,) = await poll(

@@ -36,7 +36,7 @@ def event(kind: str, branch: str, of_change: str | None = None) -> Change:
         ({"project": "other"}, [False, False]),
     ],
 )
-def test_what_passes(criteria: dict[str, Any], passes: list[bool]) -> None:
+def test_events_that_pass(criteria: dict[str, Any], passes: list[bool]) -> None:
     """The filter's branch is the target branch of a change; for other events their own branch."""
     events = [event("patchset-created", "refs/changes/1", "main"), event("ref-updated", "main")]
     made = util.GerritChangeFilter(**criteria)

@@ -116,7 +116,7 @@ async def test_heads_of_pull_requests(polling: Polling, github: GitHub) -> None:
     assert await polling.poll() == []
 
 
-async def test_what_a_change_says(polling: Polling, github: GitHub) -> None:
+async def test_attributes_of_a_change(polling: Polling, github: GitHub) -> None:
     """Author and committer of the head, the files, the pull request's text and the wished fields."""
     github.push(7, "abc")
     (change,) = await polling.poll(github_property_whitelist=["github.number", "github.base.r*"], token="t0ken")

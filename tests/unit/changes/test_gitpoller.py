@@ -86,14 +86,14 @@ async def test_the_first_sight_records_the_position_only(polling: Polling, repos
     assert [change["revision"] for change in await polling.poll()] == [revision]
 
 
-async def test_what_comes_to_an_empty_repository_is_new(polling: Polling, repository: Repository) -> None:
+async def test_the_first_commits_of_an_empty_repository_are_new(polling: Polling, repository: Repository) -> None:
     assert await polling.poll() == []
     revisions = [repository.commit(), repository.commit()]
     await polling.poll()
     assert await polling.revisions() == revisions
 
 
-async def test_a_change_says_what_the_commit_says(polling: Polling, repository: Repository) -> None:
+async def test_attributes_of_a_change(polling: Polling, repository: Repository) -> None:
     repository.commit()
     await polling.poll()
     revision = repository.commit(files={"src/a.c": "1", "x y\nz": "2"}, message="Target é\n\nBody\n")

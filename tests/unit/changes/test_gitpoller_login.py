@@ -92,7 +92,7 @@ async def test_a_user_in_the_address(
     assert await polled(master, tmp_path, git_http.url(repository.path).replace("://", "://jo@")) == []
 
 
-async def test_what_a_killed_master_left(
+async def test_files_of_a_killed_master_are_removed(
     master: Any, tmp_path: Path, repository: Repository, ssh_server: SSHServer
 ) -> None:
     """The next poll removes it, and works."""

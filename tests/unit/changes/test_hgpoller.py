@@ -58,7 +58,7 @@ async def test_commits_once(polling: HgPolling, hg: HgRepository) -> None:
         assert await polling.revisions() == new
 
 
-async def test_what_a_change_says(polling: HgPolling, hg: HgRepository) -> None:
+async def test_attributes_of_a_change(polling: HgPolling, hg: HgRepository) -> None:
     """The change has the commit's author, whole message, files and time."""
     await polling.poll(revlink=None)
     revision = hg.commit("ü x", "1", "Subject é\n\nBody\n  more")

@@ -128,7 +128,7 @@ async def test_a_master_that_is_killed(reading: Reading, monkeypatch: pytest.Mon
     assert reading.left == {"new": [], "cur": ["1", "2"]}
 
 
-async def test_a_source_of_ones_own(reading: Reading) -> None:
+async def test_a_users_own_source(reading: Reading) -> None:
     """A subclass with ``parse``; a mail that it cannot read is logged and put aside."""
 
     class Own(MaildirSource):

@@ -66,7 +66,7 @@ async def test_changes_once(polling: P4Polling) -> None:
     assert [change["revision"] for change in await polling.changes()] == ["8", "9", "10"]
 
 
-async def test_what_a_change_says(polling: P4Polling) -> None:
+async def test_attributes_of_a_change(polling: P4Polling) -> None:
     """Author, message, time of the server, files of each branch."""
     polling.submit(7)
     await polling.poll()

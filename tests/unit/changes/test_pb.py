@@ -69,7 +69,7 @@ async def send(port: int, change: Any, user: bytes = b"change", password: bytes 
         connection.disconnect()
 
 
-async def test_what_old_clients_send(master: Any) -> None:
+async def test_changes_of_old_clients(master: Any) -> None:
     """Bytes are text, older names count, and missing values have defaults."""
     async with Receiver(master) as receiver:
         await receiver.send({b"author": b"J\xc3\xb6", "files": [b"a", "b"], "when_timestamp": 1.9, "revision": 17})
@@ -106,7 +106,7 @@ async def test_what_old_clients_send(master: Any) -> None:
         ({"who": "x", "branch": "b" * 100_001}, "the change cannot be stored: branch"),
     ],
 )
-async def test_what_is_no_change(master: Any, change: Any, complaint: str | None) -> None:
+async def test_invalid_changes_are_refused(master: Any, change: Any, complaint: str | None) -> None:
     """The client gets the reason of the refusal, and nothing is added."""
     async with Receiver(master) as receiver:
         if complaint is None:
@@ -127,7 +127,7 @@ async def test_prefix(master: Any) -> None:
         assert [change["files"] for change in await receiver.changes()] == [["a", "c/d"]]
 
 
-async def test_who_may_send(master: Any) -> None:
+async def test_a_client_needs_the_password(master: Any) -> None:
     """A client needs the password, which may be a renderable; after the source has stopped all are refused."""
     async with Receiver(master, user="hook", passwd=renderer(lambda props: "s3cret")) as receiver:
         for user, password in ((b"hook", b"wrong"), (b"change", b"s3cret"), (b"", b"")):

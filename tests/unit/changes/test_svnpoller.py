@@ -47,7 +47,7 @@ async def test_revisions_once(polling: SvnPolling, svn: SvnRepository) -> None:
     assert await polling.revisions() == new
 
 
-async def test_what_a_change_says(polling: SvnPolling, svn: SvnRepository) -> None:
+async def test_attributes_of_a_change(polling: SvnPolling, svn: SvnRepository) -> None:
     """Author, message, files, a link; directories end with a slash."""
     await polling.poll()
     revision = svn.commit({"trunk/a b/ü": "1"}, "Subject é\n\nBody")

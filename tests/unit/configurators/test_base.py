@@ -18,7 +18,7 @@ class More(ConfiguratorBase):
         self.config_dict["title"] = "More"
 
 
-def test_it_extends_what_is_there() -> None:
+def test_it_extends_the_configuration() -> None:
     """Missing keys are made, existing ones are kept."""
     values: dict[str, Any] = {"builders": ["a"]}
     More().configure(values)

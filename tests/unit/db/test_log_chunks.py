@@ -69,7 +69,7 @@ async def test_large(master: Any, text: str) -> None:
     assert position == count
 
 
-async def test_what_no_database_stores(master: Any) -> None:
+async def test_text_that_no_database_stores(master: Any) -> None:
     """U+0000 becomes U+FFFD; a lone surrogate is replaced too."""
     logid = (await run_build(master, lines="")).logid
     await master.data.update.appendLog(logid, "a\x00b\n\ud800\n")

@@ -786,7 +786,7 @@ class ClockInFront:
         return getattr(self._reactor, name)
 
 
-async def test_what_a_builder_says_about_its_queue() -> None:
+async def test_a_builder_describes_its_queue() -> None:
     """Functions that order builders get the oldest request, the highest priority, and the time of the newest end."""
     farm = StepHarness()
     builder = farm.builder
@@ -871,7 +871,7 @@ async def test_set_skip_build_if(skipped: bool, wanted: bool) -> None:
     assert (await alone.run())["results"] == (SKIPPED if skipped else SUCCESS)
 
 
-def test_factories_that_cannot_be() -> None:
+def test_mistakes_of_factories() -> None:
     """A method or argument without effect is a mistake of the configuration, which names the alternative."""
     with pytest.raises(ConfigErrors, match=r"Own\.newBuild would not be called: .* as buildClass of the factory"):
 
@@ -938,7 +938,7 @@ async def test_a_class_of_builds() -> None:
         BuilderConfig(name="b", workername="w", factory=factory)
 
 
-async def test_what_steps_ask_a_build() -> None:
+async def test_attributes_of_a_build_for_steps() -> None:
     """A build gives its request, its worker, the people of its changes, and its steps."""
     seen: list[Any] = []
 

@@ -528,7 +528,7 @@ async def test_step_that_finishes_its_own_log() -> None:
     assert "log 'l' is finished, nothing can be added" in farm.master.text(3, "err.text")
 
 
-async def test_calls_that_nobody_waits_for() -> None:
+async def test_calls_that_are_not_awaited() -> None:
     """Links, logs and data that a step does not wait for belong to it all the same, in the order of the calls."""
     started: list[Deferred[None]] = []
 
@@ -563,7 +563,7 @@ async def test_calls_that_nobody_waits_for() -> None:
     assert (farm.master.text(2, "text"), farm.master.text(2, "html")) == ("t\n", "<b>\n")
 
 
-async def test_failed_call_that_nobody_waits_for() -> None:
+async def test_failed_call_that_is_not_awaited() -> None:
     """The failure of such a call ends the step with an exception; one that the step took itself does not."""
 
     async def careless(step: Any) -> int:
@@ -982,7 +982,7 @@ def test_git_arguments_of_existing_configurations() -> None:
     ],
     ids=repr,
 )
-async def test_what_cannot_be_stored(problem: Exception, results: int) -> None:
+async def test_values_that_cannot_be_stored(problem: Exception, results: int) -> None:
     """A step whose log cannot be written, since the database is away or full, is RETRY; a mistake is EXCEPTION."""
 
     async def work(step: Any) -> int:

@@ -339,7 +339,7 @@ async def test_each_request_is_tried(farm: Farm, monkeypatch: pytest.MonkeyPatch
     await farm.started(builder, builder.started[0], brids[7])
 
 
-async def test_what_users_functions_are_given(farm: Farm) -> None:
+async def test_arguments_of_users_functions(farm: Farm) -> None:
     """A request with its properties, source stamps and reason, and workers for the builder."""
     seen: list[Any] = []
 

@@ -88,7 +88,7 @@ def test_all_or_none() -> None:
     assert queue.granted == ["a", "both", "b", "other way"] and other_way.granted
 
 
-def test_who_gives_up_is_passed() -> None:
+def test_a_waiter_that_gives_up_is_passed() -> None:
     """One that waits and gives up makes room for those behind it."""
     queue, lock = Queue(), MasterLock("m", maxCount=2)
     queue.ask("1", lock.access("counting"))
@@ -428,7 +428,7 @@ def complaints(tmp_path: Any, its_steps: Any = (), on_worker: Any = (), **builde
     return ""
 
 
-def test_what_a_build_would_wait_for_itself(tmp_path: Any) -> None:
+def test_locks_that_a_build_would_wait_for_itself(tmp_path: Any) -> None:
     """The same lock in the builder and a step, or in the worker; and two locks of one name."""
     access = LOCK.access("counting")
     assert "its step 'held' wants MasterLock 'database', which the builder itself holds" in complaints(

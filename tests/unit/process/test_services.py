@@ -64,7 +64,7 @@ def single(name: str = "s", **arguments: Any) -> SingleBranchScheduler:
     return SingleBranchScheduler(name, **({"builderNames": ["b1"]} | arguments))
 
 
-async def test_what_is_configured_is_registered(layer: ProcessLayer) -> None:
+async def test_configured_parts_are_registered(layer: ProcessLayer) -> None:
     data, masterid = layer.master.data, layer.master.masterid
     source = GitPoller("no-such-repository", name="git")
     await layer.start(config(builders=["b1", "b2"], schedulers=[single()], change_source=[source]))
@@ -127,7 +127,7 @@ async def test_projects_are_registered(layer: ProcessLayer) -> None:
     await layer.stop()
 
 
-async def test_a_new_configuration_leaves_alone_what_is_the_same(layer: ProcessLayer) -> None:
+async def test_a_new_configuration_leaves_equal_parts_alone(layer: ProcessLayer) -> None:
     same = {"change_filter": ChangeFilter(branch="main")}
     await layer.start(config(schedulers=[single("same", **same), single("changed"), single("gone")]))
     before, builder = dict(layer.schedulers), layer.builders["b1"]
@@ -304,7 +304,7 @@ async def test_a_clean_stop_lets_triggered_builds_through(layer: ProcessLayer, b
     await layer.stop()
 
 
-async def test_what_the_configuration_says_of_changes(layer: ProcessLayer) -> None:
+async def test_the_configurations_keys_about_changes(layer: ProcessLayer) -> None:
     """Changes that come without a codebase or a link get those of its functions, wherever they come from."""
     seen: list[dict[str, Any]] = []
 

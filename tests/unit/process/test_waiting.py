@@ -84,7 +84,7 @@ async def test_a_long_queue_costs_what_a_short_one_does(queue: Queue) -> None:
     assert len(queue.reads) == 2
 
 
-async def test_what_is_announced_costs_no_statement(queue: Queue) -> None:
+async def test_announced_requests_cost_no_statement(queue: Queue) -> None:
     """Where all that waits is known, a new request takes its place by itself, in its order."""
     queue.waiting.add(1)
     assert await queue.claim() is None
@@ -98,7 +98,7 @@ async def test_what_is_announced_costs_no_statement(queue: Queue) -> None:
 
 
 @pytest.mark.parametrize("name", ["claimed", "complete", "cancel", "deleted"])
-async def test_what_is_gone_is_not_given(queue: Queue, name: str) -> None:
+async def test_requests_that_are_gone_are_not_given(queue: Queue, name: str) -> None:
     """Another master has the request, or it was cancelled: no claim is tried."""
     queue.waiting.add(1)
     queue.put(1)
@@ -122,7 +122,7 @@ async def test_a_builder_that_is_not_wanted(queue: Queue) -> None:
     assert [await queue.claim() for _ in range(3)] == [1, 3, None]
 
 
-async def test_what_was_announced_while_it_was_taken(queue: Queue) -> None:
+async def test_a_request_that_was_given_back_during_a_claim(queue: Queue) -> None:
     """Another master claimed a request and gave it back before our claim failed: it is found again."""
     queue.waiting.add(1)
     row = queue.put(1)
@@ -147,7 +147,7 @@ async def test_more_than_is_kept(queue: Queue) -> None:
     assert [await queue.claim() for _ in range(MOST + 501)] == [*range(1, MOST + 501), None]
 
 
-async def test_what_is_announced_during_a_read_is_not_lost(queue: Queue) -> None:
+async def test_a_request_announced_during_a_read_is_not_lost(queue: Queue) -> None:
     """Also if there is no place for it."""
     queue.waiting.add(1)
     assert await queue.claim() is None

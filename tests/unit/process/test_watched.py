@@ -87,7 +87,7 @@ async def test_blocking_is_named(monkeypatch: pytest.MonkeyPatch, said: list[str
     ]
 
 
-async def test_what_inline_callbacks_may_do() -> None:
+async def test_inline_callbacks_run_as_in_twisted() -> None:
     """A step written with inlineCallbacks runs as Twisted runs it: its yields, exceptions and results."""
     seen: list[Any] = []
 
@@ -205,7 +205,7 @@ def _plain() -> Any:
 
 
 @pytest.mark.parametrize("wait", [Deferred, _plain], ids=["coroutine", "inlineCallbacks"])
-async def test_waiting_for_what_never_comes(wait: Callable[[], Any]) -> None:
+async def test_waiting_for_a_deferred_that_never_fires(wait: Callable[[], Any]) -> None:
     """A step that waits for a Deferred that nothing can fire any more ends in EXCEPTION, and says so."""
     farm = await begun(Waits(wait))
     gc.collect()
@@ -253,7 +253,7 @@ def test_one_look_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(step.ended.called for step in steps) and time.getDelayedCalls() == []
 
 
-async def test_waiting_for_what_may_come(held: Held) -> None:
+async def test_waiting_for_a_deferred_that_may_fire(held: Held) -> None:
     """A Deferred that is still referred to may be fired, so the step waits for it."""
     farm = await begun(Waits(held))
     gc.collect()

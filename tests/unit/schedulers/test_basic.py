@@ -358,7 +358,7 @@ def test_mistakes_in_the_configuration(arguments: dict[str, Any], message: str) 
         single(**arguments)
 
 
-async def test_a_scheduler_that_comes_back_has_not_forgotten_what_others_did(farm: SchedulerHarness) -> None:
+async def test_a_scheduler_that_comes_back_knows_the_work_of_other_masters(farm: SchedulerHarness) -> None:
     """One that another master ran meanwhile builds no change again that was built there."""
     scheduler = await farm.start(single())
     first = await farm.change(revision="r1")
@@ -453,7 +453,7 @@ async def test_a_mistake_holds_up_nothing(
 
 
 @pytest.mark.parametrize("names", ["b", None, [1], [["b"]], Interpolate])
-def test_what_names_no_builders(names: Any) -> None:
+def test_values_that_name_no_builders(names: Any) -> None:
     """A plain text, and a value that is neither a name nor a renderable, is a mistake."""
     with pytest.raises(ConfigErrors, match=r"builderNames (element 1 )?must be a"):
         single(builderNames=names)

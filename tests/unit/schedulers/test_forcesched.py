@@ -82,7 +82,7 @@ async def test_builders_may_be_chosen(master: Any) -> None:
             await scheduler.force(wrong)
 
 
-async def test_who_is_logged_in_needs_no_name(master: Any) -> None:
+async def test_a_user_who_is_logged_in_needs_no_name(master: Any) -> None:
     """A user name that is required is asked of anonymous visitors only."""
     scheduler = await started(master, username=UserNameParameter(required=True))
     bsid, _ = await scheduler.force({"owner": "ann@example.org"})
@@ -91,7 +91,7 @@ async def test_who_is_logged_in_needs_no_name(master: Any) -> None:
         await scheduler.force({"owner": "anonymous"})
 
 
-async def test_an_anonymous_owner_is_who_the_form_says(master: Any) -> None:
+async def test_the_form_names_the_owner_of_an_anonymous_visitor(master: Any) -> None:
     scheduler = await started(master)
     bsid, _ = await scheduler.force({"owner": "anonymous", "username": "Ann <ann@example.org>"})
     assert (await properties_of(master, bsid))["owner"][0] == "Ann <ann@example.org>"
@@ -148,7 +148,7 @@ TOO_MUCH = "is not between -2147483647 and 2147483647"
         ({"any_name": "n", "any_value": "\0"}, {"any_value": "Value: text with U+0000 cannot be stored"}),
     ],
 )
-async def test_what_cannot_be_stored_is_said_at_its_field(
+async def test_a_value_that_cannot_be_stored_is_a_mistake_at_its_field(
     master: Any, args: dict[str, Any], messages: dict[str, str]
 ) -> None:
     """A wrong submitted value is refused before it reaches the database."""

@@ -57,7 +57,7 @@ class Counting(BaseScheduler):
         )
 
 
-async def test_a_scheduler_of_ones_own(farm: SchedulerHarness) -> None:
+async def test_a_users_own_scheduler(farm: SchedulerHarness) -> None:
     """It gets each change that passes the filter, makes buildsets by the documented methods, and keeps values."""
     scheduler = await farm.start(Counting("s", ["x", "z"]))
     ids = [await farm.master.data.update.findBuilderId(name) for name in ("x", "z")]
@@ -91,7 +91,7 @@ async def test_a_scheduler_of_ones_own(farm: SchedulerHarness) -> None:
     assert not again.active
 
 
-async def test_a_change_is_told_again(farm: SchedulerHarness) -> None:
+async def test_a_change_is_repeated_after_a_failure(farm: SchedulerHarness) -> None:
     """A change is repeated if gotChange fails before it has made a buildset; others are not repeated at the next
     start.
     """

@@ -380,7 +380,7 @@ def test_mistakes_are_named(make: Any, said: str) -> None:
         ("force_at_day_of_week", 0),
     ],
 )
-def test_what_has_no_effect_on_nightly_triggerable(name: str, value: Any) -> None:
+def test_arguments_without_effect_on_nightly_triggerable(name: str, value: Any) -> None:
     """An argument about changes is a mistake there; one that says that nothing is wanted is none."""
     with pytest.raises(ConfigErrors, match=f"NightlyTriggerable 'n': {name} has no effect, since it builds what a"):
         NightlyTriggerable("n", ["b"], **{name: value})

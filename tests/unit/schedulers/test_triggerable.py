@@ -97,7 +97,7 @@ async def test_switched_off(farm: SchedulerHarness) -> None:
     await farm.stop()
 
 
-async def test_nightly_builds_what_was_asked_for_last(farm: SchedulerHarness) -> None:
+async def test_nightly_builds_the_last_request(farm: SchedulerHarness) -> None:
     """The last request is built at the next time, once; without a request nothing is built; a restart loses nothing."""
     scheduler = await farm.start(NightlyTriggerable("n", ["x"], minute="*", properties={"own": 1}))
     for revision in ("1", "2"):

@@ -92,7 +92,7 @@ def test_jobs(data: bytes, expected: dict[str, Any]) -> None:
         (b" " * (MAX_JOB_BYTES + 1), "more than"),
     ],
 )
-def test_what_is_no_job(data: bytes, said: str) -> None:
+def test_files_that_are_no_jobs(data: bytes, said: str) -> None:
     """It says why."""
     with pytest.raises(BadJobError, match=said):
         read_job(data)
@@ -235,7 +235,7 @@ async def test_userpass(master: Any) -> None:
     await client.stop()
 
 
-async def test_what_is_refused(master: Any) -> None:
+async def test_jobs_and_logins_that_are_refused(master: Any) -> None:
     """An invalid job, or one for an unknown builder, is answered with None; a wrong password with an error."""
     client = Client(master)
     perspective = await client.start("al", "other")

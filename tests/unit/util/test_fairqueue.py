@@ -65,7 +65,7 @@ def test_places() -> None:
     assert "e" not in work.results
 
 
-def test_who_does_not_wait_any_more() -> None:
+def test_a_caller_that_does_not_wait_any_more() -> None:
     """A client that goes leaves the queue, and its place."""
     work = Work(FairQueue(at_once=1, places=2))
     work.ask("x", "a")

@@ -32,7 +32,7 @@ def desk() -> Desk:
     return Desk()
 
 
-def test_who_mistypes_does_not_wait(desk: Desk) -> None:
+def test_a_user_who_mistypes_does_not_wait(desk: Desk) -> None:
     """A few failures are nothing."""
     desk.fail("a", "jo", "jo", "jo")
     assert desk.turn("a", "jo").called
@@ -90,7 +90,7 @@ def test_success_and_time_forgive(desk: Desk) -> None:
     assert desk.turn("a", "al").called
 
 
-def test_what_is_remembered_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_stored_addresses_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever has many addresses does not fill the memory."""
     monkeypatch.setattr(guessing, "MAX_REMEMBERED", 10)
     for number in range(100):

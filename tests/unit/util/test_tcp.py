@@ -39,7 +39,7 @@ def greeters() -> Any:
     return factory
 
 
-async def test_many_who_come_at_once_are_all_served() -> None:
+async def test_many_clients_at_once_are_all_served() -> None:
     """While the reactor stands still the kernel takes them all, and the reactor then meets them all."""
     factory = greeters()
     port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)

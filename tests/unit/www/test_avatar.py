@@ -69,7 +69,7 @@ class Mine(AvatarBase):
         return self.answer
 
 
-async def test_methods_of_ones_own(master: FakeMaster) -> None:
+async def test_users_own_methods(master: FakeMaster) -> None:
     """Each is asked in turn, with names as bytes, until one answers; one that fails is passed over."""
     here, there = Mine(succeed((b"image/png", b"PNG"))), Mine(Redirect(b"https://x.org/a\r\nb"))
     async with serving(master, avatar_methods=[Mine(None), Mine(ValueError("no")), here]) as client:

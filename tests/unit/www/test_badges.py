@@ -69,7 +69,7 @@ async def test_styles(master: FakeMaster, style: str, height: str) -> None:
         assert float(root.get("width", "0")) == pytest.approx(width_of("<b>&", 11) + width_of("unknown", 11) + 14)
 
 
-async def test_what_a_request_may_not_say(master: FakeMaster, tmp_path: Path) -> None:
+async def test_options_that_a_request_may_not_set(master: FakeMaster, tmp_path: Path) -> None:
     """A wrong parameter is a 400 that names it; templates are those of the two directories and no others."""
     (tmp_path / "secret.svg.j2").write_text("secret")
     master.basedir = tmp_path / "below"  # type: ignore[attr-defined]

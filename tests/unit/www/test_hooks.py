@@ -539,7 +539,7 @@ async def test_texts_and_times_that_cannot_be_stored(master: FakeMaster, dialect
 
 
 @pytest.mark.parametrize("dialect", ["github", "gitea", "bitbucketcloud"])
-async def test_a_pull_request_of_nobody(master: FakeMaster, dialect: str) -> None:
+async def test_a_pull_request_without_author(master: FakeMaster, dialect: str) -> None:
     """The user who opened a pull request, and the time, may be missing: it is a change all the same."""
     opened: Any = PULL["pull_request"]
     payload: Any = {**PULL, "sender": None, "pull_request": {**opened, "user": None}}
@@ -691,7 +691,7 @@ async def test_poller(master: FakeMaster) -> None:
     await until(lambda: told == [ids["one"], ids["one"]])
 
 
-async def test_who_may_call(master: FakeMaster, tmp_path: Path) -> None:
+async def test_deliveries_that_are_refused(master: FakeMaster, tmp_path: Path) -> None:
     """Dialects that are off, pages of other sites, other methods and wrong passwords are refused."""
     passwords = tmp_path / "passwords"
     passwords.write_text("joe:pw\n")

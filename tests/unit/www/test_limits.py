@@ -98,7 +98,7 @@ def test_room_for_clients() -> None:
     check_room("127.0.0.1", ["127.0.0.1"] * 4, 5)
 
 
-async def test_streams_that_nobody_listens_to(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_streams_without_a_reader(master: FakeMaster, monkeypatch: pytest.MonkeyPatch) -> None:
     """A HEAD keeps no place; a stream that waits for its turn to be replayed has one, until its client goes."""
     monkeypatch.setattr(sse, "MAX_CLIENTS", 2)
     never: Deferred[None] = Deferred()
@@ -160,7 +160,7 @@ def test_a_page_that_comes_back_is_served_at_once() -> None:
     assert replays.seconds("a") == 0
 
 
-def test_who_asks_again_and_again_waits() -> None:
+def test_a_client_that_asks_again_and_again_waits() -> None:
     """An address has a tenth of the time after that, another its own, and all together a quarter."""
     replays = Replays()
     replays.limits.took("a", 1.5)

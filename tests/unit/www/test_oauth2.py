@@ -149,7 +149,7 @@ async def test_login(master: FakeMaster, name: str, answers: Any, groups: Any) -
         assert user.get("groups") == groups
 
 
-async def test_a_provider_of_ones_own(master: FakeMaster) -> None:
+async def test_a_users_own_provider(master: FakeMaster) -> None:
     """A subclass asks the provider in a thread, as it does in Buildbot."""
 
     class OurAuth(util.OAuth2Auth):  # type: ignore[misc, name-defined]

@@ -46,7 +46,7 @@ async def test_metrics_are_documented(master: FakeMaster) -> None:
     assert {name: (kind, doc) for name, kind, doc in rows} == found
 
 
-async def test_what_is_counted(master: FakeMaster) -> None:
+async def test_requests_are_counted_by_class_and_status(master: FakeMaster) -> None:
     """Requests are counted by class of the path and by status, also those to invented paths."""
     await a_build(master)
     async with serving(master) as (_, port):
@@ -68,7 +68,7 @@ async def test_what_is_counted(master: FakeMaster) -> None:
         assert line in text.splitlines()
 
 
-async def test_who_did_not_wait() -> None:
+async def test_a_client_that_did_not_wait() -> None:
     """A client that goes is no error of the server; a handler that fails is."""
     requests = operating.Requests()
     waiting: Deferred[Response] = Deferred()
@@ -98,7 +98,7 @@ async def test_counts_of_two_masters(master: FakeMaster) -> None:
     assert not [family for family in await master.metrics.families() if family.name == "http_requests"]
 
 
-async def test_who_may_read(master: FakeMaster) -> None:
+async def test_users_who_may_read_metrics(master: FakeMaster) -> None:
     """Metrics follow the rules of reading; probes are open to all."""
     rules = Authz(allowRules=[endpointmatchers.AnyEndpointMatcher(role="admins")])
     async with serving(master, authz=rules) as (_, port):

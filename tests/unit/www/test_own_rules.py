@@ -167,7 +167,7 @@ async def test_own_decision(master: FakeMaster) -> None:
         assert (await client.call("builds/1", "stop"))[0] == 200
 
 
-async def test_a_page_offers_what_only_the_server_can_tell(master: FakeMaster) -> None:
+async def test_a_page_offers_an_action_that_only_the_server_can_decide(master: FakeMaster) -> None:
     """The page cannot know the answer of the user's own rule: it offers the button, and the server decides."""
     await a_farm(master)
     rules = [OnlyOpen("open", role="insiders"), util.RebuildBuildEndpointMatcher(role="insiders")]

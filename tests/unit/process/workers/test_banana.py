@@ -104,7 +104,7 @@ def sent(writer: Any, message: Any) -> Any:
 
 @settings(deadline=None)
 @given(sendable, st.sampled_from([b"pb", b"none"]))
-def test_what_is_sent(message: Any, dialect: bytes) -> None:
+def test_sent_bytes(message: Any, dialect: bytes) -> None:
     """Any message gives the same bytes."""
     assert sent(Quick(dialect), message) == sent(Twisteds(dialect), message)
 
@@ -123,7 +123,7 @@ def test_what_is_sent(message: Any, dialect: bytes) -> None:
         7,
     ],
 )
-def test_limits_of_what_is_sent(message: Any) -> None:
+def test_limits_of_sent_values(message: Any) -> None:
     """Values that are too long, too large or of another type are refused with the same message."""
     assert sent(Quick(), message) == sent(Twisteds(), message)
 

@@ -67,7 +67,7 @@ def gone(broker: Any) -> bool:
     return bool(broker.transport.disconnecting)
 
 
-def test_who_says_nothing_is_dropped(port: Door) -> None:
+def test_a_silent_client_is_dropped(port: Door) -> None:
     """A connection that has not logged in after a while ends, and is not counted any more."""
     broker = port.connect()
     port.clock.advance(door.LOGIN_S - 1)
@@ -78,7 +78,7 @@ def test_who_says_nothing_is_dropped(port: Door) -> None:
     assert port.strangers.count == 0
 
 
-def test_who_has_logged_in_may_stay(port: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_has_logged_in_may_stay(port: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker in service is no stranger, however long it says nothing and however much it says."""
     monkeypatch.setattr(door, "MAX_GUEST_BYTES", 1000)
     broker = port.connect()
@@ -101,7 +101,7 @@ def test_a_login_that_does_not_end(port: Door) -> None:
     assert gone(broker)
 
 
-def test_who_is_refused_has_a_moment(port: Door) -> None:
+def test_a_refused_client_has_a_moment(port: Door) -> None:
     """The refusal can be read, then the connection ends."""
     broker = port.connect()
     broker.is_refused()

@@ -306,7 +306,7 @@ async def test_agent_is_lost() -> None:
     await farm.stop()
 
 
-async def test_who_is_not_awaited_is_refused() -> None:
+async def test_an_agent_that_is_not_awaited_is_refused() -> None:
     """An agent that logs in while no build waits for it is refused, asleep and while the instance is stopped."""
     farm = harness(build_wait_timeout=0)
     await farm.start()

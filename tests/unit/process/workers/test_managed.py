@@ -294,7 +294,7 @@ async def test_longest_quarantine(farm: Managed) -> None:
     assert farm.row()["state_string"] is None and farm.clock.getDelayedCalls() == []
 
 
-async def test_what_functions_of_the_configuration_do(farm: Managed) -> None:
+async def test_methods_for_functions_of_the_configuration(farm: Managed) -> None:
     """They get the configured worker, with attributes of its class, and may pause it, leave it alone and end it."""
 
     class Mine(Worker):

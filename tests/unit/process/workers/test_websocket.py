@@ -237,7 +237,7 @@ def test_a_second_of_the_name() -> None:
     assert "connected already" in closed.reason and second.is_gone and not first.is_gone
 
 
-def test_who_says_nothing_is_dropped() -> None:
+def test_a_silent_client_is_dropped() -> None:
     """As at the other port: without a password, and with one but without an answer."""
     port = new_port()
     silent, mute = port.agent(), port.agent()
@@ -268,7 +268,7 @@ def test_crowds(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=["no HTTP", "POST", "no WebSocket", "long head", "long line", "PB"],
 )
-def test_what_strangers_say(said: bytes) -> None:
+def test_invalid_handshakes_end_the_connection(said: bytes) -> None:
     """An invalid handshake, or one that is too long, ends the connection."""
     port = new_port()
     agent = port.agent()
@@ -419,7 +419,7 @@ def test_ping_and_close() -> None:
     assert agent.is_gone
 
 
-def test_who_does_not_read() -> None:
+def test_an_agent_that_does_not_read() -> None:
     """Nothing more is read from an agent while it does not take what it is sent, or its output cannot be stored."""
     port = new_port()
     agent = port.in_service()
