@@ -1,4 +1,4 @@
-"""What the measurement of whole farms says."""
+"""The report of the measurement of whole farms."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_only_chooses_by_prefix() -> None:
 
 
 def test_missed_goals() -> None:
-    """Each goal that is missed is a sentence; ratios are to upstream, and where that was not measured say nothing."""
+    """Each missed goal is a sentence; ratios to upstream are left out where that was not measured."""
     good = {"rate": 100.0, "cpu_ms": 7.0, "single_ms": 40.0, "transactions": 20.0, "p95_ms": 9.0}
     assert report("sqlite", good).missed() == []
     bad = {"rate": 70.0, "cpu_ms": 9.0, "single_ms": 60.0, "transactions": 21.0, "p95_ms": 16.0}

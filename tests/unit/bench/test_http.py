@@ -1,4 +1,4 @@
-"""What the measurement of the web server says."""
+"""The report of the measurement of the web server."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_only_chooses_by_prefix() -> None:
 
 
 def test_missed_goals() -> None:
-    """Each goal that is missed is a sentence."""
+    """Each missed goal is a sentence."""
     assert list(result(0.9, 0.1, 4).missed()) == []
     assert len(list(result(1.1, 0.2, 5).missed())) == 3
     report = HttpReport([result(0.9, 0.1, 4)], {"tenfold idle": 81.0, "upstream idle": 95.0}, {"tenfold": 2.5}, 100, 1)
@@ -36,7 +36,7 @@ def test_missed_goals() -> None:
 
 
 def test_table() -> None:
-    """One line per request with its goal and what upstream takes, then memory, first answers, completeness."""
+    """One line per request with its goal and upstream's time, then memory, first answers, completeness."""
     lines = table(HttpReport([result(0.5, 0.1, 3)], {"tenfold idle": 70.0}, {"tenfold": 1.0}, 1000, 0)).splitlines()
     assert lines[2].split()[:4] == ["builds/{n}", "1", "0.50", "≤"]
     assert lines[2].endswith("1/80.0")

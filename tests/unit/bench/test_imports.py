@@ -8,7 +8,7 @@ from bench import imports
 
 
 def test_small(tmp_path: Path) -> None:
-    """Everything that was made is brought over, and the second run brings what was added."""
+    """All rows are imported, and the second run imports the added ones."""
     found = imports.measure("sqlite", tmp_path, 100)
     # one of buildset, set, member, request, build, log and chunk; steps and properties
     assert found.rows >= 100 * (7 + imports.STEPS + imports.PROPERTIES)

@@ -21,7 +21,7 @@ def test_only_refuses_a_prefix_that_no_item_has() -> None:
 
 
 def test_goals_name_items_and_callers_that_there_are() -> None:
-    """No goal is for something that is never measured."""
+    """Each goal is for a measured item and number of callers."""
     for name, by_callers in goals.GOALS.items():
         assert set(by_callers) <= set(BY_NAME[name].callers)
 

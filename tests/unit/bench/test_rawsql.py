@@ -1,4 +1,4 @@
-"""The hand-written SQL does what it is compared for."""
+"""The hand-written SQL does the same work as the code that it is compared with."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def raw(tmp_path: Path) -> Iterator[RawSQL]:
 
 
 def test_every_operation_keeps_all_references(raw: RawSQL) -> None:
-    """Rows are whole: whatever they refer to exists, and what was completed is complete."""
+    """Rows are whole: their references exist, and completed rows are complete."""
     for operation in raw.operations.values():
         operation()
     assert raw.driver.all("PRAGMA foreign_key_check") == []

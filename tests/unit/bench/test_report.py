@@ -21,7 +21,7 @@ def test_a_ratio_is_the_median_of_the_rounds() -> None:
 
 
 def test_the_table_marks_goals() -> None:
-    """A goal that is met has ``≥``, one that is missed ``!``; what was not measured is empty."""
+    """A goal that is met has ``≥``, one that is missed ``!``; a value that was not measured is empty."""
     result = Result(BY_NAME["addChange"], 1, {"tenfold": _runs(500), "raw": _runs(1000), "upstream": _runs(100)})
     line = table("sqlite", [result]).splitlines()[2]
     assert "0.50 ≥ 0.4" in line

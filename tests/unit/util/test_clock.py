@@ -14,7 +14,7 @@ from buildbot.util import clock
 
 @pytest.fixture
 def fresh_reactor() -> Any:
-    """A reactor that nobody uses; it is never run."""
+    """A reactor that no other test uses; it is never run."""
     reactor: ReactorBase = SelectReactor()
     yield reactor
     reactor.disconnectAll()
@@ -35,7 +35,7 @@ def test_timers_do_not_notice_that_the_clock_is_set(fresh_reactor: Any, monkeypa
 
 
 def test_a_reactor_in_use_keeps_its_clock(fresh_reactor: Any) -> None:
-    """What runs already would never end by another clock."""
+    """The clock of running timers is not changed."""
     timer = fresh_reactor.callLater(1, lambda: None)
     with pytest.raises(RuntimeError, match="timers run by it already"):
         clock.use_monotonic_time(fresh_reactor)

@@ -52,7 +52,7 @@ def test_turns() -> None:
 
 
 def test_places() -> None:
-    """An address has so many; others have theirs; one is free again when its work ends, in whatever way."""
+    """Each address has a number of places of its own; a place is free again when its work ends or fails."""
     work = Work(FairQueue(at_once=1, places=2))
     for name in ("a", "b", "c"):
         work.ask("x", name)
@@ -76,7 +76,7 @@ def test_a_caller_that_does_not_wait_any_more() -> None:
 
 
 def test_places_are_counted_by_address() -> None:
-    """What is over leaves nothing behind."""
+    """Ended work leaves no counter."""
     queue = FairQueue()
     with pytest.raises(OSError, match="broken"), queue.place("x"):
         raise OSError("broken")

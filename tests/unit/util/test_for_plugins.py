@@ -17,7 +17,7 @@ from tests.support.reactor import reactor
 
 
 def test_text() -> None:
-    """Bytes and text become each other; what is neither stays."""
+    """Bytes and text are converted to each other; other values stay."""
     assert (bytes2unicode(b"\xc3\xa4"), bytes2unicode("a"), bytes2unicode(None)) == ("ä", "a", None)
     assert (unicode2bytes("ä"), unicode2bytes(b"a"), unicode2bytes(5)) == (b"\xc3\xa4", b"a", 5)
     assert bytes2unicode(b"\xe4", "latin-1") == "ä"
@@ -67,7 +67,7 @@ def test_coroutines() -> None:
 
 
 class Counter:
-    """Counts who is inside of a method."""
+    """Counts the calls inside of a method."""
 
     def __init__(self) -> None:
         self.lock = DeferredLock()
@@ -102,7 +102,7 @@ async def _python(code: str, **options: Any) -> Any:
 
 
 async def test_programs() -> None:
-    """A program's exit code, with the output that is wanted; its input, environment and directory."""
+    """A program's exit code, with the requested output; its input, environment and directory."""
     both = "import sys; print(sys.stdin.read()); print('e', file=sys.stderr); sys.exit(3)"
     assert await _python(both, initial_stdin="in") == (3, b"in\n", b"e\n")
     assert await _python(both, collect_stderr=False) == (3, b"\n")

@@ -29,5 +29,5 @@ def test_addresses(url: str, parts: tuple[object, ...]) -> None:
     "url", ["", "/local/path", "file:///x/y.git", "C:\\x", "https://host/", "https://host", "./a:b"]
 )
 def test_no_addresses(url: str) -> None:
-    """What is on no server has no parts."""
+    """A path without a server has no parts."""
     assert giturlparse(url) is None

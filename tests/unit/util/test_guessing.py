@@ -1,4 +1,4 @@
-"""Guessing passwords becomes slow, and nobody else notices."""
+"""Guessing passwords becomes slow, without an effect on others."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_success_and_time_forgive(desk: Desk) -> None:
 
 
 def test_the_number_of_stored_addresses_is_bounded(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever has many addresses does not fill the memory."""
+    """A client with many addresses does not fill the memory."""
     monkeypatch.setattr(guessing, "MAX_REMEMBERED", 10)
     for number in range(100):
         desk.fail(f"a{number}", "jo")
@@ -99,7 +99,7 @@ def test_the_number_of_stored_addresses_is_bounded(desk: Desk, monkeypatch: pyte
 
 
 def test_a_network_of_ipv6_is_one_address(desk: Desk) -> None:
-    """Whoever has one address of a /64 has all of them; IPv4 within IPv6 is IPv4."""
+    """All addresses of one /64 count together; IPv4 within IPv6 is IPv4."""
     desk.fail("2001:db8:1:2::1", *["jo"] * (guessing.FREE_OF_PAIR + 1))
     assert not desk.turn("2001:db8:1:2:ffff::9", "jo").called
     assert desk.turn("2001:db8:1:3::1", "jo").called

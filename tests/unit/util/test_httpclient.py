@@ -1,4 +1,4 @@
-"""Requests to other servers: what is sent, what comes back, and what a failure says."""
+"""Requests to other servers: requests, answers, and messages of failures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from tests.support.reactor import fired, reactor
 
 
 class Server(Resource):
-    """Answers by ``answer``, and remembers what it was asked."""
+    """A server that answers by ``answer``, and keeps its requests."""
 
     isLeaf = True
 
@@ -61,7 +61,7 @@ class Server(Resource):
 
 
 def in_memory(server: Server) -> Any:
-    """What makes requests of it without a socket."""
+    """Twisted's agent for requests of the server, without a socket."""
     return RequestTraversalAgent(server)  # type: ignore[no-untyped-call]
 
 
@@ -134,7 +134,7 @@ async def test_data(data: Any, body: bytes) -> None:
 
 
 async def test_files() -> None:
-    """Files go as parts of a form, with its other fields: content, open files, and names of one's own."""
+    """Files go as parts of a form, with its other fields: content, open files, and given names."""
     server = Server()
     files = {"a": b"one", "b": ("two.txt", b"two"), "c": ("three.png", io.BytesIO(b"three"))}
     async with serving(Site(server)) as (http, url):
@@ -154,7 +154,7 @@ async def test_basic(login: dict[str, Any]) -> None:
 
 
 async def test_status() -> None:
-    """An answer comes whatever its status; ``require`` makes the wrong one an error that names it."""
+    """An answer of any status is given; ``require`` makes an error of a wrong one, which names it."""
 
     def missing(request: Any) -> bytes:
         request.setResponseCode(404)
@@ -173,7 +173,7 @@ async def test_status() -> None:
 
 @pytest.mark.parametrize("said", [True, False])
 async def test_too_large(said: bool) -> None:
-    """An answer that is larger than it may be is cut off, whether it says its size or not; a smaller one is taken."""
+    """An answer beyond the limit is cut off, with or without its size in the header; a smaller one is accepted."""
     ended = Deferred[None]()
 
     def large(request: Any) -> Any:
@@ -192,7 +192,7 @@ async def test_too_large(said: bool) -> None:
 
 
 async def test_packed_answers_count_unpacked() -> None:
-    """What is small on the way and large when it is unpacked is too large."""
+    """A compressed answer that is too large when unpacked is too large."""
 
     def packed(request: Any) -> bytes:
         request.setHeader("Content-Encoding", "gzip")
@@ -205,7 +205,7 @@ async def test_packed_answers_count_unpacked() -> None:
 
 
 async def test_head_of_something_large() -> None:
-    """HEAD tells the size of something large, and is not refused for it."""
+    """HEAD gives the size of a large answer, and is not refused for it."""
 
     def head(request: Any) -> bytes:
         request.setHeader("Content-Length", "100000000")
@@ -250,7 +250,7 @@ class Says(Protocol):
         self.text = text
 
     def dataReceived(self, data: bytes) -> None:
-        """The request, whatever it is."""
+        """Any request."""
         self.transport.write(self.text)  # type: ignore[union-attr]
         self.transport.loseConnection()  # type: ignore[union-attr]
 
@@ -292,7 +292,7 @@ async def test_answer_until_the_connection_ends() -> None:
 
 
 async def test_refused_connections() -> None:
-    """Nobody listens: the error says so, and has nothing of query, password and fragment, nor have its causes."""
+    """The error says that the connection was refused. It and its causes have no query, password and fragment."""
     async with serving(Saying(b"")) as (_, url):
         pass
     secret = url.replace("http://", "http://joe:hush1@") + "/p?token=hush2#hush3"
@@ -328,7 +328,7 @@ async def test_refused_connections() -> None:
     ],
 )
 async def test_wrong_arguments(arguments: dict[str, Any], words: str) -> None:
-    """An argument that cannot be right is named with what it is, without secrets, and nothing is sent."""
+    """A wrong argument is named with its value, without secrets, and nothing is sent."""
     server = Server()
     given = {"method": "GET", "url": "http://x/", **arguments}
     with pytest.raises(ValueError, match=words) as caught:
@@ -375,7 +375,7 @@ async def test_redirects_in_a_circle() -> None:
 
 
 async def test_cookies_are_not_kept() -> None:
-    """What a server sets for one request is not sent with the next, which may be somebody else's."""
+    """A cookie of one request is not sent with the next one, which may be another user's."""
 
     def setting(request: Any) -> bytes:
         request.addCookie(b"session", b"hush")
@@ -389,7 +389,7 @@ async def test_cookies_are_not_kept() -> None:
 
 
 async def test_connections_are_kept_and_closed() -> None:
-    """Requests that only read share a connection; closing the client ends it and what runs; then there is none."""
+    """Requests that only read share a connection. Closing the client ends it; running and later requests fail."""
     server = Server()
     waiting = Deferred[None]()
 
@@ -482,7 +482,7 @@ def make_certificate(directory: Path, name: str) -> Path:
 
 
 async def test_certificates(tmp_path: Path) -> None:
-    """A certificate that nobody vouches for is refused, unless its file is trusted or nothing is to be checked.
+    """An untrusted certificate is refused, unless its file is given or checks are off.
 
     A connection that was not checked is not used by a request that checks.
     """
@@ -521,7 +521,7 @@ async def test_wrong_files(tmp_path: Path, argument: str) -> None:
 
 
 async def test_session() -> None:
-    """A session of an existing plugin: what requests have in common, its methods, its answers."""
+    """A session of an existing plugin: common arguments of requests, methods, answers."""
     server = Server(lambda _: b'{"a": 1}')
     session = HTTPSession(client(server), "http://x/api", auth=("u", "p"), headers={"A": "1"}, skip_encoding=True)
     session.update_headers({"B": "2"})

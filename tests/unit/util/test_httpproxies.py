@@ -67,7 +67,7 @@ class TestProxy(Protocol):
 
 @asynccontextmanager
 async def proxy(answer: bytes | None = None) -> AsyncIterator[tuple[list[str], str]]:
-    """A proxy that runs: the heads of what it is asked, and ``host:port``."""
+    """A running proxy: the heads of its requests, and ``host:port``."""
     heads: list[str] = []
     factory = Factory.forProtocol(lambda: TestProxy(heads, answer))
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
@@ -78,7 +78,7 @@ async def proxy(answer: bytes | None = None) -> AsyncIterator[tuple[list[str], s
 
 
 async def test_tunnel(tmp_path: Path) -> None:
-    """What is asked by TLS goes through a tunnel; the server's certificate is checked as ever."""
+    """A request by TLS goes through a tunnel; the server's certificate is checked as without a proxy."""
     pem = make_certificate(tmp_path, "127.0.0.1")
     site = Site(Server(lambda request: b"x" * 100_000))
     async with serving(site, PrivateCertificate.loadPEM(pem.read_text()).options()) as (http, url), proxy() as asked:
@@ -94,7 +94,7 @@ async def test_tunnel(tmp_path: Path) -> None:
 
 
 async def test_without_tls() -> None:
-    """What is asked without TLS is sent to the proxy whole."""
+    """A request without TLS is sent to the proxy whole."""
     async with serving(Site(Server())) as (http, url), proxy() as (heads, address):
         answer = await http.request("GET", "http://far.example/a", proxies=Proxies.of({"all": address}))
         assert answer.body == b"{}" and heads[0].startswith("GET http://far.example/a HTTP/1.1\r\n")
@@ -126,7 +126,7 @@ async def test_proxy_that_is_not_there() -> None:
 
 
 def test_which_proxy() -> None:
-    """The most exact key counts; names in no_proxy include what is below them."""
+    """The most exact key counts; names in no_proxy include their subdomains."""
     given = {
         "http": "a:1",
         "https": "https://b",

@@ -21,7 +21,7 @@ values = st.recursive(
 
 @given(values)
 def test_round_trip(value: Any) -> None:
-    """What is JSON comes back as it was, integers of any size too."""
+    """JSON values come back unchanged, integers of any size, too."""
     text = jsontext.dumps(value)
     assert repr(jsontext.loads(text)) == repr(value)
     assert json.loads(text) == value

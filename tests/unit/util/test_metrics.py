@@ -34,7 +34,7 @@ async def test_sources_come_and_go() -> None:
 
 
 def test_remembered() -> None:
-    """One question at a time; its answer, a failure not, is good for a while; who waits too long is told."""
+    """One question at a time; answers are kept for a while, failures not; a caller that waits long gets an error."""
     clock = Clock()
     asked: list[Deferred[int]] = []
 

@@ -13,7 +13,7 @@ from buildbot.util.redaction import Redactor
 
 
 def redactor(**secrets: object) -> Redactor:
-    """One that knows these."""
+    """A redactor of these values."""
     made = Redactor()
     for name, value in secrets.items():
         made.add(value, name)
@@ -57,12 +57,12 @@ def test_json_values() -> None:
 
 
 def test_bytes() -> None:
-    """Bytes that are no text stay what they are."""
+    """Bytes that are no text stay unchanged."""
     hides = redactor(s="größe")
     assert hides.clean_bytes(b"\xff" + "größe".encode() + b"\xfe") == b"\xff<s>\xfe"
 
 
 @given(st.text(min_size=3).filter(lambda value: value.strip() and not set(value) & set("<>s")), st.text(), st.text())
 def test_a_value_is_never_left(value: str, before: str, after: str) -> None:
-    """Whatever stands around it."""
+    """A value is hidden in any surrounding text."""
     assert value not in redactor(s=value).clean(f"{before}\0{value}\0{after}").replace("\0", "<")

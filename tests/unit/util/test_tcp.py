@@ -19,7 +19,7 @@ MANY = 200
 
 
 class Greeter(Protocol):
-    """Greets who comes, and keeps its promptness."""
+    """A server that greets each client, and keeps its `Promptness`."""
 
     def connectionMade(self) -> None:
         assert self.factory is not None and self.transport is not None
@@ -73,7 +73,7 @@ async def test_many_clients_at_once_are_all_served() -> None:
     ],
 )
 def test_a_configured_backlog_stays(given: str, used: str) -> None:
-    """What makes its own sockets, or names its backlog, is left alone."""
+    """An endpoint that makes its own sockets, or names its backlog, is left alone."""
     assert tcp._with_backlog(given) == used
 
 
@@ -95,7 +95,7 @@ async def test_small_messages_go_out_at_once() -> None:
 
 
 async def test_unix_sockets_are_left_alone(tmp_path: Path) -> None:
-    """They have no such options; what is listened to there is served as well."""
+    """Unix sockets have no such options; they are served all the same."""
     factory = greeters()
     port: Any = await tcp.listen(reactor, f"unix:{tmp_path / 'socket'}", factory)
     with socket.socket(socket.AF_UNIX) as client:

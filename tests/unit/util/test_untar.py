@@ -76,7 +76,7 @@ def test_unpack(tmp_path: Path, mode: str, compression: str | None) -> None:
     ],
 )
 def test_hostile(tmp_path: Path, members: list[Member], complaint: str) -> None:
-    """Nothing is written outside of the directory, nor more than is allowed; the reason is told."""
+    """Nothing is written outside of the directory, nor more than the limit; the error has the reason."""
     target = tmp_path / "inside" / "target"
     target.mkdir(parents=True)
     packed = archive(tmp_path / "a", *members)
@@ -115,7 +115,7 @@ def _immense_header(path: Path) -> None:
 @pytest.mark.parametrize("damage", [_cut, _rubbish, _immense_header])
 @pytest.mark.parametrize("compression", [None, "gz", "bz2"])
 def test_damaged(tmp_path: Path, damage: Callable[[Path], None], compression: str | None) -> None:
-    """What is no archive, or not all of one, or describes a file at great length, is said to be damaged."""
+    """An invalid or incomplete archive, or one with very long headers, is an error."""
     packed = archive(tmp_path / "a", ("f", b"x" * 5000), mode=f"w:{compression or ''}")
     damage(packed)
     target = tmp_path / "t"
