@@ -79,6 +79,6 @@ async def test_passwords(farm: Farm, tmp_path: Path) -> None:
             assert farm.master.build(buildid)["results"] == SUCCESS, [row["state_string"] for row in rows]
             logs = "".join(farm.master.text(row["stepid"]) for row in rows)
             assert "fetch" in logs and "s3cret" not in logs and "t0ken" not in logs
-    assert "P4PASSWD=s3cret" in p4.calls[-1]
+    assert p4.passwords[-1] == "s3cret"
     log = (tmp_path / "w1" / "twistd.log").read_text()
     assert "svn checkout" in log and ("s3cret" in log or "t0ken" in log) == (farm.protocol != "pb")

@@ -6,7 +6,8 @@ from pathlib import Path
 
 _SCRIPT = """#!/bin/sh
 cd {directory}
-echo "${{P4PASSWD:+P4PASSWD=$P4PASSWD }}$*" >> calls
+echo "$*" >> calls
+echo "$P4PASSWD" >> passwords
 case "$*" in
   *"-V") echo "Perforce - The Fast Software Configuration Management System."; exit 0;;
   *" login"|login) cat > login; exit 0;;
@@ -40,6 +41,11 @@ class Perforce:
     def got(self, name: str) -> str:
         """The standard input of a command."""
         return (self.directory / name).read_text()
+
+    @property
+    def passwords(self) -> list[str]:
+        """The variable P4PASSWD at each call; empty if it was not set."""
+        return (self.directory / "passwords").read_text().splitlines()
 
     @property
     def calls(self) -> list[str]:

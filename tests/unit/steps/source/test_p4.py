@@ -33,8 +33,8 @@ async def test_sync(farm: LocalFarm, p4: Perforce) -> None:
     version, *calls = p4.calls
     assert version == f"{client} -V"
     tree = "//buildbot_w1_runtests/..."
-    client = f"P4PASSWD=s3cret {client}"
     assert calls == [f"{client} client -i", f"{client} -ztag changes -m1 {tree}#head", f"{client} sync {tree}@17"]
+    assert p4.passwords == ["", "s3cret", "s3cret", "s3cret"]
     assert p4.got("client") == (
         "Client: buildbot_w1_runtests\n\nOwner: jo\n\nDescription:\n\tCreated by jo\n\n"
         f"Root:\t{farm.directory}\n\nOptions:\tallwrite rmdir\n\nLineEnd:\tlocal\n\n"
