@@ -23,13 +23,13 @@ import time
 from collections import ChainMap
 from typing import Any, ParamSpec, TypeVar
 
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import Dialect
-from buildbot.db.engine.queues import Call, ThreadConnection, joined
+from buildbot.db.engine.queues import Call, CallConnection, InterruptedCallError, ThreadConnection, joined
 from buildbot.db.engine.serverclock import ServerClock
 from buildbot.db.exceptions import OutcomeUnknownError, TakenMeanwhileError
 from buildbot.db.transaction import Committed, Outbox, OutboxEntry, Transaction
@@ -49,6 +49,10 @@ FIND_S = 60.0
 
 class _RunCarefullyError(Exception):
     """A call of a group failed: run the group again, each call in its savepoint."""
+
+
+class _RunApartError(Exception):
+    """A call of a group broke its savepoint: run each call in a transaction of its own."""
 
 
 class GroupCommit:
@@ -91,6 +95,9 @@ class GroupCommit:
                 return calls, [committed] if committed else []
             except _RunCarefullyError:
                 careful = True
+            except _RunApartError:
+                holder.drop()
+                return self._apart(holder, calls)
             except Exception as raised:
                 error = self._as_database_error(raised)
                 if isinstance(error, DBAPIError) and self.dialect.is_out_of_room(error):
@@ -218,7 +225,7 @@ class GroupCommit:
         except DBAPIError:
             holder.drop()
 
-    def _run_together(self, conn: Connection, calls: list[Call]) -> None:
+    def _run_together(self, conn: CallConnection, calls: list[Call]) -> None:
         for call in joined(calls):
             try:
                 call.run(conn)
@@ -227,7 +234,7 @@ class GroupCommit:
                     raise
                 raise _RunCarefullyError from error
 
-    def _run_in_savepoint(self, conn: Connection, transaction: Transaction, call: Call) -> None:
+    def _run_in_savepoint(self, conn: CallConnection, transaction: Transaction, call: Call) -> None:
         mark = len(transaction.events)
         savepoint = conn.begin_nested()
         try:
@@ -236,7 +243,12 @@ class GroupCommit:
         except Exception as error:
             if self._is_transient(error):
                 raise
-            savepoint.rollback()
+            try:
+                savepoint.rollback()
+            except Exception as broken:
+                raise _RunApartError from broken
+            if conn.invalidated:
+                raise _RunApartError from error
             transaction.written.clear()
             transaction.found.clear()
             transaction.names.clear()
@@ -252,22 +264,23 @@ class GroupCommit:
                     break
                 except Exception as raised:
                     error = self._as_database_error(raised)
-                    if attempt < MAX_ATTEMPTS and self._may_retry(holder, error):
+                    if self._may_retry(holder, error) and attempt < MAX_ATTEMPTS:
                         continue
                     call.outcome = self.failure(error)
                     break
         return calls
 
     @staticmethod
-    def _run_read(conn: Connection, call: Call) -> None:
+    def _run_read(conn: CallConnection, call: Call) -> None:
         try:
             call.run(conn)
         finally:
-            if conn.in_transaction():
-                conn.rollback()
+            conn.end_reading()
 
     def failure(self, error: Exception) -> Failure:
         """The failure for the caller: with its traceback, and with a sentence for people where that helps."""
+        if isinstance(error, InterruptedCallError):
+            return Failure(error.__cause__)
         if isinstance(error, DBAPIError):
             sentence = self.dialect.explain_failure(error)
             if sentence is not None:

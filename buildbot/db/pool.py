@@ -6,19 +6,21 @@ takes. Reads have connections of their own and never wait for writers.
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Collection, Iterator
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import InvalidRequestError
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import DataVersion, Dialect, NotAnsweredError
 from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.driver import execute_uncounted
-from buildbot.db.engine.queues import Call, CallForOne, PoolStats, ThreadConnection, WorkQueue
+from buildbot.db.engine.queues import Call, CallConnection, CallForOne, PoolStats, ThreadConnection, WorkQueue
 from buildbot.db.exceptions import PoolClosedError
 from buildbot.db.groups import GroupCommit
 from buildbot.db.transaction import Committed, Outbox
@@ -43,7 +45,19 @@ def in_snapshot(
             conn.connection.rollback()
 
 
+#: ends a transaction; databases whose DDL does that have more words for it
+_ENDING = re.compile(r"\s*(?:COMMIT|END|ABORT|BEGIN|START|ROLLBACK(?!\s+(?:WORK\s+|TRANSACTION\s+)?TO\b))\b", re.I)
+
+
 def _note_writing(conn: Connection, cursor: Any, statement: str, *others: Any) -> None:
+    """Take note of a statement that a call gave to SQLAlchemy. Raises InvalidRequestError if it would end the
+    transaction, in which there may be other calls.
+    """
+    if isinstance(conn, CallConnection) and conn.in_transaction():
+        if _ENDING.match(statement):
+            raise InvalidRequestError(f"pool.do begins and ends the transaction; take this out: {statement}")
+        if dialect_of(conn).commits_at.match(statement):
+            raise InvalidRequestError(f"on this database it ends the transaction; use do_with_engine for: {statement}")
     if not statement.lstrip().upper().startswith("SELECT"):
         transaction = context_of(conn).transaction
         if transaction is not None:
@@ -93,7 +107,8 @@ class DBThreadPool:
 
         Args:
             callable: takes a SQLAlchemy Connection first, then ``args`` and ``kwargs``. It must return no SQLAlchemy
-                object and not touch the reactor. It may run more than once if the database says so.
+                object and not touch the reactor. It may run more than once if the database says so. It cannot commit,
+                roll back or close: the transaction may be others', too. ``begin_nested`` is its own.
 
         Returns:
             Deferred that fires with its result once the transaction is committed. It fails with the error that the
@@ -219,6 +234,8 @@ class DBThreadPool:
                 result: Any = function()
             except Exception as error:
                 result = self.groups.failure(error)
+            except BaseException:
+                result = Failure()
             self.reactor.callFromThread(done.callback, result)
 
         threading.Thread(target=run, name="db-once", daemon=True).start()

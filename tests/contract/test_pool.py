@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import threading
+from asyncio import CancelledError
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Column, Integer, MetaData, Table, delete, insert, inspect, select
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from twisted.internet import threads
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import DeferredList, gatherResults
 
+from buildbot.db import groups
 from buildbot.db.exceptions import PoolClosedError
 from buildbot.resources import objects
 from buildbot.util.checks import name_hash
+from tests.support.databases import MYSQLCLIENT
 from tests.support.state import FAKE, Database
 
 
@@ -181,3 +184,148 @@ async def test_only_locked(state: Any, second_master: Any) -> None:
     await state.db.pool.do(thd_add, "x")
     await state.db.pool.do(lambda conn: conn.execute(locked).all())
     assert len(await second_master.db.pool.do(lambda conn: conn.execute(locked).all())) == 1
+
+
+def _calls_beside(state: Any, guilty: Any) -> list[Any]:
+    """Calls that become one group with one of another kind among them."""
+    calls = [state.db.pool.do(thd_add, f"before {n}") for n in range(3)]
+    return [*calls, state.db.pool.do(guilty), *(state.db.pool.do(thd_add, f"after {n}") for n in range(3))]
+
+
+@pytest.mark.parametrize("way", ["commit", "rollback", "close"])
+async def test_transaction_is_the_pools(state: Any, way: str) -> None:
+    """A call that would end the transaction is refused; its neighbours are stored, once, and others work after it."""
+
+    def guilty(conn: Connection) -> None:
+        thd_add(conn, "guilty")
+        getattr(conn, way)()
+
+    for _ in range(2):
+        await state.db.pool.do(lambda conn: conn.execute(delete(objects)).rowcount)
+        results = await DeferredList(_calls_beside(state, guilty), consumeErrors=True)
+        assert [success for success, _ in results] == [True] * 3 + [False] + [True] * 3
+        results[3][1].trap(InvalidRequestError)
+        expected = [f"{when} {n}" for when in ("before", "after") for n in range(3)]
+        assert sorted(await state.db.pool.do(thd_names)) == sorted(expected)
+    with pytest.raises(InvalidRequestError):
+        await state.db.pool.read(lambda conn: getattr(conn, way)())
+    assert await state.db.pool.snapshot(thd_names) == await state.db.pool.read(thd_names)
+
+
+@pytest.mark.parametrize("statement", ["COMMIT", "rollback", " ROLLBACK WORK", "begin"])
+async def test_transaction_in_words(state: Any, statement: str) -> None:
+    """Nor can a statement end it."""
+
+    def guilty(conn: Connection) -> None:
+        thd_add(conn, "guilty")
+        conn.exec_driver_sql(statement)
+
+    with pytest.raises(InvalidRequestError, match="take this out"):
+        await state.db.pool.do(guilty)
+    assert await state.db.pool.do(thd_names) == []
+
+
+async def test_schema_in_a_call(state: Any) -> None:
+    """A change of the schema commits on MySQL: it is refused there, and is part of the transaction elsewhere."""
+    table = Table("added_by_a_call", MetaData(), Column("id", Integer, primary_key=True))
+
+    def thd(conn: Connection) -> None:
+        thd_add(conn, "x")
+        table.create(conn)
+        raise ZeroDivisionError
+
+    expected = InvalidRequestError if state.db.dialect.name in ("mysql", "mariadb") else ZeroDivisionError
+    with pytest.raises(expected):
+        await state.db.pool.do(thd)
+    assert await state.db.pool.do(thd_names) == []
+    assert not await state.db.pool.read(lambda conn: inspect(conn).has_table(table.name))
+
+    def thd_temporary(conn: Connection) -> Any:
+        conn.exec_driver_sql("CREATE TEMPORARY TABLE briefly (a INTEGER)")
+        conn.exec_driver_sql("INSERT INTO briefly VALUES (1)")
+        return conn.exec_driver_sql("SELECT a FROM briefly").scalar()
+
+    assert await state.db.pool.do(thd_temporary) == 1
+
+
+async def test_options_of_a_call(state: Any) -> None:
+    """Options that a call gives to its connection are gone after it."""
+
+    def thd(conn: Connection) -> str:
+        found = conn.execution_options(stream_results=True, mine=1).execute(select(objects.c.name)).fetchone()
+        assert found is not None
+        return str(found[0])
+
+    def nested(conn: Connection) -> str:
+        assert "mine" not in conn.get_execution_options()
+        with conn.begin_nested():
+            return thd_add(conn, "y")
+
+    await state.db.pool.do(thd_add, "x")
+    for _ in range(state.db.dialect.writers):
+        assert await state.db.pool.do(thd) == "x"
+    assert await state.db.pool.do(nested) == "y"
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), CancelledError(), GeneratorExit()])
+async def test_interrupted(state: Any, error: BaseException) -> None:
+    """What is no Exception arrives at the caller, too, rolls back its call alone, and ends no thread."""
+
+    def guilty(conn: Connection) -> None:
+        thd_add(conn, "guilty")
+        raise error
+
+    for _ in range(3):
+        await state.db.pool.do(lambda conn: conn.execute(delete(objects)).rowcount)
+        results = await DeferredList(_calls_beside(state, guilty), consumeErrors=True)
+        assert [success for success, _ in results] == [True] * 3 + [False] + [True] * 3
+        assert results[3][1].value is error
+        assert len(await state.db.pool.do(thd_names)) == 6
+    for ask in (state.db.pool.read, state.db.pool.snapshot, state.db.pool.do_with_engine):
+        for _ in range(3):
+            (result,) = await DeferredList([ask(_raise, error)], consumeErrors=True)
+            assert (result[0], result[1].value) == (False, error)
+    assert len(await state.db.pool.snapshot(thd_names)) == 6
+
+
+def _raise(conn: Any, error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("kind", ["read", "snapshot", "do"])
+async def test_lost_each_time(state: Any, database: Database, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """A call whose connection is lost at each attempt fails; the next calls have a connection as good as the first."""
+    end = {
+        "postgresql": "SELECT pg_terminate_backend(pg_backend_pid())",
+        "mysql": "KILL CONNECTION_ID()",
+        MYSQLCLIENT: "KILL CONNECTION_ID()",
+    }.get(database.backend)
+    if end is None:
+        pytest.skip("only with a server")
+    monkeypatch.setattr(groups, "MAX_ATTEMPTS", 3)
+    await state.db.pool.do(thd_add, "x")
+    for _ in range(4):
+        with pytest.raises(DBAPIError):
+            await getattr(state.db.pool, kind)(lambda conn: conn.exec_driver_sql(end).scalar())
+    for _ in range(4):
+        assert await state.db.pool.read(thd_names) == ["x"]
+        assert await state.db.pool.snapshot(thd_names) == ["x"]
+    await state.data.update.findSchedulerId("s")
+
+
+async def test_invalidated(state: Any, database: Database) -> None:
+    """A call may say that its connection is broken: it fails, its neighbours do not feel it."""
+    if database.backend == FAKE:
+        pytest.skip("its only connection is its database")
+
+    def guilty(conn: Connection) -> None:
+        thd_add(conn, "guilty")
+        conn.invalidate()
+
+    results = await DeferredList(_calls_beside(state, guilty), consumeErrors=True)
+    assert [success for success, _ in results] == [True] * 3 + [False] + [True] * 3
+    assert len(await state.db.pool.do(thd_names)) == 6
+    for _ in range(3):
+        await state.db.pool.read(lambda conn: conn.invalidate())
+    for _ in range(3):
+        assert len(await state.db.pool.snapshot(thd_names)) == 6

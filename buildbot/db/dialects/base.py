@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -152,6 +153,8 @@ class Dialect:
     updates_in_order: ClassVar[bool] = True
     #: whether writers lock rows; False if there is only one writer
     locks_rows: ClassVar[bool] = True
+    #: matches statements that commit the transaction by themselves
+    commits_at: ClassVar[re.Pattern[str]] = re.compile(r"(?!)")
     #: the driver's placeholder of a value in a statement's text
     _placeholder: ClassVar[str] = "%s"
     #: the SQL after which a connection can only read

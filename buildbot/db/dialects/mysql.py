@@ -45,6 +45,10 @@ class MySQLDialect(Dialect):
     server_clock = "SELECT UNIX_TIMESTAMP(SYSDATE(3))"
     #: for MySQL, which has no such limit, the second setting is a comment
     limits_idle = "SET SESSION sql_mode='TRADITIONAL,ANSI_QUOTES' /*M!100300 , idle_transaction_timeout={} */"
+    commits_at = re.compile(
+        r"\s*(?:(?:CREATE|DROP)\s+(?!TEMPORARY\b)|ALTER\b|TRUNCATE\b|RENAME\b|LOCK\b|UNLOCK\b|ANALYZE\b|OPTIMIZE\b)",
+        re.I,
+    )
     writers = 2
     readers = 2
 

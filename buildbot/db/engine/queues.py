@@ -8,10 +8,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, InvalidRequestError
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -25,6 +25,51 @@ log = Logger()
 MAX_GROUP = 100
 #: seconds to wait for a database server that is away
 PATIENCE_S = 600.0
+
+
+class CallConnection(Connection):
+    """The connection that calls get; they share it with others, often in one transaction."""
+
+    def commit(self) -> NoReturn:
+        """Refused: others' changes would be committed without their events, and perhaps made again."""
+        raise InvalidRequestError("pool.do commits by itself when its function returns; take the commit() out")
+
+    def rollback(self) -> NoReturn:
+        """Refused: others' changes would be lost."""
+        raise InvalidRequestError(
+            "to undo what a function of pool.do did, raise an error in it; to undo a part, use conn.begin_nested()"
+        )
+
+    def close(self) -> NoReturn:
+        """Refused."""
+        raise InvalidRequestError("the connection belongs to the pool, which closes it")
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Within this block a call has it; afterwards it has its own options again."""
+        options = self.get_execution_options()
+        try:
+            yield
+        finally:
+            self._execution_options = options
+
+    def end_reading(self) -> None:
+        """End the transaction of a call that read, if there is one."""
+        if self.in_transaction():
+            super().rollback()
+
+    def discard(self) -> None:
+        """Close it, and its session."""
+        super().invalidate()
+        super().close()
+
+    def give_back(self) -> None:
+        """Close it."""
+        super().close()
+
+
+class InterruptedCallError(Exception):
+    """A function raised what is no Exception, SystemExit for instance: its ``__cause__``. Threads go on."""
 
 
 class Call:
@@ -43,9 +88,16 @@ class Call:
         self.deferred: Deferred[Any] = Deferred()
         self.outcome: Any = None
 
-    def run(self, conn: Connection) -> None:
-        """Run it, and keep the result."""
-        self.settle(self.function(conn, *self.args, **self.kwargs))
+    def run(self, conn: CallConnection) -> None:
+        """Run it, and keep the result. Raises the function's error, or InterruptedCallError."""
+        try:
+            with conn.lent():
+                result = self.function(conn, *self.args, **self.kwargs)
+        except Exception:
+            raise
+        except BaseException as raised:
+            raise InterruptedCallError(f"a function raised {raised!r}") from raised
+        self.settle(result)
 
     def settle(self, result: Any) -> None:
         """Keep the result of the callable."""
@@ -205,18 +257,22 @@ class ThreadConnection:
         self.state = ConnectionContext(dialect)
         #: the server's session of the connection, or of the last one
         self.session: Session | None = None
-        self._connection: Connection | None = None
+        self._connection: CallConnection | None = None
         self.tally = PoolStats()
 
-    def get(self) -> Connection:
+    def get(self) -> CallConnection:
         """The connection; waits for a server that was reachable before and is away."""
         if self._connection is not None:
-            return self._connection
+            if not self._connection.invalidated and not self._connection.in_transaction():
+                return self._connection
+            # by itself it would connect again, without its options and with another session
+            self.drop()
         deadline = time.monotonic() + PATIENCE_S
         delay = 0.05
         while True:
             try:
-                connection = self._engine.connect().execution_options(**self._options, **{CONTEXT: self.state})
+                connection = CallConnection(self._engine)
+                connection.execution_options(**self._options, **{CONTEXT: self.state})
                 self._connection = connection
                 self._dialect.was_reached = True
                 self.session = self._dialect.session(connection)
@@ -234,15 +290,14 @@ class ThreadConnection:
         connection, self._connection = self._connection, None
         if connection is not None:
             with self._away_ignored():
-                connection.invalidate()
-                connection.close()
+                connection.discard()
 
     def close(self) -> None:
         """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             with self._away_ignored():
-                connection.close()
+                connection.give_back()
 
     @contextmanager
     def _away_ignored(self) -> Iterator[None]:

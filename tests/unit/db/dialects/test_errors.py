@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from buildbot.db.dialects import dialect_for
+from buildbot.db.engine import queues
 from buildbot.db.engine.queues import ThreadConnection
 
 POSTGRESQL = dialect_for("postgresql://h/d")
@@ -97,8 +98,9 @@ class Never(threading.Event):
         return False
 
 
-def test_new_connection_waits() -> None:
+def test_new_connection_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new connection is waited for if there was one before; the first one fails with the database's error."""
+    monkeypatch.setattr(queues, "CallConnection", Engine.connect)
     dialect = dialect_for("mysql://h/d")
     closing = Never()
     with pytest.raises(OperationalError):
