@@ -32,6 +32,7 @@ def describe(reason: BaseException, basedir: Path) -> str:
     from twisted.internet.error import CannotListenError
 
     from buildbot.config import ConfigErrors
+    from buildbot.db.dialects import InvalidURLError
     from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
 
     if isinstance(reason, ConfigErrors):
@@ -39,7 +40,7 @@ def describe(reason: BaseException, basedir: Path) -> str:
     if isinstance(reason, DatabaseNotReadyError):
         # repeated with the directory, so that the command can be copied
         return f"{reason}\nBring the database up to date with: buildbot upgrade-master '{basedir}'"
-    if isinstance(reason, UnknownSchemaError):
+    if isinstance(reason, UnknownSchemaError | InvalidURLError):
         return f"{reason}. Look at db_url in master.cfg"
     if isinstance(reason, BasedirBusyError):
         return f"a master already runs in '{basedir}'; stop it with: buildbot stop '{basedir}'"
@@ -59,10 +60,11 @@ def is_expected(reason: BaseException) -> bool:
     from twisted.internet.error import CannotListenError
 
     from buildbot.config import ConfigErrors
+    from buildbot.db.dialects import InvalidURLError
     from buildbot.db.exceptions import DatabaseNotReadyError, UnknownSchemaError
 
-    known = (ConfigErrors, DatabaseNotReadyError, UnknownSchemaError, BasedirBusyError, CannotListenError, DBAPIError)
-    return isinstance(reason, (*known, OSError))
+    known = (ConfigErrors, DatabaseNotReadyError, UnknownSchemaError, InvalidURLError, BasedirBusyError)
+    return isinstance(reason, (*known, CannotListenError, DBAPIError, OSError))
 
 
 @contextmanager

@@ -36,7 +36,7 @@ class Gone(Source):
         """Refused."""
         raise UnreachableError
 
-    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool) -> Following:
+    async def follow(self, path: Sequence[Any], since: int, hear: Hear, is_single: bool = False) -> Following:
         """Refused."""
         raise UnreachableError
 

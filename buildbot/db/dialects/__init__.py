@@ -26,9 +26,10 @@ def dialect_for(db_url: str, basedir: str | None = None) -> Dialect:
 
     try:
         url = make_url(db_url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):  # ValueError: the port
+        shown = "" if "@" in db_url or "password" in db_url else f" {db_url!r}"  # no password in logs
         raise InvalidURLError(
-            f"db_url {db_url!r} is no connection string; write for example sqlite:///state.sqlite or"
+            f"db_url{shown} is no connection string; write for example sqlite:///state.sqlite or"
             " postgresql://user:password@host/database"
         ) from None
     name = url.get_backend_name()

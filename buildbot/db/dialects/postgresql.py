@@ -27,7 +27,7 @@ from buildbot.db.dialects.base import (
     Session,
 )
 from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted, wrapped
-from buildbot.db.dialects.postgresql_prepared import NOT_PREPARED, PreparedCursor
+from buildbot.db.dialects.postgresql_prepared import PreparedCursor, is_outdated
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.dialects.replay import ReplayReader
 
@@ -124,7 +124,7 @@ class PostgreSQLDialect(Dialect):
             self.url,
             pool_size=self.readers + self.writers + 2,
             max_overflow=5,
-            connect_args={"connect_timeout": 10, "prepare_threshold": 3},
+            connect_args=connection_arguments(self.url),
             query_cache_size=COMPILED,
         )
 
@@ -138,8 +138,15 @@ class PostgreSQLDialect(Dialect):
 
         @event.listens_for(engine, "connect")
         def settings(connection: Any, record: Any) -> None:
-            # not as an option of the connection, which poolers refuse
+            encoding = connection.info.parameter_status("server_encoding") or "UTF8"
+            if encoding != "UTF8":
+                raise InvalidURLError(
+                    f"the database {self.url.database!r} has the encoding {encoding}, in which texts and logs cannot be"
+                    " stored; make one with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+                )
+            # not as options of the connection, which poolers refuse; of the database they may be others
             connection.execute(self.limits_idle.format(MAX_IDLE_S))
+            connection.execute("SET default_transaction_isolation = 'read committed'")
             # the server's own number; a pooler's would be another one
             self.note_session(record, connection.execute("SELECT pg_backend_pid()").fetchone()[0])
             connection.commit()
@@ -257,8 +264,10 @@ class PostgreSQLDialect(Dialect):
         return getattr(error.orig, "sqlstate", None) or ""
 
     def is_transient(self, error: DBAPIError) -> bool:
-        """As ``Dialect.is_transient``: deadlock, serialization failure, lock not available, prepared statement gone."""
-        return self._sqlstate(error) in ("40P01", "40001", "55P03", NOT_PREPARED)
+        """As ``Dialect.is_transient``: deadlock, serialization failure, lock not available, prepared statement gone or
+        outdated.
+        """
+        return self._sqlstate(error) in ("40P01", "40001", "55P03") or is_outdated(error.orig)
 
     def _is_gone(self, error: DBAPIError) -> bool:
         # no state: the client library lost the server, or got no connection; 57P0x: the server stops or starts;

@@ -9,8 +9,8 @@ from __future__ import annotations
 import itertools
 import re
 import select
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 try:
@@ -30,6 +30,8 @@ Row = tuple[Any, ...]
 MAX_PREPARED = 300
 #: the state of an error: there is no such prepared statement
 NOT_PREPARED = "26000"
+#: the state of an error, and the server's function that finds it: a table was changed since the statement was prepared
+_UNSUPPORTED, _CHANGED = "0A000", "RevalidateCachedQuery"
 #: executions of one statement in one message
 _AT_ONCE = 500
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
@@ -90,6 +92,16 @@ class Bound:
         self.formats = formats
 
 
+def is_outdated(error: Any) -> bool:
+    """Whether a statement failed only because it must be prepared anew: it is gone, or a table was changed."""
+    state = getattr(error, "sqlstate", None)
+    return state == NOT_PREPARED or (state == _UNSUPPORTED and error.diag.source_function == _CHANGED)
+
+
+#: for each part of a message that gets a result: what takes back our note of it if the server did not execute it
+Undo = list[Callable[[], object] | None]
+
+
 class PreparedStatements:
     """Those of one connection."""
 
@@ -107,28 +119,41 @@ class PreparedStatements:
         values = dumper.dump_sequence(given, [_BINARY if type(value) is list and value else _AUTO for value in given])
         return Bound(text, sql, values, dumper.types, dumper.formats)
 
-    def send(self, pgconn: Any, bound: Bound) -> Prepared:
-        """Send it, in pipeline mode; prepare it before if it has parameters and is not prepared."""
+    def send(self, pgconn: Any, bound: Bound, undo: Undo) -> Prepared:
+        """Send it, in pipeline mode; prepare it before if it has parameters and is not prepared.
+
+        ``undo`` gets an element for each result that will come.
+        """
         if not bound.values:  # BEGIN must be the first in a message, too, and would come after DEALLOCATE
             pgconn.send_query_params(bound.sql, None, result_format=pq.Format.BINARY)
+            undo.append(None)
             return Prepared(b"")
-        prepared = self._prepared.get(bound.key)
+        key = bound.key
+        prepared = self._prepared.get(key)
         if prepared is None:
             if len(self._prepared) >= MAX_PREPARED:
-                oldest = self._prepared.pop(next(iter(self._prepared)))
-                pgconn.send_query_params(b"DEALLOCATE " + oldest.name, None)
-            prepared = self._prepared[bound.key] = Prepared(b"tenfold_%d" % next(self._numbers))
-            pgconn.send_prepare(prepared.name, bound.sql, bound.key[1])
+                oldest = next(iter(self._prepared))
+                removed = self._prepared.pop(oldest)
+                pgconn.send_query_params(b"DEALLOCATE " + removed.name, None)
+                undo.append(partial(self._prepared.setdefault, oldest, removed))
+            prepared = self._prepared[key] = Prepared(b"tenfold_%d" % next(self._numbers))
+            pgconn.send_prepare(prepared.name, bound.sql, key[1])
+            undo.append(partial(self._prepared.pop, key, None))
         pgconn.send_query_prepared(prepared.name, bound.values, bound.formats, pq.Format.BINARY)
+        undo.append(None)
         return prepared
 
-    def forget(self, bound: Iterable[Bound] | None = None) -> None:
-        """Take these statements, or all, for not prepared: their preparation failed, or the session has others."""
-        if bound is None:
-            self._prepared.clear()
-        else:
-            for one in bound:
-                self._prepared.pop(one.key, None)
+    def failed(self, error: Any, undo: Undo) -> None:
+        """A message failed: ``undo`` has its parts from the failing one on. What was prepared before it still is."""
+        for take_back in undo:
+            if take_back is not None:
+                take_back()
+        if is_outdated(error):  # after an ALTER or DROP of its own psycopg deallocates all statements of the session
+            self.forget()
+
+    def forget(self) -> None:
+        """Take all statements for not prepared: the session has others."""
+        self._prepared.clear()
 
 
 class PreparedCursor:
@@ -174,23 +199,24 @@ class PreparedCursor:
     def _run(self, bound: list[Bound], commit: bool) -> Any:
         """The result of the last of these statements. Raises the error of the first one that failed."""
         pgconn = self._pgconn
+        undo: Undo = []
         begins = pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._connection.autocommit
         pgconn.enter_pipeline_mode()
         if begins:
             pgconn.send_query_params(b"BEGIN", None)
+            undo.append(None)
         for one in bound:
-            self._prepared = self.statements.send(pgconn, one)
+            self._prepared = self.statements.send(pgconn, one, undo)
         if commit:
             pgconn.send_query_params(b"COMMIT", None)
         pgconn.pipeline_sync()
         results = self._results()
         pgconn.exit_pipeline_mode()
-        failed = next((result for result in results if result.status == pq.ExecStatus.FATAL_ERROR), None)
-        if failed is not None:
-            error = errors.error_from_result(failed, self._connection.info.encoding)
-            # after an ALTER or DROP of its own psycopg deallocates all statements of the session
-            self.statements.forget(None if error.sqlstate == NOT_PREPARED else bound)
-            raise error
+        for place, result in enumerate(results):
+            if result.status == pq.ExecStatus.FATAL_ERROR:
+                error = errors.error_from_result(result, self._connection.info.encoding)
+                self.statements.failed(error, undo[place:])
+                raise error
         return results[-2 if commit else -1]
 
     def _results(self) -> list[Any]:

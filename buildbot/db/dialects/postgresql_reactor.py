@@ -10,17 +10,18 @@ import os
 import threading
 from typing import Any
 
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.engine import URL
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.base import NOT_ANSWERED, SHORT_ROWS, NotAnsweredError
-from buildbot.db.dialects.postgresql_prepared import Bound, Prepared, PreparedStatements, Row
+from buildbot.db.dialects.postgresql_prepared import Bound, Prepared, PreparedStatements, Row, Undo
 
 try:
     import psycopg
-    from psycopg import pq
+    from psycopg import errors, pq
 except ModuleNotFoundError:  # create_engine says what to install
     psycopg = None  # type: ignore[assignment]
 
@@ -60,7 +61,7 @@ class _ReactorConnection:
     def _run(self) -> None:
         connection = None
         try:
-            connection = psycopg.connect(autocommit=True, connect_timeout=10, **connection_arguments(self._url))
+            connection = psycopg.connect(autocommit=True, **connection_arguments(self._url))
         except psycopg.Error as error:
             log.debug("no connection for the reactor: {error}", error=error)
         self._reactor.callFromThread(self._connected, connection)
@@ -199,6 +200,8 @@ class PostgreSQLReader(_ReactorConnection):
         self._next: list[_Question] = []
         #: the number of sent statements that have been answered
         self._answered = 0
+        #: the parts of the message whose results have not come
+        self._undo: Undo = []
         self._statements: PreparedStatements | None = None
 
     def ask(self, text: str, arguments: dict[str, Any]) -> Deferred[list[Row]] | None:
@@ -208,7 +211,7 @@ class PostgreSQLReader(_ReactorConnection):
             return None
         try:
             question = _Question(self._statements.bind(text, arguments))
-        except psycopg.Error:  # a value that cannot be sent
+        except Exception:  # a value that cannot be sent: psycopg.Error, UnicodeError and others; the thread says why
             return None
         self._next.append(question)
         if not self._asking:
@@ -217,11 +220,11 @@ class PostgreSQLReader(_ReactorConnection):
 
     def _send(self) -> None:
         assert self._statements is not None
-        self._asking, self._next, self._answered = self._next, [], 0
+        self._asking, self._next, self._answered, self._undo = self._next, [], 0, []
         pgconn = self._connection.pgconn
         try:
             for question in self._asking:
-                question.prepared = self._statements.send(pgconn, question.bound)
+                question.prepared = self._statements.send(pgconn, question.bound, self._undo)
             pgconn.pipeline_sync()
         except psycopg.Error:
             self._lose()
@@ -255,14 +258,16 @@ class PostgreSQLReader(_ReactorConnection):
                 if result.ntuples <= SHORT_ROWS:
                     assert question.prepared is not None
                     question.rows = question.prepared.load(self._connection, result)
+            elif result.status == pq.ExecStatus.FATAL_ERROR and self._statements is not None:
+                error = errors.error_from_result(result, self._connection.info.encoding)
+                self._statements.failed(error, self._undo)
             elif result.status == pq.ExecStatus.PIPELINE_SYNC:
                 return self._synchronized()
+            self._undo = self._undo[1:]
         return []
 
     def _synchronized(self) -> list[tuple[Deferred[Any], Any]]:
         """All statements are answered; after an error, those before it."""
-        if self._statements is not None:
-            self._statements.forget(question.bound for question in self._asking[self._answered :])
         asked, self._asking = self._asking, []
         if self._next:
             self._send()
@@ -270,13 +275,13 @@ class PostgreSQLReader(_ReactorConnection):
 
 
 def connection_arguments(url: URL) -> dict[str, Any]:
-    """The arguments of the driver's connect, without SQLAlchemy."""
-    given = {
-        "host": url.host,
-        "port": url.port,
-        "user": url.username,
-        "password": url.password,
-        "dbname": url.database,
-        **url.query,
+    """The arguments of the driver's connect, which all connections have in common."""
+    core: Any = PGDialect_psycopg  # has no types
+    _, given = core().create_connect_args(url)
+    return {
+        "connect_timeout": 10,
+        **given,
+        # statements and values are in it, whatever the environment or the server says
+        "client_encoding": "utf8",
+        "prepare_threshold": 3,
     }
-    return {key: value for key, value in given.items() if value is not None}

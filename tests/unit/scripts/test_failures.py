@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from twisted.internet.error import CannotListenError
 
 from buildbot.config import ConfigErrors
+from buildbot.db.dialects import InvalidURLError
 from buildbot.db.exceptions import DatabaseNotReadyError
 from buildbot.scripts.failures import describe, is_expected
 from buildbot.util.basedirlock import BasedirBusyError
@@ -37,6 +38,7 @@ def database(message: str) -> OperationalError:
             DatabaseNotReadyError("the schema is old"),
             "the schema is old\nBring the database up to date with: buildbot upgrade-master '/srv/ci'",
         ),
+        (InvalidURLError("the database has no room"), "the database has no room. Look at db_url in master.cfg"),
         (
             BasedirBusyError("/srv/ci"),
             "a master already runs in '/srv/ci'; stop it with: buildbot stop '/srv/ci'",
