@@ -11,6 +11,11 @@ from buildbot.resources.base import Attribute, Field, Kind, Related, Resource, k
 from buildbot.resources.types import ListText
 from buildbot.util import checks
 
+#: values of all filters together: SQLite takes some 32,000 in one statement, PostgreSQL twice as many
+MAX_VALUES = 30_000
+#: values of ``contains``: each is a comparison of its own, and PostgreSQL's memory for them grows by the square
+MAX_PIECES = 500
+
 OPTIONS = ("filters", "fields", "order", "limit", "offset", "expand", "properties")
 
 
@@ -90,6 +95,15 @@ def _conditions(value: Any, resource: Resource) -> tuple[Condition, ...]:
     if not isinstance(value, Mapping):
         raise InvalidOptionError(f"filters must be a dictionary, not {value!r}")
     asked = [_condition(resource, name, given) for name, given in value.items()]
+    for most, what, counted in (
+        (MAX_VALUES, "all filters", asked),
+        (MAX_PIECES, "contains", [each for each in asked if each.operator == "contains"]),
+    ):
+        number = sum(len(condition.values) for condition in counted)
+        if number > most:
+            raise InvalidOptionError(
+                f"filters: {number:,} values for {what}; at most {most:,} can be asked for at once"
+            )
     known = {condition.field for condition in asked}
     for (name, of), (other, implied) in resource.implied.items():
         if Condition(name, "eq", (of,)) in asked and other not in known:

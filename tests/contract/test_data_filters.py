@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from buildbot.data import options
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.resources import RESOURCES
 from buildbot.resources.base import Field
@@ -258,3 +259,25 @@ async def test_truth_has_no_order(state: Any, operator: str) -> None:
     """Neither of true and false is less, and neither contains anything."""
     with pytest.raises(InvalidOptionError, match=f"complete.*{operator}"):
         await state.data.get({"filters": {f"complete__{operator}": True}}, ("builds",))
+
+
+async def test_many_values(state: Any) -> None:
+    """As many values as every database takes; more are refused before it is asked."""
+    builderids = [await state.data.update.findBuilderId(name) for name in ("a", "b")]
+
+    async def ask(filters: dict[str, Any]) -> list[int]:
+        found = await state.data.get({"filters": filters}, ("builders",))
+        return [each["builderid"] for each in found]
+
+    most = range(1 - options.MAX_VALUES, 0)
+    assert await ask({"builderid__eq": [*most, builderids[1]]}) == [builderids[1]]
+    assert await ask({"name__in": ["b", *map(str, most)]}) == [builderids[1]]
+    assert await ask({"name__contains": ["b", *map(str, range(options.MAX_PIECES - 1))]}) == [builderids[1]]
+    half = list(range(options.MAX_VALUES // 2 + 1))
+    for filters in (
+        {"builderid__notin": [*most, 0, 0]},
+        {"builderid__in": half, "builderid__eq": half},
+        {"name__contains": ["b"] * (options.MAX_PIECES + 1)},
+    ):
+        with pytest.raises(InvalidOptionError, match=r"at most [0-9,]+ can be asked for at once"):
+            await ask(filters)

@@ -186,3 +186,26 @@ def test_no_password_is_shown(url: str) -> None:
     with pytest.raises(InvalidURLError, match="db_url is no connection string") as raised:
         dialect_for(url)
     assert "secret" not in str(raised.value)
+
+
+async def test_idle_for_too_long(state: Any, migrated: Database) -> None:
+    """The server ended a transaction that stood still: the call is run again, also if SQLAlchemy met the error."""
+    attempts: list[int] = []
+
+    def thd_gone(pid: int) -> None:
+        assert migrated.engine is not None
+        with migrated.engine.connect() as conn:
+            while conn.exec_driver_sql("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).first():
+                conn.rollback()
+
+    def thd(conn: Connection) -> int:
+        thd_add(conn, "x")
+        pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+        attempts.append(pid)
+        if len(attempts) == 1:
+            conn.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 1")
+            thd_gone(pid)
+        return int(conn.exec_driver_sql("SELECT count(*) FROM objects").scalar_one())
+
+    assert await state.db.pool.do(thd) == 1
+    assert len(attempts) == 2
