@@ -110,6 +110,8 @@ class GroupCommit:
                         self._closing.wait(ROOM_INTERVAL_S)
                         continue
                 retry = self._may_retry(holder, error)
+                if not retry and len(calls) > 1 and isinstance(error, DBAPIError) and deadline is None:
+                    return self._apart(holder, calls)  # the events of one of them, perhaps
                 if not retry or attempt == MAX_ATTEMPTS:
                     if isinstance(error, DBAPIError):
                         self.unwritable = self.dialect.explain_failure(error)

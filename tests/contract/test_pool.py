@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Column, Integer, MetaData, Table, delete, insert, inspect, select
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InvalidRequestError
 from twisted.internet import threads
 from twisted.internet.defer import DeferredList, gatherResults
 
 from buildbot.db import groups
-from buildbot.db.exceptions import PoolClosedError
+from buildbot.db.dialects.context import transaction_of
+from buildbot.db.exceptions import PoolClosedError, is_unavailable
 from buildbot.resources import objects
 from buildbot.util.checks import name_hash
 from tests.support.databases import MYSQLCLIENT
@@ -329,3 +330,29 @@ async def test_invalidated(state: Any, database: Database) -> None:
         await state.db.pool.read(lambda conn: conn.invalidate())
     for _ in range(3):
         assert len(await state.db.pool.snapshot(thd_names)) == 6
+
+
+async def test_too_long(state: Any) -> None:
+    """A text, or a message, that the server does not take is an error of its caller alone, which says how long it may
+    be; other databases store it.
+    """
+    long = "\N{SNOWMAN}" * 6_000_000
+    objectid = await state.db.state.getObjectId("o", "C")
+
+    def thd_message(conn: Connection) -> None:
+        thd_add(conn, "told")
+        transaction_of(conn).events.append((("a/b",), long))
+
+    is_limited = state.db.dialect.name in ("mysql", "mariadb")
+    stored = await DeferredList([state.db.state.setState(objectid, "n", long)], consumeErrors=True)
+    results = await DeferredList(_calls_beside(state, thd_message), consumeErrors=True)
+    assert [success for success, _ in results] == [True] * 3 + [not is_limited] + [True] * 3
+    assert len(await state.db.pool.do(thd_names)) == (7 if is_limited else 8)
+    if not is_limited:
+        assert await state.db.state.getState(objectid, "n") == long
+        return
+    for error in (stored[0][1].value, results[3][1].value):
+        assert isinstance(error, DataError)
+        assert "max_allowed_packet" in str(error.orig)
+        assert not is_unavailable(error)
+    assert await state.db.state.getState(objectid, "n", None) is None

@@ -31,6 +31,8 @@ _FOUND_ROWS, _MULTI_STATEMENTS = 1 << 1, 1 << 16
 _MAX_EVENTS = 2_000_000
 
 _NO_SUCH_SESSION, _NOT_OWN_SESSION = 1094, 1095
+#: the server's code for a statement that is longer than max_allowed_packet
+_TOO_LONG = 1153
 
 _RAISE_CLOCK = "UPDATE clock SET seq = LAST_INSERT_ID(seq + %s) WHERE id = 1"
 _APPEND_EVENTS = "INSERT INTO events (seq, routing_keys, body, masterid, group_token, created_at) VALUES "
@@ -90,6 +92,9 @@ class MySQLDialect(Dialect):
             if engine.dialect.insert_returning:
                 self.name, self.returns_inserted = "mariadb", True
             self.note_session(record, connection.thread_id())
+            cursor = connection.cursor()
+            cursor.execute("SELECT @@max_allowed_packet")
+            connection.most_bytes = int(cursor.fetchall()[0][0]) - 1
 
         @event.listens_for(engine, "set_connection_execution_options")
         def isolate(conn: Connection, options: dict[str, Any]) -> None:
@@ -253,16 +258,33 @@ def _collation(conn: Connection) -> str:
 
 @cache
 def _connection_class(driver: str) -> Any:
-    """A subclass of the driver's connection that does not send a COMMIT which was sent with the events."""
+    """A subclass of the driver's connection that does not send a COMMIT which was sent with the events, nor a statement
+    that is too long: the server would end the connection, as if it were gone.
+    """
     base: Any
+    error: Any
     if driver == "mysqldb":
-        base = MySQLdb.connections.Connection
+        base, error = MySQLdb.connections.Connection, MySQLdb.DataError
     else:
         from pymysql.connections import Connection as base
+        from pymysql.err import DataError as error
 
     class _Connection(base):  # type: ignore[misc]
         #: the driver's state of the transaction is not reliable: results with rows do not update it
         committed = False
+        #: the length of the longest statement that the server takes; None while it is not known
+        most_bytes: int | None = None
+
+        def query(self, statement: str | bytes, *others: Any, **named: Any) -> Any:
+            most = self.most_bytes
+            if most is not None and len(statement) > most // 4:  # a character has up to four bytes
+                length = len(
+                    statement if isinstance(statement, bytes | bytearray) else statement.encode(errors="replace")
+                )
+                if length > most:
+                    text = f"a statement of {length:,} bytes; max_allowed_packet of the server is {most + 1:,}"
+                    raise error(_TOO_LONG, text)
+            return super().query(statement, *others, **named)
 
         def commit(self) -> None:
             if self.committed:
