@@ -347,7 +347,9 @@ def _read_filter(conn: Connection, filter: Filter) -> int:
 
 def _get(conn: Connection, endpoint: Endpoint, variables: Mapping[str, Any], query: Query) -> Any:
     if endpoint.is_of_one_moment(query):
-        return endpoint.read(conn, variables, query)
+        found = endpoint.read(conn, variables, query)
+        if endpoint.is_whole(query, found):
+            return found
     return _read(conn, endpoint, variables, query)[0]
 
 

@@ -12,7 +12,7 @@ from buildbot.data.base import ResourceList
 from buildbot.data.exceptions import InvalidOptionError
 from buildbot.data.heard import Heard, heard_at
 from buildbot.db.connector import DBConnector
-from buildbot.db.engine.query import Page, Query, count, fetch, in_one_moment, only_one
+from buildbot.db.engine.query import Page, Query, are_whole, count, fetch, in_one_moment, only_one
 from buildbot.mq.log import thdClock
 from buildbot.resources.base import Kind, Path, Resource
 from buildbot.resources.logs import LOG
@@ -99,8 +99,12 @@ class Endpoint:
         return None
 
     def is_of_one_moment(self, query: Query) -> bool:
-        """Whether ``read`` gives what was there at one moment even without a snapshot."""
+        """Whether ``read`` gives what was there at one moment even without a snapshot, if that `is_whole`."""
         return False
+
+    def is_whole(self, query: Query, found: Any) -> bool:
+        """Whether nothing of what ``read`` found was removed while it read."""
+        return True
 
     def asks_short(self, query: Query) -> bool:
         """Whether the read takes a row or a few, by an index; see ``DBThreadPool.read_short``."""
@@ -196,13 +200,15 @@ class ResourceEndpoint(Endpoint):
             return None
         if not self.is_collection:
             page = fetch(conn, self._resource, self.path, variables, only_one(query))
-            if page.clock is None:
+            if page.clock is None or not are_whole(self._resource, query, page.entities):
                 return None
             self._link(conn, page.entities, query)
             return page.entities[0], page.clock
         if not self._db.dialect.remote:
             return None
         page = fetch(conn, self._resource, self.path, variables, query)
+        if not are_whole(self._resource, query, page.entities):
+            return None
         total, clock = page.total, page.clock
         if total is None and clock is not None:
             total, counted_at = self._counted(conn, variables, query, clock)
@@ -216,6 +222,11 @@ class ResourceEndpoint(Endpoint):
         """As ``Endpoint.is_of_one_moment``: no total is counted for a list without a limit."""
         is_whole = not self.is_collection or (query.limit is None and not query.offset)
         return is_whole and not query.expand and in_one_moment(self._resource, query)
+
+    def is_whole(self, query: Query, found: Any) -> bool:
+        """As ``Endpoint.is_whole``."""
+        entities = found if self.is_collection else [found] if found is not None else []
+        return are_whole(self._resource, query, entities)
 
     def _counted(
         self, conn: Connection, variables: Variables, query: Query, clock: int | None

@@ -5,11 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import delete, select
 
 from buildbot.db import retention
+from buildbot.db.engine.rows import Reader
+from buildbot.resources.buildsets import buildsets
+from buildbot.resources.sourcestamps import sourcestampset_members
 from buildbot.util.results import SUCCESS
 from tests.support.building import STAMP, Running, add_requests, run_build
 from tests.support.events import Listener, listen
+from tests.support.state import Database
 
 DAY = 24 * 3600
 YEAR = 365 * DAY
@@ -269,3 +274,42 @@ async def test_refused(state: Any, arguments: tuple[Any, ...], named: str) -> No
     """A wrong age or number is an error that names the argument."""
     with pytest.raises((TypeError, ValueError), match=named):
         await state.data.update.pruneBuilds(*arguments)
+
+
+@pytest.mark.parametrize("options", [{}, {"limit": 10}, {"fields": ["bsid", "sourcestamps"]}], ids=str)
+@pytest.mark.parametrize("ask", ["get", "get_one", "read"])
+async def test_removed_while_it_is_read(
+    state: Any, database: Database, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], ask: str
+) -> None:
+    """A buildset that is removed between two statements of a read is there with its source stamps, or not there."""
+    bsids = [
+        (await state.data.update.addBuildset(sourcestamps=[STAMP], reason=reason, builderNames=[]))[0]
+        for reason in ("goes", "stays")
+    ]
+    relate = Reader._relate
+    removed: list[int] = []
+
+    def remove_first(self: Reader, conn: Any, *arguments: Any) -> Any:
+        if not removed and database.engine is not None:
+            removed.append(bsids[0])
+            with database.engine.begin() as other:
+                setid = other.execute(
+                    select(buildsets.c.sourcestampsetid).where(buildsets.c.id == bsids[0])
+                ).scalar_one()
+                other.execute(delete(buildsets).where(buildsets.c.id == bsids[0]))
+                other.execute(delete(sourcestampset_members).where(sourcestampset_members.c.sourcestampsetid == setid))
+        return relate(self, conn, *arguments)
+
+    monkeypatch.setattr(Reader, "_relate", remove_first)
+    if ask == "get_one":
+        found = await state.data.get(
+            {"fields": options["fields"]} if "fields" in options else {}, ("buildsets", bsids[0])
+        )
+        assert found is None or len(found["sourcestamps"]) == 1
+        return
+    if ask == "get":
+        found = await state.data.get(options, ("buildsets",))
+    else:
+        found, _ = await state.data.snapshot(options, ("buildsets",))
+    assert [len(each["sourcestamps"]) for each in found] == [1] * len(found)
+    assert bsids[1] in [each["bsid"] for each in found]

@@ -5,7 +5,7 @@ A ``Query`` is a value: made and checked once by the Data layer, then read here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -170,8 +170,13 @@ def only_one(query: Query) -> Query:
 
 
 def in_one_moment(resource: Resource, query: Query) -> bool:
-    """Whether the whole result of ``fetch`` is of the moment of its clock, without a snapshot."""
+    """Whether the whole result of ``fetch`` is of the moment of its clock, without a snapshot, if it is `are_whole`."""
     return reader_of(resource, query.fields).is_of_one_moment(query.properties)
+
+
+def are_whole(resource: Resource, query: Query, entities: Iterable[Entity]) -> bool:
+    """Whether none of these entities was removed while ``fetch`` read it."""
+    return reader_of(resource, query.fields).are_whole(entities)
 
 
 #: makes the SELECT of a query at a path for a dialect; of a shape (true), or with the query's own values

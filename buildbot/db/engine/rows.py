@@ -71,8 +71,13 @@ class Reader:
         return statement if self.resource.where is None else statement.where(self.resource.where)
 
     def is_of_one_moment(self, properties: Sequence[str] | None) -> bool:
-        """Whether ``entities`` adds nothing that may have changed since the rows were read."""
+        """Whether ``entities`` adds nothing that may have changed since the rows were read, as long as they exist."""
         return all(r.fixed or (r.on_request and properties is None) for _, r in self.related)
+
+    def are_whole(self, entities: Iterable[Entity]) -> bool:
+        """Whether each of these has rows of its fixed attributes: a row that was removed meanwhile has none."""
+        fixed = [name for name, r in self.related if r.fixed]
+        return all(entity[name] for entity in entities for name in fixed)
 
     def entities(
         self,
