@@ -140,7 +140,7 @@ class GroupCommit:
 
     def _may_retry(self, holder: ThreadConnection, error: Exception) -> bool:
         lost = isinstance(error, DBAPIError) and self.dialect.is_disconnect(error)
-        if lost:
+        if lost or (isinstance(error, DBAPIError) and self.dialect.is_unprepared(error)):
             holder.drop()
         may = lost or isinstance(error, TakenMeanwhileError)
         may = may or (isinstance(error, DBAPIError) and self.dialect.is_transient(error))

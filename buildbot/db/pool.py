@@ -107,8 +107,9 @@ class DBThreadPool:
 
         Args:
             callable: takes a SQLAlchemy Connection first, then ``args`` and ``kwargs``. It must return no SQLAlchemy
-                object and not touch the reactor. It may run more than once if the database says so. It cannot commit,
-                roll back or close: the transaction may be others', too. ``begin_nested`` is its own.
+                object and not touch the reactor. It may run more than once if the database says so. It cannot
+                roll back or close: the transaction may be others', too. ``begin_nested`` is its own. ``conn.commit()``
+                in it has no effect: all is committed when it has returned.
 
         Returns:
             Deferred that fires with its result once the transaction is committed. It fails with the error that the

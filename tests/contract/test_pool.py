@@ -167,15 +167,16 @@ async def test_deallocated(state: Any, database: Database) -> None:
     """A call may do away with what the driver has prepared: the group is run again, and others do not feel it."""
     text = "DEALLOCATE ALL" if state.db.dialect.name == "postgresql" else "SELECT 1"
 
-    def thd(conn: Connection) -> str:
+    def thd(conn: Connection, name: str) -> str:
         conn.exec_driver_sql(text)
-        return thd_add(conn, "x")
+        return thd_add(conn, name)
 
-    await state.data.update.addChange(author="a", revision="1", repository="r")
-    assert await state.db.pool.do(thd) == "x"
-    await state.data.update.addChange(author="a", revision="2", repository="r")
-    assert await state.db.pool.do(thd_names) == ["x"]
-    assert len(await state.data.get({}, ("changes",))) == 2
+    times = 8  # psycopg prepares a statement at its fourth execution
+    for number in range(times):
+        await state.data.update.addChange(author="a", revision="1", repository="r")
+        assert await state.db.pool.do(thd, f"x{number}") == f"x{number}"
+        assert len(await state.db.pool.do(thd_names)) == number + 1
+    assert len(await state.data.get({}, ("changes",))) == times
 
 
 async def test_only_locked(state: Any, second_master: Any) -> None:
@@ -193,7 +194,28 @@ def _calls_beside(state: Any, guilty: Any) -> list[Any]:
     return [*calls, state.db.pool.do(guilty), *(state.db.pool.do(thd_add, f"after {n}") for n in range(3))]
 
 
-@pytest.mark.parametrize("way", ["commit", "rollback", "close"])
+async def test_commit_in_a_call(state: Any) -> None:
+    """A call may say ``commit()``, as existing functions do: all of it is committed at its return, or nothing."""
+
+    def fails(conn: Connection) -> None:
+        thd_add(conn, "guilty")
+        conn.commit()
+        raise ZeroDivisionError
+
+    def commits(conn: Connection) -> str:
+        thd_add(conn, "guilty")
+        conn.commit()
+        thd_add(conn, "after it")
+        return "done"
+
+    results = await DeferredList(_calls_beside(state, fails), consumeErrors=True)
+    assert [success for success, _ in results] == [True] * 3 + [False] + [True] * 3
+    assert "guilty" not in await state.db.pool.do(thd_names)
+    assert (await DeferredList(_calls_beside(state, commits)))[3] == (True, "done")
+    assert {"guilty", "after it"} <= set(await state.db.pool.do(thd_names))
+
+
+@pytest.mark.parametrize("way", ["rollback", "close"])
 async def test_transaction_is_the_pools(state: Any, way: str) -> None:
     """A call that would end the transaction is refused; its neighbours are stored, once, and others work after it."""
 

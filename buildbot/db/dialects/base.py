@@ -349,6 +349,10 @@ class Dialect:
 
     # -- errors -------------------------------------------------------------------------------------
 
+    def is_unprepared(self, error: DBAPIError) -> bool:
+        """Whether the session does not have the prepared statements any more that the driver takes to be there."""
+        return False
+
     def is_transient(self, error: DBAPIError) -> bool:
         """Whether the transaction may succeed when it is run again: deadlock, serialization failure, busy."""
         raise NotImplementedError

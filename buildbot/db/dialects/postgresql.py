@@ -263,6 +263,10 @@ class PostgreSQLDialect(Dialect):
     def _sqlstate(self, error: DBAPIError) -> str:
         return getattr(error.orig, "sqlstate", None) or ""
 
+    def is_unprepared(self, error: DBAPIError) -> bool:
+        """As ``Dialect.is_unprepared``: psycopg has statements of its own for the calls of SQLAlchemy."""
+        return is_outdated(error.orig)
+
     def is_transient(self, error: DBAPIError) -> bool:
         """As ``Dialect.is_transient``: deadlock, serialization failure, lock not available, prepared statement gone or
         outdated.

@@ -30,9 +30,11 @@ PATIENCE_S = 600.0
 class CallConnection(Connection):
     """The connection that calls get; they share it with others, often in one transaction."""
 
-    def commit(self) -> NoReturn:
-        """Refused: others' changes would be committed without their events, and perhaps made again."""
-        raise InvalidRequestError("pool.do commits by itself when its function returns; take the commit() out")
+    def commit(self) -> None:
+        """Nothing happens now: the transaction, which may be others', too, is committed when the function has returned.
+
+        Existing functions call it.
+        """
 
     def rollback(self) -> NoReturn:
         """Refused: others' changes would be lost."""
