@@ -1,4 +1,4 @@
-"""MySQL and MariaDB, by PyMySQL, or by mysqlclient where it is installed and the URL is ``mysql+mysqldb://…``.
+"""MySQL and MariaDB, by mysqlclient where it is installed, by PyMySQL elsewhere and for ``mysql+pymysql://…``.
 
 PyMySQL needs no compiler and no headers; mysqlclient takes a third to an eighth of the CPU to read rows.
 """
@@ -22,7 +22,7 @@ from buildbot.db.dialects.driver import execute, execute_and_commit
 try:
     import MySQLdb
     import MySQLdb.connections
-except ModuleNotFoundError:
+except ImportError:  # also where its library is missing
     MySQLdb = None  # type: ignore[assignment]
 
 #: flags of the protocol: UPDATE counts unchanged rows, too (SQLAlchemy sets it as well); several statements at once
@@ -58,8 +58,8 @@ class MySQLDialect(Dialect):
         driver = url.drivername.partition("+")[2]
         if driver not in ("", "pymysql", "mysqldb"):
             raise InvalidURLError(f"db_url: the driver of {url.drivername!r} is not supported; write mysql://…")
-        if driver != "mysqldb" or MySQLdb is None:
-            driver = "pymysql"
+        if driver != "pymysql":
+            driver = "pymysql" if MySQLdb is None else "mysqldb"
         engine = url.query.get("storage_engine")
         if engine is not None and str(engine).lower() != "innodb":
             raise InvalidURLError(f"db_url: storage_engine={engine} has no transactions; InnoDB is required")
