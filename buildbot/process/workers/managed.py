@@ -255,6 +255,8 @@ class ManagedWorker:
             if row and row["state_string"] and not self.quarantine.is_on:  # it is from an earlier master
                 self.show_condition()
             await self._write_connected(connection)
+            while self._told != self._wanted_builders():  # a new configuration came during the login
+                await self._answer(self._tell_builders(connection), ANSWER_TIMEOUT_S)
             self.connection = connection
             self._start_keepalive(connection)
             self._absence.end()
@@ -359,14 +361,18 @@ class ManagedWorker:
         """Its state beside connected or offline; None: nothing to say."""
         return None
 
-    async def _tell_builders(self, connection: Connection) -> None:
-        """Send the list of builders if it changed.
+    def _wanted_builders(self) -> Mapping[str, str]:
+        """The builders that the agent should know, with their directories.
 
         A builder that was removed while it runs stays on the list until its build ends: otherwise the agent would kill
         its command without a report.
         """
         more = self.builds.keys() - self.directories.keys()
-        wanted = {**self.directories, **self.builds} if more else self.directories
+        return {**self.directories, **self.builds} if more else self.directories
+
+    async def _tell_builders(self, connection: Connection) -> None:
+        """Send the list of builders if it changed."""
+        wanted = self._wanted_builders()
         if wanted != self._told:
             await connection.set_builders(sorted(wanted.items()))
             self._told = wanted

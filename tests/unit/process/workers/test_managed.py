@@ -377,6 +377,23 @@ async def test_reconfigure(farm: Managed) -> None:
         await worker.attach(ScriptedConnection())
 
 
+@pytest.mark.parametrize("moment", ["say", "workerConnected"])
+async def test_reconfigure_during_a_login(farm: Managed, moment: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that logs in while the configuration changes knows its new builders before it takes builds."""
+    await farm.manager.start(farm.config(("a", ["w"])))
+    connection = ScriptedConnection()
+    whose = connection if moment == "say" else farm.master.data.update
+    before = getattr(whose, moment)
+
+    async def changed_meanwhile(*args: Any) -> None:
+        await farm.manager.reconfigure(farm.config(("c", ["w"])))
+        await before(*args)
+
+    monkeypatch.setattr(whose, moment, changed_meanwhile)
+    await farm.manager.workers["w"].attach(connection)
+    assert farm.able("c") == ["w"] and connection.builders == [("c", "c")]
+
+
 async def test_agents_that_hang(farm: Managed) -> None:
     """A new configuration waits for all agents at the same time: ten that hang cost it 30 seconds."""
     names = [f"hangs{number}" for number in range(10)]
