@@ -26,7 +26,9 @@ are started one after the other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.defer import Deferred, ensureDeferred, maybeDeferred
@@ -100,6 +102,8 @@ class Distributor:
         self.chooser = Chooser(master, worker_manager, self._turns)
         #: ``c['prioritizeBuilders']``
         self.prioritize: Callable[..., Any] | None = None
+        #: the number of requests that are being claimed for each builder, or whose builds are being started
+        self._taking: Counter[Builder] = Counter()
         self._running = False
         self._draining: Draining | None = None
         self._loop: Deferred[Any] | None = None
@@ -119,6 +123,20 @@ class Distributor:
         """Hand out all requests again, after `drain` or `stop`."""
         self._draining = self.chooser.candidates.draining = None
         await self.start()
+
+    def is_taking(self, builder: Builder) -> bool:
+        """Whether a request is being claimed for a builder, or its build is being started."""
+        return builder in self._taking
+
+    @contextmanager
+    def _taking_for(self, builder: Builder) -> Iterator[None]:
+        self._taking[builder] += 1
+        try:
+            yield
+        finally:
+            self._taking[builder] -= 1
+            if not self._taking[builder]:
+                del self._taking[builder]
 
     async def settled(self) -> None:
         """Return when no request is being handed out."""
@@ -256,7 +274,7 @@ class Distributor:
             request = await self._first(pool) if pool.workers.is_idle() else None
             if request is not None and (best is None or urgency_of(request) < urgency_of(best[1])):
                 best = pool, request
-        if best is None:
+        if best is None or self._pools.get(best[0].workers) is not best[0]:  # the same, while requests were read
             return None
         pool, request = best
         return pool, self._by_id[request["builderid"]], request
@@ -298,6 +316,12 @@ class Distributor:
         self, pool: _Pool, builder: Builder, request: BuildRequestDict, worker: ManagedWorker, locks: Claim | None
     ) -> bool:
         """Claim a request and start its build; False if another master was faster."""
+        with self._taking_for(builder):
+            return await self._start_reserved(pool, builder, request, worker, locks)
+
+    async def _start_reserved(
+        self, pool: _Pool, builder: Builder, request: BuildRequestDict, worker: ManagedWorker, locks: Claim | None
+    ) -> bool:
         brids = [request["buildrequestid"]]
         connection = worker.reserve(builder.name)
         won = False
@@ -379,7 +403,12 @@ class Distributor:
         chosen = await self._choose(builder, request)
         if chosen is None:
             return False
-        request, worker, locks = chosen
+        with self._taking_for(builder):
+            return await self._start_chosen(builder, *chosen)
+
+    async def _start_chosen(
+        self, builder: Builder, request: BuildRequestDict, worker: ManagedWorker, locks: Claim | None
+    ) -> bool:
         brids = [request["buildrequestid"]]
         try:
             won = await self._master.data.update.claimBuildRequests(brids)

@@ -246,7 +246,7 @@ class ProcessLayer:
         ids = await update.setBuilders(described)
         for name in self.builders.keys() - ids.keys():
             self._removed.append(self.builders.pop(name))
-        self._removed = [each for each in self._removed if each.running]
+        self._removed = [each for each in self._removed if each.running or self._distributor.is_taking(each)]
         for each in config.builders:
             if each.name in self.builders:
                 self.builders[each.name].config = each

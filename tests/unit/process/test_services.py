@@ -26,7 +26,7 @@ from buildbot.steps.shell import ShellCommand
 from buildbot.steps.trigger import Trigger
 from buildbot.test.running import Running, until
 from buildbot.test.steps import ScriptedConnection
-from buildbot.util.results import SUCCESS
+from buildbot.util.results import RETRY, SUCCESS
 from buildbot.worker.base import Worker
 from tests.support.events import next_turn
 from tests.unit.changes.conftest import child_processes, repository
@@ -302,6 +302,42 @@ async def test_a_clean_stop_lets_triggered_builds_through(layer: ProcessLayer, b
     await next_turn()
     assert len(await data.get({}, ("builds",))) == 3
     await layer.stop()
+
+
+@pytest.mark.parametrize(("moment", "by_functions"), [("claimBuildRequests", False), ("batch", False), ("batch", True)])
+async def test_a_builder_is_removed_while_its_build_begins(
+    layer: ProcessLayer, moment: str, by_functions: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The build goes on; a clean stop waits for it, and the stop of the master ends it."""
+    held = BuildFactory([ShellCommand(command="hold")])
+    given = config(builders=[])
+    chooses: dict[str, Any] = {"canStartBuild": lambda *_: True} if by_functions else {}
+    given.builders = [BuilderConfig(name="b1", workernames=["w"], factory=held, **chooses)]
+    connection = ScriptedConnection(lambda name, args: ([], None))
+    await layer.start(given)
+    await layer.workers.workers["w"].attach(connection)
+    data, update = layer.master.data, layer.master.data.update
+    before = getattr(update, moment)
+    changing: list[Deferred[None]] = []
+
+    def removes(*args: Any) -> Any:
+        if not changing:
+            changing.append(ensureDeferred(layer.reconfigure(config(builders=["b2"]))))
+        return before(*args)
+
+    monkeypatch.setattr(update, moment, removes)
+    stamps = [{"codebase": ""}]
+    _, brids = await update.addBuildset(sourcestamps=stamps, reason="", builderNames=["b1"])
+    await until(lambda: succeed(connection.running))
+    await changing[0]
+    await layer.reconfigure(config(builders=["b2"]))
+    drained = ensureDeferred(layer.drain())
+    await next_turn()
+    assert not drained.called
+    await layer.stop()
+    assert [build["results"] for build in await data.get({}, ("builds",))] == [RETRY]
+    request = await data.get({}, ("buildrequests", brids["b1"]))
+    assert (request["claimed"], request["complete"]) == (False, False)
 
 
 async def test_the_configurations_keys_about_changes(layer: ProcessLayer) -> None:
