@@ -161,22 +161,33 @@ class BuildMaster(StateLayer):
         return self._heartbeat is not None and self._heartbeat.is_late
 
     async def reconfig(self) -> None:
-        """Read the configuration again and change to it; with mistakes in it, the running one stays.
+        """Read the configuration again and change to it; with mistakes in it, or if a port of it is in use, the running
+        one stays.
 
         Raises ConfigErrors, CannotListenError.
         """
         config = load_config(self.basedir, self._configfile)
         if await db_url_of(config, self.basedir, self.reactor) != self._db_url:
             raise ConfigErrors(["db_url: cannot be changed while the master runs; restart it"])
-        assert self._process is not None and self._www is not None
-        await self.secrets.use(_providers(config))
-        await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
+        assert self._process is not None
+        try:
+            await self._open(config)
+        except BaseException:
+            await self._open(self.config)
+            raise
+        self.config = config
         await self._process.reconfigure(config)
         await self.service_manager.configure(_services(config))
         if self._janitor is not None:
             self._janitor.retention = config.retention
+
+    async def _open(self, config: MasterConfig) -> None:
+        """Ask the providers of secrets of a configuration, and listen at its ports; the rest stays as it is."""
+        assert self._process is not None and self._www is not None
+        await self.secrets.use(_providers(config))
+        await self._www.reconfigure(config.www, config.buildbotURL, config.title, config.titleURL)
+        await self._process.listen(config)
         await self._change_manhole(config.manhole)
-        self.config = config
 
     def leave(self) -> None:
         """Start only builds that running builds wait for, and stop the reactor after all of them; see `stay`."""

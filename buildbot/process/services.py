@@ -122,6 +122,16 @@ class ProcessLayer:
             await self._activate(self.schedulers, schedulers)
             await self._activate(self.change_sources, sources)
 
+    async def listen(self, config: MasterConfig) -> None:
+        """Listen at the ports for workers of a configuration; nothing else changes.
+
+        Raises:
+            CannotListenError: a port is in use; the ports are the old ones then.
+        """
+        async with self._switching:
+            if not self._lost:  # otherwise they are closed, and opened when it is back
+                await self.workers.listen(config)
+
     async def stop(self) -> None:
         """Stop everything; running builds end with RETRY, so that they are built again at the next start."""
         if self._own_events is not None:

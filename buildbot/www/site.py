@@ -86,6 +86,13 @@ class WwwServer:
         """Listen. Raises the reactor's error if the address is not available; then nothing is left running."""
         if self.settings.listen is None or self._listening is not None:
             return
+        try:
+            await self._start(self.settings.listen)
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self, where: str) -> None:
         reactor = self.master.reactor
         self.master.metrics.add(self.metrics)
         self._app = self._make_app()
@@ -95,7 +102,7 @@ class WwwServer:
             self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s, self._limits
         )
         self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
-        self._listening = await tcp.listen(reactor, self.settings.listen, self._front)
+        self._listening = await tcp.listen(reactor, where, self._front)
         self._access = self._access_log()
         self._sockets.start()
         _log.info("the web server listens on {where}", where=self._listening.getHost())
@@ -125,10 +132,18 @@ class WwwServer:
         title: str = "Buildbot",
         titleURL: str | None = None,
     ) -> None:
-        """Take new settings; open connections stay unless the address or the pings changed."""
+        """Take new settings; open connections stay unless the address or the pings changed.
+
+        Raises the reactor's error if the address is not available; then it does not listen, and the same settings try
+        it again.
+        """
         old, self.settings = self.settings, make_settings(www, buildbotURL, title, titleURL)
         logged, self._www = _logging(self._www), www
-        if (old.listen, old.ws_ping_interval_s) != (self.settings.listen, self.settings.ws_ping_interval_s):
+        is_closed = self._listening is None
+        if is_closed or (old.listen, old.ws_ping_interval_s) != (
+            self.settings.listen,
+            self.settings.ws_ping_interval_s,
+        ):
             await self.stop()
             await self.start()
         elif self._gate is not None and self._sockets is not None:

@@ -168,6 +168,34 @@ def test_reconfig(master: Directory) -> None:
         assert reply.status == 200
 
 
+@pytest.mark.parametrize(
+    "setting", ['c["www"] = {{"port": {}}}', 'c["protocols"] = {{"pb": {{"port": "tcp:{}:interface=127.0.0.1"}}}}']
+)
+def test_reconfig_with_a_port_in_use(master: Directory, setting: str) -> None:
+    """The old configuration stays, with its ports; the new one is taken when the port is free."""
+
+    def answers(port: int, text: bytes) -> bool:
+        with urlopen(f"http://127.0.0.1:{port}/config") as reply:
+            return text in reply.read()
+
+    workers = free_port()
+    own = f'c["protocols"] = {{"pb": {{"port": "tcp:{workers}:interface=127.0.0.1"}}}}\n'
+    master.configure(own)
+    master.run("start")
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        busy = other.getsockname()[1]
+        master.configure(f'{own}c["title"] = "two"\n{setting.format(busy)}\n')
+        for _ in range(2):
+            assert "Error: the master refused the new configuration and keeps the old one" in master.run(
+                "reconfig", code=1
+            )
+            assert answers(master.port, b'"one"')
+            socket.create_connection(("127.0.0.1", workers)).close()
+    assert "The master has the new configuration." in master.run("reconfig")
+    assert answers(busy if "www" in setting else master.port, b'"two"')
+    socket.create_connection(("127.0.0.1", workers if "www" in setting else busy)).close()
+
+
 def test_clean_stop(master: Directory) -> None:
     """A clean stop waits for builds and says so in the log; a start that takes too long is not waited for."""
     master.log.touch()

@@ -106,11 +106,9 @@ class WorkerManager:
         directories = directories_of_workers(config.builders)
         # each connected agent is asked, and one that hangs takes its whole time
         await side_by_side(self._configure(worker, directories.get(name, {})) for name, worker in wanted.items())
-        hosted = [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]
-        ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
-        await self._listen({**ports, OWN: OWN_PORT if hosted else None})
-        for worker in hosted:
-            await worker.start_agent(AgentHost(self._master.reactor, self._basedir, self._port_of(OWN) or 0))
+        await self.listen(config)
+        for hosted in [worker for worker in wanted.values() if isinstance(worker, HostedWorker)]:
+            await hosted.start_agent(AgentHost(self._master.reactor, self._basedir, self._port_of(OWN) or 0))
 
     def _kind_of(self, worker: ConfiguredWorker) -> type[ManagedWorker]:
         """The class that manages a worker of the configuration."""
@@ -178,13 +176,29 @@ class WorkerManager:
             for name in pool.names:
                 self._pools_of.setdefault(name, []).append(pool)
 
-    async def _listen(self, ports: Mapping[str, int | str | None]) -> None:
-        """Listen at these ports (numbers or endpoint descriptions) by protocol, and nowhere else."""
+    async def listen(self, config: MasterConfig) -> None:
+        """Listen at the ports of a configuration, and nowhere else.
+
+        Raises:
+            CannotListenError: a port is in use; the ports are the old ones then.
+        """
+        before = {protocol: description for protocol, (description, _) in self._ports.items()}
+        ports = {name: config.protocols.get(name, {}).get("port") for name in PROTOCOLS}
+        if any(isinstance(worker, HostedWorker) for worker in config.workers):
+            ports[OWN] = OWN_PORT
         wanted = {
             protocol: f"tcp:{port}" if str(port).isdigit() else str(port)
             for protocol, port in ports.items()
             if port is not None
         }
+        try:
+            await self._listen(wanted)
+        except BaseException:
+            await self._listen(before)
+            raise
+
+    async def _listen(self, wanted: Mapping[str, str]) -> None:
+        """Listen at these endpoint descriptions by protocol, and nowhere else."""
         for protocol, (description, port) in list(self._ports.items()):
             if wanted.get(protocol) != description:
                 del self._ports[protocol]
