@@ -17,6 +17,10 @@ from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
 from buildbot.util import checks
 from buildbot.util.clock import to_seconds
+from buildbot.util.results import CANCELLED
+
+#: the reason with which a buildset is cancelled when the build that waits for it is
+PARENT_INTERRUPTED = "parent build was interrupted"
 
 
 class BuildRequestUpdates(Transacts):
@@ -69,7 +73,11 @@ class BuildRequestUpdates(Transacts):
         events.announce(BUILDREQUEST, "update", ids)
 
     def unclaimBuildRequests(self, brids: Iterable[int]) -> Deferred[None]:
-        """Release claims of this master. Event: ``buildrequests/N/unclaimed`` for those that it had."""
+        """Release claims of this master. Event: ``buildrequests/N/unclaimed`` for those that it had.
+
+        Requests that were cancelled while it had them end with CANCELLED instead. Events: ``buildrequests/N/complete``,
+        ``buildsets/N/complete``.
+        """
         return self.transact_all(self._thdUnclaim, brids, "brids")
 
     def _thdUnclaim(self, conn: Connection, events: Events, ids: list[int]) -> None:
@@ -102,8 +110,52 @@ class BuildRequestUpdates(Transacts):
 
 
 def release(db: DBConnector, conn: Connection, events: Events, ids: list[int]) -> None:
-    """Release requests that this master has claimed."""
-    events.announce(BUILDREQUEST, "unclaimed", db.buildrequests.thdRelease(conn, ids))
+    """Release requests that this master has claimed; those that people have cancelled meanwhile end."""
+    released, cancelled = db.buildrequests.thdRelease(conn, ids)
+    events.announce(BUILDREQUEST, "unclaimed", released)
+    end_cancelled(db, conn, events, cancelled)
+
+
+def end_cancelled(db: DBConnector, conn: Connection, events: Events, brids: list[int]) -> None:
+    """Complete requests that people have cancelled and that no master has claimed any more."""
+    if not brids:
+        return
+    db.buildrequests.thdCompleteUnclaimed(conn, brids, CANCELLED)
+    bsids = [request["buildsetid"] for request in events.announce(BUILDREQUEST, "complete", brids)]
+    events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, transaction_of(conn).now))
+    for brid in brids:
+        cancel_left_behind(db, conn, events, brid)
+
+
+def cancel(db: DBConnector, conn: Connection, events: Events, brid: int, reason: str) -> None:
+    """Cancel a request: it ends, or the builds that it has are to be stopped."""
+    state = db.buildrequests.thdState(conn, brid)
+    if state is None or state[0]:
+        return
+    message = {"reason": reason}
+    if state[1] is None:
+        db.buildrequests.thdCompleteUnclaimed(conn, [brid], CANCELLED)
+        completed = events.announce(BUILDREQUEST, "complete", brid)
+        events.announce(BUILDREQUEST, "cancel", brid)
+        at = completed[0]["complete_at"]
+        bsids = [completed[0]["buildsetid"]]
+        events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
+    else:
+        db.buildrequests.thdWantCancel(conn, brid, reason)
+        for bid, _, _ in db.builds.thdUnfinished(conn, brids=[brid]):
+            db.builds.thdWantStop(conn, bid, reason)
+            events.announce_message(f"control/builds/{bid}/stop", message)
+    events.announce_message(f"control/buildrequests/{brid}/cancel", message)
+    cancel_left_behind(db, conn, events, brid)
+
+
+def cancel_left_behind(db: DBConnector, conn: Connection, events: Events, brid: int) -> None:
+    """Cancel the buildsets that earlier builds of a request have triggered: no later build will wait for them.
+
+    The step of a running build cancels the buildset that it waits for.
+    """
+    for child in db.buildsets.thdLeftBehind(conn, brid):
+        cancel(db, conn, events, child, PARENT_INTERRUPTED)
 
 
 def complete(

@@ -10,14 +10,14 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
-from buildbot.data.buildrequests import complete, release
+from buildbot.data.buildrequests import cancel_left_behind, complete, release
 from buildbot.data.virtualbuilders import thd_builder_of_build
 from buildbot.db.connector import DBConnector
 from buildbot.resources.builds import BUILD
 from buildbot.resources.logs import LOG
 from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET
-from buildbot.util.results import RETRY
+from buildbot.util.results import CANCELLED, RETRY
 
 
 class BuildUpdates(Transacts):
@@ -95,7 +95,8 @@ class BuildUpdates(Transacts):
         """End a build as ``finishBuild`` does, and its request, in one transaction.
 
         RETRY releases the request, every other result completes it. So a request whose build has ended is not built
-        again when a master is lost.
+        again when a master is lost. RETRY is stored as CANCELLED if a person wanted to stop the build or the request:
+        the wish may come while the worker is lost or the master stops.
 
         Events: those of ``finishBuild``, then ``buildrequests/N/unclaimed``, or ``buildrequests/N/complete`` and
         perhaps ``buildsets/N/complete``.
@@ -104,12 +105,24 @@ class BuildUpdates(Transacts):
 
     def _thdEndBuild(self, conn: Connection, events: Events, buildid: int, brid: int, results: int) -> None:
         # first: the end of the build only shares this lock, and the cancelling of the request waits for it
-        self._db.buildrequests.thdState(conn, brid)
+        db = self._db
+        db.buildrequests.thdState(conn, brid)
+        wanted = self._wanted_end(conn, buildid, brid) if results == RETRY else None
+        if wanted is not None:
+            results = CANCELLED
+            db.builds.thdSetState(conn, buildid, f"cancelled: {wanted}")
         self._thdFinishBuild(conn, events, buildid, results)
         if results == RETRY:
-            release(self._db, conn, events, [brid])
-        else:
-            complete(self._db, conn, events, [brid], results)
+            release(db, conn, events, [brid])
+            return
+        complete(db, conn, events, [brid], results)
+        if wanted is not None:
+            cancel_left_behind(db, conn, events, brid)
+
+    def _wanted_end(self, conn: Connection, buildid: int, brid: int) -> str | None:
+        """Why a person wanted this build to be stopped; None if nobody did."""
+        unfinished = self._db.builds.thdUnfinished(conn, brids=[brid])
+        return next((reason for bid, reason, _ in unfinished if bid == buildid), None)
 
 
 def close_parts(db: DBConnector, conn: Connection, events: Events, buildid: int, results: int) -> None:

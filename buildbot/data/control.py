@@ -13,16 +13,15 @@ from typing import Any, Literal
 from sqlalchemy.engine import Connection
 
 from buildbot.data.base import Events, Transacts
+from buildbot.data.buildrequests import cancel, cancel_left_behind
 from buildbot.data.buildsets import announce_new
 from buildbot.data.exceptions import InvalidControlError
 from buildbot.db.connector import DBConnector
 from buildbot.db.engine.rows import Entity
 from buildbot.resources.buildrequests import BUILDREQUEST
-from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.schedulers import SCHEDULER
 from buildbot.resources.workers import WORKER
 from buildbot.util.checks import MAX_REASON, MAX_SMALL, text
-from buildbot.util.results import CANCELLED
 
 #: a handler of the process layer, for an action that only it can do: ``handler(args, entity)``
 Handler = Callable[[Mapping[str, Any], Entity], Awaitable[Any]]
@@ -68,10 +67,6 @@ ACTIONS: tuple[Action, ...] = (
     Action("workers", "stop", "shut it down once its builds are done", _REASON),
     Action("workers", "kill", "drop its connection", _REASON),
 )
-
-
-#: the reason with which a buildset is cancelled when the build that waits for it is
-PARENT_INTERRUPTED = "parent build was interrupted"
 
 
 class Control:
@@ -131,7 +126,7 @@ class Control:
         reason = args.get("reason", "no reason")
         if self._db.builds.thdWantStop(conn, build["buildid"], reason):
             events.announce_message(f"control/builds/{build['buildid']}/stop", {"reason": reason})
-            self._cancel_left_behind(conn, events, build["buildrequestid"])
+            cancel_left_behind(self._db, conn, events, build["buildrequestid"])
 
     def _rebuild(self, conn: Connection, events: Events, args: dict[str, Any], build: Entity) -> Any:
         db = self._db
@@ -156,34 +151,7 @@ class Control:
         return [bsid, {str(request["builderid"]): brids[request["buildername"]]}]
 
     def _cancel(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
-        brid, db = request["buildrequestid"], self._db
-        reason = args.get("reason", "no reason")
-        state = db.buildrequests.thdState(conn, brid)
-        if state is None or state[0]:
-            return
-        message = {"reason": reason}
-        if state[1] is None:
-            db.buildrequests.thdCompleteUnclaimed(conn, [brid], CANCELLED)
-            completed = events.announce(BUILDREQUEST, "complete", brid)
-            events.announce(BUILDREQUEST, "cancel", brid)
-            at = completed[0]["complete_at"]
-            bsids = [completed[0]["buildsetid"]]
-            events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
-        else:
-            db.buildrequests.thdWantCancel(conn, brid, reason)
-            for bid, _, _ in db.builds.thdUnfinished(conn, brids=[brid]):
-                db.builds.thdWantStop(conn, bid, reason)
-                events.announce_message(f"control/builds/{bid}/stop", message)
-        events.announce_message(f"control/buildrequests/{brid}/cancel", message)
-        self._cancel_left_behind(conn, events, brid)
-
-    def _cancel_left_behind(self, conn: Connection, events: Events, brid: int) -> None:
-        """Cancel the buildsets that earlier builds of a request have triggered: no later build will wait for them.
-
-        The step of a running build cancels the buildset that it waits for.
-        """
-        for child in self._db.buildsets.thdLeftBehind(conn, brid):
-            self._cancel(conn, events, {"reason": PARENT_INTERRUPTED}, {"buildrequestid": child})
+        cancel(self._db, conn, events, request["buildrequestid"], args.get("reason", "no reason"))
 
     def _set_priority(self, conn: Connection, events: Events, args: dict[str, Any], request: Entity) -> None:
         if abs(args["priority"]) > MAX_SMALL:

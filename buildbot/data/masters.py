@@ -12,12 +12,11 @@ from sqlalchemy.engine import Connection
 from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
+from buildbot.data.buildrequests import end_cancelled
 from buildbot.data.builds import close_parts
-from buildbot.db.dialects.context import transaction_of
 from buildbot.resources.builders import BUILDER
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.builds import BUILD
-from buildbot.resources.buildsets import BUILDSET
 from buildbot.resources.changesources import CHANGESOURCE
 from buildbot.resources.masters import MASTER
 from buildbot.resources.schedulers import SCHEDULER
@@ -135,13 +134,7 @@ class MasterUpdates(Transacts):
         ids = [brid for brid, _ in requests]
         db.buildrequests.thdReleaseAny(conn, ids)
         events.announce(BUILDREQUEST, "unclaimed", [brid for brid in ids if brid not in cancelled])
-        over = [brid for brid in ids if brid in cancelled]
-        if over:
-            db.buildrequests.thdCompleteUnclaimed(conn, over, CANCELLED)
-            bsids = [request["buildsetid"] for request in events.announce(BUILDREQUEST, "complete", over)]
-            events.announce(
-                BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, transaction_of(conn).now)
-            )
+        end_cancelled(db, conn, events, [brid for brid in ids if brid in cancelled])
         for workerid in db.workers.thdConnectedTo(conn, masterid):
             db.workers.thdDisconnected(conn, workerid, masterid)
             events.announce(WORKER, "disconnected", workerid)

@@ -85,7 +85,10 @@ _claim = Update(
 _reclaim = Statement(update(buildrequests).where(_these, _mine).values(claimed_at=bindparam("at")))
 _release = {"claimed_by_masterid": None, "claimed_epoch": None, "claimed_at": None}
 _mine_of_these = Statement(
-    select(buildrequests.c.id).where(_these, _mine).order_by(buildrequests.c.id).with_for_update()
+    select(buildrequests.c.id, buildrequests.c.cancel_reason, buildrequests.c.complete)
+    .where(_these, _mine)
+    .order_by(buildrequests.c.id)
+    .with_for_update()
 )
 _unclaim = Update(update(buildrequests).where(_these).values(_release), own_row(BUILDREQUEST), _these)
 _complete = Update(
@@ -238,12 +241,18 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
 
     unclaimBuildRequests = writes(thdUnclaimBuildRequests)
 
-    def thdRelease(self, conn: Connection, ids: list[int]) -> list[int]:
-        """Release this master's claims on these requests; gives the ids of the requests that it had claimed."""
-        mine = [row[0] for row in _mine_of_these.all(conn, ids=ids, **self._owner())] if ids else []
+    def thdRelease(self, conn: Connection, ids: list[int]) -> tuple[list[int], list[int]]:
+        """Release this master's claims on these requests.
+
+        Returns:
+            the ids of the requests that it had claimed: those that may be built again, and those that are incomplete
+            and were cancelled while it had them.
+        """
+        mine = _mine_of_these.all(conn, ids=ids, **self._owner()) if ids else []
+        cancelled = [brid for brid, reason, complete in mine if reason is not None and not complete]
         if mine:
-            _unclaim.changed(conn, ids=mine)
-        return mine
+            _unclaim.changed(conn, ids=[row[0] for row in mine])
+        return [row[0] for row in mine if row[0] not in cancelled], cancelled
 
     def thdCompleteBuildRequests(
         self, conn: Connection, brids: Iterable[int], results: int, complete_at: dt.datetime | None = None

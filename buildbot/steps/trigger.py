@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, FirstError, gatherResults
 from buildbot.config import checks
 from buildbot.config.arguments import argument
 from buildbot.config.errors import error
-from buildbot.data.control import PARENT_INTERRUPTED
+from buildbot.data.buildrequests import PARENT_INTERRUPTED
 from buildbot.interfaces import TriggerableLike, holds_renderable
 from buildbot.process.properties import Properties
 from buildbot.process.step import BuildStep, BuildStepCancelled

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from buildbot.data.exceptions import DataException, InvalidControlError, NotFoundError
-from buildbot.util.results import CANCELLED
+from buildbot.util.results import CANCELLED, RETRY
 from tests.support.building import STAMP, add_build, add_request, add_requests
 from tests.support.events import announced, expecting
 from tests.support.refusals import unchanged
@@ -102,6 +102,37 @@ async def test_cancel_claimed(state: Any) -> None:
     keys = await control(state, "cancel", ("buildrequests", brid))
     assert keys == [f"control/builds/{buildid}/stop", f"control/buildrequests/{brid}/cancel"]
     assert (await state.data.get({}, ("buildrequests", brid)))["complete"] is False
+
+
+@pytest.mark.parametrize("noun", ["builds", "buildrequests"])
+async def test_a_wish_before_a_retry(state: Any, noun: str) -> None:
+    """A build that a person wanted to stop is not built again, though its worker was lost or its master stopped first;
+    and what it waited for is cancelled.
+    """
+    buildid, brid = await add_build(state)
+    child = await add_request(state, "child", waited_for=True, parent_buildid=buildid, parent_relationship="Triggered")
+    action, identifier = ("stop", buildid) if noun == "builds" else ("cancel", brid)
+    await state.data.control(action, {"reason": "why"}, (noun, identifier))
+    keys = await announced(state, lambda: state.data.update.endBuild(buildid, brid, RETRY))
+    bsid = (await state.data.get({}, ("buildrequests", brid)))["buildsetid"]
+    ended = [f"builds/{buildid}/finished", f"buildrequests/{brid}/complete", f"buildsets/{bsid}/complete"]
+    assert keys[:3] == ended and f"buildrequests/{child}/complete" in keys
+    build = await state.data.get({}, ("builds", buildid))
+    assert (build["results"], build["state_string"]) == (CANCELLED, "cancelled: why")
+    for each in (brid, child):
+        request = await state.data.get({}, ("buildrequests", each))
+        assert (request["complete"], request["results"]) == (True, CANCELLED)
+
+
+async def test_a_wish_before_the_claim_is_given_back(state: Any) -> None:
+    """A request that was cancelled while a master had claimed it is not given to the next one."""
+    bsid, (brid, other) = await add_requests(state, "a", "b")
+    await state.data.update.claimBuildRequests([brid, other])
+    await state.data.control("cancel", {}, ("buildrequests", brid))
+    keys = await announced(state, lambda: state.data.update.unclaimBuildRequests([brid, other]))
+    assert keys == [f"buildrequests/{other}/unclaimed", f"buildrequests/{brid}/complete"]
+    assert (await state.data.get({}, ("buildrequests", brid)))["results"] == CANCELLED
+    assert not (await state.data.get({}, ("buildsets", bsid)))["complete"]
 
 
 async def test_cancel_complete(state: Any) -> None:

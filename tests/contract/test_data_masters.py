@@ -10,7 +10,7 @@ from twisted.internet.defer import DeferredList
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.util.clock import EPOCH
 from buildbot.util.results import CANCELLED, RETRY, SUCCESS
-from tests.support.building import Running, add_requests, run_build
+from tests.support.building import Running, add_request, add_requests, run_build
 from tests.support.events import announced
 from tests.support.refusals import unchanged
 from tests.support.state import Database
@@ -108,8 +108,12 @@ async def test_sleeper_claims_nothing(state: Any, second_master: Any) -> None:
 
 
 async def test_stopped_builds_stay_stopped(state: Any, second_master: Any) -> None:
-    """A wish outlives the master that it is for: a build that was to be stopped ends cancelled, not retried."""
+    """A wish outlives the master that it is for: a build that was to be stopped ends cancelled, not retried; and so
+    does what it waits for.
+    """
     stopped, cancelled = await run_build(second_master), await run_build(second_master, "other")
+    waited = {"waited_for": True, "parent_relationship": "Triggered"}
+    children = [await add_request(state, "c", parent_buildid=each.buildid, **waited) for each in (stopped, cancelled)]
     await state.data.control("stop", {}, ("builds", stopped.buildid))
     await state.data.control("cancel", {}, ("buildrequests", cancelled.brid))
     await fall_silent(state)
@@ -118,6 +122,8 @@ async def test_stopped_builds_stay_stopped(state: Any, second_master: Any) -> No
     for running in (stopped, cancelled):
         await expect_released(state, running, CANCELLED)
         assert (await state.data.get({}, ("buildsets", running.bsid)))["results"] == CANCELLED
+    for child in children:
+        assert (await state.data.get({}, ("buildrequests", child)))["results"] == CANCELLED
 
 
 async def test_expire_by_two(state: Any, second_master: Any) -> None:
