@@ -62,13 +62,18 @@ class Life:
         self._reactor = reactor
         self._report = report
         self._describe = describe
-        self._reconfiguring = DeferredLock()
+        #: held while the master starts or takes a new configuration
+        self._changing = DeferredLock()
+        self._is_ending = False
         self.exit_code = 0
 
     def start(self) -> Deferred[None]:
         """Start the master; if that fails the reactor stops."""
         signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self.reconfig))
         signal.signal(signal.SIGUSR1, lambda *_: self._reactor.callFromThread(self.stop_cleanly))
+        return self._changing.run(self._start)
+
+    def _start(self) -> Deferred[None]:
         return ensureDeferred(self._master.start()).addCallbacks(self._up, self.not_up)
 
     def _up(self, _: Any) -> None:
@@ -80,6 +85,7 @@ class Life:
 
     def not_up(self, failure: Failure) -> None:
         """Say why the master could not start, and stop the reactor."""
+        self._is_ending = True
         reason = failure.value or Exception("unknown")
         message, is_all = self._describe(reason)
         if not is_all:
@@ -92,6 +98,7 @@ class Life:
 
     def stop(self) -> Deferred[None]:
         """Stop the master; a second signal then ends the process at once."""
+        self._is_ending = True
         # A second Ctrl-C, or a second SIGTERM, ends the process at once.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_DFL)
@@ -114,11 +121,16 @@ class Life:
         self._master.leave()
 
     def reconfig(self) -> None:
-        """Have the configuration read again, when no other reading is under way."""
-        deferred = self._reconfiguring.run(lambda: ensureDeferred(self._reconfigured()))
+        """Have the configuration read again, when the master is up and no other reading is under way.
+
+        A master that ends does not read it any more.
+        """
+        deferred = self._changing.run(lambda: ensureDeferred(self._reconfigured()))
         deferred.addErrback(lambda failure: _log.failure("in reconfiguration", failure))
 
     async def _reconfigured(self) -> None:
+        if self._is_ending:
+            return
         _log.info(RECONFIG_BEGIN)
         try:
             await self._master.reconfig()

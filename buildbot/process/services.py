@@ -81,6 +81,11 @@ class ProcessLayer:
         #: the timer of the next try to build again
         self._again: IDelayedCall | None = None
 
+    @property
+    def _is_running(self) -> bool:
+        """Whether it was started, and not stopped since."""
+        return self._own_events is not None
+
     def getBuilderById(self, builderid: int) -> Builder | None:
         """The running builder with an id, as steps and functions of people's own ask; None if none here has it."""
         return next((each for each in self.builders.values() if each.builderid == builderid), None)
@@ -104,12 +109,14 @@ class ProcessLayer:
             await self._activate(self.change_sources, _by_name(config.change_source))
 
     async def reconfigure(self, new_config: MasterConfig) -> None:
-        """Change to another configuration.
+        """Change to another configuration; not any more once it was stopped.
 
         Args:
             new_config: the `MasterConfig`.
         """
         async with self._switching:
+            if not self._is_running:
+                return
             self._config = new_config
             sources, schedulers = _by_name(new_config.change_source), _parts(new_config.schedulers)
             await self._drop(self.change_sources, sources)
@@ -129,7 +136,7 @@ class ProcessLayer:
             CannotListenError: a port is in use; the ports are the old ones then.
         """
         async with self._switching:
-            if not self._lost:  # otherwise they are closed, and opened when it is back
+            if self._is_running and not self._lost:  # a lost one opens them when it is back
                 await self.workers.listen(config)
 
     async def stop(self) -> None:
@@ -187,14 +194,14 @@ class ProcessLayer:
         """Stop building, since another master declared this one dead; it begins again after the next check-in."""
         self._cancel_again()
         async with self._switching:
-            if self._own_events is not None and not self._lost:
+            if self._is_running and not self._lost:
                 self._lost = True
                 await self._stop_building("another master declared this one dead")
 
     async def _come_back(self) -> None:
         async with self._switching:
             self._cancel_again()
-            if self._own_events is None or not self._lost:
+            if not self._is_running or not self._lost:
                 return
             try:
                 await self._start_building()

@@ -340,6 +340,18 @@ async def test_a_builder_is_removed_while_its_build_begins(
     assert (request["claimed"], request["complete"]) == (False, False)
 
 
+async def test_reconfiguration_of_a_stopped_layer(layer: ProcessLayer) -> None:
+    """A new configuration that comes while the master stops starts nothing again."""
+    await layer.start(config())
+    stopping = ensureDeferred(layer.stop())
+    changed = config(schedulers=[single()], protocols={"pb": {"port": "tcp:0:interface=127.0.0.1"}})
+    await layer.listen(changed)
+    await layer.reconfigure(changed)
+    await stopping
+    assert (layer.builders, layer.schedulers, layer.workers.workers) == ({}, {}, {})
+    assert layer.workers.address is None
+
+
 async def test_the_configurations_keys_about_changes(layer: ProcessLayer) -> None:
     """Changes that come without a codebase or a link get those of its functions, wherever they come from."""
     seen: list[dict[str, Any]] = []
