@@ -65,6 +65,21 @@ async def _connected(master: Any) -> None:
         await next_turn()
 
 
+def test_queries_without_values(migrated: Database) -> None:
+    """A query without values is planned once, as others are; what begins and ends transactions is not prepared."""
+    assert migrated.engine is not None
+    with migrated.engine.connect() as conn:
+        cursor = conn.connection.dbapi_connection.prepared_cursor()  # type: ignore[union-attr]
+        for text in ("SELECT id FROM masters", " with a as (select 1) select * from a", "SAVEPOINT s", "RELEASE s"):
+            for _ in range(3 if "s" not in text.split() else 1):
+                cursor.execute(text)
+        kept = conn.exec_driver_sql(
+            "SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tenfold%%'"
+        ).scalars()
+        assert sorted(kept) == [" with a as (select 1) select * from a", "SELECT id FROM masters"]
+        conn.invalidate()  # no other test gets this session
+
+
 async def test_failures_leave_nothing(state: Any) -> None:
     """A statement that fails stays prepared: the session of a master for months does not fill with forgotten ones."""
     pool = state.db.pool

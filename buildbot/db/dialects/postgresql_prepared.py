@@ -34,6 +34,7 @@ NOT_PREPARED = "26000"
 _UNSUPPORTED, _CHANGED = "0A000", "RevalidateCachedQuery"
 #: executions of one statement in one message
 _AT_ONCE = 500
+_QUERY = re.compile(rb"\s*(?:SELECT|INSERT|UPDATE|DELETE|WITH)\b", re.I)
 _PLACEHOLDER = re.compile(r"%(?:\((\w+)\))?s|%%")
 
 
@@ -120,11 +121,12 @@ class PreparedStatements:
         return Bound(text, sql, values, dumper.types, dumper.formats)
 
     def send(self, pgconn: Any, bound: Bound, undo: Undo) -> Prepared:
-        """Send it, in pipeline mode; prepare it before if it has parameters and is not prepared.
+        """Send it, in pipeline mode; prepare it before if it is a query and is not prepared.
 
         ``undo`` gets an element for each result that will come.
         """
-        if not bound.values:  # BEGIN must be the first in a message, too, and would come after DEALLOCATE
+        # BEGIN must be the first in a message, too, and would come after DEALLOCATE
+        if not bound.values and not _QUERY.match(bound.sql):
             pgconn.send_query_params(bound.sql, None, result_format=pq.Format.BINARY)
             undo.append(None)
             return Prepared(b"")
