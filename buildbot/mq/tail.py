@@ -22,9 +22,9 @@ POLL_INTERVAL_S = 0.25
 #: and its notification
 LOOK_INTERVAL_S = 0.5
 #: the least time between two notifications of the other masters: one serves for all events before it
-NOTIFY_INTERVAL_S = 0.03
+NOTIFY_INTERVAL_S = 0.08
 #: the least time between two looks at the log after notifications: one look reads all events of the other masters
-READ_INTERVAL_S = 0.05
+READ_INTERVAL_S = 0.08
 
 
 class LogTail:
