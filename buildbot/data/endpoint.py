@@ -28,8 +28,6 @@ MAX_TOTALS = 1000
 _MAX_TOTAL_CHARACTERS = 1000
 #: the list of changes that each build reads; usually short
 _CHANGES = "sourcestamps/n:ssid/changes"
-#: the rows of a list that count as a few where the database is read by the reactor's own thread
-_PAGE = 50
 
 
 class Endpoint:
@@ -176,19 +174,10 @@ class ResourceEndpoint(Endpoint):
         return ResourceList(page.entities, total, self.plural)
 
     def asks_short(self, query: Query) -> bool:
-        """As ``Endpoint.asks_short``: one resource, the few that a build has of some nouns, or a first page."""
+        """As ``Endpoint.asks_short``: one resource, or the few that a build has of some nouns."""
         few = not self.is_collection or (self._resource in (STEP, LOG) and bool(self.path.variables))
-        few = few or self.path.pattern == _CHANGES or self._is_first_page(query)
+        few = few or self.path.pattern == _CHANGES
         return few and not query.expand and in_one_moment(self._resource, query)
-
-    def _is_first_page(self, query: Query) -> bool:
-        """Whether it is the beginning of the whole list by id, of a database in a file: a thread that competes with the
-        reactor's for the interpreter takes several times as long.
-        """
-        is_page = query.limit is not None and query.limit <= _PAGE and not query.offset and not query.conditions
-        order = [name.removeprefix("-") for name in query.order or self._resource.order]
-        by_id = order in ([], [self._resource.key])
-        return is_page and by_id and not self.path.variables and not self._db.dialect.remote
 
     def read_at_once(self, conn: Connection, variables: Variables, query: Query) -> tuple[Any, int] | None:
         """As ``Endpoint.read_at_once``: one statement gives the rows and the clock.

@@ -141,41 +141,6 @@ async def test_lists_of_any_length(few: Any, monkeypatch: pytest.MonkeyPatch) ->
     assert pool.long_lists == {("BuildRequestsConnectorComponent.thdGetBuildRequests",)}
 
 
-@pytest.mark.parametrize(
-    ("options", "is_first_page"),
-    [
-        ({"limit": 2}, True),
-        ({"limit": 50, "order": ["-changeid"]}, True),
-        ({"limit": 2, "fields": ["changeid"]}, True),
-        ({"limit": 51}, False),
-        ({"limit": 2, "offset": 1}, False),
-        ({"limit": 2, "order": ["author"]}, False),
-        ({"limit": 2, "filters": {"author": "al"}}, False),
-        ({}, False),
-    ],
-)
-async def test_first_pages(
-    few: Any, options: dict[str, Any], is_first_page: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SQLite answers the first page of a list on the reactor's thread, with its total; other lists take a thread."""
-    few.mq.stop()  # it looks at the log now and then
-    pool, data = few.db.pool, few.data
-    await gatherResults([data.update.addChange(author=author, revision="r") for author in ("al", "al", "bo", "al")])
-    short: list[Any] = []
-    read_short = pool.read_short
-
-    def noted(*args: Any) -> Any:
-        short.append(args)
-        return read_short(*args)
-
-    monkeypatch.setattr(pool, "read_short", noted)
-    found = await data.get(options, ("changes",))
-    assert bool(short) == (is_first_page and not few.db.dialect.remote)
-    monkeypatch.setattr(pool, "read_short", pool.read)
-    by_thread = await data.get(options, ("changes",))
-    assert found and found == by_thread and found.total == by_thread.total
-
-
 async def test_many_statements(few: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The number of prepared statements of a connection is bounded."""
     monkeypatch.setattr(postgresql_prepared, "MAX_PREPARED", 5)
