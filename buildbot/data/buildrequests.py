@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 from buildbot.data.base import Events, Transacts
 from buildbot.db.connector import DBConnector
 from buildbot.db.dialects.context import transaction_of
+from buildbot.db.engine.rows import Entity
 from buildbot.db.exceptions import AlreadyClaimedError
 from buildbot.resources.buildrequests import BUILDREQUEST
 from buildbot.resources.buildsets import BUILDSET
@@ -121,8 +122,7 @@ def end_cancelled(db: DBConnector, conn: Connection, events: Events, brids: list
     if not brids:
         return
     db.buildrequests.thdCompleteUnclaimed(conn, brids, CANCELLED)
-    bsids = [request["buildsetid"] for request in events.announce(BUILDREQUEST, "complete", brids)]
-    events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, transaction_of(conn).now))
+    _complete_buildsets(db, conn, events, events.announce(BUILDREQUEST, "complete", brids), transaction_of(conn).now)
     for brid in brids:
         cancel_left_behind(db, conn, events, brid)
 
@@ -137,9 +137,7 @@ def cancel(db: DBConnector, conn: Connection, events: Events, brid: int, reason:
         db.buildrequests.thdCompleteUnclaimed(conn, [brid], CANCELLED)
         completed = events.announce(BUILDREQUEST, "complete", brid)
         events.announce(BUILDREQUEST, "cancel", brid)
-        at = completed[0]["complete_at"]
-        bsids = [completed[0]["buildsetid"]]
-        events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
+        _complete_buildsets(db, conn, events, completed, transaction_of(conn).now)
     else:
         db.buildrequests.thdWantCancel(conn, brid, reason)
         for bid, _, _ in db.builds.thdUnfinished(conn, brids=[brid]):
@@ -169,6 +167,10 @@ def complete(
     """Complete requests that this master has claimed, and buildsets that have no other open request."""
     at = transaction_of(conn).now if complete_at is None else to_seconds(complete_at, "complete_at")
     db.buildrequests.thdCompleteBuildRequests(conn, ids, results, complete_at)
-    completed = events.announce(BUILDREQUEST, "complete", ids)
+    _complete_buildsets(db, conn, events, events.announce(BUILDREQUEST, "complete", ids), at)
+
+
+def _complete_buildsets(db: DBConnector, conn: Connection, events: Events, completed: list[Entity], at: int) -> None:
+    """Complete the buildsets of requests that were completed, if they have no other open request."""
     bsids = [request["buildsetid"] for request in completed]
     events.announce(BUILDSET, "complete", db.buildsets.thdCompleteFinished(conn, bsids, at))
