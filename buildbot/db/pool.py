@@ -109,7 +109,8 @@ class DBThreadPool:
             callable: takes a SQLAlchemy Connection first, then ``args`` and ``kwargs``. It must return no SQLAlchemy
                 object and not touch the reactor. It may run more than once if the database says so. It cannot
                 roll back or close: the transaction may be others', too. ``begin_nested`` is its own. ``conn.commit()``
-                in it has no effect: all is committed when it has returned.
+                in it has no effect: all is committed when it has returned. On MySQL a change of the schema would
+                commit, so it is refused there; see ``do_with_engine``.
 
         Returns:
             Deferred that fires with its result once the transaction is committed. It fails with the error that the
