@@ -149,6 +149,9 @@ _unfinished_of_master = Statement(
     .where(builds.c.masterid == bindparam("masterid"), builds.c.complete_at.is_(None))
     .order_by(builds.c.id)
 )
+_begun = Statement(
+    select(builds.c.number, builds.c.builderid, builds.c.stop_reason).where(builds.c.id == bindparam("bid"))
+)
 _get_properties = Statement(
     select(build_properties.c.name, build_properties.c.value, build_properties.c.source)
     .where(build_properties.c.buildid == bindparam("bid"))
@@ -331,6 +334,16 @@ class BuildsConnectorComponent(DBConnectorComponent):
     def thdWantStop(self, conn: Connection, bid: int, reason: str) -> bool:
         """Store that a build is to be stopped; false if it has ended or is unknown."""
         return _want_stop.count(conn, bid=checks.identifier(bid, "buildid"), reason=reason) == 1
+
+    def thdBegun(self, conn: Connection, bid: int) -> tuple[int, int, str | None]:
+        """The number of a build, the id of its builder, and why it is to be stopped, or None.
+
+        Raises ValueError if there is no such build.
+        """
+        row = _begun.first(conn, bid=bid)
+        if row is None:
+            raise ValueError(f"buildid: there is no build {bid}")
+        return row[0], row[1], row[2]
 
     def thdUnfinished(
         self, conn: Connection, brids: list[int] | None = None, masterid: int | None = None

@@ -15,8 +15,9 @@ objects that it owns, one file each:
 - `buildbot.process.buildgathering`: source stamps, changes and properties;
 - `buildbot.process.buildpreparation`: its first step, which makes the worker ready;
 - `buildbot.process.buildsequence`: its steps, and its result from theirs;
-- `buildbot.process.buildstoring`: its batches, and its properties in the database;
-- `buildbot.process.buildcontrol`: requests to stop it.
+- `buildbot.process.buildstoring`: its batches, and its properties in the database.
+
+`buildbot.process.stoprequests` stops it when people ask for that.
 """
 
 from __future__ import annotations
@@ -35,7 +36,6 @@ from buildbot.data.interfaces import Master
 from buildbot.data.updates import UpdateBatch
 from buildbot.db.exceptions import NotClaimedError, is_unavailable
 from buildbot.interfaces import IProperties, holds_renderable, is_renderable
-from buildbot.process.buildcontrol import BuildControl
 from buildbot.process.buildercontract import RunningBuilder
 from buildbot.process.buildgathering import Gathering
 from buildbot.process.buildpreparation import Preparation
@@ -50,7 +50,6 @@ from buildbot.process.workerforbuilder import WorkerForBuilder
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker
 from buildbot.resources.buildrequests import BuildRequestDict
-from buildbot.resources.builds import BuildDict
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
 from buildbot.util.results import (
@@ -127,7 +126,6 @@ class Build:
         self.__preparation = Preparation(self)
         self.__steps = StepSequence(self)
         self.__stored = StoredProperties(self)
-        self.__control = BuildControl(self)
 
     def __repr__(self) -> str:
         return f"<Build {self.builder.name!r} #{self.number}>"
@@ -274,17 +272,19 @@ class Build:
 
     async def start(self) -> None:
         """Begin: its row is in the database when this returns. Raises the error that keeps it from starting."""
-        brid = self.request["buildrequestid"]
+        db, stop_requests = self.master.db, self.builder.stop_requests
         try:
-            await self.__control.follow("buildrequests", brid, "cancel")
+            await stop_requests.follow(self)
             await self.__preparation.begin()
-            await self.__control.follow("builds", self.buildid, "stop")
-            row: BuildDict = await self.master.data.get({}, ("builds", self.buildid))
-            self.number, self.builderid = row["number"], row["builderid"]
+            stop_requests.has_begun(self)
+            begun = await db.pool.read_short(db.builds.thdBegun, self.buildid)
+            self.number, self.builderid, stop_reason = begun
             if self.locks is not None:
                 self.locks.owner = f"{self.builder.name} #{self.number}"
+            if stop_reason is not None:
+                await self.stop(stop_reason)
         except BaseException:
-            await self.__control.unfollow()
+            stop_requests.unfollow(self)
             raise
 
     async def run(self) -> int:
@@ -297,7 +297,6 @@ class Build:
             NotClaimedError: this master does not own the build any more.
         """
         try:
-            await self.__control.obey_earlier()
             if not await self.__is_wanted():
                 await set_state(self, "build successful")
                 return SKIPPED
@@ -315,7 +314,7 @@ class Build:
             self.__conclude()
             await self.__say_exception()
         finally:
-            await self.__control.unfollow()
+            self.builder.stop_requests.unfollow(self)
         return self.results
 
     @deferred

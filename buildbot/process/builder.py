@@ -18,6 +18,7 @@ from buildbot.process.build import Build
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Claim, Locks
 from buildbot.process.properties import Properties
+from buildbot.process.stoprequests import StopRequests
 from buildbot.process.workers.connection import Connection
 from buildbot.process.workers.managed import ManagedWorker, WorkerNotAvailableError
 from buildbot.process.workers.manager import WorkerManager
@@ -47,6 +48,7 @@ class Builder:
         defaults: the settings of all builds; a reconfiguration replaces them.
         schedulers: the schedulers of the configuration by name, for steps that trigger them.
         locks: the locks of the master.
+        stop_requests: those of the master's builds.
         running: its running builds by id.
         on_finished: called with the builder when a build has ended, its end stored and its worker free.
     """
@@ -58,6 +60,7 @@ class Builder:
         self.builderid = builderid
         self.schedulers: Mapping[str, SchedulerLike] = {}
         self.locks = Locks()
+        self.stop_requests = StopRequests(master)
         self.running: dict[int, Build] = {}
         self.on_finished: Callable[[Builder], None] = lambda builder: None
         self._worker_manager = worker_manager

@@ -9,6 +9,7 @@ from buildbot.config.builder import BuilderConfig
 from buildbot.interfaces import SchedulerLike
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.locks import Locks
+from buildbot.process.stoprequests import StopRequests
 
 
 class RunningBuilder(Protocol):
@@ -17,6 +18,7 @@ class RunningBuilder(Protocol):
     config: BuilderConfig
     builderid: int
     locks: Locks
+    stop_requests: StopRequests
     defaults: BuildDefaults
     schedulers: Mapping[str, SchedulerLike]
 

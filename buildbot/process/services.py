@@ -31,6 +31,7 @@ from buildbot.process.claimed import ClaimedPart, RunningMaster
 from buildbot.process.defaults import BuildDefaults
 from buildbot.process.distributor import Distributor
 from buildbot.process.draining import Draining
+from buildbot.process.stoprequests import StopRequests
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.resources.schedulers import SchedulerDict
@@ -66,6 +67,7 @@ class ProcessLayer:
         self.client_ports = ClientPorts(master.reactor, self.workers.clients)
         self.schedulers: dict[str, ClaimedPart] = {}
         self.change_sources: dict[str, ClaimedPart] = {}
+        self._stop_requests = StopRequests(master)
         self._distributor = Distributor(master, self.builders, self.workers)
         self._removed: list[Builder] = []
         #: the schedulers that builds may trigger, also while they are being started or replaced
@@ -237,6 +239,7 @@ class ProcessLayer:
         await self._distributor.stop()
         await side_by_side(builder.stop_all(reason, RETRY) for builder in (*self.builders.values(), *self._removed))
         self.builders.clear()
+        await self._stop_requests.close()
         await self.workers.stop()
 
     async def _register(self) -> None:
@@ -272,6 +275,7 @@ class ProcessLayer:
                 builder.on_finished = self._distributor.builder_finished
                 builder.schedulers = self._triggered
                 builder.locks = self._distributor.locks
+                builder.stop_requests = self._stop_requests
                 self.builders[each.name] = builder
             self.builders[each.name].defaults = defaults
         await update.setWorkers(
