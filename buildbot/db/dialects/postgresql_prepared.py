@@ -120,6 +120,10 @@ class PreparedStatements:
         values = dumper.dump_sequence(given, [_BINARY if type(value) is list and value else _AUTO for value in given])
         return Bound(text, sql, values, dumper.types, dumper.formats)
 
+    def known(self, bound: Bound) -> Prepared | None:
+        """The prepared statement of a statement; None if it is not prepared."""
+        return self._prepared.get(bound.key)
+
     def send(self, pgconn: Any, bound: Bound, undo: Undo) -> Prepared:
         """Send it, in pipeline mode; prepare it before if it is a query and is not prepared.
 
@@ -180,7 +184,9 @@ class PreparedCursor:
 
     def execute(self, text: str, arguments: Any = (), commit: bool = False) -> None:
         """Execute a statement, and COMMIT in the same message if ``commit``."""
-        self._result = self._run([self.statements.bind(text, arguments)], commit)
+        bound = self.statements.bind(text, arguments)
+        alone = None if commit or self._must_begin else self.statements.known(bound)
+        self._result = self._run([bound], commit) if alone is None else self._run_alone(bound, alone)
         self.rowcount = self._result.command_tuples or 0
 
     def executemany(self, text: str, rows: Sequence[Any]) -> None:
@@ -198,11 +204,32 @@ class PreparedCursor:
         rows = self.fetchall()
         return rows[0] if rows else None
 
+    @property
+    def _must_begin(self) -> bool:
+        """Whether the next statement needs a BEGIN."""
+        return self._pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._connection.autocommit
+
+    def _run_alone(self, bound: Bound, prepared: Prepared) -> Any:
+        """The result of a prepared statement in a message of its own, by one call of libpq.
+
+        Each call of libpq lets other threads run: the fewer there are, the less threads wait for each other.
+        """
+        pgconn = self._pgconn
+        self._prepared = prepared
+        result = pgconn.exec_prepared(prepared.name, bound.values, bound.formats, pq.Format.BINARY)
+        if result.status == pq.ExecStatus.FATAL_ERROR:
+            if pgconn.status == pq.ConnStatus.BAD:
+                raise psycopg.OperationalError(pgconn.get_error_message())
+            error = errors.error_from_result(result, self._connection.info.encoding)
+            self.statements.failed(error, [])
+            raise error
+        return result
+
     def _run(self, bound: list[Bound], commit: bool) -> Any:
         """The result of the last of these statements. Raises the error of the first one that failed."""
         pgconn = self._pgconn
         undo: Undo = []
-        begins = pgconn.transaction_status == pq.TransactionStatus.IDLE and not self._connection.autocommit
+        begins = self._must_begin
         pgconn.enter_pipeline_mode()
         if begins:
             pgconn.send_query_params(b"BEGIN", None)
@@ -235,8 +262,7 @@ class PreparedCursor:
             pgconn.consume_input()
             while not pgconn.is_busy():
                 result = pgconn.get_result()
-                if result is None:
-                    continue
                 if result.status == pq.ExecStatus.PIPELINE_SYNC:
                     return results
                 results.append(result)
+                pgconn.get_result()  # the None after each result, for which there is nothing to read
