@@ -12,11 +12,13 @@ from twisted.internet.defer import Deferred
 from buildbot.data.base import Events, Transacts
 from buildbot.data.buildrequests import cancel_left_behind, complete, release
 from buildbot.data.virtualbuilders import thd_builder_of_build
+from buildbot.db.builds import FIRST_STATE
 from buildbot.db.connector import DBConnector
 from buildbot.resources.builds import BUILD
 from buildbot.resources.logs import LOG
 from buildbot.resources.steps import STEP
 from buildbot.resources.test_result_sets import TEST_RESULT_SET
+from buildbot.util import checks
 from buildbot.util.results import CANCELLED, RETRY
 
 
@@ -42,9 +44,15 @@ class BuildUpdates(Transacts):
     def _thdNewBuild(
         self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None
     ) -> int:
+        return self._thdNewBuildIn(conn, events, brid, number, workerid, FIRST_STATE)
+
+    def _thdNewBuildIn(
+        self, conn: Connection, events: Events, brid: int, number: int | None, workerid: int | None, state: str
+    ) -> int:
+        """Add a build in another state than the first, of which `_thdSayUpdated` will tell."""
         builder_of = partial(thd_builder_of_build, self._db, conn, events)
-        buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid, builder_of)
-        events.announce(BUILD, "new", buildid)
+        buildid = self._db.builds.thdNewBuild(conn, brid, number, workerid, builder_of, state)
+        events.announce(BUILD, "new", buildid, changes={"state_string": FIRST_STATE})
         return buildid
 
     def setBuildStateString(self, buildid: int, state_string: str) -> Deferred[None]:
@@ -53,6 +61,16 @@ class BuildUpdates(Transacts):
 
     def _thdSetBuildState(self, conn: Connection, events: Events, buildid: int, state_string: str) -> None:
         self._db.builds.thdSetState(conn, buildid, state_string)
+        self._thdSayUpdated(conn, events, buildid)
+
+    def _thdSetBuildStates(
+        self, conn: Connection, events: Events, buildid: int, announced: str, state_string: str
+    ) -> None:
+        """Announce one state string of a build, and store the next one, of which `_thdSayUpdated` will tell."""
+        self._db.builds.thdSetState(conn, buildid, state_string)
+        events.announce(BUILD, "update", buildid, changes={"state_string": checks.text(announced, "state_string")})
+
+    def _thdSayUpdated(self, conn: Connection, events: Events, buildid: int) -> None:
         events.announce(BUILD, "update", buildid)
 
     def setBuildLocksDuration(self, buildid: int, seconds: int) -> Deferred[None]:
@@ -88,6 +106,9 @@ class BuildUpdates(Transacts):
 
     def _thdFinishBuild(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
         self._db.builds.thdFinish(conn, buildid, results)
+        self._thdSayFinished(conn, events, buildid, results)
+
+    def _thdSayFinished(self, conn: Connection, events: Events, buildid: int, results: int) -> None:
         close_parts(self._db, conn, events, buildid, results)
         events.announce(BUILD, "finished", buildid)
 
@@ -104,14 +125,23 @@ class BuildUpdates(Transacts):
         return self.transact(self._thdEndBuild, buildid, brid, results)
 
     def _thdEndBuild(self, conn: Connection, events: Events, buildid: int, brid: int, results: int) -> None:
+        self._thdEndBuildIn(conn, events, buildid, brid, results, None)
+
+    def _thdEndBuildIn(
+        self, conn: Connection, events: Events, buildid: int, brid: int, results: int, state_string: str | None
+    ) -> None:
+        """End a build and its request; before, set its state string unless it is None."""
         # first: the end of the build only shares this lock, and the cancelling of the request waits for it
         db = self._db
         db.buildrequests.thdState(conn, brid)
         wanted = self._wanted_end(conn, buildid, brid) if results == RETRY else None
+        last = state_string
         if wanted is not None:
-            results = CANCELLED
-            db.builds.thdSetState(conn, buildid, f"cancelled: {wanted}")
-        self._thdFinishBuild(conn, events, buildid, results)
+            results, last = CANCELLED, f"cancelled: {wanted}"
+        db.builds.thdFinish(conn, buildid, results, last)
+        if state_string is not None:
+            events.announce(BUILD, "update", buildid, changes={**_RUNNING, "state_string": state_string})
+        self._thdSayFinished(conn, events, buildid, results)
         if results == RETRY:
             release(db, conn, events, [brid])
             return
@@ -123,6 +153,10 @@ class BuildUpdates(Transacts):
         """Why a person wanted this build to be stopped; None if nobody did."""
         unfinished = self._db.builds.thdUnfinished(conn, brids=[brid])
         return next((reason for bid, reason, _ in unfinished if bid == buildid), None)
+
+
+#: the attributes of a build that runs
+_RUNNING = {"complete": False, "complete_at": None, "results": None}
 
 
 def close_parts(db: DBConnector, conn: Connection, events: Events, buildid: int, results: int) -> None:

@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred
 
 from buildbot.data.base import Events, Transacts
 from buildbot.resources.steps import STEP
+from buildbot.util import checks
 
 
 class StepUpdates(Transacts):
@@ -93,6 +94,25 @@ class StepUpdates(Transacts):
         self._db.steps.thdFinish(conn, stepid, results, hidden, state_string)
         if state_string is not None:
             events.announce(STEP, "updated", stepid, changes=_RUNNING)
+        events.announce(STEP, "finished", stepid)
+
+    def _thdFinishUnsaid(
+        self,
+        conn: Connection,
+        events: Events,
+        stepid: int,
+        announced: str,
+        results: int,
+        hidden: bool,
+        state_string: str,
+    ) -> None:
+        """Announce a state string of a step, and store its end, of which `_thdSayStepFinished` will tell."""
+        self._db.steps.thdFinish(conn, stepid, results, hidden, state_string)
+        shown = checks.text(announced, "state_string")
+        events.announce(STEP, "updated", stepid, changes={**_RUNNING, "state_string": shown})
+
+    def _thdSayStepFinished(self, conn: Connection, events: Events, stepid: int) -> None:
+        events.announce(STEP, "updated", stepid, changes=_RUNNING)
         events.announce(STEP, "finished", stepid)
 
 

@@ -117,12 +117,27 @@ class Result:
         return outcomes[self.index] if self.key is None else outcomes[self.index][self.key]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Gathered:
+    """A call of a batch."""
+
     thd: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     deferred: Deferred[Any]
+
+    def become(self, thd: Callable[..., Any], *args: Any) -> None:
+        """Be another call, in the same place."""
+        self.thd, self.args = thd, args
+
+
+#: the functions that change a build, and a step; the first argument is its id
+_OF_BUILDS: frozenset[object] = frozenset(
+    {BuildUpdates._thdSetBuildState, BuildUpdates._thdSetLocks, BuildUpdates._thdFinishBuild, BuildUpdates._thdEndBuild}
+)
+_OF_STEPS: frozenset[object] = frozenset(
+    {StepUpdates._thdStartStep, StepUpdates._thdSetLocksAcquired, StepUpdates._thdSetStepState, StepUpdates._thdAddURL}
+)
 
 
 class UpdateBatch(Updates):
@@ -139,6 +154,9 @@ class UpdateBatch(Updates):
 
     The Deferred of a call fires when the batch is stored, or fails with the error of `send`; callers may ignore it
     there. A batch can be filled again after it was sent.
+
+    Of the state strings that it sets for one build or step, only the last is written: nobody could read the others.
+    They are announced, each in its place.
     """
 
     def __init__(self, db: DBConnector, mq: MQConnector, claims: dict[str, int]) -> None:
@@ -158,6 +176,48 @@ class UpdateBatch(Updates):
             if gathered.deferred is call:
                 return Result(index, key)
         raise ValueError("call: this batch has not gathered it")
+
+    def setBuildStateString(self, buildid: int, state_string: str) -> Deferred[None]:
+        """As ``Updates.setBuildStateString``."""
+        made = self._calls[buildid.index] if isinstance(buildid, Result) else None
+        earlier = self._last_of(_OF_BUILDS, buildid) or made
+        if earlier is not None and earlier.thd == self._thdSetBuildState:
+            earlier.become(self._thdSetBuildStates, *earlier.args, state_string)
+        elif earlier is not None and earlier.thd == self._thdNewBuild:
+            earlier.become(self._thdNewBuildIn, *earlier.args, state_string)
+        else:
+            return super().setBuildStateString(buildid, state_string)
+        return self.transact(self._thdSayUpdated, buildid)
+
+    def endBuild(self, buildid: int, brid: int, results: int) -> Deferred[None]:
+        """As ``Updates.endBuild``."""
+        last = self._calls[-1] if self._calls else None
+        if last is None or last.thd != self._thdSetBuildState or last.args[0] != buildid:
+            return super().endBuild(buildid, brid, results)
+        state_string = last.args[1]
+        last.become(_done_later)
+        return self.transact(self._thdEndBuildIn, buildid, brid, results, state_string)
+
+    def finishStep(
+        self, stepid: int, results: int, hidden: bool = False, state_string: str | None = None
+    ) -> Deferred[None]:
+        """As ``Updates.finishStep``."""
+        earlier = self._last_of(_OF_STEPS, stepid)
+        if state_string is None or earlier is None or earlier.thd != self._thdSetStepState:
+            return super().finishStep(stepid, results, hidden, state_string)
+        earlier.become(self._thdFinishUnsaid, *earlier.args, results, hidden, state_string)
+        return self.transact(self._thdSayStepFinished, stepid)
+
+    def _last_of(self, methods: frozenset[object], identifier: object) -> _Gathered | None:
+        """The last call of these methods that changes a row."""
+        return next(
+            (
+                call
+                for call in reversed(self._calls)
+                if call.args and call.args[0] == identifier and getattr(call.thd, "__func__", None) in methods
+            ),
+            None,
+        )
 
     def transact(
         self, thd: Callable[Concatenate[Connection, Events, P], T], /, *args: P.args, **kwargs: P.kwargs
@@ -212,6 +272,10 @@ class UpdateBatch(Updates):
             return failure
 
         return self._db.pool.do(_run_all, calls).addCallbacks(stored, failed)
+
+
+def _done_later(conn: Connection, events: Events) -> None:
+    """A call whose work the next one does."""
 
 
 def _run_all(conn: Connection, calls: list[_Gathered]) -> list[Any]:

@@ -110,6 +110,13 @@ _finish_held = Update(
     own_row(BUILD),
     _this,
 )
+_finish_showing = Update(
+    update(builds)
+    .where(_this_held)
+    .values(complete_at=bindparam("at"), results=bindparam("outcome"), state_string=bindparam("state")),
+    own_row(BUILD),
+    _this,
+)
 _finish_lost = Update(
     update(builds)
     .where(_this)
@@ -167,6 +174,10 @@ _add_property = Statement(
 )
 
 
+#: the state string of a new build
+FIRST_STATE = "created"
+
+
 class _Connector(Connector, Protocol):
     """The connector, with the other components that this one calls."""
 
@@ -211,7 +222,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         if request is None:
             raise ValueError(f"brid: there is no build request {brid}")
         builderid, cancel_reason = request
-        return self._add(conn, brid, builderid, cancel_reason, number, workerid)
+        return self._add(conn, brid, builderid, cancel_reason, number, workerid, FIRST_STATE)
 
     addBuild = writes(thdAddBuild)
 
@@ -223,6 +234,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
         cancel_reason: str | None,
         number: int | None,
         workerid: int | None,
+        state: str,
     ) -> int:
         try:
             return _add.id(
@@ -233,7 +245,7 @@ class BuildsConnectorComponent(DBConnectorComponent):
                 workerid=None if workerid is None else checks.identifier(workerid, "workerid"),
                 masterid=self.db.masterid,
                 started_at=transaction_of(conn).now,
-                state_string="created",
+                state_string=state,
                 stop_reason=cancel_reason,  # cancelled after the claim
             )
         except IntegrityError as error:
@@ -284,10 +296,12 @@ class BuildsConnectorComponent(DBConnectorComponent):
         number: int | None,
         workerid: int | None,
         builder_of: Callable[[int, dict[str, tuple[Any, str]]], int],
+        state: str = FIRST_STATE,
     ) -> int:
         """As ``addBuild``, of a request that this master has claimed; raises NotClaimedError if not.
 
         Args:
+            state: its state string.
             builder_of: called with the id of the request's builder and the properties of its buildset if these may name
                 a virtual builder; gives the id of the builder that has the build.
         """
@@ -299,7 +313,8 @@ class BuildsConnectorComponent(DBConnectorComponent):
         builderid, cancel_reason, naming = request
         if naming is not None:
             builderid = builder_of(builderid, property_pairs.loads(naming))
-        return self._add(conn, brid, builderid, cancel_reason, number, workerid)
+        state = checks.text(state, "state_string")
+        return self._add(conn, brid, builderid, cancel_reason, number, workerid, state)
 
     # The following methods raise NotClaimedError, as thdHold does.
 
@@ -311,10 +326,13 @@ class BuildsConnectorComponent(DBConnectorComponent):
         """Set how long a build waited for locks."""
         self._change(conn, _set_locks, bid, seconds=checks.integer(seconds, "seconds"))
 
-    def thdFinish(self, conn: Connection, bid: int, results: int) -> None:
-        """End a build now."""
-        at = transaction_of(conn).now
-        self._change(conn, _finish_held, bid, at=at, outcome=checks.integer(results, "results"))
+    def thdFinish(self, conn: Connection, bid: int, results: int, state: str | None = None) -> None:
+        """End a build now, and set its state string unless it is None."""
+        end = {"at": transaction_of(conn).now, "outcome": checks.integer(results, "results")}
+        if state is None:
+            self._change(conn, _finish_held, bid, **end)
+        else:
+            self._change(conn, _finish_showing, bid, state=checks.text(state, "state_string"), **end)
 
     def _change(self, conn: Connection, statement: Statement, bid: int, **values: Any) -> None:
         if not statement.count(conn, bid=checks.identifier(bid, "buildid"), **self._owner(), **values):

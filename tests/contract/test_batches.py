@@ -105,6 +105,84 @@ async def test_several_in_one(state: Any) -> None:
     assert together == singly
 
 
+#: stands for the result of the first call of a moment
+FIRST = object()
+
+
+async def _store(state: Any, together: bool, *calls: tuple[Any, ...]) -> Any:
+    """Calls of update methods, as one batch or one by one; gives the result of the first."""
+    update = state.data.update.batch() if together else state.data.update
+    made: list[Any] = []
+    for name, *args in calls:
+        args = [(update.result(made[0]) if together else made[0]) if each is FIRST else each for each in args]
+        call = getattr(update, name)(*args)
+        made.append(call if together else await call)
+    if together:
+        await update.send()
+    return await made[0] if together else made[0]
+
+
+async def _life(state: Any, together: bool) -> tuple[list[Any], list[Any]]:
+    """What a build whose states change often has stored and announced at its end."""
+    brid = await add_request(state)
+    await state.data.update.claimBuildRequests([brid])
+    first = await state.data.clock()
+    buildid = await _store(
+        state,
+        together,
+        ("newBuild", brid),
+        ("newStartedStep", FIRST, "prepare"),
+        ("setBuildStateString", FIRST, "preparing"),
+    )
+    stepid = (await state.data.get({}, ("builds", buildid, "steps")))[0]["stepid"]
+    await _store(
+        state,
+        together,
+        ("setBuildProperties", buildid, {"p": (1, "Build")}),
+        ("setBuildStateString", buildid, "pinging"),
+        ("setStepStateString", stepid, "begins"),
+        ("newCompleteLog", stepid, "notes", "t", "d\n"),
+        ("finishStep", stepid, SUCCESS, True, "ready"),
+        ("setBuildStateString", buildid, "building"),
+    )
+    await _store(state, together, ("setBuildStateString", buildid, "done"), ("endBuild", buildid, brid, SUCCESS))
+    paths = ("builds", buildid), ("steps", stepid), ("buildrequests", brid)
+    told = [
+        (keys[0].split("/")[0], keys[0].split("/")[-1], alike(message))
+        for keys, message in await announced_after(state, first)
+    ]
+    return [alike(await state.data.get({}, path)) for path in paths], told
+
+
+async def test_states_that_change_again(state: Any) -> None:
+    """State strings that a batch sets again are announced as if they were stored; the statements for them are saved."""
+    pool = state.db.pool
+    before = pool.statements
+    one = await _life(state, False)
+    between = pool.statements
+    other = await _life(state, True)
+    after = pool.statements
+    for row in (*one[0], *other[0], *(message for _, _, message in one[1] + other[1])):
+        row.pop("number", None)
+    assert other == one
+    assert after - between <= between - before - 4
+    texts = [message["state_string"] for noun, _, message in other[1] if noun == "builds" and "state_string" in message]
+    assert texts == ["created", "preparing", "pinging", "building", "done", "done"]
+
+
+async def test_links_of_a_step_that_ends(state: Any) -> None:
+    """A state string is stored if another change of the row comes before the next one."""
+    running = await run_build(state)
+    first = await state.data.clock()
+    batch = state.data.update.batch()
+    batch.setStepStateString(running.stepid, "begins")
+    batch.addStepURL(running.stepid, "report", "http://localhost/")
+    batch.finishStep(running.stepid, SUCCESS, False, "done")
+    await batch.send()
+    told = [(message["state_string"], message["complete"]) for _, message in await announced_after(state, first)]
+    assert told == [("begins", False), ("begins", False), ("done", False), ("done", True)]
+
+
 async def test_all_or_nothing(state: Any) -> None:
     """If a call fails, ``send`` fails with what it raised, and nothing of the batch is stored or announced."""
     buildid, _ = await add_build(state)
