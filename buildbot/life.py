@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from buildbot.config import ConfigErrors
+from buildbot.util import garbage
 from buildbot.util.basedirlock import BasedirBusyError, BasedirLock
 from buildbot.util.clock import use_monotonic_time
 
@@ -82,6 +83,7 @@ class Life:
         url = self._master.config.buildbotURL if self._master.config.www.port else ""
         _log.info("{up} (process {pid}){at}", up=UP, pid=os.getpid(), at=f" at {url}" if url else "")
         self._report(True, url)
+        garbage.set_aside()
 
     def not_up(self, failure: Failure) -> None:
         """Say why the master could not start, and stop the reactor."""
@@ -147,6 +149,7 @@ class Life:
             for warning in self._master.config.warnings:
                 _log.warn("{warning}", warning=warning)
             _log.info(RECONFIG_DONE)
+            garbage.collect()  # the old configuration was set aside
 
 
 class MasterService(Service):

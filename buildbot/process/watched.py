@@ -12,7 +12,6 @@ runs its generator inside the coroutine instead, so that all of it is timed.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from buildbot.util import garbage
 from buildbot.util.deferreds import resolved
 from buildbot.util.reactor import IReactor
 
@@ -85,7 +85,7 @@ class _Look:
         if any(each.is_due(now) for each in self._running):
             for each in self._running:
                 each.looked_at(now)
-            gc.collect()
+            garbage.collect()
 
 
 _looks: WeakKeyDictionary[Any, _Look] = WeakKeyDictionary()

@@ -11,6 +11,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from buildbot.life import Life
+from buildbot.util import garbage
 
 
 class Master:
@@ -35,7 +36,16 @@ class Master:
 
 
 @pytest.fixture
-def master() -> Iterator[Master]:
+def collected(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done about garbage; this process is not the master's, so nothing is."""
+    done: list[str] = []
+    monkeypatch.setattr(garbage, "set_aside", lambda: done.append("set aside"))
+    monkeypatch.setattr(garbage, "collect", lambda: done.append("collected"))
+    return done
+
+
+@pytest.fixture
+def master(collected: list[str]) -> Iterator[Master]:
     """A master; the handlers of signals are as before afterwards."""
     numbers = (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)
     before = {number: signal.getsignal(number) for number in numbers}
@@ -49,14 +59,15 @@ def life_of(master: Master) -> Life:
     return Life(master, reactor, lambda is_up, text: None)
 
 
-def test_during_the_start(master: Master) -> None:
-    """The configuration is read again when the master is up."""
+def test_during_the_start(master: Master, collected: list[str]) -> None:
+    """The configuration is read again when the master is up, and the garbage of the old one is collected."""
     life = life_of(master)
     life.start()
     life.reconfig()
     assert master.reconfigured == 0
     master.started.callback(None)
     assert master.reconfigured == 1
+    assert collected == ["set aside", "collected"]
 
 
 def test_a_start_that_fails(master: Master) -> None:
