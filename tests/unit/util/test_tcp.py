@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.threads import deferToThread
 
 from buildbot.util import tcp
 
@@ -102,4 +105,115 @@ async def test_unix_sockets_are_left_alone(tmp_path: Path) -> None:
         client.connect(str(tmp_path / "socket"))
         client.sendall(b"x")
         await factory.heard
+    await port.stopListening()
+
+
+class Sender(Protocol):
+    """A server that sends what it is told to each client, and closes the connection if it is told to."""
+
+    def connectionMade(self) -> None:
+        factory: Any = self.factory
+        assert self.transport is not None
+        for part in factory.parts:
+            self.transport.write(part)
+        factory.met.append(self)
+        if factory.closes:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        factory: Any = self.factory
+        factory.lost.callback(reason)
+
+
+def senders(*parts: bytes, closes: bool = True) -> Any:
+    factory: Any = Factory.forProtocol(Sender)
+    factory.met, factory.lost, factory.noisy, factory.parts, factory.closes = [], Deferred(), False, parts, closes
+    return factory
+
+
+async def _read_all(client: socket.socket) -> bytes:
+    return await deferToThread(lambda: b"".join(iter(lambda: client.recv(65536), b"")))
+
+
+@pytest.mark.parametrize("size", [0, 10, 10_000_000])
+async def test_everything_is_sent_before_the_end(size: int) -> None:
+    """Bytes that the socket does not take at once follow when it has room; the connection ends after the last one."""
+    parts = [b"a" * size, b"b" * size, b"the end"]
+    factory = senders(*parts)
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
+        assert await _read_all(client) == b"".join(parts)
+        with pytest.raises(ConnectionDone):
+            await factory.lost
+    await port.stopListening()
+
+
+async def test_messages_of_one_turn_are_one_packet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are sent by one call, and the kernel is not asked whether there is room."""
+    asked: list[Any] = []
+    add_writer = reactor.addWriter
+
+    def noted(each: Any) -> None:
+        asked.append(each)
+        add_writer(each)
+
+    monkeypatch.setattr(reactor, "addWriter", noted)
+    factory = senders(b"one ", b"two ", b"three", closes=False)
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
+        assert await deferToThread(client.recv, 100) == b"one two three"
+        assert asked == []
+    with pytest.raises(ConnectionDone):
+        await factory.lost
+    await port.stopListening()
+
+
+async def test_a_client_that_goes_while_it_is_written_to() -> None:
+    """The connection ends as any other that is lost."""
+    factory = senders(closes=False)
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    client = socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    while not factory.met:
+        turn: Deferred[None] = Deferred()
+        reactor.callLater(0, turn.callback, None)
+        await turn
+    client.close()
+    for _ in range(3):
+        factory.met[0].transport.write(b"too late")
+    with pytest.raises((ConnectionLost, ConnectionDone)):
+        await factory.lost
+    factory.met[0].transport.write(b"later still")
+    await port.stopListening()
+
+
+async def test_a_producer_is_asked_for_more() -> None:
+    """A producer that writes when it is asked fills the connection as fast as the client reads."""
+    factory = senders(closes=False)
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+
+    class Producer:
+        left = 50
+
+        def resumeProducing(self) -> None:
+            transport = factory.met[0].transport
+            if self.left:
+                self.left -= 1
+                transport.write(b"x" * 100_000)
+            else:
+                transport.unregisterProducer()
+                transport.loseConnection()
+
+        def stopProducing(self) -> None:
+            self.left = 0
+
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
+        while not factory.met:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0, turn.callback, None)
+            await turn
+        factory.met[0].transport.registerProducer(Producer(), False)
+        assert len(await _read_all(client)) == 5_000_000
+        with pytest.raises(ConnectionDone):
+            await factory.lost
     await port.stopListening()
