@@ -71,7 +71,9 @@ class MasterUpdates(Transacts):
     def expireMasters(self, seconds: int = 60) -> Deferred[list[int]]:
         """Declare dead every master that has not checked in for the expiry time, by the database's clock.
 
-        Safe to call by any master at any time. Events: ``masters/N/stopped`` and those of the clean-up.
+        Safe to call by any master at any time. A running master checks in with it: it is never among them, even if the
+        clock was set forth since its last call of ``masterActive``. Events: ``masters/N/stopped`` and those of the
+        clean-up.
 
         Returns:
             Deferred with the ids of those masters.
@@ -93,6 +95,8 @@ class MasterUpdates(Transacts):
             self._thdStop(conn, events, masterid)
 
     def _thdExpire(self, conn: Connection, events: Events, seconds: int) -> list[int]:
+        if self.running:
+            self._db.masters.thdBeat(conn, self._db.masterid, self._db.epoch)
         silent = self._db.masters.thdSilentMasters(conn, seconds)
         for masterid in silent:
             self._thdStop(conn, events, masterid)

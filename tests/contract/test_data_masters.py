@@ -71,6 +71,15 @@ async def test_expired(state: Any, second_master: Any) -> None:
     assert await state.data.update.expireMasters() == []
 
 
+async def test_never_itself(state: Any, second_master: Any) -> None:
+    """A running master that calls it is alive, also when the clock was set forth since its last check-in."""
+    await state.data.update.masterActive()
+    await second_master.data.update.masterActive()
+    await fall_silent(state)
+    assert await state.data.update.expireMasters() == [second_master.masterid]
+    assert await state.data.update.masterActive() is True
+
+
 async def test_waking_up(state: Any, second_master: Any) -> None:
     """A master that was paused past its expiry and wakes up finds its claim gone: every write is refused."""
     running = await run_build(second_master)
