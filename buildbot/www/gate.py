@@ -8,6 +8,7 @@ The action of a JSON-RPC call is in its body, so `JsonRpc` asks `Gate.check` whe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -43,6 +44,8 @@ _OPEN = frozenset(
 )
 #: roots that only this server's pages may request; the API has rules of its own for browsers (``cors``)
 _OF_PAGES = frozenset({"auth", "config", "sse", "ws"})
+#: values of ``Host`` whose check is remembered: clients use few, and every request is checked
+_HOSTS = 16
 
 
 class Gate:
@@ -58,6 +61,7 @@ class Gate:
     def __init__(self, master: Master, settings: Settings, www: Mapping[str, Any], holds: SessionConnections) -> None:
         self.master = master
         self._settings = settings
+        self._is_known_as = lru_cache(_HOSTS)(settings.is_known_as)
         configured: AuthBase | None = www.get("auth")
         self.auth: AuthBase = configured or NoAuth()
         self.auth.reconfigAuth(master, getattr(master, "config", None))
@@ -100,7 +104,7 @@ class Gate:
                 from a page of another origin.
         """
         host = request.header("host")
-        if host and not self._settings.is_known_as(host) and not _for_services(request, segments):
+        if host and not self._is_known_as(host) and not _for_services(request, segments):
             raise RefusedError(
                 403, f"this server is not known as {host[:200]!r}: add the name to allowed_hosts in c['www']"
             )

@@ -98,6 +98,8 @@ class Sessions:
 
     async def find(self, request: Request) -> Visitor:
         """The visitor of the session in a request's cookie; anonymous without a valid cookie."""
+        if "cookie" not in request.headers:
+            return ANONYMOUS
         token, _, signature = cookie(request, self.cookie_name(_COOKIE)).rpartition(".")
         if not token or not hmac.compare_digest(signature.encode(), (await self.sign(self._purpose, token)).encode()):
             return ANONYMOUS

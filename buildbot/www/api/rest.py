@@ -67,7 +67,7 @@ class RestApi:
             version, clock = await self._data.version()
             kept = self._answers.get(key, version)
             if kept is not None:
-                return self._unchanged(sent, kept.header("ETag"), clock) or kept
+                return kept if sent is None else self._unchanged(sent, kept.header("ETag"), clock) or kept
         endpoint, options = self._asked(request, path)
         announced = endpoint.announced and "expand" not in options
         unchanged = self._unchanged(sent, self._validator(announced, version, clock), clock)

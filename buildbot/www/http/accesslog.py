@@ -47,12 +47,16 @@ class AccessLog:
 
     def add(self, request: Request, response: Response) -> None:
         """A request has been answered."""
+        headers = request.headers
         length = len(response.body) if isinstance(response.body, bytes) else "-"
         target = f"{request.path}?{request.query}" if request.query else request.path
+        referer, agent = headers.get("referer") or "-", headers.get("user-agent") or "-"
+        client = request.client
+        if not _is_plain(f"{client}{target}{referer}{agent}"):
+            client, target, referer, agent = map(_plain, (client, target, referer, agent))
         line = (
-            f'"{_plain(request.client)}" - - [{self._now()}] "{request.method} {_plain(target)} HTTP/1.1" '
-            f'{response.status} {length} "{_plain(request.header("referer") or "-")}" '
-            f'"{_plain(request.header("user-agent") or "-")}"'
+            f'"{client}" - - [{self._now()}] "{request.method} {target} HTTP/1.1" '
+            f'{response.status} {length} "{referer}" "{agent}"'
         )
         if self._file is None:
             _log.info("{line}", line=line)
@@ -87,8 +91,11 @@ class AccessLog:
         return self._time[1]
 
 
+def _is_plain(text: str) -> bool:
+    """Whether a text has neither quotes nor line ends."""
+    return text.isascii() and text.isprintable() and '"' not in text and "\\" not in text
+
+
 def _plain(text: str) -> str:
     """A text without quotes and line ends."""
-    if text.isascii() and text.isprintable() and '"' not in text and "\\" not in text:
-        return text
-    return text.encode("unicode_escape").decode().replace('"', '\\"')
+    return text if _is_plain(text) else text.encode("unicode_escape").decode().replace('"', '\\"')

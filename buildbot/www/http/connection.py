@@ -73,6 +73,9 @@ class Transport(Shape):
     def resumeProducing(self) -> None:
         """Read again."""
 
+    def writeSomeData(self, data: bytes) -> object:
+        """Send bytes now, before the kept ones; gives how many the socket took, or an exception. TCP only."""
+
     def loseConnection(self) -> None:
         """Close once all is sent."""
 
@@ -158,6 +161,10 @@ class Connection(Protocol):
         plain = IWriteDescriptor.providedBy(self._transport) and not ISSLTransport.providedBy(self._transport)
         #: makes the transport send its kept bytes, if it can be told to
         self._flush: Callable[[], object] | None = self._transport.doWrite if plain else None
+        #: sends bytes at once; None as soon as the transport may keep some, which must go first
+        self._send_now: Callable[[bytes], object] | None = self._transport.writeSomeData if plain else None
+        #: whether nothing more is read for now
+        self._paused = False
         self.factory.add(self)
         self._wait(IDLE_TIMEOUT_S)
         self._transport.registerProducer(self, True)
@@ -219,12 +226,12 @@ class Connection(Protocol):
             self._serve(self._reader.waiting.popleft(), self._answer)
         if self._serving is not None or self._reader.waiting or self._closing:
             if len(self._reader.waiting) > MAX_WAITING_REQUESTS or self._stalled is not None:
-                self._transport.pauseProducing()
+                self._pause()
             return
         if self._reader.refusal is not None:
             self._refuse(*self._reader.refusal)
             return
-        self._transport.resumeProducing()
+        self._resume()
         incoming = self._reader.incoming
         if incoming is None:
             if self._half_closed:
@@ -235,7 +242,7 @@ class Connection(Protocol):
             self._wait(REQUEST_TIMEOUT_S)
         if incoming.expects and not self._reader.in_head:
             incoming.expects = False
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _serve(self, incoming: Incoming, answer: Callable[[Incoming], Coroutine[Any, Any, None]]) -> None:
         self.deadline = float("inf")
@@ -263,7 +270,7 @@ class Connection(Protocol):
             return self.factory.refusal(500, "internal error - see logs")
 
     async def _send(self, incoming: Incoming, response: Response) -> None:
-        body, write = response.body, self._transport.write
+        body, write = response.body, self._write
         if isinstance(body, bytes):
             head = self._head(incoming, response, len(body))
             if incoming.method == "HEAD" or response.status in BODILESS:
@@ -283,12 +290,21 @@ class Connection(Protocol):
             write(self._head(incoming, response, None))
             await self._stream(body, chunked)
 
+    def _write(self, data: bytes) -> None:
+        self._send_now = None
+        self._transport.write(data)
+
     def _write_whole(self, answer: bytes) -> None:
         """Write to the socket at once: the reactor would first wait until the socket is writable, in a turn of its own.
 
         In that turn the reactor sends the rest, or notices that the socket is broken.
         """
-        self._transport.write(answer)
+        if self._send_now is not None and not self._closing:
+            sent = self._send_now(answer)
+            if sent != len(answer):
+                self._write(answer[sent:] if isinstance(sent, int) else answer)
+            return
+        self._write(answer)
         if self._flush is not None and self._stalled is None and not self._closing:
             self._flush()
 
@@ -303,12 +319,12 @@ class Connection(Protocol):
         for start in range(0, len(body), PIECE_BYTES):
             if self._stalled is not None:
                 await self._wait_for_client(len(body) - start)
-            self._transport.write(body[start : start + PIECE_BYTES])
+            self._write(body[start : start + PIECE_BYTES])
 
     async def _stream(self, body: AsyncGenerator[bytes, None], chunked: bool) -> None:
         """Send a body as it is made, and wait when the client reads too slowly."""
         self._streaming = True
-        write = self._transport.write
+        write = self._write
         try:
             async for chunk in body:
                 if chunk:
@@ -342,7 +358,7 @@ class Connection(Protocol):
                 # In a later turn: many requests at once must not make the stack deep.
                 self.factory.reactor.callLater(0, self._go_on)
             else:
-                self._transport.resumeProducing()
+                self._resume()
                 self._wait(IDLE_TIMEOUT_S)
 
     def _failed(self, failure: Failure) -> None:
@@ -362,10 +378,10 @@ class Connection(Protocol):
         self._lingering = True
         self.factory.refused += 1
         self._wait(LINGER_S)
-        self._transport.resumeProducing()
+        self._resume()
         answer = self.factory.refusal(status, why)
         assert isinstance(answer.body, bytes)
-        self._transport.write(self._head(incoming, answer, len(answer.body)) + answer.body)
+        self._write(self._head(incoming, answer, len(answer.body)) + answer.body)
         if ISSLTransport.providedBy(self._transport):
             self._lose()
         else:
@@ -407,6 +423,16 @@ class Connection(Protocol):
         else:
             self._transport.abortConnection()
 
+    def _pause(self) -> None:
+        self._paused = True
+        self._transport.pauseProducing()
+
+    def _resume(self) -> None:
+        """Read again; asking the transport each time would take longer."""
+        if self._paused:
+            self._paused = False
+            self._transport.resumeProducing()
+
     # -- pace ---------------------------------------------------------------------------------------
 
     def pauseProducing(self) -> None:
@@ -436,7 +462,7 @@ class Connection(Protocol):
     async def _shake_hands(self, incoming: Incoming) -> None:
         """Hand the connection over to the WebSocket, if the client gets one."""
         assert self.factory.sockets is not None
-        self._transport.pauseProducing()
+        self._pause()
         socket = self.factory.sockets.client()
         response = await self._handled(socket.handshake, incoming)
         incoming.keep_alive = response.status == 101
@@ -447,7 +473,7 @@ class Connection(Protocol):
         self._transport.unregisterProducer()
         self._socket = socket
         socket.makeConnection(self._transport)
-        self._transport.resumeProducing()
+        self._resume()
         if behind:
             socket.dataReceived(behind)
 

@@ -54,7 +54,8 @@ class Request:
 
     def segments(self) -> tuple[str, ...]:
         """The decoded path segments after the first slash; ``/`` gives ``("",)``."""
-        return tuple(map(unquote, self.path[1:].split("/")))
+        segments = self.path[1:].split("/")
+        return tuple(map(unquote, segments) if "%" in self.path else segments)
 
 
 @dataclass(frozen=True, slots=True)

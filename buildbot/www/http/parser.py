@@ -72,7 +72,8 @@ class Incoming:
 
     def request(self) -> Request:
         """The request for the handlers."""
-        path, _, query = _ABSOLUTE.sub(b"", self.target, count=1).partition(b"?")
+        target = self.target if self.target.startswith(b"/") else _ABSOLUTE.sub(b"", self.target, count=1)
+        path, _, query = target.partition(b"?")
         return Request(
             self.method,
             path.decode("latin-1") or "/",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -337,6 +338,47 @@ async def test_clients_that_do_not_read(monkeypatch: pytest.MonkeyPatch) -> None
                 connection.expired()
         await until(lambda: not served.connections)
         assert served.unsent_bytes == 0
+
+
+async def test_short_answers_are_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an answer that the socket takes at once, the reactor is told neither to write nor to read again."""
+    told: list[str] = []
+    async with serving() as (served, port):
+        one = await client(port)
+        await until(lambda: len(served.connections) == 1)
+        (connection,) = served.connections
+        for name in ("startWriting", "startReading"):
+            monkeypatch.setattr(connection.transport, name, partial(told.append, name))
+        for number in range(1, 6):
+            one.transport.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await until(partial(_has, one, number))
+        monkeypatch.undo()
+    assert told == []
+
+
+def _has(one: Client, answers: int) -> bool:
+    return one.data.count(b"GET /") == answers
+
+
+async def test_answers_that_the_socket_takes_in_parts() -> None:
+    """Whole answers come in their order, long ones and short ones, however much the socket takes of each."""
+
+    async def handler(request: Request) -> Response:
+        number = int(request.path[1:])
+        return Response(200, (), b"<%d>" % number + b"x" * (number % 3 * 50_000))
+
+    async with serving(handler) as (served, port):
+        one = await client(port)
+        one.transport.pauseProducing()
+        count = 300
+        for number in range(count):
+            one.transport.write(b"GET /%d HTTP/1.1\r\nHost: x\r\n\r\n" % number)
+        await until(lambda: any(each._stalled is not None for each in served.connections))
+        one.transport.resumeProducing()
+        await until(lambda: b"<%d>" % (count - 1) in one.data and one.data.endswith(b"x" * 100_000))
+    bodies = re.findall(rb"\r\n\r\n<(\d+)>(x*)", one.data)
+    assert [int(number) for number, _ in bodies] == list(range(count))
+    assert [len(text) for _, text in bodies] == [number % 3 * 50_000 for number in range(count)]
 
 
 async def test_stalled_stream_waits() -> None:
