@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,8 +21,10 @@ Check: TypeAlias = CheckOf[Any]
 
 def suggestion(name: str, known: Iterable[str]) -> str:
     """``"; did you mean 'x'?"`` for the known name closest to ``name``, empty if none is close."""
+    from difflib import get_close_matches  # only mistakes need it
+
     # In a short name two swapped letters are half of the name.
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
+    close = get_close_matches(name, list(known), n=1, cutoff=0.6 if len(name) > 3 else 0.5)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 

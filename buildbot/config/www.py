@@ -8,9 +8,6 @@ from datetime import timedelta
 from importlib.metadata import entry_points
 from typing import Any
 
-from twisted.cred.checkers import FilePasswordDB
-from twisted.cred.strcred import makeChecker
-
 from buildbot.config import checks
 from buildbot.config.badges import check_badges
 from buildbot.config.dashboards import check_dashboards
@@ -103,6 +100,10 @@ def _lifetime(value: Any) -> timedelta | None:
 
 def _checker(value: Any) -> Any:
     if isinstance(value, str):
+        # not at the top: they import Twisted's command line, and few configurations have a checker
+        from twisted.cred.checkers import FilePasswordDB
+        from twisted.cred.strcred import makeChecker
+
         try:
             checker = makeChecker(value)
         except Exception as reason:

@@ -8,8 +8,7 @@ says which ones are close.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from typing import Any
@@ -284,7 +283,7 @@ __all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "we
 
 def _hint(name: str, known: Sequence[str]) -> str:
     """The names close to a mistyped one; without any, all names if these are few."""
-    close = difflib.get_close_matches(name, known, n=3)
+    close = _close_to(name, known, 3)
     if close:
         return f"; did you mean {' or '.join(close)}?"
     if not known:
@@ -293,10 +292,16 @@ def _hint(name: str, known: Sequence[str]) -> str:
     return f"; it has {listed}" if len(listed) <= _LONGEST_HINT else ""
 
 
+def _close_to(name: str, known: Iterable[str], most: int) -> list[str]:
+    from difflib import get_close_matches  # only mistakes need it
+
+    return get_close_matches(name, list(known), n=most)
+
+
 def __getattr__(name: str) -> Any:
     # An AttributeError would reach the user as a bare "cannot import name". Dunders are what Python asks.
     if name.startswith("__"):
         raise AttributeError(name)
-    close = difflib.get_close_matches(name, NAMESPACES, n=1)
+    close = _close_to(name, NAMESPACES, 1)
     hint = f"; did you mean {close[0]}?" if close else f"; there are {', '.join(sorted(NAMESPACES))}"
     raise ImportError(f"buildbot.plugins has no {name!r}{hint}")

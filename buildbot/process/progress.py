@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from statistics import median
 from typing import Protocol
 
 from buildbot.data.connector import DataConnector
@@ -66,4 +65,5 @@ async def expected_seconds(data: DataConnector, builderid: int, buildid: int, na
             began, ended = step["started_at"], step["complete_at"]
             if step["results"] in (SUCCESS, WARNINGS) and began is not None and ended is not None:
                 times.append(ended - began)
-    return median(times) if times else None
+    ordered, middle = sorted(times), len(times) // 2
+    return (ordered[middle] + ordered[~middle]) / 2 if times else None

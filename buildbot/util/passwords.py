@@ -5,18 +5,19 @@ from __future__ import annotations
 import hashlib
 import hmac
 import re
+from functools import cache
+from typing import TYPE_CHECKING
 
-from argon2 import PasswordHasher
-from argon2.exceptions import InvalidHashError, VerificationError
+if TYPE_CHECKING:
+    from argon2 import PasswordHasher
 
-_hasher = PasswordHasher()
 #: Buildbot's hashes: a salt of 16 digits, and SHA-1 of password and salt
 _BUILDBOT = re.compile(r"([0-9a-f]{16})([0-9a-f]{40})")
 
 
 def encrypt(password: str) -> str:
     """The argon2id hash of a password, with its parameters and a salt of its own, for ``bb_password``."""
-    return _hasher.hash(password)
+    return _hasher().hash(password)
 
 
 def check_passwd(guess: str, stored: str) -> bool:
@@ -25,10 +26,19 @@ def check_passwd(guess: str, stored: str) -> bool:
     if imported:
         salt, digest = imported.groups()
         return hmac.compare_digest(hashlib.sha1((guess + salt).encode()).hexdigest(), digest)
+    from argon2.exceptions import InvalidHashError, VerificationError
+
     try:
-        return _hasher.verify(stored, guess)
+        return _hasher().verify(stored, guess)
     except (VerificationError, InvalidHashError):
         return False
+
+
+@cache
+def _hasher() -> PasswordHasher:
+    from argon2 import PasswordHasher  # not at the top: few masters know passwords
+
+    return PasswordHasher()
 
 
 def is_hash(text: str) -> bool:

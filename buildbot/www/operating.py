@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterable
 
-from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.process_collector import ProcessCollector
 from twisted.internet.defer import CancelledError
 
 from buildbot.data.interfaces import Master
@@ -18,8 +13,6 @@ from buildbot.util.singleflight import SingleFlight, TimeoutError
 from buildbot.www import jsonbody
 from buildbot.www.http.messages import Request, Response
 
-PREFIX = "tenfold_"
-
 #: seconds for which an answer of ``/ready`` is kept, and seconds to wait for the database
 KEEP_S = 1.0
 WAIT_S = 2.0
@@ -27,7 +20,6 @@ WAIT_S = 2.0
 MAX_LAG_S = 10
 
 _JSON = (("Content-Type", "application/json"), ("Cache-Control", "no-store"))
-_FAMILIES = {"counter": CounterMetricFamily, "gauge": GaugeMetricFamily}
 
 
 class Requests:
@@ -85,8 +77,6 @@ class Operating:
 
     def __init__(self, master: Master) -> None:
         self._master = master
-        self._process = CollectorRegistry()
-        ProcessCollector(registry=self._process)
         self._reasons = SingleFlight(self._look, master.reactor, KEEP_S, WAIT_S)
 
     async def handle(self, what: str) -> Response:
@@ -99,11 +89,11 @@ class Operating:
         return await self._ready()
 
     async def _metrics(self) -> Response:
-        families = await self._master.metrics.families()
-        registry = CollectorRegistry()
-        registry.register(_Given(families))
-        body = generate_latest(registry) + generate_latest(self._process)
-        return Response(200, (("Content-Type", CONTENT_TYPE_LATEST), ("Cache-Control", "no-store")), body)
+        # not at the top: it imports the client of Prometheus, which brings a server of its own
+        from buildbot.www import exposition
+
+        body = exposition.text_of(await self._master.metrics.families())
+        return Response(200, (("Content-Type", exposition.CONTENT_TYPE), ("Cache-Control", "no-store")), body)
 
     async def _ready(self) -> Response:
         try:
@@ -132,34 +122,3 @@ class Operating:
         if waiting_s > MAX_LAG_S:
             return f"events have been waiting to be delivered for {waiting_s} s"
         return None
-
-
-class _Given:
-    """A collector of families, for the library."""
-
-    def __init__(self, families: Iterable[Family]) -> None:
-        self._families = families
-
-    def collect(self) -> Iterator[Metric]:
-        for family in self._families:
-            made: Any
-            name = PREFIX + family.name
-            if family.kind == "histogram":
-                made = HistogramMetricFamily(name, family.doc, labels=family.labels)
-                for labels, value in family.values.items():
-                    assert isinstance(value, Histogram)
-                    made.add_metric(labels, _buckets(value), value.sum)
-            else:
-                made = _FAMILIES[family.kind](name, family.doc, labels=family.labels)
-                for labels, value in family.values.items():
-                    made.add_metric(labels, value)
-            yield made
-
-
-def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
-    """Upper bounds with the number of values at or below each."""
-    found, total = [], 0
-    for bound, count in zip([*map(str, histogram.bounds), "+Inf"], histogram.counts, strict=True):
-        total += count
-        found.append((bound, float(total)))
-    return found

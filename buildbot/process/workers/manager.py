@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +17,6 @@ from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, Laten
 from buildbot.process.machines import MachineManager, ManagedMachine
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import rendered
-from buildbot.process.workers import messagepack, pb
 from buildbot.process.workers.clients import Clients
 from buildbot.process.workers.connection import Connection, RemoteError
 from buildbot.process.workers.door import Strangers
@@ -32,10 +32,10 @@ from buildbot.util.metrics import Family, gauge
 
 _log = Logger()
 
-#: the server factories of the protocols, by their names in ``c['protocols']``
-PROTOCOLS: Mapping[str, Callable[[Login, Strangers], Any]] = {
-    "pb": pb.make_factory,
-    "msgpack_experimental_v7": messagepack.make_factory,
+#: the modules of the protocols, by their names in ``c['protocols']``; only those of open ports are imported
+PROTOCOLS: Mapping[str, str] = {
+    "pb": "buildbot.process.workers.pb",
+    "msgpack_experimental_v7": "buildbot.process.workers.messagepack",
 }
 #: where agents that this master runs itself connect
 OWN = "its own agents"
@@ -205,7 +205,8 @@ class WorkerManager:
                 await maybeDeferred(port.stopListening)
         for protocol, description in wanted.items():
             if protocol not in self._ports:
-                factory = PROTOCOLS.get(protocol, pb.make_factory)(self._login, self._strangers)
+                module = import_module(PROTOCOLS.get(protocol, PROTOCOLS["pb"]))
+                factory = module.make_factory(self._login, self._strangers)
                 port = await tcp.listen(self._master.reactor, description, factory)
                 self._ports[protocol] = description, port
                 _log.info("workers connect to {address} by {protocol}", address=port.getHost(), protocol=protocol)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from twisted.cred import error as cred
@@ -19,16 +20,7 @@ from buildbot.data.interfaces import Master
 from buildbot.util.guessing import Guesses, TooManyGuessesError
 from buildbot.util.httpclient import HttpClient
 from buildbot.www.auth import basic_credentials
-from buildbot.www.hooks.base import BaseDialect
-from buildbot.www.hooks.bitbucketcloud import BitbucketCloudDialect
-from buildbot.www.hooks.bitbucketserver import BitbucketServerDialect
 from buildbot.www.hooks.dialect import Data, Dialect, RefusedDeliveryError
-from buildbot.www.hooks.gitea import GiteaDialect
-from buildbot.www.hooks.github import GitHubDialect
-from buildbot.www.hooks.gitlab import GitLabDialect
-from buildbot.www.hooks.handlers import HandlerDialect
-from buildbot.www.hooks.oldforms import BitbucketDialect, GitoriousDialect
-from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.http.messages import Request, Response
 
 _log = Logger()
@@ -36,16 +28,17 @@ _log = Logger()
 #: how long a delivery waits for a master that starts (forges wait for ten seconds), and how often it looks
 START_WAIT_S, START_LOOK_S = 8.0, 0.1
 
-_DIALECTS: Mapping[str, type[Dialect]] = {
-    "base": BaseDialect,
-    "bitbucket": BitbucketDialect,
-    "bitbucketcloud": BitbucketCloudDialect,
-    "bitbucketserver": BitbucketServerDialect,
-    "gitea": GiteaDialect,
-    "github": GitHubDialect,
-    "gitlab": GitLabDialect,
-    "gitorious": GitoriousDialect,
-    "poller": PollerDialect,
+#: module and class; only those of the configured senders are imported
+_DIALECTS: Mapping[str, tuple[str, str]] = {
+    "base": ("base", "BaseDialect"),
+    "bitbucket": ("oldforms", "BitbucketDialect"),
+    "bitbucketcloud": ("bitbucketcloud", "BitbucketCloudDialect"),
+    "bitbucketserver": ("bitbucketserver", "BitbucketServerDialect"),
+    "gitea": ("gitea", "GiteaDialect"),
+    "github": ("github", "GitHubDialect"),
+    "gitlab": ("gitlab", "GitLabDialect"),
+    "gitorious": ("oldforms", "GitoriousDialect"),
+    "poller": ("poller", "PollerDialect"),
 }
 
 
@@ -54,7 +47,9 @@ def _kind(name: str, options: Mapping[str, Any]) -> Callable[..., Dialect]:
     custom = options.get("custom_class")
     if custom is None and name not in _DIALECTS:
         custom = plugin_dialects()[name].load()
-    return _DIALECTS[name] if custom is None else partial(HandlerDialect, name, custom)
+    module, kind = _DIALECTS[name] if custom is None else ("handlers", "HandlerDialect")
+    dialect: Callable[..., Dialect] = getattr(import_module(f"buildbot.www.hooks.{module}"), kind)
+    return dialect if custom is None else partial(dialect, name, custom)
 
 
 class ChangeHooks:

@@ -10,11 +10,11 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from buildbot.www import badges, jsonbody, wsgi
+from buildbot.data.interfaces import Master
+from buildbot.www import jsonbody, wsgi
 from buildbot.www.avatar import NOBODY, AvatarGravatar, Avatars, nobody
-from buildbot.www.badges import Badges
 from buildbot.www.gate import Gate
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.plugin import installed, static_files
@@ -23,6 +23,10 @@ from buildbot.www.settings import Settings
 from buildbot.www.ui.static import File, StaticFiles, make_file, send_file
 from buildbot.www.wsgi import Dashboards
 
+if TYPE_CHECKING:
+    from buildbot.www.badges import Badges
+
+_BADGES = "badges"
 _CONFIG_PLACE = " <!-- BUILDBOT_CONFIG_PLACEHOLDER -->"
 _THEME_PLACE = re.compile(
     "<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_BEGIN -->.*<!-- BUILDBOT_THEME_CSS_PLACEHOLDER_END -->", re.DOTALL
@@ -72,11 +76,11 @@ class Pages:
         self._own = StaticFiles()
         self._base = PackageFiles(static_files(packages["base"])) if www.get("ui") == "buildbot-www" else None
         plugins = www.get("plugins") or {}
-        self._badges = Badges(gate.master, plugins[badges.NAME]) if badges.NAME in plugins else None
+        self._badges = _badges(gate.master, plugins[_BADGES]) if _BADGES in plugins else None
         self._dashboards = Dashboards(
             gate.master, plugins.get(wsgi.NAME), settings.buildbot_url, bool(www.get("debug", False))
         )
-        chosen = {name: packages[name] for name in plugins if name in packages and name not in ("base", badges.NAME)}
+        chosen = {name: packages[name] for name in plugins if name in packages and name not in ("base", _BADGES)}
         self._plugins = {name: PackageFiles(static_files(entry)) for name, entry in chosen.items()}
 
     async def handle(self, request: Request, segments: tuple[str, ...], visitor: Visitor) -> Response | None:
@@ -88,7 +92,7 @@ class Pages:
             return await self._avatars.handle(request)
         if "/".join(segments) == NOBODY:
             return nobody()
-        if segments[:2] == ("plugins", badges.NAME) and self._badges is not None and len(segments) > 2:
+        if segments[:2] == ("plugins", _BADGES) and self._badges is not None and len(segments) > 2:
             return await self._badges.handle(request, "/".join(segments[2:]))
         if segments[:2] == ("plugins", wsgi.NAME) and len(segments) > 3 and self._dashboards.has(segments[2]):
             return await self._dashboards.handle(request, segments[2], visitor)
@@ -112,6 +116,12 @@ class Pages:
             "user": visitor.public,
             "user_may": await self._gate.rights(visitor),
         }
+
+
+def _badges(master: Master, options: object) -> Badges:
+    from buildbot.www.badges import Badges  # not at the top: it imports Jinja
+
+    return Badges(master, options)
 
 
 class PackageFiles:
