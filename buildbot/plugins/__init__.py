@@ -8,9 +8,11 @@ says which ones are close.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
+from types import ModuleType
 from typing import Any
 
 #: a list of names that is longer than this says nothing to anybody
@@ -52,7 +54,7 @@ class Namespace:
         if name in self._inner:
             return self._inner[name]
         if name in self._modules:
-            value: Any = getattr(import_module(self._modules[name]), name)
+            value: Any = getattr(_module(self._modules[name]), name)
         else:
             value = self._from_other_packages(name)
         setattr(self, name, value)
@@ -279,6 +281,16 @@ NAMESPACES: Mapping[str, Namespace] = {
 }
 
 __all__ = ["changes", "reporters", "schedulers", "secrets", "steps", "util", "webhooks", "worker"]
+
+
+def _module(name: str) -> ModuleType:
+    # Configurations are loaded without storing bytecode, because of the modules beside them. That of this package is
+    # stored, or each start would compile the kinds again.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, bool(sys.flags.dont_write_bytecode)
+    try:
+        return import_module(name)
+    finally:
+        sys.dont_write_bytecode = before
 
 
 def _hint(name: str, known: Sequence[str]) -> str:

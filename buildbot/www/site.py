@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IListeningPort
@@ -30,8 +30,10 @@ from buildbot.www.sessions import SessionConnections
 from buildbot.www.settings import make_settings
 from buildbot.www.stream.limits import Limits
 from buildbot.www.stream.sse import EventStreams
-from buildbot.www.stream.ws import EventFactory
 from buildbot.www.ui.pages import Pages
+
+if TYPE_CHECKING:
+    from buildbot.www.stream.ws import EventFactory, EventProtocol
 
 _log = Logger()
 
@@ -70,6 +72,7 @@ class WwwServer:
         self._requests = Requests()
         self._operating = Operating(master)
         self._ends: Subscription | None = None
+        #: makes WebSockets, from the first client on
         self._sockets: EventFactory | None = None
         self._listening: IListeningPort | None = None
         self._access: AccessLog | None = None
@@ -98,13 +101,9 @@ class WwwServer:
         self._app = self._make_app()
         self._gate = self._app.gate
         self._ends = await self.master.mq.startConsuming(self._holds.ended, ("sessions", None, "ended"))
-        self._sockets = EventFactory(
-            self.master.data, reactor, self._gate, self.settings.ws_ping_interval_s, self._limits
-        )
-        self._front = HttpServer(reactor, self._handle, plain_error, self._sockets)
+        self._front = HttpServer(reactor, self._handle, plain_error, self)
         self._listening = await tcp.listen(reactor, where, self._front)
         self._access = self._access_log()
-        self._sockets.start()
         _log.info("the web server listens on {where}", where=self._listening.getHost())
 
     async def stop(self) -> None:
@@ -146,17 +145,30 @@ class WwwServer:
         ):
             await self.stop()
             await self.start()
-        elif self._gate is not None and self._sockets is not None:
+        elif self._gate is not None:
             self._app = self._make_app()
             if logged != _logging(www):
                 before_log, self._access = self._access, self._access_log()
                 if before_log is not None:
                     before_log.close()
             before, self._gate = self._gate, self._app.gate
-            self._sockets.gate = self._gate
+            if self._sockets is not None:
+                self._sockets.gate = self._gate
             if self._front is not None and (before.guards_reading or self._gate.guards_reading):
                 # Open streams were allowed by the old rules; their clients come back and are checked again.
                 self._front.abort_all()
+
+    def client(self) -> EventProtocol:
+        """A connection for a client that asks for a WebSocket."""
+        if self._sockets is None:
+            # not at the top: the library of WebSockets imports another HTTP parser
+            from buildbot.www.stream.ws import EventFactory
+
+            assert self._gate is not None
+            interval_s = self.settings.ws_ping_interval_s
+            self._sockets = EventFactory(self.master.data, self.master.reactor, self._gate, interval_s, self._limits)
+            self._sockets.start()
+        return self._sockets.client()
 
     async def _handle(self, request: Request) -> Response:
         assert self._app is not None

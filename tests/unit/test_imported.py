@@ -10,8 +10,9 @@ from buildbot.master import openMaster
 
 #: packages that an ordinary master does not need before something asks for them
 UNUSED = (
-    # forms, templates, passwords, metrics, other servers, workers over MessagePack
+    # templates, passwords, metrics, requests to other servers, workers over MessagePack, WebSockets
     *("jinja2", "markupsafe", "argon2", "prometheus_client", "treq", "twisted.web", "requests", "msgpack"),
+    "wsproto",
     # drivers of other databases, migrations
     *("psycopg", "pymysql", "MySQLdb", "alembic", "sqlalchemy.dialects.postgresql", "sqlalchemy.dialects.mysql"),
     # kinds that the configuration does not name

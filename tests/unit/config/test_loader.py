@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -113,6 +115,27 @@ def test_module_is_read_anew(tmp_path: Path) -> None:
     for title in ("one", "two"):
         module.write_text(f"title = {title!r}\n")
         assert load(tmp_path, text).title == title
+
+
+def test_bytecode(tmp_path: Path) -> None:
+    """Python stores the bytecode of kinds when a configuration uses them first, and none of modules beside it."""
+    (tmp_path / "mine.py").write_text("title = 'x'\n")
+    text = "import mine\nfrom buildbot.plugins import steps\nsteps.CMake('.')\nc['title'] = mine.title\n"
+    (tmp_path / "master.cfg").write_text(GOOD + text)
+    program = "from pathlib import Path; from buildbot.config import load_config; print(load_config(Path()).title)"
+    stored = tmp_path / "stored"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[3]),
+        "PYTHONPYCACHEPREFIX": str(stored),
+        "PYTHONDONTWRITEBYTECODE": "",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE
+    )
+    assert done.stdout == b"x\n"
+    assert list(stored.rglob("cmake.*.pyc"))
+    assert not list(stored.rglob("mine.*.pyc"))
 
 
 def test_reloading_everything_beside_it(tmp_path: Path) -> None:

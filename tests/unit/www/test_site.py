@@ -388,9 +388,9 @@ async def test_ws_bookmarks(master: FakeMaster) -> None:
 async def test_ws_bookmarks_beside_a_closing_client(master: FakeMaster) -> None:
     """A connection that is just being closed does not keep the others from their bookmarks."""
     async with serving(master) as (server, port):
+        leaving = await connect(port)
         sockets = server._sockets
         assert sockets is not None
-        leaving = await connect(port)
         await leaving.ask(cmd="startConsuming", path="builds/*/*", since=await clock(master), _id=1)
         closing = next(iter(sockets.protocols))
         staying = await connect(port)
