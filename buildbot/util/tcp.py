@@ -79,6 +79,19 @@ class QuickServer(_Server):  # type: ignore[misc]
         super().__init__(*args)
         self._end_of_turn = end_of_turn
 
+    @property
+    def _is_ending(self) -> bool:
+        return bool(self.disconnecting or self._writeDisconnecting or self._writeDisconnected)
+
+    def send(self, data: bytes) -> None:
+        """As ``write``, but before the turn ends if no earlier bytes wait: for a message that is alone in its turn."""
+        if self.dataBuffer or self._tempDataBuffer or not self.connected or self._is_ending:
+            self.write(data)
+            return
+        sent = self.writeSomeData(data)
+        if sent != len(data):  # an error is found again, with the rest
+            self.write(data[sent:] if isinstance(sent, int) else data)
+
     def startWriting(self) -> None:
         """Write the buffer soon."""
         if not self._waits_for_room and not self._is_due:
@@ -95,9 +108,8 @@ class QuickServer(_Server):  # type: ignore[misc]
         self._is_due = False
         if not self.connected:
             return
-        is_ending = self.disconnecting or self._writeDisconnecting
         # an error is found again by the reactor, which then ends the connection
-        if is_ending or self.doWrite() is not None or self.dataBuffer or self._tempDataBuffer:
+        if self._is_ending or self.doWrite() is not None or self.dataBuffer or self._tempDataBuffer:
             self._waits_for_room = True
             super().startWriting()
 

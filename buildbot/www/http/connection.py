@@ -20,13 +20,13 @@ from twisted.internet.interfaces import (
     IPushProducer,
     IReactorTime,
     ISSLTransport,
-    IWriteDescriptor,
 )
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from buildbot.util.tcp import QuickServer
 from buildbot.www.http.head import BODILESS, head
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.http.parser import Bodies, Incoming, Reader
@@ -58,9 +58,6 @@ class Transport(Shape):
     def write(self, data: bytes) -> None:
         """Send bytes, or keep them until the socket takes them."""
 
-    def doWrite(self) -> object:
-        """Send the kept bytes now; the result is true if the connection is broken. TCP only."""
-
     def registerProducer(self, producer: object, streaming: bool) -> None:
         """Tell the producer when to pause."""
 
@@ -72,9 +69,6 @@ class Transport(Shape):
 
     def resumeProducing(self) -> None:
         """Read again."""
-
-    def writeSomeData(self, data: bytes) -> object:
-        """Send bytes now, before the kept ones; gives how many the socket took, or an exception. TCP only."""
 
     def loseConnection(self) -> None:
         """Close once all is sent."""
@@ -158,11 +152,11 @@ class Connection(Protocol):
         #: the protocol that took over the connection, and the bytes that came before
         self._socket: Upgraded | None = None
         self._behind: bytes | None = None
-        plain = IWriteDescriptor.providedBy(self._transport) and not ISSLTransport.providedBy(self._transport)
-        #: makes the transport send its kept bytes, if it can be told to
-        self._flush: Callable[[], object] | None = self._transport.doWrite if plain else None
-        #: sends bytes at once; None as soon as the transport may keep some, which must go first
-        self._send_now: Callable[[bytes], object] | None = self._transport.writeSomeData if plain else None
+        transport = self._transport
+        #: writes a whole answer, to the socket at once where that can be
+        self._write_whole: Callable[[bytes], None] = (
+            transport.send if isinstance(transport, QuickServer) else transport.write
+        )
         #: whether nothing more is read for now
         self._paused = False
         self.factory.add(self)
@@ -242,7 +236,7 @@ class Connection(Protocol):
             self._wait(REQUEST_TIMEOUT_S)
         if incoming.expects and not self._reader.in_head:
             incoming.expects = False
-            self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def _serve(self, incoming: Incoming, answer: Callable[[Incoming], Coroutine[Any, Any, None]]) -> None:
         self.deadline = float("inf")
@@ -270,7 +264,7 @@ class Connection(Protocol):
             return self.factory.refusal(500, "internal error - see logs")
 
     async def _send(self, incoming: Incoming, response: Response) -> None:
-        body, write = response.body, self._write
+        body, write = response.body, self._transport.write
         if isinstance(body, bytes):
             head = self._head(incoming, response, len(body))
             if incoming.method == "HEAD" or response.status in BODILESS:
@@ -290,24 +284,6 @@ class Connection(Protocol):
             write(self._head(incoming, response, None))
             await self._stream(body, chunked)
 
-    def _write(self, data: bytes) -> None:
-        self._send_now = None
-        self._transport.write(data)
-
-    def _write_whole(self, answer: bytes) -> None:
-        """Write to the socket at once: the reactor would first wait until the socket is writable, in a turn of its own.
-
-        In that turn the reactor sends the rest, or notices that the socket is broken.
-        """
-        if self._send_now is not None and not self._closing:
-            sent = self._send_now(answer)
-            if sent != len(answer):
-                self._write(answer[sent:] if isinstance(sent, int) else answer)
-            return
-        self._write(answer)
-        if self._flush is not None and self._stalled is None and not self._closing:
-            self._flush()
-
     def _head(self, incoming: Incoming, response: Response, length: int | None) -> bytes:
         if self._half_closed or self.factory.stopping:
             incoming.keep_alive = False
@@ -319,12 +295,12 @@ class Connection(Protocol):
         for start in range(0, len(body), PIECE_BYTES):
             if self._stalled is not None:
                 await self._wait_for_client(len(body) - start)
-            self._write(body[start : start + PIECE_BYTES])
+            self._transport.write(body[start : start + PIECE_BYTES])
 
     async def _stream(self, body: AsyncGenerator[bytes, None], chunked: bool) -> None:
         """Send a body as it is made, and wait when the client reads too slowly."""
         self._streaming = True
-        write = self._write
+        write = self._transport.write
         try:
             async for chunk in body:
                 if chunk:
@@ -381,7 +357,7 @@ class Connection(Protocol):
         self._resume()
         answer = self.factory.refusal(status, why)
         assert isinstance(answer.body, bytes)
-        self._write(self._head(incoming, answer, len(answer.body)) + answer.body)
+        self._transport.write(self._head(incoming, answer, len(answer.body)) + answer.body)
         if ISSLTransport.providedBy(self._transport):
             self._lose()
         else:

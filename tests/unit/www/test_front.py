@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from twisted.internet import tcp
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol, serverFromString
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Protocol
 from twisted.logger import capturedLogs
 
+from buildbot.util.tcp import listen
 from buildbot.www.app import plain_error
 from buildbot.www.http import connection as connections
 from buildbot.www.http import parser as parsing
@@ -50,7 +51,7 @@ class Echo:
 @asynccontextmanager
 async def serving(handler: Any = None, description: str = "tcp:0:interface=127.0.0.1") -> AsyncIterator[Any]:
     server = HttpServer(reactor, handler or Echo(), plain_error, None)
-    port = await serverFromString(reactor, description).listen(server)
+    port: Any = await listen(reactor, description, server)
     try:
         yield server, getattr(port.getHost(), "port", None)
     finally:
