@@ -167,20 +167,25 @@ class LatentWorker(Protocol):
     check_instance_interval: float
     missing_timeout: float
 
-    def start_instance(self, build: Any) -> Any:
+    def start_instance(self, build: Any) -> object:
         """Start the instance; a Deferred, coroutine or value: False if it could not be started."""
 
-    def stop_instance(self, fast: bool = False) -> Any:
+    def stop_instance(self, fast: bool = False) -> object:
         """Stop the instance, also one whose start failed."""
 
-    def check_instance(self) -> Any:
+    def check_instance(self) -> object:
         """While its agent is awaited: whether the instance is well, and what is wrong if not."""
 
-    def find_instance(self) -> Any:
+    def find_instance(self) -> object:
         """Whether an instance that an earlier master started is there still, which `stop_instance` can stop."""
 
-    def isCompatibleWithBuild(self, build_props: Any) -> Any:
+    def isCompatibleWithBuild(self, build_props: Any) -> object:
         """Whether a build can use the instance that runs."""
+
+
+@runtime_checkable
+class ConfiguredLatentWorker(LatentWorker, ConfiguredWorker, Protocol):
+    """A configured worker on demand with all that the engine reads of it."""
 
 
 class IMachineAction(Interface):
@@ -207,10 +212,10 @@ class LatentMachine(MachineLike, Protocol):
     build_wait_timeout: float
     missing_timeout: float
 
-    def start_machine(self) -> Any:
+    def start_machine(self) -> object:
         """Start it; a Deferred, coroutine or value: False if it could not be started."""
 
-    def stop_machine(self) -> Any:
+    def stop_machine(self) -> object:
         """Stop it, also after a failed start; False if it may still run."""
 
 

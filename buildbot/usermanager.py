@@ -10,6 +10,7 @@ from twisted.spread import pb
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, argument
+from buildbot.process.claimed import RunningMaster
 from buildbot.process.service import DeclaredService
 from buildbot.process.workers.clients import Client
 from buildbot.util.deferreds import deferred
@@ -29,6 +30,7 @@ class UserError(pb.Error):
 class CommandlineUserManager(DeclaredService):
     """Lets ``buildbot user --master`` add, change, remove and show users."""
 
+    master: RunningMaster
     positional: ClassVar[tuple[str, ...]] = ("username", "passwd", "port")
     secrets = ("passwd",)
     username = argument(REQUIRED, checks.name, doc="what the command logs in as")

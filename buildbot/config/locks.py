@@ -116,13 +116,14 @@ class LockAccess:
         count: how much of the lock's ``maxCount`` it takes; 1 if ``exclusive``.
     """
 
-    lock: Any
+    lock: _Lock
     mode: str
     count: int = 1
 
     def __post_init__(self) -> None:
-        if not isinstance(self.lock, _Lock):
-            error(f"LockAccess: lock must be a util.MasterLock or util.WorkerLock, not {checks.kind(self.lock)}")
+        given: object = self.lock
+        if not isinstance(given, _Lock):
+            error(f"LockAccess: lock must be a util.MasterLock or util.WorkerLock, not {checks.kind(given)}")
             object.__setattr__(self, "lock", MasterLock("unknown"))
         shown = f"{type(self.lock).__name__} {self.lock.name!r}"
         problem = ""

@@ -14,7 +14,6 @@ database was out of reach) and may run the part now: this master stops working a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import DeferredLock, maybeDeferred
@@ -23,9 +22,9 @@ from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
-from buildbot.data.interfaces import Master
 from buildbot.mq.subscription import Subscription
 from buildbot.process.configured import Configured
+from buildbot.process.servicemaster import ServiceMaster
 from buildbot.process.workers.clientports import ClientPorts
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred, resolved
@@ -33,12 +32,8 @@ from buildbot.util.deferreds import deferred, resolved
 _log = Logger()
 
 
-class RunningMaster(Master, Protocol):
+class RunningMaster(ServiceMaster, Protocol):
     """The master for the parts that run in it."""
-
-    @property
-    def basedir(self) -> Path:
-        """The master's directory."""
 
     @property
     def client_ports(self) -> ClientPorts:

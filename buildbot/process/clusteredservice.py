@@ -6,7 +6,7 @@ every `ClusteredBuildbotService.POLL_INTERVAL_SEC`, and can once that master has
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IDelayedCall
@@ -36,24 +36,22 @@ class ClusteredBuildbotService(BuildbotService):
 
     # users' services override these
 
-    def activate(self) -> Any:
+    def activate(self) -> object:
         """Begin: this master runs the service now. May return a Deferred."""
 
-    def deactivate(self) -> Any:
+    def deactivate(self) -> object:
         """End: this master runs the service no more. May return a Deferred."""
 
     @deferred
     async def _getServiceId(self) -> int:
         """The id of the object of the database that is claimed; Deferred."""
-        found: int = await self.master.db.state.getObjectId(self.name, qualified_name(self))
-        return found
+        return await self.master.db.state.getObjectId(self.name, qualified_name(self))
 
     @deferred
     async def _claimService(self) -> bool:
         """Claim the service for this master; Deferred: False if another master has claimed it."""
         db = self.master.db
-        taken: bool = await db.pool.do(thd_take, db, await self._getServiceId())
-        return taken
+        return await db.pool.do(thd_take, db, await self._getServiceId())
 
     @deferred
     async def _unclaimService(self) -> None:

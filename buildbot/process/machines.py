@@ -277,7 +277,7 @@ class MachineManager(AsyncMultiService):
         for each in machines:
             await each.close()
         for service in self.services:
-            await service.disownServiceParent()
+            await resolved(service.disownServiceParent())
         if self.running:
             await self.stopService()
 

@@ -19,7 +19,9 @@ from buildbot.interfaces import holds_renderable
 from buildbot.process.multiservice import AsyncMultiService
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import same_description
+from buildbot.process.servicemaster import ServiceMaster
 from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.later import set_later
 
 
 class BuildbotService(AsyncMultiService):
@@ -35,7 +37,8 @@ class BuildbotService(AsyncMultiService):
         location: the line of the configuration that names it; None outside a configuration.
     """
 
-    name: Any = None
+    master: ServiceMaster = set_later()
+    name: str = set_later()
     #: the arguments by name whose renderables (`util.Secret`, …) are replaced before `reconfigService`
     secrets: ClassVar[Sequence[str]] = ()
 
@@ -48,10 +51,11 @@ class BuildbotService(AsyncMultiService):
         self.__args, self.__kwargs = args, kwargs
         #: the class that its arguments were given to; a class in master.cfg is a new one with each reconfiguration
         self.__described_as = type(self)
-        if self.name is None:
+        given: object = self.name
+        if given is None:
             raise ValueError(f"{type(self).__name__}: must have a name, as an argument or a class attribute")
-        if not isinstance(self.name, str) or not self.name:
-            error(f"{type(self).__name__}: name must be a text that is not empty, not {self.name!r}")
+        if not isinstance(given, str) or not given:
+            error(f"{type(self).__name__}: name must be a text that is not empty, not {given!r}")
         self.checkConfig(*args, **kwargs)
 
     def __repr__(self) -> str:
@@ -67,7 +71,7 @@ class BuildbotService(AsyncMultiService):
         if _names_its_arguments(type(self)):
             _check_signature(self, args, kwargs)
 
-    def reconfigService(self, *args: Any, **kwargs: Any) -> Any:
+    def reconfigService(self, *args: Any, **kwargs: Any) -> object:
         """Take the arguments; called before the first start is over, and when they change. May return a Deferred."""
 
     def canReconfigWithSibling(self, sibling: BuildbotService) -> bool:
@@ -114,7 +118,7 @@ class BuildbotService(AsyncMultiService):
         values = [await self.__rendered(each) for each in args]
         return values[0] if len(values) == 1 else values
 
-    async def __rendered(self, value: Any) -> Any:
+    async def __rendered(self, value: object) -> object:
         if not holds_renderable(value):
             return value
         properties = Properties()

@@ -9,9 +9,9 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-from buildbot.data.interfaces import Master
 from buildbot.process.multiservice import AsyncMultiService
 from buildbot.process.service import BuildbotService
+from buildbot.process.servicemaster import ServiceMaster
 from buildbot.process.sharedservice import SharedService
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import deferred
@@ -33,9 +33,10 @@ class ServiceManager(AsyncMultiService):
         shared: the services that `SharedService.getService` made, by name, each with the Deferred of its start.
     """
 
+    master: ServiceMaster
     name = "services"
 
-    def __init__(self, master: Master) -> None:
+    def __init__(self, master: ServiceMaster) -> None:
         super().__init__()
         self.master = master
         self.shared: dict[str, tuple[SharedService, Deferred[None]]] = {}

@@ -20,8 +20,11 @@ class SharedServices(Protocol):
 
     shared: dict[str, tuple[SharedService, Deferred[None]]]
 
-    def addService(self, service: Any) -> Deferred[Any]:
+    def addService(self, service: Any) -> object:
         """Put a service below this one; Deferred, which fires when it has started."""
+
+    def removeService(self, service: Any) -> object:
+        """Take a service away; Deferred, which fires when it has stopped."""
 
 
 class SharedService(BuildbotService):

@@ -9,6 +9,7 @@ from twisted.logger import Logger
 
 from buildbot.config import checks
 from buildbot.config.arguments import argument
+from buildbot.process.claimed import RunningMaster
 from buildbot.process.service import DeclaredService
 from buildbot.reporters.chat import EVENTS, Room, Teller, authz
 from buildbot.reporters.delivery import OfOneMaster
@@ -25,6 +26,8 @@ def _events(value: Any) -> list[str]:
 
 class ChatBot(DeclaredService):
     """A bot in a chat. If several masters have a bot of the same name, one of them runs it."""
+
+    master: RunningMaster
 
     notify_events = argument(
         (),

@@ -175,8 +175,9 @@ class _Factory(ReconnectingClientFactory):
             "{bot}: the connection is {what} ({reason}); next try in {delay:.0f} s",
             bot=self.bot.name, what=what, reason=reason.value, delay=self.delay,
         )  # fmt: skip
-        self.clock = self.bot.master.reactor
-        self._callID = self.clock.callLater(self.delay, connector.connect)
+        reactor: Any = self.bot.master.reactor
+        self.clock = reactor
+        self._callID = reactor.callLater(self.delay, connector.connect)
 
 
 class IRC(ChatBot):

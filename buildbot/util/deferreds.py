@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, overload
 
 from twisted.internet.defer import Deferred, DeferredList, ensureDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -15,6 +15,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+@overload
+async def resolved(value: Awaitable[T]) -> T: ...
+@overload
+async def resolved(value: T) -> T: ...
 async def resolved(value: Any) -> Any:
     """``value``, awaited if it is a Deferred or a coroutine: users' functions may give either."""
     return await value if is_awaitable(value) else value

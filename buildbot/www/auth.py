@@ -27,6 +27,7 @@ from buildbot.util.addresses import network_of
 from buildbot.util.deferreds import resolved
 from buildbot.util.fairqueue import FairQueue, QueueFullError
 from buildbot.util.guessing import Guesses, TooManyGuessesError
+from buildbot.util.later import set_later
 from buildbot.util.passwords import check_passwd
 from buildbot.www import htpasswd
 from buildbot.www.http.messages import Request, Response
@@ -75,7 +76,7 @@ class UserInfoProviderBase:
 
     name = "noinfo"
     #: the master, before it is asked
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
 
     def getUserInfo(self, username: str) -> Any:
         """A dictionary with ``email``, ``full_name``, ``groups`` or other attributes; may be a coroutine."""
@@ -105,7 +106,7 @@ class AuthBase(Declared):
             self.userInfoProvider = UserInfoProviderBase()
 
     #: the master, once the web server has been made
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
 
     def reconfigAuth(self, master: Master, new_config: object) -> None:
         """Take the master and its configuration; called when the web server is made, and at each reconfiguration."""

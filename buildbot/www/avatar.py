@@ -20,6 +20,7 @@ from buildbot.config.errors import error
 from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import resolved
 from buildbot.util.httpclient import HttpError, UnexpectedAnswerError
+from buildbot.util.later import set_later
 from buildbot.www.http.messages import Request, Response
 from buildbot.www.rendering import rendered
 from buildbot.www.resource import Redirect
@@ -47,7 +48,7 @@ class AvatarBase(Declared):
     #: its name for pages
     name = "noavatar"
     #: the master, before it is asked
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
 
     def getConfigDict(self) -> dict[str, Any]:
         """The description for pages: ``name``."""

@@ -47,12 +47,17 @@ class _Master(Running):
         self.metrics = Metrics()
 
 
+def _services(master: Any) -> ServiceManager:
+    """The services of a master that has only what they ask for."""
+    return ServiceManager(master)
+
+
 class Managed:
     """A master with a user manager."""
 
     def __init__(self, master: Any) -> None:
         self.master = _Master(master)
-        self.services = ServiceManager(self.master)
+        self.services = _services(self.master)
 
     @property
     def port(self) -> int:
@@ -150,6 +155,7 @@ async def test_login(master: Any) -> None:
         answer = await farm.ask("add", None, None, [], [{"git": "x"}], user=b"you", password=b"WORD")
         assert answer == "added x (uid 1)"
         (manager,) = farm.services
+        assert isinstance(manager, util.CommandlineUserManager)
     with pytest.raises(pb.Error, match="does not manage users any more"):
         await manager.obey("get", None, None, ["x"], [])
 

@@ -29,6 +29,7 @@ from twisted.python.failure import Failure
 
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import (
+    ConfiguredLatentWorker,
     ConfiguredWorker,
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
@@ -104,7 +105,7 @@ class LatentManagedWorker(ManagedWorker):
         self.state = State.ASLEEP
         self._awaited = True  # a sleeping worker is not missing
         #: the configured worker that started the instance, and must stop it; the configuration may have changed since
-        self._owner: Any = config
+        self._owner = _on_demand(config)
         self._outdated = False
         #: builds that wait for the instance, and the build that it is started for
         self._waiting: dict[BuildLike, Deferred[None]] = {}
@@ -230,7 +231,7 @@ class LatentManagedWorker(ManagedWorker):
 
     async def _start(self, build: BuildLike) -> None:
         """Start the instance for a build, and for the builds that wait with it."""
-        self._owner, self._first, self._outdated = self.config, build, False
+        self._owner, self._first, self._outdated = _on_demand(self.config), build, False
         self._agent = Deferred()
         self._to(State.STARTING)
         _log.info("worker {name}: its instance is started for {build}", name=self.name, build=build)
@@ -437,7 +438,7 @@ class LatentManagedWorker(ManagedWorker):
         await super().configure(config, directories)
         if not self._looked_for_instance:
             self._looked_for_instance = True
-            self._owner = config
+            self._owner = _on_demand(config)
             row: WorkerDict | None = await self._master.data.get({}, ("workers", self.workerid))
             self.paused = bool(row and row["paused"])
             self.show_condition()
@@ -496,6 +497,13 @@ class LatentManagedWorker(ManagedWorker):
     def _give_up_work(self) -> None:
         if self._work is not None:
             self._work.cancel()
+
+
+def _on_demand(config: ConfiguredWorker) -> ConfiguredLatentWorker:
+    """A configured worker as one on demand; TypeError if it is none."""
+    if not isinstance(config, ConfiguredLatentWorker):
+        raise TypeError(f"worker {config.name!r} is no worker on demand")
+    return config
 
 
 def _message_of(problem: BaseException) -> str:

@@ -16,6 +16,7 @@ from buildbot.config.errors import error
 from buildbot.data.control import ACTIONS
 from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.later import set_later
 from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Data, Target, targets
 from buildbot.www.authz.endpointmatchers import (
@@ -104,7 +105,7 @@ class Authz(Declared):
     )
 
     #: the master; known once the web server has been made
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
     __anonymous_control = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

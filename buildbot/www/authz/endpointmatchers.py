@@ -9,6 +9,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import deferred, resolved
+from buildbot.util.later import set_later
 from buildbot.www.authz import named
 from buildbot.www.authz.access import AccessRequest, Target, targets
 
@@ -91,7 +92,7 @@ class EndpointMatcherBase(Declared):
     project: str | None = None
     #: the rules that it belongs to and their master, before it is asked
     authz: Any = None
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
 
     def setAuthz(self, authz: Any) -> None:
         """Take the rules that it belongs to, and their master."""

@@ -9,6 +9,7 @@ from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
 from buildbot.config.errors import error
 from buildbot.data.interfaces import Master
+from buildbot.util.later import set_later
 from buildbot.www.sessions import owner_of
 
 
@@ -17,7 +18,7 @@ class RolesFromBase:
 
     #: the rules that it belongs to and their master, before it is asked
     authz: Any = None
-    master: Master = None  # type: ignore[assignment]  # is set before its first use
+    master: Master = set_later()
 
     def setAuthz(self, authz: Any) -> None:
         """Take the rules that it belongs to, and their master."""

@@ -49,9 +49,10 @@ class _Secrets:
 def machine(start: Any, stop: Any = None) -> GenericLatentMachine:
     """A machine in a master with secrets."""
     made = GenericLatentMachine("box", start, stop or LocalWakeAction(["true"]))
-    made.master = Recording()
-    made.master.reactor = reactor
-    made.master.namedServices = {"secrets": _Secrets()}
+    master: Any = Recording()
+    master.reactor = reactor
+    master.namedServices = {"secrets": _Secrets()}
+    made.master = master
     return made
 
 
@@ -166,7 +167,8 @@ async def test_http() -> None:
     """A request is sent to a web server; a status of 400 or more is a failure."""
     server = Server()  # type: ignore[no-untyped-call]
     made = machine(LocalWakeAction(["true"]))
-    made.master.httpservice = HttpClient(reactor, RequestTraversalAgent(server))  # type: ignore[no-untyped-call]
+    master: Any = made.master
+    master.httpservice = HttpClient(reactor, RequestTraversalAgent(server))  # type: ignore[no-untyped-call]
     action = HttpAction(
         "http://power/on",
         "POST",
@@ -204,7 +206,8 @@ async def test_redirects(method: str, follow: bool | None, asked: list[str]) -> 
 
     server = httpserver.Server(answer)
     made = machine(LocalWakeAction(["true"]))
-    async with httpserver.serving(Site(server)) as (made.master.httpservice, url):
+    master: Any = made.master
+    async with httpserver.serving(Site(server)) as (master.httpservice, url):
         assert await ensureDeferred(HttpAction(f"{url}/", method, allow_redirects=follow).perform(made)) is True
     assert [f"{each['method']} {each['uri']}" for each in server.asked] == asked
 
@@ -212,7 +215,8 @@ async def test_redirects(method: str, follow: bool | None, asked: list[str]) -> 
 async def test_http_by_a_proxy() -> None:
     """A request uses the proxy of its scheme."""
     made = machine(LocalWakeAction(["true"]))
-    made.master.httpservice = HttpClient(reactor)
+    master: Any = made.master
+    master.httpservice = HttpClient(reactor)
     async with proxy() as (heads, address):
         await HttpAction("http://power.example/on", "GET", proxies={"http": f"http://{address}"}).perform(made)
     assert heads[0].startswith("GET http://power.example/on HTTP/1.1")
@@ -261,8 +265,8 @@ async def test_class_of_ones_own() -> None:
             return succeed(self.host == "here")
 
     made = Virtual("box", host="here", build_wait_timeout=5)
-    made.master = Recording()
-    manager = MachineManager(made.master)
+    master: Any = Recording()
+    manager = MachineManager(master)
     await manager.configure([made])
     assert (made.name, made.build_wait_timeout, made.missing_timeout) == ("box", 5, 1200)
     assert await resolved(made.start_machine()) is True

@@ -398,7 +398,7 @@ async def test_a_request_that_another_master_took(farm: Farm, monkeypatch: pytes
         (lambda: LOCK.access("counting", 2), "count 2 is more than its maxCount 1"),
         (lambda: LOCK.access("counting", -1), "count must be a whole number from 0 on"),
         (lambda: LOCK.access("exclusive", 2), "an exclusive access has the count 1, not 2"),
-        (lambda: LockAccess("database", "counting"), "lock must be a util.MasterLock or util.WorkerLock"),
+        (lambda: LockAccess("database", "counting"), "lock must be a util.MasterLock or util.WorkerLock"),  # type: ignore[arg-type]
         (lambda: MasterLock("m", maxCount="2"), "MasterLock 'm': maxCount must be"),  # type: ignore[arg-type]
         (lambda: MasterLock(3), "MasterLock: name must be a text"),  # type: ignore[arg-type]
         (lambda: WorkerLock("m", maxCountForWorker={"w": "x"}), "maxCountForWorker must be"),  # type: ignore[dict-item]
