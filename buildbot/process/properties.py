@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -64,7 +64,7 @@ class Properties:
 
     def __init__(self, **values: object) -> None:
         self.build: RenderingBuild | None = None
-        self.master: Any = None
+        self.master: object = None
         self.redactor = Redactor()
         self._values: dict[str, tuple[object, str]] = {}
         self._runtime: set[str] = set()
@@ -72,7 +72,7 @@ class Properties:
             self.setProperty(name, value, "TEST")
 
     @classmethod
-    def fromDict(cls, values: Mapping[str, Sequence[Any]]) -> Properties:
+    def fromDict(cls, values: Mapping[str, tuple[object, str]]) -> Properties:
         """Properties from ``{name: (value, source)}``."""
         made = cls()
         for name, (value, source) in values.items():

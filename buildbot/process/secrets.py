@@ -5,8 +5,9 @@ The master's service ``secrets`` knows the providers, see `buildbot.secrets.mana
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Protocol
 
 from buildbot.util.deferreds import resolved
 
@@ -23,10 +24,24 @@ class SecretDetails:
 
     source: str
     key: str
-    value: Any = field(repr=False)
+    value: object = field(repr=False)
 
 
-async def secret(properties: Any, name: str) -> Any:
+class SecretsLike(Protocol):
+    """The master's service ``secrets``."""
+
+    def get(self, secret: str) -> Awaitable[SecretDetails] | SecretDetails:
+        """A secret."""
+
+
+class SecretUser(Protocol):
+    """The properties that a secret is rendered with."""
+
+    def useSecret(self, secret_value: object, placeholder: str) -> None:
+        """Hide a secret from now on."""
+
+
+async def secret(properties: SecretUser, name: str) -> object:
     """The value of a secret, which `properties` hide from now on.
 
     Args:
@@ -37,10 +52,10 @@ async def secret(properties: Any, name: str) -> Any:
         KeyError: no provider has it.
     """
     master = getattr(properties, "master", None)
-    services = getattr(master, "namedServices", None)
+    services: Mapping[str, SecretsLike] | None = getattr(master, "namedServices", None)
     manager = None if services is None else services.get("secrets")
     if manager is None:
         raise KeyError(f"secret key {name} is not found in any provider: c['secretsProviders'] names none")
-    found: SecretDetails = await resolved(manager.get(name))
+    found = await resolved(manager.get(name))
     properties.useSecret(found.value, name)
     return found.value

@@ -7,7 +7,7 @@ know too and may override.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred, FirstError
@@ -28,6 +28,9 @@ from buildbot.process.workers.managed import ManagedWorker
 from buildbot.resources.buildrequests import BuildRequestDict
 
 T = TypeVar("T")
+
+#: what a step says of itself, at once or later: texts by ``step`` and ``build``
+Summary = Mapping[str, str] | Awaitable[Mapping[str, str]]
 
 
 class BuildStepFailed(Exception):
@@ -66,7 +69,7 @@ class StepBuild(Protocol):
     builderid: int
     buildid: int
     properties: Properties
-    workdir: Any
+    workdir: object
     env: Mapping[str, Any]
     worker: ManagedWorker
     connection: Connection
@@ -117,7 +120,7 @@ class StepBuild(Protocol):
 
     def gather_properties(self, batch: UpdateBatch) -> None: ...
 
-    async def default_workdir(self) -> Any: ...
+    async def default_workdir(self) -> object: ...
 
     def write_failed(self, failure: Failure) -> None: ...
 
@@ -125,20 +128,20 @@ class StepBuild(Protocol):
 class RunningStep(Protocol):
     """The step for its parts; for the attributes see `buildbot.process.step.BuildStep`."""
 
-    name: Any
-    descriptionDone: Any
-    doStepIf: Any
-    hideStepIf: Any
-    alwaysRun: Any
-    haltOnFailure: Any
-    flunkOnFailure: Any
-    flunkOnWarnings: Any
-    warnOnFailure: Any
-    warnOnWarnings: Any
-    updateBuildSummaryPolicy: Any
-    logEncoding: Any
-    locks: Any
-    workdir: Any
+    name: str
+    descriptionDone: object
+    doStepIf: object
+    hideStepIf: object
+    alwaysRun: object
+    haltOnFailure: object
+    flunkOnFailure: object
+    flunkOnWarnings: object
+    warnOnFailure: object
+    warnOnWarnings: object
+    updateBuildSummaryPolicy: Collection[int] | bool | None
+    logEncoding: str | Callable[..., Any] | None
+    locks: object
+    workdir: object
     build: StepBuild
     master: Master
     worker: ManagedWorker
@@ -163,18 +166,18 @@ class RunningStep(Protocol):
 
     def set_rendered(self, name: str, value: object) -> None: ...
 
-    async def default_workdir(self) -> Any: ...
+    async def default_workdir(self) -> object: ...
 
-    def addTestResultSets(self) -> Any: ...
+    def addTestResultSets(self) -> object: ...
 
-    def run(self) -> Any: ...
+    def run(self) -> object: ...
 
-    def interrupt(self, reason: str | Failure) -> Any: ...
+    def interrupt(self, reason: str | Failure) -> object: ...
 
-    def getCurrentSummary(self) -> Any: ...
+    def getCurrentSummary(self) -> Summary: ...
 
-    def getResultSummary(self) -> Any: ...
+    def getResultSummary(self) -> Summary: ...
 
     async def getBuildResultSummary(self) -> dict[str, str]: ...
 
-    def addLog(self, name: str) -> Any: ...
+    def addLog(self, name: str) -> Awaitable[Log]: ...

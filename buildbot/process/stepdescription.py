@@ -53,11 +53,11 @@ class StepDescription(Declared):
     """
 
     name = argument("generic", checks.text, renderable=True, doc="shown in pages; a repeated name gets a number")
-    description = argument(None, rendered=True, doc="its text while it runs; a text or a list of words")
-    descriptionDone = argument(None, rendered=True, doc="its text at its end; None: `description`")
-    descriptionSuffix = argument(None, rendered=True, doc="put behind either")
-    doStepIf = argument(True, renderable=True, doc="whether to run it: True, False, or `f(step)`")
-    hideStepIf = argument(
+    description: object = argument(None, rendered=True, doc="its text while it runs; a text or a list of words")
+    descriptionDone: object = argument(None, rendered=True, doc="its text at its end; None: `description`")
+    descriptionSuffix: object = argument(None, rendered=True, doc="put behind either")
+    doStepIf: object = argument(True, renderable=True, doc="whether to run it: True, False, or `f(step)`")
+    hideStepIf: object = argument(
         False, renderable=True, doc="whether pages hide it: True, False, or `f(results, step)`; asked at the end"
     )
     haltOnFailure = argument(
@@ -82,7 +82,7 @@ class StepDescription(Declared):
     )
     progressMetrics: Collection[str] = argument((), checks.list_of(checks.text), doc="the names for `setProgress`")
     useProgress = argument(True, checks.flag, doc="whether its time can be predicted from earlier builds")
-    locks = argument(
+    locks: object = argument(
         (), lock_list, renderable=True, doc="the locks that it holds while it runs: a list of `lock.access(…)`"
     )
     workdir = argument(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from buildbot.config.arguments import rendered_names
 from buildbot.db.exceptions import NotClaimedError
 from buildbot.interfaces import holds_renderable, is_plain, is_renderable
@@ -22,7 +20,7 @@ async def asked(step: RunningStep, condition: object, *args: object) -> bool:
     return bool(await _rendered(step, condition))
 
 
-async def _rendered(step: RunningStep, value: object) -> Any:
+async def _rendered(step: RunningStep, value: object) -> object:
     """``value`` rendered; most values are plain, and cost nothing."""
     return value if is_plain(value) else await step.render(value)
 
@@ -43,7 +41,7 @@ async def render_flags(step: RunningStep) -> None:
     """Render each flag to True or False; a flag that cannot be rendered gets the default of all steps."""
     problem: Exception | None = None
     for flag in step.flags:
-        given = getattr(step, flag)
+        given: object = getattr(step, flag)
         try:
             setattr(step, flag, bool(await _rendered(step, given)))
         except NotClaimedError:

@@ -129,7 +129,7 @@ class Watched(Generic[T]):
         """There is a look now; the next one is due when it has run twice as long."""
         self._due = now + max(now - self._begun, LOOK_S)
 
-    def end(self, result: Any) -> None:
+    def end(self, result: T | Failure) -> None:
         """It has ended with this result, or is to be taken so; only the first one counts."""
         if not self.ended.called:
             self._look.discard(self)
@@ -146,18 +146,18 @@ class Watched(Generic[T]):
         self._reactor.callFromThread(_end_lost, ref(self))  # this may be garbage itself, and has to stay that
 
 
-async def called(method: Any) -> Any:
+async def called(method: Callable[[], object]) -> object:
     """The result of a method that may be a coroutine, give a Deferred, or be made by ``inlineCallbacks``."""
     function: Any = getattr(method, "__func__", None)
     if getattr(function, "__code__", None) is not _INLINE:
         return await resolved(method())
-    work = function.__wrapped__(method.__self__)
+    work: object = function.__wrapped__(getattr(method, "__self__", None))
     return await _unwound(work) if isinstance(work, GeneratorType) else await resolved(method())
 
 
-async def _unwound(work: Generator[Any, Any, Any]) -> Any:
+async def _unwound(work: Generator[object, object, object]) -> object:
     """Run a generator as ``inlineCallbacks`` does, in the coroutine that awaits this."""
-    value: Any = None
+    value: object = None
     problem: BaseException | None = None
     try:
         while True:
@@ -216,7 +216,7 @@ def _watching(
     work: Coroutine[Deferred[Any], Any, T], name: str, lost: Callable[[], None]
 ) -> Generator[Deferred[Any], Any, T]:
     """Run a coroutine piece by piece, from one wait to the next, and time each piece."""
-    value: Any = None
+    value: object = None
     problem: BaseException | None = None
     while True:
         begun = _now()

@@ -80,14 +80,14 @@ class QuickBanana:
     """For subclasses of `twisted.spread.banana.Banana`, before it: replaces ``dataReceived`` and ``sendEncoded``."""
 
     buffer: bytes
-    listStack: list[tuple[int, list[Any]]]
+    listStack: list[tuple[int, list[object]]]
     prefixLimit: int
     currentDialect: bytes | None
     incomingVocabulary: dict[int, bytes]
-    callExpressionReceived: Any
+    callExpressionReceived: Callable[[object], None]
     transport: IStream
 
-    def sendEncoded(self, obj: Any) -> None:
+    def sendEncoded(self, obj: object) -> None:
         """Send a message."""
         tokens: list[bytes] = []
         try:
@@ -104,7 +104,7 @@ class QuickBanana:
         data = self.buffer + chunk if self.buffer else chunk
         stack = self.listStack
         end, token = len(data), 0
-        item: Any
+        item: object
         try:
             while token < end:
                 number, shift, at = 0, 0, token

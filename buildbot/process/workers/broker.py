@@ -32,7 +32,7 @@ class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
         self.has_come(self.factory.strangers)
         super().connectionMade()
 
-    def connectionLost(self, reason: Any) -> None:
+    def connectionLost(self, reason: object) -> None:
         """The client has disconnected."""
         self.has_gone()
         super().connectionLost(reason)
@@ -50,7 +50,7 @@ class Broker(Guest, QuickBanana, QuickJelly, _Broker):  # type: ignore[misc]
         if not self.is_known and len(self.listStack) > MAX_STRANGER_DEPTH:
             self.drop("it sends lists in lists in lists")
 
-    def callExpressionReceived(self, obj: Any) -> None:
+    def callExpressionReceived(self, obj: object) -> None:
         """A whole message."""
         if not self.is_known and _depth(obj) > MAX_STRANGER_DEPTH:
             self.drop("it sends lists in lists in lists")
@@ -69,7 +69,7 @@ class Factory(_Factory):  # type: ignore[misc]
     protocol = Broker
     noisy = False
 
-    def __init__(self, root: Any, strangers: Strangers) -> None:
+    def __init__(self, root: object, strangers: Strangers) -> None:
         super().__init__(root)
         self.strangers = strangers
 
@@ -78,7 +78,7 @@ class Factory(_Factory):  # type: ignore[misc]
         return super().buildProtocol(addr) if self.strangers.have_room(addr) else None
 
 
-def _depth(obj: Any) -> int:
+def _depth(obj: object) -> int:
     """How deep lists are nested in a message; it stops counting beyond the limit."""
     depth, level = 0, [obj]
     while level and depth <= MAX_STRANGER_DEPTH:

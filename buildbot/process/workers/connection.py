@@ -83,7 +83,7 @@ class Connection(ABC):
         self._ids = count(1)
         self._on_lost: list[Callable[[str], object]] = []
 
-    def keep_info(self, told: Any) -> None:
+    def keep_info(self, told: object) -> None:
         """Keep the worker's information; its environment separately, if it is a dictionary and not too long.
 
         Raises:
@@ -209,7 +209,7 @@ class Connection(ABC):
         """Drop the connection now."""
 
 
-def _kept_environ(environ: Any) -> dict[str, str]:
+def _kept_environ(environ: object) -> dict[str, str]:
     left = MAX_ENVIRON_CHARS
     kept = {}
     for name, value in environ.items() if isinstance(environ, Mapping) else ():

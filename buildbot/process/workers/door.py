@@ -8,8 +8,6 @@ idle connections cannot keep workers out. A stranger has `LOGIN_S` to log in, an
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -177,6 +175,6 @@ class Strangers:
             )
 
 
-def address_of(peer: Any) -> str:
+def address_of(peer: object) -> str:
     """The host of a connection, for its limits; of an address without host, the whole address."""
     return str(getattr(peer, "host", None) or peer)

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker, is_renderable
+from buildbot.mq.subscription import Subscription
 from buildbot.process.machines import MachineManager, ManagedMachine
 from buildbot.process.properties import Properties
 from buildbot.process.rendering import rendered
@@ -68,7 +69,7 @@ class WorkerManager:
         self._ports: dict[str, tuple[str, IListeningPort]] = {}
         self._strangers = Strangers(master.reactor)
         self._login = Login(master.reactor, self._password, self._attach, self._ask_graceful, self.clients)
-        self._subscriptions: list[Any] = []
+        self._subscriptions: list[Subscription] = []
 
     @property
     def address(self) -> IAddress | None:
@@ -216,9 +217,9 @@ class WorkerManager:
         worker = self.workers.get(name)
         if worker is None:
             return None
-        password: Any = worker.config.password
+        password: object = worker.config.password
         if is_renderable(password):
-            props: Any = Properties()
+            props = Properties()
             props.master = self._master  # it gives the values of secrets
             try:
                 password = await rendered(password, props)

@@ -18,11 +18,12 @@ import msgpack
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
+from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.process.workers.door import Strangers
 from buildbot.process.workers.login import Login
 from buildbot.process.workers.spelling import Place, Spelled, spelled
-from buildbot.process.workers.websocket import AgentLink, LinkFactory
+from buildbot.process.workers.transfers import Reader, Writer
+from buildbot.process.workers.websocket import AgentLink, LinkFactory, MessageConnection
 from buildbot.util.background import in_background
 from buildbot.util.deferreds import resolved
 
@@ -56,7 +57,7 @@ def make_factory(login: Login, strangers: Strangers) -> LinkFactory:
     return LinkFactory(login, strangers, MessagePackConnection)
 
 
-class MessagePackConnection(Connection):
+class MessagePackConnection(MessageConnection):
     """An agent over MessagePack.
 
     Args:
@@ -67,7 +68,7 @@ class MessagePackConnection(Connection):
         super().__init__(str(link.transport.getPeer()))
         self._link = link
         self._numbers = count()
-        self._asked: dict[int, Deferred[Any]] = {}
+        self._asked: dict[int, Deferred[object]] = {}
         self._answering = 0
         self._running: dict[str, Spelled] = {}
         self._place = Place("")
@@ -75,15 +76,15 @@ class MessagePackConnection(Connection):
         self._cleaned = False
         #: whether it is being shut down: then its commands fail because of that
         self._ending = False
-        self._requests: dict[str, Callable[[dict[str, Any]], Any]] = {
+        self._requests: dict[str, Callable[[dict[str, Any]], object]] = {
             "update": self._on_update,
             "complete": self._on_complete,
-            "update_upload_file_write": lambda m: self._end_of(m).write(m.get("args")),
+            "update_upload_file_write": lambda m: self._writer_of(m).write(m.get("args")),
             "update_upload_file_close": lambda m: self._end_of(m).close(),
-            "update_upload_file_utime": lambda m: self._end_of(m).utime((m["access_time"], m["modified_time"])),
-            "update_upload_directory_write": lambda m: self._end_of(m).write(m.get("args")),
-            "update_upload_directory_unpack": lambda m: self._end_of(m).unpack(),
-            "update_read_file": lambda m: self._end_of(m).read(m["length"]),
+            "update_upload_file_utime": lambda m: self._writer_of(m).utime((m["access_time"], m["modified_time"])),
+            "update_upload_directory_write": lambda m: self._writer_of(m).write(m.get("args")),
+            "update_upload_directory_unpack": lambda m: self._writer_of(m).unpack(),
+            "update_read_file": lambda m: self._reader_of(m).read(m["length"]),
             "update_read_file_close": lambda m: self._end_of(m).close(),
         }
 
@@ -152,7 +153,7 @@ class MessagePackConnection(Connection):
 
     # requests to the agent
 
-    async def _ask(self, op: str, **keys: Any) -> Any:
+    async def _ask(self, op: str, **keys: object) -> object:
         """Send a request; gives its answer."""
         if self.lost:
             raise WorkerLostError("the connection to the worker was lost")
@@ -162,10 +163,10 @@ class MessagePackConnection(Connection):
         except (TypeError, ValueError, OverflowError, UnicodeEncodeError) as problem:
             raise RemoteError(f"{op} cannot be sent: {problem}") from None
 
-        def forget(_: Deferred[Any]) -> None:
+        def forget(_: Deferred[object]) -> None:
             self._asked.pop(number, None)
 
-        answer: Deferred[Any] = Deferred(forget)
+        answer: Deferred[object] = Deferred(forget)
         self._asked[number] = answer
         self._link.send(message)
         return await answer
@@ -260,12 +261,24 @@ class MessagePackConnection(Connection):
             text = f"the master's answer cannot be sent: {problem}"
             self._link.send(msgpack.packb({**answer, "is_exception": True, "result": text}))
 
-    def _end_of(self, said: dict[str, Any]) -> Any:
+    def _end_of(self, said: dict[str, Any]) -> Writer | Reader:
         """The master's end of the transfer that a message is about."""
         command = self._running.get(_id(said))
         if command is None or command.transfer is None:
             raise RemoteError("no transfer of this id is running")
         return command.transfer
+
+    def _writer_of(self, said: dict[str, Any]) -> Writer:
+        end = self._end_of(said)
+        if not isinstance(end, Writer):
+            raise RemoteError("the transfer of this id takes nothing")
+        return end
+
+    def _reader_of(self, said: dict[str, Any]) -> Reader:
+        end = self._end_of(said)
+        if not isinstance(end, Reader):
+            raise RemoteError("the transfer of this id gives nothing")
+        return end
 
     def _on_update(self, said: dict[str, Any]) -> None:
         command_id, pairs = _id(said), said.get("args")

@@ -114,7 +114,7 @@ class _Command(pb.Referenceable):
     def __init__(self, connection: PBConnection, command_id: str) -> None:
         self._connection, self._id = connection, command_id
 
-    def remote_update(self, updates: Sequence[tuple[dict[str, Any], int]]) -> None:
+    def remote_update(self, updates: Sequence[tuple[dict[str, object], int]]) -> None:
         """Updates, as ``[[{key: value}, 0], …]``."""
         try:
             pairs = [pair for update, _ in updates for pair in update.items()]
@@ -188,13 +188,14 @@ class PBConnection(Connection):
     """
 
     def __init__(self, mind: pb.RemoteReference) -> None:
-        super().__init__(str(mind.broker.transport.getPeer()))
-        self._mind = mind
+        broker: Broker = mind.broker
+        super().__init__(str(broker.transport.getPeer()))
+        self._mind, self._broker = mind, broker
         #: the ids of the agent's objects, by builder: an object here for each would be most of what a worker takes
         self._builders: dict[str, int] = {}
-        mind.broker.transport.setTcpKeepAlive(True)
+        broker.transport.setTcpKeepAlive(True)
         mind.notifyOnDisconnect(lambda _: self.closed("the connection to the worker was lost"))
-        if mind.broker.disconnected:  # there would be no notification
+        if broker.disconnected:  # there would be no notification
             self.closed("the connection to the worker was lost")
 
     async def get_info(self) -> dict[str, Any]:
@@ -214,11 +215,11 @@ class PBConnection(Connection):
         for name in self._builders.keys() & told.keys():
             told[name].doRefCount = 0  # the agent keeps its object though this one goes
         for luid in older.values():
-            self._mind.broker.sendDecRef(luid)
+            self._broker.sendDecRef(luid)
 
     def _builder(self, name: str) -> pb.RemoteReference:
         """The agent's object of a builder."""
-        return pb.RemoteReference(None, self._mind.broker, self._builders[name], 0)
+        return pb.RemoteReference(None, self._broker, self._builders[name], 0)
 
     async def say(self, text: str) -> None:
         await self._call(self._mind, "print", text)
@@ -240,16 +241,16 @@ class PBConnection(Connection):
         await self._call(self._mind, "shutdown")
 
     def read(self, on: bool) -> None:
-        transport = self._mind.broker.transport
+        transport = self._broker.transport
         if on:
             transport.resumeProducing()
         else:
             transport.pauseProducing()
 
     def close(self) -> None:
-        self._mind.broker.transport.abortConnection()
+        self._broker.transport.abortConnection()
 
-    async def _call(self, target: pb.RemoteReference, method: str, *args: Any) -> Any:
+    async def _call(self, target: pb.RemoteReference, method: str, *args: object) -> object:
         """Call a method of the agent, with the errors of `connection`."""
         try:
             return await target.callRemote(method, *args)

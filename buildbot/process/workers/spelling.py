@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from buildbot.process.workers.connection import RemoteError
+from buildbot.process.workers.transfers import Reader, Writer
 
 #: runs a command, its arguments, with the bytes that its stdin is the Base64 of
 _WITH_BYTES = 'if command -v base64 >/dev/null 2>&1; then base64 -d; else openssl base64 -d; fi | "$@"'
@@ -69,7 +70,7 @@ class Spelled:
 
     name: str
     args: dict[str, Any]
-    transfer: Any = None
+    transfer: Writer | Reader | None = None
     hidden: dict[str, str] = field(default_factory=dict)
 
     def shown(self, text: str) -> str:
@@ -119,7 +120,7 @@ def _encode_stdin(args: dict[str, Any], place: Place) -> None:
     args["initial_stdin"] = base64.encodebytes(args["initial_stdin"]).decode("ascii")
 
 
-def _argument(item: Any, hidden: dict[str, str]) -> Any:
+def _argument(item: object, hidden: dict[str, str]) -> object:
     """The real argument; ``("obfuscated", real, shown)`` is hidden by the master, since agents show the argument."""
     if isinstance(item, tuple) and len(item) == 3 and item[0] == "obfuscated":
         if item[1]:

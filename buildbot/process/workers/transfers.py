@@ -12,15 +12,18 @@ The agent is not trusted: it may send more than expected, in any order, after th
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from math import isfinite
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 from twisted.logger import Logger
 
 from buildbot.util.deferreds import deferred, resolved
 
 _log = Logger()
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 #: bytes of one block: what an agent takes over PB in one piece
 MAX_BLOCK_BYTES = 640 * 1024
@@ -56,12 +59,12 @@ class Endpoint:
         """The command has ended: further messages are ignored."""
         self._over = True
 
-    async def _guarded(self, work: Callable[..., Any], *args: Any) -> Any:
+    async def _guarded(self, work: Callable[P, Awaitable[T] | T], *args: P.args, **kwargs: P.kwargs) -> T | None:
         """The result of ``work``, unless the transfer is over; its error becomes the problem."""
         if self._over:
             return None
         try:
-            return await resolved(work(*args))
+            return await resolved(work(*args, **kwargs))
         except Exception as problem:
             if not isinstance(problem, (OSError, ValueError)):
                 _log.failure("a file transfer failed")
@@ -87,7 +90,7 @@ class Writer(Endpoint, ABC):
         """The agent sends the next block."""
         await self._guarded(self.__take, data)
 
-    def __take(self, data: object) -> Any:
+    def __take(self, data: object) -> object:
         if not isinstance(data, bytes):
             raise ValueError(f"the worker sent {type(data).__name__} as a part of the file, not bytes")
         if self.ended:
@@ -125,7 +128,7 @@ class Writer(Endpoint, ABC):
         self.times = times[0], times[1]
 
     @abstractmethod
-    def _take(self, data: bytes) -> Any:
+    def _take(self, data: bytes) -> object:
         """Keep a block; its error becomes the problem."""
 
 
@@ -135,10 +138,10 @@ class Reader(Endpoint, ABC):
     @deferred
     async def read(self, size: object) -> bytes:
         """The next block, of at most ``size`` bytes; empty at the end."""
-        data: bytes | None = await self._guarded(self.__give, size)
+        data = await self._guarded(self.__give, size)
         return data or b""
 
-    def __give(self, size: object) -> Any:
+    def __give(self, size: object) -> Awaitable[bytes] | bytes:
         if type(size) is not int or size <= 0:
             raise ValueError(f"the worker asked for {size!r:.100} bytes")
         return self._give(min(size, MAX_BLOCK_BYTES))
@@ -149,7 +152,7 @@ class Reader(Endpoint, ABC):
         self.ended = True
 
     @abstractmethod
-    def _give(self, size: int) -> Any:
+    def _give(self, size: int) -> Awaitable[bytes] | bytes:
         """The next block; its error becomes the problem."""
 
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
 
 from twisted.internet.interfaces import IAddress, IPushProducer, ITCPTransport
 from twisted.internet.protocol import Factory as TwistedFactory
@@ -39,13 +39,19 @@ from buildbot.process.workers.door import Guest, Strangers
 from buildbot.process.workers.login import Login, LoginRefusedError
 from buildbot.util.background import in_background
 from buildbot.util.tcp import Promptness
+from buildbot.util.transport import IStream
 from buildbot.util.websocket import FrameLimit
 
 #: the longest message: a block of an upload, or the output of some seconds with its longest line
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
-_TwistedProtocol: Any = TwistedProtocol
-_TwistedFactory: Any = TwistedFactory
+
+class MessageConnection(Connection, ABC):
+    """A connection whose messages come whole."""
+
+    @abstractmethod
+    def received(self, message: bytes) -> None:
+        """A whole message."""
 
 
 class CredentialsError(Exception):
@@ -53,11 +59,11 @@ class CredentialsError(Exception):
 
 
 #: connect(link): the connection over a link whose handshake is answered
-Connect = Callable[["AgentLink"], Any]
+Connect = Callable[["AgentLink"], "MessageConnection"]
 
 
 @implementer(IPushProducer)
-class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
+class AgentLink(Guest, TwistedProtocol):
     """One connection.
 
     Args:
@@ -66,12 +72,14 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
         connect: makes the `Connection`.
     """
 
+    transport: IStream
+
     def __init__(self, login: Login, strangers: Strangers, connect: Connect) -> None:
         self._login = login
         self._all_strangers = strangers
         self._connect = connect
         self._frames = WSConnection(ConnectionType.SERVER)
-        self._connection: Any = None
+        self._connection: MessageConnection | None = None
         #: whether a handshake waits for its answer; whether nothing more is read
         self._answering = self._ending = False
         #: the part so far of a message in several frames
@@ -123,6 +131,7 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
                 self.end(CloseReason.MESSAGE_TOO_BIG, "the message is too long")
             elif event.message_finished:
                 message, self._message = bytes(self._message), bytearray()
+                assert self._connection is not None, "there are no messages before the handshake is answered"
                 self._connection.received(message)
         elif isinstance(event, TextMessage):
             self.end(CloseReason.UNSUPPORTED_DATA, "messages are MessagePack, not text")
@@ -147,8 +156,7 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
         self._answering = False
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpKeepAlive(True)
-        connection: Connection = self._connect(self)
-        self._connection = connection
+        connection = self._connection = self._connect(self)
         try:
             await self._login.enter(self, name, connection)
         except LoginRefusedError as refused:
@@ -213,7 +221,7 @@ class AgentLink(Guest, _TwistedProtocol):  # type: ignore[misc]
             self.transport.pauseProducing()
 
 
-class LinkFactory(_TwistedFactory):  # type: ignore[misc]
+class LinkFactory(TwistedFactory):
     """The factory of links; see `AgentLink` for the arguments."""
 
     noisy = False

@@ -8,9 +8,11 @@ import pytest
 
 from buildbot.process.workers.connection import RemoteError
 from buildbot.process.workers.spelling import Place, spelled
+from buildbot.process.workers.transfers import MemoryReader, MemoryWriter
 
 POSIX = Place("/w", "b", "posix", "/home/w")
 NT = Place("C:\\w", "b", "nt", "C:\\Users\\w")
+READER, WRITER = MemoryReader(b""), MemoryWriter(1)
 
 
 @pytest.mark.parametrize(
@@ -30,9 +32,9 @@ NT = Place("C:\\w", "b", "nt", "C:\\Users\\w")
         (POSIX, "rmfile", {"path": "~f"}, {"path": "/w/b/~f"}),
         (NT, "rmfile", {"path": "~\\f"}, {"path": "C:\\Users\\w\\f"}),
         (Place("/w"), "rmfile", {"path": "~/f"}, {"path": "/w/~/f"}),
-        (POSIX, "downloadFile", {"workdir": "build", "workerdest": "f", "reader": 1, "mode": 0o600},
+        (POSIX, "downloadFile", {"workdir": "build", "workerdest": "f", "reader": READER, "mode": 0o600},
          {"path": "/w/b/build/f", "mode": 0o600}),
-        (POSIX, "uploadFile", {"workdir": "build", "workersrc": "~", "writer": 1}, {"path": "/home/w"}),
+        (POSIX, "uploadFile", {"workdir": "build", "workersrc": "~", "writer": WRITER}, {"path": "/home/w"}),
     ],
 )  # fmt: skip
 def test_paths(place: Place, name: str, args: dict[str, Any], sent: dict[str, Any]) -> None:
@@ -40,7 +42,7 @@ def test_paths(place: Place, name: str, args: dict[str, Any], sent: dict[str, An
     given = {"command": "x", **args} if name == "shell" else args
     made = spelled(name, given, place)
     assert {key: value for key, value in made.args.items() if key != "command"} == sent
-    assert made.transfer == (1 if "reader" in args or "writer" in args else None)
+    assert made.transfer is args.get("reader", args.get("writer"))
     assert made.name == {"downloadFile": "download_file", "uploadFile": "upload_file"}.get(name, name)
     assert ("paths" not in given and "path" not in given) or name in ("rmfile",)  # the given arguments are not changed
 

@@ -34,6 +34,7 @@ from buildbot.process.workers.connection import RemoteError, WorkerLostError
 from buildbot.process.workers.login import Login
 from buildbot.process.workers.manager import WorkerManager
 from buildbot.process.workers.spelling import Spelled
+from buildbot.process.workers.transfers import Writer
 from buildbot.test.recording import Recording
 from buildbot.worker.base import Worker
 
@@ -351,13 +352,14 @@ def test_requests_of_the_agent() -> None:
     assert agent.is_gone
 
 
-class Slow:
+class Slow(Writer):
     """The master's end of a transfer, which does not keep up."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.waiting: list[Deferred[None]] = []
 
-    def write(self, data: bytes) -> Deferred[None]:
+    def _take(self, data: bytes) -> Deferred[None]:
         self.waiting.append(Deferred())
         return self.waiting[-1]
 
