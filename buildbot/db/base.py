@@ -18,6 +18,7 @@ from buildbot.db.pool import DBThreadPool
 
 K = TypeVar("K")
 V = TypeVar("V")
+K_contra = TypeVar("K_contra", contravariant=True)
 
 #: objects that a cache keeps alive; others stay in it only while callers hold them
 STRONG_SIZE = 512
@@ -205,7 +206,18 @@ class _CachedMethod:
         return wrapper
 
 
-def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
+class CachedGetter(Protocol[K_contra, V]):
+    """A cached getter as callers of a component see it."""
+
+    @property
+    def cache(self) -> Cache[Any, Any]:
+        """The cache of this component."""
+
+    def __call__(self, key: K_contra, /, no_cache: bool = False) -> Deferred[V]:
+        """The object of a key."""
+
+
+def cached(cachename: str) -> Callable[[Callable[[Any, K], Deferred[V]]], CachedGetter[K, V]]:
     """Cache a getter that fetches an object from the database by one key.
 
     The decorated method takes the key and an optional ``no_cache``; if that is true, the database is asked even if
@@ -213,7 +225,7 @@ def cached(cachename: str) -> Callable[[Callable[..., Deferred[Any]]], Any]:
     (a subclass of dict), and must not be changed by callers. A ``None`` is never cached.
     """
 
-    def decorate(method: Callable[..., Deferred[Any]]) -> _CachedMethod:
+    def decorate(method: Callable[[Any, K], Deferred[V]]) -> Any:
         return _CachedMethod(cachename, method)
 
     return decorate

@@ -219,7 +219,7 @@ class UserPasswordAuth(PasswordAuth):
         return same and expected is not None
 
 
-def _password_file(value: Any) -> str:
+def _password_file(value: object) -> str:
     # while a configuration is loaded, paths are relative to its directory
     path = Path(checks.name(os.fspath(value) if isinstance(value, os.PathLike) else value)).absolute()
     if not path.is_file():

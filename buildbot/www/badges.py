@@ -99,9 +99,11 @@ class Badges:
         return Results[builds[0]["results"]] if builds[0]["complete"] else "running"
 
     def _drawn(self, options: Mapping[str, Any], state: str) -> str:
-        name = options["template_name"].replace("{style}", options["style"])
-        left, size = options["left_text"], options["font_size"]
-        return self._templates.get_template(name).render(
+        template: str = options["template_name"]
+        style: str = options["style"]
+        left: str = options["left_text"]
+        size: float = options["font_size"]
+        return self._templates.get_template(template.replace("{style}", style)).render(
             config=options,
             left={"text": left, "color": options["left_color"], "width": width_of(left, size)},
             right={"text": state, "color": options["color_scheme"][state], "width": width_of(state, size)},

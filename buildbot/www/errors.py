@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from sqlalchemy.exc import DBAPIError
 from twisted.logger import Logger
@@ -51,14 +50,14 @@ class Problem:
 
     status: int
     code: int
-    message: Any = field(default="")
+    message: str | dict[str, str] = ""
 
     @property
     def text(self) -> str:
         """The message as one line."""
         if isinstance(self.message, dict):
             return "; ".join(f"{name}: {text}" for name, text in self.message.items())
-        return str(self.message)
+        return self.message
 
 
 #: from exception to (status, JSON-RPC code); the first class that fits decides

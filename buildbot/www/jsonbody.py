@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
 import orjson
+
+from buildbot.util.jsontext import JSON
 
 #: in one text from outside: more take seconds to be read, and meanwhile nothing else happens
 MAX_VALUES = 250_000
@@ -41,11 +42,12 @@ def frame(value: object) -> bytes:
         return json.dumps(value, separators=(",", ":")).encode()
 
 
-def parse(text: bytes) -> Any:
+def parse(text: bytes) -> JSON:
     """The value of a JSON text; ValueError if it is not JSON, or has more than `MAX_VALUES` values."""
     if _has_many_values(text):
         raise ValueError(f"more than {MAX_VALUES} values")
-    return json.loads(text)
+    found: JSON = json.loads(text)
+    return found
 
 
 def _has_many_values(text: bytes) -> bool:

@@ -55,7 +55,7 @@ class Directory(Protocol):
         """End the connection."""
 
 
-def connect(uri: str, user: str | None, password: str | None, tls: Any) -> Directory:
+def connect(uri: str, user: str | None, password: str | None, tls: object) -> Directory:
     """An open connection to a directory server; the caller unbinds it.
 
     With ``tls`` and an ``ldap://`` address nothing is sent before the connection is encrypted (StartTLS).

@@ -314,7 +314,7 @@ class GoogleAuth(OAuth2Auth):
         user = await api.object("/userinfo")
         if not user.get("email") or user.get("email_verified") is not True:
             raise UnexpectedAnswerError("Google knows no confirmed e-mail address of the user", 200)
-        email = user["email"]
+        email: str = user["email"]
         known = {"username": email.partition("@")[0], "full_name": user.get("name"), "email": email}
         return known | {"avatar_url": user.get("picture")}
 

@@ -91,7 +91,7 @@ class Sessions:
         if self._key is None:
             state = self._db.state
             objectid = await state.getObjectId("sessions", "buildbot.www.sessions")
-            key = await state.atomicCreateState(objectid, "key", lambda: secrets.token_hex(32))
+            key: str = await state.atomicCreateState(objectid, "key", lambda: secrets.token_hex(32))
             self._key = bytes.fromhex(key)
         digest = hmac.new(self._key, f"{purpose}\0{text}".encode(), sha256).digest()
         return urlsafe_b64encode(digest).decode().rstrip("=")

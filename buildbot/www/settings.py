@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from importlib.metadata import PackageNotFoundError, version
@@ -12,6 +12,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
+from buildbot.interfaces import AvatarLike
 from buildbot.util.jsontext import JSON
 
 #: keys of ``c['www']`` that never leave the master
@@ -141,7 +142,8 @@ def _is_address(name: str) -> bool:
 def _hosts(url: str, www: Mapping[str, Any]) -> tuple[str, ...]:
     """Names of this server: the host of ``url``, this machine's name, those of loopback, and the configured ones."""
     own = (host_of(urlsplit(url).netloc), host_of(socket.gethostname()), "localhost", "*.localhost")
-    return (*own, *(name.lower() for name in www.get("allowed_hosts") or ()))
+    given: Sequence[str] = www.get("allowed_hosts") or ()
+    return (*own, *(name.lower() for name in given))
 
 
 def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dict[str, Any]:
@@ -164,8 +166,8 @@ def _public(www: Mapping[str, Any], url: str, title: str, title_url: str) -> dic
     }
 
 
-def _avatar_methods(www: Mapping[str, Any]) -> Any:
-    methods = www.get("avatar_methods")
+def _avatar_methods(www: Mapping[str, Any]) -> object:
+    methods: Sequence[AvatarLike] | None = www.get("avatar_methods")
     return {"name": "gravatar"} if methods is None else [each.getConfigDict() for each in methods]
 
 

@@ -233,6 +233,6 @@ class WwwServer:
         )
 
 
-def _logging(www: Mapping[str, Any]) -> tuple[Any, Any, Any]:
+def _logging(www: Mapping[str, Any]) -> tuple[str, int | None, int | None]:
     """The configuration of the log of requests."""
     return www.get("logfileName", "http.log"), www.get("logRotateLength"), www.get("maxRotatedFiles")

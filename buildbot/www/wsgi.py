@@ -9,7 +9,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from io import BytesIO, TextIOBase
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from twisted.internet.defer import Deferred, ensureDeferred
@@ -37,6 +37,14 @@ _MOST_BYTES = 64 * 1024 * 1024
 _OF_CONNECTION = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"})
 
 
+class Filter(Protocol):
+    """A filter of a dashboard's question."""
+
+    field: str
+    op: str
+    values: Iterable[object]
+
+
 class DashboardApi:
     """The master's data for an application, as its attribute ``buildbot_api``.
 
@@ -50,7 +58,7 @@ class DashboardApi:
     def dataGet(
         self,
         path: str | Sequence[str | int],
-        filters: Any = None,
+        filters: Mapping[str, Any] | Iterable[Filter] | None = None,
         fields: str | Sequence[str] | None = None,
         order: str | Sequence[str] | None = None,
         limit: int | None = None,
@@ -80,9 +88,9 @@ class DashboardApi:
         return blockingCallFromThread(self.master.reactor, self.master.data.get, given, parts)
 
 
-def _filters(given: Any) -> dict[str, Any] | None:
+def _filters(given: Mapping[str, Any] | Iterable[Filter] | None) -> Mapping[str, Any] | None:
     if given is None or isinstance(given, Mapping):
-        return given  # type: ignore[return-value]
+        return given
     return {f"{each.field}__{each.op}": list(each.values) for each in given}
 
 

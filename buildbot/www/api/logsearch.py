@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from buildbot.resources.logs import LogDict
 from buildbot.www.errors import RefusedError
 from buildbot.www.interfaces import Data
 
@@ -38,7 +39,7 @@ async def search(data: Data, path: tuple[str, ...], parameters: list[tuple[str, 
         RefusedError: 400, a parameter is unknown, missing or wrong; 404, there is no such log.
     """
     text, after, limit = _asked(parameters)
-    log, clock = await data.read({}, path[:2], lambda log, clock: (log, clock))
+    log, clock = await data.read({}, path[:2], _log_at)
     if log is None:
         raise RefusedError(404, f"not found: {'/'.join(path)}")
     needle, prefixed = text.encode().lower(), log["type"] == "s"
@@ -55,6 +56,10 @@ async def search(data: Data, path: tuple[str, ...], parameters: list[tuple[str, 
             break
     more = line - 1 if line < log["num_lines"] else None
     return {"logmatches": matches, "meta": {"clock": clock, "next": more}}, clock
+
+
+def _log_at(log: LogDict | None, clock: int) -> tuple[LogDict | None, int]:
+    return log, clock
 
 
 def _asked(parameters: list[tuple[str, str]]) -> tuple[str, int, int]:

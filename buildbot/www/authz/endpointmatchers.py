@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from buildbot.config import checks
 from buildbot.config.arguments import REQUIRED, Declared, argument
@@ -42,7 +42,7 @@ class Match:
     @deferred
     async def getOwner(self) -> str | None:
         """The ``owner`` property of the target; None if there is none."""
-        bsid = None if self.buildset is None else self.buildset["bsid"]
+        bsid: int | None = None if self.buildset is None else self.buildset["bsid"]
         request = self.buildrequest
         if bsid is None and request is None and self.build is not None:
             request = await self.master.data.get({}, ("buildrequests", self.build["buildrequestid"]))
@@ -50,8 +50,9 @@ class Match:
             bsid = request["buildsetid"]
         if bsid is None:
             return None
-        properties = await self.master.data.get({}, ("buildsets", bsid, "properties"))
-        value = (properties or {}).get("owner", (None, ""))[0]
+        path = ("buildsets", bsid, "properties")
+        found: Mapping[str, tuple[object, str]] | None = await self.master.data.get({}, path)
+        value = (found or {}).get("owner", (None, ""))[0]
         return value if isinstance(value, str) else None
 
 
@@ -66,6 +67,18 @@ class _OwnedMatch(Match):
     async def getOwner(self) -> str | None:
         """As ``Match.getOwner``."""
         return self.__owner
+
+
+class Rules(Protocol):
+    """The rules that a rule belongs to; see `buildbot.www.authz.authz.Authz`."""
+
+    @property
+    def master(self) -> Master:
+        """The master that they protect."""
+
+    @property
+    def match(self) -> Callable[[str, str], bool]:
+        """How names are compared with patterns."""
 
 
 class EndpointMatcherBase(Declared):
@@ -91,10 +104,10 @@ class EndpointMatcherBase(Declared):
     branch: str | None = None
     project: str | None = None
     #: the rules that it belongs to and their master, before it is asked
-    authz: Any = None
+    authz: Rules = set_later()
     master: Master = set_later()
 
-    def setAuthz(self, authz: Any) -> None:
+    def setAuthz(self, authz: Rules) -> None:
         """Take the rules that it belongs to, and their master."""
         self.authz = authz
         self.master = authz.master

@@ -41,7 +41,7 @@ class RolesFromGroups(Declared, RolesFromBase):
 
     def getRolesFromUser(self, userDetails: Mapping[str, Any]) -> Iterable[str]:
         """As ``RolesFromBase.getRolesFromUser``."""
-        groups = userDetails.get("groups") or []
+        groups: Sequence[str] = userDetails.get("groups") or ()
         return [group.removeprefix(self.groupPrefix) for group in groups if group.startswith(self.groupPrefix)]
 
 

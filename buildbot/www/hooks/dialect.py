@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -27,10 +27,21 @@ class RefusedDeliveryError(Exception):
     """A delivery is refused; the message is the answer to its sender."""
 
 
+class Updates(Protocol):
+    """The update method that hooks need."""
+
+    def addDelivery(
+        self, lines: Mapping[str, Sequence[Mapping[str, Any]]], delivery: str | None = None
+    ) -> Deferred[list[int]]:
+        """Add the changes of a delivery."""
+
+
 class Data(Protocol):
     """The part of the Data API that hooks need."""
 
-    update: Any
+    @property
+    def update(self) -> Updates:
+        """The update methods."""
 
     def get(self, options: dict[str, Any], path: tuple[Any, ...]) -> Deferred[Any]:
         """Read resources."""
@@ -89,7 +100,7 @@ class Dialect:
     def codebase(self, payload: object) -> dict[str, object]:
         """The change's codebase, if the options name one."""
         given = self.options.get("codebase")
-        name = given(payload) if callable(given) else given
+        name: object = given(payload) if callable(given) else given
         return {} if name is None else {"codebase": name}
 
 

@@ -42,14 +42,14 @@ class GitHubDialect(Dialect):
 
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``."""
-        secret = await self.option("secret")
+        secret: str | None = await self.option("secret")
         self._authenticate(request, secret)
         payload = _payload(request)
         event = request.header("x-github-event")
         if not event:
             raise RefusedDeliveryError("The header X-GitHub-Event is missing")
         options = self.options
-        token = await self.option("token", full_name=maybe(payload, "repository.full_name", str) or "")
+        token: str | None = await self.option("token", full_name=maybe(payload, "repository.full_name", str) or "")
         handler = (options.get("class") or GitHubEventHandler)(
             secret,
             bool(options.get("strict")),

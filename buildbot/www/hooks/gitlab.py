@@ -35,7 +35,7 @@ class GitLabDialect(Dialect):
 
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``."""
-        secret = await self.option("secret")
+        secret: str | None = await self.option("secret")
         given = request.header("x-gitlab-token") or ""
         if secret is not None and not hmac.compare_digest(secret.encode(), given.encode()):
             raise RefusedDeliveryError("Invalid secret")

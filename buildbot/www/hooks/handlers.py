@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from collections.abc import Awaitable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol
 
 from buildbot.data.interfaces import Master
 from buildbot.util.deferreds import resolved
@@ -19,6 +19,16 @@ from buildbot.www.hooks.poller import PollerDialect
 from buildbot.www.hooks.webrequest import WebRequest
 from buildbot.www.http.messages import Request
 
+#: arguments of ``addChange``, and the kind of repository
+Changes = tuple[Iterable[Mapping[str, Any]] | None, str | None]
+
+
+class Handler(Protocol):
+    """Makes the changes of requests."""
+
+    def getChanges(self, request: WebRequest) -> Changes | Awaitable[Changes]:
+        """The changes of a request, and the kind of repository."""
+
 
 class HandlerDialect(Dialect):
     """Calls a handler to make the changes of a request.
@@ -32,7 +42,7 @@ class HandlerDialect(Dialect):
         super().__init__(*args)
         self._name = name
         given = {key: value for key, value in self.options.items() if key != "custom_class"}
-        self._handler = handler(self.master, given) if isinstance(handler, type) else handler
+        self._handler: Handler = handler(self.master, given) if isinstance(handler, type) else handler
 
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``. A ValueError of the handler is the answer to the sender."""
@@ -62,10 +72,10 @@ class BaseHookHandler:
 
         Raises ValueError with the answer for a sender who is refused.
         """
-        http = getattr(self.master, "httpservice", None)
-        made: Any = self.dialect(self.master.data, self.options, http, self.master)  # type: ignore[arg-type]
+        http: Any = getattr(self.master, "httpservice", None)
+        made = self.dialect(self.master.data, self.options, http, self.master)
         try:
-            delivery: Delivery = await made.receive(request.request)
+            delivery = await made.receive(request.request)
         except RefusedDeliveryError as problem:
             raise ValueError(str(problem)) from None
         return [change for changes in delivery.changes.values() for change in changes], "git"

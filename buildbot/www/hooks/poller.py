@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from buildbot.resources.changesources import ChangeSourceDict
 from buildbot.www.hooks.dialect import Delivery, Dialect, RefusedDeliveryError, form
 from buildbot.www.http.messages import Request
 
@@ -14,9 +17,10 @@ class PollerDialect(Dialect):
     async def receive(self, request: Request) -> Delivery:
         """As ``Dialect.receive``; the changes come later, from the pollers."""
         wanted = form(request).get("poller", [])
-        sources = {each["name"]: each["changesourceid"] for each in await self.data.get({}, ("changesources",))}
-        allowed = self.options.get("allowed")
-        allowed = list(sources) if allowed is None else allowed
+        known: list[ChangeSourceDict] = await self.data.get({}, ("changesources",))
+        sources = {each["name"]: each["changesourceid"] for each in known}
+        given: Sequence[str] | None = self.options.get("allowed")
+        allowed = list(sources) if given is None else given
         missing = [name for name in wanted if name not in sources or name not in allowed]
         if missing:
             raise RefusedDeliveryError(f"Could not find pollers: {', '.join(missing)}")

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from twisted.cred import error as cred
+from twisted.cred.checkers import ICredentialsChecker
 from twisted.cred.credentials import UsernamePassword
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.interfaces import IReactorTime
@@ -80,11 +81,9 @@ class ChangeHooks:
         self._is_starting = is_starting
         self._reactor = reactor
         self._data = data
-        self._dialects = {
-            name: _kind(name, options)(data, options, http, master)
-            for name, options in (www.get("change_hook_dialects") or {}).items()
-        }
-        self._checkers = list(www.get("change_hook_auth") or ())
+        dialects: Mapping[str, Mapping[str, Any]] = www.get("change_hook_dialects") or {}
+        self._dialects = {name: _kind(name, options)(data, options, http, master) for name, options in dialects.items()}
+        self._checkers: list[ICredentialsChecker] = list(www.get("change_hook_auth") or ())
         self._guesses = Guesses(reactor)
 
     async def handle(self, request: Request, path: tuple[str, ...]) -> Response:

@@ -26,7 +26,7 @@ class WebRequest:
         self.uri = self.path + (b"?" + request.query.encode() if request.query else b"")
         self.content = io.BytesIO(request.body)
         self.args: dict[bytes, list[bytes]] = {}
-        pairs: list[tuple[Any, Any]] = parse_qsl(request.query.encode(), keep_blank_values=True, max_num_fields=1000)
+        pairs = parse_qsl(request.query.encode(), keep_blank_values=True, max_num_fields=1000)
         if (request.header("content-type") or "").startswith("application/x-www-form-urlencoded"):
             pairs += parse_qsl(request.body, keep_blank_values=True, max_num_fields=1000)
         for name, value in pairs:

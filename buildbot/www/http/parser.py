@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import httptools
@@ -108,7 +107,7 @@ class Reader:
     def __init__(self, bodies: Bodies, peer: str = "") -> None:
         self._bodies = bodies
         self._peer = peer
-        self._parser: Any = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(self)
         self._headers_seen = 0
         self.waiting: deque[Incoming] = deque()
         self.incoming: Incoming | None = None
