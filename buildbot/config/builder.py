@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import FrozenInstanceError, dataclass, field
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from buildbot.config import checks, errors
 from buildbot.config.locks import lock_list
@@ -29,6 +29,26 @@ _OLD_ARGUMENTS = {
 def directory_name(name: str) -> str:
     """A builder's name as the name of a directory that every file system takes."""
     return _UNSAFE.sub("_", name).strip(".") or "_"
+
+
+class FactoryLike(Protocol):
+    """A factory; `buildbot.process.factory.BuildFactory` is the class."""
+
+    workdir: object
+    buildClass: Callable[..., Any]
+    skip_build_if: Callable[..., Any] | None
+
+    def addStep(self, step: Any) -> None:
+        """Add a step."""
+
+    def addSteps(self, steps: Iterable[Any], withSecrets: Iterable[Any] | None = None) -> None:
+        """Add steps in their order."""
+
+    def setSkipBuildIf(self, predicate: Any) -> None:
+        """Let builds end as SKIPPED of which a function says so."""
+
+    def make_steps(self) -> list[Any]:
+        """Fresh steps for one build."""
 
 
 @dataclass(init=False, eq=False)
@@ -62,7 +82,7 @@ class BuilderConfig:
 
     name: str
     workernames: Sequence[str]
-    factory: Any
+    factory: FactoryLike
     builddir: str
     workerbuilddir: str
     tags: Sequence[str]
@@ -77,7 +97,7 @@ class BuilderConfig:
     nextBuild: Callable[..., Any] | None
     canStartBuild: Callable[..., Any] | None
     do_build_if: Callable[..., Any] | None
-    collapseRequests: Any
+    collapseRequests: bool | Callable[..., Any] | None
     location: str | None = field(repr=False)
     __complete: ClassVar[bool] = False
 

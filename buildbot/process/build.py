@@ -114,7 +114,7 @@ class Build:
         self.properties.build = self
         self.properties.master = master
         self.env: Mapping[str, Any] = deepcopy(dict(self.config.env))
-        self.workdir: Any = self.config.factory.workdir
+        self.workdir: object = self.config.factory.workdir
         self.results = SUCCESS
         self.locks: Claim | None = None
         self.locks_waited_s = 0.0
@@ -248,7 +248,7 @@ class Build:
         """Run more steps at the end."""
         self.__steps.add_last(steps)
 
-    async def default_workdir(self) -> Any:
+    async def default_workdir(self) -> object:
         """The directory of steps without one of their own; a text or a renderable."""
         if callable(self.workdir) and not is_renderable(self.workdir):
             return await resolved(self.workdir(self.getAllSourceStamps()))

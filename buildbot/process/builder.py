@@ -136,7 +136,7 @@ class Builder:
         """
         try:
             connection = worker.reserve(self.name) if reserved is None else reserved
-            build = self.config.factory.buildClass(self.master, self, request, worker, connection)
+            build: Build = self.config.factory.buildClass(self.master, self, request, worker, connection)
             build.locks = locks
             try:
                 await build.start()

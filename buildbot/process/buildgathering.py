@@ -99,11 +99,12 @@ def set_directories(build: RunningBuild, leave: Collection[str] = ()) -> None:
         leave: names of properties that are not set.
     """
     info = build.connection.info
-    if isinstance(info.get("basedir"), str):
+    basedir: object = info.get("basedir")
+    if isinstance(basedir, str):
         join = ntpath.join if info.get("system") == "nt" else posixpath.join
-        values = {"basedir": info["basedir"]}
+        values = {"basedir": basedir}
         directory = build.worker.builds.get(build.builder.name)
         if directory is not None:
-            values["builddir"] = join(info["basedir"], directory)
+            values["builddir"] = join(basedir, directory)
         for name in values.keys() - set(leave):
             build.properties.setProperty(name, values[name], "Worker")

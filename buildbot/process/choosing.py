@@ -102,7 +102,7 @@ class Chooser:
         config = builder.config
         if config.nextBuild is not None:
             found = await self.candidates.all_of(builder)
-            wanted = await resolved(config.nextBuild(builder, [each.shown for each in found]))
+            wanted: BuildRequest | None = await resolved(config.nextBuild(builder, [each.shown for each in found]))
             for each in found:
                 if wanted is not None and each.shown.id == wanted.id:
                     yield each
@@ -136,7 +136,7 @@ class Chooser:
         if choose is None:
             fewest = min(len(view.managed.builds) for view in views)
             return RANDOM.choice([view for view in views if len(view.managed.builds) == fewest]).managed
-        answer = await resolved(choose(builder, views, request))
+        answer: WorkerForBuilder = await resolved(choose(builder, views, request))
         return answer.managed if answer in views else None
 
     async def _locks_there(self, builder: Builder, request: BuildRequestDict, worker: ManagedWorker) -> Accesses | None:

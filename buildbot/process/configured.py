@@ -43,7 +43,7 @@ def checked_function(value: Any, what: str) -> Any:
     return None
 
 
-def checked_name(value: Any, what: str) -> str:
+def checked_name(value: object, what: str) -> str:
     """``value``, which must be a text that is not empty; another value is reported and becomes such a text."""
     if isinstance(value, str) and value:
         return value

@@ -227,7 +227,7 @@ class Distributor:
             if key[-1] in ("new", "unclaimed"):
                 self.wake([builder.name])
 
-    def _served(self, _: Any) -> None:
+    def _served(self, _: object) -> None:
         self._loop = None
 
     async def _serve(self) -> None:
@@ -267,7 +267,7 @@ class Distributor:
 
     async def _most_urgent(self, due: set[_Pool]) -> tuple[_Pool, Builder, BuildRequestDict] | None:
         """The request to start next, of the pools that have an idle worker."""
-        best: tuple[_Pool, Any] | None = None
+        best: tuple[_Pool, BuildRequestDict] | None = None
         for pool in due:
             if self._pools.get(pool.workers) is not pool:  # the configuration has changed
                 continue
@@ -284,7 +284,7 @@ class Distributor:
         filters = None if self._draining is None else self._draining.filters
         return await pending(self._master, builderids, limit, filters=filters)
 
-    async def _first(self, pool: _Pool) -> Any:
+    async def _first(self, pool: _Pool) -> BuildRequestDict | None:
         """The most urgent request of a pool that may be handed out; None if none waits."""
         while True:
             request = await pool.waiting.first()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -72,7 +72,7 @@ class Properties:
             self.setProperty(name, value, "TEST")
 
     @classmethod
-    def fromDict(cls, values: Mapping[str, tuple[object, str]]) -> Properties:
+    def fromDict(cls, values: Mapping[str, Sequence[Any]]) -> Properties:
         """Properties from ``{name: (value, source)}``."""
         made = cls()
         for name, (value, source) in values.items():

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 from buildbot.config.errors import error
 from buildbot.interfaces import PropertiesLike
 from buildbot.process.rendering import Renderable, rendered, substitutions
 from buildbot.util.deferreds import resolved
+
+
+class OnPage(Protocol):
+    """A build with a page."""
+
+    def getUrl(self) -> str: ...
+
+
+class InBuild(PropertiesLike, Protocol):
+    """The properties of a build, which is None where there is none."""
+
+    def getBuild(self) -> OnPage | None: ...
 
 
 class WithProperties(Renderable):
@@ -26,7 +38,8 @@ class WithProperties(Renderable):
     """
 
     def __init__(self, fmtstring: str, *args: str, **lambdas: Any) -> None:
-        self.fmtstring, self.args, self.lambdas = fmtstring, args, lambdas
+        self.fmtstring, self.args = fmtstring, args
+        self.lambdas: dict[str, Callable[[OnPage | None], object]] = lambdas
         if args and lambdas:
             error(f"WithProperties({fmtstring!r}) takes either names of properties or functions, not both")
         try:
@@ -37,6 +50,7 @@ class WithProperties(Renderable):
             fmtstring % (tuple(0 for _ in args) if args else {key: 0 for key, _ in keys})
         except (TypeError, ValueError) as problem:
             error(f"WithProperties({fmtstring!r}): {problem}")
+        function: object
         for name, function in lambdas.items():
             if not callable(function):
                 error(f"WithProperties({fmtstring!r}): {name} must be a function of the build, not {function!r}")
@@ -44,7 +58,7 @@ class WithProperties(Renderable):
     def __repr__(self) -> str:
         return f"WithProperties({self.fmtstring!r})"
 
-    async def getRenderingFor(self, props: Any) -> str:
+    async def getRenderingFor(self, props: InBuild) -> str:
         """The filled-in text. Raises KeyError if a property is missing."""
         if self.args:
             return self.fmtstring % tuple([_text(await _value(props, name)) for name in self.args])
@@ -97,11 +111,11 @@ class FlattenList(Renderable):
     def __repr__(self) -> str:
         return f"FlattenList({self.nestedlist!r})"
 
-    async def getRenderingFor(self, props: Any) -> list[Any]:
+    async def getRenderingFor(self, props: PropertiesLike) -> list[Any]:
         """The flat list."""
         return list(self._flat(await rendered(self.nestedlist, props)))
 
-    def _flat(self, items: Any) -> Iterator[Any]:
+    def _flat(self, items: Any) -> Iterator[object]:
         for item in items:
             if isinstance(item, self.types):
                 yield from self._flat(item)
@@ -115,7 +129,7 @@ class _URLForBuild(Renderable):
     def __repr__(self) -> str:
         return "URLForBuild"
 
-    def getRenderingFor(self, props: Any) -> str:
+    def getRenderingFor(self, props: InBuild) -> str:
         """The address. Raises ValueError where there is no build."""
         build = props.getBuild()
         if build is None:

@@ -84,7 +84,7 @@ class WaitingRequests:
         if builderid not in self._builders:
             return
         if name in ("new", "unclaimed", "update"):
-            request = event.message
+            request: Request = event.message
             self._forget(brid)
             if not request["claimed"] and not request["complete"]:
                 self._announce(request)

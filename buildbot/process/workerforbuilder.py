@@ -62,5 +62,5 @@ class WorkerForBuilder(AbstractWorkerForBuilder):
 
 def enforceChosenWorker(builder: RunningBuilder, workerforbuilder: AbstractWorkerForBuilder, request: Any) -> bool:
     """A function for ``canStartBuild``: a request with the property ``workername`` is built on that worker only."""
-    wanted = request.properties.getProperty("workername")
+    wanted: object = request.properties.getProperty("workername")
     return not isinstance(wanted, str) or not wanted or wanted == workerforbuilder.workername

@@ -18,6 +18,7 @@ from twisted.internet.defer import DeferredLock, TimeoutError, ensureDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from buildbot.config.builder import BuilderConfig
 from buildbot.data.interfaces import Master
 from buildbot.interfaces import ConfiguredWorker, HostedWorker
 from buildbot.process.workers.absence import Absence
@@ -486,7 +487,7 @@ class ManagedWorker:
             raise WorkerLostError(f"no answer in {timeout_s} s") from None
 
 
-def directories_of_workers(builders: Sequence[Any]) -> dict[str, Mapping[str, str]]:
+def directories_of_workers(builders: Sequence[BuilderConfig]) -> dict[str, Mapping[str, str]]:
     """The builders that the configuration gives to each worker, as ``{worker: {name: directory}}``.
 
     Workers with the same builders share one dictionary, which is never changed.

@@ -51,8 +51,8 @@ class Match:
         if bsid is None:
             return None
         path = ("buildsets", bsid, "properties")
-        found: Mapping[str, tuple[object, str]] | None = await self.master.data.get({}, path)
-        value = (found or {}).get("owner", (None, ""))[0]
+        found: Mapping[str, Sequence[Any]] | None = await self.master.data.get({}, path)
+        value: object = (found or {}).get("owner", (None, ""))[0]
         return value if isinstance(value, str) else None
 
 

@@ -174,7 +174,7 @@ async def test_objects_of_builders(place: Place) -> None:
 
 def test_directories_of_workers() -> None:
     """Each worker's builders; equal ones are one object."""
-    builders = [
+    builders: list[Any] = [
         SimpleNamespace(name=name, workerbuilddir=f"{name}-d", workernames=workers)
         for name, workers in (("a", ["u", "v", "w"]), ("b", ["u", "v"]))
     ]
