@@ -183,9 +183,13 @@ class LatentWorker(Protocol):
         """Whether a build can use the instance that runs."""
 
 
-@runtime_checkable
 class ConfiguredLatentWorker(LatentWorker, ConfiguredWorker, Protocol):
     """A configured worker on demand with all that the engine reads of it."""
+
+
+def is_on_demand(worker: ConfiguredWorker) -> TypeGuard[ConfiguredLatentWorker]:
+    """Whether a configured worker is one on demand."""
+    return isinstance(worker, LatentWorker)
 
 
 class IMachineAction(Interface):

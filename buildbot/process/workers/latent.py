@@ -34,6 +34,7 @@ from buildbot.interfaces import (
     LatentWorkerCannotSubstantiate,
     LatentWorkerFailedToSubstantiate,
     LatentWorkerSubstantiatiationCancelled,
+    is_on_demand,
 )
 from buildbot.process.machines import MachineState, ManagedMachine
 from buildbot.process.workers.connection import Connection, RemoteError, WorkerLostError
@@ -501,7 +502,7 @@ class LatentManagedWorker(ManagedWorker):
 
 def _on_demand(config: ConfiguredWorker) -> ConfiguredLatentWorker:
     """A configured worker as one on demand; TypeError if it is none."""
-    if not isinstance(config, ConfiguredLatentWorker):
+    if not is_on_demand(config):
         raise TypeError(f"worker {config.name!r} is no worker on demand")
     return config
 

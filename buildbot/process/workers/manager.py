@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from buildbot.config.master import MasterConfig
 from buildbot.data.interfaces import Master
-from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, LatentWorker, is_renderable
+from buildbot.interfaces import AgentHost, ConfiguredWorker, HostedWorker, is_on_demand, is_renderable
 from buildbot.mq.subscription import Subscription
 from buildbot.process.machines import MachineManager, ManagedMachine
 from buildbot.process.properties import Properties
@@ -113,7 +113,7 @@ class WorkerManager:
 
     def _kind_of(self, worker: ConfiguredWorker) -> type[ManagedWorker]:
         """The class that manages a worker of the configuration."""
-        if isinstance(worker, LatentWorker):
+        if is_on_demand(worker):
             return LatentManagedWorker
         return ManagedWorker if self._machine_of(worker) is None else WokenManagedWorker
 
