@@ -11,6 +11,7 @@ from twisted.internet import tcp
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, ITCPTransport
+from twisted.logger import Logger
 from twisted.protocols.policies import ProtocolWrapper
 
 from buildbot.util.reactor import IReactor
@@ -18,6 +19,8 @@ from buildbot.util.reactor import IReactor
 #: new connections that the kernel may hold until they are accepted: all agents come back at once when a master
 #: restarts. The kernel uses its own ``somaxconn`` if that is less.
 BACKLOG = 4096
+
+_log = Logger()
 
 # Twisted's has no types.
 _Server: Any = tcp.Server
@@ -45,22 +48,26 @@ def _with_backlog(description: str) -> str:
 
 
 class EndOfTurn:
-    """Writes to connections when the reactor's turn ends, once to each."""
+    """Serves connections when the reactor's turn ends, each once."""
 
     def __init__(self, reactor: IReactor) -> None:
         self._reactor = reactor
         self._due: list[QuickServer] = []
 
     def add(self, connection: QuickServer) -> None:
-        """Write to a connection at the end of this turn."""
+        """Serve a connection at the end of this turn."""
         if not self._due:
-            self._reactor.callLater(0, self._write)
+            self._reactor.callLater(0, self._serve)
         self._due.append(connection)
 
-    def _write(self) -> None:
+    def _serve(self) -> None:
         due, self._due = self._due, []
         for connection in due:
-            connection.write_now()
+            try:
+                connection.end_turn()
+            except Exception:
+                _log.failure("a connection failed")
+                connection.abortConnection()
 
 
 class QuickServer(_Server):  # type: ignore[misc]
@@ -70,14 +77,18 @@ class QuickServer(_Server):  # type: ignore[misc]
     more for each message. See ``docs/decisions/0014-writes-at-the-end-of-the-turn.md``.
     """
 
-    #: whether it is written to at the end of this turn
+    #: whether it is served at the end of this turn
     _is_due = False
+    #: whether it has not been read yet
+    _is_new = True
     #: whether the kernel is asked to say when the socket has room
     _waits_for_room = False
 
     def __init__(self, end_of_turn: EndOfTurn, *args: Any) -> None:
         super().__init__(*args)
         self._end_of_turn = end_of_turn
+        # a client that is served late has sent its first message already
+        self.startWriting()
 
     @property
     def _is_ending(self) -> bool:
@@ -98,15 +109,33 @@ class QuickServer(_Server):  # type: ignore[misc]
             self._is_due = True
             self._end_of_turn.add(self)
 
+    def stopReading(self) -> None:
+        """Do not read any more for now."""
+        self._is_new = False
+        super().stopReading()
+
     def stopWriting(self) -> None:
         """Do not ask for room any more."""
         self._waits_for_room = False
         super().stopWriting()
 
-    def write_now(self) -> None:
-        """Write the buffer, and leave to the reactor what the socket does not take, and the end of the connection."""
+    def _has_come(self) -> bool:
+        """Whether there is something to read, other than the end of the connection."""
+        try:
+            return bool(self.socket.recv(1, socket.MSG_PEEK))
+        except OSError:
+            return False
+
+    def end_turn(self) -> None:
+        """Read the first message, and write the buffer.
+
+        What the socket does not take, and the end of the connection, are left to the reactor.
+        """
         self._is_due = False
-        if not self.connected:
+        if self._is_new and self.connected and self._has_come():
+            self.doRead()
+        self._is_new = False
+        if not self.connected or not (self.dataBuffer or self._tempDataBuffer or self._is_ending):
             return
         # an error is found again by the reactor, which then ends the connection
         if self._is_ending or self.doWrite() is not None or self.dataBuffer or self._tempDataBuffer:

@@ -217,3 +217,54 @@ async def test_a_producer_is_asked_for_more() -> None:
         with pytest.raises(ConnectionDone):
             await factory.lost
     await port.stopListening()
+
+
+async def test_a_message_that_came_with_its_connection() -> None:
+    """A client that has waited for the server to accept it is read in that turn."""
+    order: list[str] = []
+
+    class Reads(Protocol):
+        def connectionMade(self) -> None:
+            reactor.callLater(0, order.append, "the next turn")
+
+        def dataReceived(self, data: bytes) -> None:
+            order.append(data.decode())
+
+    factory: Any = Factory.forProtocol(Reads)
+    factory.noisy = False
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    with socket.create_connection(("127.0.0.1", port.getHost().port), timeout=30) as client:
+        client.sendall(b"hello")
+        while len(order) < 2:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0, turn.callback, None)
+            await turn
+    assert order == ["hello", "the next turn"]
+    await port.stopListening()
+
+
+async def test_a_protocol_that_fails() -> None:
+    """Its connection ends, and the one that is served after it in the same turn goes on."""
+    heard: list[bytes] = []
+    lost: Deferred[Any] = Deferred()
+
+    class Fails(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            heard.append(data)
+            if data == b"bad":
+                raise RuntimeError("no")
+
+        def connectionLost(self, reason: Any = None) -> None:
+            if not lost.called:
+                lost.callback(None)
+
+    factory: Any = Factory.forProtocol(Fails)
+    factory.noisy = False
+    port: Any = await tcp.listen(reactor, "tcp:0:interface=127.0.0.1", factory)
+    where = ("127.0.0.1", port.getHost().port)
+    with socket.create_connection(where, timeout=30) as bad, socket.create_connection(where, timeout=30) as good:
+        bad.sendall(b"bad")
+        good.sendall(b"good")
+        await lost
+        assert sorted(heard) == [b"bad", b"good"]
+    await port.stopListening()
