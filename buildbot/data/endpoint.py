@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from sqlalchemy.engine import Connection
 
@@ -20,8 +20,24 @@ from buildbot.resources.steps import STEP
 
 EndpointKind = Literal["single", "collection", "raw", "raw_inline", "lines"]
 Variables = Mapping[str, Any]
-#: by path, variables and filters: the total, and the clock when it was counted
-Totals = dict[str, tuple[int, int | None]]
+
+
+class Total(NamedTuple):
+    """The total of a list, as it was counted last.
+
+    Attributes:
+        rows: the total.
+        clock: the clock then.
+        moves: whether the clock had moved since the time before; then it is counted with the page, in one statement.
+    """
+
+    rows: int
+    clock: int | None
+    moves: bool
+
+
+#: by path, variables and filters
+Totals = dict[str, Total]
 
 #: lists whose totals are remembered, and the longest text of variables and filters that is remembered
 MAX_TOTALS = 1000
@@ -195,11 +211,15 @@ class ResourceEndpoint(Endpoint):
             return page.entities[0], page.clock
         if not self._db.dialect.remote:
             return None
-        page = fetch(conn, self._resource, self.path, variables, query)
+        remembered = self._totals.get(self._key(variables, query))
+        moves = remembered is not None and remembered.moves
+        page = fetch(conn, self._resource, self.path, variables, query, with_total=moves)
         if not are_whole(self._resource, query, page.entities):
             return None
         total, clock = page.total, page.clock
-        if total is None and clock is not None:
+        if moves and total is not None:
+            self._remember(variables, query, total, clock)
+        elif total is None and clock is not None:
             total, counted_at = self._counted(conn, variables, query, clock)
             clock = clock if counted_at == clock else None
         if total is None or clock is None:
@@ -226,15 +246,23 @@ class ResourceEndpoint(Endpoint):
         """
         if clock is None or not self._db.dialect.remote:
             return count(conn, self._resource, self.path, variables, query)
-        key = repr((self.path.pattern, variables, query.conditions))
-        found = self._totals.get(key)
-        if found is None or found[1] != clock:
-            found = count(conn, self._resource, self.path, variables, query)
-            if len(self._totals) >= MAX_TOTALS:
-                self._totals.clear()
-            if len(key) <= _MAX_TOTAL_CHARACTERS:
-                self._totals[key] = found
-        return found
+        found = self._totals.get(self._key(variables, query))
+        if found is not None and found.clock == clock:
+            return found.rows, clock
+        total, at = count(conn, self._resource, self.path, variables, query)
+        self._remember(variables, query, total, at)
+        return total, at
+
+    def _key(self, variables: Variables, query: Query) -> str:
+        return repr((self.path.pattern, variables, query.conditions))
+
+    def _remember(self, variables: Variables, query: Query, total: int, clock: int | None) -> None:
+        key = self._key(variables, query)
+        before = self._totals.get(key)
+        if len(self._totals) >= MAX_TOTALS:
+            self._totals.clear()
+        if len(key) <= _MAX_TOTAL_CHARACTERS:
+            self._totals[key] = Total(total, clock, before is not None and before.clock != clock)
 
     def _link(self, conn: Connection, entities: Sequence[dict[str, Any]], query: Query) -> None:
         if query.links and query.fields is None:

@@ -137,13 +137,26 @@ class Page(NamedTuple):
     clock: int | None
 
 
-def fetch(conn: Connection, resource: Resource, path: Path, variables: Mapping[str, Any], query: Query) -> Page:
-    """One page of the list at ``path``."""
+def fetch(
+    conn: Connection,
+    resource: Resource,
+    path: Path,
+    variables: Mapping[str, Any],
+    query: Query,
+    with_total: bool = False,
+) -> Page:
+    """One page of the list at ``path``.
+
+    ``with_total``: the same statement counts the rows on all pages, unless there are none on this one.
+    """
     reader = reader_of(resource, query.fields)
-    rows = _run(conn, _listing, resource, path, variables, query) if query.limit != 0 else []
+    listing = _counted_listing if with_total else _listing
+    rows = _run(conn, listing, resource, path, variables, query) if query.limit != 0 else []
     entities = reader.entities(conn, rows, query.properties)
     last_page = query.limit is None or 0 < len(rows) < query.limit
     total = query.offset + len(rows) if last_page and (rows or not query.offset) else None
+    if total is None and with_total and rows:
+        total = rows[0][-2]
     return Page(entities, total, rows[0][-1] if rows else None)
 
 
@@ -240,7 +253,18 @@ def _shape(query: Query, with_limit: bool) -> tuple[Query | None, dict[str, Any]
 
 
 def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
-    statement = _restricted(reader_of(resource, query.fields).select().add_columns(CLOCK), resource, path, query)
+    return _paged(dialect, resource, path, query, shaped, CLOCK)
+
+
+def _counted_listing(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
+    total = _count(resource, path, query, func.count()).correlate(None).scalar_subquery().label("_total")
+    return _paged(dialect, resource, path, query, shaped, total, CLOCK)
+
+
+def _paged(
+    dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool, *columns: ColumnElement[Any]
+) -> Select[Any]:
+    statement = _restricted(reader_of(resource, query.fields).select().add_columns(*columns), resource, path, query)
     limit: Any = query.limit
     if limit is not None and shaped:
         limit = fixed(limit) if dialect.plans_by_limit else bindparam("given_limit", type_=Integer)
@@ -255,7 +279,10 @@ def _listing(dialect: Dialect, resource: Resource, path: Path, query: Query, sha
 
 def _counting(dialect: Dialect, resource: Resource, path: Path, query: Query, shaped: bool) -> Select[Any]:
     # an embedded database counts a whole table quickly, in a statement of its own
-    counted = (func.count(), CLOCK) if dialect.remote else (func.count(),)
+    return _count(resource, path, query, *((func.count(), CLOCK) if dialect.remote else (func.count(),)))
+
+
+def _count(resource: Resource, path: Path, query: Query, *counted: ColumnElement[Any]) -> Select[Any]:
     counting = select(*counted).select_from(resource.table)
     if resource.where is not None:
         counting = counting.where(resource.where)
