@@ -2,8 +2,7 @@
 
 A step puts one of these into the arguments of its command (``writer``, ``reader``); the adapter of each protocol calls
 it for the agent's messages. Agent 4.3 has a defect: after an error of the master it does not end the command. So no
-method
-here raises: the first problem is kept in `Endpoint.problem`, later messages are dropped, and the command is
+method here raises: the first problem is kept in `Endpoint.problem`, later messages are dropped, and the command is
 interrupted.
 
 The agent is not trusted: it may send more than expected, in any order, after the end, or nothing at all.
