@@ -78,12 +78,13 @@ class Events:
             raise ValueError(f"{resource.name} declares no event {event!r}")
         wanted = [ids] if isinstance(ids, int) else list(ids)
         found = reader_of(resource).after_writing(self._conn, wanted, known=changes or ()) if wanted else {}
+        keys_of = _keys_of(resource, event)
         messages = []
         for identifier in wanted:
             entity = found.get(identifier)
             if entity is None:
                 continue
-            keys = routing_keys(resource, entity, event)
+            keys = keys_of(entity)
             if changes is not None:
                 entity = {**entity, **changes}
             if asides and (aside := asides.get(identifier)):
@@ -97,20 +98,22 @@ class Events:
         self._announced.append(((key,), message))
 
 
-def routing_keys(resource: Resource, entity: Entity, event: str) -> tuple[str, ...]:
-    """The keys under which an event of an entity is announced; one that names an absent relation is left out."""
-    keys = []
-    for template, names in _key_templates(resource, event):
-        values = tuple([entity[name] for name in names])
-        if None not in values:
-            keys.append(template % values)
-    return tuple(keys)
-
-
 @cache
-def _key_templates(resource: Resource, event: str) -> list[tuple[str, list[str]]]:
-    """For each routing key its template for ``%``, and the fields that it names."""
-    return [(re.sub(r"{\w+}", "%s", key) + f"/{event}", re.findall(r"{(\w+)}", key)) for key in resource.events]
+def _keys_of(resource: Resource, event: str) -> Callable[[Entity], tuple[str, ...]]:
+    """A function that gives the routing keys of an event of an entity; a key that names an absent relation is left
+    out.
+    """
+    keys = [(re.sub(r"{(\w+)}", r"%(\1)s", f"{key}/{event}"), re.findall(r"{(\w+)}", key)) for key in resource.events]
+    every = "\n".join([key for key, _ in keys])
+    fields = {name for _, names in keys for name in names}
+
+    def keys_of(entity: Entity) -> tuple[str, ...]:
+        for name in fields:
+            if entity[name] is None:
+                return tuple([key % entity for key, names in keys if all(entity[n] is not None for n in names)])
+        return tuple((every % entity).split("\n"))  # at once, which takes half the time
+
+    return keys_of
 
 
 class Transacts(Protocol):

@@ -86,7 +86,8 @@ class GroupCommit:
             begin = time.perf_counter()
             try:
                 committed = self._attempt(holder, calls, careful)
-                if holder.state.transaction is not None and holder.state.transaction.wrote:
+                wrote = holder.state.transaction is not None and holder.state.transaction.wrote
+                if wrote or committed is not None:
                     self.unwritable = None
                 tally = holder.tally
                 tally.groups += 1

@@ -44,14 +44,18 @@ class OutboxEntry:
 
     Attributes:
         events: its events, ready for subscribers; a marker is an event without keys.
-        rows: the rows, without their numbers.
-        token: finds the rows again; empty on databases where no answer can get lost.
+        keys, bodies: the columns ``routing_keys`` and ``body`` of their rows.
+        masterid, token, created_at: the other columns, the same in all rows. The token (``group_token``) finds the rows
+            again; it is empty on databases where no answer can get lost.
         after: a number that was given out before.
     """
 
     events: list[Any]
-    rows: list[dict[str, Any]]
+    keys: list[str]
+    bodies: list[str]
+    masterid: int
     token: str
+    created_at: int
     after: int
 
 

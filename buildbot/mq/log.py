@@ -7,7 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 from sqlalchemy.engine import Connection
 
 from buildbot.db.connector import DBConnector
@@ -18,7 +18,7 @@ from buildbot.db.transaction import Announcement, Committed, OutboxEntry
 from buildbot.resources.events import clock, events
 from buildbot.util import jsontext
 
-_append = Statement(insert(events).values({c.name: bindparam(c.name) for c in events.columns}))
+_COLUMNS = [column.name for column in events.columns]
 _of_group = Statement(
     select(func.max(events.c.seq)).where(events.c.seq > bindparam("after"), events.c.group_token == bindparam("token"))
 )
@@ -90,29 +90,22 @@ class EventLog:
                 return None
             announced = [((), None)]
         token = secrets.token_hex(16) if mark else ""
-        numbered, rows = [], []
-        for keys, message in announced:
-            body = jsontext.encoded(message)
-            numbered.append(Event(0, keys, body))
-            rows.append(
-                {
-                    "routing_keys": "\n".join(keys),
-                    "body": body.decode(),
-                    "masterid": self._db.masterid,
-                    "group_token": token,
-                    "created_at": now,
-                }
-            )
-        return OutboxEntry(numbered, rows, token, self._position())
+        unnumbered = [Event(0, keys, jsontext.encoded(message)) for keys, message in announced]
+        joined = ["\n".join(keys) for keys, _ in announced]
+        bodies = [event.body.decode() for event in unnumbered]
+        return OutboxEntry(unnumbered, joined, bodies, self._db.masterid, token, now, self._position())
 
     def append(self, conn: Connection, entry: OutboxEntry) -> Committed:
         """See ``buildbot.db.transaction.Outbox``."""
-        dialect, rows = dialect_of(conn), entry.rows
-        last = dialect.commit_with_events(conn, rows)
+        dialect = dialect_of(conn)
+        last = dialect.commit_with_events(conn, entry)
         if last is None:
-            last = dialect.count_up(conn, clock.c.seq, 1, len(rows))
-            first = last - len(rows) + 1
-            _append.many(conn, [{**row, "seq": seq} for seq, row in enumerate(rows, first)])
+            count = len(entry.events)
+            last = dialect.count_up(conn, clock.c.seq, 1, count)
+            seqs = range(last - count + 1, last + 1)
+            same = entry.masterid, entry.token, entry.created_at
+            rows = [(*own, *same) for own in zip(seqs, entry.keys, entry.bodies, strict=True)]
+            dialect.insert_many(conn, events, _COLUMNS, rows)
         return _numbered(entry, last)
 
     def find(self, conn: Connection, entry: OutboxEntry) -> Committed | None:

@@ -42,7 +42,7 @@ def early_numbers(master: Any) -> None:
     def append_early(self: EventLog, conn: Any, entry: Any) -> Any:
         dialect: Any = dialect_of(conn)
         with engine.begin() as other:
-            last = dialect.count_up(other, clock.c.seq, 1, len(entry.rows))
+            last = dialect.count_up(other, clock.c.seq, 1, len(entry.events))
         time.sleep(random.uniform(0, _LINGER_S))  # the other writer may overtake us here
         with _dialect(conn, _Lingering(dialect, last)):
             return append(self, conn, entry)
@@ -67,7 +67,7 @@ class _Lingering:
         self._dialect = dialect
         self._last = last
 
-    def commit_with_events(self, conn: Any, rows: Any) -> None:
+    def commit_with_events(self, conn: Any, entry: Any) -> None:
         """It takes several round trips here."""
 
     def count_up(self, conn: Any, column: Any, key: int, by: int) -> int:

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
 from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted
-from buildbot.db.transaction import Transaction
+from buildbot.db.transaction import OutboxEntry, Transaction
 
 #: seconds after which a paused process loses its transaction (it was suspended, or its machine is gone): all others
 #: wait for the rows that it has locked, the clock perhaps. It runs the calls again when it goes on
@@ -329,11 +329,9 @@ class Dialect:
     def _count_up(self, column: Column[int]) -> str:
         return f"UPDATE {column.table.name} SET {column.name} = {column.name} + %s WHERE id = %s"
 
-    def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+    def commit_with_events(self, conn: Connection, entry: OutboxEntry) -> int | None:
         """Take numbers, store events and commit in one round trip, and return the last number. None on databases where
         that takes several; then nothing is done.
-
-        ``rows`` have all columns of ``events`` but the number.
         """
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -30,6 +30,7 @@ from buildbot.db.dialects.driver import CONTEXT, execute, execute_uncounted, wra
 from buildbot.db.dialects.postgresql_prepared import PreparedCursor, is_outdated
 from buildbot.db.dialects.postgresql_reactor import PostgreSQLClock, PostgreSQLReader, connection_arguments
 from buildbot.db.dialects.replay import ReplayReader
+from buildbot.db.transaction import OutboxEntry
 
 try:
     import psycopg
@@ -245,14 +246,15 @@ class PostgreSQLDialect(Dialect):
         """As ``Dialect.cursor``: prepared statements, without psycopg's cursors, on the connections of this engine."""
         return getattr(connection, "prepared_cursor", connection.cursor)()
 
-    def commit_with_events(self, conn: Connection, rows: Sequence[Mapping[str, Any]]) -> int | None:
+    def commit_with_events(self, conn: Connection, entry: OutboxEntry) -> int | None:
         """As ``Dialect.commit_with_events``."""
-        first = rows[0]
         arguments = {
-            "count": len(rows),
-            "keys": [row["routing_keys"] for row in rows],
-            "bodies": [row["body"] for row in rows],
-            **{name: first[name] for name in ("masterid", "group_token", "created_at")},
+            "count": len(entry.events),
+            "keys": entry.keys,
+            "bodies": entry.bodies,
+            "masterid": entry.masterid,
+            "group_token": entry.token,
+            "created_at": entry.created_at,
         }
         return int(execute(conn, _APPEND_EVENTS, arguments, commit=True).fetchall()[0][0])
 
