@@ -203,8 +203,7 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, claimed_at, "claimed_at")
         if not ids:
             return
-        self._lock_in_order(conn, ids)
-        if _claim.count(conn, ids=ids, at=at, **self._owner()) != len(ids):
+        if len(_claim.changed(conn, self._order(conn, ids), ids=ids, at=at, **self._owner())) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is claimed, complete or unknown")
 
     claimBuildRequests = writes(thdClaimBuildRequests)
@@ -212,10 +211,11 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
     def thdClaimEach(self, conn: Connection, ids: list[int], claimed_at: dt.datetime | None) -> list[int]:
         """Claim those of the requests that can be claimed; gives their ids."""
         at = self._at(conn, claimed_at, "claimed_at")
-        dialect = dialect_of(conn)
-        if len(ids) > 1 and not (dialect.updates_in_order and dialect.returns_updated):
+        if len(ids) > 1 and not dialect_of(conn).returns_updated:
             ids = [row[0] for row in _lock_unclaimed.all(conn, ids=ids)]
-        return [row[0] for row in _claim.changed(conn, ids=ids, at=at, **self._owner())] if ids else []
+            if not ids:
+                return []
+        return [row[0] for row in _claim.changed(conn, self._order(conn, ids), ids=ids, at=at, **self._owner())]
 
     def thdReclaimBuildRequests(self, conn: Connection, brids: Iterable[int]) -> None:
         """Renew this master's claims, all of them or none: their ``claimed_at`` becomes now.
@@ -226,7 +226,9 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         ids = checks.identifiers(brids, "brids")
         if not ids:
             return
-        self._lock_in_order(conn, ids)
+        lock = self._order(conn, ids)
+        if lock is not None:
+            lock.all(conn, ids=ids)
         if _reclaim.count(conn, ids=ids, at=transaction_of(conn).now, **self._owner()) != len(ids):
             raise AlreadyClaimedError(f"a build request among {_some(ids)} is not claimed by this master")
 
@@ -271,8 +273,8 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         at = self._at(conn, complete_at, "complete_at")
         if not ids:
             return
-        self._lock_in_order(conn, ids)
-        if _complete.count(conn, ids=ids, at=at, outcome=outcome, **self._owner()) != len(ids):
+        lock = self._order(conn, ids)
+        if len(_complete.changed(conn, lock, ids=ids, at=at, outcome=outcome, **self._owner())) != len(ids):
             raise NotClaimedError(
                 f"a build request among {_some(ids)} is complete, unknown, or not claimed by this master"
             )
@@ -335,10 +337,9 @@ class BuildRequestsConnectorComponent(DBConnectorComponent):
         return _set_priority.count(conn, brid=checks.identifier(brid, "brid"), new_priority=priority) == 1
 
     @staticmethod
-    def _lock_in_order(conn: Connection, ids: list[int]) -> None:
-        """Lock several requests in ascending order, on databases where crossed calls would deadlock."""
-        if len(ids) > 1 and not dialect_of(conn).updates_in_order:
-            _lock.run(conn, ids=ids).fetchall()
+    def _order(conn: Connection, ids: list[int]) -> Statement | None:
+        """What locks these requests in ascending order, where crossed calls would deadlock otherwise."""
+        return _lock if len(ids) > 1 and not dialect_of(conn).updates_in_order else None
 
     @staticmethod
     def _at(conn: Connection, moment: dt.datetime | None, what: str) -> int:

@@ -308,8 +308,10 @@ class BuildsetsConnectorComponent(DBConnectorComponent):
         lock sees the work of the first.
         """
         ids = sorted(set(bsids))
-        if dialect_of(conn).locks_rows:
-            ids = [identifier for identifier, complete in _lock.all(conn, ids=ids) if not complete]
+        if dialect_of(conn).returns_updated:
+            return sorted(row[0] for row in _complete_finished.changed(conn, _lock, ids=ids, at=at))
+        # the rows are selected afterwards: of those that were complete already none may be among them
+        ids = [identifier for identifier, complete in _lock.all(conn, ids=ids) if not complete]
         return sorted(row[0] for row in _complete_finished.changed(conn, ids=ids, at=at))
 
     def thdTriggeredBefore(self, conn: Connection, buildid: int, scheduler: str) -> list[Triggered]:

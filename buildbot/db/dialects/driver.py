@@ -33,6 +33,12 @@ def execute_uncounted(conn: Connection, text: str, arguments: Any = (), many: bo
     return cursor
 
 
+def execute_after(conn: Connection, before: tuple[str, Any], text: str, arguments: Any) -> Any:
+    """As ``execute``, after another statement whose rows nobody needs; both go in one message."""
+    conn.get_execution_options()[CONTEXT].statements += 1
+    return execute(conn, text, arguments, before=before)
+
+
 def execute_both(conn: Connection, text: str, arguments: Any) -> tuple[int, list[tuple[Any, ...]]]:
     """Run a statement and a SELECT in one message; gives the number of changed rows, and the rows of the SELECT."""
     cursor = _execute_several(conn, text, arguments)

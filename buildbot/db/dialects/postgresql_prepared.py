@@ -182,11 +182,17 @@ class PreparedCursor:
         self._prepared: Prepared | None = None
         self._result: Any = None
 
-    def execute(self, text: str, arguments: Any = (), commit: bool = False) -> None:
-        """Execute a statement, and COMMIT in the same message if ``commit``."""
-        bound = self.statements.bind(text, arguments)
-        alone = None if commit or self._must_begin else self.statements.known(bound)
-        self._result = self._run([bound], commit) if alone is None else self._run_alone(bound, alone)
+    def execute(
+        self, text: str, arguments: Any = (), commit: bool = False, before: tuple[str, Any] | None = None
+    ) -> None:
+        """Execute a statement; in the same message the one ``before`` it, whose rows are lost, and COMMIT if
+        ``commit``.
+        """
+        bound = [self.statements.bind(text, arguments)]
+        if before is not None:
+            bound.insert(0, self.statements.bind(*before))
+        alone = None if commit or before or self._must_begin else self.statements.known(bound[0])
+        self._result = self._run(bound, commit) if alone is None else self._run_alone(bound[0], alone)
         self.rowcount = self._result.command_tuples or 0
 
     def executemany(self, text: str, rows: Sequence[Any]) -> None:

@@ -22,7 +22,7 @@ from sqlalchemy.sql.visitors import iterate
 
 from buildbot.db.dialects.base import Dialect
 from buildbot.db.dialects.context import context_of, dialect_of, transaction_of
-from buildbot.db.dialects.driver import execute, execute_both
+from buildbot.db.dialects.driver import execute, execute_after, execute_both
 from buildbot.db.dialects.expressions import IDS_TOKEN, IdIn
 
 Row = tuple[Any, ...]
@@ -235,16 +235,23 @@ class Update(Statement):
         compiled.then(_Compiled(select(*self.gives.columns).where(self.back), words))
         return compiled
 
-    def changed(self, conn: Connection, **parameters: Any) -> list[Row]:
-        """The updated rows; none if ``back`` finds more rows."""
-        text, arguments, dialect = self._written(conn, parameters)
+    def changed(self, conn: Connection, lock: Statement | None = None, /, **parameters: Any) -> list[Row]:
+        """The updated rows; none if ``back`` finds more rows.
+
+        ``lock`` is a statement that locks the rows of the ids before it, if the database has to.
+        """
+        dialect = dialect_of(conn)
+        before: tuple[str, Any] | None = None
+        if lock is not None and dialect.locks_rows:
+            before = lock._written(conn, {"ids": parameters["ids"]})[:2]
+        text, arguments, _ = self._written(conn, parameters)
         if dialect.returns_updated:
-            rows = execute(conn, text, arguments).fetchall()
-        else:
-            count, rows = execute_both(conn, text, arguments)
-            if count != len(rows):
-                return []
-        return _leave(conn, self.gives, rows)
+            cursor = execute(conn, text, arguments) if before is None else execute_after(conn, before, text, arguments)
+            return _leave(conn, self.gives, cursor.fetchall())
+        if before is not None:
+            execute(conn, *before).fetchall()
+        count, rows = execute_both(conn, text, arguments)
+        return _leave(conn, self.gives, rows) if count == len(rows) else []
 
     def count(self, conn: Connection, **parameters: Any) -> int:
         """The number of rows of ``changed``."""
