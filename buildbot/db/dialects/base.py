@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar, NamedTuple, Protocol
 
 from sqlalchemy import Column, ColumnElement, Table, create_engine
@@ -123,6 +124,11 @@ class ConnectionContext:
         self.transaction: Transaction | None = None
 
 
+@cache
+def _count_up(table: str, column: str, mark: str) -> str:
+    return f"UPDATE {table} SET {column} = {column} + {mark} WHERE id = {mark} RETURNING {column}"
+
+
 class Dialect:
     """A database, for one connection string."""
 
@@ -165,6 +171,8 @@ class Dialect:
     def __init__(self, url: URL, basedir: str | None) -> None:
         #: whether the database was reachable before: if it is gone later, a new connection waits for it
         self.was_reached = False
+        #: the texts of ``insert_many``, by table and columns
+        self._inserts: dict[tuple[str, ...], str] = {}
         query = {key: value for key, value in url.query.items() if key not in self.obsolete_options}
         self.url = url.set(query=query)
         self.basedir = basedir
@@ -274,10 +282,14 @@ class Dialect:
         self, conn: Connection, table: Table, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]
     ) -> None:
         """Insert many rows, each with the values of these columns, in the driver's fastest way."""
-        quote = conn.dialect.identifier_preparer.quote
-        names = ", ".join(map(quote, columns))
-        values = ", ".join([self._placeholder] * len(columns))
-        execute(conn, f"INSERT INTO {quote(table.name)} ({names}) VALUES ({values})", rows, many=True)
+        key = (table.name, *columns)
+        text = self._inserts.get(key)
+        if text is None:
+            quote = conn.dialect.identifier_preparer.quote
+            names = ", ".join(map(quote, columns))
+            values = ", ".join([self._placeholder] * len(columns))
+            text = self._inserts[key] = f"INSERT INTO {quote(table.name)} ({names}) VALUES ({values})"
+        execute(conn, text, rows, many=True)
 
     def wait_for_disk(self, conn: Connection, wait: bool) -> None:
         """Set whether commits of a connection wait until they are on the disk; call it outside of a transaction.
@@ -323,11 +335,8 @@ class Dialect:
 
     def count_up(self, conn: Connection, column: Column[int], key: int, by: int) -> int:
         """Add to a column of the row with this id and return its new value; the row stays locked until commit."""
-        cursor = execute(conn, self._count_up(column) + f" RETURNING {column.name}", (by, key))
-        return int(cursor.fetchall()[0][0])
-
-    def _count_up(self, column: Column[int]) -> str:
-        return f"UPDATE {column.table.name} SET {column.name} = {column.name} + %s WHERE id = %s"
+        text = _count_up(column.table.name, column.name, self._placeholder)
+        return int(execute(conn, text, (by, key)).fetchall()[0][0])
 
     def commit_with_events(self, conn: Connection, entry: OutboxEntry) -> int | None:
         """Take numbers, store events and commit in one round trip, and return the last number. None on databases where

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Column, Table, create_engine, event
+from sqlalchemy import Table, create_engine, event
 from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -176,9 +176,6 @@ class SQLiteDialect(Dialect):
         while count < len(ids):
             count *= 4
         return ",".join("?" * count), [*ids, *[ids[-1]] * (count - len(ids))]
-
-    def _count_up(self, column: Column[int]) -> str:
-        return super()._count_up(column).replace("%s", "?")
 
     def wait_for_disk(self, conn: Connection, wait: bool) -> None:
         """As ``Dialect.wait_for_disk``."""
