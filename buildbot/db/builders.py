@@ -8,8 +8,8 @@ from typing import Any
 from sqlalchemy import bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 
-from buildbot.db.base import DBConnectorComponent
-from buildbot.db.dialects.context import dialect_of
+from buildbot.db.base import Connector, DBConnectorComponent
+from buildbot.db.dialects.context import context_of, dialect_of
 from buildbot.db.dialects.expressions import IdIn
 from buildbot.db.engine.names import NamedRows
 from buildbot.db.engine.statements import Statement
@@ -57,8 +57,15 @@ _lock = Statement(
 )
 
 
+_names_of = Statement(select(builders.c.id, builders.c.name).where(IdIn(builders.c.id)))
+
+
 class BuildersConnectorComponent(DBConnectorComponent):
     """Builders; at ``master.db.builders``."""
+
+    def __init__(self, connector: Connector) -> None:
+        super().__init__(connector)
+        self._names: dict[int, str] = {}
 
     def thdFindBuilderId(self, conn: Connection, name: str) -> int:
         """The id of the builder with this name, which is added if it is new."""
@@ -94,6 +101,15 @@ class BuildersConnectorComponent(DBConnectorComponent):
         values["new_projectid"] = described.get("projectid")
         values["new_tags"] = jsontext.dump_list(checks.texts(described.get("tags") or (), "tags"))
         return _describe.count(conn, builderid=builderid, **values) == 1
+
+    def thdGetNames(self, conn: Connection, builderids: Iterable[int]) -> Mapping[int, str]:
+        """The names of these builders and perhaps of others, by id. They stay as they are, so each is read once."""
+        # a transaction that writes may be rolled back, and with it a builder
+        known = self._names if context_of(conn).transaction is None else {}
+        missing = set(builderids).difference(known)
+        if missing:
+            known.update(_names_of.all(conn, ids=sorted(missing)))
+        return known
 
     def thdIsKnown(self, conn: Connection, name: str) -> bool:
         """Whether there is a builder with this name."""

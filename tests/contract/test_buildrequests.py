@@ -45,6 +45,24 @@ async def test_all_keys(state: Any) -> None:
     assert {key: found[key] for key in expected} == expected
 
 
+async def test_names_of_builders(state: Any) -> None:
+    """buildername is the builder's, also if a transaction that read it was rolled back with another builder."""
+
+    def thdUndone(conn: Any) -> None:
+        bsid, brids = state.db.buildsets.thdAddBuildset(conn, setid, "why not", {}, ["undone"])
+        (found,) = state.db.buildrequests.thdGetBuildRequests(conn, bsid=bsid)
+        assert (found["brid"], found["buildername"]) == (brids["undone"], "undone")
+        raise KeyError("undone")
+
+    setid = await state.db.sourcestampsets.addSourceStampSet()
+    with pytest.raises(KeyError):
+        await state.db.pool.do(thdUndone)
+    bsid, _ = await add_requests(state, "linux", "mac")
+    for _ in range(2):
+        found = await state.db.buildrequests.getBuildRequests(bsid=bsid)
+        assert [request["buildername"] for request in found] == ["linux", "mac"]
+
+
 async def test_claimed_keys(state: Any) -> None:
     """claimed_at is a datetime; ``mine`` is true if the request is claimed by this master."""
     brid = await add_request(state)
