@@ -33,6 +33,7 @@ BUDGETS = {
     "newLog": (4, 3, 4),
     "appendLog": (4, 3, 5),
     "finishStep": (3, 2, 4),
+    "finishLog": (7, 6, 8),
     "finishBuild": (4, 3, 5),
 }
 
@@ -108,7 +109,7 @@ async def test_builds(state: Any, count: Count) -> None:
     logid = await count("newLog", _later(lambda: update.newLog(step["stepid"], "stdio", "s")))
     await count("appendLog", _later(lambda: update.appendLog(logid, "oline\n")))
     await count("finishStep", _later(lambda: update.finishStep(step["stepid"], 0)))
-    await update.finishLog(logid)
+    await count("finishLog", _later(lambda: update.finishLog(logid, "omore\n")))
     await count("finishBuild", _later(lambda: update.finishBuild(buildid, 0)))
 
 

@@ -12,6 +12,7 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Table, bindparam, select
+from sqlalchemy import Delete as CoreDelete
 from sqlalchemy import Insert as CoreInsert
 from sqlalchemy import Update as CoreUpdate
 from sqlalchemy.engine import Connection
@@ -64,8 +65,9 @@ class _Compiled:
         self.is_plain_insert = isinstance(statement, CoreInsert) and _ONE_ROW.fullmatch(self.text) is not None
         #: the table whose rows it changes; None if it may change rows of other tables, too
         self.table: str | None = None
-        if isinstance(statement, CoreInsert | CoreUpdate) and isinstance(statement.table, Table):
-            self.table = statement.table.name
+        if isinstance(statement, CoreInsert | CoreUpdate | CoreDelete) and isinstance(statement.table, Table):
+            removes_others = isinstance(statement, CoreDelete) and _is_referred_to(statement.table)
+            self.table = None if removes_others else statement.table.name
         self._names: list[str] | None = compiled.positiontup if dialect.positional else None
         self._ordered = None if self._names is None else _in_order(self._names)
         self._constants: dict[str, Any] = {
@@ -115,6 +117,11 @@ class _Compiled:
         text, names = repeated
         constants = self._constants
         return text, [row[name] if name in row else constants[name] for row in rows for name in names]
+
+
+def _is_referred_to(table: Table) -> bool:
+    """Whether rows of other tables may be removed with rows of this one."""
+    return any(key.column.table is table for other in table.metadata.tables.values() for key in other.foreign_keys)
 
 
 def _in_order(names: Sequence[str]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
