@@ -16,17 +16,18 @@ Shape = tuple[int, ...]
 class PatternIndex(Generic[T]):
     """Listeners by pattern.
 
-    Patterns of one length that fix the same positions have one shape. For a key, each shape of its length takes one
-    dictionary look-up, for any number of listeners.
+    Patterns of one length that fix the same positions have one shape. For a key, each shape of its length that may have
+    its first segment takes one dictionary look-up, for any number of listeners. Most keys begin as no pattern does.
     """
 
     def __init__(self) -> None:
-        self._shapes: dict[int, dict[Shape, _Alike[T]]] = {}
+        #: by length and first segment
+        self._shapes: dict[tuple[int, str | None], dict[Shape, _Alike[T]]] = {}
 
     def add(self, pattern: Pattern, listener: T) -> None:
         """Add a listener for a pattern."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
-        shapes = self._shapes.setdefault(len(pattern), {})
+        shapes = self._shapes.setdefault(_head(pattern), {})
         alike = shapes.get(shape)
         if alike is None:
             alike = shapes[shape] = _Alike(shape)
@@ -35,7 +36,7 @@ class PatternIndex(Generic[T]):
     def remove(self, pattern: Pattern, listener: T) -> None:
         """Remove a listener of a pattern; nothing happens if it is not there."""
         shape = tuple(i for i, segment in enumerate(pattern) if segment is not None)
-        shapes = self._shapes.get(len(pattern), {})
+        shapes = self._shapes.get(_head(pattern), {})
         alike = shapes.get(shape)
         if alike is None:
             return
@@ -46,17 +47,25 @@ class PatternIndex(Generic[T]):
             alike.listeners.pop(fixed, None)
             if not alike.listeners:
                 del shapes[shape]
+                if not shapes:
+                    del self._shapes[_head(pattern)]
 
     def matching(self, key: tuple[str, ...]) -> list[T]:
         """The listeners whose pattern matches; a listener with several matching patterns comes once for each."""
         found: list[T] = []
-        shapes = self._shapes.get(len(key))
-        if shapes is not None:
-            for alike in shapes.values():
-                listeners = alike.listeners.get(alike.fixed(key))
-                if listeners is not None:
-                    found += listeners
+        length = len(key)
+        for first in (key[0], None) if key else (None,):
+            shapes = self._shapes.get((length, first))
+            if shapes is not None:
+                for alike in shapes.values():
+                    listeners = alike.listeners.get(alike.fixed(key))
+                    if listeners is not None:
+                        found += listeners
         return found
+
+
+def _head(pattern: Pattern) -> tuple[int, str | None]:
+    return len(pattern), pattern[0] if pattern else None
 
 
 class _Alike(Generic[T]):
