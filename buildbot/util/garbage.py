@@ -15,8 +15,9 @@ YOUNG = 5000
 
 
 def set_aside() -> None:
-    """Let later collections pass over all objects that there are now, and be rarer."""
+    """Collect garbage; then let later collections pass over all objects that there are now, and be rarer."""
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])
+    gc.collect()
     gc.freeze()
 
 

@@ -30,8 +30,12 @@ def as_it_was() -> Iterator[None]:
 
 def test_objects_that_are_set_aside() -> None:
     """Automatic collections pass over them, and see the later ones; `collect` sees all, and sets the rest aside."""
-    old = ref(Circle())
+    before = ref(Circle())
+    circle = Circle()
+    old = ref(circle)
     garbage.set_aside()
+    assert before() is None
+    del circle
     new = ref(Circle())
     gc.collect()
     assert old() is not None and new() is None
