@@ -22,9 +22,10 @@ LOGIN_S = 30.0
 WELCOME_S = 150.0
 #: seconds that a refused worker has to read the reason
 REFUSED_S = 2.0
-#: the largest number of strangers, in all (a share of the descriptors: the others are for HTTP) and per address
+#: the largest number of strangers, in all (a share of the descriptors: the others are for HTTP) and per address, behind
+#: which there may be a thousand agents that come back at once when the master has restarted
 STRANGERS_PART = 0.15
-MAX_STRANGERS = 1000
+MAX_STRANGERS = 3000
 ADDRESS_PART = 0.5
 #: a stranger younger than this is not dropped for another one
 GRACE_S = 2.0
@@ -131,6 +132,8 @@ class Strangers:
         self.reactor = reactor
         #: in the order in which they came
         self._strangers: dict[Guest, None] = {}
+        #: the same by network
+        self._networks: dict[str, dict[Guest, None]] = {}
         self._told_at: float | None = None
 
     @property
@@ -141,28 +144,33 @@ class Strangers:
     def have_room(self, addr: IAddress | None) -> bool:
         """Whether one more may come from an address; another one may be dropped for it."""
         address, most = address_of(addr), share(STRANGERS_PART, MAX_STRANGERS)
-        network = network_of(address)
-        of_address = [each for each in self._strangers if network_of(each.address) == network]
-        crowd = None
-        if len(of_address) >= max(1, int(most * ADDRESS_PART)):
-            crowd = of_address
-        elif len(self._strangers) >= most:
-            crowd = list(self._strangers)
-        if crowd is not None:
-            self._tell(address, len(self._strangers))
-            if crowd[0].silent_s < GRACE_S:
-                return False
-            crowd[0].transport.abortConnection()
-            self.gone(crowd[0])
+        crowd = self._networks.get(network_of(address), {})
+        if len(crowd) < max(1, int(most * ADDRESS_PART)):
+            if len(self._strangers) < most:
+                return True
+            crowd = self._strangers
+        self._tell(address, len(self._strangers))
+        oldest = next(iter(crowd))
+        if oldest.silent_s < GRACE_S:
+            return False
+        oldest.transport.abortConnection()
+        self.gone(oldest)
         return True
 
     def arrived(self, guest: Guest) -> None:
         """A connection has come."""
         self._strangers[guest] = None
+        self._networks.setdefault(network_of(guest.address), {})[guest] = None
 
     def gone(self, guest: Guest) -> None:
         """It is no stranger any more, or has disconnected."""
-        self._strangers.pop(guest, None)
+        if guest in self._strangers:
+            del self._strangers[guest]
+            network = network_of(guest.address)
+            of_network = self._networks[network]
+            del of_network[guest]
+            if not of_network:
+                del self._networks[network]
 
     def _tell(self, address: str, count: int) -> None:
         now = self.reactor.seconds()
